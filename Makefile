@@ -1,0 +1,32 @@
+# Echo Phoenix. `make` alone lists what there is.
+.DEFAULT_GOAL := help
+.PHONY: help test bench lint generate
+
+cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/echo-phoenix
+# The cargo-deny on the PATH, else the one that .ci/run installs.
+deny := $(or $(shell command -v cargo-deny),$(cache)/cargo-deny/bin/cargo-deny)
+chart := charts/echo-phoenix
+crds := echo-phoenix.dev.yaml
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: ## run all tests, against a real Kubernetes API server (the first time it takes minutes to build one)
+	@tests/run.sh
+
+bench: ## run the benchmarks
+	cargo bench --locked
+
+lint: ## formatting, clippy and dependencies, all with warnings as errors
+	cargo fmt --check
+	cargo clippy --release --locked --all-targets -- -D warnings
+	@test -x "$(deny)" || { echo "cargo-deny is missing: cargo install --locked cargo-deny, or run .ci/run once" >&2; exit 1; }
+	$(deny) --locked check bans licenses sources
+
+# The chart carries a copy because Helm reads crds/ only inside a chart. Both are committed; CI fails on a difference.
+generate: ## write the custom resource definitions, from the code into crds/ and the chart
+	cargo build --release --locked
+	@mkdir -p crds $(chart)/crds
+	$(or $(CARGO_TARGET_DIR),target)/release/echo-phoenix crd > crds/$(crds).part
+	@mv crds/$(crds).part crds/$(crds)
+	cp crds/$(crds) $(chart)/crds/$(crds)

@@ -1,0 +1,181 @@
+//! What a process has seen of throttles and overrides, and what follows for each gate.
+//!
+//! Pure: events go in, views come out. The guards against time travel live here: for one UID, nothing older than what
+//! was applied counts, and an ended hold never bites again.
+
+mod known;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use kube::{Resource, ResourceExt};
+
+use crate::decide::precedence::asked;
+use crate::domain::hold::{Epoch, Hold};
+use crate::domain::throttle::{Declared, ThrottleName};
+use crate::latch::watch::View;
+use crate::source::crd::EchoThrottle;
+
+use known::{Held, Known};
+pub use known::{HoldState, Override};
+
+/// Everything seen.
+#[derive(Default)]
+pub struct Index {
+    throttles: BTreeMap<ThrottleName, Known>,
+    overrides: BTreeMap<Epoch, Override>,
+}
+
+impl Index {
+    /// A throttle as it was seen. Answers its name if anything of it counts: an older one than was applied does not.
+    pub fn throttle(&mut self, object: &EchoThrottle, now: Timestamp) -> Option<ThrottleName> {
+        let name = ThrottleName::in_namespace(&object.namespace()?, &object.name_any());
+        let known = self.throttles.entry(name.clone()).or_default();
+        if !known.apply(object, now) {
+            return None;
+        }
+        for (epoch, held) in &self.overrides {
+            if held.present && held.covers(&name, &known.labels) {
+                known.hold(epoch, held);
+            }
+        }
+        Some(name)
+    }
+
+    /// A throttle that is gone. It lifts nothing: gates keep what they have.
+    pub fn throttle_gone(&mut self, object: &EchoThrottle) {
+        let Some(namespace) = object.namespace() else { return };
+        let name = ThrottleName::in_namespace(&namespace, &object.name_any());
+        if let Some(known) = self.throttles.get_mut(&name)
+            && object.meta().uid.as_deref() == Some(known.uid.as_str())
+        {
+            known.gone = true;
+        }
+    }
+
+    /// An override that is there. Answers the throttles it newly holds.
+    pub fn override_seen(&mut self, epoch: &Epoch, seen: Override) -> Vec<ThrottleName> {
+        // An object that was seen to go does not come back under its UID: this is an old list. The leader looks for itself.
+        if self.overrides.get(epoch).is_some_and(|known| !known.present) {
+            return Vec::new();
+        }
+        let mut touched = Vec::new();
+        for (name, known) in &mut self.throttles {
+            let holds = known.holds.contains_key(epoch);
+            if (holds || seen.covers(name, &known.labels)) && known.hold(epoch, &seen) {
+                touched.push(name.clone());
+            }
+        }
+        self.overrides.insert(epoch.clone(), seen);
+        touched
+    }
+
+    /// An override that is not there any more. It lifts nothing yet: the leader has to look.
+    pub fn override_missing(&mut self, epoch: &Epoch) {
+        if let Some(held) = self.overrides.get_mut(epoch) {
+            held.present = false;
+        }
+        for held in self.throttles.values_mut().filter_map(|known| known.holds.get_mut(epoch)) {
+            if held.state == HoldState::Live {
+                held.state = HoldState::Missing;
+            }
+        }
+    }
+
+    /// Overrides of one kind that a complete list did not show are missing.
+    pub fn overrides_listed(&mut self, namespaced: bool, listed: &[Epoch]) {
+        let missing: Vec<_> = self
+            .overrides
+            .iter()
+            .filter(|(epoch, held)| held.present && held.namespace.is_some() == namespaced && !listed.contains(epoch))
+            .map(|(epoch, _)| epoch.clone())
+            .collect();
+        for epoch in missing {
+            self.override_missing(&epoch);
+        }
+    }
+
+    /// Ends a hold everywhere, for ever.
+    pub fn end(&mut self, epoch: &Epoch) -> Vec<ThrottleName> {
+        self.overrides.remove(epoch);
+        let mut touched = Vec::new();
+        for (name, known) in &mut self.throttles {
+            if known.holds.contains_key(epoch) {
+                known.end(epoch);
+                touched.push(name.clone());
+            }
+        }
+        touched
+    }
+
+    /// A live look found an override that had been missed.
+    pub fn found(&mut self, epoch: &Epoch) {
+        if let Some(held) = self.overrides.get_mut(epoch) {
+            held.present = true;
+        }
+        self.note(epoch, |_, state| *state = HoldState::Live);
+    }
+
+    /// Notes what was learned of a hold by a live look.
+    pub fn note(&mut self, epoch: &Epoch, change: impl Fn(&mut Hold, &mut HoldState)) {
+        for held in self.throttles.values_mut().filter_map(|known| known.holds.get_mut(epoch)) {
+            change(&mut held.hold, &mut held.state);
+        }
+    }
+
+    /// Every override hold with where it stands, each once.
+    pub fn override_holds(&self) -> BTreeMap<Epoch, (Hold, HoldState)> {
+        let all = self.throttles.values().flat_map(|known| known.holds.values());
+        all.filter(|held| held.is_override()).map(|h| (h.hold.epoch.clone(), (h.hold.clone(), h.state))).collect()
+    }
+
+    /// Holds of one throttle with where they stand.
+    pub fn states(&self, name: &ThrottleName) -> Vec<(Hold, HoldState)> {
+        let known = self.throttles.get(name);
+        known.map(|known| known.holds.values().map(|h| (h.hold.clone(), h.state)).collect()).unwrap_or_default()
+    }
+
+    /// Ids of ended holds of one throttle, oldest first.
+    pub fn ended(&self, name: &ThrottleName) -> Vec<Epoch> {
+        self.throttles.get(name).map(|known| known.ended.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// UID of a throttle's object.
+    pub fn uid(&self, name: &ThrottleName) -> Option<String> {
+        self.throttles.get(name).map(|known| known.uid.clone())
+    }
+
+    /// What a gate must do for one throttle.
+    pub fn view(&self, name: &ThrottleName) -> Option<View> {
+        self.throttles.get(name).map(|known| known.view(name))
+    }
+
+    /// Views of everything seen.
+    pub fn views(&self) -> Vec<View> {
+        self.throttles.iter().map(|(name, known)| known.view(name)).collect()
+    }
+
+    /// Everything declared, for the loop; throttles that are gone are nobody's to act on.
+    pub fn declared(&self) -> Vec<Declared> {
+        self.throttles.iter().filter(|(_, known)| !known.gone).map(|(name, known)| known.declared(name)).collect()
+    }
+}
+
+impl Known {
+    fn view(&self, name: &ThrottleName) -> View {
+        let holds: Vec<Hold> = self.holds.values().map(|held: &Held| held.hold.clone()).collect();
+        let want = asked(self.level, self.mode, &holds);
+        View {
+            name: name.clone(),
+            gate: self.gate_spec(),
+            seen: crate::decide::follow::Seen {
+                generation: self.generation,
+                asked: want.level,
+                killed: want.killed,
+                effective: self.effective,
+            },
+            kills: holds.into_iter().filter(Hold::is_kill).collect(),
+            ended: self.ended.iter().cloned().collect(),
+        }
+    }
+}

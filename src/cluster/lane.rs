@@ -1,0 +1,193 @@
+//! The kill lane: watches throttles and overrides and moves the gate on the event itself.
+//!
+//! In every process, leader or not. No queue, no waiting for a complete list, no retry behind its back. Because a watch
+//! can die silently, overrides are also listed every two seconds; a list adds holds and never ends one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::api::{Api, ListParams};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::hold::{Epoch, Hold, Source};
+use crate::ports::Clock;
+use crate::source::crd::EchoThrottle;
+use crate::source::crd_override::{ClusterEchoOverride, EchoOverride, bite};
+
+use super::desired::ClusterDesired;
+use super::index::Override;
+
+/// How long one watch call lasts; a silently dead one is noticed 5 s later.
+const WATCH_SECONDS: u32 = 25;
+/// How often overrides are listed.
+const LIST_EVERY: Duration = Duration::from_secs(2);
+/// How long a list may take.
+const LIST_LIMIT: Duration = Duration::from_secs(2);
+/// Pause after a failed watch: short, since a kill may be waiting behind it.
+const AFTER_ERROR: Duration = Duration::from_millis(200);
+
+/// What the names of overrides begin with that `POST /kill` makes; the hold's id follows.
+pub const REST_PREFIX: &str = "echo-";
+
+/// An object that asks for a hold.
+pub trait AsksForHold:
+    Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static
+{
+    /// The hold it asks for and on what; `None` if it asks for nothing clear.
+    fn asks(&self) -> Option<Override>;
+}
+
+impl AsksForHold for EchoOverride {
+    fn asks(&self) -> Option<Override> {
+        let spec = &self.spec;
+        Some(Override {
+            namespace: Some(self.namespace()?),
+            throttle: spec.throttle_ref.clone(),
+            selector: spec.selector.clone(),
+            hold: hold(self, bite(spec.kill.as_ref(), spec.throttle_percent)?, &spec.operator, &spec.reason)?,
+            present: true,
+        })
+    }
+}
+
+impl AsksForHold for ClusterEchoOverride {
+    fn asks(&self) -> Option<Override> {
+        let spec = &self.spec;
+        Some(Override {
+            namespace: None,
+            throttle: None,
+            selector: Some(spec.selector.clone()),
+            hold: hold(self, bite(spec.kill.as_ref(), spec.throttle_percent)?, &spec.operator, &spec.reason)?,
+            present: true,
+        })
+    }
+}
+
+fn hold<K: Resource>(object: &K, bite: crate::domain::hold::Bite, operator: &str, reason: &str) -> Option<Hold> {
+    let meta = object.meta();
+    Some(Hold {
+        epoch: epoch_of(object)?,
+        bite,
+        source: Source::Override {
+            namespace: meta.namespace.clone(),
+            name: meta.name.clone()?,
+            uid: meta.uid.clone()?,
+            namespace_uid: None,
+            definition_uid: None,
+        },
+        reason: reason.to_owned(),
+        operator: operator.to_owned(),
+        taken_at: meta.creation_timestamp.as_ref()?.0,
+    })
+}
+
+/// The id of the hold behind an override: its UID, or the ULID that `POST /kill` put into its name.
+fn epoch_of<K: Resource>(object: &K) -> Option<Epoch> {
+    let named = object.meta().name.as_deref().and_then(|name| name.strip_prefix(REST_PREFIX));
+    let ulid = named.and_then(|text| ulid::Ulid::from_string(&text.to_ascii_uppercase()).ok());
+    ulid.map(|ulid| ulid.to_string()).or_else(|| object.meta().uid.clone()).map(Epoch)
+}
+
+/// The kill lane.
+pub struct Lane {
+    client: Client,
+    desired: Arc<ClusterDesired>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Lane {
+    /// A lane that feeds what `desired` knows.
+    pub fn new(client: Client, desired: Arc<ClusterDesired>, clock: Arc<dyn Clock>) -> Self {
+        Self { client, desired, clock }
+    }
+
+    /// Runs until told to stop.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let all = async {
+            tokio::join!(
+                self.throttles(),
+                self.overrides::<EchoOverride>(true),
+                self.overrides::<ClusterEchoOverride>(false),
+                self.list_overrides(),
+            )
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            _ = all => {}
+        }
+    }
+
+    async fn throttles(&self) {
+        let mut events = watcher(Api::<EchoThrottle>::all(self.client.clone()), config()).boxed();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Apply(object) | Event::InitApply(object)) => self.desired.throttle(&object, self.clock.now()),
+                Ok(Event::Delete(object)) => self.desired.throttle_gone(&object),
+                Ok(Event::InitDone) => self.desired.listed(0),
+                Ok(Event::Init) => {}
+                Err(error) => after(&error, "echothrottles").await,
+            }
+        }
+    }
+
+    async fn overrides<K: AsksForHold>(&self, namespaced: bool) {
+        let mut events = watcher(Api::<K>::all(self.client.clone()), config()).boxed();
+        let mut listed = Vec::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Init) => listed.clear(),
+                Ok(Event::Apply(object)) => self.seen(&object),
+                Ok(Event::InitApply(object)) => {
+                    listed.extend(epoch_of(&object));
+                    self.seen(&object);
+                }
+                Ok(Event::Delete(object)) => {
+                    if let Some(epoch) = epoch_of(&object) {
+                        self.desired.override_missing(&epoch);
+                    }
+                }
+                Ok(Event::InitDone) => {
+                    self.desired.overrides_listed(namespaced, &listed);
+                    self.desired.listed(if namespaced { 1 } else { 2 });
+                }
+                Err(error) => after(&error, "overrides").await,
+            }
+        }
+    }
+
+    fn seen<K: AsksForHold>(&self, object: &K) {
+        match object.asks() {
+            Some(seen) => self.desired.override_seen(seen, self.clock.now()),
+            None => tracing::warn!(name = object.meta().name, "an override asks for nothing clear; it is ignored"),
+        }
+    }
+
+    async fn list_overrides(&self) {
+        loop {
+            sleep(LIST_EVERY).await;
+            let cached = ListParams::default().match_any();
+            let local = Api::<EchoOverride>::all(self.client.clone());
+            if let Ok(Ok(list)) = timeout(LIST_LIMIT, local.list(&cached)).await {
+                list.items.iter().for_each(|object| self.seen(object));
+            }
+            let wide = Api::<ClusterEchoOverride>::all(self.client.clone());
+            if let Ok(Ok(list)) = timeout(LIST_LIMIT, wide.list(&cached)).await {
+                list.items.iter().for_each(|object| self.seen(object));
+            }
+        }
+    }
+}
+
+fn config() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_SECONDS)
+}
+
+async fn after(error: &watcher::Error, what: &str) {
+    tracing::warn!(%error, what, "a watch failed; gates keep what they have");
+    sleep(AFTER_ERROR).await;
+}

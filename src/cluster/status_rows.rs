@@ -1,0 +1,172 @@
+//! From what a pass found to the rows of a status. Pure.
+//!
+//! Times are those of the last change, never of the last look: a status that is rewritten at every look is a hot loop.
+
+use jiff::Timestamp;
+
+use crate::domain::hold::{Bite, Epoch, Hold, Source};
+use crate::domain::plan::ReadBack;
+use crate::domain::report::Outcome;
+use crate::domain::throttle::Mode;
+use crate::source::crd_status::{
+    ConditionStatus, DeclaredStatus, EchoThrottleStatus, EffectiveStatus, GatesStatus, HoldStatus, ObservedStatus,
+    TargetNumber,
+};
+
+use super::index::HoldState;
+
+/// What the index knows of a throttle's holds.
+pub(super) struct Told {
+    pub(super) holds: Vec<(Hold, HoldState)>,
+    pub(super) ended: Vec<Epoch>,
+}
+
+/// The status that follows from an outcome, given the one that stands.
+pub(super) fn status(outcome: &Outcome, told: &Told, before: &EchoThrottleStatus) -> EchoThrottleStatus {
+    let throttle = &outcome.throttle;
+    let killed = throttle.holds.iter().any(Hold::is_kill);
+    EchoThrottleStatus {
+        observed_generation: throttle.generation,
+        declared: Some(DeclaredStatus {
+            throttle_percent: outcome.declared.percent_ceil(),
+            source: outcome.source.clone(),
+        }),
+        effective: Some(EffectiveStatus {
+            level_millionths: outcome.effective.millionths(),
+            throttle_percent: outcome.effective.percent_ceil(),
+            reason: outcome.binding.to_owned(),
+        }),
+        acknowledged: numbers(&outcome.acknowledged),
+        observed: Some(observed(outcome, before)),
+        holds: told.holds.iter().map(|(hold, state)| hold_row(hold, *state)).collect(),
+        ended_holds: told.ended.iter().map(|epoch| epoch.0.clone()).collect(),
+        remembered: numbers(&outcome.remembered),
+        conditions: conditions(outcome, killed, before),
+    }
+}
+
+fn numbers(of: &std::collections::BTreeMap<String, i64>) -> Vec<TargetNumber> {
+    of.iter().map(|(target, replicas)| TargetNumber { target: target.clone(), replicas: *replicas }).collect()
+}
+
+fn observed(outcome: &Outcome, before: &EchoThrottleStatus) -> ObservedStatus {
+    let mut now = ObservedStatus { when: outcome.at.to_string(), ..ObservedStatus::default() };
+    for one in &outcome.observed {
+        match &one.read {
+            Ok(ReadBack::Gate(gate)) => now.gates = Some(GatesStatus { count: gate.gates, obeying: gate.obeying }),
+            Ok(ReadBack::Scale(scale)) => {
+                now.targets.push(TargetNumber { target: one.target.clone(), replicas: scale.replicas });
+            }
+            Ok(ReadBack::Absent) | Err(_) => {}
+        }
+    }
+    match &before.observed {
+        Some(old) if old.gates == now.gates && old.targets == now.targets => {
+            ObservedStatus { when: old.when.clone(), ..now }
+        }
+        _ => now,
+    }
+}
+
+fn hold_row(hold: &Hold, state: HoldState) -> HoldStatus {
+    let mut row = HoldStatus {
+        epoch: hold.epoch.0.clone(),
+        throttle_percent: match hold.bite {
+            Bite::Kill => None,
+            Bite::AtLeast(level) => Some(level.percent_ceil()),
+        },
+        operator: hold.operator.clone(),
+        reason: hold.reason.clone(),
+        taken_at: hold.taken_at.to_string(),
+        state: if state == HoldState::Orphaned { "Orphaned".to_owned() } else { String::new() },
+        ..HoldStatus::default()
+    };
+    match &hold.source {
+        Source::Spec => row.kind = "Spec".to_owned(),
+        Source::Rest => row.kind = "Rest".to_owned(),
+        Source::Override { namespace, name, uid, namespace_uid, definition_uid } => {
+            row.kind = if namespace.is_some() { "EchoOverride" } else { "ClusterEchoOverride" }.to_owned();
+            row.namespace = namespace.clone().unwrap_or_default();
+            row.name.clone_from(name);
+            row.uid.clone_from(uid);
+            row.namespace_uid = namespace_uid.clone().unwrap_or_default();
+            row.definition_uid = definition_uid.clone().unwrap_or_default();
+        }
+    }
+    row
+}
+
+/// All conditions, in a fixed order; Reconciling and Stalled stand there only while they are true.
+fn conditions(outcome: &Outcome, killed: bool, before: &EchoThrottleStatus) -> Vec<ConditionStatus> {
+    let ramping = outcome.effective != outcome.declared && !outcome.shedding;
+    let disagreeing: Vec<_> = outcome.observed.iter().filter(|o| !o.agrees).map(|o| o.target.as_str()).collect();
+    let enforced = disagreeing.is_empty() && outcome.trouble.is_none();
+    let unread: Vec<_> = outcome.observed.iter().filter_map(|o| o.read.as_ref().err()).collect();
+    let behind = disagreeing.join(", ");
+    let because = outcome.trouble.clone().or_else(|| unread.first().map(|error| (*error).clone())).unwrap_or_default();
+    let not_enforced =
+        if because.is_empty() { format!("not yet read back: {behind}") } else { format!("{behind}: {because}") };
+    let level =
+        format!("{} % refused, declared {} %", outcome.effective.percent_ceil(), outcome.declared.percent_ceil());
+    let ready = enforced && !ramping;
+    let mut all = vec![
+        row(
+            "Ready",
+            ready,
+            if ready { "InForce" } else { "NotInForce" },
+            if enforced { &level } else { &not_enforced },
+        ),
+        row(
+            "Enforced",
+            enforced,
+            if enforced { "ReadBack" } else { "Differs" },
+            if enforced { &level } else { &not_enforced },
+        ),
+        drifted(outcome),
+        row("Killed", killed, if killed { "Held" } else { "NotHeld" }, &kill_words(outcome)),
+        row("Shedding", outcome.shedding, if outcome.shedding { "Measured" } else { "Calm" }, &level),
+    ];
+    if ramping || !enforced {
+        all.push(row("Reconciling", true, if ramping { "Ramping" } else { "Enforcing" }, &level));
+    }
+    if !enforced && !unread.is_empty() {
+        all.push(row("Stalled", true, "TargetUnreadable", &not_enforced));
+    }
+    for condition in &mut all {
+        condition.observed_generation = outcome.throttle.generation;
+        let old = before.conditions.iter().find(|old| old.kind == condition.kind && old.status == condition.status);
+        condition.last_transition_time =
+            old.map_or_else(|| whole_seconds(outcome.at), |old| old.last_transition_time.clone());
+    }
+    all
+}
+
+fn drifted(outcome: &Outcome) -> ConditionStatus {
+    let found = !outcome.drifted.is_empty();
+    let reason = match (found, outcome.throttle.mode) {
+        (false, _) => "AsDeclared",
+        (true, Mode::Observe) => "Reported",
+        (true, Mode::Enforce) => "Correcting",
+    };
+    row("Drifted", found, reason, &outcome.drifted.join(", "))
+}
+
+fn kill_words(outcome: &Outcome) -> String {
+    let kills = outcome.throttle.holds.iter().filter(|hold| hold.is_kill());
+    kills.map(|hold| format!("{} by {}: {}", hold.source, hold.operator, hold.reason)).collect::<Vec<_>>().join("; ")
+}
+
+fn row(kind: &str, is: bool, reason: &str, message: &str) -> ConditionStatus {
+    ConditionStatus {
+        kind: kind.to_owned(),
+        status: if is { "True" } else { "False" }.to_owned(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        ..ConditionStatus::default()
+    }
+}
+
+/// Kubernetes writes condition times in whole seconds.
+fn whole_seconds(at: Timestamp) -> String {
+    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
+}

@@ -1,0 +1,12 @@
+//! The verbs, pure: what follows from what is declared and what was found.
+//!
+//! Every function here is a table a person could check by hand: no clock, no IO, no `async`, no state but its arguments.
+
+pub mod check;
+pub mod follow;
+pub mod law;
+pub mod opening;
+pub mod plan;
+pub mod precedence;
+pub mod step;
+pub mod verdict;

@@ -1,0 +1,87 @@
+//! The next level in force: kill, control law or plain ramp, whichever the evidence calls for.
+//!
+//! Pure; the loop gathers what is needed and remembers what came out.
+
+use crate::domain::level::Level;
+use crate::domain::observation::Signals;
+
+use super::law::{Credit, Input, Law};
+use super::opening::open_without_source;
+use super::verdict::Reason;
+
+/// All that the next level depends on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Situation {
+    /// The most restrictive of specification and holds.
+    pub asked: Level,
+    /// Whether a kill hold is in force.
+    pub killed: bool,
+    /// The level in force.
+    pub current: Level,
+    /// What was measured lately, if anything was.
+    pub signals: Option<Signals>,
+    /// Requests a minute the gates were offered in the last window.
+    pub offered_rpm: f64,
+    /// Highest offered rate since the level last rose, requests a minute.
+    pub offered_since_stop_rpm: f64,
+    /// Highest offered rate of the hour before the level last rose, requests a minute.
+    pub floor_rpm: f64,
+    /// Opening credit as it was last written down.
+    pub credit: Credit,
+    /// Seconds since it was written down.
+    pub credit_age_s: f64,
+    /// Seconds since the last step.
+    pub elapsed_s: f64,
+    /// Fastest opening without evidence, percent points a second.
+    pub ramp_percent_per_second: f64,
+}
+
+/// The next level and why.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NextLevel {
+    /// The level to put in force.
+    pub level: Level,
+    /// What decided it.
+    pub reason: Reason,
+    /// Whether it stands above what was asked for because of what was measured.
+    pub shedding: bool,
+    /// The credit to write down, where the law was asked.
+    pub credit: Option<Credit>,
+}
+
+/// Decides the next level.
+pub fn next_level(law: &Law, s: &Situation) -> NextLevel {
+    if s.killed {
+        return NextLevel { level: Level::STOP, reason: Reason::Kill, shedding: false, credit: None };
+    }
+    let judged = s.signals.and_then(|signals| {
+        let signals = Signals {
+            throttle_pct: s.current.fraction(),
+            requests_per_minute: signals.requests_per_minute.max(s.offered_rpm),
+            ..signals
+        };
+        let input = Input {
+            signals,
+            target: s.asked,
+            killed: false,
+            credit: s.credit.at(s.credit_age_s),
+            floor_rpm: s.floor_rpm,
+        };
+        law.evaluate(&input).ok()
+    });
+    match judged {
+        Some(answer) => {
+            let reason = if answer.level == Level::OPEN { Reason::None } else { Reason::from(answer.binding) };
+            let shedding =
+                answer.automatic > s.asked && answer.level >= answer.automatic && answer.automatic > Level::OPEN;
+            let credit = Some(s.credit.after(s.credit_age_s, s.current, &answer));
+            NextLevel { level: answer.level, reason, shedding, credit }
+        }
+        None => {
+            let (ramp, offered) = (s.ramp_percent_per_second, s.offered_since_stop_rpm);
+            let level = open_without_source(s.current, s.asked, s.elapsed_s, ramp, offered, law);
+            let reason = if level == Level::OPEN { Reason::None } else { Reason::Target };
+            NextLevel { level, reason, shedding: false, credit: None }
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The nouns, pure: what a throttle, a hold, a drift or an audit entry *is*.
+//!
+//! Nothing here decides, waits, reads a clock or knows that Kubernetes, HTTP or SQL exist.
+
+pub mod audit;
+pub mod drift;
+pub mod evidence;
+pub mod hold;
+pub mod level;
+pub mod observation;
+pub mod payment;
+pub mod plan;
+pub mod report;
+pub mod throttle;

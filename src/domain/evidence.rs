@@ -1,0 +1,14 @@
+//! A measurement with its time: what the control law is fed.
+
+use jiff::Timestamp;
+
+use super::observation::Signals;
+
+/// Signals that somebody measured, and when we learned of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evidence {
+    /// What was measured.
+    pub signals: Signals,
+    /// When it reached us.
+    pub at: Timestamp,
+}

@@ -1,0 +1,121 @@
+//! Holds: a kill, or a temporary level, that is in force until it is ended by its id.
+//!
+//! Killed means: the set of kill holds is not empty. What closes and what opens is decided elsewhere.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::level::Level;
+use super::throttle::ThrottleName;
+
+/// The id of a hold, opaque: an override's UID, a spec's UID and generation, or a ULID.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Epoch(pub String);
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a hold asks for while it lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Bite {
+    /// Full stop of everything that is not on an allow-list.
+    Kill,
+    /// At least this level; it can only tighten.
+    AtLeast(Level),
+}
+
+/// Who keeps a hold, and so how it ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Source {
+    /// `POST /kill`; ends by `/revive`.
+    Rest,
+    /// The specification itself; ends by a newer one without it.
+    Spec,
+    /// An override object of the cluster; ends when it is gone in an orderly way.
+    #[serde(rename_all = "camelCase")]
+    Override {
+        /// Namespace; none for the cluster-wide kind.
+        namespace: Option<String>,
+        /// Object name.
+        name: String,
+        /// Object UID.
+        uid: String,
+        /// UID its namespace had when the hold was taken, once known.
+        namespace_uid: Option<String>,
+        /// UID its resource definition had when the hold was taken, once known.
+        definition_uid: Option<String>,
+    },
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rest => f.write_str("rest"),
+            Self::Spec => f.write_str("spec"),
+            Self::Override { namespace: Some(namespace), name, .. } => {
+                write!(f, "EchoOverride {namespace}/{name}")
+            }
+            Self::Override { namespace: None, name, .. } => write!(f, "ClusterEchoOverride {name}"),
+        }
+    }
+}
+
+/// One hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Its id. Ended ids never bite again.
+    pub epoch: Epoch,
+    /// What it asks for.
+    pub bite: Bite,
+    /// Who keeps it.
+    pub source: Source,
+    /// Why it was taken, in a person's words.
+    pub reason: String,
+    /// Who took it, as they said.
+    pub operator: String,
+    /// When it was taken.
+    pub taken_at: Timestamp,
+}
+
+impl Hold {
+    /// Whether it is a full stop.
+    pub fn is_kill(&self) -> bool {
+        matches!(self.bite, Bite::Kill)
+    }
+}
+
+/// Which throttles a hold or a command means.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Scope {
+    /// Every throttle there is, and every one still to come.
+    All,
+    /// One throttle.
+    One(ThrottleName),
+}
+
+impl Scope {
+    /// Whether it means this throttle.
+    pub fn covers(&self, name: &ThrottleName) -> bool {
+        match self {
+            Self::All => true,
+            Self::One(one) => one == name,
+        }
+    }
+}
+
+/// A hold with the throttles it means, as it is stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScopedHold {
+    /// The throttles it means.
+    pub scope: Scope,
+    /// The hold.
+    pub hold: Hold,
+}

@@ -1,0 +1,105 @@
+//! A plan: everything one pass of the loop is about to do, as a value that can be printed and checked.
+//!
+//! Execution has nothing left to decide; deciding is `decide`'s, checking `decide/check.rs`'s.
+
+use serde::Serialize;
+
+use super::drift::{Drift, Side, Who};
+use super::level::Level;
+use super::throttle::{ScaleSpec, ThrottleName};
+
+/// What a target was found to be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ReadBack {
+    /// The gates of a throttle.
+    Gate(GateReadBack),
+    /// A workload.
+    Scale(ScaleReadBack),
+    /// The object a target names is not there.
+    Absent,
+}
+
+/// What the gates of one throttle said of themselves.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GateReadBack {
+    /// How many gates there are.
+    pub gates: i32,
+    /// How many of them obey the holds and the level asked for.
+    pub obeying: i32,
+    /// Age of the oldest word from one of them, seconds.
+    pub oldest_age_s: i64,
+    /// Requests offered a minute, over all gates.
+    pub offered_rpm: f64,
+}
+
+/// A workload as it was read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScaleReadBack {
+    /// Replicas its specification asks for.
+    pub replicas: i64,
+    /// What its annotation remembers.
+    pub remembered: Option<i64>,
+    /// Version of the object this was read from.
+    pub resource_version: String,
+    /// Who last wrote the replicas.
+    pub who: Option<Who>,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Action {
+    /// Put the gates of a throttle to a level; also said when nothing changes, so that gates know it is fresh.
+    SetGate {
+        /// The level.
+        level: Level,
+        /// What decided it: a `Reason` word.
+        reason: &'static str,
+        /// Generation of the declaration it follows from.
+        generation: i64,
+    },
+    /// Put a workload to a number of replicas.
+    Scale {
+        /// Which.
+        target: ScaleSpec,
+        /// From.
+        from: i64,
+        /// To.
+        to: i64,
+        /// What its annotation shall remember afterwards; `None` removes it.
+        remember: Option<i64>,
+        /// Version of the object this was decided on; a newer one refuses the write.
+        resource_version: String,
+    },
+}
+
+impl Action {
+    /// Whether it writes replicas.
+    pub fn is_scale(&self) -> bool {
+        matches!(self, Self::Scale { .. })
+    }
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Step {
+    /// What.
+    pub action: Action,
+    /// Which way it moves the system: riskier steps need proof, safer ones nothing.
+    pub side: Side,
+    /// The drift it corrects, where it does.
+    #[serde(skip)]
+    pub corrects: Option<Drift>,
+}
+
+/// Everything one pass is about to do for one throttle.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Plan {
+    /// The throttle.
+    pub throttle: ThrottleName,
+    /// Steps, in order.
+    pub steps: Vec<Step>,
+    /// Drift that is only reported.
+    #[serde(skip)]
+    pub reported: Vec<Drift>,
+}

@@ -1,0 +1,203 @@
+//! What a throttle is declared to be: its name, its level, its targets.
+//!
+//! Knows neither where a declaration came from nor what is done about it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::hold::Hold;
+use super::level::Level;
+
+/// Longest accepted throttle name: a namespace (63) and a name (253) of Kubernetes with their dot.
+pub const NAME_LIMIT: usize = 317;
+
+/// A throttle's name; in a cluster it is `namespace.name` (namespaces hold no dot).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ThrottleName(String);
+
+/// Why a text is no throttle name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no throttle name: expected 1 to {NAME_LIMIT} of a-z, 0-9, `-` and `.`")]
+pub struct BadName(String);
+
+impl ThrottleName {
+    /// The throttle of a service that declares none.
+    pub fn default_throttle() -> Self {
+        Self("default".to_owned())
+    }
+
+    /// The name of a throttle in a cluster.
+    pub fn in_namespace(namespace: &str, name: &str) -> Self {
+        Self(format!("{namespace}.{name}"))
+    }
+
+    /// Namespace and name of a throttle in a cluster; `None` where there is no namespace.
+    pub fn split(&self) -> Option<(&str, &str)> {
+        self.0.split_once('.')
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ThrottleName {
+    type Error = BadName;
+
+    fn try_from(text: String) -> Result<Self, BadName> {
+        let fits = (1..=NAME_LIMIT).contains(&text.len())
+            && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'));
+        if fits { Ok(Self(text)) } else { Err(BadName(text.chars().take(80).collect())) }
+    }
+}
+
+impl fmt::Display for ThrottleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether differences are corrected or only reported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// Correct every drift.
+    #[default]
+    Enforce,
+    /// Report drift, change nothing; a kill still closes the gates.
+    Observe,
+}
+
+/// One route that a gate always lets through, because it reduces risk (refunds, for example).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllowRule {
+    /// HTTP method, upper case; any when absent.
+    pub method: Option<String>,
+    /// Path, matched whole or as a prefix that ends at a `/`; any when absent.
+    pub path: Option<String>,
+}
+
+impl AllowRule {
+    /// Whether a request of this method and path is on the list. A rule without both matches nothing.
+    ///
+    /// Paths are compared as they came. One that an app may read as another (`..`, `//`, an escape) is on no list by its
+    /// path, or `/refunds/../pay` would be let through as a refund.
+    pub fn matches(&self, method: &str, path: &str) -> bool {
+        if self.path.is_some() && ["..", "//", "%", "\\", ";"].iter().any(|odd| path.contains(odd)) {
+            return false;
+        }
+        let method_fits = self.method.as_deref().is_none_or(|m| m == method);
+        let path_fits = self.path.as_deref().is_none_or(|p| {
+            path.strip_prefix(p).is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || p.ends_with('/'))
+        });
+        (self.method.is_some() || self.path.is_some()) && method_fits && path_fits
+    }
+}
+
+/// How a throttle bites at gates.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateSpec {
+    /// Header, lower case, whose value names the caller; absent: callers are not told apart.
+    pub key_header: Option<String>,
+    /// Routes that are never refused.
+    pub allow: Vec<AllowRule>,
+}
+
+/// A workload whose replicas follow the throttle.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ScaleSpec {
+    /// `apps/v1`, for example.
+    pub api_version: String,
+    /// `Deployment`, for example; anything that has a `scale` subresource.
+    pub kind: String,
+    /// Object name, in the throttle's namespace.
+    pub name: String,
+    /// Whether replicas follow the declared level, or a kill only.
+    pub proportional: bool,
+    /// Fewest replicas while not killed; only meaningful with `proportional`.
+    pub min_replicas: i32,
+}
+
+/// One thing a throttle acts on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TargetSpec {
+    /// Verdicts, here and in every gate process.
+    Gate(GateSpec),
+    /// Replicas of a workload.
+    Scale(ScaleSpec),
+}
+
+/// The kinds of target, as labels and keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TargetKind {
+    /// See [`TargetSpec::Gate`].
+    Gate,
+    /// See [`TargetSpec::Scale`].
+    Scale,
+}
+
+impl TargetSpec {
+    /// The kind, for finding the code that acts on it.
+    pub fn kind(&self) -> TargetKind {
+        match self {
+            Self::Gate(_) => TargetKind::Gate,
+            Self::Scale(_) => TargetKind::Scale,
+        }
+    }
+
+    /// Stable text that tells targets of one throttle apart: `gate`, `apps/v1/Deployment/checkout`.
+    pub fn id(&self) -> String {
+        match self {
+            Self::Gate(_) => "gate".to_owned(),
+            Self::Scale(s) => format!("{}/{}/{}", s.api_version, s.kind, s.name),
+        }
+    }
+}
+
+/// Everything that is declared about one throttle, wherever it was declared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Declared {
+    /// Its name.
+    pub name: ThrottleName,
+    /// Counts up with every change of the declaration.
+    pub generation: i64,
+    /// What the specification alone asks for; holds may ask for more.
+    pub level: Level,
+    /// The level in force when nothing newer is known (after a restart, or what was last reported).
+    pub stored: Level,
+    /// Kills and temporary levels that are in force.
+    pub holds: Vec<Hold>,
+    /// Whether differences are corrected.
+    pub mode: Mode,
+    /// Fastest opening when no source of evidence is declared, percent points a second (0.1..=100).
+    pub ramp_percent_per_second: f64,
+    /// What it acts on, in the order declared.
+    pub targets: Vec<TargetSpec>,
+    /// What people said or measured lately, for the control law.
+    pub evidence: Option<super::evidence::Evidence>,
+    /// What was remembered of targets before they were changed, by target id. Ours, so it wins over annotations.
+    pub remembered: std::collections::BTreeMap<String, i64>,
+    /// What was last asked of targets, by target id: a difference from it is drift, not work in progress.
+    pub acknowledged: std::collections::BTreeMap<String, i64>,
+}
+
+impl Declared {
+    /// A declaration with nothing but a name and a level, the rest at its defaults.
+    pub fn bare(name: ThrottleName, level: Level) -> Self {
+        Self {
+            name,
+            generation: 1,
+            level,
+            stored: level,
+            holds: Vec::new(),
+            mode: Mode::Enforce,
+            ramp_percent_per_second: 2.0,
+            targets: vec![TargetSpec::Gate(GateSpec::default())],
+            evidence: None,
+            remembered: std::collections::BTreeMap::new(),
+            acknowledged: std::collections::BTreeMap::new(),
+        }
+    }
+}

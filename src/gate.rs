@@ -1,0 +1,167 @@
+//! The live verdict table: where the throttle bites.
+//!
+//! State is swapped in atomically, so a verdict takes no lock and touches neither store nor network. Holds are only ever
+//! added by [`Gate::hold`] and removed by [`Gate::release`]: no level that anybody sets can lift a kill.
+//! Knows no HTTP library, no Kubernetes and no SQL.
+
+pub mod dialect;
+pub mod entry;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+
+use crate::decide::verdict::{Caller, Reason, Salt, Verdict, point, verdict};
+use crate::domain::hold::{Epoch, Hold, Scope};
+use crate::domain::level::Level;
+use crate::domain::throttle::{GateSpec, ThrottleName};
+
+use entry::Entry;
+
+/// What a proxy or an app asks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Question<'a> {
+    /// Method of the original request, as the proxy told it.
+    pub method: &'a str,
+    /// Path of the original request without its query, as the proxy told it.
+    pub path: &'a str,
+    /// Value of the header that names the caller, where the throttle has one.
+    pub key: Option<&'a [u8]>,
+}
+
+/// What a gate answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Milliseconds since the state behind it was last confirmed.
+    pub state_age_ms: i64,
+    /// Whole seconds a refused caller should wait, 1..=120; 0 when admitted.
+    pub retry_after_s: u32,
+}
+
+/// Where one throttle stands, for reports.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    /// Its name.
+    pub name: ThrottleName,
+    /// Level in force; a kill stands above it.
+    pub level: Level,
+    /// Holds that keep it shut.
+    pub holds: Vec<Epoch>,
+    /// Generation of the declaration it obeys.
+    pub generation: i64,
+    /// Requests offered since the process started.
+    pub offered: u64,
+    /// Requests admitted since the process started.
+    pub admitted: u64,
+}
+
+/// A level for one throttle, with what it follows from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Setting {
+    /// The level.
+    pub level: Level,
+    /// What decided it.
+    pub reason: Reason,
+    /// Generation of the declaration it follows from.
+    pub generation: i64,
+    /// When that was last confirmed.
+    pub at: Timestamp,
+}
+
+/// Every throttle this process answers for.
+#[derive(Default)]
+pub struct Gate {
+    table: ArcSwap<HashMap<String, Arc<Entry>>>,
+    writing: Mutex<()>,
+}
+
+impl Gate {
+    /// Answers one request. `now` only dates the state and picks the hour's salt.
+    pub fn ask(&self, throttle: &str, question: Question<'_>, now: Timestamp) -> Reply {
+        let table = self.table.load();
+        let Some(entry) = table.get(throttle) else {
+            let verdict = Verdict { admitted: false, reason: Reason::Unknown, generation: 0 };
+            return Reply { verdict, state_age_ms: 0, retry_after_s: 1 };
+        };
+        let listed = entry.allows(question.method, question.path);
+        let caller = match question.key.filter(|key| !key.is_empty()) {
+            Some(key) => Caller::Keyed(point(&Salt::hourly(now.as_second()), throttle, key)),
+            None => Caller::Unkeyed(&entry.accumulator),
+        };
+        let verdict = verdict(&entry.rule, listed, caller);
+        let offered = entry.count(verdict.admitted);
+        let state_age_ms = (now.as_millisecond() - entry.confirmed_at.as_millisecond()).max(0);
+        Reply { verdict, state_age_ms, retry_after_s: dialect::retry_after(&verdict, offered) }
+    }
+
+    /// The header that names a throttle's callers, if it has one.
+    pub fn key_header(&self, throttle: &str) -> Option<String> {
+        self.table.load().get(throttle).and_then(|entry| entry.spec.key_header.clone())
+    }
+
+    /// Makes a throttle known, or changes how it reads requests; level and holds of a known one stay.
+    pub fn declare(&self, name: &ThrottleName, spec: &GateSpec, setting: Setting) {
+        self.change(name, |old| match old {
+            Some(entry) if entry.spec == *spec => None,
+            Some(entry) => Some(entry.with_spec(spec.clone())),
+            None => Some(Entry::new(spec.clone(), setting)),
+        });
+    }
+
+    /// Adds a hold to every throttle it covers that is known; answers which they are. Takes effect before it returns.
+    pub fn hold(&self, scope: &Scope, hold: &Hold, at: Timestamp) -> Vec<ThrottleName> {
+        let covered: Vec<_> = self.standings().into_iter().map(|s| s.name).filter(|name| scope.covers(name)).collect();
+        for name in &covered {
+            self.change(name, |old| old.map(|entry| entry.with_hold(hold.clone(), at)));
+        }
+        covered
+    }
+
+    /// Removes a hold that has ended; the level stays where it is, which after a kill is a full stop.
+    pub fn release(&self, name: &ThrottleName, epoch: &Epoch) {
+        self.change(name, |old| old.map(|entry| entry.without_hold(epoch)));
+    }
+
+    /// Puts a throttle to a level. While a kill holds, the level that waits below it is a full stop, whatever is asked.
+    pub fn set(&self, name: &ThrottleName, setting: Setting) {
+        self.change(name, |old| old.map(|entry| entry.with_setting(setting)));
+    }
+
+    /// Raises a throttle to a level, never lowers it.
+    pub fn tighten(&self, name: &ThrottleName, setting: Setting) {
+        self.change(name, |old| old.filter(|e| e.level < setting.level).map(|entry| entry.with_setting(setting)));
+    }
+
+    /// Everything known, by name.
+    pub fn standings(&self) -> Vec<Standing> {
+        let table = self.table.load();
+        let mut all: Vec<_> =
+            table.iter().filter_map(|(name, e)| Some(e.standing(ThrottleName::try_from(name.clone()).ok()?))).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// One throttle, if it is known.
+    pub fn standing(&self, name: &ThrottleName) -> Option<Standing> {
+        self.table.load().get(name.as_str()).map(|entry| entry.standing(name.clone()))
+    }
+
+    /// The live kill holds of one throttle, oldest first.
+    pub fn kills(&self, name: &ThrottleName) -> Vec<Hold> {
+        self.table.load().get(name.as_str()).map(|entry| entry.holds.clone()).unwrap_or_default()
+    }
+
+    fn change(&self, name: &ThrottleName, next: impl FnOnce(Option<&Arc<Entry>>) -> Option<Entry>) {
+        let _one_writer: MutexGuard<'_, ()> = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.table.load_full();
+        if let Some(entry) = next(old.get(name.as_str())) {
+            let mut table = HashMap::clone(&old);
+            table.insert(name.as_str().to_owned(), Arc::new(entry));
+            self.table.store(Arc::new(table));
+        }
+    }
+}

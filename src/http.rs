@@ -1,0 +1,123 @@
+//! Every route on one screen; one file per concern.
+//!
+//! A handler reads its request, calls a seam and words the answer. Knows no Kubernetes and no SQL.
+
+mod answer;
+mod authz;
+mod control;
+mod health;
+mod keys;
+mod kill;
+mod observe;
+mod request_id;
+mod webhook;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{any, get, post};
+use jiff::Timestamp;
+
+use crate::config::Keys;
+use crate::decide::law::Law;
+use crate::gate::Gate;
+use crate::latch::Latch;
+use crate::ports::{Clock, Desired, Ledger};
+use crate::source::stripe::Secrets;
+use crate::telemetry::Metrics;
+
+/// Largest body of a command, bytes.
+const BODY_LIMIT: usize = 64 * 1024;
+/// Largest body of a webhook, bytes.
+const WEBHOOK_LIMIT: usize = 1024 * 1024;
+
+/// What every handler may use.
+pub struct App {
+    /// The role this process plays: serve, operator or gate.
+    pub mode: &'static str,
+    /// When it started.
+    pub started: Timestamp,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The verdicts.
+    pub gate: Arc<Gate>,
+    /// The kill path.
+    pub latch: Arc<Latch>,
+    /// Declared state.
+    pub desired: Arc<dyn Desired>,
+    /// The record; a gate process has none.
+    pub ledger: Option<Arc<dyn Ledger>>,
+    /// Keys that open protected routes.
+    pub keys: Keys,
+    /// What signs webhooks; none: that part is off.
+    pub stripe: Secrets,
+    /// Metrics of this process.
+    pub metrics: Arc<Metrics>,
+    /// The control law.
+    pub law: Law,
+    /// Parts that are off, with the variable that turns each on; and whether the gate knows all there is.
+    pub parts: health::Parts,
+    /// In production strangers must not ask for verdicts on the public listener: they count as offered load.
+    pub authz_to_loopback_only: bool,
+}
+
+pub use health::Parts;
+
+/// Routes of every process: probes, health, metrics, verdicts.
+fn common(app: &Arc<App>) -> Router<Arc<App>> {
+    let protected = Router::new()
+        .route("/metrics", get(health::metrics))
+        .route_layer(from_fn_with_state(Arc::clone(app), keys::check));
+    Router::new()
+        .route("/health", get(health::health))
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/authz/nginx/{throttle}", any(authz::nginx))
+        .merge(protected)
+}
+
+/// Routes of a process that only answers verdicts.
+pub fn gate_routes(app: Arc<App>) -> Router {
+    finish(common(&app), app)
+}
+
+/// Routes of the operator: people stop and revive here too; levels are Git's.
+pub fn operator_routes(app: Arc<App>) -> Router {
+    let routes = common(&app).merge(
+        Router::new()
+            .route("/kill", post(kill::kill))
+            .route("/revive", post(kill::revive))
+            .route_layer(from_fn_with_state(Arc::clone(&app), keys::check)),
+    );
+    finish(routes, app)
+}
+
+/// Routes of a service without a cluster: everything.
+pub fn service_routes(app: Arc<App>) -> Router {
+    let protected = Router::new()
+        .route("/observe", post(observe::observe))
+        .route("/control", post(control::control))
+        .route("/kill", post(kill::kill))
+        .route("/revive", post(kill::revive))
+        .route_layer(from_fn_with_state(Arc::clone(&app), keys::check));
+    let webhook =
+        Router::new().route("/webhooks/stripe", post(webhook::stripe)).layer(DefaultBodyLimit::max(WEBHOOK_LIMIT));
+    finish(common(&app).merge(protected).merge(webhook), app)
+}
+
+/// Only verdicts, for a listener that proxies alone can reach.
+pub fn verdict_routes(app: Arc<App>) -> Router {
+    finish(Router::new().route("/authz/nginx/{throttle}", any(authz::nginx_trusted)), app)
+}
+
+fn finish(routes: Router<Arc<App>>, app: Arc<App>) -> Router {
+    routes
+        .fallback(answer::no_route)
+        .method_not_allowed_fallback(answer::no_method)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn_with_state(Arc::clone(&app), answer::count_errors))
+        .layer(from_fn(request_id::carry))
+        .with_state(app)
+}

@@ -1,0 +1,93 @@
+//! Answers that refuse: RFC 9457 problems that always bear `detail`, the words the guide prints.
+//!
+//! What went wrong inside goes to the log, never to the client.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use crate::source::rest::BodyError;
+
+use super::App;
+
+/// A refusal.
+#[derive(Clone, Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    detail: String,
+    members: Map<String, Value>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into(), members: Map::new() }
+    }
+
+    /// Adds a member beside `detail`.
+    pub(super) fn with(mut self, name: &str, value: Value) -> Self {
+        self.members.insert(name.to_owned(), value);
+        self
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        let detail = error.to_string();
+        match error {
+            BodyError::Malformed { path, .. } => Self::new(StatusCode::BAD_REQUEST, detail).with("path", json!(path)),
+            BodyError::Fields(errors) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with("errors", json!(errors))
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut body = Map::from_iter([("detail".to_owned(), Value::String(self.detail))]);
+        body.insert("status".to_owned(), json!(self.status.as_u16()));
+        body.insert("title".to_owned(), json!(self.status.canonical_reason().unwrap_or("Error")));
+        body.extend(self.members);
+        let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))];
+        (self.status, kind, Json(Value::Object(body)).into_response().into_body()).into_response()
+    }
+}
+
+/// A body as bytes, or the refusal of one that is too large or broke off.
+pub(super) fn body(
+    read: Result<axum::body::Bytes, axum::extract::rejection::BytesRejection>,
+) -> Result<axum::body::Bytes, Problem> {
+    read.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is larger than this route takes.")
+        }
+        _ => Problem::new(StatusCode::BAD_REQUEST, "The body did not arrive whole."),
+    })
+}
+
+pub(super) async fn no_route() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "There is no such route here.")
+}
+
+pub(super) async fn no_method() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This route does not take that method.")
+}
+
+/// Counts answers of ours that are faults of ours.
+pub(super) async fn count_errors(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if response.status().is_server_error() {
+        app.metrics.count_error();
+    }
+    response
+}
+
+/// A header of ours.
+pub(super) fn named(name: &'static str) -> HeaderName {
+    HeaderName::from_static(name)
+}

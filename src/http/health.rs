@@ -1,0 +1,149 @@
+//! Three questions: is it healthy (people), is it sound, is it ready (platforms). And metrics.
+//!
+//! `/livez` and `/readyz` never look at the store, so that no platform takes the kill route away when the store is gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use tokio::time::timeout;
+
+use crate::domain::level::Level;
+use crate::telemetry::ThrottleGauges;
+
+use super::App;
+
+/// How long `/health` waits for the ledger.
+const LEDGER_LIMIT: Duration = Duration::from_secs(1);
+
+/// What `/health` and `/readyz` say beyond the gate and the ledger.
+pub struct Parts {
+    /// Parts that are off: name, and the variable that turns it on.
+    pub off: Vec<(&'static str, &'static str)>,
+    /// Parts that are on, with a look at each: `ok`, or what is wrong.
+    pub on: Vec<(&'static str, Arc<dyn Fn() -> Result<String, String> + Send + Sync>)>,
+    /// Whether the gate knows all there is to know.
+    pub loaded: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Parts {
+    /// A part that is on, with a look at it; or off, with the variable that turns it on.
+    pub fn part(
+        &mut self,
+        name: &'static str,
+        variable: &'static str,
+        look: Option<Arc<dyn Fn() -> Result<String, String> + Send + Sync>>,
+    ) {
+        match look {
+            Some(look) => self.on.push((name, look)),
+            None => self.off.push((name, variable)),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    version: &'static str,
+    mode: &'static str,
+    uptime_seconds: i64,
+    throttle_pct: f64,
+    killed: bool,
+    checks: Map<String, Value>,
+}
+
+/// `GET /health`. A killed system is healthy: nobody must restart it for that.
+pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
+    let mut checks = Map::new();
+    let mut status = "healthy";
+    for (name, look) in &app.parts.on {
+        let found = look();
+        if found.is_err() {
+            status = "degraded";
+        }
+        checks.insert((*name).to_owned(), json!(found.unwrap_or_else(|wrong| wrong)));
+    }
+    for (name, variable) in &app.parts.off {
+        checks.insert((*name).to_owned(), json!(format!("off: set {variable}")));
+    }
+    checks.insert("gate".to_owned(), json!(if (app.parts.loaded)() { "ok" } else { "loading" }));
+    if let Some(ledger) = &app.ledger {
+        let answer = timeout(LEDGER_LIMIT, ledger.check()).await;
+        let fine = matches!(answer, Ok(Ok(())));
+        if let Ok(Err(error)) = &answer {
+            tracing::warn!(%error, "the ledger does not answer");
+        }
+        checks.insert("ledger".to_owned(), json!(if fine { "ok" } else { "unavailable: openings wait, kills do not" }));
+        if !fine {
+            status = "unhealthy";
+        }
+    }
+    let (level, killed) = in_force(&app);
+    let body = Health {
+        status,
+        version: env!("CARGO_PKG_VERSION"),
+        mode: app.mode,
+        uptime_seconds: app.clock.now().duration_since(app.started).as_secs(),
+        throttle_pct: level.fraction(),
+        killed,
+        checks,
+    };
+    let code = if status == "unhealthy" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    (code, Json(body)).into_response()
+}
+
+/// The highest level in force, and whether anything is killed.
+fn in_force(app: &App) -> (Level, bool) {
+    let all = app.gate.standings();
+    let level = all.iter().map(|standing| standing.level).fold(Level::OPEN, Level::safer);
+    (level, all.iter().any(|standing| !standing.holds.is_empty()))
+}
+
+/// `GET /livez`: it answers, so it lives.
+pub(super) async fn livez(RawQuery(query): RawQuery) -> Response {
+    probe(&[("process", true)], query.as_deref())
+}
+
+/// `GET /readyz`: the listeners are up and the gate knows all there is.
+pub(super) async fn readyz(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
+    probe(&[("listeners", true), ("gate", (app.parts.loaded)())], query.as_deref())
+}
+
+fn probe(checks: &[(&str, bool)], query: Option<&str>) -> Response {
+    let fine = checks.iter().all(|(_, fine)| *fine);
+    let mut text = String::new();
+    if query.is_some_and(|query| query.split('&').any(|part| part == "verbose" || part.starts_with("verbose="))) {
+        for (name, fine) in checks {
+            text.push_str(&format!(
+                "[{}]{name} {} 0ms\n",
+                if *fine { '+' } else { '-' },
+                if *fine { "ok" } else { "not yet" }
+            ));
+        }
+    } else {
+        text.push_str(if fine { "ok\n" } else { "not ready\n" });
+    }
+    (if fine { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text).into_response()
+}
+
+/// `GET /metrics`.
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let throttles: Vec<_> = app
+        .gate
+        .standings()
+        .into_iter()
+        .map(|standing| ThrottleGauges {
+            throttle: standing.name.to_string(),
+            killed: !standing.holds.is_empty(),
+            level: standing.level,
+            offered: standing.offered,
+            admitted: standing.admitted,
+        })
+        .collect();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render(&throttles)).into_response()
+}

@@ -1,0 +1,77 @@
+//! `POST /webhooks/stripe`: verified on raw bytes, stored, and only then acknowledged.
+//!
+//! A duplicate is answered like the first one and changes nothing.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderMap, StatusCode};
+use serde_json::{Value, json};
+
+use crate::domain::audit::{AuditDraft, Change};
+use crate::domain::payment::Storing;
+use crate::source::stripe;
+
+use super::App;
+use super::answer::{Problem, body};
+
+pub(super) async fn stripe(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    bytes: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, Problem> {
+    if app.stripe.is_empty() {
+        let detail = "Webhooks are off: set STRIPE_WEBHOOK_SECRET. Stripe tries again for three days.";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
+    }
+    let raw = body(bytes)?;
+    let received_at = app.clock.now();
+    let signature = headers.get("stripe-signature").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if stripe::verify(signature, &raw, &app.stripe, received_at.as_second()).is_err() {
+        app.metrics.count_webhook(false);
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "Invalid signature"));
+    }
+    let evidence = match stripe::event(&raw, signature, received_at) {
+        Ok(evidence) => evidence,
+        Err(error) => {
+            app.metrics.count_webhook(false);
+            let entry = unreadable(received_at, &error.to_string());
+            store(&app, Change { audit: vec![entry], ..Change::default() }).await?;
+            return Err(Problem::new(StatusCode::BAD_REQUEST, format!("Signed, but no event: {error}")));
+        }
+    };
+    let event_id = evidence.key.event_id.clone();
+    let receipt = store(&app, Change { evidence: Some(evidence), ..Change::default() }).await?;
+    app.metrics.count_webhook(true);
+    if receipt.evidence == Some(Storing::Conflict) {
+        tracing::error!(event_id, "an event came again with another meaning; the first one stays");
+    }
+    Ok(Json(json!({ "received": true, "event_id": event_id })))
+}
+
+/// Only a storage failure is a 5xx: Stripe then tries again, so nothing is lost.
+async fn store(app: &App, change: Change) -> Result<crate::domain::audit::Receipt, Problem> {
+    let detail = "The event could not be stored; send it again.";
+    let Some(ledger) = &app.ledger else { return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)) };
+    ledger.commit(change).await.map_err(|error| {
+        tracing::error!(%error, "a webhook event was not stored");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    })
+}
+
+fn unreadable(at: jiff::Timestamp, error: &str) -> AuditDraft {
+    AuditDraft {
+        at,
+        actor: "stripe".to_owned(),
+        action: "webhook_unreadable".to_owned(),
+        throttle: String::new(),
+        before: String::new(),
+        after: String::new(),
+        reason: error.to_owned(),
+        binding_signal: String::new(),
+        request_id: String::new(),
+    }
+}

@@ -1,0 +1,69 @@
+//! The kill path of a process that watches: the gate does what `decide/follow.rs` says, at once, on the event itself.
+//!
+//! Knows what was seen, not how it was watched.
+
+use jiff::Timestamp;
+
+use crate::decide::follow::{Seen, follow};
+use crate::decide::verdict::Reason;
+use crate::domain::hold::{Epoch, Hold, Scope};
+use crate::domain::level::Level;
+use crate::domain::throttle::{GateSpec, ThrottleName};
+use crate::gate::Setting;
+
+use super::Latch;
+
+/// Everything a watching process sees of one throttle.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    /// The throttle.
+    pub name: ThrottleName,
+    /// How it reads requests.
+    pub gate: GateSpec,
+    /// What it follows.
+    pub seen: Seen,
+    /// Kill holds in force.
+    pub kills: Vec<Hold>,
+    /// Holds that have ended, as the leader wrote.
+    pub ended: Vec<Epoch>,
+}
+
+/// What the gate of this process obeys for one throttle.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Obeyed {
+    /// The throttle.
+    pub name: ThrottleName,
+    /// Kill holds in force here.
+    pub kills: Vec<Epoch>,
+    /// Level in force here.
+    pub level: Level,
+    /// Requests offered since the process started.
+    pub offered: u64,
+}
+
+impl Latch {
+    /// What the gate of this process obeys, for every throttle it knows.
+    pub fn obeyed(&self) -> Vec<Obeyed> {
+        let all = self.gate.standings().into_iter();
+        all.map(|s| Obeyed { name: s.name, kills: s.holds, level: s.level, offered: s.offered }).collect()
+    }
+
+    /// Puts the gate where a view says. Closing comes first and alone needs nothing; a hold goes only if it has ended.
+    pub fn follow(&self, view: &View, at: Timestamp) {
+        let scope = Scope::One(view.name.clone());
+        let before = self.gate.standing(&view.name).map(|standing| standing.level);
+        let level = follow(before, &view.seen);
+        let reason = if level == Level::OPEN { Reason::None } else { Reason::Target };
+        let setting = Setting { level, reason, generation: view.seen.generation, at };
+        self.gate.declare(&view.name, &view.gate, setting);
+        for hold in &view.kills {
+            self.gate.hold(&scope, hold, at);
+        }
+        self.gate.set(&view.name, setting);
+        for hold in self.gate.kills(&view.name) {
+            if view.ended.contains(&hold.epoch) && !view.kills.contains(&hold) {
+                self.gate.release(&view.name, &hold.epoch);
+            }
+        }
+    }
+}

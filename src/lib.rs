@@ -1,0 +1,31 @@
+//! Echo Phoenix, the brake of a system that moves money: one declared number, one kill switch, and proof that they bite.
+//!
+//! Read in this order: [`domain`] the nouns, [`decide`] the verbs, [`ports`] the seams; [`gate`] where it bites, [`latch`]
+//! how it is killed, [`reconcile`] the loop; [`source`] and [`http`] the doors, [`cluster`] and [`targets`] Kubernetes,
+//! [`store`] the record, [`mirror`] Airtable; [`run`] puts it together. `tests/architecture.rs` holds who may know whom.
+
+pub mod domain;
+
+pub mod decide;
+
+pub mod ports;
+
+pub mod gate;
+pub mod latch;
+pub mod reconcile;
+
+pub mod source;
+
+pub mod http;
+
+pub mod cluster;
+pub mod targets;
+
+pub mod mirror;
+pub mod store;
+
+pub mod config;
+pub mod telemetry;
+
+pub mod cli;
+pub mod run;

@@ -1,0 +1,95 @@
+//! What is owed, as far as it is in view: which rows go next, which are set aside, since when the oldest waits.
+//!
+//! Pure bookkeeping over what the ledger answers; knows neither the ledger nor Airtable.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::ports::Owed;
+
+use super::airtable::RECORDS_PER_REQUEST;
+
+/// Most rows set aside. Each costs one place in what is asked of the ledger; with more, one of them is tried again.
+const PARKED_LIMIT: usize = 1000;
+
+type RowKey = (String, String);
+
+/// The rows in view.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    /// Rows Airtable will not have, with the version it refused. In memory: they stay owed, and a restart (with a
+    /// repaired table, perhaps) tries them again.
+    parked: BTreeMap<RowKey, i64>,
+    /// Since when a row has been waiting, whatever its version: a row that changes every second is no fresher for it.
+    waiting: BTreeMap<RowKey, Timestamp>,
+}
+
+fn key_of(row: &Owed) -> RowKey {
+    (row.table.clone(), row.key.clone())
+}
+
+impl Backlog {
+    /// How many rows to ask for, so that those set aside hide nobody.
+    pub(super) fn wanted(&self) -> usize {
+        RECORDS_PER_REQUEST + self.parked.len()
+    }
+
+    /// Takes in what is owed now (up to [`Self::wanted`]) and answers what to send next: rows of one table.
+    pub(super) fn next(&mut self, owed: Vec<Owed>, now: Timestamp) -> Vec<Owed> {
+        let whole = owed.len() < self.wanted();
+        let in_view: BTreeMap<RowKey, i64> = owed.iter().map(|row| (key_of(row), row.version)).collect();
+        // A newer version may be acceptable; and what is owed no longer needs no place here.
+        self.parked.retain(|key, refused| match in_view.get(key) {
+            Some(version) => version == refused,
+            None => !whole,
+        });
+        let mut sendable: Vec<Owed> = owed.into_iter().filter(|row| !self.parked.contains_key(&key_of(row))).collect();
+        let seen: BTreeMap<RowKey, Timestamp> = sendable.iter().map(|row| (key_of(row), since(row, now))).collect();
+        self.waiting.retain(|key, _| seen.contains_key(key));
+        for (key, since) in seen {
+            self.waiting.entry(key).or_insert(since);
+        }
+        if let Some(table) = sendable.first().map(|row| row.table.clone()) {
+            sendable.retain(|row| row.table == table);
+        }
+        sendable.truncate(RECORDS_PER_REQUEST);
+        sendable
+    }
+
+    /// These have arrived.
+    pub(super) fn delivered(&mut self, rows: &[Owed]) {
+        for row in rows {
+            self.waiting.remove(&key_of(row));
+        }
+    }
+
+    /// Sets a row aside.
+    pub(super) fn park(&mut self, row: &Owed) {
+        self.waiting.remove(&key_of(row));
+        if self.parked.len() >= PARKED_LIMIT {
+            self.parked.pop_first();
+        }
+        self.parked.insert(key_of(row), row.version);
+    }
+
+    /// How many are set aside.
+    pub(super) fn parked(&self) -> usize {
+        self.parked.len()
+    }
+
+    /// Since when the oldest row waits, seconds since 1970.
+    pub(super) fn oldest_since(&self) -> Option<i64> {
+        self.waiting.values().min().map(|since| since.as_second())
+    }
+}
+
+/// When a row came to be owed: its own last time, where it has one (so that a restart does not make it younger).
+fn since(row: &Owed, now: Timestamp) -> Timestamp {
+    #[derive(serde::Deserialize)]
+    struct Times {
+        last_seen: Option<Timestamp>,
+    }
+    let own = serde_json::from_str::<Times>(&row.row).ok().and_then(|times| times.last_seen);
+    own.map_or(now, |own| own.min(now))
+}

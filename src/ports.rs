@@ -1,0 +1,168 @@
+//! The seams on one screen: what the loop and the doors need of the world, as traits.
+//!
+//! Knows no Kubernetes, no HTTP, no SQL; who implements a seam is `run`'s choice.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::domain::audit::{AuditDraft, Change, Receipt, ThrottleRow};
+use crate::domain::evidence::Evidence;
+use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold};
+use crate::domain::level::Level;
+use crate::domain::plan::{Action, ReadBack};
+use crate::domain::throttle::{Declared, TargetSpec, ThrottleName};
+
+/// The wall clock.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// Why the ledger did not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// It cannot be written or read now; the same change may succeed later.
+    #[error("the ledger is not available: {0}")]
+    Unavailable(String),
+    /// Somebody else changed what this change was based on.
+    #[error("the ledger holds a newer state of throttle {0}")]
+    Conflict(ThrottleName),
+}
+
+/// What the ledger knew when it was opened.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stored {
+    /// Every throttle's state.
+    pub throttles: Vec<ThrottleRow>,
+    /// Holds that have not ended.
+    pub holds: Vec<ScopedHold>,
+}
+
+/// A record the mirror owes: the newest version of one row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owed {
+    /// The guide's table name.
+    pub table: String,
+    /// The row's key within it.
+    pub key: String,
+    /// Counts up with each version of the row.
+    pub version: i64,
+    /// The row, as JSON.
+    pub row: String,
+}
+
+/// The record of truth. Acknowledged means committed.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Makes a change durable, whole.
+    async fn commit(&self, change: Change) -> Result<Receipt, LedgerError>;
+    /// The current state, for a start.
+    async fn stored(&self) -> Result<Stored, LedgerError>;
+    /// Whether it answers and can be written.
+    async fn check(&self) -> Result<(), LedgerError>;
+    /// What the mirror owes, oldest first, at most `limit`.
+    async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError>;
+    /// The mirror has delivered these versions (newer ones stay owed).
+    async fn delivered(&self, rows: &[Owed]) -> Result<(), LedgerError>;
+}
+
+/// Where a tightening becomes durable before the ledger has it.
+pub trait Journal: Send + Sync {
+    /// Appends and syncs one change; returns when it is on the disk.
+    fn append(&self, change: &JournalEntry) -> std::io::Result<()>;
+    /// What is not yet known to be in the ledger, oldest first.
+    fn pending(&self) -> Vec<JournalEntry>;
+    /// The ledger has everything up to now.
+    fn settle(&self, epoch: &Epoch) -> std::io::Result<()>;
+}
+
+/// One tightening as the journal keeps it.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct JournalEntry {
+    /// The hold that was taken.
+    pub hold: ScopedHold,
+    /// The audit entry owed to the ledger.
+    pub audit: AuditDraft,
+}
+
+/// Why a declaration could not be changed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum DesiredError {
+    /// The place where declarations live does not answer; nothing was changed.
+    #[error("{0}")]
+    Unavailable(String),
+    /// There is no throttle of that name.
+    #[error("there is no throttle `{0}`")]
+    Unknown(ThrottleName),
+}
+
+/// What ending holds came to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ended {
+    /// Holds that ended.
+    pub ended: Vec<Epoch>,
+    /// Holds that stay, and why they are not this door's to end.
+    pub held_by: Vec<Hold>,
+    /// Audit entry of the ending, where the ledger wrote one.
+    pub audit_id: Option<i64>,
+}
+
+/// Declared state: where it lives differs (ledger, cluster), what can be asked of it does not.
+#[async_trait]
+pub trait Desired: Send + Sync {
+    /// Everything declared now. Cheap; reads no network and no disk.
+    fn declared(&self) -> Vec<Arc<Declared>>;
+    /// Before a pass of the loop: look again at what only a live look can tell (is an override really gone).
+    async fn refresh(&self);
+    /// Whether this process may open, scale and correct.
+    fn leads(&self) -> bool;
+    /// Declares a level. Durable when it returns.
+    async fn declare(
+        &self,
+        throttle: &ThrottleName,
+        level: Level,
+        audit: AuditDraft,
+    ) -> Result<(i64, Option<i64>), DesiredError>;
+    /// Takes a hold. Durable when it returns; a known epoch changes nothing.
+    async fn take(&self, hold: ScopedHold, audit: AuditDraft) -> Result<(), DesiredError>;
+    /// Ends every hold within scope (or the one of this epoch) that REST or an override made.
+    async fn end(&self, scope: &Scope, epoch: Option<&Epoch>, audit: AuditDraft) -> Result<Ended, DesiredError>;
+    /// What somebody measured; the loop believes it for three ticks.
+    fn observe(&self, throttle: &ThrottleName, evidence: Evidence);
+    /// Something changed: do not wait for the tick.
+    fn wake(&self);
+    /// Waits for the next wake.
+    async fn woken(&self);
+}
+
+/// Why a target could not be read or moved.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum TargetError {
+    /// Nobody answered in time, or the answer was an error that may pass.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The object changed since it was read: look again.
+    #[error("changed meanwhile: {0}")]
+    Conflict(String),
+    /// We may not; nothing but a changed role or spec helps.
+    #[error("refused: {0}")]
+    Refused(String),
+}
+
+/// One kind of thing a throttle acts on. Applying is idempotent.
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// What it is now.
+    async fn read(&self, throttle: &Declared, spec: &TargetSpec) -> Result<ReadBack, TargetError>;
+    /// Does one planned step.
+    async fn apply(&self, throttle: &ThrottleName, action: &Action) -> Result<(), TargetError>;
+}
+
+/// Where a pass of the loop tells what it found and did.
+#[async_trait]
+pub trait Report: Send + Sync {
+    /// Tells; must not fail the pass (it is told again in the next).
+    async fn report(&self, outcome: &crate::domain::report::Outcome);
+}

@@ -1,0 +1,136 @@
+//! The loop on one screen: gather → decide → check → record → apply → record → report.
+//!
+//! Level-triggered: every pass looks at everything again, so a lost event costs a tick and never the truth. Knows no
+//! Kubernetes, no HTTP and no SQL; what it acts on are the seams of `ports`.
+
+mod apply;
+mod gather;
+mod memory;
+mod record;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::decide::check::{Permissions, check};
+use crate::decide::law::Law;
+use crate::decide::plan::{Facts, Planned, plan};
+use crate::decide::precedence::asked;
+use crate::decide::step::next_level;
+use crate::domain::throttle::{Declared, TargetKind, ThrottleName};
+use crate::latch::Latch;
+use crate::ports::{Clock, Desired, Ledger, Report, Stored, Target};
+
+use memory::Memory;
+
+/// The ticker's period: the control law's tick.
+const TICK: Duration = Duration::from_secs(5);
+
+/// What the loop is made of.
+pub struct Parts {
+    /// Declared state.
+    pub desired: Arc<dyn Desired>,
+    /// The record.
+    pub ledger: Arc<dyn Ledger>,
+    /// The kill path, for what it still owes to the ledger.
+    pub latch: Arc<Latch>,
+    /// What can be acted on.
+    pub targets: HashMap<TargetKind, Arc<dyn Target>>,
+    /// Who is told.
+    pub report: Option<Arc<dyn Report>>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The control law's parameters.
+    pub law: Law,
+}
+
+/// The loop.
+pub struct Reconciler {
+    parts: Parts,
+    memory: BTreeMap<ThrottleName, Memory>,
+    records: record::Records,
+}
+
+impl Reconciler {
+    /// A loop over these parts; `stored` is what the ledger knew at the start.
+    pub fn new(parts: Parts, stored: &Stored) -> Self {
+        Self { parts, memory: BTreeMap::new(), records: record::Records::new(stored) }
+    }
+
+    /// Runs until told to stop: at every tick, and at once when something was declared.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut ticker = tokio::time::interval(TICK);
+        ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = ticker.tick() => {}
+                () = self.parts.desired.woken() => {}
+            }
+            self.pass().await;
+        }
+    }
+
+    /// One pass over everything declared; whatever is killed comes first.
+    pub async fn pass(&mut self) {
+        self.parts.latch.settle().await;
+        self.parts.desired.refresh().await;
+        if !self.parts.desired.leads() {
+            // Another process acts now; what we remember would be stale when we lead again.
+            self.memory.clear();
+            return;
+        }
+        let mut all = self.parts.desired.declared();
+        all.sort_by_key(|throttle| !throttle.holds.iter().any(|hold| hold.is_kill()));
+        self.memory.retain(|name, _| all.iter().any(|throttle| throttle.name == *name));
+        self.records.catch_up(&self.parts).await;
+        self.records.holds(&self.parts, &all, self.parts.clock.now()).await;
+        for throttle in all {
+            self.one(&throttle).await;
+        }
+    }
+
+    /// One pass for one throttle.
+    async fn one(&mut self, throttle: &Arc<Declared>) {
+        let parts = &self.parts;
+        let now = parts.clock.now();
+        let reads = gather::read(parts, throttle).await;
+        let memory = self.memory.entry(throttle.name.clone()).or_insert_with(|| Memory::new(throttle, now));
+        memory.note_offered(now, gather::offered_rpm(&reads));
+
+        let want = asked(throttle.level, throttle.mode, &throttle.holds);
+        let next = next_level(&parts.law, &memory.situation(throttle, &want, now));
+        let known = memory.recall(throttle);
+        let facts = Facts {
+            throttle: &known,
+            asked: want.level,
+            killed: want.killed,
+            current: memory.level,
+            next,
+            reads: &reads,
+            now,
+        };
+        let mut planned: Planned = plan(&facts);
+        memory.name_drifts(&mut planned.plan, now);
+
+        let intents = self.records.intent(parts, memory, throttle, &want, next, &mut planned, now).await;
+        let may = Permissions { killed: want.killed, leads: parts.desired.leads(), recorded: intents.is_some() };
+        let violations = check(&planned.plan, memory.level, may);
+        if !violations.is_empty() {
+            tracing::error!(throttle = %throttle.name, ?violations, "a plan was refused");
+            planned.plan.steps.clear();
+            planned.effective = memory.level;
+        }
+        let done = apply::steps(parts, &planned.plan).await;
+        apply::take_back(&mut planned, &done, memory.level);
+        self.records.outcome(parts, &planned, &done, intents.unwrap_or_default(), now).await;
+        if planned.plan.steps.iter().any(|step| step.action.is_scale()) {
+            parts.desired.wake(); // read back what was just written
+        }
+        let trouble = violations.first().map(|v| format!("plan refused: {v}")).or_else(|| apply::trouble(&done));
+        memory.keep(&planned, &want, throttle, next, now);
+        gather::report(parts, throttle, &want, &reads, &planned, memory, trouble).await;
+    }
+}

@@ -1,0 +1,79 @@
+//! Both ends of a pass: what the targets are, and telling what the pass found.
+//!
+//! Reads have a limit each, so that one silent target cannot hold up the others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::timeout;
+
+use crate::decide::plan::Planned;
+use crate::decide::precedence::Asked;
+use crate::decide::verdict::Reason;
+use crate::domain::plan::ReadBack;
+use crate::domain::report::{Observed, Outcome};
+use crate::domain::throttle::{Declared, TargetSpec};
+
+use super::Parts;
+use super::memory::Memory;
+
+/// How long one target may take to say what it is.
+const READ_LIMIT: Duration = Duration::from_secs(3);
+
+/// One target with what it was found to be.
+pub(super) type Read = (TargetSpec, Result<ReadBack, String>);
+
+pub(super) async fn read(parts: &Parts, throttle: &Arc<Declared>) -> Vec<Read> {
+    join_all(throttle.targets.iter().map(|spec| async move {
+        let Some(target) = parts.targets.get(&spec.kind()) else {
+            return (spec.clone(), Err("this process cannot act on such a target".to_owned()));
+        };
+        let read = match timeout(READ_LIMIT, target.read(throttle, spec)).await {
+            Ok(Ok(read)) => Ok(read),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("no answer within {} s", READ_LIMIT.as_secs())),
+        };
+        (spec.clone(), read)
+    }))
+    .await
+}
+
+pub(super) fn offered_rpm(reads: &[Read]) -> f64 {
+    reads.iter().map(|(_, read)| if let Ok(ReadBack::Gate(gate)) = read { gate.offered_rpm } else { 0.0 }).sum()
+}
+
+pub(super) async fn report(
+    parts: &Parts,
+    throttle: &Arc<Declared>,
+    want: &Asked,
+    reads: &[Read],
+    planned: &Planned,
+    memory: &Memory,
+    trouble: Option<String>,
+) {
+    let Some(to) = &parts.report else { return };
+    let observed = reads
+        .iter()
+        .map(|(spec, read)| Observed {
+            target: spec.id(),
+            agrees: planned.agreeing.contains(&spec.id()),
+            read: read.clone(),
+        })
+        .collect();
+    let outcome = Outcome {
+        throttle: Arc::clone(throttle),
+        at: parts.clock.now(),
+        declared: want.level,
+        effective: memory.level,
+        binding: if want.killed { Reason::Kill.as_str() } else { memory.reason.as_str() },
+        source: want.source.clone(),
+        shedding: memory.shedding,
+        observed,
+        remembered: planned.remembered.clone(),
+        acknowledged: planned.acknowledged.clone(),
+        drifted: memory.open_drifts(),
+        trouble,
+    };
+    to.report(&outcome).await;
+}

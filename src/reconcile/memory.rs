@@ -1,0 +1,162 @@
+//! What the loop remembers of one throttle between passes: time, credit, rates and open drifts.
+//!
+//! Plain bookkeeping: decides nothing and waits for nothing.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::decide::law::Credit;
+use crate::decide::plan::Planned;
+use crate::decide::precedence::Asked;
+use crate::decide::step::{NextLevel, Situation};
+use crate::decide::verdict::Reason;
+use crate::domain::drift::Drift;
+use crate::domain::level::Level;
+use crate::domain::plan::Plan;
+use crate::domain::throttle::Declared;
+
+/// How long what somebody measured is believed: three ticks of 5 s.
+const EVIDENCE_LIFE: SignedDuration = SignedDuration::from_secs(15);
+/// How far back the highest offered rate is looked for.
+const RATE_LIFE: SignedDuration = SignedDuration::from_hours(1);
+/// Rates kept: one a tick for an hour, with room for wakes.
+const RATES: usize = 1024;
+
+/// One throttle between passes.
+pub(super) struct Memory {
+    /// The level in force.
+    pub(super) level: Level,
+    /// Whether an episode of automatic shedding is under way.
+    pub(super) shedding: bool,
+    /// What was asked for, and by which generation, in the last pass.
+    pub(super) asked: Level,
+    pub(super) generation: i64,
+    /// What decided the level in force.
+    pub(super) reason: Reason,
+    credit: Credit,
+    credit_at: Timestamp,
+    stepped_at: Timestamp,
+    rates: VecDeque<(Timestamp, f64)>,
+    /// Highest offered rate since the level last rose, and of the hour before that.
+    since_stop: f64,
+    floor: f64,
+    remembered: BTreeMap<String, i64>,
+    acknowledged: BTreeMap<String, i64>,
+    drifts: BTreeMap<String, Drift>,
+}
+
+impl Memory {
+    pub(super) fn new(throttle: &Declared, now: Timestamp) -> Self {
+        Self {
+            level: throttle.stored,
+            shedding: false,
+            asked: throttle.stored,
+            generation: 0, // older than any: the first pass records the state
+            reason: Reason::None,
+            credit: Credit::FULL,
+            credit_at: now,
+            stepped_at: now,
+            rates: VecDeque::new(),
+            since_stop: 0.0,
+            floor: 0.0,
+            remembered: throttle.remembered.clone(),
+            acknowledged: throttle.acknowledged.clone(),
+            drifts: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn note_offered(&mut self, now: Timestamp, rpm: f64) {
+        self.since_stop = self.since_stop.max(rpm);
+        self.rates.push_back((now, rpm));
+        while self.rates.len() > RATES || self.rates.front().is_some_and(|(at, _)| now.duration_since(*at) > RATE_LIFE)
+        {
+            self.rates.pop_front();
+        }
+    }
+
+    pub(super) fn situation(&self, throttle: &Declared, want: &Asked, now: Timestamp) -> Situation {
+        let fresh = throttle.evidence.filter(|evidence| now.duration_since(evidence.at) <= EVIDENCE_LIFE);
+        Situation {
+            asked: want.level,
+            killed: want.killed,
+            current: self.level,
+            signals: fresh.map(|evidence| evidence.signals),
+            offered_rpm: self.rates.back().map_or(0.0, |(_, rpm)| *rpm),
+            offered_since_stop_rpm: self.since_stop,
+            floor_rpm: self.floor,
+            credit: self.credit,
+            credit_age_s: now.duration_since(self.credit_at).as_secs_f64(),
+            elapsed_s: now.duration_since(self.stepped_at).as_secs_f64(),
+            ramp_percent_per_second: throttle.ramp_percent_per_second,
+        }
+    }
+
+    /// The declaration with what we remember, which is newer than what it was read with.
+    pub(super) fn recall(&self, throttle: &Declared) -> Declared {
+        let mut known = throttle.clone();
+        known.remembered.clone_from(&self.remembered);
+        known.acknowledged.clone_from(&self.acknowledged);
+        known
+    }
+
+    /// Gives each drift of a plan its id: the one it had if it is still the same difference, a new one otherwise.
+    /// What is only reported and is not new leaves the plan: it was told.
+    pub(super) fn name_drifts(&mut self, plan: &mut Plan, now: Timestamp) {
+        let mut still = BTreeMap::new();
+        let known = std::mem::take(&mut self.drifts);
+        let mut name = |drift: &mut Drift| {
+            let before =
+                known.get(&drift.target).filter(|old| old.desired == drift.desired && old.actual == drift.actual);
+            let is_new = before.is_none();
+            match before {
+                Some(old) => {
+                    drift.id.clone_from(&old.id);
+                    drift.first_seen = old.first_seen;
+                    drift.count = old.count + 1;
+                }
+                None => drift.id = new_id(now),
+            }
+            still.insert(drift.target.clone(), drift.clone());
+            is_new
+        };
+        plan.reported.retain_mut(|drift| name(drift));
+        for drift in plan.steps.iter_mut().filter_map(|step| step.corrects.as_mut()) {
+            name(drift);
+        }
+        self.drifts = still;
+    }
+
+    pub(super) fn open_drifts(&self) -> Vec<String> {
+        self.drifts.keys().cloned().collect()
+    }
+
+    pub(super) fn keep(
+        &mut self,
+        planned: &Planned,
+        want: &Asked,
+        throttle: &Declared,
+        next: NextLevel,
+        now: Timestamp,
+    ) {
+        if planned.effective > self.level {
+            self.floor = self.rates.iter().fold(0.0, |most, (_, rpm)| rpm.max(most));
+            self.since_stop = 0.0;
+        }
+        self.level = planned.effective;
+        (self.asked, self.generation, self.shedding) = (want.level, throttle.generation, next.shedding);
+        self.reason = next.reason;
+        if let Some(credit) = next.credit {
+            (self.credit, self.credit_at) = (credit, now);
+        }
+        self.stepped_at = now;
+        self.remembered.clone_from(&planned.remembered);
+        self.acknowledged.clone_from(&planned.acknowledged);
+    }
+}
+
+/// A new id that sorts by time.
+pub(super) fn new_id(now: Timestamp) -> String {
+    let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
+    ulid::Ulid::from_parts(millis, rand::random()).to_string()
+}

@@ -1,0 +1,36 @@
+//! The composition root: builds the parts, wires them, supervises their tasks, and owns clock, signals and the order of
+//! starting and stopping.
+//!
+//! The only place that may know everything. Starting: the gate knows its holds before a listener answers. Stopping:
+//! listeners first, the loop next, the record last, so that nothing opens on the way down.
+
+pub mod clock;
+mod gate;
+mod listen;
+mod local_key;
+mod mirror;
+mod operator;
+mod serve;
+mod supervise;
+
+pub use gate::{GateArgs, gate};
+pub use mirror::{SetupArgs, setup_airtable};
+pub use operator::{OperatorArgs, operator};
+pub use serve::{ServeArgs, serve};
+
+/// Why a process ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration cannot be used; exit code 2.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    /// Something that was needed did not work; exit code 1.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl RunError {
+    fn failed(what: &str, error: impl std::fmt::Display) -> Self {
+        Self::Failed(format!("{what}: {error}"))
+    }
+}

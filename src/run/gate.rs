@@ -1,0 +1,64 @@
+//! `echo-phoenix gate`: a data plane process of a cluster. It watches and answers verdicts; it has no ledger and no leader.
+
+use std::sync::Arc;
+
+use clap::Args;
+
+use crate::cluster::heartbeat::Heartbeat;
+use crate::cluster::lane::Lane;
+use crate::config::{ClusterArgs, KeyArgs, ListenArgs};
+use crate::http::{self, Parts as HttpParts};
+
+use super::operator::{app, watching};
+use super::supervise::Supervisor;
+use super::{RunError, listen, local_key};
+
+/// `echo-phoenix gate`
+#[derive(Args, Clone, Debug)]
+pub struct GateArgs {
+    /// Listeners and logs
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    /// Keys
+    #[command(flatten)]
+    pub keys: KeyArgs,
+    /// Cluster
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Runs a gate until it is told to stop.
+///
+/// # Errors
+/// If it cannot start, or a task ends on its own.
+pub async fn gate(args: GateArgs) -> Result<(), RunError> {
+    let on = watching(&args.cluster).await?;
+    let keys = local_key::keys(&args.keys, args.listen.environment, None)?;
+    let loaded = Arc::clone(&on.desired);
+    let parts = HttpParts { off: Vec::new(), on: Vec::new(), loaded: Arc::new(move || loaded.loaded()) };
+    let app = app("gate", &args.listen, keys, &on, None, parts)?;
+    let api = listen::bind(args.listen.listen, "ECHO_LISTEN").await?;
+
+    let mut supervisor = Supervisor::default();
+    let stop = supervisor.stage();
+    let lane = Lane::new(on.client.clone(), Arc::clone(&on.desired), Arc::clone(&on.clock));
+    supervisor.start("kill-lane", lane.run(stop.clone()));
+    let heartbeat = Heartbeat {
+        client: on.client,
+        namespace: args.cluster.pod_namespace.clone(),
+        identity: args.cluster.pod_name.clone(),
+        desired: on.desired,
+        latch: on.latch,
+        clock: on.clock,
+    };
+    supervisor.start("heartbeat", heartbeat.run(stop));
+    let stop = supervisor.stage();
+    listen::announce("api", &api);
+    supervisor.start("api", listen::serve(api, http::gate_routes(Arc::clone(&app)), stop.clone()));
+    if let Some(address) = args.listen.gate_listen {
+        let listener = listen::bind(address, "ECHO_GATE_LISTEN").await?;
+        listen::announce("gate", &listener);
+        supervisor.start("gate", listen::serve(listener, http::verdict_routes(app), stop));
+    }
+    supervisor.run().await
+}

@@ -1,0 +1,165 @@
+//! `echo-phoenix operator`: the control plane of a cluster, leader-elected, with the ledger.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use clap::Args;
+use kube::Client;
+
+use crate::cluster::connect;
+use crate::cluster::desired::ClusterDesired;
+use crate::cluster::gates::ClusterGates;
+use crate::cluster::lane::Lane;
+use crate::cluster::lease::Candidate;
+use crate::cluster::status::StatusWriter;
+use crate::config::{AirtableArgs, ClusterArgs, Environment, KeyArgs, ListenArgs, StoreArgs};
+use crate::decide::law::Law;
+use crate::domain::throttle::TargetKind;
+use crate::gate::Gate;
+use crate::http::{self, App, Parts as HttpParts};
+use crate::latch::Latch;
+use crate::ports::{Clock, Desired, Ledger, Report, Target};
+use crate::reconcile::{Parts, Reconciler};
+use crate::source::stripe::Secrets;
+use crate::targets::scale::Workloads;
+use crate::telemetry::Metrics;
+
+use super::clock::SystemClock;
+use super::serve::{lock_folder, open_record};
+use super::supervise::Supervisor;
+use super::{RunError, listen, local_key, mirror};
+
+/// `echo-phoenix operator`
+#[derive(Args, Clone, Debug)]
+pub struct OperatorArgs {
+    /// Listeners and logs
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    /// Keys
+    #[command(flatten)]
+    pub keys: KeyArgs,
+    /// Record
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Mirror
+    #[command(flatten)]
+    pub airtable: AirtableArgs,
+    /// Cluster
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// The parts of a process that watches a cluster.
+pub(super) struct Watching {
+    pub(super) client: Client,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) desired: Arc<ClusterDesired>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) latch: Arc<Latch>,
+}
+
+/// Builds what every process of a cluster has: the gate, and the kill lane that moves it.
+pub(super) async fn watching(args: &ClusterArgs) -> Result<Watching, RunError> {
+    let client = connect::client(args.kubeconfig.as_deref()).await.map_err(|e| RunError::Failed(e.to_string()))?;
+    let desired = Arc::new(ClusterDesired::new(client.clone()));
+    let gate = Arc::new(Gate::default());
+    let as_port: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&desired);
+    let latch = Arc::new(Latch::new(Arc::clone(&gate), as_port, None, Vec::new()));
+    desired.moves(Arc::clone(&latch));
+    Ok(Watching { client, clock: Arc::new(SystemClock), desired, gate, latch })
+}
+
+/// Runs the operator until it is told to stop.
+///
+/// # Errors
+/// If it cannot start, or a task ends on its own.
+pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
+    let _lock = lock_folder(&args.store.data_dir)?;
+    let on = watching(&args.cluster).await?;
+    let keys = local_key::keys(&args.keys, args.listen.environment, Some(&args.store.data_dir))?;
+    let (ledger, stored, _journal) = open_record(&args.store.data_dir)?;
+    ledger.close_interrupted(on.clock.now()).await.map_err(|e| RunError::failed("the ledger", e))?;
+    let ledger = Arc::new(ledger);
+    let record: Arc<dyn Ledger> = Arc::<crate::store::SqliteLedger>::clone(&ledger);
+    let worker = mirror::worker(&args.airtable, Arc::clone(&record), Arc::clone(&on.clock))?;
+
+    let loaded = Arc::clone(&on.desired);
+    let mut parts = HttpParts { off: Vec::new(), on: Vec::new(), loaded: Arc::new(move || loaded.loaded()) };
+    parts.part("airtable", "AIRTABLE_API_KEY", worker.as_ref().map(|(_, counters)| mirror::look(Arc::clone(counters))));
+    let app = app("operator", &args.listen, keys, &on, Some(Arc::clone(&record)), parts)?;
+    let api = listen::bind(args.listen.listen, "ECHO_LISTEN").await?;
+
+    let mut supervisor = Supervisor::default();
+    let stop = supervisor.stage();
+    if let Some((worker, _)) = worker {
+        supervisor.start("mirror", worker.run(stop.clone()));
+    }
+    let namespace = &args.cluster.pod_namespace;
+    let lane = Lane::new(on.client.clone(), Arc::clone(&on.desired), Arc::clone(&on.clock));
+    supervisor.start("kill-lane", lane.run(stop.clone()));
+    let (client, desired, clock) = (on.client.clone(), Arc::clone(&on.desired), Arc::clone(&on.clock));
+    let candidate = Candidate::new(client, namespace, args.cluster.pod_name.clone(), clock, desired);
+    supervisor.start("lease", candidate.run(stop));
+    let stop = supervisor.stage();
+    supervisor.start("reconcile", Reconciler::new(reconciler_parts(&on, record, &args.cluster), &stored).run(stop));
+    let stop = supervisor.stage();
+    listen::announce("api", &api);
+    supervisor.start("api", listen::serve(api, http::operator_routes(Arc::clone(&app)), stop.clone()));
+    if let Some(address) = args.listen.gate_listen {
+        let listener = listen::bind(address, "ECHO_GATE_LISTEN").await?;
+        supervisor.start("gate", listen::serve(listener, http::verdict_routes(app), stop));
+    }
+    let ended = supervisor.run().await;
+    tokio::task::spawn_blocking(move || ledger.close()).await.map_err(|e| RunError::failed("closing the ledger", e))?;
+    ended
+}
+
+fn reconciler_parts(on: &Watching, ledger: Arc<dyn Ledger>, cluster: &ClusterArgs) -> Parts {
+    let (client, clock) = (on.client.clone(), Arc::clone(&on.clock));
+    let gates: Arc<dyn Target> = Arc::new(ClusterGates::new(
+        client.clone(),
+        &cluster.pod_namespace,
+        Arc::clone(&on.desired),
+        Arc::clone(&clock),
+    ));
+    let workloads: Arc<dyn Target> = Arc::new(Workloads::new(client.clone()));
+    let report: Arc<dyn Report> =
+        Arc::new(StatusWriter::new(client, Arc::clone(&on.desired), cluster.pod_name.clone()));
+    let desired: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&on.desired);
+    Parts {
+        desired,
+        ledger,
+        latch: Arc::clone(&on.latch),
+        targets: HashMap::from([(TargetKind::Gate, gates), (TargetKind::Scale, workloads)]),
+        report: Some(report),
+        clock,
+        law: Law::default(),
+    }
+}
+
+/// What the handlers of a process in a cluster may use.
+pub(super) fn app(
+    mode: &'static str,
+    listen: &ListenArgs,
+    keys: crate::config::Keys,
+    on: &Watching,
+    ledger: Option<Arc<dyn Ledger>>,
+    parts: HttpParts,
+) -> Result<Arc<App>, RunError> {
+    let desired: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&on.desired);
+    Ok(Arc::new(App {
+        mode,
+        started: on.clock.now(),
+        clock: Arc::clone(&on.clock),
+        gate: Arc::clone(&on.gate),
+        latch: Arc::clone(&on.latch),
+        desired,
+        ledger,
+        keys,
+        stripe: Secrets::parse(""),
+        metrics: Arc::new(Metrics::new().map_err(|e| RunError::failed("metrics", e))?),
+        law: Law::default(),
+        parts,
+        authz_to_loopback_only: listen.environment == Environment::Production,
+    }))
+}

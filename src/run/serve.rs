@@ -1,0 +1,187 @@
+//! `echo-phoenix serve`: everything in one process, without a cluster.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::Args;
+
+use crate::config::{AirtableArgs, Environment, KeyArgs, ListenArgs, StoreArgs, StripeArgs};
+use crate::decide::law::Law;
+use crate::decide::precedence::asked;
+use crate::decide::verdict::Reason;
+use crate::domain::hold::Scope;
+use crate::domain::throttle::{GateSpec, TargetKind, TargetSpec};
+use crate::gate::{Gate, Setting};
+use crate::http::{self, App, Parts as HttpParts};
+use crate::latch::Latch;
+use crate::mirror::counters::MirrorCounters;
+use crate::ports::{Clock, Desired, Journal, Ledger, Stored, Target};
+use crate::reconcile::{Parts, Reconciler};
+use crate::source::stripe::Secrets;
+use crate::store::{FileJournal, LedgerDesired, SqliteLedger};
+use crate::targets::gate::LocalGate;
+use crate::telemetry::Metrics;
+
+use super::clock::SystemClock;
+use super::supervise::Supervisor;
+use super::{RunError, listen, local_key, mirror};
+
+/// `echo-phoenix serve`
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    /// Listeners and logs
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    /// Keys
+    #[command(flatten)]
+    pub keys: KeyArgs,
+    /// Record
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Payments
+    #[command(flatten)]
+    pub stripe: StripeArgs,
+    /// Mirror
+    #[command(flatten)]
+    pub airtable: AirtableArgs,
+}
+
+/// Runs the service until it is told to stop.
+///
+/// # Errors
+/// If it cannot start, or a task ends on its own.
+pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let _lock = lock_folder(&args.store.data_dir)?;
+    let keys = local_key::keys(&args.keys, args.listen.environment, Some(&args.store.data_dir))?;
+    let (ledger, stored, journal) = open_record(&args.store.data_dir)?;
+    let settled = ledger.close_interrupted(clock.now()).await.map_err(|e| RunError::failed("the ledger", e))?;
+    if !settled.audit.is_empty() {
+        tracing::warn!(intents = settled.audit.len(), "the last process was interrupted; its intents are closed");
+    }
+    let ledger = Arc::new(ledger);
+    let record: Arc<dyn Ledger> = Arc::<SqliteLedger>::clone(&ledger);
+    let desired: Arc<dyn Desired> = Arc::new(LedgerDesired::new(Arc::clone(&record), stored.clone()));
+    let gate = Arc::new(Gate::default());
+    // The gate knows every hold, the journal's included, before a listener is bound.
+    load(&gate, desired.as_ref(), &*journal, clock.as_ref());
+    let held = stored.holds.iter().cloned().chain(journal.pending().into_iter().map(|entry| entry.hold)).collect();
+    let latch = Arc::new(Latch::new(Arc::clone(&gate), Arc::clone(&desired), Some(Arc::clone(&journal)), held));
+    latch.settle().await;
+
+    let worker = mirror::worker(&args.airtable, Arc::clone(&record), Arc::clone(&clock))?;
+    let app = app(&args, keys, &clock, &gate, &latch, &desired, &record, worker.as_ref().map(|(_, c)| Arc::clone(c)))?;
+    let api = listen::bind(args.listen.listen, "ECHO_LISTEN").await?;
+    let verdicts = match args.listen.gate_listen {
+        Some(address) => Some(listen::bind(address, "ECHO_GATE_LISTEN").await?),
+        None => None,
+    };
+    let mut supervisor = Supervisor::default();
+    let stop = supervisor.stage();
+    if let Some((worker, _)) = worker {
+        supervisor.start("mirror", worker.run(stop.clone()));
+    }
+    let stop = supervisor.stage();
+    let local: Arc<dyn Target> = Arc::new(LocalGate::new(gate, Arc::clone(&clock)));
+    let targets = HashMap::from([(TargetKind::Gate, local)]);
+    let parts = Parts { desired, ledger: record, latch, targets, report: None, clock, law: Law::default() };
+    supervisor.start("reconcile", Reconciler::new(parts, &stored).run(stop));
+    let stop = supervisor.stage();
+    listen::announce("api", &api);
+    supervisor.start("api", listen::serve(api, http::service_routes(Arc::clone(&app)), stop.clone()));
+    if let Some(listener) = verdicts {
+        listen::announce("gate", &listener);
+        supervisor.start("gate", listen::serve(listener, http::verdict_routes(app), stop));
+    }
+    let ended = supervisor.run().await;
+    tokio::task::spawn_blocking(move || ledger.close()).await.map_err(|e| RunError::failed("closing the ledger", e))?;
+    ended
+}
+
+/// One process at a time: two writers of one journal would lose kills.
+pub(super) fn lock_folder(data: &Path) -> Result<File, RunError> {
+    use std::io::{Read, Seek, Write};
+    std::fs::create_dir_all(data).map_err(|e| RunError::failed(&format!("ECHO_DATA_DIR {}", data.display()), e))?;
+    let path = data.join("lock");
+    let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+    let mut file = open.map_err(|e| RunError::failed(&format!("ECHO_DATA_DIR {}", path.display()), e))?;
+    if file.try_lock().is_err() {
+        let mut holder = String::new();
+        let _ = file.read_to_string(&mut holder);
+        return Err(RunError::Failed(format!(
+            "ECHO_DATA_DIR {}: in use by process {}; stop it, or use another folder",
+            data.display(),
+            holder.trim()
+        )));
+    }
+    let noted = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
+    noted.map_err(|e| RunError::failed("the data folder's lock", e))?;
+    Ok(file)
+}
+
+/// Opens the ledger and the journal of a folder.
+pub(super) fn open_record(data: &Path) -> Result<(SqliteLedger, Stored, Arc<dyn Journal>), RunError> {
+    let (ledger, stored) = SqliteLedger::open(data).map_err(|e| RunError::failed("the ledger cannot be opened", e))?;
+    let journal =
+        FileJournal::open(&data.join("journal")).map_err(|e| RunError::failed("the journal cannot be opened", e))?;
+    Ok((ledger, stored, Arc::new(journal)))
+}
+
+/// Puts everything stored into the gate: after a restart every level starts from what was stored, never from open.
+fn load(gate: &Gate, desired: &dyn Desired, journal: &dyn Journal, clock: &dyn Clock) {
+    let at = clock.now();
+    for declared in desired.declared() {
+        let want = asked(declared.level, declared.mode, &declared.holds);
+        let spec = declared
+            .targets
+            .iter()
+            .find_map(|t| if let TargetSpec::Gate(gate) = t { Some(gate.clone()) } else { None });
+        let level = declared.stored.safer(want.level);
+        let setting = Setting { level, reason: Reason::Target, generation: declared.generation, at };
+        gate.declare(&declared.name, &spec.unwrap_or_else(GateSpec::default), setting);
+        for hold in declared.holds.iter().filter(|hold| hold.is_kill()) {
+            gate.hold(&Scope::One(declared.name.clone()), hold, at);
+        }
+    }
+    for entry in journal.pending() {
+        gate.hold(&entry.hold.scope, &entry.hold.hold, at);
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "the composition root hands every part over once")]
+fn app(
+    args: &ServeArgs,
+    keys: crate::config::Keys,
+    clock: &Arc<dyn Clock>,
+    gate: &Arc<Gate>,
+    latch: &Arc<Latch>,
+    desired: &Arc<dyn Desired>,
+    ledger: &Arc<dyn Ledger>,
+    mirror: Option<Arc<MirrorCounters>>,
+) -> Result<Arc<App>, RunError> {
+    let stripe = Secrets::parse(args.stripe.stripe_webhook_secret.given().unwrap_or_default());
+    let mut parts = HttpParts { off: Vec::new(), on: Vec::new(), loaded: Arc::new(|| true) };
+    let on: Option<mirror::Look> = if stripe.is_empty() { None } else { Some(Arc::new(|| Ok("ok".to_owned()))) };
+    parts.part("stripe", "STRIPE_WEBHOOK_SECRET", on);
+    parts.part("airtable", "AIRTABLE_API_KEY", mirror.map(mirror::look));
+    for (name, variable) in &parts.off {
+        tracing::info!(part = name, "off: set {variable} to turn it on");
+    }
+    Ok(Arc::new(App {
+        mode: "serve",
+        started: clock.now(),
+        clock: Arc::clone(clock),
+        gate: Arc::clone(gate),
+        latch: Arc::clone(latch),
+        desired: Arc::clone(desired),
+        ledger: Some(Arc::clone(ledger)),
+        keys,
+        stripe,
+        metrics: Arc::new(Metrics::new().map_err(|e| RunError::failed("metrics", e))?),
+        law: Law::default(),
+        parts,
+        authz_to_loopback_only: args.listen.environment == Environment::Production,
+    }))
+}

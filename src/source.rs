@@ -1,0 +1,7 @@
+//! What comes in, made honest at the door: raw objects and bodies become domain types by `TryFrom`, or are refused by name.
+
+pub mod crd;
+pub mod crd_override;
+pub mod crd_status;
+pub mod rest;
+pub mod stripe;

@@ -1,0 +1,222 @@
+//! The custom resource `EchoThrottle`, and how its specification becomes a declaration.
+//!
+//! The CRDs in `crds/` are generated from these types. Knows Kubernetes only for the derive; never talks to a server.
+
+#![allow(unreachable_pub, reason = "KubeSchema repeats each type inside a function, where pub reaches nobody")]
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::level::{Level, OutOfRange};
+use crate::domain::throttle::{AllowRule, GateSpec, Mode, ScaleSpec, TargetSpec};
+
+use super::crd_status::EchoThrottleStatus;
+
+/// The desired state of one brake: how much work is refused, and on what that bites. Owned by Git.
+#[derive(CustomResource, Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[kube(
+    group = "echo-phoenix.dev",
+    version = "v1alpha1",
+    kind = "EchoThrottle",
+    plural = "echothrottles",
+    shortname = "et",
+    category = "echo-phoenix",
+    namespaced,
+    status = "EchoThrottleStatus",
+    printcolumn = r#"{"name":"Desired","type":"integer","description":"Declared share of work refused, percent","jsonPath":".spec.throttlePercent"}"#,
+    printcolumn = r#"{"name":"Actual","type":"integer","description":"Share of work refused now, percent","jsonPath":".status.effective.throttlePercent"}"#,
+    printcolumn = r#"{"name":"Killed","type":"string","jsonPath":".status.conditions[?(@.type=='Killed')].status"}"#,
+    printcolumn = r#"{"name":"Drift","type":"string","jsonPath":".status.conditions[?(@.type=='Drifted')].status"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type=='Ready')].status"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase")]
+pub struct EchoThrottleSpec {
+    /// Share of work refused, percent: 0 = full operation, 100 = full stop.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 100))]
+    pub throttle_percent: i32,
+    /// A full stop while present. All three fields are required, and confirmation must read CONFIRM_KILL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kill: Option<SpecKill>,
+    /// Enforce corrects every drift; Observe reports it and changes nothing, but a kill still closes the gates.
+    #[serde(default)]
+    pub mode: SpecMode,
+    /// How fast the throttle opens when nothing is measured.
+    #[serde(default)]
+    pub ramp: Ramp,
+    /// What the throttle acts on; gates only, if empty.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    pub targets: Vec<Target>,
+}
+
+/// A kill that is part of a specification.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("self.confirmation == 'CONFIRM_KILL'", "confirmation must be CONFIRM_KILL"))]
+pub struct SpecKill {
+    /// Why, in a person's words.
+    #[schemars(length(min = 1, max = 1024))]
+    pub reason: String,
+    /// Who orders it.
+    #[schemars(length(min = 1, max = 256))]
+    pub operator: String,
+    /// CONFIRM_KILL, so that a kill is never an accident.
+    #[schemars(length(max = 64))]
+    pub confirmation: String,
+}
+
+/// Whether drift is corrected.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+pub enum SpecMode {
+    /// Correct every drift.
+    #[default]
+    Enforce,
+    /// Report drift and change nothing; a kill still closes the gates.
+    Observe,
+}
+
+/// How fast a throttle opens when nothing is measured.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ramp {
+    /// Percent points a second.
+    #[serde(default = "default_ramp")]
+    #[schemars(range(min = 1, max = 100))]
+    pub max_percent_per_second: i32,
+}
+
+fn default_ramp() -> i32 {
+    2
+}
+
+impl Default for Ramp {
+    fn default() -> Self {
+        Self { max_percent_per_second: default_ramp() }
+    }
+}
+
+/// One thing a throttle acts on: exactly one key an entry.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.gate) != has(self.scale)", "exactly one of gate and scale must be set"))]
+pub struct Target {
+    /// Verdicts for proxies and apps, in every gate process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateTarget>,
+    /// Replicas of a workload in the same namespace: 0 on a kill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<ScaleTarget>,
+}
+
+/// How a throttle bites at gates.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GateTarget {
+    /// Where the caller's name stands, so that the same callers stay admitted; absent: callers are not told apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<GateKey>,
+    /// Routes that are never refused because they reduce risk, refunds for example.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub allow: Vec<Allow>,
+}
+
+/// Where the caller's name stands.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GateKey {
+    /// A request header that the proxy sets or strips.
+    #[schemars(length(min = 1, max = 128))]
+    pub header: String,
+}
+
+/// One route that is never refused.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.method) || has(self.path)", "method or path must be set"))]
+pub struct Allow {
+    /// HTTP method; any when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32))]
+    pub method: Option<String>,
+    /// Path, whole or a prefix that ends at a slash; any when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub path: Option<String>,
+}
+
+/// A workload whose replicas follow the throttle.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScaleTarget {
+    /// API version of the workload, apps/v1 for example.
+    #[schemars(length(min = 1, max = 128))]
+    pub api_version: String,
+    /// Kind of the workload; anything with a scale subresource that the operator's role allows.
+    #[schemars(length(min = 1, max = 64))]
+    pub kind: String,
+    /// Name of the workload, in the throttle's namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Whether replicas also follow the declared level; for queue workers, whose replicas are the work.
+    #[serde(default)]
+    pub proportional: bool,
+    /// Fewest replicas while not killed; only meaningful with proportional.
+    #[serde(default = "default_min_replicas")]
+    #[schemars(range(min = 0, max = 100_000))]
+    pub min_replicas: i32,
+}
+
+fn default_min_replicas() -> i32 {
+    1
+}
+
+impl EchoThrottleSpec {
+    /// The declared level.
+    ///
+    /// # Errors
+    /// If the percentage is not in 0..=100, which the API server refuses too.
+    pub fn level(&self) -> Result<Level, OutOfRange> {
+        Level::from_percent(self.throttle_percent)
+    }
+
+    /// What the throttle acts on; a gate always, since a throttle that bites on nothing is a mistake.
+    pub fn domain_targets(&self) -> Vec<TargetSpec> {
+        let mut targets: Vec<_> = self.targets.iter().filter_map(Target::domain).collect();
+        if !targets.iter().any(|target| matches!(target, TargetSpec::Gate(_))) {
+            targets.insert(0, TargetSpec::Gate(GateSpec::default()));
+        }
+        targets
+    }
+
+    /// Whether drift is corrected.
+    pub fn domain_mode(&self) -> Mode {
+        match self.mode {
+            SpecMode::Enforce => Mode::Enforce,
+            SpecMode::Observe => Mode::Observe,
+        }
+    }
+}
+
+impl Target {
+    fn domain(&self) -> Option<TargetSpec> {
+        if let Some(gate) = &self.gate {
+            let allow =
+                gate.allow.iter().map(|a| AllowRule { method: a.method.clone(), path: a.path.clone() }).collect();
+            let key_header = gate.key.as_ref().map(|key| key.header.to_ascii_lowercase());
+            return Some(TargetSpec::Gate(GateSpec { key_header, allow }));
+        }
+        self.scale.as_ref().map(|scale| {
+            TargetSpec::Scale(ScaleSpec {
+                api_version: scale.api_version.clone(),
+                kind: scale.kind.clone(),
+                name: scale.name.clone(),
+                proportional: scale.proportional,
+                min_replicas: scale.min_replicas,
+            })
+        })
+    }
+}

@@ -1,0 +1,218 @@
+//! Bodies of the REST API, and how they become domain values or errors that name the field.
+//!
+//! Knows JSON and nothing of HTTP.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::domain::level::Level;
+use crate::domain::observation::Signals;
+use crate::domain::throttle::ThrottleName;
+
+/// One thing wrong with a body.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct FieldError {
+    /// Path of the field, `current_state.error_rate` for example.
+    pub field: String,
+    /// What was expected there.
+    pub expected: String,
+}
+
+/// Why a body was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// Not JSON, or a number that JSON cannot hold.
+    #[error("the body is no JSON at {path}: {problem}")]
+    Malformed {
+        /// Where.
+        path: String,
+        /// What.
+        problem: String,
+    },
+    /// JSON, but not what the route takes.
+    #[error("{}", .0.iter().map(|e| format!("{}: expected {}", e.field, e.expected)).collect::<Vec<_>>().join("; "))]
+    Fields(Vec<FieldError>),
+}
+
+/// Parses a body; an error names the field.
+///
+/// # Errors
+/// [`BodyError::Malformed`] for what is no JSON, [`BodyError::Fields`] for what is not this JSON.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        match inner.classify() {
+            serde_json::error::Category::Data => BodyError::Fields(vec![named(&path, &inner.to_string())]),
+            _ => BodyError::Malformed { path, problem: inner.to_string() },
+        }
+    })?;
+    json.end().map_err(|error| BodyError::Malformed { path: ".".to_owned(), problem: error.to_string() })?;
+    Ok(value)
+}
+
+/// serde names a missing or unknown field in its text, and its parent in the path; users want the field itself.
+fn named(path: &str, text: &str) -> FieldError {
+    let mut quoted = text.split('`');
+    let (lead, name) = (quoted.next().unwrap_or_default(), quoted.next().unwrap_or_default());
+    let join = |name: &str| if path == "." || path == "?" { name.to_owned() } else { format!("{path}.{name}") };
+    let expected = text.split(" at line ").next().unwrap_or(text);
+    if lead.contains("missing field") {
+        return FieldError { field: join(name), expected: "a value; the field is missing".to_owned() };
+    }
+    if lead.contains("unknown field") {
+        let known = path.rsplit('.').next() == Some(name);
+        let field = if known { path.to_owned() } else { join(name) };
+        return FieldError { field, expected: format!("no such field: {expected}") };
+    }
+    FieldError { field: path.to_owned(), expected: expected.to_owned() }
+}
+
+/// `POST /control`.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct ControlBody {
+    /// What the caller measured.
+    pub current_state: Signals,
+    /// The level to declare, 0..=1.
+    pub target_throttle: f64,
+    /// Which throttle; `default` if absent.
+    #[serde(default)]
+    pub throttle: Option<ThrottleName>,
+}
+
+impl ControlBody {
+    /// The declared level.
+    ///
+    /// # Errors
+    /// Every field that is out of range.
+    pub fn validated(&self) -> Result<Level, BodyError> {
+        let mut wrong: Vec<_> = self
+            .current_state
+            .validate()
+            .err()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|e| FieldError {
+                field: format!("current_state.{}", e.field),
+                expected: format!("{}, got {}", e.expected, e.value),
+            })
+            .collect();
+        match Level::new(self.target_throttle) {
+            Ok(level) if wrong.is_empty() => return Ok(level),
+            Ok(_) => {}
+            Err(error) => wrong.push(FieldError { field: "target_throttle".to_owned(), expected: error.to_string() }),
+        }
+        Err(BodyError::Fields(wrong))
+    }
+}
+
+/// `POST /kill`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct KillBody {
+    /// Why.
+    pub reason: String,
+    /// Who.
+    pub operator: String,
+    /// The word.
+    pub confirmation: String,
+    /// Which throttle; all if absent.
+    #[serde(default)]
+    pub throttle: Option<ThrottleName>,
+}
+
+/// Whether a kill's body bears the word, looked at before anything else in it.
+///
+/// # Errors
+/// [`BodyError::Malformed`] for what is no JSON.
+pub fn confirmed(body: &[u8]) -> Result<bool, BodyError> {
+    let value: Value = parse(body)?;
+    Ok(value.get("confirmation").and_then(Value::as_str) == Some(super::crd_override::CONFIRMATION))
+}
+
+/// `POST /revive`; an empty body means everything.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct ReviveBody {
+    /// Who.
+    #[serde(default)]
+    pub operator: String,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// Which throttle; all if absent.
+    #[serde(default)]
+    pub throttle: Option<ThrottleName>,
+    /// Which hold; all if absent.
+    #[serde(default)]
+    pub epoch: Option<String>,
+}
+
+/// `POST /observe`; unknown fields are ignored, so that any monitor can send what it has.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+pub struct ObserveBody {
+    /// Who measured.
+    pub source: String,
+    /// Which throttle; `default` if absent.
+    #[serde(default)]
+    pub throttle: Option<ThrottleName>,
+    /// See [`Signals`].
+    #[serde(default)]
+    pub error_rate: Option<f64>,
+    /// See [`Signals`].
+    #[serde(default)]
+    pub latency_p99_ms: Option<f64>,
+    /// See [`Signals`].
+    #[serde(default)]
+    pub requests_per_minute: Option<f64>,
+    /// See [`Signals`].
+    #[serde(default)]
+    pub phi_static: Option<f64>,
+    /// See [`Signals`].
+    #[serde(default)]
+    pub phi_dynamic: Option<f64>,
+    /// See [`Signals`].
+    #[serde(default)]
+    pub temperature: Option<f64>,
+    /// See [`Signals`].
+    #[serde(default)]
+    pub susceptibility: Option<f64>,
+}
+
+impl ObserveBody {
+    /// Whether it measured anything, rather than only asked.
+    pub fn measured(&self) -> bool {
+        [self.error_rate, self.latency_p99_ms, self.requests_per_minute, self.phi_static, self.phi_dynamic]
+            .iter()
+            .chain(&[self.temperature, self.susceptibility])
+            .any(Option::is_some)
+    }
+
+    /// The whole state: what was measured over what is calm.
+    ///
+    /// # Errors
+    /// Every field that is out of range.
+    pub fn signals(&self, throttle: Level) -> Result<Signals, BodyError> {
+        let calm = Signals::calm(throttle);
+        let signals = Signals {
+            throttle_pct: throttle.fraction(),
+            error_rate: self.error_rate.unwrap_or(calm.error_rate),
+            latency_p99_ms: self.latency_p99_ms.unwrap_or(calm.latency_p99_ms),
+            requests_per_minute: self.requests_per_minute.unwrap_or(calm.requests_per_minute),
+            phi_static: self.phi_static.unwrap_or(calm.phi_static),
+            phi_dynamic: self.phi_dynamic.unwrap_or(calm.phi_dynamic),
+            temperature: self.temperature.unwrap_or(calm.temperature),
+            susceptibility: self.susceptibility.unwrap_or(calm.susceptibility),
+        };
+        let wrong = |errors: Vec<crate::domain::observation::SignalError>| {
+            let fields =
+                errors.into_iter().map(|e| FieldError { field: e.field.to_owned(), expected: e.expected.to_owned() });
+            BodyError::Fields(fields.collect())
+        };
+        signals.validate().map_err(wrong)?;
+        Ok(signals)
+    }
+}

@@ -1,0 +1,26 @@
+//! How the record of truth is kept: the ledger on SQLite, the journal beside it, and its verifier.
+//!
+//! May use domain and ports. Must not know Kubernetes, HTTP or the mirror's format, and reads no clock: time comes
+//! with the values.
+
+mod chain;
+mod declared;
+mod journal;
+mod schema;
+mod sqlite;
+mod verify;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use declared::LedgerDesired;
+pub use journal::{FileJournal, JOURNAL_BYTES};
+pub use sqlite::{OpenError, SqliteLedger};
+pub use verify::{Verified, VerifyError, verify};
+
+/// File name of the ledger within its directory.
+pub const LEDGER_FILE: &str = "ledger.db";
+
+/// Locks a mutex; a panic elsewhere must not take the brake's memory with it, so poison is ignored.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,119 @@
+//! What is declared, in memory: throttles and holds, and the snapshot that is handed out. Pure; waits for nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::domain::audit::{AuditDraft, ThrottleRow};
+use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold, Source};
+use crate::domain::level::Level;
+use crate::domain::throttle::{Declared, ThrottleName};
+use crate::ports::Stored;
+
+/// Holds that end, holds that stay, and what the ledger lacks of the first.
+pub(super) type Endings = (Vec<Epoch>, Vec<Hold>, Vec<(ScopedHold, AuditDraft)>);
+
+#[derive(Debug)]
+pub(super) struct State {
+    /// Without their holds: those are added to the snapshot.
+    throttles: BTreeMap<ThrottleName, Declared>,
+    holds: Vec<ScopedHold>,
+    /// Holds that are not known to be in the ledger, with the entries owed for them.
+    unrecorded: Vec<(ScopedHold, AuditDraft)>,
+    /// Whether the ledger may have a declaration that is not here.
+    pub(super) unsure: bool,
+    snapshot: Vec<Arc<Declared>>,
+}
+
+impl State {
+    pub(super) fn new(stored: Stored) -> Self {
+        let default = Declared::bare(ThrottleName::default_throttle(), Level::STOP);
+        let mut state = Self {
+            throttles: BTreeMap::from([(default.name.clone(), default)]),
+            holds: stored.holds,
+            unrecorded: Vec::new(),
+            unsure: false,
+            snapshot: Vec::new(),
+        };
+        for row in &stored.throttles {
+            let declared = Declared::bare(row.name.clone(), row.declared);
+            state
+                .throttles
+                .insert(row.name.clone(), Declared { generation: row.generation, stored: row.effective, ..declared });
+        }
+        state.publish();
+        state
+    }
+
+    pub(super) fn declared(&self) -> Vec<Arc<Declared>> {
+        self.snapshot.clone()
+    }
+
+    pub(super) fn get(&self, name: &ThrottleName) -> Option<&Declared> {
+        self.throttles.get(name)
+    }
+
+    /// Changes one throttle; one that does not exist is left alone.
+    pub(super) fn change(&mut self, name: &ThrottleName, change: impl FnOnce(&mut Declared)) {
+        if let Some(declared) = self.throttles.get_mut(name) {
+            change(declared);
+            self.publish();
+        }
+    }
+
+    /// Takes over declarations that the ledger has and we do not.
+    pub(super) fn adopt(&mut self, rows: &[ThrottleRow]) {
+        for row in rows {
+            if let Some(declared) = self.throttles.get_mut(&row.name).filter(|d| d.generation < row.generation) {
+                (declared.level, declared.generation) = (row.declared, row.generation);
+            }
+        }
+        self.unsure = false;
+        self.publish();
+    }
+
+    pub(super) fn take(&mut self, hold: &ScopedHold, audit: &AuditDraft) {
+        if self.holds.iter().any(|known| known.hold.epoch == hold.hold.epoch) {
+            return;
+        }
+        self.holds.push(hold.clone());
+        self.unrecorded.push((hold.clone(), audit.clone()));
+        self.publish();
+    }
+
+    /// The ledger has this hold.
+    pub(super) fn recorded(&mut self, epoch: &Epoch) {
+        self.unrecorded.retain(|(hold, _)| hold.hold.epoch != *epoch);
+    }
+
+    pub(super) fn release(&mut self, epochs: &[Epoch]) {
+        self.holds.retain(|hold| !epochs.contains(&hold.hold.epoch));
+        self.unrecorded.retain(|(hold, _)| !epochs.contains(&hold.hold.epoch));
+        self.publish();
+    }
+
+    /// What a command to end holds comes to. A specification's own holds stay, and so do those that are wider than
+    /// the command's scope: opening one throttle must not open the others.
+    pub(super) fn endings(&self, scope: &Scope, epoch: Option<&Epoch>) -> Endings {
+        let meant = |hold: &&ScopedHold| match (epoch, scope) {
+            (Some(epoch), _) => hold.hold.epoch == *epoch,
+            (None, Scope::All) => true,
+            (None, Scope::One(name)) => hold.scope.covers(name),
+        };
+        let ends = |hold: &&ScopedHold| {
+            hold.hold.source != Source::Spec && (epoch.is_some() || *scope == Scope::All || hold.scope == *scope)
+        };
+        let (ending, staying): (Vec<&ScopedHold>, Vec<&ScopedHold>) = self.holds.iter().filter(meant).partition(ends);
+        let ending: Vec<Epoch> = ending.into_iter().map(|hold| hold.hold.epoch.clone()).collect();
+        let staying = staying.into_iter().map(|hold| hold.hold.clone()).collect();
+        let lacking = self.unrecorded.iter().filter(|(hold, _)| ending.contains(&hold.hold.epoch)).cloned().collect();
+        (ending, staying, lacking)
+    }
+
+    fn publish(&mut self) {
+        let with_holds = |declared: &Declared| {
+            let holds = self.holds.iter().filter(|hold| hold.scope.covers(&declared.name));
+            Arc::new(Declared { holds: holds.map(|hold| hold.hold.clone()).collect(), ..declared.clone() })
+        };
+        self.snapshot = self.throttles.values().map(with_holds).collect();
+    }
+}

@@ -1,0 +1,160 @@
+//! The tables and how an older file becomes a newer one.
+//!
+//! Knows the shape of what is stored, nothing of when or why it is written.
+
+use rusqlite::Connection;
+
+/// One append-only, numbered and chained table. Its `columns` are what the chain covers, in stored order, besides
+/// `seq`, `format`, `prev_hash` and `hash`, which all of them have.
+#[derive(Debug)]
+pub(crate) struct Chained {
+    /// The guide's name.
+    pub(crate) name: &'static str,
+    /// Columns of format 1.
+    pub(crate) columns: &'static [&'static str],
+}
+
+/// Every state change and every refused command.
+pub(crate) const AUDIT_LOG: Chained = Chained {
+    name: "audit_log",
+    columns: &["at", "actor", "action", "throttle", "before", "after", "reason", "binding_signal", "request_id"],
+};
+
+/// Every accepted payment event.
+pub(crate) const EVIDENCE_LEDGER: Chained = Chained {
+    name: "evidence_ledger",
+    columns: &[
+        "livemode",
+        "account",
+        "event_id",
+        "kind",
+        "created",
+        "object_id",
+        "amount",
+        "currency",
+        "raw",
+        "digest",
+        "signature",
+        "received_at",
+    ],
+};
+
+/// Drift and its repair.
+pub(crate) const RECONCILIATION_LOG: Chained = Chained {
+    name: "reconciliation_log",
+    columns: &[
+        "kind",
+        "id",
+        "throttle",
+        "target",
+        "field",
+        "desired",
+        "actual",
+        "side",
+        "who_manager",
+        "who_operation",
+        "who_subresource",
+        "who_time",
+        "first_seen",
+        "last_seen",
+        "count",
+        "action",
+        "error",
+    ],
+};
+
+/// All of them.
+pub(crate) const CHAINED: [&Chained; 3] = [&AUDIT_LOG, &EVIDENCE_LEDGER, &RECONCILIATION_LOG];
+
+/// Version a file has once every migration ran.
+pub(crate) const VERSION: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE system_throttle (
+    name TEXT PRIMARY KEY, declared REAL NOT NULL, effective REAL NOT NULL, generation INTEGER NOT NULL,
+    updated_at TEXT
+) STRICT;
+CREATE TABLE system_state (
+    id INTEGER PRIMARY KEY, at TEXT NOT NULL, source TEXT NOT NULL, throttle TEXT NOT NULL, state TEXT NOT NULL
+) STRICT;
+CREATE INDEX system_state_at ON system_state (at);
+CREATE TABLE used_nonces (
+    kind TEXT NOT NULL, livemode INTEGER NOT NULL, account TEXT NOT NULL, id TEXT NOT NULL,
+    digest TEXT NOT NULL, used_at TEXT NOT NULL, expires_at TEXT,
+    PRIMARY KEY (kind, livemode, account, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE holds (
+    taken INTEGER PRIMARY KEY, epoch TEXT NOT NULL UNIQUE, scope TEXT NOT NULL, hold TEXT,
+    ended INTEGER NOT NULL CHECK (ended IN (0, 1)), CHECK (ended = 1 OR hold IS NOT NULL)
+) STRICT;
+CREATE INDEX holds_live ON holds (taken) WHERE ended = 0;
+CREATE TABLE intents (id TEXT PRIMARY KEY, throttle TEXT NOT NULL, audit_seq INTEGER) STRICT;
+CREATE TABLE outbox (
+    table_name TEXT NOT NULL, key TEXT NOT NULL, version INTEGER NOT NULL, owed_since INTEGER NOT NULL,
+    row TEXT NOT NULL, PRIMARY KEY (table_name, key)
+) STRICT;
+CREATE INDEX outbox_since ON outbox (owed_since);
+CREATE TABLE outbox_versions (one INTEGER PRIMARY KEY CHECK (one = 1), last INTEGER NOT NULL) STRICT;
+INSERT INTO outbox_versions VALUES (1, 0);
+CREATE TABLE audit_log (
+    seq INTEGER PRIMARY KEY, format INTEGER NOT NULL,
+    at TEXT NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL, throttle TEXT NOT NULL, before TEXT NOT NULL,
+    after TEXT NOT NULL, reason TEXT NOT NULL, binding_signal TEXT NOT NULL, request_id TEXT NOT NULL,
+    prev_hash TEXT NOT NULL, hash TEXT NOT NULL
+) STRICT;
+CREATE TABLE evidence_ledger (
+    seq INTEGER PRIMARY KEY, format INTEGER NOT NULL,
+    livemode INTEGER NOT NULL, account TEXT NOT NULL, event_id TEXT NOT NULL, kind TEXT NOT NULL,
+    created INTEGER NOT NULL, object_id TEXT NOT NULL, amount INTEGER, currency TEXT, raw BLOB NOT NULL,
+    digest TEXT NOT NULL, signature TEXT NOT NULL, received_at TEXT NOT NULL,
+    prev_hash TEXT NOT NULL, hash TEXT NOT NULL, UNIQUE (livemode, account, event_id)
+) STRICT;
+CREATE TABLE reconciliation_log (
+    seq INTEGER PRIMARY KEY, format INTEGER NOT NULL,
+    kind TEXT NOT NULL, id TEXT NOT NULL, throttle TEXT, target TEXT, field TEXT, desired TEXT, actual TEXT,
+    side TEXT, who_manager TEXT, who_operation TEXT, who_subresource TEXT, who_time TEXT, first_seen TEXT,
+    last_seen TEXT, count INTEGER, action TEXT, error TEXT,
+    prev_hash TEXT NOT NULL, hash TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER holds_are_remembered BEFORE DELETE ON holds
+    BEGIN SELECT RAISE(ABORT, 'holds are remembered for ever'); END;
+CREATE TRIGGER holds_end_once BEFORE UPDATE ON holds WHEN OLD.ended = 1 AND NEW.ended = 0
+    BEGIN SELECT RAISE(ABORT, 'an ended hold never bites again'); END;
+";
+
+/// The guards of one append-only table. The INSERT guard is there because INSERT OR REPLACE deletes rows without
+/// asking the DELETE trigger.
+fn guards(table: &str) -> String {
+    format!(
+        "CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table}
+             BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END;
+         CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table}
+             BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END;
+         CREATE TRIGGER {table}_no_gap BEFORE INSERT ON {table}
+             WHEN NEW.seq IS NOT (SELECT COALESCE(MAX(seq), 0) + 1 FROM {table})
+             BEGIN SELECT RAISE(ABORT, '{table} is numbered without a gap'); END;\n"
+    )
+}
+
+const EVENTS_STAY: &str = "
+CREATE TRIGGER evidence_ledger_no_replace BEFORE INSERT ON evidence_ledger
+    WHEN EXISTS (SELECT 1 FROM evidence_ledger
+                 WHERE livemode = NEW.livemode AND account = NEW.account AND event_id = NEW.event_id)
+    BEGIN SELECT RAISE(ABORT, 'this event is in the ledger'); END;
+";
+
+/// Brings a file to [`VERSION`]. Gives the version found where that is newer than this program knows.
+pub(crate) fn migrate(conn: &Connection) -> rusqlite::Result<Result<(), i64>> {
+    conn.execute_batch("BEGIN IMMEDIATE")?;
+    let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found == 0 {
+        conn.execute_batch(TABLES)?;
+        for table in CHAINED {
+            conn.execute_batch(&guards(table.name))?;
+        }
+        conn.execute_batch(EVENTS_STAY)?;
+        conn.pragma_update(None, "user_version", VERSION)?;
+    }
+    conn.execute_batch("COMMIT")?;
+    Ok(if found > VERSION { Err(found) } else { Ok(()) })
+}

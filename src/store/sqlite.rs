@@ -1,0 +1,184 @@
+//! The ledger on SQLite: the embedded default, for one process on one machine.
+//!
+//! One thread writes (`writer`), one connection reads; what a change does to the tables is `apply`'s. Knows nothing
+//! of who asks or why.
+
+mod apply;
+pub(super) mod read;
+mod rows;
+mod writer;
+
+use std::path::Path;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::{LEDGER_FILE, lock, schema};
+use crate::domain::audit::{Change, Receipt};
+use crate::ports::{Ledger, LedgerError, Owed, Stored};
+use writer::{GROUP_LIMIT, Job, Work};
+
+/// The first SQLite without the WAL-reset bug, which can lose acknowledged rows.
+const OLDEST_SQLITE: i32 = 3_051_003;
+
+/// A store that another process has locked must be an error soon, so that a caller can say so; it must not hang.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// Eight full groups. A group on a locked store fails after [`BUSY_TIMEOUT`], so whatever stands further back would
+/// be answered after more than two seconds, when its caller has given up: better refused at once.
+const QUEUE_LIMIT: usize = 8 * GROUP_LIMIT;
+
+/// Why a ledger could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The library is one that can lose acknowledged rows.
+    #[error("SQLite {0} is too old: 3.51.3 or later is needed (WAL-reset bug)")]
+    TooOld(&'static str),
+    /// A newer program wrote this file.
+    #[error("the ledger has version {found}, this program knows {} and older", schema::VERSION)]
+    TooNew {
+        /// Version of the file.
+        found: i64,
+    },
+    /// The file system cannot keep a write-ahead log.
+    #[error("the ledger's directory cannot keep a write-ahead log (journal mode stays `{0}`); is it a network drive?")]
+    NoWal(String),
+    /// The directory cannot be made, or the writer cannot be started.
+    #[error("the ledger cannot be opened: {0}")]
+    Io(#[from] std::io::Error),
+    /// SQLite refused.
+    #[error("the ledger cannot be opened: {0}")]
+    Sql(#[from] rusqlite::Error),
+}
+
+/// The ledger in `ledger.db`.
+#[derive(Debug)]
+pub struct SqliteLedger {
+    queue: Mutex<Option<SyncSender<Job>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    reader: Arc<Mutex<Option<Connection>>>,
+}
+
+impl SqliteLedger {
+    /// Opens the ledger of a directory, makes it where there is none, and tells what it knows.
+    pub fn open(dir: &Path) -> Result<(Self, Stored), OpenError> {
+        if rusqlite::version_number() < OLDEST_SQLITE {
+            return Err(OpenError::TooOld(rusqlite::version()));
+        }
+        std::fs::create_dir_all(dir)?;
+        let conn = Connection::open(dir.join(LEDGER_FILE))?;
+        conn.busy_timeout(BUSY_TIMEOUT)?;
+        let mode: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+        if mode != "wal" {
+            return Err(OpenError::NoWal(mode));
+        }
+        conn.pragma_update(None, "synchronous", "FULL")?;
+        conn.pragma_update(None, "foreign_keys", true)?;
+        // Room for every statement of `apply`; the default of 16 would prepare most of them anew each time.
+        conn.set_prepared_statement_cache_capacity(64);
+        schema::migrate(&conn)?.map_err(|found| OpenError::TooNew { found })?;
+
+        let reader = read::connect(dir)?;
+        let stored = read::stored(&reader)?;
+        let (queue, jobs) = sync_channel(QUEUE_LIMIT);
+        let writer =
+            std::thread::Builder::new().name("ledger-writer".to_owned()).spawn(move || writer::run(&conn, &jobs))?;
+        let ledger = Self {
+            queue: Mutex::new(Some(queue)),
+            writer: Mutex::new(Some(writer)),
+            reader: Arc::new(Mutex::new(Some(reader))),
+        };
+        Ok((ledger, stored))
+    }
+
+    /// Gives every intent that a previous process left open its one outcome, `intent_interrupted`. To be called
+    /// once, at start, before an intent is opened.
+    pub async fn close_interrupted(&self, at: Timestamp) -> Result<Receipt, LedgerError> {
+        self.submit(Work::CloseInterrupted(at)).await
+    }
+
+    /// Forgets observations older than this: the only rows here that may be forgotten.
+    pub async fn prune_states(&self, before: Timestamp) -> Result<(), LedgerError> {
+        self.submit(Work::PruneStates(before)).await.map(drop)
+    }
+
+    /// Number and hash of the newest audit entry, to be kept elsewhere; (0, 64 zeros) before the first.
+    pub async fn head(&self) -> Result<(i64, String), LedgerError> {
+        self.read(|conn| rows::head(conn, &schema::AUDIT_LOG)).await
+    }
+
+    /// Writes what is queued, then closes. Blocks until that is done; later calls find the ledger unavailable.
+    pub fn close(&self) {
+        drop(lock(&self.queue).take());
+        // Before the writer's: the last connection that can write folds the log into the file when it goes.
+        drop(lock(&self.reader).take());
+        if let Some(writer) = lock(&self.writer).take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the ledger's writer had panicked");
+        }
+    }
+
+    async fn submit(&self, work: Work) -> Result<Receipt, LedgerError> {
+        let (reply, answer) = oneshot::channel();
+        match &*lock(&self.queue) {
+            None => return Err(unavailable("it is closed")),
+            Some(queue) => queue.try_send(Job { work, reply }).map_err(|e| match e {
+                TrySendError::Full(_) => unavailable("its queue is full"),
+                TrySendError::Disconnected(_) => unavailable("its writer has stopped"),
+            })?,
+        }
+        answer.await.unwrap_or_else(|_| Err(unavailable("its writer stopped before it answered")))
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let reader = Arc::clone(&self.reader);
+        let answer = tokio::task::spawn_blocking(move || match &*lock(&reader) {
+            None => Err(unavailable("it is closed")),
+            Some(conn) => query(conn).map_err(unavailable),
+        });
+        answer.await.unwrap_or_else(|e| Err(unavailable(e)))
+    }
+}
+
+impl Drop for SqliteLedger {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+#[async_trait]
+impl Ledger for SqliteLedger {
+    async fn commit(&self, change: Change) -> Result<Receipt, LedgerError> {
+        self.submit(Work::Commit(Box::new(change))).await
+    }
+
+    async fn stored(&self) -> Result<Stored, LedgerError> {
+        self.read(read::stored).await
+    }
+
+    async fn check(&self) -> Result<(), LedgerError> {
+        self.submit(Work::Check).await.map(drop)
+    }
+
+    async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError> {
+        self.read(move |conn| read::owed(conn, limit)).await
+    }
+
+    async fn delivered(&self, rows: &[Owed]) -> Result<(), LedgerError> {
+        self.submit(Work::Delivered(rows.to_vec())).await.map(drop)
+    }
+}
+
+fn unavailable(why: impl std::fmt::Display) -> LedgerError {
+    LedgerError::Unavailable(why.to_string())
+}

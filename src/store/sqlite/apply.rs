@@ -1,0 +1,191 @@
+//! What one change does to the tables. The caller has opened a transaction and rolls back on an error.
+//!
+//! Exactly-once is decided here: a known hold or a known event makes a change do nothing.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::writer::Work;
+use super::{rows, unavailable};
+use crate::domain::audit::{AuditDraft, Change, IntentId, Receipt, ThrottleRow};
+use crate::domain::hold::{Epoch, Scope, ScopedHold};
+use crate::domain::payment::Storing;
+use crate::domain::throttle::ThrottleName;
+use crate::ports::{LedgerError, Owed};
+
+/// Why one change was not made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("a newer state of throttle {0} is stored")]
+    Stale(ThrottleName),
+    #[error("intent {} is not open, so it cannot have an outcome", .0.0)]
+    NotOpen(IntentId),
+    #[error(transparent)]
+    Sql(#[from] rusqlite::Error),
+}
+
+impl From<Refusal> for LedgerError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Stale(name) => Self::Conflict(name),
+            other => unavailable(other),
+        }
+    }
+}
+
+/// Does one piece of work.
+pub(super) fn apply(conn: &Connection, work: &Work) -> Result<Receipt, Refusal> {
+    match work {
+        Work::Commit(change) => commit(conn, change),
+        Work::Check => Ok(Receipt::default()),
+        Work::Delivered(owed) => delivered(conn, owed),
+        Work::CloseInterrupted(at) => close_interrupted(conn, *at),
+        Work::PruneStates(before) => {
+            conn.execute("DELETE FROM system_state WHERE at < ?1", [rows::time(*before)])?;
+            Ok(Receipt::default())
+        }
+    }
+}
+
+fn commit(conn: &Connection, change: &Change) -> Result<Receipt, Refusal> {
+    for taken in &change.holds_taken {
+        if is_known(conn, &taken.hold.epoch)? {
+            return Ok(Receipt::default());
+        }
+    }
+    let mut receipt = Receipt::default();
+    if let Some(evidence) = &change.evidence {
+        let found = rows::store_evidence(conn, evidence)?;
+        receipt.evidence = Some(found.storing());
+        match found {
+            rows::Found::New => {}
+            rows::Found::Same => return Ok(receipt),
+            rows::Found::Other(alarm) => {
+                receipt.audit.push(rows::append_audit(conn, &alarm)?);
+                return Ok(receipt);
+            }
+        }
+    }
+    for draft in &change.audit {
+        receipt.audit.push(rows::append_audit(conn, draft)?);
+    }
+    // The entry that says why is also what says when.
+    let at = change.audit.last().map(|draft| rows::time(draft.at));
+    for throttle in &change.throttles {
+        put_throttle(conn, throttle, at.as_deref())?;
+    }
+    for taken in &change.holds_taken {
+        take(conn, taken)?;
+    }
+    for epoch in &change.holds_ended {
+        end(conn, epoch)?;
+    }
+    for state in &change.states {
+        conn.prepare_cached("INSERT INTO system_state (at, source, throttle, state) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![rows::time(state.at), state.source, state.throttle.as_str(), state.state])?;
+    }
+    for drift in &change.drifts {
+        rows::append_drift(conn, drift)?;
+    }
+    open(conn, change, receipt.audit.last().copied())?;
+    for intent in &change.settles {
+        settle(conn, intent)?;
+    }
+    Ok(receipt)
+}
+
+fn is_known(conn: &Connection, epoch: &Epoch) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM holds WHERE epoch = ?1")?.exists([&epoch.0])
+}
+
+fn put_throttle(conn: &Connection, row: &ThrottleRow, at: Option<&str>) -> Result<(), Refusal> {
+    let written = conn
+        .prepare_cached(
+            "INSERT INTO system_throttle (name, declared, effective, generation, updated_at)
+             VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (name) DO UPDATE SET declared = excluded.declared, effective = excluded.effective,
+                 generation = excluded.generation, updated_at = COALESCE(excluded.updated_at, updated_at)
+             WHERE excluded.generation >= generation",
+        )?
+        .execute(params![row.name.as_str(), row.declared.fraction(), row.effective.fraction(), row.generation, at])?;
+    if written == 0 { Err(Refusal::Stale(row.name.clone())) } else { Ok(()) }
+}
+
+fn take(conn: &Connection, taken: &ScopedHold) -> Result<(), Refusal> {
+    let scope = match &taken.scope {
+        Scope::All => "",
+        Scope::One(name) => name.as_str(),
+    };
+    conn.prepare_cached("INSERT INTO holds (epoch, scope, hold, ended) VALUES (?1, ?2, ?3, 0)")?.execute(params![
+        taken.hold.epoch.0,
+        scope,
+        rows::json(taken)?
+    ])?;
+    Ok(())
+}
+
+/// Ends a hold. One that was never heard of is remembered as ended too: should it still arrive, it must not bite.
+fn end(conn: &Connection, epoch: &Epoch) -> Result<(), Refusal> {
+    conn.prepare_cached(
+        "INSERT INTO holds (epoch, scope, hold, ended) VALUES (?1, '', NULL, 1)
+         ON CONFLICT (epoch) DO UPDATE SET ended = 1",
+    )?
+    .execute([&epoch.0])?;
+    Ok(())
+}
+
+fn open(conn: &Connection, change: &Change, audit_seq: Option<i64>) -> Result<(), Refusal> {
+    let throttle = change.audit.last().map_or("", |draft| draft.throttle.as_str());
+    for intent in &change.opens {
+        conn.prepare_cached("INSERT INTO intents (id, throttle, audit_seq) VALUES (?1, ?2, ?3)")?
+            .execute(params![intent.0, throttle, audit_seq])?;
+    }
+    Ok(())
+}
+
+fn settle(conn: &Connection, intent: &IntentId) -> Result<(), Refusal> {
+    let closed = conn.prepare_cached("DELETE FROM intents WHERE id = ?1")?.execute([&intent.0])?;
+    if closed == 0 { Err(Refusal::NotOpen(intent.clone())) } else { Ok(()) }
+}
+
+fn close_interrupted(conn: &Connection, at: Timestamp) -> Result<Receipt, Refusal> {
+    let mut receipt = Receipt::default();
+    let mut oldest = conn.prepare_cached("SELECT id, throttle, audit_seq FROM intents ORDER BY rowid LIMIT 1")?;
+    let next = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<i64>>(2)?));
+    while let Some((id, throttle, opened)) = oldest.query_row([], next).optional()? {
+        let intent = IntentId(id);
+        let entry = opened.map_or_else(String::new, |seq| format!(" of audit entry {seq}"));
+        let draft = AuditDraft {
+            at,
+            actor: "echo-phoenix".to_owned(),
+            action: "intent_interrupted".to_owned(),
+            throttle,
+            before: "open".to_owned(),
+            after: "interrupted".to_owned(),
+            reason: format!("intent {}{entry} had no outcome when the process ended", intent.0),
+            binding_signal: String::new(),
+            request_id: String::new(),
+        };
+        receipt.audit.push(rows::append_audit(conn, &draft)?);
+        settle(conn, &intent)?;
+    }
+    Ok(receipt)
+}
+
+fn delivered(conn: &Connection, owed: &[Owed]) -> Result<Receipt, Refusal> {
+    for row in owed {
+        conn.prepare_cached("DELETE FROM outbox WHERE table_name = ?1 AND key = ?2 AND version = ?3")?
+            .execute(params![row.table, row.key, row.version])?;
+    }
+    Ok(Receipt::default())
+}
+
+impl rows::Found {
+    fn storing(&self) -> Storing {
+        match self {
+            Self::New => Storing::Stored,
+            Self::Same => Storing::Duplicate,
+            Self::Other(_) => Storing::Conflict,
+        }
+    }
+}

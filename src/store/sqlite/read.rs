@@ -1,0 +1,65 @@
+//! The reading side: a connection that cannot write, and what is asked of it.
+
+use std::path::Path;
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, OpenFlags, Row};
+
+use super::BUSY_TIMEOUT;
+use crate::domain::audit::ThrottleRow;
+use crate::domain::level::Level;
+use crate::domain::throttle::ThrottleName;
+use crate::ports::{Owed, Stored};
+use crate::store::LEDGER_FILE;
+
+/// Opens an existing ledger for reading only.
+pub(in crate::store) fn connect(dir: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(dir.join(LEDGER_FILE), flags)?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(conn)
+}
+
+/// Every throttle and every hold that has not ended, in the order taken.
+pub(super) fn stored(conn: &Connection) -> rusqlite::Result<Stored> {
+    // One read transaction, so that throttles and holds are of the same moment.
+    let tx = conn.unchecked_transaction()?;
+    let throttles = tx
+        .prepare_cached("SELECT name, declared, effective, generation FROM system_throttle ORDER BY name")?
+        .query_map([], throttle)?
+        .collect::<rusqlite::Result<_>>()?;
+    let holds = tx
+        .prepare_cached("SELECT hold FROM holds WHERE ended = 0 ORDER BY taken")?
+        .query_map([], |row| {
+            let text: String = row.get(0)?;
+            serde_json::from_str(&text).map_err(|e| unreadable(0, Type::Text, e))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    tx.commit()?;
+    Ok(Stored { throttles, holds })
+}
+
+fn throttle(row: &Row<'_>) -> rusqlite::Result<ThrottleRow> {
+    let name: String = row.get(0)?;
+    let level = |column| Level::new(row.get(column)?).map_err(|e| unreadable(column, Type::Real, e));
+    Ok(ThrottleRow {
+        name: ThrottleName::try_from(name).map_err(|e| unreadable(0, Type::Text, e))?,
+        declared: level(1)?,
+        effective: level(2)?,
+        generation: row.get(3)?,
+    })
+}
+
+/// What the mirror owes, oldest debt first.
+pub(super) fn owed(conn: &Connection, limit: usize) -> rusqlite::Result<Vec<Owed>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    conn.prepare_cached("SELECT table_name, key, version, row FROM outbox ORDER BY owed_since LIMIT ?1")?
+        .query_map([limit], |row| {
+            Ok(Owed { table: row.get(0)?, key: row.get(1)?, version: row.get(2)?, row: row.get(3)? })
+        })?
+        .collect()
+}
+
+fn unreadable(column: usize, kind: Type, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, kind, Box::new(error))
+}

@@ -1,0 +1,197 @@
+//! Domain values as rows: the chained tables, and what the mirror owes of them.
+//!
+//! Knows columns and their order; decides nothing but whether an event is one that is already here.
+
+use jiff::Timestamp;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
+
+use crate::domain::audit::AuditDraft;
+use crate::domain::drift::{Drift, Who};
+use crate::domain::payment::{EventMeaning, Evidence};
+use crate::store::chain::{self, Cell, FORMAT, GENESIS};
+use crate::store::schema::{AUDIT_LOG, Chained, EVIDENCE_LEDGER, RECONCILIATION_LOG};
+
+/// RFC 3339 in UTC, always with six digits, so that the order of the texts is the order in time.
+pub(super) fn time(at: Timestamp) -> String {
+    format!("{at:.6}")
+}
+
+/// A value as JSON.
+pub(super) fn json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))
+}
+
+impl ToSql for Cell<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Integer(number) => ValueRef::Integer(*number),
+            Self::Text(text) => ValueRef::Text(text),
+            Self::Blob(blob) => ValueRef::Blob(blob),
+        }))
+    }
+}
+
+/// Number and hash of a table's newest row; (0, 64 zeros) before the first.
+pub(super) fn head(conn: &Connection, table: &Chained) -> rusqlite::Result<(i64, String)> {
+    let newest = conn
+        .prepare_cached(&format!("SELECT seq, hash FROM {} ORDER BY seq DESC LIMIT 1", table.name))?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(newest.unwrap_or_else(|| (0, GENESIS.to_owned())))
+}
+
+/// Appends the next row of a chained table and gives its number. The head is read anew each time: it costs
+/// microseconds, and a change that was rolled back or another process cannot make it wrong.
+fn append(conn: &Connection, table: &Chained, cells: &[Cell<'_>]) -> rusqlite::Result<i64> {
+    let (last, prev) = head(conn, table)?;
+    let seq = last + 1;
+    let hash = chain::hash(&prev, seq, &chain::encode(FORMAT, table.name, cells));
+    let mut values = vec![Cell::Integer(seq), Cell::Integer(FORMAT)];
+    values.extend_from_slice(cells);
+    values.extend([Cell::text(&prev), Cell::text(&hash)]);
+    let marks = vec!["?"; values.len()].join(", ");
+    let (name, columns) = (table.name, table.columns.join(", "));
+    conn.prepare_cached(&format!("INSERT INTO {name} (seq, format, {columns}, prev_hash, hash) VALUES ({marks})"))?
+        .execute(params_from_iter(values))?;
+    Ok(seq)
+}
+
+/// Appends an audit entry and gives its number.
+pub(super) fn append_audit(conn: &Connection, draft: &AuditDraft) -> rusqlite::Result<i64> {
+    let AuditDraft { at, actor, action, throttle, before, after, reason, binding_signal, request_id } = draft;
+    let at = time(*at);
+    let texts = [&at, actor, action, throttle, before, after, reason, binding_signal, request_id];
+    append(conn, &AUDIT_LOG, &texts.map(|text| Cell::text(text)))
+}
+
+/// Appends one version of a drift, which the mirror then owes.
+pub(super) fn append_drift(conn: &Connection, drift: &Drift) -> rusqlite::Result<()> {
+    let Drift { id, throttle, target, field, desired, actual, side, who, first_seen, last_seen, count, action, error } =
+        drift;
+    let who: Option<&Who> = who.as_ref();
+    let who_time = who.and_then(|who| who.time).map(time);
+    let (first_seen, last_seen) = (time(*first_seen), time(*last_seen));
+    let cells = [
+        Cell::text("drift"),
+        Cell::text(id),
+        Cell::text(throttle.as_str()),
+        Cell::text(target),
+        Cell::text(field),
+        Cell::text(desired),
+        Cell::text(actual),
+        Cell::text(side.as_str()),
+        Cell::maybe(who.map(|who| who.manager.as_str())),
+        Cell::maybe(who.map(|who| who.operation.as_str())),
+        Cell::maybe(who.map(|who| who.subresource.as_str())),
+        Cell::maybe(who_time.as_deref()),
+        Cell::text(&first_seen),
+        Cell::text(&last_seen),
+        Cell::Integer(*count),
+        Cell::text(action.as_str()),
+        Cell::maybe(error.as_deref()),
+    ];
+    append(conn, &RECONCILIATION_LOG, &cells)?;
+    owe(conn, &RECONCILIATION_LOG, id, &cells)
+}
+
+/// The mirror owes this row. A newer version takes its elder's place in the line, so that a row which changes all
+/// the time is not put off for ever. Versions are never used twice: a late word that version 1 was delivered must
+/// not settle a debt made since.
+fn owe(conn: &Connection, table: &Chained, key: &str, cells: &[Cell<'_>]) -> rusqlite::Result<()> {
+    let version: i64 = conn
+        .prepare_cached("UPDATE outbox_versions SET last = last + 1 RETURNING last")?
+        .query_row([], |row| row.get(0))?;
+    let row: serde_json::Map<String, serde_json::Value> =
+        table.columns.iter().zip(cells).map(|(name, cell)| ((*name).to_owned(), mirrored(cell))).collect();
+    conn.prepare_cached(
+        "INSERT INTO outbox (table_name, key, version, owed_since, row) VALUES (?1, ?2, ?3, ?3, ?4)
+         ON CONFLICT (table_name, key) DO UPDATE SET version = excluded.version, row = excluded.row",
+    )?
+    .execute(params![table.name, key, version, json(&row)?])?;
+    Ok(())
+}
+
+fn mirrored(cell: &Cell<'_>) -> serde_json::Value {
+    match cell {
+        Cell::Null => serde_json::Value::Null,
+        Cell::Integer(number) => (*number).into(),
+        Cell::Text(text) => String::from_utf8_lossy(text).into(),
+        Cell::Blob(blob) => hex::encode(blob).into(),
+    }
+}
+
+/// What the ledger knew of an event.
+pub(super) enum Found {
+    /// Nothing; it is stored now.
+    New,
+    /// The same.
+    Same,
+    /// Another meaning; this is the alarm to record.
+    Other(Box<AuditDraft>),
+}
+
+/// Stores an event unless it is known.
+pub(super) fn store_evidence(conn: &Connection, evidence: &Evidence) -> rusqlite::Result<Found> {
+    let Evidence { key, meaning, amount, currency, raw, signature, received_at } = evidence;
+    let digest = chain::digest(&chain::encode(
+        FORMAT,
+        "meaning",
+        &[Cell::text(&meaning.kind), Cell::Integer(meaning.created), Cell::text(&meaning.object_id)],
+    ));
+    let known: Option<String> = conn
+        .prepare_cached(
+            "SELECT digest FROM used_nonces WHERE kind = 'event' AND livemode = ?1 AND account = ?2 AND id = ?3",
+        )?
+        .query_row(params![key.livemode, key.account, key.event_id], |row| row.get(0))
+        .optional()?;
+    match known {
+        Some(known) if known == digest => return Ok(Found::Same),
+        Some(_) => return alarm(conn, evidence).map(|alarm| Found::Other(Box::new(alarm))),
+        None => {}
+    }
+    let received = time(*received_at);
+    conn.prepare_cached(
+        "INSERT INTO used_nonces (kind, livemode, account, id, digest, used_at) VALUES ('event', ?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![key.livemode, key.account, key.event_id, digest, received])?;
+    let raw_digest = chain::digest(raw);
+    let cells = [
+        Cell::Integer(key.livemode.into()),
+        Cell::text(&key.account),
+        Cell::text(&key.event_id),
+        Cell::text(&meaning.kind),
+        Cell::Integer(meaning.created),
+        Cell::text(&meaning.object_id),
+        amount.map_or(Cell::Null, Cell::Integer),
+        Cell::maybe(currency.as_deref()),
+        Cell::Blob(raw),
+        Cell::text(&raw_digest),
+        Cell::text(signature),
+        Cell::text(&received),
+    ];
+    append(conn, &EVIDENCE_LEDGER, &cells)?;
+    Ok(Found::New)
+}
+
+/// The audit entry for an event that was told twice with different meanings.
+fn alarm(conn: &Connection, evidence: &Evidence) -> rusqlite::Result<AuditDraft> {
+    let key = &evidence.key;
+    let first = conn.query_row(
+        "SELECT kind, created, object_id FROM evidence_ledger WHERE livemode = ?1 AND account = ?2 AND event_id = ?3",
+        params![key.livemode, key.account, key.event_id],
+        |row| Ok(EventMeaning { kind: row.get(0)?, created: row.get(1)?, object_id: row.get(2)? }),
+    )?;
+    Ok(AuditDraft {
+        at: evidence.received_at,
+        actor: "stripe".to_owned(),
+        action: "evidence_conflict".to_owned(),
+        throttle: String::new(),
+        before: json(&first)?,
+        after: json(&evidence.meaning)?,
+        reason: format!("event {} was told again with another meaning; the first one stays", key.event_id),
+        binding_signal: String::new(),
+        request_id: String::new(),
+    })
+}

@@ -1,0 +1,84 @@
+//! The one thread that writes: takes what is queued, commits it as one group, then answers.
+//!
+//! Knows transactions; what a change means to the tables is `apply`'s.
+
+use std::sync::mpsc::Receiver;
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::{apply, unavailable};
+use crate::domain::audit::{Change, Receipt};
+use crate::ports::{LedgerError, Owed};
+
+/// Most changes that share one fsync. No timer: what queued up during the last fsync is the next group.
+pub(super) const GROUP_LIMIT: usize = 64;
+
+/// Something for the writer to do.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// A change, whole or not at all.
+    Commit(Box<Change>),
+    /// Nothing but to find out whether the store can be written: a group begins by taking the write lock.
+    Check,
+    /// The mirror has these.
+    Delivered(Vec<Owed>),
+    /// Intents that a previous process left open.
+    CloseInterrupted(Timestamp),
+    /// Observations that are too old to keep.
+    PruneStates(Timestamp),
+}
+
+/// Work, and who waits for it.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) work: Work,
+    pub(super) reply: oneshot::Sender<Result<Receipt, LedgerError>>,
+}
+
+/// Serves until the queue is closed and empty.
+pub(super) fn run(conn: &Connection, jobs: &Receiver<Job>) {
+    while let Ok(first) = jobs.recv() {
+        let mut group = vec![first];
+        group.extend(jobs.try_iter().take(GROUP_LIMIT - 1));
+        let (works, replies): (Vec<_>, Vec<_>) = group.into_iter().map(|job| (job.work, job.reply)).unzip();
+        let answers = commit(conn, &works).unwrap_or_else(|e| works.iter().map(|_| Err(unavailable(&e))).collect());
+        for (reply, answer) in replies.into_iter().zip(answers) {
+            // Whoever stopped waiting does not hear of it; the change stands all the same.
+            let _gone = reply.send(answer);
+        }
+    }
+}
+
+type Answers = Vec<Result<Receipt, LedgerError>>;
+
+/// One transaction for the group. An error means that nothing of the whole group was written.
+fn commit(conn: &Connection, works: &[Work]) -> rusqlite::Result<Answers> {
+    run_sql(conn, "BEGIN IMMEDIATE")?;
+    let answers: rusqlite::Result<Answers> = works.iter().map(|work| one(conn, work)).collect();
+    let answers = answers.and_then(|answers| run_sql(conn, "COMMIT").map(|()| answers));
+    if answers.is_err()
+        && !conn.is_autocommit()
+        && let Err(e) = run_sql(conn, "ROLLBACK")
+    {
+        tracing::error!(error = %e, "the ledger could not roll back");
+    }
+    answers
+}
+
+/// One change of the group, which fails alone. The outer error means that the group's transaction itself is gone
+/// (SQLite ends it by itself when the disk is full, for example): then the savepoint is gone with it.
+fn one(conn: &Connection, work: &Work) -> rusqlite::Result<Result<Receipt, LedgerError>> {
+    run_sql(conn, "SAVEPOINT change")?;
+    let answer = apply::apply(conn, work);
+    if answer.is_err() {
+        run_sql(conn, "ROLLBACK TO change")?;
+    }
+    run_sql(conn, "RELEASE change")?;
+    Ok(answer.map_err(LedgerError::from))
+}
+
+fn run_sql(conn: &Connection, sql: &str) -> rusqlite::Result<()> {
+    conn.prepare_cached(sql)?.execute([]).map(drop)
+}

@@ -1,0 +1,152 @@
+//! The verifier: re-reads every stored value, recomputes the chains, and names the first row that is not as written.
+//!
+//! Only reads, within one read transaction, so it works while the service writes. Shares nothing with the writing
+//! side but the column lists and the encoding.
+
+use std::path::Path;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::chain::{self, Cell, FORMAT, GENESIS};
+use super::schema::{AUDIT_LOG, CHAINED, Chained};
+use super::sqlite::read;
+
+/// How often progress is told, in rows.
+const STRIDE: i64 = 1000;
+
+/// A ledger in which every row is as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Number of the newest audit entry; 0 before the first.
+    pub head_seq: i64,
+    /// Its hash; 64 zeros before the first.
+    pub head_hash: String,
+    /// Rows of each chained table.
+    pub rows: Vec<(&'static str, i64)>,
+}
+
+/// Why a ledger could not be vouched for.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// A row is not as it was written: `TABLE: row N …`.
+    #[error("{0}")]
+    Bad(String),
+    /// It cannot be read, or it is no ledger.
+    #[error("the ledger cannot be read: {0}")]
+    Unreadable(#[from] rusqlite::Error),
+}
+
+/// Verifies the ledger of a directory. `expected_head` is a head that was exported earlier: without one, rows cut
+/// from the end leave no trace here. `progress` hears table, rows done, rows in all.
+pub fn verify(
+    dir: &Path,
+    expected_head: Option<(i64, String)>,
+    progress: &mut dyn FnMut(&str, i64, i64),
+) -> Result<Verified, VerifyError> {
+    let conn = read::connect(dir)?;
+    let tx = conn.unchecked_transaction()?;
+    let mut verified = Verified { head_seq: 0, head_hash: GENESIS.to_owned(), rows: Vec::new() };
+    for table in CHAINED {
+        let is_audit = table.name == AUDIT_LOG.name;
+        let expected = expected_head.as_ref().filter(|_| is_audit);
+        let (seq, hash) = walk(&tx, table, expected, progress)?;
+        verified.rows.push((table.name, seq));
+        if is_audit {
+            (verified.head_seq, verified.head_hash) = (seq, hash);
+        }
+    }
+    Ok(verified)
+}
+
+/// Walks one table; gives number and hash of its last row.
+fn walk(
+    conn: &Connection,
+    table: &Chained,
+    expected: Option<&(i64, String)>,
+    progress: &mut dyn FnMut(&str, i64, i64),
+) -> Result<(i64, String), VerifyError> {
+    let name = table.name;
+    let total: i64 = conn.query_row(&format!("SELECT COUNT(*) FROM {name}"), [], |row| row.get(0))?;
+    let columns = table.columns.join(", ");
+    let mut rows = conn.prepare(&format!("SELECT seq, format, prev_hash, hash, {columns} FROM {name} ORDER BY seq"))?;
+    let mut rows = rows.query([])?;
+    let (mut last, mut prev) = (0, GENESIS.to_owned());
+    while let Some(row) = rows.next()? {
+        prev = check(conn, table, row, last, &prev)?;
+        last += 1;
+        if let Some((_, hash)) = expected.filter(|(seq, hash)| *seq == last && *hash != prev) {
+            return Err(bad(name, last, &format!("has hash {prev}, exported was {hash}: rewritten since")));
+        }
+        if last % STRIDE == 0 {
+            progress(name, last, total);
+        }
+    }
+    progress(name, last, total);
+    match expected {
+        Some((seq, _)) if *seq > last => {
+            Err(bad(name, last + 1, &format!("is missing: the tail up to exported row {seq} was cut off")))
+        }
+        _ => Ok((last, prev)),
+    }
+}
+
+/// Checks the row after number `last`; gives its hash.
+fn check(conn: &Connection, table: &Chained, row: &Row<'_>, last: i64, prev: &str) -> Result<String, VerifyError> {
+    let (name, seq) = (table.name, last + 1);
+    let found: i64 = row.get(0)?;
+    if found > seq {
+        return Err(bad(name, seq, &format!("is missing: row {found} comes after row {last}")));
+    }
+    if found < seq {
+        return Err(bad(name, found, "has a number that no row can have"));
+    }
+    let format: i64 = row.get(1)?;
+    if format != FORMAT {
+        return Err(bad(name, seq, &format!("was edited: format {format} is unknown")));
+    }
+    let (linked, hash) = (bytes(row, 2)?, bytes(row, 3)?);
+    if linked != prev.as_bytes() {
+        return Err(bad(name, seq, &misplaced(conn, name, last, linked)?));
+    }
+    let cells: Option<Vec<Cell<'_>>> = (4..4 + table.columns.len()).map(|column| cell(row, column)).collect();
+    let recomputed = cells.map(|cells| chain::hash(prev, seq, &chain::encode(format, name, &cells)));
+    match recomputed {
+        Some(recomputed) if recomputed.as_bytes() == hash => Ok(recomputed),
+        _ => Err(bad(name, seq, "was edited: its stored values do not give its hash")),
+    }
+}
+
+/// What to say of a row that does not follow the one before it.
+fn misplaced(conn: &Connection, name: &str, last: i64, linked: &[u8]) -> rusqlite::Result<String> {
+    let linked = String::from_utf8_lossy(linked);
+    let rightful: Option<i64> =
+        conn.query_row(&format!("SELECT seq FROM {name} WHERE hash = ?1"), [&*linked], |row| row.get(0)).optional()?;
+    Ok(match rightful {
+        Some(rightful) => format!("stands in the wrong place: it was written after row {rightful} (swapped rows)"),
+        None => format!("does not follow row {last}: its previous hash is not that row's hash (broken link)"),
+    })
+}
+
+fn cell<'a>(row: &'a Row<'_>, column: usize) -> Option<Cell<'a>> {
+    match row.get_ref(column).ok()? {
+        ValueRef::Null => Some(Cell::Null),
+        ValueRef::Integer(number) => Some(Cell::Integer(number)),
+        ValueRef::Text(text) => Some(Cell::Text(text)),
+        ValueRef::Blob(blob) => Some(Cell::Blob(blob)),
+        // No column holds one; whoever put it there rebuilt the table.
+        ValueRef::Real(_) => None,
+    }
+}
+
+/// A text as it is stored; anything else compares equal to no hash.
+fn bytes<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a [u8]> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Text(text) => text,
+        _ => &[],
+    })
+}
+
+fn bad(table: &str, row: i64, what: &str) -> VerifyError {
+    VerifyError::Bad(format!("{table}: row {row} {what}"))
+}

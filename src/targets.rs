@@ -1,0 +1,4 @@
+//! What a throttle acts on, one file each: read back, and apply what was planned.
+
+pub mod gate;
+pub mod scale;

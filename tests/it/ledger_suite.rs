@@ -1,0 +1,74 @@
+//! What every ledger must do, as plain functions over a factory, and the backends they are run for.
+//!
+//! A second backend is one more `Backend` and one more `suite!` line.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod cases;
+mod declared;
+mod sqlite;
+mod tampering;
+mod values;
+
+use std::sync::Arc;
+
+use echo_phoenix::ports::Ledger;
+use echo_phoenix::store::SqliteLedger;
+use tempfile::TempDir;
+
+/// A place where a ledger lives. Opening it again finds what was committed before.
+pub(crate) trait Backend: Send + Sync {
+    /// Opens the ledger of this place.
+    fn open(&self) -> Arc<dyn Ledger>;
+}
+
+struct Sqlite(TempDir);
+
+impl Sqlite {
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+}
+
+impl Backend for Sqlite {
+    fn open(&self) -> Arc<dyn Ledger> {
+        Arc::new(SqliteLedger::open(self.0.path()).unwrap().0)
+    }
+}
+
+macro_rules! suite {
+    ($module:ident, $backend:expr, $($case:ident),+ $(,)?) => {
+        mod $module {
+            #[allow(unused_imports, reason = "the factory's expression may need them")]
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    cases::$case(&$backend).await;
+                }
+            )+
+        }
+    };
+}
+
+suite!(
+    on_sqlite,
+    Sqlite::new(),
+    audit_entries_are_numbered_from_one,
+    a_hold_is_taken_once,
+    an_ended_hold_never_comes_back,
+    a_hold_that_ended_before_it_came_never_bites,
+    an_event_is_stored_once,
+    an_event_with_another_meaning_raises_an_alarm,
+    the_same_id_elsewhere_is_another_event,
+    an_older_generation_is_a_conflict,
+    an_intent_gets_one_outcome,
+    a_refused_change_leaves_nothing,
+    the_mirror_owes_the_newest_version,
+    a_newer_version_stays_owed,
+    a_row_that_changes_keeps_its_place,
+    concurrent_writers_all_get_what_they_were_told,
+    a_failing_change_fails_alone,
+    a_check_changes_nothing,
+    what_was_acknowledged_is_there_after_a_restart,
+);

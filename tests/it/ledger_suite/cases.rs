@@ -1,0 +1,275 @@
+//! What every ledger must do.
+
+use std::sync::Arc;
+
+use echo_phoenix::domain::audit::{Change, Receipt, StateRow};
+use echo_phoenix::domain::payment::Storing;
+use echo_phoenix::domain::throttle::ThrottleName;
+use echo_phoenix::ports::{Ledger, LedgerError, Owed, Stored};
+
+use super::Backend;
+use super::values::*;
+
+async fn told(ledger: &dyn Ledger, change: Change) -> Receipt {
+    ledger.commit(change).await.unwrap()
+}
+
+/// The next entry's number tells how many are there: numbers have no gap.
+async fn next_seq(ledger: &dyn Ledger) -> i64 {
+    told(ledger, entry("probe")).await.audit[0]
+}
+
+async fn live(ledger: &dyn Ledger) -> Vec<String> {
+    ledger.stored().await.unwrap().holds.into_iter().map(|hold| hold.hold.epoch.0).collect()
+}
+
+fn is_unavailable(answer: &Result<Receipt, LedgerError>) -> bool {
+    matches!(answer, Err(LedgerError::Unavailable(_)))
+}
+
+pub(crate) async fn audit_entries_are_numbered_from_one(backend: &dyn Backend) {
+    let ledger = backend.open();
+    assert_eq!(ledger.stored().await.unwrap(), Stored::default());
+    let two = Change { audit: vec![draft("a"), draft("b")], ..Change::default() };
+    assert_eq!(told(&*ledger, two).await, Receipt { audit: vec![1, 2], evidence: None });
+    assert_eq!(told(&*ledger, entry("c")).await.audit, [3]);
+}
+
+pub(crate) async fn a_hold_is_taken_once(backend: &dyn Backend) {
+    let ledger = backend.open();
+    assert_eq!(told(&*ledger, taking("e1")).await.audit, [1]);
+    assert_eq!(ledger.stored().await.unwrap().holds, [kill("e1")]);
+    assert_eq!(told(&*ledger, taking("e1")).await, Receipt::default());
+    assert_eq!(next_seq(&*ledger).await, 2, "a replayed kill wrote a second entry");
+    assert_eq!(live(&*ledger).await, ["e1"]);
+    // A replayed hold takes nothing else of its change along.
+    let mixed = Change { holds_taken: vec![kill("e2"), kill("e1")], throttles: vec![row(1, 0.1)], ..entry("kill") };
+    assert_eq!(told(&*ledger, mixed).await, Receipt::default());
+    let stored = ledger.stored().await.unwrap();
+    assert_eq!((stored.holds.len(), stored.throttles.len()), (1, 0));
+}
+
+pub(crate) async fn an_ended_hold_never_comes_back(backend: &dyn Backend) {
+    let ledger = backend.open();
+    told(&*ledger, taking("e1")).await;
+    told(&*ledger, taking("e2")).await;
+    assert_eq!(told(&*ledger, ending("e1")).await.audit, [3]);
+    assert_eq!(live(&*ledger).await, ["e2"]);
+    assert_eq!(told(&*ledger, taking("e1")).await, Receipt::default());
+    assert_eq!(live(&*ledger).await, ["e2"]);
+    drop(ledger);
+    let ledger = backend.open();
+    assert_eq!(told(&*ledger, taking("e1")).await, Receipt::default());
+    assert_eq!(live(&*ledger).await, ["e2"]);
+}
+
+pub(crate) async fn a_hold_that_ended_before_it_came_never_bites(backend: &dyn Backend) {
+    let ledger = backend.open();
+    told(&*ledger, ending("late")).await;
+    assert_eq!(told(&*ledger, taking("late")).await, Receipt::default());
+    assert_eq!(live(&*ledger).await, [""; 0]);
+}
+
+pub(crate) async fn an_event_is_stored_once(backend: &dyn Backend) {
+    let ledger = backend.open();
+    let first = told(&*ledger, storing(event("evt_1"))).await;
+    assert_eq!(first, Receipt { audit: vec![1], evidence: Some(Storing::Stored) });
+    // A retry is rendered and signed anew; its meaning is the same.
+    let mut again = event("evt_1");
+    again.raw = br#"{"id":"evt","pending_webhooks":2}"#.to_vec();
+    again.signature = "t=2,v1=11".to_owned();
+    again.received_at = at(90);
+    let change = Change { throttles: vec![row(7, 0.7)], opens: vec![intent("i")], ..storing(again) };
+    let second = told(&*ledger, change).await;
+    assert_eq!(second, Receipt { audit: vec![], evidence: Some(Storing::Duplicate) });
+    assert_eq!(next_seq(&*ledger).await, 2, "a duplicate wrote an entry");
+    assert!(ledger.stored().await.unwrap().throttles.is_empty(), "a duplicate changed a throttle");
+    assert!(is_unavailable(&ledger.commit(settling("i")).await), "a duplicate opened an intent");
+}
+
+pub(crate) async fn an_event_with_another_meaning_raises_an_alarm(backend: &dyn Backend) {
+    let ledger = backend.open();
+    told(&*ledger, storing(event("evt_1"))).await;
+    let mut other = event("evt_1");
+    other.meaning.object_id = "pi_2".to_owned();
+    let change = Change { audit: vec![draft("x"), draft("y")], throttles: vec![row(7, 0.7)], ..storing(other) };
+    let receipt = told(&*ledger, change).await;
+    assert_eq!(receipt, Receipt { audit: vec![2], evidence: Some(Storing::Conflict) });
+    assert!(ledger.stored().await.unwrap().throttles.is_empty());
+    // The first one stays what the event means.
+    let again = told(&*ledger, storing(event("evt_1"))).await;
+    assert_eq!(again.evidence, Some(Storing::Duplicate));
+    assert_eq!(next_seq(&*ledger).await, 3);
+}
+
+pub(crate) async fn the_same_id_elsewhere_is_another_event(backend: &dyn Backend) {
+    let ledger = backend.open();
+    let (mut test, mut connected) = (event("evt_1"), event("evt_1"));
+    test.key.livemode = false;
+    connected.key.account = "acct_1".to_owned();
+    for one in [event("evt_1"), test, connected] {
+        assert_eq!(told(&*ledger, storing(one)).await.evidence, Some(Storing::Stored));
+    }
+}
+
+pub(crate) async fn an_older_generation_is_a_conflict(backend: &dyn Backend) {
+    let ledger = backend.open();
+    let put = |generation, declared| Change { throttles: vec![row(generation, declared)], ..entry("control") };
+    told(&*ledger, put(2, 0.2)).await;
+    let refused = ledger.commit(Change { holds_taken: vec![kill("e1")], ..put(1, 0.1) }).await;
+    assert!(matches!(refused, Err(LedgerError::Conflict(name)) if name == ThrottleName::default_throttle()));
+    assert_eq!(ledger.stored().await.unwrap(), Stored { throttles: vec![row(2, 0.2)], holds: vec![] });
+    assert_eq!(told(&*ledger, put(2, 0.3)).await.audit, [2], "the refused change left its entry");
+    told(&*ledger, put(5, 0.4)).await;
+    assert_eq!(ledger.stored().await.unwrap().throttles, [row(5, 0.4)]);
+}
+
+pub(crate) async fn an_intent_gets_one_outcome(backend: &dyn Backend) {
+    let ledger = backend.open();
+    told(&*ledger, opening("i1")).await;
+    assert!(is_unavailable(&ledger.commit(opening("i1")).await), "opened twice");
+    told(&*ledger, settling("i1")).await;
+    assert!(is_unavailable(&ledger.commit(settling("i1")).await), "settled twice");
+    assert!(is_unavailable(&ledger.commit(settling("i2")).await), "settled unopened");
+    assert_eq!(next_seq(&*ledger).await, 3, "a refused outcome left its entry");
+}
+
+pub(crate) async fn a_refused_change_leaves_nothing(backend: &dyn Backend) {
+    let ledger = backend.open();
+    let state = StateRow {
+        at: at(1),
+        source: "ann".to_owned(),
+        throttle: ThrottleName::default_throttle(),
+        state: "{}".to_owned(),
+    };
+    let whole = Change {
+        throttles: vec![row(1, 0.1)],
+        holds_taken: vec![kill("e1")],
+        holds_ended: vec![kill("e0").hold.epoch],
+        states: vec![state],
+        evidence: Some(event("evt_1")),
+        drifts: vec![drift("d1", 1)],
+        opens: vec![intent("i1")],
+        ..entry("all")
+    };
+    // The last thing a change does is to settle; this one cannot.
+    let refused = Change { settles: vec![intent("unknown")], ..whole.clone() };
+    assert!(is_unavailable(&ledger.commit(refused).await));
+    assert_eq!(ledger.stored().await.unwrap(), Stored::default());
+    assert_eq!(ledger.owed(10).await.unwrap(), []);
+    let receipt = told(&*ledger, whole).await;
+    assert_eq!(receipt, Receipt { audit: vec![1], evidence: Some(Storing::Stored) });
+}
+
+pub(crate) async fn the_mirror_owes_the_newest_version(backend: &dyn Backend) {
+    let ledger = backend.open();
+    told(&*ledger, drifting("d1", 1)).await;
+    told(&*ledger, drifting("d1", 2)).await;
+    let owed = ledger.owed(10).await.unwrap();
+    assert_eq!(owed.len(), 1);
+    assert_eq!((owed[0].table.as_str(), owed[0].key.as_str()), ("reconciliation_log", "d1"));
+    let row: serde_json::Value = serde_json::from_str(&owed[0].row).unwrap();
+    let expected = serde_json::json!({
+        "kind": "drift", "id": "d1", "throttle": "default", "target": "apps/v1/Deployment/checkout",
+        "field": "spec.replicas", "desired": "2", "actual": "9", "side": "riskier", "who_manager": "kubectl",
+        "who_operation": "Update", "who_subresource": "scale", "who_time": "2026-09-21T14:13:23.000000Z",
+        "first_seen": "2026-09-21T14:13:23.000000Z", "last_seen": "2026-09-21T14:13:25.000000Z", "count": 2,
+        "action": "failed", "error": "refused",
+    });
+    assert_eq!(row, expected);
+    let mut bare = drift("d2", 1);
+    (bare.who, bare.error) = (None, None);
+    told(&*ledger, Change { drifts: vec![bare], ..Change::default() }).await;
+    let row: serde_json::Value = serde_json::from_str(&ledger.owed(10).await.unwrap()[1].row).unwrap();
+    assert!(row["who_manager"].is_null() && row["who_time"].is_null() && row["error"].is_null());
+    assert_eq!(row.as_object().unwrap().len(), 17);
+}
+
+pub(crate) async fn a_newer_version_stays_owed(backend: &dyn Backend) {
+    let ledger = backend.open();
+    told(&*ledger, drifting("d1", 1)).await;
+    let first = ledger.owed(10).await.unwrap();
+    told(&*ledger, drifting("d1", 2)).await;
+    ledger.delivered(&first).await.unwrap();
+    let second = ledger.owed(10).await.unwrap();
+    assert_eq!(second.len(), 1, "the newer version was taken for delivered");
+    assert!(second[0].version > first[0].version);
+    ledger.delivered(&second).await.unwrap();
+    assert_eq!(ledger.owed(10).await.unwrap(), []);
+    // A late word about an old version settles nothing of a debt made since.
+    told(&*ledger, drifting("d1", 3)).await;
+    ledger.delivered(&[&first[..], &second[..]].concat()).await.unwrap();
+    assert_eq!(ledger.owed(10).await.unwrap().len(), 1);
+}
+
+pub(crate) async fn a_row_that_changes_keeps_its_place(backend: &dyn Backend) {
+    let ledger = backend.open();
+    for id in ["d1", "d2", "d3", "d1"] {
+        told(&*ledger, drifting(id, 1)).await;
+    }
+    let keys = |owed: Vec<Owed>| owed.into_iter().map(|row| row.key).collect::<Vec<_>>();
+    assert_eq!(keys(ledger.owed(10).await.unwrap()), ["d1", "d2", "d3"]);
+    assert_eq!(keys(ledger.owed(2).await.unwrap()), ["d1", "d2"]);
+}
+
+pub(crate) async fn concurrent_writers_all_get_what_they_were_told(backend: &dyn Backend) {
+    const WRITERS: i64 = 64;
+    const EACH: i64 = 20;
+    let ledger = backend.open();
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..WRITERS {
+        let ledger = Arc::clone(&ledger);
+        writers.spawn(async move {
+            let mut seqs = Vec::new();
+            for _ in 0..EACH {
+                seqs.extend(told(&*ledger, entry(&format!("w{writer}"))).await.audit);
+            }
+            told(&*ledger, taking(&format!("e{writer}"))).await;
+            seqs
+        });
+    }
+    let mut seqs: Vec<i64> = writers.join_all().await.into_iter().flatten().collect();
+    seqs.sort_unstable();
+    seqs.dedup();
+    assert_eq!(seqs.len() as i64, WRITERS * EACH, "a number was given twice");
+    assert_eq!(live(&*ledger).await.len() as i64, WRITERS);
+    assert_eq!(next_seq(&*ledger).await, WRITERS * (EACH + 1) + 1);
+}
+
+pub(crate) async fn a_failing_change_fails_alone(backend: &dyn Backend) {
+    let ledger = backend.open();
+    told(&*ledger, Change { throttles: vec![row(9, 0.9)], ..Change::default() }).await;
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..64 {
+        let ledger = Arc::clone(&ledger);
+        writers.spawn(async move {
+            let stale = writer % 2 == 1;
+            let throttles = if stale { vec![row(1, 0.1)] } else { vec![] };
+            let answer = ledger.commit(Change { throttles, ..entry("mixed") }).await;
+            assert_eq!(matches!(answer, Err(LedgerError::Conflict(_))), stale);
+            assert_eq!(answer.is_ok(), !stale);
+        });
+    }
+    writers.join_all().await;
+    assert_eq!(next_seq(&*ledger).await, 33);
+}
+
+pub(crate) async fn a_check_changes_nothing(backend: &dyn Backend) {
+    let ledger = backend.open();
+    ledger.check().await.unwrap();
+    assert_eq!(next_seq(&*ledger).await, 1);
+}
+
+pub(crate) async fn what_was_acknowledged_is_there_after_a_restart(backend: &dyn Backend) {
+    let ledger = backend.open();
+    told(&*ledger, Change { throttles: vec![row(3, 0.25)], ..taking("e1") }).await;
+    told(&*ledger, storing(event("evt_1"))).await;
+    told(&*ledger, drifting("d1", 1)).await;
+    drop(ledger);
+    let ledger = backend.open();
+    let stored = ledger.stored().await.unwrap();
+    assert_eq!(stored, Stored { throttles: vec![row(3, 0.25)], holds: vec![kill("e1")] });
+    assert_eq!(told(&*ledger, storing(event("evt_1"))).await.evidence, Some(Storing::Duplicate));
+    assert_eq!(ledger.owed(10).await.unwrap().len(), 1);
+    assert_eq!(next_seq(&*ledger).await, 4);
+}

@@ -1,0 +1,242 @@
+//! Declared state kept in the ledger: what is in memory, what is durable, and in which order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use echo_phoenix::domain::audit::{Change, Receipt};
+use echo_phoenix::domain::evidence::Evidence;
+use echo_phoenix::domain::hold::{Epoch, Scope, Source};
+use echo_phoenix::domain::observation::Signals;
+use echo_phoenix::domain::throttle::{Declared, ThrottleName};
+use echo_phoenix::ports::{Desired, DesiredError, Ledger, LedgerError, Owed, Stored};
+use echo_phoenix::store::LedgerDesired;
+use tokio::time::timeout;
+
+use super::values::*;
+use super::{Backend, Sqlite};
+
+/// A ledger that can be away, can hang, or can hang after it has committed.
+struct Fickle {
+    ledger: Arc<dyn Ledger>,
+    mood: AtomicU8,
+}
+
+const WELL: u8 = 0;
+const AWAY: u8 = 1;
+const HANGS: u8 = 2;
+const COMMITS_THEN_HANGS: u8 = 3;
+
+#[async_trait]
+impl Ledger for Fickle {
+    async fn commit(&self, change: Change) -> Result<Receipt, LedgerError> {
+        match self.mood.load(Ordering::SeqCst) {
+            AWAY => Err(LedgerError::Unavailable("away".to_owned())),
+            HANGS => std::future::pending().await,
+            COMMITS_THEN_HANGS => {
+                self.ledger.commit(change).await?;
+                std::future::pending().await
+            }
+            _ => self.ledger.commit(change).await,
+        }
+    }
+
+    async fn stored(&self) -> Result<Stored, LedgerError> {
+        self.ledger.stored().await
+    }
+
+    async fn check(&self) -> Result<(), LedgerError> {
+        self.ledger.check().await
+    }
+
+    async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError> {
+        self.ledger.owed(limit).await
+    }
+
+    async fn delivered(&self, rows: &[Owed]) -> Result<(), LedgerError> {
+        self.ledger.delivered(rows).await
+    }
+}
+
+struct Service {
+    home: Sqlite,
+    ledger: Arc<Fickle>,
+    desired: LedgerDesired,
+}
+
+async fn service(home: Sqlite) -> Service {
+    let ledger = Arc::new(Fickle { ledger: home.open(), mood: AtomicU8::new(WELL) });
+    let stored = ledger.stored().await.unwrap();
+    let desired = LedgerDesired::new(ledger.clone(), stored);
+    Service { home, ledger, desired }
+}
+
+impl Service {
+    fn mood(&self, mood: u8) {
+        self.ledger.mood.store(mood, Ordering::SeqCst);
+    }
+
+    fn default(&self) -> Arc<Declared> {
+        let declared = self.desired.declared();
+        assert_eq!(declared.len(), 1);
+        Arc::clone(&declared[0])
+    }
+
+    fn held(&self) -> Vec<String> {
+        self.default().holds.iter().map(|hold| hold.epoch.0.clone()).collect()
+    }
+
+    async fn stored(&self) -> Vec<String> {
+        self.ledger.stored().await.unwrap().holds.into_iter().map(|hold| hold.hold.epoch.0).collect()
+    }
+
+    async fn restart(self) -> Self {
+        let Self { home, ledger, desired } = self;
+        drop((ledger, desired));
+        service(home).await
+    }
+}
+
+fn name() -> ThrottleName {
+    ThrottleName::default_throttle()
+}
+
+#[tokio::test]
+async fn a_new_service_is_at_stop_and_remembers_what_was_declared() {
+    let service = service(Sqlite::new()).await;
+    let start = service.default();
+    assert_eq!((start.level, start.stored, start.generation), (level(1.0), level(1.0), 1));
+    assert_eq!(start.targets.len(), 1);
+    assert!(service.desired.leads());
+
+    let answer = service.desired.declare(&name(), level(0.25), draft("control")).await.unwrap();
+    assert_eq!(answer, (2, Some(1)));
+    assert_eq!((service.default().level, service.default().generation), (level(0.25), 2));
+    service.desired.effective(&name(), level(0.75));
+    assert_eq!(service.default().stored, level(0.75));
+    service.desired.declare(&name(), level(0.5), draft("control")).await.unwrap();
+
+    let service = service.restart().await;
+    let again = service.default();
+    assert_eq!((again.level, again.stored, again.generation), (level(0.5), level(0.75), 3));
+    let unknown = ThrottleName::try_from("nobody".to_owned()).unwrap();
+    let answer = service.desired.declare(&unknown, level(0.0), draft("control")).await;
+    assert!(matches!(answer, Err(DesiredError::Unknown(_))));
+}
+
+#[tokio::test]
+async fn declaring_waits_for_the_ledger_and_changes_nothing_without_it() {
+    let service = service(Sqlite::new()).await;
+    service.mood(AWAY);
+    let answer = service.desired.declare(&name(), level(0.0), draft("control")).await;
+    assert!(matches!(answer, Err(DesiredError::Unavailable(_))));
+    assert_eq!(service.default().level, level(1.0));
+}
+
+#[tokio::test]
+async fn a_declaration_that_arrived_after_all_is_found_again() {
+    let service = service(Sqlite::new()).await;
+    service.mood(COMMITS_THEN_HANGS);
+    let answer = timeout(Duration::from_secs(4), service.desired.declare(&name(), level(0.5), draft("control"))).await;
+    assert!(matches!(answer.expect("hangs"), Err(DesiredError::Unavailable(_))));
+    assert_eq!(service.default().level, level(1.0));
+    service.mood(WELL);
+    service.desired.refresh().await;
+    assert_eq!((service.default().level, service.default().generation), (level(0.5), 2));
+}
+
+#[tokio::test]
+async fn concurrent_declarations_get_generations_of_their_own() {
+    let service = Arc::new(service(Sqlite::new()).await);
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let service = Arc::clone(&service);
+        tasks.spawn(async move { service.desired.declare(&name(), level(0.5), draft("control")).await.unwrap().0 });
+    }
+    let mut generations = tasks.join_all().await;
+    generations.sort_unstable();
+    assert_eq!(generations, (2..=17).collect::<Vec<i64>>());
+}
+
+#[tokio::test]
+async fn a_kill_is_taken_once_and_outlives_a_restart() {
+    let service = service(Sqlite::new()).await;
+    for _ in 0..3 {
+        service.desired.take(kill("e1"), draft("kill")).await.unwrap();
+        assert_eq!(service.held(), ["e1"]);
+    }
+    assert_eq!(service.stored().await, ["e1"]);
+    let service = service.restart().await;
+    assert_eq!(service.held(), ["e1"]);
+    assert_eq!(service.ledger.commit(entry("probe")).await.unwrap().audit, [2], "three kills, one entry");
+}
+
+#[tokio::test]
+async fn a_kill_bites_while_the_ledger_hangs() {
+    let service = Arc::new(service(Sqlite::new()).await);
+    service.mood(HANGS);
+    let killer = Arc::clone(&service);
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move { killer.desired.take(kill("e1"), draft("kill")).await });
+    timeout(Duration::from_secs(1), service.desired.woken()).await.expect("the loop is woken at once");
+    assert_eq!(service.held(), ["e1"], "in memory before the ledger has answered");
+    let answer = timeout(Duration::from_secs(4), tasks.join_next()).await.expect("hangs").unwrap().unwrap();
+    assert!(matches!(answer, Err(DesiredError::Unavailable(_))));
+    assert_eq!(service.held(), ["e1"], "and it stays");
+}
+
+#[tokio::test]
+async fn a_kill_the_ledger_lacks_is_recorded_before_it_ends() {
+    let service = service(Sqlite::new()).await;
+    service.mood(AWAY);
+    service.desired.take(kill("e1"), draft("kill")).await.unwrap_err();
+    assert_eq!(service.held(), ["e1"]);
+    service.desired.end(&Scope::All, None, draft("revive")).await.unwrap_err();
+    assert_eq!(service.held(), ["e1"], "opening waits for the ledger");
+    service.mood(WELL);
+    let ended = service.desired.end(&Scope::All, None, draft("revive")).await.unwrap();
+    assert_eq!((ended.ended, ended.audit_id), (vec![Epoch("e1".to_owned())], Some(2)));
+    assert!(service.held().is_empty());
+    // The journal's replay comes late: it neither bites nor is written twice.
+    service.desired.take(kill("e1"), draft("kill")).await.unwrap();
+    assert!(service.held().is_empty());
+    assert_eq!(service.ledger.commit(entry("probe")).await.unwrap().audit, [3]);
+}
+
+#[tokio::test]
+async fn ending_leaves_what_is_not_this_doors_to_end() {
+    let service = service(Sqlite::new()).await;
+    let one = Scope::One(name());
+    service.desired.take(hold("all", Scope::All, Source::Rest), draft("kill")).await.unwrap();
+    service.desired.take(hold("one", one.clone(), Source::Rest), draft("kill")).await.unwrap();
+    service.desired.take(hold("spec", one.clone(), Source::Spec), draft("kill")).await.unwrap();
+    let epochs =
+        |holds: Vec<echo_phoenix::domain::hold::Hold>| holds.into_iter().map(|h| h.epoch.0).collect::<Vec<_>>();
+
+    let ended = service.desired.end(&one, None, draft("revive")).await.unwrap();
+    assert_eq!(ended.ended, [Epoch("one".to_owned())]);
+    assert_eq!(epochs(ended.held_by), ["all", "spec"], "opening one throttle must not open every other");
+    let ended = service.desired.end(&one, Some(&Epoch("all".to_owned())), draft("revive")).await.unwrap();
+    assert_eq!(ended.ended, [Epoch("all".to_owned())]);
+    let ended = service.desired.end(&Scope::All, None, draft("revive")).await.unwrap();
+    assert_eq!((ended.ended, epochs(ended.held_by)), (vec![], vec!["spec".to_owned()]));
+    assert_eq!(service.held(), ["spec"]);
+    assert_eq!(service.stored().await, ["spec"]);
+}
+
+#[tokio::test]
+async fn what_was_measured_is_handed_to_the_loop() {
+    let service = service(Sqlite::new()).await;
+    let evidence = Evidence { signals: Signals::calm(level(0.5)), at: at(7) };
+    service.desired.observe(&name(), evidence);
+    assert_eq!(service.default().evidence, Some(evidence));
+}
+
+#[tokio::test]
+async fn a_wake_before_the_wait_is_not_lost() {
+    let service = service(Sqlite::new()).await;
+    service.desired.wake();
+    timeout(Duration::from_secs(1), service.desired.woken()).await.unwrap();
+    assert!(timeout(Duration::from_millis(50), service.desired.woken()).await.is_err());
+}

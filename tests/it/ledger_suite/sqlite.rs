@@ -1,0 +1,177 @@
+//! What holds for the ledger on SQLite alone: locks, crashes, the queue, files.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use echo_phoenix::domain::audit::{Change, StateRow};
+use echo_phoenix::domain::throttle::ThrottleName;
+use echo_phoenix::ports::{Ledger, LedgerError};
+use echo_phoenix::store::{LEDGER_FILE, OpenError, SqliteLedger, verify};
+use rusqlite::Connection;
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+use super::values::*;
+
+const SOON: Duration = Duration::from_secs(2);
+
+fn raw(dir: &Path) -> Connection {
+    Connection::open(dir.join(LEDGER_FILE)).unwrap()
+}
+
+fn count(conn: &Connection, table: &str) -> i64 {
+    conn.query_row(&format!("SELECT COUNT(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+}
+
+fn open(dir: &TempDir) -> SqliteLedger {
+    SqliteLedger::open(dir.path()).unwrap().0
+}
+
+#[tokio::test]
+async fn a_locked_store_is_an_error_soon_and_works_again_afterwards() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(&dir);
+    let other = raw(dir.path());
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let answer = timeout(SOON, ledger.commit(taking("e1"))).await.expect("hangs on a locked store");
+    assert!(matches!(answer, Err(LedgerError::Unavailable(_))));
+    let answer = timeout(SOON, ledger.check()).await.expect("the check hangs on a locked store");
+    assert!(matches!(answer, Err(LedgerError::Unavailable(_))));
+    timeout(SOON, ledger.stored()).await.expect("reading waits for a writer").unwrap();
+    other.execute_batch("ROLLBACK").unwrap();
+    ledger.check().await.unwrap();
+    assert_eq!(ledger.commit(taking("e1")).await.unwrap().audit, [1]);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once() {
+    let dir = TempDir::new().unwrap();
+    let ledger = Arc::new(open(&dir));
+    let other = raw(dir.path());
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut jobs = tokio::task::JoinSet::new();
+    for _ in 0..700 {
+        let ledger = Arc::clone(&ledger);
+        jobs.spawn(async move { ledger.commit(entry("flood")).await });
+    }
+    let answers = timeout(Duration::from_secs(5), jobs.join_all()).await.expect("nobody may wait for long");
+    let full = answers.iter().filter(|a| a.as_ref().is_err_and(|e| e.to_string().contains("queue is full"))).count();
+    assert!(answers.iter().all(Result::is_err));
+    assert!((1..=188).contains(&full), "of 700, 512 fit the queue: {full} were refused");
+}
+
+#[tokio::test]
+async fn whatever_was_queued_is_written_before_closing() {
+    let dir = TempDir::new().unwrap();
+    let ledger = Arc::new(open(&dir));
+    let mut jobs = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        let ledger = Arc::clone(&ledger);
+        jobs.spawn(async move { ledger.commit(entry("last")).await });
+    }
+    while ledger.head().await.unwrap().0 == 0 {
+        tokio::task::yield_now().await;
+    }
+    ledger.close();
+    let kept = jobs.join_all().await.iter().filter(|answer| answer.is_ok()).count();
+    assert!(matches!(ledger.check().await, Err(LedgerError::Unavailable(_))));
+    assert!(ledger.stored().await.is_err());
+    assert!(!dir.path().join("ledger.db-wal").exists(), "closing folds the log into the file");
+    assert_eq!(count(&raw(dir.path()), "audit_log") as usize, kept);
+    verify(dir.path(), None, &mut |_, _, _| ()).unwrap();
+}
+
+/// A copy of the files of a ledger that nobody closed is what a crash leaves behind.
+#[tokio::test]
+async fn a_crash_loses_nothing_that_was_acknowledged() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(&dir);
+    for i in 0..50 {
+        ledger.commit(taking(&format!("e{i}"))).await.unwrap();
+    }
+    let head = ledger.head().await.unwrap();
+    let image = TempDir::new().unwrap();
+    for name in ["ledger.db", "ledger.db-wal"] {
+        std::fs::copy(dir.path().join(name), image.path().join(name)).unwrap();
+    }
+    let (after, stored) = SqliteLedger::open(image.path()).unwrap();
+    assert_eq!(stored.holds.len(), 50);
+    assert_eq!(after.head().await.unwrap(), head);
+    verify(image.path(), Some(head), &mut |_, _, _| ()).unwrap();
+}
+
+#[tokio::test]
+async fn an_intent_that_a_crash_left_open_is_closed_once() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(&dir);
+    for id in ["i1", "i2", "i3"] {
+        ledger.commit(opening(id)).await.unwrap();
+    }
+    ledger.commit(settling("i2")).await.unwrap();
+    drop(ledger);
+    let ledger = open(&dir);
+    assert_eq!(ledger.close_interrupted(at(60)).await.unwrap().audit, [5, 6]);
+    assert_eq!(ledger.close_interrupted(at(61)).await.unwrap().audit, [] as [i64; 0]);
+    assert!(ledger.commit(settling("i1")).await.is_err(), "a second outcome");
+    let sql = "SELECT actor || '|' || throttle || '|' || reason FROM audit_log WHERE action = 'intent_interrupted'";
+    let conn = raw(dir.path());
+    let mut told = conn.prepare(sql).unwrap();
+    let told: Vec<String> = told.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    let expected = "echo-phoenix|default|intent i1 of audit entry 1 had no outcome when the process ended";
+    assert_eq!((told.len(), told[0].as_str()), (2, expected));
+}
+
+#[tokio::test]
+async fn an_alarm_names_both_meanings() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(&dir);
+    ledger.commit(storing(event("evt_1"))).await.unwrap();
+    let mut other = event("evt_1");
+    other.meaning.kind = "charge.refunded".to_owned();
+    ledger.commit(storing(other)).await.unwrap();
+    let conn = raw(dir.path());
+    let (actor, action, at, before, after): (String, String, String, String, String) = conn
+        .query_row("SELECT actor, action, at, before, after FROM audit_log WHERE seq = 2", [], |row| row.try_into())
+        .unwrap();
+    assert_eq!((actor.as_str(), action.as_str()), ("stripe", "evidence_conflict"));
+    assert_eq!(at, "2026-09-21T14:13:22.000000Z");
+    assert!(before.contains("payment_intent.succeeded") && after.contains("charge.refunded"));
+    assert_eq!((count(&conn, "evidence_ledger"), count(&conn, "used_nonces")), (1, 1));
+}
+
+#[tokio::test]
+async fn old_observations_can_be_forgotten() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(&dir);
+    let seen = |second| StateRow {
+        at: at(second),
+        source: "ann".to_owned(),
+        throttle: ThrottleName::default_throttle(),
+        state: "{}".to_owned(),
+    };
+    ledger.commit(Change { states: vec![seen(1), seen(5), seen(9)], ..Change::default() }).await.unwrap();
+    ledger.prune_states(at(5)).await.unwrap();
+    assert_eq!(count(&raw(dir.path()), "system_state"), 2);
+}
+
+#[tokio::test]
+async fn a_newer_file_is_refused_by_name() {
+    let dir = TempDir::new().unwrap();
+    open(&dir).close();
+    raw(dir.path()).pragma_update(None, "user_version", 99).unwrap();
+    let error = SqliteLedger::open(dir.path()).unwrap_err();
+    assert!(matches!(error, OpenError::TooNew { found: 99 }), "{error}");
+}
+
+#[tokio::test]
+async fn a_process_that_is_killed_between_two_answers_loses_neither() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(&dir);
+    ledger.commit(entry("a")).await.unwrap();
+    // Never dropped: no close, no join, no checkpoint.
+    std::mem::forget(ledger);
+    let ledger = open(&dir);
+    assert_eq!(ledger.commit(entry("b")).await.unwrap().audit, [2]);
+    verify(dir.path(), Some(ledger.head().await.unwrap()), &mut |_, _, _| ()).unwrap();
+}

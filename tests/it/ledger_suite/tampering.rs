@@ -1,0 +1,221 @@
+//! The verifier against somebody who edits the file, and the triggers against somebody who tries.
+
+use std::path::Path;
+
+use echo_phoenix::ports::Ledger;
+use echo_phoenix::store::{LEDGER_FILE, SqliteLedger, Verified, VerifyError, verify};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::values::*;
+
+const TABLES: [&str; 3] = ["audit_log", "evidence_ledger", "reconciliation_log"];
+
+/// Five rows in each chained table.
+async fn filled() -> (TempDir, (i64, String)) {
+    let dir = TempDir::new().unwrap();
+    let (ledger, _) = SqliteLedger::open(dir.path()).unwrap();
+    for i in 0..5 {
+        let mut change = drifting(&format!("d{i}"), i);
+        change.evidence = Some(event(&format!("evt_{i}")));
+        ledger.commit(change).await.unwrap();
+    }
+    let head = ledger.head().await.unwrap();
+    ledger.close();
+    (dir, head)
+}
+
+/// Edits the file as somebody would who knows SQL: the triggers go first.
+fn edit(dir: &Path, sql: &str) {
+    let conn = Connection::open(dir.join(LEDGER_FILE)).unwrap();
+    let mut drops = conn.prepare("SELECT 'DROP TRIGGER ' || name FROM sqlite_schema WHERE type = 'trigger'").unwrap();
+    let drops: Vec<String> = drops.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    for drop in drops {
+        conn.execute_batch(&drop).unwrap();
+    }
+    conn.execute_batch(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+}
+
+fn found(dir: &Path, head: Option<&(i64, String)>) -> String {
+    match verify(dir, head.cloned(), &mut |_, _, _| ()) {
+        Err(VerifyError::Bad(text)) => text,
+        other => panic!("expected a bad row, got {other:?}"),
+    }
+}
+
+async fn tampered(sql: &str) -> String {
+    let (dir, _) = filled().await;
+    edit(dir.path(), sql);
+    found(dir.path(), None)
+}
+
+#[tokio::test]
+async fn a_whole_ledger_verifies() {
+    let (dir, head) = filled().await;
+    let mut heard = Vec::new();
+    let progress = &mut |table: &str, done, total| heard.push((table.to_owned(), done, total));
+    let verified = verify(dir.path(), Some(head.clone()), progress).unwrap();
+    let rows = TABLES.map(|table| (table, 5)).to_vec();
+    assert_eq!(verified, Verified { head_seq: head.0, head_hash: head.1, rows });
+    assert_eq!(heard, TABLES.map(|table| (table.to_owned(), 5, 5)));
+}
+
+#[tokio::test]
+async fn an_empty_ledger_verifies_and_no_ledger_does_not() {
+    let dir = TempDir::new().unwrap();
+    assert!(matches!(verify(dir.path(), None, &mut |_, _, _| ()), Err(VerifyError::Unreadable(_))));
+    SqliteLedger::open(dir.path()).unwrap().0.close();
+    let verified = verify(dir.path(), Some((0, "0".repeat(64))), &mut |_, _, _| ()).unwrap();
+    assert_eq!((verified.head_seq, verified.head_hash), (0, "0".repeat(64)));
+}
+
+#[tokio::test]
+async fn verifying_works_while_the_service_writes() {
+    let dir = TempDir::new().unwrap();
+    let (ledger, _) = SqliteLedger::open(dir.path()).unwrap();
+    ledger.commit(entry("a")).await.unwrap();
+    let head = ledger.head().await.unwrap();
+    for i in 0..20 {
+        ledger.commit(drifting("d", i)).await.unwrap();
+        verify(dir.path(), Some(head.clone()), &mut |_, _, _| ()).unwrap();
+    }
+}
+
+/// Every column there is, as the schema itself lists them: a column that the chain forgot fails here.
+#[tokio::test]
+async fn an_edit_of_any_column_is_named() {
+    for table in TABLES {
+        let (template, _) = filled().await;
+        let conn = Connection::open(template.path().join(LEDGER_FILE)).unwrap();
+        let mut columns = conn.prepare("SELECT name, type FROM pragma_table_info(?1)").unwrap();
+        let columns: Vec<(String, String)> =
+            columns.query_map([table], |row| row.try_into()).unwrap().map(Result::unwrap).collect();
+        assert!(columns.len() > 10);
+        for (column, kind) in columns {
+            let value = match kind.as_str() {
+                "INTEGER" if column == "seq" => "99".to_owned(),
+                "INTEGER" => format!("COALESCE({column}, 0) + 1"),
+                "BLOB" => "x'00'".to_owned(),
+                _ => format!("COALESCE({column}, '') || 'x'"),
+            };
+            let dir = TempDir::new().unwrap();
+            std::fs::copy(template.path().join(LEDGER_FILE), dir.path().join(LEDGER_FILE)).unwrap();
+            edit(dir.path(), &format!("UPDATE {table} SET {column} = {value} WHERE seq = 3"));
+            let text = found(dir.path(), None);
+            assert!(text.starts_with(&format!("{table}: row 3 ")), "{column}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_edit_that_looks_alike_is_named() {
+    let null = tampered("UPDATE reconciliation_log SET error = NULL WHERE seq = 2").await;
+    assert!(null.starts_with("reconciliation_log: row 2 was edited"), "{null}");
+    let empty = tampered("UPDATE evidence_ledger SET raw = CAST(CAST(raw AS TEXT) || ' ' AS BLOB) WHERE seq = 5").await;
+    assert!(empty.starts_with("evidence_ledger: row 5 was edited"), "{empty}");
+    let moved = tampered("UPDATE audit_log SET before = before || after, after = '' WHERE seq = 1").await;
+    assert!(moved.starts_with("audit_log: row 1 was edited"), "{moved}");
+    let broken = tampered("UPDATE audit_log SET reason = CAST(x'ff' AS TEXT) WHERE seq = 4").await;
+    assert!(broken.starts_with("audit_log: row 4 was edited"), "{broken}");
+}
+
+#[tokio::test]
+async fn a_removed_row_is_named() {
+    for table in TABLES {
+        for row in [1, 3] {
+            let text = tampered(&format!("DELETE FROM {table} WHERE seq = {row}")).await;
+            assert!(text.starts_with(&format!("{table}: row {row} is missing")), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_removed_row_whose_followers_moved_up_is_named() {
+    for table in TABLES {
+        let sql = format!("DELETE FROM {table} WHERE seq = 3; UPDATE {table} SET seq = seq - 1 WHERE seq > 3");
+        let text = tampered(&sql).await;
+        assert!(text.starts_with(&format!("{table}: row 3 does not follow row 2")), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn swapped_rows_are_named() {
+    for table in TABLES {
+        let swap = |a: i64, b: i64| {
+            format!(
+                "UPDATE {table} SET seq = -1 WHERE seq = {a}; UPDATE {table} SET seq = {a} WHERE seq = {b};
+                 UPDATE {table} SET seq = {b} WHERE seq = -1"
+            )
+        };
+        for (a, b) in [(2, 3), (2, 5)] {
+            let text = tampered(&swap(a, b)).await;
+            assert!(text.starts_with(&format!("{table}: row {a} stands in the wrong place")), "{text}");
+            assert!(text.contains("swapped"), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_broken_link_is_named() {
+    for table in TABLES {
+        let text = tampered(&format!("UPDATE {table} SET prev_hash = hash WHERE seq = 1")).await;
+        assert!(text.starts_with(&format!("{table}: row 1 ")), "{text}");
+        let text = tampered(&format!("UPDATE {table} SET prev_hash = '{}' WHERE seq = 4", "ab".repeat(32))).await;
+        assert!(text.starts_with(&format!("{table}: row 4 does not follow row 3")), "{text}");
+        assert!(text.contains("broken link"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_cut_tail_is_told_from_an_exported_head() {
+    let (dir, head) = filled().await;
+    edit(dir.path(), "DELETE FROM audit_log WHERE seq > 3");
+    verify(dir.path(), None, &mut |_, _, _| ()).expect("without a head there is nothing to tell it by");
+    let text = found(dir.path(), Some(&head));
+    assert!(text.starts_with("audit_log: row 4 is missing") && text.contains("cut off"), "{text}");
+}
+
+#[tokio::test]
+async fn a_rewritten_log_is_told_from_an_exported_head() {
+    let (dir, head) = filled().await;
+    let forged = TempDir::new().unwrap();
+    let (ledger, _) = SqliteLedger::open(forged.path()).unwrap();
+    for _ in 0..8 {
+        ledger.commit(entry("nothing_happened")).await.unwrap();
+    }
+    ledger.close();
+    verify(forged.path(), None, &mut |_, _, _| ()).expect("a chain of its own");
+    let text = found(forged.path(), Some(&head));
+    assert!(text.starts_with("audit_log: row 5 has hash") && text.contains("rewritten"), "{text}");
+    // An older head still fits a log that only grew.
+    let (ledger, _) = SqliteLedger::open(dir.path()).unwrap();
+    ledger.commit(entry("later")).await.unwrap();
+    verify(dir.path(), Some(head), &mut |_, _, _| ()).unwrap();
+}
+
+#[tokio::test]
+async fn triggers_refuse_to_change_what_is_append_only() {
+    let (dir, head) = filled().await;
+    let conn = Connection::open(dir.path().join(LEDGER_FILE)).unwrap();
+    let refused = |sql: &str| {
+        let error = conn.execute(sql, []).expect_err(sql).to_string();
+        assert!(!error.contains("syntax") && !error.contains("no such"), "{sql}: {error}");
+    };
+    for table in TABLES {
+        refused(&format!("UPDATE {table} SET hash = hash"));
+        refused(&format!("UPDATE {table} SET seq = 9 WHERE seq = 5"));
+        refused(&format!("DELETE FROM {table} WHERE seq = 5"));
+        refused(&format!("DELETE FROM {table}"));
+        // Replacing deletes without asking the DELETE trigger.
+        refused(&format!("INSERT OR REPLACE INTO {table} SELECT * FROM {table} WHERE seq = 5"));
+    }
+    refused(
+        "INSERT OR REPLACE INTO evidence_ledger SELECT 6, format, livemode, account, event_id, kind, created,
+             object_id, 1, currency, raw, digest, signature, received_at, prev_hash, hash
+         FROM evidence_ledger WHERE seq = 2",
+    );
+    conn.execute("INSERT INTO holds (epoch, scope, hold, ended) VALUES ('e', '', '{}', 1)", []).unwrap();
+    refused("DELETE FROM holds");
+    refused("UPDATE holds SET ended = 0");
+    verify(dir.path(), Some(head), &mut |_, _, _| ()).unwrap();
+}

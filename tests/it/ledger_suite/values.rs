@@ -1,0 +1,123 @@
+//! Values the ledger tests are made of.
+
+use echo_phoenix::domain::audit::{AuditDraft, Change, IntentId, ThrottleRow};
+use echo_phoenix::domain::drift::{Drift, Outcome, Side, Who};
+use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
+use echo_phoenix::domain::level::Level;
+use echo_phoenix::domain::payment::{EventKey, EventMeaning, Evidence};
+use echo_phoenix::domain::throttle::ThrottleName;
+use jiff::Timestamp;
+
+pub(crate) fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_790_000_000 + second).unwrap()
+}
+
+pub(crate) fn draft(action: &str) -> AuditDraft {
+    AuditDraft {
+        at: at(1),
+        actor: "ann".to_owned(),
+        action: action.to_owned(),
+        throttle: "default".to_owned(),
+        before: "0.2".to_owned(),
+        after: "1".to_owned(),
+        reason: "fraud wave".to_owned(),
+        binding_signal: "manual".to_owned(),
+        request_id: "req-1".to_owned(),
+    }
+}
+
+pub(crate) fn entry(action: &str) -> Change {
+    Change { audit: vec![draft(action)], ..Change::default() }
+}
+
+pub(crate) fn hold(epoch: &str, scope: Scope, source: Source) -> ScopedHold {
+    let hold = Hold {
+        epoch: Epoch(epoch.to_owned()),
+        bite: Bite::Kill,
+        source,
+        reason: "fraud wave".to_owned(),
+        operator: "ann".to_owned(),
+        taken_at: at(0),
+    };
+    ScopedHold { scope, hold }
+}
+
+pub(crate) fn kill(epoch: &str) -> ScopedHold {
+    hold(epoch, Scope::All, Source::Rest)
+}
+
+pub(crate) fn taking(epoch: &str) -> Change {
+    Change { holds_taken: vec![kill(epoch)], ..entry("kill") }
+}
+
+pub(crate) fn ending(epoch: &str) -> Change {
+    Change { holds_ended: vec![Epoch(epoch.to_owned())], ..entry("revive") }
+}
+
+pub(crate) fn level(fraction: f64) -> Level {
+    Level::new(fraction).unwrap()
+}
+
+pub(crate) fn row(generation: i64, declared: f64) -> ThrottleRow {
+    let name = ThrottleName::default_throttle();
+    ThrottleRow { name, declared: level(declared), effective: level(0.5), generation }
+}
+
+pub(crate) fn event(id: &str) -> Evidence {
+    Evidence {
+        key: EventKey { livemode: true, account: String::new(), event_id: id.to_owned() },
+        meaning: EventMeaning {
+            kind: "payment_intent.succeeded".to_owned(),
+            created: 1_790_000_000,
+            object_id: "pi_1".to_owned(),
+        },
+        amount: Some(4_200),
+        currency: Some("eur".to_owned()),
+        raw: br#"{"id":"evt"}"#.to_vec(),
+        signature: "t=1,v1=00".to_owned(),
+        received_at: at(2),
+    }
+}
+
+pub(crate) fn storing(event: Evidence) -> Change {
+    Change { evidence: Some(event), ..entry("webhook") }
+}
+
+pub(crate) fn drift(id: &str, count: i64) -> Drift {
+    Drift {
+        id: id.to_owned(),
+        throttle: ThrottleName::default_throttle(),
+        target: "apps/v1/Deployment/checkout".to_owned(),
+        field: "spec.replicas".to_owned(),
+        desired: "2".to_owned(),
+        actual: "9".to_owned(),
+        side: Side::Riskier,
+        who: Some(Who {
+            manager: "kubectl".to_owned(),
+            operation: "Update".to_owned(),
+            subresource: "scale".to_owned(),
+            time: Some(at(3)),
+        }),
+        first_seen: at(3),
+        last_seen: at(3 + count),
+        count,
+        action: Outcome::Failed,
+        error: Some("refused".to_owned()),
+    }
+}
+
+pub(crate) fn drifting(id: &str, count: i64) -> Change {
+    Change { drifts: vec![drift(id, count)], ..entry("drift") }
+}
+
+pub(crate) fn intent(id: &str) -> IntentId {
+    IntentId(id.to_owned())
+}
+
+pub(crate) fn opening(id: &str) -> Change {
+    Change { opens: vec![intent(id)], ..entry("scale_intent") }
+}
+
+pub(crate) fn settling(id: &str) -> Change {
+    Change { settles: vec![intent(id)], ..entry("scale") }
+}
