@@ -63,7 +63,7 @@ pub struct App {
     pub authz_to_loopback_only: bool,
 }
 
-pub use health::Parts;
+pub use health::{Look, Parts};
 
 /// Routes of every process: probes, health, metrics, verdicts.
 fn common(app: &Arc<App>) -> Router<Arc<App>> {

@@ -29,6 +29,9 @@ pub enum LedgerError {
     /// Somebody else changed what this change was based on.
     #[error("the ledger holds a newer state of throttle {0}")]
     Conflict(ThrottleName),
+    /// It makes no sense to the ledger and never will: trying again is no use.
+    #[error("the ledger refuses this change: {0}")]
+    Refused(String),
 }
 
 /// What the ledger knew when it was opened.

@@ -12,13 +12,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::decide::check::{Permissions, check};
 use crate::decide::law::Law;
 use crate::decide::plan::{Facts, Planned, plan};
-use crate::decide::precedence::asked;
-use crate::decide::step::next_level;
+use crate::decide::precedence::{Asked, asked};
+use crate::decide::step::{NextLevel, next_level};
 use crate::domain::throttle::{Declared, TargetKind, ThrottleName};
 use crate::latch::Latch;
 use crate::ports::{Clock, Desired, Ledger, Report, Stored, Target};
@@ -27,6 +29,9 @@ use memory::Memory;
 
 /// The ticker's period: the control law's tick.
 const TICK: Duration = Duration::from_secs(5);
+
+/// The pause while something asked for has not been read back yet.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the loop is made of.
 pub struct Parts {
@@ -46,30 +51,40 @@ pub struct Parts {
     pub law: Law,
 }
 
+/// What one pass for one throttle has found and decided.
+#[derive(Clone, Copy)]
+struct Pass<'a> {
+    throttle: &'a Arc<Declared>,
+    want: &'a Asked,
+    next: NextLevel,
+    now: Timestamp,
+}
+
 /// The loop.
 pub struct Reconciler {
     parts: Parts,
     memory: BTreeMap<ThrottleName, Memory>,
     records: record::Records,
+    /// Whether everything was what it should be in the last pass.
+    settled: bool,
 }
 
 impl Reconciler {
     /// A loop over these parts; `stored` is what the ledger knew at the start.
     pub fn new(parts: Parts, stored: &Stored) -> Self {
-        Self { parts, memory: BTreeMap::new(), records: record::Records::new(stored) }
+        Self { parts, memory: BTreeMap::new(), records: record::Records::new(stored), settled: true }
     }
 
     /// Runs until told to stop: at every tick, and at once when something was declared.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let mut ticker = tokio::time::interval(TICK);
-        ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            self.pass().await;
+            let pause = if self.settled { TICK } else { LOOK_AGAIN };
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                _ = ticker.tick() => {}
+                () = sleep(pause) => {}
                 () = self.parts.desired.woken() => {}
             }
-            self.pass().await;
         }
     }
 
@@ -87,6 +102,7 @@ impl Reconciler {
         self.memory.retain(|name, _| all.iter().any(|throttle| throttle.name == *name));
         self.records.catch_up(&self.parts).await;
         self.records.holds(&self.parts, &all, self.parts.clock.now()).await;
+        self.settled = true;
         for throttle in all {
             self.one(&throttle).await;
         }
@@ -102,6 +118,7 @@ impl Reconciler {
 
         let want = asked(throttle.level, throttle.mode, &throttle.holds);
         let next = next_level(&parts.law, &memory.situation(throttle, &want, now));
+        let pass = Pass { throttle, want: &want, next, now };
         let known = memory.recall(throttle);
         let facts = Facts {
             throttle: &known,
@@ -115,7 +132,7 @@ impl Reconciler {
         let mut planned: Planned = plan(&facts);
         memory.name_drifts(&mut planned.plan, now);
 
-        let intents = self.records.intent(parts, memory, throttle, &want, next, &mut planned, now).await;
+        let intents = self.records.intent(parts, memory, &pass, &mut planned).await;
         let may = Permissions { killed: want.killed, leads: parts.desired.leads(), recorded: intents.is_some() };
         let violations = check(&planned.plan, memory.level, may);
         if !violations.is_empty() {
@@ -130,7 +147,8 @@ impl Reconciler {
             parts.desired.wake(); // read back what was just written
         }
         let trouble = violations.first().map(|v| format!("plan refused: {v}")).or_else(|| apply::trouble(&done));
-        memory.keep(&planned, &want, throttle, next, now);
-        gather::report(parts, throttle, &want, &reads, &planned, memory, trouble).await;
+        self.settled &= trouble.is_none() && reads.iter().all(|(spec, _)| planned.agreeing.contains(&spec.id()));
+        memory.keep(&planned, &pass);
+        gather::report(parts, &pass, &reads, &planned, memory, trouble).await;
     }
 }

@@ -28,12 +28,15 @@ const LIST_LIMIT: Duration = Duration::from_secs(2);
 /// One list serves all throttles of a pass.
 const FRESH: SignedDuration = SignedDuration::from_millis(500);
 
+/// What the gates said, each with when, as of one list.
+type Heard = (Timestamp, Vec<(Timestamp, Word)>);
+
 /// The gates of a cluster.
 pub struct ClusterGates {
     api: Api<Lease>,
     desired: Arc<ClusterDesired>,
     clock: Arc<dyn Clock>,
-    last: Mutex<Option<(Timestamp, Vec<(Timestamp, Word)>)>>,
+    last: Mutex<Option<Heard>>,
 }
 
 impl ClusterGates {

@@ -21,24 +21,22 @@ use super::App;
 /// How long `/health` waits for the ledger.
 const LEDGER_LIMIT: Duration = Duration::from_secs(1);
 
+/// A look at a part: `ok`, or what is wrong with it.
+pub type Look = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
+
 /// What `/health` and `/readyz` say beyond the gate and the ledger.
 pub struct Parts {
     /// Parts that are off: name, and the variable that turns it on.
     pub off: Vec<(&'static str, &'static str)>,
     /// Parts that are on, with a look at each: `ok`, or what is wrong.
-    pub on: Vec<(&'static str, Arc<dyn Fn() -> Result<String, String> + Send + Sync>)>,
+    pub on: Vec<(&'static str, Look)>,
     /// Whether the gate knows all there is to know.
     pub loaded: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Parts {
     /// A part that is on, with a look at it; or off, with the variable that turns it on.
-    pub fn part(
-        &mut self,
-        name: &'static str,
-        variable: &'static str,
-        look: Option<Arc<dyn Fn() -> Result<String, String> + Send + Sync>>,
-    ) {
+    pub fn part(&mut self, name: &'static str, variable: &'static str, look: Option<Look>) {
         match look {
             Some(look) => self.on.push((name, look)),
             None => self.off.push((name, variable)),

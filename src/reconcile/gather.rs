@@ -9,14 +9,13 @@ use futures::future::join_all;
 use tokio::time::timeout;
 
 use crate::decide::plan::Planned;
-use crate::decide::precedence::Asked;
 use crate::decide::verdict::Reason;
 use crate::domain::plan::ReadBack;
 use crate::domain::report::{Observed, Outcome};
 use crate::domain::throttle::{Declared, TargetSpec};
 
-use super::Parts;
 use super::memory::Memory;
+use super::{Parts, Pass};
 
 /// How long one target may take to say what it is.
 const READ_LIMIT: Duration = Duration::from_secs(3);
@@ -45,14 +44,14 @@ pub(super) fn offered_rpm(reads: &[Read]) -> f64 {
 
 pub(super) async fn report(
     parts: &Parts,
-    throttle: &Arc<Declared>,
-    want: &Asked,
+    pass: &Pass<'_>,
     reads: &[Read],
     planned: &Planned,
     memory: &Memory,
     trouble: Option<String>,
 ) {
     let Some(to) = &parts.report else { return };
+    let Pass { throttle, want, .. } = *pass;
     let observed = reads
         .iter()
         .map(|(spec, read)| Observed {

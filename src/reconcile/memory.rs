@@ -9,12 +9,14 @@ use jiff::{SignedDuration, Timestamp};
 use crate::decide::law::Credit;
 use crate::decide::plan::Planned;
 use crate::decide::precedence::Asked;
-use crate::decide::step::{NextLevel, Situation};
+use crate::decide::step::Situation;
 use crate::decide::verdict::Reason;
 use crate::domain::drift::Drift;
 use crate::domain::level::Level;
 use crate::domain::plan::Plan;
 use crate::domain::throttle::Declared;
+
+use super::Pass;
 
 /// How long what somebody measured is believed: three ticks of 5 s.
 const EVIDENCE_LIFE: SignedDuration = SignedDuration::from_secs(15);
@@ -131,14 +133,8 @@ impl Memory {
         self.drifts.keys().cloned().collect()
     }
 
-    pub(super) fn keep(
-        &mut self,
-        planned: &Planned,
-        want: &Asked,
-        throttle: &Declared,
-        next: NextLevel,
-        now: Timestamp,
-    ) {
+    pub(super) fn keep(&mut self, planned: &Planned, pass: &Pass<'_>) {
+        let Pass { throttle, want, next, now } = *pass;
         if planned.effective > self.level {
             self.floor = self.rates.iter().fold(0.0, |most, (_, rpm)| rpm.max(most));
             self.since_stop = 0.0;

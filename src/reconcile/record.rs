@@ -9,17 +9,16 @@ use jiff::Timestamp;
 
 use crate::decide::plan::Planned;
 use crate::decide::precedence::Asked;
-use crate::decide::step::NextLevel;
 use crate::domain::audit::{AuditDraft, Change, IntentId, ThrottleRow};
 use crate::domain::drift::Side;
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold, Source};
 use crate::domain::plan::{Action, Step};
 use crate::domain::throttle::{Declared, ThrottleName};
-use crate::ports::Stored;
+use crate::ports::{LedgerError, Stored};
 
-use super::Parts;
 use super::apply::Done;
 use super::memory::{Memory, new_id};
+use super::{Parts, Pass};
 
 /// Who the loop is in audit entries.
 const ACTOR: &str = "echo-phoenix";
@@ -44,8 +43,10 @@ impl Records {
     /// Tells again what the ledger did not take.
     pub(super) async fn catch_up(&mut self, parts: &Parts) {
         while let Some(change) = self.owed.front() {
-            if parts.ledger.commit(change.clone()).await.is_err() {
-                return;
+            match parts.ledger.commit(change.clone()).await {
+                Err(LedgerError::Unavailable(_)) => return,
+                Err(error) => tracing::error!(%error, "an outcome was refused for good"),
+                Ok(_) => {}
             }
             self.owed.pop_front();
         }
@@ -98,12 +99,10 @@ impl Records {
         &mut self,
         parts: &Parts,
         memory: &Memory,
-        throttle: &Declared,
-        want: &Asked,
-        next: NextLevel,
+        pass: &Pass<'_>,
         planned: &mut Planned,
-        now: Timestamp,
     ) -> Option<Intents> {
+        let Pass { throttle, want, next, now } = *pass;
         let mut change = Change::default();
         let mut intents = Intents::new();
         if planned.effective != memory.level || want.level != memory.asked || throttle.generation != memory.generation {
@@ -123,6 +122,9 @@ impl Records {
         }
         for (index, step) in planned.plan.steps.iter().enumerate() {
             let Action::Scale { target, from, to, .. } = &step.action else { continue };
+            if from == to {
+                continue; // only the note on the object is tidied up
+            }
             let id = IntentId(new_id(now));
             let mut entry = draft(throttle.name.as_str(), "scale_intent", now);
             (entry.before, entry.after) = (format!("{} {from}", target.name), format!("{} {to}", target.name));

@@ -6,6 +6,7 @@ use clap::Args;
 use tokio::sync::Notify;
 
 use crate::config::{AirtableArgs, ConfigError};
+use crate::http::Look;
 use crate::mirror::airtable::{Airtable, AirtableConfig, Token};
 use crate::mirror::counters::MirrorCounters;
 use crate::mirror::retry::RetryPolicy;
@@ -67,15 +68,20 @@ pub(super) fn worker(
     Ok(Some((Worker::new(parts), counters)))
 }
 
-/// A look at a part: `ok`, or what is wrong.
-pub(super) type Look = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
+/// A mirror that is later than this is worth a look: a drift record is due within 5 s.
+const LATE_SECONDS: i64 = 60;
 
 /// How the mirror is doing, for `/health`.
-pub(super) fn look(counters: Arc<MirrorCounters>) -> Look {
-    Arc::new(move || match (counters.quota_until(), counters.parked()) {
-        (Some(until), _) => Err(format!("the month's calls are used up; waits until {until}")),
-        (None, 0) => Ok("ok".to_owned()),
-        (None, parked) => Err(format!("{parked} rows are refused by Airtable")),
+pub(super) fn look(counters: Arc<MirrorCounters>, clock: Arc<dyn Clock>) -> Look {
+    Arc::new(move || {
+        let since = counters.oldest_pending_since().and_then(|since| i64::try_from(since).ok());
+        let late = since.map_or(0, |since| clock.now().as_second() - since);
+        match (counters.quota_until(), counters.parked()) {
+            (Some(until), _) => Err(format!("the month's calls are used up; waits until {until}")),
+            (None, parked) if parked > 0 => Err(format!("{parked} rows are refused by Airtable")),
+            (None, _) if late > LATE_SECONDS => Err(format!("the oldest row has waited {late} s; the log says why")),
+            (None, _) => Ok("ok".to_owned()),
+        }
     })
 }
 

@@ -85,7 +85,11 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
 
     let loaded = Arc::clone(&on.desired);
     let mut parts = HttpParts { off: Vec::new(), on: Vec::new(), loaded: Arc::new(move || loaded.loaded()) };
-    parts.part("airtable", "AIRTABLE_API_KEY", worker.as_ref().map(|(_, counters)| mirror::look(Arc::clone(counters))));
+    parts.part(
+        "airtable",
+        "AIRTABLE_API_KEY",
+        worker.as_ref().map(|(_, counters)| mirror::look(Arc::clone(counters), Arc::clone(&on.clock))),
+    );
     let app = app("operator", &args.listen, keys, &on, Some(Arc::clone(&record)), parts)?;
     let api = listen::bind(args.listen.listen, "ECHO_LISTEN").await?;
 

@@ -63,7 +63,8 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     }
     let ledger = Arc::new(ledger);
     let record: Arc<dyn Ledger> = Arc::<SqliteLedger>::clone(&ledger);
-    let desired: Arc<dyn Desired> = Arc::new(LedgerDesired::new(Arc::clone(&record), stored.clone()));
+    let declared = Arc::new(LedgerDesired::new(Arc::clone(&record), stored.clone()));
+    let desired: Arc<dyn Desired> = Arc::<LedgerDesired>::clone(&declared);
     let gate = Arc::new(Gate::default());
     // The gate knows every hold, the journal's included, before a listener is bound.
     load(&gate, desired.as_ref(), &*journal, clock.as_ref());
@@ -86,7 +87,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let stop = supervisor.stage();
     let local: Arc<dyn Target> = Arc::new(LocalGate::new(gate, Arc::clone(&clock)));
     let targets = HashMap::from([(TargetKind::Gate, local)]);
-    let parts = Parts { desired, ledger: record, latch, targets, report: None, clock, law: Law::default() };
+    let parts = Parts { desired, ledger: record, latch, targets, report: Some(declared), clock, law: Law::default() };
     supervisor.start("reconcile", Reconciler::new(parts, &stored).run(stop));
     let stop = supervisor.stage();
     listen::announce("api", &api);
@@ -103,7 +104,13 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
 /// One process at a time: two writers of one journal would lose kills.
 pub(super) fn lock_folder(data: &Path) -> Result<File, RunError> {
     use std::io::{Read, Seek, Write};
-    std::fs::create_dir_all(data).map_err(|e| RunError::failed(&format!("ECHO_DATA_DIR {}", data.display()), e))?;
+    use std::os::unix::fs::DirBuilderExt;
+    // It holds raw payment events and a key: nobody else's to read.
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .map_err(|e| RunError::failed(&format!("ECHO_DATA_DIR {}", data.display()), e))?;
     let path = data.join("lock");
     let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
     let mut file = open.map_err(|e| RunError::failed(&format!("ECHO_DATA_DIR {}", path.display()), e))?;
@@ -163,9 +170,9 @@ fn app(
 ) -> Result<Arc<App>, RunError> {
     let stripe = Secrets::parse(args.stripe.stripe_webhook_secret.given().unwrap_or_default());
     let mut parts = HttpParts { off: Vec::new(), on: Vec::new(), loaded: Arc::new(|| true) };
-    let on: Option<mirror::Look> = if stripe.is_empty() { None } else { Some(Arc::new(|| Ok("ok".to_owned()))) };
+    let on: Option<http::Look> = if stripe.is_empty() { None } else { Some(Arc::new(|| Ok("ok".to_owned()))) };
     parts.part("stripe", "STRIPE_WEBHOOK_SECRET", on);
-    parts.part("airtable", "AIRTABLE_API_KEY", mirror.map(mirror::look));
+    parts.part("airtable", "AIRTABLE_API_KEY", mirror.map(|counters| mirror::look(counters, Arc::clone(clock))));
     for (name, variable) in &parts.off {
         tracing::info!(part = name, "off: set {variable} to turn it on");
     }

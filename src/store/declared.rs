@@ -17,8 +17,9 @@ use crate::domain::audit::{AuditDraft, Change, Receipt, ThrottleRow};
 use crate::domain::evidence::Evidence;
 use crate::domain::hold::{Epoch, Scope, ScopedHold};
 use crate::domain::level::Level;
+use crate::domain::report::Outcome;
 use crate::domain::throttle::{Declared, ThrottleName};
-use crate::ports::{Desired, DesiredError, Ended, Ledger, LedgerError, Stored};
+use crate::ports::{Desired, DesiredError, Ended, Ledger, LedgerError, Report, Stored};
 use state::State;
 
 /// How long a door waits for the ledger before it says that the ledger is away.
@@ -152,6 +153,14 @@ impl Desired for LedgerDesired {
 
     async fn woken(&self) {
         self.woken.notified().await;
+    }
+}
+
+/// The level in force is what a declaration gives as `stored` from here on.
+#[async_trait]
+impl Report for LedgerDesired {
+    async fn report(&self, outcome: &Outcome) {
+        self.effective(&outcome.throttle.name, outcome.effective);
     }
 }
 

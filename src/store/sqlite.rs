@@ -115,9 +115,10 @@ impl SqliteLedger {
 
     /// Writes what is queued, then closes. Blocks until that is done; later calls find the ledger unavailable.
     pub fn close(&self) {
-        drop(lock(&self.queue).take());
-        // Before the writer's: the last connection that can write folds the log into the file when it goes.
+        // The reader goes first: only a last connection that can write folds the log into the file as it closes, and
+        // the writer ends as soon as its queue is closed.
         drop(lock(&self.reader).take());
+        drop(lock(&self.queue).take());
         if let Some(writer) = lock(&self.writer).take()
             && writer.join().is_err()
         {

@@ -1,1 +1,15 @@
-fn main() {}
+//! Everything that needs more than values: the ledger, real servers, a real cluster. One binary, so that all of it is
+//! linked once; modules run in parallel and end what they start. `make test` prepares what they need.
+
+mod airtable;
+mod airtable_emulator;
+mod cluster_rules;
+mod fly;
+mod journal;
+mod journey_cluster;
+mod journey_service;
+mod journey_stripe;
+mod ledger_suite;
+mod python;
+mod stripe_signatures;
+mod support;

@@ -1,1 +1,9 @@
-fn main() {}
+//! The rules that money rests on, each as a test. Pure: no network, no time.
+
+mod gate;
+mod index;
+mod law;
+mod mirror;
+mod plan;
+mod stripe;
+mod verdict;

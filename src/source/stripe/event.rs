@@ -23,9 +23,10 @@ impl NotAnEvent {
 
 /// Reads an event. Unknown types and versions are evidence too; values that are missing are empty.
 pub fn event(body: &[u8], signature: &str, received_at: Timestamp) -> Result<Evidence, NotAnEvent> {
-    serde_json::from_slice::<IgnoredAny>(body).map_err(|_| NotAnEvent)?;
+    let text_of_body = str::from_utf8(body).map_err(|_| NotAnEvent)?;
+    serde_json::from_str::<IgnoredAny>(text_of_body).map_err(|_| NotAnEvent)?;
     // JSON that is nested or has numbers beyond what we can hold is stored too, without a projection.
-    let event: Value = serde_json::from_slice(body).unwrap_or_default();
+    let event: Value = serde_json::from_str(text_of_body).unwrap_or_default();
     let projection =
         if event["object"] == "v2.core.event" { Projection::thin(&event) } else { Projection::snapshot(&event) };
     let Projection { account, created, object_id, amount, currency } = projection;

@@ -28,7 +28,8 @@ impl From<Refusal> for LedgerError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Stale(name) => Self::Conflict(name),
-            other => unavailable(other),
+            Refusal::NotOpen(_) => Self::Refused(refusal.to_string()),
+            Refusal::Sql(error) => unavailable(error),
         }
     }
 }

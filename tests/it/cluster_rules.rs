@@ -1,0 +1,67 @@
+//! The rules of the custom resources, as the API server enforces them on what a person may type.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+use std::time::Duration;
+
+use crate::support::cluster::Cluster;
+use crate::support::eventually;
+
+/// What a manifest's spec is, and what the refusal must say; an empty word: it is accepted.
+const CASES: &[(&str, &str, &str)] = &[
+    ("EchoThrottle", "{}", ""),
+    ("EchoThrottle", "{throttlePercent: 101}", "throttlePercent"),
+    ("EchoThrottle", "{throttlePercent: -1}", "throttlePercent"),
+    ("EchoThrottle", "{kill: {reason: r, operator: o, confirmation: yes please}}", "CONFIRM_KILL"),
+    ("EchoThrottle", "{kill: {reason: r, confirmation: CONFIRM_KILL}}", "operator"),
+    ("EchoThrottle", "{kill: {reason: r, operator: o, confirmation: CONFIRM_KILL}}", ""),
+    ("EchoThrottle", "{targets: [{}]}", "exactly one of gate and scale"),
+    (
+        "EchoThrottle",
+        "{targets: [{gate: {}, scale: {apiVersion: a, kind: K, name: n}}]}",
+        "exactly one of gate and scale",
+    ),
+    ("EchoThrottle", "{targets: [{gate: {allow: [{}]}}]}", "method or path"),
+    ("EchoThrottle", "{mode: Dream}", "mode"),
+    ("EchoOverride", "{operator: o, reason: r, kill: {confirmation: CONFIRM_KILL}}", "selector: {} means all"),
+    (
+        "EchoOverride",
+        "{throttleRef: t, selector: {}, operator: o, reason: r, throttlePercent: 5}",
+        "exactly one of throttleRef",
+    ),
+    ("EchoOverride", "{throttleRef: t, operator: o, reason: r}", "exactly one of kill and throttlePercent"),
+    ("EchoOverride", "{throttleRef: t, operator: o, kill: {confirmation: CONFIRM_KILL}}", "reason"),
+    ("EchoOverride", "{throttleRef: t, operator: o, reason: r, kill: {confirmation: no}}", "CONFIRM_KILL"),
+    ("EchoOverride", "{throttleRef: nobody, operator: o, reason: r, throttlePercent: 5}", ""),
+    ("ClusterEchoOverride", "{operator: o, reason: r, throttlePercent: 5}", "selector"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_makes_no_sense_is_refused_with_words() {
+    let cluster = Cluster::own();
+    cluster.kubectl(&["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/crds")]);
+    eventually("the kinds are served", Duration::from_secs(10), async || {
+        cluster
+            .command(&["get", "echooverrides,echothrottles,clusterechooverrides"])
+            .output()
+            .unwrap()
+            .status
+            .success()
+            .then_some(())
+    })
+    .await;
+    for (number, (kind, spec, word)) in CASES.iter().enumerate() {
+        let manifest = format!(
+            "apiVersion: echo-phoenix.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: case-{number}}}\nspec: {spec}\n"
+        );
+        match cluster.feed("create", &manifest) {
+            Ok(_) => assert!(word.is_empty(), "accepted: {kind} {spec}"),
+            Err(said) => {
+                assert!(!word.is_empty() && said.contains(word), "{kind} {spec} expected `{word}`, got: {said}")
+            }
+        }
+    }
+    let name = CASES.iter().position(|case| case.1.contains("nobody")).map(|n| format!("case-{n}")).unwrap();
+    let patch = r#"{"spec":{"throttlePercent":6}}"#;
+    let edited = cluster.command(&["patch", "echooverride", &name, "--type=merge", "-p", patch]).output().unwrap();
+    assert!(!edited.status.success() && String::from_utf8_lossy(&edited.stderr).contains("immutable"));
+}

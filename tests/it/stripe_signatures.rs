@@ -1,0 +1,112 @@
+//! Our few lines against Stripe's own library: what it signs we accept, what it judges we judge alike.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests fail loudly; Stripe's library reads the real clock, so this must too"
+)]
+
+use echo_phoenix::source::stripe::{Secrets, verify};
+use serde_json::{Value, json};
+
+use crate::python;
+
+const SECRET: &str = "whsec_5WbX5kEWLlfzsGNjH64I8lOOqUB6e8FH";
+
+fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+fn ask(sign: &Value, judge: &Value) -> Value {
+    let asked = json!({ "secret": SECRET, "sign": sign, "judge": judge });
+    serde_json::from_str(&python::run("stripe_signatures.py", &[], &asked.to_string())).unwrap()
+}
+
+fn ours(header: &str, body: &str) -> bool {
+    verify(header, body.as_bytes(), &Secrets::parse(SECRET), now()).is_ok()
+}
+
+#[test]
+fn what_stripe_signs_is_accepted() {
+    let body = |n: usize| {
+        let text: String = (0..n * 37).map(|_| rand::random::<char>()).collect();
+        json!({ "id": format!("evt_{n}"), "object": "event", "text": text }).to_string()
+    };
+    let bodies: Vec<String> = (0..20).map(body).collect();
+    let sign: Vec<Value> = bodies.iter().map(|body| json!([now(), body])).collect();
+    let answer = ask(&json!(sign), &json!([]));
+    let headers = answer["signed"].as_array().unwrap();
+    assert_eq!(headers.len(), 20);
+    for (header, body) in headers.iter().zip(&bodies) {
+        let header = header.as_str().unwrap();
+        assert!(ours(header, body), "{header}\n{body}");
+        assert!(!ours(header, &format!("{body} ")), "one blank more");
+    }
+}
+
+#[test]
+fn stripes_library_judges_alike() {
+    let body = r#"{"id":"evt_1","object":"event","type":"payment_intent.succeeded","data":{"object":{"id":"pi_1","object":"payment_intent"}}}"#;
+    let t = now();
+    let answer =
+        ask(&json!([[t, body], [t - 200, body], [t - 400, body], [t + 200, body], [t + 400, body]]), &json!([]));
+    let signed: Vec<&str> = answer["signed"].as_array().unwrap().iter().map(|h| h.as_str().unwrap()).collect();
+    let [good, recent, old, soon, future] = signed.as_slice() else { unreachable!("five were asked for") };
+    let mac = good.split_once("v1=").unwrap().1;
+    let wrong = "0".repeat(64);
+
+    // Header, and what both must say.
+    let alike: Vec<(String, bool)> = vec![
+        ((*good).to_owned(), true),
+        ((*recent).to_owned(), true),
+        ((*old).to_owned(), false),
+        ((*soon).to_owned(), true),
+        (format!("v1={mac},t={t}"), true),
+        (format!("t={t},v1={wrong},v1={mac}"), true),
+        (format!("t={t},v1=,v1={mac}"), true),
+        (format!("t={t},v1={mac},v0={wrong}"), true),
+        (format!("t={t},v0={mac}"), false),
+        (format!("t={t},v2={mac},v1={wrong}"), false),
+        (format!("t={t},v1={wrong}"), false),
+        (format!("t={t},v1={}", &mac[..63]), false),
+        (format!("t={t},v1={mac}00"), false),
+        (format!("t={},v1={mac}", t + 1), false),
+        (format!("v1={mac}"), false),
+        (format!("t={t}"), false),
+        (format!("t=,v1={mac}"), false),
+        (format!("t=x,v1={mac}"), false),
+        (format!("t={t}, v1={mac}"), false),
+        (format!("t={t};v1={mac}"), false),
+        ("nonsense".to_owned(), false),
+        (String::new(), false),
+    ];
+    // Where we differ, and why; Stripe's verdict first.
+    let differently: Vec<(&str, String, bool, bool)> = vec![
+        (
+            "a time far ahead is as strange as one long past; the library looks back only",
+            (*future).to_owned(),
+            true,
+            false,
+        ),
+        ("two times: the library takes the first, we none", format!("t={t},t=1,v1={mac}"), true, false),
+        ("upper case is the same number", format!("t={t},v1={}", mac.to_ascii_uppercase()), false, true),
+        ("the library reads numbers generously, we only digits", format!("t=+{t},v1={mac}"), true, false),
+        ("we take the digits as they came, since they were signed", format!("t=0{t},v1={mac}"), true, false),
+        ("the library cuts a value at a second `=`", format!("t={t},v1={mac}=x"), true, false),
+        ("nobody sends 17 signatures", format!("t={t},{}v1={mac}", "v1=00,".repeat(16)), true, false),
+        ("nobody sends a header of more than 4 KiB", format!("t={t},v1={mac},x={}", "a".repeat(4096)), true, false),
+    ];
+    let judge: Vec<Value> = alike
+        .iter()
+        .map(|(header, _)| header)
+        .chain(differently.iter().map(|(_, header, ..)| header))
+        .map(|h| json!([h, body]))
+        .collect();
+    let answer = ask(&json!([]), &json!(judge));
+    let judged: Vec<bool> = answer["judged"].as_array().unwrap().iter().map(|j| j.as_bool().unwrap()).collect();
+    for ((header, expected), stripes) in alike.iter().zip(&judged) {
+        assert_eq!((ours(header, body), *stripes), (*expected, *expected), "(ours, Stripe's) of {header}");
+    }
+    for ((why, header, theirs, our), stripes) in differently.iter().zip(&judged[alike.len()..]) {
+        assert_eq!((*stripes, ours(header, body)), (*theirs, *our), "(Stripe's, ours): {why}\n{header}");
+    }
+}

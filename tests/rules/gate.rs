@@ -1,0 +1,140 @@
+//! E3 at the gate: holds are only added and removed by name, and nothing that sets a level lifts one.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use echo_phoenix::decide::follow::{Seen, follow};
+use echo_phoenix::decide::verdict::Reason;
+use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, Source};
+use echo_phoenix::domain::level::Level;
+use echo_phoenix::domain::throttle::{AllowRule, GateSpec, ThrottleName};
+use echo_phoenix::gate::{Gate, Question, Setting};
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+fn name() -> ThrottleName {
+    ThrottleName::default_throttle()
+}
+
+fn setting(level: Level) -> Setting {
+    Setting { level, reason: Reason::Target, generation: 1, at: Timestamp::UNIX_EPOCH }
+}
+
+fn kill(epoch: &str) -> Hold {
+    Hold {
+        epoch: Epoch(epoch.to_owned()),
+        bite: Bite::Kill,
+        source: Source::Rest,
+        reason: "test".to_owned(),
+        operator: "test".to_owned(),
+        taken_at: Timestamp::UNIX_EPOCH,
+    }
+}
+
+fn open_gate(spec: &GateSpec) -> Gate {
+    let gate = Gate::default();
+    gate.declare(&name(), spec, setting(Level::OPEN));
+    gate
+}
+
+fn admits(gate: &Gate, path: &str) -> bool {
+    let question = Question { method: "GET", path, key: None };
+    gate.ask("default", question, Timestamp::UNIX_EPOCH).verdict.admitted
+}
+
+#[test]
+fn an_unknown_throttle_is_denied() {
+    let reply = Gate::default().ask("nobody", Question::default(), Timestamp::UNIX_EPOCH);
+    assert_eq!((reply.verdict.admitted, reply.verdict.reason), (false, Reason::Unknown));
+}
+
+#[derive(Clone, Debug)]
+enum Move {
+    Set(f64),
+    Tighten(f64),
+    Declare,
+    Release(u8),
+    Hold(u8),
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let one = prop_oneof![
+        (0.0..=1.0).prop_map(Move::Set),
+        (0.0..=1.0).prop_map(Move::Tighten),
+        Just(Move::Declare),
+        (0_u8..3).prop_map(Move::Release),
+        (0_u8..3).prop_map(Move::Hold),
+    ];
+    prop::collection::vec(one, 0..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    /// From applying a hold until applying its end, only the allow-list gets through, whatever else is asked.
+    #[test]
+    fn a_hold_denies_until_it_is_released(moves in moves()) {
+        let gate = open_gate(&GateSpec { key_header: None, allow: vec![AllowRule { method: None, path: Some("/refunds".to_owned()) }] });
+        let mut held = std::collections::BTreeSet::new();
+        for step in moves {
+            match step {
+                Move::Set(u) => gate.set(&name(), setting(Level::new(u).unwrap())),
+                Move::Tighten(u) => gate.tighten(&name(), setting(Level::new(u).unwrap())),
+                Move::Declare => gate.declare(&name(), &GateSpec { key_header: None, allow: vec![AllowRule { method: None, path: Some("/refunds".to_owned()) }] }, setting(Level::OPEN)),
+                Move::Release(n) => { gate.release(&name(), &Epoch(n.to_string())); held.remove(&n); }
+                Move::Hold(n) => { gate.hold(&Scope::All, &kill(&n.to_string()), Timestamp::UNIX_EPOCH); held.insert(n); }
+            }
+            prop_assert!(held.is_empty() || !admits(&gate, "/pay"));
+            prop_assert!(admits(&gate, "/refunds/7"));
+        }
+    }
+}
+
+#[test]
+fn the_end_of_a_kill_opens_nothing() {
+    let gate = open_gate(&GateSpec::default());
+    gate.hold(&Scope::All, &kill("a"), Timestamp::UNIX_EPOCH);
+    gate.set(&name(), setting(Level::OPEN));
+    gate.release(&name(), &Epoch("a".to_owned()));
+    assert!(!admits(&gate, "/"), "a full stop is what a kill leaves behind");
+    assert_eq!(gate.standing(&name()).unwrap().level, Level::STOP);
+}
+
+#[test]
+fn a_path_that_an_app_may_read_as_another_is_on_no_list() {
+    let rule = AllowRule { method: None, path: Some("/refunds".to_owned()) };
+    for (path, listed) in [
+        ("/refunds", true),
+        ("/refunds/7", true),
+        ("/refundsx", false),
+        ("/refunds/../pay", false),
+        ("/refunds/%2e%2e/pay", false),
+        ("/refunds//pay", false),
+        ("/refunds;/pay", false),
+        ("/pay", false),
+    ] {
+        assert_eq!(rule.matches("GET", path), listed, "{path}");
+    }
+    let nothing = AllowRule { method: None, path: None };
+    assert!(!nothing.matches("GET", "/"), "a rule that says nothing lets nothing through");
+}
+
+#[test]
+fn a_watching_gate_opens_to_the_leader_only() {
+    let level = |u: f64| Level::new(u).unwrap();
+    let seen = |generation, asked, killed, effective| Seen { generation, asked: level(asked), killed, effective };
+    for (what, current, seen, expected) in [
+        ("nothing known refuses everything", None, seen(1, 0.0, false, None), 1.0),
+        ("the leader's level", None, seen(1, 0.0, false, Some((level(0.3), 1))), 0.3),
+        ("what it sees itself closes at once", Some(level(0.0)), seen(2, 0.5, false, Some((level(0.0), 1))), 0.5),
+        (
+            "an older word of the leader opens nothing",
+            Some(level(0.9)),
+            seen(2, 0.0, false, Some((level(0.0), 1))),
+            0.9,
+        ),
+        ("a newer one does", Some(level(0.9)), seen(2, 0.0, false, Some((level(0.0), 2))), 0.0),
+        ("never below what is asked", Some(level(0.9)), seen(2, 0.4, false, Some((level(0.0), 2))), 0.4),
+        ("a kill stops, whatever the leader says", Some(level(0.0)), seen(1, 0.0, true, Some((level(0.0), 9))), 1.0),
+    ] {
+        assert_eq!(follow(current, &seen).fraction(), expected, "{what}");
+    }
+}

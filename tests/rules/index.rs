@@ -1,0 +1,146 @@
+//! The guards against time travel: an older generation counts for nothing, an ended hold never bites again.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use echo_phoenix::cluster::index::{HoldState, Index, Override};
+use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Source};
+use echo_phoenix::domain::level::Level;
+use echo_phoenix::domain::throttle::ThrottleName;
+use echo_phoenix::source::crd::EchoThrottle;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn name() -> ThrottleName {
+    ThrottleName::in_namespace("shop", "checkout")
+}
+
+fn throttle(generation: i64, version: u64, spec: Value, status: Value) -> EchoThrottle {
+    serde_json::from_value(json!({
+        "apiVersion": "echo-phoenix.dev/v1alpha1", "kind": "EchoThrottle",
+        "metadata": { "name": "checkout", "namespace": "shop", "uid": "u", "generation": generation,
+                      "resourceVersion": version.to_string(), "labels": { "tier": "payments" } },
+        "spec": spec, "status": status,
+    }))
+    .unwrap()
+}
+
+fn kill_spec() -> Value {
+    json!({ "kill": { "reason": "r", "operator": "o", "confirmation": "CONFIRM_KILL" } })
+}
+
+fn opened(generation: i64) -> Value {
+    json!({ "observedGeneration": generation,
+            "effective": { "levelMillionths": 0, "throttlePercent": 0, "reason": "none" } })
+}
+
+fn stop(epoch: &str) -> Override {
+    Override {
+        namespace: Some("shop".to_owned()),
+        throttle: Some("checkout".to_owned()),
+        selector: None,
+        hold: Hold {
+            epoch: Epoch(epoch.to_owned()),
+            bite: Bite::Kill,
+            source: Source::Override {
+                namespace: Some("shop".to_owned()),
+                name: "stop".to_owned(),
+                uid: epoch.to_owned(),
+                namespace_uid: None,
+                definition_uid: None,
+            },
+            reason: "r".to_owned(),
+            operator: "o".to_owned(),
+            taken_at: NOW,
+        },
+        present: true,
+    }
+}
+
+fn killed(index: &Index) -> bool {
+    index.view(&name()).unwrap().seen.killed
+}
+
+#[test]
+fn an_older_generation_neither_lifts_a_kill_nor_imposes_one_again() {
+    let mut index = Index::default();
+    let open = throttle(1, 10, json!({}), opened(1));
+    let kill = throttle(2, 20, kill_spec(), opened(1));
+    let ended = throttle(3, 30, json!({}), opened(2));
+    assert!(index.throttle(&open, NOW).is_some() && !killed(&index));
+    assert!(index.throttle(&kill, NOW).is_some() && killed(&index));
+    assert!(index.throttle(&open, NOW).is_none(), "the past is refused");
+    assert!(killed(&index), "an old list must not lift a kill");
+    assert!(index.throttle(&ended, NOW).is_some() && !killed(&index));
+    assert!(index.throttle(&kill, NOW).is_none());
+    assert!(!killed(&index), "an old list must not kill again");
+}
+
+#[test]
+fn an_older_status_of_the_same_generation_opens_nothing() {
+    let mut index = Index::default();
+    let shut = json!({ "observedGeneration": 1,
+                       "effective": { "levelMillionths": 1_000_000, "throttlePercent": 100, "reason": "kill" } });
+    index.throttle(&throttle(1, 20, json!({}), shut), NOW);
+    index.throttle(&throttle(1, 10, json!({}), opened(1)), NOW);
+    assert_eq!(index.view(&name()).unwrap().seen.effective, Some((Level::STOP, 1)));
+}
+
+#[test]
+fn an_override_bites_whenever_it_is_seen_and_its_absence_lifts_nothing() {
+    let mut index = Index::default();
+    let epoch = Epoch("a".to_owned());
+    index.override_seen(&epoch, stop("a"));
+    index.throttle(&throttle(1, 1, json!({}), opened(1)), NOW);
+    assert!(killed(&index), "seen before its throttle");
+    index.override_missing(&epoch);
+    assert!(killed(&index), "a missing object is a question to the leader");
+    assert_eq!(index.states(&name())[0].1, HoldState::Missing);
+    index.override_seen(&epoch, stop("a"));
+    assert_eq!(index.states(&name())[0].1, HoldState::Missing, "an old list brings no deleted object back");
+    index.end(&epoch);
+    assert!(!killed(&index));
+    index.override_seen(&epoch, stop("a"));
+    assert!(!killed(&index), "an ended hold never bites again");
+}
+
+#[test]
+fn a_hold_by_label_stays_when_labels_change_and_finds_later_throttles() {
+    let mut index = Index::default();
+    let epoch = Epoch("a".to_owned());
+    let by_label = Override {
+        throttle: None,
+        selector: Some(serde_json::from_value(json!({ "matchLabels": { "tier": "payments" } })).unwrap()),
+        ..stop("a")
+    };
+    index.override_seen(&epoch, by_label);
+    let mut object = throttle(1, 1, json!({}), opened(1));
+    index.throttle(&object, NOW);
+    assert!(killed(&index));
+    object.metadata.labels = None;
+    object.metadata.resource_version = Some("2".to_owned());
+    index.throttle(&object, NOW);
+    assert!(killed(&index), "Git owns labels; it must not lift a kill with them");
+}
+
+#[test]
+fn a_restarted_gate_learns_orphaned_holds_from_the_status() {
+    let mut index = Index::default();
+    let status = json!({ "holds": [{ "epoch": "a", "kind": "ClusterEchoOverride", "name": "stop", "uid": "a", "operator": "o",
+                                     "reason": "r", "takenAt": "2026-01-01T00:00:00Z", "state": "Orphaned" }] });
+    index.throttle(&throttle(1, 1, json!({}), status), NOW);
+    assert!(killed(&index));
+    let ended = json!({ "endedHolds": ["a"], "effective": { "levelMillionths": 0, "throttlePercent": 0, "reason": "none" },
+                        "observedGeneration": 1 });
+    index.throttle(&throttle(1, 2, json!({}), ended), NOW);
+    assert!(!killed(&index), "the leader's word ends it");
+}
+
+#[test]
+fn a_throttle_that_is_gone_keeps_its_gate_and_leaves_the_loop() {
+    let mut index = Index::default();
+    let object = throttle(1, 1, kill_spec(), opened(1));
+    index.throttle(&object, NOW);
+    index.throttle_gone(&object);
+    assert!(killed(&index) && index.declared().is_empty());
+}
