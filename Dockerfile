@@ -14,7 +14,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && install -d -m 0750 -o 65532 -g 65532 /data
 
 # Debian slim and not distroless: the very libc that the binary was linked against, and a shell for the night when
-# somebody has to look at the ledger (`echo-phoenix verify`, `echo-phoenix backup`, ls, df) on the machine itself.
+# somebody has to look at the ledger (`echo-phoenix verify`, ls, df) on the machine itself.
 # Nothing is installed into it: TLS, SQLite and compression are inside the binary.
 FROM debian:bookworm-slim
 # Whom outgoing TLS (Airtable, Stripe) believes.

@@ -14,8 +14,9 @@ help: ## list the targets
 test: ## run all tests, against a real Kubernetes API server (the first time it takes minutes to build one)
 	@tests/run.sh
 
-bench: ## run the benchmarks
-	cargo bench --locked
+bench: ## run the benchmarks; those of a kill need what the tests need
+	cargo bench --locked --bench verdict
+	@set -e; eval "$$(tests/run.sh --env)"; trap 'tests/run.sh --down' EXIT; cargo bench --locked --bench kill
 
 lint: ## formatting, clippy and dependencies, all with warnings as errors
 	cargo fmt --check

@@ -30,7 +30,7 @@ use memory::Memory;
 /// The ticker's period: the control law's tick.
 const TICK: Duration = Duration::from_secs(5);
 
-/// The pause while something asked for has not been read back yet.
+/// The pause while something asked for is not in force or not read back yet.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the loop is made of.
@@ -65,7 +65,7 @@ pub struct Reconciler {
     parts: Parts,
     memory: BTreeMap<ThrottleName, Memory>,
     records: record::Records,
-    /// Whether everything was what it should be in the last pass.
+    /// Whether everything was in force and read back in the last pass.
     settled: bool,
 }
 
@@ -147,6 +147,8 @@ impl Reconciler {
             parts.desired.wake(); // read back what was just written
         }
         let trouble = violations.first().map(|v| format!("plan refused: {v}")).or_else(|| apply::trouble(&done));
+        // While it opens by the ramp, small steps; while it sheds, the law's own tick.
+        self.settled &= next.shedding || planned.effective == want.level;
         self.settled &= trouble.is_none() && reads.iter().all(|(spec, _)| planned.agreeing.contains(&spec.id()));
         memory.keep(&planned, &pass);
         gather::report(parts, &pass, &reads, &planned, memory, trouble).await;

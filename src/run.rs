@@ -12,6 +12,7 @@ mod mirror;
 mod operator;
 mod serve;
 mod supervise;
+mod upkeep;
 
 pub use gate::{GateArgs, gate};
 pub use mirror::{SetupArgs, setup_airtable};

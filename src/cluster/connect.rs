@@ -42,3 +42,10 @@ pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
     config.read_timeout = Some(READ_LIMIT);
     Ok(Client::try_from(config)?)
 }
+
+/// Whether the API server says that something is not there, in either of its two ways: a Status, or plain text where
+/// the whole kind is gone. kube 5.0's `Status::is_not_found` knows the first only: it asks whether the reason it looks
+/// for is a known one, where it means the reason it was given.
+pub(super) fn is_gone(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}

@@ -6,23 +6,23 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, DeleteParams, ObjectMeta, PostParams, Preconditions};
 use tokio::sync::Notify;
 
-use crate::domain::audit::AuditDraft;
+use crate::domain::audit::{AuditDraft, Change};
 use crate::domain::evidence::Evidence;
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold, Source};
 use crate::domain::level::Level;
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::latch::Latch;
-use crate::ports::{Desired, DesiredError, Ended};
+use crate::ports::{Clock, Desired, DesiredError, Ended, Ledger};
 use crate::source::crd::EchoThrottle;
 use crate::source::crd_override::{
     CONFIRMATION, ClusterEchoOverride, ClusterEchoOverrideSpec, EchoOverride, EchoOverrideSpec, OverrideKill, Selector,
 };
 
+use super::connect::is_gone;
 use super::endings;
 use super::index::{HoldState, Index, Override};
 use super::lane::REST_PREFIX;
@@ -33,6 +33,8 @@ const ALL_LISTED: u8 = 0b111;
 /// Declared state of a cluster.
 pub struct ClusterDesired {
     client: Client,
+    clock: Arc<dyn Clock>,
+    ledger: Option<Arc<dyn Ledger>>,
     index: Mutex<Index>,
     latch: OnceLock<Arc<Latch>>,
     leads: AtomicBool,
@@ -42,10 +44,12 @@ pub struct ClusterDesired {
 }
 
 impl ClusterDesired {
-    /// Nothing seen yet.
-    pub fn new(client: Client) -> Self {
+    /// Nothing seen yet. Commands of people are written to `ledger`; a gate process has none and takes none.
+    pub fn new(client: Client, clock: Arc<dyn Clock>, ledger: Option<Arc<dyn Ledger>>) -> Self {
         Self {
             client,
+            clock,
+            ledger,
             index: Mutex::default(),
             latch: OnceLock::new(),
             leads: AtomicBool::new(false),
@@ -90,19 +94,19 @@ impl ClusterDesired {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn throttle(&self, object: &EchoThrottle, now: Timestamp) {
-        let name = self.index().throttle(object, now);
-        self.follow(name.as_slice(), now);
+    pub(super) fn throttle(&self, object: &EchoThrottle) {
+        let name = self.index().throttle(object, self.clock.now());
+        self.follow(name.as_slice());
     }
 
     pub(super) fn throttle_gone(&self, object: &EchoThrottle) {
         self.index().throttle_gone(object);
     }
 
-    pub(super) fn override_seen(&self, seen: Override, now: Timestamp) {
+    pub(super) fn override_seen(&self, seen: Override) {
         let epoch = seen.hold.epoch.clone();
         let touched = self.index().override_seen(&epoch, seen);
-        self.follow(&touched, now);
+        self.follow(&touched);
     }
 
     pub(super) fn override_missing(&self, epoch: &Epoch) {
@@ -115,16 +119,23 @@ impl ClusterDesired {
         self.changed.notify_one();
     }
 
-    /// Ends a hold everywhere and lets the gates know.
-    pub(super) fn end_hold(&self, epoch: &Epoch, now: Timestamp) {
-        let touched = self.index().end(epoch);
-        self.follow(&touched, now);
+    pub(super) fn overrides_doubted(&self, namespaced: bool) {
+        if self.index().overrides_doubted(namespaced) {
+            self.changed.notify_one();
+        }
     }
 
-    fn follow(&self, names: &[ThrottleName], now: Timestamp) {
+    /// Ends a hold everywhere and lets the gates know.
+    pub(super) fn end_hold(&self, epoch: &Epoch) {
+        let touched = self.index().end(epoch);
+        self.follow(&touched);
+    }
+
+    fn follow(&self, names: &[ThrottleName]) {
         if names.is_empty() {
             return;
         }
+        let now = self.clock.now();
         if let Some(latch) = self.latch.get() {
             let index = self.index();
             for view in names.iter().filter_map(|name| index.view(name)) {
@@ -133,6 +144,13 @@ impl ClusterDesired {
         }
         self.changed.notify_one();
         self.gates_changed.notify_one();
+    }
+
+    /// Writes a person's command to the record, before anything of it is done.
+    async fn record(&self, change: Change) -> Result<Option<i64>, DesiredError> {
+        let Some(ledger) = &self.ledger else { return Ok(None) };
+        let receipt = ledger.commit(change).await.map_err(|error| DesiredError::Unavailable(error.to_string()))?;
+        Ok(receipt.audit.first().copied())
     }
 
     async fn delete(&self, hold: &Hold) -> Result<(), DesiredError> {
@@ -148,7 +166,8 @@ impl ClusterDesired {
         match gone {
             Ok(()) => Ok(()),
             // Not there, or another object under its name: this one is gone either way.
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+            Err(error) if is_gone(&error) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_conflict() => Ok(()),
             Err(error) => Err(DesiredError::Unavailable(format!("{} could not be deleted: {error}", hold.source))),
         }
     }
@@ -181,7 +200,8 @@ impl Desired for ClusterDesired {
         )))
     }
 
-    async fn take(&self, held: ScopedHold, _audit: AuditDraft) -> Result<(), DesiredError> {
+    async fn take(&self, held: ScopedHold, audit: AuditDraft) -> Result<(), DesiredError> {
+        self.record(Change { audit: vec![audit], holds_taken: vec![held.clone()], ..Change::default() }).await?;
         let kill = Some(OverrideKill { confirmation: CONFIRMATION.to_owned() });
         let (operator, reason) = (held.hold.operator.clone(), held.hold.reason.clone());
         // The epoch is in the name, so that asking twice makes one object.
@@ -217,22 +237,24 @@ impl Desired for ClusterDesired {
     }
 
     async fn end(&self, scope: &Scope, epoch: Option<&Epoch>, audit: AuditDraft) -> Result<Ended, DesiredError> {
-        let mut ended = Ended::default();
         let names: Vec<_> =
             self.declared().into_iter().map(|d| d.name.clone()).filter(|name| scope.covers(name)).collect();
         let held: Vec<(Hold, HoldState)> = names.iter().flat_map(|name| self.index().states(name)).collect();
-        for (hold, state) in held {
-            if epoch.is_some_and(|only| *only != hold.epoch) || ended.ended.contains(&hold.epoch) {
-                continue;
-            }
-            if hold.source == Source::Spec {
-                ended.held_by.push(hold);
-                continue;
+        let meant = held.into_iter().filter(|(hold, _)| epoch.is_none_or(|only| *only == hold.epoch));
+        let (stay, end): (Vec<_>, Vec<_>) = meant.partition(|(hold, _)| hold.source == Source::Spec);
+        let mut ended = Ended { held_by: stay.into_iter().map(|(hold, _)| hold).collect(), ..Ended::default() };
+        if end.is_empty() {
+            return Ok(ended);
+        }
+        ended.audit_id = self.record(Change { audit: vec![audit], ..Change::default() }).await?;
+        for (hold, state) in end {
+            if ended.ended.contains(&hold.epoch) {
+                continue; // one override may hold several throttles
             }
             if state == HoldState::Live {
                 self.delete(&hold).await?;
             }
-            self.end_hold(&hold.epoch, audit.at);
+            self.end_hold(&hold.epoch);
             ended.ended.push(hold.epoch);
         }
         Ok(ended)

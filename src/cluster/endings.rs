@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use crate::domain::hold::{Epoch, Hold, Source};
 use crate::source::crd_override::{ClusterEchoOverride, EchoOverride};
 
+use super::connect::is_gone;
 use super::desired::ClusterDesired;
 use super::index::HoldState;
 
@@ -48,7 +49,7 @@ pub(super) async fn look(client: &Client, desired: &ClusterDesired) {
                 Found::There => desired.index().found(&epoch),
                 Found::Ended => {
                     tracing::info!(%epoch, source = %hold.source, "a hold ended: its override was deleted");
-                    desired.end_hold(&epoch, hold.taken_at);
+                    desired.end_hold(&epoch);
                 }
                 Found::Orphaned => {
                     tracing::warn!(%epoch, source = %hold.source, "a hold lost its home; it stays until /revive");
@@ -129,8 +130,9 @@ async fn meta_of<K>(api: &Api<K>, name: &str) -> Result<Option<ObjectMeta>, ()>
 where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
 {
-    match timeout(LOOK_LIMIT, api.get_metadata_opt(name)).await {
-        Ok(Ok(found)) => Ok(found.map(|object| object.metadata)),
+    match timeout(LOOK_LIMIT, api.get_metadata(name)).await {
+        Ok(Ok(found)) => Ok(Some(found.metadata)),
+        Ok(Err(error)) if is_gone(&error) => Ok(None),
         Ok(Err(_)) | Err(_) => Err(()),
     }
 }

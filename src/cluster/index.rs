@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
 use crate::decide::precedence::asked;
-use crate::domain::hold::{Epoch, Hold};
+use crate::domain::hold::{Epoch, Hold, Source};
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::latch::watch::View;
 use crate::source::crd::EchoThrottle;
@@ -93,6 +93,22 @@ impl Index {
         for epoch in missing {
             self.override_missing(&epoch);
         }
+    }
+
+    /// A watch broke: what it showed last may be over, so the leader looks at every override of that kind. Answers whether
+    /// there is anything to look at.
+    pub fn overrides_doubted(&mut self, namespaced: bool) -> bool {
+        let doubted = |held: &&mut Held| {
+            let here =
+                matches!(&held.hold.source, Source::Override { namespace, .. } if namespace.is_some() == namespaced);
+            here && held.state == HoldState::Live
+        };
+        let mut any = false;
+        for held in self.throttles.values_mut().flat_map(|known| known.holds.values_mut()).filter(doubted) {
+            held.state = HoldState::Missing;
+            any = true;
+        }
+        any
     }
 
     /// Ends a hold everywhere, for ever.

@@ -15,7 +15,6 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::hold::{Epoch, Hold, Source};
-use crate::ports::Clock;
 use crate::source::crd::EchoThrottle;
 use crate::source::crd_override::{ClusterEchoOverride, EchoOverride, bite};
 
@@ -29,7 +28,9 @@ const LIST_EVERY: Duration = Duration::from_secs(2);
 /// How long a list may take.
 const LIST_LIMIT: Duration = Duration::from_secs(2);
 /// Pause after a failed watch: short, since a kill may be waiting behind it.
-const AFTER_ERROR: Duration = Duration::from_millis(200);
+const AFTER_ERROR: Duration = Duration::from_millis(100);
+/// Longest pause after failures in a row.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// What the names of overrides begin with that `POST /kill` makes; the hold's id follows.
 pub const REST_PREFIX: &str = "echo-";
@@ -97,13 +98,12 @@ fn epoch_of<K: Resource>(object: &K) -> Option<Epoch> {
 pub struct Lane {
     client: Client,
     desired: Arc<ClusterDesired>,
-    clock: Arc<dyn Clock>,
 }
 
 impl Lane {
     /// A lane that feeds what `desired` knows.
-    pub fn new(client: Client, desired: Arc<ClusterDesired>, clock: Arc<dyn Clock>) -> Self {
-        Self { client, desired, clock }
+    pub fn new(client: Client, desired: Arc<ClusterDesired>) -> Self {
+        Self { client, desired }
     }
 
     /// Runs until told to stop.
@@ -124,13 +124,17 @@ impl Lane {
 
     async fn throttles(&self) {
         let mut events = watcher(Api::<EchoThrottle>::all(self.client.clone()), config()).boxed();
+        let mut trouble = Trouble::with("echothrottles");
         while let Some(event) = events.next().await {
+            if matches!(&event, Ok(seen) if !matches!(seen, Event::Init)) {
+                trouble.over();
+            }
             match event {
-                Ok(Event::Apply(object) | Event::InitApply(object)) => self.desired.throttle(&object, self.clock.now()),
+                Ok(Event::Apply(object) | Event::InitApply(object)) => self.desired.throttle(&object),
                 Ok(Event::Delete(object)) => self.desired.throttle_gone(&object),
                 Ok(Event::InitDone) => self.desired.listed(0),
                 Ok(Event::Init) => {}
-                Err(error) => after(&error, "echothrottles").await,
+                Err(error) => trouble.after(&error).await,
             }
         }
     }
@@ -138,7 +142,11 @@ impl Lane {
     async fn overrides<K: AsksForHold>(&self, namespaced: bool) {
         let mut events = watcher(Api::<K>::all(self.client.clone()), config()).boxed();
         let mut listed = Vec::new();
+        let mut trouble = Trouble::with(if namespaced { "echooverrides" } else { "clusterechooverrides" });
         while let Some(event) = events.next().await {
+            if matches!(&event, Ok(seen) if !matches!(seen, Event::Init)) {
+                trouble.over();
+            }
             match event {
                 Ok(Event::Init) => listed.clear(),
                 Ok(Event::Apply(object)) => self.seen(&object),
@@ -155,14 +163,17 @@ impl Lane {
                     self.desired.overrides_listed(namespaced, &listed);
                     self.desired.listed(if namespaced { 1 } else { 2 });
                 }
-                Err(error) => after(&error, "overrides").await,
+                Err(error) => {
+                    self.desired.overrides_doubted(namespaced);
+                    trouble.after(&error).await;
+                }
             }
         }
     }
 
     fn seen<K: AsksForHold>(&self, object: &K) {
         match object.asks() {
-            Some(seen) => self.desired.override_seen(seen, self.clock.now()),
+            Some(seen) => self.desired.override_seen(seen),
             None => tracing::warn!(name = object.meta().name, "an override asks for nothing clear; it is ignored"),
         }
     }
@@ -187,7 +198,28 @@ fn config() -> watcher::Config {
     watcher::Config::default().timeout(WATCH_SECONDS)
 }
 
-async fn after(error: &watcher::Error, what: &str) {
-    tracing::warn!(%error, what, "a watch failed; gates keep what they have");
-    sleep(AFTER_ERROR).await;
+/// The pause after a failure: doubled while it goes on, so that a kind that is gone costs little, and told once.
+struct Trouble {
+    what: &'static str,
+    pause: Duration,
+}
+
+impl Trouble {
+    fn with(what: &'static str) -> Self {
+        Self { what, pause: AFTER_ERROR }
+    }
+
+    async fn after(&mut self, error: &watcher::Error) {
+        if self.pause == AFTER_ERROR {
+            tracing::warn!(%error, what = self.what, "a watch failed; gates keep what they have");
+        } else {
+            tracing::debug!(%error, what = self.what, "a watch still fails");
+        }
+        sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+
+    fn over(&mut self) {
+        self.pause = AFTER_ERROR;
+    }
 }

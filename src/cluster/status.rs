@@ -20,6 +20,7 @@ use crate::ports::Report;
 use crate::source::crd::EchoThrottle;
 use crate::source::crd_status::EchoThrottleStatus;
 
+use super::connect::is_gone;
 use super::desired::ClusterDesired;
 use super::status_rows::{self, Told};
 
@@ -106,7 +107,7 @@ impl Report for StatusWriter {
         let throttle = &outcome.throttle.name;
         match timeout(WRITE_LIMIT * 2, self.write(outcome)).await {
             Ok(Ok(())) => {}
-            Ok(Err(kube::Error::Api(status))) if status.is_not_found() => {
+            Ok(Err(error)) if is_gone(&error) => {
                 tracing::info!(%throttle, "the throttle is gone; its gates keep what they have");
             }
             Ok(Err(error)) => {

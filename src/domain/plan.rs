@@ -24,7 +24,7 @@ pub enum ReadBack {
 pub struct GateReadBack {
     /// How many gates there are.
     pub gates: i32,
-    /// How many of them obey the holds and the level asked for.
+    /// How many of them obey exactly the holds in force.
     pub obeying: i32,
     /// Age of the oldest word from one of them, seconds.
     pub oldest_age_s: i64,

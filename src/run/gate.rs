@@ -32,7 +32,7 @@ pub struct GateArgs {
 /// # Errors
 /// If it cannot start, or a task ends on its own.
 pub async fn gate(args: GateArgs) -> Result<(), RunError> {
-    let on = watching(&args.cluster).await?;
+    let on = watching(&args.cluster, None).await?;
     let keys = local_key::keys(&args.keys, args.listen.environment, None)?;
     let loaded = Arc::clone(&on.desired);
     let parts = HttpParts { off: Vec::new(), on: Vec::new(), loaded: Arc::new(move || loaded.loaded()) };
@@ -41,7 +41,7 @@ pub async fn gate(args: GateArgs) -> Result<(), RunError> {
 
     let mut supervisor = Supervisor::default();
     let stop = supervisor.stage();
-    let lane = Lane::new(on.client.clone(), Arc::clone(&on.desired), Arc::clone(&on.clock));
+    let lane = Lane::new(on.client.clone(), Arc::clone(&on.desired));
     supervisor.start("kill-lane", lane.run(stop.clone()));
     let heartbeat = Heartbeat {
         client: on.client,

@@ -18,16 +18,17 @@ use crate::domain::throttle::TargetKind;
 use crate::gate::Gate;
 use crate::http::{self, App, Parts as HttpParts};
 use crate::latch::Latch;
-use crate::ports::{Clock, Desired, Ledger, Report, Target};
+use crate::ports::{Clock, Desired, Journal, Ledger, Report, Target};
 use crate::reconcile::{Parts, Reconciler};
 use crate::source::stripe::Secrets;
+use crate::store::SqliteLedger;
 use crate::targets::scale::Workloads;
 use crate::telemetry::Metrics;
 
 use super::clock::SystemClock;
 use super::serve::{lock_folder, open_record};
 use super::supervise::Supervisor;
-use super::{RunError, listen, local_key, mirror};
+use super::{RunError, listen, local_key, mirror, upkeep};
 
 /// `echo-phoenix operator`
 #[derive(Args, Clone, Debug)]
@@ -49,6 +50,9 @@ pub struct OperatorArgs {
     pub cluster: ClusterArgs,
 }
 
+/// The ledger and the journal of an operator.
+pub(super) type Record = (Arc<dyn Ledger>, Arc<dyn Journal>);
+
 /// The parts of a process that watches a cluster.
 pub(super) struct Watching {
     pub(super) client: Client,
@@ -58,15 +62,19 @@ pub(super) struct Watching {
     pub(super) latch: Arc<Latch>,
 }
 
-/// Builds what every process of a cluster has: the gate, and the kill lane that moves it.
-pub(super) async fn watching(args: &ClusterArgs) -> Result<Watching, RunError> {
+/// Builds what every process of a cluster has: the gate, and the kill lane that moves it. `record` is the operator's.
+pub(super) async fn watching(args: &ClusterArgs, record: Option<Record>) -> Result<Watching, RunError> {
     let client = connect::client(args.kubeconfig.as_deref()).await.map_err(|e| RunError::Failed(e.to_string()))?;
-    let desired = Arc::new(ClusterDesired::new(client.clone()));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (ledger, journal) = record.map_or((None, None), |record| (Some(record.0), Some(record.1)));
+    let desired = Arc::new(ClusterDesired::new(client.clone(), Arc::clone(&clock), ledger));
     let gate = Arc::new(Gate::default());
     let as_port: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&desired);
-    let latch = Arc::new(Latch::new(Arc::clone(&gate), as_port, None, Vec::new()));
+    // A kill that the API server never took is tried again from the journal.
+    let owed = journal.iter().flat_map(|journal| journal.pending()).map(|entry| entry.hold).collect();
+    let latch = Arc::new(Latch::new(Arc::clone(&gate), as_port, journal, owed));
     desired.moves(Arc::clone(&latch));
-    Ok(Watching { client, clock: Arc::new(SystemClock), desired, gate, latch })
+    Ok(Watching { client, clock, desired, gate, latch })
 }
 
 /// Runs the operator until it is told to stop.
@@ -75,12 +83,12 @@ pub(super) async fn watching(args: &ClusterArgs) -> Result<Watching, RunError> {
 /// If it cannot start, or a task ends on its own.
 pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     let _lock = lock_folder(&args.store.data_dir)?;
-    let on = watching(&args.cluster).await?;
     let keys = local_key::keys(&args.keys, args.listen.environment, Some(&args.store.data_dir))?;
-    let (ledger, stored, _journal) = open_record(&args.store.data_dir)?;
-    ledger.close_interrupted(on.clock.now()).await.map_err(|e| RunError::failed("the ledger", e))?;
+    let (ledger, stored, journal) = open_record(&args.store.data_dir)?;
     let ledger = Arc::new(ledger);
-    let record: Arc<dyn Ledger> = Arc::<crate::store::SqliteLedger>::clone(&ledger);
+    let record: Arc<dyn Ledger> = Arc::<SqliteLedger>::clone(&ledger);
+    let on = watching(&args.cluster, Some((Arc::clone(&record), journal))).await?;
+    ledger.close_interrupted(on.clock.now()).await.map_err(|e| RunError::failed("the ledger", e))?;
     let worker = mirror::worker(&args.airtable, Arc::clone(&record), Arc::clone(&on.clock))?;
 
     let loaded = Arc::clone(&on.desired);
@@ -99,11 +107,12 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
         supervisor.start("mirror", worker.run(stop.clone()));
     }
     let namespace = &args.cluster.pod_namespace;
-    let lane = Lane::new(on.client.clone(), Arc::clone(&on.desired), Arc::clone(&on.clock));
+    let lane = Lane::new(on.client.clone(), Arc::clone(&on.desired));
     supervisor.start("kill-lane", lane.run(stop.clone()));
     let (client, desired, clock) = (on.client.clone(), Arc::clone(&on.desired), Arc::clone(&on.clock));
     let candidate = Candidate::new(client, namespace, args.cluster.pod_name.clone(), clock, desired);
-    supervisor.start("lease", candidate.run(stop));
+    supervisor.start("lease", candidate.run(stop.clone()));
+    supervisor.start("upkeep", upkeep::run(Arc::clone(&ledger), Arc::clone(&on.clock), stop));
     let stop = supervisor.stage();
     supervisor.start("reconcile", Reconciler::new(reconciler_parts(&on, record, &args.cluster), &stored).run(stop));
     let stop = supervisor.stage();

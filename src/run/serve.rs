@@ -26,7 +26,7 @@ use crate::telemetry::Metrics;
 
 use super::clock::SystemClock;
 use super::supervise::Supervisor;
-use super::{RunError, listen, local_key, mirror};
+use super::{RunError, listen, local_key, mirror, upkeep};
 
 /// `echo-phoenix serve`
 #[derive(Args, Clone, Debug)]
@@ -81,8 +81,9 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     };
     let mut supervisor = Supervisor::default();
     let stop = supervisor.stage();
+    supervisor.start("upkeep", upkeep::run(Arc::clone(&ledger), Arc::clone(&clock), stop.clone()));
     if let Some((worker, _)) = worker {
-        supervisor.start("mirror", worker.run(stop.clone()));
+        supervisor.start("mirror", worker.run(stop));
     }
     let stop = supervisor.stage();
     let local: Arc<dyn Target> = Arc::new(LocalGate::new(gate, Arc::clone(&clock)));

@@ -104,6 +104,9 @@ impl Desired for LedgerDesired {
         let found = lock(&self.state).get(throttle).map(|declared| (declared.generation, declared.stored));
         let (generation, effective) = found.ok_or_else(|| DesiredError::Unknown(throttle.clone()))?;
         let generation = generation.saturating_add(1);
+        // Tightening never waits for the ledger: the loop must not open what the gate has just closed. Should the ledger
+        // not take it, the tighter level stays until it does.
+        lock(&self.state).change(throttle, |declared| declared.level = declared.level.safer(level));
         let row = ThrottleRow { name: throttle.clone(), declared: level, effective, generation };
         let change = Change { throttles: vec![row], audit: vec![audit], ..Change::default() };
         let committed = self.commit(change).await;

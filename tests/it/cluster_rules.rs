@@ -17,7 +17,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("EchoThrottle", "{targets: [{}]}", "exactly one of gate and scale"),
     (
         "EchoThrottle",
-        "{targets: [{gate: {}, scale: {apiVersion: a, kind: K, name: n}}]}",
+        "{targets: [{gate: {}, scale: {apiVersion: a, kind: K, name: w}}]}",
         "exactly one of gate and scale",
     ),
     ("EchoThrottle", "{targets: [{gate: {allow: [{}]}}]}", "method or path"),
@@ -30,7 +30,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     ("EchoOverride", "{throttleRef: t, operator: o, reason: r}", "exactly one of kill and throttlePercent"),
     ("EchoOverride", "{throttleRef: t, operator: o, kill: {confirmation: CONFIRM_KILL}}", "reason"),
-    ("EchoOverride", "{throttleRef: t, operator: o, reason: r, kill: {confirmation: no}}", "CONFIRM_KILL"),
+    ("EchoOverride", "{throttleRef: t, operator: o, reason: r, kill: {confirmation: nope}}", "CONFIRM_KILL"),
     ("EchoOverride", "{throttleRef: nobody, operator: o, reason: r, throttlePercent: 5}", ""),
     ("ClusterEchoOverride", "{operator: o, reason: r, throttlePercent: 5}", "selector"),
 ];

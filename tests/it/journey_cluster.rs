@@ -100,9 +100,15 @@ async fn a_kill_by_kubectl_bites_everywhere_and_a_hand_that_scales_is_named() {
     assert_eq!((&row["desired"], &row["actual"], &row["action"]), (&json!("0"), &json!("2"), &json!("corrected")));
     assert_eq!(drifts(&installed).len(), 1, "one record, however often it is looked at");
 
-    // The person ends what the person began.
+    // The person ends what the person began: replicas first, then the gate opens, by the ramp, since requests are waiting.
     cluster.kubectl(&["delete", "echooverride", "stop", "-n", namespace]);
-    replicas_become(&cluster, namespace, 3).await;
+    eventually("the gate ramps", PATIENCE, async || {
+        let percent = "jsonpath={.status.effective.throttlePercent}";
+        let level: i64 = cluster.kubectl(&["get", "et", "checkout", "-n", namespace, "-o", percent]).parse().unwrap();
+        assert!(level == 100 || replicas(&cluster, namespace) == 3, "the gate opened before the workload was back");
+        (0 < level && level < 100).then_some(())
+    })
+    .await;
     verdict(&gate, namespace, (200, "none")).await;
     wait(&cluster, namespace, "Ready");
 

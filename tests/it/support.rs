@@ -9,7 +9,10 @@
     reason = "test support: it reads its variables and the clock itself, and fails loudly"
 )]
 
+// Their paths are spelled out because the benchmarks load this file from another folder.
+#[path = "support/cluster.rs"]
 pub(crate) mod cluster;
+#[path = "support/nginx.rs"]
 pub(crate) mod nginx;
 
 use std::fs::File;
@@ -90,6 +93,11 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill_9();
+        if std::thread::panicking() {
+            let said = self.said();
+            let lines: Vec<_> = said.lines().collect();
+            println!("{}:\n{}", self.log.display(), lines[lines.len().saturating_sub(40)..].join("\n"));
+        }
     }
 }
 

@@ -98,6 +98,11 @@ fn an_override_bites_whenever_it_is_seen_and_its_absence_lifts_nothing() {
     assert_eq!(index.states(&name())[0].1, HoldState::Missing);
     index.override_seen(&epoch, stop("a"));
     assert_eq!(index.states(&name())[0].1, HoldState::Missing, "an old list brings no deleted object back");
+    index.found(&epoch);
+    assert!(index.overrides_doubted(true) && killed(&index), "a watch that broke lifts nothing");
+    assert_eq!(index.states(&name())[0].1, HoldState::Missing, "but it is a question too");
+    index.override_seen(&epoch, stop("a"));
+    assert_eq!(index.states(&name())[0].1, HoldState::Live, "and seeing it again is an answer");
     index.end(&epoch);
     assert!(!killed(&index));
     index.override_seen(&epoch, stop("a"));

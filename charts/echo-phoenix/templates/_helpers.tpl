@@ -65,7 +65,9 @@ spec:
         - {name: ENVIRONMENT, value: {{ .root.Values.environment | quote }}}
         - {name: ECHO_LISTEN, value: "[::]:8080"}
         - {name: ECHO_GATE_LISTEN, value: "[::]:8081"}
+        {{- if .data }}
         - {name: ECHO_DATA_DIR, value: /data}
+        {{- end }}
         {{- if .root.Values.secretName }}
         {{- $secret := .root.Values.secretName }}
         {{- range .keys }}
@@ -93,11 +95,15 @@ spec:
         allowPrivilegeEscalation: false
         readOnlyRootFilesystem: true
         capabilities: {drop: [ALL]}
+      {{- if .data }}
       volumeMounts:
         - {name: data, mountPath: /data}
+      {{- end }}
+  {{- with .data }}
   volumes:
     - name: data
-      {{- toYaml .data | nindent 6 }}
+      {{- toYaml . | nindent 6 }}
+  {{- end }}
   {{- with .values.podSpec }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

@@ -23,6 +23,11 @@ async fn live(ledger: &dyn Ledger) -> Vec<String> {
     ledger.stored().await.unwrap().holds.into_iter().map(|hold| hold.hold.epoch.0).collect()
 }
 
+/// Whether it is refused for good: trying again is no use.
+fn is_refused(answer: &Result<Receipt, LedgerError>) -> bool {
+    matches!(answer, Err(LedgerError::Refused(_)))
+}
+
 fn is_unavailable(answer: &Result<Receipt, LedgerError>) -> bool {
     matches!(answer, Err(LedgerError::Unavailable(_)))
 }
@@ -84,7 +89,7 @@ pub(crate) async fn an_event_is_stored_once(backend: &dyn Backend) {
     assert_eq!(second, Receipt { audit: vec![], evidence: Some(Storing::Duplicate) });
     assert_eq!(next_seq(&*ledger).await, 2, "a duplicate wrote an entry");
     assert!(ledger.stored().await.unwrap().throttles.is_empty(), "a duplicate changed a throttle");
-    assert!(is_unavailable(&ledger.commit(settling("i")).await), "a duplicate opened an intent");
+    assert!(is_refused(&ledger.commit(settling("i")).await), "a duplicate opened an intent");
 }
 
 pub(crate) async fn an_event_with_another_meaning_raises_an_alarm(backend: &dyn Backend) {
@@ -129,8 +134,8 @@ pub(crate) async fn an_intent_gets_one_outcome(backend: &dyn Backend) {
     told(&*ledger, opening("i1")).await;
     assert!(is_unavailable(&ledger.commit(opening("i1")).await), "opened twice");
     told(&*ledger, settling("i1")).await;
-    assert!(is_unavailable(&ledger.commit(settling("i1")).await), "settled twice");
-    assert!(is_unavailable(&ledger.commit(settling("i2")).await), "settled unopened");
+    assert!(is_refused(&ledger.commit(settling("i1")).await), "settled twice");
+    assert!(is_refused(&ledger.commit(settling("i2")).await), "settled unopened");
     assert_eq!(next_seq(&*ledger).await, 3, "a refused outcome left its entry");
 }
 
@@ -154,7 +159,7 @@ pub(crate) async fn a_refused_change_leaves_nothing(backend: &dyn Backend) {
     };
     // The last thing a change does is to settle; this one cannot.
     let refused = Change { settles: vec![intent("unknown")], ..whole.clone() };
-    assert!(is_unavailable(&ledger.commit(refused).await));
+    assert!(is_refused(&ledger.commit(refused).await));
     assert_eq!(ledger.stored().await.unwrap(), Stored::default());
     assert_eq!(ledger.owed(10).await.unwrap(), []);
     let receipt = told(&*ledger, whole).await;
