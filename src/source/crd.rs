@@ -19,6 +19,7 @@ use super::crd_status::EchoThrottleStatus;
     group = "echo-phoenix.dev",
     version = "v1alpha1",
     kind = "EchoThrottle",
+    doc = "The desired state of one brake: how much work is refused, and on what that bites",
     plural = "echothrottles",
     shortname = "et",
     category = "echo-phoenix",

@@ -134,6 +134,22 @@ async fn declaring_waits_for_the_ledger_and_changes_nothing_without_it() {
     assert_eq!(service.default().level, level(1.0));
 }
 
+/// The gate has closed already: the loop must not open it again because the ledger is away.
+#[tokio::test]
+async fn tightening_holds_without_the_ledger_and_until_it_is_back() {
+    let service = service(Sqlite::new()).await;
+    service.desired.declare(&name(), level(0.0), draft("control")).await.unwrap();
+    service.mood(AWAY);
+    let answer = service.desired.declare(&name(), level(0.8), draft("control")).await;
+    assert!(matches!(answer, Err(DesiredError::Unavailable(_))));
+    assert_eq!(service.default().level, level(0.8));
+    service.mood(WELL);
+    service.desired.refresh().await;
+    assert_eq!(service.default().level, level(0.8), "only a newer declaration opens");
+    service.desired.declare(&name(), level(0.1), draft("control")).await.unwrap();
+    assert_eq!(service.default().level, level(0.1));
+}
+
 #[tokio::test]
 async fn a_declaration_that_arrived_after_all_is_found_again() {
     let service = service(Sqlite::new()).await;
