@@ -15,7 +15,7 @@ use crate::domain::audit::AuditDraft;
 use crate::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
 use crate::domain::throttle::ThrottleName;
 use crate::gate::Gate;
-use crate::ports::{Desired, DesiredError, Ended, Journal, JournalEntry};
+use crate::ports::{Desired, DesiredError, Ended, Journal, JournalEntry, Meant};
 
 /// How long a kill waits for the ledger before it answers `pending`. The gate has been shut since before the wait.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(2);
@@ -68,7 +68,18 @@ pub struct Latch {
     gate: Arc<Gate>,
     desired: Arc<dyn Desired>,
     journal: Option<Arc<dyn Journal>>,
-    live: Mutex<Vec<(ScopedHold, AuditState, bool)>>,
+    live: Mutex<Vec<Live>>,
+    /// Revivals go one at a time; kills never wait for it.
+    reviving: tokio::sync::Mutex<()>,
+}
+
+/// A hold this door took.
+struct Live {
+    held: ScopedHold,
+    audit: AuditState,
+    durable: bool,
+    /// A command to end it is under way: a kill that comes now must not lean on it.
+    ending: bool,
 }
 
 impl Latch {
@@ -79,15 +90,21 @@ impl Latch {
         journal: Option<Arc<dyn Journal>>,
         known: Vec<ScopedHold>,
     ) -> Self {
-        let live = known.into_iter().map(|hold| (hold, AuditState::Recorded, true)).collect();
-        Self { gate, desired, journal, live: Mutex::new(live) }
+        let known = known.into_iter();
+        let live = known.map(|held| Live { held, audit: AuditState::Recorded, durable: true, ending: false }).collect();
+        Self { gate, desired, journal, live: Mutex::new(live), reviving: tokio::sync::Mutex::default() }
     }
 
     /// Stops. The gates are shut before anything that can fail is tried.
     ///
     /// # Errors
     /// [`DesiredError::Unknown`] if one throttle was named and there is none of that name.
-    pub async fn kill(&self, order: KillOrder) -> Result<Killed, DesiredError> {
+    pub async fn kill(self: &Arc<Self>, order: KillOrder) -> Result<Killed, DesiredError> {
+        let latch = Arc::clone(self);
+        whole(async move { latch.kill_whole(order).await }).await
+    }
+
+    async fn kill_whole(&self, order: KillOrder) -> Result<Killed, DesiredError> {
         if let Scope::One(name) = &order.scope
             && self.gate.standing(name).is_none()
         {
@@ -107,10 +124,36 @@ impl Latch {
     ///
     /// # Errors
     /// [`DesiredError::Unavailable`] while the end cannot be made durable; every hold then stays.
-    pub async fn revive(&self, scope: &Scope, epoch: Option<&Epoch>, audit: AuditDraft) -> Result<Ended, DesiredError> {
-        self.settle().await;
-        let ended = self.desired.end(scope, epoch, audit).await?;
-        self.lock().retain(|(held, ..)| !ended.ended.contains(&held.hold.epoch));
+    pub async fn revive(
+        self: &Arc<Self>,
+        scope: Scope,
+        epoch: Option<Epoch>,
+        audit: AuditDraft,
+    ) -> Result<Ended, DesiredError> {
+        let latch = Arc::clone(self);
+        whole(async move { latch.revive_whole(&scope, epoch.as_ref(), audit).await }).await
+    }
+
+    async fn revive_whole(
+        &self,
+        scope: &Scope,
+        epoch: Option<&Epoch>,
+        audit: AuditDraft,
+    ) -> Result<Ended, DesiredError> {
+        let _one_at_a_time = self.reviving.lock().await;
+        // From here on a kill makes a hold of its own, which this command spares.
+        let within = |held: &ScopedHold| *scope == Scope::All || held.scope == *scope || held.scope == Scope::All;
+        let meant = |held: &ScopedHold| epoch.map_or_else(|| within(held), |epoch| held.hold.epoch == *epoch);
+        self.lock().iter_mut().filter(|live| meant(&live.held)).for_each(|live| live.ending = true);
+        let spared = |epoch: &Epoch| self.lock().iter().any(|live| !live.ending && live.held.hold.epoch == *epoch);
+        let ended = self.desired.end(Meant { scope, epoch, spared: &spared }, audit).await;
+        let mut live = self.lock();
+        if let Ok(ended) = &ended {
+            live.retain(|live| !ended.ended.contains(&live.held.hold.epoch));
+        }
+        live.iter_mut().for_each(|live| live.ending = false);
+        drop(live);
+        let ended = ended?;
         for standing in self.gate.standings() {
             for epoch in ended.ended.iter().filter(|epoch| standing.holds.contains(epoch)) {
                 self.gate.release(&standing.name, epoch);
@@ -132,8 +175,10 @@ impl Latch {
     fn hold_for(&self, order: &KillOrder) -> (ScopedHold, bool) {
         let mut live = self.lock();
         let covers = |held: &Scope| *held == Scope::All || *held == order.scope;
-        if let Some((held, ..)) = live.iter().find(|(held, ..)| held.hold.is_kill() && covers(&held.scope)) {
-            return (held.clone(), false);
+        if let Some(known) =
+            live.iter().find(|live| !live.ending && live.held.hold.is_kill() && covers(&live.held.scope))
+        {
+            return (known.held.clone(), false);
         }
         let hold = Hold {
             epoch: order.epoch.clone(),
@@ -144,7 +189,7 @@ impl Latch {
             taken_at: order.at,
         };
         let scoped = ScopedHold { scope: order.scope.clone(), hold };
-        live.push((scoped.clone(), AuditState::Pending, false));
+        live.push(Live { held: scoped.clone(), audit: AuditState::Pending, durable: false, ending: false });
         (scoped, true)
     }
 
@@ -181,22 +226,33 @@ impl Latch {
     }
 
     fn note(&self, epoch: &Epoch, audit: Option<AuditState>, durable: Option<bool>) {
-        for (_, a, d) in self.lock().iter_mut().filter(|(held, ..)| held.hold.epoch == *epoch) {
-            *a = audit.unwrap_or(*a);
-            *d = durable.unwrap_or(*d);
+        for live in self.lock().iter_mut().filter(|live| live.held.hold.epoch == *epoch) {
+            live.audit = audit.unwrap_or(live.audit);
+            live.durable = durable.unwrap_or(live.durable);
         }
     }
 
     fn record_of(&self, epoch: &Epoch) -> (AuditState, bool) {
         let live = self.lock();
-        live.iter()
-            .find(|(held, ..)| held.hold.epoch == *epoch)
-            .map_or((AuditState::Pending, false), |(_, audit, durable)| (*audit, *durable))
+        let found = live.iter().find(|live| live.held.hold.epoch == *epoch);
+        found.map_or((AuditState::Pending, false), |live| (live.audit, live.durable))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(ScopedHold, AuditState, bool)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Live>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Runs a command to its end even if its caller hangs up: half a kill would be in the gate and in no record.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "it ends by itself within the ledger's patience, and its answer is waited for"
+)]
+async fn whole<T: Send + 'static>(
+    command: impl Future<Output = Result<T, DesiredError>> + Send + 'static,
+) -> Result<T, DesiredError> {
+    let ended = tokio::spawn(command).await;
+    ended.unwrap_or_else(|error| Err(DesiredError::Unavailable(format!("the command broke off: {error}"))))
 }
 
 fn kill_entry(order: &KillOrder) -> AuditDraft {

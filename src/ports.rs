@@ -101,6 +101,17 @@ pub enum DesiredError {
     Unknown(ThrottleName),
 }
 
+/// Which holds a command to end them means.
+#[derive(Clone, Copy)]
+pub struct Meant<'a> {
+    /// Holds on these throttles,
+    pub scope: &'a Scope,
+    /// or only this one.
+    pub epoch: Option<&'a Epoch>,
+    /// Never these: a kill that came after the command is not the command's to end.
+    pub spared: &'a (dyn Fn(&Epoch) -> bool + Sync),
+}
+
 /// What ending holds came to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ended {
@@ -130,8 +141,9 @@ pub trait Desired: Send + Sync {
     ) -> Result<(i64, Option<i64>), DesiredError>;
     /// Takes a hold. Durable when it returns; a known epoch changes nothing.
     async fn take(&self, hold: ScopedHold, audit: AuditDraft) -> Result<(), DesiredError>;
-    /// Ends every hold within scope (or the one of this epoch) that REST or an override made.
-    async fn end(&self, scope: &Scope, epoch: Option<&Epoch>, audit: AuditDraft) -> Result<Ended, DesiredError>;
+    /// Ends every hold that REST or an override made and that is meant, but for those that are spared. Durable when it
+    /// returns.
+    async fn end(&self, meant: Meant<'_>, audit: AuditDraft) -> Result<Ended, DesiredError>;
     /// What somebody measured; the loop believes it for three ticks.
     fn observe(&self, throttle: &ThrottleName, evidence: Evidence);
     /// Something changed: do not wait for the tick.

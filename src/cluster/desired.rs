@@ -16,7 +16,7 @@ use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold, Source};
 use crate::domain::level::Level;
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::latch::Latch;
-use crate::ports::{Clock, Desired, DesiredError, Ended, Ledger};
+use crate::ports::{Clock, Desired, DesiredError, Ended, Ledger, Meant};
 use crate::source::crd::EchoThrottle;
 use crate::source::crd_override::{
     CONFIRMATION, ClusterEchoOverride, ClusterEchoOverrideSpec, EchoOverride, EchoOverrideSpec, OverrideKill, Selector,
@@ -236,11 +236,13 @@ impl Desired for ClusterDesired {
         }
     }
 
-    async fn end(&self, scope: &Scope, epoch: Option<&Epoch>, audit: AuditDraft) -> Result<Ended, DesiredError> {
-        let names: Vec<_> =
-            self.declared().into_iter().map(|d| d.name.clone()).filter(|name| scope.covers(name)).collect();
+    async fn end(&self, meant: Meant<'_>, audit: AuditDraft) -> Result<Ended, DesiredError> {
+        let all = self.declared();
+        let names: Vec<_> = all.iter().map(|d| &d.name).filter(|name| meant.scope.covers(name)).collect();
         let held: Vec<(Hold, HoldState)> = names.iter().flat_map(|name| self.index().states(name)).collect();
-        let meant = held.into_iter().filter(|(hold, _)| epoch.is_none_or(|only| *only == hold.epoch));
+        let meant = held
+            .into_iter()
+            .filter(|(hold, _)| meant.epoch.is_none_or(|only| *only == hold.epoch) && !(meant.spared)(&hold.epoch));
         let (stay, end): (Vec<_>, Vec<_>) = meant.partition(|(hold, _)| hold.source == Source::Spec);
         let mut ended = Ended { held_by: stay.into_iter().map(|(hold, _)| hold).collect(), ..Ended::default() };
         if end.is_empty() {

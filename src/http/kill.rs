@@ -51,7 +51,7 @@ pub(super) async fn kill(
         epoch: Epoch(ulid::Ulid::generate().to_string()),
         at,
     };
-    let killed = app.latch.kill(order).await.map_err(unknown)?;
+    let killed = app.latch.kill(order).await.map_err(not_killed)?;
     let targets: Vec<_> = killed
         .throttles
         .iter()
@@ -99,7 +99,7 @@ pub(super) async fn revive(
         request_id: request_id.clone(),
     };
     let epoch = asked.epoch.map(Epoch);
-    let ended = app.latch.revive(&scope, epoch.as_ref(), audit).await.map_err(|error| {
+    let ended = app.latch.revive(scope, epoch, audit).await.map_err(|error| {
         tracing::error!(%error, "a revival was refused");
         Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -126,6 +126,16 @@ fn check_words(asked: &KillBody) -> Result<(), Problem> {
         }
     }
     if wrong.is_empty() { Ok(()) } else { Err(BodyError::Fields(wrong).into()) }
+}
+
+fn not_killed(error: DesiredError) -> Problem {
+    match error {
+        DesiredError::Unknown(_) => unknown(error),
+        DesiredError::Unavailable(_) => {
+            tracing::error!(%error, "a kill broke off");
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "The kill broke off; look at /health and send it again.")
+        }
+    }
 }
 
 fn unknown(error: DesiredError) -> Problem {

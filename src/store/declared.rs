@@ -15,11 +15,11 @@ use tokio::time::timeout;
 use super::lock;
 use crate::domain::audit::{AuditDraft, Change, Receipt, ThrottleRow};
 use crate::domain::evidence::Evidence;
-use crate::domain::hold::{Epoch, Scope, ScopedHold};
+use crate::domain::hold::ScopedHold;
 use crate::domain::level::Level;
 use crate::domain::report::Outcome;
 use crate::domain::throttle::{Declared, ThrottleName};
-use crate::ports::{Desired, DesiredError, Ended, Ledger, LedgerError, Report, Stored};
+use crate::ports::{Desired, DesiredError, Ended, Ledger, LedgerError, Meant, Report, Stored};
 use state::State;
 
 /// How long a door waits for the ledger before it says that the ledger is away.
@@ -133,8 +133,11 @@ impl Desired for LedgerDesired {
         self.record(hold, audit).await
     }
 
-    async fn end(&self, scope: &Scope, epoch: Option<&Epoch>, audit: AuditDraft) -> Result<Ended, DesiredError> {
-        let (ending, held_by, unrecorded) = lock(&self.state).endings(scope, epoch);
+    async fn end(&self, meant: Meant<'_>, audit: AuditDraft) -> Result<Ended, DesiredError> {
+        let (ending, held_by, unrecorded) = lock(&self.state).endings(meant);
+        if ending.is_empty() {
+            return Ok(Ended { held_by, ..Ended::default() });
+        }
         // First into the ledger what it never got: the log shall not hold an end without its beginning.
         for (hold, audit) in unrecorded {
             self.record(hold, audit).await?;

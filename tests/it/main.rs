@@ -9,6 +9,7 @@ mod journal;
 mod journey_cluster;
 mod journey_service;
 mod journey_stripe;
+mod latch;
 mod ledger_suite;
 mod python;
 mod stripe_signatures;

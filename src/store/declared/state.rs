@@ -7,7 +7,7 @@ use crate::domain::audit::{AuditDraft, ThrottleRow};
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold, Source};
 use crate::domain::level::Level;
 use crate::domain::throttle::{Declared, ThrottleName};
-use crate::ports::Stored;
+use crate::ports::{Meant, Stored};
 
 /// Holds that end, holds that stay, and what the ledger lacks of the first.
 pub(super) type Endings = (Vec<Epoch>, Vec<Hold>, Vec<(ScopedHold, AuditDraft)>);
@@ -93,8 +93,10 @@ impl State {
 
     /// What a command to end holds comes to. A specification's own holds stay, and so do those that are wider than
     /// the command's scope: opening one throttle must not open the others.
-    pub(super) fn endings(&self, scope: &Scope, epoch: Option<&Epoch>) -> Endings {
+    pub(super) fn endings(&self, asked: Meant<'_>) -> Endings {
+        let Meant { scope, epoch, spared } = asked;
         let meant = |hold: &&ScopedHold| match (epoch, scope) {
+            _ if spared(&hold.hold.epoch) => false,
             (Some(epoch), _) => hold.hold.epoch == *epoch,
             (None, Scope::All) => true,
             (None, Scope::One(name)) => hold.scope.covers(name),

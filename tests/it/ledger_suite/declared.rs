@@ -10,7 +10,7 @@ use echo_phoenix::domain::evidence::Evidence;
 use echo_phoenix::domain::hold::{Epoch, Scope, Source};
 use echo_phoenix::domain::observation::Signals;
 use echo_phoenix::domain::throttle::{Declared, ThrottleName};
-use echo_phoenix::ports::{Desired, DesiredError, Ledger, LedgerError, Owed, Stored};
+use echo_phoenix::ports::{Desired, DesiredError, Ledger, LedgerError, Meant, Owed, Stored};
 use echo_phoenix::store::LedgerDesired;
 use tokio::time::timeout;
 
@@ -96,6 +96,11 @@ impl Service {
         drop((ledger, desired));
         service(home).await
     }
+}
+
+/// A command that spares nothing.
+fn meant<'a>(scope: &'a Scope, epoch: Option<&'a Epoch>) -> Meant<'a> {
+    Meant { scope, epoch, spared: &|_| false }
 }
 
 fn name() -> ThrottleName {
@@ -208,10 +213,10 @@ async fn a_kill_the_ledger_lacks_is_recorded_before_it_ends() {
     service.mood(AWAY);
     service.desired.take(kill("e1"), draft("kill")).await.unwrap_err();
     assert_eq!(service.held(), ["e1"]);
-    service.desired.end(&Scope::All, None, draft("revive")).await.unwrap_err();
+    service.desired.end(meant(&Scope::All, None), draft("revive")).await.unwrap_err();
     assert_eq!(service.held(), ["e1"], "opening waits for the ledger");
     service.mood(WELL);
-    let ended = service.desired.end(&Scope::All, None, draft("revive")).await.unwrap();
+    let ended = service.desired.end(meant(&Scope::All, None), draft("revive")).await.unwrap();
     assert_eq!((ended.ended, ended.audit_id), (vec![Epoch("e1".to_owned())], Some(2)));
     assert!(service.held().is_empty());
     // The journal's replay comes late: it neither bites nor is written twice.
@@ -230,12 +235,12 @@ async fn ending_leaves_what_is_not_this_doors_to_end() {
     let epochs =
         |holds: Vec<echo_phoenix::domain::hold::Hold>| holds.into_iter().map(|h| h.epoch.0).collect::<Vec<_>>();
 
-    let ended = service.desired.end(&one, None, draft("revive")).await.unwrap();
+    let ended = service.desired.end(meant(&one, None), draft("revive")).await.unwrap();
     assert_eq!(ended.ended, [Epoch("one".to_owned())]);
     assert_eq!(epochs(ended.held_by), ["all", "spec"], "opening one throttle must not open every other");
-    let ended = service.desired.end(&one, Some(&Epoch("all".to_owned())), draft("revive")).await.unwrap();
+    let ended = service.desired.end(meant(&one, Some(&Epoch("all".to_owned()))), draft("revive")).await.unwrap();
     assert_eq!(ended.ended, [Epoch("all".to_owned())]);
-    let ended = service.desired.end(&Scope::All, None, draft("revive")).await.unwrap();
+    let ended = service.desired.end(meant(&Scope::All, None), draft("revive")).await.unwrap();
     assert_eq!((ended.ended, epochs(ended.held_by)), (vec![], vec!["spec".to_owned()]));
     assert_eq!(service.held(), ["spec"]);
     assert_eq!(service.stored().await, ["spec"]);
