@@ -12,5 +12,6 @@ mod journey_stripe;
 mod latch;
 mod ledger_suite;
 mod python;
+mod reconcile;
 mod stripe_signatures;
 mod support;
