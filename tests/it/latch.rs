@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use echo_phoenix::decide::follow::Seen;
 use echo_phoenix::decide::verdict::Reason;
 use echo_phoenix::domain::audit::{AuditDraft, Change, Receipt};
-use echo_phoenix::domain::hold::{Epoch, Scope};
+use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::{GateSpec, ThrottleName};
 use echo_phoenix::gate::{Gate, Setting};
+use echo_phoenix::latch::watch::View;
 use echo_phoenix::latch::{KillOrder, Latch};
 use echo_phoenix::ports::{Ledger, LedgerError, Owed, Stored};
 use echo_phoenix::store::{LedgerDesired, SqliteLedger};
@@ -128,4 +130,33 @@ async fn a_command_goes_on_when_its_caller_hangs_up() {
         gate.standing(&name).unwrap().holds.is_empty().then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_watching_gate_keeps_a_hold_until_the_leader_says_it_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, stored) = SqliteLedger::open(folder.path()).unwrap();
+    let gate = Arc::new(Gate::default());
+    let latch = Latch::new(Arc::clone(&gate), Arc::new(LedgerDesired::new(Arc::new(ledger), stored)), None, Vec::new());
+    let name = ThrottleName::in_namespace("shop", "checkout");
+    let hold = Hold {
+        epoch: Epoch("a".to_owned()),
+        bite: Bite::Kill,
+        source: Source::Spec,
+        reason: "r".to_owned(),
+        operator: "o".to_owned(),
+        taken_at: NOW,
+    };
+    let seen = Seen { generation: 1, asked: Level::OPEN, killed: false, effective: Some((Level::OPEN, 1)) };
+    let view = View { name: name.clone(), gate: GateSpec::default(), seen, kills: Vec::new(), ended: Vec::new() };
+    let killed = View { seen: Seen { killed: true, ..seen }, kills: vec![hold.clone()], ..view.clone() };
+    let holds = || gate.standing(&name).unwrap().holds.len();
+    latch.follow(&killed, NOW);
+    assert_eq!(holds(), 1);
+    latch.follow(&view, NOW);
+    assert_eq!(holds(), 1, "not to be seen any more is not to have ended");
+    latch.follow(&View { ended: vec![hold.epoch.clone()], ..killed }, NOW);
+    assert_eq!(holds(), 1, "what is seen bites");
+    latch.follow(&View { ended: vec![hold.epoch], ..view }, NOW);
+    assert_eq!(holds(), 0);
 }
