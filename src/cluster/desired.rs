@@ -19,13 +19,13 @@ use crate::latch::Latch;
 use crate::ports::{Clock, Desired, DesiredError, Ended, Ledger, Meant};
 use crate::source::crd::EchoThrottle;
 use crate::source::crd_override::{
-    CONFIRMATION, ClusterEchoOverride, ClusterEchoOverrideSpec, EchoOverride, EchoOverrideSpec, OverrideKill, Selector,
+    CONFIRMATION, ClusterEchoOverride, ClusterEchoOverrideSpec, EchoOverride, EchoOverrideSpec, OverrideKill,
+    REST_PREFIX, Selector,
 };
 
 use super::connect::is_gone;
 use super::endings;
 use super::index::{HoldState, Index, Override};
-use super::lane::REST_PREFIX;
 
 /// All three kinds have been listed once.
 const ALL_LISTED: u8 = 0b111;

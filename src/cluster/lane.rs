@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::hold::{Epoch, Hold, Source};
 use crate::source::crd::EchoThrottle;
-use crate::source::crd_override::{ClusterEchoOverride, EchoOverride, bite};
+use crate::source::crd_override::{ClusterEchoOverride, EchoOverride, REST_PREFIX, bite};
 
 use super::desired::ClusterDesired;
 use super::index::Override;
@@ -31,9 +31,6 @@ const LIST_LIMIT: Duration = Duration::from_secs(2);
 const AFTER_ERROR: Duration = Duration::from_millis(100);
 /// Longest pause after failures in a row.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-
-/// What the names of overrides begin with that `POST /kill` makes; the hold's id follows.
-pub const REST_PREFIX: &str = "echo-";
 
 /// An object that asks for a hold.
 pub trait AsksForHold:

@@ -170,6 +170,9 @@ fn app(
     mirror: Option<Arc<MirrorCounters>>,
 ) -> Result<Arc<App>, RunError> {
     let stripe = Secrets::parse(args.stripe.stripe_webhook_secret.given().unwrap_or_default());
+    if stripe.trimmed() > 0 {
+        tracing::warn!("STRIPE_WEBHOOK_SECRET has spaces around a secret; they were taken off");
+    }
     let mut parts = HttpParts { off: Vec::new(), on: Vec::new(), loaded: Arc::new(|| true) };
     let on: Option<http::Look> = if stripe.is_empty() { None } else { Some(Arc::new(|| Ok("ok".to_owned()))) };
     parts.part("stripe", "STRIPE_WEBHOOK_SECRET", on);

@@ -15,6 +15,9 @@ use crate::domain::level::Level;
 /// The word that every kill must bear, so that none is an accident.
 pub const CONFIRMATION: &str = "CONFIRM_KILL";
 
+/// What the names of overrides begin with that `POST /kill` makes; the hold's id follows.
+pub const REST_PREFIX: &str = "echo-";
+
 /// A kill in an override: operator and reason stand in its spec.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[x_kube(validation = ("self.confirmation == 'CONFIRM_KILL'", "confirmation must be CONFIRM_KILL"))]

@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod cases;
-mod declared;
+pub(crate) mod declared;
 mod sqlite;
 mod tampering;
 mod values;

@@ -3,61 +3,30 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
-use async_trait::async_trait;
 use echo_phoenix::decide::law::Law;
 use echo_phoenix::decide::verdict::Reason;
-use echo_phoenix::domain::audit::{AuditDraft, Change, Receipt};
+use echo_phoenix::domain::audit::AuditDraft;
 use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::{GateSpec, TargetKind, ThrottleName};
 use echo_phoenix::gate::{Gate, Setting};
 use echo_phoenix::latch::Latch;
-use echo_phoenix::ports::{Clock, Desired, Ledger, LedgerError, Owed, Stored, Target};
+use echo_phoenix::ports::{Clock, Desired, Ledger, Target};
 use echo_phoenix::reconcile::{Parts, Reconciler};
 use echo_phoenix::store::{LedgerDesired, SqliteLedger};
 use echo_phoenix::targets::gate::LocalGate;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
+use crate::ledger_suite::declared::{AWAY, Fickle, WELL};
+
 struct Still;
 
 impl Clock for Still {
     fn now(&self) -> Timestamp {
         Timestamp::UNIX_EPOCH
-    }
-}
-
-/// A ledger that can be away.
-struct Fickle {
-    ledger: SqliteLedger,
-    away: AtomicBool,
-}
-
-#[async_trait]
-impl Ledger for Fickle {
-    async fn commit(&self, change: Change) -> Result<Receipt, LedgerError> {
-        if self.away.load(Ordering::SeqCst) {
-            return Err(LedgerError::Unavailable("away".to_owned()));
-        }
-        self.ledger.commit(change).await
-    }
-
-    async fn stored(&self) -> Result<Stored, LedgerError> {
-        self.ledger.stored().await
-    }
-
-    async fn check(&self) -> Result<(), LedgerError> {
-        self.ledger.check().await
-    }
-
-    async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError> {
-        self.ledger.owed(limit).await
-    }
-
-    async fn delivered(&self, rows: &[Owed]) -> Result<(), LedgerError> {
-        self.ledger.delivered(rows).await
     }
 }
 
@@ -72,7 +41,7 @@ struct Service {
 fn service() -> Service {
     let folder = tempfile::tempdir().unwrap();
     let (ledger, stored) = SqliteLedger::open(folder.path()).unwrap();
-    let ledger = Arc::new(Fickle { ledger, away: AtomicBool::new(false) });
+    let ledger = Arc::new(Fickle { ledger: Arc::new(ledger), mood: AtomicU8::new(WELL) });
     let desired = Arc::new(LedgerDesired::new(Arc::<Fickle>::clone(&ledger), stored.clone()));
     let gate = Arc::new(Gate::default());
     let setting = Setting { level: Level::STOP, reason: Reason::Target, generation: 1, at: Timestamp::UNIX_EPOCH };
@@ -102,7 +71,7 @@ impl Service {
     }
 
     fn ledger_is_away(&self, away: bool) {
-        self.ledger.away.store(away, Ordering::SeqCst);
+        self.ledger.mood.store(if away { AWAY } else { WELL }, Ordering::SeqCst);
     }
 }
 

@@ -18,13 +18,13 @@ use super::values::*;
 use super::{Backend, Sqlite};
 
 /// A ledger that can be away, can hang, or can hang after it has committed.
-struct Fickle {
-    ledger: Arc<dyn Ledger>,
-    mood: AtomicU8,
+pub(crate) struct Fickle {
+    pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) mood: AtomicU8,
 }
 
-const WELL: u8 = 0;
-const AWAY: u8 = 1;
+pub(crate) const WELL: u8 = 0;
+pub(crate) const AWAY: u8 = 1;
 const HANGS: u8 = 2;
 const COMMITS_THEN_HANGS: u8 = 3;
 
