@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::domain::audit::{AuditDraft, Change, Receipt, ThrottleRow};
+use crate::domain::audit::{Answer, AuditDraft, Change, Receipt, ThrottleRow};
 use crate::domain::evidence::Evidence;
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold};
 use crate::domain::level::Level;
@@ -69,6 +69,8 @@ pub trait Ledger: Send + Sync {
     async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError>;
     /// The mirror has delivered these versions (newer ones stay owed).
     async fn delivered(&self, rows: &[Owed]) -> Result<(), LedgerError>;
+    /// What a command with this `Idempotency-Key` was answered, if the key has not expired.
+    async fn answered(&self, key: &str) -> Result<Option<Answer>, LedgerError>;
 }
 
 /// Where a tightening becomes durable before the ledger has it.

@@ -78,6 +78,24 @@ pub struct StateRow {
     pub state: String,
 }
 
+/// The answer to a command that bore an `Idempotency-Key`. It is kept with the command's effect, in one transaction, so
+/// that a command which was sent twice is done once and answered alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The client's key.
+    pub key: String,
+    /// Digest of path and raw body, hex: the same key with another digest is a mistake of the client.
+    pub digest: String,
+    /// HTTP status.
+    pub status: u16,
+    /// The body. If it has a member `audit_id`, the ledger puts the number of the change's last audit entry there.
+    pub body: serde_json::Map<String, serde_json::Value>,
+    /// When it was answered.
+    pub at: Timestamp,
+    /// From when on the key may be forgotten.
+    pub expires_at: Timestamp,
+}
+
 /// One transaction: everything in it becomes durable together, or nothing does.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Change {
@@ -99,13 +117,17 @@ pub struct Change {
     pub opens: Vec<IntentId>,
     /// Intents that now have their outcome.
     pub settles: Vec<IntentId>,
+    /// The answer the client gets. A key that was used already makes the change do nothing, entries included.
+    pub answer: Option<Answer>,
 }
 
 /// What a committed change became.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Receipt {
     /// Numbers of the audit entries written, in order.
     pub audit: Vec<i64>,
     /// What storing the payment event found, if there was one.
     pub evidence: Option<payment::Storing>,
+    /// The answer as it was kept: of this change, or of an earlier one with the same key.
+    pub answer: Option<Answer>,
 }

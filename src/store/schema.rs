@@ -67,7 +67,7 @@ pub(crate) const RECONCILIATION_LOG: Chained = Chained {
 pub(crate) const CHAINED: [&Chained; 3] = [&AUDIT_LOG, &EVIDENCE_LEDGER, &RECONCILIATION_LOG];
 
 /// Version a file has once every migration ran.
-pub(crate) const VERSION: i64 = 1;
+pub(crate) const VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE system_throttle (
@@ -143,16 +143,27 @@ CREATE TRIGGER evidence_ledger_no_replace BEFORE INSERT ON evidence_ledger
     BEGIN SELECT RAISE(ABORT, 'this event is in the ledger'); END;
 ";
 
+/// Version 2: answers to client keys, kept for as long as the key.
+const SECOND: &str = "
+ALTER TABLE used_nonces ADD COLUMN answer TEXT;
+CREATE INDEX used_nonces_expire ON used_nonces (expires_at) WHERE expires_at IS NOT NULL;
+";
+
 /// Brings a file to [`VERSION`]. Gives the version found where that is newer than this program knows.
 pub(crate) fn migrate(conn: &Connection) -> rusqlite::Result<Result<(), i64>> {
     conn.execute_batch("BEGIN IMMEDIATE")?;
     let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found == 0 {
+    if found < 1 {
         conn.execute_batch(TABLES)?;
         for table in CHAINED {
             conn.execute_batch(&guards(table.name))?;
         }
         conn.execute_batch(EVENTS_STAY)?;
+    }
+    if found < 2 {
+        conn.execute_batch(SECOND)?;
+    }
+    if found < VERSION {
         conn.pragma_update(None, "user_version", VERSION)?;
     }
     conn.execute_batch("COMMIT")?;

@@ -20,7 +20,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{LEDGER_FILE, lock, schema};
-use crate::domain::audit::{Change, Receipt};
+use crate::domain::audit::{Answer, Change, Receipt};
 use crate::ports::{Ledger, LedgerError, Owed, Stored};
 use writer::{GROUP_LIMIT, Job, Work};
 
@@ -177,6 +177,11 @@ impl Ledger for SqliteLedger {
 
     async fn delivered(&self, rows: &[Owed]) -> Result<(), LedgerError> {
         self.submit(Work::Delivered(rows.to_vec())).await.map(drop)
+    }
+
+    async fn answered(&self, key: &str) -> Result<Option<Answer>, LedgerError> {
+        let key = key.to_owned();
+        self.read(move |conn| rows::answered(conn, &key)).await
     }
 }
 

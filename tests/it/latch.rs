@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use echo_phoenix::decide::follow::Seen;
 use echo_phoenix::decide::verdict::Reason;
-use echo_phoenix::domain::audit::{AuditDraft, Change, Receipt};
+use echo_phoenix::domain::audit::{Answer, AuditDraft, Change, Receipt};
 use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::{GateSpec, ThrottleName};
@@ -55,6 +55,10 @@ impl Ledger for Slow {
 
     async fn delivered(&self, rows: &[Owed]) -> Result<(), LedgerError> {
         self.ledger.delivered(rows).await
+    }
+
+    async fn answered(&self, key: &str) -> Result<Option<Answer>, LedgerError> {
+        self.ledger.answered(key).await
     }
 }
 

@@ -54,6 +54,11 @@ fn commit(conn: &Connection, change: &Change) -> Result<Receipt, Refusal> {
             return Ok(Receipt::default());
         }
     }
+    if let Some(answer) = &change.answer
+        && let Some(first) = rows::answered(conn, &answer.key)?
+    {
+        return Ok(Receipt { answer: Some(first), ..Receipt::default() });
+    }
     let mut receipt = Receipt::default();
     if let Some(evidence) = &change.evidence {
         let found = rows::store_evidence(conn, evidence)?;
@@ -91,6 +96,9 @@ fn commit(conn: &Connection, change: &Change) -> Result<Receipt, Refusal> {
     open(conn, change, receipt.audit.last().copied())?;
     for intent in &change.settles {
         settle(conn, intent)?;
+    }
+    if let Some(answer) = &change.answer {
+        receipt.answer = Some(rows::keep_answer(conn, answer, receipt.audit.last().copied())?);
     }
     Ok(receipt)
 }

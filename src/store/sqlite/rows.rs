@@ -3,10 +3,10 @@
 //! Knows columns and their order; decides nothing but whether an event is one that is already here.
 
 use jiff::Timestamp;
-use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::types::{ToSqlOutput, Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
 
-use crate::domain::audit::AuditDraft;
+use crate::domain::audit::{Answer, AuditDraft};
 use crate::domain::drift::{Drift, Who};
 use crate::domain::payment::{EventMeaning, Evidence};
 use crate::store::chain::{self, Cell, FORMAT, GENESIS};
@@ -194,4 +194,32 @@ fn alarm(conn: &Connection, evidence: &Evidence) -> rusqlite::Result<AuditDraft>
         binding_signal: String::new(),
         request_id: String::new(),
     })
+}
+
+/// What a client's key was answered; a key that has expired may still be here until it is pruned, and counts.
+pub(super) fn answered(conn: &Connection, key: &str) -> rusqlite::Result<Option<Answer>> {
+    let text: Option<String> = conn
+        .prepare_cached(
+            "SELECT answer FROM used_nonces WHERE kind = 'client' AND livemode = 0 AND account = '' AND id = ?1",
+        )?
+        .query_row([key], |row| row.get(0))
+        .optional()?;
+    let read = |text: String| {
+        serde_json::from_str(&text).map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, e.into()))
+    };
+    text.map(read).transpose()
+}
+
+/// Keeps the answer to a client's key; gives it with the number of its audit entry.
+pub(super) fn keep_answer(conn: &Connection, answer: &Answer, audit: Option<i64>) -> rusqlite::Result<Answer> {
+    let mut kept = answer.clone();
+    if let (Some(place), Some(seq)) = (kept.body.get_mut("audit_id"), audit) {
+        *place = seq.into();
+    }
+    conn.prepare_cached(
+        "INSERT INTO used_nonces (kind, livemode, account, id, digest, used_at, expires_at, answer)
+         VALUES ('client', 0, '', ?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![kept.key, kept.digest, time(kept.at), time(kept.expires_at), json(&kept)?])?;
+    Ok(kept)
 }

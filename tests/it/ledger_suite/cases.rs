@@ -36,7 +36,7 @@ pub(crate) async fn audit_entries_are_numbered_from_one(backend: &dyn Backend) {
     let ledger = backend.open();
     assert_eq!(ledger.stored().await.unwrap(), Stored::default());
     let two = Change { audit: vec![draft("a"), draft("b")], ..Change::default() };
-    assert_eq!(told(&*ledger, two).await, Receipt { audit: vec![1, 2], evidence: None });
+    assert_eq!(told(&*ledger, two).await, Receipt { audit: vec![1, 2], evidence: None, answer: None });
     assert_eq!(told(&*ledger, entry("c")).await.audit, [3]);
 }
 
@@ -78,7 +78,7 @@ pub(crate) async fn a_hold_that_ended_before_it_came_never_bites(backend: &dyn B
 pub(crate) async fn an_event_is_stored_once(backend: &dyn Backend) {
     let ledger = backend.open();
     let first = told(&*ledger, storing(event("evt_1"))).await;
-    assert_eq!(first, Receipt { audit: vec![1], evidence: Some(Storing::Stored) });
+    assert_eq!(first, Receipt { audit: vec![1], evidence: Some(Storing::Stored), answer: None });
     // A retry is rendered and signed anew; its meaning is the same.
     let mut again = event("evt_1");
     again.raw = br#"{"id":"evt","pending_webhooks":2}"#.to_vec();
@@ -86,7 +86,7 @@ pub(crate) async fn an_event_is_stored_once(backend: &dyn Backend) {
     again.received_at = at(90);
     let change = Change { throttles: vec![row(7, 0.7)], opens: vec![intent("i")], ..storing(again) };
     let second = told(&*ledger, change).await;
-    assert_eq!(second, Receipt { audit: vec![], evidence: Some(Storing::Duplicate) });
+    assert_eq!(second, Receipt { audit: vec![], evidence: Some(Storing::Duplicate), answer: None });
     assert_eq!(next_seq(&*ledger).await, 2, "a duplicate wrote an entry");
     assert!(ledger.stored().await.unwrap().throttles.is_empty(), "a duplicate changed a throttle");
     assert!(is_refused(&ledger.commit(settling("i")).await), "a duplicate opened an intent");
@@ -99,7 +99,7 @@ pub(crate) async fn an_event_with_another_meaning_raises_an_alarm(backend: &dyn 
     other.meaning.object_id = "pi_2".to_owned();
     let change = Change { audit: vec![draft("x"), draft("y")], throttles: vec![row(7, 0.7)], ..storing(other) };
     let receipt = told(&*ledger, change).await;
-    assert_eq!(receipt, Receipt { audit: vec![2], evidence: Some(Storing::Conflict) });
+    assert_eq!(receipt, Receipt { audit: vec![2], evidence: Some(Storing::Conflict), answer: None });
     assert!(ledger.stored().await.unwrap().throttles.is_empty());
     // The first one stays what the event means.
     let again = told(&*ledger, storing(event("evt_1"))).await;
@@ -163,7 +163,7 @@ pub(crate) async fn a_refused_change_leaves_nothing(backend: &dyn Backend) {
     assert_eq!(ledger.stored().await.unwrap(), Stored::default());
     assert_eq!(ledger.owed(10).await.unwrap(), []);
     let receipt = told(&*ledger, whole).await;
-    assert_eq!(receipt, Receipt { audit: vec![1], evidence: Some(Storing::Stored) });
+    assert_eq!(receipt, Receipt { audit: vec![1], evidence: Some(Storing::Stored), answer: None });
 }
 
 pub(crate) async fn the_mirror_owes_the_newest_version(backend: &dyn Backend) {
