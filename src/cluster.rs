@@ -11,5 +11,6 @@ pub mod heartbeat;
 pub mod index;
 pub mod lane;
 pub mod lease;
+mod made;
 pub mod status;
 mod status_rows;

@@ -59,6 +59,13 @@ pub struct Standing {
     pub admitted: u64,
 }
 
+impl Standing {
+    /// Whether a kill holds.
+    pub fn killed(&self) -> bool {
+        !self.holds.is_empty()
+    }
+}
+
 /// A level for one throttle, with what it follows from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Setting {

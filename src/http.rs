@@ -4,6 +4,7 @@
 
 mod answer;
 mod authz;
+mod command;
 mod control;
 mod health;
 mod keys;
@@ -59,10 +60,13 @@ pub struct App {
     pub law: Law,
     /// Parts that are off, with the variable that turns each on; and whether the gate knows all there is.
     pub parts: health::Parts,
+    /// Commands under way, by the key their client gave.
+    pub under_way: UnderWay,
     /// In production strangers must not ask for verdicts on the public listener: they count as offered load.
     pub authz_to_loopback_only: bool,
 }
 
+pub use command::UnderWay;
 pub use health::{Look, Parts};
 
 /// Routes of every process: probes, health, metrics, verdicts.
@@ -89,6 +93,7 @@ pub fn operator_routes(app: Arc<App>) -> Router {
         Router::new()
             .route("/kill", post(kill::kill))
             .route("/revive", post(kill::revive))
+            .route_layer(from_fn_with_state(Arc::clone(&app), command::carry))
             .route_layer(from_fn_with_state(Arc::clone(&app), keys::check)),
     );
     finish(routes, app)
@@ -101,6 +106,7 @@ pub fn service_routes(app: Arc<App>) -> Router {
         .route("/control", post(control::control))
         .route("/kill", post(kill::kill))
         .route("/revive", post(kill::revive))
+        .route_layer(from_fn_with_state(Arc::clone(&app), command::carry))
         .route_layer(from_fn_with_state(Arc::clone(&app), keys::check));
     let webhook =
         Router::new().route("/webhooks/stripe", post(webhook::stripe)).layer(DefaultBodyLimit::max(WEBHOOK_LIMIT));

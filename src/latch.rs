@@ -3,22 +3,22 @@
 //!
 //! Nothing here waits for the ledger before it closes; nothing here opens before the ledger has it.
 
+mod level;
+mod record;
 pub mod watch;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::timeout;
 
-use crate::domain::audit::AuditDraft;
+use crate::domain::audit::{Answer, Record};
 use crate::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
 use crate::domain::throttle::ThrottleName;
 use crate::gate::Gate;
-use crate::ports::{Desired, DesiredError, Ended, Journal, JournalEntry, Meant};
+use crate::ports::{Desired, DesiredError, Effect, Ended, Journal, JournalEntry, Meant};
 
-/// How long a kill waits for the ledger before it answers `pending`. The gate has been shut since before the wait.
-const LEDGER_PATIENCE: Duration = Duration::from_secs(2);
+pub use level::LevelOrder;
+pub use record::{AuditState, Brought};
 
 /// A person's order to stop.
 #[derive(Clone, Debug)]
@@ -29,23 +29,12 @@ pub struct KillOrder {
     pub reason: String,
     /// Who, as they say.
     pub operator: String,
-    /// Whose key it was.
-    pub actor: String,
-    /// The request that brought it.
-    pub request_id: String,
     /// The id a new hold gets; opaque and unique.
     pub epoch: Epoch,
     /// When it came.
     pub at: Timestamp,
-}
-
-/// Where the record of a kill stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuditState {
-    /// In the ledger.
-    Recorded,
-    /// Owed to the ledger; it enters when the ledger is back.
-    Pending,
+    /// What it leaves behind. In the answer `epoch`, `latched_at`, `audit` and `durable` are set here.
+    pub record: Record,
 }
 
 /// What a kill did.
@@ -61,6 +50,8 @@ pub struct Killed {
     pub durable: bool,
     /// The throttles that are shut.
     pub throttles: Vec<ThrottleName>,
+    /// What the client is answered.
+    pub answer: Answer,
 }
 
 /// The kill path.
@@ -69,6 +60,8 @@ pub struct Latch {
     desired: Arc<dyn Desired>,
     journal: Option<Arc<dyn Journal>>,
     live: Mutex<Vec<Live>>,
+    /// Commands that neither journal nor ledger took.
+    owed: Mutex<Vec<JournalEntry>>,
     /// Revivals go one at a time; kills never wait for it.
     reviving: tokio::sync::Mutex<()>,
 }
@@ -92,7 +85,14 @@ impl Latch {
     ) -> Self {
         let known = known.into_iter();
         let live = known.map(|held| Live { held, audit: AuditState::Recorded, durable: true, ending: false }).collect();
-        Self { gate, desired, journal, live: Mutex::new(live), reviving: tokio::sync::Mutex::default() }
+        Self {
+            gate,
+            desired,
+            journal,
+            live: Mutex::new(live),
+            owed: Mutex::default(),
+            reviving: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Stops. The gates are shut before anything that can fail is tried.
@@ -112,12 +112,34 @@ impl Latch {
         }
         let (scoped, fresh) = self.hold_for(&order);
         let throttles = self.gate.hold(&order.scope, &scoped.hold, order.at);
-        if fresh {
-            self.make_durable(&scoped, &order).await;
-        }
+        let hold = &scoped.hold;
+        let (epoch, latched_at) = (hold.epoch.clone(), hold.taken_at);
+        let mut record = order.record;
+        record.answer.set("epoch", epoch.0.as_str());
+        record.answer.set("latched_at", latched_at.to_string());
+        record.answer.set("targets", enforced(&self.gate, &throttles));
+        record.audit.after = format!("killed {epoch}");
+        let brought = if fresh {
+            self.bring(Effect::Hold(scoped.clone()), record).await
+        } else {
+            record.audit.before.clone_from(&record.audit.after);
+            self.again(&epoch, record).await
+        };
         self.desired.wake();
-        let (audit, durable) = self.record_of(&scoped.hold.epoch);
-        Ok(Killed { epoch: scoped.hold.epoch, latched_at: scoped.hold.taken_at, audit, durable, throttles })
+        let Brought { audit, durable, answer } = brought;
+        Ok(Killed { epoch, latched_at, audit, durable, throttles, answer })
+    }
+
+    /// Records a kill of what was killed already; what counts to its caller is where the hold stands.
+    async fn again(&self, epoch: &Epoch, record: Record) -> Brought {
+        let mut brought = self.bring(Effect::Nothing, record).await;
+        let (audit, durable) = self.record_of(epoch);
+        if audit == AuditState::Pending {
+            brought.audit = audit;
+        }
+        brought.durable = durable;
+        brought.audit.tell(&mut brought.answer, durable);
+        brought
     }
 
     /// Ends holds. The ledger first: what is not recorded does not open.
@@ -128,25 +150,20 @@ impl Latch {
         self: &Arc<Self>,
         scope: Scope,
         epoch: Option<Epoch>,
-        audit: AuditDraft,
+        record: Record,
     ) -> Result<Ended, DesiredError> {
         let latch = Arc::clone(self);
-        whole(async move { latch.revive_whole(&scope, epoch.as_ref(), audit).await }).await
+        whole(async move { latch.revive_whole(&scope, epoch.as_ref(), record).await }).await
     }
 
-    async fn revive_whole(
-        &self,
-        scope: &Scope,
-        epoch: Option<&Epoch>,
-        audit: AuditDraft,
-    ) -> Result<Ended, DesiredError> {
+    async fn revive_whole(&self, scope: &Scope, epoch: Option<&Epoch>, record: Record) -> Result<Ended, DesiredError> {
         let _one_at_a_time = self.reviving.lock().await;
         // From here on a kill makes a hold of its own, which this command spares.
         let within = |held: &ScopedHold| *scope == Scope::All || held.scope == *scope || held.scope == Scope::All;
         let meant = |held: &ScopedHold| epoch.map_or_else(|| within(held), |epoch| held.hold.epoch == *epoch);
         self.lock().iter_mut().filter(|live| meant(&live.held)).for_each(|live| live.ending = true);
         let spared = |epoch: &Epoch| self.lock().iter().any(|live| !live.ending && live.held.hold.epoch == *epoch);
-        let ended = self.desired.end(Meant { scope, epoch, spared: &spared }, audit).await;
+        let ended = self.desired.end(Meant { scope, epoch, spared: &spared }, record).await;
         let mut live = self.lock();
         if let Ok(ended) = &ended {
             live.retain(|live| !ended.ended.contains(&live.held.hold.epoch));
@@ -161,14 +178,6 @@ impl Latch {
         }
         self.desired.wake();
         Ok(ended)
-    }
-
-    /// Tells the ledger again what it does not have yet.
-    pub async fn settle(&self) {
-        let Some(journal) = &self.journal else { return };
-        for entry in journal.pending() {
-            self.enter(&entry).await;
-        }
     }
 
     /// The hold an order asks for: the one in force if there is one that covers it, otherwise a new one.
@@ -191,38 +200,6 @@ impl Latch {
         let scoped = ScopedHold { scope: order.scope.clone(), hold };
         live.push(Live { held: scoped.clone(), audit: AuditState::Pending, durable: false, ending: false });
         (scoped, true)
-    }
-
-    async fn make_durable(&self, scoped: &ScopedHold, order: &KillOrder) {
-        let entry = JournalEntry { hold: scoped.clone(), audit: kill_entry(order) };
-        if let Some(journal) = self.journal.clone() {
-            let copy = entry.clone();
-            let written = tokio::task::spawn_blocking(move || journal.append(&copy)).await;
-            match written {
-                Ok(Ok(())) => self.note(&scoped.hold.epoch, None, Some(true)),
-                Ok(Err(error)) => tracing::error!(%error, "the journal did not take a kill; the gates stay shut"),
-                Err(error) => tracing::error!(%error, "the journal's thread failed; the gates stay shut"),
-            }
-        }
-        self.enter(&entry).await;
-    }
-
-    async fn enter(&self, entry: &JournalEntry) {
-        let epoch = &entry.hold.hold.epoch;
-        match timeout(LEDGER_PATIENCE, self.desired.take(entry.hold.clone(), entry.audit.clone())).await {
-            Ok(Ok(())) => {
-                self.note(epoch, Some(AuditState::Recorded), Some(true));
-                if let Some(journal) = &self.journal
-                    && let Err(error) = journal.settle(epoch)
-                {
-                    tracing::warn!(%error, "the journal could not be settled; it will be replayed, which changes nothing");
-                }
-            }
-            Ok(Err(error)) => {
-                tracing::error!(%error, %epoch, "the ledger did not take a kill yet; the gates stay shut")
-            }
-            Err(_) => tracing::error!(%epoch, "the ledger is slow to take a kill; the gates stay shut"),
-        }
     }
 
     fn note(&self, epoch: &Epoch, audit: Option<AuditState>, durable: Option<bool>) {
@@ -255,20 +232,11 @@ async fn whole<T: Send + 'static>(
     ended.unwrap_or_else(|error| Err(DesiredError::Unavailable(format!("the command broke off: {error}"))))
 }
 
-fn kill_entry(order: &KillOrder) -> AuditDraft {
-    let throttle = match &order.scope {
-        Scope::All => String::new(),
-        Scope::One(name) => name.to_string(),
+/// What has been enforced, target by target: the gates of this process, read back.
+fn enforced(gate: &Gate, throttles: &[ThrottleName]) -> serde_json::Value {
+    let one = |name: &ThrottleName| {
+        let enforced = gate.standing(name).is_some_and(|standing| standing.killed());
+        serde_json::json!({ "throttle": name, "target": "gate", "enforced": enforced })
     };
-    AuditDraft {
-        at: order.at,
-        actor: order.actor.clone(),
-        action: "kill".to_owned(),
-        throttle,
-        before: String::new(),
-        after: format!("killed {}", order.epoch),
-        reason: format!("{} ({})", order.reason, order.operator),
-        binding_signal: "kill".to_owned(),
-        request_id: order.request_id.clone(),
-    }
+    throttles.iter().map(one).collect()
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::domain::audit::{Answer, AuditDraft, Change, Receipt, ThrottleRow};
+use crate::domain::audit::{Answer, Change, Receipt, Record, ThrottleRow};
 use crate::domain::evidence::Evidence;
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold};
 use crate::domain::level::Level;
@@ -75,21 +75,45 @@ pub trait Ledger: Send + Sync {
 
 /// Where a tightening becomes durable before the ledger has it.
 pub trait Journal: Send + Sync {
-    /// Appends and syncs one change; returns when it is on the disk.
-    fn append(&self, change: &JournalEntry) -> std::io::Result<()>;
+    /// Appends and syncs one entry; returns when it is on the disk.
+    fn append(&self, entry: &JournalEntry) -> std::io::Result<()>;
     /// What is not yet known to be in the ledger, oldest first.
     fn pending(&self) -> Vec<JournalEntry>;
-    /// The ledger has everything up to now.
-    fn settle(&self, epoch: &Epoch) -> std::io::Result<()>;
+    /// The ledger has the entry whose record has this id.
+    fn settle(&self, once: &str) -> std::io::Result<()>;
 }
 
 /// One tightening as the journal keeps it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct JournalEntry {
-    /// The hold that was taken.
-    pub hold: ScopedHold,
-    /// The audit entry owed to the ledger.
-    pub audit: AuditDraft,
+    /// What became safer.
+    pub effect: Effect,
+    /// What is owed to the ledger for it.
+    pub record: Record,
+}
+
+impl JournalEntry {
+    /// The hold it took, if it took one.
+    pub fn hold(self) -> Option<ScopedHold> {
+        if let Effect::Hold(hold) = self.effect { Some(hold) } else { None }
+    }
+}
+
+/// What a journalled command did.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Effect {
+    /// A hold was taken.
+    Hold(ScopedHold),
+    /// A higher level was declared.
+    Level {
+        /// Of which throttle.
+        throttle: ThrottleName,
+        /// The level.
+        level: Level,
+    },
+    /// Nothing moved, as in a second kill; only the record is owed.
+    Nothing,
 }
 
 /// Why a declaration could not be changed.
@@ -121,8 +145,17 @@ pub struct Ended {
     pub ended: Vec<Epoch>,
     /// Holds that stay, and why they are not this door's to end.
     pub held_by: Vec<Hold>,
-    /// Audit entry of the ending, where the ledger wrote one.
-    pub audit_id: Option<i64>,
+    /// What the client is answered.
+    pub answer: Option<Answer>,
+}
+
+/// What a declaration became.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Declaration {
+    /// Generation it has.
+    pub generation: i64,
+    /// What the client is answered.
+    pub answer: Answer,
 }
 
 /// Declared state: where it lives differs (ledger, cluster), what can be asked of it does not.
@@ -134,18 +167,16 @@ pub trait Desired: Send + Sync {
     async fn refresh(&self);
     /// Whether this process may open, scale and correct.
     fn leads(&self) -> bool;
-    /// Declares a level. Durable when it returns.
-    async fn declare(
-        &self,
-        throttle: &ThrottleName,
-        level: Level,
-        audit: AuditDraft,
-    ) -> Result<(i64, Option<i64>), DesiredError>;
+    /// Declares a level. Durable when it returns. Sets `generation` in the answer.
+    async fn declare(&self, throttle: &ThrottleName, level: Level, record: Record)
+    -> Result<Declaration, DesiredError>;
     /// Takes a hold. Durable when it returns; a known epoch changes nothing.
-    async fn take(&self, hold: ScopedHold, audit: AuditDraft) -> Result<(), DesiredError>;
+    async fn take(&self, hold: ScopedHold, record: Record) -> Result<Answer, DesiredError>;
     /// Ends every hold that REST or an override made and that is meant, but for those that are spared. Durable when it
-    /// returns.
-    async fn end(&self, meant: Meant<'_>, audit: AuditDraft) -> Result<Ended, DesiredError>;
+    /// returns. Sets `ended` and `held_by` in the answer.
+    async fn end(&self, meant: Meant<'_>, record: Record) -> Result<Ended, DesiredError>;
+    /// Records a command that moved nothing. Durable when it returns.
+    async fn note(&self, record: Record) -> Result<Answer, DesiredError>;
     /// What somebody measured; the loop believes it for three ticks.
     fn observe(&self, throttle: &ThrottleName, evidence: Evidence);
     /// Something changed: do not wait for the tick.

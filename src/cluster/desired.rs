@@ -2,30 +2,26 @@
 //!
 //! Implements `ports::Desired` over the index. Whether this process leads is the lease's word.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use kube::Client;
-use kube::api::{Api, DeleteParams, ObjectMeta, PostParams, Preconditions};
 use tokio::sync::Notify;
 
-use crate::domain::audit::{AuditDraft, Change};
+use crate::domain::audit::{Answer, Change, Record};
 use crate::domain::evidence::Evidence;
-use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold, Source};
+use crate::domain::hold::{Epoch, HeldBy, Hold, ScopedHold, Source};
 use crate::domain::level::Level;
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::latch::Latch;
-use crate::ports::{Clock, Desired, DesiredError, Ended, Ledger, Meant};
+use crate::ports::{Clock, Declaration, Desired, DesiredError, Ended, Ledger, Meant};
 use crate::source::crd::EchoThrottle;
-use crate::source::crd_override::{
-    CONFIRMATION, ClusterEchoOverride, ClusterEchoOverrideSpec, EchoOverride, EchoOverrideSpec, OverrideKill,
-    REST_PREFIX, Selector,
-};
 
-use super::connect::is_gone;
 use super::endings;
 use super::index::{HoldState, Index, Override};
+use super::made;
 
 /// All three kinds have been listed once.
 const ALL_LISTED: u8 = 0b111;
@@ -147,29 +143,10 @@ impl ClusterDesired {
     }
 
     /// Writes a person's command to the record, before anything of it is done.
-    async fn record(&self, change: Change) -> Result<Option<i64>, DesiredError> {
-        let Some(ledger) = &self.ledger else { return Ok(None) };
+    async fn record(&self, change: Change) -> Result<Option<Answer>, DesiredError> {
+        let Some(ledger) = &self.ledger else { return Ok(change.answer) };
         let receipt = ledger.commit(change).await.map_err(|error| DesiredError::Unavailable(error.to_string()))?;
-        Ok(receipt.audit.first().copied())
-    }
-
-    async fn delete(&self, hold: &Hold) -> Result<(), DesiredError> {
-        let Source::Override { namespace, name, uid, .. } = &hold.source else { return Ok(()) };
-        let exactly = Preconditions { uid: Some(uid.clone()), ..Preconditions::default() };
-        let params = DeleteParams { preconditions: Some(exactly), ..DeleteParams::default() };
-        let gone = match namespace {
-            Some(namespace) => {
-                Api::<EchoOverride>::namespaced(self.client.clone(), namespace).delete(name, &params).await.map(|_| ())
-            }
-            None => Api::<ClusterEchoOverride>::all(self.client.clone()).delete(name, &params).await.map(|_| ()),
-        };
-        match gone {
-            Ok(()) => Ok(()),
-            // Not there, or another object under its name: this one is gone either way.
-            Err(error) if is_gone(&error) => Ok(()),
-            Err(kube::Error::Api(status)) if status.is_conflict() => Ok(()),
-            Err(error) => Err(DesiredError::Unavailable(format!("{} could not be deleted: {error}", hold.source))),
-        }
+        Ok(receipt.answer)
     }
 }
 
@@ -193,50 +170,22 @@ impl Desired for ClusterDesired {
         &self,
         throttle: &ThrottleName,
         _level: Level,
-        _audit: AuditDraft,
-    ) -> Result<(i64, Option<i64>), DesiredError> {
+        _record: Record,
+    ) -> Result<Declaration, DesiredError> {
         Err(DesiredError::Unavailable(format!(
             "in a cluster Git owns the level of {throttle}: change spec.throttlePercent, or create an EchoOverride to tighten it"
         )))
     }
 
-    async fn take(&self, held: ScopedHold, audit: AuditDraft) -> Result<(), DesiredError> {
-        self.record(Change { audit: vec![audit], holds_taken: vec![held.clone()], ..Change::default() }).await?;
-        let kill = Some(OverrideKill { confirmation: CONFIRMATION.to_owned() });
-        let (operator, reason) = (held.hold.operator.clone(), held.hold.reason.clone());
-        // The epoch is in the name, so that asking twice makes one object.
-        let name = format!("{REST_PREFIX}{}", held.hold.epoch.0.to_ascii_lowercase());
-        let metadata = ObjectMeta { name: Some(name), ..ObjectMeta::default() };
-        let params = PostParams::default();
-        let made = match held.scope {
-            Scope::All => {
-                let spec = ClusterEchoOverrideSpec {
-                    selector: Selector::default(),
-                    kill,
-                    throttle_percent: None,
-                    operator,
-                    reason,
-                };
-                let object = ClusterEchoOverride { metadata, spec };
-                Api::all(self.client.clone()).create(&params, &object).await.map(|_| ())
-            }
-            Scope::One(throttle) => {
-                let Some((namespace, short)) = throttle.split() else { return Err(DesiredError::Unknown(throttle)) };
-                let throttle_ref = Some(short.to_owned());
-                let spec =
-                    EchoOverrideSpec { throttle_ref, selector: None, kill, throttle_percent: None, operator, reason };
-                let object = EchoOverride { metadata, spec };
-                Api::namespaced(self.client.clone(), namespace).create(&params, &object).await.map(|_| ())
-            }
-        };
-        match made {
-            Ok(()) => Ok(()),
-            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
-            Err(error) => Err(DesiredError::Unavailable(error.to_string())),
-        }
+    /// The object first: it is what every gate hears of, and a stop waits for no ledger.
+    async fn take(&self, held: ScopedHold, record: Record) -> Result<Answer, DesiredError> {
+        let asked = record.answer.clone();
+        made::create(&self.client, &held).await?;
+        let answer = self.record(Change { holds_taken: vec![held], ..Change::of(record) }).await?;
+        Ok(answer.unwrap_or(asked))
     }
 
-    async fn end(&self, meant: Meant<'_>, audit: AuditDraft) -> Result<Ended, DesiredError> {
+    async fn end(&self, meant: Meant<'_>, mut record: Record) -> Result<Ended, DesiredError> {
         let all = self.declared();
         let names: Vec<_> = all.iter().map(|d| &d.name).filter(|name| meant.scope.covers(name)).collect();
         let held: Vec<(Hold, HoldState)> = names.iter().flat_map(|name| self.index().states(name)).collect();
@@ -245,21 +194,30 @@ impl Desired for ClusterDesired {
             .filter(|(hold, _)| meant.epoch.is_none_or(|only| *only == hold.epoch) && !(meant.spared)(&hold.epoch));
         let (stay, end): (Vec<_>, Vec<_>) = meant.partition(|(hold, _)| hold.source == Source::Spec);
         let mut ended = Ended { held_by: stay.into_iter().map(|(hold, _)| hold).collect(), ..Ended::default() };
+        let epochs: BTreeSet<_> = end.iter().map(|(hold, _)| &hold.epoch).collect();
+        record.answer.set("held_by", serde_json::json!(ended.held_by.iter().map(HeldBy::from).collect::<Vec<_>>()));
+        record.answer.set("ended", serde_json::json!(epochs));
         if end.is_empty() {
+            ended.answer = Some(record.answer);
             return Ok(ended);
         }
-        ended.audit_id = self.record(Change { audit: vec![audit], ..Change::default() }).await?;
+        ended.answer = self.record(Change::of(record)).await?;
         for (hold, state) in end {
             if ended.ended.contains(&hold.epoch) {
                 continue; // one override may hold several throttles
             }
             if state == HoldState::Live {
-                self.delete(&hold).await?;
+                made::delete(&self.client, &hold).await?;
             }
             self.end_hold(&hold.epoch);
             ended.ended.push(hold.epoch);
         }
         Ok(ended)
+    }
+
+    async fn note(&self, record: Record) -> Result<Answer, DesiredError> {
+        let asked = record.answer.clone();
+        Ok(self.record(Change::of(record)).await?.unwrap_or(asked))
     }
 
     fn observe(&self, throttle: &ThrottleName, _evidence: Evidence) {

@@ -78,22 +78,49 @@ pub struct StateRow {
     pub state: String,
 }
 
-/// The answer to a command that bore an `Idempotency-Key`. It is kept with the command's effect, in one transaction, so
-/// that a command which was sent twice is done once and answered alike.
+/// What a command is answered. It is made before the command's effect is durable and kept with it, in one transaction,
+/// if the client gave a key: so a command that was sent twice is done once and answered alike.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
-    /// The client's key.
-    pub key: String,
-    /// Digest of path and raw body, hex: the same key with another digest is a mistake of the client.
-    pub digest: String,
+    /// The client's key, if it gave one; otherwise nothing is kept.
+    pub key: Option<ClientKey>,
     /// HTTP status.
     pub status: u16,
-    /// The body. If it has a member `audit_id`, the ledger puts the number of the change's last audit entry there.
+    /// The body. Whoever learns the value of a member that is there sets it; the ledger sets `audit_id`.
     pub body: serde_json::Map<String, serde_json::Value>,
     /// When it was answered.
     pub at: Timestamp,
-    /// From when on the key may be forgotten.
+}
+
+impl Answer {
+    /// Sets a member that the body has; one that it does not have is not wanted.
+    pub fn set(&mut self, member: &str, value: impl Into<serde_json::Value>) {
+        if let Some(place) = self.body.get_mut(member) {
+            *place = value.into();
+        }
+    }
+}
+
+/// The `Idempotency-Key` of a command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientKey {
+    /// As the client gave it.
+    pub key: String,
+    /// Digest of path and raw body, hex: the same key with another digest is a mistake of the client.
+    pub digest: String,
+    /// From when on it may be forgotten.
     pub expires_at: Timestamp,
+}
+
+/// What a command leaves behind: its audit entry and its answer, once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Unique id of the command: however often it is brought to the ledger, it gets there once.
+    pub once: String,
+    /// Who, what, why.
+    pub audit: AuditDraft,
+    /// What the client is answered.
+    pub answer: Answer,
 }
 
 /// One transaction: everything in it becomes durable together, or nothing does.
@@ -117,8 +144,18 @@ pub struct Change {
     pub opens: Vec<IntentId>,
     /// Intents that now have their outcome.
     pub settles: Vec<IntentId>,
-    /// The answer the client gets. A key that was used already makes the change do nothing, entries included.
+    /// Id of the command behind it. A change whose command was here before does nothing.
+    pub once: Option<String>,
+    /// The answer the client gets. A client's key that was used already makes the change do nothing, entries included.
     pub answer: Option<Answer>,
+}
+
+impl Change {
+    /// A change that leaves this record.
+    pub fn of(record: Record) -> Self {
+        let Record { once, audit, answer } = record;
+        Self { audit: vec![audit], once: Some(once), answer: Some(answer), ..Self::default() }
+    }
 }
 
 /// What a committed change became.
@@ -128,6 +165,8 @@ pub struct Receipt {
     pub audit: Vec<i64>,
     /// What storing the payment event found, if there was one.
     pub evidence: Option<payment::Storing>,
-    /// The answer as it was kept: of this change, or of an earlier one with the same key.
+    /// Whether the command or the client's key was here before, so that nothing was written.
+    pub repeated: bool,
+    /// The answer: of this change, or the first one with the same key.
     pub answer: Option<Answer>,
 }

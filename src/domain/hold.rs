@@ -91,6 +91,33 @@ impl Hold {
     }
 }
 
+/// A hold as answers name it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HeldBy {
+    /// Its id.
+    pub epoch: Epoch,
+    /// Who keeps it: `rest`, `spec`, or an override's kind and name.
+    pub source: String,
+    /// Who took it, as they said.
+    pub operator: String,
+    /// Why.
+    pub reason: String,
+    /// When it was taken.
+    pub since: Timestamp,
+}
+
+impl From<&Hold> for HeldBy {
+    fn from(hold: &Hold) -> Self {
+        Self {
+            epoch: hold.epoch.clone(),
+            source: hold.source.to_string(),
+            operator: hold.operator.clone(),
+            reason: hold.reason.clone(),
+            since: hold.taken_at,
+        }
+    }
+}
+
 /// Which throttles a hold or a command means.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -47,14 +47,26 @@ impl From<BodyError> for Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let mut body = Map::from_iter([("detail".to_owned(), Value::String(self.detail))]);
+impl Problem {
+    /// Its status.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Its body.
+    pub(super) fn members(&self) -> Map<String, Value> {
+        let mut body = Map::from_iter([("detail".to_owned(), Value::String(self.detail.clone()))]);
         body.insert("status".to_owned(), json!(self.status.as_u16()));
         body.insert("title".to_owned(), json!(self.status.canonical_reason().unwrap_or("Error")));
-        body.extend(self.members);
+        body.extend(self.members.clone());
+        body
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
         let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))];
-        (self.status, kind, Json(Value::Object(body)).into_response().into_body()).into_response()
+        (self.status, kind, Json(Value::Object(self.members())).into_response().into_body()).into_response()
     }
 }
 

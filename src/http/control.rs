@@ -4,29 +4,25 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::decide::law::{Answer, Input};
-use crate::decide::verdict::Reason;
-use crate::domain::audit::{AuditDraft, Change};
+use crate::decide::law::Input;
 use crate::domain::evidence::Evidence;
-use crate::domain::hold::Hold;
+use crate::domain::hold::HeldBy;
 use crate::domain::level::Level;
 use crate::domain::throttle::ThrottleName;
-use crate::gate::{Setting, Standing};
+use crate::latch::{AuditState, LevelOrder};
 use crate::ports::DesiredError;
 use crate::source::rest::{BodyError, ControlBody, FieldError, parse};
 
 use super::App;
-use super::answer::{Problem, body};
-use super::keys::Actor;
-use super::request_id::RequestId;
+use super::answer::Problem;
+use super::command::{Command, members, said};
 
 /// The answer, in the order of http-api.
 #[derive(Serialize)]
@@ -47,72 +43,62 @@ pub(super) struct Controlled {
 
 pub(super) async fn control(
     State(app): State<Arc<App>>,
-    Extension(Actor(actor)): Extension<Actor>,
-    Extension(RequestId(request_id)): Extension<RequestId>,
-    bytes: Result<Bytes, BytesRejection>,
-) -> Result<Json<Controlled>, Problem> {
-    let asked: ControlBody = parse(&body(bytes)?)?;
+    Extension(command): Extension<Command>,
+    bytes: Bytes,
+) -> Result<Response, Problem> {
+    let asked: ControlBody = parse(&bytes)?;
     let target = asked.validated()?;
     let name = asked.throttle.clone().unwrap_or_else(ThrottleName::default_throttle);
     let Some(standing) = app.gate.standing(&name) else {
         return Err(Problem::new(StatusCode::NOT_FOUND, DesiredError::Unknown(name).to_string()));
     };
-    let audit = draft(&app, &actor, &request_id, &name, &standing, target);
-    if !standing.holds.is_empty() {
-        return Err(refuse_killed(&app, audit, &name).await);
+    if standing.killed() {
+        let held: Vec<_> = app.gate.kills(&name).iter().map(HeldBy::from).collect();
+        let detail = format!("Throttle {name} is killed; end the kill with POST /revive first.");
+        let problem = Problem::new(StatusCode::CONFLICT, detail).with("held_by", json!(held));
+        return Err(command.refuse(&app, "control_refused", name.as_str(), "killed", problem).await);
     }
     let input = Input { signals: asked.current_state, target, killed: false, credit: 1.0, floor_rpm: 0.0 };
-    let answer = app.law.evaluate(&input).map_err(|errors| {
+    let law = app.law.evaluate(&input).map_err(|errors| {
         let fields =
             errors.into_iter().map(|e| FieldError { field: e.field.to_owned(), expected: e.expected.to_owned() });
         Problem::from(BodyError::Fields(fields.collect()))
     })?;
-    let audit = AuditDraft { binding_signal: answer.binding.as_str().to_owned(), ..audit };
-    declare(&app, &name, &asked, target, &answer, audit, &standing).await
-}
-
-/// Tightens at once, then declares; what opens waits for the ledger.
-async fn declare(
-    app: &App,
-    name: &ThrottleName,
-    asked: &ControlBody,
-    target: Level,
-    answer: &Answer,
-    audit: AuditDraft,
-    standing: &Standing,
-) -> Result<Json<Controlled>, Problem> {
-    let now = audit.at;
-    let tightens = target >= standing.level;
-    if target > standing.level {
-        let setting = Setting { level: target, reason: Reason::Target, generation: standing.generation, at: now };
-        app.gate.tighten(name, setting);
-    }
-    let (generation, audit_id, recorded) = match app.desired.declare(name, target, audit).await {
-        Ok((generation, audit_id)) => (generation, audit_id, true),
-        Err(DesiredError::Unavailable(_)) if tightens => (standing.generation, None, false),
-        Err(error) => {
-            tracing::error!(%error, throttle = %name, "an opening was refused");
-            let detail = "The ledger is not available: an opening waits for it, tightening and /kill do not. Nothing was changed.";
-            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
-        }
-    };
-    app.desired.observe(name, Evidence { signals: asked.current_state, at: now });
-    app.desired.wake();
-    let in_force = app.gate.standing(name).map_or(standing.level, |standing| standing.level);
-    Ok(Json(Controlled {
+    // A level that tightens is in force before the answer is given.
+    let in_force = standing.level;
+    let body = Controlled {
         throttle: name.clone(),
-        throttle_pct: answer.level.fraction(),
+        throttle_pct: law.level.fraction(),
         in_force: in_force.fraction(),
         previous_throttle_pct: asked.current_state.throttle_pct,
         target_throttle: target.fraction(),
-        binding_signal: answer.binding.as_str(),
-        stress: answer.stress,
-        next_step: next_step(in_force, target),
-        generation,
-        audit_id,
-        audit: if recorded { "recorded" } else { "pending" },
-        durable: recorded,
-    }))
+        binding_signal: law.binding.as_str(),
+        stress: law.stress,
+        next_step: next_step(in_force.safer(target), target),
+        generation: standing.generation,
+        audit_id: None,
+        audit: AuditState::Recorded.as_str(),
+        durable: true,
+    };
+    let mut record = command.record("control", name.as_str(), command.answer(StatusCode::OK, members(&body)));
+    (record.audit.before, record.audit.after) = (in_force.to_string(), target.to_string());
+    law.binding.as_str().clone_into(&mut record.audit.binding_signal);
+    let order = LevelOrder { throttle: name.clone(), level: target, record };
+    let declared = app.latch.declare(order).await.map_err(not_declared)?;
+    app.desired.observe(&name, Evidence { signals: asked.current_state, at: command.at });
+    app.desired.wake();
+    Ok(said(declared.answer))
+}
+
+fn not_declared(error: DesiredError) -> Problem {
+    match error {
+        DesiredError::Unknown(_) => Problem::new(StatusCode::NOT_FOUND, error.to_string()),
+        DesiredError::Unavailable(_) => {
+            tracing::error!(%error, "an opening was refused");
+            let detail = "The ledger is not available: an opening waits for it, tightening and /kill do not. Nothing was changed.";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        }
+    }
 }
 
 fn next_step(in_force: Level, target: Level) -> String {
@@ -123,44 +109,4 @@ fn next_step(in_force: Level, target: Level) -> String {
         return "closes at the next look of the loop".to_owned();
     }
     "opens tick by tick (5 s) towards target_throttle, as fast as what is measured allows".to_owned()
-}
-
-async fn refuse_killed(app: &App, audit: AuditDraft, name: &ThrottleName) -> Problem {
-    let refusal = AuditDraft { action: "control_refused".to_owned(), reason: "killed".to_owned(), ..audit };
-    if let Some(ledger) = &app.ledger
-        && let Err(error) = ledger.commit(Change { audit: vec![refusal], ..Change::default() }).await
-    {
-        tracing::error!(%error, "a refusal could not be audited");
-    }
-    Problem::new(StatusCode::CONFLICT, format!("Throttle {name} is killed; end the kill with POST /revive first."))
-        .with("held_by", json!(app.gate.kills(name).iter().map(held_by).collect::<Vec<_>>()))
-}
-
-/// A hold as answers name it.
-pub(super) fn held_by(hold: &Hold) -> serde_json::Value {
-    json!({
-        "epoch": hold.epoch.0, "source": hold.source.to_string(), "operator": hold.operator, "reason": hold.reason,
-        "since": hold.taken_at.to_string(),
-    })
-}
-
-fn draft(
-    app: &App,
-    actor: &str,
-    request_id: &str,
-    name: &ThrottleName,
-    standing: &Standing,
-    target: Level,
-) -> AuditDraft {
-    AuditDraft {
-        at: app.clock.now(),
-        actor: actor.to_owned(),
-        action: "control".to_owned(),
-        throttle: name.to_string(),
-        before: standing.level.to_string(),
-        after: target.to_string(),
-        reason: String::new(),
-        binding_signal: String::new(),
-        request_id: request_id.to_owned(),
-    }
 }

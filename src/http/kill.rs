@@ -4,78 +4,92 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::domain::audit::{AuditDraft, Change};
-use crate::domain::hold::{Epoch, Scope};
+use crate::domain::hold::{Epoch, HeldBy, Scope};
+use crate::domain::throttle::ThrottleName;
 use crate::latch::{AuditState, KillOrder};
 use crate::ports::DesiredError;
 use crate::source::rest::{BodyError, FieldError, KillBody, ReviveBody, confirmed, parse};
 
 use super::App;
-use super::answer::{Problem, body};
-use super::control::held_by;
-use super::keys::Actor;
-use super::request_id::RequestId;
+use super::answer::Problem;
+use super::command::{Command, members, said};
 
 /// Longest operator and reason, characters: what the custom resources take.
 const OPERATOR_LIMIT: usize = 256;
 const REASON_LIMIT: usize = 1024;
 
+/// The answer to a kill, in the order of http-api; the latch sets what it learns.
+#[derive(Serialize)]
+struct Killed {
+    killed: bool,
+    epoch: Option<String>,
+    latched_at: Option<String>,
+    audit: &'static str,
+    durable: bool,
+    targets: Vec<Value>,
+    audit_id: Option<i64>,
+}
+
+/// The answer to a revival.
+#[derive(Serialize)]
+struct Revived {
+    status: &'static str,
+    ended: Vec<String>,
+    held_by: Vec<HeldBy>,
+    audit_id: Option<i64>,
+}
+
 pub(super) async fn kill(
     State(app): State<Arc<App>>,
-    Extension(Actor(actor)): Extension<Actor>,
-    Extension(RequestId(request_id)): Extension<RequestId>,
-    bytes: Result<Bytes, BytesRejection>,
-) -> Result<Json<Value>, Problem> {
-    let bytes = body(bytes)?;
+    Extension(command): Extension<Command>,
+    bytes: Bytes,
+) -> Result<Response, Problem> {
     if !confirmed(&bytes)? {
-        refuse(&app, &actor, &request_id, "kill_refused", "confirmation").await;
         let detail = "A kill needs \"confirmation\":\"CONFIRM_KILL\". Nothing was stopped.";
-        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+        let problem = Problem::new(StatusCode::BAD_REQUEST, detail);
+        return Err(command.refuse(&app, "kill_refused", "", "confirmation", problem).await);
     }
     let asked: KillBody = parse(&bytes)?;
     check_words(&asked)?;
-    let at = app.clock.now();
+    let body = Killed {
+        killed: true,
+        epoch: None,
+        latched_at: None,
+        audit: AuditState::Recorded.as_str(),
+        durable: true,
+        targets: Vec::new(),
+        audit_id: None,
+    };
+    let throttle = asked.throttle.as_ref().map_or("", ThrottleName::as_str);
+    let mut record = command.record("kill", throttle, command.answer(StatusCode::OK, members(&body)));
+    record.audit.reason = format!("{} ({})", asked.reason, asked.operator);
+    "kill".clone_into(&mut record.audit.binding_signal);
     let order = KillOrder {
         scope: asked.throttle.map_or(Scope::All, Scope::One),
         reason: asked.reason,
         operator: asked.operator,
-        actor,
-        request_id,
-        epoch: Epoch(ulid::Ulid::generate().to_string()),
-        at,
+        epoch: Epoch(command.id.clone()),
+        at: command.at,
+        record,
     };
-    let killed = app.latch.kill(order).await.map_err(not_killed)?;
-    let targets: Vec<_> = killed
-        .throttles
-        .iter()
-        .map(|name| json!({ "throttle": name, "target": "gate", "enforced": !app.gate.kills(name).is_empty() }))
-        .collect();
-    Ok(Json(json!({
-        "killed": true,
-        "epoch": killed.epoch.0,
-        "latched_at": killed.latched_at.to_string(),
-        "audit": if killed.audit == AuditState::Recorded { "recorded" } else { "pending" },
-        "durable": killed.durable,
-        "targets": targets,
-    })))
+    Ok(said(app.latch.kill(order).await.map_err(not_killed)?.answer))
 }
 
 pub(super) async fn revive(
     State(app): State<Arc<App>>,
-    Extension(Actor(actor)): Extension<Actor>,
-    Extension(RequestId(request_id)): Extension<RequestId>,
-    bytes: Result<Bytes, BytesRejection>,
-) -> Result<Json<Value>, Problem> {
-    let bytes = body(bytes)?;
+    Extension(command): Extension<Command>,
+    bytes: Bytes,
+) -> Result<Response, Problem> {
     let asked: ReviveBody =
         if bytes.iter().all(u8::is_ascii_whitespace) { ReviveBody::default() } else { parse(&bytes)? };
+    let throttle = asked.throttle.as_ref().map_or("", ThrottleName::as_str).to_owned();
     let scope = asked.throttle.map_or(Scope::All, Scope::One);
     let throttles = app.gate.standings();
     if let Scope::One(name) = &scope
@@ -83,37 +97,33 @@ pub(super) async fn revive(
     {
         return Err(unknown(DesiredError::Unknown(name.clone())));
     }
-    let held = throttles.iter().any(|standing| scope.covers(&standing.name) && !standing.holds.is_empty());
-    if !held {
-        return Ok(Json(json!({ "status": "already_running" })));
-    }
-    let audit = AuditDraft {
-        at: app.clock.now(),
-        actor: actor.clone(),
-        action: "revive".to_owned(),
-        throttle: if let Scope::One(name) = &scope { name.to_string() } else { String::new() },
-        before: "killed".to_owned(),
-        after: "opening".to_owned(),
-        reason: if asked.operator.is_empty() { asked.reason } else { format!("{} ({})", asked.reason, asked.operator) },
-        binding_signal: String::new(),
-        request_id: request_id.clone(),
+    let held = throttles.iter().any(|standing| scope.covers(&standing.name) && standing.killed());
+    let status = if held { "revived" } else { "already_running" };
+    let body = Revived { status, ended: Vec::new(), held_by: Vec::new(), audit_id: None };
+    let mut record = command.record("revive", &throttle, command.answer(StatusCode::OK, members(&body)));
+    (record.audit.before, record.audit.after) = match held {
+        true => ("killed".to_owned(), "opening".to_owned()),
+        false => ("running".to_owned(), "running".to_owned()),
     };
-    let epoch = asked.epoch.map(Epoch);
-    let ended = app.latch.revive(scope, epoch, audit).await.map_err(|error| {
-        tracing::error!(%error, "a revival was refused");
-        Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "The record is not available: ending a kill waits for it. Nothing was opened.",
-        )
-    })?;
-    let held_by: Vec<_> = ended.held_by.iter().map(held_by).collect();
-    if ended.ended.is_empty() {
-        refuse(&app, &actor, &request_id, "revive_refused", "nothing could end").await;
-        let detail = "Nothing could be ended here; see held_by for who holds what.";
-        return Err(Problem::new(StatusCode::CONFLICT, detail).with("held_by", json!(held_by)));
+    let by = if asked.operator.is_empty() { String::new() } else { format!(" ({})", asked.operator) };
+    record.audit.reason = format!("{}{by}", asked.reason).trim().to_owned();
+    if !held {
+        return Ok(said(app.latch.record(record).await.answer));
     }
-    let epochs: Vec<_> = ended.ended.iter().map(|epoch| epoch.0.as_str()).collect();
-    Ok(Json(json!({ "status": "revived", "ended": epochs, "held_by": held_by, "audit_id": ended.audit_id })))
+    let ended = app.latch.revive(scope, asked.epoch.map(Epoch), record).await.map_err(not_revived)?;
+    if ended.ended.is_empty() {
+        let detail = "Nothing could be ended here; see held_by for who holds what.";
+        let held_by: Vec<_> = ended.held_by.iter().map(HeldBy::from).collect();
+        let problem = Problem::new(StatusCode::CONFLICT, detail).with("held_by", json!(held_by));
+        return Err(command.refuse(&app, "revive_refused", &throttle, "nothing could end", problem).await);
+    }
+    ended.answer.map(said).ok_or_else(|| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "The answer is lost."))
+}
+
+fn not_revived(error: DesiredError) -> Problem {
+    tracing::error!(%error, "a revival was refused");
+    let detail = "The record is not available: ending a kill waits for it. Nothing was opened.";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
 }
 
 fn check_words(asked: &KillBody) -> Result<(), Problem> {
@@ -140,23 +150,4 @@ fn not_killed(error: DesiredError) -> Problem {
 
 fn unknown(error: DesiredError) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, error.to_string())
-}
-
-async fn refuse(app: &App, actor: &str, request_id: &str, action: &str, reason: &str) {
-    let entry = AuditDraft {
-        at: app.clock.now(),
-        actor: actor.to_owned(),
-        action: action.to_owned(),
-        throttle: String::new(),
-        before: String::new(),
-        after: String::new(),
-        reason: reason.to_owned(),
-        binding_signal: String::new(),
-        request_id: request_id.to_owned(),
-    };
-    if let Some(ledger) = &app.ledger
-        && let Err(error) = ledger.commit(Change { audit: vec![entry], ..Change::default() }).await
-    {
-        tracing::error!(%error, action, "a refusal could not be audited");
-    }
 }

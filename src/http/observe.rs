@@ -3,62 +3,87 @@
 //! What was measured is evidence for three ticks; a body without any measurement only asks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
-use serde_json::{Value, json};
+use axum::response::Response;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use tokio::time::timeout;
 
-use crate::domain::audit::{Change, StateRow};
+use crate::domain::audit::{Answer, Change, StateRow};
 use crate::domain::evidence::Evidence;
 use crate::domain::throttle::ThrottleName;
-use crate::ports::DesiredError;
+use crate::ports::{DesiredError, LedgerError};
 use crate::source::rest::{ObserveBody, parse};
 
 use super::App;
-use super::answer::{Problem, body};
-use super::request_id::RequestId;
+use super::answer::Problem;
+use super::command::{Command, members, said};
+
+/// How long an observation waits for the ledger.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) async fn observe(
     State(app): State<Arc<App>>,
-    Extension(RequestId(request_id)): Extension<RequestId>,
-    bytes: Result<Bytes, BytesRejection>,
-) -> Result<Json<Value>, Problem> {
-    let asked: ObserveBody = parse(&body(bytes)?)?;
+    Extension(command): Extension<Command>,
+    bytes: Bytes,
+) -> Result<Response, Problem> {
+    let asked: ObserveBody = parse(&bytes)?;
     let name = asked.throttle.clone().unwrap_or_else(ThrottleName::default_throttle);
     let Some(standing) = app.gate.standing(&name) else {
         return Err(Problem::new(StatusCode::NOT_FOUND, DesiredError::Unknown(name).to_string()));
     };
     let signals = asked.signals(standing.level)?;
-    let at = app.clock.now();
     let kills = app.gate.kills(&name);
-    let mut state = serde_json::to_value(signals).unwrap_or_default();
-    if let Some(fields) = state.as_object_mut() {
-        fields.insert("killed".to_owned(), json!(!kills.is_empty()));
-        fields.insert("epoch".to_owned(), json!(kills.first().map(|hold| &hold.epoch.0)));
-    }
-    if let Some(ledger) = &app.ledger {
-        let row = StateRow { at, source: asked.source.clone(), throttle: name.clone(), state: state.to_string() };
-        let change = Change { states: vec![row], ..Change::default() };
-        if let Err(error) = ledger.commit(change).await {
-            tracing::error!(%error, request_id, "an observation was not stored");
-            return Err(Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "The ledger is not available; the observation was not stored.",
-            ));
-        }
-    }
+    let mut state = members(&signals);
+    state.insert("killed".to_owned(), json!(!kills.is_empty()));
+    state.insert("epoch".to_owned(), json!(kills.first().map(|hold| &hold.epoch.0)));
+    let row = StateRow {
+        at: command.at,
+        source: asked.source.clone(),
+        throttle: name.clone(),
+        state: Value::Object(state.clone()).to_string(),
+    };
+    let body = Observed {
+        state,
+        health: "healthy",
+        observed_at: command.at.to_string(),
+        throttle: name.clone(),
+        source: asked.source.clone(),
+    };
+    let answer = command.answer(StatusCode::OK, members(&body));
+    let answer = store(&app, row, answer).await?;
     if asked.measured() {
-        app.desired.observe(&name, Evidence { signals, at });
+        app.desired.observe(&name, Evidence { signals, at: command.at });
         app.desired.wake();
     }
-    Ok(Json(json!({
-        "state": state,
-        "health": "healthy",
-        "observed_at": at.to_string(),
-        "throttle": name,
-        "source": asked.source,
-    })))
+    Ok(said(answer))
+}
+
+/// The answer, in the order of http-api.
+#[derive(Serialize)]
+struct Observed {
+    state: Map<String, Value>,
+    health: &'static str,
+    observed_at: String,
+    throttle: ThrottleName,
+    source: String,
+}
+
+async fn store(app: &App, row: StateRow, answer: Answer) -> Result<Answer, Problem> {
+    let Some(ledger) = &app.ledger else { return Ok(answer) };
+    let change = Change { states: vec![row], answer: Some(answer.clone()), ..Change::default() };
+    let stored = timeout(PATIENCE, ledger.commit(change)).await;
+    let stored = stored.unwrap_or_else(|_| Err(LedgerError::Unavailable("it is slow".to_owned())));
+    match stored {
+        Ok(receipt) => Ok(receipt.answer.unwrap_or(answer)),
+        Err(error) => {
+            tracing::error!(%error, "an observation was not stored");
+            let detail = "The ledger is not available; the observation was not stored.";
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail))
+        }
+    }
 }

@@ -16,9 +16,9 @@ use crate::config::{AirtableArgs, ClusterArgs, Environment, KeyArgs, ListenArgs,
 use crate::decide::law::Law;
 use crate::domain::throttle::TargetKind;
 use crate::gate::Gate;
-use crate::http::{self, App, Parts as HttpParts};
+use crate::http::{self, App, Parts as HttpParts, UnderWay};
 use crate::latch::Latch;
-use crate::ports::{Clock, Desired, Journal, Ledger, Report, Target};
+use crate::ports::{Clock, Desired, Journal, JournalEntry, Ledger, Report, Target};
 use crate::reconcile::{Parts, Reconciler};
 use crate::source::stripe::Secrets;
 use crate::store::SqliteLedger;
@@ -71,7 +71,7 @@ pub(super) async fn watching(args: &ClusterArgs, record: Option<Record>) -> Resu
     let gate = Arc::new(Gate::default());
     let as_port: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&desired);
     // A kill that the API server never took is tried again from the journal.
-    let owed = journal.iter().flat_map(|journal| journal.pending()).map(|entry| entry.hold).collect();
+    let owed = journal.iter().flat_map(|journal| journal.pending()).filter_map(JournalEntry::hold).collect();
     let latch = Arc::new(Latch::new(Arc::clone(&gate), as_port, journal, owed));
     desired.moves(Arc::clone(&latch));
     Ok(Watching { client, clock, desired, gate, latch })
@@ -173,6 +173,7 @@ pub(super) fn app(
         metrics: Arc::new(Metrics::new().map_err(|e| RunError::failed("metrics", e))?),
         law: Law::default(),
         parts,
+        under_way: UnderWay::default(),
         authz_to_loopback_only: listen.environment == Environment::Production,
     }))
 }

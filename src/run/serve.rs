@@ -14,10 +14,10 @@ use crate::decide::verdict::Reason;
 use crate::domain::hold::Scope;
 use crate::domain::throttle::{GateSpec, TargetKind, TargetSpec};
 use crate::gate::{Gate, Setting};
-use crate::http::{self, App, Parts as HttpParts};
+use crate::http::{self, App, Parts as HttpParts, UnderWay};
 use crate::latch::Latch;
 use crate::mirror::counters::MirrorCounters;
-use crate::ports::{Clock, Desired, Journal, Ledger, Stored, Target};
+use crate::ports::{Clock, Desired, Journal, JournalEntry, Ledger, Stored, Target};
 use crate::reconcile::{Parts, Reconciler};
 use crate::source::stripe::Secrets;
 use crate::store::{FileJournal, LedgerDesired, SqliteLedger};
@@ -65,10 +65,13 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let record: Arc<dyn Ledger> = Arc::<SqliteLedger>::clone(&ledger);
     let declared = Arc::new(LedgerDesired::new(Arc::clone(&record), stored.clone()));
     let desired: Arc<dyn Desired> = Arc::<LedgerDesired>::clone(&declared);
+    // What was done and never reached the ledger is declared state too.
+    journal.pending().iter().for_each(|entry| declared.owes(entry));
     let gate = Arc::new(Gate::default());
     // The gate knows every hold, the journal's included, before a listener is bound.
-    load(&gate, desired.as_ref(), &*journal, clock.as_ref());
-    let held = stored.holds.iter().cloned().chain(journal.pending().into_iter().map(|entry| entry.hold)).collect();
+    load(&gate, desired.as_ref(), clock.as_ref());
+    let held =
+        stored.holds.iter().cloned().chain(journal.pending().into_iter().filter_map(JournalEntry::hold)).collect();
     let latch = Arc::new(Latch::new(Arc::clone(&gate), Arc::clone(&desired), Some(Arc::clone(&journal)), held));
     latch.settle().await;
 
@@ -138,7 +141,7 @@ pub(super) fn open_record(data: &Path) -> Result<(SqliteLedger, Stored, Arc<dyn 
 }
 
 /// Puts everything stored into the gate: after a restart every level starts from what was stored, never from open.
-fn load(gate: &Gate, desired: &dyn Desired, journal: &dyn Journal, clock: &dyn Clock) {
+fn load(gate: &Gate, desired: &dyn Desired, clock: &dyn Clock) {
     let at = clock.now();
     for declared in desired.declared() {
         let want = asked(declared.level, declared.mode, &declared.holds);
@@ -152,9 +155,6 @@ fn load(gate: &Gate, desired: &dyn Desired, journal: &dyn Journal, clock: &dyn C
         for hold in declared.holds.iter().filter(|hold| hold.is_kill()) {
             gate.hold(&Scope::One(declared.name.clone()), hold, at);
         }
-    }
-    for entry in journal.pending() {
-        gate.hold(&entry.hold.scope, &entry.hold.hold, at);
     }
 }
 
@@ -193,6 +193,7 @@ fn app(
         metrics: Arc::new(Metrics::new().map_err(|e| RunError::failed("metrics", e))?),
         law: Law::default(),
         parts,
+        under_way: UnderWay::default(),
         authz_to_loopback_only: args.listen.environment == Environment::Production,
     }))
 }

@@ -13,13 +13,15 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::lock;
-use crate::domain::audit::{AuditDraft, Change, Receipt, ThrottleRow};
+use crate::domain::audit::{Answer, Change, Receipt, Record, ThrottleRow};
 use crate::domain::evidence::Evidence;
-use crate::domain::hold::ScopedHold;
+use crate::domain::hold::{HeldBy, ScopedHold};
 use crate::domain::level::Level;
 use crate::domain::report::Outcome;
 use crate::domain::throttle::{Declared, ThrottleName};
-use crate::ports::{Desired, DesiredError, Ended, Ledger, LedgerError, Meant, Report, Stored};
+use crate::ports::{
+    Declaration, Desired, DesiredError, Effect, Ended, JournalEntry, Ledger, LedgerError, Meant, Report, Stored,
+};
 use state::State;
 
 /// How long a door waits for the ledger before it says that the ledger is away.
@@ -56,20 +58,31 @@ impl LedgerDesired {
         timeout(PATIENCE, self.ledger.stored()).await.unwrap_or_else(|_| Err(away())).map_err(unavailable)
     }
 
+    /// Puts into memory what the journal has and the ledger lacks, before anything else is asked of us.
+    pub fn owes(&self, entry: &JournalEntry) {
+        let mut state = lock(&self.state);
+        match &entry.effect {
+            Effect::Hold(hold) => state.take(hold, &entry.record),
+            Effect::Level { throttle, level } => {
+                state.change(throttle, |declared| declared.level = declared.level.safer(*level));
+            }
+            Effect::Nothing => {}
+        }
+    }
+
     /// Brings a hold that is in memory into the ledger.
-    async fn record(&self, hold: ScopedHold, audit: AuditDraft) -> Result<(), DesiredError> {
+    async fn record(&self, hold: ScopedHold, record: Record) -> Result<Answer, DesiredError> {
         let epoch = hold.hold.epoch.clone();
-        let change = Change { holds_taken: vec![hold], audit: vec![audit], ..Change::default() };
-        let receipt = self.commit(change).await?;
-        // Nothing written: the epoch was known. If the ledger no longer lists it, it has ended, and must not bite.
-        let ended =
-            receipt.audit.is_empty() && !self.stored().await?.holds.iter().any(|stored| stored.hold.epoch == epoch);
+        let asked = record.answer.clone();
+        let receipt = self.commit(Change { holds_taken: vec![hold], ..Change::of(record) }).await?;
+        // The epoch was known. If the ledger no longer lists it, it has ended, and must not bite.
+        let ended = receipt.repeated && !self.stored().await?.holds.iter().any(|stored| stored.hold.epoch == epoch);
         let mut state = lock(&self.state);
         state.recorded(&epoch);
         if ended {
             state.release(std::slice::from_ref(&epoch));
         }
-        Ok(())
+        Ok(receipt.answer.unwrap_or(asked))
     }
 }
 
@@ -98,8 +111,8 @@ impl Desired for LedgerDesired {
         &self,
         throttle: &ThrottleName,
         level: Level,
-        audit: AuditDraft,
-    ) -> Result<(i64, Option<i64>), DesiredError> {
+        mut record: Record,
+    ) -> Result<Declaration, DesiredError> {
         let _one_at_a_time = self.declaring.lock().await;
         let found = lock(&self.state).get(throttle).map(|declared| (declared.generation, declared.stored));
         let (generation, effective) = found.ok_or_else(|| DesiredError::Unknown(throttle.clone()))?;
@@ -107,15 +120,20 @@ impl Desired for LedgerDesired {
         // Tightening never waits for the ledger: the loop must not open what the gate has just closed. Should the ledger
         // not take it, the tighter level stays until it does.
         lock(&self.state).change(throttle, |declared| declared.level = declared.level.safer(level));
+        record.answer.set("generation", generation);
+        let asked = record.answer.clone();
         let row = ThrottleRow { name: throttle.clone(), declared: level, effective, generation };
-        let change = Change { throttles: vec![row], audit: vec![audit], ..Change::default() };
-        let committed = self.commit(change).await;
+        let committed = self.commit(Change { throttles: vec![row], ..Change::of(record) }).await;
         let mut state = lock(&self.state);
         match committed {
             Ok(receipt) => {
-                state.change(throttle, |declared| (declared.level, declared.generation) = (level, generation));
+                if receipt.repeated {
+                    state.unsure = true; // it was declared when it came first; what holds now is the ledger's to say
+                } else {
+                    state.change(throttle, |declared| (declared.level, declared.generation) = (level, generation));
+                }
                 self.woken.notify_one();
-                Ok((generation, receipt.audit.first().copied()))
+                Ok(Declaration { generation, answer: receipt.answer.unwrap_or(asked) })
             }
             Err(e) => {
                 // It may have become durable after we stopped waiting: `refresh` finds out.
@@ -127,26 +145,32 @@ impl Desired for LedgerDesired {
 
     /// In memory at once, and there it stays if the ledger cannot take it: then the error says so, and the hold
     /// bites all the same.
-    async fn take(&self, hold: ScopedHold, audit: AuditDraft) -> Result<(), DesiredError> {
-        lock(&self.state).take(&hold, &audit);
+    async fn take(&self, hold: ScopedHold, record: Record) -> Result<Answer, DesiredError> {
+        lock(&self.state).take(&hold, &record);
         self.woken.notify_one();
-        self.record(hold, audit).await
+        self.record(hold, record).await
     }
 
-    async fn end(&self, meant: Meant<'_>, audit: AuditDraft) -> Result<Ended, DesiredError> {
+    async fn end(&self, meant: Meant<'_>, mut record: Record) -> Result<Ended, DesiredError> {
         let (ending, held_by, unrecorded) = lock(&self.state).endings(meant);
+        record.answer.set("held_by", serde_json::json!(held_by.iter().map(HeldBy::from).collect::<Vec<_>>()));
+        record.answer.set("ended", serde_json::json!(ending));
         if ending.is_empty() {
-            return Ok(Ended { held_by, ..Ended::default() });
+            return Ok(Ended { held_by, answer: Some(record.answer), ..Ended::default() });
         }
         // First into the ledger what it never got: the log shall not hold an end without its beginning.
-        for (hold, audit) in unrecorded {
-            self.record(hold, audit).await?;
+        for (hold, owed) in unrecorded {
+            self.record(hold, owed).await?;
         }
-        let change = Change { holds_ended: ending.clone(), audit: vec![audit], ..Change::default() };
-        let receipt = self.commit(change).await?;
+        let receipt = self.commit(Change { holds_ended: ending.clone(), ..Change::of(record) }).await?;
         lock(&self.state).release(&ending);
         self.woken.notify_one();
-        Ok(Ended { ended: ending, held_by, audit_id: receipt.audit.first().copied() })
+        Ok(Ended { ended: ending, held_by, answer: receipt.answer })
+    }
+
+    async fn note(&self, record: Record) -> Result<Answer, DesiredError> {
+        let asked = record.answer.clone();
+        Ok(self.commit(Change::of(record)).await?.answer.unwrap_or(asked))
     }
 
     fn observe(&self, throttle: &ThrottleName, evidence: Evidence) {

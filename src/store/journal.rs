@@ -9,8 +9,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use super::lock;
-use crate::domain::hold::Epoch;
-use crate::ports::{Journal, JournalEntry};
+use crate::ports::{Effect, Journal, JournalEntry};
 
 /// Size of the file: some 1,500 kills of 700 bytes, more than anybody takes while a ledger is away.
 pub const JOURNAL_BYTES: usize = 1 << 20;
@@ -107,9 +106,11 @@ impl Journal for FileJournal {
 
         let mut inner = lock(&self.inner);
         let end = inner.end + record.len();
-        if end > JOURNAL_BYTES {
+        // A record alone must not take the room that a kill may need: whoever repeats a command fills half of it at most.
+        let room = if change.effect == Effect::Nothing { JOURNAL_BYTES / 2 } else { JOURNAL_BYTES };
+        if end > room {
             let why =
-                format!("the journal is full: {} of {JOURNAL_BYTES} bytes hold kills the ledger lacks", inner.end);
+                format!("the journal is full: {} of {JOURNAL_BYTES} bytes hold commands the ledger lacks", inner.end);
             return Err(io::Error::new(io::ErrorKind::StorageFull, why));
         }
         // `end` moves only after the sync: a record that failed half-way is overwritten by the next.
@@ -124,9 +125,9 @@ impl Journal for FileJournal {
         lock(&self.inner).pending.clone()
     }
 
-    fn settle(&self, epoch: &Epoch) -> io::Result<()> {
+    fn settle(&self, once: &str) -> io::Result<()> {
         let mut inner = lock(&self.inner);
-        inner.pending.retain(|entry| entry.hold.hold.epoch != *epoch);
+        inner.pending.retain(|entry| entry.record.once != once);
         if inner.pending.is_empty() && inner.end > 0 {
             // All of it, not the first header alone: a later, equally long record would bring the second back.
             let used = vec![0; inner.end];

@@ -6,14 +6,16 @@ use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use echo_phoenix::domain::audit::AuditDraft;
+use echo_phoenix::domain::audit::Record;
 use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::ThrottleName;
-use echo_phoenix::ports::{Journal, JournalEntry};
+use echo_phoenix::ports::{Effect, Journal, JournalEntry};
 use echo_phoenix::store::{FileJournal, JOURNAL_BYTES};
 use jiff::Timestamp;
 use tempfile::TempDir;
+
+use crate::ledger_suite::values::record;
 
 fn entry(epoch: &str) -> JournalEntry {
     let at = Timestamp::from_second(1_790_000_000).unwrap();
@@ -32,26 +34,12 @@ fn entry(epoch: &str) -> JournalEntry {
         operator: "Zoë".to_owned(),
         taken_at: at,
     };
-    let audit = AuditDraft {
-        at,
-        actor: "ann".to_owned(),
-        action: "kill".to_owned(),
-        throttle: String::new(),
-        before: "0".to_owned(),
-        after: "killed".to_owned(),
-        reason: "fraud".to_owned(),
-        binding_signal: String::new(),
-        request_id: "r".to_owned(),
-    };
-    JournalEntry { hold: ScopedHold { scope: Scope::One(ThrottleName::default_throttle()), hold }, audit }
-}
-
-fn epoch(text: &str) -> Epoch {
-    Epoch(text.to_owned())
+    let hold = ScopedHold { scope: Scope::One(ThrottleName::default_throttle()), hold };
+    JournalEntry { effect: Effect::Hold(hold), record: Record { once: epoch.to_owned(), ..record("kill") } }
 }
 
 fn epochs(journal: &FileJournal) -> Vec<String> {
-    journal.pending().into_iter().map(|entry| entry.hold.hold.epoch.0).collect()
+    journal.pending().into_iter().map(|entry| entry.record.once).collect()
 }
 
 fn home() -> (TempDir, PathBuf) {
@@ -93,11 +81,11 @@ fn a_settled_kill_is_pending_no_more_and_an_empty_journal_starts_over() {
     for name in ["a", "b", "c"] {
         journal.append(&entry(name)).unwrap();
     }
-    journal.settle(&epoch("b")).unwrap();
-    journal.settle(&epoch("unknown")).unwrap();
+    journal.settle("b").unwrap();
+    journal.settle("unknown").unwrap();
     assert_eq!(epochs(&journal), ["a", "c"]);
-    journal.settle(&epoch("a")).unwrap();
-    journal.settle(&epoch("c")).unwrap();
+    journal.settle("a").unwrap();
+    journal.settle("c").unwrap();
     assert_eq!(FileJournal::open(&path).unwrap().pending(), []);
     // A record as long as the first must not bring the second and third back.
     journal.append(&entry("d")).unwrap();
@@ -110,7 +98,7 @@ fn a_full_journal_says_so_and_keeps_what_it_has() {
     let (_dir, path) = home();
     let journal = FileJournal::open(&path).unwrap();
     let mut big = entry("big");
-    big.audit.reason = "x".repeat(JOURNAL_BYTES / 4);
+    big.record.audit.reason = "x".repeat(JOURNAL_BYTES / 4);
     for _ in 0..3 {
         journal.append(&big).unwrap();
     }
@@ -121,8 +109,8 @@ fn a_full_journal_says_so_and_keeps_what_it_has() {
     drop(journal);
     let journal = FileJournal::open(&path).unwrap();
     assert_eq!(journal.pending().len(), 4);
-    journal.settle(&epoch("big")).unwrap();
-    journal.settle(&epoch("small")).unwrap();
+    journal.settle("big").unwrap();
+    journal.settle("small").unwrap();
     journal.append(&big).expect("room again");
 }
 

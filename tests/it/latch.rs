@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use echo_phoenix::decide::follow::Seen;
 use echo_phoenix::decide::verdict::Reason;
-use echo_phoenix::domain::audit::{Answer, AuditDraft, Change, Receipt};
+use echo_phoenix::domain::audit::{Answer, Change, Receipt};
 use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::{GateSpec, ThrottleName};
@@ -23,6 +23,8 @@ use echo_phoenix::store::{LedgerDesired, SqliteLedger};
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
+
+use crate::ledger_suite::values::record;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -65,22 +67,7 @@ impl Ledger for Slow {
 fn order(epoch: &str) -> KillOrder {
     let text = || "test".to_owned();
     let epoch = Epoch(epoch.to_owned());
-    KillOrder { scope: Scope::All, reason: text(), operator: text(), actor: text(), request_id: text(), epoch, at: NOW }
-}
-
-fn revival() -> AuditDraft {
-    let text = String::new;
-    AuditDraft {
-        at: NOW,
-        actor: text(),
-        action: "revive".to_owned(),
-        throttle: text(),
-        before: text(),
-        after: text(),
-        reason: text(),
-        binding_signal: text(),
-        request_id: text(),
-    }
+    KillOrder { scope: Scope::All, reason: text(), operator: text(), epoch, at: NOW, record: record("kill") }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,7 +85,7 @@ async fn a_kill_during_a_revival_is_not_revived_with_the_old_one() {
     latch.kill(order("first")).await.unwrap();
     let reviving = tokio::spawn({
         let latch = Arc::clone(&latch);
-        async move { latch.revive(Scope::All, None, revival()).await }
+        async move { latch.revive(Scope::All, None, record("revive")).await }
     });
     sleep(Duration::from_millis(50)).await; // it waits for the ledger now
     let second = latch.kill(order("second")).await.unwrap();
@@ -127,7 +114,8 @@ async fn a_command_goes_on_when_its_caller_hangs_up() {
     );
     let latch = Arc::new(Latch::new(Arc::clone(&gate), desired, None, Vec::new()));
     latch.kill(order("first")).await.unwrap();
-    let hung_up = tokio::time::timeout(Duration::from_millis(50), latch.revive(Scope::All, None, revival())).await;
+    let hung_up =
+        tokio::time::timeout(Duration::from_millis(50), latch.revive(Scope::All, None, record("revive"))).await;
     assert!(hung_up.is_err());
     slow.through.add_permits(1);
     crate::support::eventually("the gate lets go of what the ledger has ended", Duration::from_secs(5), async || {

@@ -8,7 +8,7 @@ mod cases;
 pub(crate) mod declared;
 mod sqlite;
 mod tampering;
-mod values;
+pub(crate) mod values;
 
 use std::sync::Arc;
 
@@ -71,4 +71,6 @@ suite!(
     a_failing_change_fails_alone,
     a_check_changes_nothing,
     what_was_acknowledged_is_there_after_a_restart,
+    a_command_is_recorded_once,
+    a_client_key_gets_the_first_answer,
 );

@@ -5,6 +5,7 @@ mod airtable;
 mod airtable_emulator;
 mod cluster_rules;
 mod fly;
+mod idempotency;
 mod journal;
 mod journey_cluster;
 mod journey_service;

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use echo_phoenix::decide::law::Law;
 use echo_phoenix::decide::verdict::Reason;
-use echo_phoenix::domain::audit::AuditDraft;
 use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::{GateSpec, TargetKind, ThrottleName};
@@ -21,6 +20,7 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 use crate::ledger_suite::declared::{AWAY, Fickle, WELL};
+use crate::ledger_suite::values::record;
 
 struct Still;
 
@@ -67,26 +67,11 @@ impl Service {
     }
 
     async fn declare(&self, level: Level) {
-        self.desired.declare(&ThrottleName::default_throttle(), level, draft()).await.unwrap();
+        self.desired.declare(&ThrottleName::default_throttle(), level, record("control")).await.unwrap();
     }
 
     fn ledger_is_away(&self, away: bool) {
         self.ledger.mood.store(if away { AWAY } else { WELL }, Ordering::SeqCst);
-    }
-}
-
-fn draft() -> AuditDraft {
-    let text = String::new;
-    AuditDraft {
-        at: Timestamp::UNIX_EPOCH,
-        actor: text(),
-        action: "control".to_owned(),
-        throttle: text(),
-        before: text(),
-        after: text(),
-        reason: text(),
-        binding_signal: text(),
-        request_id: text(),
     }
 }
 
@@ -111,7 +96,7 @@ async fn closing_waits_for_nothing() {
     service.reconciler.pass().await;
     service.ledger_is_away(true);
     let half = Level::new(0.5).unwrap();
-    service.desired.declare(&ThrottleName::default_throttle(), half, draft()).await.unwrap_err();
+    service.desired.declare(&ThrottleName::default_throttle(), half, record("control")).await.unwrap_err();
     service.reconciler.pass().await;
     assert_eq!(service.level(), half);
 }
@@ -128,7 +113,7 @@ async fn the_loop_opens_nothing_while_a_hold_is_declared() {
         operator: "o".to_owned(),
         taken_at: Timestamp::UNIX_EPOCH,
     };
-    service.desired.take(ScopedHold { scope: Scope::All, hold }, draft()).await.unwrap();
+    service.desired.take(ScopedHold { scope: Scope::All, hold }, record("control")).await.unwrap();
     // Even if the gate itself had lost the hold.
     service.reconciler.pass().await;
     assert_eq!(service.level(), Level::STOP, "E3");

@@ -3,22 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::domain::audit::{AuditDraft, ThrottleRow};
+use crate::domain::audit::{Record, ThrottleRow};
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold, Source};
 use crate::domain::level::Level;
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::ports::{Meant, Stored};
 
 /// Holds that end, holds that stay, and what the ledger lacks of the first.
-pub(super) type Endings = (Vec<Epoch>, Vec<Hold>, Vec<(ScopedHold, AuditDraft)>);
+pub(super) type Endings = (Vec<Epoch>, Vec<Hold>, Vec<(ScopedHold, Record)>);
 
 #[derive(Debug)]
 pub(super) struct State {
     /// Without their holds: those are added to the snapshot.
     throttles: BTreeMap<ThrottleName, Declared>,
     holds: Vec<ScopedHold>,
-    /// Holds that are not known to be in the ledger, with the entries owed for them.
-    unrecorded: Vec<(ScopedHold, AuditDraft)>,
+    /// Holds that are not known to be in the ledger, with the records owed for them.
+    unrecorded: Vec<(ScopedHold, Record)>,
     /// Whether the ledger may have a declaration that is not here.
     pub(super) unsure: bool,
     snapshot: Vec<Arc<Declared>>,
@@ -71,12 +71,12 @@ impl State {
         self.publish();
     }
 
-    pub(super) fn take(&mut self, hold: &ScopedHold, audit: &AuditDraft) {
+    pub(super) fn take(&mut self, hold: &ScopedHold, record: &Record) {
         if self.holds.iter().any(|known| known.hold.epoch == hold.hold.epoch) {
             return;
         }
         self.holds.push(hold.clone());
-        self.unrecorded.push((hold.clone(), audit.clone()));
+        self.unrecorded.push((hold.clone(), record.clone()));
         self.publish();
     }
 

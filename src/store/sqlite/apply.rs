@@ -49,15 +49,8 @@ pub(super) fn apply(conn: &Connection, work: &Work) -> Result<Receipt, Refusal> 
 }
 
 fn commit(conn: &Connection, change: &Change) -> Result<Receipt, Refusal> {
-    for taken in &change.holds_taken {
-        if is_known(conn, &taken.hold.epoch)? {
-            return Ok(Receipt::default());
-        }
-    }
-    if let Some(answer) = &change.answer
-        && let Some(first) = rows::answered(conn, &answer.key)?
-    {
-        return Ok(Receipt { answer: Some(first), ..Receipt::default() });
+    if let Some(first) = before(conn, change)? {
+        return Ok(first);
     }
     let mut receipt = Receipt::default();
     if let Some(evidence) = &change.evidence {
@@ -97,10 +90,28 @@ fn commit(conn: &Connection, change: &Change) -> Result<Receipt, Refusal> {
     for intent in &change.settles {
         settle(conn, intent)?;
     }
+    if let Some(once) = &change.once {
+        rows::keep_command(conn, once, at.as_deref())?;
+    }
     if let Some(answer) = &change.answer {
         receipt.answer = Some(rows::keep_answer(conn, answer, receipt.audit.last().copied())?);
     }
     Ok(receipt)
+}
+
+/// What is answered to a change that was here before: its command, its client's key, or a hold it takes.
+fn before(conn: &Connection, change: &Change) -> Result<Option<Receipt>, Refusal> {
+    let key = change.answer.as_ref().and_then(|answer| answer.key.as_ref());
+    let first = key.map(|key| rows::answered(conn, &key.key)).transpose()?.flatten();
+    let mut known = first.is_some();
+    if let Some(once) = &change.once {
+        known |= rows::knows_command(conn, once)?;
+    }
+    for taken in &change.holds_taken {
+        known |= is_known(conn, &taken.hold.epoch)?;
+    }
+    let answer = first.or_else(|| change.answer.clone());
+    Ok(known.then(|| Receipt { repeated: true, answer, ..Receipt::default() }))
 }
 
 fn is_known(conn: &Connection, epoch: &Epoch) -> rusqlite::Result<bool> {

@@ -210,16 +210,35 @@ pub(super) fn answered(conn: &Connection, key: &str) -> rusqlite::Result<Option<
     text.map(read).transpose()
 }
 
-/// Keeps the answer to a client's key; gives it with the number of its audit entry.
+/// Whether a command was here before.
+pub(super) fn knows_command(conn: &Connection, once: &str) -> rusqlite::Result<bool> {
+    conn.prepare_cached(
+        "SELECT 1 FROM used_nonces WHERE kind = 'command' AND livemode = 0 AND account = '' AND id = ?1",
+    )?
+    .exists([once])
+}
+
+/// Remembers that a command was here, for ever: nobody knows how old a journal can get.
+pub(super) fn keep_command(conn: &Connection, once: &str, at: Option<&str>) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO used_nonces (kind, livemode, account, id, digest, used_at) VALUES ('command', 0, '', ?1, '', ?2)",
+    )?
+    .execute(params![once, at.unwrap_or_default()])?;
+    Ok(())
+}
+
+/// The answer with the number of its audit entry; kept, if the client gave a key.
 pub(super) fn keep_answer(conn: &Connection, answer: &Answer, audit: Option<i64>) -> rusqlite::Result<Answer> {
     let mut kept = answer.clone();
-    if let (Some(place), Some(seq)) = (kept.body.get_mut("audit_id"), audit) {
-        *place = seq.into();
+    if let Some(seq) = audit {
+        kept.set("audit_id", seq);
     }
-    conn.prepare_cached(
-        "INSERT INTO used_nonces (kind, livemode, account, id, digest, used_at, expires_at, answer)
-         VALUES ('client', 0, '', ?1, ?2, ?3, ?4, ?5)",
-    )?
-    .execute(params![kept.key, kept.digest, time(kept.at), time(kept.expires_at), json(&kept)?])?;
+    if let Some(key) = &kept.key {
+        conn.prepare_cached(
+            "INSERT INTO used_nonces (kind, livemode, account, id, digest, used_at, expires_at, answer)
+             VALUES ('client', 0, '', ?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![key.key, key.digest, time(kept.at), time(key.expires_at), json(&kept)?])?;
+    }
     Ok(kept)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use echo_phoenix::domain::audit::{Change, Receipt, StateRow};
+use echo_phoenix::domain::audit::{Change, ClientKey, Receipt, Record, StateRow};
 use echo_phoenix::domain::payment::Storing;
 use echo_phoenix::domain::throttle::ThrottleName;
 use echo_phoenix::ports::{Ledger, LedgerError, Owed, Stored};
@@ -36,7 +36,7 @@ pub(crate) async fn audit_entries_are_numbered_from_one(backend: &dyn Backend) {
     let ledger = backend.open();
     assert_eq!(ledger.stored().await.unwrap(), Stored::default());
     let two = Change { audit: vec![draft("a"), draft("b")], ..Change::default() };
-    assert_eq!(told(&*ledger, two).await, Receipt { audit: vec![1, 2], evidence: None, answer: None });
+    assert_eq!(told(&*ledger, two).await, Receipt { audit: vec![1, 2], evidence: None, ..Receipt::default() });
     assert_eq!(told(&*ledger, entry("c")).await.audit, [3]);
 }
 
@@ -44,7 +44,7 @@ pub(crate) async fn a_hold_is_taken_once(backend: &dyn Backend) {
     let ledger = backend.open();
     assert_eq!(told(&*ledger, taking("e1")).await.audit, [1]);
     assert_eq!(ledger.stored().await.unwrap().holds, [kill("e1")]);
-    assert_eq!(told(&*ledger, taking("e1")).await, Receipt::default());
+    assert_eq!(told(&*ledger, taking("e1")).await, Receipt { repeated: true, ..Receipt::default() });
     assert_eq!(next_seq(&*ledger).await, 2, "a replayed kill wrote a second entry");
     assert_eq!(live(&*ledger).await, ["e1"]);
     // A replayed hold takes nothing else of its change along.
@@ -60,7 +60,7 @@ pub(crate) async fn an_ended_hold_never_comes_back(backend: &dyn Backend) {
     told(&*ledger, taking("e2")).await;
     assert_eq!(told(&*ledger, ending("e1")).await.audit, [3]);
     assert_eq!(live(&*ledger).await, ["e2"]);
-    assert_eq!(told(&*ledger, taking("e1")).await, Receipt::default());
+    assert_eq!(told(&*ledger, taking("e1")).await, Receipt { repeated: true, ..Receipt::default() });
     assert_eq!(live(&*ledger).await, ["e2"]);
     drop(ledger);
     let ledger = backend.open();
@@ -71,14 +71,14 @@ pub(crate) async fn an_ended_hold_never_comes_back(backend: &dyn Backend) {
 pub(crate) async fn a_hold_that_ended_before_it_came_never_bites(backend: &dyn Backend) {
     let ledger = backend.open();
     told(&*ledger, ending("late")).await;
-    assert_eq!(told(&*ledger, taking("late")).await, Receipt::default());
+    assert_eq!(told(&*ledger, taking("late")).await, Receipt { repeated: true, ..Receipt::default() });
     assert_eq!(live(&*ledger).await, [""; 0]);
 }
 
 pub(crate) async fn an_event_is_stored_once(backend: &dyn Backend) {
     let ledger = backend.open();
     let first = told(&*ledger, storing(event("evt_1"))).await;
-    assert_eq!(first, Receipt { audit: vec![1], evidence: Some(Storing::Stored), answer: None });
+    assert_eq!(first, Receipt { audit: vec![1], evidence: Some(Storing::Stored), ..Receipt::default() });
     // A retry is rendered and signed anew; its meaning is the same.
     let mut again = event("evt_1");
     again.raw = br#"{"id":"evt","pending_webhooks":2}"#.to_vec();
@@ -86,7 +86,7 @@ pub(crate) async fn an_event_is_stored_once(backend: &dyn Backend) {
     again.received_at = at(90);
     let change = Change { throttles: vec![row(7, 0.7)], opens: vec![intent("i")], ..storing(again) };
     let second = told(&*ledger, change).await;
-    assert_eq!(second, Receipt { audit: vec![], evidence: Some(Storing::Duplicate), answer: None });
+    assert_eq!(second, Receipt { audit: vec![], evidence: Some(Storing::Duplicate), ..Receipt::default() });
     assert_eq!(next_seq(&*ledger).await, 2, "a duplicate wrote an entry");
     assert!(ledger.stored().await.unwrap().throttles.is_empty(), "a duplicate changed a throttle");
     assert!(is_refused(&ledger.commit(settling("i")).await), "a duplicate opened an intent");
@@ -99,7 +99,7 @@ pub(crate) async fn an_event_with_another_meaning_raises_an_alarm(backend: &dyn 
     other.meaning.object_id = "pi_2".to_owned();
     let change = Change { audit: vec![draft("x"), draft("y")], throttles: vec![row(7, 0.7)], ..storing(other) };
     let receipt = told(&*ledger, change).await;
-    assert_eq!(receipt, Receipt { audit: vec![2], evidence: Some(Storing::Conflict), answer: None });
+    assert_eq!(receipt, Receipt { audit: vec![2], evidence: Some(Storing::Conflict), ..Receipt::default() });
     assert!(ledger.stored().await.unwrap().throttles.is_empty());
     // The first one stays what the event means.
     let again = told(&*ledger, storing(event("evt_1"))).await;
@@ -163,7 +163,7 @@ pub(crate) async fn a_refused_change_leaves_nothing(backend: &dyn Backend) {
     assert_eq!(ledger.stored().await.unwrap(), Stored::default());
     assert_eq!(ledger.owed(10).await.unwrap(), []);
     let receipt = told(&*ledger, whole).await;
-    assert_eq!(receipt, Receipt { audit: vec![1], evidence: Some(Storing::Stored), answer: None });
+    assert_eq!(receipt, Receipt { audit: vec![1], evidence: Some(Storing::Stored), ..Receipt::default() });
 }
 
 pub(crate) async fn the_mirror_owes_the_newest_version(backend: &dyn Backend) {
@@ -277,4 +277,32 @@ pub(crate) async fn what_was_acknowledged_is_there_after_a_restart(backend: &dyn
     assert_eq!(told(&*ledger, storing(event("evt_1"))).await.evidence, Some(Storing::Duplicate));
     assert_eq!(ledger.owed(10).await.unwrap().len(), 1);
     assert_eq!(next_seq(&*ledger).await, 4);
+}
+
+pub(crate) async fn a_command_is_recorded_once(backend: &dyn Backend) {
+    let ledger = backend.open();
+    let command = record("control");
+    let first = told(&*ledger, Change::of(command.clone())).await;
+    assert_eq!((&first.audit[..], first.repeated), (&[1][..], false));
+    let again = told(&*ledger, Change { throttles: vec![], ..Change::of(command.clone()) }).await;
+    assert_eq!((&again.audit[..], again.repeated), (&[][..], true), "a journal that is replayed writes nothing");
+    drop(ledger);
+    let again = told(&*backend.open(), Change::of(command)).await;
+    assert!(again.repeated, "nor after a restart");
+}
+
+pub(crate) async fn a_client_key_gets_the_first_answer(backend: &dyn Backend) {
+    let ledger = backend.open();
+    let keyed = |once: &str, digest: &str| {
+        let mut record = Record { once: once.to_owned(), ..record("control") };
+        let key = ClientKey { key: "k".to_owned(), digest: digest.to_owned(), expires_at: at(86_400) };
+        record.answer.key = Some(key);
+        record
+    };
+    assert_eq!(ledger.answered("k").await.unwrap(), None);
+    let first = told(&*ledger, Change::of(keyed("a", "x"))).await.answer.unwrap();
+    assert_eq!(first.body["audit_id"], 1, "the answer names its entry");
+    let second = told(&*ledger, Change::of(keyed("b", "y"))).await;
+    assert_eq!((second.audit.len(), second.answer.as_ref()), (0, Some(&first)), "done once, answered alike");
+    assert_eq!(backend.open().answered("k").await.unwrap(), Some(first));
 }

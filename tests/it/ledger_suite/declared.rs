@@ -119,18 +119,18 @@ async fn a_new_service_is_at_stop_and_remembers_what_was_declared() {
     assert_eq!(start.targets.len(), 1);
     assert!(service.desired.leads());
 
-    let answer = service.desired.declare(&name(), level(0.25), draft("control")).await.unwrap();
-    assert_eq!(answer, (2, Some(1)));
+    let answer = service.desired.declare(&name(), level(0.25), record("control")).await.unwrap();
+    assert_eq!((answer.generation, &answer.answer.body["audit_id"]), (2, &serde_json::json!(1)));
     assert_eq!((service.default().level, service.default().generation), (level(0.25), 2));
     service.desired.effective(&name(), level(0.75));
     assert_eq!(service.default().stored, level(0.75));
-    service.desired.declare(&name(), level(0.5), draft("control")).await.unwrap();
+    service.desired.declare(&name(), level(0.5), record("control")).await.unwrap();
 
     let service = service.restart().await;
     let again = service.default();
     assert_eq!((again.level, again.stored, again.generation), (level(0.5), level(0.75), 3));
     let unknown = ThrottleName::try_from("nobody".to_owned()).unwrap();
-    let answer = service.desired.declare(&unknown, level(0.0), draft("control")).await;
+    let answer = service.desired.declare(&unknown, level(0.0), record("control")).await;
     assert!(matches!(answer, Err(DesiredError::Unknown(_))));
 }
 
@@ -138,7 +138,7 @@ async fn a_new_service_is_at_stop_and_remembers_what_was_declared() {
 async fn declaring_waits_for_the_ledger_and_changes_nothing_without_it() {
     let service = service(Sqlite::new()).await;
     service.mood(AWAY);
-    let answer = service.desired.declare(&name(), level(0.0), draft("control")).await;
+    let answer = service.desired.declare(&name(), level(0.0), record("control")).await;
     assert!(matches!(answer, Err(DesiredError::Unavailable(_))));
     assert_eq!(service.default().level, level(1.0));
 }
@@ -147,15 +147,15 @@ async fn declaring_waits_for_the_ledger_and_changes_nothing_without_it() {
 #[tokio::test]
 async fn tightening_holds_without_the_ledger_and_until_it_is_back() {
     let service = service(Sqlite::new()).await;
-    service.desired.declare(&name(), level(0.0), draft("control")).await.unwrap();
+    service.desired.declare(&name(), level(0.0), record("control")).await.unwrap();
     service.mood(AWAY);
-    let answer = service.desired.declare(&name(), level(0.8), draft("control")).await;
+    let answer = service.desired.declare(&name(), level(0.8), record("control")).await;
     assert!(matches!(answer, Err(DesiredError::Unavailable(_))));
     assert_eq!(service.default().level, level(0.8));
     service.mood(WELL);
     service.desired.refresh().await;
     assert_eq!(service.default().level, level(0.8), "only a newer declaration opens");
-    service.desired.declare(&name(), level(0.1), draft("control")).await.unwrap();
+    service.desired.declare(&name(), level(0.1), record("control")).await.unwrap();
     assert_eq!(service.default().level, level(0.1));
 }
 
@@ -163,7 +163,7 @@ async fn tightening_holds_without_the_ledger_and_until_it_is_back() {
 async fn a_declaration_that_arrived_after_all_is_found_again() {
     let service = service(Sqlite::new()).await;
     service.mood(COMMITS_THEN_HANGS);
-    let answer = timeout(Duration::from_secs(4), service.desired.declare(&name(), level(0.5), draft("control"))).await;
+    let answer = timeout(Duration::from_secs(4), service.desired.declare(&name(), level(0.5), record("control"))).await;
     assert!(matches!(answer.expect("hangs"), Err(DesiredError::Unavailable(_))));
     assert_eq!(service.default().level, level(1.0));
     service.mood(WELL);
@@ -177,7 +177,9 @@ async fn concurrent_declarations_get_generations_of_their_own() {
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..16 {
         let service = Arc::clone(&service);
-        tasks.spawn(async move { service.desired.declare(&name(), level(0.5), draft("control")).await.unwrap().0 });
+        tasks.spawn(async move {
+            service.desired.declare(&name(), level(0.5), record("control")).await.unwrap().generation
+        });
     }
     let mut generations = tasks.join_all().await;
     generations.sort_unstable();
@@ -188,7 +190,7 @@ async fn concurrent_declarations_get_generations_of_their_own() {
 async fn a_kill_is_taken_once_and_outlives_a_restart() {
     let service = service(Sqlite::new()).await;
     for _ in 0..3 {
-        service.desired.take(kill("e1"), draft("kill")).await.unwrap();
+        service.desired.take(kill("e1"), record("kill")).await.unwrap();
         assert_eq!(service.held(), ["e1"]);
     }
     assert_eq!(service.stored().await, ["e1"]);
@@ -203,7 +205,7 @@ async fn a_kill_bites_while_the_ledger_hangs() {
     service.mood(HANGS);
     let killer = Arc::clone(&service);
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(async move { killer.desired.take(kill("e1"), draft("kill")).await });
+    tasks.spawn(async move { killer.desired.take(kill("e1"), record("kill")).await });
     timeout(Duration::from_secs(1), service.desired.woken()).await.expect("the loop is woken at once");
     assert_eq!(service.held(), ["e1"], "in memory before the ledger has answered");
     let answer = timeout(Duration::from_secs(4), tasks.join_next()).await.expect("hangs").unwrap().unwrap();
@@ -215,16 +217,17 @@ async fn a_kill_bites_while_the_ledger_hangs() {
 async fn a_kill_the_ledger_lacks_is_recorded_before_it_ends() {
     let service = service(Sqlite::new()).await;
     service.mood(AWAY);
-    service.desired.take(kill("e1"), draft("kill")).await.unwrap_err();
+    service.desired.take(kill("e1"), record("kill")).await.unwrap_err();
     assert_eq!(service.held(), ["e1"]);
-    service.desired.end(meant(&Scope::All, None), draft("revive")).await.unwrap_err();
+    service.desired.end(meant(&Scope::All, None), record("revive")).await.unwrap_err();
     assert_eq!(service.held(), ["e1"], "opening waits for the ledger");
     service.mood(WELL);
-    let ended = service.desired.end(meant(&Scope::All, None), draft("revive")).await.unwrap();
-    assert_eq!((ended.ended, ended.audit_id), (vec![Epoch("e1".to_owned())], Some(2)));
+    let ended = service.desired.end(meant(&Scope::All, None), record("revive")).await.unwrap();
+    assert_eq!(ended.ended, [Epoch("e1".to_owned())]);
+    assert_eq!(ended.answer.unwrap().body["audit_id"], 2);
     assert!(service.held().is_empty());
     // The journal's replay comes late: it neither bites nor is written twice.
-    service.desired.take(kill("e1"), draft("kill")).await.unwrap();
+    service.desired.take(kill("e1"), record("kill")).await.unwrap();
     assert!(service.held().is_empty());
     assert_eq!(service.ledger.commit(entry("probe")).await.unwrap().audit, [3]);
 }
@@ -233,18 +236,18 @@ async fn a_kill_the_ledger_lacks_is_recorded_before_it_ends() {
 async fn ending_leaves_what_is_not_this_doors_to_end() {
     let service = service(Sqlite::new()).await;
     let one = Scope::One(name());
-    service.desired.take(hold("all", Scope::All, Source::Rest), draft("kill")).await.unwrap();
-    service.desired.take(hold("one", one.clone(), Source::Rest), draft("kill")).await.unwrap();
-    service.desired.take(hold("spec", one.clone(), Source::Spec), draft("kill")).await.unwrap();
+    service.desired.take(hold("all", Scope::All, Source::Rest), record("kill")).await.unwrap();
+    service.desired.take(hold("one", one.clone(), Source::Rest), record("kill")).await.unwrap();
+    service.desired.take(hold("spec", one.clone(), Source::Spec), record("kill")).await.unwrap();
     let epochs =
         |holds: Vec<echo_phoenix::domain::hold::Hold>| holds.into_iter().map(|h| h.epoch.0).collect::<Vec<_>>();
 
-    let ended = service.desired.end(meant(&one, None), draft("revive")).await.unwrap();
+    let ended = service.desired.end(meant(&one, None), record("revive")).await.unwrap();
     assert_eq!(ended.ended, [Epoch("one".to_owned())]);
     assert_eq!(epochs(ended.held_by), ["all", "spec"], "opening one throttle must not open every other");
-    let ended = service.desired.end(meant(&one, Some(&Epoch("all".to_owned()))), draft("revive")).await.unwrap();
+    let ended = service.desired.end(meant(&one, Some(&Epoch("all".to_owned()))), record("revive")).await.unwrap();
     assert_eq!(ended.ended, [Epoch("all".to_owned())]);
-    let ended = service.desired.end(meant(&Scope::All, None), draft("revive")).await.unwrap();
+    let ended = service.desired.end(meant(&Scope::All, None), record("revive")).await.unwrap();
     assert_eq!((ended.ended, epochs(ended.held_by)), (vec![], vec!["spec".to_owned()]));
     assert_eq!(service.held(), ["spec"]);
     assert_eq!(service.stored().await, ["spec"]);

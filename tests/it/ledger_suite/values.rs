@@ -1,6 +1,6 @@
 //! Values the ledger tests are made of.
 
-use echo_phoenix::domain::audit::{AuditDraft, Change, IntentId, ThrottleRow};
+use echo_phoenix::domain::audit::{Answer, AuditDraft, Change, IntentId, Record, ThrottleRow};
 use echo_phoenix::domain::drift::{Drift, Outcome, Side, Who};
 use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
 use echo_phoenix::domain::level::Level;
@@ -10,6 +10,13 @@ use jiff::Timestamp;
 
 pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + second).unwrap()
+}
+
+/// What a command leaves behind: an entry of this action, and an answer that nobody keeps.
+pub(crate) fn record(action: &str) -> Record {
+    let body = serde_json::Map::from_iter([("audit_id".to_owned(), serde_json::Value::Null)]);
+    let answer = Answer { key: None, status: 200, body, at: at(1) };
+    Record { once: ulid::Ulid::generate().to_string(), audit: draft(action), answer }
 }
 
 pub(crate) fn draft(action: &str) -> AuditDraft {

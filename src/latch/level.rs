@@ -1,0 +1,69 @@
+//! Declaring a level: what is safer closes at once and is journalled, what opens waits for the ledger.
+
+use std::sync::Arc;
+
+use tokio::time::timeout;
+
+use super::record::{Brought, LEDGER_PATIENCE};
+use super::{AuditState, Latch, whole};
+use crate::decide::precedence::asked;
+use crate::decide::verdict::Reason;
+use crate::domain::audit::Record;
+use crate::domain::level::Level;
+use crate::domain::throttle::ThrottleName;
+use crate::gate::Setting;
+use crate::ports::{DesiredError, Effect};
+
+/// A person's order for a level.
+#[derive(Clone, Debug)]
+pub struct LevelOrder {
+    /// Of which throttle.
+    pub throttle: ThrottleName,
+    /// The level to declare.
+    pub level: Level,
+    /// What it leaves behind.
+    pub record: Record,
+}
+
+impl Latch {
+    /// Declares a level.
+    ///
+    /// # Errors
+    /// [`DesiredError::Unknown`] if there is no such throttle; [`DesiredError::Unavailable`] if it opens and cannot be
+    /// made durable: then nothing was changed.
+    pub async fn declare(self: &Arc<Self>, order: LevelOrder) -> Result<Brought, DesiredError> {
+        let latch = Arc::clone(self);
+        whole(async move { latch.declare_whole(order).await }).await
+    }
+
+    async fn declare_whole(&self, order: LevelOrder) -> Result<Brought, DesiredError> {
+        let LevelOrder { throttle, level, mut record } = order;
+        let declared = self.desired.declared().into_iter().find(|declared| declared.name == throttle);
+        let declared = declared.ok_or_else(|| DesiredError::Unknown(throttle.clone()))?;
+        let holds: Vec<_> = declared.holds.iter().filter(|hold| !hold.is_kill()).cloned().collect();
+        if level < asked(declared.level, declared.mode, &holds).level {
+            // What is journalled happened before: the ledger gets it first, or this opening would be undone by it.
+            self.settle().await;
+            if self.owes(&throttle) {
+                return Err(DesiredError::Unavailable("the ledger lacks an earlier command".to_owned()));
+            }
+            AuditState::Recorded.tell(&mut record.answer, true);
+            let opened = timeout(LEDGER_PATIENCE, self.desired.declare(&throttle, level, record)).await;
+            let opened = opened.map_err(|_| DesiredError::Unavailable("the ledger is slow".to_owned()))??;
+            return Ok(Brought { audit: AuditState::Recorded, durable: true, answer: opened.answer });
+        }
+        let at = record.audit.at;
+        let setting = Setting { level, reason: Reason::Target, generation: declared.generation, at };
+        self.gate.tighten(&throttle, setting);
+        if let Some(standing) = self.gate.standing(&throttle) {
+            record.answer.set("in_force", standing.level.fraction());
+        }
+        record.answer.set("generation", declared.generation);
+        Ok(self.bring(Effect::Level { throttle, level }, record).await)
+    }
+
+    fn owes(&self, throttle: &ThrottleName) -> bool {
+        let of = |effect: &Effect| matches!(effect, Effect::Level { throttle: of, .. } if of == throttle);
+        self.pending().iter().any(|entry| of(&entry.effect))
+    }
+}

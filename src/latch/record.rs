@@ -1,0 +1,170 @@
+//! Making what was done durable: the journal first, the ledger next; and telling the ledger again what it lacks.
+//!
+//! Nothing here closes or opens a gate.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::Latch;
+use crate::domain::audit::{Answer, Record};
+use crate::ports::{Declaration, DesiredError, Effect, JournalEntry};
+
+/// How long a command waits for the ledger before it answers `pending`. The gate has been shut since before the wait.
+pub(super) const LEDGER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Commands kept in memory while neither ledger nor journal takes them: some hundred bytes each, and each a person's.
+const OWED: usize = 4096;
+
+/// Where the record of a command stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditState {
+    /// In the ledger.
+    Recorded,
+    /// Owed to the ledger; it enters when the ledger is back.
+    Pending,
+}
+
+impl AuditState {
+    /// The word users see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Recorded => "recorded",
+            Self::Pending => "pending",
+        }
+    }
+
+    /// Says it in an answer.
+    pub(super) fn tell(self, answer: &mut Answer, durable: bool) {
+        answer.set("audit", self.as_str());
+        answer.set("durable", durable);
+    }
+}
+
+/// What became of a command's record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Brought {
+    /// Where it stands.
+    pub audit: AuditState,
+    /// Whether it would survive the end of this process now.
+    pub durable: bool,
+    /// What the client is answered.
+    pub answer: Answer,
+}
+
+impl Latch {
+    /// Makes durable what is in force already: journal, then ledger. What neither takes is owed from memory.
+    pub(super) async fn bring(&self, effect: Effect, mut record: Record) -> Brought {
+        let mut pending = record.clone();
+        AuditState::Pending.tell(&mut pending.answer, true);
+        AuditState::Recorded.tell(&mut record.answer, true);
+        let mut owed = JournalEntry { effect: effect.clone(), record: pending };
+        let durable = self.journalled(&owed).await;
+        if durable && let Effect::Hold(hold) = &effect {
+            self.note(&hold.hold.epoch, None, Some(true));
+        }
+        if let Some(answer) = self.enter(&JournalEntry { effect, record }).await {
+            return Brought { audit: AuditState::Recorded, durable: true, answer };
+        }
+        AuditState::Pending.tell(&mut owed.record.answer, durable);
+        let answer = owed.record.answer.clone();
+        if !durable {
+            let mut all = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+            if all.len() == OWED {
+                tracing::error!(
+                    "commands that neither journal nor ledger took are more than memory may hold; one is lost"
+                );
+                all.remove(0);
+            }
+            all.push(owed);
+        }
+        Brought { audit: AuditState::Pending, durable, answer }
+    }
+
+    /// Makes the record of a command durable that moved nothing.
+    pub async fn record(&self, record: Record) -> Brought {
+        self.bring(Effect::Nothing, record).await
+    }
+
+    /// Everything the ledger lacks, oldest first.
+    pub(super) fn pending(&self) -> Vec<JournalEntry> {
+        let mut all = self.journal.as_ref().map(|journal| journal.pending()).unwrap_or_default();
+        all.extend(self.owed.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
+        all
+    }
+
+    /// Writes an entry to the journal; answers whether it is on the disk.
+    async fn journalled(&self, entry: &JournalEntry) -> bool {
+        let Some(journal) = self.journal.clone() else { return false };
+        let copy = entry.clone();
+        let written = tokio::task::spawn_blocking(move || journal.append(&copy)).await;
+        let failed = match written {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::error!(error = failed, "the journal did not take a command; what it closed stays shut");
+        false
+    }
+
+    /// Brings an entry to the ledger; answers what the client is told, if the ledger has it.
+    async fn enter(&self, entry: &JournalEntry) -> Option<Answer> {
+        let record = entry.record.clone();
+        let once = record.once.clone();
+        let brought = async {
+            match &entry.effect {
+                Effect::Hold(hold) => self.desired.take(hold.clone(), record).await,
+                Effect::Level { throttle, level } => {
+                    let declared = self.desired.declare(throttle, *level, record).await;
+                    declared.map(|Declaration { answer, .. }| answer)
+                }
+                Effect::Nothing => self.desired.note(record).await,
+            }
+        };
+        match timeout(LEDGER_PATIENCE, brought).await {
+            Ok(Ok(answer)) => {
+                self.entered(entry, &once);
+                Some(answer)
+            }
+            Ok(Err(DesiredError::Unknown(throttle))) => {
+                tracing::error!(%throttle, once, "a journalled command means a throttle that is gone; it is let go");
+                self.entered(entry, &once);
+                None
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, once, "the ledger did not take a command yet; what it closed stays shut");
+                None
+            }
+            Err(_) => {
+                tracing::error!(once, "the ledger is slow to take a command; what it closed stays shut");
+                None
+            }
+        }
+    }
+
+    fn entered(&self, entry: &JournalEntry, once: &str) {
+        if let Effect::Hold(hold) = &entry.effect {
+            self.note(&hold.hold.epoch, Some(AuditState::Recorded), Some(true));
+        }
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner).retain(|owed| owed.record.once != once);
+        if let Some(journal) = &self.journal
+            && let Err(error) = journal.settle(once)
+        {
+            tracing::warn!(%error, "the journal could not be settled; it will be replayed, which changes nothing");
+        }
+    }
+
+    /// Tells the ledger again what it does not have yet, in the order it happened.
+    pub async fn settle(&self) {
+        for entry in self.pending() {
+            self.enter(&entry).await;
+        }
+    }
+
+    /// What a command with this key was answered, while the ledger lacks it.
+    pub fn answered(&self, key: &str) -> Option<Answer> {
+        let mut answers = self.pending().into_iter().map(|entry| entry.record.answer);
+        answers.find(|answer| answer.key.as_ref().is_some_and(|own| own.key == key))
+    }
+}
