@@ -120,7 +120,7 @@ impl Latch {
         record.answer.set("targets", enforced(&self.gate, &throttles));
         record.audit.after = format!("killed {epoch}");
         let brought = if fresh {
-            self.bring(Effect::Hold(scoped.clone()), record).await
+            self.bring(Effect::Hold(Box::new(scoped.clone())), record).await
         } else {
             record.audit.before.clone_from(&record.audit.after);
             self.again(&epoch, record).await

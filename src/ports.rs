@@ -95,7 +95,7 @@ pub struct JournalEntry {
 impl JournalEntry {
     /// The hold it took, if it took one.
     pub fn hold(self) -> Option<ScopedHold> {
-        if let Effect::Hold(hold) = self.effect { Some(hold) } else { None }
+        if let Effect::Hold(hold) = self.effect { Some(*hold) } else { None }
     }
 }
 
@@ -104,7 +104,7 @@ impl JournalEntry {
 #[serde(rename_all = "camelCase")]
 pub enum Effect {
     /// A hold was taken.
-    Hold(ScopedHold),
+    Hold(Box<ScopedHold>),
     /// A higher level was declared.
     Level {
         /// Of which throttle.

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::Latch;
 use crate::domain::audit::{Answer, Record};
+use crate::domain::hold::ScopedHold;
 use crate::ports::{Declaration, DesiredError, Effect, JournalEntry};
 
 /// How long a command waits for the ledger before it answers `pending`. The gate has been shut since before the wait.
@@ -114,7 +115,7 @@ impl Latch {
         let once = record.once.clone();
         let brought = async {
             match &entry.effect {
-                Effect::Hold(hold) => self.desired.take(hold.clone(), record).await,
+                Effect::Hold(hold) => self.desired.take(ScopedHold::clone(hold), record).await,
                 Effect::Level { throttle, level } => {
                     let declared = self.desired.declare(throttle, *level, record).await;
                     declared.map(|Declaration { answer, .. }| answer)

@@ -35,7 +35,7 @@ fn entry(epoch: &str) -> JournalEntry {
         taken_at: at,
     };
     let hold = ScopedHold { scope: Scope::One(ThrottleName::default_throttle()), hold };
-    JournalEntry { effect: Effect::Hold(hold), record: Record { once: epoch.to_owned(), ..record("kill") } }
+    JournalEntry { effect: Effect::Hold(Box::new(hold)), record: Record { once: epoch.to_owned(), ..record("kill") } }
 }
 
 fn epochs(journal: &FileJournal) -> Vec<String> {
