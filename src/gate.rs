@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use tokio::sync::Notify;
 
 use crate::decide::verdict::{Caller, Reason, Salt, Verdict, point, verdict};
 use crate::domain::hold::{Epoch, Hold, Scope};
@@ -84,6 +85,7 @@ pub struct Setting {
 pub struct Gate {
     table: ArcSwap<HashMap<String, Arc<Entry>>>,
     writing: Mutex<()>,
+    changed: Notify,
 }
 
 impl Gate {
@@ -162,6 +164,11 @@ impl Gate {
         self.table.load().get(name.as_str()).map(|entry| entry.holds.clone()).unwrap_or_default()
     }
 
+    /// Waits until something changed since the last time this was waited for. For one waiter.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
     fn change(&self, name: &ThrottleName, next: impl FnOnce(Option<&Arc<Entry>>) -> Option<Entry>) {
         let _one_writer: MutexGuard<'_, ()> = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.table.load_full();
@@ -169,6 +176,7 @@ impl Gate {
             let mut table = HashMap::clone(&old);
             table.insert(name.as_str().to_owned(), Arc::new(entry));
             self.table.store(Arc::new(table));
+            self.changed.notify_one();
         }
     }
 }

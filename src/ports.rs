@@ -35,7 +35,7 @@ pub enum LedgerError {
 }
 
 /// What the ledger knew when it was opened.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Stored {
     /// Every throttle's state.
     pub throttles: Vec<ThrottleRow>,

@@ -10,6 +10,7 @@ mod listen;
 mod local_key;
 mod mirror;
 mod operator;
+mod record;
 mod serve;
 mod supervise;
 mod upkeep;

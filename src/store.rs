@@ -6,15 +6,19 @@
 mod chain;
 mod declared;
 mod journal;
+mod last_state;
 mod schema;
 mod sqlite;
+mod standby;
 mod verify;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use declared::LedgerDesired;
 pub use journal::{FileJournal, JOURNAL_BYTES};
+pub use last_state::{LAST_STATE_FILE, StateFile};
 pub use sqlite::{OpenError, SqliteLedger};
+pub use standby::{AtStart, StandbyLedger};
 pub use verify::{Verified, VerifyError, verify};
 
 /// File name of the ledger within its directory.

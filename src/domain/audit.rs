@@ -53,7 +53,7 @@ pub struct AuditEntry {
 pub struct IntentId(pub String);
 
 /// The current state of one throttle as the ledger keeps it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ThrottleRow {
     /// Its name.
     pub name: ThrottleName,

@@ -95,6 +95,10 @@ impl Latch {
         all
     }
 
+    fn lacks(&self, entry: &JournalEntry) -> bool {
+        self.pending().iter().any(|owed| owed.record.once == entry.record.once)
+    }
+
     /// Writes an entry to the journal; answers whether it is on the disk.
     async fn journalled(&self, entry: &JournalEntry) -> bool {
         let Some(journal) = self.journal.clone() else { return false };
@@ -159,7 +163,9 @@ impl Latch {
     /// Tells the ledger again what it does not have yet, in the order it happened.
     pub async fn settle(&self) {
         for entry in self.pending() {
-            self.enter(&entry).await;
+            if self.enter(&entry).await.is_none() && self.lacks(&entry) {
+                return; // what came later waits, so that the order stays
+            }
         }
     }
 

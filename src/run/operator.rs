@@ -21,14 +21,14 @@ use crate::latch::Latch;
 use crate::ports::{Clock, Desired, Journal, JournalEntry, Ledger, Report, Target};
 use crate::reconcile::{Parts, Reconciler};
 use crate::source::stripe::Secrets;
-use crate::store::SqliteLedger;
+use crate::store::StandbyLedger;
 use crate::targets::scale::Workloads;
 use crate::telemetry::Metrics;
 
 use super::clock::SystemClock;
-use super::serve::{lock_folder, open_record};
+use super::record::Kept;
 use super::supervise::Supervisor;
-use super::{RunError, listen, local_key, mirror, upkeep};
+use super::{RunError, listen, local_key, mirror, record, upkeep};
 
 /// `echo-phoenix operator`
 #[derive(Args, Clone, Debug)]
@@ -82,13 +82,10 @@ pub(super) async fn watching(args: &ClusterArgs, record: Option<Record>) -> Resu
 /// # Errors
 /// If it cannot start, or a task ends on its own.
 pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
-    let _lock = lock_folder(&args.store.data_dir)?;
+    let Kept { ledger, stored, journal, _lock, .. } = record::open(&args.store.data_dir, &SystemClock).await?;
     let keys = local_key::keys(&args.keys, args.listen.environment, Some(&args.store.data_dir))?;
-    let (ledger, stored, journal) = open_record(&args.store.data_dir)?;
-    let ledger = Arc::new(ledger);
-    let record: Arc<dyn Ledger> = Arc::<SqliteLedger>::clone(&ledger);
+    let record: Arc<dyn Ledger> = Arc::<StandbyLedger>::clone(&ledger);
     let on = watching(&args.cluster, Some((Arc::clone(&record), journal))).await?;
-    ledger.close_interrupted(on.clock.now()).await.map_err(|e| RunError::failed("the ledger", e))?;
     let worker = mirror::worker(&args.airtable, Arc::clone(&record), Arc::clone(&on.clock))?;
 
     let loaded = Arc::clone(&on.desired);
@@ -112,6 +109,8 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     let (client, desired, clock) = (on.client.clone(), Arc::clone(&on.desired), Arc::clone(&on.clock));
     let candidate = Candidate::new(client, namespace, args.cluster.pod_name.clone(), clock, desired);
     supervisor.start("lease", candidate.run(stop.clone()));
+    let (clock, latch) = (Arc::clone(&on.clock), Arc::clone(&on.latch));
+    supervisor.start("record", record::watch(Arc::clone(&ledger), None, latch, clock, stop.clone()));
     supervisor.start("upkeep", upkeep::run(Arc::clone(&ledger), Arc::clone(&on.clock), stop));
     let stop = supervisor.stage();
     supervisor.start("reconcile", Reconciler::new(reconciler_parts(&on, record, &args.cluster), &stored).run(stop));

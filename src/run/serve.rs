@@ -1,8 +1,6 @@
 //! `echo-phoenix serve`: everything in one process, without a cluster.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
@@ -17,16 +15,17 @@ use crate::gate::{Gate, Setting};
 use crate::http::{self, App, Parts as HttpParts, UnderWay};
 use crate::latch::Latch;
 use crate::mirror::counters::MirrorCounters;
-use crate::ports::{Clock, Desired, Journal, JournalEntry, Ledger, Stored, Target};
+use crate::ports::{Clock, Desired, JournalEntry, Ledger, Target};
 use crate::reconcile::{Parts, Reconciler};
 use crate::source::stripe::Secrets;
-use crate::store::{FileJournal, LedgerDesired, SqliteLedger};
+use crate::store::{LedgerDesired, StandbyLedger};
 use crate::targets::gate::LocalGate;
 use crate::telemetry::Metrics;
 
 use super::clock::SystemClock;
+use super::record::Kept;
 use super::supervise::Supervisor;
-use super::{RunError, listen, local_key, mirror, upkeep};
+use super::{RunError, listen, local_key, mirror, record, upkeep};
 
 /// `echo-phoenix serve`
 #[derive(Args, Clone, Debug)]
@@ -54,15 +53,10 @@ pub struct ServeArgs {
 /// If it cannot start, or a task ends on its own.
 pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let _lock = lock_folder(&args.store.data_dir)?;
+    let Kept { ledger, stored, journal, last_state, _lock } =
+        record::open(&args.store.data_dir, clock.as_ref()).await?;
     let keys = local_key::keys(&args.keys, args.listen.environment, Some(&args.store.data_dir))?;
-    let (ledger, stored, journal) = open_record(&args.store.data_dir)?;
-    let settled = ledger.close_interrupted(clock.now()).await.map_err(|e| RunError::failed("the ledger", e))?;
-    if !settled.audit.is_empty() {
-        tracing::warn!(intents = settled.audit.len(), "the last process was interrupted; its intents are closed");
-    }
-    let ledger = Arc::new(ledger);
-    let record: Arc<dyn Ledger> = Arc::<SqliteLedger>::clone(&ledger);
+    let record: Arc<dyn Ledger> = Arc::<StandbyLedger>::clone(&ledger);
     let declared = Arc::new(LedgerDesired::new(Arc::clone(&record), stored.clone()));
     let desired: Arc<dyn Desired> = Arc::<LedgerDesired>::clone(&declared);
     // What was done and never reached the ledger is declared state too.
@@ -84,6 +78,12 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     };
     let mut supervisor = Supervisor::default();
     let stop = supervisor.stage();
+    let (clock_too, latch_too) = (Arc::clone(&clock), Arc::clone(&latch));
+    let opening = record::watch(Arc::clone(&ledger), Some(Arc::clone(&declared)), latch_too, clock_too, stop.clone());
+    supervisor.start("record", opening);
+    if let Some(file) = last_state {
+        supervisor.start("last-state", record::keep(file, Arc::clone(&gate), Arc::clone(&declared), stop.clone()));
+    }
     supervisor.start("upkeep", upkeep::run(Arc::clone(&ledger), Arc::clone(&clock), stop.clone()));
     if let Some((worker, _)) = worker {
         supervisor.start("mirror", worker.run(stop));
@@ -103,41 +103,6 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let ended = supervisor.run().await;
     tokio::task::spawn_blocking(move || ledger.close()).await.map_err(|e| RunError::failed("closing the ledger", e))?;
     ended
-}
-
-/// One process at a time: two writers of one journal would lose kills.
-pub(super) fn lock_folder(data: &Path) -> Result<File, RunError> {
-    use std::io::{Read, Seek, Write};
-    use std::os::unix::fs::DirBuilderExt;
-    // It holds raw payment events and a key: nobody else's to read.
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(data)
-        .map_err(|e| RunError::failed(&format!("ECHO_DATA_DIR {}", data.display()), e))?;
-    let path = data.join("lock");
-    let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-    let mut file = open.map_err(|e| RunError::failed(&format!("ECHO_DATA_DIR {}", path.display()), e))?;
-    if file.try_lock().is_err() {
-        let mut holder = String::new();
-        let _ = file.read_to_string(&mut holder);
-        return Err(RunError::Failed(format!(
-            "ECHO_DATA_DIR {}: in use by process {}; stop it, or use another folder",
-            data.display(),
-            holder.trim()
-        )));
-    }
-    let noted = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
-    noted.map_err(|e| RunError::failed("the data folder's lock", e))?;
-    Ok(file)
-}
-
-/// Opens the ledger and the journal of a folder.
-pub(super) fn open_record(data: &Path) -> Result<(SqliteLedger, Stored, Arc<dyn Journal>), RunError> {
-    let (ledger, stored) = SqliteLedger::open(data).map_err(|e| RunError::failed("the ledger cannot be opened", e))?;
-    let journal =
-        FileJournal::open(&data.join("journal")).map_err(|e| RunError::failed("the journal cannot be opened", e))?;
-    Ok((ledger, stored, Arc::new(journal)))
 }
 
 /// Puts everything stored into the gate: after a restart every level starts from what was stored, never from open.

@@ -9,22 +9,24 @@ use jiff::SignedDuration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::ports::Clock;
-use crate::store::SqliteLedger;
+use crate::ports::{Clock, LedgerError};
+use crate::store::StandbyLedger;
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(60);
 /// How long observations are kept; nothing else is ever forgotten.
 const STATES_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-pub(super) async fn run(ledger: Arc<SqliteLedger>, clock: Arc<dyn Clock>, stop: CancellationToken) {
+pub(super) async fn run(ledger: Arc<StandbyLedger>, clock: Arc<dyn Clock>, stop: CancellationToken) {
     loop {
-        match ledger.head().await {
+        match head(&ledger).await {
             Ok((seq, hash)) => tracing::info!(seq, hash, "ledger head"),
             Err(error) => tracing::warn!(%error, "the ledger's head cannot be told"),
         }
         let before = clock.now().checked_sub(STATES_KEPT).unwrap_or_default();
-        if let Err(error) = ledger.prune_states(before).await {
+        if let Ok(open) = ledger.ledger()
+            && let Err(error) = open.prune_states(before).await
+        {
             tracing::warn!(%error, "old observations were not removed");
         }
         tokio::select! {
@@ -32,4 +34,8 @@ pub(super) async fn run(ledger: Arc<SqliteLedger>, clock: Arc<dyn Clock>, stop: 
             () = sleep(EVERY) => {}
         }
     }
+}
+
+async fn head(ledger: &StandbyLedger) -> Result<(i64, String), LedgerError> {
+    ledger.ledger()?.head().await
 }

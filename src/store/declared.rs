@@ -58,11 +58,27 @@ impl LedgerDesired {
         timeout(PATIENCE, self.ledger.stored()).await.unwrap_or_else(|_| Err(away())).map_err(unavailable)
     }
 
+    /// Takes over what the ledger knows, once it could be opened: what is safer of it, and what is newer.
+    pub fn adopt(&self, stored: &Stored) {
+        let mut state = lock(&self.state);
+        state.adopt_holds(&stored.holds);
+        state.adopt(&stored.throttles);
+        drop(state);
+        self.woken.notify_one();
+    }
+
+    /// What a start would go by if the ledger could not be read.
+    pub fn last_state(&self) -> Stored {
+        lock(&self.state).stored()
+    }
+
     /// Puts into memory what the journal has and the ledger lacks, before anything else is asked of us.
     pub fn owes(&self, entry: &JournalEntry) {
         let mut state = lock(&self.state);
         match &entry.effect {
-            Effect::Hold(hold) => state.take(hold, &entry.record),
+            Effect::Hold(hold) => {
+                state.take(hold, &entry.record);
+            }
             Effect::Level { throttle, level } => {
                 state.change(throttle, |declared| declared.level = declared.level.safer(*level));
             }
@@ -146,8 +162,9 @@ impl Desired for LedgerDesired {
     /// In memory at once, and there it stays if the ledger cannot take it: then the error says so, and the hold
     /// bites all the same.
     async fn take(&self, hold: ScopedHold, record: Record) -> Result<Answer, DesiredError> {
-        lock(&self.state).take(&hold, &record);
-        self.woken.notify_one();
+        if lock(&self.state).take(&hold, &record) {
+            self.woken.notify_one();
+        }
         self.record(hold, record).await
     }
 

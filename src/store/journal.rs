@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use super::lock;
@@ -20,6 +20,7 @@ const HEADER: usize = 8;
 /// The journal in a file.
 #[derive(Debug)]
 pub struct FileJournal {
+    path: PathBuf,
     inner: Mutex<Inner>,
 }
 
@@ -32,9 +33,10 @@ struct Inner {
 }
 
 impl FileJournal {
-    /// Opens a journal, or makes one, at its full size. Records that a crash tore are left out, and told of.
+    /// Opens a journal, or makes one, at its full size. Records that a crash tore are left out, and told of. One that can
+    /// only be read still tells what is pending, and takes nothing until it can be written again.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut file = reopen(path)?;
         let mut bytes = Vec::with_capacity(JOURNAL_BYTES);
         file.read_to_end(&mut bytes)?;
         if bytes.len() < JOURNAL_BYTES {
@@ -46,8 +48,13 @@ impl FileJournal {
             }
         }
         let (pending, end) = scan(&bytes);
-        Ok(Self { inner: Mutex::new(Inner { file, end, pending }) })
+        Ok(Self { path: path.to_owned(), inner: Mutex::new(Inner { file, end, pending }) })
     }
+}
+
+fn reopen(path: &Path) -> io::Result<File> {
+    let writable = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    writable.or_else(|error| if path.exists() { File::open(path) } else { Err(error) })
 }
 
 /// Every whole record from the start, and where they end.
@@ -95,6 +102,17 @@ fn record(bytes: &[u8]) -> Found {
     }
 }
 
+impl FileJournal {
+    /// Writes; a file that could not be written is opened anew, since it may have become writable.
+    fn write(&self, inner: &mut Inner, at: usize, bytes: &[u8]) -> io::Result<()> {
+        if inner.write(at, bytes).is_ok() {
+            return Ok(());
+        }
+        inner.file = reopen(&self.path)?;
+        inner.write(at, bytes)
+    }
+}
+
 impl Journal for FileJournal {
     fn append(&self, change: &JournalEntry) -> io::Result<()> {
         let payload = serde_json::to_vec(change).map_err(io::Error::other)?;
@@ -115,7 +133,7 @@ impl Journal for FileJournal {
         }
         // `end` moves only after the sync: a record that failed half-way is overwritten by the next.
         let start = inner.end;
-        inner.write(start, &record)?;
+        self.write(&mut inner, start, &record)?;
         inner.end = end;
         inner.pending.push(change.clone());
         Ok(())
@@ -131,7 +149,7 @@ impl Journal for FileJournal {
         if inner.pending.is_empty() && inner.end > 0 {
             // All of it, not the first header alone: a later, equally long record would bring the second back.
             let used = vec![0; inner.end];
-            inner.write(0, &used)?;
+            self.write(&mut inner, 0, &used)?;
             inner.end = 0;
         }
         Ok(())

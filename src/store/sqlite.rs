@@ -8,7 +8,7 @@ pub(super) mod read;
 mod rows;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -55,6 +55,33 @@ pub enum OpenError {
     /// SQLite refused.
     #[error("the ledger cannot be opened: {0}")]
     Sql(#[from] rusqlite::Error),
+    /// It opened, and could not be written.
+    #[error("the ledger cannot be opened: {0}")]
+    Unwritable(#[from] LedgerError),
+}
+
+impl OpenError {
+    /// Whether trying again is no use.
+    pub fn lasts(&self) -> bool {
+        matches!(self, Self::TooOld(_) | Self::TooNew { .. } | Self::NoWal(_))
+    }
+}
+
+/// Where SQLite keeps the index of the write-ahead log, in memory that is mapped from a file.
+///
+/// A file that was made immutable, or whose disk was remounted read-only, ends the process with SIGBUS when such memory
+/// is written to. So before SQLite touches it, the system is asked whether the file may be written. It is not opened for
+/// that: closing it again would let go of SQLite's own locks on it.
+#[derive(Clone, Debug)]
+struct SharedIndex(PathBuf);
+
+impl SharedIndex {
+    fn writable(&self) -> Result<(), LedgerError> {
+        match rustix::fs::access(&self.0, rustix::fs::Access::WRITE_OK) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(error) => Err(unavailable(format!("{}: {error}", self.0.display()))),
+        }
+    }
 }
 
 /// The ledger in `ledger.db`.
@@ -63,6 +90,7 @@ pub struct SqliteLedger {
     queue: Mutex<Option<SyncSender<Job>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     reader: Arc<Mutex<Option<Connection>>>,
+    index: SharedIndex,
 }
 
 impl SqliteLedger {
@@ -87,12 +115,15 @@ impl SqliteLedger {
         let reader = read::connect(dir)?;
         let stored = read::stored(&reader)?;
         let (queue, jobs) = sync_channel(QUEUE_LIMIT);
-        let writer =
-            std::thread::Builder::new().name("ledger-writer".to_owned()).spawn(move || writer::run(&conn, &jobs))?;
+        let index = SharedIndex(dir.join(format!("{LEDGER_FILE}-shm")));
+        let own = index.clone();
+        let thread = std::thread::Builder::new().name("ledger-writer".to_owned());
+        let writer = thread.spawn(move || writer::run(&conn, &own, &jobs))?;
         let ledger = Self {
             queue: Mutex::new(Some(queue)),
             writer: Mutex::new(Some(writer)),
             reader: Arc::new(Mutex::new(Some(reader))),
+            index,
         };
         Ok((ledger, stored))
     }
@@ -142,10 +173,10 @@ impl SqliteLedger {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        let reader = Arc::clone(&self.reader);
+        let (reader, index) = (Arc::clone(&self.reader), self.index.clone());
         let answer = tokio::task::spawn_blocking(move || match &*lock(&reader) {
             None => Err(unavailable("it is closed")),
-            Some(conn) => query(conn).map_err(unavailable),
+            Some(conn) => index.writable().and_then(|()| query(conn).map_err(unavailable)),
         });
         answer.await.unwrap_or_else(|e| Err(unavailable(e)))
     }

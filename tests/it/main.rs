@@ -14,5 +14,6 @@ mod latch;
 mod ledger_suite;
 mod python;
 mod reconcile;
+mod store_faults;
 mod stripe_signatures;
 mod support;

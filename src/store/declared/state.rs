@@ -71,13 +71,35 @@ impl State {
         self.publish();
     }
 
-    pub(super) fn take(&mut self, hold: &ScopedHold, record: &Record) {
+    /// Takes over holds that the ledger has and we do not.
+    pub(super) fn adopt_holds(&mut self, holds: &[ScopedHold]) {
+        for hold in holds {
+            if !self.holds.iter().any(|known| known.hold.epoch == hold.hold.epoch) {
+                self.holds.push(hold.clone());
+            }
+        }
+    }
+
+    /// Everything, as a ledger would have stored it.
+    pub(super) fn stored(&self) -> Stored {
+        let row = |declared: &Declared| ThrottleRow {
+            name: declared.name.clone(),
+            declared: declared.level,
+            effective: declared.stored,
+            generation: declared.generation,
+        };
+        Stored { throttles: self.throttles.values().map(row).collect(), holds: self.holds.clone() }
+    }
+
+    /// Takes a hold; answers whether it is new.
+    pub(super) fn take(&mut self, hold: &ScopedHold, record: &Record) -> bool {
         if self.holds.iter().any(|known| known.hold.epoch == hold.hold.epoch) {
-            return;
+            return false;
         }
         self.holds.push(hold.clone());
         self.unrecorded.push((hold.clone(), record.clone()));
         self.publish();
+        true
     }
 
     /// The ledger has this hold.

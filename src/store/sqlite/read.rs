@@ -21,7 +21,7 @@ pub(in crate::store) fn connect(dir: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// Every throttle and every hold that has not ended, in the order taken.
-pub(super) fn stored(conn: &Connection) -> rusqlite::Result<Stored> {
+pub(in crate::store) fn stored(conn: &Connection) -> rusqlite::Result<Stored> {
     // One read transaction, so that throttles and holds are of the same moment.
     let tx = conn.unchecked_transaction()?;
     let throttles = tx

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{apply, unavailable};
+use super::{SharedIndex, apply, unavailable};
 use crate::domain::audit::{Change, Receipt};
 use crate::ports::{LedgerError, Owed};
 
@@ -20,7 +20,7 @@ pub(super) const GROUP_LIMIT: usize = 64;
 pub(super) enum Work {
     /// A change, whole or not at all.
     Commit(Box<Change>),
-    /// Nothing but to find out whether the store can be written: a group begins by taking the write lock.
+    /// Changes nothing, but finds out whether the store can be written.
     Check,
     /// The mirror has these.
     Delivered(Vec<Owed>),
@@ -38,12 +38,13 @@ pub(super) struct Job {
 }
 
 /// Serves until the queue is closed and empty.
-pub(super) fn run(conn: &Connection, jobs: &Receiver<Job>) {
+pub(super) fn run(conn: &Connection, index: &SharedIndex, jobs: &Receiver<Job>) {
     while let Ok(first) = jobs.recv() {
         let mut group = vec![first];
         group.extend(jobs.try_iter().take(GROUP_LIMIT - 1));
         let (works, replies): (Vec<_>, Vec<_>) = group.into_iter().map(|job| (job.work, job.reply)).unzip();
-        let answers = commit(conn, &works).unwrap_or_else(|e| works.iter().map(|_| Err(unavailable(&e))).collect());
+        let committed = index.writable().and_then(|()| commit(conn, &works).map_err(unavailable));
+        let answers = committed.unwrap_or_else(|e| works.iter().map(|_| Err(e.clone())).collect());
         for (reply, answer) in replies.into_iter().zip(answers) {
             // Whoever stopped waiting does not hear of it; the change stands all the same.
             let _gone = reply.send(answer);

@@ -1,0 +1,144 @@
+//! The last state of the gate, on disk beside the ledger: what a start goes by when the ledger cannot be read.
+//!
+//! Two slots of fixed size, written in turn and in place, so that neither a full disk nor a crash in the middle of a
+//! write costs the state before it. Knows bytes; when to write is `run`'s.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use super::lock;
+use crate::ports::Stored;
+
+/// File name within the data folder.
+pub const LAST_STATE_FILE: &str = "last-state";
+
+/// Bytes of one slot: a thousand throttles with their holds. A larger state grows the file, if the disk lets it.
+const SLOT: usize = 512 * 1024;
+
+/// Sequence number `u64`, length `u32`, checksum `u32`, little-endian.
+const HEADER: usize = 16;
+
+/// The file.
+#[derive(Debug)]
+pub struct StateFile {
+    path: PathBuf,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    file: File,
+    /// Number of the newest whole slot.
+    seq: u64,
+    /// Bytes of one slot of this file.
+    slot: usize,
+    written: Vec<u8>,
+}
+
+impl StateFile {
+    /// Opens the file of a data folder, or makes it at its full size, and reads the newest whole state.
+    ///
+    /// # Errors
+    /// If it can neither be read nor made.
+    pub fn open(folder: &Path) -> io::Result<(Self, Option<Stored>)> {
+        let path = folder.join(LAST_STATE_FILE);
+        let mut file = reopen(&path)?;
+        let mut bytes = Vec::with_capacity(2 * SLOT);
+        file.read_to_end(&mut bytes)?;
+        if bytes.len() < 2 * SLOT {
+            // Written, not only sized: a hole in the file would want disk space when there is none.
+            file.write_all(&vec![0; 2 * SLOT - bytes.len()])?;
+            file.sync_all()?;
+            bytes.resize(2 * SLOT, 0);
+        }
+        let slot = bytes.len() / 2;
+        let newest = bytes.chunks(slot).filter_map(whole).max_by_key(|(seq, _)| *seq);
+        let seq = newest.as_ref().map_or(0, |(seq, _)| *seq);
+        let inner = Inner { file, seq, slot, written: Vec::new() };
+        Ok((Self { path, inner: Mutex::new(inner) }, newest.map(|(_, state)| state)))
+    }
+
+    /// Writes a state unless it is the one written last; returns when it is on the disk.
+    ///
+    /// # Errors
+    /// If it cannot be written; the state before it stays readable.
+    pub fn write(&self, state: &Stored) -> io::Result<()> {
+        let payload = serde_json::to_vec(state).map_err(io::Error::other)?;
+        let mut inner = lock(&self.inner);
+        if inner.written == payload {
+            return Ok(());
+        }
+        if inner.write(&payload).is_err() {
+            // What could not be written may have been made writable since.
+            inner.file = reopen(&self.path)?;
+            inner.write(&payload)?;
+        }
+        inner.written = payload;
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn write(&mut self, payload: &[u8]) -> io::Result<()> {
+        if HEADER + payload.len() > self.slot {
+            return self.grow(payload);
+        }
+        let seq = self.seq + 1;
+        let at = if seq.is_multiple_of(2) { 0 } else { self.slot as u64 };
+        self.put(at, seq, payload)?;
+        self.seq = seq;
+        Ok(())
+    }
+
+    /// A file of larger slots: the new state goes to where both old slots end, so that they stay whole until it is there.
+    fn grow(&mut self, payload: &[u8]) -> io::Result<()> {
+        let slot = (HEADER + payload.len()).next_multiple_of(SLOT).max(2 * self.slot);
+        // The new second slot begins where the old file ends, or after it.
+        let seq = (self.seq + 1) | 1;
+        self.file.set_len(2 * slot as u64)?;
+        self.put(slot as u64, seq, payload)?;
+        (self.seq, self.slot) = (seq, slot);
+        Ok(())
+    }
+
+    fn put(&mut self, at: u64, seq: u64, payload: &[u8]) -> io::Result<()> {
+        let len = u32::try_from(payload.len()).map_err(io::Error::other)?;
+        let mut bytes = Vec::with_capacity(HEADER + payload.len());
+        bytes.extend_from_slice(&seq.to_le_bytes());
+        bytes.extend_from_slice(&len.to_le_bytes());
+        bytes.extend_from_slice(&checksum(seq, payload).to_le_bytes());
+        bytes.extend_from_slice(payload);
+        self.file.seek(SeekFrom::Start(at))?;
+        self.file.write_all(&bytes)?;
+        self.file.sync_data()
+    }
+}
+
+/// Opens for writing where that is possible; a file that is only readable still tells the last state.
+fn reopen(path: &Path) -> io::Result<File> {
+    let writable = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    writable.or_else(|error| if path.exists() { File::open(path) } else { Err(error) })
+}
+
+fn checksum(seq: u64, payload: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&seq.to_le_bytes());
+    hasher.update(payload);
+    hasher.finalize()
+}
+
+/// The state of a slot, if it is whole.
+fn whole(slot: &[u8]) -> Option<(u64, Stored)> {
+    let (header, rest) = slot.split_first_chunk::<HEADER>()?;
+    let (seq, header) = header.split_first_chunk::<8>()?;
+    let (len, sum) = header.split_first_chunk::<4>()?;
+    let seq = u64::from_le_bytes(*seq);
+    let payload = rest.get(..usize::try_from(u32::from_le_bytes(*len)).ok()?)?;
+    let sum = u32::from_le_bytes(sum.try_into().ok()?);
+    if seq == 0 || checksum(seq, payload) != sum {
+        return None;
+    }
+    Some((seq, serde_json::from_slice(payload).ok()?))
+}

@@ -1,0 +1,111 @@
+//! A ledger that may not be open yet. A brake starts, and stops, whatever its store does: until the ledger can be opened
+//! every change is refused as unavailable, and opening it is tried again.
+//!
+//! Knows nothing of what is declared; who starts it gets what the ledger knew, when it is there.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::sqlite::{OpenError, SqliteLedger, read};
+use crate::domain::audit::{Answer, Change, Receipt};
+use crate::ports::{Ledger, LedgerError, Owed, Stored};
+
+/// The ledger of a folder, open or not.
+#[derive(Debug)]
+pub struct StandbyLedger {
+    folder: PathBuf,
+    open: OnceLock<SqliteLedger>,
+}
+
+/// What is known of a ledger at the start.
+#[derive(Debug)]
+pub enum AtStart {
+    /// It is open, and knew this.
+    Open(Stored),
+    /// It cannot be written now; it could still be read.
+    ReadOnly(Stored, OpenError),
+    /// It can neither be written nor read now.
+    Away(OpenError),
+}
+
+impl StandbyLedger {
+    /// Opens the ledger of a folder, if that is possible now.
+    ///
+    /// # Errors
+    /// What trying again cannot mend: a file of a newer program, a library or a file system that must not be used.
+    pub async fn start(folder: &Path, at: Timestamp) -> Result<(Self, AtStart), OpenError> {
+        let ledger = Self { folder: folder.to_owned(), open: OnceLock::new() };
+        let found = match ledger.try_open(at).await {
+            Ok(stored) => AtStart::Open(stored),
+            Err(error) if error.lasts() => return Err(error),
+            Err(error) => match read::connect(folder).and_then(|conn| read::stored(&conn)) {
+                Ok(stored) => AtStart::ReadOnly(stored, error),
+                Err(_) => AtStart::Away(error),
+            },
+        };
+        Ok((ledger, found))
+    }
+
+    /// Tries to open it; gives what it knows. Intents that the process before left open get their outcome first: once the
+    /// ledger is open to others, an open intent is one of ours.
+    ///
+    /// # Errors
+    /// Why it still cannot be opened.
+    pub async fn try_open(&self, at: Timestamp) -> Result<Stored, OpenError> {
+        let folder = self.folder.clone();
+        let opened = tokio::task::spawn_blocking(move || SqliteLedger::open(&folder)).await;
+        let (ledger, stored) = opened.map_err(std::io::Error::other)??;
+        let closed = ledger.close_interrupted(at).await?;
+        if !closed.audit.is_empty() {
+            tracing::warn!(intents = closed.audit.len(), "the last process was interrupted; its intents are closed");
+        }
+        // Only one task tries; should two have, the second's closes again here.
+        let _second = self.open.set(ledger);
+        Ok(stored)
+    }
+
+    /// The ledger, once it is open.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`] until then.
+    pub fn ledger(&self) -> Result<&SqliteLedger, LedgerError> {
+        self.open.get().ok_or_else(|| LedgerError::Unavailable("it could not be opened yet".to_owned()))
+    }
+
+    /// Writes what is queued, then closes. Blocks until that is done.
+    pub fn close(&self) {
+        if let Some(ledger) = self.open.get() {
+            ledger.close();
+        }
+    }
+}
+
+#[async_trait]
+impl Ledger for StandbyLedger {
+    async fn commit(&self, change: Change) -> Result<Receipt, LedgerError> {
+        self.ledger()?.commit(change).await
+    }
+
+    async fn stored(&self) -> Result<Stored, LedgerError> {
+        self.ledger()?.stored().await
+    }
+
+    async fn check(&self) -> Result<(), LedgerError> {
+        self.ledger()?.check().await
+    }
+
+    async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError> {
+        self.ledger()?.owed(limit).await
+    }
+
+    async fn delivered(&self, rows: &[Owed]) -> Result<(), LedgerError> {
+        self.ledger()?.delivered(rows).await
+    }
+
+    async fn answered(&self, key: &str) -> Result<Option<Answer>, LedgerError> {
+        self.ledger()?.answered(key).await
+    }
+}

@@ -1,0 +1,246 @@
+//! What the service does while its store is full, frozen or locked: stopping works, opening waits, nothing is lost.
+//!
+//! Real faults: a tmpfs without space, `chattr +i`, a lock of another SQLite connection. The first two need root.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{Echo, KEY, eventually, http, program, run};
+
+const KILL: &str = r#"{"reason":"double charges","operator":"dana","confirmation":"CONFIRM_KILL"}"#;
+/// How long the service may take to find its way back.
+const BACK: Duration = Duration::from_secs(15);
+
+async fn post(echo: &Echo, path: &str, body: &str) -> (StatusCode, Value) {
+    let request = http().post(echo.url(path)).header("x-api-key", KEY).body(body.to_owned());
+    let answer = request.send().await.unwrap();
+    (answer.status(), answer.json().await.unwrap())
+}
+
+async fn get(echo: &Echo, path: &str) -> StatusCode {
+    http().get(echo.url(path)).send().await.unwrap().status()
+}
+
+fn control(target: f64) -> String {
+    json!({
+        "current_state": {
+            "throttle_pct": 1.0, "error_rate": 0.0, "latency_p99_ms": 100, "requests_per_minute": 0,
+            "phi_static": 0.5, "phi_dynamic": 0.45, "temperature": 0.85, "susceptibility": 2.0,
+        },
+        "target_throttle": target,
+    })
+    .to_string()
+}
+
+/// A command that needs root.
+fn as_root(arguments: &[&str]) {
+    let mut command = Command::new("sh");
+    command.args(["-c", "if [ $(id -u) = 0 ]; then exec \"$@\"; else exec sudo -n \"$@\"; fi", "sh"]).args(arguments);
+    let done = command.output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(
+        done.status.success(),
+        "{arguments:?} (faults of a real store need root, or sudo without a password): {said}"
+    );
+}
+
+/// A file system of its own with little space, gone with the value.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn new(folder: &Path) -> Self {
+        let path = folder.join("disk");
+        fs::create_dir_all(&path).unwrap();
+        let user = run(Command::new("id").arg("-u"));
+        let options = format!("size=12m,mode=700,uid={}", user.trim());
+        as_root(&["mount", "-t", "tmpfs", "-o", &options, "none", path.to_str().unwrap()]);
+        Self(path)
+    }
+
+    fn fill(&self) {
+        let mut file = fs::File::options().create(true).append(true).open(self.0.join("ballast")).unwrap();
+        for size in [1 << 16, 1 << 12, 1] {
+            while file.write_all(&vec![1; size]).is_ok() {}
+        }
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.0.join("ballast")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: the service may still be ending.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// The files of a folder, none of which can be written while this lives.
+struct Frozen(Vec<PathBuf>);
+
+impl Frozen {
+    fn new(folder: &Path) -> Self {
+        let files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        for file in &files {
+            as_root(&["chattr", "+i", file.to_str().unwrap()]);
+        }
+        Self(files)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for file in &self.0 {
+            as_root(&["chattr", "-i", file.to_str().unwrap()]);
+        }
+    }
+}
+
+/// A service that is open at 25 %, in this data folder.
+async fn opened(data: &Path, folder: &Path) -> Echo {
+    let echo = start(data, folder).await;
+    let (status, answer) = post(&echo, "/control", &control(0.25)).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    eventually("it opens", Duration::from_secs(10), async || {
+        let health: Value = http().get(echo.url("/health")).send().await.ok()?.json().await.ok()?;
+        (health["throttle_pct"] == 0.25).then_some(())
+    })
+    .await;
+    echo
+}
+
+async fn start(data: &Path, folder: &Path) -> Echo {
+    Echo::start("serve", &[("ECHO_DATA_DIR", data.display().to_string())], folder).await
+}
+
+/// What must hold while the ledger cannot be written, whatever the reason; `durable` is whether the journal can.
+async fn stands(echo: &Echo, durable: bool) {
+    let (status, answer) = post(echo, "/observe", r#"{"source":"test"}"#).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+    let (status, answer) = post(echo, "/control", &control(0.0)).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "an opening waits: {answer}");
+    assert!(answer["detail"].as_str().unwrap().contains("ledger"), "{answer}");
+
+    let (status, answer) = post(echo, "/control", &control(0.5)).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!((&answer["in_force"], &answer["audit"]), (&json!(0.5), &json!("pending")), "tightening holds at once");
+    assert_eq!(answer["durable"], durable);
+
+    let (status, answer) = post(echo, "/kill", KILL).await;
+    assert_eq!((status, &answer["audit"], &answer["durable"]), (StatusCode::OK, &json!("pending"), &json!(durable)));
+    assert_eq!(answer["targets"][0]["enforced"], true);
+    assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()));
+    let (status, answer) = post(echo, "/revive", "").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+    assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()));
+
+    assert_eq!((get(echo, "/livez").await, get(echo, "/readyz").await), (StatusCode::OK, StatusCode::OK));
+    assert_eq!(get(echo, "/health").await, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+/// What must hold once the ledger is back: all that was acknowledged is in it, once, in order.
+async fn complete(echo: &Echo, data: &Path, actions: &[&str]) {
+    eventually("the service is healthy again", BACK, async || {
+        (get(echo, "/health").await == StatusCode::OK).then_some(())
+    })
+    .await;
+    let mut found = Vec::new();
+    eventually(&format!("the ledger has {actions:?}"), BACK, async || {
+        let text =
+            run(Command::new("sqlite3").arg(data.join("ledger.db")).arg("SELECT action FROM audit_log ORDER BY seq"));
+        found = text.lines().map(str::to_owned).collect();
+        (found == actions).then_some(())
+    })
+    .await;
+    run(Command::new(program()).args(["verify", "--data-dir"]).arg(data));
+    let (status, answer) = post(echo, "/revive", "").await;
+    assert_eq!((status, &answer["status"]), (StatusCode::OK, &json!("revived")), "{answer}");
+}
+
+#[tokio::test]
+async fn a_full_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = SmallDisk::new(folder.path());
+    let data = disk.0.join("data");
+    let mut echo = opened(&data, folder.path()).await;
+    disk.fill();
+    stands(&echo, true).await;
+
+    echo.process.kill_9();
+    disk.fill();
+    let echo = start(&data, folder.path()).await;
+    assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()), "started while full, it denies at once");
+    let (status, answer) = post(&echo, "/kill", KILL).await;
+    assert_eq!((status, &answer["durable"]), (StatusCode::OK, &json!(true)), "{answer}");
+    disk.free();
+    complete(&echo, &data, &["control", "control", "kill", "kill"]).await;
+}
+
+#[tokio::test]
+async fn frozen_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut echo = opened(&data, folder.path()).await;
+    let frozen = Frozen::new(&data);
+    stands(&echo, false).await;
+    drop(frozen);
+    complete(&echo, &data, &["control", "control", "kill"]).await;
+
+    let (_, killed) = post(&echo, "/kill", KILL).await;
+    echo.process.kill_9();
+    let frozen = Frozen::new(&data);
+    let echo = start(&data, folder.path()).await;
+    assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()), "started while frozen, it denies at once");
+    let (status, again) = post(&echo, "/kill", KILL).await;
+    assert_eq!((status, &again["epoch"]), (StatusCode::OK, &killed["epoch"]));
+    drop(frozen);
+    complete(&echo, &data, &["control", "control", "kill", "revive", "kill", "kill"]).await;
+}
+
+#[tokio::test]
+async fn a_lock_of_another_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut echo = opened(&data, folder.path()).await;
+    let lock = Lock::new(&data);
+    stands(&echo, true).await;
+    echo.process.kill_9();
+    let echo = start(&data, folder.path()).await;
+    assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()), "started while locked, it denies at once");
+    assert_eq!(get(&echo, "/health").await, StatusCode::SERVICE_UNAVAILABLE);
+    drop(lock);
+    complete(&echo, &data, &["control", "control", "kill"]).await;
+}
+
+/// Another program that holds the write lock of a ledger.
+struct Lock(std::process::Child);
+
+impl Lock {
+    fn new(data: &Path) -> Self {
+        use std::io::{BufRead, BufReader};
+        let mut command = Command::new("sqlite3");
+        command.arg("-batch").arg(data.join("ledger.db"));
+        let mut child =
+            command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        writeln!(child.stdin.as_mut().unwrap(), "BEGIN IMMEDIATE;\nSELECT 'locked';").unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), "locked");
+        Self(child)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
