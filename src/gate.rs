@@ -91,11 +91,17 @@ pub struct Gate {
 impl Gate {
     /// Answers one request. `now` only dates the state and picks the hour's salt.
     pub fn ask(&self, throttle: &str, question: Question<'_>, now: Timestamp) -> Reply {
+        self.ask_by(throttle, |_| question, now)
+    }
+
+    /// Answers one request that is read once the throttle is known, since that says which header names the caller.
+    pub fn ask_by<'q>(&self, throttle: &str, read: impl FnOnce(&GateSpec) -> Question<'q>, now: Timestamp) -> Reply {
         let table = self.table.load();
         let Some(entry) = table.get(throttle) else {
             let verdict = Verdict { admitted: false, reason: Reason::Unknown, generation: 0 };
             return Reply { verdict, state_age_ms: 0, retry_after_s: 1 };
         };
+        let question = read(&entry.spec);
         let listed = entry.allows(question.method, question.path);
         let caller = match question.key.filter(|key| !key.is_empty()) {
             Some(key) => Caller::Keyed(point(&Salt::hourly(now.as_second()), throttle, key)),
@@ -105,11 +111,6 @@ impl Gate {
         let offered = entry.count(verdict.admitted);
         let state_age_ms = (now.as_millisecond() - entry.confirmed_at.as_millisecond()).max(0);
         Reply { verdict, state_age_ms, retry_after_s: dialect::retry_after(&verdict, offered) }
-    }
-
-    /// The header that names a throttle's callers, if it has one.
-    pub fn key_header(&self, throttle: &str) -> Option<String> {
-        self.table.load().get(throttle).and_then(|entry| entry.spec.key_header.clone())
     }
 
     /// Makes a throttle known, or changes how it reads requests; level and holds of a known one stay.

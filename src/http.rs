@@ -6,6 +6,7 @@ mod answer;
 mod authz;
 mod command;
 mod control;
+mod decide;
 mod health;
 mod keys;
 mod kill;
@@ -73,12 +74,12 @@ pub use health::{Look, Parts};
 fn common(app: &Arc<App>) -> Router<Arc<App>> {
     let protected = Router::new()
         .route("/metrics", get(health::metrics))
+        .route("/v1/decide", post(decide::decide))
         .route_layer(from_fn_with_state(Arc::clone(app), keys::check));
     Router::new()
         .route("/health", get(health::health))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
-        .route("/authz/nginx/{throttle}", any(authz::nginx))
         .merge(protected)
 }
 
@@ -115,9 +116,10 @@ pub fn service_routes(app: Arc<App>) -> Router {
 
 /// Only verdicts, for a listener that proxies alone can reach.
 pub fn verdict_routes(app: Arc<App>) -> Router {
-    finish(Router::new().route("/authz/nginx/{throttle}", any(authz::nginx_trusted)), app)
+    Router::new().route("/authz/{*asked}", any(authz::trusted)).fallback(answer::no_route).with_state(app)
 }
 
+/// What all routes have in common; verdicts go without, since they are asked for with every request of others.
 fn finish(routes: Router<Arc<App>>, app: Arc<App>) -> Router {
     routes
         .fallback(answer::no_route)
@@ -125,5 +127,6 @@ fn finish(routes: Router<Arc<App>>, app: Arc<App>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn_with_state(Arc::clone(&app), answer::count_errors))
         .layer(from_fn(request_id::carry))
+        .route("/authz/{*asked}", any(authz::public))
         .with_state(app)
 }

@@ -1,8 +1,19 @@
-//! How a verdict is said so that a given proxy understands it: one answer does not survive every proxy.
+//! How a verdict is asked for and said so that a given proxy understands it: one answer does not survive every proxy.
 //!
-//! Pure: a status and header values; who sends them is `http`'s.
+//! Pure: paths, a status and header values; who receives and sends them is `http`'s.
 
 use crate::decide::verdict::{Reason, Verdict};
+
+/// The proxies that are spoken to, by the word in the path of their endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Envoy `ext_authz` over HTTP, Istio.
+    Envoy,
+    /// nginx `auth_request`, ingress-nginx `auth-url`.
+    Nginx,
+    /// Traefik `forwardAuth`, Caddy `forward_auth`.
+    Forward,
+}
 
 /// A verdict as one proxy wants to hear it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,12 +24,51 @@ pub struct Spoken {
     pub echo_status: Option<u16>,
 }
 
-/// nginx `auth_request`: anything but 2xx, 401 and 403 becomes a 500, so the real status travels in a header.
-pub fn nginx(verdict: &Verdict) -> Spoken {
-    if verdict.admitted {
-        return Spoken { status: 200, echo_status: None };
+impl Dialect {
+    /// Reads the path of an endpoint, `/authz/DIALECT/THROTTLE` and what follows: dialect, throttle, and the rest of the
+    /// path, which begins with a slash or is empty. Nothing is decoded: a throttle's name has nothing to decode, so one
+    /// that is written otherwise is unknown.
+    pub fn of_path(path: &str) -> Option<(Self, &str, &str)> {
+        let (dialect, rest) = path.strip_prefix("/authz/")?.split_once('/')?;
+        let dialect = match dialect {
+            "envoy" => Self::Envoy,
+            "nginx" => Self::Nginx,
+            "forward" => Self::Forward,
+            _ => return None,
+        };
+        let (throttle, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        Some((dialect, throttle, rest))
     }
-    Spoken { status: 403, echo_status: Some(if stopped(verdict) { 503 } else { 429 }) }
+
+    /// Words a verdict.
+    ///
+    /// Envoy reads any 5xx as a fault of ours, and may then let the request through. nginx turns all but 2xx, 401 and 403
+    /// into a 500, so the real status travels in a header. The others hand status and headers to their client as they are.
+    pub fn says(self, verdict: &Verdict) -> Spoken {
+        if verdict.admitted {
+            return Spoken { status: 200, echo_status: None };
+        }
+        let (throttled, killed) = match self {
+            Self::Envoy => (429, 403),
+            Self::Nginx | Self::Forward => (429, 503),
+        };
+        let status = if stopped(verdict) { killed } else { throttled };
+        match self {
+            Self::Nginx => Spoken { status: 403, echo_status: Some(status) },
+            Self::Envoy | Self::Forward => Spoken { status, echo_status: None },
+        }
+    }
+}
+
+/// The path of an address, absolute or not, without its query; never decoded or normalised.
+pub fn path_of(address: &str) -> &str {
+    let rest = if address.starts_with('/') {
+        address
+    } else {
+        let after = address.split_once("://").map_or(address, |(_, rest)| rest);
+        after.find('/').map_or("/", |slash| &after[slash..])
+    };
+    rest.split(['?', '#']).next().unwrap_or(rest)
 }
 
 /// Seconds a refused caller should wait, spread over callers so that they do not come back together.

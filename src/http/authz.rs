@@ -1,75 +1,104 @@
 //! Verdicts over HTTP, in the dialect of the proxy that asks. The hot path: no store, no lock, no waiting.
+//!
+//! Any method works and a body is not read. What a client of the proxy may have written is believed nowhere: the original
+//! method and path come from where the proxy of that dialect puts them, the caller's name from the one header that the
+//! throttle declares and the proxy sets.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::gate::{Question, Reply, dialect};
+use crate::domain::throttle::GateSpec;
+use crate::gate::dialect::{Dialect, path_of};
+use crate::gate::{Question, Reply};
 
-use super::App;
-use super::answer::{Problem, named};
+use super::answer::Problem;
+use super::{App, request_id};
 
-/// For nginx `auth_request` on the public listener.
-pub(super) async fn nginx(
-    State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Path(throttle): Path<String>,
-    headers: HeaderMap,
-) -> Response {
-    if app.authz_to_loopback_only && !peer.ip().to_canonical().is_loopback() {
+const DECISION: HeaderName = HeaderName::from_static("echo-decision");
+const THROTTLE: HeaderName = HeaderName::from_static("echo-throttle");
+const REASON: HeaderName = HeaderName::from_static("echo-reason");
+const GENERATION: HeaderName = HeaderName::from_static("echo-generation");
+const STATE_AGE: HeaderName = HeaderName::from_static("echo-state-age-ms");
+const STATUS: HeaderName = HeaderName::from_static("echo-status");
+
+/// On the public listener.
+pub(super) async fn public(State(app): State<Arc<App>>, request: Request) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let near = peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
+    if app.authz_to_loopback_only && !near {
         let detail = "Verdicts are answered to loopback and on ECHO_GATE_LISTEN only.";
         return Problem::new(StatusCode::FORBIDDEN, detail).into_response();
     }
-    answer(&app, &throttle, &headers)
+    answer(&app, &request)
 }
 
-/// For nginx `auth_request` on a listener that proxies alone can reach.
-pub(super) async fn nginx_trusted(
-    State(app): State<Arc<App>>,
-    Path(throttle): Path<String>,
-    headers: HeaderMap,
-) -> Response {
-    answer(&app, &throttle, &headers)
+/// On a listener that proxies alone can reach.
+pub(super) async fn trusted(State(app): State<Arc<App>>, request: Request) -> Response {
+    answer(&app, &request)
 }
 
-fn answer(app: &App, throttle: &str, headers: &HeaderMap) -> Response {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let key_header = app.gate.key_header(throttle);
-    let key = key_header.and_then(|name| headers.get(name)).map(HeaderValue::as_bytes);
-    let question = Question { method: text("x-original-method"), path: path_of(text("x-original-url")), key };
-    let reply = app.gate.ask(throttle, question, app.clock.now());
-    let spoken = dialect::nginx(&reply.verdict);
+fn answer(app: &App, request: &Request) -> Response {
+    let headers = request.headers();
+    let Some((dialect, throttle, rest)) = Dialect::of_path(request.uri().path()) else {
+        let detail = "Verdicts are at /authz/envoy/THROTTLE, /authz/nginx/THROTTLE and /authz/forward/THROTTLE.";
+        return Problem::new(StatusCode::NOT_FOUND, detail).into_response();
+    };
+    let (method, path) = match dialect {
+        Dialect::Envoy => (request.method().as_str(), if rest.is_empty() { "/" } else { rest }),
+        Dialect::Nginx => (only(headers, "x-original-method"), path_of(only(headers, "x-original-url"))),
+        Dialect::Forward => (only(headers, "x-forwarded-method"), path_of(only(headers, "x-forwarded-uri"))),
+    };
+    let read = |spec: &GateSpec| Question {
+        method,
+        path,
+        key: spec.key_header.as_deref().and_then(|name| caller(headers, name)),
+    };
+    let reply = app.gate.ask_by(throttle, read, app.clock.now());
+    let spoken = dialect.says(&reply.verdict);
     let mut response = StatusCode::from_u16(spoken.status).unwrap_or(StatusCode::FORBIDDEN).into_response();
-    describe(&mut response, throttle, &reply);
+    describe(response.headers_mut(), throttle, &reply);
     if let Some(status) = spoken.echo_status {
-        response.headers_mut().insert(named("echo-status"), HeaderValue::from(status));
+        response.headers_mut().insert(STATUS, HeaderValue::from(status));
+    }
+    if let Some(id) = request_id::given(headers) {
+        response.headers_mut().insert(request_id::NAME, id.clone());
     }
     response
 }
 
-/// The headers that every verdict bears.
-fn describe(response: &mut Response, throttle: &str, reply: &Reply) {
-    let headers = response.headers_mut();
-    let decision = if reply.verdict.admitted { "allow" } else { "deny" };
-    headers.insert(named("echo-decision"), HeaderValue::from_static(decision));
-    headers.insert(named("echo-reason"), HeaderValue::from_static(reply.verdict.reason.as_str()));
-    if let Ok(name) = HeaderValue::from_str(throttle) {
-        headers.insert(named("echo-throttle"), name);
+/// A header that the proxy sets once. Said twice, one of them is somebody else's, so neither is believed.
+fn only<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().unwrap_or_default(),
+        _ => "",
     }
-    headers.insert(named("echo-generation"), HeaderValue::from(reply.verdict.generation));
-    headers.insert(named("echo-state-age-ms"), HeaderValue::from(reply.state_age_ms));
+}
+
+/// Who asks. Whoever names several is one caller, the same for all: nobody picks the best of them.
+fn caller<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    Some(if values.next().is_none() { first.as_bytes() } else { b"," })
+}
+
+/// The headers that every verdict bears.
+fn describe(headers: &mut HeaderMap, throttle: &str, reply: &Reply) {
+    headers.reserve(8);
+    let decision = if reply.verdict.admitted { "allow" } else { "deny" };
+    headers.insert(DECISION, HeaderValue::from_static(decision));
+    headers.insert(REASON, HeaderValue::from_static(reply.verdict.reason.as_str()));
+    if let Ok(name) = HeaderValue::from_str(throttle) {
+        headers.insert(THROTTLE, name);
+    }
+    headers.insert(GENERATION, HeaderValue::from(reply.verdict.generation));
+    headers.insert(STATE_AGE, HeaderValue::from(reply.state_age_ms));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if !reply.verdict.admitted {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(reply.retry_after_s));
     }
-}
-
-/// The path of an absolute URL, without its query; never decoded or normalised.
-fn path_of(url: &str) -> &str {
-    let rest = if url.starts_with('/') { url } else { url.split_once("://").map_or(url, |(_, rest)| rest) };
-    let path = rest.find('/').map_or("/", |slash| &rest[slash..]);
-    path.split(['?', '#']).next().unwrap_or(path)
 }

@@ -151,6 +151,22 @@ pub struct ReviveBody {
     pub epoch: Option<String>,
 }
 
+/// `POST /v1/decide`; an empty body asks about the throttle `default`. An unknown field is refused: a caller whose
+/// `key` is misspelt would not be told apart.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct DecideBody {
+    /// Which throttle; `default` if absent. Any text: an unknown one is denied.
+    #[serde(default)]
+    pub throttle: Option<String>,
+    /// Who asks, as the header of the throttle's key would say.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// `PATH` or `METHOD PATH`, for the allow-list.
+    #[serde(default)]
+    pub route: Option<String>,
+}
+
 /// `POST /observe`; unknown fields are ignored, so that any monitor can send what it has.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 pub struct ObserveBody {

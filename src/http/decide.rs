@@ -1,0 +1,49 @@
+//! `POST /v1/decide`: a verdict for an app or an SDK. Always 200, so that a verdict is never taken for a fault.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use serde::Serialize;
+
+use crate::gate::Question;
+use crate::gate::dialect::path_of;
+use crate::source::rest::{DecideBody, parse};
+
+use super::App;
+use super::answer::{Problem, body};
+
+/// The answer, in the order of http-api.
+#[derive(Serialize)]
+pub(super) struct Decided {
+    decision: &'static str,
+    throttle: String,
+    reason: &'static str,
+    generation: i64,
+    state_age_ms: i64,
+    retry_after_s: u32,
+}
+
+pub(super) async fn decide(
+    State(app): State<Arc<App>>,
+    bytes: Result<Bytes, BytesRejection>,
+) -> Result<Json<Decided>, Problem> {
+    let raw = body(bytes)?;
+    let empty = raw.iter().all(u8::is_ascii_whitespace);
+    let asked: DecideBody = if empty { DecideBody::default() } else { parse(&raw)? };
+    let throttle = asked.throttle.unwrap_or_else(|| "default".to_owned());
+    let route = asked.route.as_deref().unwrap_or_default();
+    let (method, path) = route.split_once(' ').unwrap_or(("", route));
+    let question = Question { method, path: path_of(path), key: asked.key.as_deref().map(str::as_bytes) };
+    let reply = app.gate.ask(&throttle, question, app.clock.now());
+    Ok(Json(Decided {
+        decision: if reply.verdict.admitted { "allow" } else { "deny" },
+        throttle,
+        reason: reply.verdict.reason.as_str(),
+        generation: reply.verdict.generation,
+        state_age_ms: reply.state_age_ms,
+        retry_after_s: reply.retry_after_s,
+    }))
+}
