@@ -6,12 +6,15 @@ mod answer;
 mod authz;
 mod command;
 mod control;
+mod docs;
 mod health;
 mod keys;
 mod kill;
 mod observe;
+pub mod openapi;
 mod request_id;
 mod webhook;
+pub mod wire;
 
 use std::sync::Arc;
 
@@ -79,6 +82,9 @@ fn common(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/authz/nginx/{throttle}", any(authz::nginx))
+        .route("/openapi.json", get(docs::description))
+        .route("/docs", get(docs::page))
+        .route("/docs/{file}", get(docs::asset))
         .merge(protected)
 }
 
@@ -123,7 +129,7 @@ fn finish(routes: Router<Arc<App>>, app: Arc<App>) -> Router {
         .fallback(answer::no_route)
         .method_not_allowed_fallback(answer::no_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(from_fn_with_state(Arc::clone(&app), answer::count_errors))
+        .layer(from_fn_with_state(Arc::clone(&app), answer::count))
         .layer(from_fn(request_id::carry))
         .with_state(app)
 }

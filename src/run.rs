@@ -20,6 +20,11 @@ pub use mirror::{SetupArgs, setup_airtable};
 pub use operator::{OperatorArgs, operator};
 pub use serve::{ServeArgs, serve};
 
+/// The description of the API as text, OpenAPI 3.1.
+pub fn openapi() -> &'static str {
+    crate::http::openapi::text()
+}
+
 /// Why a process ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {

@@ -12,6 +12,8 @@ mod journey_service;
 mod journey_stripe;
 mod latch;
 mod ledger_suite;
+mod metrics;
+mod openapi;
 mod python;
 mod reconcile;
 mod store_faults;

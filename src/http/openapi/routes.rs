@@ -1,0 +1,171 @@
+//! Every route as people read it: who may call it, what it takes, what it answers.
+
+use serde_json::{Value, json};
+
+use crate::http::wire;
+use crate::source::rest::{ControlBody, KillBody, ObserveBody, ReviveBody};
+
+use super::Door::{Key, Open, Proxy};
+use super::{Route, reference};
+
+/// What one must know before reading any route.
+pub(super) const ABOUT: &str = "\
+The brake of a system that moves money. A *level* is the share of work refused, 0 to 1: 0 is open, 1 is a full stop. \
+A *kill* stands above every level until it is ended.
+
+- Refusals are RFC 9457 problems and always bear `detail`.
+- `POST` routes with a key take an `Idempotency-Key`: a command that is sent again under it is done once and answered alike for a day.
+- Every answer bears `request-id`, which the log and the audit entry bear too.";
+
+pub(super) fn tags() -> Value {
+    json!([
+        { "name": "brake", "description": "Measure, throttle, stop, start" },
+        { "name": "verdicts", "description": "What proxies and apps ask for every request" },
+        { "name": "payments", "description": "Events of the payment provider" },
+        { "name": "service", "description": "How this process is" },
+    ])
+}
+
+/// Parameters that several routes share, by name.
+pub(super) fn parameters() -> Value {
+    let header = |name: &str, what: &str, schema: Value| json!({ "name": name, "in": "header", "description": what, "schema": schema });
+    json!({
+        "request-id": header("request-id", "Names the request; one is made where it is missing or malformed",
+            json!({ "type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$" })),
+        "traceparent": header("traceparent", "W3C trace context", json!({
+            "type": "string", "pattern": "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$" })),
+        "Idempotency-Key": header("Idempotency-Key", "Makes sending the same command again safe",
+            json!({ "type": "string", "pattern": "^[ -~]{1,255}$" })),
+    })
+}
+
+pub(super) fn all() -> Vec<Route> {
+    let mut all = brake();
+    all.extend(verdicts());
+    all.extend(payments());
+    all.extend(service());
+    all
+}
+
+/// A command: a body, a key, an `Idempotency-Key`.
+fn command(path: &'static str, summary: &'static str) -> Route {
+    Route::new("post", path, "brake", Key, summary).parameter(reference("parameters", "Idempotency-Key"))
+}
+
+fn brake() -> Vec<Route> {
+    let calm = json!({
+        "throttle_pct": 1.0, "error_rate": 0.0, "latency_p99_ms": 100, "requests_per_minute": 0,
+        "phi_static": 0.5, "phi_dynamic": 0.45, "temperature": 0.85, "susceptibility": 2.0,
+    });
+    vec![
+        command("/observe", "Report a measurement, or ask for the state")
+            .text("What was measured is evidence for three ticks of the control law. Unknown fields are ignored.")
+            .takes::<ObserveBody>(true, json!({ "source": "test", "error_rate": 0.01, "latency_p99_ms": 180 }))
+            .answers::<wire::Observed>(200, "Stored; this is the whole state")
+            .refuses(&[400, 404, 408, 413, 422, 503]),
+        command("/control", "Declare a level")
+            .text(
+                "What tightens is in force before the answer; what opens waits for the ledger and then for what is \
+                   measured. Needs the role operator. Killed: 409, see `/revive`.",
+            )
+            .takes::<ControlBody>(true, json!({ "current_state": calm, "target_throttle": 0.0 }))
+            .answers::<wire::Controlled>(200, "Declared; this is what follows from it")
+            .refuses(&[400, 404, 408, 409, 413, 422, 503]),
+        command("/kill", "Stop everything, or one throttle")
+            .text(
+                "The gate is shut before the answer is given; it needs neither ledger nor cluster. Needs the role \
+                   breaker. Killing twice answers the first epoch. Replayed after its end: 409.",
+            )
+            .takes::<KillBody>(
+                true,
+                json!({ "reason": "double charges", "operator": "dana", "confirmation": "CONFIRM_KILL" }),
+            )
+            .answers::<wire::Killed>(200, "Stopped; this is what has been enforced")
+            .refuses(&[400, 404, 408, 409, 413, 422]),
+        command("/revive", "End kills")
+            .text(
+                "Ends what REST or an override holds, then the level opens by the ramp. An empty body means \
+                   everything. Needs the role breaker.",
+            )
+            .takes::<ReviveBody>(false, json!({ "operator": "dana", "reason": "fixed" }))
+            .answers::<wire::Revived>(200, "Ended, or nothing was killed")
+            .refuses(&[400, 404, 408, 409, 413, 422, 503]),
+    ]
+}
+
+fn verdicts() -> Vec<Route> {
+    let header = |name: &str, what: &str| json!({ "name": name, "in": "header", "description": what, "schema": { "type": "string" } });
+    let throttle = json!({ "name": "throttle", "in": "path", "required": true, "schema": { "type": "string" }, "example": "default" });
+    vec![
+        Route::new("get", "/authz/nginx/{throttle}", "verdicts", Proxy, "A verdict for nginx `auth_request`")
+            .text(
+                "Any method. Headers of the answer: `echo-decision`, `echo-reason`, `echo-throttle`, \
+                   `echo-generation`, `echo-state-age-ms`; refused, also `echo-status` (the status for the client, \
+                   429 or 503) and `retry-after`. An unknown throttle is refused like a kill.",
+            )
+            .parameter(throttle)
+            .parameter(header("X-Original-Method", "Method of the original request"))
+            .parameter(header("X-Original-URL", "URL of the original request"))
+            .says(200, "Admitted", &[])
+            .says(403, "Refused; in production also, with a problem, whoever asks from elsewhere than loopback", &[]),
+    ]
+}
+
+fn payments() -> Vec<Route> {
+    let signature = json!({
+        "name": "Stripe-Signature", "in": "header", "required": true, "schema": { "type": "string" },
+        "description": "As Stripe makes it, over the raw body",
+    });
+    let mut webhook = Route::new("post", "/webhooks/stripe", "payments", Open, "Take an event of Stripe")
+        .text("200 comes after the event is durable. An event that comes again changes nothing and is answered alike.")
+        .parameter(signature)
+        .answers::<wire::Received>(200, "The event is durable")
+        .refuses(&[400, 408, 413, 503]);
+    webhook.body = Some(json!({
+        "required": true,
+        "description": "The event exactly as Stripe signed it, at most 1 MiB",
+        "content": { "application/json": { "schema": { "type": "object" } } },
+    }));
+    vec![webhook]
+}
+
+fn service() -> Vec<Route> {
+    let verbose = json!({
+        "name": "verbose", "in": "query", "description": "One line for each check", "allowEmptyValue": true,
+        "schema": { "type": "string" },
+    });
+    let probe = |path: &'static str, summary: &'static str| {
+        Route::new("get", path, "service", Proxy, summary)
+            .parameter(verbose.clone())
+            .says(200, "Yes", &["text/plain; charset=utf-8"])
+            .says(503, "Not yet", &["text/plain; charset=utf-8"])
+    };
+    vec![
+        Route::new("get", "/health", "service", Open, "How it is, for people and monitors")
+            .text("A killed system is healthy: nobody must restart it for that.")
+            .answers::<wire::Health>(200, "`healthy` or `degraded`")
+            .answers::<wire::Health>(503, "`unhealthy`: the ledger is gone"),
+        probe("/livez", "Is the process sound"),
+        probe("/readyz", "Are the listeners up and the gate loaded"),
+        Route::new("get", "/metrics", "service", Key, "Metrics, for Prometheus").says(
+            200,
+            "Prometheus text; docs/metrics.md lists them",
+            &["text/plain"],
+        ),
+        Route::new("get", "/openapi.json", "service", Open, "This description").says(
+            200,
+            "OpenAPI 3.1",
+            &["application/json"],
+        ),
+        Route::new("get", "/docs", "service", Open, "A page to read and try the API").says(
+            200,
+            "The page",
+            &["text/html; charset=utf-8"],
+        ),
+        Route::new("get", "/docs/{file}", "service", Open, "What the page is made of")
+            .parameter(json!({ "name": "file", "in": "path", "required": true, "schema": {
+                "type": "string", "enum": ["start.js", "swagger-ui-bundle.js", "swagger-ui.css"] } }))
+            .says(200, "The file", &["text/javascript; charset=utf-8", "text/css; charset=utf-8"])
+            .refuses(&[404]),
+    ]
+}
