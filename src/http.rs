@@ -13,6 +13,7 @@ mod kill;
 mod observe;
 pub mod openapi;
 mod request_id;
+mod throttles;
 mod webhook;
 pub mod wire;
 
@@ -63,6 +64,8 @@ pub struct App {
     pub law: Law,
     /// Parts that are off, with the variable that turns each on; and whether the gate knows all there is.
     pub parts: health::Parts,
+    /// What the loop last found, by throttle.
+    pub board: Arc<Board>,
     /// Commands under way, by the key their client gave.
     pub under_way: UnderWay,
     /// In production strangers must not ask for verdicts on the public listener: they count as offered load.
@@ -71,6 +74,7 @@ pub struct App {
 
 pub use command::UnderWay;
 pub use health::{Look, Parts};
+pub use throttles::Board;
 
 /// Routes of every process: probes, health, metrics, verdicts.
 fn common(app: &Arc<App>) -> Router<Arc<App>> {
@@ -116,7 +120,11 @@ pub fn service_routes(app: Arc<App>) -> Router {
         .route_layer(from_fn_with_state(Arc::clone(&app), keys::check));
     let webhook =
         Router::new().route("/webhooks/stripe", post(webhook::stripe)).layer(DefaultBodyLimit::max(WEBHOOK_LIMIT));
-    finish(common(&app).merge(protected).merge(webhook), app)
+    let read = Router::new()
+        .route("/v1/throttles", get(throttles::list))
+        .route("/v1/throttles/{name}", get(throttles::one))
+        .route_layer(from_fn_with_state(Arc::clone(&app), keys::check));
+    finish(common(&app).merge(protected).merge(read).merge(webhook), app)
 }
 
 /// Only verdicts, for a listener that proxies alone can reach.

@@ -127,6 +127,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
             killed: standing.killed(),
             level: standing.level,
             confirmed_at: standing.confirmed_at,
+            found: app.board.found(&standing.name),
             verdicts: verdicts.map(|(admitted, reason, count)| (admitted, reason.as_str(), count)).collect(),
         }
     });

@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::source::crd_status::EchoThrottleStatus;
+
 /// A refusal (RFC 9457). Further members may stand beside these.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Problem {
@@ -191,4 +193,40 @@ pub struct Received {
     pub received: bool,
     /// The provider's id of the event.
     pub event_id: String,
+}
+
+/// `GET /v1/throttles`
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Throttles {
+    /// All throttles, by name.
+    pub items: Vec<Throttle>,
+}
+
+/// One throttle: what is declared, what is in force, what was sent, what was read back.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Throttle {
+    /// Its name.
+    pub name: String,
+    /// Whether differences are corrected or only reported.
+    #[schemars(extend("enum" = ["enforce", "observe"]))]
+    pub mode: &'static str,
+    /// Counts up with each declaration.
+    pub generation: i64,
+    /// What it acts on, in the order declared.
+    pub targets: Vec<ThrottleTarget>,
+    /// As the status of the custom resource has it.
+    #[serde(flatten)]
+    pub status: EchoThrottleStatus,
+}
+
+/// A target of a throttle.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ThrottleTarget {
+    /// Its id: `gate`, `apps/v1/Deployment/checkout` for example.
+    pub target: String,
+    /// Whether it is what it should be; null while nobody has looked yet.
+    pub agrees: Option<bool>,
+    /// Why it could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }

@@ -172,6 +172,7 @@ pub(super) fn app(
         metrics: Arc::new(Metrics::new().map_err(|e| RunError::failed("metrics", e))?),
         law: Law::default(),
         parts,
+        board: Arc::default(),
         under_way: UnderWay::default(),
         authz_to_loopback_only: listen.environment == Environment::Production,
     }))

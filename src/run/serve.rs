@@ -23,6 +23,7 @@ use crate::targets::gate::LocalGate;
 use crate::telemetry::Metrics;
 
 use super::clock::SystemClock;
+use super::everyone::Everyone;
 use super::record::Kept;
 use super::supervise::Supervisor;
 use super::{RunError, listen, local_key, mirror, record, upkeep};
@@ -91,7 +92,9 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let stop = supervisor.stage();
     let local: Arc<dyn Target> = Arc::new(LocalGate::new(gate, Arc::clone(&clock)));
     let targets = HashMap::from([(TargetKind::Gate, local)]);
-    let parts = Parts { desired, ledger: record, latch, targets, report: Some(declared), clock, law: Law::default() };
+    let told = Everyone(vec![declared, Arc::<http::Board>::clone(&app.board)]);
+    let parts =
+        Parts { desired, ledger: record, latch, targets, report: Some(Arc::new(told)), clock, law: Law::default() };
     supervisor.start("reconcile", Reconciler::new(parts, &stored).run(stop));
     let stop = supervisor.stage();
     listen::announce("api", &api);
@@ -158,6 +161,7 @@ fn app(
         metrics: Arc::new(Metrics::new().map_err(|e| RunError::failed("metrics", e))?),
         law: Law::default(),
         parts,
+        board: Arc::default(),
         under_way: UnderWay::default(),
         authz_to_loopback_only: args.listen.environment == Environment::Production,
     }))

@@ -45,6 +45,10 @@ const NONE: &[&str] = &[];
 pub(super) const LEVEL: Family =
     family("echo_throttle_pct", Kind::Gauge, THROTTLE, "Share of work refused now, 0 to 1.");
 pub(super) const KILLED: Family = family("echo_killed", Kind::Gauge, THROTTLE, "1 while a kill holds.");
+pub(super) const ENFORCED: Family =
+    family("echo_enforced", Kind::Gauge, THROTTLE, "1 while every target was read back as it should be (serve).");
+pub(super) const DRIFTS: Family =
+    family("echo_drifts_open", Kind::Gauge, THROTTLE, "Differences from what was asked for that are open now (serve).");
 pub(super) const ERRORS: Family = family("echo_total_errors", Kind::Untyped, NONE, "Answers with a 5xx status.");
 pub(super) const WEBHOOKS: Family =
     family("echo_webhook_events_total", Kind::Counter, NONE, "Webhook events received, refused ones too.");
@@ -92,9 +96,11 @@ pub(super) const CPU: Family =
 pub(super) const FILES: Family = family("process_open_fds", Kind::Gauge, NONE, "Open file descriptors (Linux).");
 
 /// All of them, in the order of the reference.
-pub(super) const ALL: [&Family; 16] = [
+pub(super) const ALL: [&Family; 18] = [
     &LEVEL,
     &KILLED,
+    &ENFORCED,
+    &DRIFTS,
     &ERRORS,
     &WEBHOOKS,
     &WEBHOOKS_REJECTED,

@@ -36,6 +36,8 @@ pub struct ThrottleGauges {
     pub killed: bool,
     /// When the state behind it was last confirmed.
     pub confirmed_at: Timestamp,
+    /// Whether the loop found it in force everywhere, and how many differences are open; none where no loop runs.
+    pub found: Option<(bool, usize)>,
     /// Verdicts so far.
     pub verdicts: Verdicts,
 }
@@ -142,6 +144,12 @@ impl Metrics {
         say(&families::LEVEL, &throttles(&|one| one.level.fraction()));
         say(&families::KILLED, &throttles(&|one| f64::from(u8::from(one.killed))));
         say(&families::STATE_AGE, &throttles(&|one| seconds(one.confirmed_at, now.at)));
+        let found = |value: &dyn Fn((bool, usize)) -> u64| -> Vec<(Vec<&str>, f64)> {
+            let all = now.throttles.iter();
+            all.filter_map(|one| Some((vec![one.throttle.as_str()], float(value(one.found?))))).collect()
+        };
+        say(&families::ENFORCED, &found(&|(enforced, _)| u64::from(enforced)));
+        say(&families::DRIFTS, &found(&|(_, drifts)| drifts as u64));
         let verdicts = now.throttles.iter().flat_map(|one| {
             let said = |admitted: bool| if admitted { "allow" } else { "deny" };
             one.verdicts

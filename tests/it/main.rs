@@ -19,3 +19,4 @@ mod reconcile;
 mod store_faults;
 mod stripe_signatures;
 mod support;
+mod throttles;

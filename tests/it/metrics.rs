@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use reqwest::Method;
 
-use crate::support::{Echo, KEY, http, prepared, program, run};
+use crate::support::{Echo, KEY, eventually, http, prepared, program, run};
 
 async fn metrics(echo: &Echo) -> String {
     let answer = http().get(echo.url("/metrics")).bearer_auth(KEY).send().await.unwrap();
@@ -118,8 +119,11 @@ async fn no_label_comes_out_of_a_request() {
 async fn the_reference_lists_every_metric_and_no_other() {
     let (_folder, echo) = service().await;
     let _ = echo.verdict("default").await;
-    let _ = metrics(&echo).await;
-    let text = metrics(&echo).await;
+    let text = eventually("the loop has passed once", Duration::from_secs(10), async || {
+        let text = metrics(&echo).await;
+        (text.contains("# TYPE echo_drifts_open") && text.contains("route=\"/metrics\"")).then_some(text)
+    })
+    .await;
     let said: BTreeSet<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).map(str::to_owned).collect();
     let reference = run(Command::new(program()).arg("metrics-reference"));
     let listed = reference.lines().filter_map(|line| {

@@ -20,6 +20,7 @@ A *kill* stands above every level until it is ended.
 pub(super) fn tags() -> Value {
     json!([
         { "name": "brake", "description": "Measure, throttle, stop, start" },
+        { "name": "records", "description": "What is declared, what is in force, what happened" },
         { "name": "verdicts", "description": "What proxies and apps ask for every request" },
         { "name": "payments", "description": "Events of the payment provider" },
         { "name": "service", "description": "How this process is" },
@@ -41,6 +42,7 @@ pub(super) fn parameters() -> Value {
 
 pub(super) fn all() -> Vec<Route> {
     let mut all = brake();
+    all.extend(records());
     all.extend(verdicts());
     all.extend(payments());
     all.extend(service());
@@ -90,6 +92,22 @@ fn brake() -> Vec<Route> {
             .takes::<ReviveBody>(false, json!({ "operator": "dana", "reason": "fixed" }))
             .answers::<wire::Revived>(200, "Ended, or nothing was killed")
             .refuses(&[400, 404, 408, 409, 413, 422, 503]),
+    ]
+}
+
+fn records() -> Vec<Route> {
+    let name = json!({
+        "name": "name", "in": "path", "required": true, "example": "default",
+        "schema": { "type": "string", "pattern": "^[a-z0-9.-]{1,317}$" },
+    });
+    vec![
+        Route::new("get", "/v1/throttles", "records", Key, "All throttles")
+            .text("What is declared, in force, sent and read back, as the last pass of the loop found it.")
+            .answers::<wire::Throttles>(200, "All throttles, by name"),
+        Route::new("get", "/v1/throttles/{name}", "records", Key, "One throttle")
+            .parameter(name)
+            .answers::<wire::Throttle>(200, "The throttle")
+            .refuses(&[404]),
     ]
 }
 
