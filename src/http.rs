@@ -12,6 +12,7 @@ mod keys;
 mod kill;
 mod observe;
 pub mod openapi;
+mod pages;
 mod request_id;
 mod throttles;
 mod webhook;
@@ -29,7 +30,7 @@ use crate::config::Keys;
 use crate::decide::law::Law;
 use crate::gate::Gate;
 use crate::latch::Latch;
-use crate::ports::{Clock, Desired, Ledger};
+use crate::ports::{Clock, Desired, History, Ledger};
 use crate::source::stripe::Secrets;
 use crate::telemetry::Metrics;
 
@@ -54,6 +55,8 @@ pub struct App {
     pub desired: Arc<dyn Desired>,
     /// The record; a gate process has none.
     pub ledger: Option<Arc<dyn Ledger>>,
+    /// The record's past; none where there is no record.
+    pub history: Option<Arc<dyn History>>,
     /// Keys that open protected routes.
     pub keys: Keys,
     /// What signs webhooks; none: that part is off.
@@ -104,6 +107,7 @@ pub fn operator_routes(app: Arc<App>) -> Router {
             .route("/kill", post(kill::kill))
             .route("/revive", post(kill::revive))
             .route_layer(from_fn_with_state(Arc::clone(&app), command::carry))
+            .merge(past())
             .route_layer(from_fn_with_state(Arc::clone(&app), keys::check)),
     );
     finish(routes, app)
@@ -123,8 +127,18 @@ pub fn service_routes(app: Arc<App>) -> Router {
     let read = Router::new()
         .route("/v1/throttles", get(throttles::list))
         .route("/v1/throttles/{name}", get(throttles::one))
+        .merge(past())
         .route_layer(from_fn_with_state(Arc::clone(&app), keys::check));
     finish(common(&app).merge(protected).merge(read).merge(webhook), app)
+}
+
+/// The record, page by page.
+fn past() -> Router<Arc<App>> {
+    Router::new()
+        .route("/v1/audit", get(pages::audit))
+        .route("/v1/drift", get(pages::drift))
+        .route("/v1/evidence", get(pages::evidence))
+        .route("/v1/state", get(pages::state))
 }
 
 /// Only verdicts, for a listener that proxies alone can reach.

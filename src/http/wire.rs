@@ -195,6 +195,15 @@ pub struct Received {
     pub event_id: String,
 }
 
+/// A page of the record.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Page<T> {
+    /// Rows, newest first.
+    pub items: Vec<T>,
+    /// `cursor` of the page that follows; null: this was the last one.
+    pub next_cursor: Option<String>,
+}
+
 /// `GET /v1/throttles`
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Throttles {

@@ -14,6 +14,7 @@ mod latch;
 mod ledger_suite;
 mod metrics;
 mod openapi;
+mod pages;
 mod python;
 mod reconcile;
 mod store_faults;

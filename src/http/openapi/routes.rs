@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::domain::history::{AuditItem, DriftItem, EvidenceItem, StateItem};
 use crate::http::wire;
 use crate::source::rest::{ControlBody, KillBody, ObserveBody, ReviveBody};
 
@@ -108,7 +109,35 @@ fn records() -> Vec<Route> {
             .parameter(name)
             .answers::<wire::Throttle>(200, "The throttle")
             .refuses(&[404]),
+        page("/v1/audit", "The audit log", "action", true)
+            .answers::<wire::Page<AuditItem>>(200, "Entries, newest first"),
+        page("/v1/drift", "Drifts, every version of each", "action", true)
+            .answers::<wire::Page<DriftItem>>(200, "Versions, newest first"),
+        page("/v1/evidence", "Events of the payment provider, without their bodies", "kind", false)
+            .answers::<wire::Page<EvidenceItem>>(200, "Events, newest first"),
+        page("/v1/state", "Observations", "source", true)
+            .answers::<wire::Page<StateItem>>(200, "Observations, newest first"),
     ]
+}
+
+/// A page of the record; `kind` is the column that can be asked for.
+fn page(path: &'static str, summary: &'static str, kind: &str, by_throttle: bool) -> Route {
+    let query = |name: &str, what: &str, schema: Value| json!({ "name": name, "in": "query", "description": what, "schema": schema });
+    let time = json!({ "type": "string", "format": "date-time" });
+    let route = Route::new("get", path, "records", Key, summary)
+        .text("Unknown parameters are refused.")
+        .parameter(query("cursor", "`next_cursor` of the page before", json!({ "type": "string" })))
+        .parameter(query(
+            "limit",
+            "Most rows",
+            json!({ "type": "integer", "minimum": 1, "maximum": 200, "default": 50 }),
+        ))
+        .parameter(query("since", "Only rows from then on", time.clone()))
+        .parameter(query("until", "Only rows before then", time))
+        .parameter(query(kind, "Only rows with this", json!({ "type": "string", "minLength": 1, "maxLength": 400 })))
+        .refuses(&[422, 503]);
+    let name = json!({ "type": "string", "pattern": "^[a-z0-9.-]{1,317}$" });
+    if by_throttle { route.parameter(query("throttle", "Only rows of this throttle", name)) } else { route }
 }
 
 fn verdicts() -> Vec<Route> {
