@@ -25,9 +25,13 @@ lint: ## formatting, clippy and dependencies, all with warnings as errors
 	$(deny) --locked check bans licenses sources
 
 # The chart carries a copy because Helm reads crds/ only inside a chart. Both are committed; CI fails on a difference.
-generate: ## write the custom resource definitions, from the code into crds/ and the chart
+generate: ## write what is made from the code: custom resource definitions, docs/openapi.json, docs/metrics.md
 	cargo build --release --locked
 	@mkdir -p crds $(chart)/crds
 	$(or $(CARGO_TARGET_DIR),target)/release/echo-phoenix crd > crds/$(crds).part
 	@mv crds/$(crds).part crds/$(crds)
 	cp crds/$(crds) $(chart)/crds/$(crds)
+	$(or $(CARGO_TARGET_DIR),target)/release/echo-phoenix openapi > docs/openapi.json.part
+	@mv docs/openapi.json.part docs/openapi.json
+	$(or $(CARGO_TARGET_DIR),target)/release/echo-phoenix metrics-reference > docs/metrics.md.part
+	@mv docs/metrics.md.part docs/metrics.md

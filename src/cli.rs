@@ -44,6 +44,11 @@ enum Command {
     Verify(VerifyArgs),
     /// Print the custom resource definitions as YAML
     Crd,
+    /// Print the description of the API, OpenAPI 3.1
+    Openapi,
+    /// Print the reference of all metrics, as Markdown
+    #[command(hide = true)]
+    MetricsReference,
     /// Make the mirror's tables in Airtable; adds what is missing, changes nothing else
     SetupAirtable(SetupArgs),
     /// Ask a running process whether it is sound; for containers
@@ -112,6 +117,8 @@ fn dispatch(command: Command) -> Result<(), RunError> {
         Command::SetupAirtable(args) => block_on(run::setup_airtable(&args)),
         Command::Verify(args) => verify_record(&args),
         Command::Crd => print_crds(),
+        Command::Openapi => print(run::openapi()),
+        Command::MetricsReference => print(&telemetry::reference()),
         Command::Healthcheck(args) => healthcheck(args.listen),
     }
 }

@@ -13,4 +13,3 @@ pub mod lane;
 pub mod lease;
 mod made;
 pub mod status;
-mod status_rows;

@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod drift;
 pub mod evidence;
+pub mod history;
 pub mod hold;
 pub mod level;
 pub mod observation;

@@ -54,6 +54,8 @@ pub struct Standing {
     pub holds: Vec<Epoch>,
     /// Generation of the declaration it obeys.
     pub generation: i64,
+    /// When the state behind its verdicts was last confirmed.
+    pub confirmed_at: Timestamp,
     /// Requests offered since the process started.
     pub offered: u64,
     /// Requests admitted since the process started.
@@ -108,9 +110,9 @@ impl Gate {
             None => Caller::Unkeyed(&entry.accumulator),
         };
         let verdict = verdict(&entry.rule, listed, caller);
-        let offered = entry.count(verdict.admitted);
+        let like_it = entry.count(verdict);
         let state_age_ms = (now.as_millisecond() - entry.confirmed_at.as_millisecond()).max(0);
-        Reply { verdict, state_age_ms, retry_after_s: dialect::retry_after(&verdict, offered) }
+        Reply { verdict, state_age_ms, retry_after_s: dialect::retry_after(&verdict, like_it) }
     }
 
     /// Makes a throttle known, or changes how it reads requests; level and holds of a known one stay.
@@ -158,6 +160,11 @@ impl Gate {
     /// One throttle, if it is known.
     pub fn standing(&self, name: &ThrottleName) -> Option<Standing> {
         self.table.load().get(name.as_str()).map(|entry| entry.standing(name.clone()))
+    }
+
+    /// Verdicts given on one throttle since the process started: whether admitted, why, how many.
+    pub fn verdicts(&self, name: &ThrottleName) -> Vec<(bool, Reason, u64)> {
+        self.table.load().get(name.as_str()).map(|entry| entry.verdicts()).unwrap_or_default()
     }
 
     /// The live kill holds of one throttle, oldest first.

@@ -7,12 +7,17 @@ mod authz;
 mod command;
 mod control;
 mod decide;
+mod docs;
 mod health;
 mod keys;
 mod kill;
 mod observe;
+pub mod openapi;
+mod pages;
 mod request_id;
+mod throttles;
 mod webhook;
+pub mod wire;
 
 use std::sync::Arc;
 
@@ -26,7 +31,7 @@ use crate::config::Keys;
 use crate::decide::law::Law;
 use crate::gate::Gate;
 use crate::latch::Latch;
-use crate::ports::{Clock, Desired, Ledger};
+use crate::ports::{Clock, Desired, History, Ledger};
 use crate::source::stripe::Secrets;
 use crate::telemetry::Metrics;
 
@@ -51,6 +56,8 @@ pub struct App {
     pub desired: Arc<dyn Desired>,
     /// The record; a gate process has none.
     pub ledger: Option<Arc<dyn Ledger>>,
+    /// The record's past; none where there is no record.
+    pub history: Option<Arc<dyn History>>,
     /// Keys that open protected routes.
     pub keys: Keys,
     /// What signs webhooks; none: that part is off.
@@ -61,6 +68,8 @@ pub struct App {
     pub law: Law,
     /// Parts that are off, with the variable that turns each on; and whether the gate knows all there is.
     pub parts: health::Parts,
+    /// What the loop last found, by throttle.
+    pub board: Arc<Board>,
     /// Commands under way, by the key their client gave.
     pub under_way: UnderWay,
     /// In production strangers must not ask for verdicts on the public listener: they count as offered load.
@@ -69,6 +78,7 @@ pub struct App {
 
 pub use command::UnderWay;
 pub use health::{Look, Parts};
+pub use throttles::Board;
 
 /// Routes of every process: probes, health, metrics, verdicts.
 fn common(app: &Arc<App>) -> Router<Arc<App>> {
@@ -80,6 +90,9 @@ fn common(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/health", get(health::health))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
+        .route("/openapi.json", get(docs::description))
+        .route("/docs", get(docs::page))
+        .route("/docs/{file}", get(docs::asset))
         .merge(protected)
 }
 
@@ -95,6 +108,7 @@ pub fn operator_routes(app: Arc<App>) -> Router {
             .route("/kill", post(kill::kill))
             .route("/revive", post(kill::revive))
             .route_layer(from_fn_with_state(Arc::clone(&app), command::carry))
+            .merge(past())
             .route_layer(from_fn_with_state(Arc::clone(&app), keys::check)),
     );
     finish(routes, app)
@@ -111,12 +125,32 @@ pub fn service_routes(app: Arc<App>) -> Router {
         .route_layer(from_fn_with_state(Arc::clone(&app), keys::check));
     let webhook =
         Router::new().route("/webhooks/stripe", post(webhook::stripe)).layer(DefaultBodyLimit::max(WEBHOOK_LIMIT));
-    finish(common(&app).merge(protected).merge(webhook), app)
+    let read = Router::new()
+        .route("/v1/throttles", get(throttles::list))
+        .route("/v1/throttles/{name}", get(throttles::one))
+        .merge(past())
+        .route_layer(from_fn_with_state(Arc::clone(&app), keys::check));
+    finish(common(&app).merge(protected).merge(read).merge(webhook), app)
+}
+
+/// The record, page by page.
+fn past() -> Router<Arc<App>> {
+    Router::new()
+        .route("/v1/audit", get(pages::audit))
+        .route("/v1/drift", get(pages::drift))
+        .route("/v1/evidence", get(pages::evidence))
+        .route("/v1/state", get(pages::state))
 }
 
 /// Only verdicts, for a listener that proxies alone can reach.
 pub fn verdict_routes(app: Arc<App>) -> Router {
-    Router::new().route("/authz/{*asked}", any(authz::trusted)).fallback(answer::no_route).with_state(app)
+    Router::new()
+        .route("/authz/nginx/{throttle}", any(authz::trusted))
+        .route("/authz/forward/{throttle}", any(authz::trusted))
+        .route("/authz/envoy/{throttle}", any(authz::trusted))
+        .route("/authz/envoy/{throttle}/{*asked}", any(authz::trusted))
+        .fallback(answer::no_route)
+        .with_state(app)
 }
 
 /// What all routes have in common; verdicts go without, since they are asked for with every request of others.
@@ -125,8 +159,11 @@ fn finish(routes: Router<Arc<App>>, app: Arc<App>) -> Router {
         .fallback(answer::no_route)
         .method_not_allowed_fallback(answer::no_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(from_fn_with_state(Arc::clone(&app), answer::count_errors))
+        .layer(from_fn_with_state(Arc::clone(&app), answer::count))
         .layer(from_fn(request_id::carry))
-        .route("/authz/{*asked}", any(authz::public))
+        .route("/authz/nginx/{throttle}", any(authz::public))
+        .route("/authz/forward/{throttle}", any(authz::public))
+        .route("/authz/envoy/{throttle}", any(authz::public))
+        .route("/authz/envoy/{throttle}/{*asked}", any(authz::public))
         .with_state(app)
 }

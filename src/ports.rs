@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::domain::audit::{Answer, Change, Receipt, Record, ThrottleRow};
 use crate::domain::evidence::Evidence;
+use crate::domain::history::{AuditItem, DriftItem, EvidenceItem, Page, PageAsk, StateItem};
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold};
 use crate::domain::level::Level;
 use crate::domain::plan::{Action, ReadBack};
@@ -71,6 +72,19 @@ pub trait Ledger: Send + Sync {
     async fn delivered(&self, rows: &[Owed]) -> Result<(), LedgerError>;
     /// What a command with this `Idempotency-Key` was answered, if the key has not expired.
     async fn answered(&self, key: &str) -> Result<Option<Answer>, LedgerError>;
+}
+
+/// The past, page by page, newest first.
+#[async_trait]
+pub trait History: Send + Sync {
+    /// Entries of the audit log.
+    async fn audit(&self, ask: PageAsk) -> Result<Page<AuditItem>, LedgerError>;
+    /// Versions of drifts.
+    async fn drifts(&self, ask: PageAsk) -> Result<Page<DriftItem>, LedgerError>;
+    /// Events of the payment provider.
+    async fn evidence(&self, ask: PageAsk) -> Result<Page<EvidenceItem>, LedgerError>;
+    /// Observations.
+    async fn states(&self, ask: PageAsk) -> Result<Page<StateItem>, LedgerError>;
 }
 
 /// Where a tightening becomes durable before the ledger has it.

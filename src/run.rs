@@ -5,6 +5,7 @@
 //! listeners first, the loop next, the record last, so that nothing opens on the way down.
 
 pub mod clock;
+mod everyone;
 mod gate;
 mod listen;
 mod local_key;
@@ -19,6 +20,11 @@ pub use gate::{GateArgs, gate};
 pub use mirror::{SetupArgs, setup_airtable};
 pub use operator::{OperatorArgs, operator};
 pub use serve::{ServeArgs, serve};
+
+/// The description of the API as text, OpenAPI 3.1.
+pub fn openapi() -> &'static str {
+    crate::http::openapi::text()
+}
 
 /// Why a process ended.
 #[derive(Debug, thiserror::Error)]

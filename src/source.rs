@@ -4,4 +4,5 @@ pub mod crd;
 pub mod crd_override;
 pub mod crd_status;
 pub mod rest;
+pub mod status_rows;
 pub mod stripe;

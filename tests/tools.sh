@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the tools of the tests in a cache folder and prints that folder; its bin/ has nginx, kubectl and python.
+# Makes the tools of the tests in a cache folder and prints that folder; its bin/ has nginx, caddy, traefik, envoy, kubectl, promtool and python.
 # The folder is a virtual environment with tests/requirements.txt. nginx is the system's, or else the distribution's package,
 # unpacked into the cache folder. Nothing is installed into the system (only, where apt's package lists are missing and
 # the user is root, `apt-get update` is run, and said). Needs Python >= 3.10 with venv, and a registry of Python packages.
@@ -18,7 +18,8 @@ out=${ECHO_TOOLS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/echo-phoenix/tools-$key}
 
 guards() { [[ $("$1" -V 2>&1) == *--with-http_auth_request_module* ]]; } # an nginx with the module we test
 is_complete() {
-  [ -e "$out/.complete" ] && [ -x "$out/bin/kubectl" ] && guards "$out/bin/nginx" &&
+  [ -e "$out/.complete" ] && [ -x "$out/bin/kubectl" ] && [ -x "$out/bin/promtool" ] && [ -x "$out/bin/caddy" ] &&
+    [ -x "$out/bin/traefik" ] && [ -x "$out/bin/envoy" ] && guards "$out/bin/nginx" &&
     "$out/bin/python" -c 'import importlib.util as i, sys; sys.exit(not (i.find_spec("stripe") and i.find_spec("pyairtable")))' 2>/dev/null
 }
 
@@ -67,6 +68,27 @@ make_nginx() {
     "Install it (Debian and Ubuntu: apt-get install nginx; elsewhere your system's nginx package) and run this again."
 }
 
+make_promtool() { # the system's, or else the one in the distribution's package prometheus
+  local found
+  found=$(command -v promtool || true)
+  if [ -n "$found" ]; then
+    say "using $found"
+  else
+    command -v apt-get >/dev/null && command -v dpkg >/dev/null || fail "There is no promtool, and no apt-get to fetch it with." "Install prometheus and run this again."
+    say "fetching prometheus with apt-get download, for its promtool, into $out"
+    rm -rf "$out/prometheus" "$out/packages"
+    mkdir -p "$out/packages"
+    # make_nginx may have found a system's nginx and left apt's lists as they were.
+    (cd "$out/packages" && { apt-get download -qq -o APT::Sandbox::User=root prometheus ||
+      { [ "$(id -u)" = 0 ] && say "fetching apt's package lists (apt-get update)" && apt-get update -qq &&
+        apt-get download -qq -o APT::Sandbox::User=root prometheus; }; }) >&2 || fail "apt could not fetch prometheus." "Install it and run this again."
+    for found in "$out"/packages/*.deb; do dpkg -x "$found" "$out/prometheus"; done
+    rm -rf "$out/packages"
+    found=../prometheus/usr/bin/promtool
+  fi
+  ln -sfn "$found" "$out/bin/promtool"
+}
+
 if ! is_complete; then
   mkdir -p "$out"
   if command -v flock >/dev/null; then # two runs at once: the second waits and finds everything made
@@ -76,6 +98,7 @@ if ! is_complete; then
   if ! is_complete; then
     make_python
     make_nginx
+    make_promtool
     touch "$out/.complete"
   fi
 fi

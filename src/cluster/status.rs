@@ -19,10 +19,11 @@ use crate::domain::throttle::ThrottleName;
 use crate::ports::Report;
 use crate::source::crd::EchoThrottle;
 use crate::source::crd_status::EchoThrottleStatus;
+use crate::source::status_rows::{self, Told};
 
 use super::connect::is_gone;
 use super::desired::ClusterDesired;
-use super::status_rows::{self, Told};
+use super::index::HoldState;
 
 /// Our name in managedFields.
 const FIELD_MANAGER: &str = "echo-phoenix";
@@ -51,7 +52,8 @@ impl StatusWriter {
         let (uid, told) = {
             let index = self.desired.index();
             let Some(uid) = index.uid(name) else { return Ok(()) };
-            (uid, Told { holds: index.states(name), ended: index.ended(name) })
+            let holds = index.states(name).into_iter().map(|(hold, state)| (hold, state == HoldState::Orphaned));
+            (uid, Told { holds: holds.collect(), ended: index.ended(name) })
         };
         let mut written = self.written.lock().await;
         let api: Api<EchoThrottle> = Api::namespaced(self.client.clone(), namespace);

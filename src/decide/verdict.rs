@@ -46,8 +46,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Every reason, for reading words back.
-    const ALL: [Self; 9] = [
+    /// Every reason, in the order of their declaration.
+    pub const ALL: [Self; 9] = [
         Self::None,
         Self::Target,
         Self::Errors,

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::level::Level;
@@ -92,10 +93,10 @@ impl Hold {
 }
 
 /// A hold as answers name it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct HeldBy {
-    /// Its id.
-    pub epoch: Epoch,
+    /// Its id, opaque.
+    pub epoch: String,
     /// Who keeps it: `rest`, `spec`, or an override's kind and name.
     pub source: String,
     /// Who took it, as they said.
@@ -103,13 +104,14 @@ pub struct HeldBy {
     /// Why.
     pub reason: String,
     /// When it was taken.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub since: Timestamp,
 }
 
 impl From<&Hold> for HeldBy {
     fn from(hold: &Hold) -> Self {
         Self {
-            epoch: hold.epoch.clone(),
+            epoch: hold.epoch.0.clone(),
             source: hold.source.to_string(),
             operator: hold.operator.clone(),
             reason: hold.reason.clone(),

@@ -3,28 +3,35 @@
 //! Must not know where the numbers came from (a request body, a metrics source, the gate's own counters), how old they
 //! are, or what the law makes of them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::level::Level;
 
 /// The signals of one evaluation. Plain numbers until [`Signals::validate`] has seen them.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Signals {
     /// u: share of work refused now, a fraction 0..=1.
+    #[schemars(range(min = 0, max = 1))]
     pub throttle_pct: f64,
     /// e: failed share of the admitted requests, a fraction 0..=1.
+    #[schemars(range(min = 0, max = 1))]
     pub error_rate: f64,
     /// L: 99th percentile of the latency of admitted requests, milliseconds, >= 0.
+    #[schemars(range(min = 0))]
     pub latency_p99_ms: f64,
     /// r: requests offered at the gate, per minute, >= 0. Offered, because behind a full stop none are admitted.
+    #[schemars(range(min = 0))]
     pub requests_per_minute: f64,
     /// ps: order parameter as declared, no unit, any finite number.
     pub phi_static: f64,
     /// pd: order parameter as observed, no unit, any finite number.
     pub phi_dynamic: f64,
     /// T: scale of the noise, no unit, >= 0.
+    #[schemars(range(min = 0))]
     pub temperature: f64,
     /// X: gain of the linear response, no unit, >= 0.
+    #[schemars(range(min = 0))]
     pub susceptibility: f64,
 }
 

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::hold::Hold;
@@ -13,8 +14,9 @@ use super::level::Level;
 pub const NAME_LIMIT: usize = 317;
 
 /// A throttle's name; in a cluster it is `namespace.name` (namespaces hold no dot).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(extend("pattern" = "^[a-z0-9.-]{1,317}$"))]
 pub struct ThrottleName(String);
 
 /// Why a text is no throttle name.

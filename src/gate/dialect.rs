@@ -73,12 +73,12 @@ pub fn path_of(address: &str) -> &str {
 
 /// Seconds a refused caller should wait, spread over callers so that they do not come back together.
 ///
-/// `offered` is the number of the request: spread by Knuth's multiplicative hash, no dice.
-pub fn retry_after(verdict: &Verdict, offered: u64) -> u32 {
+/// `number` is that of the refusal: spread by Knuth's multiplicative hash, no dice.
+pub fn retry_after(verdict: &Verdict, number: u64) -> u32 {
     if verdict.admitted {
         return 0;
     }
-    let spread = u32::try_from((offered.wrapping_mul(2_654_435_761) >> 16) & 0xffff).unwrap_or(0);
+    let spread = u32::try_from((number.wrapping_mul(2_654_435_761) >> 16) & 0xffff).unwrap_or(0);
     if stopped(verdict) { 30 + spread % 91 } else { 1 + spread % 10 }
 }
 

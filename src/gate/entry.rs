@@ -7,18 +7,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 
-use crate::decide::verdict::{Accumulator, Reason, Rule};
+use crate::decide::verdict::{Accumulator, Reason, Rule, Verdict};
 use crate::domain::hold::{Epoch, Hold};
 use crate::domain::level::Level;
 use crate::domain::throttle::{GateSpec, ThrottleName};
 
 use super::{Setting, Standing};
 
-/// Requests seen by one throttle of this process.
+/// Verdicts of one throttle of this process: refused and admitted ones, by reason.
 #[derive(Debug, Default)]
-struct Counters {
-    offered: AtomicU64,
-    admitted: AtomicU64,
+struct Counters([[AtomicU64; Reason::ALL.len()]; 2]);
+
+impl Counters {
+    fn sum(&self, admitted: bool) -> u64 {
+        self.0[usize::from(admitted)].iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
 }
 
 /// One throttle.
@@ -92,22 +95,30 @@ impl Entry {
         self.spec.allow.iter().any(|rule| rule.matches(method, path))
     }
 
-    /// Counts one request; answers how many were offered before it.
-    pub(super) fn count(&self, admitted: bool) -> u64 {
-        if admitted {
-            self.counters.admitted.fetch_add(1, Ordering::Relaxed);
-        }
-        self.counters.offered.fetch_add(1, Ordering::Relaxed)
+    /// Counts one verdict; answers how many like it there were before.
+    pub(super) fn count(&self, verdict: Verdict) -> u64 {
+        self.counters.0[usize::from(verdict.admitted)][verdict.reason as usize].fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Verdicts given so far: whether admitted, why, how many.
+    pub(super) fn verdicts(&self) -> Vec<(bool, Reason, u64)> {
+        let of = |admitted: bool| {
+            let counts = Reason::ALL.into_iter().zip(&self.counters.0[usize::from(admitted)]);
+            counts.map(move |(reason, count)| (admitted, reason, count.load(Ordering::Relaxed)))
+        };
+        of(true).chain(of(false)).filter(|(.., count)| *count > 0).collect()
     }
 
     pub(super) fn standing(&self, name: ThrottleName) -> Standing {
+        let admitted = self.counters.sum(true);
         Standing {
             name,
             level: self.level,
             holds: self.holds.iter().map(|hold| hold.epoch.clone()).collect(),
             generation: self.rule.generation,
-            offered: self.counters.offered.load(Ordering::Relaxed),
-            admitted: self.counters.admitted.load(Ordering::Relaxed),
+            confirmed_at: self.confirmed_at,
+            offered: admitted + self.counters.sum(false),
+            admitted,
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -90,10 +90,19 @@ pub(super) async fn no_method() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This route does not take that method.")
 }
 
-/// Counts answers of ours that are faults of ours.
-pub(super) async fn count_errors(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+/// Counts what was answered. Verdicts are not counted here: the gate counts them itself, at a fraction of the cost.
+pub(super) async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let is_verdict = route.as_ref().is_some_and(|route| route.as_str() == "/v1/decide");
+    if is_verdict {
+        return next.run(request).await;
+    }
+    let (method, began) = (request.method().clone(), app.clock.now());
     let response = next.run(request).await;
-    if response.status().is_server_error() {
+    let took = app.clock.now().duration_since(began).unsigned_abs();
+    let status = response.status();
+    app.metrics.count_request(route.as_ref().map(MatchedPath::as_str), method.as_str(), status.as_u16(), took);
+    if status.is_server_error() {
         app.metrics.count_error();
     }
     response

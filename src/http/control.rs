@@ -8,7 +8,6 @@ use axum::body::Bytes;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Serialize;
 use serde_json::json;
 
 use crate::decide::law::Input;
@@ -23,23 +22,7 @@ use crate::source::rest::{BodyError, ControlBody, FieldError, parse};
 use super::App;
 use super::answer::Problem;
 use super::command::{Command, members, said};
-
-/// The answer, in the order of http-api.
-#[derive(Serialize)]
-pub(super) struct Controlled {
-    throttle: ThrottleName,
-    throttle_pct: f64,
-    in_force: f64,
-    previous_throttle_pct: f64,
-    target_throttle: f64,
-    binding_signal: &'static str,
-    stress: f64,
-    next_step: String,
-    generation: i64,
-    audit_id: Option<i64>,
-    audit: &'static str,
-    durable: bool,
-}
+use super::wire::Controlled;
 
 pub(super) async fn control(
     State(app): State<Arc<App>>,
@@ -67,7 +50,7 @@ pub(super) async fn control(
     // A level that tightens is in force before the answer is given.
     let in_force = standing.level;
     let body = Controlled {
-        throttle: name.clone(),
+        throttle: name.to_string(),
         throttle_pct: law.level.fraction(),
         in_force: in_force.fraction(),
         previous_throttle_pct: asked.current_state.throttle_pct,

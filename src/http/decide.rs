@@ -6,7 +6,6 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use serde::Serialize;
 
 use crate::gate::Question;
 use crate::gate::dialect::path_of;
@@ -14,17 +13,7 @@ use crate::source::rest::{DecideBody, parse};
 
 use super::App;
 use super::answer::{Problem, body};
-
-/// The answer, in the order of http-api.
-#[derive(Serialize)]
-pub(super) struct Decided {
-    decision: &'static str,
-    throttle: String,
-    reason: &'static str,
-    generation: i64,
-    state_age_ms: i64,
-    retry_after_s: u32,
-}
+use super::wire::Decided;
 
 pub(super) async fn decide(
     State(app): State<Arc<App>>,

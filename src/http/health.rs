@@ -9,14 +9,14 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 use tokio::time::timeout;
 
 use crate::domain::level::Level;
-use crate::telemetry::ThrottleGauges;
+use crate::telemetry::{Now, ThrottleGauges};
 
 use super::App;
+use super::wire::Health;
 
 /// How long `/health` waits for the ledger.
 const LEDGER_LIMIT: Duration = Duration::from_secs(1);
@@ -42,17 +42,6 @@ impl Parts {
             None => self.off.push((name, variable)),
         }
     }
-}
-
-#[derive(Serialize)]
-struct Health {
-    status: &'static str,
-    version: &'static str,
-    mode: &'static str,
-    uptime_seconds: i64,
-    throttle_pct: f64,
-    killed: bool,
-    checks: Map<String, Value>,
 }
 
 /// `GET /health`. A killed system is healthy: nobody must restart it for that.
@@ -131,17 +120,17 @@ fn probe(checks: &[(&str, bool)], query: Option<&str>) -> Response {
 
 /// `GET /metrics`.
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let throttles: Vec<_> = app
-        .gate
-        .standings()
-        .into_iter()
-        .map(|standing| ThrottleGauges {
+    let throttles = app.gate.standings().into_iter().map(|standing| {
+        let verdicts = app.gate.verdicts(&standing.name).into_iter();
+        ThrottleGauges {
             throttle: standing.name.to_string(),
-            killed: !standing.holds.is_empty(),
+            killed: standing.killed(),
             level: standing.level,
-            offered: standing.offered,
-            admitted: standing.admitted,
-        })
-        .collect();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render(&throttles)).into_response()
+            confirmed_at: standing.confirmed_at,
+            found: app.board.found(&standing.name),
+            verdicts: verdicts.map(|(admitted, reason, count)| (admitted, reason.as_str(), count)).collect(),
+        }
+    });
+    let now = Now { at: app.clock.now(), started: app.started, mode: app.mode, throttles: throttles.collect() };
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics.render(&now)).into_response()
 }

@@ -8,8 +8,7 @@ use axum::body::Bytes;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::domain::hold::{Epoch, HeldBy, Scope};
 use crate::domain::throttle::ThrottleName;
@@ -20,31 +19,11 @@ use crate::source::rest::{BodyError, FieldError, KillBody, ReviveBody, confirmed
 use super::App;
 use super::answer::Problem;
 use super::command::{Command, members, said};
+use super::wire::{Killed, Revived};
 
 /// Longest operator and reason, characters: what the custom resources take.
 const OPERATOR_LIMIT: usize = 256;
 const REASON_LIMIT: usize = 1024;
-
-/// The answer to a kill, in the order of http-api; the latch sets what it learns.
-#[derive(Serialize)]
-struct Killed {
-    killed: bool,
-    epoch: Option<String>,
-    latched_at: Option<String>,
-    audit: &'static str,
-    durable: bool,
-    targets: Vec<Value>,
-    audit_id: Option<i64>,
-}
-
-/// The answer to a revival.
-#[derive(Serialize)]
-struct Revived {
-    status: &'static str,
-    ended: Vec<String>,
-    held_by: Vec<HeldBy>,
-    audit_id: Option<i64>,
-}
 
 pub(super) async fn kill(
     State(app): State<Arc<App>>,

@@ -9,8 +9,7 @@ use axum::body::Bytes;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::domain::audit::{Answer, Change, StateRow};
@@ -22,6 +21,7 @@ use crate::source::rest::{ObserveBody, parse};
 use super::App;
 use super::answer::Problem;
 use super::command::{Command, members, said};
+use super::wire::{Observed, ObservedState};
 
 /// How long an observation waits for the ledger.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -38,20 +38,19 @@ pub(super) async fn observe(
     };
     let signals = asked.signals(standing.level)?;
     let kills = app.gate.kills(&name);
-    let mut state = members(&signals);
-    state.insert("killed".to_owned(), json!(!kills.is_empty()));
-    state.insert("epoch".to_owned(), json!(kills.first().map(|hold| &hold.epoch.0)));
+    let state =
+        ObservedState { signals, killed: !kills.is_empty(), epoch: kills.first().map(|hold| hold.epoch.0.clone()) };
     let row = StateRow {
         at: command.at,
         source: asked.source.clone(),
         throttle: name.clone(),
-        state: Value::Object(state.clone()).to_string(),
+        state: Value::Object(members(&state)).to_string(),
     };
     let body = Observed {
         state,
         health: "healthy",
         observed_at: command.at.to_string(),
-        throttle: name.clone(),
+        throttle: name.to_string(),
         source: asked.source.clone(),
     };
     let answer = command.answer(StatusCode::OK, members(&body));
@@ -61,16 +60,6 @@ pub(super) async fn observe(
         app.desired.wake();
     }
     Ok(said(answer))
-}
-
-/// The answer, in the order of http-api.
-#[derive(Serialize)]
-struct Observed {
-    state: Map<String, Value>,
-    health: &'static str,
-    observed_at: String,
-    throttle: ThrottleName,
-    source: String,
 }
 
 async fn store(app: &App, row: StateRow, answer: Answer) -> Result<Answer, Problem> {

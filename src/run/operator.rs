@@ -18,7 +18,7 @@ use crate::domain::throttle::TargetKind;
 use crate::gate::Gate;
 use crate::http::{self, App, Parts as HttpParts, UnderWay};
 use crate::latch::Latch;
-use crate::ports::{Clock, Desired, Journal, JournalEntry, Ledger, Report, Target};
+use crate::ports::{Clock, Desired, History, Journal, JournalEntry, Ledger, Report, Target};
 use crate::reconcile::{Parts, Reconciler};
 use crate::source::stripe::Secrets;
 use crate::store::StandbyLedger;
@@ -95,7 +95,7 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
         "AIRTABLE_API_KEY",
         worker.as_ref().map(|(_, counters)| mirror::look(Arc::clone(counters), Arc::clone(&on.clock))),
     );
-    let app = app("operator", &args.listen, keys, &on, Some(Arc::clone(&record)), parts)?;
+    let app = app("operator", &args.listen, keys, &on, Some(&ledger), parts)?;
     let api = listen::bind(args.listen.listen, "ECHO_LISTEN").await?;
 
     let mut supervisor = Supervisor::default();
@@ -155,7 +155,7 @@ pub(super) fn app(
     listen: &ListenArgs,
     keys: crate::config::Keys,
     on: &Watching,
-    ledger: Option<Arc<dyn Ledger>>,
+    kept: Option<&Arc<StandbyLedger>>,
     parts: HttpParts,
 ) -> Result<Arc<App>, RunError> {
     let desired: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&on.desired);
@@ -166,12 +166,14 @@ pub(super) fn app(
         gate: Arc::clone(&on.gate),
         latch: Arc::clone(&on.latch),
         desired,
-        ledger,
+        ledger: kept.map(|ledger| -> Arc<dyn Ledger> { Arc::<StandbyLedger>::clone(ledger) }),
+        history: kept.map(|ledger| -> Arc<dyn History> { Arc::<StandbyLedger>::clone(ledger) }),
         keys,
         stripe: Secrets::parse(""),
         metrics: Arc::new(Metrics::new().map_err(|e| RunError::failed("metrics", e))?),
         law: Law::default(),
         parts,
+        board: Arc::default(),
         under_way: UnderWay::default(),
         authz_to_loopback_only: listen.environment == Environment::Production,
     }))

@@ -15,7 +15,7 @@ use crate::gate::{Gate, Setting};
 use crate::http::{self, App, Parts as HttpParts, UnderWay};
 use crate::latch::Latch;
 use crate::mirror::counters::MirrorCounters;
-use crate::ports::{Clock, Desired, JournalEntry, Ledger, Target};
+use crate::ports::{Clock, Desired, History, JournalEntry, Ledger, Target};
 use crate::reconcile::{Parts, Reconciler};
 use crate::source::stripe::Secrets;
 use crate::store::{LedgerDesired, StandbyLedger};
@@ -23,6 +23,7 @@ use crate::targets::gate::LocalGate;
 use crate::telemetry::Metrics;
 
 use super::clock::SystemClock;
+use super::everyone::Everyone;
 use super::record::Kept;
 use super::supervise::Supervisor;
 use super::{RunError, listen, local_key, mirror, record, upkeep};
@@ -70,7 +71,8 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     latch.settle().await;
 
     let worker = mirror::worker(&args.airtable, Arc::clone(&record), Arc::clone(&clock))?;
-    let app = app(&args, keys, &clock, &gate, &latch, &desired, &record, worker.as_ref().map(|(_, c)| Arc::clone(c)))?;
+    let (history, counters) = (Arc::<StandbyLedger>::clone(&ledger), worker.as_ref().map(|(_, c)| Arc::clone(c)));
+    let app = app(&args, keys, &clock, &gate, &latch, &desired, &record, history, counters)?;
     let api = listen::bind(args.listen.listen, "ECHO_LISTEN").await?;
     let verdicts = match args.listen.gate_listen {
         Some(address) => Some(listen::bind(address, "ECHO_GATE_LISTEN").await?),
@@ -91,7 +93,9 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let stop = supervisor.stage();
     let local: Arc<dyn Target> = Arc::new(LocalGate::new(gate, Arc::clone(&clock)));
     let targets = HashMap::from([(TargetKind::Gate, local)]);
-    let parts = Parts { desired, ledger: record, latch, targets, report: Some(declared), clock, law: Law::default() };
+    let told = Everyone(vec![declared, Arc::<http::Board>::clone(&app.board)]);
+    let parts =
+        Parts { desired, ledger: record, latch, targets, report: Some(Arc::new(told)), clock, law: Law::default() };
     supervisor.start("reconcile", Reconciler::new(parts, &stored).run(stop));
     let stop = supervisor.stage();
     listen::announce("api", &api);
@@ -132,6 +136,7 @@ fn app(
     latch: &Arc<Latch>,
     desired: &Arc<dyn Desired>,
     ledger: &Arc<dyn Ledger>,
+    history: Arc<dyn History>,
     mirror: Option<Arc<MirrorCounters>>,
 ) -> Result<Arc<App>, RunError> {
     let stripe = Secrets::parse(args.stripe.stripe_webhook_secret.given().unwrap_or_default());
@@ -153,11 +158,13 @@ fn app(
         latch: Arc::clone(latch),
         desired: Arc::clone(desired),
         ledger: Some(Arc::clone(ledger)),
+        history: Some(history),
         keys,
         stripe,
         metrics: Arc::new(Metrics::new().map_err(|e| RunError::failed("metrics", e))?),
         law: Law::default(),
         parts,
+        board: Arc::default(),
         under_way: UnderWay::default(),
         authz_to_loopback_only: args.listen.environment == Environment::Production,
     }))

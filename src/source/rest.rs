@@ -2,6 +2,7 @@
 //!
 //! Knows JSON and nothing of HTTP.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -71,12 +72,13 @@ fn named(path: &str, text: &str) -> FieldError {
 }
 
 /// `POST /control`.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ControlBody {
     /// What the caller measured.
     pub current_state: Signals,
     /// The level to declare, 0..=1.
+    #[schemars(range(min = 0, max = 1))]
     pub target_throttle: f64,
     /// Which throttle; `default` if absent.
     #[serde(default)]
@@ -110,14 +112,17 @@ impl ControlBody {
 }
 
 /// `POST /kill`.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KillBody {
     /// Why.
+    #[schemars(length(min = 1, max = 1024))]
     pub reason: String,
     /// Who.
+    #[schemars(length(min = 1, max = 256))]
     pub operator: String,
     /// The word.
+    #[schemars(extend("const" = "CONFIRM_KILL"))]
     pub confirmation: String,
     /// Which throttle; all if absent.
     #[serde(default)]
@@ -134,7 +139,7 @@ pub fn confirmed(body: &[u8]) -> Result<bool, BodyError> {
 }
 
 /// `POST /revive`; an empty body means everything.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReviveBody {
     /// Who.
@@ -153,7 +158,7 @@ pub struct ReviveBody {
 
 /// `POST /v1/decide`; an empty body asks about the throttle `default`. An unknown field is refused: a caller whose
 /// `key` is misspelt would not be told apart.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DecideBody {
     /// Which throttle; `default` if absent. Any text: an unknown one is denied.
@@ -168,33 +173,38 @@ pub struct DecideBody {
 }
 
 /// `POST /observe`; unknown fields are ignored, so that any monitor can send what it has.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, JsonSchema)]
 pub struct ObserveBody {
     /// Who measured.
     pub source: String,
     /// Which throttle; `default` if absent.
     #[serde(default)]
     pub throttle: Option<ThrottleName>,
-    /// See [`Signals`].
+    /// Failed share of the admitted requests.
     #[serde(default)]
+    #[schemars(range(min = 0, max = 1))]
     pub error_rate: Option<f64>,
-    /// See [`Signals`].
+    /// 99th percentile of latency, milliseconds.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     pub latency_p99_ms: Option<f64>,
-    /// See [`Signals`].
+    /// Requests offered, per minute.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     pub requests_per_minute: Option<f64>,
-    /// See [`Signals`].
+    /// Order parameter as declared, no unit.
     #[serde(default)]
     pub phi_static: Option<f64>,
-    /// See [`Signals`].
+    /// Order parameter as observed, no unit.
     #[serde(default)]
     pub phi_dynamic: Option<f64>,
-    /// See [`Signals`].
+    /// Scale of the noise, no unit.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     pub temperature: Option<f64>,
-    /// See [`Signals`].
+    /// Gain of the linear response, no unit.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     pub susceptibility: Option<f64>,
 }
 

@@ -4,6 +4,7 @@
 //! of who asks or why.
 
 mod apply;
+mod history;
 pub(super) mod read;
 mod rows;
 mod writer;

@@ -11,7 +11,8 @@ use jiff::Timestamp;
 
 use super::sqlite::{OpenError, SqliteLedger, read};
 use crate::domain::audit::{Answer, Change, Receipt};
-use crate::ports::{Ledger, LedgerError, Owed, Stored};
+use crate::domain::history::{AuditItem, DriftItem, EvidenceItem, Page, PageAsk, StateItem};
+use crate::ports::{History, Ledger, LedgerError, Owed, Stored};
 
 /// The ledger of a folder, open or not.
 #[derive(Debug)]
@@ -107,5 +108,24 @@ impl Ledger for StandbyLedger {
 
     async fn answered(&self, key: &str) -> Result<Option<Answer>, LedgerError> {
         self.ledger()?.answered(key).await
+    }
+}
+
+#[async_trait]
+impl History for StandbyLedger {
+    async fn audit(&self, ask: PageAsk) -> Result<Page<AuditItem>, LedgerError> {
+        self.ledger()?.audit(ask).await
+    }
+
+    async fn drifts(&self, ask: PageAsk) -> Result<Page<DriftItem>, LedgerError> {
+        self.ledger()?.drifts(ask).await
+    }
+
+    async fn evidence(&self, ask: PageAsk) -> Result<Page<EvidenceItem>, LedgerError> {
+        self.ledger()?.evidence(ask).await
+    }
+
+    async fn states(&self, ask: PageAsk) -> Result<Page<StateItem>, LedgerError> {
+        self.ledger()?.states(ask).await
     }
 }

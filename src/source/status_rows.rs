@@ -1,28 +1,29 @@
-//! From what a pass found to the rows of a status. Pure.
+//! From what a pass found to the rows of a status: the one in the cluster and the one REST answers. Pure.
 //!
 //! Times are those of the last change, never of the last look: a status that is rewritten at every look is a hot loop.
 
 use jiff::Timestamp;
 
+use super::crd_status::{
+    ConditionStatus, DeclaredStatus, EchoThrottleStatus, EffectiveStatus, GatesStatus, HoldStatus, ObservedStatus,
+    TargetNumber,
+};
 use crate::domain::hold::{Bite, Epoch, Hold, Source};
 use crate::domain::plan::ReadBack;
 use crate::domain::report::Outcome;
 use crate::domain::throttle::Mode;
-use crate::source::crd_status::{
-    ConditionStatus, DeclaredStatus, EchoThrottleStatus, EffectiveStatus, GatesStatus, HoldStatus, ObservedStatus,
-    TargetNumber,
-};
 
-use super::index::HoldState;
-
-/// What the index knows of a throttle's holds.
-pub(super) struct Told {
-    pub(super) holds: Vec<(Hold, HoldState)>,
-    pub(super) ended: Vec<Epoch>,
+/// What is known of a throttle's holds.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// Holds in force, and whether each has lost its override in a disorderly way.
+    pub holds: Vec<(Hold, bool)>,
+    /// Ids of holds that have ended.
+    pub ended: Vec<Epoch>,
 }
 
 /// The status that follows from an outcome, given the one that stands.
-pub(super) fn status(outcome: &Outcome, told: &Told, before: &EchoThrottleStatus) -> EchoThrottleStatus {
+pub fn status(outcome: &Outcome, told: &Told, before: &EchoThrottleStatus) -> EchoThrottleStatus {
     let throttle = &outcome.throttle;
     let killed = throttle.holds.iter().any(Hold::is_kill);
     EchoThrottleStatus {
@@ -38,7 +39,7 @@ pub(super) fn status(outcome: &Outcome, told: &Told, before: &EchoThrottleStatus
         }),
         acknowledged: numbers(&outcome.acknowledged),
         observed: Some(observed(outcome, before)),
-        holds: told.holds.iter().map(|(hold, state)| hold_row(hold, *state)).collect(),
+        holds: told.holds.iter().map(|(hold, orphaned)| hold_row(hold, *orphaned)).collect(),
         ended_holds: told.ended.iter().map(|epoch| epoch.0.clone()).collect(),
         remembered: numbers(&outcome.remembered),
         conditions: conditions(outcome, killed, before),
@@ -68,7 +69,7 @@ fn observed(outcome: &Outcome, before: &EchoThrottleStatus) -> ObservedStatus {
     }
 }
 
-fn hold_row(hold: &Hold, state: HoldState) -> HoldStatus {
+fn hold_row(hold: &Hold, orphaned: bool) -> HoldStatus {
     let mut row = HoldStatus {
         epoch: hold.epoch.0.clone(),
         throttle_percent: match hold.bite {
@@ -78,7 +79,7 @@ fn hold_row(hold: &Hold, state: HoldState) -> HoldStatus {
         operator: hold.operator.clone(),
         reason: hold.reason.clone(),
         taken_at: hold.taken_at.to_string(),
-        state: if state == HoldState::Orphaned { "Orphaned".to_owned() } else { String::new() },
+        state: if orphaned { "Orphaned".to_owned() } else { String::new() },
         ..HoldStatus::default()
     };
     match &hold.source {

@@ -1,0 +1,137 @@
+//! Pages of the record: `GET /v1/audit`, `/v1/drift`, `/v1/evidence`, `/v1/state`, newest first.
+//!
+//! A cursor is opaque to clients; it names its table, so that one of another table is refused and not misread.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::domain::history::{AuditItem, DriftItem, EvidenceItem, PageAsk, StateItem};
+use crate::domain::throttle::ThrottleName;
+use crate::ports::LedgerError;
+use crate::source::rest::FieldError;
+
+use super::App;
+use super::answer::Problem;
+use super::wire::Page;
+
+/// Rows of a page when nothing is asked.
+const USUAL: usize = 50;
+/// Most rows of a page.
+const MOST: usize = 200;
+/// Longest value of a parameter, bytes.
+const LONGEST: usize = 400;
+
+type Pairs = Result<Query<Vec<(String, String)>>, QueryRejection>;
+type Answer<T> = Result<Json<Page<T>>, Problem>;
+
+/// A page route: its cursors' name and its filters.
+struct Table {
+    name: &'static str,
+    by_throttle: bool,
+    kind: &'static str,
+}
+
+const AUDIT: Table = Table { name: "audit", by_throttle: true, kind: "action" };
+const DRIFT: Table = Table { name: "drift", by_throttle: true, kind: "action" };
+const EVIDENCE: Table = Table { name: "evidence", by_throttle: false, kind: "kind" };
+const STATE: Table = Table { name: "state", by_throttle: true, kind: "source" };
+
+/// `GET /v1/audit`
+pub(super) async fn audit(State(app): State<Arc<App>>, pairs: Pairs) -> Answer<AuditItem> {
+    said(&AUDIT, app.history()?.audit(AUDIT.ask(pairs)?).await)
+}
+
+/// `GET /v1/drift`
+pub(super) async fn drift(State(app): State<Arc<App>>, pairs: Pairs) -> Answer<DriftItem> {
+    said(&DRIFT, app.history()?.drifts(DRIFT.ask(pairs)?).await)
+}
+
+/// `GET /v1/evidence`
+pub(super) async fn evidence(State(app): State<Arc<App>>, pairs: Pairs) -> Answer<EvidenceItem> {
+    said(&EVIDENCE, app.history()?.evidence(EVIDENCE.ask(pairs)?).await)
+}
+
+/// `GET /v1/state`
+pub(super) async fn state(State(app): State<Arc<App>>, pairs: Pairs) -> Answer<StateItem> {
+    said(&STATE, app.history()?.states(STATE.ask(pairs)?).await)
+}
+
+fn said<T>(table: &Table, found: Result<crate::domain::history::Page<T>, LedgerError>) -> Answer<T> {
+    let page = found.map_err(|error| {
+        tracing::error!(%error, table = table.name, "a page of the record could not be read");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "The ledger is not available; ask again.")
+    })?;
+    Ok(Json(Page { items: page.items, next_cursor: page.next.map(|before| table.cursor(before)) }))
+}
+
+impl App {
+    fn history(&self) -> Result<&dyn crate::ports::History, Problem> {
+        let none = || Problem::new(StatusCode::NOT_FOUND, "This process keeps no record.");
+        self.history.as_deref().ok_or_else(none)
+    }
+}
+
+impl Table {
+    fn cursor(&self, before: i64) -> String {
+        hex::encode(format!("{}:{before}", self.name))
+    }
+
+    fn position(&self, cursor: &str) -> Option<i64> {
+        let text = String::from_utf8(hex::decode(cursor).ok()?).ok()?;
+        let before = text.strip_prefix(self.name)?.strip_prefix(':')?.parse().ok()?;
+        (before > 0).then_some(before)
+    }
+
+    /// Reads the query; whatever is wrong with it is named.
+    fn ask(&self, pairs: Pairs) -> Result<PageAsk, Problem> {
+        let Query(pairs) = pairs.map_err(|_| wrong(vec![field("query", "name=value pairs in UTF-8")]))?;
+        let mut ask = PageAsk { limit: USUAL, ..PageAsk::default() };
+        let (mut errors, mut seen) = (Vec::new(), Vec::new());
+        for (name, value) in &pairs {
+            let read = if seen.contains(&name) { Err("to be given once") } else { self.read(&mut ask, name, value) };
+            if let Err(expected) = read {
+                errors.push(field(name, expected));
+            }
+            seen.push(name);
+        }
+        if errors.is_empty() { Ok(ask) } else { Err(wrong(errors)) }
+    }
+
+    fn read(&self, ask: &mut PageAsk, name: &str, value: &str) -> Result<(), &'static str> {
+        let moment = || value.parse::<Timestamp>().map(Some).map_err(|_| "a time like 2026-01-31T12:00:00Z");
+        match name {
+            "cursor" => {
+                ask.before = Some(self.position(value).ok_or("the next_cursor of an earlier page of this route")?)
+            }
+            "limit" => {
+                let limit = value.parse().ok().filter(|limit| (1..=MOST).contains(limit));
+                ask.limit = limit.ok_or("a whole number from 1 to 200")?;
+            }
+            "since" => ask.since = moment()?,
+            "until" => ask.until = moment()?,
+            "throttle" if self.by_throttle => {
+                let name = ThrottleName::try_from(value.to_owned());
+                ask.throttle = Some(name.map_err(|_| "a throttle's name: 1 to 317 of a-z, 0-9, - and .")?);
+            }
+            _ if name == self.kind && (1..=LONGEST).contains(&value.len()) => ask.kind = Some(value.to_owned()),
+            _ if name == self.kind => return Err("1 to 400 bytes"),
+            _ => return Err("no such parameter here"),
+        }
+        Ok(())
+    }
+}
+
+fn field(name: &str, expected: &str) -> FieldError {
+    FieldError { field: name.chars().take(80).collect(), expected: expected.to_owned() }
+}
+
+fn wrong(errors: Vec<FieldError>) -> Problem {
+    let words: Vec<_> = errors.iter().map(|one| format!("{}: expected {}", one.field, one.expected)).collect();
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, words.join("; ")).with("errors", json!(errors))
+}

@@ -1,0 +1,101 @@
+//! `GET /v1/throttles`: what every throttle is declared to be, and what it was found to be.
+//!
+//! The loop tells the [`Board`] at every pass; a request only reads what stands there.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+
+use crate::domain::report::Outcome;
+use crate::domain::throttle::{Declared, Mode, ThrottleName};
+use crate::ports::{DesiredError, Report};
+use crate::source::crd_status::EchoThrottleStatus;
+use crate::source::status_rows::{Told, status};
+
+use super::App;
+use super::answer::Problem;
+use super::wire::{Throttle, ThrottleTarget, Throttles};
+
+/// The last pass of each throttle.
+#[derive(Default)]
+pub struct Board(Mutex<BTreeMap<ThrottleName, Posted>>);
+
+#[derive(Clone, Default)]
+struct Posted {
+    status: EchoThrottleStatus,
+    targets: Vec<(String, bool, Option<String>)>,
+    drifts: usize,
+}
+
+impl Board {
+    /// Whether a throttle was found in force everywhere, and how many of its differences are open; none before the first
+    /// pass.
+    pub(super) fn found(&self, name: &ThrottleName) -> Option<(bool, usize)> {
+        let posted = self.posted(name)?;
+        let enforced = posted.status.conditions.iter().any(|one| one.kind == "Enforced" && one.status == "True");
+        Some((enforced, posted.drifts))
+    }
+
+    fn posted(&self, name: &ThrottleName) -> Option<Posted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+}
+
+#[async_trait]
+impl Report for Board {
+    async fn report(&self, outcome: &Outcome) {
+        let throttle = &outcome.throttle;
+        // Holds of REST and manifest have no override that could go astray, and nobody opens to an ended id here.
+        let told = Told { holds: throttle.holds.iter().map(|hold| (hold.clone(), false)).collect(), ended: Vec::new() };
+        let targets = outcome.observed.iter().map(|one| (one.target.clone(), one.agrees, one.read.clone().err()));
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let posted = all.entry(throttle.name.clone()).or_default();
+        posted.status = status(outcome, &told, &posted.status);
+        posted.targets = targets.collect();
+        posted.drifts = outcome.drifted.len();
+    }
+}
+
+/// `GET /v1/throttles`
+pub(super) async fn list(State(app): State<Arc<App>>) -> Json<Throttles> {
+    let mut items: Vec<_> = app.desired.declared().iter().map(|declared| view(&app, declared)).collect();
+    items.sort_by(|a, b| a.name.cmp(&b.name));
+    Json(Throttles { items })
+}
+
+/// `GET /v1/throttles/{name}`
+pub(super) async fn one(
+    State(app): State<Arc<App>>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Json<Throttle>, Problem> {
+    let unknown = |detail: String| Problem::new(StatusCode::NOT_FOUND, detail);
+    let Path(name) = name.map_err(|_| unknown("There is no throttle of that name.".to_owned()))?;
+    let name = ThrottleName::try_from(name).map_err(|error| unknown(error.to_string()))?;
+    let found = app.desired.declared().into_iter().find(|declared| declared.name == name);
+    let declared = found.ok_or_else(|| unknown(DesiredError::Unknown(name).to_string()))?;
+    Ok(Json(view(&app, &declared)))
+}
+
+fn view(app: &App, declared: &Declared) -> Throttle {
+    let posted = app.board.posted(&declared.name).unwrap_or_default();
+    let targets = declared.targets.iter().map(|spec| {
+        let target = spec.id();
+        let found = posted.targets.iter().find(|(id, ..)| *id == target);
+        ThrottleTarget { target, agrees: found.map(|one| one.1), error: found.and_then(|one| one.2.clone()) }
+    });
+    Throttle {
+        name: declared.name.to_string(),
+        mode: match declared.mode {
+            Mode::Enforce => "enforce",
+            Mode::Observe => "observe",
+        },
+        generation: declared.generation,
+        targets: targets.collect(),
+        status: posted.status,
+    }
+}

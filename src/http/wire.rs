@@ -1,0 +1,246 @@
+//! What answers look like: the shapes that the API's description is made from.
+//!
+//! Only types. Members stand in the order in which they are answered.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::domain::hold::HeldBy;
+use crate::source::crd_status::EchoThrottleStatus;
+
+/// A refusal (RFC 9457). Further members may stand beside these.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Problem {
+    /// What is wrong and what to do about it, for people.
+    pub detail: String,
+    /// The HTTP status, again.
+    #[schemars(range(min = 400, max = 599))]
+    pub status: u16,
+    /// The status in words.
+    pub title: String,
+    /// Where the body stopped being JSON (400).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Everything wrong with the fields (422).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errors: Option<Vec<FieldError>>,
+    /// Who keeps it killed (409).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<Vec<HeldBy>>,
+}
+
+/// One thing wrong with a body or a query.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct FieldError {
+    /// The field, `current_state.error_rate` for example.
+    pub field: String,
+    /// What was expected there.
+    pub expected: String,
+}
+
+/// `GET /health`
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Health {
+    /// `degraded`: a part that is on fails or the mirror lags. `unhealthy`: the ledger is gone. A killed system is healthy.
+    #[schemars(extend("enum" = ["healthy", "degraded", "unhealthy"]))]
+    pub status: &'static str,
+    /// Version of the program.
+    pub version: &'static str,
+    /// The role this process plays.
+    #[schemars(extend("enum" = ["serve", "operator", "gate"]))]
+    pub mode: &'static str,
+    /// Whole seconds since it started.
+    #[schemars(range(min = 0))]
+    pub uptime_seconds: i64,
+    /// The highest level in force: share of work refused.
+    #[schemars(range(min = 0, max = 1))]
+    pub throttle_pct: f64,
+    /// Whether any throttle is killed.
+    pub killed: bool,
+    /// Each part: `ok`, what is wrong with it, or the variable that turns it on.
+    pub checks: Map<String, Value>,
+}
+
+/// `POST /observe`
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Observed {
+    /// The whole state: what was measured over what is calm.
+    pub state: ObservedState,
+    /// Always `healthy`: the observation was stored.
+    pub health: &'static str,
+    /// When it was received.
+    #[schemars(extend("format" = "date-time"))]
+    pub observed_at: String,
+    /// The throttle it is about.
+    pub throttle: String,
+    /// Who measured, as they said.
+    pub source: String,
+}
+
+/// The state after an observation.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ObservedState {
+    /// The eight signals.
+    #[serde(flatten)]
+    pub signals: crate::domain::observation::Signals,
+    /// Whether the throttle is killed.
+    pub killed: bool,
+    /// The oldest kill that holds.
+    pub epoch: Option<String>,
+}
+
+/// `POST /control`
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Controlled {
+    /// The throttle.
+    pub throttle: String,
+    /// The control law's answer to what was measured.
+    #[schemars(range(min = 0, max = 1))]
+    pub throttle_pct: f64,
+    /// The level in force now.
+    #[schemars(range(min = 0, max = 1))]
+    pub in_force: f64,
+    /// The level the body said was in force.
+    #[schemars(range(min = 0, max = 1))]
+    pub previous_throttle_pct: f64,
+    /// The level that is now declared.
+    #[schemars(range(min = 0, max = 1))]
+    pub target_throttle: f64,
+    /// What decided the law's answer.
+    #[schemars(extend("enum" = ["target", "errors", "latency", "order", "none", "kill"]))]
+    pub binding_signal: &'static str,
+    /// How loaded the system is: 1 is the limit.
+    pub stress: f64,
+    /// What happens next, in words.
+    pub next_step: String,
+    /// Counts up with each declaration.
+    pub generation: i64,
+    /// Number of the audit entry, once it is recorded.
+    pub audit_id: Option<i64>,
+    /// Whether the ledger has it, or is owed it.
+    #[schemars(extend("enum" = ["recorded", "pending"]))]
+    pub audit: &'static str,
+    /// Whether it outlives a crash.
+    pub durable: bool,
+}
+
+/// `POST /kill`
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Killed {
+    /// Always true.
+    pub killed: bool,
+    /// Id of the hold, opaque; killing twice answers the same one.
+    pub epoch: Option<String>,
+    /// When the gate was shut.
+    #[schemars(extend("format" = "date-time"))]
+    pub latched_at: Option<String>,
+    /// Whether the ledger has it, or is owed it.
+    #[schemars(extend("enum" = ["recorded", "pending"]))]
+    pub audit: &'static str,
+    /// Whether it outlives a crash.
+    pub durable: bool,
+    /// What has been enforced so far.
+    pub targets: Vec<KilledTarget>,
+    /// Number of the audit entry, once it is recorded.
+    pub audit_id: Option<i64>,
+}
+
+/// A target of a kill.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct KilledTarget {
+    /// The throttle.
+    pub throttle: String,
+    /// Which of its targets.
+    pub target: String,
+    /// Whether the kill bites there.
+    pub enforced: bool,
+}
+
+/// `POST /revive`
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Revived {
+    /// Whether anything was killed.
+    #[schemars(extend("enum" = ["revived", "already_running"]))]
+    pub status: &'static str,
+    /// Holds that ended.
+    pub ended: Vec<String>,
+    /// Holds that stay: not this door's to end.
+    pub held_by: Vec<HeldBy>,
+    /// Number of the audit entry, once it is recorded.
+    pub audit_id: Option<i64>,
+}
+
+/// `POST /v1/decide`
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Decided {
+    /// The verdict.
+    #[schemars(extend("enum" = ["allow", "deny"]))]
+    pub decision: &'static str,
+    /// The throttle that was asked about.
+    pub throttle: String,
+    /// Why, as `echo-reason` says it.
+    pub reason: &'static str,
+    /// Generation of the declaration that decided.
+    pub generation: i64,
+    /// Milliseconds since the state behind the verdict was last confirmed.
+    #[schemars(range(min = 0))]
+    pub state_age_ms: i64,
+    /// Seconds a refused caller should wait; 0 when allowed.
+    #[schemars(range(min = 0, max = 120))]
+    pub retry_after_s: u32,
+}
+
+/// `POST /webhooks/stripe`
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Received {
+    /// Always true: the event is durable.
+    pub received: bool,
+    /// The provider's id of the event.
+    pub event_id: String,
+}
+
+/// A page of the record.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Page<T> {
+    /// Rows, newest first.
+    pub items: Vec<T>,
+    /// `cursor` of the page that follows; null: this was the last one.
+    pub next_cursor: Option<String>,
+}
+
+/// `GET /v1/throttles`
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Throttles {
+    /// All throttles, by name.
+    pub items: Vec<Throttle>,
+}
+
+/// One throttle: what is declared, what is in force, what was sent, what was read back.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Throttle {
+    /// Its name.
+    pub name: String,
+    /// Whether differences are corrected or only reported.
+    #[schemars(extend("enum" = ["enforce", "observe"]))]
+    pub mode: &'static str,
+    /// Counts up with each declaration.
+    pub generation: i64,
+    /// What it acts on, in the order declared.
+    pub targets: Vec<ThrottleTarget>,
+    /// As the status of the custom resource has it.
+    #[serde(flatten)]
+    pub status: EchoThrottleStatus,
+}
+
+/// A target of a throttle.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ThrottleTarget {
+    /// Its id: `gate`, `apps/v1/Deployment/checkout` for example.
+    pub target: String,
+    /// Whether it is what it should be; null while nobody has looked yet.
+    pub agrees: Option<bool>,
+    /// Why it could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}

@@ -1,0 +1,188 @@
+//! Pages of the record, newest first. Numbers only grow, so a page stays what it is while rows are added.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, Row, params};
+
+use super::SqliteLedger;
+use super::rows::time;
+use crate::domain::history::{AuditItem, DriftItem, EvidenceItem, Page, PageAsk, StateItem, WhoItem};
+use crate::ports::{History, LedgerError};
+
+/// One table as pages read it.
+struct Paged {
+    columns: &'static str,
+    table: &'static str,
+    /// Column of the number that grows.
+    number: &'static str,
+    /// Column of the throttle; `NULL` where there is none.
+    throttle: &'static str,
+    kind: &'static str,
+    at: &'static str,
+}
+
+fn audit(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<Page<AuditItem>> {
+    let paged = Paged {
+        columns: "seq, at, actor, action, throttle, before, after, reason, binding_signal, request_id, prev_hash, hash",
+        table: "audit_log",
+        number: "seq",
+        throttle: "throttle",
+        kind: "action",
+        at: "at",
+    };
+    let read = |row: &Row<'_>| {
+        Ok(AuditItem {
+            seq: row.get(0)?,
+            at: row.get(1)?,
+            actor: row.get(2)?,
+            action: row.get(3)?,
+            throttle: row.get(4)?,
+            before: row.get(5)?,
+            after: row.get(6)?,
+            reason: row.get(7)?,
+            binding_signal: row.get(8)?,
+            request_id: row.get(9)?,
+            prev_hash: row.get(10)?,
+            hash: row.get(11)?,
+        })
+    };
+    page(conn, &paged, ask, read, |item| item.seq)
+}
+
+fn drifts(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<Page<DriftItem>> {
+    let paged = Paged {
+        columns: "seq, id, throttle, target, field, desired, actual, side, who_manager, who_operation, \
+                  who_subresource, who_time, first_seen, last_seen, count, action, error",
+        table: "reconciliation_log",
+        number: "seq",
+        throttle: "throttle",
+        kind: "action",
+        at: "last_seen",
+    };
+    let read = |row: &Row<'_>| {
+        let manager: Option<String> = row.get(8)?;
+        let who = match manager {
+            None => None,
+            Some(manager) => Some(WhoItem {
+                manager,
+                operation: row.get::<_, Option<String>>(9)?.unwrap_or_default(),
+                subresource: row.get::<_, Option<String>>(10)?.unwrap_or_default(),
+                time: row.get(11)?,
+            }),
+        };
+        Ok(DriftItem {
+            seq: row.get(0)?,
+            id: row.get(1)?,
+            throttle: row.get(2)?,
+            target: row.get(3)?,
+            field: row.get(4)?,
+            desired: row.get(5)?,
+            actual: row.get(6)?,
+            side: row.get(7)?,
+            who,
+            first_seen: row.get(12)?,
+            last_seen: row.get(13)?,
+            count: row.get(14)?,
+            action: row.get(15)?,
+            error: row.get(16)?,
+        })
+    };
+    page(conn, &paged, ask, read, |item| item.seq)
+}
+
+fn evidence(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<Page<EvidenceItem>> {
+    let paged = Paged {
+        columns: "seq, livemode, account, event_id, kind, created, object_id, amount, currency, digest, received_at, \
+                  prev_hash, hash",
+        table: "evidence_ledger",
+        number: "seq",
+        throttle: "NULL",
+        kind: "kind",
+        at: "received_at",
+    };
+    let read = |row: &Row<'_>| {
+        Ok(EvidenceItem {
+            seq: row.get(0)?,
+            livemode: row.get(1)?,
+            account: row.get(2)?,
+            event_id: row.get(3)?,
+            kind: row.get(4)?,
+            created: row.get(5)?,
+            object_id: row.get(6)?,
+            amount: row.get(7)?,
+            currency: row.get(8)?,
+            digest: row.get(9)?,
+            received_at: row.get(10)?,
+            prev_hash: row.get(11)?,
+            hash: row.get(12)?,
+        })
+    };
+    page(conn, &paged, ask, read, |item| item.seq)
+}
+
+fn states(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<Page<StateItem>> {
+    let paged = Paged {
+        columns: "id, at, source, throttle, state",
+        table: "system_state",
+        number: "id",
+        throttle: "throttle",
+        kind: "source",
+        at: "at",
+    };
+    let read = |row: &Row<'_>| {
+        let state: String = row.get(4)?;
+        Ok(StateItem {
+            id: row.get(0)?,
+            at: row.get(1)?,
+            source: row.get(2)?,
+            throttle: row.get(3)?,
+            // A value that somebody edited into no JSON is shown as it is; `verify` is what judges it.
+            state: serde_json::from_str(&state).unwrap_or(serde_json::Value::String(state)),
+        })
+    };
+    page(conn, &paged, ask, read, |item| item.id)
+}
+
+fn page<T>(
+    conn: &Connection,
+    paged: &Paged,
+    ask: &PageAsk,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    number: impl Fn(&T) -> i64,
+) -> rusqlite::Result<Page<T>> {
+    let Paged { columns, table, number: counted, throttle, kind, at } = paged;
+    let sql = format!(
+        "SELECT {columns} FROM {table}
+         WHERE {counted} < ?1 AND (?2 IS NULL OR {throttle} = ?2) AND (?3 IS NULL OR {kind} = ?3)
+           AND (?4 IS NULL OR {at} >= ?4) AND (?5 IS NULL OR {at} < ?5)
+         ORDER BY {counted} DESC LIMIT ?6"
+    );
+    let throttle = ask.throttle.as_ref().map(|name| name.as_str());
+    // One more than asked for tells whether there is a next page.
+    let limit = i64::try_from(ask.limit).unwrap_or(i64::MAX - 1) + 1;
+    let asked =
+        params![ask.before.unwrap_or(i64::MAX), throttle, ask.kind, ask.since.map(time), ask.until.map(time), limit];
+    let mut items: Vec<T> = conn.prepare_cached(&sql)?.query_map(asked, read)?.collect::<rusqlite::Result<_>>()?;
+    let more = items.len() > ask.limit;
+    items.truncate(ask.limit);
+    let next = items.last().map(number).filter(|_| more);
+    Ok(Page { items, next })
+}
+
+#[async_trait]
+impl History for SqliteLedger {
+    async fn audit(&self, ask: PageAsk) -> Result<Page<AuditItem>, LedgerError> {
+        self.read(move |conn| audit(conn, &ask)).await
+    }
+
+    async fn drifts(&self, ask: PageAsk) -> Result<Page<DriftItem>, LedgerError> {
+        self.read(move |conn| drifts(conn, &ask)).await
+    }
+
+    async fn evidence(&self, ask: PageAsk) -> Result<Page<EvidenceItem>, LedgerError> {
+        self.read(move |conn| evidence(conn, &ask)).await
+    }
+
+    async fn states(&self, ask: PageAsk) -> Result<Page<StateItem>, LedgerError> {
+        self.read(move |conn| states(conn, &ask)).await
+    }
+}

@@ -1,0 +1,206 @@
+//! What is counted, and how it is said: Prometheus text.
+//!
+//! Labels are bounded: a throttle's name is one only because throttles are declared, a route only as its template.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
+
+use super::families::{self, Family};
+use super::process;
+use crate::domain::level::Level;
+
+/// Upper bounds of the duration's buckets, seconds: from a verdict to a handler's limit.
+const BUCKETS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0, 10.0, 30.0];
+
+/// Methods that stand in a label; any other one is `other`.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/// Routes of commands, and the action each is.
+const COMMANDS: [(&str, &str); 4] =
+    [("/observe", "observe"), ("/control", "control"), ("/kill", "kill"), ("/revive", "revive")];
+
+/// Verdicts: whether admitted, why (a word of a fixed set), how many.
+pub type Verdicts = Vec<(bool, &'static str, u64)>;
+
+/// Where one throttle stands, for its gauges.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ThrottleGauges {
+    /// The throttle's name.
+    pub throttle: String,
+    /// Level in force.
+    pub level: Level,
+    /// Whether a kill holds.
+    pub killed: bool,
+    /// When the state behind it was last confirmed.
+    pub confirmed_at: Timestamp,
+    /// Whether the loop found it in force everywhere, and how many differences are open; none where no loop runs.
+    pub found: Option<(bool, usize)>,
+    /// Verdicts so far.
+    pub verdicts: Verdicts,
+}
+
+/// What is looked up at the moment of asking.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Now {
+    /// The moment.
+    pub at: Timestamp,
+    /// When the process started.
+    pub started: Timestamp,
+    /// Its role.
+    pub mode: &'static str,
+    /// Its throttles.
+    pub throttles: Vec<ThrottleGauges>,
+}
+
+/// The metrics of this process.
+pub struct Metrics {
+    registry: Registry,
+    errors: IntCounter,
+    webhooks: IntCounter,
+    webhooks_rejected: IntCounter,
+    requests: IntCounterVec,
+    durations: HistogramVec,
+    commands: IntCounterVec,
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    ///
+    /// # Errors
+    /// If a name is taken or malformed: a mistake of ours.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counters = |of: &Family| {
+            let counters = IntCounterVec::new(Opts::new(of.name, of.help), of.labels)?;
+            registry.register(Box::new(counters.clone()))?;
+            Ok::<_, prometheus::Error>(counters)
+        };
+        let (requests, commands) = (counters(&families::REQUESTS)?, counters(&families::COMMANDS)?);
+        let duration = HistogramOpts::new(families::DURATION.name, families::DURATION.help).buckets(BUCKETS.to_vec());
+        let durations = HistogramVec::new(duration, families::DURATION.labels)?;
+        registry.register(Box::new(durations.clone()))?;
+        for (_, action) in COMMANDS {
+            commands.with_label_values(&[action, "done"]).inc_by(0); // a series that begins at 1 hides its first event
+        }
+        // The encoder knows no untyped ones, so these three are written by hand.
+        let plain = |of: &Family| IntCounter::new(of.name, of.help);
+        Ok(Self {
+            errors: plain(&families::ERRORS)?,
+            webhooks: plain(&families::WEBHOOKS)?,
+            webhooks_rejected: plain(&families::WEBHOOKS_REJECTED)?,
+            registry,
+            requests,
+            durations,
+            commands,
+        })
+    }
+
+    /// Counts an answer with a 5xx status.
+    pub fn count_error(&self) {
+        self.errors.inc();
+    }
+
+    /// Counts a request that was answered. `route` is a template of ours, none where no route matched.
+    pub fn count_request(&self, route: Option<&str>, method: &str, status: u16, took: Duration) {
+        let route_label = route.unwrap_or("other");
+        let method = METHODS.into_iter().find(|known| *known == method).unwrap_or("other");
+        let class = match status {
+            ..200 => "1xx",
+            200..300 => "2xx",
+            300..400 => "3xx",
+            400..500 => "4xx",
+            500.. => "5xx",
+        };
+        self.requests.with_label_values(&[route_label, method, class]).inc();
+        self.durations.with_label_values(&[route_label]).observe(took.as_secs_f64());
+        if let Some((_, action)) = COMMANDS.iter().find(|(path, _)| route == Some(path) && method == "POST") {
+            let outcome = match status {
+                ..400 => "done",
+                400..500 => "refused",
+                500.. => "failed",
+            };
+            self.commands.with_label_values(&[*action, outcome]).inc();
+        }
+    }
+
+    /// Counts a webhook event.
+    pub fn count_webhook(&self, accepted: bool) {
+        self.webhooks.inc();
+        if !accepted {
+            self.webhooks_rejected.inc();
+        }
+    }
+
+    /// Everything as Prometheus text.
+    pub fn render(&self, now: &Now) -> String {
+        let mut text = String::new();
+        let mut say = |of: &Family, samples: &[(Vec<&str>, f64)]| write_family(&mut text, of, samples);
+        let throttles = |value: &dyn Fn(&ThrottleGauges) -> f64| -> Vec<(Vec<&str>, f64)> {
+            now.throttles.iter().map(|one| (vec![one.throttle.as_str()], value(one))).collect()
+        };
+        say(&families::LEVEL, &throttles(&|one| one.level.fraction()));
+        say(&families::KILLED, &throttles(&|one| f64::from(u8::from(one.killed))));
+        say(&families::STATE_AGE, &throttles(&|one| seconds(one.confirmed_at, now.at)));
+        let found = |value: &dyn Fn((bool, usize)) -> u64| -> Vec<(Vec<&str>, f64)> {
+            let all = now.throttles.iter();
+            all.filter_map(|one| Some((vec![one.throttle.as_str()], float(value(one.found?))))).collect()
+        };
+        say(&families::ENFORCED, &found(&|(enforced, _)| u64::from(enforced)));
+        say(&families::DRIFTS, &found(&|(_, drifts)| drifts as u64));
+        let verdicts = now.throttles.iter().flat_map(|one| {
+            let said = |admitted: bool| if admitted { "allow" } else { "deny" };
+            one.verdicts
+                .iter()
+                .map(move |(admitted, why, count)| (vec![one.throttle.as_str(), said(*admitted), *why], float(*count)))
+        });
+        say(&families::VERDICTS, &verdicts.collect::<Vec<_>>());
+        let counters = [
+            (&families::ERRORS, &self.errors),
+            (&families::WEBHOOKS, &self.webhooks),
+            (&families::WEBHOOKS_REJECTED, &self.webhooks_rejected),
+        ];
+        for (of, counter) in counters {
+            say(of, &[(vec![], float(counter.get()))]);
+        }
+        say(&families::BUILD, &[(vec![env!("CARGO_PKG_VERSION"), now.mode], 1.0)]);
+        say(&families::UPTIME, &[(vec![], seconds(now.started, now.at))]);
+        say(&families::START, &[(vec![], seconds(Timestamp::UNIX_EPOCH, now.started))]);
+        let usage = process::usage();
+        for (of, value) in
+            [(&families::MEMORY, usage.memory), (&families::CPU, usage.cpu), (&families::FILES, usage.files)]
+        {
+            say(of, &value.map(|value| (vec![], value)).into_iter().collect::<Vec<_>>());
+        }
+        let mut counted = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut counted) {
+            tracing::error!(%error, "metrics could not be encoded");
+        }
+        text + &String::from_utf8_lossy(&counted)
+    }
+}
+
+/// A family without samples is not said at all.
+fn write_family(text: &mut String, of: &Family, samples: &[(Vec<&str>, f64)]) {
+    if samples.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "# HELP {} {}\n# TYPE {} {}", of.name, of.help, of.name, of.kind.as_str());
+    for (values, value) in samples {
+        // Names of throttles and words of ours need no escape.
+        let labels: Vec<_> = of.labels.iter().zip(values).map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let _ = writeln!(text, "{}{labels} {value}", of.name);
+    }
+}
+
+fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64().max(0.0)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a count above 2^53 may lose its last digit")]
+fn float(count: u64) -> f64 {
+    count as f64
+}

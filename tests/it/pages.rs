@@ -1,0 +1,94 @@
+//! `/v1/audit`, `/v1/drift`, `/v1/evidence` and `/v1/state`: newest first, page by page, and a query that is wrong is named.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+use serde_json::{Value, json};
+
+use crate::support::{Echo, KEY, http};
+
+async fn get(echo: &Echo, path: &str) -> (u16, Value) {
+    let answer = http().get(echo.url(path)).header("x-api-key", KEY).send().await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+async fn post(echo: &Echo, path: &str, body: &str) {
+    let sent = http().post(echo.url(path)).header("x-api-key", KEY).body(body.to_owned()).send().await.unwrap();
+    assert!(sent.status().is_success(), "{path}: {}", sent.text().await.unwrap());
+}
+
+/// Every page of a route, as the numbers on it.
+async fn numbers(echo: &Echo, path: &str, number: &str) -> Vec<Vec<i64>> {
+    let (mut pages, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let (status, page) = get(echo, &format!("{path}{cursor}")).await;
+        assert_eq!(status, 200, "{page}");
+        pages.push(page["items"].as_array().unwrap().iter().map(|item| item[number].as_i64().unwrap()).collect());
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return pages,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_go_back_from_the_newest_row_and_leave_none_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = Echo::start("serve", &[], folder.path()).await;
+    for n in 1..=5 {
+        post(&echo, "/observe", &format!(r#"{{"source":"s{}"}}"#, n % 2)).await;
+    }
+    assert_eq!(numbers(&echo, "/v1/state?limit=2", "id").await, [vec![5, 4], vec![3, 2], vec![1]]);
+    assert_eq!(numbers(&echo, "/v1/state?limit=5", "id").await, [vec![5, 4, 3, 2, 1]], "no empty page follows");
+    assert_eq!(numbers(&echo, "/v1/state?limit=2&source=s1", "id").await, [vec![5, 3], vec![1]]);
+    assert_eq!(numbers(&echo, "/v1/state?limit=9&throttle=other", "id").await, [Vec::<i64>::new()]);
+    let (_, all) = get(&echo, "/v1/state").await;
+    let third = all["items"][2]["at"].as_str().unwrap().to_owned();
+    assert_eq!(numbers(&echo, &format!("/v1/state?since={third}"), "id").await, [vec![5, 4, 3]]);
+    assert_eq!(numbers(&echo, &format!("/v1/state?until={third}"), "id").await, [vec![2, 1]]);
+    assert_eq!(all["items"][0]["state"]["throttle_pct"], 1.0);
+
+    post(&echo, "/kill", r#"{"reason":"r","operator":"dana","confirmation":"CONFIRM_KILL"}"#).await;
+    let (_, killed) = get(&echo, "/v1/audit?action=kill&throttle=").await;
+    assert_eq!(killed["status"], 422, "an empty name is no throttle's");
+    let (_, killed) = get(&echo, "/v1/audit?action=kill").await;
+    let entry = &killed["items"][0];
+    let members: Vec<_> = entry.as_object().unwrap().keys().map(String::as_str).collect();
+    let expected = "seq at actor action throttle before after reason binding_signal request_id prev_hash hash";
+    assert_eq!(members, expected.split(' ').collect::<Vec<_>>());
+    assert_eq!((&entry["action"], &entry["reason"]), (&json!("kill"), &json!("r (dana)")));
+    for empty in ["/v1/drift", "/v1/evidence"] {
+        assert_eq!(get(&echo, empty).await, (200, json!({ "items": [], "next_cursor": null })), "{empty}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_query_is_refused_by_the_name_of_its_parameter() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = Echo::start("serve", &[], folder.path()).await;
+    post(&echo, "/observe", r#"{"source":"a"}"#).await;
+    post(&echo, "/observe", r#"{"source":"b"}"#).await;
+    let (_, page) = get(&echo, "/v1/state?limit=1").await;
+    let cursor = page["next_cursor"].as_str().unwrap().to_owned();
+    let wrong = [
+        ("/v1/audit", format!("cursor={cursor}"), "cursor"), // of another table
+        ("/v1/state", "cursor=zz".to_owned(), "cursor"),
+        ("/v1/state", format!("cursor={}", hex::encode("state:-1")), "cursor"),
+        ("/v1/state", "cursor=".to_owned(), "cursor"),
+        ("/v1/state", "limit=0".to_owned(), "limit"),
+        ("/v1/state", "limit=201".to_owned(), "limit"),
+        ("/v1/state", "limit=1e2".to_owned(), "limit"),
+        ("/v1/state", "limit=5&limit=6".to_owned(), "limit"),
+        ("/v1/state", "since=yesterday".to_owned(), "since"),
+        ("/v1/state", "until=2026-01-31".to_owned(), "until"),
+        ("/v1/state", "throttle=No%20Name".to_owned(), "throttle"),
+        ("/v1/state", "source=".to_owned(), "source"),
+        ("/v1/evidence", "throttle=default".to_owned(), "throttle"), // events are of no throttle
+        ("/v1/audit", "Limit=5".to_owned(), "Limit"),
+    ];
+    for (path, query, name) in wrong {
+        let (status, problem) = get(&echo, &format!("{path}?{query}")).await;
+        assert_eq!((status, &problem["errors"][0]["field"]), (422, &json!(name)), "{path}?{query}: {problem}");
+    }
+    let (status, problem) = get(&echo, "/v1/state?limit=0&colour=red").await;
+    assert_eq!((status, problem["errors"].as_array().unwrap().len()), (422, 2), "all that is wrong, at once");
+    assert_eq!(http().get(echo.url("/v1/audit")).send().await.unwrap().status(), 401);
+}

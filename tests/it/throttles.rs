@@ -1,0 +1,61 @@
+//! `GET /v1/throttles`: the three truths of a service, before a kill and during it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Echo, KEY, eventually, http};
+
+async fn get(echo: &Echo, path: &str) -> (u16, Value) {
+    let answer = http().get(echo.url(path)).header("x-api-key", KEY).send().await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+fn condition(throttle: &Value, kind: &str) -> Option<String> {
+    let all = throttle["conditions"].as_array()?.clone();
+    all.iter().find(|one| one["type"] == kind).map(|one| one["status"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_throttle_tells_what_is_declared_in_force_and_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = Echo::start("serve", &[], folder.path()).await;
+    let calm = eventually("the loop has passed", Duration::from_secs(10), async || {
+        let (_, throttle) = get(&echo, "/v1/throttles/default").await;
+        (condition(&throttle, "Ready").as_deref() == Some("True")).then_some(throttle)
+    })
+    .await;
+    assert_eq!(calm["targets"], json!([{ "target": "gate", "agrees": true }]));
+    assert_eq!(calm["effective"]["levelMillionths"], 1_000_000, "never opened, so shut");
+    assert_eq!(condition(&calm, "Killed").as_deref(), Some("False"));
+    assert_eq!(calm.get("holds"), None);
+
+    let kill = r#"{"reason":"double charges","operator":"dana","confirmation":"CONFIRM_KILL"}"#;
+    let killed = http().post(echo.url("/kill")).header("x-api-key", KEY).body(kill).send().await.unwrap();
+    let killed: Value = killed.json().await.unwrap();
+    let held = eventually("the loop has seen the kill", Duration::from_secs(10), async || {
+        let (_, all) = get(&echo, "/v1/throttles").await;
+        let one = all["items"][0].clone();
+        (condition(&one, "Killed").as_deref() == Some("True")).then_some(one)
+    })
+    .await;
+    assert_eq!(held["name"], "default");
+    let hold = &held["holds"][0];
+    assert_eq!((&hold["epoch"], &hold["kind"], &hold["operator"]), (&killed["epoch"], &json!("Rest"), &json!("dana")));
+    assert_eq!(condition(&held, "Drifted").as_deref(), Some("False"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_throttle_that_is_not_there_is_a_problem_and_none_is_told_without_a_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = Echo::start("serve", &[], folder.path()).await;
+    for name in ["other", "No%20Name", "%ff", "a%2Fb"] {
+        let (status, problem) = get(&echo, &format!("/v1/throttles/{name}")).await;
+        assert_eq!((status, &problem["status"]), (404, &json!(404)), "{name}");
+        assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{name}");
+    }
+    for path in ["/v1/throttles", "/v1/throttles/default"] {
+        assert_eq!(http().get(echo.url(path)).send().await.unwrap().status(), 401, "{path}");
+    }
+}
