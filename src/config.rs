@@ -103,6 +103,14 @@ pub struct StoreArgs {
     pub data_dir: PathBuf,
 }
 
+/// Declarations.
+#[derive(Args, Clone, Debug)]
+pub struct ManifestArgs {
+    /// File of EchoThrottle documents that owns what it declares; REST then only tightens
+    #[arg(long, env = "ECHO_MANIFEST", value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
+}
+
 /// Payments.
 #[derive(Args, Clone, Debug)]
 pub struct StripeArgs {

@@ -4,6 +4,7 @@
 //! Nothing here waits for the ledger before it closes; nothing here opens before the ledger has it.
 
 mod level;
+mod obey;
 mod record;
 pub mod watch;
 

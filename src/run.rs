@@ -9,6 +9,7 @@ mod everyone;
 mod gate;
 mod listen;
 mod local_key;
+mod manifest;
 mod mirror;
 mod operator;
 mod record;

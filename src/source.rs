@@ -3,6 +3,7 @@
 pub mod crd;
 pub mod crd_override;
 pub mod crd_status;
+pub mod manifest;
 pub mod rest;
 pub mod status_rows;
 pub mod stripe;

@@ -14,7 +14,7 @@ mod verify;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use declared::LedgerDesired;
+pub use declared::{LedgerDesired, Taken};
 pub use journal::{FileJournal, JOURNAL_BYTES};
 pub use last_state::{LAST_STATE_FILE, StateFile};
 pub use sqlite::{OpenError, SqliteLedger};

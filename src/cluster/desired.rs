@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::domain::audit::{Answer, Change, Record};
 use crate::domain::evidence::Evidence;
-use crate::domain::hold::{Epoch, HeldBy, Hold, ScopedHold, Source};
+use crate::domain::hold::{Epoch, HeldBy, Hold, ScopedHold};
 use crate::domain::level::Level;
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::latch::Latch;
@@ -192,7 +192,7 @@ impl Desired for ClusterDesired {
         let meant = held
             .into_iter()
             .filter(|(hold, _)| meant.epoch.is_none_or(|only| *only == hold.epoch) && !(meant.spared)(&hold.epoch));
-        let (stay, end): (Vec<_>, Vec<_>) = meant.partition(|(hold, _)| hold.source == Source::Spec);
+        let (stay, end): (Vec<_>, Vec<_>) = meant.partition(|(hold, _)| hold.source.is_declared());
         let mut ended = Ended { held_by: stay.into_iter().map(|(hold, _)| hold).collect(), ..Ended::default() };
         let epochs: BTreeSet<_> = end.iter().map(|(hold, _)| &hold.epoch).collect();
         record.answer.set("held_by", serde_json::json!(ended.held_by.iter().map(HeldBy::from).collect::<Vec<_>>()));

@@ -9,7 +9,7 @@ use super::drift::Drift;
 use super::hold::{Epoch, ScopedHold};
 use super::level::Level;
 use super::payment;
-use super::throttle::ThrottleName;
+use super::throttle::{Owner, Spec, ThrottleName};
 
 /// An audit entry before the ledger numbers and chains it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +63,10 @@ pub struct ThrottleRow {
     pub effective: Level,
     /// Counts up with every change of the declaration; an older one is a conflict.
     pub generation: i64,
+    /// Who owns the declaration.
+    pub owner: Owner,
+    /// What is declared besides the level; what is stored stays if this is absent.
+    pub spec: Option<Spec>,
 }
 
 /// What was seen at one moment, for `system_state`.

@@ -39,6 +39,8 @@ pub enum Source {
     Rest,
     /// The specification itself; ends by a newer one without it.
     Spec,
+    /// The manifest file; ends by a newer version of it without the kill.
+    Manifest,
     /// An override object of the cluster; ends when it is gone in an orderly way.
     #[serde(rename_all = "camelCase")]
     Override {
@@ -55,11 +57,20 @@ pub enum Source {
     },
 }
 
+impl Source {
+    /// Whether a declaration itself holds, so that only a newer declaration ends it, and no command.
+    #[must_use]
+    pub fn is_declared(&self) -> bool {
+        matches!(self, Self::Spec | Self::Manifest)
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rest => f.write_str("rest"),
             Self::Spec => f.write_str("spec"),
+            Self::Manifest => f.write_str("manifest"),
             Self::Override { namespace: Some(namespace), name, .. } => {
                 write!(f, "EchoOverride {namespace}/{name}")
             }

@@ -158,11 +158,86 @@ impl TargetSpec {
     }
 }
 
+/// What is declared about one throttle besides its level.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spec {
+    /// Whether differences are corrected.
+    pub mode: Mode,
+    /// Fastest opening when no source of evidence is declared, percent points a second.
+    pub ramp_percent_per_second: f64,
+    /// What it acts on, in the order declared.
+    pub targets: Vec<TargetSpec>,
+}
+
+impl Default for Spec {
+    fn default() -> Self {
+        let targets = vec![TargetSpec::Gate(GateSpec::default())];
+        Self { mode: Mode::Enforce, ramp_percent_per_second: 2.0, targets }
+    }
+}
+
+/// A kill in a file, in its writer's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KillWords {
+    /// Why.
+    pub reason: String,
+    /// Who.
+    pub operator: String,
+}
+
+/// A throttle as a manifest file declares it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FromFile {
+    /// Its name.
+    pub name: ThrottleName,
+    /// The level.
+    pub level: Level,
+    /// Everything else.
+    pub spec: Spec,
+    /// A kill, if the file has one.
+    pub kill: Option<KillWords>,
+}
+
+/// Who owns what is declared of a throttle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Owner {
+    /// `POST /control` sets the level.
+    #[default]
+    Rest,
+    /// The manifest file; REST only tightens.
+    Manifest,
+    /// The specification of a resource in a cluster.
+    Cluster,
+}
+
+impl Owner {
+    /// The word that is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rest => "rest",
+            Self::Manifest => "manifest",
+            Self::Cluster => "cluster",
+        }
+    }
+
+    /// The owner of this word; unknown words mean a cluster's, whose level nobody here may lower.
+    pub fn of_word(word: &str) -> Self {
+        match word {
+            "rest" => Self::Rest,
+            "manifest" => Self::Manifest,
+            _ => Self::Cluster,
+        }
+    }
+}
+
 /// Everything that is declared about one throttle, wherever it was declared.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Declared {
     /// Its name.
     pub name: ThrottleName,
+    /// Who owns it.
+    pub owner: Owner,
     /// Counts up with every change of the declaration.
     pub generation: i64,
     /// What the specification alone asks for; holds may ask for more.
@@ -186,10 +261,30 @@ pub struct Declared {
 }
 
 impl Declared {
+    /// How its gate reads requests.
+    pub fn gate(&self) -> GateSpec {
+        let gate =
+            self.targets.iter().find_map(|t| if let TargetSpec::Gate(gate) = t { Some(gate.clone()) } else { None });
+        gate.unwrap_or_default()
+    }
+
+    /// What it declares besides its level.
+    pub fn spec(&self) -> Spec {
+        let Self { mode, ramp_percent_per_second, targets, .. } = self.clone();
+        Spec { mode, ramp_percent_per_second, targets }
+    }
+
+    /// Takes over a specification.
+    pub fn set_spec(&mut self, spec: Spec) {
+        let Spec { mode, ramp_percent_per_second, targets } = spec;
+        (self.mode, self.ramp_percent_per_second, self.targets) = (mode, ramp_percent_per_second, targets);
+    }
+
     /// A declaration with nothing but a name and a level, the rest at its defaults.
     pub fn bare(name: ThrottleName, level: Level) -> Self {
         Self {
             name,
+            owner: Owner::default(),
             generation: 1,
             level,
             stored: level,

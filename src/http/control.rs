@@ -59,6 +59,7 @@ pub(super) async fn control(
         stress: law.stress,
         next_step: next_step(in_force.safer(target), target),
         generation: standing.generation,
+        held_by: Vec::new(),
         audit_id: None,
         audit: AuditState::Recorded.as_str(),
         durable: true,

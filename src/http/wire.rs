@@ -116,6 +116,8 @@ pub struct Controlled {
     pub next_step: String,
     /// Counts up with each declaration.
     pub generation: i64,
+    /// Who declares more than was asked for, where somebody does: a manifest's level is not this door's to lower.
+    pub held_by: Vec<HeldBy>,
     /// Number of the audit entry, once it is recorded.
     pub audit_id: Option<i64>,
     /// Whether the ledger has it, or is owed it.

@@ -53,11 +53,11 @@ impl Records {
     }
 
     /// Records holds that the cluster shows and the ledger does not know, and the end of those that ended there.
-    /// Holds of REST are recorded by the door they came through.
+    /// Holds of REST and of a manifest are recorded by the door they came through.
     pub(super) async fn holds(&mut self, parts: &Parts, all: &[Arc<Declared>], now: Timestamp) {
         let mut live: BTreeMap<&Epoch, (&Hold, Vec<&ThrottleName>)> = BTreeMap::new();
         for throttle in all {
-            for hold in throttle.holds.iter().filter(|hold| hold.source != Source::Rest) {
+            for hold in throttle.holds.iter().filter(|hold| recorded_here(hold)) {
                 live.entry(&hold.epoch).or_insert_with(|| (hold, Vec::new())).1.push(&throttle.name);
             }
         }
@@ -79,7 +79,7 @@ impl Records {
         let gone: Vec<_> = self
             .holds
             .values()
-            .filter(|h| h.hold.source != Source::Rest && !live.contains_key(&h.hold.epoch))
+            .filter(|h| recorded_here(&h.hold) && !live.contains_key(&h.hold.epoch))
             .cloned()
             .collect();
         for held in gone {
@@ -111,6 +111,8 @@ impl Records {
                 declared: throttle.level,
                 effective: planned.effective,
                 generation: throttle.generation,
+                owner: throttle.owner,
+                spec: None,
             });
         }
         if next.shedding != memory.shedding {
@@ -181,6 +183,10 @@ impl Records {
             self.owed.push_back(change);
         }
     }
+}
+
+fn recorded_here(hold: &Hold) -> bool {
+    !matches!(hold.source, Source::Rest | Source::Manifest)
 }
 
 /// Names as one bounded text; a hold on every throttle of a large cluster is still one entry.

@@ -5,13 +5,10 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use crate::config::{AirtableArgs, Environment, KeyArgs, ListenArgs, StoreArgs, StripeArgs};
+use crate::config::{AirtableArgs, Environment, KeyArgs, ListenArgs, ManifestArgs, StoreArgs, StripeArgs};
 use crate::decide::law::Law;
-use crate::decide::precedence::asked;
-use crate::decide::verdict::Reason;
-use crate::domain::hold::Scope;
-use crate::domain::throttle::{GateSpec, TargetKind, TargetSpec};
-use crate::gate::{Gate, Setting};
+use crate::domain::throttle::TargetKind;
+use crate::gate::Gate;
 use crate::http::{self, App, Parts as HttpParts, UnderWay};
 use crate::latch::Latch;
 use crate::mirror::counters::MirrorCounters;
@@ -24,6 +21,7 @@ use crate::telemetry::Metrics;
 
 use super::clock::SystemClock;
 use super::everyone::Everyone;
+use super::manifest::{Manifest, On};
 use super::record::Kept;
 use super::supervise::Supervisor;
 use super::{RunError, listen, local_key, mirror, record, upkeep};
@@ -40,6 +38,9 @@ pub struct ServeArgs {
     /// Record
     #[command(flatten)]
     pub store: StoreArgs,
+    /// Declarations
+    #[command(flatten)]
+    pub manifest: ManifestArgs,
     /// Payments
     #[command(flatten)]
     pub stripe: StripeArgs,
@@ -58,21 +59,30 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
         record::open(&args.store.data_dir, clock.as_ref()).await?;
     let keys = local_key::keys(&args.keys, args.listen.environment, Some(&args.store.data_dir))?;
     let record: Arc<dyn Ledger> = Arc::<StandbyLedger>::clone(&ledger);
-    let declared = Arc::new(LedgerDesired::new(Arc::clone(&record), stored.clone()));
+    let manifest = args.manifest.manifest.as_deref().map(|path| Arc::new(Manifest::new(path)));
+    let declared = Arc::new(match &manifest {
+        Some(_) => LedgerDesired::with_manifest(Arc::clone(&record), stored.clone()),
+        None => LedgerDesired::new(Arc::clone(&record), stored.clone()),
+    });
     let desired: Arc<dyn Desired> = Arc::<LedgerDesired>::clone(&declared);
     // What was done and never reached the ledger is declared state too.
     journal.pending().iter().for_each(|entry| declared.owes(entry));
     let gate = Arc::new(Gate::default());
-    // The gate knows every hold, the journal's included, before a listener is bound.
-    load(&gate, desired.as_ref(), clock.as_ref());
     let held =
         stored.holds.iter().cloned().chain(journal.pending().into_iter().filter_map(JournalEntry::hold)).collect();
     let latch = Arc::new(Latch::new(Arc::clone(&gate), Arc::clone(&desired), Some(Arc::clone(&journal)), held));
+    // The gate knows every hold, the journal's and the manifest's included, before a listener is bound.
+    latch.obey(clock.now());
+    if let Some(manifest) = &manifest {
+        let on = On { declared: Arc::clone(&declared), latch: Arc::clone(&latch), clock: Arc::clone(&clock) };
+        manifest.start(&on, !stored.throttles.is_empty()).await?;
+    }
     latch.settle().await;
 
     let worker = mirror::worker(&args.airtable, Arc::clone(&record), Arc::clone(&clock))?;
     let (history, counters) = (Arc::<StandbyLedger>::clone(&ledger), worker.as_ref().map(|(_, c)| Arc::clone(c)));
-    let app = app(&args, keys, &clock, &gate, &latch, &desired, &record, history, counters)?;
+    let look = manifest.as_ref().map(Manifest::look);
+    let app = app(&args, keys, &clock, &gate, &latch, &desired, &record, history, counters, look)?;
     let api = listen::bind(args.listen.listen, "ECHO_LISTEN").await?;
     let verdicts = match args.listen.gate_listen {
         Some(address) => Some(listen::bind(address, "ECHO_GATE_LISTEN").await?),
@@ -85,6 +95,10 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     supervisor.start("record", opening);
     if let Some(file) = last_state {
         supervisor.start("last-state", record::keep(file, Arc::clone(&gate), Arc::clone(&declared), stop.clone()));
+    }
+    if let Some(manifest) = manifest {
+        let on = On { declared: Arc::clone(&declared), latch: Arc::clone(&latch), clock: Arc::clone(&clock) };
+        supervisor.start("manifest", manifest.run(on, stop.clone()));
     }
     supervisor.start("upkeep", upkeep::run(Arc::clone(&ledger), Arc::clone(&clock), stop.clone()));
     if let Some((worker, _)) = worker {
@@ -109,24 +123,6 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     ended
 }
 
-/// Puts everything stored into the gate: after a restart every level starts from what was stored, never from open.
-fn load(gate: &Gate, desired: &dyn Desired, clock: &dyn Clock) {
-    let at = clock.now();
-    for declared in desired.declared() {
-        let want = asked(declared.level, declared.mode, &declared.holds);
-        let spec = declared
-            .targets
-            .iter()
-            .find_map(|t| if let TargetSpec::Gate(gate) = t { Some(gate.clone()) } else { None });
-        let level = declared.stored.safer(want.level);
-        let setting = Setting { level, reason: Reason::Target, generation: declared.generation, at };
-        gate.declare(&declared.name, &spec.unwrap_or_else(GateSpec::default), setting);
-        for hold in declared.holds.iter().filter(|hold| hold.is_kill()) {
-            gate.hold(&Scope::One(declared.name.clone()), hold, at);
-        }
-    }
-}
-
 #[allow(clippy::too_many_arguments, reason = "the composition root hands every part over once")]
 fn app(
     args: &ServeArgs,
@@ -138,6 +134,7 @@ fn app(
     ledger: &Arc<dyn Ledger>,
     history: Arc<dyn History>,
     mirror: Option<Arc<MirrorCounters>>,
+    manifest: Option<http::Look>,
 ) -> Result<Arc<App>, RunError> {
     let stripe = Secrets::parse(args.stripe.stripe_webhook_secret.given().unwrap_or_default());
     if stripe.trimmed() > 0 {
@@ -146,6 +143,7 @@ fn app(
     let mut parts = HttpParts { off: Vec::new(), on: Vec::new(), loaded: Arc::new(|| true) };
     let on: Option<http::Look> = if stripe.is_empty() { None } else { Some(Arc::new(|| Ok("ok".to_owned()))) };
     parts.part("stripe", "STRIPE_WEBHOOK_SECRET", on);
+    parts.part("manifest", "ECHO_MANIFEST", manifest);
     parts.part("airtable", "AIRTABLE_API_KEY", mirror.map(|counters| mirror::look(counters, Arc::clone(clock))));
     for (name, variable) in &parts.off {
         tracing::info!(part = name, "off: set {variable} to turn it on");

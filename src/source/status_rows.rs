@@ -84,6 +84,7 @@ fn hold_row(hold: &Hold, orphaned: bool) -> HoldStatus {
     };
     match &hold.source {
         Source::Spec => row.kind = "Spec".to_owned(),
+        Source::Manifest => row.kind = "Manifest".to_owned(),
         Source::Rest => row.kind = "Rest".to_owned(),
         Source::Override { namespace, name, uid, namespace_uid, definition_uid } => {
             row.kind = if namespace.is_some() { "EchoOverride" } else { "ClusterEchoOverride" }.to_owned();

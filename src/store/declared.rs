@@ -3,6 +3,7 @@
 //! A kill is in memory before the ledger is asked, so that no pass of the loop opens meanwhile; everything that may
 //! open is in memory only once the ledger has it. Knows no SQL and no journal: that one is the latch's.
 
+mod manifest;
 mod state;
 
 use std::sync::{Arc, Mutex};
@@ -18,10 +19,11 @@ use crate::domain::evidence::Evidence;
 use crate::domain::hold::{HeldBy, ScopedHold};
 use crate::domain::level::Level;
 use crate::domain::report::Outcome;
-use crate::domain::throttle::{Declared, ThrottleName};
+use crate::domain::throttle::{Declared, Owner, ThrottleName};
 use crate::ports::{
     Declaration, Desired, DesiredError, Effect, Ended, JournalEntry, Ledger, LedgerError, Meant, Report, Stored,
 };
+pub use manifest::Taken;
 use state::State;
 
 /// How long a door waits for the ledger before it says that the ledger is away.
@@ -40,7 +42,16 @@ pub struct LedgerDesired {
 impl LedgerDesired {
     /// Starts from what the ledger knew. The throttle `default` always exists; where it is new it is at STOP.
     pub fn new(ledger: Arc<dyn Ledger>, stored: Stored) -> Self {
-        let state = Mutex::new(State::new(stored));
+        Self::over(ledger, State::new(stored, true))
+    }
+
+    /// Starts from what the ledger knew; a manifest says what else there is.
+    pub fn with_manifest(ledger: Arc<dyn Ledger>, stored: Stored) -> Self {
+        Self::over(ledger, State::new(stored, false))
+    }
+
+    fn over(ledger: Arc<dyn Ledger>, state: State) -> Self {
+        let state = Mutex::new(state);
         Self { ledger, state, declaring: tokio::sync::Mutex::new(()), woken: Notify::new() }
     }
 
@@ -130,15 +141,19 @@ impl Desired for LedgerDesired {
         mut record: Record,
     ) -> Result<Declaration, DesiredError> {
         let _one_at_a_time = self.declaring.lock().await;
-        let found = lock(&self.state).get(throttle).map(|declared| (declared.generation, declared.stored));
-        let (generation, effective) = found.ok_or_else(|| DesiredError::Unknown(throttle.clone()))?;
-        let generation = generation.saturating_add(1);
+        let found = lock(&self.state).get(throttle);
+        let found = found.ok_or_else(|| DesiredError::Unknown(throttle.clone()))?;
+        if found.owner != Owner::Rest {
+            return self.tighten(&found, level, record).await;
+        }
+        let (generation, effective) = (found.generation.saturating_add(1), found.stored);
         // Tightening never waits for the ledger: the loop must not open what the gate has just closed. Should the ledger
         // not take it, the tighter level stays until it does.
         lock(&self.state).change(throttle, |declared| declared.level = declared.level.safer(level));
         record.answer.set("generation", generation);
         let asked = record.answer.clone();
-        let row = ThrottleRow { name: throttle.clone(), declared: level, effective, generation };
+        let (name, owner) = (throttle.clone(), Owner::Rest);
+        let row = ThrottleRow { name, declared: level, effective, generation, owner, spec: None };
         let committed = self.commit(Change { throttles: vec![row], ..Change::of(record) }).await;
         let mut state = lock(&self.state);
         match committed {

@@ -3,6 +3,7 @@
 mod gate;
 mod index;
 mod law;
+mod manifest;
 mod mirror;
 mod plan;
 mod stripe;

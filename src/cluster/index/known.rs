@@ -10,7 +10,7 @@ use kube::{Resource, ResourceExt};
 use crate::decide::precedence::asked;
 use crate::domain::hold::{Bite, Epoch, Hold, Source};
 use crate::domain::level::Level;
-use crate::domain::throttle::{Declared, GateSpec, Mode, TargetSpec, ThrottleName};
+use crate::domain::throttle::{Declared, GateSpec, Mode, Owner, TargetSpec, ThrottleName};
 use crate::source::crd::EchoThrottle;
 use crate::source::crd_override::{CONFIRMATION, Selector};
 use crate::source::crd_status::{ENDED_LIMIT, EchoThrottleStatus, HoldStatus, TargetNumber};
@@ -199,6 +199,7 @@ impl Known {
         let holds: Vec<Hold> = self.holds.values().map(|held| held.hold.clone()).collect();
         let asked = asked(self.level, self.mode, &holds).level;
         Declared {
+            owner: Owner::Cluster,
             generation: self.generation,
             stored: self.effective.map_or(asked, |(level, _)| level),
             holds,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::audit::{Record, ThrottleRow};
-use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold, Source};
+use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold};
 use crate::domain::level::Level;
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::ports::{Meant, Stored};
@@ -21,24 +21,25 @@ pub(super) struct State {
     unrecorded: Vec<(ScopedHold, Record)>,
     /// Whether the ledger may have a declaration that is not here.
     pub(super) unsure: bool,
+    /// Levels that hold before the ledger has the declarations they come from, where they are safer.
+    foreseen: BTreeMap<ThrottleName, Level>,
     snapshot: Vec<Arc<Declared>>,
 }
 
 impl State {
-    pub(super) fn new(stored: Stored) -> Self {
-        let default = Declared::bare(ThrottleName::default_throttle(), Level::STOP);
+    /// `makes_default`: whether a throttle `default` is made up, at STOP, where there is none.
+    pub(super) fn new(stored: Stored, makes_default: bool) -> Self {
         let mut state = Self {
-            throttles: BTreeMap::from([(default.name.clone(), default)]),
+            throttles: stored.throttles.iter().map(|row| (row.name.clone(), declared(row))).collect(),
             holds: stored.holds,
             unrecorded: Vec::new(),
             unsure: false,
+            foreseen: BTreeMap::new(),
             snapshot: Vec::new(),
         };
-        for row in &stored.throttles {
-            let declared = Declared::bare(row.name.clone(), row.declared);
-            state
-                .throttles
-                .insert(row.name.clone(), Declared { generation: row.generation, stored: row.effective, ..declared });
+        if makes_default {
+            let name = ThrottleName::default_throttle();
+            state.throttles.entry(name.clone()).or_insert_with(|| Declared::bare(name, Level::STOP));
         }
         state.publish();
         state
@@ -48,8 +49,30 @@ impl State {
         self.snapshot.clone()
     }
 
-    pub(super) fn get(&self, name: &ThrottleName) -> Option<&Declared> {
-        self.throttles.get(name)
+    /// A throttle with its holds, without what is foreseen.
+    pub(super) fn get(&self, name: &ThrottleName) -> Option<Declared> {
+        self.throttles.get(name).map(|declared| self.with_holds(declared))
+    }
+
+    /// Every throttle with its holds, without what is foreseen.
+    pub(super) fn known(&self) -> Vec<Declared> {
+        self.throttles.values().map(|declared| self.with_holds(declared)).collect()
+    }
+
+    /// Puts a throttle in the place of the one of its name. To be published.
+    pub(super) fn put(&mut self, declared: Declared) {
+        self.foreseen.remove(&declared.name);
+        self.throttles.insert(declared.name.clone(), Declared { holds: Vec::new(), ..declared });
+    }
+
+    /// Nothing is foreseen any more. To be published.
+    pub(super) fn forget_foreseen(&mut self) {
+        self.foreseen.clear();
+    }
+
+    /// Lets a level hold where it is safer, until the throttle is [`State::put`]. To be published.
+    pub(super) fn foresee(&mut self, name: &ThrottleName, level: Level) {
+        self.foreseen.insert(name.clone(), level);
     }
 
     /// Changes one throttle; one that does not exist is left alone.
@@ -87,6 +110,8 @@ impl State {
             declared: declared.level,
             effective: declared.stored,
             generation: declared.generation,
+            owner: declared.owner,
+            spec: Some(declared.spec()),
         };
         Stored { throttles: self.throttles.values().map(row).collect(), holds: self.holds.clone() }
     }
@@ -124,7 +149,7 @@ impl State {
             (None, Scope::One(name)) => hold.scope.covers(name),
         };
         let ends = |hold: &&ScopedHold| {
-            hold.hold.source != Source::Spec && (epoch.is_some() || *scope == Scope::All || hold.scope == *scope)
+            !hold.hold.source.is_declared() && (epoch.is_some() || *scope == Scope::All || hold.scope == *scope)
         };
         let (ending, staying): (Vec<&ScopedHold>, Vec<&ScopedHold>) = self.holds.iter().filter(meant).partition(ends);
         let ending: Vec<Epoch> = ending.into_iter().map(|hold| hold.hold.epoch.clone()).collect();
@@ -133,11 +158,26 @@ impl State {
         (ending, staying, lacking)
     }
 
-    fn publish(&mut self) {
-        let with_holds = |declared: &Declared| {
-            let holds = self.holds.iter().filter(|hold| hold.scope.covers(&declared.name));
-            Arc::new(Declared { holds: holds.map(|hold| hold.hold.clone()).collect(), ..declared.clone() })
+    /// Hands out what is declared now.
+    pub(super) fn publish(&mut self) {
+        let foreseen = |mut declared: Declared| {
+            if let Some(level) = self.foreseen.get(&declared.name) {
+                declared.level = declared.level.safer(*level);
+            }
+            Arc::new(declared)
         };
-        self.snapshot = self.throttles.values().map(with_holds).collect();
+        self.snapshot = self.throttles.values().map(|declared| foreseen(self.with_holds(declared))).collect();
     }
+
+    fn with_holds(&self, declared: &Declared) -> Declared {
+        let holds = self.holds.iter().filter(|hold| hold.scope.covers(&declared.name));
+        Declared { holds: holds.map(|hold| hold.hold.clone()).collect(), ..declared.clone() }
+    }
+}
+
+fn declared(row: &ThrottleRow) -> Declared {
+    let mut declared = Declared::bare(row.name.clone(), row.declared);
+    (declared.generation, declared.stored, declared.owner) = (row.generation, row.effective, row.owner);
+    declared.set_spec(row.spec.clone().unwrap_or_default());
+    declared
 }

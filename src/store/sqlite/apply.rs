@@ -84,6 +84,9 @@ fn commit(conn: &Connection, change: &Change) -> Result<Receipt, Refusal> {
     for epoch in &change.holds_ended {
         end(conn, epoch)?;
     }
+    if !(change.throttles.is_empty() && change.holds_taken.is_empty() && change.holds_ended.is_empty()) {
+        tell_kills(conn)?;
+    }
     for state in &change.states {
         conn.prepare_cached("INSERT INTO system_state (at, source, throttle, state) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![rows::time(state.at), state.source, state.throttle.as_str(), state.state])?;
@@ -124,16 +127,40 @@ fn is_known(conn: &Connection, epoch: &Epoch) -> rusqlite::Result<bool> {
 }
 
 fn put_throttle(conn: &Connection, row: &ThrottleRow, at: Option<&str>) -> Result<(), Refusal> {
+    let ThrottleRow { name, declared, effective, generation, owner, spec } = row;
+    let spec = spec.as_ref().map(rows::json).transpose()?;
     let written = conn
         .prepare_cached(
-            "INSERT INTO system_throttle (name, declared, effective, generation, updated_at)
-             VALUES (?1, ?2, ?3, ?4, ?5)
+            "INSERT INTO system_throttle (name, declared, effective, generation, updated_at, source, spec)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT (name) DO UPDATE SET declared = excluded.declared, effective = excluded.effective,
-                 generation = excluded.generation, updated_at = COALESCE(excluded.updated_at, updated_at)
+                 generation = excluded.generation, updated_at = COALESCE(excluded.updated_at, updated_at),
+                 source = excluded.source, spec = COALESCE(excluded.spec, spec)
              WHERE excluded.generation >= generation",
         )?
-        .execute(params![row.name.as_str(), row.declared.fraction(), row.effective.fraction(), row.generation, at])?;
+        .execute(params![
+            name.as_str(),
+            declared.fraction(),
+            effective.fraction(),
+            generation,
+            at,
+            owner.as_str(),
+            spec
+        ])?;
     if written == 0 { Err(Refusal::Stale(row.name.clone())) } else { Ok(()) }
+}
+
+/// Brings what `system_throttle` says of kills in line with the holds: the oldest one that covers a throttle is its epoch.
+fn tell_kills(conn: &Connection) -> Result<(), Refusal> {
+    conn.prepare_cached(
+        "UPDATE system_throttle SET epoch = kill.epoch, killed = kill.epoch IS NOT NULL
+         FROM (SELECT name, (SELECT epoch FROM holds WHERE ended = 0 AND scope IN ('', name)
+                   AND json_extract(hold, '$.hold.bite') = 'kill' ORDER BY taken LIMIT 1) AS epoch
+               FROM system_throttle) AS kill
+         WHERE kill.name = system_throttle.name AND kill.epoch IS NOT system_throttle.epoch",
+    )?
+    .execute([])?;
+    Ok(())
 }
 
 fn take(conn: &Connection, taken: &ScopedHold) -> Result<(), Refusal> {

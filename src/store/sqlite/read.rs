@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags, Row};
 use super::BUSY_TIMEOUT;
 use crate::domain::audit::ThrottleRow;
 use crate::domain::level::Level;
-use crate::domain::throttle::ThrottleName;
+use crate::domain::throttle::{Owner, ThrottleName};
 use crate::ports::{Owed, Stored};
 use crate::store::LEDGER_FILE;
 
@@ -25,7 +25,9 @@ pub(in crate::store) fn stored(conn: &Connection) -> rusqlite::Result<Stored> {
     // One read transaction, so that throttles and holds are of the same moment.
     let tx = conn.unchecked_transaction()?;
     let throttles = tx
-        .prepare_cached("SELECT name, declared, effective, generation FROM system_throttle ORDER BY name")?
+        .prepare_cached(
+            "SELECT name, declared, effective, generation, source, spec FROM system_throttle ORDER BY name",
+        )?
         .query_map([], throttle)?
         .collect::<rusqlite::Result<_>>()?;
     let holds = tx
@@ -47,6 +49,11 @@ fn throttle(row: &Row<'_>) -> rusqlite::Result<ThrottleRow> {
         declared: level(1)?,
         effective: level(2)?,
         generation: row.get(3)?,
+        owner: Owner::of_word(&row.get::<_, String>(4)?),
+        spec: row
+            .get::<_, Option<String>>(5)?
+            .map(|text| serde_json::from_str(&text).map_err(|e| unreadable(5, Type::Text, e)))
+            .transpose()?,
     })
 }
 

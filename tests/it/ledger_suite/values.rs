@@ -5,7 +5,7 @@ use echo_phoenix::domain::drift::{Drift, Outcome, Side, Who};
 use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::payment::{EventKey, EventMeaning, Evidence};
-use echo_phoenix::domain::throttle::ThrottleName;
+use echo_phoenix::domain::throttle::{Owner, ThrottleName};
 use jiff::Timestamp;
 
 pub(crate) fn at(second: i64) -> Timestamp {
@@ -67,7 +67,8 @@ pub(crate) fn level(fraction: f64) -> Level {
 
 pub(crate) fn row(generation: i64, declared: f64) -> ThrottleRow {
     let name = ThrottleName::default_throttle();
-    ThrottleRow { name, declared: level(declared), effective: level(0.5), generation }
+    let owner = Owner::Rest;
+    ThrottleRow { name, declared: level(declared), effective: level(0.5), generation, owner, spec: None }
 }
 
 pub(crate) fn event(id: &str) -> Evidence {

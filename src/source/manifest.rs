@@ -1,0 +1,208 @@
+//! The manifest file: EchoThrottles as in a cluster, several documents in one YAML file, become declarations.
+//!
+//! The rules that an API server would hold are held here, over the same types. Knows text, and nothing of files.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::crd::{EchoThrottleSpec, SpecKill, Target};
+use super::crd_override::CONFIRMATION;
+use super::rest::FieldError;
+use crate::domain::level::Level;
+use crate::domain::throttle::{FromFile, KillWords, Spec, ThrottleName};
+
+/// Largest file, bytes: some thousand throttles.
+pub const LIMIT: usize = 1 << 20;
+
+/// Why a manifest cannot be used: everything wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct ManifestError(pub Vec<Mistake>);
+
+/// One thing wrong with a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Which document of the file, from 1; 0 for the file itself.
+    pub document: usize,
+    /// The field and what was expected there.
+    pub error: FieldError,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let FieldError { field, expected } = &self.error;
+        match self.document {
+            0 => write!(f, "{field}: {expected}"),
+            number => write!(f, "document {number}: {field}: {expected}"),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Document {
+    api_version: String,
+    kind: String,
+    metadata: Metadata,
+    #[serde(default)]
+    spec: Option<Value>,
+    /// What a cluster wrote into it is of no use here.
+    #[serde(default)]
+    #[allow(dead_code, reason = "accepted, so that the output of kubectl get -o yaml can be used, and ignored")]
+    status: Option<Value>,
+}
+
+/// Labels and what else kubectl shows may stand here; only these count.
+#[derive(Deserialize)]
+struct Metadata {
+    name: String,
+    #[serde(default)]
+    namespace: Option<String>,
+}
+
+/// Reads a manifest.
+///
+/// # Errors
+/// Everything that is wrong with it, with document and field.
+pub fn parse(text: &str) -> Result<Vec<FromFile>, ManifestError> {
+    let whole = |what: String| ManifestError(vec![mistake(0, "file", what)]);
+    if text.len() > LIMIT {
+        return Err(whole(format!("expected at most {LIMIT} bytes, got {}", text.len())));
+    }
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| whole(first_line(&error)))?;
+    let mut wrong = Vec::new();
+    let mut names = BTreeSet::new();
+    let mut all = Vec::new();
+    for (index, document) in documents.into_iter().enumerate().filter(|(_, document)| !document.is_null()) {
+        match throttle(document) {
+            Ok(one) if names.insert(one.name.clone()) => all.push(one),
+            Ok(one) => wrong.push(mistake(index + 1, "metadata.name", format!("{} is declared twice", one.name))),
+            Err(errors) => wrong.extend(errors.into_iter().map(|error| Mistake { document: index + 1, error })),
+        }
+    }
+    if wrong.is_empty() && all.is_empty() {
+        // A file that an editor has just truncated is not an order.
+        return Err(whole("expected at least one EchoThrottle document".to_owned()));
+    }
+    if wrong.is_empty() { Ok(all) } else { Err(ManifestError(wrong)) }
+}
+
+fn mistake(document: usize, field: &str, expected: String) -> Mistake {
+    Mistake { document, error: field_error(field, expected) }
+}
+
+fn field_error(field: &str, expected: impl Into<String>) -> FieldError {
+    FieldError { field: field.to_owned(), expected: expected.into() }
+}
+
+/// The first line of an error says what and where; the rest quotes the file.
+fn first_line(error: &impl fmt::Display) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+fn throttle(document: Value) -> Result<FromFile, Vec<FieldError>> {
+    let document: Document = strict(document, "")?;
+    if document.api_version != "echo-phoenix.dev/v1alpha1" {
+        return Err(vec![field_error("apiVersion", "expected echo-phoenix.dev/v1alpha1")]);
+    }
+    if document.kind != "EchoThrottle" {
+        let what = format!(
+            "expected EchoThrottle, got {:.64}; overrides are people's: POST /kill and POST /control make them",
+            document.kind
+        );
+        return Err(vec![field_error("kind", what)]);
+    }
+    let name = match document.metadata.namespace.as_deref() {
+        None | Some("default") => document.metadata.name,
+        Some(namespace) => format!("{namespace}.{}", document.metadata.name),
+    };
+    let name = ThrottleName::try_from(name).map_err(|e| vec![field_error("metadata.name", e.to_string())])?;
+    let spec: EchoThrottleSpec =
+        strict(document.spec.unwrap_or_else(|| Value::Object(serde_json::Map::new())), "spec")?;
+    let errors = broken_rules(&spec);
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let level = spec.level().unwrap_or(Level::STOP); // in range: that was a rule
+    let spec_of = Spec {
+        mode: spec.domain_mode(),
+        ramp_percent_per_second: f64::from(spec.ramp.max_percent_per_second),
+        targets: spec.domain_targets(),
+    };
+    let kill = spec.kill.map(|SpecKill { reason, operator, .. }| KillWords { reason, operator });
+    Ok(FromFile { name, level, spec: spec_of, kill })
+}
+
+/// Reads a value and refuses what nobody knows: a field that is misspelt must not be half a declaration.
+fn strict<T: serde::de::DeserializeOwned>(value: Value, below: &str) -> Result<T, Vec<FieldError>> {
+    let mut unknown = Vec::new();
+    let within = |path: &str| match (below, path.trim_start_matches('.')) {
+        ("", path) => path.to_owned(),
+        (below, "" | "?") => below.to_owned(),
+        (below, path) => format!("{below}.{path}"),
+    };
+    let mut track = serde_path_to_error::Track::new();
+    let mut note = |path: serde_ignored::Path<'_>| {
+        unknown.push(field_error(&within(&path.to_string().replace(".?", "")), "there is no such field"));
+    };
+    let tracked = serde_path_to_error::Deserializer::new(value, &mut track);
+    let read = T::deserialize(serde_ignored::Deserializer::new(tracked, &mut note));
+    match read {
+        Ok(_) if !unknown.is_empty() && below == "spec" => Err(unknown),
+        Ok(read) => Ok(read),
+        Err(error) => Err(vec![field_error(&within(&track.path().to_string()), first_line(&error))]),
+    }
+}
+
+/// The rules that the API server holds for a resource, by schema and CEL.
+fn broken_rules(spec: &EchoThrottleSpec) -> Vec<FieldError> {
+    let mut wrong = Vec::new();
+    let mut rule = |holds: bool, field: &str, expected: &str| {
+        if !holds {
+            wrong.push(field_error(field, expected));
+        }
+    };
+    rule((0..=100).contains(&spec.throttle_percent), "spec.throttlePercent", "expected a whole number from 0 to 100");
+    let ramp = spec.ramp.max_percent_per_second;
+    rule((1..=100).contains(&ramp), "spec.ramp.maxPercentPerSecond", "expected a whole number from 1 to 100");
+    rule(spec.targets.len() <= 64, "spec.targets", "expected at most 64");
+    if let Some(kill) = &spec.kill {
+        rule(kill.confirmation == CONFIRMATION, "spec.kill.confirmation", "expected CONFIRM_KILL");
+        rule(fits(&kill.reason, 1024), "spec.kill.reason", "expected 1 to 1024 characters");
+        rule(fits(&kill.operator, 256), "spec.kill.operator", "expected 1 to 256 characters");
+    }
+    let gates = spec.targets.iter().filter(|target| target.gate.is_some()).count();
+    rule(gates <= 1, "spec.targets", "expected at most one gate");
+    for (index, target) in spec.targets.iter().enumerate() {
+        target_rules(index, target, &mut rule);
+    }
+    wrong
+}
+
+fn target_rules(index: usize, target: &Target, rule: &mut impl FnMut(bool, &str, &str)) {
+    let at = |field: &str| format!("spec.targets[{index}]{field}");
+    rule(target.gate.is_some() != target.scale.is_some(), &at(""), "expected exactly one of gate and scale");
+    rule(target.scale.is_none(), &at(".scale"), "workloads are scaled in a cluster only: echo-phoenix operator");
+    let Some(gate) = &target.gate else { return };
+    if let Some(key) = &gate.key {
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        let is_name = (1..=128).contains(&key.header.len()) && key.header.bytes().all(token);
+        rule(is_name, &at(".gate.key.header"), "expected the name of a request header");
+    }
+    rule(gate.allow.len() <= 64, &at(".gate.allow"), "expected at most 64");
+    for (number, allow) in gate.allow.iter().enumerate() {
+        let at = |field: &str| format!("spec.targets[{index}].gate.allow[{number}]{field}");
+        rule(allow.method.is_some() || allow.path.is_some(), &at(""), "expected method or path");
+        rule(allow.method.as_deref().is_none_or(|m| fits(m, 32)), &at(".method"), "expected 1 to 32 characters");
+        let path_fits = allow.path.as_deref().is_none_or(|p| p.starts_with('/') && fits(p, 1024));
+        rule(path_fits, &at(".path"), "expected 1 to 1024 characters, beginning with /");
+    }
+}
+
+fn fits(text: &str, limit: usize) -> bool {
+    !text.trim().is_empty() && text.chars().count() <= limit
+}

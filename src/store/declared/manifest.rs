@@ -1,0 +1,218 @@
+//! Declarations that a manifest file owns: what the file says, and what REST may add to it.
+//!
+//! The file's word is taken over once the ledger has it; what is safer of it holds before that. Knows no files.
+
+use jiff::Timestamp;
+
+use super::LedgerDesired;
+use super::lock;
+use crate::domain::audit::{Answer, AuditDraft, Change, Record, ThrottleRow};
+use crate::domain::hold::{Bite, Epoch, HeldBy, Hold, Scope, ScopedHold, Source};
+use crate::domain::level::Level;
+use crate::domain::throttle::{Declared, FromFile, Owner, ThrottleName};
+use crate::ports::{Declaration, DesiredError};
+
+/// What taking over a manifest came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Throttles that changed.
+    pub changed: Vec<ThrottleName>,
+    /// Holds of the file that ended, for the gate to let go.
+    pub ended: Vec<(ThrottleName, Epoch)>,
+    /// Throttles that the file owned and no longer names: they keep their last state.
+    pub left: Vec<ThrottleName>,
+}
+
+/// One throttle before and after.
+struct Move {
+    before: Option<Declared>,
+    after: Declared,
+    taken: Option<ScopedHold>,
+    ended: Vec<Epoch>,
+}
+
+impl LedgerDesired {
+    /// What is safer in a file than what is declared, in memory at once: the loop must not open what closes. What is new
+    /// stands at what the file declares.
+    pub fn foresee(&self, file: &[FromFile], at: Timestamp) {
+        let mut state = lock(&self.state);
+        state.forget_foreseen();
+        for Move { before, after, taken, .. } in self.moves(&state.known(), file, at) {
+            if before.is_none() {
+                // Nothing is in force of it until the ledger has it.
+                state.put(Declared { generation: 0, level: Level::STOP, stored: Level::STOP, ..after.clone() });
+            }
+            state.foresee(&after.name, after.level);
+            state.adopt_holds(taken.as_slice());
+        }
+        state.publish();
+    }
+
+    /// Takes over what a file declares; each throttle that changes is one audit entry.
+    ///
+    /// # Errors
+    /// While the ledger does not take it; what [`LedgerDesired::foresee`] tightened stays.
+    pub async fn take_over(&self, file: &[FromFile], at: Timestamp) -> Result<Taken, DesiredError> {
+        let _one_at_a_time = self.declaring.lock().await;
+        let now = lock(&self.state).known();
+        let moves = self.moves(&now, file, at);
+        let mut taken = Taken {
+            left: now
+                .iter()
+                .filter(|d| d.owner == Owner::Manifest && !file.iter().any(|f| f.name == d.name))
+                .map(|d| d.name.clone())
+                .collect(),
+            ..Taken::default()
+        };
+        if moves.is_empty() {
+            return Ok(taken);
+        }
+        let mut change = Change::default();
+        for Move { before, after, taken, ended } in &moves {
+            change.audit.push(entry(before.as_ref(), after, taken.is_some(), at));
+            change.throttles.push(row(after));
+            change.holds_taken.extend(taken.clone());
+            change.holds_ended.extend(ended.iter().cloned());
+        }
+        self.commit(change).await?;
+        let mut state = lock(&self.state);
+        for Move { after, taken: hold, ended, .. } in moves {
+            taken.changed.push(after.name.clone());
+            taken.ended.extend(ended.iter().map(|epoch| (after.name.clone(), epoch.clone())));
+            state.adopt_holds(hold.as_slice());
+            state.put(after);
+            state.release(&ended);
+        }
+        state.publish();
+        drop(state);
+        self.woken.notify_one();
+        Ok(taken)
+    }
+
+    /// Every throttle that differs from what the file says of it.
+    fn moves(&self, now: &[Declared], file: &[FromFile], at: Timestamp) -> Vec<Move> {
+        file.iter().filter_map(|one| step(now.iter().find(|declared| declared.name == one.name), one, at)).collect()
+    }
+
+    /// What `POST /control` does to a throttle that somebody else owns: a hold that only tightens, in place of the one it
+    /// made before.
+    pub(super) async fn tighten(
+        &self,
+        found: &Declared,
+        level: Level,
+        mut record: Record,
+    ) -> Result<Declaration, DesiredError> {
+        let name = &found.name;
+        let mine = |hold: &&Hold| hold.source == Source::Rest && !hold.is_kill();
+        let before: Vec<Epoch> = found.holds.iter().filter(mine).map(|hold| hold.epoch.clone()).collect();
+        record.answer.set("generation", found.generation);
+        let floor = HeldBy {
+            epoch: format!("{name}@{}", found.generation),
+            source: found.owner.as_str().to_owned(),
+            operator: String::new(),
+            reason: format!("declared {}", found.level),
+            since: record.audit.at,
+        };
+        if level < found.level {
+            record.answer.set("held_by", serde_json::json!([floor]));
+            record.answer.set(
+                "next_step",
+                format!("none: {} is declared by the {}; change it there", found.level, floor.source),
+            );
+        }
+        let hold = (level > found.level).then(|| ScopedHold {
+            scope: Scope::One(name.clone()),
+            hold: Hold {
+                epoch: Epoch(record.once.clone()),
+                bite: Bite::AtLeast(level),
+                source: Source::Rest,
+                reason: "POST /control".to_owned(),
+                operator: record.audit.actor.clone(),
+                taken_at: record.audit.at,
+            },
+        });
+        if let Some(hold) = &hold {
+            lock(&self.state).take(hold, &record);
+        }
+        let asked: Answer = record.answer.clone();
+        let change =
+            Change { holds_taken: hold.iter().cloned().collect(), holds_ended: before.clone(), ..Change::of(record) };
+        let receipt = self.commit(change).await?;
+        let mut state = lock(&self.state);
+        if let Some(hold) = &hold {
+            state.recorded(&hold.hold.epoch);
+        }
+        state.release(&before);
+        drop(state);
+        self.woken.notify_one();
+        Ok(Declaration { generation: found.generation, answer: receipt.answer.unwrap_or(asked) })
+    }
+}
+
+/// What has to change so that a throttle is what the file says; nothing if it is.
+fn step(now: Option<&Declared>, file: &FromFile, at: Timestamp) -> Option<Move> {
+    let held: Vec<&Hold> =
+        now.iter().flat_map(|now| &now.holds).filter(|hold| hold.source == Source::Manifest).collect();
+    let same = now.is_some_and(|now| {
+        now.owner == Owner::Manifest && now.generation > 0 && now.level == file.level && now.spec() == file.spec
+    });
+    // A kill that is foreseen is in memory under the epoch it will have.
+    let recorded = now.is_some_and(|now| held.iter().all(|hold| hold.epoch.0 != epoch(now, now.generation + 1).0));
+    if same && recorded && held.is_empty() == file.kill.is_none() {
+        return None;
+    }
+    let generation = now.map_or(0, |now| now.generation) + 1;
+    let mut after = now.cloned().unwrap_or_else(|| Declared::bare(file.name.clone(), file.level));
+    if now.is_none_or(|now| now.generation == 0) {
+        after.stored = file.level; // a new throttle starts where it is declared
+    }
+    (after.owner, after.level, after.generation) = (Owner::Manifest, file.level, generation);
+    after.set_spec(file.spec.clone());
+    let next = epoch(&after, generation);
+    let kept = held.iter().any(|hold| hold.epoch != next);
+    let taken = file.kill.as_ref().filter(|_| !kept).map(|words| ScopedHold {
+        scope: Scope::One(file.name.clone()),
+        hold: Hold {
+            epoch: next.clone(),
+            bite: Bite::Kill,
+            source: Source::Manifest,
+            reason: words.reason.clone(),
+            operator: words.operator.clone(),
+            taken_at: at,
+        },
+    });
+    let ended = if file.kill.is_none() { held.iter().map(|hold| hold.epoch.clone()).collect() } else { Vec::new() };
+    Some(Move { before: now.cloned(), after, taken, ended })
+}
+
+fn epoch(declared: &Declared, generation: i64) -> Epoch {
+    Epoch(format!("{}@{generation}", declared.name))
+}
+
+fn row(declared: &Declared) -> ThrottleRow {
+    ThrottleRow {
+        name: declared.name.clone(),
+        declared: declared.level,
+        effective: declared.stored,
+        generation: declared.generation,
+        owner: declared.owner,
+        spec: Some(declared.spec()),
+    }
+}
+
+fn entry(before: Option<&Declared>, after: &Declared, kills: bool, at: Timestamp) -> AuditDraft {
+    let kill = if kills { ", killed" } else { "" };
+    AuditDraft {
+        at,
+        actor: "manifest".to_owned(),
+        action: "declare".to_owned(),
+        throttle: after.name.to_string(),
+        before: before
+            .filter(|before| before.generation > 0)
+            .map_or_else(String::new, |before| before.level.to_string()),
+        after: format!("{}{kill}", after.level),
+        reason: format!("generation {}", after.generation),
+        binding_signal: String::new(),
+        request_id: String::new(),
+    }
+}

@@ -1,0 +1,224 @@
+//! A service with a manifest file: the file owns what it declares, REST only tightens, a broken file changes nothing.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{Echo, KEY, eventually, http, program, run};
+
+const SOON: Duration = Duration::from_secs(10);
+const KILL: &str = r#"{"reason":"double charges","operator":"dana","confirmation":"CONFIRM_KILL"}"#;
+
+/// A throttle as the file declares it.
+fn throttle(name: &str, percent: i32, more: &str) -> String {
+    format!(
+        "---\napiVersion: echo-phoenix.dev/v1alpha1\nkind: EchoThrottle\nmetadata: {{name: {name}}}\n\
+         spec:\n  throttlePercent: {percent}\n{more}"
+    )
+}
+
+struct Service {
+    folder: tempfile::TempDir,
+    file: PathBuf,
+    echo: Echo,
+}
+
+async fn service(text: &str) -> Service {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("echo.yaml");
+    std::fs::write(&file, text).unwrap();
+    let echo = start(folder.path(), &file).await;
+    Service { folder, file, echo }
+}
+
+async fn start(folder: &Path, file: &Path) -> Echo {
+    Echo::start("serve", &[("ECHO_MANIFEST", file.display().to_string())], folder).await
+}
+
+impl Service {
+    /// Puts another text in the file's place, as careful programs do.
+    fn write(&self, text: &str) {
+        let part = self.file.with_extension("part");
+        std::fs::write(&part, text).unwrap();
+        std::fs::rename(part, &self.file).unwrap();
+    }
+
+    async fn restart(self) -> Self {
+        let Self { folder, file, mut echo } = self;
+        echo.process.kill_9();
+        let echo = start(folder.path(), &file).await;
+        Self { folder, file, echo }
+    }
+
+    async fn throttle(&self, name: &str) -> Value {
+        self.get(&format!("/v1/throttles/{name}")).await
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let request = http().get(self.echo.url(path)).header("x-api-key", KEY);
+        request.send().await.unwrap().json().await.unwrap()
+    }
+
+    async fn post(&self, path: &str, body: &str) -> (StatusCode, Value) {
+        let request = http().post(self.echo.url(path)).header("x-api-key", KEY).body(body.to_owned());
+        let answer = request.send().await.unwrap();
+        (answer.status(), answer.json().await.unwrap())
+    }
+
+    async fn control(&self, name: &str, target: f64) -> Value {
+        let calm = json!({
+            "throttle_pct": 1.0, "error_rate": 0.0, "latency_p99_ms": 100, "requests_per_minute": 0,
+            "phi_static": 0.5, "phi_dynamic": 0.5, "temperature": 0.85, "susceptibility": 2.0,
+        });
+        let body = json!({ "throttle": name, "target_throttle": target, "current_state": calm });
+        let (status, answer) = self.post("/control", &body.to_string()).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        answer
+    }
+
+    /// Waits until a throttle's level in force is this.
+    async fn stands_at(&self, name: &str, percent: i64) {
+        eventually(&format!("{name} stands at {percent} %"), SOON, async || {
+            let found = self.throttle(name).await;
+            (found["effective"]["throttlePercent"] == percent).then_some(())
+        })
+        .await;
+    }
+
+    async fn actions(&self) -> Vec<String> {
+        let page = self.get("/v1/audit?limit=200").await;
+        let mut actions: Vec<_> = page["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| format!("{} {}", item["action"].as_str().unwrap(), item["throttle"].as_str().unwrap()))
+            .collect();
+        actions.reverse();
+        actions
+    }
+
+    async fn manifest_is(&self, wanted: impl Fn(&str) -> bool) {
+        eventually("/health says so", SOON, async || {
+            let health: Value = http().get(self.echo.url("/health")).send().await.ok()?.json().await.ok()?;
+            wanted(health["checks"]["manifest"].as_str()?).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn the_file_owns_what_it_declares_and_rest_only_tightens() {
+    let both = format!("{}{}", throttle("checkout", 25, ""), throttle("search", 0, ""));
+    let service = service(&both).await;
+    service.stands_at("checkout", 25).await;
+    service.stands_at("search", 0).await;
+    let (status, _) = service.post("/control", r#"{"throttle":"default"}"#).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(service.echo.verdict("default").await.1, "unknown", "no throttle is made up beside a file");
+
+    let answer = service.control("checkout", 0.0).await;
+    assert_eq!((&answer["in_force"], &answer["held_by"][0]["source"]), (&json!(0.25), &json!("manifest")), "{answer}");
+    let answer = service.control("checkout", 0.8).await;
+    assert_eq!(answer["in_force"], json!(0.8), "{answer}");
+    let service = service.restart().await;
+    service.stands_at("checkout", 80).await;
+    service.stands_at("search", 0).await;
+    let generation = service.throttle("checkout").await["generation"].clone();
+    assert_eq!(generation, 1, "a start with the same file declares nothing anew");
+
+    // The file changes; what REST added stays above it until it is taken back.
+    service.write(&format!("{}{}", throttle("checkout", 75, ""), throttle("search", 0, "")));
+    eventually("the file is obeyed", SOON, async || {
+        (service.throttle("checkout").await["generation"] == 2).then_some(())
+    })
+    .await;
+    service.stands_at("checkout", 80).await;
+    service.control("checkout", 0.0).await;
+    service.stands_at("checkout", 75).await;
+    let wanted = ["declare checkout", "declare search"].into_iter().chain(["control checkout"; 2]);
+    let wanted: Vec<_> = wanted.chain(["declare checkout", "control checkout"]).collect();
+    assert_eq!(service.actions().await, wanted, "one entry each");
+}
+
+#[tokio::test]
+async fn a_kill_in_the_file_ends_with_the_file() {
+    let kill = "  kill: {reason: double charges, operator: dana, confirmation: CONFIRM_KILL}\n";
+    let service = service(&throttle("checkout", 0, "")).await;
+    service.stands_at("checkout", 0).await;
+    assert_eq!(service.echo.verdict("checkout").await, (200, "none".to_owned()));
+    service.write(&throttle("checkout", 0, kill));
+    eventually("it is killed", SOON, async || (service.echo.verdict("checkout").await.1 == "kill").then_some(())).await;
+    let (status, answer) = service.post("/revive", "").await;
+    assert_eq!((status, &answer["held_by"][0]["source"]), (StatusCode::CONFLICT, &json!("manifest")), "{answer}");
+
+    let service = service.restart().await;
+    assert_eq!(service.echo.verdict("checkout").await, (403, "kill".to_owned()), "from its first answer");
+    let (status, _) = service.post("/kill", KILL).await;
+    assert_eq!(status, StatusCode::OK);
+    service.write(&throttle("checkout", 0, ""));
+    eventually("the file's kill has ended", SOON, async || {
+        let holds = service.throttle("checkout").await["holds"].clone();
+        (holds.as_array()?.len() == 1).then_some(())
+    })
+    .await;
+    assert_eq!(service.echo.verdict("checkout").await, (403, "kill".to_owned()), "the other one holds");
+    assert_eq!(service.post("/revive", "").await.0, StatusCode::OK);
+    service.stands_at("checkout", 0).await;
+    service.write(&throttle("checkout", 0, kill));
+    eventually("it is killed again", SOON, async || (service.echo.verdict("checkout").await.1 == "kill").then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn a_broken_file_keeps_the_last_good_state() {
+    let good = throttle("checkout", 40, "");
+    let service = service(&good).await;
+    service.stands_at("checkout", 40).await;
+    service.write(&throttle("checkout", 400, ""));
+    service.manifest_is(|said| said.contains("spec.throttlePercent") && said.contains("document 1")).await;
+    service.write("apiVersion: [");
+    service.manifest_is(|said| said.contains("file:")).await;
+    std::fs::remove_file(&service.file).unwrap();
+    service.manifest_is(|said| said.contains("cannot be read")).await;
+    service.stands_at("checkout", 40).await;
+    let service = service.restart().await;
+    service.stands_at("checkout", 40).await;
+
+    service.write(&throttle("other", 10, ""));
+    service.manifest_is(|said| said.contains("keep their last state: checkout")).await;
+    service.stands_at("checkout", 40).await;
+    service.stands_at("other", 10).await;
+    service.write(&good);
+    service.manifest_is(|said| said.contains("keep their last state: other")).await;
+}
+
+#[tokio::test]
+async fn a_start_with_a_broken_file_and_nothing_stored_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("echo.yaml");
+    std::fs::write(&file, throttle("checkout", 0, "  targetz: []\n")).unwrap();
+    let mut command = std::process::Command::new(program());
+    command.arg("serve").arg("--manifest").arg(&file).env_clear().current_dir(folder.path());
+    let done = command.env("ECHO_LISTEN", "127.0.0.1:0").output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(2), "{said}");
+    assert!(said.contains("ECHO_MANIFEST") && said.contains("spec.targetz: there is no such field"), "{said}");
+}
+
+#[tokio::test]
+async fn many_throttles_with_keys_and_allow_lists() {
+    let more = "  targets:\n    - gate: {key: {header: X-Tenant}, allow: [{path: /refunds}]}\n";
+    let text: String = (0..500).map(|number| throttle(&format!("t{number}"), 100, more)).collect();
+    let service = service(&text).await;
+    service.stands_at("t499", 100).await;
+    let asked = async |path: &str| {
+        let request = http().get(service.echo.url("/authz/forward/t7")).header("x-forwarded-uri", path);
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!((asked("/refunds/1?x=y").await, asked("/pay").await), (200, 429));
+    assert_eq!(service.get("/v1/throttles").await["items"].as_array().unwrap().len(), 500);
+    run(std::process::Command::new(program()).args(["verify", "--data-dir"]).arg(service.folder.path().join("data")));
+}

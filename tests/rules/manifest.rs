@@ -1,0 +1,104 @@
+//! Manifests: what a file of EchoThrottles declares, and which mistakes are named where.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use echo_phoenix::domain::throttle::{Mode, TargetSpec};
+use echo_phoenix::source::manifest::{LIMIT, parse};
+use proptest::prelude::*;
+
+const HEAD: &str = "apiVersion: echo-phoenix.dev/v1alpha1\nkind: EchoThrottle\nmetadata: {name: a}\n";
+
+/// What is said of a document with this specification, in one line of YAML.
+fn said(spec: &str) -> String {
+    parse(&format!("{HEAD}spec: {spec}\n")).map_or_else(|error| error.to_string(), |all| format!("{}", all[0].level))
+}
+
+#[test]
+fn the_documents_example_declares_what_it_says() {
+    let text = include_str!("../../docs/manifest.md");
+    let example = text.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let all = parse(example).unwrap();
+    let names: Vec<_> = all.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["default", "payments.checkout"]);
+    let TargetSpec::Gate(gate) = &all[1].spec.targets[0] else { panic!("{:?}", all[1]) };
+    assert_eq!(gate.key_header.as_deref(), Some("x-customer-id"));
+    assert_eq!(gate.allow.len(), 2);
+    assert_eq!((all[0].level.to_string().as_str(), all[1].level.to_string().as_str()), ("0", "0.25"));
+    assert_eq!((all[0].spec.mode, all[1].kill.is_none()), (Mode::Enforce, true));
+}
+
+#[test]
+fn every_mistake_is_named_with_its_document_and_field() {
+    let table = [
+        ("{throttlePercent: 25}", "0.25"),
+        ("{throttlePercent: 101}", "document 1: spec.throttlePercent: expected a whole number from 0 to 100"),
+        ("{throttlePercent: -1}", "document 1: spec.throttlePercent: expected a whole number"),
+        ("{throttlePercent: 2.5}", "document 1: spec.throttlePercent: invalid type"),
+        ("{throttlePercent: '25'}", "document 1: spec.throttlePercent: invalid type"),
+        ("{throttlePercent: .nan}", "file: error: line 4 column 25: non-finite"),
+        ("{throtlePercent: 25}", "throtlePercent: there is no such field"),
+        ("{mode: observ}", "document 1: spec.mode: unknown variant"),
+        (
+            "{ramp: {maxPercentPerSecond: 0}}",
+            "document 1: spec.ramp.maxPercentPerSecond: expected a whole number from 1",
+        ),
+        ("{ramp: {max: 3}}", "spec.ramp.max: there is no such field"),
+        ("{kill: {reason: r, operator: o, confirmation: kill}}", "spec.kill.confirmation: expected CONFIRM_KILL"),
+        ("{kill: {reason: '', operator: o, confirmation: CONFIRM_KILL}}", "spec.kill.reason: expected 1 to 1024"),
+        ("{kill: {reason: r, confirmation: CONFIRM_KILL}}", "spec.kill"),
+        ("{targets: [{}]}", "spec.targets[0]: expected exactly one"),
+        ("{targets: [{gate: {}}, {gate: {}}]}", "spec.targets: expected at most one gate"),
+        ("{targets: [{gate: {key: {header: 'a b'}}}]}", "spec.targets[0].gate.key.header: expected the name"),
+        ("{targets: [{gate: {allow: [{}]}}]}", "spec.targets[0].gate.allow[0]: expected method or path"),
+        ("{targets: [{gate: {allow: [{path: x}]}}]}", "spec.targets[0].gate.allow[0].path: expected"),
+        ("{targets: [{gate: {allow: [{paht: /x}]}}]}", "paht: there is no such field"),
+    ];
+    for (spec, wanted) in table {
+        let said = said(spec);
+        assert!(said.contains(wanted), "{spec}\n said {said}\n not {wanted}");
+    }
+    let scale = "{targets: [{scale: {apiVersion: apps/v1, kind: Deployment, name: w}}]}";
+    assert!(said(scale).contains("in a cluster only"), "{}", said(scale));
+}
+
+#[test]
+fn mistakes_of_the_file_itself_are_named() {
+    let good = format!("{HEAD}spec: {{throttlePercent: 1}}\n");
+    let table = [
+        (String::new(), "file: expected at least one EchoThrottle"),
+        ("---\n---\n".to_owned(), "file: expected at least one EchoThrottle"),
+        ("a: [".to_owned(), "file:"),
+        ("[]".to_owned(), "document 1"),
+        (format!("{good}---\n{good}"), "document 2: metadata.name: a is declared twice"),
+        (good.replace("name: a", "name: A_b"), "document 1: metadata.name"),
+        (good.replace("metadata: {name: a}", "metadata: {}"), "document 1: metadata"),
+        (good.replace("v1alpha1", "v2"), "document 1: apiVersion: expected echo-phoenix.dev/v1alpha1"),
+        (good.replace("EchoThrottle", "EchoOverride"), "document 1: kind: expected EchoThrottle, got EchoOverride"),
+        (format!("{good}more: 1\n"), "document 1: more"),
+        (format!("{good}---\n{}", good.replace("throttlePercent: 1", "throttlePercent: 200")), "document 2"),
+        ("x".repeat(LIMIT + 1), "expected at most 1048576 bytes"),
+        ("a: &a [x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n".to_owned(), "document 1"),
+        (format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000)), "file:"),
+    ];
+    for (text, wanted) in table {
+        let said = parse(&text).unwrap_err().to_string();
+        assert!(said.contains(wanted), "{:.200}\n said {said:.300}\n not {wanted}", text);
+    }
+    // What kubectl and editors leave in a file does no harm.
+    let kubectl =
+        format!("\u{feff}# mine\n{}status: {{observedGeneration: 4}}\n", good.replace("name: a", "name: a, uid: u"));
+    assert_eq!(parse(&kubectl).unwrap().len(), 1);
+    assert_eq!(parse(&good.replace('\n', "\r\n")).unwrap().len(), 1);
+}
+
+proptest! {
+    /// Whatever a file says, it is refused or obeyed as written; nothing panics.
+    #[test]
+    fn no_text_breaks_the_parser(text in "\\PC{0,200}", cut in 0usize..200) {
+        let _ = parse(&text);
+        let good = format!("{HEAD}spec: {{throttlePercent: 40, ramp: {{maxPercentPerSecond: 3}}}}\n");
+        let cut = good.get(..cut.min(good.len())).unwrap_or_default();
+        if let Ok(all) = parse(cut) {
+            prop_assert!(all.iter().all(|one| one.name.as_str() == "a" && one.level.fraction() <= 1.0));
+        }
+    }
+}
