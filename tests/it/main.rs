@@ -4,6 +4,7 @@
 mod airtable;
 mod airtable_emulator;
 mod cluster_rules;
+mod crash;
 mod fly;
 mod idempotency;
 mod journal;
