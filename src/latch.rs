@@ -121,26 +121,14 @@ impl Latch {
         record.answer.set("targets", enforced(&self.gate, &throttles));
         record.audit.after = format!("killed {epoch}");
         let brought = if fresh {
-            self.bring(Effect::Hold(Box::new(scoped.clone())), record).await
+            self.bring(Effect::Hold(Box::new(scoped.clone())), record, None).await
         } else {
             record.audit.before.clone_from(&record.audit.after);
-            self.again(&epoch, record).await
+            self.bring(Effect::Nothing, record, Some(self.record_of(&epoch))).await
         };
         self.desired.wake();
         let Brought { audit, durable, answer } = brought;
         Ok(Killed { epoch, latched_at, audit, durable, throttles, answer })
-    }
-
-    /// Records a kill of what was killed already; what counts to its caller is where the hold stands.
-    async fn again(&self, epoch: &Epoch, record: Record) -> Brought {
-        let mut brought = self.bring(Effect::Nothing, record).await;
-        let (audit, durable) = self.record_of(epoch);
-        if audit == AuditState::Pending {
-            brought.audit = audit;
-        }
-        brought.durable = durable;
-        brought.audit.tell(&mut brought.answer, durable);
-        brought
     }
 
     /// Ends holds. The ledger first: what is not recorded does not open.

@@ -59,7 +59,7 @@ impl Latch {
             record.answer.set("in_force", standing.level.fraction());
         }
         record.answer.set("generation", declared.generation);
-        Ok(self.bring(Effect::Level { throttle, level }, record).await)
+        Ok(self.bring(Effect::Level { throttle, level }, record, None).await)
     }
 
     fn owes(&self, throttle: &ThrottleName) -> bool {

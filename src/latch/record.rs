@@ -56,19 +56,32 @@ pub struct Brought {
 
 impl Latch {
     /// Makes durable what is in force already: journal, then ledger. What neither takes is owed from memory.
-    pub(super) async fn bring(&self, effect: Effect, mut record: Record) -> Brought {
+    ///
+    /// `hold`: where the record of the hold stands that a repeated kill repeats, which is what counts to its caller. What
+    /// is told is fixed before anything is stored: a retry has to hear it again.
+    pub(super) async fn bring(&self, effect: Effect, mut record: Record, hold: Option<(AuditState, bool)>) -> Brought {
+        let told = |audit: AuditState, durable: bool| match hold {
+            Some((AuditState::Pending, durable)) => (AuditState::Pending, durable),
+            Some((AuditState::Recorded, durable)) => (audit, durable),
+            None => (audit, durable),
+        };
+        let tell = |record: &mut Record, audit: AuditState, durable: bool| {
+            let (audit, durable) = told(audit, durable);
+            audit.tell(&mut record.answer, durable);
+        };
         let mut pending = record.clone();
-        AuditState::Pending.tell(&mut pending.answer, true);
-        AuditState::Recorded.tell(&mut record.answer, true);
+        tell(&mut pending, AuditState::Pending, true);
+        tell(&mut record, AuditState::Recorded, true);
         let mut owed = JournalEntry { effect: effect.clone(), record: pending };
         let durable = self.journalled(&owed).await;
         if durable && let Effect::Hold(hold) = &effect {
             self.note(&hold.hold.epoch, None, Some(true));
         }
         if let Some(answer) = self.enter(&JournalEntry { effect, record }).await {
-            return Brought { audit: AuditState::Recorded, durable: true, answer };
+            let (audit, durable) = told(AuditState::Recorded, true);
+            return Brought { audit, durable, answer };
         }
-        AuditState::Pending.tell(&mut owed.record.answer, durable);
+        tell(&mut owed.record, AuditState::Pending, durable);
         let answer = owed.record.answer.clone();
         if !durable {
             let mut all = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -80,12 +93,13 @@ impl Latch {
             }
             all.push(owed);
         }
-        Brought { audit: AuditState::Pending, durable, answer }
+        let (audit, durable) = told(AuditState::Pending, durable);
+        Brought { audit, durable, answer }
     }
 
     /// Makes the record of a command durable that moved nothing.
     pub async fn record(&self, record: Record) -> Brought {
-        self.bring(Effect::Nothing, record).await
+        self.bring(Effect::Nothing, record, None).await
     }
 
     /// Everything the ledger lacks, oldest first.
