@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+use crate::decide::bite::Counts;
 use crate::decide::verdict::{Caller, Reason, Salt, Verdict, point, verdict};
 use crate::domain::hold::{Epoch, Hold, Scope};
 use crate::domain::level::Level;
@@ -60,6 +61,10 @@ pub struct Standing {
     pub offered: u64,
     /// Requests admitted since the process started.
     pub admitted: u64,
+    /// Those of them that the level decided, and not a key or the allow-list.
+    pub decided: Counts,
+    /// How often the rule has changed: counts between which it did not were made under one rule.
+    pub changes: u64,
 }
 
 impl Standing {
@@ -110,7 +115,7 @@ impl Gate {
             None => Caller::Unkeyed(&entry.accumulator),
         };
         let verdict = verdict(&entry.rule, listed, caller);
-        let like_it = entry.count(verdict);
+        let like_it = entry.count(verdict, matches!(caller, Caller::Keyed(_)));
         let state_age_ms = (now.as_millisecond() - entry.confirmed_at.as_millisecond()).max(0);
         Reply { verdict, state_age_ms, retry_after_s: dialect::retry_after(&verdict, like_it) }
     }

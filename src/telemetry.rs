@@ -9,7 +9,7 @@ mod process;
 use std::io::IsTerminal;
 
 pub use families::reference;
-pub use metrics::{Metrics, Now, ThrottleGauges, Verdicts};
+pub use metrics::{Found, Metrics, Now, ThrottleGauges, Verdicts};
 
 /// Starts logging to stderr: for people on a terminal, JSON lines elsewhere. `filter` as in `RUST_LOG`.
 pub fn start_logs(filter: &str) {

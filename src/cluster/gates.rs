@@ -95,6 +95,8 @@ impl Target for ClusterGates {
             obeying: i32::try_from(obeying.count()).unwrap_or(i32::MAX),
             oldest_age_s: oldest,
             offered_rpm: f64::from(u32::try_from(offered).unwrap_or(u32::MAX)),
+            refused: None,
+            off: false,
         }))
     }
 

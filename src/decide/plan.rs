@@ -77,7 +77,7 @@ pub fn plan(facts: &Facts<'_>) -> Planned {
     for (spec, read) in facts.reads {
         match (spec, read) {
             (TargetSpec::Scale(scale), Ok(ReadBack::Scale(found))) => plan_scale(facts, scale, found, &mut out),
-            (TargetSpec::Gate(_), Ok(ReadBack::Gate(found))) if found.obeying == found.gates => {
+            (TargetSpec::Gate(_), Ok(ReadBack::Gate(found))) if found.obeying == found.gates && !found.off => {
                 out.agreeing.push(spec.id());
             }
             (TargetSpec::Scale(_), Err(_)) => unread = true,

@@ -30,6 +30,10 @@ pub struct GateReadBack {
     pub oldest_age_s: i64,
     /// Requests offered a minute, over all gates.
     pub offered_rpm: f64,
+    /// Share they were measured to refuse, fraction; none while too little was asked or they do not tell.
+    pub refused: Option<f64>,
+    /// Whether that has differed from the level in force for three ticks.
+    pub off: bool,
 }
 
 /// A workload as it was read back.

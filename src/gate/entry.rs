@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 
+use crate::decide::bite::Counts;
 use crate::decide::verdict::{Accumulator, Reason, Rule, Verdict};
 use crate::domain::hold::{Epoch, Hold};
 use crate::domain::level::Level;
@@ -14,13 +15,25 @@ use crate::domain::throttle::{GateSpec, ThrottleName};
 
 use super::{Setting, Standing};
 
-/// Verdicts of one throttle of this process: refused and admitted ones, by reason.
+/// Verdicts of one throttle of this process: of callers without and with a key, refused and admitted ones, by reason.
 #[derive(Debug, Default)]
-struct Counters([[AtomicU64; Reason::ALL.len()]; 2]);
+struct Counters([[[AtomicU64; Reason::ALL.len()]; 2]; 2]);
 
 impl Counters {
     fn sum(&self, admitted: bool) -> u64 {
-        self.0[usize::from(admitted)].iter().map(|count| count.load(Ordering::Relaxed)).sum()
+        let both = self.0.iter().flat_map(|of| &of[usize::from(admitted)]);
+        both.map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    /// What the level decided, see `decide::bite`.
+    fn decided(&self) -> Counts {
+        let listed = Reason::AllowList as usize;
+        let of = |admitted: bool| {
+            let counts = self.0[0][usize::from(admitted)].iter().enumerate();
+            counts.filter(|(reason, _)| *reason != listed).map(|(_, count)| count.load(Ordering::Relaxed)).sum::<u64>()
+        };
+        let admitted = of(true);
+        Counts { offered: admitted + of(false), admitted }
     }
 }
 
@@ -34,6 +47,8 @@ pub(super) struct Entry {
     pub(super) confirmed_at: Timestamp,
     pub(super) accumulator: Arc<Accumulator>,
     reason: Reason,
+    /// How often the rule has changed.
+    changes: u64,
     counters: Arc<Counters>,
 }
 
@@ -47,6 +62,7 @@ impl Entry {
             confirmed_at: setting.at,
             accumulator: Arc::default(),
             reason: setting.reason,
+            changes: 0,
             counters: Arc::default(),
         }
         .ruled()
@@ -81,12 +97,14 @@ impl Entry {
 
     /// Brings the rule in line with level and holds. A kill leaves a full stop behind, so that its end opens nothing.
     fn ruled(mut self) -> Self {
+        let before = self.rule;
         self.rule.killed = !self.holds.is_empty();
         if self.rule.killed {
             self.level = Level::STOP;
             self.reason = Reason::Target;
         }
         self.rule.refuse = self.level.refusal_q32();
+        self.changes += u64::from((before.refuse, before.killed) != (self.rule.refuse, self.rule.killed));
         self.rule.binding = if self.reason == Reason::None { Reason::Target } else { self.reason };
         self
     }
@@ -96,15 +114,18 @@ impl Entry {
     }
 
     /// Counts one verdict; answers how many like it there were before.
-    pub(super) fn count(&self, verdict: Verdict) -> u64 {
-        self.counters.0[usize::from(verdict.admitted)][verdict.reason as usize].fetch_add(1, Ordering::Relaxed)
+    pub(super) fn count(&self, verdict: Verdict, keyed: bool) -> u64 {
+        self.counters.0[usize::from(keyed)][usize::from(verdict.admitted)][verdict.reason as usize]
+            .fetch_add(1, Ordering::Relaxed)
     }
 
     /// Verdicts given so far: whether admitted, why, how many.
     pub(super) fn verdicts(&self) -> Vec<(bool, Reason, u64)> {
         let of = |admitted: bool| {
-            let counts = Reason::ALL.into_iter().zip(&self.counters.0[usize::from(admitted)]);
-            counts.map(move |(reason, count)| (admitted, reason, count.load(Ordering::Relaxed)))
+            let [plain, keyed] = &self.counters.0;
+            let counts = plain[usize::from(admitted)].iter().zip(&keyed[usize::from(admitted)]);
+            let counts = counts.map(|(a, b)| a.load(Ordering::Relaxed) + b.load(Ordering::Relaxed));
+            Reason::ALL.into_iter().zip(counts).map(move |(reason, count)| (admitted, reason, count))
         };
         of(true).chain(of(false)).filter(|(.., count)| *count > 0).collect()
     }
@@ -119,6 +140,8 @@ impl Entry {
             confirmed_at: self.confirmed_at,
             offered: admitted + self.counters.sum(false),
             admitted,
+            decided: self.counters.decided(),
+            changes: self.changes,
         }
     }
 }

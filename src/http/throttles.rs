@@ -17,6 +17,8 @@ use crate::ports::{DesiredError, Report};
 use crate::source::crd_status::EchoThrottleStatus;
 use crate::source::status_rows::{Told, status};
 
+use crate::telemetry::Found;
+
 use super::App;
 use super::answer::Problem;
 use super::wire::{Throttle, ThrottleTarget, Throttles};
@@ -33,12 +35,13 @@ struct Posted {
 }
 
 impl Board {
-    /// Whether a throttle was found in force everywhere, and how many of its differences are open; none before the first
-    /// pass.
-    pub(super) fn found(&self, name: &ThrottleName) -> Option<(bool, usize)> {
+    /// What the last pass found of a throttle; none before the first.
+    pub(super) fn found(&self, name: &ThrottleName) -> Option<Found> {
         let posted = self.posted(name)?;
         let enforced = posted.status.conditions.iter().any(|one| one.kind == "Enforced" && one.status == "True");
-        Some((enforced, posted.drifts))
+        let gates = posted.status.observed.and_then(|observed| observed.gates);
+        let refused_percent = gates.and_then(|gates| gates.refused_percent);
+        Some(Found { enforced, drifts: posted.drifts, refused_percent })
     }
 
     fn posted(&self, name: &ThrottleName) -> Option<Posted> {

@@ -101,6 +101,9 @@ pub struct GatesStatus {
     pub count: i32,
     /// How many obey all holds and the level in force.
     pub obeying: i32,
+    /// Whole percent they were measured to refuse, where they tell and enough was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_percent: Option<i32>,
 }
 
 /// A hold in force.

@@ -10,7 +10,7 @@ use super::crd_status::{
 };
 use crate::domain::hold::{Bite, Epoch, Hold, Source};
 use crate::domain::plan::ReadBack;
-use crate::domain::report::Outcome;
+use crate::domain::report::{Observed, Outcome};
 use crate::domain::throttle::Mode;
 
 /// What is known of a throttle's holds.
@@ -54,7 +54,10 @@ fn observed(outcome: &Outcome, before: &EchoThrottleStatus) -> ObservedStatus {
     let mut now = ObservedStatus { when: outcome.at.to_string(), ..ObservedStatus::default() };
     for one in &outcome.observed {
         match &one.read {
-            Ok(ReadBack::Gate(gate)) => now.gates = Some(GatesStatus { count: gate.gates, obeying: gate.obeying }),
+            Ok(ReadBack::Gate(gate)) => {
+                let refused_percent = gate.refused.map(whole_percent);
+                now.gates = Some(GatesStatus { count: gate.gates, obeying: gate.obeying, refused_percent });
+            }
             Ok(ReadBack::Scale(scale)) => {
                 now.targets.push(TargetNumber { target: one.target.clone(), replicas: scale.replicas });
             }
@@ -67,6 +70,12 @@ fn observed(outcome: &Outcome, before: &EchoThrottleStatus) -> ObservedStatus {
         }
         _ => now,
     }
+}
+
+/// A share as whole percent, to the nearest.
+#[allow(clippy::cast_possible_truncation, reason = "a share of 0..=1")]
+fn whole_percent(share: f64) -> i32 {
+    (share * 100.0).round() as i32
 }
 
 fn hold_row(hold: &Hold, orphaned: bool) -> HoldStatus {
@@ -98,6 +107,14 @@ fn hold_row(hold: &Hold, orphaned: bool) -> HoldStatus {
     row
 }
 
+/// What is wrong with gates that refuse another share than they should.
+fn off_words(outcome: &Outcome, one: &Observed) -> Option<String> {
+    let Ok(ReadBack::Gate(gate)) = &one.read else { return None };
+    let refused = gate.refused.filter(|_| gate.off).map(whole_percent)?;
+    let wanted = if outcome.throttle.holds.iter().any(Hold::is_kill) { 100 } else { outcome.effective.percent_ceil() };
+    Some(format!("refuses {refused} % of what is asked, not {wanted} %"))
+}
+
 /// All conditions, in a fixed order; Reconciling and Stalled stand there only while they are true.
 fn conditions(outcome: &Outcome, killed: bool, before: &EchoThrottleStatus) -> Vec<ConditionStatus> {
     let ramping = outcome.effective != outcome.declared && !outcome.shedding;
@@ -105,7 +122,9 @@ fn conditions(outcome: &Outcome, killed: bool, before: &EchoThrottleStatus) -> V
     let enforced = disagreeing.is_empty() && outcome.trouble.is_none();
     let unread: Vec<_> = outcome.observed.iter().filter_map(|o| o.read.as_ref().err()).collect();
     let behind = disagreeing.join(", ");
-    let because = outcome.trouble.clone().or_else(|| unread.first().map(|error| (*error).clone())).unwrap_or_default();
+    let off = outcome.observed.iter().find_map(|one| off_words(outcome, one));
+    let because =
+        outcome.trouble.clone().or(off).or_else(|| unread.first().map(|error| (*error).clone())).unwrap_or_default();
     let not_enforced =
         if because.is_empty() { format!("not yet read back: {behind}") } else { format!("{behind}: {because}") };
     let level =

@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::decide::bite::{Bite, Counts};
 use crate::decide::verdict::Reason;
+use crate::domain::level::Level;
 use crate::domain::plan::{Action, GateReadBack, ReadBack};
 use crate::domain::throttle::{Declared, TargetSpec, ThrottleName};
-use crate::gate::{Gate, Setting};
+use crate::gate::{Gate, Setting, Standing};
 use crate::ports::{Clock, Target, TargetError};
 
 /// Shortest window over which a rate is measured; a tick, so that a wake in between does not make it noisy.
@@ -24,12 +26,34 @@ pub struct LocalGate {
     rates: Mutex<HashMap<ThrottleName, Rate>>,
 }
 
-/// Where a rate was last measured.
+/// Where rates were last measured.
 #[derive(Clone, Copy)]
 struct Rate {
     at: Timestamp,
     offered: u64,
     rpm: f64,
+    decided: Counts,
+    changes: u64,
+    bite: Bite,
+}
+
+impl Rate {
+    fn begin(standing: &Standing, at: Timestamp) -> Self {
+        let Standing { offered, decided, changes, .. } = *standing;
+        Self { at, offered, rpm: 0.0, decided, changes, bite: Bite::default() }
+    }
+
+    fn next(&self, standing: &Standing, at: Timestamp, elapsed: SignedDuration) -> Self {
+        let more = u32::try_from(standing.offered.saturating_sub(self.offered)).unwrap_or(u32::MAX);
+        let level = if standing.killed() { Level::STOP } else { standing.level };
+        // What was counted under two rules proves neither.
+        let bite = if self.changes == standing.changes {
+            self.bite.next(level, standing.decided.since(self.decided))
+        } else {
+            Bite::default()
+        };
+        Self { rpm: f64::from(more) * 60.0 / elapsed.as_secs_f64(), bite, ..Self::begin(standing, at) }
+    }
 }
 
 impl LocalGate {
@@ -38,17 +62,16 @@ impl LocalGate {
         Self { gate, clock, rates: Mutex::new(HashMap::new()) }
     }
 
-    /// Requests a minute that were offered in the last window of at least five seconds.
-    fn rpm(&self, name: &ThrottleName, offered: u64) -> f64 {
+    /// What the last window of at least five seconds came to.
+    fn measured(&self, standing: &Standing) -> Rate {
         let now = self.clock.now();
         let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        let rate = rates.entry(name.clone()).or_insert(Rate { at: now, offered, rpm: 0.0 });
+        let rate = rates.entry(standing.name.clone()).or_insert_with(|| Rate::begin(standing, now));
         let elapsed = now.duration_since(rate.at);
         if elapsed >= WINDOW {
-            let more = u32::try_from(offered.saturating_sub(rate.offered)).unwrap_or(u32::MAX);
-            *rate = Rate { at: now, offered, rpm: f64::from(more) * 60.0 / elapsed.as_secs_f64() };
+            *rate = rate.next(standing, now, elapsed);
         }
-        rate.rpm
+        *rate
     }
 }
 
@@ -58,8 +81,15 @@ impl Target for LocalGate {
         let Some(standing) = self.gate.standing(&throttle.name) else { return Ok(ReadBack::Absent) };
         let kills = throttle.holds.iter().filter(|hold| hold.is_kill());
         let obeys = kills.clone().all(|hold| standing.holds.contains(&hold.epoch));
-        let offered_rpm = self.rpm(&throttle.name, standing.offered);
-        Ok(ReadBack::Gate(GateReadBack { gates: 1, obeying: i32::from(obeys), oldest_age_s: 0, offered_rpm }))
+        let Rate { rpm, bite, .. } = self.measured(&standing);
+        Ok(ReadBack::Gate(GateReadBack {
+            gates: 1,
+            obeying: i32::from(obeys),
+            oldest_age_s: 0,
+            offered_rpm: rpm,
+            refused: bite.refused,
+            off: bite.is_off(),
+        }))
     }
 
     async fn apply(&self, throttle: &ThrottleName, action: &Action) -> Result<(), TargetError> {

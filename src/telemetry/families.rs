@@ -49,6 +49,12 @@ pub(super) const ENFORCED: Family =
     family("echo_enforced", Kind::Gauge, THROTTLE, "1 while every target was read back as it should be (serve).");
 pub(super) const DRIFTS: Family =
     family("echo_drifts_open", Kind::Gauge, THROTTLE, "Differences from what was asked for that are open now (serve).");
+pub(super) const REFUSED: Family = family(
+    "echo_gate_refused_ratio",
+    Kind::Gauge,
+    THROTTLE,
+    "Share measured to be refused, 0 to 1, of the requests that the level decides (serve).",
+);
 pub(super) const ERRORS: Family = family("echo_total_errors", Kind::Untyped, NONE, "Answers with a 5xx status.");
 pub(super) const WEBHOOKS: Family =
     family("echo_webhook_events_total", Kind::Counter, NONE, "Webhook events received, refused ones too.");
@@ -96,11 +102,12 @@ pub(super) const CPU: Family =
 pub(super) const FILES: Family = family("process_open_fds", Kind::Gauge, NONE, "Open file descriptors (Linux).");
 
 /// All of them, in the order of the reference.
-pub(super) const ALL: [&Family; 18] = [
+pub(super) const ALL: [&Family; 19] = [
     &LEVEL,
     &KILLED,
     &ENFORCED,
     &DRIFTS,
+    &REFUSED,
     &ERRORS,
     &WEBHOOKS,
     &WEBHOOKS_REJECTED,

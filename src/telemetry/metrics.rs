@@ -25,6 +25,17 @@ const COMMANDS: [(&str, &str); 4] =
 /// Verdicts: whether admitted, why (a word of a fixed set), how many.
 pub type Verdicts = Vec<(bool, &'static str, u64)>;
 
+/// What the loop found of one throttle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Whether it is in force everywhere.
+    pub enforced: bool,
+    /// Differences that are open.
+    pub drifts: usize,
+    /// Whole percent its gate was measured to refuse, where enough was asked.
+    pub refused_percent: Option<i32>,
+}
+
 /// Where one throttle stands, for its gauges.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ThrottleGauges {
@@ -36,8 +47,8 @@ pub struct ThrottleGauges {
     pub killed: bool,
     /// When the state behind it was last confirmed.
     pub confirmed_at: Timestamp,
-    /// Whether the loop found it in force everywhere, and how many differences are open; none where no loop runs.
-    pub found: Option<(bool, usize)>,
+    /// What the loop found; none where no loop runs.
+    pub found: Option<Found>,
     /// Verdicts so far.
     pub verdicts: Verdicts,
 }
@@ -144,12 +155,13 @@ impl Metrics {
         say(&families::LEVEL, &throttles(&|one| one.level.fraction()));
         say(&families::KILLED, &throttles(&|one| f64::from(u8::from(one.killed))));
         say(&families::STATE_AGE, &throttles(&|one| seconds(one.confirmed_at, now.at)));
-        let found = |value: &dyn Fn((bool, usize)) -> u64| -> Vec<(Vec<&str>, f64)> {
+        let found = |value: &dyn Fn(Found) -> Option<f64>| -> Vec<(Vec<&str>, f64)> {
             let all = now.throttles.iter();
-            all.filter_map(|one| Some((vec![one.throttle.as_str()], float(value(one.found?))))).collect()
+            all.filter_map(|one| Some((vec![one.throttle.as_str()], value(one.found?)?))).collect()
         };
-        say(&families::ENFORCED, &found(&|(enforced, _)| u64::from(enforced)));
-        say(&families::DRIFTS, &found(&|(_, drifts)| drifts as u64));
+        say(&families::ENFORCED, &found(&|found| Some(f64::from(u8::from(found.enforced)))));
+        say(&families::DRIFTS, &found(&|found| Some(float(found.drifts as u64))));
+        say(&families::REFUSED, &found(&|found| Some(f64::from(found.refused_percent?) / 100.0)));
         let verdicts = now.throttles.iter().flat_map(|one| {
             let said = |admitted: bool| if admitted { "allow" } else { "deny" };
             one.verdicts

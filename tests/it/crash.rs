@@ -2,7 +2,7 @@
 //!
 //! What was acknowledged is there afterwards, once; what was not is done once by asking again with the same key; the chain
 //! is whole; what was killed stays killed from the first answer on. 10 rounds; 100 with ECHO_TEST_FULL=1.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that cannot go on fails")]
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -102,8 +102,7 @@ async fn load(echo: &mut Echo, round: u64, random: &mut StdRng) -> Vec<Sent> {
     tokio::time::sleep(Duration::from_millis(random.random_range(20..400))).await;
     echo.process.kill_9();
     workers.join_all().await;
-    let sent = all.lock().unwrap().clone();
-    sent
+    all.lock().unwrap().clone()
 }
 
 /// Every row of a page route, newest first, as long as they are of this round.

@@ -59,3 +59,25 @@ async fn a_throttle_that_is_not_there_is_a_problem_and_none_is_told_without_a_ke
         assert_eq!(http().get(echo.url(path)).send().await.unwrap().status(), 401, "{path}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_gate_refuses_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("echo.yaml");
+    let text = "apiVersion: echo-phoenix.dev/v1alpha1\nkind: EchoThrottle\nmetadata: {name: shop}\n\
+                spec: {throttlePercent: 25}\n";
+    std::fs::write(&file, text).unwrap();
+    let echo = Echo::start("serve", &[("ECHO_MANIFEST", file.display().to_string())], folder.path()).await;
+    let client = http();
+    let measured = eventually("the measured share", Duration::from_secs(30), async || {
+        for _ in 0..40 {
+            client.get(echo.url("/authz/nginx/shop")).send().await.unwrap();
+        }
+        let (_, throttle) = get(&echo, "/v1/throttles/shop").await;
+        throttle["observed"]["gates"].get("refusedPercent").cloned()
+    })
+    .await;
+    assert_eq!(measured, 25);
+    let metrics = client.get(echo.url("/metrics")).header("x-api-key", KEY).send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("echo_gate_refused_ratio{throttle=\"shop\"} 0.25\n"), "{metrics}");
+}

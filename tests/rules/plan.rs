@@ -219,3 +219,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_gate_that_was_measured_to_refuse_another_share_does_not_agree() {
+    for (off, agreeing) in [(false, vec!["gate".to_owned()]), (true, Vec::new())] {
+        let gate = GateReadBack { gates: 1, obeying: 1, off, ..GateReadBack::default() };
+        let reads = [(TargetSpec::Gate(GateSpec::default()), Ok(ReadBack::Gate(gate)))];
+        let throttle = Declared::bare(ThrottleName::default_throttle(), Level::STOP);
+        let planned = plan(&Facts {
+            throttle: &throttle,
+            asked: Level::STOP,
+            killed: false,
+            current: Level::STOP,
+            next: NextLevel { level: Level::STOP, reason: Reason::Target, shedding: false, credit: None },
+            reads: &reads,
+            now: Timestamp::UNIX_EPOCH,
+        });
+        assert_eq!(planned.agreeing, agreeing);
+    }
+}
