@@ -143,6 +143,19 @@ impl Gate {
         self.change(name, |old| old.map(|entry| entry.without_hold(epoch)));
     }
 
+    /// Brings the self-test's own throttle to a state: killed by this hold, or open. No listing shows that throttle, and no
+    /// command covers it.
+    pub fn rehearse(&self, hold: Option<&Hold>, at: Timestamp) {
+        let open = Setting { level: Level::OPEN, reason: Reason::None, generation: 0, at };
+        self.change(&ThrottleName::self_test(), |old| {
+            let entry = old.map_or_else(|| Entry::new(GateSpec::default(), open), |entry| Entry::clone(entry));
+            Some(match hold {
+                Some(hold) => entry.with_hold(hold.clone(), at),
+                None => entry.without_holds().with_setting(open),
+            })
+        });
+    }
+
     /// Puts a throttle to a level. While a kill holds, the level that waits below it is a full stop, whatever is asked.
     pub fn set(&self, name: &ThrottleName, setting: Setting) {
         self.change(name, |old| old.map(|entry| entry.with_setting(setting)));

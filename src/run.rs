@@ -13,6 +13,7 @@ mod manifest;
 mod mirror;
 mod operator;
 mod record;
+mod self_test;
 mod serve;
 mod supervise;
 mod upkeep;

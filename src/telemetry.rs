@@ -3,12 +3,14 @@
 //! Labels are bounded: a throttle's name is one only because throttles are declared, never taken from a request.
 
 mod families;
+mod kill_path;
 mod metrics;
 mod process;
 
 use std::io::IsTerminal;
 
 pub use families::reference;
+pub use kill_path::{KillPath, Proof};
 pub use metrics::{Found, Metrics, Now, ThrottleGauges, Verdicts};
 
 /// Starts logging to stderr: for people on a terminal, JSON lines elsewhere. `filter` as in `RUST_LOG`.

@@ -86,6 +86,10 @@ impl Entry {
         next.ruled()
     }
 
+    pub(super) fn without_holds(&self) -> Self {
+        Self { holds: Vec::new(), ..self.clone() }.ruled()
+    }
+
     pub(super) fn with_setting(&self, setting: Setting) -> Self {
         let mut next = self.clone();
         next.level = setting.level;

@@ -58,6 +58,12 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
     for (name, variable) in &app.parts.off {
         checks.insert((*name).to_owned(), json!(format!("off: set {variable}")));
     }
+    if let Some(found) = app.metrics.kill_path().trouble() {
+        if found.is_err() {
+            status = "degraded";
+        }
+        checks.insert("kill_path".to_owned(), json!(found.map_or_else(|wrong| wrong, |()| "ok".to_owned())));
+    }
     checks.insert("gate".to_owned(), json!(if (app.parts.loaded)() { "ok" } else { "loading" }));
     if let Some(ledger) = &app.ledger {
         let answer = timeout(LEDGER_LIMIT, ledger.check()).await;

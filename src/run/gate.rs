@@ -10,6 +10,7 @@ use crate::config::{ClusterArgs, KeyArgs, ListenArgs};
 use crate::http::{self, Parts as HttpParts};
 
 use super::operator::{app, watching};
+use super::self_test::SelfTest;
 use super::supervise::Supervisor;
 use super::{RunError, listen, local_key};
 
@@ -39,6 +40,9 @@ pub async fn gate(args: GateArgs) -> Result<(), RunError> {
     let app = app("gate", &args.listen, keys, &on, None, parts)?;
     let api = listen::bind(args.listen.listen, "ECHO_LISTEN").await?;
 
+    let verdicts = listen::bind_if(args.listen.gate_listen, "ECHO_GATE_LISTEN").await?;
+    let self_test = SelfTest::new(&app, verdicts.as_ref().unwrap_or(&api), false)?;
+
     let mut supervisor = Supervisor::default();
     let stop = supervisor.stage();
     let lane = Lane::new(on.client.clone(), Arc::clone(&on.desired));
@@ -55,10 +59,11 @@ pub async fn gate(args: GateArgs) -> Result<(), RunError> {
     let stop = supervisor.stage();
     listen::announce("api", &api);
     supervisor.start("api", listen::serve(api, http::gate_routes(Arc::clone(&app)), stop.clone()));
-    if let Some(address) = args.listen.gate_listen {
-        let listener = listen::bind(address, "ECHO_GATE_LISTEN").await?;
+    if let Some(listener) = verdicts {
         listen::announce("gate", &listener);
         supervisor.start("gate", listen::serve(listener, http::verdict_routes(app), stop));
     }
+    let stop = supervisor.stage();
+    supervisor.start("self-test", self_test.run(stop));
     supervisor.run().await
 }

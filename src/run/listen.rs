@@ -15,6 +15,17 @@ pub(super) async fn bind(address: SocketAddr, variable: &'static str) -> Result<
         .map_err(|error| RunError::Failed(format!("{variable}: cannot listen on {address}: {error}")))
 }
 
+/// Binds an address that may be there.
+pub(super) async fn bind_if(
+    address: Option<SocketAddr>,
+    variable: &'static str,
+) -> Result<Option<TcpListener>, RunError> {
+    match address {
+        Some(address) => bind(address, variable).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 /// Serves until told to stop, then lets what is under way finish.
 pub(super) async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken) {
     let routes = routes.into_make_service_with_connect_info::<SocketAddr>();

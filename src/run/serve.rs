@@ -23,6 +23,7 @@ use super::clock::SystemClock;
 use super::everyone::Everyone;
 use super::manifest::{Manifest, On};
 use super::record::Kept;
+use super::self_test::SelfTest;
 use super::supervise::Supervisor;
 use super::{RunError, listen, local_key, mirror, record, upkeep};
 
@@ -84,10 +85,8 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let look = manifest.as_ref().map(Manifest::look);
     let app = app(&args, keys, &clock, &gate, &latch, &desired, &record, history, counters, look)?;
     let api = listen::bind(args.listen.listen, "ECHO_LISTEN").await?;
-    let verdicts = match args.listen.gate_listen {
-        Some(address) => Some(listen::bind(address, "ECHO_GATE_LISTEN").await?),
-        None => None,
-    };
+    let verdicts = listen::bind_if(args.listen.gate_listen, "ECHO_GATE_LISTEN").await?;
+    let self_test = SelfTest::new(&app, verdicts.as_ref().unwrap_or(&api), true)?;
     let mut supervisor = Supervisor::default();
     let stop = supervisor.stage();
     let (clock_too, latch_too) = (Arc::clone(&clock), Arc::clone(&latch));
@@ -118,6 +117,8 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
         listen::announce("gate", &listener);
         supervisor.start("gate", listen::serve(listener, http::verdict_routes(app), stop));
     }
+    let stop = supervisor.stage();
+    supervisor.start("self-test", self_test.run(stop));
     let ended = supervisor.run().await;
     tokio::task::spawn_blocking(move || ledger.close()).await.map_err(|e| RunError::failed("closing the ledger", e))?;
     ended

@@ -123,6 +123,10 @@ pub struct GateTarget {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub allow: Vec<Allow>,
+    /// A URL behind the real proxy that asks for verdicts on `_self-test`: once a minute it has to be admitted, then refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 8, max = 2048), regex(pattern = "^https?://"))]
+    pub canary_url: Option<String>,
 }
 
 /// Where the caller's name stands.
@@ -208,7 +212,7 @@ impl Target {
             let allow =
                 gate.allow.iter().map(|a| AllowRule { method: a.method.clone(), path: a.path.clone() }).collect();
             let key_header = gate.key.as_ref().map(|key| key.header.to_ascii_lowercase());
-            return Some(TargetSpec::Gate(GateSpec { key_header, allow }));
+            return Some(TargetSpec::Gate(GateSpec { key_header, allow, canary_url: gate.canary_url.clone() }));
         }
         self.scale.as_ref().map(|scale| {
             TargetSpec::Scale(ScaleSpec {

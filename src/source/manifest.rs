@@ -193,6 +193,12 @@ fn target_rules(index: usize, target: &Target, rule: &mut impl FnMut(bool, &str,
         let is_name = (1..=128).contains(&key.header.len()) && key.header.bytes().all(token);
         rule(is_name, &at(".gate.key.header"), "expected the name of a request header");
     }
+    let is_url = |url: &str| fits(url, 2048) && (url.starts_with("http://") || url.starts_with("https://"));
+    rule(
+        gate.canary_url.as_deref().is_none_or(is_url),
+        &at(".gate.canaryUrl"),
+        "expected a URL that begins with http:// or https://",
+    );
     rule(gate.allow.len() <= 64, &at(".gate.allow"), "expected at most 64");
     for (number, allow) in gate.allow.iter().enumerate() {
         let at = |field: &str| format!("spec.targets[{index}].gate.allow[{number}]{field}");

@@ -55,6 +55,14 @@ pub(super) const REFUSED: Family = family(
     THROTTLE,
     "Share measured to be refused, 0 to 1, of the requests that the level decides (serve).",
 );
+pub(super) const KILL_PATH: Family = family(
+    "echo_kill_path_ok",
+    Kind::Gauge,
+    &["via"],
+    "1 if the last self-test was admitted while open and refused while killed, by way: listener, or the throttle of a canary URL.",
+);
+pub(super) const KILL_PATH_AGE: Family =
+    family("echo_kill_path_age_seconds", Kind::Gauge, &["via"], "Time since the kill path was last proven.");
 pub(super) const ERRORS: Family = family("echo_total_errors", Kind::Untyped, NONE, "Answers with a 5xx status.");
 pub(super) const WEBHOOKS: Family =
     family("echo_webhook_events_total", Kind::Counter, NONE, "Webhook events received, refused ones too.");
@@ -102,12 +110,14 @@ pub(super) const CPU: Family =
 pub(super) const FILES: Family = family("process_open_fds", Kind::Gauge, NONE, "Open file descriptors (Linux).");
 
 /// All of them, in the order of the reference.
-pub(super) const ALL: [&Family; 19] = [
+pub(super) const ALL: [&Family; 21] = [
     &LEVEL,
     &KILLED,
     &ENFORCED,
     &DRIFTS,
     &REFUSED,
+    &KILL_PATH,
+    &KILL_PATH_AGE,
     &ERRORS,
     &WEBHOOKS,
     &WEBHOOKS_REJECTED,

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
 
 use super::families::{self, Family};
+use super::kill_path::{KillPath, Proof};
 use super::process;
 use crate::domain::level::Level;
 
@@ -75,6 +76,7 @@ pub struct Metrics {
     requests: IntCounterVec,
     durations: HistogramVec,
     commands: IntCounterVec,
+    kill_path: KillPath,
 }
 
 impl Metrics {
@@ -102,6 +104,7 @@ impl Metrics {
             errors: plain(&families::ERRORS)?,
             webhooks: plain(&families::WEBHOOKS)?,
             webhooks_rejected: plain(&families::WEBHOOKS_REJECTED)?,
+            kill_path: KillPath::default(),
             registry,
             requests,
             durations,
@@ -145,6 +148,11 @@ impl Metrics {
         }
     }
 
+    /// What the self-test found.
+    pub fn kill_path(&self) -> &KillPath {
+        &self.kill_path
+    }
+
     /// Everything as Prometheus text.
     pub fn render(&self, now: &Now) -> String {
         let mut text = String::new();
@@ -161,6 +169,13 @@ impl Metrics {
         };
         say(&families::ENFORCED, &found(&|found| Some(f64::from(u8::from(found.enforced)))));
         say(&families::DRIFTS, &found(&|found| Some(float(found.drifts as u64))));
+        let proofs = self.kill_path.all();
+        let ok = |proof: &Proof| f64::from(u8::from(proof.found.is_ok()));
+        let proven: Vec<_> = proofs.iter().map(|(via, proof)| (vec![via.as_str()], ok(proof))).collect();
+        say(&families::KILL_PATH, &proven);
+        let age = |proof: &Proof| proof.proven_at.map(|at| seconds(at, now.at));
+        let ages = proofs.iter().filter_map(|(via, proof)| Some((vec![via.as_str()], age(proof)?)));
+        say(&families::KILL_PATH_AGE, &ages.collect::<Vec<_>>());
         say(&families::REFUSED, &found(&|found| Some(f64::from(found.refused_percent?) / 100.0)));
         let verdicts = now.throttles.iter().flat_map(|one| {
             let said = |admitted: bool| if admitted { "allow" } else { "deny" };
@@ -196,9 +211,6 @@ impl Metrics {
 
 /// A family without samples is not said at all.
 fn write_family(text: &mut String, of: &Family, samples: &[(Vec<&str>, f64)]) {
-    if samples.is_empty() {
-        return;
-    }
     let _ = writeln!(text, "# HELP {} {}\n# TYPE {} {}", of.name, of.help, of.name, of.kind.as_str());
     for (values, value) in samples {
         // Names of throttles and words of ours need no escape.

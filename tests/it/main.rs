@@ -20,6 +20,7 @@ mod openapi;
 mod pages;
 mod python;
 mod reconcile;
+mod self_test;
 mod store_faults;
 mod stripe_signatures;
 mod support;

@@ -72,13 +72,13 @@ proptest! {
     /// From applying a hold until applying its end, only the allow-list gets through, whatever else is asked.
     #[test]
     fn a_hold_denies_until_it_is_released(moves in moves()) {
-        let gate = open_gate(&GateSpec { key_header: None, allow: vec![AllowRule { method: None, path: Some("/refunds".to_owned()) }] });
+        let gate = open_gate(&GateSpec { allow: vec![AllowRule { method: None, path: Some("/refunds".to_owned()) }], ..GateSpec::default() });
         let mut held = std::collections::BTreeSet::new();
         for step in moves {
             match step {
                 Move::Set(u) => gate.set(&name(), setting(Level::new(u).unwrap())),
                 Move::Tighten(u) => gate.tighten(&name(), setting(Level::new(u).unwrap())),
-                Move::Declare => gate.declare(&name(), &GateSpec { key_header: None, allow: vec![AllowRule { method: None, path: Some("/refunds".to_owned()) }] }, setting(Level::OPEN)),
+                Move::Declare => gate.declare(&name(), &GateSpec { allow: vec![AllowRule { method: None, path: Some("/refunds".to_owned()) }], ..GateSpec::default() }, setting(Level::OPEN)),
                 Move::Release(n) => { gate.release(&name(), &Epoch(n.to_string())); held.remove(&n); }
                 Move::Hold(n) => { gate.hold(&Scope::All, &kill(&n.to_string()), Timestamp::UNIX_EPOCH); held.insert(n); }
             }

@@ -1,0 +1,120 @@
+//! What is declared of a throttle besides its level: how strictly, how fast, and what it acts on.
+
+use serde::{Deserialize, Serialize};
+
+/// Whether differences are corrected or only reported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// Correct every drift.
+    #[default]
+    Enforce,
+    /// Report drift, change nothing; a kill still closes the gates.
+    Observe,
+}
+
+/// One route that a gate always lets through, because it reduces risk (refunds, for example).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllowRule {
+    /// HTTP method, upper case; any when absent.
+    pub method: Option<String>,
+    /// Path, matched whole or as a prefix that ends at a `/`; any when absent.
+    pub path: Option<String>,
+}
+
+impl AllowRule {
+    /// Whether a request of this method and path is on the list. A rule without both matches nothing.
+    ///
+    /// Paths are compared as they came. One that an app may read as another (`..`, `//`, an escape) is on no list by its
+    /// path, or `/refunds/../pay` would be let through as a refund.
+    pub fn matches(&self, method: &str, path: &str) -> bool {
+        if self.path.is_some() && ["..", "//", "%", "\\", ";"].iter().any(|odd| path.contains(odd)) {
+            return false;
+        }
+        let method_fits = self.method.as_deref().is_none_or(|m| m == method);
+        let path_fits = self.path.as_deref().is_none_or(|p| {
+            path.strip_prefix(p).is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || p.ends_with('/'))
+        });
+        (self.method.is_some() || self.path.is_some()) && method_fits && path_fits
+    }
+}
+
+/// How a throttle bites at gates.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateSpec {
+    /// Header, lower case, whose value names the caller; absent: callers are not told apart.
+    pub key_header: Option<String>,
+    /// Routes that are never refused.
+    pub allow: Vec<AllowRule>,
+    /// A URL behind the real proxy whose verdicts are asked of the self-test's throttle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary_url: Option<String>,
+}
+
+/// A workload whose replicas follow the throttle.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ScaleSpec {
+    /// `apps/v1`, for example.
+    pub api_version: String,
+    /// `Deployment`, for example; anything that has a `scale` subresource.
+    pub kind: String,
+    /// Object name, in the throttle's namespace.
+    pub name: String,
+    /// Whether replicas follow the declared level, or a kill only.
+    pub proportional: bool,
+    /// Fewest replicas while not killed; only meaningful with `proportional`.
+    pub min_replicas: i32,
+}
+
+/// One thing a throttle acts on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TargetSpec {
+    /// Verdicts, here and in every gate process.
+    Gate(GateSpec),
+    /// Replicas of a workload.
+    Scale(ScaleSpec),
+}
+
+/// The kinds of target, as labels and keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TargetKind {
+    /// See [`TargetSpec::Gate`].
+    Gate,
+    /// See [`TargetSpec::Scale`].
+    Scale,
+}
+
+impl TargetSpec {
+    /// The kind, for finding the code that acts on it.
+    pub fn kind(&self) -> TargetKind {
+        match self {
+            Self::Gate(_) => TargetKind::Gate,
+            Self::Scale(_) => TargetKind::Scale,
+        }
+    }
+
+    /// Stable text that tells targets of one throttle apart: `gate`, `apps/v1/Deployment/checkout`.
+    pub fn id(&self) -> String {
+        match self {
+            Self::Gate(_) => "gate".to_owned(),
+            Self::Scale(s) => format!("{}/{}/{}", s.api_version, s.kind, s.name),
+        }
+    }
+}
+
+/// What is declared about one throttle besides its level.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spec {
+    /// Whether differences are corrected.
+    pub mode: Mode,
+    /// Fastest opening when no source of evidence is declared, percent points a second.
+    pub ramp_percent_per_second: f64,
+    /// What it acts on, in the order declared.
+    pub targets: Vec<TargetSpec>,
+}
+
+impl Default for Spec {
+    fn default() -> Self {
+        let targets = vec![TargetSpec::Gate(GateSpec::default())];
+        Self { mode: Mode::Enforce, ramp_percent_per_second: 2.0, targets }
+    }
+}
