@@ -15,7 +15,7 @@ mod operator;
 mod record;
 mod self_test;
 mod serve;
-mod supervise;
+pub mod supervise;
 mod upkeep;
 
 pub use gate::{GateArgs, gate};

@@ -89,7 +89,7 @@ impl Worker {
     }
 
     /// Works until shutdown. A request under way is dropped then: upserting it again is harmless.
-    pub async fn run(mut self, shutdown: CancellationToken) {
+    pub async fn run(&mut self, shutdown: CancellationToken) {
         shutdown.run_until_cancelled_owned(async { self.forever().await }).await;
     }
 

@@ -63,7 +63,7 @@ pub async fn gate(args: GateArgs) -> Result<(), RunError> {
         listen::announce("gate", &listener);
         supervisor.start("gate", listen::serve(listener, http::verdict_routes(app), stop));
     }
-    let stop = supervisor.stage();
-    supervisor.start("self-test", self_test.run(stop));
+    supervisor.stage();
+    supervisor.keep_up("self-test", move |stop| Arc::clone(&self_test).run(stop));
     supervisor.run().await
 }

@@ -82,7 +82,7 @@ impl Manifest {
         }
     }
 
-    pub(super) async fn run(self: Arc<Self>, on: On, stop: CancellationToken) {
+    pub(super) async fn run(self: Arc<Self>, on: Arc<On>, stop: CancellationToken) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clap::Args;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 use crate::config::{AirtableArgs, ConfigError};
 use crate::http::Look;
@@ -15,6 +15,7 @@ use crate::mirror::worker::{Worker, WorkerParts};
 use crate::ports::{Clock, Ledger};
 
 use super::RunError;
+use super::supervise::Supervisor;
 
 /// `echo-phoenix setup-airtable`
 #[derive(Args, Clone, Debug)]
@@ -66,6 +67,15 @@ pub(super) fn worker(
         jitter: || rand::random(),
     };
     Ok(Some((Worker::new(parts), counters)))
+}
+
+/// Starts the worker, and again if it breaks.
+pub(super) fn keep_up(supervisor: &mut Supervisor, worker: Worker) {
+    let worker = Arc::new(Mutex::new(worker));
+    supervisor.keep_up("mirror", move |stop| {
+        let worker = Arc::clone(&worker);
+        async move { worker.lock().await.run(stop).await }
+    });
 }
 
 /// A mirror that is later than this is worth a look: a drift record is due within 5 s.

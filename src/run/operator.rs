@@ -101,7 +101,7 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     let mut supervisor = Supervisor::default();
     let stop = supervisor.stage();
     if let Some((worker, _)) = worker {
-        supervisor.start("mirror", worker.run(stop.clone()));
+        mirror::keep_up(&mut supervisor, worker);
     }
     let namespace = &args.cluster.pod_namespace;
     let lane = Lane::new(on.client.clone(), Arc::clone(&on.desired));
@@ -111,7 +111,8 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     supervisor.start("lease", candidate.run(stop.clone()));
     let (clock, latch) = (Arc::clone(&on.clock), Arc::clone(&on.latch));
     supervisor.start("record", record::watch(Arc::clone(&ledger), None, latch, clock, stop.clone()));
-    supervisor.start("upkeep", upkeep::run(Arc::clone(&ledger), Arc::clone(&on.clock), stop));
+    let (kept, time) = (Arc::clone(&ledger), Arc::clone(&on.clock));
+    supervisor.keep_up("upkeep", move |stop| upkeep::run(Arc::clone(&kept), Arc::clone(&time), stop));
     let stop = supervisor.stage();
     supervisor.start("reconcile", Reconciler::new(reconciler_parts(&on, record, &args.cluster), &stored).run(stop));
     let stop = supervisor.stage();

@@ -131,8 +131,7 @@ pub(super) async fn watch(
 }
 
 /// Keeps the last state on the disk: at once when the gate changes.
-pub(super) async fn keep(file: StateFile, gate: Arc<Gate>, declared: Arc<LedgerDesired>, stop: CancellationToken) {
-    let file = Arc::new(file);
+pub(super) async fn keep(file: Arc<StateFile>, gate: Arc<Gate>, declared: Arc<LedgerDesired>, stop: CancellationToken) {
     let mut failed = false;
     loop {
         let (writer, state) = (Arc::clone(&file), declared.last_state());

@@ -53,7 +53,7 @@ impl SelfTest {
     ///
     /// # Errors
     /// If no client can be made.
-    pub(super) fn new(app: &App, listener: &TcpListener, canaries: bool) -> Result<Self, RunError> {
+    pub(super) fn new(app: &App, listener: &TcpListener, canaries: bool) -> Result<Arc<Self>, RunError> {
         let failed = |e: &dyn std::fmt::Display| RunError::Failed(format!("the kill path's self-test: {e}"));
         let address = reachable(listener.local_addr().map_err(|e| failed(&e))?);
         let http = reqwest::Client::builder()
@@ -65,7 +65,7 @@ impl SelfTest {
             .build()
             .map_err(|e| failed(&e))?;
         let listener = format!("http://{address}/authz/nginx/{}", ThrottleName::self_test());
-        Ok(Self {
+        Ok(Arc::new(Self {
             gate: Arc::clone(&app.gate),
             desired: Arc::clone(&app.desired),
             clock: Arc::clone(&app.clock),
@@ -73,10 +73,10 @@ impl SelfTest {
             listener,
             canaries,
             http,
-        })
+        }))
     }
 
-    pub(super) async fn run(self, stop: CancellationToken) {
+    pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
         loop {
             let round = async {
                 self.round().await;

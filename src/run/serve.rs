@@ -15,7 +15,7 @@ use crate::mirror::counters::MirrorCounters;
 use crate::ports::{Clock, Desired, History, JournalEntry, Ledger, Target};
 use crate::reconcile::{Parts, Reconciler};
 use crate::source::stripe::Secrets;
-use crate::store::{LedgerDesired, StandbyLedger};
+use crate::store::{LedgerDesired, StandbyLedger, StateFile};
 use crate::targets::gate::LocalGate;
 use crate::telemetry::Metrics;
 
@@ -92,16 +92,11 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let (clock_too, latch_too) = (Arc::clone(&clock), Arc::clone(&latch));
     let opening = record::watch(Arc::clone(&ledger), Some(Arc::clone(&declared)), latch_too, clock_too, stop.clone());
     supervisor.start("record", opening);
-    if let Some(file) = last_state {
-        supervisor.start("last-state", record::keep(file, Arc::clone(&gate), Arc::clone(&declared), stop.clone()));
-    }
-    if let Some(manifest) = manifest {
-        let on = On { declared: Arc::clone(&declared), latch: Arc::clone(&latch), clock: Arc::clone(&clock) };
-        supervisor.start("manifest", manifest.run(on, stop.clone()));
-    }
-    supervisor.start("upkeep", upkeep::run(Arc::clone(&ledger), Arc::clone(&clock), stop.clone()));
+    keep_files(&mut supervisor, last_state, manifest, &declared, &latch, &gate, &clock);
+    let (kept, time) = (Arc::clone(&ledger), Arc::clone(&clock));
+    supervisor.keep_up("upkeep", move |stop| upkeep::run(Arc::clone(&kept), Arc::clone(&time), stop));
     if let Some((worker, _)) = worker {
-        supervisor.start("mirror", worker.run(stop));
+        mirror::keep_up(&mut supervisor, worker);
     }
     let stop = supervisor.stage();
     let local: Arc<dyn Target> = Arc::new(LocalGate::new(gate, Arc::clone(&clock)));
@@ -117,11 +112,34 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
         listen::announce("gate", &listener);
         supervisor.start("gate", listen::serve(listener, http::verdict_routes(app), stop));
     }
-    let stop = supervisor.stage();
-    supervisor.start("self-test", self_test.run(stop));
+    supervisor.stage();
+    supervisor.keep_up("self-test", move |stop| Arc::clone(&self_test).run(stop));
     let ended = supervisor.run().await;
     tokio::task::spawn_blocking(move || ledger.close()).await.map_err(|e| RunError::failed("closing the ledger", e))?;
     ended
+}
+
+/// Starts what writes the last state and what reads the manifest.
+fn keep_files(
+    supervisor: &mut Supervisor,
+    last_state: Option<StateFile>,
+    manifest: Option<Arc<Manifest>>,
+    declared: &Arc<LedgerDesired>,
+    latch: &Arc<Latch>,
+    gate: &Arc<Gate>,
+    clock: &Arc<dyn Clock>,
+) {
+    if let Some(file) = last_state {
+        let (file, gate, declared) = (Arc::new(file), Arc::clone(gate), Arc::clone(declared));
+        supervisor.keep_up("last-state", move |stop| {
+            record::keep(Arc::clone(&file), Arc::clone(&gate), Arc::clone(&declared), stop)
+        });
+    }
+    if let Some(manifest) = manifest {
+        let on = On { declared: Arc::clone(declared), latch: Arc::clone(latch), clock: Arc::clone(clock) };
+        let on = Arc::new(on);
+        supervisor.keep_up("manifest", move |stop| Arc::clone(&manifest).run(Arc::clone(&on), stop));
+    }
 }
 
 #[allow(clippy::too_many_arguments, reason = "the composition root hands every part over once")]

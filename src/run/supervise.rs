@@ -1,19 +1,29 @@
-//! One supervisor for all tasks: a task that ends before it was told to ends the process with a reason.
+//! One supervisor for all tasks. A vital one that ends before it was told to ends the process with a reason; any other is
+//! started again, with longer and longer pauses.
 //!
-//! A process without its loop or its kill lane must not look alive; whoever runs us starts it again, from what was stored.
+//! A process without its loop or its kill lane must not look alive; whoever runs us starts it again, from what was stored. A
+//! mirror or a file that breaks its task must not take the gate away.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::RunError;
+use super::clock::SystemClock;
+use crate::ports::Clock;
 
 /// How long tasks may take to end once they are told to.
 const GRACE: Duration = Duration::from_secs(10);
+/// The pause before a task that is not vital is started again, doubled each time...
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// ...up to this. A task that lived for longer than this begins anew.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The tasks of one stage; stages are stopped in the reverse order of their start.
 struct Stage {
@@ -23,23 +33,21 @@ struct Stage {
 
 /// All tasks of the process.
 #[derive(Default)]
-pub(super) struct Supervisor {
+pub struct Supervisor {
     stages: Vec<Stage>,
 }
 
 impl Supervisor {
     /// Begins a stage; what is started from now on stops before what was started earlier.
-    pub(super) fn stage(&mut self) -> CancellationToken {
+    pub fn stage(&mut self) -> CancellationToken {
         let stop = CancellationToken::new();
         self.stages.push(Stage { tasks: JoinSet::new(), stop: stop.clone() });
         stop
     }
 
-    /// Starts a task of the current stage.
-    pub(super) fn start(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        if self.stages.is_empty() {
-            self.stage();
-        }
+    /// Starts a vital task of the current stage: the process ends if it does.
+    pub fn start(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.current();
         if let Some(stage) = self.stages.last_mut() {
             stage.tasks.spawn(async move {
                 task.await;
@@ -48,11 +56,45 @@ impl Supervisor {
         }
     }
 
+    /// Starts a task of the current stage that is started again if it ends or panics.
+    pub fn keep_up<F>(&mut self, name: &'static str, mut task: impl FnMut(CancellationToken) -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let stop = self.current();
+        self.start(name, async move {
+            let mut pause = FIRST_PAUSE;
+            loop {
+                let began = SystemClock.now();
+                let ended = AssertUnwindSafe(task(stop.clone())).catch_unwind().await;
+                if stop.is_cancelled() {
+                    return;
+                }
+                if SystemClock.now().duration_since(began).unsigned_abs() > LONGEST_PAUSE {
+                    pause = FIRST_PAUSE;
+                }
+                let how = if ended.is_err() { "panicked" } else { "ended" };
+                tracing::error!(task = name, how, again_in_s = pause.as_secs(), "a task is started again");
+                if stop.run_until_cancelled(sleep(pause)).await.is_none() {
+                    return;
+                }
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        });
+    }
+
+    fn current(&mut self) -> CancellationToken {
+        match self.stages.last() {
+            Some(stage) => stage.stop.clone(),
+            None => self.stage(),
+        }
+    }
+
     /// Waits for a signal or for a task that ends too early, then stops everything, last stage first.
     ///
     /// # Errors
     /// If a task ended on its own.
-    pub(super) async fn run(mut self) -> Result<(), RunError> {
+    pub async fn run(mut self) -> Result<(), RunError> {
         let mut terminate = signal(SignalKind::terminate()).map_err(|e| RunError::failed("no signal handler", e))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| RunError::failed("no signal handler", e))?;
         let early = tokio::select! {

@@ -154,7 +154,7 @@ impl Mirror {
         let (wake, counters, stop) = (Arc::default(), Arc::default(), CancellationToken::new());
         let short = Duration::from_millis(100);
         let policy = RetryPolicy { first: short, cap: short, lockout: limits.lockout, refused: short };
-        let worker = Worker::new(WorkerParts {
+        let mut worker = Worker::new(WorkerParts {
             airtable: client_of(&emulator, TOKEN, Duration::from_secs(2)),
             ledger: Arc::clone(&ledger) as Arc<dyn Ledger>,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -163,7 +163,8 @@ impl Mirror {
             policy,
             jitter: || 0.5,
         });
-        let task = tokio::spawn(worker.run(stop.clone()));
+        let until = stop.clone();
+        let task = tokio::spawn(async move { worker.run(until).await });
         Self { emulator, ledger, clock, wake, counters, stop, task }
     }
 

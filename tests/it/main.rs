@@ -23,5 +23,6 @@ mod reconcile;
 mod self_test;
 mod store_faults;
 mod stripe_signatures;
+mod supervise;
 mod support;
 mod throttles;
