@@ -49,9 +49,10 @@ fn read_file(path: &Path) -> Result<Vec<(String, String)>, String> {
     };
     let read: Result<Vec<_>, _> = lines.collect();
     let read = read.map_err(|error| match error {
-        dotenvy::Error::LineParse(line, _) => {
+        // The line, or the value alone.
+        dotenvy::Error::LineParse(part, _) => {
             let text = std::fs::read_to_string(path).unwrap_or_default();
-            let number = text.lines().position(|one| one.trim() == line.trim()).map_or(0, |index| index + 1);
+            let number = text.lines().position(|line| line.trim().ends_with(part.trim())).map_or(0, |index| index + 1);
             format!("line {number}: expected NAME=value. Quote a value that holds spaces, and lead a comment by #.")
         }
         dotenvy::Error::Io(error) => format!("cannot be read: {error}"),

@@ -58,7 +58,7 @@ async fn logged(app: Arc<App>, request: Request, next: Next) -> Response {
 }
 
 fn line(method: &Method, path: &str, status: StatusCode, took: SignedDuration, client: IpAddr) {
-    let (status, ms) = (status.as_u16(), took.as_millis());
+    let (status, ms) = (status.as_u16(), i64::try_from(took.as_millis()).unwrap_or(i64::MAX));
     if *method == Method::POST || status >= 500 {
         tracing::info!(%method, path, status, ms, %client, "answered");
     } else {

@@ -1,10 +1,13 @@
 //! Listeners: bound before anything is promised, served until told to stop.
 //!
-//! A connection may be slow, but not at the cost of others: a head has 10 s, and when all places are taken the newcomer
-//! gets that of whoever has kept us waiting longest. So however many connections are held open, a kill finds its way in.
+//! A connection may be slow, but not at the cost of others: a head has 10 s, and when all places are taken those lose
+//! theirs who hold most of them, and of these who have kept us waiting longest. So however many connections are held
+//! open, a kill finds its way in.
 
 mod connection;
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,7 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::http::{self, App};
+use crate::http::{self, App, Client};
 use crate::telemetry::Metrics;
 
 use super::RunError;
@@ -44,6 +47,8 @@ const IDLE: Duration = Duration::from_secs(180);
 const HEAD_SIZE: usize = 32 * 1024;
 /// Most connections of a listener.
 const MOST: usize = 4096;
+/// Which part of the places is made free at once when all are taken.
+const SHARE: usize = 16;
 /// Files that are not connections: the record, the journal, calls of ours.
 const OTHER_FILES: u64 = 256;
 /// Pause after a connection could not be taken, so that a lack of files does not become a busy loop.
@@ -145,7 +150,7 @@ impl Served {
         self.coarse.advance();
         self.forget();
         let looks = |limit: Duration| limit.as_secs() * LOOKS_A_SECOND;
-        for connection in &self.open {
+        for connection in self.open.iter().filter(|connection| !connection.shall_end()) {
             if let Some(why) = connection.overdue(looks(head), looks(IDLE)) {
                 self.metrics.count_cut(why);
                 connection.end();
@@ -157,27 +162,50 @@ impl Served {
         let before = self.open.len();
         while self.tasks.try_join_next().is_some() {}
         self.open.retain(|connection| !connection.ended());
-        self.metrics.count_connections(self.open.len() as i64 - before as i64);
+        self.metrics.count_connections(signed(self.open.len()) - signed(before));
     }
 
-    /// Takes a connection; when there is no place left, that of the one that waits for nothing but its client, longest.
+    /// Takes a connection; if no place can be had for it, it is dropped.
     fn take(&mut self, stream: TcpStream, peer: SocketAddr) {
         if self.open.len() >= self.most {
             self.forget();
         }
-        if self.open.len() >= self.most {
+        if self.open.len() >= self.most && !self.make_room() {
             self.metrics.count_cut("crowded");
-            let waiting = self.open.iter().enumerate().filter_map(|(index, one)| Some((one.waits()?, index)));
-            let Some((_, longest)) = waiting.min() else { return };
-            self.open.swap_remove(longest).end();
-            self.metrics.count_connections(-1);
+            return;
         }
         let _ = stream.set_nodelay(true);
-        let connection = Arc::new(Connection::new(Arc::clone(&self.coarse)));
+        let connection = Arc::new(Connection::new(Client::of(peer.ip()), Arc::clone(&self.coarse)));
         self.open.push(Arc::clone(&connection));
         self.metrics.count_connections(1);
         self.tasks.spawn(attend(stream, peer, self.routes.clone(), connection, self.stop.clone()));
     }
+
+    /// Ends some of those that wait for nothing but their client, so that looking for them is rare: first of whoever holds
+    /// most, then those that wait longest.
+    fn make_room(&mut self) -> bool {
+        let mut held = HashMap::new();
+        for connection in &self.open {
+            *held.entry(connection.client).or_insert(0_usize) += 1;
+        }
+        let held = |connection: &Connection| held.get(&connection.client).copied().unwrap_or_default();
+        let waiting = self.open.iter().filter_map(|one| Some((Reverse(held(one)), one.waits()?, one)));
+        let mut waiting: Vec<_> = waiting.collect();
+        waiting.sort_by_key(|(held, since, _)| (*held, *since));
+        for (_, _, connection) in waiting.iter().take(self.most.div_ceil(SHARE)) {
+            connection.end();
+            self.metrics.count_cut("crowded");
+        }
+        let some = !waiting.is_empty();
+        let before = self.open.len();
+        self.open.retain(|connection| !connection.shall_end());
+        self.metrics.count_connections(signed(self.open.len()) - signed(before));
+        some
+    }
+}
+
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// One connection from its start to its end.

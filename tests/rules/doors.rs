@@ -27,10 +27,13 @@ const XFF: &str = "x-forwarded-for";
 const FLY: &str = "fly-client-ip";
 const PROXIES: &str = "10.0.0.0/8, 192.0.2.7, fd00::/8";
 
+/// Peer, headers, whether on Fly, and whom that makes the client.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], bool, &'a str);
+
 #[test]
 fn a_header_is_believed_only_of_a_declared_proxy() {
     let proxies: Proxies = PROXIES.parse().unwrap();
-    let cases: &[(&str, &[(&str, &str)], bool, &str)] = &[
+    let cases: &[Case] = &[
         ("203.0.113.1", &[(XFF, "198.51.100.1"), (FLY, "198.51.100.2")], true, "203.0.113.1"),
         ("10.1.2.3", &[], false, "10.1.2.3"),
         ("10.1.2.3", &[(XFF, "198.51.100.1")], false, "198.51.100.1"),
@@ -153,7 +156,7 @@ fn a_key_has_its_name_and_its_roles() {
 fn a_malformed_entry_is_named_by_number_and_never_by_what_it_holds() {
     let secret = "s3cr3t-0123456789";
     let cases = [
-        (format!("{secret}"), 1),
+        (secret.to_owned(), 1),
         (format!("a:reader:k,{secret}:reader"), 2),
         (format!("a:reader:k,b:{secret}:k2"), 2),
         (format!("a:reader:k,,b:Reader:{secret}"), 3),

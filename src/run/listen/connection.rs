@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::http::Client;
+
 /// A clock of looks: as coarse as they are.
 #[derive(Debug, Default)]
 pub(super) struct Coarse(AtomicU64);
@@ -35,6 +37,8 @@ const BODY: u64 = 3;
 /// One connection as its listener sees it.
 #[derive(Debug)]
 pub(super) struct Connection {
+    /// Whose it is.
+    pub(super) client: Client,
     coarse: Arc<Coarse>,
     phase: AtomicU64,
     end: CancellationToken,
@@ -43,9 +47,9 @@ pub(super) struct Connection {
 
 impl Connection {
     /// A connection from which a head is awaited.
-    pub(super) fn new(coarse: Arc<Coarse>) -> Self {
+    pub(super) fn new(client: Client, coarse: Arc<Coarse>) -> Self {
         let phase = AtomicU64::new(coarse.now() << 2 | HEAD);
-        Self { coarse, phase, end: CancellationToken::new(), ended: AtomicBool::new(false) }
+        Self { client, coarse, phase, end: CancellationToken::new(), ended: AtomicBool::new(false) }
     }
 
     fn enter(&self, phase: u64) {
@@ -106,6 +110,11 @@ impl Connection {
     /// Ends it.
     pub(super) fn end(&self) {
         self.end.cancel();
+    }
+
+    /// Whether it was told to end.
+    pub(super) fn shall_end(&self) -> bool {
+        self.end.is_cancelled()
     }
 
     /// Waits until it shall end.
