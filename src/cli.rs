@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use kube::CustomResourceExt;
 
-use crate::config::StoreArgs;
+use crate::config::{self, StoreArgs};
 use crate::run::{self, GateArgs, OperatorArgs, RunError, ServeArgs, SetupArgs};
 use crate::source::crd::EchoThrottle;
 use crate::source::crd_override::{ClusterEchoOverride, EchoOverride};
@@ -80,14 +80,10 @@ fn head(text: &str) -> Result<(i64, String), String> {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    // Before anything else reads the environment; what is set there wins over the file.
-    if let Err(error) = dotenvy::dotenv()
-        && !error.not_found()
-    {
-        eprintln!("echo-phoenix: .env: {error}");
-        return ExitCode::from(2);
-    }
-    let cli = Cli::parse();
+    let cli: Cli = match config::parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider was there already");
     }
@@ -103,15 +99,15 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<(), RunError> {
     match command {
         Command::Serve(args) => {
-            telemetry::start_logs(&args.listen.log);
+            telemetry::start_logs(&args.listen.log, args.listen.log_format)?;
             block_on(run::serve(*args))
         }
         Command::Operator(args) => {
-            telemetry::start_logs(&args.listen.log);
+            telemetry::start_logs(&args.listen.log, args.listen.log_format)?;
             block_on(run::operator(*args))
         }
         Command::Gate(args) => {
-            telemetry::start_logs(&args.listen.log);
+            telemetry::start_logs(&args.listen.log, args.listen.log_format)?;
             block_on(run::gate(*args))
         }
         Command::SetupAirtable(args) => block_on(run::setup_airtable(&args)),

@@ -3,11 +3,19 @@
 //! Empty values and the placeholders of the deployment guide count as not set: that part is off and says so. Secrets have
 //! no Debug output.
 
+mod doors;
+mod keys;
+mod vars;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+
+pub use doors::{DoorArgs, Proxies};
+pub use keys::{Caller, Keys, Role};
+pub use vars::parse;
 
 /// A wrong value: which variable, what was expected, and the way out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +29,12 @@ pub struct ConfigError {
     pub fix: String,
 }
 
+impl ConfigError {
+    fn new(variable: &'static str, expected: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { variable, expected: expected.into(), fix: fix.into() }
+    }
+}
+
 /// A value that must not be shown.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
@@ -29,13 +43,18 @@ impl Secret {
     /// The value itself; `None` if it is empty or a placeholder of the guide.
     pub fn given(&self) -> Option<&str> {
         let text = self.0.trim();
-        let placeholder = text.is_empty()
-            || text == "whsec_PLACEHOLDER"
-            || text.starts_with("YOUR_")
-            || text.ends_with("_YOUR_KEY")
-            || text.ends_with("_YOUR_SECRET");
-        (!placeholder).then_some(text)
+        (!not_set(text)).then_some(text)
     }
+}
+
+/// Whether a value says that none is set: nothing, or what the guide writes where a value will stand.
+fn not_set(text: &str) -> bool {
+    let text = text.trim();
+    text.is_empty()
+        || text == "whsec_PLACEHOLDER"
+        || text.starts_with("YOUR_")
+        || text.ends_with("_YOUR_KEY")
+        || text.ends_with("_YOUR_SECRET")
 }
 
 impl From<String> for Secret {
@@ -70,21 +89,40 @@ pub enum Environment {
     Production,
 }
 
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Human,
+}
+
 /// Listeners and logs.
 #[derive(Args, Clone, Debug)]
 pub struct ListenArgs {
     /// Address of the API, probes and metrics
-    #[arg(long, env = "ECHO_LISTEN", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "ECHO_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: SocketAddr,
     /// Address that answers verdicts only, for proxies; strangers must not reach it
-    #[arg(long, env = "ECHO_GATE_LISTEN")]
+    #[arg(long, env = "ECHO_GATE_LISTEN", value_parser = address)]
     pub gate_listen: Option<SocketAddr>,
+    /// Who may knock, and how often
+    #[command(flatten)]
+    pub doors: DoorArgs,
     /// production, staging or development
     #[arg(long, env = "ENVIRONMENT", value_enum, default_value = "development")]
     pub environment: Environment,
     /// What is logged, as `info` or `echo_phoenix=debug`
     #[arg(long, env = "ECHO_LOG", default_value = "info")]
     pub log: String,
+    /// json or human; human on a terminal and json elsewhere if not set
+    #[arg(long, env = "ECHO_LOG_FORMAT", value_enum)]
+    pub log_format: Option<LogFormat>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected an IP address and a port, as 127.0.0.1:8080 or [::]:8080".to_owned())
 }
 
 /// Who may call.
@@ -93,6 +131,9 @@ pub struct KeyArgs {
     /// Key of protected routes; in development one is made if this is not set
     #[arg(long, env = "ECHO_API_KEY", default_value = "", hide_default_value = true, hide_env_values = true)]
     pub api_key: Secret,
+    /// More keys: name:role:key, comma-separated; a role is reader, operator or breaker
+    #[arg(long, env = "ECHO_API_KEYS", default_value = "", hide_default_value = true, hide_env_values = true)]
+    pub api_keys: Secret,
 }
 
 /// Where the record is kept.
@@ -117,6 +158,54 @@ pub struct StripeArgs {
     /// Signing secrets of webhooks, comma-separated while one replaces another; off if not set
     #[arg(long, env = "STRIPE_WEBHOOK_SECRET", default_value = "", hide_default_value = true, hide_env_values = true)]
     pub stripe_webhook_secret: Secret,
+    /// Key of Stripe's API (sk_… or rk_…); a test-mode key is refused in production
+    #[arg(long, env = "STRIPE_SECRET_KEY", default_value = "", hide_default_value = true, hide_env_values = true)]
+    pub stripe_secret_key: Secret,
+}
+
+impl StripeArgs {
+    /// The webhook secrets that are set, comma-separated; `None` if that part is off.
+    ///
+    /// # Errors
+    /// If one is no signing secret, or the API's key is none or one of test mode in production.
+    pub fn given(&self, environment: Environment) -> Result<Option<String>, ConfigError> {
+        let key = self.stripe_secret_key.given().unwrap_or_default();
+        let test_mode = key.starts_with("sk_test_") || key.starts_with("rk_test_");
+        let well_formed = (key.starts_with("sk_") || key.starts_with("rk_")) && graphic(key);
+        if !key.is_empty() && !well_formed {
+            let fix = "Copy it from Stripe's Dashboard, Developers, API keys; or leave it unset.";
+            return Err(ConfigError::new("STRIPE_SECRET_KEY", "a secret key of Stripe: sk_… or rk_…", fix));
+        }
+        if test_mode && environment == Environment::Production {
+            let fix = "Set the live key, or set ENVIRONMENT=staging: real payments never show under a test key.";
+            return Err(ConfigError::new("STRIPE_SECRET_KEY", "a live-mode key while ENVIRONMENT is production", fix));
+        }
+        let all = self.stripe_webhook_secret.given().unwrap_or_default().split(',');
+        let given: Vec<_> = all.enumerate().filter(|(_, secret)| !not_set(secret)).collect();
+        if let Some((index, _)) = given.iter().find(|(_, secret)| {
+            let secret = secret.trim();
+            secret.strip_prefix("whsec_").is_none_or(str::is_empty) || !graphic(secret)
+        }) {
+            let expected = format!("signing secrets whsec_…, comma-separated; number {} is none", index + 1);
+            let fix = "Copy it from Stripe's Dashboard, Developers, Webhooks, Reveal.";
+            return Err(ConfigError::new("STRIPE_WEBHOOK_SECRET", expected, fix));
+        }
+        let given: Vec<_> = given.into_iter().map(|(_, secret)| secret).collect();
+        Ok((!given.is_empty()).then(|| given.join(",")))
+    }
+}
+
+fn url(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    match rest.is_some_and(|rest| !rest.is_empty() && graphic(rest)) {
+        true => Ok(text.to_owned()),
+        false => Err("expected an address, as https://api.airtable.com".to_owned()),
+    }
+}
+
+/// Whether a text can be sent in a header: visible ASCII without spaces.
+fn graphic(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// The mirror.
@@ -129,7 +218,7 @@ pub struct AirtableArgs {
     #[arg(long, env = "AIRTABLE_BASE_ID", default_value = "", hide_default_value = true)]
     pub airtable_base_id: Secret,
     /// Where Airtable's API is; for tests and proxies
-    #[arg(long, env = "AIRTABLE_API_BASE", default_value = "https://api.airtable.com")]
+    #[arg(long, env = "AIRTABLE_API_BASE", default_value = "https://api.airtable.com", value_parser = url)]
     pub airtable_api_base: String,
 }
 
@@ -152,25 +241,9 @@ impl AirtableArgs {
     pub fn given(&self) -> Option<(&str, &str)> {
         Some((self.airtable_api_key.given()?, self.airtable_base_id.given()?))
     }
-}
 
-/// Keys that open protected routes.
-#[derive(Clone, Default)]
-pub struct Keys(Option<String>);
-
-impl Keys {
-    /// The key, if one is configured.
-    pub fn new(key: Option<String>) -> Self {
-        Self(key)
-    }
-
-    /// The key's value.
-    pub fn secret(&self) -> Option<&str> {
-        self.0.as_deref()
-    }
-
-    /// The key's name in audit entries.
-    pub fn name(&self) -> &'static str {
-        "ECHO_API_KEY"
+    /// The variable that turns the mirror on, while it is off.
+    pub fn missing(&self) -> &'static str {
+        if self.airtable_api_key.given().is_none() { "AIRTABLE_API_KEY" } else { "AIRTABLE_BASE_ID" }
     }
 }

@@ -4,6 +4,7 @@
 
 mod answer;
 mod authz;
+mod client;
 mod command;
 mod control;
 mod decide;
@@ -11,9 +12,11 @@ mod docs;
 mod health;
 mod keys;
 mod kill;
+mod limits;
 mod observe;
 pub mod openapi;
 mod pages;
+mod rate;
 mod request_id;
 mod throttles;
 mod webhook;
@@ -60,6 +63,8 @@ pub struct App {
     pub history: Option<Arc<dyn History>>,
     /// Keys that open protected routes.
     pub keys: Keys,
+    /// How often clients may knock.
+    pub rates: Rates,
     /// What signs webhooks; none: that part is off.
     pub stripe: Secrets,
     /// Metrics of this process.
@@ -76,8 +81,10 @@ pub struct App {
     pub authz_to_loopback_only: bool,
 }
 
+pub use client::{Client, address};
 pub use command::UnderWay;
 pub use health::{Look, Parts};
+pub use rate::{Elapsed, Rates};
 pub use throttles::Board;
 
 /// Routes of every process: probes, health, metrics, verdicts.
@@ -85,6 +92,7 @@ fn common(app: &Arc<App>) -> Router<Arc<App>> {
     let protected = Router::new()
         .route("/metrics", get(health::metrics))
         .route("/v1/decide", post(decide::decide))
+        .route_layer(from_fn(limits::carry))
         .route_layer(from_fn_with_state(Arc::clone(app), keys::check));
     Router::new()
         .route("/health", get(health::health))
@@ -93,6 +101,7 @@ fn common(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/openapi.json", get(docs::description))
         .route("/docs", get(docs::page))
         .route("/docs/{file}", get(docs::asset))
+        .route_layer(from_fn(limits::carry))
         .merge(protected)
 }
 
@@ -109,6 +118,7 @@ pub fn operator_routes(app: Arc<App>) -> Router {
             .route("/revive", post(kill::revive))
             .route_layer(from_fn_with_state(Arc::clone(&app), command::carry))
             .merge(past())
+            .route_layer(from_fn(limits::carry))
             .route_layer(from_fn_with_state(Arc::clone(&app), keys::check)),
     );
     finish(routes, app)
@@ -122,13 +132,17 @@ pub fn service_routes(app: Arc<App>) -> Router {
         .route("/kill", post(kill::kill))
         .route("/revive", post(kill::revive))
         .route_layer(from_fn_with_state(Arc::clone(&app), command::carry))
+        .route_layer(from_fn(limits::carry))
         .route_layer(from_fn_with_state(Arc::clone(&app), keys::check));
-    let webhook =
-        Router::new().route("/webhooks/stripe", post(webhook::stripe)).layer(DefaultBodyLimit::max(WEBHOOK_LIMIT));
+    let webhook = Router::new()
+        .route("/webhooks/stripe", post(webhook::stripe))
+        .route_layer(from_fn(limits::carry))
+        .layer(DefaultBodyLimit::max(WEBHOOK_LIMIT));
     let read = Router::new()
         .route("/v1/throttles", get(throttles::list))
         .route("/v1/throttles/{name}", get(throttles::one))
         .merge(past())
+        .route_layer(from_fn(limits::carry))
         .route_layer(from_fn_with_state(Arc::clone(&app), keys::check));
     finish(common(&app).merge(protected).merge(read).merge(webhook), app)
 }
@@ -158,9 +172,10 @@ fn finish(routes: Router<Arc<App>>, app: Arc<App>) -> Router {
     routes
         .fallback(answer::no_route)
         .method_not_allowed_fallback(answer::no_method)
+        .layer(from_fn_with_state(Arc::clone(&app), rate::limit))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn_with_state(Arc::clone(&app), answer::count))
-        .layer(from_fn(request_id::carry))
+        .layer(from_fn_with_state(Arc::clone(&app), request_id::carry))
         .route("/authz/nginx/{throttle}", any(authz::public))
         .route("/authz/forward/{throttle}", any(authz::public))
         .route("/authz/envoy/{throttle}", any(authz::public))

@@ -137,6 +137,12 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
             verdicts: verdicts.map(|(admitted, reason, count)| (admitted, reason.as_str(), count)).collect(),
         }
     });
-    let now = Now { at: app.clock.now(), started: app.started, mode: app.mode, throttles: throttles.collect() };
+    let now = Now {
+        at: app.clock.now(),
+        started: app.started,
+        mode: app.mode,
+        forgotten: app.rates.forgotten(),
+        throttles: throttles.collect(),
+    };
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics.render(&now)).into_response()
 }

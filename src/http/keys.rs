@@ -4,44 +4,88 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
+
+use crate::config::{Caller, Role};
+use crate::domain::audit::{Answer, AuditDraft, Record};
 
 use super::App;
 use super::answer::Problem;
+use super::request_id::RequestId;
 
 /// Whose key a request bore, for audit entries.
 #[derive(Clone, Debug)]
 pub(super) struct Actor(pub(super) String);
 
-/// Lets a request with a right key through.
+/// What needs more than reading: the route, the role, and the audit entry's action when it is refused.
+const NEEDS: [(&str, Role, &str); 4] = [
+    ("/observe", Role::Operator, "observe_refused"),
+    ("/control", Role::Operator, "control_refused"),
+    ("/kill", Role::Breaker, "kill_refused"),
+    ("/revive", Role::Breaker, "revive_refused"),
+];
+
+/// Lets a request through whose key is right and may do this.
 pub(super) async fn check(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    match judge(&app, request.headers()) {
-        Ok(actor) => {
-            request.extensions_mut().insert(actor);
-            next.run(request).await
-        }
-        Err(problem) => problem.into_response(),
+    let caller = match judge(&app, request.headers()) {
+        Ok(caller) => caller,
+        Err(problem) => return problem.into_response(),
+    };
+    let route = request.extensions().get::<MatchedPath>();
+    let need = route.and_then(|route| NEEDS.iter().find(|(path, ..)| *path == route.as_str()));
+    if let Some((path, role, action)) = need
+        && !caller.may(*role)
+    {
+        let id = request.extensions().get::<RequestId>().map(|RequestId(id)| id.clone()).unwrap_or_default();
+        return refuse(&app, &caller, path, *role, action, id).await.into_response();
     }
+    request.extensions_mut().insert(Actor(caller.name.to_string()));
+    next.run(request).await
 }
 
-fn judge(app: &App, headers: &HeaderMap) -> Result<Actor, Problem> {
-    let Some(configured) = app.keys.secret() else {
+fn judge(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
+    if app.keys.is_empty() {
         return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "API key not configured"));
-    };
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    let given =
-        headers.get("x-api-key").map(axum::http::HeaderValue::as_bytes).or(bearer).filter(|key| !key.is_empty());
-    let Some(given) = given else {
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, "Missing API key. Include X-API-Key header."));
-    };
-    if bool::from(Sha256::digest(given).ct_eq(&Sha256::digest(configured.as_bytes()))) {
-        Ok(Actor(app.keys.name().to_owned()))
-    } else {
-        Err(Problem::new(StatusCode::FORBIDDEN, "Invalid API key"))
     }
+    if given(headers).is_none() {
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, "Missing API key. Include X-API-Key header."));
+    }
+    caller(app, headers).ok_or_else(|| Problem::new(StatusCode::FORBIDDEN, "Invalid API key"))
+}
+
+/// Who calls, if a key says so.
+pub(super) fn caller(app: &App, headers: &HeaderMap) -> Option<Caller> {
+    app.keys.whose(given(headers)?)
+}
+
+fn given(headers: &HeaderMap) -> Option<&[u8]> {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    headers.get("x-api-key").map(HeaderValue::as_bytes).or(bearer).filter(|key| !key.is_empty())
+}
+
+/// A right key that may not do this: audited, since somebody meant to.
+async fn refuse(app: &App, caller: &Caller, path: &str, role: Role, action: &str, request_id: String) -> Problem {
+    let detail = format!("POST {path} needs the role {}, which the key {} has not.", role.as_str(), caller.name);
+    let problem = Problem::new(StatusCode::FORBIDDEN, detail);
+    let at = app.clock.now();
+    let audit = AuditDraft {
+        at,
+        actor: caller.name.to_string(),
+        action: action.to_owned(),
+        throttle: String::new(),
+        before: String::new(),
+        after: String::new(),
+        reason: "role".to_owned(),
+        binding_signal: String::new(),
+        request_id,
+    };
+    let answer = Answer { key: None, status: problem.status().as_u16(), body: problem.members(), at };
+    let record = Record { once: ulid::Ulid::generate().to_string(), audit, answer };
+    if let Err(error) = app.desired.note(record).await {
+        tracing::error!(%error, action, "a refusal could not be audited");
+    }
+    problem
 }

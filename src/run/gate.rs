@@ -56,13 +56,8 @@ pub async fn gate(args: GateArgs) -> Result<(), RunError> {
         clock: on.clock,
     };
     supervisor.start("heartbeat", heartbeat.run(stop));
-    let stop = supervisor.stage();
-    listen::announce("api", &api);
-    supervisor.start("api", listen::serve(api, http::gate_routes(Arc::clone(&app)), stop.clone()));
-    if let Some(listener) = verdicts {
-        listen::announce("gate", &listener);
-        supervisor.start("gate", listen::serve(listener, http::verdict_routes(app), stop));
-    }
+    let routes = http::gate_routes(Arc::clone(&app));
+    listen::start(&mut supervisor, (api, routes), verdicts, app);
     supervisor.stage();
     supervisor.keep_up("self-test", move |stop| Arc::clone(&self_test).run(stop));
     supervisor.run().await

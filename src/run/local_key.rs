@@ -14,22 +14,30 @@ const FILE: &str = "api-key";
 
 /// The keys of this process. Without one in production protected routes answer 500 and say so.
 pub(super) fn keys(args: &KeyArgs, environment: Environment, data: Option<&Path>) -> Result<Keys, RunError> {
-    if let Some(key) = args.api_key.given() {
-        return Ok(Keys::new(Some(key.to_owned())));
+    let keys = Keys::parse(args.api_key.given(), args.api_keys.given().unwrap_or_default())?;
+    if !keys.is_empty() {
+        return Ok(keys);
     }
     let Some(data) = data.filter(|_| environment == Environment::Development) else {
         tracing::warn!("ECHO_API_KEY is not set: protected routes answer 500 until it is");
-        return Ok(Keys::default());
+        return Ok(keys);
     };
+    Ok(Keys::parse(Some(&made(data)?), "")?)
+}
+
+/// The key in the data folder, made if there is none.
+fn made(data: &Path) -> Result<String, RunError> {
     let path = data.join(FILE);
-    if let Ok(key) = fs::read_to_string(&path) {
+    // An empty file is one that a crash left behind.
+    let known = fs::read_to_string(&path).map(|key| key.trim().to_owned()).unwrap_or_default();
+    if !known.is_empty() {
         tracing::info!(file = %path.display(), "ECHO_API_KEY is not set: using the key made earlier");
-        return Ok(Keys::new(Some(key.trim().to_owned())));
+        return Ok(known);
     }
     let key = hex::encode(rand::random::<[u8; 32]>());
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-    made.and_then(|mut file| file.write_all(key.as_bytes()).and_then(|()| file.sync_all()))
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+    file.and_then(|mut file| file.write_all(key.as_bytes()).and_then(|()| file.sync_all()))
         .map_err(|error| RunError::failed("a key could not be kept beside the store", error))?;
     println!("ECHO_API_KEY is not set; made one, kept in {} (shown this once):\n{key}", path.display());
-    Ok(Keys::new(Some(key)))
+    Ok(key)
 }

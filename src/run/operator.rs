@@ -16,7 +16,7 @@ use crate::config::{AirtableArgs, ClusterArgs, Environment, KeyArgs, ListenArgs,
 use crate::decide::law::Law;
 use crate::domain::throttle::TargetKind;
 use crate::gate::Gate;
-use crate::http::{self, App, Parts as HttpParts, UnderWay};
+use crate::http::{self, App, Parts as HttpParts, Rates, UnderWay};
 use crate::latch::Latch;
 use crate::ports::{Clock, Desired, History, Journal, JournalEntry, Ledger, Report, Target};
 use crate::reconcile::{Parts, Reconciler};
@@ -25,7 +25,7 @@ use crate::store::StandbyLedger;
 use crate::targets::scale::Workloads;
 use crate::telemetry::Metrics;
 
-use super::clock::SystemClock;
+use super::clock::{SystemClock, monotonic};
 use super::record::Kept;
 use super::supervise::Supervisor;
 use super::{RunError, listen, local_key, mirror, record, upkeep};
@@ -92,11 +92,12 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     let mut parts = HttpParts { off: Vec::new(), on: Vec::new(), loaded: Arc::new(move || loaded.loaded()) };
     parts.part(
         "airtable",
-        "AIRTABLE_API_KEY",
+        args.airtable.missing(),
         worker.as_ref().map(|(_, counters)| mirror::look(Arc::clone(counters), Arc::clone(&on.clock))),
     );
     let app = app("operator", &args.listen, keys, &on, Some(&ledger), parts)?;
     let api = listen::bind(args.listen.listen, "ECHO_LISTEN").await?;
+    let verdicts = listen::bind_if(args.listen.gate_listen, "ECHO_GATE_LISTEN").await?;
 
     let mut supervisor = Supervisor::default();
     let stop = supervisor.stage();
@@ -115,13 +116,8 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     supervisor.keep_up("upkeep", move |stop| upkeep::run(Arc::clone(&kept), Arc::clone(&time), stop));
     let stop = supervisor.stage();
     supervisor.start("reconcile", Reconciler::new(reconciler_parts(&on, record, &args.cluster), &stored).run(stop));
-    let stop = supervisor.stage();
-    listen::announce("api", &api);
-    supervisor.start("api", listen::serve(api, http::operator_routes(Arc::clone(&app)), stop.clone()));
-    if let Some(address) = args.listen.gate_listen {
-        let listener = listen::bind(address, "ECHO_GATE_LISTEN").await?;
-        supervisor.start("gate", listen::serve(listener, http::verdict_routes(app), stop));
-    }
+    let routes = http::operator_routes(Arc::clone(&app));
+    listen::start(&mut supervisor, (api, routes), verdicts, app);
     let ended = supervisor.run().await;
     tokio::task::spawn_blocking(move || ledger.close()).await.map_err(|e| RunError::failed("closing the ledger", e))?;
     ended
@@ -170,6 +166,7 @@ pub(super) fn app(
         ledger: kept.map(|ledger| -> Arc<dyn Ledger> { Arc::<StandbyLedger>::clone(ledger) }),
         history: kept.map(|ledger| -> Arc<dyn History> { Arc::<StandbyLedger>::clone(ledger) }),
         keys,
+        rates: Rates::new(&listen.doors, monotonic()),
         stripe: Secrets::parse(""),
         metrics: Arc::new(Metrics::new().map_err(|e| RunError::failed("metrics", e))?),
         law: Law::default(),

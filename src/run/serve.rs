@@ -9,7 +9,7 @@ use crate::config::{AirtableArgs, Environment, KeyArgs, ListenArgs, ManifestArgs
 use crate::decide::law::Law;
 use crate::domain::throttle::TargetKind;
 use crate::gate::Gate;
-use crate::http::{self, App, Parts as HttpParts, UnderWay};
+use crate::http::{self, App, Parts as HttpParts, Rates, UnderWay};
 use crate::latch::Latch;
 use crate::mirror::counters::MirrorCounters;
 use crate::ports::{Clock, Desired, History, JournalEntry, Ledger, Target};
@@ -19,7 +19,7 @@ use crate::store::{LedgerDesired, StandbyLedger, StateFile};
 use crate::targets::gate::LocalGate;
 use crate::telemetry::Metrics;
 
-use super::clock::SystemClock;
+use super::clock::{SystemClock, monotonic};
 use super::everyone::Everyone;
 use super::manifest::{Manifest, On};
 use super::record::Kept;
@@ -56,6 +56,7 @@ pub struct ServeArgs {
 /// If it cannot start, or a task ends on its own.
 pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let stripe = Secrets::parse(&args.stripe.given(args.listen.environment)?.unwrap_or_default());
     let Kept { ledger, stored, journal, last_state, _lock } =
         record::open(&args.store.data_dir, clock.as_ref()).await?;
     let keys = local_key::keys(&args.keys, args.listen.environment, Some(&args.store.data_dir))?;
@@ -83,7 +84,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let worker = mirror::worker(&args.airtable, Arc::clone(&record), Arc::clone(&clock))?;
     let (history, counters) = (Arc::<StandbyLedger>::clone(&ledger), worker.as_ref().map(|(_, c)| Arc::clone(c)));
     let look = manifest.as_ref().map(Manifest::look);
-    let app = app(&args, keys, &clock, &gate, &latch, &desired, &record, history, counters, look)?;
+    let app = app(&args, keys, stripe, &clock, &gate, &latch, &desired, &record, history, counters, look)?;
     let api = listen::bind(args.listen.listen, "ECHO_LISTEN").await?;
     let verdicts = listen::bind_if(args.listen.gate_listen, "ECHO_GATE_LISTEN").await?;
     let self_test = SelfTest::new(&app, verdicts.as_ref().unwrap_or(&api), true)?;
@@ -105,13 +106,8 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let parts =
         Parts { desired, ledger: record, latch, targets, report: Some(Arc::new(told)), clock, law: Law::default() };
     supervisor.start("reconcile", Reconciler::new(parts, &stored).run(stop));
-    let stop = supervisor.stage();
-    listen::announce("api", &api);
-    supervisor.start("api", listen::serve(api, http::service_routes(Arc::clone(&app)), stop.clone()));
-    if let Some(listener) = verdicts {
-        listen::announce("gate", &listener);
-        supervisor.start("gate", listen::serve(listener, http::verdict_routes(app), stop));
-    }
+    let routes = http::service_routes(Arc::clone(&app));
+    listen::start(&mut supervisor, (api, routes), verdicts, app);
     supervisor.stage();
     supervisor.keep_up("self-test", move |stop| Arc::clone(&self_test).run(stop));
     let ended = supervisor.run().await;
@@ -146,6 +142,7 @@ fn keep_files(
 fn app(
     args: &ServeArgs,
     keys: crate::config::Keys,
+    stripe: Secrets,
     clock: &Arc<dyn Clock>,
     gate: &Arc<Gate>,
     latch: &Arc<Latch>,
@@ -155,7 +152,6 @@ fn app(
     mirror: Option<Arc<MirrorCounters>>,
     manifest: Option<http::Look>,
 ) -> Result<Arc<App>, RunError> {
-    let stripe = Secrets::parse(args.stripe.stripe_webhook_secret.given().unwrap_or_default());
     if stripe.trimmed() > 0 {
         tracing::warn!("STRIPE_WEBHOOK_SECRET has spaces around a secret; they were taken off");
     }
@@ -163,7 +159,7 @@ fn app(
     let on: Option<http::Look> = if stripe.is_empty() { None } else { Some(Arc::new(|| Ok("ok".to_owned()))) };
     parts.part("stripe", "STRIPE_WEBHOOK_SECRET", on);
     parts.part("manifest", "ECHO_MANIFEST", manifest);
-    parts.part("airtable", "AIRTABLE_API_KEY", mirror.map(|counters| mirror::look(counters, Arc::clone(clock))));
+    parts.part("airtable", args.airtable.missing(), mirror.map(|counters| mirror::look(counters, Arc::clone(clock))));
     for (name, variable) in &parts.off {
         tracing::info!(part = name, "off: set {variable} to turn it on");
     }
@@ -177,6 +173,7 @@ fn app(
         ledger: Some(Arc::clone(ledger)),
         history: Some(history),
         keys,
+        rates: Rates::new(&args.listen.doors, monotonic()),
         stripe,
         metrics: Arc::new(Metrics::new().map_err(|e| RunError::failed("metrics", e))?),
         law: Law::default(),

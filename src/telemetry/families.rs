@@ -98,6 +98,26 @@ pub(super) const COMMANDS: Family = family(
     &["action", "outcome"],
     "Commands by what became of them: done, refused or failed.",
 );
+pub(super) const LIMITED: Family = family(
+    "echo_rate_limited_total",
+    Kind::Counter,
+    &["bucket"],
+    "Requests refused with 429: by a client's own limit, or by the one that requests to /kill share which are no kill.",
+);
+pub(super) const FORGOTTEN: Family = family(
+    "echo_rate_limit_forgotten_total",
+    Kind::Counter,
+    NONE,
+    "Clients forgotten before their limit had renewed, because too many came at once; each may begin afresh.",
+);
+pub(super) const CONNECTIONS: Family =
+    family("echo_connections_open", Kind::Gauge, NONE, "Connections open now, of all listeners.");
+pub(super) const CUT: Family = family(
+    "echo_connections_cut_total",
+    Kind::Counter,
+    &["why"],
+    "Connections ended by us: a head that took too long (slow), nothing for too long (idle), no room for a newcomer (crowded).",
+);
 pub(super) const BUILD: Family =
     family("echo_build_info", Kind::Gauge, &["version", "mode"], "Always 1; what runs here, and in which role.");
 pub(super) const UPTIME: Family = family("echo_uptime_seconds", Kind::Gauge, NONE, "Time since the process started.");
@@ -110,7 +130,7 @@ pub(super) const CPU: Family =
 pub(super) const FILES: Family = family("process_open_fds", Kind::Gauge, NONE, "Open file descriptors (Linux).");
 
 /// All of them, in the order of the reference.
-pub(super) const ALL: [&Family; 21] = [
+pub(super) const ALL: [&Family; 25] = [
     &LEVEL,
     &KILLED,
     &ENFORCED,
@@ -126,6 +146,10 @@ pub(super) const ALL: [&Family; 21] = [
     &COMMANDS,
     &REQUESTS,
     &DURATION,
+    &LIMITED,
+    &FORGOTTEN,
+    &CONNECTIONS,
+    &CUT,
     &BUILD,
     &UPTIME,
     &START,

@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
 
 use super::families::{self, Family};
 use super::kill_path::{KillPath, Proof};
@@ -63,6 +65,8 @@ pub struct Now {
     pub started: Timestamp,
     /// Its role.
     pub mode: &'static str,
+    /// Clients forgotten by the rate limit.
+    pub forgotten: u64,
     /// Its throttles.
     pub throttles: Vec<ThrottleGauges>,
 }
@@ -77,6 +81,9 @@ pub struct Metrics {
     durations: HistogramVec,
     commands: IntCounterVec,
     kill_path: KillPath,
+    limited: IntCounterVec,
+    cut: IntCounterVec,
+    connections: IntGauge,
 }
 
 impl Metrics {
@@ -95,6 +102,13 @@ impl Metrics {
         let duration = HistogramOpts::new(families::DURATION.name, families::DURATION.help).buckets(BUCKETS.to_vec());
         let durations = HistogramVec::new(duration, families::DURATION.labels)?;
         registry.register(Box::new(durations.clone()))?;
+        let (limited, cut) = (counters(&families::LIMITED)?, counters(&families::CUT)?);
+        let connections = IntGauge::new(families::CONNECTIONS.name, families::CONNECTIONS.help)?;
+        registry.register(Box::new(connections.clone()))?;
+        for (of, word) in [(&limited, "client"), (&limited, "kill"), (&cut, "slow"), (&cut, "idle"), (&cut, "crowded")]
+        {
+            of.with_label_values(&[word]).inc_by(0);
+        }
         for (_, action) in COMMANDS {
             commands.with_label_values(&[action, "done"]).inc_by(0); // a series that begins at 1 hides its first event
         }
@@ -109,6 +123,9 @@ impl Metrics {
             requests,
             durations,
             commands,
+            limited,
+            cut,
+            connections,
         })
     }
 
@@ -153,6 +170,21 @@ impl Metrics {
         &self.kill_path
     }
 
+    /// Counts a request that was refused because a limit was reached. `bucket` is a word of ours: whose limit.
+    pub fn count_limited(&self, bucket: &'static str) {
+        self.limited.with_label_values(&[bucket]).inc();
+    }
+
+    /// Counts a connection that we ended. `why` is a word of ours.
+    pub fn count_cut(&self, why: &'static str) {
+        self.cut.with_label_values(&[why]).inc();
+    }
+
+    /// Tells how many connections one listener has more (or less) than before.
+    pub fn count_connections(&self, more: i64) {
+        self.connections.add(more);
+    }
+
     /// Everything as Prometheus text.
     pub fn render(&self, now: &Now) -> String {
         let mut text = String::new();
@@ -192,6 +224,7 @@ impl Metrics {
         for (of, counter) in counters {
             say(of, &[(vec![], float(counter.get()))]);
         }
+        say(&families::FORGOTTEN, &[(vec![], float(now.forgotten))]);
         say(&families::BUILD, &[(vec![env!("CARGO_PKG_VERSION"), now.mode], 1.0)]);
         say(&families::UPTIME, &[(vec![], seconds(now.started, now.at))]);
         say(&families::START, &[(vec![], seconds(Timestamp::UNIX_EPOCH, now.started))]);

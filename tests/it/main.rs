@@ -3,8 +3,12 @@
 
 mod airtable;
 mod airtable_emulator;
+mod bad_input;
 mod cluster_rules;
+mod configuration;
 mod crash;
+mod doors;
+mod floods;
 mod fly;
 mod idempotency;
 mod journal;

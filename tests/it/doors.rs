@@ -1,0 +1,242 @@
+//! The doors over HTTP: keys and their roles, the rate limit and what passes without, the log's line and its trace.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::{Echo, KEY, eventually, http};
+
+const KILL: &str = r#"{"reason":"double charges","operator":"dana","confirmation":"CONFIRM_KILL"}"#;
+const NO_KILL: &str = r#"{"reason":"double charges","operator":"dana","confirmation":"yes"}"#;
+const OBSERVE: &str = r#"{"source":"test"}"#;
+
+fn control() -> String {
+    json!({
+        "current_state": {
+            "throttle_pct": 1.0, "error_rate": 0.0, "latency_p99_ms": 100, "requests_per_minute": 0,
+            "phi_static": 0.5, "phi_dynamic": 0.45, "temperature": 0.85, "susceptibility": 2.0,
+        },
+        "target_throttle": 0.0,
+    })
+    .to_string()
+}
+
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
+/// A request with these headers.
+async fn ask(echo: &Echo, method: Method, path: &str, headers: Headers<'_>, body: &str) -> reqwest::Response {
+    let mut request = http().request(method, echo.url(path)).body(body.to_owned());
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.send().await.unwrap()
+}
+
+async fn status(echo: &Echo, method: Method, path: &str, key: &str, body: &str) -> u16 {
+    ask(echo, method, path, &[("x-api-key", key)], body).await.status().as_u16()
+}
+
+async fn audit(echo: &Echo, key: &str) -> Vec<(String, String, String)> {
+    let answer = ask(echo, Method::GET, "/v1/audit?limit=200", &[("x-api-key", key)], "").await;
+    let answer: Value = answer.json().await.unwrap();
+    let text = |entry: &Value, name: &str| entry[name].as_str().unwrap().to_owned();
+    let entries = answer["items"].as_array().unwrap().iter();
+    entries.map(|one| (text(one, "actor"), text(one, "action"), text(one, "reason"))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_opens_what_its_role_may_and_the_record_bears_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = "ci:reader:k-reader,ops:operator:k-operator,red:breaker:k-breaker,red:breaker:k-breaker-next";
+    let echo = Echo::start("serve", &[("ECHO_API_KEYS", keys.to_owned())], folder.path()).await;
+    let control = control();
+    let posts = [("/observe", OBSERVE), ("/control", &control), ("/kill", KILL), ("/revive", "")];
+    // Each may, in this order, so that a kill is ended before the next key declares a level.
+    let expected = [
+        (KEY, [200, 200, 200, 200]),
+        ("k-reader", [403, 403, 403, 403]),
+        ("k-operator", [200, 200, 403, 403]),
+        ("k-breaker", [403, 403, 200, 200]),
+        ("k-breaker-next", [403, 403, 200, 200]),
+    ];
+    for (key, may) in expected {
+        for ((path, body), code) in posts.iter().zip(may) {
+            assert_eq!(status(&echo, Method::POST, path, key, body).await, code, "{key} {path}");
+        }
+        for path in ["/v1/audit", "/v1/throttles", "/metrics"] {
+            assert_eq!(status(&echo, Method::GET, path, key, "").await, 200, "{key} {path}");
+        }
+        assert_eq!(status(&echo, Method::POST, "/v1/decide", key, "").await, 200, "{key}");
+    }
+    let entries = audit(&echo, "k-reader").await;
+    let count = |actor: &str, action: &str, reason: &str| {
+        entries
+            .iter()
+            .filter(|(who, what, why)| (who.as_str(), what.as_str(), why.as_str()) == (actor, action, reason))
+            .count()
+    };
+    for action in ["observe_refused", "control_refused", "kill_refused", "revive_refused"] {
+        assert_eq!(count("ci", action, "role"), 1, "{action} in {entries:?}");
+    }
+    assert_eq!((count("red", "control_refused", "role"), count("red", "kill", "double charges (dana)")), (2, 2));
+    assert_eq!((count("ops", "kill_refused", "role"), count("ops", "control", "")), (1, 1), "{entries:?}");
+    assert_eq!(count("ECHO_API_KEY", "kill", "double charges (dana)"), 1);
+
+    let refused = ask(&echo, Method::POST, "/kill", &[("x-api-key", "k-operator")], KILL).await;
+    assert_eq!(refused.headers()["content-type"], "application/problem+json");
+    let refused: Value = refused.json().await.unwrap();
+    assert_eq!(refused["detail"], "POST /kill needs the role breaker, which the key ops has not.");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_key_configured_precedes_a_missing_one_which_precedes_a_wrong_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let closed = [("ENVIRONMENT", "production".to_owned()), ("ECHO_API_KEY", String::new())];
+    let echo = Echo::start("serve", &closed, folder.path()).await;
+    for headers in [&[][..], &[("x-api-key", "any")], &[("x-api-key", "")]] {
+        let answer = ask(&echo, Method::POST, "/observe", headers, OBSERVE).await;
+        assert_eq!(answer.status(), 500);
+        assert_eq!(answer.json::<Value>().await.unwrap()["detail"], "API key not configured");
+    }
+    assert_eq!(status(&echo, Method::GET, "/health", "", "").await, 200);
+    drop(echo);
+
+    let echo = Echo::start("serve", &[], folder.path()).await;
+    let missing = "Missing API key. Include X-API-Key header.";
+    let bearer = format!("Bearer {KEY}");
+    let cases: [(Headers, u16, &str); 6] = [
+        (&[], 401, missing),
+        (&[("x-api-key", "")], 401, missing),
+        (&[("authorization", "Basic x")], 401, missing),
+        (&[("x-api-key", "wrong")], 403, "Invalid API key"),
+        (&[("x-api-key", "wrong"), ("authorization", &bearer)], 403, "Invalid API key"),
+        (&[("x-api-key", &KEY[..8])], 403, "Invalid API key"),
+    ];
+    for (headers, code, detail) in cases {
+        let answer = ask(&echo, Method::POST, "/observe", headers, OBSERVE).await;
+        assert_eq!(answer.status().as_u16(), code, "{headers:?}");
+        assert_eq!(answer.json::<Value>().await.unwrap()["detail"], detail, "{headers:?}");
+    }
+    assert_eq!(ask(&echo, Method::GET, "/metrics", &[("authorization", &bearer)], "").await.status(), 200);
+}
+
+/// A service that takes five requests a minute and believes this machine for where they come from.
+async fn strict(folder: &Path) -> Echo {
+    let variables = [("RATE_LIMIT_PER_MINUTE", "5".to_owned()), ("ECHO_TRUSTED_PROXIES", "127.0.0.0/8,::1".to_owned())];
+    Echo::start("serve", &variables, folder).await
+}
+
+async fn series(echo: &Echo, from: &str, name: &str) -> f64 {
+    let headers = [("x-api-key", KEY), ("x-forwarded-for", from)];
+    let text = ask(echo, Method::GET, "/metrics", &headers, "").await.text().await.unwrap();
+    let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+    found.unwrap_or_else(|| panic!("no {name} in:\n{text}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_knocks_too_often_waits_and_nobody_else_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = strict(folder.path()).await;
+    for _ in 0..5 {
+        assert_eq!(status(&echo, Method::GET, "/health", "", "").await, 200);
+    }
+    let refused = ask(&echo, Method::GET, "/health", &[], "").await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.headers()["content-type"], "application/problem+json");
+    let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=12).contains(&wait), "one of five a minute comes back within 12 s: {wait}");
+    let refused: Value = refused.json().await.unwrap();
+    assert!(refused["detail"].as_str().unwrap().contains(&format!("Wait {wait} s")), "{refused}");
+    assert_eq!(status(&echo, Method::POST, "/observe", "wrong", OBSERVE).await, 429, "before the key is looked at");
+    assert_eq!(status(&echo, Method::GET, "/no-such-route", "", "").await, 429);
+    // One more address that only a proxy can name, and one that a stranger claims to speak for.
+    for (from, code) in [("198.51.100.1", 200), ("2001:db8::1", 200), ("198.51.100.9, 127.0.0.1", 200)] {
+        let answer = ask(&echo, Method::GET, "/health", &[("x-forwarded-for", from)], "").await;
+        assert_eq!(answer.status().as_u16(), code, "{from}");
+    }
+    let of_one_customer = async |end: u8| {
+        let from = format!("2001:db8:7:7::{end}");
+        ask(&echo, Method::GET, "/health", &[("x-forwarded-for", &from)], "").await.status().as_u16()
+    };
+    let mut codes = Vec::new();
+    for end in 1..=7 {
+        codes.push(of_one_customer(end).await);
+    }
+    assert_eq!(codes, [200, 200, 200, 200, 200, 429, 429], "a /64 is one client");
+    assert_eq!(series(&echo, "198.51.100.77", r#"echo_rate_limited_total{bucket="client"}"#).await, 5.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verdicts_probes_and_a_well_made_kill_pass_without_a_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = strict(folder.path()).await;
+    while status(&echo, Method::GET, "/health", "", "").await != 429 {}
+    for _ in 0..12 {
+        for path in ["/livez", "/readyz"] {
+            assert_eq!(status(&echo, Method::GET, path, "", "").await, 200, "{path}");
+        }
+        assert_eq!(status(&echo, Method::POST, "/v1/decide", KEY, "").await, 200);
+        assert_eq!(echo.verdict("default").await.0, 403);
+        assert_eq!(status(&echo, Method::POST, "/kill", KEY, KILL).await, 200);
+    }
+    // What comes to /kill and is none has a limit of its own: it takes nothing from a kill, nor from anybody's limit.
+    let mut codes = Vec::new();
+    for (key, body) in [(KEY, NO_KILL), ("wrong", KILL), ("", KILL), (KEY, "{"), (KEY, NO_KILL), (KEY, NO_KILL)] {
+        codes.push(status(&echo, Method::POST, "/kill", key, body).await);
+    }
+    assert_eq!(codes, [400, 403, 401, 400, 400, 429]);
+    assert_eq!(status(&echo, Method::POST, "/kill", "wrong", KILL).await, 429);
+    assert_eq!(status(&echo, Method::POST, "/kill", KEY, KILL).await, 200);
+    assert_eq!(series(&echo, "198.51.100.77", r#"echo_rate_limited_total{bucket="kill"}"#).await, 2.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_declared_proxy_no_header_buys_another_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = Echo::start("serve", &[("RATE_LIMIT_PER_MINUTE", "3".to_owned())], folder.path()).await;
+    let mut codes = Vec::new();
+    for end in 1..=5 {
+        let from = format!("198.51.100.{end}");
+        let headers = [("x-forwarded-for", from.as_str()), ("fly-client-ip", &from)];
+        codes.push(ask(&echo, Method::GET, "/health", &headers, "").await.status().as_u16());
+    }
+    assert_eq!(codes, [200, 200, 200, 429, 429]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_leaves_one_line_with_its_id_and_its_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = Echo::start("serve", &[("ECHO_LOG", "debug".to_owned())], folder.path()).await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let good = format!("00-{trace}-00f067aa0ba902b7-01");
+    let zero = format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32));
+    let long = format!("{good}-more");
+    for (id, parent) in [("r-good", good.as_str()), ("r-zero", &zero), ("r-long", &long), ("r-junk", "00-x")] {
+        let headers = [("request-id", id), ("traceparent", parent), ("x-api-key", KEY)];
+        let answer = ask(&echo, Method::POST, "/observe?api_key=hush", &headers, OBSERVE).await;
+        assert_eq!((answer.status().as_u16(), answer.headers()["request-id"].to_str().unwrap()), (200, id));
+    }
+    let lines = eventually("the lines are there", Duration::from_secs(5), async || {
+        let said = echo.process.said();
+        let lines = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let lines: Vec<_> = lines.filter(|line| line["fields"]["path"] == "/observe").collect();
+        (lines.len() >= 4).then_some(lines)
+    })
+    .await;
+    assert_eq!(lines.len(), 4, "one each: {lines:?}");
+    for (line, id) in lines.iter().zip(["r-good", "r-zero", "r-long", "r-junk"]) {
+        let (fields, span) = (&line["fields"], &line["span"]);
+        assert_eq!(
+            (&fields["method"], &fields["status"], &line["level"]),
+            (&json!("POST"), &json!(200), &json!("INFO"))
+        );
+        assert!(fields["ms"].is_number() && fields["client"] == "127.0.0.1", "{line}");
+        assert_eq!(span["request_id"], id);
+        let expected = if id == "r-good" { json!(trace) } else { Value::Null };
+        assert_eq!(span.get("trace_id").cloned().unwrap_or_default(), expected, "{line}");
+    }
+    assert!(!echo.process.said().contains("hush"), "a query is not logged");
+}
