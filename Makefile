@@ -1,6 +1,6 @@
 # Echo Phoenix. `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help test bench lint generate
+.PHONY: help test test-full bench lint generate
 
 cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/echo-phoenix
 # The cargo-deny on the PATH, else the one that .ci/run installs.
@@ -13,6 +13,9 @@ help: ## list the targets
 
 test: ## run all tests, against a real Kubernetes API server (the first time it takes minutes to build one)
 	@tests/run.sh
+
+test-full: ## run all tests at full length: 20,000 requests a proxy and level, 100 power cuts, 1,000,000 addresses
+	@ECHO_TEST_FULL=1 tests/run.sh
 
 bench: ## run the benchmarks; those of a kill need what the tests need
 	cargo bench --locked --bench verdict

@@ -162,6 +162,7 @@ pub fn verdict_routes(app: Arc<App>) -> Router {
         .route("/authz/nginx/{throttle}", any(authz::trusted))
         .route("/authz/forward/{throttle}", any(authz::trusted))
         .route("/authz/envoy/{throttle}", any(authz::trusted))
+        .route("/authz/envoy/{throttle}/", any(authz::trusted))
         .route("/authz/envoy/{throttle}/{*asked}", any(authz::trusted))
         .fallback(answer::no_route)
         .with_state(app)
@@ -179,6 +180,7 @@ fn finish(routes: Router<Arc<App>>, app: Arc<App>) -> Router {
         .route("/authz/nginx/{throttle}", any(authz::public))
         .route("/authz/forward/{throttle}", any(authz::public))
         .route("/authz/envoy/{throttle}", any(authz::public))
+        .route("/authz/envoy/{throttle}/", any(authz::public))
         .route("/authz/envoy/{throttle}/{*asked}", any(authz::public))
         .with_state(app)
 }

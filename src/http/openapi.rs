@@ -153,7 +153,8 @@ fn document() -> Value {
 }
 
 fn operation(route: &Route, inward: &mut SchemaGenerator, outward: &mut SchemaGenerator) -> Value {
-    let id = format!("{} {}", route.method, route.path).replace(['/', '{', '}', '.', ' '], "_");
+    let root = if route.path.ends_with('/') { "root" } else { "" };
+    let id = format!("{} {}{root}", route.method, route.path).replace(['/', '{', '}', '.', ' '], "_");
     let id = id.split('_').filter(|word| !word.is_empty()).collect::<Vec<_>>().join("_");
     let mut out = json!({ "operationId": id, "tags": [route.tag], "summary": route.summary });
     if !route.text.is_empty() {

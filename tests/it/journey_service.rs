@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::nginx::{Backend, Nginx};
+use crate::support::backend::Backend;
+use crate::support::proxy::{NGINX_KIND, Proxy};
 use crate::support::{Echo, KEY, curl, eventually, http, program, run};
 
 /// The body of the guide's step 6, as printed there.
@@ -39,7 +40,7 @@ async fn the_guide_is_true_and_a_kill_outlives_a_power_cut() {
     step_5(&echo);
 
     let backend = Backend::start().await;
-    let nginx = Nginx::start(folder.path(), echo.address, backend.address).await;
+    let nginx = Proxy::start(NGINX_KIND, folder.path(), echo.address, backend.address).await;
     go_live(&echo, &nginx, &backend).await;
     throttled(&echo, &nginx, &backend).await;
     killed_and_revived(&echo, &nginx, &backend).await;
@@ -82,7 +83,7 @@ fn step_5(echo: &Echo) {
     assert_eq!(status, 403);
 }
 
-async fn go_live(echo: &Echo, nginx: &Nginx, backend: &Backend) {
+async fn go_live(echo: &Echo, nginx: &Proxy, backend: &Backend) {
     assert_eq!(http().get(nginx.url("/pay")).send().await.unwrap().status(), 429, "shut until the guide's step 6");
     let _ = backend.taken();
     let (status, answer) = curl(&["-X", "POST", &echo.url("/control"), "-H", JSON, "-H", &key(), "-d", STEP_6]);
@@ -92,11 +93,11 @@ async fn go_live(echo: &Echo, nginx: &Nginx, backend: &Backend) {
     })
     .await;
     let paid = http().post(nginx.url("/pay")).body("100").send().await.unwrap();
-    assert_eq!(paid.text().await.unwrap(), "paid 3", "a POST's body reaches the app");
+    assert!(paid.text().await.unwrap().starts_with("paid 3 "), "a POST's body reaches the app");
 }
 
 /// A quarter is refused, to the request: the gate keeps an account, it throws no dice.
-async fn throttled(echo: &Echo, nginx: &Nginx, backend: &Backend) {
+async fn throttled(echo: &Echo, nginx: &Proxy, backend: &Backend) {
     let body = STEP_6.replace("\"target_throttle\": 0.0", "\"target_throttle\": 0.25");
     let (status, answer) = curl(&["-X", "POST", &echo.url("/control"), "-H", JSON, "-H", &key(), "-d", &body]);
     assert_eq!((status, &answer["in_force"]), (200, &json!(0.25)), "tightening is in force when it is answered");
@@ -118,7 +119,7 @@ async fn throttled(echo: &Echo, nginx: &Nginx, backend: &Backend) {
     assert_eq!(backend.taken(), usize::try_from(admitted).unwrap(), "the app sees exactly the admitted ones");
 }
 
-async fn killed_and_revived(echo: &Echo, nginx: &Nginx, backend: &Backend) {
+async fn killed_and_revived(echo: &Echo, nginx: &Proxy, backend: &Backend) {
     let kill = echo.url("/kill");
     let unconfirmed = STEP_KILL.replace("CONFIRM_KILL", "yes");
     let (status, _) = curl(&["-X", "POST", &kill, "-H", JSON, "-H", &key(), "-d", &unconfirmed]);

@@ -22,6 +22,7 @@ mod metrics;
 mod migration;
 mod openapi;
 mod pages;
+mod proxies;
 mod python;
 mod reconcile;
 mod self_test;

@@ -10,10 +10,12 @@
 )]
 
 // Their paths are spelled out because the benchmarks load this file from another folder.
+#[path = "support/backend.rs"]
+pub(crate) mod backend;
 #[path = "support/cluster.rs"]
 pub(crate) mod cluster;
-#[path = "support/nginx.rs"]
-pub(crate) mod nginx;
+#[path = "support/proxy.rs"]
+pub(crate) mod proxy;
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};

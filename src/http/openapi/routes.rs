@@ -167,7 +167,10 @@ fn verdicts() -> Vec<Route> {
             .says(403, "In production, asked from elsewhere than loopback", &[])
             .says(429, "Throttled", &[])
             .says(503, "Killed", &[]),
-        verdict("/authz/envoy/{throttle}", "A verdict for Envoy `ext_authz` over HTTP, asked for `/`")
+        verdict("/authz/envoy/{throttle}", "A verdict for Envoy `ext_authz` over HTTP, asked by hand")
+            .says(403, "Killed", &[])
+            .says(429, "Throttled", &[]),
+        verdict("/authz/envoy/{throttle}/", "A verdict for Envoy `ext_authz` over HTTP, asked for `/`")
             .says(403, "Killed", &[])
             .says(429, "Throttled", &[]),
         verdict("/authz/envoy/{throttle}/{asked}", "A verdict for Envoy `ext_authz` over HTTP")
