@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
 use super::families::{self, Family};
@@ -84,6 +84,8 @@ pub struct Metrics {
     limited: IntCounterVec,
     cut: IntCounterVec,
     connections: IntGauge,
+    head_seq: GaugeVec,
+    head_hash: GaugeVec,
 }
 
 impl Metrics {
@@ -99,6 +101,12 @@ impl Metrics {
             Ok::<_, prometheus::Error>(counters)
         };
         let (requests, commands) = (counters(&families::REQUESTS)?, counters(&families::COMMANDS)?);
+        let gauges = |of: &Family| {
+            let gauges = GaugeVec::new(Opts::new(of.name, of.help), of.labels)?;
+            registry.register(Box::new(gauges.clone()))?;
+            Ok::<_, prometheus::Error>(gauges)
+        };
+        let (head_seq, head_hash) = (gauges(&families::HEAD_SEQ)?, gauges(&families::HEAD_HASH)?);
         let duration = HistogramOpts::new(families::DURATION.name, families::DURATION.help).buckets(BUCKETS.to_vec());
         let durations = HistogramVec::new(duration, families::DURATION.labels)?;
         registry.register(Box::new(durations.clone()))?;
@@ -126,6 +134,8 @@ impl Metrics {
             limited,
             cut,
             connections,
+            head_seq,
+            head_hash,
         })
     }
 
@@ -183,6 +193,13 @@ impl Metrics {
     /// Tells how many connections one listener has more (or less) than before.
     pub fn count_connections(&self, more: i64) {
         self.connections.add(more);
+    }
+
+    /// Where a chained table of the ledger ends: number of its newest row, and the first 48 bits of that row's hash.
+    #[allow(clippy::cast_precision_loss, reason = "48 bits fit a double exactly, and so does every number of rows")]
+    pub fn set_ledger_head(&self, table: &'static str, seq: i64, hash48: u64) {
+        self.head_seq.with_label_values(&[table]).set(seq as f64);
+        self.head_hash.with_label_values(&[table]).set(hash48 as f64);
     }
 
     /// Everything as Prometheus text.

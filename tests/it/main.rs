@@ -3,6 +3,7 @@
 
 mod airtable;
 mod airtable_emulator;
+mod backup;
 mod bad_input;
 mod cluster_rules;
 mod configuration;
@@ -30,3 +31,4 @@ mod stripe_signatures;
 mod supervise;
 mod support;
 mod throttles;
+mod verify;
