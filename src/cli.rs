@@ -3,8 +3,13 @@
 //! Exit codes: 0 done, 1 failed, 2 usage or configuration. Results go to stdout, talk to stderr.
 
 mod examples;
+mod kill;
 mod record;
+mod report;
+mod service;
+mod status;
 mod terminal;
+mod words;
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -20,12 +25,17 @@ use crate::run::{self, GateArgs, OperatorArgs, RunError, ServeArgs, SetupArgs};
 use crate::source::crd::EchoThrottle;
 use crate::source::crd_override::{ClusterEchoOverride, EchoOverride};
 use crate::telemetry;
+use kill::{KillArgs, ReviveArgs};
 use record::{BackupArgs, VerifyArgs};
-use terminal::print;
+use status::StatusArgs;
+use terminal::{Paint, print};
 
 #[derive(Parser)]
 #[command(name = "echo-phoenix", version, about, after_help = examples::ALL, propagate_version = true)]
 struct Cli {
+    /// No colour, whatever the terminal; as https://no-color.org has it.
+    #[arg(long, env = "NO_COLOR", hide = true, global = true, num_args = 0..=1, default_missing_value = "1")]
+    no_color: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -41,6 +51,15 @@ enum Command {
     /// A data plane process of a cluster: watches and answers verdicts
     #[command(after_help = examples::GATE)]
     Gate(Box<GateArgs>),
+    /// What holds, since when, by whom, what next
+    #[command(after_help = examples::STATUS)]
+    Status(StatusArgs),
+    /// Stop: everything, or one throttle
+    #[command(after_help = examples::KILL)]
+    Kill(KillArgs),
+    /// End kills; what is declared comes back step by step
+    #[command(after_help = examples::REVIVE)]
+    Revive(ReviveArgs),
     /// Re-read every stored value of the record and say whether it is as it was written
     #[command(after_help = examples::VERIFY)]
     Verify(VerifyArgs),
@@ -86,7 +105,7 @@ pub fn main() -> ExitCode {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider was there already");
     }
-    match dispatch(cli.command) {
+    match dispatch(cli.command, Paint::new(cli.no_color.as_deref())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("echo-phoenix: {error}");
@@ -95,7 +114,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: Command) -> Result<(), RunError> {
+fn dispatch(command: Command, paint: Paint) -> Result<(), RunError> {
     match command {
         Command::Serve(args) => {
             telemetry::start_logs(&args.listen.log, args.listen.log_format)?;
@@ -110,6 +129,9 @@ fn dispatch(command: Command) -> Result<(), RunError> {
             block_on(run::gate(*args))
         }
         Command::SetupAirtable(args) => block_on(run::setup_airtable(&args)),
+        Command::Status(args) => block_on(status::status(args, paint)),
+        Command::Kill(args) => block_on(kill::kill(args, paint)),
+        Command::Revive(args) => block_on(kill::revive(args, paint)),
         Command::Verify(args) => record::verify(&args),
         Command::Backup(args) => record::backup(&args),
         Command::Crd => print_crds(),

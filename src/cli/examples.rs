@@ -64,3 +64,26 @@ pub(super) const HEALTHCHECK: &str = "Examples:
   echo-phoenix healthcheck                             exit code 0 while the process is sound
   echo-phoenix healthcheck --listen 127.0.0.1:9090
   HEALTHCHECK CMD [\"echo-phoenix\", \"healthcheck\"]      in a Dockerfile; never looks at the store";
+
+pub(super) const STATUS: &str = "Examples:
+  echo-phoenix status                                  what holds, since when, by whom, what next
+  echo-phoenix status --watch
+  echo-phoenix status -o json | jq '.throttles[] | {name, holds}'
+  ECHO_URL=https://echo-phoenix.fly.dev echo-phoenix status
+Exit code 0 means that the service told, not that all is well: that is `.health` and `.throttles`.";
+
+pub(super) const KILL: &str = "Examples:
+  echo-phoenix kill --reason \"double charges\" --operator dana
+                                                       asks to type CONFIRM_KILL, then stops everything
+  echo-phoenix kill --reason \"double charges\" --operator dana --throttle checkout
+  echo-phoenix kill --reason \"alert 4711\" --operator pager --confirm CONFIRM_KILL
+                                                       without a terminal
+Exit code 0 means that the kill is whole: every target stopped, recorded, and safe from a crash. 1: it was refused, nobody
+answered, or something is missing (it says what; what could be stopped is). 2: usage; nothing was stopped.";
+
+pub(super) const REVIVE: &str = "Examples:
+  echo-phoenix revive --operator dana --reason \"fixed in 4.2.1\"
+  echo-phoenix revive --throttle checkout --operator dana --reason \"only checkout was hit\"
+  echo-phoenix revive --epoch 01KA3N…                  this kill alone, should there be others
+Ends kills, and nothing opens at once: the level goes down step by step to what is declared. What a manifest, a spec or an
+override holds ends where it was declared; that is exit code 1 and says so.";

@@ -41,3 +41,43 @@ impl Drop for Progress {
         }
     }
 }
+
+/// Colour, where there is somebody to see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Paint(bool);
+
+impl Paint {
+    /// Colour on a terminal alone, and not where `NO_COLOR` says otherwise.
+    pub(super) fn new(no_color: Option<&str>) -> Self {
+        Self(io::stdout().is_terminal() && no_color.is_none_or(str::is_empty))
+    }
+
+    /// What stops.
+    pub(super) fn alarm(self, text: &str) -> String {
+        self.sgr("1;31", text)
+    }
+
+    /// What is limited, or wants a look.
+    pub(super) fn warn(self, text: &str) -> String {
+        self.sgr("33", text)
+    }
+
+    /// What is as it should be.
+    pub(super) fn good(self, text: &str) -> String {
+        self.sgr("32", text)
+    }
+
+    fn sgr(self, code: &str, text: &str) -> String {
+        let (text, end) = text.strip_suffix('\n').map_or((text, ""), |text| (text, "\n"));
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m{end}") } else { format!("{text}{end}") }
+    }
+}
+
+/// Clears a terminal for a report in place; answers whether stdout is one.
+pub(super) fn clear() -> Result<bool, RunError> {
+    let on = io::stdout().is_terminal();
+    if on {
+        print("\x1b[H\x1b[2J")?;
+    }
+    Ok(on)
+}

@@ -6,6 +6,7 @@ mod airtable_emulator;
 mod backup;
 mod bad_input;
 mod cluster_rules;
+mod command_line;
 mod configuration;
 mod crash;
 mod doors;
