@@ -4,6 +4,7 @@
 
 mod examples;
 mod kill;
+mod plan;
 mod record;
 mod report;
 mod service;
@@ -26,6 +27,7 @@ use crate::source::crd::EchoThrottle;
 use crate::source::crd_override::{ClusterEchoOverride, EchoOverride};
 use crate::telemetry;
 use kill::{KillArgs, ReviveArgs};
+use plan::PlanArgs;
 use record::{BackupArgs, VerifyArgs};
 use status::StatusArgs;
 use terminal::{Paint, print};
@@ -60,6 +62,9 @@ enum Command {
     /// End kills; what is declared comes back step by step
     #[command(after_help = examples::REVIVE)]
     Revive(ReviveArgs),
+    /// What would happen: next, or by a manifest
+    #[command(after_help = examples::PLAN)]
+    Plan(PlanArgs),
     /// Re-read every stored value of the record and say whether it is as it was written
     #[command(after_help = examples::VERIFY)]
     Verify(VerifyArgs),
@@ -132,6 +137,7 @@ fn dispatch(command: Command, paint: Paint) -> Result<(), RunError> {
         Command::Status(args) => block_on(status::status(args, paint)),
         Command::Kill(args) => block_on(kill::kill(args, paint)),
         Command::Revive(args) => block_on(kill::revive(args, paint)),
+        Command::Plan(args) => block_on(plan::plan(args, paint)),
         Command::Verify(args) => record::verify(&args),
         Command::Backup(args) => record::backup(&args),
         Command::Crd => print_crds(),

@@ -87,3 +87,11 @@ pub(super) const REVIVE: &str = "Examples:
   echo-phoenix revive --epoch 01KA3N…                  this kill alone, should there be others
 Ends kills, and nothing opens at once: the level goes down step by step to what is declared. What a manifest, a spec or an
 override holds ends where it was declared; that is exit code 1 and says so.";
+
+pub(super) const PLAN: &str = "Examples:
+  echo-phoenix plan                                    what the service does next by itself
+  echo-phoenix plan -f throttles.yaml                  what it would do if this were its manifest
+  echo-phoenix plan -f throttles.yaml -o json | jq -e 'all(.throttles[]; .change == \"none\")'
+  ECHO_URL=https://echo-phoenix.fly.dev echo-phoenix plan --file throttles.yaml
+Reads, and changes nothing. The file is held against the rules of `serve --manifest`; what is wrong with it is exit code 2.
+Without a service it tells what the file declares, and that it was not compared.";

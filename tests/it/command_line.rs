@@ -10,6 +10,7 @@
 
 mod front;
 mod help;
+mod plan;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
