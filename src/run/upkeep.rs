@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::supervise::Supervisor;
 use crate::ports::{Clock, LedgerError};
 use crate::store::{Head, StandbyLedger};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, TableHead};
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(60);
@@ -34,9 +34,12 @@ async fn run(ledger: Arc<StandbyLedger>, metrics: Arc<Metrics>, clock: Arc<dyn C
     loop {
         match heads(&ledger).await {
             Ok(heads) => {
-                for head in &heads {
-                    metrics.set_ledger_head(head.table, head.seq, head.hash48());
-                }
+                let metric = |head: &Head| TableHead {
+                    table: head.table,
+                    seq: u64::try_from(head.seq).unwrap_or_default(),
+                    hash48: head.hash48(),
+                };
+                metrics.set_ledger_heads(heads.iter().map(metric).collect());
                 let heads: Vec<_> = heads.iter().map(Head::to_string).collect();
                 tracing::info!(heads = heads.join(" "), "ledger heads");
             }

@@ -3,11 +3,12 @@
 //! Labels are bounded: a throttle's name is one only because throttles are declared, a route only as its template.
 
 use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus::{
-    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
 use super::families::{self, Family};
@@ -56,6 +57,17 @@ pub struct ThrottleGauges {
     pub verdicts: Verdicts,
 }
 
+/// Where one chained table of the ledger ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableHead {
+    /// The guide's name of the table.
+    pub table: &'static str,
+    /// Number of its newest row.
+    pub seq: u64,
+    /// The first 48 bits of that row's hash, which a double holds exactly.
+    pub hash48: u64,
+}
+
 /// What is looked up at the moment of asking.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Now {
@@ -84,8 +96,7 @@ pub struct Metrics {
     limited: IntCounterVec,
     cut: IntCounterVec,
     connections: IntGauge,
-    head_seq: GaugeVec,
-    head_hash: GaugeVec,
+    heads: Mutex<Vec<TableHead>>,
 }
 
 impl Metrics {
@@ -101,12 +112,6 @@ impl Metrics {
             Ok::<_, prometheus::Error>(counters)
         };
         let (requests, commands) = (counters(&families::REQUESTS)?, counters(&families::COMMANDS)?);
-        let gauges = |of: &Family| {
-            let gauges = GaugeVec::new(Opts::new(of.name, of.help), of.labels)?;
-            registry.register(Box::new(gauges.clone()))?;
-            Ok::<_, prometheus::Error>(gauges)
-        };
-        let (head_seq, head_hash) = (gauges(&families::HEAD_SEQ)?, gauges(&families::HEAD_HASH)?);
         let duration = HistogramOpts::new(families::DURATION.name, families::DURATION.help).buckets(BUCKETS.to_vec());
         let durations = HistogramVec::new(duration, families::DURATION.labels)?;
         registry.register(Box::new(durations.clone()))?;
@@ -134,8 +139,7 @@ impl Metrics {
             limited,
             cut,
             connections,
-            head_seq,
-            head_hash,
+            heads: Mutex::default(),
         })
     }
 
@@ -195,11 +199,9 @@ impl Metrics {
         self.connections.add(more);
     }
 
-    /// Where a chained table of the ledger ends: number of its newest row, and the first 48 bits of that row's hash.
-    #[allow(clippy::cast_precision_loss, reason = "48 bits fit a double exactly, and so does every number of rows")]
-    pub fn set_ledger_head(&self, table: &'static str, seq: i64, hash48: u64) {
-        self.head_seq.with_label_values(&[table]).set(seq as f64);
-        self.head_hash.with_label_values(&[table]).set(hash48 as f64);
+    /// Where the chained tables of the ledger end now: all at once, so that no row is ever said with another one's hash.
+    pub fn set_ledger_heads(&self, heads: Vec<TableHead>) {
+        *self.heads.lock().unwrap_or_else(PoisonError::into_inner) = heads;
     }
 
     /// Everything as Prometheus text.
@@ -242,6 +244,12 @@ impl Metrics {
             say(of, &[(vec![], float(counter.get()))]);
         }
         say(&families::FORGOTTEN, &[(vec![], float(now.forgotten))]);
+        let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let head = |value: &dyn Fn(&TableHead) -> u64| -> Vec<(Vec<&str>, f64)> {
+            heads.iter().map(|head| (vec![head.table], float(value(head)))).collect()
+        };
+        say(&families::HEAD_SEQ, &head(&|head| head.seq));
+        say(&families::HEAD_HASH, &head(&|head| head.hash48));
         say(&families::BUILD, &[(vec![env!("CARGO_PKG_VERSION"), now.mode], 1.0)]);
         say(&families::UPTIME, &[(vec![], seconds(now.started, now.at))]);
         say(&families::START, &[(vec![], seconds(Timestamp::UNIX_EPOCH, now.started))]);

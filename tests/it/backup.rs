@@ -52,7 +52,8 @@ const KILL: &str = r#"{"reason":"double charges","operator":"dana","confirmation
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_while_eight_writers_write_is_of_one_moment_and_whole() {
     let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
+    // So large that the copy takes many steps, between which the writers write.
+    let data = large(folder.path(), 600).await;
     let variables = [("ECHO_DATA_DIR", data.display().to_string()), ("RATE_LIMIT_PER_MINUTE", "1000000".to_owned())];
     let echo = Arc::new(Echo::start("serve", &variables, folder.path()).await);
     let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicI64::new(0)));

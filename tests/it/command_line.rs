@@ -359,6 +359,46 @@ async fn watching_tells_each_change_once_and_goes_on_when_the_service_is_gone() 
     watching.wait().unwrap();
 }
 
+/// The operator of a cluster has no throttles of its own to tell.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_without_throttles_is_told_by_its_health() {
+    let folder = tempfile::tempdir().unwrap();
+    let health = json!({
+        "status": "degraded", "version": "2.4.0-secure", "mode": "operator", "uptime_seconds": 90061,
+        "throttle_pct": 0.125, "killed": false, "checks": { "gate": "ok", "airtable": "12 rows behind" },
+    });
+    let refusal = json!({ "detail": "There is no such route here.", "status": 404, "title": "Not Found" }).to_string();
+    let front = Front::routing(vec![
+        ("/health", 200, "application/json", health.to_string()),
+        ("/v1/throttles", 404, "application/problem+json", refusal),
+    ]);
+    let told = ask(folder.path(), &front.url(), &["status"]);
+    assert_eq!(told.status.code(), Some(0), "{}", err(&told));
+    let text = out(&told);
+    assert!(text.contains("operator 2.4.0-secure, degraded, up 1 d 1 h\n  airtable  12 rows behind\n"), "{text}");
+    assert!(text.contains("12.5 % refused at most") && !text.contains("gate"), "{text}");
+    assert!(err(&told).contains("kubectl get echothrottles"), "{}", err(&told));
+    let json = ask(folder.path(), &front.url(), &["status", "-o", "json"]);
+    let answer: Value = serde_json::from_str(&out(&json)).unwrap();
+    assert_eq!((&answer["health"], &answer["throttles"]), (&health, &Value::Null));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_is_told_on_a_terminal_alone() {
+    let (folder, echo) = service().await;
+    let (folder, url) = (folder.path(), echo.url(""));
+    assert!(ask(folder, &url, &KILL).status.success());
+    for (arguments, part) in [(&["verify"][..], "audit_log: 1 of 1, 100 %"), (&["backup", "on-terminal.db"], "copy: ")]
+    {
+        let (code, said) = on_terminal(&mut command(folder, &url, arguments), "");
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains(part), "{part} is not in\n{said}");
+    }
+    let piped = ask(folder, &url, &["backup", "piped.db"]);
+    assert_eq!(piped.status.code(), Some(0), "{}", err(&piped));
+    assert!(!err(&piped).contains("copy: ") && !err(&piped).contains('\r'), "{}", err(&piped));
+}
+
 #[test]
 fn completions_know_the_commands() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {

@@ -10,7 +10,7 @@ use echo_phoenix::store::{LEDGER_FILE, SqliteLedger};
 use rusqlite::Connection;
 
 use crate::ledger_suite::values::{drifting, event};
-use crate::support::{Echo, KEY, eventually, http, program};
+use crate::support::{Echo, KEY, eventually, http, prepared, program};
 
 const TABLES: [&str; 3] = ["audit_log", "evidence_ledger", "reconciliation_log"];
 
@@ -142,4 +142,36 @@ async fn heads_of_all_tables_leave_the_machine_by_log_and_metric() {
     let said = echo.process.said();
     let line = said.lines().find(|line| line.contains("ledger heads")).unwrap_or_else(|| panic!("{said}"));
     assert!(line.contains(&all.join(" ")), "one line bears all heads, as `--head` takes them: {line}");
+}
+
+/// The alerts of docs/on-call.md, by Prometheus' own tester: they fire for what they are for, and for nothing else.
+#[test]
+fn the_documented_alerts_tell_growth_from_tampering() {
+    let page = std::fs::read_to_string("docs/on-call.md").unwrap();
+    let yaml = page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let indented: String = yaml.lines().map(|line| format!("  {line}\n")).collect();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("rules.yml"), format!("groups:\n- name: ledger\n  rules:\n{indented}")).unwrap();
+    let cases = [
+        ("it grows", "5 6 6 9 9", "11 22 22 33 33", ""),
+        ("it is rewritten", "5 6 6 6 6", "11 22 22 33 33", "EchoLedgerRewritten"),
+        ("it is cut", "5 6 6 4 4", "11 22 22 7 7", "EchoLedgerWentBack"),
+    ];
+    for (what, seq, hash, fires) in cases {
+        let expected = |name: &str| if name == fires { "[{exp_labels: {table: audit_log}}]" } else { "[]" };
+        let test = format!(
+            "rule_files: [rules.yml]\nevaluation_interval: 1m\ntests:\n- interval: 1m\n  input_series:\n\
+             \x20 - {{series: 'echo_ledger_head_seq{{table=\"audit_log\"}}', values: '{seq}'}}\n\
+             \x20 - {{series: 'echo_ledger_head_hash48{{table=\"audit_log\"}}', values: '{hash}'}}\n\
+             \x20 alert_rule_test:\n\
+             \x20 - {{eval_time: 4m, alertname: EchoLedgerWentBack, exp_alerts: {}}}\n\
+             \x20 - {{eval_time: 4m, alertname: EchoLedgerRewritten, exp_alerts: {}}}\n",
+            expected("EchoLedgerWentBack"),
+            expected("EchoLedgerRewritten"),
+        );
+        std::fs::write(folder.path().join("test.yml"), test).unwrap();
+        let mut promtool = Command::new(prepared("ECHO_TEST_TOOLS").join("bin/promtool"));
+        let done = promtool.args(["test", "rules", "test.yml"]).current_dir(folder.path()).output().unwrap();
+        assert!(done.status.success(), "{what}: {}{}", text(&done.stdout), text(&done.stderr));
+    }
 }

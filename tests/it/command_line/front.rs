@@ -27,6 +27,18 @@ impl Front {
         Self::saying(format!("{head}connection: close\r\n\r\n{body}"))
     }
 
+    /// Answers each path like this, and everything else with 404.
+    pub(super) fn routing(answers: Vec<(&'static str, u16, &'static str, String)>) -> Self {
+        Self::start(move |mut stream, request| {
+            let path = request.split(' ').nth(1).unwrap_or_default();
+            let found = answers.iter().find(|(known, ..)| *known == path);
+            let (status, kind, body) =
+                found.map_or((404, "text/plain", ""), |(_, status, kind, body)| (*status, *kind, body));
+            let head = format!("HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n", body.len());
+            let _ = stream.write_all(format!("{head}connection: close\r\n\r\n{body}").as_bytes());
+        })
+    }
+
     /// Sends everybody elsewhere.
     pub(super) fn redirecting(to: &str) -> Self {
         Self::saying(format!("HTTP/1.1 307 X\r\nlocation: {to}/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"))
