@@ -2,66 +2,96 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 usage or configuration. Results go to stdout, talk to stderr.
 
-use std::io::{IsTerminal, Write};
+mod examples;
+mod kill;
+mod plan;
+mod record;
+mod report;
+mod service;
+mod status;
+mod terminal;
+mod words;
+
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use kube::CustomResourceExt;
 
-use crate::config::{self, StoreArgs};
+use crate::config;
 use crate::run::{self, GateArgs, OperatorArgs, RunError, ServeArgs, SetupArgs};
 use crate::source::crd::EchoThrottle;
 use crate::source::crd_override::{ClusterEchoOverride, EchoOverride};
-use crate::store::verify;
 use crate::telemetry;
+use kill::{KillArgs, ReviveArgs};
+use plan::PlanArgs;
+use record::{BackupArgs, VerifyArgs};
+use status::StatusArgs;
+use terminal::{Paint, print};
 
 #[derive(Parser)]
-#[command(name = "echo-phoenix", version, about, after_help = EXAMPLES, propagate_version = true)]
+#[command(name = "echo-phoenix", version, about, after_help = examples::ALL, propagate_version = true)]
 struct Cli {
+    /// No colour, whatever the terminal; as https://no-color.org has it.
+    #[arg(long, env = "NO_COLOR", hide = true, global = true, num_args = 0..=1, default_missing_value = "1")]
+    no_color: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
 
-const EXAMPLES: &str = "Examples:
-  echo-phoenix serve                                   a service on 127.0.0.1:8080, record in ./data
-  curl -X POST localhost:8080/kill -H \"X-API-Key: $ECHO_API_KEY\" \\
-    -d '{\"reason\":\"double charges\",\"operator\":\"dana\",\"confirmation\":\"CONFIRM_KILL\"}'
-  echo-phoenix verify --data-dir ./data                re-read every stored value of the record
-  echo-phoenix crd | kubectl apply -f -                the custom resources, then: echo-phoenix operator
-Variables may also stand in a file .env; a flag beats the environment, which beats .env.";
-
 #[derive(Subcommand)]
 enum Command {
     /// Everything in one process, without a cluster
+    #[command(after_help = examples::SERVE)]
     Serve(Box<ServeArgs>),
     /// The control plane of a cluster: leader-elected loop, ledger, API
+    #[command(after_help = examples::OPERATOR)]
     Operator(Box<OperatorArgs>),
     /// A data plane process of a cluster: watches and answers verdicts
+    #[command(after_help = examples::GATE)]
     Gate(Box<GateArgs>),
+    /// What holds, since when, by whom, what next
+    #[command(after_help = examples::STATUS)]
+    Status(StatusArgs),
+    /// Stop: everything, or one throttle
+    #[command(after_help = examples::KILL)]
+    Kill(KillArgs),
+    /// End kills; what is declared comes back step by step
+    #[command(after_help = examples::REVIVE)]
+    Revive(ReviveArgs),
+    /// What would happen: next, or by a manifest
+    #[command(after_help = examples::PLAN)]
+    Plan(PlanArgs),
     /// Re-read every stored value of the record and say whether it is as it was written
+    #[command(after_help = examples::VERIFY)]
     Verify(VerifyArgs),
+    /// Copy the record while the service writes, and prove the copy
+    #[command(after_help = examples::BACKUP)]
+    Backup(BackupArgs),
     /// Print the custom resource definitions as YAML
+    #[command(after_help = examples::CRD)]
     Crd,
     /// Print the description of the API, OpenAPI 3.1
+    #[command(after_help = examples::OPENAPI)]
     Openapi,
     /// Print the reference of all metrics, as Markdown
     #[command(hide = true)]
     MetricsReference,
     /// Make the mirror's tables in Airtable; adds what is missing, changes nothing else
+    #[command(after_help = examples::SETUP_AIRTABLE)]
     SetupAirtable(SetupArgs),
     /// Ask a running process whether it is sound; for containers
+    #[command(after_help = examples::HEALTHCHECK)]
     Healthcheck(HealthArgs),
-}
-
-#[derive(Args)]
-struct VerifyArgs {
-    #[command(flatten)]
-    store: StoreArgs,
-    /// A head that was exported earlier: finds rows that were cut from the end
-    #[arg(long, value_name = "SEQ:HASH", value_parser = head)]
-    head: Option<(i64, String)>,
+    /// Print what a shell needs to complete these commands
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
 }
 
 #[derive(Args)]
@@ -69,13 +99,6 @@ struct HealthArgs {
     /// Address of the process, as its ECHO_LISTEN
     #[arg(long, env = "ECHO_LISTEN", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-}
-
-fn head(text: &str) -> Result<(i64, String), String> {
-    let parts = text.split_once(':').and_then(|(seq, hash)| Some((seq.parse().ok()?, hash.to_owned())));
-    parts
-        .filter(|(seq, hash): &(i64, String)| *seq >= 0 && hash.len() == 64)
-        .ok_or_else(|| "expected SEQ:HASH as `verify` prints it".to_owned())
 }
 
 /// Runs the program.
@@ -87,7 +110,7 @@ pub fn main() -> ExitCode {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider was there already");
     }
-    match dispatch(cli.command) {
+    match dispatch(cli.command, Paint::new(cli.no_color.as_deref())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("echo-phoenix: {error}");
@@ -96,7 +119,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: Command) -> Result<(), RunError> {
+fn dispatch(command: Command, paint: Paint) -> Result<(), RunError> {
     match command {
         Command::Serve(args) => {
             telemetry::start_logs(&args.listen.log, args.listen.log_format)?;
@@ -111,11 +134,17 @@ fn dispatch(command: Command) -> Result<(), RunError> {
             block_on(run::gate(*args))
         }
         Command::SetupAirtable(args) => block_on(run::setup_airtable(&args)),
-        Command::Verify(args) => verify_record(&args),
+        Command::Status(args) => block_on(status::status(args, paint)),
+        Command::Kill(args) => block_on(kill::kill(args, paint)),
+        Command::Revive(args) => block_on(kill::revive(args, paint)),
+        Command::Plan(args) => block_on(plan::plan(args, paint)),
+        Command::Verify(args) => record::verify(&args),
+        Command::Backup(args) => record::backup(&args),
         Command::Crd => print_crds(),
         Command::Openapi => print(run::openapi()),
         Command::MetricsReference => print(&telemetry::reference()),
         Command::Healthcheck(args) => healthcheck(args.listen),
+        Command::Completions { shell } => completions(shell),
     }
 }
 
@@ -124,22 +153,10 @@ fn block_on(task: impl Future<Output = Result<(), RunError>>) -> Result<(), RunE
     runtime.map_err(|error| RunError::Failed(format!("no runtime: {error}")))?.block_on(task)
 }
 
-fn verify_record(args: &VerifyArgs) -> Result<(), RunError> {
-    let on_terminal = std::io::stderr().is_terminal();
-    let mut progress = |table: &str, done: i64, all: i64| {
-        if on_terminal {
-            eprint!("\r{table}: {done} of {all}   ");
-        }
-    };
-    let verified = verify(&args.store.data_dir, args.head.clone(), &mut progress);
-    if on_terminal {
-        eprintln!();
-    }
-    let verified = verified.map_err(|error| RunError::Failed(error.to_string()))?;
-    for (table, rows) in &verified.rows {
-        eprintln!("{table}: {rows} rows as written");
-    }
-    print(&format!("head {}:{}\n", verified.head_seq, verified.head_hash))
+fn completions(shell: Shell) -> Result<(), RunError> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "echo-phoenix", &mut text);
+    print(&String::from_utf8_lossy(&text))
 }
 
 fn print_crds() -> Result<(), RunError> {
@@ -168,8 +185,4 @@ fn healthcheck(listen: SocketAddr) -> Result<(), RunError> {
     stream.take(4096).read_to_end(&mut answer).map_err(failed)?;
     let line = String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned();
     if line.split(' ').nth(1) == Some("200") { Ok(()) } else { Err(RunError::Failed(format!("not sound: {line}"))) }
-}
-
-fn print(text: &str) -> Result<(), RunError> {
-    std::io::stdout().write_all(text.as_bytes()).map_err(|error| RunError::Failed(format!("stdout: {error}")))
 }

@@ -2,7 +2,8 @@
 //!
 //! Read in this order: [`domain`] the nouns, [`decide`] the verbs, [`ports`] the seams; [`gate`] where it bites, [`latch`]
 //! how it is killed, [`reconcile`] the loop; [`source`] and [`http`] the doors, [`cluster`] and [`targets`] Kubernetes,
-//! [`store`] the record, [`mirror`] Airtable; [`run`] puts it together. `tests/architecture.rs` holds who may know whom.
+//! [`store`] the record, [`mirror`] Airtable; [`run`] puts it together, [`client`] asks it from
+//! outside. `tests/architecture.rs` holds who may know whom.
 
 pub mod domain;
 
@@ -28,4 +29,5 @@ pub mod config;
 pub mod telemetry;
 
 pub mod cli;
+pub mod client;
 pub mod run;

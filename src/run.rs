@@ -19,6 +19,7 @@ pub mod supervise;
 mod upkeep;
 
 pub use gate::{GateArgs, gate};
+pub use local_key::made_key;
 pub use mirror::{SetupArgs, setup_airtable};
 pub use operator::{OperatorArgs, operator};
 pub use serve::{ServeArgs, serve};

@@ -3,8 +3,10 @@
 //! May use domain and ports. Must not know Kubernetes, HTTP or the mirror's format, and reads no clock: time comes
 //! with the values.
 
+mod backup;
 mod chain;
 mod declared;
+mod head;
 mod journal;
 mod last_state;
 mod schema;
@@ -14,7 +16,9 @@ mod verify;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use backup::{BackupError, Saved, backup};
 pub use declared::{LedgerDesired, Taken};
+pub use head::Head;
 pub use journal::{FileJournal, JOURNAL_BYTES};
 pub use last_state::{LAST_STATE_FILE, StateFile};
 pub use sqlite::{OpenError, SqliteLedger};

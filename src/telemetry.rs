@@ -13,7 +13,7 @@ use crate::config::{ConfigError, LogFormat};
 
 pub use families::reference;
 pub use kill_path::{KillPath, Proof};
-pub use metrics::{Found, Metrics, Now, ThrottleGauges, Verdicts};
+pub use metrics::{Found, Metrics, Now, TableHead, ThrottleGauges, Verdicts};
 
 /// Starts logging to stderr: for people on a terminal, JSON lines elsewhere, unless `format` says. `filter` as in
 /// `RUST_LOG`.

@@ -56,8 +56,9 @@ const LAYERS: &[Layer] = &[
     layer("cluster", &["domain", "decide", "ports", "source", "latch"], &[SERVER, SQL]),
     layer("mirror", &["domain", "decide", "ports", "source"], &[KUBE, SERVER, SQL]),
     layer("http", &["domain", "decide", "ports", "source", "gate", "latch"], &[KUBE, SQL, CLIENT]),
+    layer("client", &["domain", "source"], &[KUBE, SERVER, SQL]),
     layer("run", EVERYTHING_BELOW_RUN, &[]),
-    layer("cli", &["run", "source", "store"], &[SERVER, SQL, CLIENT]),
+    layer("cli", &["domain", "ports", "client", "run", "source", "store"], &[SERVER, SQL, CLIENT]),
     layer("main", &["cli"], &[KUBE, SERVER, SQL, CLIENT, RUNTIME]),
     layer("lib", &[], &[]),
 ];

@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::{Environment, KeyArgs, Keys};
 
@@ -11,6 +11,13 @@ use super::RunError;
 
 /// Its file in the data folder.
 const FILE: &str = "api-key";
+
+/// The key that a service in development made and kept in this folder, and its file.
+pub fn made_key(data: &Path) -> Option<(String, PathBuf)> {
+    let path = data.join(FILE);
+    let key = fs::read_to_string(&path).ok()?;
+    Some((key.trim().to_owned(), path)).filter(|(key, _)| !key.is_empty())
+}
 
 /// The keys of this process. Without one in production protected routes answer 500 and say so.
 pub(super) fn keys(args: &KeyArgs, environment: Environment, data: Option<&Path>) -> Result<Keys, RunError> {

@@ -112,8 +112,7 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     supervisor.start("lease", candidate.run(stop.clone()));
     let (clock, latch) = (Arc::clone(&on.clock), Arc::clone(&on.latch));
     supervisor.start("record", record::watch(Arc::clone(&ledger), None, latch, clock, stop.clone()));
-    let (kept, time) = (Arc::clone(&ledger), Arc::clone(&on.clock));
-    supervisor.keep_up("upkeep", move |stop| upkeep::run(Arc::clone(&kept), Arc::clone(&time), stop));
+    upkeep::keep_up(&mut supervisor, &ledger, &app.metrics, &on.clock);
     let stop = supervisor.stage();
     supervisor.start("reconcile", Reconciler::new(reconciler_parts(&on, record, &args.cluster), &stored).run(stop));
     let routes = http::operator_routes(Arc::clone(&app));

@@ -94,8 +94,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let opening = record::watch(Arc::clone(&ledger), Some(Arc::clone(&declared)), latch_too, clock_too, stop.clone());
     supervisor.start("record", opening);
     keep_files(&mut supervisor, last_state, manifest, &declared, &latch, &gate, &clock);
-    let (kept, time) = (Arc::clone(&ledger), Arc::clone(&clock));
-    supervisor.keep_up("upkeep", move |stop| upkeep::run(Arc::clone(&kept), Arc::clone(&time), stop));
+    upkeep::keep_up(&mut supervisor, &ledger, &app.metrics, &clock);
     if let Some((worker, _)) = worker {
         mirror::keep_up(&mut supervisor, worker);
     }

@@ -1,6 +1,6 @@
-//! What the record needs once a minute: its head leaves the machine, and old observations go.
+//! What the record needs once a minute: its heads leave the machine, and old observations go.
 //!
-//! A head that lives elsewhere (the log is shipped) is what tells a ledger whose end was cut: `verify --head`.
+//! A head that lives elsewhere (logs are shipped, metrics scraped) is what tells a table whose end was cut: `verify --head`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,19 +9,41 @@ use jiff::SignedDuration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::supervise::Supervisor;
 use crate::ports::{Clock, LedgerError};
-use crate::store::StandbyLedger;
+use crate::store::{Head, StandbyLedger};
+use crate::telemetry::{Metrics, TableHead};
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(60);
 /// How long observations are kept; nothing else is ever forgotten.
 const STATES_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-pub(super) async fn run(ledger: Arc<StandbyLedger>, clock: Arc<dyn Clock>, stop: CancellationToken) {
+/// Starts it.
+pub(super) fn keep_up(
+    supervisor: &mut Supervisor,
+    ledger: &Arc<StandbyLedger>,
+    metrics: &Arc<Metrics>,
+    clock: &Arc<dyn Clock>,
+) {
+    let (ledger, metrics, clock) = (Arc::clone(ledger), Arc::clone(metrics), Arc::clone(clock));
+    supervisor.keep_up("upkeep", move |stop| run(Arc::clone(&ledger), Arc::clone(&metrics), Arc::clone(&clock), stop));
+}
+
+async fn run(ledger: Arc<StandbyLedger>, metrics: Arc<Metrics>, clock: Arc<dyn Clock>, stop: CancellationToken) {
     loop {
-        match head(&ledger).await {
-            Ok((seq, hash)) => tracing::info!(seq, hash, "ledger head"),
-            Err(error) => tracing::warn!(%error, "the ledger's head cannot be told"),
+        match heads(&ledger).await {
+            Ok(heads) => {
+                let metric = |head: &Head| TableHead {
+                    table: head.table,
+                    seq: u64::try_from(head.seq).unwrap_or_default(),
+                    hash48: head.hash48(),
+                };
+                metrics.set_ledger_heads(heads.iter().map(metric).collect());
+                let heads: Vec<_> = heads.iter().map(Head::to_string).collect();
+                tracing::info!(heads = heads.join(" "), "ledger heads");
+            }
+            Err(error) => tracing::warn!(%error, "the ledger's heads cannot be told"),
         }
         let before = clock.now().checked_sub(STATES_KEPT).unwrap_or_default();
         if let Ok(open) = ledger.ledger()
@@ -36,6 +58,6 @@ pub(super) async fn run(ledger: Arc<StandbyLedger>, clock: Arc<dyn Clock>, stop:
     }
 }
 
-async fn head(ledger: &StandbyLedger) -> Result<(i64, String), LedgerError> {
-    ledger.ledger()?.head().await
+async fn heads(ledger: &StandbyLedger) -> Result<Vec<Head>, LedgerError> {
+    ledger.ledger()?.heads().await
 }

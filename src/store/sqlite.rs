@@ -6,7 +6,7 @@
 mod apply;
 mod history;
 pub(super) mod read;
-mod rows;
+pub(super) mod rows;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{LEDGER_FILE, lock, schema};
+use super::{Head, LEDGER_FILE, lock, schema};
 use crate::domain::audit::{Answer, Change, Receipt};
 use crate::ports::{Ledger, LedgerError, Owed, Stored};
 use writer::{GROUP_LIMIT, Job, Work};
@@ -140,9 +140,9 @@ impl SqliteLedger {
         self.submit(Work::PruneStates(before)).await.map(drop)
     }
 
-    /// Number and hash of the newest audit entry, to be kept elsewhere; (0, 64 zeros) before the first.
-    pub async fn head(&self) -> Result<(i64, String), LedgerError> {
-        self.read(|conn| rows::head(conn, &schema::AUDIT_LOG)).await
+    /// The newest row of each chained table, the audit log first, all of one moment; to be kept elsewhere.
+    pub async fn heads(&self) -> Result<Vec<Head>, LedgerError> {
+        self.read(rows::heads).await
     }
 
     /// Writes what is queued, then closes. Blocks until that is done; later calls find the ledger unavailable.

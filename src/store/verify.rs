@@ -3,27 +3,29 @@
 //! Only reads, within one read transaction, so it works while the service writes. Shares nothing with the writing
 //! side but the column lists and the encoding.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::chain::{self, Cell, FORMAT, GENESIS};
-use super::schema::{AUDIT_LOG, CHAINED, Chained};
+use super::head::Head;
+use super::schema::{CHAINED, Chained};
 use super::sqlite::read;
 
 /// How often progress is told, in rows.
 const STRIDE: i64 = 1000;
 
+/// Columns that every chained table has besides those its chain covers as values.
+const OF_THE_CHAIN: [&str; 4] = ["seq", "format", "prev_hash", "hash"];
+
 /// A ledger in which every row is as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// Number of the newest audit entry; 0 before the first.
-    pub head_seq: i64,
-    /// Its hash; 64 zeros before the first.
-    pub head_hash: String,
-    /// Rows of each chained table.
-    pub rows: Vec<(&'static str, i64)>,
+    /// The newest row of each chained table, the audit log first. Rows are numbered from 1 without a gap, so its number
+    /// is also how many there are.
+    pub heads: Vec<Head>,
 }
 
 /// Why a ledger could not be vouched for.
@@ -37,33 +39,62 @@ pub enum VerifyError {
     Unreadable(#[from] rusqlite::Error),
 }
 
-/// Verifies the ledger of a directory. `expected_head` is a head that was exported earlier: without one, rows cut
-/// from the end leave no trace here. `progress` hears table, rows done, rows in all.
+/// Verifies the ledger in a file. `exported` are heads that were written down earlier: without one, rows cut from the end
+/// of its table leave no trace here. `progress` hears table, rows done, rows in all.
+///
+/// # Errors
+/// The first row that is not as it was written, or why the file cannot be read.
 pub fn verify(
-    dir: &Path,
-    expected_head: Option<(i64, String)>,
+    file: &Path,
+    exported: &[Head],
     progress: &mut dyn FnMut(&str, i64, i64),
 ) -> Result<Verified, VerifyError> {
-    let conn = read::connect(dir)?;
+    let conn = read::connect_file(file)?;
     let tx = conn.unchecked_transaction()?;
-    let mut verified = Verified { head_seq: 0, head_hash: GENESIS.to_owned(), rows: Vec::new() };
+    chains(&tx, exported, progress)
+}
+
+/// Verifies what a connection sees; the caller has opened a transaction.
+pub(super) fn chains(
+    conn: &Connection,
+    exported: &[Head],
+    progress: &mut dyn FnMut(&str, i64, i64),
+) -> Result<Verified, VerifyError> {
+    let mut heads = Vec::new();
     for table in CHAINED {
-        let is_audit = table.name == AUDIT_LOG.name;
-        let expected = expected_head.as_ref().filter(|_| is_audit);
-        let (seq, hash) = walk(&tx, table, expected, progress)?;
-        verified.rows.push((table.name, seq));
-        if is_audit {
-            (verified.head_seq, verified.head_hash) = (seq, hash);
-        }
+        covered(conn, table)?;
+        let of_table: Vec<_> = exported.iter().filter(|head| head.table == table.name).collect();
+        let (seq, hash) = walk(conn, table, &of_table, progress)?;
+        heads.push(Head { table: table.name, seq, hash });
     }
-    Ok(verified)
+    Ok(Verified { heads })
+}
+
+/// Whether a table has exactly the columns that its chain covers: what stands in another one could be edited unseen.
+fn covered(conn: &Connection, table: &Chained) -> Result<(), VerifyError> {
+    let name = table.name;
+    let mut columns = conn.prepare("SELECT name FROM pragma_table_xinfo(?1)")?;
+    let found: BTreeSet<String> = columns.query_map([name], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    if found.is_empty() {
+        return Err(VerifyError::Bad(format!("{name}: the table is gone")));
+    }
+    let known: BTreeSet<String> = table.columns.iter().chain(&OF_THE_CHAIN).map(|name| (*name).to_owned()).collect();
+    if let Some(column) = known.difference(&found).next() {
+        return Err(VerifyError::Bad(format!("{name}: the column {column} is gone")));
+    }
+    match found.difference(&known).next() {
+        Some(column) => {
+            Err(VerifyError::Bad(format!("{name}: the column {column} is none of ours; no chain covers it")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Walks one table; gives number and hash of its last row.
 fn walk(
     conn: &Connection,
     table: &Chained,
-    expected: Option<&(i64, String)>,
+    exported: &[&Head],
     progress: &mut dyn FnMut(&str, i64, i64),
 ) -> Result<(i64, String), VerifyError> {
     let name = table.name;
@@ -75,19 +106,17 @@ fn walk(
     while let Some(row) = rows.next()? {
         prev = check(conn, table, row, last, &prev)?;
         last += 1;
-        if let Some((_, hash)) = expected.filter(|(seq, hash)| *seq == last && *hash != prev) {
-            return Err(bad(name, last, &format!("has hash {prev}, exported was {hash}: rewritten since")));
+        if let Some(head) = exported.iter().find(|head| head.seq == last && head.hash != prev) {
+            return Err(bad(name, last, &format!("has hash {prev}, exported was {}: rewritten since", head.hash)));
         }
         if last % STRIDE == 0 {
             progress(name, last, total);
         }
     }
     progress(name, last, total);
-    match expected {
-        Some((seq, _)) if *seq > last => {
-            Err(bad(name, last + 1, &format!("is missing: the tail up to exported row {seq} was cut off")))
-        }
-        _ => Ok((last, prev)),
+    match exported.iter().map(|head| head.seq).filter(|seq| *seq > last).max() {
+        Some(seq) => Err(bad(name, last + 1, &format!("is missing: the tail up to exported row {seq} was cut off"))),
+        None => Ok((last, prev)),
     }
 }
 

@@ -118,6 +118,18 @@ pub(super) const CUT: Family = family(
     &["why"],
     "Connections ended by us: a head that took too long (slow), nothing for too long (idle), no room for a newcomer (crowded).",
 );
+pub(super) const HEAD_SEQ: Family = family(
+    "echo_ledger_head_seq",
+    Kind::Gauge,
+    &["table"],
+    "Number of a chained table's newest row, looked up each minute; for `verify --head`.",
+);
+pub(super) const HEAD_HASH: Family = family(
+    "echo_ledger_head_hash48",
+    Kind::Gauge,
+    &["table"],
+    "First 48 bits of that row's hash as a number: another one at the same row means that the record was rewritten.",
+);
 pub(super) const BUILD: Family =
     family("echo_build_info", Kind::Gauge, &["version", "mode"], "Always 1; what runs here, and in which role.");
 pub(super) const UPTIME: Family = family("echo_uptime_seconds", Kind::Gauge, NONE, "Time since the process started.");
@@ -130,7 +142,7 @@ pub(super) const CPU: Family =
 pub(super) const FILES: Family = family("process_open_fds", Kind::Gauge, NONE, "Open file descriptors (Linux).");
 
 /// All of them, in the order of the reference.
-pub(super) const ALL: [&Family; 25] = [
+pub(super) const ALL: &[&Family] = &[
     &LEVEL,
     &KILLED,
     &ENFORCED,
@@ -150,6 +162,8 @@ pub(super) const ALL: [&Family; 25] = [
     &FORGOTTEN,
     &CONNECTIONS,
     &CUT,
+    &HEAD_SEQ,
+    &HEAD_HASH,
     &BUILD,
     &UPTIME,
     &START,

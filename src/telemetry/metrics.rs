@@ -3,6 +3,7 @@
 //! Labels are bounded: a throttle's name is one only because throttles are declared, a route only as its template.
 
 use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -56,6 +57,17 @@ pub struct ThrottleGauges {
     pub verdicts: Verdicts,
 }
 
+/// Where one chained table of the ledger ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableHead {
+    /// The guide's name of the table.
+    pub table: &'static str,
+    /// Number of its newest row.
+    pub seq: u64,
+    /// The first 48 bits of that row's hash, which a double holds exactly.
+    pub hash48: u64,
+}
+
 /// What is looked up at the moment of asking.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Now {
@@ -84,6 +96,7 @@ pub struct Metrics {
     limited: IntCounterVec,
     cut: IntCounterVec,
     connections: IntGauge,
+    heads: Mutex<Vec<TableHead>>,
 }
 
 impl Metrics {
@@ -126,6 +139,7 @@ impl Metrics {
             limited,
             cut,
             connections,
+            heads: Mutex::default(),
         })
     }
 
@@ -185,6 +199,11 @@ impl Metrics {
         self.connections.add(more);
     }
 
+    /// Where the chained tables of the ledger end now: all at once, so that no row is ever said with another one's hash.
+    pub fn set_ledger_heads(&self, heads: Vec<TableHead>) {
+        *self.heads.lock().unwrap_or_else(PoisonError::into_inner) = heads;
+    }
+
     /// Everything as Prometheus text.
     pub fn render(&self, now: &Now) -> String {
         let mut text = String::new();
@@ -225,6 +244,12 @@ impl Metrics {
             say(of, &[(vec![], float(counter.get()))]);
         }
         say(&families::FORGOTTEN, &[(vec![], float(now.forgotten))]);
+        let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let head = |value: &dyn Fn(&TableHead) -> u64| -> Vec<(Vec<&str>, f64)> {
+            heads.iter().map(|head| (vec![head.table], float(value(head)))).collect()
+        };
+        say(&families::HEAD_SEQ, &head(&|head| head.seq));
+        say(&families::HEAD_HASH, &head(&|head| head.hash48));
         say(&families::BUILD, &[(vec![env!("CARGO_PKG_VERSION"), now.mode], 1.0)]);
         say(&families::UPTIME, &[(vec![], seconds(now.started, now.at))]);
         say(&families::START, &[(vec![], seconds(Timestamp::UNIX_EPOCH, now.started))]);

@@ -3,8 +3,10 @@
 
 mod airtable;
 mod airtable_emulator;
+mod backup;
 mod bad_input;
 mod cluster_rules;
+mod command_line;
 mod configuration;
 mod crash;
 mod doors;
@@ -31,3 +33,4 @@ mod stripe_signatures;
 mod supervise;
 mod support;
 mod throttles;
+mod verify;

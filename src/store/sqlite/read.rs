@@ -14,8 +14,13 @@ use crate::store::LEDGER_FILE;
 
 /// Opens an existing ledger for reading only.
 pub(in crate::store) fn connect(dir: &Path) -> rusqlite::Result<Connection> {
+    connect_file(&dir.join(LEDGER_FILE))
+}
+
+/// The same for a file of any name, a backup for example.
+pub(in crate::store) fn connect_file(file: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(dir.join(LEDGER_FILE), flags)?;
+    let conn = Connection::open_with_flags(file, flags)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
     Ok(conn)
 }

@@ -9,8 +9,9 @@ use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
 use crate::domain::audit::{Answer, AuditDraft};
 use crate::domain::drift::{Drift, Who};
 use crate::domain::payment::{EventMeaning, Evidence};
+use crate::store::Head;
 use crate::store::chain::{self, Cell, FORMAT, GENESIS};
-use crate::store::schema::{AUDIT_LOG, Chained, EVIDENCE_LEDGER, RECONCILIATION_LOG};
+use crate::store::schema::{AUDIT_LOG, CHAINED, Chained, EVIDENCE_LEDGER, RECONCILIATION_LOG};
 
 /// RFC 3339 in UTC, always with six digits, so that the order of the texts is the order in time.
 pub(super) fn time(at: Timestamp) -> String {
@@ -40,6 +41,18 @@ pub(super) fn head(conn: &Connection, table: &Chained) -> rusqlite::Result<(i64,
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     Ok(newest.unwrap_or_else(|| (0, GENESIS.to_owned())))
+}
+
+/// The newest row of every chained table, of one moment.
+pub(super) fn heads(conn: &Connection) -> rusqlite::Result<Vec<Head>> {
+    let tx = conn.unchecked_transaction()?;
+    heads_within(&tx)
+}
+
+/// The same within a transaction.
+pub(in crate::store) fn heads_within(conn: &Connection) -> rusqlite::Result<Vec<Head>> {
+    let one = |table: &&Chained| head(conn, table).map(|(seq, hash)| Head { table: table.name, seq, hash });
+    CHAINED.iter().map(one).collect()
 }
 
 /// Appends the next row of a chained table and gives its number. The head is read anew each time: it costs

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use echo_phoenix::ports::Ledger;
-use echo_phoenix::store::{LEDGER_FILE, SqliteLedger, Verified, VerifyError, verify};
+use echo_phoenix::store::{Head, LEDGER_FILE, SqliteLedger, Verified, VerifyError};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -11,8 +11,20 @@ use super::values::*;
 
 const TABLES: [&str; 3] = ["audit_log", "evidence_ledger", "reconciliation_log"];
 
+fn verify(dir: &Path, exported: &[Head], progress: &mut dyn FnMut(&str, i64, i64)) -> Result<Verified, VerifyError> {
+    echo_phoenix::store::verify(&dir.join(LEDGER_FILE), exported, progress)
+}
+
+/// Every append-only table there is, as the schema itself has them: those that refuse to be updated.
+fn append_only(dir: &Path) -> Vec<String> {
+    let conn = Connection::open(dir.join(LEDGER_FILE)).unwrap();
+    let mut tables =
+        conn.prepare("SELECT tbl_name FROM sqlite_schema WHERE name LIKE '%_no_update' ORDER BY 1").unwrap();
+    tables.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
 /// Five rows in each chained table.
-async fn filled() -> (TempDir, (i64, String)) {
+async fn filled() -> (TempDir, Vec<Head>) {
     let dir = TempDir::new().unwrap();
     let (ledger, _) = SqliteLedger::open(dir.path()).unwrap();
     for i in 0..5 {
@@ -20,9 +32,9 @@ async fn filled() -> (TempDir, (i64, String)) {
         change.evidence = Some(event(&format!("evt_{i}")));
         ledger.commit(change).await.unwrap();
     }
-    let head = ledger.head().await.unwrap();
+    let heads = ledger.heads().await.unwrap();
     ledger.close();
-    (dir, head)
+    (dir, heads)
 }
 
 /// Edits the file as somebody would who knows SQL: the triggers go first.
@@ -36,8 +48,8 @@ fn edit(dir: &Path, sql: &str) {
     conn.execute_batch(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
 }
 
-fn found(dir: &Path, head: Option<&(i64, String)>) -> String {
-    match verify(dir, head.cloned(), &mut |_, _, _| ()) {
+fn found(dir: &Path, exported: &[Head]) -> String {
+    match verify(dir, exported, &mut |_, _, _| ()) {
         Err(VerifyError::Bad(text)) => text,
         other => panic!("expected a bad row, got {other:?}"),
     }
@@ -46,27 +58,27 @@ fn found(dir: &Path, head: Option<&(i64, String)>) -> String {
 async fn tampered(sql: &str) -> String {
     let (dir, _) = filled().await;
     edit(dir.path(), sql);
-    found(dir.path(), None)
+    found(dir.path(), &[])
 }
 
 #[tokio::test]
 async fn a_whole_ledger_verifies() {
-    let (dir, head) = filled().await;
+    let (dir, heads) = filled().await;
     let mut heard = Vec::new();
     let progress = &mut |table: &str, done, total| heard.push((table.to_owned(), done, total));
-    let verified = verify(dir.path(), Some(head.clone()), progress).unwrap();
-    let rows = TABLES.map(|table| (table, 5)).to_vec();
-    assert_eq!(verified, Verified { head_seq: head.0, head_hash: head.1, rows });
+    let verified = verify(dir.path(), &heads, progress).unwrap();
+    assert_eq!(verified, Verified { heads: heads.clone() });
+    assert_eq!(heads.iter().map(|head| (head.table, head.seq)).collect::<Vec<_>>(), TABLES.map(|table| (table, 5)));
     assert_eq!(heard, TABLES.map(|table| (table.to_owned(), 5, 5)));
 }
 
 #[tokio::test]
 async fn an_empty_ledger_verifies_and_no_ledger_does_not() {
     let dir = TempDir::new().unwrap();
-    assert!(matches!(verify(dir.path(), None, &mut |_, _, _| ()), Err(VerifyError::Unreadable(_))));
+    assert!(matches!(verify(dir.path(), &[], &mut |_, _, _| ()), Err(VerifyError::Unreadable(_))));
     SqliteLedger::open(dir.path()).unwrap().0.close();
-    let verified = verify(dir.path(), Some((0, "0".repeat(64))), &mut |_, _, _| ()).unwrap();
-    assert_eq!((verified.head_seq, verified.head_hash), (0, "0".repeat(64)));
+    let empty = TABLES.map(|table| Head { table, seq: 0, hash: "0".repeat(64) });
+    assert_eq!(verify(dir.path(), &empty, &mut |_, _, _| ()).unwrap().heads, empty);
 }
 
 #[tokio::test]
@@ -74,16 +86,19 @@ async fn verifying_works_while_the_service_writes() {
     let dir = TempDir::new().unwrap();
     let (ledger, _) = SqliteLedger::open(dir.path()).unwrap();
     ledger.commit(entry("a")).await.unwrap();
-    let head = ledger.head().await.unwrap();
+    let heads = ledger.heads().await.unwrap();
     for i in 0..20 {
         ledger.commit(drifting("d", i)).await.unwrap();
-        verify(dir.path(), Some(head.clone()), &mut |_, _, _| ()).unwrap();
+        verify(dir.path(), &heads, &mut |_, _, _| ()).unwrap();
     }
 }
 
 /// Every column there is, as the schema itself lists them: a column that the chain forgot fails here.
 #[tokio::test]
 async fn an_edit_of_any_column_is_named() {
+    let (any, _) = filled().await;
+    let tables = append_only(any.path());
+    assert_eq!(tables, TABLES, "a table that is append-only is chained, and its rows are made here");
     for table in TABLES {
         let (template, _) = filled().await;
         let conn = Connection::open(template.path().join(LEDGER_FILE)).unwrap();
@@ -101,7 +116,7 @@ async fn an_edit_of_any_column_is_named() {
             let dir = TempDir::new().unwrap();
             std::fs::copy(template.path().join(LEDGER_FILE), dir.path().join(LEDGER_FILE)).unwrap();
             edit(dir.path(), &format!("UPDATE {table} SET {column} = {value} WHERE seq = 3"));
-            let text = found(dir.path(), None);
+            let text = found(dir.path(), &[]);
             assert!(text.starts_with(&format!("{table}: row 3 ")), "{column}: {text}");
         }
     }
@@ -168,34 +183,48 @@ async fn a_broken_link_is_named() {
 
 #[tokio::test]
 async fn a_cut_tail_is_told_from_an_exported_head() {
-    let (dir, head) = filled().await;
-    edit(dir.path(), "DELETE FROM audit_log WHERE seq > 3");
-    verify(dir.path(), None, &mut |_, _, _| ()).expect("without a head there is nothing to tell it by");
-    let text = found(dir.path(), Some(&head));
-    assert!(text.starts_with("audit_log: row 4 is missing") && text.contains("cut off"), "{text}");
+    for table in TABLES {
+        let (dir, heads) = filled().await;
+        edit(dir.path(), &format!("DELETE FROM {table} WHERE seq > 3"));
+        verify(dir.path(), &[], &mut |_, _, _| ()).expect("without a head there is nothing to tell it by");
+        let text = found(dir.path(), &heads);
+        assert!(text.starts_with(&format!("{table}: row 4 is missing")) && text.contains("cut off"), "{text}");
+        let others: Vec<_> = heads.iter().filter(|head| head.table != table).cloned().collect();
+        verify(dir.path(), &others, &mut |_, _, _| ()).expect("the other tables' heads are where they were");
+    }
+}
+
+#[tokio::test]
+async fn a_table_of_another_shape_is_named() {
+    let added = tampered("ALTER TABLE audit_log ADD COLUMN approved TEXT").await;
+    assert!(added.starts_with("audit_log: the column approved is none of ours"), "{added}");
+    let gone = tampered("ALTER TABLE reconciliation_log DROP COLUMN error").await;
+    assert!(gone.starts_with("reconciliation_log: the column error is gone"), "{gone}");
+    let none = tampered("DROP TABLE evidence_ledger").await;
+    assert!(none.starts_with("evidence_ledger: the table is gone"), "{none}");
 }
 
 #[tokio::test]
 async fn a_rewritten_log_is_told_from_an_exported_head() {
-    let (dir, head) = filled().await;
+    let (dir, heads) = filled().await;
     let forged = TempDir::new().unwrap();
     let (ledger, _) = SqliteLedger::open(forged.path()).unwrap();
     for _ in 0..8 {
         ledger.commit(entry("nothing_happened")).await.unwrap();
     }
     ledger.close();
-    verify(forged.path(), None, &mut |_, _, _| ()).expect("a chain of its own");
-    let text = found(forged.path(), Some(&head));
+    verify(forged.path(), &[], &mut |_, _, _| ()).expect("a chain of its own");
+    let text = found(forged.path(), &heads[..1]);
     assert!(text.starts_with("audit_log: row 5 has hash") && text.contains("rewritten"), "{text}");
     // An older head still fits a log that only grew.
     let (ledger, _) = SqliteLedger::open(dir.path()).unwrap();
     ledger.commit(entry("later")).await.unwrap();
-    verify(dir.path(), Some(head), &mut |_, _, _| ()).unwrap();
+    verify(dir.path(), &heads, &mut |_, _, _| ()).unwrap();
 }
 
 #[tokio::test]
 async fn triggers_refuse_to_change_what_is_append_only() {
-    let (dir, head) = filled().await;
+    let (dir, heads) = filled().await;
     let conn = Connection::open(dir.path().join(LEDGER_FILE)).unwrap();
     let refused = |sql: &str| {
         let error = conn.execute(sql, []).expect_err(sql).to_string();
@@ -217,5 +246,5 @@ async fn triggers_refuse_to_change_what_is_append_only() {
     conn.execute("INSERT INTO holds (epoch, scope, hold, ended) VALUES ('e', '', '{}', 1)", []).unwrap();
     refused("DELETE FROM holds");
     refused("UPDATE holds SET ended = 0");
-    verify(dir.path(), Some(head), &mut |_, _, _| ()).unwrap();
+    verify(dir.path(), &heads, &mut |_, _, _| ()).unwrap();
 }

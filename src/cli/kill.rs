@@ -1,0 +1,223 @@
+//! `kill` and `revive`: a person's two orders. A kill is whole or the exit code says that it is not.
+
+use std::io::{self, BufRead, IsTerminal};
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
+use serde_json::{Map, Value, json};
+
+use super::service::{Output, ServiceArgs, failed};
+use super::terminal::{Paint, print};
+use super::words::{held_by, since};
+use crate::client::{Client, ClientError, Killed, Revived};
+use crate::config::ConfigError;
+use crate::domain::throttle::ThrottleName;
+use crate::ports::Clock;
+use crate::run::RunError;
+use crate::run::clock::SystemClock;
+use crate::source::crd_override::CONFIRMATION;
+
+/// How often the word may be mistyped.
+const TRIES: usize = 3;
+
+/// `echo-phoenix kill`
+#[derive(Args)]
+pub(super) struct KillArgs {
+    /// Why, for the record and for whoever is on call next
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
+    reason: String,
+    /// Who stops it
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
+    operator: String,
+    /// Only this throttle; all of them if not set
+    #[arg(long, value_name = "NAME", value_parser = throttle_name)]
+    throttle: Option<ThrottleName>,
+    /// The word CONFIRM_KILL, where there is no terminal to type it on
+    #[arg(long, value_name = "CONFIRM_KILL")]
+    confirm: Option<String>,
+    /// How long to try again while the service cannot be reached; the same kill is never done twice
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    patience: u64,
+    /// How the result is written
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Output,
+    #[command(flatten)]
+    service: ServiceArgs,
+}
+
+/// `echo-phoenix revive`
+#[derive(Args)]
+pub(super) struct ReviveArgs {
+    /// Who ends it
+    #[arg(long)]
+    operator: Option<String>,
+    /// Why
+    #[arg(long)]
+    reason: Option<String>,
+    /// Only kills of this throttle; all of them if not set
+    #[arg(long, value_name = "NAME", value_parser = throttle_name)]
+    throttle: Option<ThrottleName>,
+    /// Only this kill, by the epoch that `status` shows
+    #[arg(long)]
+    epoch: Option<String>,
+    /// How the result is written
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Output,
+    #[command(flatten)]
+    service: ServiceArgs,
+}
+
+fn throttle_name(text: &str) -> Result<ThrottleName, String> {
+    ThrottleName::try_from(text.to_owned()).map_err(|error| error.to_string())
+}
+
+pub(super) async fn kill(args: KillArgs, paint: Paint) -> Result<(), RunError> {
+    let client = args.service.client()?;
+    let scope = args.throttle.as_ref().map_or_else(|| "all throttles".to_owned(), |name| format!("throttle {name}"));
+    confirm(args.confirm.as_deref(), &format!("This stops {scope} of {}.", client.base()))?;
+    let mut body = Map::new();
+    body.insert("reason".to_owned(), json!(args.reason));
+    body.insert("operator".to_owned(), json!(args.operator));
+    body.insert("confirmation".to_owned(), json!(CONFIRMATION));
+    body.extend(args.throttle.as_ref().map(|name| ("throttle".to_owned(), json!(name))));
+    let sent = send(&client, "/kill", body, Some(Duration::from_secs(args.patience))).await;
+    let answer = sent.map_err(|error| match failed(&client, &error) {
+        RunError::Failed(text) if error.did_nothing() => RunError::Failed(format!("{text}\n  - NOTHING WAS STOPPED.")),
+        other => other,
+    })?;
+    let killed: Killed = client.typed("/kill", &answer).map_err(|error| failed(&client, &error))?;
+    let gaps = killed.gaps();
+    match args.output {
+        Output::Json => print(&format!("{answer}\n"))?,
+        Output::Text => print(&told(&killed, &scope, &gaps, paint))?,
+    }
+    let only = args.throttle.map(|name| format!(" --throttle {name}")).unwrap_or_default();
+    if gaps.is_empty() {
+        eprintln!("Next: echo-phoenix status --watch          see it hold, and what is left to stop");
+        eprintln!("      echo-phoenix revive{only} --operator YOU --reason WHY");
+        return Ok(());
+    }
+    Err(RunError::Failed(format!(
+        "the kill is not whole: {}\n  - Send it again: it stays one kill, and tells anew what holds where.\n  - \
+         echo-phoenix status --watch shows what is missing as it comes.\n  - What is not stopped has to be stopped by \
+         other means until then.",
+        gaps.join("; ")
+    )))
+}
+
+/// The kill as a person reads it.
+fn told(killed: &Killed, scope: &str, gaps: &[String], paint: Paint) -> String {
+    let now = SystemClock.now();
+    let mut text = match gaps {
+        [] => paint.alarm(&format!("KILLED: {scope}, nothing but what is on an allow-list is admitted\n")),
+        _ => paint.alarm(&format!("KILLED, BUT NOT WHOLE: {scope}\n")),
+    };
+    let mut row = |name: &str, value: &str| text += &format!("  {name:<8} {value}\n");
+    row("since", &killed.latched_at.as_deref().map_or_else(|| "unknown".to_owned(), |at| since(at, now)));
+    row("epoch", killed.epoch.as_deref().unwrap_or("unknown"));
+    let record = match (killed.audit.as_str(), killed.audit_id) {
+        ("recorded", Some(seq)) => format!("audit entry {seq}"),
+        ("recorded", None) => "in the ledger".to_owned(),
+        (audit, _) => format!("{audit}: not in the ledger yet"),
+    };
+    row(
+        "record",
+        &format!("{record}; {}", if killed.durable { "outlives a crash" } else { "LOST IF THE SERVICE RESTARTS" }),
+    );
+    for one in &killed.targets {
+        let enforced = if one.enforced { "stopped" } else { "NOT STOPPED YET" };
+        row("target", &format!("{} of {}: {enforced}", one.target, one.throttle));
+    }
+    for gap in gaps {
+        row("missing", gap);
+    }
+    text
+}
+
+pub(super) async fn revive(args: ReviveArgs, paint: Paint) -> Result<(), RunError> {
+    let client = args.service.client()?;
+    let mut body = Map::new();
+    let fields = [
+        ("operator", args.operator),
+        ("reason", args.reason),
+        ("throttle", args.throttle.map(|name| name.to_string())),
+        ("epoch", args.epoch.clone()),
+    ];
+    body.extend(fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::String(value?)))));
+    // Tried again only if it names its kill: otherwise it might end one that came in between.
+    let patience = args.epoch.map(|_| Duration::from_secs(30));
+    let sent = send(&client, "/revive", body, patience).await;
+    let answer = sent.map_err(|error| failed(&client, &error))?;
+    let revived: Revived = client.typed("/revive", &answer).map_err(|error| failed(&client, &error))?;
+    match args.output {
+        Output::Json => print(&format!("{answer}\n"))?,
+        Output::Text if revived.status == "already_running" => print("Nothing was killed, so nothing was ended.\n")?,
+        Output::Text => {
+            let mut text = paint.good(&format!("REVIVED: {} kill(s) ended\n", revived.ended.len()));
+            revived.ended.iter().for_each(|epoch| text += &format!("  epoch    {epoch}\n"));
+            text += &revived.audit_id.map(|seq| format!("  record   audit entry {seq}\n")).unwrap_or_default();
+            print(&text)?;
+        }
+    }
+    if let [_, ..] = revived.held_by.as_slice() {
+        let held: Vec<_> = revived.held_by.iter().map(|held| format!("\n  - {}", held_by(held))).collect();
+        return Err(RunError::Failed(format!(
+            "still killed, by what is not this door's to end:{}\n  - echo-phoenix status tells how each of them ends.",
+            held.concat()
+        )));
+    }
+    if revived.status == "revived" {
+        eprintln!("It opens step by step to what is declared. Next: echo-phoenix status --watch");
+    }
+    Ok(())
+}
+
+/// Sends a command; what is tried again is told on stderr.
+async fn send(
+    client: &Client,
+    path: &str,
+    body: Map<String, Value>,
+    patience: Option<Duration>,
+) -> Result<Value, ClientError> {
+    let once = format!("cli-{}", hex::encode(rand::random::<[u8; 16]>()));
+    let mut tries = 1;
+    let mut again = |error: &ClientError, pause: Duration| {
+        eprintln!("{error}; attempt {tries}, again in {} ms under the same Idempotency-Key", pause.as_millis());
+        tries += 1;
+    };
+    client.command(path, &Value::Object(body), &once, patience, &mut again).await
+}
+
+/// Asks for the word, unless it was given.
+fn confirm(given: Option<&str>, what: &str) -> Result<(), RunError> {
+    let expected = |expected: &str, fix: &str| {
+        Err(RunError::Config(ConfigError { variable: "--confirm", expected: expected.to_owned(), fix: fix.to_owned() }))
+    };
+    match given {
+        Some(CONFIRMATION) => return Ok(()),
+        Some(_) => return expected("the word CONFIRM_KILL", "Nothing was stopped."),
+        None if !io::stdin().is_terminal() => {
+            let fix = "Nothing was stopped. To stop, add --confirm CONFIRM_KILL.";
+            return expected("the word CONFIRM_KILL, since there is no terminal to type it on", fix);
+        }
+        None => {}
+    }
+    eprintln!("{what}");
+    for _ in 0..TRIES {
+        eprint!("Type {CONFIRMATION} to stop, or anything else not to: ");
+        let mut line = String::new();
+        let read = io::stdin().lock().read_line(&mut line);
+        match (read, line.trim()) {
+            (Ok(1..), CONFIRMATION) => return Ok(()),
+            // A typing error, as far as that can be told; nothing else is asked twice.
+            (Ok(1..), typed)
+                if typed.eq_ignore_ascii_case(CONFIRMATION) || typed.to_uppercase().starts_with("CONFIRM") =>
+            {
+                eprintln!("`{typed}` is not {CONFIRMATION}.");
+            }
+            _ => break,
+        }
+    }
+    Err(RunError::Failed("not confirmed: nothing was stopped".to_owned()))
+}

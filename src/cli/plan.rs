@@ -1,0 +1,105 @@
+//! `plan`: what would happen. Without a file what the service does next; with one what it would do if that were its
+//! manifest. Reads, and changes nothing.
+
+mod changes;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use self::changes::{Kind, Planned, from_file, from_service};
+use super::service::{Output, ServiceArgs, failed};
+use super::terminal::{Paint, print};
+use crate::client::{Client, ClientError, Health, Throttles};
+use crate::config::ConfigError;
+use crate::domain::throttle::FromFile;
+use crate::run::RunError;
+use crate::source::manifest;
+
+/// `echo-phoenix plan`
+#[derive(Args)]
+pub(super) struct PlanArgs {
+    /// A manifest, as `serve --manifest` takes it; without one: what the service does next
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// How the result is written
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Output,
+    #[command(flatten)]
+    service: ServiceArgs,
+}
+
+pub(super) async fn plan(args: PlanArgs, paint: Paint) -> Result<(), RunError> {
+    // A file that is wrong is wrong without any service.
+    let file = args.file.as_deref().map(read).transpose()?;
+    let client = args.service.client()?;
+    let (planned, compared) = match (ask(&client).await, &file) {
+        (Ok((_, throttles)), None) => (from_service(&throttles.items), true),
+        (Ok((health, throttles)), Some(file)) => {
+            if health.checks.get("manifest").is_some_and(|state| state.starts_with("off")) {
+                eprintln!("{} takes no manifest yet: start it with --manifest FILE or ECHO_MANIFEST.", client.base());
+            }
+            (from_file(file, Some(&throttles.items)), true)
+        }
+        (Err(error @ ClientError::Silent { .. }), Some(file)) => {
+            eprintln!("Not compared: {error}. This is what the file declares; ECHO_URL names a service.");
+            (from_file(file, None), false)
+        }
+        (Err(error), _) => return Err(failed(&client, &error)),
+    };
+    match args.output {
+        Output::Json => {
+            let from = args.file.as_ref().map(|file| file.display().to_string());
+            let url = compared.then(|| client.base());
+            print(&format!("{}\n", json!({ "url": url, "file": from, "compared": compared, "throttles": planned })))
+        }
+        Output::Text => {
+            print(&written(&planned, paint))?;
+            if file.is_some() && compared {
+                eprintln!("Not told by the service, so not compared: the ramp, and keys and allow-lists of gates.");
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn ask(client: &Client) -> Result<(Health, Throttles), ClientError> {
+    let health = client.typed("/health", &client.health().await?)?;
+    let throttles = client.typed("/v1/throttles", &client.get("/v1/throttles").await?)?;
+    Ok((health, throttles))
+}
+
+fn read(path: &Path) -> Result<Vec<FromFile>, RunError> {
+    let wrong = |fix: String| {
+        let expected = "a file of EchoThrottle documents, as `serve --manifest` takes it".to_owned();
+        RunError::Config(ConfigError { variable: "--file", expected, fix })
+    };
+    let text = fs::read_to_string(path).map_err(|error| wrong(format!("{}: {error}", path.display())))?;
+    manifest::parse(&text).map_err(|error| {
+        let mistakes: Vec<_> = error.0.iter().map(|mistake| format!("\n  - {mistake}")).collect();
+        wrong(format!("{}:{}", path.display(), mistakes.concat()))
+    })
+}
+
+fn written(planned: &[Planned], paint: Paint) -> String {
+    let count = |kind: Kind| planned.iter().filter(|one| one.change == kind).count();
+    let (new, moved, same) = (count(Kind::Create), count(Kind::Change), count(Kind::None));
+    let mut text = format!("{new} new, {moved} to change, {same} as they are");
+    text += &match count(Kind::Unknown) {
+        0 => "\n".to_owned(),
+        unknown => format!(", {unknown} that cannot be told\n"),
+    };
+    for one in planned {
+        let name = match one.change {
+            Kind::Create => paint.good(&format!("+ {}", one.throttle)),
+            Kind::Change => paint.warn(&format!("~ {}", one.throttle)),
+            Kind::None => format!("= {}", one.throttle),
+            Kind::Unknown => paint.warn(&format!("? {}", one.throttle)),
+        };
+        text += &format!("\n{name}\n");
+        one.steps.iter().for_each(|step| text += &format!("    {step}\n"));
+    }
+    text
+}

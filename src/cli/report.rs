@@ -1,0 +1,139 @@
+//! The report of `status`: a pure function of what the service answered.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+
+use super::terminal::Paint;
+use super::words::{since, span, way_to_end};
+use crate::client::{AuditEntry, Health, Throttle};
+use crate::source::crd_status::ConditionStatus;
+
+/// What the service answered.
+pub(super) struct Found {
+    pub(super) health: Health,
+    pub(super) throttles: Vec<Throttle>,
+    /// The last `control` of throttles, where it was looked up.
+    pub(super) commands: Vec<(String, AuditEntry)>,
+}
+
+/// Everything, for a person.
+pub(super) fn report(base: &str, found: &Found, now: Timestamp, paint: Paint) -> String {
+    let Found { health, throttles, commands } = found;
+    let is = match health.status.as_str() {
+        "healthy" => paint.good("healthy"),
+        other => paint.warn(other),
+    };
+    let mut text = format!("{base}: {} {}, {is}, up {}\n", health.mode, health.version, span(health.uptime_seconds));
+    for (part, state) in health.checks.iter().filter(|(_, state)| state.as_str() != "ok") {
+        let _ = writeln!(text, "  {part:<9} {state}");
+    }
+    if throttles.is_empty() {
+        let stands = match (health.killed, health.throttle_pct) {
+            (true, _) => paint.alarm("KILLED"),
+            (false, level) => format!("{} refused at most", percent(level)),
+        };
+        let _ = writeln!(text, "\n{stands}");
+    }
+    for one in throttles {
+        text.push('\n');
+        let command = commands.iter().find(|(name, _)| *name == one.name).map(|(_, entry)| entry);
+        throttle(&mut text, one, command, health.killed, now, paint);
+    }
+    text
+}
+
+fn throttle(
+    text: &mut String,
+    one: &Throttle,
+    command: Option<&AuditEntry>,
+    any_killed: bool,
+    now: Timestamp,
+    paint: Paint,
+) {
+    let status = &one.status;
+    let Some(effective) = &status.effective else {
+        let stands = if any_killed { "KILLED, as far as /health tells" } else { "the loop has not looked at it yet" };
+        let _ = writeln!(text, "{}: {}", one.name, paint.warn(stands));
+        return;
+    };
+    let in_force = f64::from(effective.level_millionths) / 1e6;
+    let declared = status.declared.as_ref().map_or(effective.throttle_percent, |declared| declared.throttle_percent);
+    let kills: Vec<_> = status.holds.iter().filter(|hold| hold.throttle_percent.is_none()).collect();
+    let killed = !kills.is_empty();
+    let stands = match effective.level_millionths {
+        _ if killed => paint.alarm("KILLED, nothing but its allow-list is admitted"),
+        0 => paint.good("open, nothing is refused"),
+        1_000_000 => paint.alarm("shut, nothing but its allow-list is admitted"),
+        _ => paint.warn(&format!("{} refused", percent(in_force))),
+    };
+    let observes = if one.mode == "observe" { " (mode observe: only reported)" } else { "" };
+    let _ = writeln!(text, "{}: {stands}{observes}", one.name);
+    let mut row = |name: &str, value: &str| {
+        let _ = writeln!(text, "  {name:<9} {value}");
+    };
+    for hold in &status.holds {
+        if let Some(percent) = hold.throttle_percent {
+            row("held", &format!("at {percent} % or more, by {}: {}", hold.operator, hold.reason));
+        } else {
+            row("since", &since(&hold.taken_at, now));
+            row("by", &format!("{} ({}): {}", hold.operator, hold.kind, hold.reason));
+            row("epoch", &hold.epoch);
+        }
+    }
+    if !killed {
+        if let Some(entry) = command {
+            let level: f64 = entry.after.parse().unwrap_or(in_force);
+            row("declared", &format!("{} by {}, {}", percent(level), entry.actor, since(&entry.at, now)));
+        } else if let Some(declared) = &status.declared {
+            let by = if declared.source == "spec" { String::new() } else { format!(" by {}", declared.source) };
+            row("declared", &format!("{} %{by}", declared.throttle_percent));
+        }
+        if effective.level_millionths > 0 && effective.reason != "target" && effective.reason != "none" {
+            row("because", &format!("of {}", effective.reason));
+        }
+    }
+    for target in &one.targets {
+        let agrees = match (target.agrees, &target.error) {
+            (_, Some(error)) => paint.warn(error),
+            (Some(true), None) => "as it should be".to_owned(),
+            (Some(false), None) => paint.warn("not as it should be yet"),
+            (None, None) => "not looked at yet".to_owned(),
+        };
+        row("target", &format!("{}: {agrees}", target.target));
+    }
+    if let Some(drift) = condition(&status.conditions, "Drifted").filter(|is| is.status == "True") {
+        row("drift", &paint.warn(&format!("{} ({})", drift.message, drift.reason)));
+    }
+    for hold in kills {
+        row("next", &way_to_end(hold, &one.name));
+    }
+    if !killed {
+        row("next", &next(effective.throttle_percent, declared, command.is_some()));
+    }
+}
+
+/// What happens next to a throttle that nobody killed.
+fn next(effective: i32, declared: i32, commanded: bool) -> String {
+    match (effective, declared) {
+        (0, 0) => "nothing: it is open".to_owned(),
+        (100, 100) if !commanded => {
+            "it was never opened: POST /control with target_throttle 0, or a manifest".to_owned()
+        }
+        (effective, declared) if effective > declared => {
+            format!("opens step by step to {declared} %, as fast as what is measured allows")
+        }
+        (effective, declared) if effective < declared => format!("closes to {declared} % at the next look"),
+        _ => "nothing: it is where it was declared to be".to_owned(),
+    }
+}
+
+fn condition<'a>(all: &'a [ConditionStatus], kind: &str) -> Option<&'a ConditionStatus> {
+    all.iter().find(|one| one.kind == kind)
+}
+
+/// A share as a person reads it: `25 %`, `12.5 %`.
+fn percent(share: f64) -> String {
+    let tenths = (share * 1000.0).round() / 10.0;
+    format!("{tenths} %")
+}

@@ -1,0 +1,154 @@
+//! How the commands of a person on call reach the service, and what they are told when that fails.
+//!
+//! Nothing here may stop a kill for a reason that has nothing to do with it: a variable of the service's own
+//! configuration that is malformed is not looked at.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::words::held_by;
+use crate::client::{Client, ClientError, Refusal};
+use crate::config::Secret;
+use crate::run::{RunError, made_key};
+
+const HERE: &str = "127.0.0.1:8080";
+
+/// Which service, and the key to it.
+#[derive(Args)]
+pub(super) struct ServiceArgs {
+    /// The service's address; if not set, the one on this machine (http:// and its ECHO_LISTEN, 127.0.0.1:8080)
+    #[arg(long, env = "ECHO_URL", value_name = "URL")]
+    url: Option<String>,
+    #[arg(long, env = "ECHO_LISTEN", default_value = HERE, hide = true)]
+    listen: String,
+    /// Key of the service; one that a service in development made beside its record is found by itself
+    #[arg(long, env = "ECHO_API_KEY", default_value = "", hide_default_value = true, hide_env_values = true)]
+    api_key: Secret,
+    #[arg(long, env = "ECHO_DATA_DIR", default_value = "./data", hide = true)]
+    data_dir: PathBuf,
+    #[arg(long, env = "ENVIRONMENT", default_value = "development", hide = true)]
+    environment: String,
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl ServiceArgs {
+    /// A client of the service; says on stderr what a person may not expect.
+    pub(super) fn client(&self) -> Result<Client, RunError> {
+        let given = self.url.as_deref().map(str::trim).filter(|url| !url.is_empty());
+        let url = given.map_or_else(|| local(&self.listen), str::to_owned);
+        let mut key = self.api_key.given().map(str::to_owned);
+        if key.is_none()
+            && self.environment == "development"
+            && Client::new(&url, None)?.is_local() // nobody else's service knows that key, and nobody else shall
+            && let Some((made, file)) = made_key(&self.data_dir)
+        {
+            eprintln!("ECHO_API_KEY is not set: using the key that the service made, {}", file.display());
+            key = Some(made);
+        }
+        let client = Client::new(&url, key.as_deref())?;
+        if client.tells_its_key() {
+            eprintln!("{}: not https, so the key can be read on the way", client.base());
+        }
+        Ok(client)
+    }
+}
+
+/// The address of a service on this machine that listens there.
+fn local(listen: &str) -> String {
+    let address: Option<SocketAddr> = listen.parse().ok().filter(|address: &SocketAddr| address.port() != 0);
+    match address {
+        None => format!("http://{HERE}"),
+        Some(address) if address.ip().is_unspecified() => format!("http://127.0.0.1:{}", address.port()),
+        Some(address) => format!("http://{address}"),
+    }
+}
+
+/// What went wrong and what to try, line by line.
+pub(super) fn failed(client: &Client, error: &ClientError) -> RunError {
+    let mut text = error.to_string();
+    for line in ways_out(client, error) {
+        text += &format!("\n  - {line}");
+    }
+    RunError::Failed(text)
+}
+
+fn ways_out(client: &Client, error: &ClientError) -> Vec<String> {
+    match error {
+        ClientError::Silent { sent, .. } => {
+            let mut ways = vec![
+                format!("Is it the right address? Asked was {}; ECHO_URL or --url names another.", client.base()),
+                "Does it run? Where it runs: echo-phoenix healthcheck; then its platform and its log.".to_owned(),
+                "While it is down, proxies that ask it admit nothing, unless they were set up to fail open; apps that ask \
+                 /v1/decide do what they were built to do."
+                    .to_owned(),
+            ];
+            if *sent {
+                ways.push(
+                    "It may have received this all the same: echo-phoenix status tells once it answers.".to_owned(),
+                );
+            }
+            ways
+        }
+        ClientError::Strange { .. } => vec![
+            format!("Is {} the service itself? A proxy or another program may answer there.", client.base()),
+            "ECHO_URL or --url names another address; `echo-phoenix --version` tells which version asks.".to_owned(),
+        ],
+        ClientError::Refused(refusal) => refused(refusal),
+    }
+}
+
+fn refused(refusal: &Refusal) -> Vec<String> {
+    let mut ways: Vec<String> = refusal.held_by.iter().map(|held| format!("Held by {}.", held_by(held))).collect();
+    let way = match refusal.status {
+        401 => "Set ECHO_API_KEY to a key of the service.",
+        403 => {
+            "Look at ECHO_API_KEY: it must be a key of this service, and may do what was asked (kill and revive: role breaker)."
+        }
+        404 if refusal.detail.contains("route") => {
+            "This process does not take that: ask the one that runs `serve`, or the operator of the cluster."
+        }
+        404 => "`echo-phoenix status` lists the throttles there are.",
+        409 if refusal.path == "/revive" => {
+            "What a manifest or a spec holds ends there; what an override holds ends by kubectl delete."
+        }
+        500 if refusal.detail.contains("not configured") => {
+            "Set ECHO_API_KEY where the service runs, then start it again."
+        }
+        429 | 503 => "Try again; `echo-phoenix status` tells how the service is.",
+        _ => return ways,
+    };
+    let wait = refusal.retry_after.as_ref().map(|seconds| format!(" Wait {seconds} s.")).unwrap_or_default();
+    ways.push(format!("{way}{wait}"));
+    ways
+}
+
+#[cfg(test)]
+mod tests {
+    use super::local;
+
+    #[test]
+    fn a_service_on_this_machine_is_reached_over_loopback_whatever_it_listens_on() {
+        for (listen, url) in [
+            ("127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("0.0.0.0:9000", "http://127.0.0.1:9000"),
+            ("[::]:9000", "http://127.0.0.1:9000"),
+            ("[::1]:9000", "http://[::1]:9000"),
+            ("10.1.2.3:80", "http://10.1.2.3:80"),
+            ("127.0.0.1:0", "http://127.0.0.1:8080"),
+            ("nonsense", "http://127.0.0.1:8080"),
+        ] {
+            assert_eq!(local(listen), url);
+        }
+    }
+}

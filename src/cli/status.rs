@@ -1,0 +1,147 @@
+//! `status`: what holds, since when, by whom, and what next.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::report::{Found, report};
+use super::service::{Output, ServiceArgs, failed};
+use super::terminal::{Paint, clear, print};
+use crate::client::{AuditEntry, Client, ClientError, Health, Throttles};
+use crate::ports::Clock;
+use crate::run::RunError;
+use crate::run::clock::SystemClock;
+
+/// Pause between two looks: 20 a minute, two requests each, so that others at this address can still ask.
+const EVERY: Duration = Duration::from_secs(3);
+
+/// Throttles for which the last command is looked up.
+const LOOK_UPS: usize = 8;
+
+/// `echo-phoenix status`
+#[derive(Args)]
+pub(super) struct StatusArgs {
+    /// Keep looking: on a terminal in place, elsewhere a new report whenever something changed
+    #[arg(long, short)]
+    watch: bool,
+    /// How the result is written
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Output,
+    #[command(flatten)]
+    service: ServiceArgs,
+}
+
+pub(super) async fn status(args: StatusArgs, paint: Paint) -> Result<(), RunError> {
+    let client = args.service.client()?;
+    if args.watch {
+        return watch(&client, args.output, paint).await;
+    }
+    let health = client.health().await.map_err(|error| failed(&client, &error))?;
+    let (throttles, refused) = match client.get("/v1/throttles").await {
+        Ok(throttles) => (Some(throttles), None),
+        Err(error) => (None, Some(error)),
+    };
+    let found = look(&client, &health, throttles.as_ref()).await.map_err(|error| failed(&client, &error))?;
+    print(&written(&client, args.output, &health, throttles.as_ref(), &found, paint))?;
+    match refused {
+        None => Ok(()),
+        Some(error) if elsewhere(&error) => {
+            eprintln!("{}: the throttles of a cluster are told by kubectl get echothrottles -A", client.base());
+            Ok(())
+        }
+        Some(error) => Err(failed(&client, &error)),
+    }
+}
+
+/// Whether a process has no such route because it is the operator or a gate.
+fn elsewhere(error: &ClientError) -> bool {
+    matches!(error, ClientError::Refused(refusal) if refusal.status == 404)
+}
+
+async fn watch(client: &Client, output: Output, paint: Paint) -> Result<(), RunError> {
+    let mut before = None;
+    loop {
+        let now = match round(client).await {
+            Ok((health, throttles, found)) => {
+                let changed = (Some(steady(&health)), Some(throttles.clone()), None);
+                (changed, written(client, output, &health, Some(&throttles), &found, paint))
+            }
+            Err(error) => {
+                let text = format!("{}: {error}\n", paint.alarm("NOT KNOWN"));
+                let text = if output == Output::Json {
+                    json!({ "error": error.to_string() }).to_string() + "\n"
+                } else {
+                    text
+                };
+                ((None, None, Some(error.to_string())), text)
+            }
+        };
+        let in_place = output == Output::Text && clear()?;
+        if in_place || before.as_ref() != Some(&now.0) {
+            print(&now.1)?;
+        }
+        before = Some(now.0);
+        sleep(EVERY).await;
+    }
+}
+
+/// Health without what changes at every look.
+fn steady(health: &Value) -> Value {
+    let mut steady = health.clone();
+    steady.as_object_mut().and_then(|members| members.remove("uptime_seconds"));
+    steady
+}
+
+async fn round(client: &Client) -> Result<(Value, Value, Found), ClientError> {
+    let health = client.health().await?;
+    let throttles = match client.get("/v1/throttles").await {
+        Err(error) if elsewhere(&error) => json!({ "items": [] }),
+        asked => asked?,
+    };
+    let found = Found {
+        health: client.typed("/health", &health)?,
+        throttles: client.typed::<Throttles>("/v1/throttles", &throttles)?.items,
+        commands: Vec::new(),
+    };
+    Ok((health, throttles, found))
+}
+
+/// Everything that is told once: also who commanded last.
+async fn look(client: &Client, health: &Value, throttles: Option<&Value>) -> Result<Found, ClientError> {
+    let health: Health = client.typed("/health", health)?;
+    let throttles = match throttles {
+        Some(throttles) => client.typed::<Throttles>("/v1/throttles", throttles)?.items,
+        None => Vec::new(),
+    };
+    let mut commands = Vec::new();
+    for one in throttles.iter().take(LOOK_UPS) {
+        // Who declared what is in force is worth a look, but not an error.
+        let Ok(page) = client.get(&format!("/v1/audit?limit=1&action=control&throttle={}", one.name)).await else {
+            break;
+        };
+        let last = page.get("items").and_then(|items| items.get(0));
+        if let Some(entry) = last.and_then(|entry| client.typed::<AuditEntry>("/v1/audit", entry).ok()) {
+            commands.push((one.name.clone(), entry));
+        }
+    }
+    Ok(Found { health, throttles, commands })
+}
+
+fn written(
+    client: &Client,
+    output: Output,
+    health: &Value,
+    throttles: Option<&Value>,
+    found: &Found,
+    paint: Paint,
+) -> String {
+    match output {
+        Output::Json => {
+            let items = throttles.and_then(|throttles| throttles.get("items")).cloned();
+            format!("{}\n", json!({ "url": client.base(), "health": health, "throttles": items }))
+        }
+        Output::Text => report(client.base(), found, SystemClock.now(), paint),
+    }
+}

@@ -1,0 +1,83 @@
+//! What only a terminal gets: progress, colour, a question. Everything here talks on stderr; results go to stdout.
+
+use std::io::{self, IsTerminal, Write};
+
+use crate::run::RunError;
+
+/// Writes a result to stdout.
+pub(super) fn print(text: &str) -> Result<(), RunError> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| RunError::Failed(format!("stdout: {error}")))
+}
+
+/// How far something is: one line that is written over, on a terminal alone.
+pub(super) struct Progress {
+    on: bool,
+    shown: Option<(String, i64)>,
+}
+
+impl Progress {
+    pub(super) fn new() -> Self {
+        Self { on: io::stderr().is_terminal(), shown: None }
+    }
+
+    /// Tells how much of a part is done, in whole percent.
+    pub(super) fn tell(&mut self, part: &str, done: i64, all: i64) {
+        let percent = done.saturating_mul(100).checked_div(all).unwrap_or(100);
+        let now = Some((part.to_owned(), percent));
+        if self.on && self.shown != now {
+            eprint!("\r\x1b[K{part}: {done} of {all}, {percent} %");
+            self.shown = now;
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.shown.is_some() {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
+
+/// Colour, where there is somebody to see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Paint(bool);
+
+impl Paint {
+    /// Colour on a terminal alone, and not where `NO_COLOR` says otherwise.
+    pub(super) fn new(no_color: Option<&str>) -> Self {
+        Self(io::stdout().is_terminal() && no_color.is_none_or(str::is_empty))
+    }
+
+    /// What stops.
+    pub(super) fn alarm(self, text: &str) -> String {
+        self.sgr("1;31", text)
+    }
+
+    /// What is limited, or wants a look.
+    pub(super) fn warn(self, text: &str) -> String {
+        self.sgr("33", text)
+    }
+
+    /// What is as it should be.
+    pub(super) fn good(self, text: &str) -> String {
+        self.sgr("32", text)
+    }
+
+    fn sgr(self, code: &str, text: &str) -> String {
+        let (text, end) = text.strip_suffix('\n').map_or((text, ""), |text| (text, "\n"));
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m{end}") } else { format!("{text}{end}") }
+    }
+}
+
+/// Clears a terminal for a report in place; answers whether stdout is one.
+pub(super) fn clear() -> Result<bool, RunError> {
+    let on = io::stdout().is_terminal();
+    if on {
+        print("\x1b[H\x1b[2J")?;
+    }
+    Ok(on)
+}

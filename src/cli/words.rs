@@ -1,0 +1,69 @@
+//! Times, spans and holds in words. Pure.
+
+use jiff::Timestamp;
+
+use crate::client::HeldRow;
+use crate::source::crd_status::HoldStatus;
+
+/// A moment as people read it, and how long ago it was: `2026-01-14 21:32:07 UTC (4 min ago)`.
+pub(super) fn since(text: &str, now: Timestamp) -> String {
+    let Ok(at) = text.parse::<Timestamp>() else { return text.to_owned() };
+    let seconds = now.duration_since(at).as_secs();
+    let ago = match seconds {
+        // Clocks differ by a little; by more than that it is said as it is.
+        -5..1 => "just now".to_owned(),
+        ..-5 => format!("{} ahead of this machine's clock", span(-seconds)),
+        _ => format!("{} ago", span(seconds)),
+    };
+    format!("{} ({ago})", at.strftime("%Y-%m-%d %H:%M:%S UTC"))
+}
+
+/// A span in its two largest units.
+pub(super) fn span(seconds: i64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    match seconds {
+        ..60 => format!("{seconds} s"),
+        60..3600 => format!("{minutes} min"),
+        3600..86400 => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
+/// Who holds, as a refusal names it.
+pub(super) fn held_by(held: &HeldRow) -> String {
+    format!("{} ({}), since {}: {}", held.operator, held.source, held.since, held.reason)
+}
+
+/// What ends a hold.
+pub(super) fn way_to_end(hold: &HoldStatus, throttle: &str) -> String {
+    match hold.kind.as_str() {
+        "Manifest" => format!("take `kill` out of {throttle} in the manifest file"),
+        "Spec" => format!("take `kill` out of the spec of {throttle}"),
+        "EchoOverride" if hold.state.is_empty() => {
+            format!("kubectl delete echooverride -n {} {}", hold.namespace, hold.name)
+        }
+        "ClusterEchoOverride" if hold.state.is_empty() => format!("kubectl delete clusterechooverride {}", hold.name),
+        _ => format!("echo-phoenix revive --epoch {} --operator YOU --reason WHY", hold.epoch),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_said_with_its_distance() {
+        let now: Timestamp = "2026-01-14T21:32:07Z".parse().unwrap();
+        for (at, said) in [
+            ("2026-01-14T21:32:07.9Z", "2026-01-14 21:32:07 UTC (just now)"),
+            ("2026-01-14T21:31:08Z", "2026-01-14 21:31:08 UTC (59 s ago)"),
+            ("2026-01-14T21:28:00Z", "2026-01-14 21:28:00 UTC (4 min ago)"),
+            ("2026-01-14T18:20:00Z", "2026-01-14 18:20:00 UTC (3 h 12 min ago)"),
+            ("2026-01-11T20:00:00Z", "2026-01-11 20:00:00 UTC (3 d 1 h ago)"),
+            ("2026-01-14T21:42:07Z", "2026-01-14 21:42:07 UTC (10 min ahead of this machine's clock)"),
+            ("yesterday", "yesterday"),
+        ] {
+            assert_eq!(since(at, now), said);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! A client of the documented API, for the command line: it asks, tells what came back, and sends a command again where
+//! that cannot do it twice.
+//!
+//! Knows HTTP and the API's answers; nothing of terminals, clocks and what a person should be told to do.
+
+mod answers;
+mod error;
+
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Method, RequestBuilder, Response, Url, redirect};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::{sleep, timeout};
+
+use crate::config::ConfigError;
+pub use answers::{AuditEntry, Health, HeldRow, Killed, KilledTarget, Revived, Throttle, ThrottleTarget, Throttles};
+pub use error::{ClientError, Refusal};
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(3);
+/// How long one request may take, answer included: longer than the service itself takes for a kill with its store gone.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Pause after the first failure; doubled with each, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+/// Largest answer, bytes.
+const LIMIT: usize = 16 << 20;
+
+/// A service, as one key sees it.
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    key: Option<HeaderValue>,
+}
+
+impl Client {
+    /// A client of the service at `base`, an http or https URL that may have a path.
+    ///
+    /// # Errors
+    /// A URL or a key that cannot be one.
+    pub fn new(base: &str, key: Option<&str>) -> Result<Self, ConfigError> {
+        let wrong = |fix: String| ConfigError {
+            variable: "ECHO_URL",
+            expected: "the service's address, as http://127.0.0.1:8080 or https://echo.example.com".to_owned(),
+            fix,
+        };
+        let base = Url::parse(base).map_err(|error| wrong(format!("`{base}` is none: {error}")))?;
+        if !matches!(base.scheme(), "http" | "https") || base.host().is_none() || base.query().is_some() {
+            return Err(wrong(format!("`{base}` is none that can be asked")));
+        }
+        let key = key.map(|key| {
+            let mut value = HeaderValue::from_str(key).map_err(|_| ConfigError {
+                variable: "ECHO_API_KEY",
+                expected: "visible ASCII characters".to_owned(),
+                fix: "Look for a line break or an accent in it.".to_owned(),
+            })?;
+            value.set_sensitive(true);
+            Ok(value)
+        });
+        let mut http = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            .timeout(ANSWER)
+            // A key must not follow a redirect to somebody else.
+            .redirect(redirect::Policy::none())
+            .user_agent(concat!("echo-phoenix/", env!("CARGO_PKG_VERSION")));
+        if is_local(&base) {
+            http = http.no_proxy();
+        }
+        let http = http.build().map_err(|error| wrong(format!("no client can be made for it: {error}")))?;
+        Ok(Self { http, base, key: key.transpose()? })
+    }
+
+    /// The service's address, without a `/` at its end.
+    pub fn base(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
+    /// Whether it is on this machine.
+    pub fn is_local(&self) -> bool {
+        is_local(&self.base)
+    }
+
+    /// Whether the key goes over a network as plain text.
+    pub fn tells_its_key(&self) -> bool {
+        self.key.is_some() && self.base.scheme() == "http" && !is_local(&self.base)
+    }
+
+    /// `GET /health`, which a service whose ledger is gone answers too.
+    ///
+    /// # Errors
+    /// If nobody answers, or somebody else does.
+    pub async fn health(&self) -> Result<Value, ClientError> {
+        self.answered("/health", self.request(Method::GET, "/health")).await
+    }
+
+    /// Reads a route.
+    ///
+    /// # Errors
+    /// If nobody answers, somebody else does, or the service refuses.
+    pub async fn get(&self, path: &str) -> Result<Value, ClientError> {
+        self.answered(path, self.request(Method::GET, path)).await
+    }
+
+    /// Sends a command under this `Idempotency-Key`, and sends it again while it does not get through, for as long as
+    /// `patience` lasts; without patience once. `again` hears of each failure and of the pause that follows.
+    ///
+    /// # Errors
+    /// The last failure, or what the service refuses.
+    pub async fn command(
+        &self,
+        path: &str,
+        body: &Value,
+        once: &str,
+        patience: Option<Duration>,
+        again: &mut (dyn FnMut(&ClientError, Duration) + Send),
+    ) -> Result<Value, ClientError> {
+        let request = || self.request(Method::POST, path).header("idempotency-key", once).json(body);
+        let Some(patience) = patience else { return self.answered(path, request()).await };
+        let mut last = None;
+        // Whether any attempt may have arrived, though no answer came; and whether one is under way.
+        let (mut sent, mut flying) = (false, false);
+        let attempts = async {
+            let mut pause = FIRST_PAUSE;
+            loop {
+                flying = true;
+                let answered = self.answered(path, request()).await;
+                flying = false;
+                match answered {
+                    Err(error) if error.is_transport() => {
+                        sent |= error.may_have_arrived();
+                        again(&error, pause);
+                        last = Some(error);
+                    }
+                    done => return done,
+                }
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        };
+        match timeout(patience, attempts).await {
+            Ok(done) => done,
+            Err(_) => {
+                let unheard =
+                    || ClientError::Silent { url: self.url(path), why: "it took too long".into(), sent: true };
+                Err(last.unwrap_or_else(unheard).with_sent(sent || flying))
+            }
+        }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base())
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, self.url(path));
+        match &self.key {
+            Some(key) => request.header("x-api-key", key),
+            None => request,
+        }
+    }
+
+    async fn answered(&self, path: &str, request: RequestBuilder) -> Result<Value, ClientError> {
+        let url = self.url(path);
+        let answer = request.send().await.map_err(|error| ClientError::of(&url, &error))?;
+        let status = answer.status();
+        let header = |name| answer.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let (retry_after, location) = (header(RETRY_AFTER).map(str::to_owned), header(LOCATION).map(str::to_owned));
+        let problem = header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/problem+json"));
+        let body = whole(answer).await.map_err(|error| ClientError::of(&url, &error))?;
+        let value: Option<Value> = serde_json::from_slice(&body).ok();
+        let strange = |what: String| ClientError::Strange { url: url.clone(), status: status.as_u16(), what };
+        if status.is_redirection() {
+            return Err(strange(format!("a redirect to {}", location.unwrap_or_default())));
+        }
+        match value {
+            Some(value) if problem || (!status.is_success() && value.get("detail").is_some_and(Value::is_string)) => {
+                Err(ClientError::Refused(Refusal::read(path, status.as_u16(), retry_after, &value)))
+            }
+            // An unhealthy service says so with a 503 that is an answer all the same.
+            Some(value) if status.is_success() || (path == "/health" && value.get("checks").is_some()) => Ok(value),
+            _ => Err(strange(format!("`{}`", beginning(&body)))),
+        }
+    }
+
+    /// An answer as one of ours.
+    ///
+    /// # Errors
+    /// If it is not what that route answers.
+    pub fn typed<T: DeserializeOwned>(&self, path: &str, answer: &Value) -> Result<T, ClientError> {
+        T::deserialize(answer).map_err(|error| ClientError::Strange {
+            url: self.url(path),
+            status: 200,
+            what: format!("an answer that is none of this version's: {error}"),
+        })
+    }
+}
+
+/// Whether a URL is this machine's own.
+fn is_local(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// A body, up to the limit; what comes after it is left.
+async fn whole(mut answer: Response) -> reqwest::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        body.extend_from_slice(&chunk);
+        if body.len() > LIMIT {
+            break;
+        }
+    }
+    Ok(body)
+}
+
+/// The first line or so of what somebody answered, for people.
+fn beginning(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(400)]).into_owned();
+    let words: Vec<_> = text.split_whitespace().collect();
+    words.join(" ").chars().filter(|c| !c.is_control()).take(120).collect()
+}

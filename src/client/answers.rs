@@ -1,0 +1,161 @@
+//! Answers as the command line reads them: only what it tells, so that a newer service may answer more.
+//!
+//! Whether a kill is whole is decided here, and only here.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::source::crd_status::EchoThrottleStatus;
+
+/// `GET /health`
+#[derive(Clone, Debug, Deserialize)]
+pub struct Health {
+    /// healthy, degraded or unhealthy.
+    pub status: String,
+    /// Version of the program.
+    pub version: String,
+    /// The role it plays.
+    pub mode: String,
+    /// Whole seconds since it started.
+    pub uptime_seconds: i64,
+    /// The highest level in force, 0 to 1.
+    pub throttle_pct: f64,
+    /// Whether any throttle is killed.
+    pub killed: bool,
+    /// Each part: `ok`, what is wrong with it, or the variable that turns it on.
+    #[serde(default)]
+    pub checks: BTreeMap<String, String>,
+}
+
+/// Who keeps a throttle killed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct HeldRow {
+    /// Its id, opaque.
+    pub epoch: String,
+    /// Who keeps it: rest, spec, manifest, or an override's kind and name.
+    pub source: String,
+    /// Who took it, as they said.
+    pub operator: String,
+    /// Why.
+    pub reason: String,
+    /// When, RFC 3339.
+    pub since: String,
+}
+
+/// `POST /kill`
+#[derive(Clone, Debug, Deserialize)]
+pub struct Killed {
+    /// Always true.
+    pub killed: bool,
+    /// Id of the hold.
+    pub epoch: Option<String>,
+    /// When the gates were shut, RFC 3339.
+    pub latched_at: Option<String>,
+    /// Whether the ledger has it, or is owed it.
+    pub audit: String,
+    /// Whether it outlives a crash.
+    pub durable: bool,
+    /// What has been enforced.
+    pub targets: Vec<KilledTarget>,
+    /// Number of the audit entry.
+    pub audit_id: Option<i64>,
+}
+
+/// A target of a kill.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct KilledTarget {
+    /// The throttle.
+    pub throttle: String,
+    /// Which of its targets.
+    pub target: String,
+    /// Whether the kill bites there.
+    pub enforced: bool,
+}
+
+impl Killed {
+    /// What a kill lacks to be whole, in words; nothing if it is.
+    pub fn gaps(&self) -> Vec<String> {
+        let mut gaps = Vec::new();
+        if !self.killed {
+            gaps.push("the service does not say that it is killed".to_owned());
+        }
+        if self.targets.is_empty() {
+            gaps.push("no target was read back as stopped".to_owned());
+        }
+        let open = self.targets.iter().filter(|target| !target.enforced);
+        gaps.extend(open.map(|one| format!("{} of throttle {} is not stopped yet", one.target, one.throttle)));
+        if !self.durable {
+            gaps.push("it is in memory alone: if the service restarts now, it is lost".to_owned());
+        }
+        if self.audit != "recorded" {
+            gaps.push("the ledger does not have it yet; the service keeps trying".to_owned());
+        }
+        gaps
+    }
+}
+
+/// `POST /revive`
+#[derive(Clone, Debug, Deserialize)]
+pub struct Revived {
+    /// revived or already_running.
+    pub status: String,
+    /// Holds that ended.
+    #[serde(default)]
+    pub ended: Vec<String>,
+    /// Holds that stay.
+    #[serde(default)]
+    pub held_by: Vec<HeldRow>,
+    /// Number of the audit entry.
+    pub audit_id: Option<i64>,
+}
+
+/// `GET /v1/throttles`
+#[derive(Clone, Debug, Deserialize)]
+pub struct Throttles {
+    /// All throttles, by name.
+    pub items: Vec<Throttle>,
+}
+
+/// One throttle.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Throttle {
+    /// Its name.
+    pub name: String,
+    /// enforce or observe.
+    pub mode: String,
+    /// Counts up with each declaration.
+    pub generation: i64,
+    /// What it acts on.
+    #[serde(default)]
+    pub targets: Vec<ThrottleTarget>,
+    /// As the status of the custom resource has it.
+    #[serde(flatten)]
+    pub status: EchoThrottleStatus,
+}
+
+/// A target of a throttle.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ThrottleTarget {
+    /// Its id.
+    pub target: String,
+    /// Whether it is what it should be; none while nobody has looked.
+    pub agrees: Option<bool>,
+    /// Why it could not be read.
+    pub error: Option<String>,
+}
+
+/// One entry of `GET /v1/audit`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct AuditEntry {
+    /// When, RFC 3339.
+    pub at: String,
+    /// Who.
+    pub actor: String,
+    /// What, one word.
+    pub action: String,
+    /// State after.
+    pub after: String,
+    /// Why.
+    pub reason: String,
+}

@@ -1,0 +1,106 @@
+//! What can go wrong between a command and its answer, told apart by what it means for the person who sent it.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::answers::HeldRow;
+
+/// Why there is no answer that can be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody answered.
+    #[error("{url} does not answer: {why}")]
+    Silent {
+        /// What was asked.
+        url: String,
+        /// What the connection said.
+        why: String,
+        /// Whether it may have arrived all the same.
+        sent: bool,
+    },
+    /// Somebody answered who is not this service, or not this version of it.
+    #[error("{url} answered {status} with {what}")]
+    Strange {
+        /// What was asked.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// What came.
+        what: String,
+    },
+    /// The service said no.
+    #[error("{0}")]
+    Refused(Refusal),
+}
+
+/// A refusal of the service, as it worded it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path} was refused ({status}): {detail}")]
+pub struct Refusal {
+    /// What was asked.
+    pub path: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong.
+    pub detail: String,
+    /// Seconds to wait, where the service said so.
+    pub retry_after: Option<String>,
+    /// Who keeps it killed, where that is why.
+    pub held_by: Vec<HeldRow>,
+}
+
+impl Refusal {
+    pub(super) fn read(path: &str, status: u16, retry_after: Option<String>, body: &Value) -> Self {
+        let detail = body.get("detail").and_then(Value::as_str).unwrap_or("without a word why").to_owned();
+        let held_by = body.get("held_by").and_then(|held| Vec::deserialize(held).ok()).unwrap_or_default();
+        Self { path: path.to_owned(), status, detail, retry_after, held_by }
+    }
+}
+
+impl ClientError {
+    pub(super) fn of(url: &str, error: &reqwest::Error) -> Self {
+        // The last cause is the one that a person can do something about.
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(next) = cause.source() {
+            cause = next;
+        }
+        let why = if error.is_timeout() { "no answer in time".to_owned() } else { cause.to_string() };
+        Self::Silent { url: url.to_owned(), why, sent: !error.is_connect() }
+    }
+
+    /// Whether the same request may get through later: nobody answered, or something on the way did.
+    pub fn is_transport(&self) -> bool {
+        match self {
+            Self::Silent { .. } => true,
+            Self::Strange { status, .. } => matches!(status, 502..=504),
+            Self::Refused(_) => false,
+        }
+    }
+
+    /// Whether the service may have done what it was asked, though it did not say so.
+    pub fn may_have_arrived(&self) -> bool {
+        match self {
+            Self::Silent { sent, .. } => *sent,
+            Self::Strange { .. } => true,
+            Self::Refused(_) => false,
+        }
+    }
+
+    /// Whether it is certain that the service did nothing of what it was asked.
+    pub fn did_nothing(&self) -> bool {
+        match self {
+            Self::Silent { sent, .. } => !sent,
+            // A 409 to a kill is the answer to one that was done and ended; a 5xx leaves it open.
+            Self::Refused(refusal) => (400..500).contains(&refusal.status) && refusal.status != 409,
+            Self::Strange { .. } => false,
+        }
+    }
+
+    /// The same, after other attempts of which one may have arrived.
+    pub(super) fn with_sent(self, any: bool) -> Self {
+        match self {
+            Self::Silent { url, why, sent } => Self::Silent { url, why, sent: sent || any },
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Heads: number and hash of a chained table's newest row, as they are exported, printed and asked for.
+//!
+//! Pure text. A head that lives elsewhere is what tells a table whose end was cut from one that is whole.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::chain::GENESIS;
+use super::schema::{AUDIT_LOG, CHAINED};
+
+/// Bits of a hash that a metric bears: a double holds 53 exactly.
+const METRIC_BITS: usize = 48;
+
+/// The newest row of one chained table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The guide's name of the table.
+    pub table: &'static str,
+    /// The row's number; 0 before the first.
+    pub seq: i64,
+    /// Its hash, hex; 64 zeros before the first.
+    pub hash: String,
+}
+
+impl Head {
+    /// Whether it is the audit log's, which is printed without the table's name.
+    pub fn is_audit(&self) -> bool {
+        self.table == AUDIT_LOG.name
+    }
+
+    /// The first 48 bits of the hash as a number, which a double holds exactly.
+    pub fn hash48(&self) -> u64 {
+        self.hash.get(..METRIC_BITS / 4).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default()
+    }
+}
+
+/// As `verify --head` takes it.
+impl fmt::Display for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}:{}", self.table, self.seq, self.hash)
+    }
+}
+
+/// `SEQ:HASH` is the audit log's head, `TABLE=SEQ:HASH` any table's.
+impl FromStr for Head {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || {
+            let tables = CHAINED.map(|table| table.name).join(", ");
+            format!("expected SEQ:HASH as `verify` prints it, or TABLE=SEQ:HASH; tables: {tables}")
+        };
+        let (table, head) = match text.split_once('=') {
+            None => (AUDIT_LOG.name, text),
+            Some((name, head)) => (CHAINED.iter().find(|table| table.name == name).ok_or_else(expected)?.name, head),
+        };
+        let (seq, hash) = head.split_once(':').ok_or_else(expected)?;
+        let digits = seq.bytes().all(|byte| byte.is_ascii_digit());
+        let seq: i64 = seq.parse().ok().filter(|_| digits).ok_or_else(expected)?;
+        let hash = hash.to_ascii_lowercase();
+        let is_hash = hash.len() == GENESIS.len() && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_hash || (seq == 0 && hash != GENESIS) { Err(expected()) } else { Ok(Self { table, seq, hash }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_read_as_it_is_written() {
+        let hash = "0123456789ab".repeat(6)[..64].to_owned();
+        for table in CHAINED {
+            let head = Head { table: table.name, seq: 42, hash: hash.clone() };
+            assert_eq!(head.to_string().parse(), Ok(head.clone()));
+            assert_eq!(head.hash48(), 0x0123_4567_89ab);
+        }
+        assert_eq!(format!("7:{hash}").parse::<Head>().map(|head| (head.table, head.seq)), Ok(("audit_log", 7)));
+        assert_eq!(format!("7:{}", hash.to_uppercase()).parse::<Head>().map(|head| head.hash), Ok(hash.clone()));
+        let short = &hash[1..];
+        for wrong in [
+            "",
+            "7",
+            "7:",
+            &hash,
+            &format!("7:{short}"),
+            &format!("+7:{hash}"),
+            &format!("-1:{hash}"),
+            &format!(":{hash}"),
+            &format!("0:{hash}"),
+            &format!("outbox=7:{hash}"),
+            &format!("7:{}g", short),
+        ] {
+            assert!(wrong.parse::<Head>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_value_of_a_metric_is_exact_in_a_double() {
+        let head = Head { table: AUDIT_LOG.name, seq: 1, hash: "f".repeat(64) };
+        assert_eq!(head.hash48(), (1 << 48) - 1);
+        #[allow(clippy::cast_precision_loss, reason = "that nothing is lost is what is tested")]
+        let double = head.hash48() as f64;
+        assert_eq!(format!("{double}"), "281474976710655");
+    }
+}
