@@ -20,8 +20,8 @@ use tokio::time::{sleep, timeout};
 use crate::support::{Echo, KEY, eventually, http, program};
 
 const KILL: &str = r#"{"reason":"flood","operator":"dana","confirmation":"CONFIRM_KILL"}"#;
-/// In the middle of any of this.
-const SOON: Duration = Duration::from_secs(3);
+/// In the middle of any of this: the guide's limit for an emergency stop.
+const SOON: Duration = Duration::from_secs(5);
 
 async fn get(echo: &Echo, path: &str, from: &str) -> u16 {
     http().get(echo.url(path)).header("x-forwarded-for", from).send().await.unwrap().status().as_u16()
