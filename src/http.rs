@@ -65,6 +65,8 @@ pub struct App {
     pub keys: Keys,
     /// How often clients may knock.
     pub rates: Rates,
+    /// Places for large bodies.
+    pub large: Large,
     /// What signs webhooks; none: that part is off.
     pub stripe: Secrets,
     /// Metrics of this process.
@@ -84,6 +86,7 @@ pub struct App {
 pub use client::{Client, address};
 pub use command::UnderWay;
 pub use health::{Look, Parts};
+pub use limits::Large;
 pub use rate::{Elapsed, Rates};
 pub use throttles::Board;
 
@@ -136,7 +139,7 @@ pub fn service_routes(app: Arc<App>) -> Router {
         .route_layer(from_fn_with_state(Arc::clone(&app), keys::check));
     let webhook = Router::new()
         .route("/webhooks/stripe", post(webhook::stripe))
-        .route_layer(from_fn(limits::carry))
+        .route_layer(from_fn_with_state(Arc::clone(&app), limits::carry_large))
         .layer(DefaultBodyLimit::max(WEBHOOK_LIMIT));
     let read = Router::new()
         .route("/v1/throttles", get(throttles::list))

@@ -143,8 +143,11 @@ pub(super) async fn limit(State(app): State<Arc<App>>, request: Request, next: N
         (Ok(()), Err(problem)) => problem.into_response(),
         (Err(wait), _) => {
             app.metrics.count_limited(bucket);
-            let detail =
-                format!("Too many requests. Wait {wait} s; the limit is RATE_LIMIT_PER_MINUTE for each address.");
+            let rule = match bucket {
+                KILL => "A kill with a right key and its confirmation passes without a limit; this was none",
+                _ => "The limit is RATE_LIMIT_PER_MINUTE for each address",
+            };
+            let detail = format!("Too many requests. Wait {wait} s. {rule}.");
             let mut response = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).into_response();
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait));
             response

@@ -16,7 +16,7 @@ use crate::config::{AirtableArgs, ClusterArgs, Environment, KeyArgs, ListenArgs,
 use crate::decide::law::Law;
 use crate::domain::throttle::TargetKind;
 use crate::gate::Gate;
-use crate::http::{self, App, Parts as HttpParts, Rates, UnderWay};
+use crate::http::{self, App, Large, Parts as HttpParts, Rates, UnderWay};
 use crate::latch::Latch;
 use crate::ports::{Clock, Desired, History, Journal, JournalEntry, Ledger, Report, Target};
 use crate::reconcile::{Parts, Reconciler};
@@ -166,6 +166,7 @@ pub(super) fn app(
         history: kept.map(|ledger| -> Arc<dyn History> { Arc::<StandbyLedger>::clone(ledger) }),
         keys,
         rates: Rates::new(&listen.doors, monotonic()),
+        large: Large::default(),
         stripe: Secrets::parse(""),
         metrics: Arc::new(Metrics::new().map_err(|e| RunError::failed("metrics", e))?),
         law: Law::default(),

@@ -9,7 +9,7 @@ use crate::config::{AirtableArgs, Environment, KeyArgs, ListenArgs, ManifestArgs
 use crate::decide::law::Law;
 use crate::domain::throttle::TargetKind;
 use crate::gate::Gate;
-use crate::http::{self, App, Parts as HttpParts, Rates, UnderWay};
+use crate::http::{self, App, Large, Parts as HttpParts, Rates, UnderWay};
 use crate::latch::Latch;
 use crate::mirror::counters::MirrorCounters;
 use crate::ports::{Clock, Desired, History, JournalEntry, Ledger, Target};
@@ -173,6 +173,7 @@ fn app(
         history: Some(history),
         keys,
         rates: Rates::new(&args.listen.doors, monotonic()),
+        large: Large::default(),
         stripe,
         metrics: Arc::new(Metrics::new().map_err(|e| RunError::failed("metrics", e))?),
         law: Law::default(),

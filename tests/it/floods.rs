@@ -20,8 +20,8 @@ use tokio::time::{sleep, timeout};
 use crate::support::{Echo, KEY, eventually, http, program};
 
 const KILL: &str = r#"{"reason":"flood","operator":"dana","confirmation":"CONFIRM_KILL"}"#;
-/// In the middle of any of this.
-const SOON: Duration = Duration::from_secs(3);
+/// In the middle of any of this: the guide's limit for an emergency stop.
+const SOON: Duration = Duration::from_secs(5);
 
 async fn get(echo: &Echo, path: &str, from: &str) -> u16 {
     http().get(echo.url(path)).header("x-forwarded-for", from).send().await.unwrap().status().as_u16()
@@ -289,4 +289,40 @@ async fn a_body_has_thirty_seconds_and_its_refusal_says_so() {
         );
         assert!((Duration::from_secs(29)..Duration::from_secs(35)).contains(&took), "{took:?}");
     }
+}
+
+/// Nobody needs a key to send a webhook, so what strangers may keep in memory is counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_bodies_of_strangers_have_few_places_and_small_ones_do_not_need_any() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = Echo::start("serve", &[("STRIPE_WEBHOOK_SECRET", "whsec_0123456789".to_owned())], folder.path()).await;
+    let head = "POST /webhooks/stripe HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n";
+    let mut held = Vec::new();
+    for _ in 0..30 {
+        let mut stream = half(&echo, head).await;
+        // One that is refused may close while we still write.
+        let _ = stream.write_all(&[b' '; 200_000]).await;
+        held.push(stream);
+    }
+    let mut codes = Vec::new();
+    for stream in &mut held {
+        let mut said = vec![0; 512];
+        // Those that have a place are waited for.
+        let length = match timeout(Duration::from_millis(500), stream.read(&mut said)).await {
+            Ok(length) => length.unwrap_or(0),
+            Err(_) => continue,
+        };
+        codes.push(String::from_utf8_lossy(&said[..length]).split(' ').nth(1).unwrap_or("closed").to_owned());
+    }
+    assert_eq!(held.len() - codes.len(), 8, "{codes:?}");
+    assert!(codes.iter().all(|code| code == "503" || code == "closed"), "{codes:?}");
+    let small = http().post(echo.url("/webhooks/stripe")).body("{}").send().await.unwrap();
+    assert_eq!(small.status(), 400, "a small one is read and found to be forged");
+    assert_eq!(kill(&echo, "198.51.100.1").await.0, 200);
+    drop(held);
+    eventually("places are given back", SOON, async || {
+        let large = http().post(echo.url("/webhooks/stripe")).body(vec![b' '; 300_000]).send().await.unwrap();
+        (large.status() == 400).then_some(())
+    })
+    .await;
 }
