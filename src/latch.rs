@@ -8,6 +8,7 @@ mod obey;
 mod record;
 pub mod watch;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -65,6 +66,10 @@ pub struct Latch {
     owed: Mutex<Vec<JournalEntry>>,
     /// Revivals go one at a time; kills never wait for it.
     reviving: tokio::sync::Mutex<()>,
+    /// One level is recorded at a time, so that an opening does not meet the half-done record of a closing.
+    levelling: tokio::sync::Mutex<()>,
+    /// Commands whose own caller is telling the ledger right now.
+    under_way: Mutex<BTreeSet<String>>,
 }
 
 /// A hold this door took.
@@ -93,6 +98,8 @@ impl Latch {
             live: Mutex::new(live),
             owed: Mutex::default(),
             reviving: tokio::sync::Mutex::default(),
+            levelling: tokio::sync::Mutex::default(),
+            under_way: Mutex::default(),
         }
     }
 

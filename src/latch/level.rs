@@ -42,15 +42,8 @@ impl Latch {
         let declared = declared.ok_or_else(|| DesiredError::Unknown(throttle.clone()))?;
         let holds: Vec<_> = declared.holds.iter().filter(|hold| !hold.is_kill()).cloned().collect();
         if level < asked(declared.level, declared.mode, &holds).level {
-            // What is journalled happened before: the ledger gets it first, or this opening would be undone by it.
-            self.settle().await;
-            if self.owes(&throttle) {
-                return Err(DesiredError::Unavailable("the ledger lacks an earlier command".to_owned()));
-            }
-            AuditState::Recorded.tell(&mut record.answer, true);
-            let opened = timeout(LEDGER_PATIENCE, self.desired.declare(&throttle, level, record)).await;
-            let opened = opened.map_err(|_| DesiredError::Unavailable("the ledger is slow".to_owned()))??;
-            return Ok(Brought { audit: AuditState::Recorded, durable: true, answer: opened.answer });
+            let opened = timeout(LEDGER_PATIENCE, self.open(&throttle, level, record)).await;
+            return opened.map_err(|_| DesiredError::Unavailable("the ledger is slow".to_owned()))?;
         }
         let at = record.audit.at;
         let setting = Setting { level, reason: Reason::Target, generation: declared.generation, at };
@@ -59,7 +52,22 @@ impl Latch {
             record.answer.set("in_force", standing.level.fraction());
         }
         record.answer.set("generation", declared.generation);
+        // It holds already. Its record does not wait for ever for somebody else's.
+        let _one_at_a_time = timeout(LEDGER_PATIENCE, self.levelling.lock()).await;
         Ok(self.bring(Effect::Level { throttle, level }, record, None).await)
+    }
+
+    /// Opening: the ledger first.
+    async fn open(&self, throttle: &ThrottleName, level: Level, mut record: Record) -> Result<Brought, DesiredError> {
+        let _one_at_a_time = self.levelling.lock().await;
+        // What is journalled happened before: the ledger gets it first, or this opening would be undone by it.
+        self.settle().await;
+        if self.owes(throttle) {
+            return Err(DesiredError::Unavailable("the ledger lacks an earlier command".to_owned()));
+        }
+        AuditState::Recorded.tell(&mut record.answer, true);
+        let opened = self.desired.declare(throttle, level, record).await?;
+        Ok(Brought { audit: AuditState::Recorded, durable: true, answer: opened.answer })
     }
 
     fn owes(&self, throttle: &ThrottleName) -> bool {

@@ -2,7 +2,8 @@
 //!
 //! Nothing here closes or opens a gate.
 
-use std::sync::PoisonError;
+use std::collections::BTreeSet;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -73,11 +74,15 @@ impl Latch {
         tell(&mut pending, AuditState::Pending, true);
         tell(&mut record, AuditState::Recorded, true);
         let mut owed = JournalEntry { effect: effect.clone(), record: pending };
+        let once = owed.record.once.clone();
+        self.under_way().insert(once.clone());
         let durable = self.journalled(&owed).await;
         if durable && let Effect::Hold(hold) = &effect {
             self.note(&hold.hold.epoch, None, Some(true));
         }
-        if let Some(answer) = self.enter(&JournalEntry { effect, record }).await {
+        let entered = self.enter(&JournalEntry { effect, record }).await;
+        self.under_way().remove(&once);
+        if let Some(answer) = entered {
             let (audit, durable) = told(AuditState::Recorded, true);
             return Brought { audit, durable, answer };
         }
@@ -107,6 +112,10 @@ impl Latch {
         let mut all = self.journal.as_ref().map(|journal| journal.pending()).unwrap_or_default();
         all.extend(self.owed.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
         all
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lacks(&self, entry: &JournalEntry) -> bool {
@@ -177,6 +186,9 @@ impl Latch {
     /// Tells the ledger again what it does not have yet, in the order it happened.
     pub async fn settle(&self) {
         for entry in self.pending() {
+            if self.under_way().contains(&entry.record.once) {
+                return; // it is about to be there, with the answer its caller will hear
+            }
             if self.enter(&entry).await.is_none() && self.lacks(&entry) {
                 return; // what came later waits, so that the order stays
             }

@@ -142,7 +142,10 @@ impl Records {
         match parts.ledger.commit(change).await {
             Ok(_) => Some(intents),
             Err(error) => {
-                tracing::error!(throttle = %throttle.name, %error, "nothing opens until the ledger is back");
+                match &error {
+                    LedgerError::Conflict(_) => tracing::debug!(%error, "declared anew; the next pass goes by that"),
+                    _ => tracing::error!(throttle = %throttle.name, %error, "nothing opens until the ledger is back"),
+                }
                 planned.plan.steps.retain(|step| step.side == Side::Safer);
                 planned.effective = planned.effective.safer(memory.level);
                 None

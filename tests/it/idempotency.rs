@@ -85,3 +85,21 @@ async fn a_duplicate_under_way_waits_for_the_first() {
     assert_eq!(all.iter().filter(|(_, replayed, _)| !replayed).count(), 1);
     assert!(all.iter().all(|(status, _, answer)| *status == StatusCode::OK && *answer == all[0].2));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn levels_declared_at_the_same_time_are_all_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = Echo::start("serve", &[], folder.path()).await;
+    let all = (0..8u16).map(|client| {
+        let echo = &echo;
+        async move {
+            for number in 0..20u16 {
+                let body = control(f64::from((client * 37 + number * 29) % 100) / 100.0);
+                let (status, _, answer) = post(echo, "/control", &format!("{client}-{number}"), &body).await;
+                assert_eq!(status, StatusCode::OK, "{answer}");
+                assert_eq!(answer["audit"], "recorded", "{answer}");
+            }
+        }
+    });
+    futures::future::join_all(all).await;
+}
