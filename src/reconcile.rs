@@ -117,7 +117,7 @@ impl Reconciler {
         memory.note_offered(now, gather::offered_rpm(&reads));
 
         let want = asked(throttle.level, throttle.mode, &throttle.holds);
-        let next = next_level(&parts.law, &memory.situation(throttle, &want, now));
+        let next = next_level(&parts.law.of(&throttle.signals), &memory.situation(throttle, &want, now));
         let pass = Pass { throttle, want: &want, next, now };
         let known = memory.recall(throttle);
         let facts = Facts {
@@ -130,6 +130,7 @@ impl Reconciler {
             now,
         };
         let mut planned: Planned = plan(&facts);
+        memory.damp(&mut planned.plan, want.killed, now);
         memory.name_drifts(&mut planned.plan, now);
 
         let intents = self.records.intent(parts, memory, &pass, &mut planned).await;
@@ -140,6 +141,7 @@ impl Reconciler {
             planned.plan.steps.clear();
             planned.effective = memory.level;
         }
+        memory.note_corrections(&planned.plan, now);
         let done = apply::steps(parts, &planned.plan).await;
         apply::take_back(&mut planned, &done, memory.level);
         self.records.outcome(parts, &planned, &done, intents.unwrap_or_default(), now).await;

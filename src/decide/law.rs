@@ -10,6 +10,7 @@ pub use credit::{Credit, TICK_SECONDS, credit_after};
 
 use crate::domain::level::Level;
 use crate::domain::observation::{self, SignalError, Signals};
+use crate::domain::throttle::SignalSpec;
 use stress::{Stress, rise};
 
 /// X' = clamp(X, 1, 10): a system that hardly responds gets no faster ramp, one that responds wildly still opens.
@@ -53,6 +54,17 @@ pub struct Law {
     pub ramp_per_second: f64,
     /// B: load that may be released in one step whatever the ramp says, requests per minute, default 60.
     pub burst_rpm: f64,
+}
+
+impl Law {
+    /// This law with a throttle's own thresholds.
+    #[must_use]
+    pub fn of(&self, signals: &SignalSpec) -> Law {
+        let (error_low, error_high) = signals.errors.unwrap_or((self.error_low, self.error_high));
+        let (latency_low_ms, latency_high_ms) =
+            signals.latency_ms.unwrap_or((self.latency_low_ms, self.latency_high_ms));
+        Law { error_low, error_high, latency_low_ms, latency_high_ms, ..*self }
+    }
 }
 
 impl Default for Law {

@@ -20,6 +20,8 @@ pub struct Situation {
     pub current: Level,
     /// What was measured lately, if anything was.
     pub signals: Option<Signals>,
+    /// Whether a source is declared that has to report: without it nothing opens further than automation closes.
+    pub source_declared: bool,
     /// Requests a minute the gates were offered in the last window.
     pub offered_rpm: f64,
     /// Highest offered rate since the level last rose, requests a minute.
@@ -47,12 +49,14 @@ pub struct NextLevel {
     pub shedding: bool,
     /// The credit to write down, where the law was asked.
     pub credit: Option<Credit>,
+    /// Whether a declared source is silent.
+    pub stale: bool,
 }
 
 /// Decides the next level.
 pub fn next_level(law: &Law, s: &Situation) -> NextLevel {
     if s.killed {
-        return NextLevel { level: Level::STOP, reason: Reason::Kill, shedding: false, credit: None };
+        return NextLevel { level: Level::STOP, reason: Reason::Kill, shedding: false, credit: None, stale: false };
     }
     let judged = s.signals.and_then(|signals| {
         let signals = Signals {
@@ -75,13 +79,16 @@ pub fn next_level(law: &Law, s: &Situation) -> NextLevel {
             let shedding =
                 answer.automatic > s.asked && answer.level >= answer.automatic && answer.automatic > Level::OPEN;
             let credit = Some(s.credit.after(s.credit_age_s, s.current, &answer));
-            NextLevel { level: answer.level, reason, shedding, credit }
+            NextLevel { level: answer.level, reason, shedding, credit, stale: false }
         }
         None => {
             let (ramp, offered) = (s.ramp_percent_per_second, s.offered_since_stop_rpm);
-            let level = open_without_source(s.current, s.asked, s.elapsed_s, ramp, offered, law);
+            // A declared source that is silent: opening goes down to what automation alone would close to, and holds there.
+            let limit = Level::saturating(law.automatic_most).min(s.current);
+            let towards = if s.source_declared { s.asked.safer(limit) } else { s.asked };
+            let level = open_without_source(s.current, towards, s.elapsed_s, ramp, offered, law);
             let reason = if level == Level::OPEN { Reason::None } else { Reason::Target };
-            NextLevel { level, reason, shedding: false, credit: None }
+            NextLevel { level, reason, shedding: false, credit: None, stale: s.source_declared }
         }
     }
 }

@@ -5,10 +5,12 @@ use jiff::Timestamp;
 use super::observation::Signals;
 
 /// Signals that somebody measured, and when we learned of them.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Evidence {
     /// What was measured.
     pub signals: Signals,
     /// When it reached us.
     pub at: Timestamp,
+    /// Who measured, as they name themselves; none for the body of `POST /control`.
+    pub source: Option<String>,
 }

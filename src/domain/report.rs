@@ -37,6 +37,10 @@ pub struct Outcome {
     pub source: String,
     /// Whether the automatic level stands above the declared one.
     pub shedding: bool,
+    /// Whether a declared source of signals is silent.
+    pub stale: bool,
+    /// Whether a correction waits because there were many.
+    pub damped: bool,
     /// The targets, in the order declared.
     pub observed: Vec<Observed>,
     /// What is remembered of targets, by target id.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::hold::Hold;
 use super::level::Level;
 
-pub use spec::{AllowRule, GateSpec, Mode, ScaleSpec, Spec, TargetKind, TargetSpec};
+pub use spec::{AllowRule, GateSpec, Mode, ScaleSpec, SignalSpec, Spec, TargetKind, TargetSpec};
 
 /// Longest accepted throttle name: a namespace (63) and a name (253) of Kubernetes with their dot.
 pub const NAME_LIMIT: usize = 317;
@@ -147,6 +147,8 @@ pub struct Declared {
     pub ramp_percent_per_second: f64,
     /// What it acts on, in the order declared.
     pub targets: Vec<TargetSpec>,
+    /// What the control law goes by.
+    pub signals: SignalSpec,
     /// What people said or measured lately, for the control law.
     pub evidence: Option<super::evidence::Evidence>,
     /// What was remembered of targets before they were changed, by target id. Ours, so it wins over annotations.
@@ -165,14 +167,15 @@ impl Declared {
 
     /// What it declares besides its level.
     pub fn spec(&self) -> Spec {
-        let Self { mode, ramp_percent_per_second, targets, .. } = self.clone();
-        Spec { mode, ramp_percent_per_second, targets }
+        let Self { mode, ramp_percent_per_second, targets, signals, .. } = self.clone();
+        Spec { mode, ramp_percent_per_second, targets, signals }
     }
 
     /// Takes over a specification.
     pub fn set_spec(&mut self, spec: Spec) {
-        let Spec { mode, ramp_percent_per_second, targets } = spec;
-        (self.mode, self.ramp_percent_per_second, self.targets) = (mode, ramp_percent_per_second, targets);
+        let Spec { mode, ramp_percent_per_second, targets, signals } = spec;
+        (self.mode, self.ramp_percent_per_second) = (mode, ramp_percent_per_second);
+        (self.targets, self.signals) = (targets, signals);
     }
 
     /// A declaration with nothing but a name and a level, the rest at its defaults.
@@ -187,6 +190,7 @@ impl Declared {
             mode: Mode::Enforce,
             ramp_percent_per_second: 2.0,
             targets: vec![TargetSpec::Gate(GateSpec::default())],
+            signals: SignalSpec::default(),
             evidence: None,
             remembered: std::collections::BTreeMap::new(),
             acknowledged: std::collections::BTreeMap::new(),

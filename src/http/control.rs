@@ -42,7 +42,9 @@ pub(super) async fn control(
         return Err(command.refuse(&app, "control_refused", name.as_str(), "killed", problem).await);
     }
     let input = Input { signals: asked.current_state, target, killed: false, credit: 1.0, floor_rpm: 0.0 };
-    let law = app.law.evaluate(&input).map_err(|errors| {
+    let declared = app.desired.declared().into_iter().find(|declared| declared.name == name);
+    let law = declared.map_or(app.law, |declared| app.law.of(&declared.signals));
+    let law = law.evaluate(&input).map_err(|errors| {
         let fields =
             errors.into_iter().map(|e| FieldError { field: e.field.to_owned(), expected: e.expected.to_owned() });
         Problem::from(BodyError::Fields(fields.collect()))
@@ -69,7 +71,7 @@ pub(super) async fn control(
     law.binding.as_str().clone_into(&mut record.audit.binding_signal);
     let order = LevelOrder { throttle: name.clone(), level: target, record };
     let declared = app.latch.declare(order).await.map_err(not_declared)?;
-    app.desired.observe(&name, Evidence { signals: asked.current_state, at: command.at });
+    app.desired.observe(&name, Evidence { signals: asked.current_state, at: command.at, source: None });
     app.desired.wake();
     Ok(said(declared.answer))
 }

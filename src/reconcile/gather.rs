@@ -68,6 +68,8 @@ pub(super) async fn report(
         binding: if want.killed { Reason::Kill.as_str() } else { memory.reason.as_str() },
         source: want.source.clone(),
         shedding: memory.shedding,
+        stale: pass.next.stale,
+        damped: memory.damped,
         observed,
         remembered: planned.remembered.clone(),
         acknowledged: planned.acknowledged.clone(),

@@ -6,14 +6,15 @@ use std::collections::{BTreeMap, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::decide::damping::Damping;
 use crate::decide::law::Credit;
 use crate::decide::plan::Planned;
 use crate::decide::precedence::Asked;
 use crate::decide::step::Situation;
 use crate::decide::verdict::Reason;
-use crate::domain::drift::Drift;
+use crate::domain::drift::{Drift, Outcome};
 use crate::domain::level::Level;
-use crate::domain::plan::Plan;
+use crate::domain::plan::{Plan, Step};
 use crate::domain::throttle::Declared;
 
 use super::Pass;
@@ -46,6 +47,9 @@ pub(super) struct Memory {
     remembered: BTreeMap<String, i64>,
     acknowledged: BTreeMap<String, i64>,
     drifts: BTreeMap<String, Drift>,
+    damping: BTreeMap<String, Damping>,
+    /// Whether a correction of this pass waits.
+    pub(super) damped: bool,
 }
 
 impl Memory {
@@ -65,6 +69,8 @@ impl Memory {
             remembered: throttle.remembered.clone(),
             acknowledged: throttle.acknowledged.clone(),
             drifts: BTreeMap::new(),
+            damping: BTreeMap::new(),
+            damped: false,
         }
     }
 
@@ -78,12 +84,13 @@ impl Memory {
     }
 
     pub(super) fn situation(&self, throttle: &Declared, want: &Asked, now: Timestamp) -> Situation {
-        let fresh = throttle.evidence.filter(|evidence| now.duration_since(evidence.at) <= EVIDENCE_LIFE);
+        let fresh = throttle.evidence.as_ref().filter(|evidence| now.duration_since(evidence.at) <= EVIDENCE_LIFE);
         Situation {
             asked: want.level,
             killed: want.killed,
             current: self.level,
             signals: fresh.map(|evidence| evidence.signals),
+            source_declared: throttle.signals.source.is_some(),
             offered_rpm: self.rates.back().map_or(0.0, |(_, rpm)| *rpm),
             offered_since_stop_rpm: self.since_stop,
             floor_rpm: self.floor,
@@ -127,6 +134,29 @@ impl Memory {
             name(drift);
         }
         self.drifts = still;
+    }
+
+    /// Takes corrections out of a plan that would come too often; they stay reported. While killed none waits.
+    pub(super) fn damp(&mut self, plan: &mut Plan, killed: bool, now: Timestamp) {
+        let damping = &self.damping;
+        let waits = |step: &Step| {
+            let target = step.corrects.as_ref().map(|drift| &drift.target);
+            target.and_then(|target| damping.get(target)).is_some_and(|damping| !damping.allows(now))
+        };
+        self.damped = !killed && plan.steps.iter().any(waits);
+        if self.damped {
+            let (wait, stay): (Vec<_>, Vec<_>) = std::mem::take(&mut plan.steps).into_iter().partition(waits);
+            plan.steps = stay;
+            let waiting = wait.into_iter().filter_map(|step| step.corrects);
+            plan.reported.extend(waiting.map(|drift| Drift { action: Outcome::Reported, ..drift }));
+        }
+    }
+
+    /// Takes note of what a plan corrects.
+    pub(super) fn note_corrections(&mut self, plan: &Plan, now: Timestamp) {
+        for drift in plan.steps.iter().filter_map(|step| step.corrects.as_ref()) {
+            self.damping.entry(drift.target.clone()).or_default().corrected(now);
+        }
     }
 
     pub(super) fn open_drifts(&self) -> Vec<String> {

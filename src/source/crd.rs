@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::level::{Level, OutOfRange};
-use crate::domain::throttle::{AllowRule, GateSpec, Mode, ScaleSpec, TargetSpec};
+use crate::domain::throttle::{AllowRule, GateSpec, Mode, ScaleSpec, SignalSpec, TargetSpec};
 
 use super::crd_status::EchoThrottleStatus;
 
@@ -47,10 +47,49 @@ pub struct EchoThrottleSpec {
     /// How fast the throttle opens when nothing is measured.
     #[serde(default)]
     pub ramp: Ramp,
+    /// What the control law goes by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signals: Option<SpecSignals>,
     /// What the throttle acts on; gates only, if empty.
     #[serde(default)]
     #[schemars(length(max = 64))]
     pub targets: Vec<Target>,
+}
+
+/// What the control law goes by.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.source)", "source: nobody observes in a cluster yet; it works in the manifest of echo-phoenix serve"))]
+pub struct SpecSignals {
+    /// The `source` of POST /observe that has to report every 15 s. While it is silent nothing opens below 90 percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub source: Option<String>,
+    /// Failed requests of a thousand: from `calm` on they count, at `full` they count fully. Default 10 and 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors_per_thousand: Option<Band>,
+    /// 99th percentile of latency, milliseconds: from `calm` on it counts, at `full` it counts fully. Default 250 and 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<Band>,
+}
+
+/// Where a signal begins to count and where it counts fully.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("self.calm < self.full", "calm must be below full"))]
+pub struct Band {
+    /// Up to here nothing is wrong.
+    #[schemars(range(min = 0, max = 3_600_000))]
+    pub calm: i32,
+    /// From here on all is wrong.
+    #[schemars(range(min = 1, max = 3_600_000))]
+    pub full: i32,
+}
+
+impl Band {
+    fn over(self, unit: f64) -> (f64, f64) {
+        (f64::from(self.calm) / unit, f64::from(self.full) / unit)
+    }
 }
 
 /// A kill that is part of a specification.
@@ -195,6 +234,16 @@ impl EchoThrottleSpec {
             targets.insert(0, TargetSpec::Gate(GateSpec::default()));
         }
         targets
+    }
+
+    /// What the control law goes by.
+    pub fn domain_signals(&self) -> SignalSpec {
+        let signals = self.signals.clone().unwrap_or_default();
+        SignalSpec {
+            source: signals.source,
+            errors: signals.errors_per_thousand.map(|band| band.over(1000.0)),
+            latency_ms: signals.latency_ms.map(|band| band.over(1.0)),
+        }
     }
 
     /// Whether drift is corrected.

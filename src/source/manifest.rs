@@ -8,7 +8,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::crd::{EchoThrottleSpec, SpecKill, Target};
+use super::crd::{Band, EchoThrottleSpec, SpecKill, Target};
 use super::crd_override::CONFIRMATION;
 use super::rest::FieldError;
 use crate::domain::level::Level;
@@ -132,6 +132,7 @@ fn throttle(document: Value) -> Result<FromFile, Vec<FieldError>> {
         mode: spec.domain_mode(),
         ramp_percent_per_second: f64::from(spec.ramp.max_percent_per_second),
         targets: spec.domain_targets(),
+        signals: spec.domain_signals(),
     };
     let kill = spec.kill.map(|SpecKill { reason, operator, .. }| KillWords { reason, operator });
     Ok(FromFile { name, level, spec: spec_of, kill })
@@ -169,6 +170,17 @@ fn broken_rules(spec: &EchoThrottleSpec) -> Vec<FieldError> {
     rule((0..=100).contains(&spec.throttle_percent), "spec.throttlePercent", "expected a whole number from 0 to 100");
     let ramp = spec.ramp.max_percent_per_second;
     rule((1..=100).contains(&ramp), "spec.ramp.maxPercentPerSecond", "expected a whole number from 1 to 100");
+    if let Some(signals) = &spec.signals {
+        let source = signals.source.as_deref().is_none_or(|source| fits(source, 128));
+        rule(source, "spec.signals.source", "expected 1 to 128 characters");
+        let band = |band: Option<Band>, most: i32| {
+            band.is_none_or(|band| band.calm >= 0 && band.calm < band.full && band.full <= most)
+        };
+        let field = "spec.signals.errorsPerThousand";
+        rule(band(signals.errors_per_thousand, 1000), field, "expected calm below full, both from 0 to 1000");
+        let field = "spec.signals.latencyMs";
+        rule(band(signals.latency_ms, 3_600_000), field, "expected calm below full, both from 0 to 3600000");
+    }
     rule(spec.targets.len() <= 64, "spec.targets", "expected at most 64");
     if let Some(kill) = &spec.kill {
         rule(kill.confirmation == CONFIRMATION, "spec.kill.confirmation", "expected CONFIRM_KILL");

@@ -147,6 +147,15 @@ fn conditions(outcome: &Outcome, killed: bool, before: &EchoThrottleStatus) -> V
         row("Killed", killed, if killed { "Held" } else { "NotHeld" }, &kill_words(outcome)),
         row("Shedding", outcome.shedding, if outcome.shedding { "Measured" } else { "Calm" }, &level),
     ];
+    if let Some(source) = &outcome.throttle.signals.source {
+        let said = if outcome.stale { "Silent" } else { "Reporting" };
+        let message = if outcome.stale {
+            format!("{source} has not reported for 15 s: nothing opens below 90 %")
+        } else {
+            String::new()
+        };
+        all.push(row("SignalsStale", outcome.stale, said, &message));
+    }
     if ramping || !enforced {
         all.push(row("Reconciling", true, if ramping { "Ramping" } else { "Enforcing" }, &level));
     }
@@ -167,6 +176,7 @@ fn drifted(outcome: &Outcome) -> ConditionStatus {
     let reason = match (found, outcome.throttle.mode) {
         (false, _) => "AsDeclared",
         (true, Mode::Observe) => "Reported",
+        (true, Mode::Enforce) if outcome.damped => "Damped",
         (true, Mode::Enforce) => "Correcting",
     };
     row("Drifted", found, reason, &outcome.drifted.join(", "))

@@ -206,7 +206,12 @@ impl Desired for LedgerDesired {
     }
 
     fn observe(&self, throttle: &ThrottleName, evidence: Evidence) {
-        lock(&self.state).change(throttle, |declared| declared.evidence = Some(evidence));
+        lock(&self.state).change(throttle, |declared| {
+            // Where a source is declared, nobody else's word opens or closes.
+            if declared.signals.source.is_none() || declared.signals.source == evidence.source {
+                declared.evidence = Some(evidence);
+            }
+        });
     }
 
     fn wake(&self) {

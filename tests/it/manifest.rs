@@ -222,3 +222,37 @@ async fn many_throttles_with_keys_and_allow_lists() {
     assert_eq!(service.get("/v1/throttles").await["items"].as_array().unwrap().len(), 500);
     run(std::process::Command::new(program()).args(["verify", "--data-dir"]).arg(service.folder.path().join("data")));
 }
+
+#[tokio::test]
+async fn a_declared_source_that_is_silent_keeps_the_gate_nearly_shut() {
+    let signals = "  signals: {source: prometheus, errorsPerThousand: {calm: 0, full: 10}}\n";
+    let service = service(&throttle("checkout", 100, signals)).await;
+    service.stands_at("checkout", 100).await;
+    service.write(&throttle("checkout", 0, signals));
+    service.stands_at("checkout", 90).await;
+    let condition = async |kind: &str| {
+        let found = service.throttle("checkout").await;
+        let all = found["conditions"].as_array().unwrap().clone();
+        all.into_iter().find(|one| one["type"] == kind).map(|one| one["status"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(condition("SignalsStale").await.as_deref(), Some("True"));
+    let observe = async |source: &str, error_rate: f64| {
+        let body = json!({ "source": source, "throttle": "checkout", "error_rate": error_rate }).to_string();
+        assert_eq!(service.post("/observe", &body).await.0, StatusCode::OK);
+    };
+    // Somebody else's word is kept, and opens nothing.
+    observe("stranger", 0.0).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    service.stands_at("checkout", 90).await;
+    observe("prometheus", 0.0).await;
+    service.stands_at("checkout", 0).await;
+    assert_eq!(condition("SignalsStale").await.as_deref(), Some("False"));
+    // /control judges by the same thresholds: half a percent of errors is half of what counts fully here.
+    let state = json!({
+        "throttle_pct": 0.0, "error_rate": 0.005, "latency_p99_ms": 0, "requests_per_minute": 1e9,
+        "phi_static": 0.5, "phi_dynamic": 0.5, "temperature": 0.0, "susceptibility": 1.0,
+    });
+    let body = json!({ "throttle": "checkout", "target_throttle": 0.0, "current_state": state }).to_string();
+    let (_, answer) = service.post("/control", &body).await;
+    assert!((answer["stress"].as_f64().unwrap() - 0.5).abs() < 1e-6, "{answer}");
+}

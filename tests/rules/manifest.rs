@@ -1,7 +1,7 @@
 //! Manifests: what a file of EchoThrottles declares, and which mistakes are named where.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use echo_phoenix::domain::throttle::{Mode, TargetSpec};
+use echo_phoenix::domain::throttle::{Mode, SignalSpec, TargetSpec};
 use echo_phoenix::source::manifest::{LIMIT, parse};
 use proptest::prelude::*;
 
@@ -42,6 +42,12 @@ fn every_mistake_is_named_with_its_document_and_field() {
             "document 1: spec.ramp.maxPercentPerSecond: expected a whole number from 1",
         ),
         ("{ramp: {max: 3}}", "spec.ramp.max: there is no such field"),
+        ("{signals: {source: ''}}", "spec.signals.source: expected 1 to 128 characters"),
+        ("{signals: {errorsPerThousand: {calm: 9, full: 9}}}", "spec.signals.errorsPerThousand: expected calm below"),
+        ("{signals: {errorsPerThousand: {calm: 9, full: 1001}}}", "spec.signals.errorsPerThousand: expected calm"),
+        ("{signals: {latencyMs: {calm: -1, full: 9}}}", "spec.signals.latencyMs: expected calm below full"),
+        ("{signals: {latencyMs: {calm: 1}}}", "spec.signals.latencyMs"),
+        ("{signals: {errors: {calm: 1, full: 2}}}", "spec.signals.errors: there is no such field"),
         ("{kill: {reason: r, operator: o, confirmation: kill}}", "spec.kill.confirmation: expected CONFIRM_KILL"),
         ("{kill: {reason: '', operator: o, confirmation: CONFIRM_KILL}}", "spec.kill.reason: expected 1 to 1024"),
         ("{kill: {reason: r, confirmation: CONFIRM_KILL}}", "spec.kill"),
@@ -58,6 +64,17 @@ fn every_mistake_is_named_with_its_document_and_field() {
     }
     let scale = "{targets: [{scale: {apiVersion: apps/v1, kind: Deployment, name: w}}]}";
     assert!(said(scale).contains("in a cluster only"), "{}", said(scale));
+}
+
+#[test]
+fn signals_are_read_in_the_units_of_the_law() {
+    let text = format!(
+        "{HEAD}spec: {{signals: {{source: prometheus, errorsPerThousand: {{calm: 5, full: 50}}, latencyMs: {{calm: 100, full: 400}}}}}}\n"
+    );
+    let signals = parse(&text).unwrap().remove(0).spec.signals;
+    assert_eq!(signals.source.as_deref(), Some("prometheus"));
+    assert_eq!((signals.errors, signals.latency_ms), (Some((0.005, 0.05)), Some((100.0, 400.0))));
+    assert_eq!(parse(&format!("{HEAD}spec: {{}}\n")).unwrap()[0].spec.signals, SignalSpec::default());
 }
 
 #[test]

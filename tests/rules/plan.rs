@@ -64,7 +64,13 @@ impl Case {
             asked: level(self.asked),
             killed: self.killed,
             current: level(self.current),
-            next: NextLevel { level: level(self.next), reason: Reason::Target, shedding: false, credit: None },
+            next: NextLevel {
+                level: level(self.next),
+                reason: Reason::Target,
+                shedding: false,
+                credit: None,
+                stale: false,
+            },
             reads: &reads,
             now: Timestamp::UNIX_EPOCH,
         })
@@ -113,7 +119,7 @@ fn the_gate_waits_until_the_workload_is_read_back() {
 #[test]
 fn a_workload_that_cannot_be_read_keeps_the_gate_shut() {
     let throttle = Declared::bare(ThrottleName::default_throttle(), Level::OPEN);
-    let next = NextLevel { level: Level::OPEN, reason: Reason::None, shedding: false, credit: None };
+    let next = NextLevel { level: Level::OPEN, reason: Reason::None, shedding: false, credit: None, stale: false };
     let reads = [(TargetSpec::Scale(workload(false)), Err("silent".to_owned()))];
     let (asked, current, now) = (Level::OPEN, Level::STOP, Timestamp::UNIX_EPOCH);
     let planned = plan(&Facts { throttle: &throttle, asked, killed: false, current, next, reads: &reads, now });
@@ -231,7 +237,7 @@ fn a_gate_that_was_measured_to_refuse_another_share_does_not_agree() {
             asked: Level::STOP,
             killed: false,
             current: Level::STOP,
-            next: NextLevel { level: Level::STOP, reason: Reason::Target, shedding: false, credit: None },
+            next: NextLevel { level: Level::STOP, reason: Reason::Target, shedding: false, credit: None, stale: false },
             reads: &reads,
             now: Timestamp::UNIX_EPOCH,
         });

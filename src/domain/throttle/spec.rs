@@ -101,6 +101,17 @@ impl TargetSpec {
     }
 }
 
+/// What the control law goes by: whose measurements, and from where on they count.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SignalSpec {
+    /// The `source` of `POST /observe` that has to report; none: whoever reports is believed, and nobody is missed.
+    pub source: Option<String>,
+    /// Failed share of requests, fraction 0..=1: from where on it counts, and where it counts fully.
+    pub errors: Option<(f64, f64)>,
+    /// Latency, milliseconds: from where on it counts, and where it counts fully.
+    pub latency_ms: Option<(f64, f64)>,
+}
+
 /// What is declared about one throttle besides its level.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spec {
@@ -110,11 +121,14 @@ pub struct Spec {
     pub ramp_percent_per_second: f64,
     /// What it acts on, in the order declared.
     pub targets: Vec<TargetSpec>,
+    /// What the control law goes by.
+    #[serde(default)]
+    pub signals: SignalSpec,
 }
 
 impl Default for Spec {
     fn default() -> Self {
         let targets = vec![TargetSpec::Gate(GateSpec::default())];
-        Self { mode: Mode::Enforce, ramp_percent_per_second: 2.0, targets }
+        Self { mode: Mode::Enforce, ramp_percent_per_second: 2.0, targets, signals: SignalSpec::default() }
     }
 }
