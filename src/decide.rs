@@ -4,6 +4,7 @@
 
 pub mod bite;
 pub mod check;
+pub mod damping;
 pub mod follow;
 pub mod law;
 pub mod opening;

@@ -21,7 +21,7 @@ pub use declared::{LedgerDesired, Taken};
 pub use head::Head;
 pub use journal::{FileJournal, JOURNAL_BYTES};
 pub use last_state::{LAST_STATE_FILE, StateFile};
-pub use sqlite::{OpenError, SqliteLedger};
+pub use sqlite::{OpenError, Outbox, SqliteLedger};
 pub use standby::{AtStart, StandbyLedger};
 pub use verify::{Verified, VerifyError, verify};
 

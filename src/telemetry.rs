@@ -6,6 +6,7 @@ mod families;
 mod kill_path;
 mod metrics;
 mod process;
+mod record;
 
 use std::io::IsTerminal;
 
@@ -13,7 +14,8 @@ use crate::config::{ConfigError, LogFormat};
 
 pub use families::reference;
 pub use kill_path::{KillPath, Proof};
-pub use metrics::{Found, Metrics, Now, TableHead, ThrottleGauges, Verdicts};
+pub use metrics::{Found, Metrics, Now, ThrottleGauges, Verdicts};
+pub use record::{RecordGauges, TableHead};
 
 /// Starts logging to stderr: for people on a terminal, JSON lines elsewhere, unless `format` says. `filter` as in
 /// `RUST_LOG`.

@@ -173,4 +173,6 @@ pub struct Receipt {
     pub repeated: bool,
     /// The answer: of this change, or the first one with the same key.
     pub answer: Option<Answer>,
+    /// How many rows were forgotten, where that was asked for.
+    pub pruned: usize,
 }

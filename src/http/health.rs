@@ -98,30 +98,32 @@ fn in_force(app: &App) -> (Level, bool) {
 }
 
 /// `GET /livez`: it answers, so it lives.
-pub(super) async fn livez(RawQuery(query): RawQuery) -> Response {
-    probe(&[("process", true)], query.as_deref())
+pub(super) async fn livez(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
+    probe(&app, &[("process", &|| true)], query.as_deref())
 }
 
 /// `GET /readyz`: the listeners are up and the gate knows all there is.
 pub(super) async fn readyz(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
-    probe(&[("listeners", true), ("gate", (app.parts.loaded)())], query.as_deref())
+    probe(&app, &[("listeners", &|| true), ("gate", &*app.parts.loaded)], query.as_deref())
 }
 
-fn probe(checks: &[(&str, bool)], query: Option<&str>) -> Response {
-    let fine = checks.iter().all(|(_, fine)| *fine);
-    let mut text = String::new();
-    if query.is_some_and(|query| query.split('&').any(|part| part == "verbose" || part.starts_with("verbose="))) {
-        for (name, fine) in checks {
-            text.push_str(&format!(
-                "[{}]{name} {} 0ms\n",
-                if *fine { '+' } else { '-' },
-                if *fine { "ok" } else { "not yet" }
-            ));
-        }
-    } else {
-        text.push_str(if fine { "ok\n" } else { "not ready\n" });
+/// A check of a probe: its name, and whether all is well.
+type Check<'a> = (&'a str, &'a dyn Fn() -> bool);
+
+fn probe(app: &App, checks: &[Check<'_>], query: Option<&str>) -> Response {
+    let (mut all, mut text) = (true, String::new());
+    for (name, check) in checks {
+        let began = app.clock.now();
+        let fine = check();
+        let took = app.clock.now().duration_since(began).as_millis().max(0);
+        let (mark, word) = if fine { ('+', "ok") } else { ('-', "not yet") };
+        text.push_str(&format!("[{mark}]{name} {word} {took}ms\n"));
+        all &= fine;
     }
-    (if fine { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text).into_response()
+    if !query.is_some_and(|query| query.split('&').any(|part| part == "verbose" || part.starts_with("verbose="))) {
+        text = if all { "ok\n" } else { "not ready\n" }.to_owned();
+    }
+    (if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text).into_response()
 }
 
 /// `GET /metrics`.

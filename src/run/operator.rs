@@ -112,7 +112,7 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     supervisor.start("lease", candidate.run(stop.clone()));
     let (clock, latch) = (Arc::clone(&on.clock), Arc::clone(&on.latch));
     supervisor.start("record", record::watch(Arc::clone(&ledger), None, latch, clock, stop.clone()));
-    upkeep::keep_up(&mut supervisor, &ledger, &app.metrics, &on.clock);
+    upkeep::keep_up(&mut supervisor, &ledger, &app);
     let stop = supervisor.stage();
     supervisor.start("reconcile", Reconciler::new(reconciler_parts(&on, record, &args.cluster), &stored).run(stop));
     let routes = http::operator_routes(Arc::clone(&app));

@@ -94,7 +94,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let opening = record::watch(Arc::clone(&ledger), Some(Arc::clone(&declared)), latch_too, clock_too, stop.clone());
     supervisor.start("record", opening);
     keep_files(&mut supervisor, last_state, manifest, &declared, &latch, &gate, &clock);
-    upkeep::keep_up(&mut supervisor, &ledger, &app.metrics, &clock);
+    upkeep::keep_up(&mut supervisor, &ledger, &app);
     if let Some((worker, _)) = worker {
         mirror::keep_up(&mut supervisor, worker);
     }

@@ -1,63 +1,126 @@
-//! What the record needs once a minute: its heads leave the machine, and old observations go.
+//! What the record needs once a minute: its heads leave the machine, what gates counted is written down, and what may be
+//! forgotten goes.
 //!
 //! A head that lives elsewhere (logs are shipped, metrics scraped) is what tells a table whose end was cut: `verify --head`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::supervise::Supervisor;
-use crate::ports::{Clock, LedgerError};
+use crate::domain::audit::{Change, StateRow};
+use crate::domain::throttle::ThrottleName;
+use crate::gate::{Gate, Standing};
+use crate::http::App;
+use crate::ports::{Clock, Ledger, LedgerError};
 use crate::store::{Head, StandbyLedger};
-use crate::telemetry::{Metrics, TableHead};
+use crate::telemetry::{Metrics, RecordGauges, TableHead};
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(60);
-/// How long observations are kept; nothing else is ever forgotten.
+/// How long observations are kept; of all else only clients' keys are ever forgotten, after their day.
 const STATES_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// Who counted, in `system_state`.
+const GATE: &str = "gate";
 
 /// Starts it.
-pub(super) fn keep_up(
-    supervisor: &mut Supervisor,
-    ledger: &Arc<StandbyLedger>,
-    metrics: &Arc<Metrics>,
-    clock: &Arc<dyn Clock>,
-) {
-    let (ledger, metrics, clock) = (Arc::clone(ledger), Arc::clone(metrics), Arc::clone(clock));
-    supervisor.keep_up("upkeep", move |stop| run(Arc::clone(&ledger), Arc::clone(&metrics), Arc::clone(&clock), stop));
+pub(super) fn keep_up(supervisor: &mut Supervisor, ledger: &Arc<StandbyLedger>, app: &App) {
+    let upkeep = Arc::new(Upkeep {
+        ledger: Arc::clone(ledger),
+        gate: Arc::clone(&app.gate),
+        metrics: Arc::clone(&app.metrics),
+        clock: Arc::clone(&app.clock),
+    });
+    supervisor.keep_up("upkeep", move |stop| Arc::clone(&upkeep).run(stop));
 }
 
-async fn run(ledger: Arc<StandbyLedger>, metrics: Arc<Metrics>, clock: Arc<dyn Clock>, stop: CancellationToken) {
-    loop {
-        match heads(&ledger).await {
-            Ok(heads) => {
-                let metric = |head: &Head| TableHead {
-                    table: head.table,
-                    seq: u64::try_from(head.seq).unwrap_or_default(),
-                    hash48: head.hash48(),
-                };
-                metrics.set_ledger_heads(heads.iter().map(metric).collect());
-                let heads: Vec<_> = heads.iter().map(Head::to_string).collect();
-                tracing::info!(heads = heads.join(" "), "ledger heads");
+/// What it looks after, and where it tells.
+struct Upkeep {
+    ledger: Arc<StandbyLedger>,
+    gate: Arc<Gate>,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+}
+
+/// What was counted of each throttle when it was last written down.
+type Counted = HashMap<ThrottleName, (u64, u64)>;
+
+impl Upkeep {
+    async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let (mut counted, mut dropped) = (Counted::new(), 0);
+        loop {
+            if let Err(error) = self.look(&mut dropped).await {
+                tracing::warn!(%error, "the ledger's heads cannot be told");
             }
-            Err(error) => tracing::warn!(%error, "the ledger's heads cannot be told"),
+            if let Err(error) = self.write_counts(&mut counted).await {
+                tracing::warn!(%error, "what gates counted was not written down");
+            }
+            if let Err(error) = self.prune().await {
+                tracing::warn!(%error, "old observations and expired keys were not removed");
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep(EVERY) => {}
+            }
         }
-        let before = clock.now().checked_sub(STATES_KEPT).unwrap_or_default();
-        if let Ok(open) = ledger.ledger()
-            && let Err(error) = open.prune_states(before).await
-        {
-            tracing::warn!(%error, "old observations were not removed");
+    }
+
+    /// `dropped`: how many rows of the outbox were gone when that was last told.
+    async fn look(&self, dropped: &mut i64) -> Result<(), LedgerError> {
+        let ledger = self.ledger.ledger()?;
+        let (heads, outbox) = (ledger.heads().await?, ledger.outbox().await?);
+        let number = |number: i64| u64::try_from(number).unwrap_or_default();
+        let head = |head: &Head| TableHead { table: head.table, seq: number(head.seq), hash48: head.hash48() };
+        self.metrics.set_record(RecordGauges {
+            heads: heads.iter().map(head).collect(),
+            outbox_rows: number(outbox.rows),
+            outbox_dropped: number(outbox.dropped),
+        });
+        let heads: Vec<_> = heads.iter().map(Head::to_string).collect();
+        tracing::info!(heads = heads.join(" "), "ledger heads");
+        if outbox.dropped > *dropped {
+            let said = "too many rows waited for the mirror: the oldest will not get there; the ledger has them";
+            tracing::warn!(dropped = outbox.dropped, "{said}");
+            *dropped = outbox.dropped;
         }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = sleep(EVERY) => {}
+        Ok(())
+    }
+
+    /// One observation of each throttle that was asked for since.
+    async fn write_counts(&self, counted: &mut Counted) -> Result<(), LedgerError> {
+        let at = self.clock.now();
+        let all = self.gate.standings();
+        let states: Vec<_> = all.iter().filter_map(|standing| row(standing, counted, at)).collect();
+        if states.is_empty() {
+            return Ok(());
         }
+        self.ledger.commit(Change { states, ..Change::default() }).await?;
+        *counted = all.into_iter().map(|one| (one.name, (one.offered, one.admitted))).collect();
+        Ok(())
+    }
+
+    /// Forgets what may be forgotten, a little at a time.
+    async fn prune(&self) -> Result<(), LedgerError> {
+        let now = self.clock.now();
+        let states_before = now.checked_sub(STATES_KEPT).unwrap_or_default();
+        while self.ledger.ledger()?.prune(states_before, now).await? > 0 {}
+        Ok(())
     }
 }
 
-async fn heads(ledger: &StandbyLedger) -> Result<Vec<Head>, LedgerError> {
-    ledger.ledger()?.heads().await
+/// What a gate counted since it was last written down; nothing if nobody asked.
+fn row(standing: &Standing, counted: &Counted, at: Timestamp) -> Option<StateRow> {
+    let (offered, admitted) = counted.get(&standing.name).copied().unwrap_or_default();
+    let offered = standing.offered.saturating_sub(offered);
+    let state = json!({
+        "throttle_pct": standing.level.fraction(), "killed": standing.killed(),
+        "offered": offered, "admitted": standing.admitted.saturating_sub(admitted),
+    });
+    let throttle = standing.name.clone();
+    (offered > 0).then(|| StateRow { at, source: GATE.to_owned(), throttle, state: state.to_string() })
 }

@@ -67,7 +67,7 @@ pub(crate) const RECONCILIATION_LOG: Chained = Chained {
 pub(crate) const CHAINED: [&Chained; 3] = [&AUDIT_LOG, &EVIDENCE_LEDGER, &RECONCILIATION_LOG];
 
 /// Version a file has once every migration ran.
-pub(crate) const VERSION: i64 = 2;
+pub(crate) const VERSION: i64 = 3;
 
 const TABLES: &str = "
 CREATE TABLE system_throttle (
@@ -153,6 +153,9 @@ ALTER TABLE used_nonces ADD COLUMN answer TEXT;
 CREATE INDEX used_nonces_expire ON used_nonces (expires_at) WHERE expires_at IS NOT NULL;
 ";
 
+/// Version 3: how many rows the mirror was owed and will not get, since it was owed too many.
+const THIRD: &str = "ALTER TABLE outbox_versions ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;";
+
 /// Brings a file to [`VERSION`]. Gives the version found where that is newer than this program knows.
 pub(crate) fn migrate(conn: &Connection) -> rusqlite::Result<Result<(), i64>> {
     conn.execute_batch("BEGIN IMMEDIATE")?;
@@ -166,6 +169,9 @@ pub(crate) fn migrate(conn: &Connection) -> rusqlite::Result<Result<(), i64>> {
     }
     if found < 2 {
         conn.execute_batch(SECOND)?;
+    }
+    if found < 3 {
+        conn.execute_batch(THIRD)?;
     }
     if found < VERSION {
         conn.pragma_update(None, "user_version", VERSION)?;

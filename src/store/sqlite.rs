@@ -1,10 +1,11 @@
 //! The ledger on SQLite: the embedded default, for one process on one machine.
 //!
-//! One thread writes (`writer`), one connection reads; what a change does to the tables is `apply`'s. Knows nothing
+//! One thread writes (`writer`), a few connections read (`pool`); what a change does to the tables is `apply`'s. Knows nothing
 //! of who asks or why.
 
 mod apply;
 mod history;
+mod pool;
 pub(super) mod read;
 pub(super) mod rows;
 mod writer;
@@ -23,6 +24,7 @@ use tokio::sync::oneshot;
 use super::{Head, LEDGER_FILE, lock, schema};
 use crate::domain::audit::{Answer, Change, Receipt};
 use crate::ports::{Ledger, LedgerError, Owed, Stored};
+use pool::Pool;
 use writer::{GROUP_LIMIT, Job, Work};
 
 /// The first SQLite without the WAL-reset bug, which can lose acknowledged rows.
@@ -85,12 +87,21 @@ impl SharedIndex {
     }
 }
 
+/// What the mirror is owed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outbox {
+    /// Rows that wait for it.
+    pub rows: i64,
+    /// Rows it was owed and will not get, since too many waited; the ledger has them.
+    pub dropped: i64,
+}
+
 /// The ledger in `ledger.db`.
 #[derive(Debug)]
 pub struct SqliteLedger {
     queue: Mutex<Option<SyncSender<Job>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
-    reader: Arc<Mutex<Option<Connection>>>,
+    readers: Arc<Pool>,
     index: SharedIndex,
 }
 
@@ -113,8 +124,8 @@ impl SqliteLedger {
         conn.set_prepared_statement_cache_capacity(64);
         schema::migrate(&conn)?.map_err(|found| OpenError::TooNew { found })?;
 
-        let reader = read::connect(dir)?;
-        let stored = read::stored(&reader)?;
+        let readers = Pool::open(dir)?;
+        let stored = readers.ask(read::stored).unwrap_or_else(|| Ok(Stored::default()))?;
         let (queue, jobs) = sync_channel(QUEUE_LIMIT);
         let index = SharedIndex(dir.join(format!("{LEDGER_FILE}-shm")));
         let own = index.clone();
@@ -123,7 +134,7 @@ impl SqliteLedger {
         let ledger = Self {
             queue: Mutex::new(Some(queue)),
             writer: Mutex::new(Some(writer)),
-            reader: Arc::new(Mutex::new(Some(reader))),
+            readers: Arc::new(readers),
             index,
         };
         Ok((ledger, stored))
@@ -135,9 +146,15 @@ impl SqliteLedger {
         self.submit(Work::CloseInterrupted(at)).await
     }
 
-    /// Forgets observations older than this: the only rows here that may be forgotten.
-    pub async fn prune_states(&self, before: Timestamp) -> Result<(), LedgerError> {
-        self.submit(Work::PruneStates(before)).await.map(drop)
+    /// Forgets observations made before this, and clients' keys that have expired by now: the only rows here that may be
+    /// forgotten. Answers how many went; a few thousand at a time, so that commands do not wait.
+    pub async fn prune(&self, states_before: Timestamp, now: Timestamp) -> Result<usize, LedgerError> {
+        self.submit(Work::Prune { states_before, now }).await.map(|receipt| receipt.pruned)
+    }
+
+    /// How much the mirror is owed.
+    pub async fn outbox(&self) -> Result<Outbox, LedgerError> {
+        self.read(rows::outbox).await
     }
 
     /// The newest row of each chained table, the audit log first, all of one moment; to be kept elsewhere.
@@ -147,9 +164,9 @@ impl SqliteLedger {
 
     /// Writes what is queued, then closes. Blocks until that is done; later calls find the ledger unavailable.
     pub fn close(&self) {
-        // The reader goes first: only a last connection that can write folds the log into the file as it closes, and
+        // The readers go first: only a last connection that can write folds the log into the file as it closes, and
         // the writer ends as soon as its queue is closed.
-        drop(lock(&self.reader).take());
+        self.readers.close();
         drop(lock(&self.queue).take());
         if let Some(writer) = lock(&self.writer).take()
             && writer.join().is_err()
@@ -174,10 +191,10 @@ impl SqliteLedger {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        let (reader, index) = (Arc::clone(&self.reader), self.index.clone());
-        let answer = tokio::task::spawn_blocking(move || match &*lock(&reader) {
-            None => Err(unavailable("it is closed")),
-            Some(conn) => index.writable().and_then(|()| query(conn).map_err(unavailable)),
+        let (readers, index) = (Arc::clone(&self.readers), self.index.clone());
+        let answer = tokio::task::spawn_blocking(move || {
+            let asked = readers.ask(|conn| index.writable().and_then(|()| query(conn).map_err(unavailable)));
+            asked.unwrap_or_else(|| Err(unavailable("it is closed")))
         });
         answer.await.unwrap_or_else(|e| Err(unavailable(e)))
     }

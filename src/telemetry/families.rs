@@ -130,6 +130,14 @@ pub(super) const HEAD_HASH: Family = family(
     &["table"],
     "First 48 bits of that row's hash as a number: another one at the same row means that the record was rewritten.",
 );
+pub(super) const OUTBOX: Family =
+    family("echo_outbox_rows", Kind::Gauge, NONE, "Rows that wait for the mirror, looked up each minute.");
+pub(super) const DROPPED: Family = family(
+    "echo_outbox_dropped_total",
+    Kind::Counter,
+    NONE,
+    "Rows the mirror will never get, since more than 10,000 waited; the ledger has them.",
+);
 pub(super) const BUILD: Family =
     family("echo_build_info", Kind::Gauge, &["version", "mode"], "Always 1; what runs here, and in which role.");
 pub(super) const UPTIME: Family = family("echo_uptime_seconds", Kind::Gauge, NONE, "Time since the process started.");
@@ -164,6 +172,8 @@ pub(super) const ALL: &[&Family] = &[
     &CUT,
     &HEAD_SEQ,
     &HEAD_HASH,
+    &OUTBOX,
+    &DROPPED,
     &BUILD,
     &UPTIME,
     &START,

@@ -14,6 +14,7 @@ use prometheus::{
 use super::families::{self, Family};
 use super::kill_path::{KillPath, Proof};
 use super::process;
+use super::record::RecordGauges;
 use crate::domain::level::Level;
 
 /// Upper bounds of the duration's buckets, seconds: from a verdict to a handler's limit.
@@ -57,17 +58,6 @@ pub struct ThrottleGauges {
     pub verdicts: Verdicts,
 }
 
-/// Where one chained table of the ledger ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TableHead {
-    /// The guide's name of the table.
-    pub table: &'static str,
-    /// Number of its newest row.
-    pub seq: u64,
-    /// The first 48 bits of that row's hash, which a double holds exactly.
-    pub hash48: u64,
-}
-
 /// What is looked up at the moment of asking.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Now {
@@ -96,7 +86,7 @@ pub struct Metrics {
     limited: IntCounterVec,
     cut: IntCounterVec,
     connections: IntGauge,
-    heads: Mutex<Vec<TableHead>>,
+    record: Mutex<Option<RecordGauges>>,
 }
 
 impl Metrics {
@@ -139,7 +129,7 @@ impl Metrics {
             limited,
             cut,
             connections,
-            heads: Mutex::default(),
+            record: Mutex::default(),
         })
     }
 
@@ -199,9 +189,9 @@ impl Metrics {
         self.connections.add(more);
     }
 
-    /// Where the chained tables of the ledger end now: all at once, so that no row is ever said with another one's hash.
-    pub fn set_ledger_heads(&self, heads: Vec<TableHead>) {
-        *self.heads.lock().unwrap_or_else(PoisonError::into_inner) = heads;
+    /// Where the record stands now.
+    pub fn set_record(&self, record: RecordGauges) {
+        *self.record.lock().unwrap_or_else(PoisonError::into_inner) = Some(record);
     }
 
     /// Everything as Prometheus text.
@@ -244,12 +234,10 @@ impl Metrics {
             say(of, &[(vec![], float(counter.get()))]);
         }
         say(&families::FORGOTTEN, &[(vec![], float(now.forgotten))]);
-        let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let head = |value: &dyn Fn(&TableHead) -> u64| -> Vec<(Vec<&str>, f64)> {
-            heads.iter().map(|head| (vec![head.table], float(value(head)))).collect()
-        };
-        say(&families::HEAD_SEQ, &head(&|head| head.seq));
-        say(&families::HEAD_HASH, &head(&|head| head.hash48));
+        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (of, samples) in record.iter().flat_map(RecordGauges::samples) {
+            say(of, &samples);
+        }
         say(&families::BUILD, &[(vec![env!("CARGO_PKG_VERSION"), now.mode], 1.0)]);
         say(&families::UPTIME, &[(vec![], seconds(now.started, now.at))]);
         say(&families::START, &[(vec![], seconds(Timestamp::UNIX_EPOCH, now.started))]);
@@ -283,6 +271,6 @@ fn seconds(from: Timestamp, to: Timestamp) -> f64 {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a count above 2^53 may lose its last digit")]
-fn float(count: u64) -> f64 {
+pub(super) fn float(count: u64) -> f64 {
     count as f64
 }

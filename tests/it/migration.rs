@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use crate::support::{Echo, KEY, http, program, run};
 
-/// What version 2 added, taken back.
+/// What versions 2 and 3 added, taken back.
 const BACK_TO_1: &str = "
 ALTER TABLE system_throttle DROP COLUMN source;
 ALTER TABLE system_throttle DROP COLUMN killed;
@@ -16,6 +16,7 @@ ALTER TABLE system_throttle DROP COLUMN epoch;
 ALTER TABLE system_throttle DROP COLUMN spec;
 DROP INDEX used_nonces_expire;
 ALTER TABLE used_nonces DROP COLUMN answer;
+ALTER TABLE outbox_versions DROP COLUMN dropped;
 PRAGMA user_version = 1;
 ";
 

@@ -46,9 +46,9 @@ pub(super) fn apply(conn: &Connection, work: &Work) -> Result<Receipt, Refusal> 
         }
         Work::Delivered(owed) => delivered(conn, owed),
         Work::CloseInterrupted(at) => close_interrupted(conn, *at),
-        Work::PruneStates(before) => {
-            conn.execute("DELETE FROM system_state WHERE at < ?1", [rows::time(*before)])?;
-            Ok(Receipt::default())
+        Work::Prune { states_before, now } => {
+            let pruned = rows::prune(conn, &rows::time(*states_before), &rows::time(*now))?;
+            Ok(Receipt { pruned, ..Receipt::default() })
         }
     }
 }
@@ -111,6 +111,9 @@ fn commit(conn: &Connection, change: &Change) -> Result<Receipt, Refusal> {
 fn before(conn: &Connection, change: &Change) -> Result<Option<Receipt>, Refusal> {
     let key = change.answer.as_ref().and_then(|answer| answer.key.as_ref());
     let first = key.map(|key| rows::answered(conn, &key.key)).transpose()?.flatten();
+    // One that has expired, and has not been forgotten yet, is the client's to use again.
+    let at = change.answer.as_ref().map(|answer| answer.at);
+    let first = first.filter(|first| first.key.as_ref().map(|key| key.expires_at) > at);
     let mut known = first.is_some();
     if let Some(once) = &change.once {
         known |= rows::knows_command(conn, once)?;

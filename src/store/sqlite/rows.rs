@@ -9,9 +9,16 @@ use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
 use crate::domain::audit::{Answer, AuditDraft};
 use crate::domain::drift::{Drift, Who};
 use crate::domain::payment::{EventMeaning, Evidence};
-use crate::store::Head;
 use crate::store::chain::{self, Cell, FORMAT, GENESIS};
 use crate::store::schema::{AUDIT_LOG, CHAINED, Chained, EVIDENCE_LEDGER, RECONCILIATION_LOG};
+use crate::store::{Head, Outbox};
+
+/// Rows that are forgotten in one piece of work: some ten milliseconds, in which commands wait.
+const PRUNED_AT_ONCE: i64 = 2_000;
+
+/// Most rows the mirror may be owed; ten times what a free base holds, some 10 MB. Whoever turns the mirror on late, or
+/// leaves it out of reach for long, finds the newest ones there; the ledger has all.
+pub(in crate::store) const OUTBOX_LIMIT: i64 = 10_000;
 
 /// RFC 3339 in UTC, always with six digits, so that the order of the texts is the order in time.
 pub(super) fn time(at: Timestamp) -> String {
@@ -123,7 +130,22 @@ fn owe(conn: &Connection, table: &Chained, key: &str, cells: &[Cell<'_>]) -> rus
          ON CONFLICT (table_name, key) DO UPDATE SET version = excluded.version, row = excluded.row",
     )?
     .execute(params![table.name, key, version, json(&row)?])?;
+    let beyond = outbox(conn)?.rows - OUTBOX_LIMIT;
+    if beyond > 0 {
+        conn.prepare_cached(
+            "DELETE FROM outbox WHERE (table_name, key) IN
+                 (SELECT table_name, key FROM outbox ORDER BY owed_since LIMIT ?1)",
+        )?
+        .execute([beyond])?;
+        conn.prepare_cached("UPDATE outbox_versions SET dropped = dropped + ?1")?.execute([beyond])?;
+    }
     Ok(())
+}
+
+/// How much the mirror is owed, and how much it never will be.
+pub(super) fn outbox(conn: &Connection) -> rusqlite::Result<Outbox> {
+    conn.prepare_cached("SELECT (SELECT COUNT(*) FROM outbox), dropped FROM outbox_versions")?
+        .query_row([], |row| Ok(Outbox { rows: row.get(0)?, dropped: row.get(1)? }))
 }
 
 fn mirrored(cell: &Cell<'_>) -> serde_json::Value {
@@ -209,7 +231,24 @@ fn alarm(conn: &Connection, evidence: &Evidence) -> rusqlite::Result<AuditDraft>
     })
 }
 
-/// What a client's key was answered; a key that has expired may still be here until it is pruned, and counts.
+/// Forgets observations of before, and clients' keys that have expired; answers how many, at most twice
+/// [`PRUNED_AT_ONCE`]. All else is kept for ever.
+pub(super) fn prune(conn: &Connection, states_before: &str, now: &str) -> rusqlite::Result<usize> {
+    let states = conn
+        .prepare_cached(
+            "DELETE FROM system_state WHERE id IN (SELECT id FROM system_state WHERE at < ?1 ORDER BY at LIMIT ?2)",
+        )?
+        .execute(params![states_before, PRUNED_AT_ONCE])?;
+    let keys = conn
+        .prepare_cached(
+            "DELETE FROM used_nonces WHERE (kind, livemode, account, id) IN
+                 (SELECT kind, livemode, account, id FROM used_nonces WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+        )?
+        .execute(params![now, PRUNED_AT_ONCE])?;
+    Ok(states + keys)
+}
+
+/// What a client's key was answered; one that has expired may still be here.
 pub(super) fn answered(conn: &Connection, key: &str) -> rusqlite::Result<Option<Answer>> {
     let text: Option<String> = conn
         .prepare_cached(
@@ -240,7 +279,7 @@ pub(super) fn keep_command(conn: &Connection, once: &str, at: Option<&str>) -> r
     Ok(())
 }
 
-/// The answer with the number of its audit entry; kept, if the client gave a key.
+/// The answer with the number of its audit entry; kept, if the client gave a key, in the place of one that has expired.
 pub(super) fn keep_answer(conn: &Connection, answer: &Answer, audit: Option<i64>) -> rusqlite::Result<Answer> {
     let mut kept = answer.clone();
     if let Some(seq) = audit {
@@ -249,7 +288,9 @@ pub(super) fn keep_answer(conn: &Connection, answer: &Answer, audit: Option<i64>
     if let Some(key) = &kept.key {
         conn.prepare_cached(
             "INSERT INTO used_nonces (kind, livemode, account, id, digest, used_at, expires_at, answer)
-             VALUES ('client', 0, '', ?1, ?2, ?3, ?4, ?5)",
+             VALUES ('client', 0, '', ?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT DO UPDATE SET digest = excluded.digest, used_at = excluded.used_at,
+                 expires_at = excluded.expires_at, answer = excluded.answer",
         )?
         .execute(params![key.key, key.digest, time(kept.at), time(key.expires_at), json(&kept)?])?;
     }

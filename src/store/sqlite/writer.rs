@@ -26,8 +26,13 @@ pub(super) enum Work {
     Delivered(Vec<Owed>),
     /// Intents that a previous process left open.
     CloseInterrupted(Timestamp),
-    /// Observations that are too old to keep.
-    PruneStates(Timestamp),
+    /// Observations made before this, and clients' keys that have expired by now.
+    Prune {
+        /// Observations from here on stay.
+        states_before: Timestamp,
+        /// The time.
+        now: Timestamp,
+    },
 }
 
 /// Work, and who waits for it.

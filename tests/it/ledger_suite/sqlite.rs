@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use echo_phoenix::domain::audit::{Change, StateRow};
+use echo_phoenix::domain::audit::{Answer, Change, ClientKey, Record, StateRow};
 use echo_phoenix::domain::throttle::ThrottleName;
 use echo_phoenix::ports::{Ledger, LedgerError};
-use echo_phoenix::store::{LEDGER_FILE, OpenError, SqliteLedger, verify};
+use echo_phoenix::store::{LEDGER_FILE, OpenError, Outbox, SqliteLedger, verify};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -141,7 +141,7 @@ async fn an_alarm_names_both_meanings() {
 }
 
 #[tokio::test]
-async fn old_observations_can_be_forgotten() {
+async fn old_observations_and_expired_keys_are_forgotten_and_nothing_else() {
     let dir = TempDir::new().unwrap();
     let ledger = open(&dir);
     let seen = |second| StateRow {
@@ -151,8 +151,76 @@ async fn old_observations_can_be_forgotten() {
         state: "{}".to_owned(),
     };
     ledger.commit(Change { states: vec![seen(1), seen(5), seen(9)], ..Change::default() }).await.unwrap();
-    ledger.prune_states(at(5)).await.unwrap();
+    ledger.commit(storing(event("evt_1"))).await.unwrap();
+    for (key, expires) in [("old", 10), ("new", 20)] {
+        let record = record("control");
+        let key = ClientKey { key: key.to_owned(), digest: "d".to_owned(), expires_at: at(expires) };
+        let answer = Answer { key: Some(key), ..record.answer.clone() };
+        ledger.commit(Change::of(Record { answer, ..record })).await.unwrap();
+    }
+    let nonces = count(&raw(dir.path()), "used_nonces");
+    assert_eq!(ledger.prune(at(5), at(10)).await.unwrap(), 1, "a key counts for its whole day");
+    assert_eq!(ledger.prune(at(5), at(11)).await.unwrap(), 1);
+    assert_eq!(ledger.prune(at(5), at(11)).await.unwrap(), 0);
     assert_eq!(count(&raw(dir.path()), "system_state"), 2);
+    assert_eq!(count(&raw(dir.path()), "used_nonces"), nonces - 1, "events and commands are known for ever");
+    assert_eq!(ledger.answered("old").await.unwrap(), None);
+    assert!(ledger.answered("new").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_key_that_has_expired_is_a_new_one_before_it_is_forgotten_too() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(&dir);
+    let with_key = |used: i64| {
+        let record = record("control");
+        let key = ClientKey { key: "k".to_owned(), digest: "d".to_owned(), expires_at: at(used + 10) };
+        let answer = Answer { key: Some(key), at: at(used), ..record.answer.clone() };
+        Change::of(Record { answer, ..record })
+    };
+    assert_eq!(ledger.commit(with_key(0)).await.unwrap().audit, [1]);
+    assert!(ledger.commit(with_key(9)).await.unwrap().repeated, "within its time it is the first one's");
+    assert_eq!(ledger.commit(with_key(10)).await.unwrap().audit, [2]);
+    assert!(ledger.commit(with_key(19)).await.unwrap().repeated, "and is known again from then on");
+}
+
+#[tokio::test]
+async fn the_mirror_is_owed_no_more_than_it_could_take() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(&dir);
+    let drifts = |range: std::ops::Range<i64>| Change {
+        drifts: range.map(|number| drift(&format!("d{number}"), 1)).collect(),
+        ..Change::default()
+    };
+    ledger.commit(drifts(0..10_000)).await.unwrap();
+    assert_eq!(ledger.outbox().await.unwrap(), Outbox { rows: 10_000, dropped: 0 });
+    // A newer version of a row takes no more room.
+    ledger.commit(Change { drifts: vec![drift("d0", 2)], ..Change::default() }).await.unwrap();
+    assert_eq!(ledger.outbox().await.unwrap(), Outbox { rows: 10_000, dropped: 0 });
+    ledger.commit(drifts(10_000..10_003)).await.unwrap();
+    assert_eq!(ledger.outbox().await.unwrap(), Outbox { rows: 10_000, dropped: 3 });
+    assert_eq!(ledger.owed(1).await.unwrap()[0].key, "d3", "the oldest went");
+    assert_eq!(count(&raw(dir.path()), "reconciliation_log"), 10_004, "the ledger has all");
+}
+
+#[tokio::test]
+async fn a_close_waits_for_readers_and_lets_no_new_one_in() {
+    let dir = TempDir::new().unwrap();
+    let ledger = Arc::new(open(&dir));
+    ledger.commit(drifting("d1", 1)).await.unwrap();
+    let mut readers = tokio::task::JoinSet::new();
+    for _ in 0..64 {
+        let ledger = Arc::clone(&ledger);
+        readers.spawn(async move { ledger.owed(10).await.map(|owed| owed.len()) });
+    }
+    let closing = Arc::clone(&ledger);
+    let closed = tokio::task::spawn_blocking(move || closing.close());
+    timeout(SOON, closed).await.expect("a close never ends").unwrap();
+    for answer in timeout(SOON, readers.join_all()).await.expect("a reader waits for ever") {
+        assert!(matches!(answer, Ok(1) | Err(LedgerError::Unavailable(_))), "{answer:?}");
+    }
+    assert!(matches!(ledger.owed(1).await, Err(LedgerError::Unavailable(_))));
+    assert!(!dir.path().join(format!("{LEDGER_FILE}-wal")).exists(), "the last to close folds the log in");
 }
 
 #[tokio::test]
