@@ -5,5 +5,6 @@ pub mod crd_override;
 pub mod crd_status;
 pub mod manifest;
 pub mod rest;
+pub mod spec_rows;
 pub mod status_rows;
 pub mod stripe;

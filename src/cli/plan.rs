@@ -2,6 +2,7 @@
 //! manifest. Reads, and changes nothing.
 
 mod changes;
+mod differences;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -55,13 +56,7 @@ pub(super) async fn plan(args: PlanArgs, paint: Paint) -> Result<(), RunError> {
             let url = compared.then(|| client.base());
             print(&format!("{}\n", json!({ "url": url, "file": from, "compared": compared, "throttles": planned })))
         }
-        Output::Text => {
-            print(&written(&planned, paint))?;
-            if file.is_some() && compared {
-                eprintln!("Not told by the service, so not compared: the ramp, and keys and allow-lists of gates.");
-            }
-            Ok(())
-        }
+        Output::Text => print(&written(&planned, paint)),
     }
 }
 
@@ -86,17 +81,12 @@ fn read(path: &Path) -> Result<Vec<FromFile>, RunError> {
 fn written(planned: &[Planned], paint: Paint) -> String {
     let count = |kind: Kind| planned.iter().filter(|one| one.change == kind).count();
     let (new, moved, same) = (count(Kind::Create), count(Kind::Change), count(Kind::None));
-    let mut text = format!("{new} new, {moved} to change, {same} as they are");
-    text += &match count(Kind::Unknown) {
-        0 => "\n".to_owned(),
-        unknown => format!(", {unknown} that cannot be told\n"),
-    };
+    let mut text = format!("{new} new, {moved} to change, {same} as they are\n");
     for one in planned {
         let name = match one.change {
             Kind::Create => paint.good(&format!("+ {}", one.throttle)),
             Kind::Change => paint.warn(&format!("~ {}", one.throttle)),
             Kind::None => format!("= {}", one.throttle),
-            Kind::Unknown => paint.warn(&format!("? {}", one.throttle)),
         };
         text += &format!("\n{name}\n");
         one.steps.iter().for_each(|step| text += &format!("    {step}\n"));

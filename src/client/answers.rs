@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::source::crd::EchoThrottleSpec;
 use crate::source::crd_status::EchoThrottleStatus;
 
 /// `GET /health`
@@ -126,6 +127,8 @@ pub struct Throttle {
     pub mode: String,
     /// Counts up with each declaration.
     pub generation: i64,
+    /// What is declared, as a manifest would.
+    pub spec: EchoThrottleSpec,
     /// What it acts on.
     #[serde(default)]
     pub targets: Vec<ThrottleTarget>,

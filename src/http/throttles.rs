@@ -15,6 +15,7 @@ use crate::domain::report::Outcome;
 use crate::domain::throttle::{Declared, Mode, ThrottleName};
 use crate::ports::{DesiredError, Report};
 use crate::source::crd_status::EchoThrottleStatus;
+use crate::source::spec_rows::spec;
 use crate::source::status_rows::{Told, status};
 
 use crate::telemetry::Found;
@@ -98,6 +99,7 @@ fn view(app: &App, declared: &Declared) -> Throttle {
             Mode::Observe => "observe",
         },
         generation: declared.generation,
+        spec: spec(declared.level, &declared.spec()),
         targets: targets.collect(),
         status: posted.status,
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::domain::hold::HeldBy;
+use crate::source::crd::EchoThrottleSpec;
 use crate::source::crd_status::EchoThrottleStatus;
 
 /// A refusal (RFC 9457). Further members may stand beside these.
@@ -228,6 +229,8 @@ pub struct Throttle {
     pub mode: &'static str,
     /// Counts up with each declaration.
     pub generation: i64,
+    /// What is declared, as a manifest would; kills are among `holds`.
+    pub spec: EchoThrottleSpec,
     /// What it acts on, in the order declared.
     pub targets: Vec<ThrottleTarget>,
     /// As the status of the custom resource has it.

@@ -3,6 +3,7 @@
 
 use echo_phoenix::domain::throttle::{Mode, SignalSpec, TargetSpec};
 use echo_phoenix::source::manifest::{LIMIT, parse};
+use echo_phoenix::source::spec_rows::spec;
 use proptest::prelude::*;
 
 const HEAD: &str = "apiVersion: echo-phoenix.dev/v1alpha1\nkind: EchoThrottle\nmetadata: {name: a}\n";
@@ -75,6 +76,21 @@ fn signals_are_read_in_the_units_of_the_law() {
     assert_eq!(signals.source.as_deref(), Some("prometheus"));
     assert_eq!((signals.errors, signals.latency_ms), (Some((0.005, 0.05)), Some((100.0, 400.0))));
     assert_eq!(parse(&format!("{HEAD}spec: {{}}\n")).unwrap()[0].spec.signals, SignalSpec::default());
+}
+
+#[test]
+fn what_is_told_back_declares_the_same() {
+    let specs = [
+        "{}",
+        "{throttlePercent: 25, mode: Observe, ramp: {maxPercentPerSecond: 7}}",
+        "{signals: {source: s, errorsPerThousand: {calm: 1, full: 7}, latencyMs: {calm: 0, full: 33}}}",
+        "{targets: [{gate: {key: {header: x-tenant}, allow: [{method: OPTIONS}, {path: /refunds}], canaryUrl: 'http://a/'}}]}",
+    ];
+    for text in specs {
+        let first = parse(&format!("{HEAD}spec: {text}\n")).unwrap().remove(0);
+        let told = serde_json::to_string(&spec(first.level, &first.spec)).unwrap();
+        assert_eq!(parse(&format!("{HEAD}spec: {told}\n")).unwrap(), [first], "{told}");
+    }
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! What would change of each throttle, a pure function of what the service answered and what a file declares.
-//!
-//! What the service does not tell is left out, never guessed.
 
 use serde::Serialize;
 
+use super::differences::differences;
 use crate::client::Throttle;
 use crate::domain::throttle::{FromFile, Mode, TargetSpec};
+use crate::source::crd::EchoThrottleSpec;
 use crate::source::crd_status::HoldStatus;
+use crate::source::spec_rows::{spec, target};
 
 /// What becomes of a throttle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -18,8 +19,6 @@ pub(super) enum Kind {
     Change,
     /// It stays as it is.
     None,
-    /// The service does not tell enough to say: a hold covers what is declared.
-    Unknown,
 }
 
 /// One throttle.
@@ -29,7 +28,7 @@ pub(super) struct Planned {
     pub(super) change: Kind,
     /// Share refused now, percent; none where nobody knows.
     pub(super) in_force_percent: Option<f64>,
-    /// Share declared now, percent; none where something else covers it.
+    /// Share declared now, percent; none where there is no such throttle yet.
     pub(super) declared_percent: Option<i32>,
     /// Share it would be declared at.
     pub(super) next_percent: Option<i32>,
@@ -70,8 +69,8 @@ fn next(now: &Throttle) -> Planned {
         throttle: now.name.clone(),
         change: if moves { Kind::Change } else { Kind::None },
         in_force_percent: in_force(now),
-        declared_percent: declared(now),
-        next_percent: declared(now),
+        declared_percent: Some(now.spec.throttle_percent),
+        next_percent: Some(now.spec.throttle_percent),
         steps,
     }
 }
@@ -93,8 +92,8 @@ pub(super) fn from_file(file: &[FromFile], service: Option<&[Throttle]>) -> Vec<
         throttle: now.name.clone(),
         change: Kind::None,
         in_force_percent: in_force(now),
-        declared_percent: declared(now),
-        next_percent: declared(now),
+        declared_percent: Some(now.spec.throttle_percent),
+        next_percent: Some(now.spec.throttle_percent),
         steps: vec!["is not in the file: it keeps the state it has".to_owned()],
     }));
     all
@@ -113,22 +112,16 @@ fn create(one: &FromFile, change: Kind) -> Planned {
 }
 
 fn compare(one: &FromFile, now: &Throttle) -> Planned {
-    let percent = one.level.percent_ceil();
+    let (before, after) = (&now.spec, spec(one.level, &one.spec));
+    let percent = after.throttle_percent;
     let mut steps = Vec::new();
-    match declared(now) {
-        Some(before) if before == percent => {}
-        Some(before) => steps.push(format!("declared {before} % → {percent} %")),
-        None => {}
+    if before.throttle_percent != percent {
+        steps.push(format!("declared {} % → {percent} %", before.throttle_percent));
     }
-    let mode = if one.spec.mode == Mode::Observe { "observe" } else { "enforce" };
-    if now.mode != mode {
-        steps.push(format!("mode {} → {mode}", now.mode));
-    }
-    let (before, after) = (&now.targets, &one.spec.targets);
-    let added = after.iter().filter(|target| !before.iter().any(|known| known.target == target.id()));
-    steps.extend(added.map(|target| format!("target added: {}", described(target))));
-    let removed = before.iter().filter(|known| !after.iter().any(|target| target.id() == known.target));
-    steps.extend(removed.map(|known| format!("target removed: {}", known.target)));
+    // Targets are told apart by what they act on, not by their place.
+    let rest = |of: &EchoThrottleSpec| EchoThrottleSpec { throttle_percent: 0, targets: Vec::new(), ..of.clone() };
+    steps.extend(differences("", &rest(before), &rest(&after)));
+    steps.extend(targets(before, one));
 
     let by_file = |hold: &&HoldStatus| hold.kind == "Manifest";
     let file_holds = kills(now).any(|hold| by_file(&hold));
@@ -138,14 +131,7 @@ fn compare(one: &FromFile, now: &Throttle) -> Planned {
     if one.kill.is_none() {
         steps.extend(kills(now).filter(by_file).map(|hold| format!("the file's kill ends ({})", hold.reason)));
     }
-    let change = match (steps.is_empty(), declared(now)) {
-        (false, _) => Kind::Change,
-        (true, Some(_)) => Kind::None,
-        (true, None) => Kind::Unknown,
-    };
-    if declared(now).is_none() {
-        steps.push(format!("declares {percent} %; what is declared now cannot be told while something else holds it"));
-    }
+    let change = if steps.is_empty() { Kind::None } else { Kind::Change };
     let stay: Vec<_> = kills(now).filter(|hold| !by_file(hold) || one.kill.is_some()).collect();
     steps.extend(stay.iter().map(|hold| stays(hold)));
     if let (true, Some(in_force)) = (stay.is_empty() && one.kill.is_none(), in_force(now)) {
@@ -158,10 +144,27 @@ fn compare(one: &FromFile, now: &Throttle) -> Planned {
         throttle: now.name.clone(),
         change,
         in_force_percent: in_force(now),
-        declared_percent: declared(now),
+        declared_percent: Some(before.throttle_percent),
         next_percent: Some(percent),
         steps,
     }
+}
+
+/// Targets that come, change and go.
+fn targets(before: &EchoThrottleSpec, one: &FromFile) -> Vec<String> {
+    let (before, after) = (before.domain_targets(), &one.spec.targets);
+    let known = |id: &str| before.iter().find(|known| known.id() == id);
+    let mut steps = Vec::new();
+    for next in after {
+        let id = next.id();
+        match known(&id) {
+            None => steps.push(format!("target added: {}", described(next))),
+            Some(known) => steps.extend(differences("", &target(known), &target(next))),
+        }
+    }
+    let gone = before.iter().filter(|known| !after.iter().any(|next| next.id() == known.id()));
+    steps.extend(gone.map(|known| format!("target removed: {}", known.id())));
+    steps
 }
 
 /// How the level in force gets to where it is asked to be. Percent are rounded up, so less than one is no way.
@@ -196,12 +199,6 @@ fn kills(now: &Throttle) -> impl Iterator<Item = &HoldStatus> {
 
 fn in_force(now: &Throttle) -> Option<f64> {
     now.status.effective.as_ref().map(|effective| f64::from(effective.level_millionths) / 1e4)
-}
-
-/// What the declaration alone asks for, as far as the service tells it: what holds, and mode observe, cover it.
-fn declared(now: &Throttle) -> Option<i32> {
-    let declared = now.status.declared.as_ref()?;
-    (declared.source == "spec" && now.mode == "enforce").then_some(declared.throttle_percent)
 }
 
 fn described(target: &TargetSpec) -> String {

@@ -29,6 +29,11 @@ apiVersion: echo-phoenix.dev/v1alpha1
 kind: EchoThrottle
 metadata: {name: old}
 spec: {throttlePercent: 5}
+---
+apiVersion: echo-phoenix.dev/v1alpha1
+kind: EchoThrottle
+metadata: {name: search}
+spec: {throttlePercent: 0, targets: [{gate: {key: {header: x-tenant}, allow: [{path: /status}]}}]}
 ";
 
 const AFTER: &str = "
@@ -54,6 +59,15 @@ spec:
   throttlePercent: 30
   kill: {reason: fraud wave, operator: dana, confirmation: CONFIRM_KILL}
   targets: [{gate: {key: {header: x-tenant}, allow: [{method: GET, path: /status}]}}]
+---
+apiVersion: echo-phoenix.dev/v1alpha1
+kind: EchoThrottle
+metadata: {name: search}
+spec:
+  mode: Observe
+  throttlePercent: 0
+  signals: {source: prometheus, latencyMs: {calm: 100, full: 400}}
+  targets: [{gate: {key: {header: x-user}}}]
 ";
 
 fn json(done: &Output) -> Value {
@@ -84,9 +98,7 @@ async fn what_a_plan_says_is_what_the_service_does_then() {
         let plan = plan("manifest.yaml");
         let all = plan["throttles"].as_array().unwrap().clone();
         let in_force = all.iter().all(|one| !one["in_force_percent"].is_null());
-        // What a kill covers cannot be told.
-        let as_declared = all.iter().all(|one| one["throttle"] == "refunds" || one["change"] == "none");
-        (in_force && as_declared && of(&plan, "refunds")["change"] == "unknown").then_some(())
+        (in_force && all.iter().all(|one| one["change"] == "none")).then_some(())
     })
     .await;
     assert!(steps(&plan("manifest.yaml"), "refunds").contains("stays killed by eve (Manifest): audit"));
@@ -95,13 +107,19 @@ async fn what_a_plan_says_is_what_the_service_does_then() {
 
     let told = plan("next.yaml");
     assert_eq!((&told["compared"], &told["url"]), (&json!(true), &json!(url)));
-    let changes = ["default", "checkout", "refunds", "payouts", "old"].map(|name| of(&told, name)["change"].clone());
-    assert_eq!(changes, ["change", "change", "change", "create", "none"].map(Value::from), "{told}");
+    let names = ["default", "checkout", "refunds", "payouts", "old", "search"];
+    let changes = names.map(|name| of(&told, name)["change"].clone());
+    assert_eq!(changes, ["change", "change", "change", "create", "none", "change"].map(Value::from), "{told}");
     for (name, said) in [
         ("default", "declared 20 % → 50 %\ncloses from 20 % to 50 % at once"),
         ("checkout", "declared 40 % → 10 %\nopens from 40 % towards 10 %"),
         ("checkout", "with nothing measured at 100 %/s, in 1 s"),
+        ("refunds", "ramp.maxPercentPerSecond 2 → 100"),
         ("refunds", "the file's kill ends (audit)"),
+        ("search", "mode Enforce → Observe"),
+        ("search", "signals none → {\"source\":\"prometheus\",\"latencyMs\":{\"calm\":100,\"full\":400}}"),
+        ("search", "gate.key.header x-tenant → x-user"),
+        ("search", "gate.allow [{\"path\":\"/status\"}] → none"),
         ("payouts", "starts at 30 % refused\ntarget gate, callers told apart by x-tenant, 1 allow rule(s)"),
         ("payouts", "KILLED at once by dana: fraud wave"),
         ("old", "is not in the file: it keeps the state it has"),
@@ -109,14 +127,14 @@ async fn what_a_plan_says_is_what_the_service_does_then() {
         assert!(steps(&told, name).contains(said), "{name}: {said} is not in\n{}", steps(&told, name));
     }
     let text = out(&ask(folder.path(), &url, &["plan", "-f", "next.yaml"]));
-    assert!(text.starts_with("1 new, 3 to change, 1 as they are\n") && text.contains("\n+ payouts\n"), "{text}");
+    assert!(text.starts_with("1 new, 4 to change, 1 as they are\n") && text.contains("\n+ payouts\n"), "{text}");
     assert_eq!(fs::read_to_string(&manifest).unwrap(), BEFORE);
-    assert_eq!(plan("manifest.yaml")["throttles"].as_array().unwrap().len(), 4, "a plan makes nothing");
+    assert_eq!(plan("manifest.yaml")["throttles"].as_array().unwrap().len(), 5, "a plan makes nothing");
 
     fs::copy(&next, &manifest).unwrap();
     eventually("the service did it", Duration::from_secs(30), async || {
         let now = plan("next.yaml");
-        let there = ["default", "checkout", "refunds"].iter().all(|name| {
+        let there = ["default", "checkout", "refunds", "search"].iter().all(|name| {
             let one = of(&now, name);
             one["change"] == "none" && one["in_force_percent"].as_f64() == one["next_percent"].as_f64()
         });
