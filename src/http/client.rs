@@ -3,10 +3,12 @@
 //! Believes no header of anybody else's, and of a proxy's only what the proxy itself wrote: whatever stands left of it may
 //! be the client's own invention.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use axum::extract::{ConnectInfo, Request};
 use axum::http::HeaderMap;
 
+use super::App;
 use crate::config::Proxies;
 
 /// Most hops that are walked back.
@@ -63,4 +65,11 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 fn hop(text: &str) -> Option<IpAddr> {
     let bare = text.parse::<IpAddr>().ok();
     bare.or_else(|| text.parse::<SocketAddr>().ok().map(|hop| hop.ip())).map(|address| address.to_canonical())
+}
+
+/// Where a request comes from. Whoever has no peer (which no listener of ours makes) is one client.
+pub(super) fn origin(app: &App, request: &Request) -> IpAddr {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip());
+    app.rates.address(peer, request.headers())
 }

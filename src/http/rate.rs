@@ -5,14 +5,14 @@
 
 mod slots;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -119,13 +119,6 @@ impl Rates {
     }
 }
 
-/// Where a request comes from. Whoever has no peer (which no listener of ours makes) is one client.
-pub(super) fn origin(app: &App, request: &Request) -> IpAddr {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip());
-    app.rates.address(peer, request.headers())
-}
-
 /// Lets through what is within its limit.
 pub(super) async fn limit(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
@@ -136,7 +129,7 @@ pub(super) async fn limit(State(app): State<Arc<App>>, request: Request, next: N
             Knock::Other(request) => (app.rates.take_kill(), KILL, Ok(request)),
             Knock::Broken(problem) => (app.rates.take_kill(), KILL, Err(problem)),
         },
-        _ => (app.rates.take(origin(&app, &request)), CLIENT, Ok(request)),
+        _ => (app.rates.take(client::origin(&app, &request)), CLIENT, Ok(request)),
     };
     match (taken, request) {
         (Ok(()), Ok(request)) => next.run(request).await,

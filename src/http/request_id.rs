@@ -11,7 +11,7 @@ use axum::response::Response;
 use jiff::SignedDuration;
 use tracing::Instrument as _;
 
-use super::{App, rate};
+use super::{App, client};
 
 /// The id of the request at hand.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ pub(super) async fn carry(State(app): State<Arc<App>>, mut request: Request, nex
 /// Runs a request and writes its line: commands and what went wrong as info, what only reads as debug. The query is not
 /// written: some clients put keys there.
 async fn logged(app: Arc<App>, request: Request, next: Next) -> Response {
-    let (method, client) = (request.method().clone(), rate::origin(&app, &request));
+    let (method, client) = (request.method().clone(), client::origin(&app, &request));
     let path: String = request.uri().path().chars().take(PATH_LIMIT).collect();
     let began = app.clock.now();
     let response = next.run(request).await;

@@ -14,7 +14,7 @@ use prometheus::{
 use super::families::{self, Family};
 use super::kill_path::{KillPath, Proof};
 use super::process;
-use super::record::RecordGauges;
+use super::record::{RecordGauges, float};
 use crate::domain::level::Level;
 
 /// Upper bounds of the duration's buckets, seconds: from a verdict to a handler's limit.
@@ -268,9 +268,4 @@ fn write_family(text: &mut String, of: &Family, samples: &[(Vec<&str>, f64)]) {
 
 fn seconds(from: Timestamp, to: Timestamp) -> f64 {
     to.duration_since(from).as_secs_f64().max(0.0)
-}
-
-#[allow(clippy::cast_precision_loss, reason = "a count above 2^53 may lose its last digit")]
-pub(super) fn float(count: u64) -> f64 {
-    count as f64
 }

@@ -1,7 +1,6 @@
 //! Where the record stands, looked up each minute: its ends, and what the mirror is owed.
 
 use super::families::{self, Family};
-use super::metrics::float;
 
 /// What is told of the record: all at once, so that no row is ever said with another one's hash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,4 +40,9 @@ impl RecordGauges {
             (&families::DROPPED, vec![(vec![], float(self.outbox_dropped))]),
         ]
     }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a count above 2^53 may lose its last digit")]
+pub(super) fn float(count: u64) -> f64 {
+    count as f64
 }
