@@ -28,7 +28,7 @@ lint: ## formatting, clippy and dependencies, all with warnings as errors
 	$(deny) --locked check bans licenses sources
 
 # The chart carries a copy because Helm reads crds/ only inside a chart. Both are committed; CI fails on a difference.
-generate: ## write what is made from the code: custom resource definitions, docs/openapi.json, docs/metrics.md
+generate: ## write what is made from the code: custom resource definitions, docs/openapi.json, references, picture
 	cargo build --release --locked
 	@mkdir -p crds $(chart)/crds
 	$(or $(CARGO_TARGET_DIR),target)/release/echo-phoenix crd > crds/$(crds).part
@@ -36,5 +36,6 @@ generate: ## write what is made from the code: custom resource definitions, docs
 	cp crds/$(crds) $(chart)/crds/$(crds)
 	$(or $(CARGO_TARGET_DIR),target)/release/echo-phoenix openapi > docs/openapi.json.part
 	@mv docs/openapi.json.part docs/openapi.json
-	$(or $(CARGO_TARGET_DIR),target)/release/echo-phoenix metrics-reference > docs/metrics.md.part
-	@mv docs/metrics.md.part docs/metrics.md
+	@for what in metrics configuration errors; do \
+	  $(or $(CARGO_TARGET_DIR),target)/release/echo-phoenix reference $$what > docs/$$what.md.part && mv docs/$$what.md.part docs/$$what.md || exit 1; \
+	done

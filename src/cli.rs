@@ -1,11 +1,12 @@
 //! The command line: subcommands, exit codes, and help that teaches by example.
 //!
-//! Exit codes: 0 done, 1 failed, 2 usage or configuration. Results go to stdout, talk to stderr.
+//! Exit codes: [`Exit`]. Results go to stdout, talk to stderr.
 
 mod examples;
 mod kill;
 mod plan;
 mod record;
+mod reference;
 mod report;
 mod service;
 mod status;
@@ -29,6 +30,7 @@ use crate::telemetry;
 use kill::{KillArgs, ReviveArgs};
 use plan::PlanArgs;
 use record::{BackupArgs, VerifyArgs};
+use reference::{Exit, Reference};
 use status::StatusArgs;
 use terminal::{Paint, print};
 
@@ -77,9 +79,12 @@ enum Command {
     /// Print the description of the API, OpenAPI 3.1
     #[command(after_help = examples::OPENAPI)]
     Openapi,
-    /// Print the reference of all metrics, as Markdown
+    /// Print a reference that is made from the code, as Markdown
     #[command(hide = true)]
-    MetricsReference,
+    Reference {
+        /// Of what
+        of: Reference,
+    },
     /// Make the mirror's tables in Airtable; adds what is missing, changes nothing else
     #[command(after_help = examples::SETUP_AIRTABLE)]
     SetupAirtable(SetupArgs),
@@ -111,10 +116,10 @@ pub fn main() -> ExitCode {
         tracing::debug!("a TLS provider was there already");
     }
     match dispatch(cli.command, Paint::new(cli.no_color.as_deref())) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::from(Exit::Done as u8),
         Err(error) => {
             eprintln!("echo-phoenix: {error}");
-            ExitCode::from(if matches!(error, RunError::Config(_)) { 2 } else { 1 })
+            ExitCode::from(if matches!(error, RunError::Config(_)) { Exit::Refused } else { Exit::Failed } as u8)
         }
     }
 }
@@ -142,7 +147,7 @@ fn dispatch(command: Command, paint: Paint) -> Result<(), RunError> {
         Command::Backup(args) => record::backup(&args),
         Command::Crd => print_crds(),
         Command::Openapi => print(run::openapi()),
-        Command::MetricsReference => print(&telemetry::reference()),
+        Command::Reference { of } => print(&of.text(&Cli::command())),
         Command::Healthcheck(args) => healthcheck(args.listen),
         Command::Completions { shell } => completions(shell),
     }

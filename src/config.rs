@@ -47,14 +47,18 @@ impl Secret {
     }
 }
 
+/// What the guide writes where a value will stand; … is any text.
+pub const PLACEHOLDERS: [&str; 4] = ["whsec_PLACEHOLDER", "YOUR_…", "…_YOUR_KEY", "…_YOUR_SECRET"];
+
 /// Whether a value says that none is set: nothing, or what the guide writes where a value will stand.
 fn not_set(text: &str) -> bool {
     let text = text.trim();
     text.is_empty()
-        || text == "whsec_PLACEHOLDER"
-        || text.starts_with("YOUR_")
-        || text.ends_with("_YOUR_KEY")
-        || text.ends_with("_YOUR_SECRET")
+        || PLACEHOLDERS.iter().any(|known| match (known.strip_suffix('…'), known.strip_prefix('…')) {
+            (Some(lead), _) => text.starts_with(lead),
+            (None, Some(tail)) => text.ends_with(tail),
+            (None, None) => text == *known,
+        })
 }
 
 impl From<String> for Secret {

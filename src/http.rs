@@ -17,6 +17,7 @@ mod observe;
 pub mod openapi;
 mod pages;
 mod rate;
+pub mod refusal;
 mod request_id;
 mod throttles;
 mod webhook;

@@ -29,6 +29,11 @@ pub fn openapi() -> &'static str {
     crate::http::openapi::text()
 }
 
+/// The reference of everything that is refused over HTTP, as Markdown.
+pub fn refusals() -> String {
+    crate::http::refusal::reference()
+}
+
 /// Why a process ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {

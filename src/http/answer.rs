@@ -2,6 +2,7 @@
 //!
 //! What went wrong inside goes to the log, never to the client.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::Json;
@@ -14,6 +15,7 @@ use serde_json::{Map, Value, json};
 use crate::source::rest::BodyError;
 
 use super::App;
+use super::refusal::{Refusal, table};
 
 /// A refusal.
 #[derive(Clone, Debug)]
@@ -24,8 +26,19 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), members: Map::new() }
+    /// A refusal whose words need nothing filled in.
+    pub(super) fn of(refusal: &'static Refusal) -> Self {
+        Self::filled(refusal, &[])
+    }
+
+    /// A refusal with these values in place of what stands in braces.
+    pub(super) fn filled(refusal: &'static Refusal, values: &[(&str, &dyn Display)]) -> Self {
+        Self::worded(refusal, refusal.fill(values))
+    }
+
+    /// A refusal that is worded by the error behind it.
+    pub(super) fn worded(refusal: &'static Refusal, detail: String) -> Self {
+        Self { status: refusal.status, detail, members: Map::new() }
     }
 
     /// Adds a member beside `detail`.
@@ -39,10 +52,8 @@ impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Self {
         let detail = error.to_string();
         match error {
-            BodyError::Malformed { path, .. } => Self::new(StatusCode::BAD_REQUEST, detail).with("path", json!(path)),
-            BodyError::Fields(errors) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with("errors", json!(errors))
-            }
+            BodyError::Malformed { path, .. } => Self::worded(&table::MALFORMED, detail).with("path", json!(path)),
+            BodyError::Fields(errors) => Self::worded(&table::FIELDS, detail).with("errors", json!(errors)),
         }
     }
 }
@@ -76,20 +87,20 @@ pub(super) fn body(
 ) -> Result<axum::body::Bytes, Problem> {
     read.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-        _ => Problem::new(StatusCode::BAD_REQUEST, "The body did not arrive whole."),
+        _ => Problem::of(&table::BROKEN),
     })
 }
 
 pub(super) fn too_large() -> Problem {
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is larger than this route takes.")
+    Problem::of(&table::TOO_LARGE)
 }
 
 pub(super) async fn no_route() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "There is no such route here.")
+    Problem::of(&table::NO_ROUTE)
 }
 
 pub(super) async fn no_method() -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This route does not take that method.")
+    Problem::of(&table::NO_METHOD)
 }
 
 /// Counts what was answered. Verdicts are not counted here: the gate counts them itself, at a fraction of the cost.

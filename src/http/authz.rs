@@ -16,6 +16,7 @@ use crate::gate::dialect::{Dialect, path_of};
 use crate::gate::{Question, Reply};
 
 use super::answer::Problem;
+use super::refusal::table;
 use super::{App, request_id};
 
 const DECISION: HeaderName = HeaderName::from_static("echo-decision");
@@ -30,8 +31,7 @@ pub(super) async fn public(State(app): State<Arc<App>>, request: Request) -> Res
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let near = peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
     if app.authz_to_loopback_only && !near {
-        let detail = "Verdicts are answered to loopback and on ECHO_GATE_LISTEN only.";
-        return Problem::new(StatusCode::FORBIDDEN, detail).into_response();
+        return Problem::of(&table::FAR).into_response();
     }
     answer(&app, &request)
 }
@@ -44,8 +44,7 @@ pub(super) async fn trusted(State(app): State<Arc<App>>, request: Request) -> Re
 fn answer(app: &App, request: &Request) -> Response {
     let headers = request.headers();
     let Some((dialect, throttle, rest)) = Dialect::of_path(request.uri().path()) else {
-        let detail = "Verdicts are at /authz/envoy/THROTTLE, /authz/nginx/THROTTLE and /authz/forward/THROTTLE.";
-        return Problem::new(StatusCode::NOT_FOUND, detail).into_response();
+        return Problem::of(&table::NO_ROUTE).into_response();
     };
     let (method, path) = match dialect {
         Dialect::Envoy => (request.method().as_str(), if rest.is_empty() { "/" } else { rest }),

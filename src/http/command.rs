@@ -25,6 +25,7 @@ use crate::domain::audit::{Answer, AuditDraft, ClientKey, Record};
 use super::App;
 use super::answer::{Problem, body, named};
 use super::keys::Actor;
+use super::refusal::table;
 use super::request_id::RequestId;
 
 /// How long an answer is kept for its key.
@@ -156,8 +157,7 @@ fn key(headers: &HeaderMap, path: &str, raw: &[u8], at: Timestamp) -> Result<Opt
     let Some(first) = given.next() else { return Ok(None) };
     let text = first.to_str().ok().filter(|text| (1..=KEY_LIMIT).contains(&text.len()));
     let (Some(text), None) = (text, given.next()) else {
-        let detail = format!("Idempotency-Key: expected one value of 1 to {KEY_LIMIT} visible ASCII characters.");
-        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+        return Err(Problem::filled(&table::ONCE_MALFORMED, &[("limit", &KEY_LIMIT)]));
     };
     let mut digest = Sha256::new();
     digest.update(path.as_bytes());
@@ -188,17 +188,12 @@ async fn first_answer(app: &App, key: &str) -> Option<Answer> {
 
 fn replay(app: &App, path: &str, key: &ClientKey, first: Answer) -> Response {
     if first.key.as_ref().is_none_or(|known| known.digest != key.digest) {
-        let detail = "This Idempotency-Key was used for another request: use a new key for a new command.";
-        return Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).into_response();
+        return Problem::of(&table::OTHER_REQUEST).into_response();
     }
     let epoch = first.body.get("epoch").and_then(Value::as_str);
     let mut response = match epoch.filter(|epoch| path == "/kill" && !holds(app, epoch)) {
         // Nobody shall believe in a stop that is over.
-        Some(epoch) => {
-            let detail =
-                "This kill was done and has been ended since: to stop again, send it with a new Idempotency-Key.";
-            Problem::new(StatusCode::CONFLICT, detail).with("epoch", epoch.into()).into_response()
-        }
+        Some(epoch) => Problem::of(&table::ENDED_SINCE).with("epoch", epoch.into()).into_response(),
         None => said(first),
     };
     response.headers_mut().insert(named("idempotent-replayed"), HeaderValue::from_static("true"));

@@ -22,6 +22,7 @@ use crate::source::rest::{BodyError, ControlBody, FieldError, parse};
 use super::App;
 use super::answer::Problem;
 use super::command::{Command, members, said};
+use super::refusal::table;
 use super::wire::Controlled;
 
 pub(super) async fn control(
@@ -33,12 +34,11 @@ pub(super) async fn control(
     let target = asked.validated()?;
     let name = asked.throttle.clone().unwrap_or_else(ThrottleName::default_throttle);
     let Some(standing) = app.gate.standing(&name) else {
-        return Err(Problem::new(StatusCode::NOT_FOUND, DesiredError::Unknown(name).to_string()));
+        return Err(Problem::filled(&table::UNKNOWN, &[("throttle", &name)]));
     };
     if standing.killed() {
         let held: Vec<_> = app.gate.kills(&name).iter().map(HeldBy::from).collect();
-        let detail = format!("Throttle {name} is killed; end the kill with POST /revive first.");
-        let problem = Problem::new(StatusCode::CONFLICT, detail).with("held_by", json!(held));
+        let problem = Problem::filled(&table::KILLED, &[("throttle", &name)]).with("held_by", json!(held));
         return Err(command.refuse(&app, "control_refused", name.as_str(), "killed", problem).await);
     }
     let input = Input { signals: asked.current_state, target, killed: false, credit: 1.0, floor_rpm: 0.0 };
@@ -78,11 +78,10 @@ pub(super) async fn control(
 
 fn not_declared(error: DesiredError) -> Problem {
     match error {
-        DesiredError::Unknown(_) => Problem::new(StatusCode::NOT_FOUND, error.to_string()),
+        DesiredError::Unknown(name) => Problem::filled(&table::UNKNOWN, &[("throttle", &name)]),
         DesiredError::Unavailable(_) => {
             tracing::error!(%error, "an opening was refused");
-            let detail = "The ledger is not available: an opening waits for it, tightening and /kill do not. Nothing was changed.";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            Problem::of(&table::OPENING_WAITS)
         }
     }
 }

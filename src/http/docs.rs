@@ -3,11 +3,13 @@
 //! Everything the page needs is in the binary, and its policy lets it load nothing else.
 
 use axum::extract::Path;
-use axum::http::{StatusCode, header};
+use axum::extract::rejection::PathRejection;
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use super::answer::Problem;
 use super::openapi;
+use super::refusal::table;
 
 /// What the page may load: this service's own files, images that are written out in its style sheet, nothing else.
 /// Inline styles are React's; scripts are files only.
@@ -32,10 +34,11 @@ pub(super) async fn page() -> Response {
 }
 
 /// `GET /docs/{file}`
-pub(super) async fn asset(Path(name): Path<String>) -> Response {
+pub(super) async fn asset(name: Result<Path<String>, PathRejection>) -> Response {
+    let name = name.map(|Path(name)| name).unwrap_or_default(); // what is no UTF-8 is no name of ours
     match ASSETS.iter().find(|(known, ..)| *known == name) {
         Some(asset) => file(asset),
-        None => Problem::new(StatusCode::NOT_FOUND, "There is no such file.").into_response(),
+        None => Problem::of(&table::NO_FILE).into_response(),
     }
 }
 

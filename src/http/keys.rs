@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -14,6 +14,7 @@ use crate::domain::audit::{Answer, AuditDraft, Record};
 
 use super::App;
 use super::answer::Problem;
+use super::refusal::table;
 use super::request_id::RequestId;
 
 /// Whose key a request bore, for audit entries.
@@ -48,12 +49,12 @@ pub(super) async fn check(State(app): State<Arc<App>>, mut request: Request, nex
 
 fn judge(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
     if app.keys.is_empty() {
-        return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "API key not configured"));
+        return Err(Problem::of(&table::NOT_CONFIGURED));
     }
     if given(headers).is_none() {
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, "Missing API key. Include X-API-Key header."));
+        return Err(Problem::of(&table::NO_KEY));
     }
-    caller(app, headers).ok_or_else(|| Problem::new(StatusCode::FORBIDDEN, "Invalid API key"))
+    caller(app, headers).ok_or_else(|| Problem::of(&table::WRONG_KEY))
 }
 
 /// Who calls, if a key says so.
@@ -68,8 +69,7 @@ fn given(headers: &HeaderMap) -> Option<&[u8]> {
 
 /// A right key that may not do this: audited, since somebody meant to.
 async fn refuse(app: &App, caller: &Caller, path: &str, role: Role, action: &str, request_id: String) -> Problem {
-    let detail = format!("POST {path} needs the role {}, which the key {} has not.", role.as_str(), caller.name);
-    let problem = Problem::new(StatusCode::FORBIDDEN, detail);
+    let problem = Problem::filled(&table::ROLE, &[("path", &path), ("role", &role.as_str()), ("key", &caller.name)]);
     let at = app.clock.now();
     let audit = AuditDraft {
         at,

@@ -19,6 +19,7 @@ use crate::source::rest::{BodyError, FieldError, KillBody, ReviveBody, confirmed
 use super::App;
 use super::answer::Problem;
 use super::command::{Command, members, said};
+use super::refusal::table;
 use super::wire::{Killed, Revived};
 
 /// Longest operator and reason, characters: what the custom resources take.
@@ -31,8 +32,7 @@ pub(super) async fn kill(
     bytes: Bytes,
 ) -> Result<Response, Problem> {
     if !confirmed(&bytes)? {
-        let detail = "A kill needs \"confirmation\":\"CONFIRM_KILL\". Nothing was stopped.";
-        let problem = Problem::new(StatusCode::BAD_REQUEST, detail);
+        let problem = Problem::of(&table::UNCONFIRMED);
         return Err(command.refuse(&app, "kill_refused", "", "confirmation", problem).await);
     }
     let asked: KillBody = parse(&bytes)?;
@@ -74,7 +74,7 @@ pub(super) async fn revive(
     if let Scope::One(name) = &scope
         && !throttles.iter().any(|standing| standing.name == *name)
     {
-        return Err(unknown(DesiredError::Unknown(name.clone())));
+        return Err(unknown(name));
     }
     let held = throttles.iter().any(|standing| scope.covers(&standing.name) && standing.killed());
     let status = if held { "revived" } else { "already_running" };
@@ -91,18 +91,16 @@ pub(super) async fn revive(
     }
     let ended = app.latch.revive(scope, asked.epoch.map(Epoch), record).await.map_err(not_revived)?;
     if ended.ended.is_empty() {
-        let detail = "Nothing could be ended here; see held_by for who holds what.";
         let held_by: Vec<_> = ended.held_by.iter().map(HeldBy::from).collect();
-        let problem = Problem::new(StatusCode::CONFLICT, detail).with("held_by", json!(held_by));
+        let problem = Problem::of(&table::NOTHING_ENDED).with("held_by", json!(held_by));
         return Err(command.refuse(&app, "revive_refused", &throttle, "nothing could end", problem).await);
     }
-    ended.answer.map(said).ok_or_else(|| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "The answer is lost."))
+    ended.answer.map(said).ok_or_else(|| Problem::of(&table::LOST_ANSWER))
 }
 
 fn not_revived(error: DesiredError) -> Problem {
     tracing::error!(%error, "a revival was refused");
-    let detail = "The record is not available: ending a kill waits for it. Nothing was opened.";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    Problem::of(&table::REVIVE_WAITS)
 }
 
 fn check_words(asked: &KillBody) -> Result<(), Problem> {
@@ -119,14 +117,14 @@ fn check_words(asked: &KillBody) -> Result<(), Problem> {
 
 fn not_killed(error: DesiredError) -> Problem {
     match error {
-        DesiredError::Unknown(_) => unknown(error),
+        DesiredError::Unknown(name) => unknown(&name),
         DesiredError::Unavailable(_) => {
             tracing::error!(%error, "a kill broke off");
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "The kill broke off; look at /health and send it again.")
+            Problem::of(&table::KILL_BROKE)
         }
     }
 }
 
-fn unknown(error: DesiredError) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, error.to_string())
+fn unknown(name: &ThrottleName) -> Problem {
+    Problem::filled(&table::UNKNOWN, &[("throttle", name)])
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt as _;
@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::answer::{Problem, body, too_large};
+use super::refusal::table;
 use super::{App, BODY_LIMIT, WEBHOOK_LIMIT};
 
 /// Longest time for a body to arrive.
@@ -42,8 +43,7 @@ pub(super) async fn whole(request: Request) -> Result<Bytes, Problem> {
 }
 
 fn late() -> Problem {
-    let detail = format!("The body did not arrive within {} s.", BODY.as_secs());
-    Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+    Problem::filled(&table::LATE, &[("seconds", &BODY.as_secs())])
 }
 
 /// A body that may be large, and its place if it is. The place is taken when the body turns out to need it: what a client
@@ -51,15 +51,13 @@ fn late() -> Problem {
 async fn gather(content: Body, large: &Large) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Problem> {
     let (mut chunks, mut raw, mut place) = (content.into_data_stream(), Vec::new(), None);
     while let Some(chunk) = chunks.next().await {
-        let broken = || Problem::new(StatusCode::BAD_REQUEST, "The body did not arrive whole.");
-        let chunk = chunk.map_err(|_| broken())?;
+        let chunk = chunk.map_err(|_| Problem::of(&table::BROKEN))?;
         if raw.len() + chunk.len() > WEBHOOK_LIMIT {
             return Err(too_large());
         }
         if raw.len() + chunk.len() > BODY_LIMIT && place.is_none() {
-            let detail = "Too many large bodies at once. Send it again.";
             let taken = large.0.try_acquire();
-            place = Some(taken.map_err(|_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail))?);
+            place = Some(taken.map_err(|_| Problem::of(&table::MANY_LARGE))?);
         }
         raw.extend_from_slice(&chunk);
     }
@@ -96,11 +94,7 @@ async fn handled(request: Request, next: Next) -> Response {
         Ok(response) => response,
         Err(_) => {
             tracing::error!("a handler took too long and was given up");
-            let detail = format!(
-                "This took longer than {} s and was given up; look at /health before sending it again.",
-                HANDLER.as_secs()
-            );
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
+            Problem::filled(&table::GIVEN_UP, &[("seconds", &HANDLER.as_secs())]).into_response()
         }
     }
 }

@@ -15,12 +15,13 @@ use tokio::time::timeout;
 use crate::domain::audit::{Answer, Change, StateRow};
 use crate::domain::evidence::Evidence;
 use crate::domain::throttle::ThrottleName;
-use crate::ports::{DesiredError, LedgerError};
+use crate::ports::LedgerError;
 use crate::source::rest::{ObserveBody, parse};
 
 use super::App;
 use super::answer::Problem;
 use super::command::{Command, members, said};
+use super::refusal::table;
 use super::wire::{Observed, ObservedState};
 
 /// How long an observation waits for the ledger.
@@ -34,7 +35,7 @@ pub(super) async fn observe(
     let asked: ObserveBody = parse(&bytes)?;
     let name = asked.throttle.clone().unwrap_or_else(ThrottleName::default_throttle);
     let Some(standing) = app.gate.standing(&name) else {
-        return Err(Problem::new(StatusCode::NOT_FOUND, DesiredError::Unknown(name).to_string()));
+        return Err(Problem::filled(&table::UNKNOWN, &[("throttle", &name)]));
     };
     let signals = asked.signals(standing.level)?;
     let kills = app.gate.kills(&name);
@@ -71,8 +72,7 @@ async fn store(app: &App, row: StateRow, answer: Answer) -> Result<Answer, Probl
         Ok(receipt) => Ok(receipt.answer.unwrap_or(answer)),
         Err(error) => {
             tracing::error!(%error, "an observation was not stored");
-            let detail = "The ledger is not available; the observation was not stored.";
-            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail))
+            Err(Problem::of(&table::NOT_OBSERVED))
         }
     }
 }

@@ -7,17 +7,16 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
 use jiff::Timestamp;
-use serde_json::json;
 
 use crate::domain::history::{AuditItem, DriftItem, EvidenceItem, PageAsk, StateItem};
 use crate::domain::throttle::ThrottleName;
 use crate::ports::LedgerError;
-use crate::source::rest::FieldError;
+use crate::source::rest::{BodyError, FieldError};
 
 use super::App;
 use super::answer::Problem;
+use super::refusal::table;
 use super::wire::Page;
 
 /// Rows of a page when nothing is asked.
@@ -65,14 +64,14 @@ pub(super) async fn state(State(app): State<Arc<App>>, pairs: Pairs) -> Answer<S
 fn said<T>(table: &Table, found: Result<crate::domain::history::Page<T>, LedgerError>) -> Answer<T> {
     let page = found.map_err(|error| {
         tracing::error!(%error, table = table.name, "a page of the record could not be read");
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "The ledger is not available; ask again.")
+        Problem::of(&table::NO_PAGE)
     })?;
     Ok(Json(Page { items: page.items, next_cursor: page.next.map(|before| table.cursor(before)) }))
 }
 
 impl App {
     fn history(&self) -> Result<&dyn crate::ports::History, Problem> {
-        let none = || Problem::new(StatusCode::NOT_FOUND, "This process keeps no record.");
+        let none = || Problem::of(&table::NO_RECORD);
         self.history.as_deref().ok_or_else(none)
     }
 }
@@ -132,6 +131,5 @@ fn field(name: &str, expected: &str) -> FieldError {
 }
 
 fn wrong(errors: Vec<FieldError>) -> Problem {
-    let words: Vec<_> = errors.iter().map(|one| format!("{}: expected {}", one.field, one.expected)).collect();
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, words.join("; ")).with("errors", json!(errors))
+    BodyError::Fields(errors).into()
 }

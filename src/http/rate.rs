@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use governor::clock::Clock;
@@ -29,6 +29,7 @@ use super::answer::Problem;
 use super::client::{self, Client};
 use super::keys;
 use super::limits;
+use super::refusal::table;
 use slots::Slots;
 
 /// Time since some moment, by a clock that only goes forward.
@@ -136,12 +137,8 @@ pub(super) async fn limit(State(app): State<Arc<App>>, request: Request, next: N
         (Ok(()), Err(problem)) => problem.into_response(),
         (Err(wait), _) => {
             app.metrics.count_limited(bucket);
-            let rule = match bucket {
-                KILL => "A kill with a right key and its confirmation passes without a limit; this was none",
-                _ => "The limit is RATE_LIMIT_PER_MINUTE for each address",
-            };
-            let detail = format!("Too many requests. Wait {wait} s. {rule}.");
-            let mut response = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).into_response();
+            let refusal = if bucket == KILL { &table::LIMITED_KILL } else { &table::LIMITED };
+            let mut response = Problem::filled(refusal, &[("wait", &wait)]).into_response();
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait));
             response
         }

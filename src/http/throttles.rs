@@ -9,11 +9,10 @@ use async_trait::async_trait;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 
 use crate::domain::report::Outcome;
 use crate::domain::throttle::{Declared, Mode, ThrottleName};
-use crate::ports::{DesiredError, Report};
+use crate::ports::Report;
 use crate::source::crd_status::EchoThrottleStatus;
 use crate::source::spec_rows::spec;
 use crate::source::status_rows::{Told, status};
@@ -22,6 +21,7 @@ use crate::telemetry::Found;
 
 use super::App;
 use super::answer::Problem;
+use super::refusal::table;
 use super::wire::{Throttle, ThrottleTarget, Throttles};
 
 /// The last pass of each throttle.
@@ -77,11 +77,10 @@ pub(super) async fn one(
     State(app): State<Arc<App>>,
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Throttle>, Problem> {
-    let unknown = |detail: String| Problem::new(StatusCode::NOT_FOUND, detail);
-    let Path(name) = name.map_err(|_| unknown("There is no throttle of that name.".to_owned()))?;
-    let name = ThrottleName::try_from(name).map_err(|error| unknown(error.to_string()))?;
+    let Path(name) = name.map_err(|_| Problem::of(&table::NO_NAME))?;
+    let name = ThrottleName::try_from(name).map_err(|error| Problem::worded(&table::BAD_NAME, error.to_string()))?;
     let found = app.desired.declared().into_iter().find(|declared| declared.name == name);
-    let declared = found.ok_or_else(|| unknown(DesiredError::Unknown(name).to_string()))?;
+    let declared = found.ok_or_else(|| Problem::filled(&table::UNKNOWN, &[("throttle", &name)]))?;
     Ok(Json(view(&app, &declared)))
 }
 

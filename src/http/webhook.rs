@@ -8,7 +8,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use serde_json::{Value, json};
 
 use crate::domain::audit::{AuditDraft, Change};
@@ -17,6 +17,7 @@ use crate::source::stripe;
 
 use super::App;
 use super::answer::{Problem, body};
+use super::refusal::table;
 
 pub(super) async fn stripe(
     State(app): State<Arc<App>>,
@@ -24,15 +25,14 @@ pub(super) async fn stripe(
     bytes: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Problem> {
     if app.stripe.is_empty() {
-        let detail = "Webhooks are off: set STRIPE_WEBHOOK_SECRET. Stripe tries again for three days.";
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
+        return Err(Problem::of(&table::WEBHOOKS_OFF));
     }
     let raw = body(bytes)?;
     let received_at = app.clock.now();
     let signature = headers.get("stripe-signature").and_then(|value| value.to_str().ok()).unwrap_or_default();
     if stripe::verify(signature, &raw, &app.stripe, received_at.as_second()).is_err() {
         app.metrics.count_webhook(false);
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "Invalid signature"));
+        return Err(Problem::of(&table::SIGNATURE));
     }
     let evidence = match stripe::event(&raw, signature, received_at) {
         Ok(evidence) => evidence,
@@ -40,7 +40,7 @@ pub(super) async fn stripe(
             app.metrics.count_webhook(false);
             let entry = unreadable(received_at, &error.to_string());
             store(&app, Change { audit: vec![entry], ..Change::default() }).await?;
-            return Err(Problem::new(StatusCode::BAD_REQUEST, format!("Signed, but no event: {error}")));
+            return Err(Problem::filled(&table::NO_EVENT, &[("error", &error)]));
         }
     };
     let event_id = evidence.key.event_id.clone();
@@ -54,11 +54,10 @@ pub(super) async fn stripe(
 
 /// Only a storage failure is a 5xx: Stripe then tries again, so nothing is lost.
 async fn store(app: &App, change: Change) -> Result<crate::domain::audit::Receipt, Problem> {
-    let detail = "The event could not be stored; send it again.";
-    let Some(ledger) = &app.ledger else { return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)) };
+    let Some(ledger) = &app.ledger else { return Err(Problem::of(&table::NOT_STORED)) };
     ledger.commit(change).await.map_err(|error| {
         tracing::error!(%error, "a webhook event was not stored");
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        Problem::of(&table::NOT_STORED)
     })
 }
 

@@ -10,6 +10,7 @@ mod command_line;
 mod configuration;
 mod crash;
 mod doors;
+mod errors;
 mod floods;
 mod fly;
 mod idempotency;

@@ -118,7 +118,7 @@ async fn no_label_comes_out_of_a_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_reference_lists_every_metric_and_no_other() {
     let (_folder, echo) = service().await;
-    let reference = run(Command::new(program()).arg("metrics-reference"));
+    let reference = run(Command::new(program()).args(["reference", "metrics"]));
     let listed = reference.lines().filter_map(|line| {
         let mut cells = line.strip_prefix("| `")?.split('|').map(|cell| cell.trim().trim_matches('`'));
         Some(format!("{} {}", cells.next()?, cells.next()?))

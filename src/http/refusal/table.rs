@@ -1,0 +1,142 @@
+//! The rows. A status and its words are what the guide and clients know; whoever changes them changes the API.
+
+use axum::http::StatusCode;
+
+use super::{Again, Refusal};
+
+macro_rules! refusals {
+    ($($name:ident: $status:ident, $words:literal, $when:literal, $way_out:literal, $again:ident;)*) => {
+        $(
+            pub(in crate::http) static $name: Refusal = Refusal {
+                status: StatusCode::$status,
+                words: $words,
+                when: $when,
+                way_out: $way_out,
+                again: Again::$again,
+            };
+        )*
+        /// Every refusal there is.
+        pub(super) static ALL: &[&Refusal] = &[$(&$name),*];
+    };
+}
+
+refusals! {
+    MALFORMED: BAD_REQUEST, "the body is no JSON at {path}: {problem}",
+        "The body is no JSON, or bears a number that JSON cannot hold; `path` says where",
+        "Mend the body", No;
+    BROKEN: BAD_REQUEST, "The body did not arrive whole.",
+        "The connection broke off, or the body is not framed as its head says",
+        "Send it again", Yes;
+    UNCONFIRMED: BAD_REQUEST, "A kill needs \"confirmation\":\"CONFIRM_KILL\". Nothing was stopped.",
+        "`POST /kill` without the word, or with another one; audited",
+        "Send it with `\"confirmation\":\"CONFIRM_KILL\"`", No;
+    ONCE_MALFORMED: BAD_REQUEST, "Idempotency-Key: expected one value of 1 to {limit} visible ASCII characters.",
+        "A command bears the header twice, empty, too long or with other characters; nothing was done",
+        "Send one key, a fresh one for each command", No;
+    SIGNATURE: BAD_REQUEST, "Invalid signature",
+        "`POST /webhooks/stripe`: no secret fits the signature, or it is older than 5 minutes",
+        "Set `STRIPE_WEBHOOK_SECRET` to the endpoint's signing secret; look at the clock of this machine", No;
+    NO_EVENT: BAD_REQUEST, "Signed, but no event: {error}",
+        "`POST /webhooks/stripe`: the signature is right and the body no event; audited",
+        "Look at what sends it: Stripe itself sends none such", No;
+    NO_KEY: UNAUTHORIZED, "Missing API key. Include X-API-Key header.",
+        "A protected route without a key",
+        "Send `X-API-Key`, or `Authorization: Bearer`", No;
+    WRONG_KEY: FORBIDDEN, "Invalid API key",
+        "A protected route with a key that nobody has",
+        "Compare with `ECHO_API_KEY` and `ECHO_API_KEYS` where the service runs", No;
+    ROLE: FORBIDDEN, "POST {path} needs the role {role}, which the key {key} has not.",
+        "A key of `ECHO_API_KEYS` whose role does not reach; audited",
+        "Use a key with that role: operator for `/observe` and `/control`, breaker for `/kill` and `/revive`", No;
+    FAR: FORBIDDEN, "Verdicts are answered to loopback and on ECHO_GATE_LISTEN only.",
+        "`/authz/…` on the public listener in production, asked from another machine",
+        "Set `ECHO_GATE_LISTEN` to an address that only proxies reach, and ask there", No;
+    UNKNOWN: NOT_FOUND, "there is no throttle `{throttle}`",
+        "A body or a path names a throttle that nobody declared; nothing was done",
+        "`GET /v1/throttles` lists those there are, in a cluster `kubectl get echothrottles -A`", No;
+    BAD_NAME: NOT_FOUND, "`{name}` is no throttle name: expected 1 to 317 of a-z, 0-9, `-` and `.`",
+        "`GET /v1/throttles/{name}` with what can be no name",
+        "`GET /v1/throttles` lists those there are", No;
+    NO_NAME: NOT_FOUND, "There is no throttle of that name.",
+        "`GET /v1/throttles/{name}` with a name that is not UTF-8",
+        "`GET /v1/throttles` lists those there are", No;
+    NO_ROUTE: NOT_FOUND, "There is no such route here.",
+        "Any other path; a gate and an operator have fewer routes than `serve`",
+        "`GET /openapi.json` lists the routes", No;
+    NO_FILE: NOT_FOUND, "There is no such file.",
+        "`GET /docs/{file}` with a name that is none of the page's files",
+        "`GET /docs` is the page", No;
+    NO_RECORD: NOT_FOUND, "This process keeps no record.",
+        "`/v1/audit`, `/v1/drift`, `/v1/evidence` or `/v1/state` of a process without a ledger",
+        "Ask the operator, or the process that runs `serve`", No;
+    NO_METHOD: METHOD_NOT_ALLOWED, "This route does not take that method.",
+        "A route with a method that it has not",
+        "`GET /openapi.json` lists the methods", No;
+    LATE: REQUEST_TIMEOUT, "The body did not arrive within {seconds} s.",
+        "A body that is sent too slowly; nothing was done",
+        "Look at the connection, then send it again", Yes;
+    KILLED: CONFLICT, "Throttle {throttle} is killed; end the kill with POST /revive first.",
+        "`POST /control` while a kill holds; `held_by` names who holds what; audited",
+        "`POST /revive`, then again", No;
+    NOTHING_ENDED: CONFLICT, "Nothing could be ended here; see held_by for who holds what.",
+        "`POST /revive` while only a manifest or a spec holds; audited",
+        "End the kill where `held_by` says that it was declared", No;
+    ENDED_SINCE: CONFLICT,
+        "This kill was done and has been ended since: to stop again, send it with a new Idempotency-Key.",
+        "`POST /kill` again under the key of a kill that is over; `epoch` names that kill",
+        "To stop again, send it with a new key", No;
+    TOO_LARGE: PAYLOAD_TOO_LARGE, "The body is larger than this route takes.",
+        "More than 64 KiB, at the webhook more than 1 MiB",
+        "Send less", No;
+    FIELDS: UNPROCESSABLE_ENTITY, "{field}: expected {what}",
+        "JSON that the route does not take, or a wrong parameter; all that is wrong, separated by `; `, and one by one in `errors` as `field` and `expected`",
+        "Mend these fields", No;
+    OTHER_REQUEST: UNPROCESSABLE_ENTITY,
+        "This Idempotency-Key was used for another request: use a new key for a new command.",
+        "A key of the last 24 hours came with another path or body; nothing was done",
+        "Use a new key", No;
+    LIMITED: TOO_MANY_REQUESTS, "Too many requests. Wait {wait} s. The limit is RATE_LIMIT_PER_MINUTE for each address.",
+        "A client's requests of a minute are used up",
+        "Wait, or raise `RATE_LIMIT_PER_MINUTE`; behind a proxy set `ECHO_TRUSTED_PROXIES`, or all its clients are one", Later;
+    LIMITED_KILL: TOO_MANY_REQUESTS,
+        "Too many requests. Wait {wait} s. A kill with a right key and its confirmation passes without a limit; this was none.",
+        "Too many requests to `/kill` that are no kill, of all clients together",
+        "Send a kill with its key and its word: it is never limited", Later;
+    NOT_CONFIGURED: INTERNAL_SERVER_ERROR, "API key not configured",
+        "A protected route of a process that has no key (production and staging make none)",
+        "Set `ECHO_API_KEY` where the service runs, and start it again", No;
+    LOST_ANSWER: INTERNAL_SERVER_ERROR, "The answer is lost.",
+        "`POST /revive` ended kills, and what it has to say about it is gone; a fault of ours",
+        "Look at `GET /v1/throttles`, and report it", Yes;
+    KILL_BROKE: INTERNAL_SERVER_ERROR, "The kill broke off; look at /health and send it again.",
+        "`POST /kill` shut the gate, and how far it got is not known",
+        "Send it again: killing twice is one kill", Yes;
+    REVIVE_WAITS: SERVICE_UNAVAILABLE,
+        "The record is not available: ending a kill waits for it. Nothing was opened.",
+        "`POST /revive` while the ledger does not answer",
+        "`/health` says how the ledger is; mend it (disk full, folder not writable), then again", Yes;
+    OPENING_WAITS: SERVICE_UNAVAILABLE,
+        "The ledger is not available: an opening waits for it, tightening and /kill do not. Nothing was changed.",
+        "`POST /control` with a lower level while the ledger does not answer",
+        "`/health` says how the ledger is; mend it, then again", Yes;
+    NOT_OBSERVED: SERVICE_UNAVAILABLE, "The ledger is not available; the observation was not stored.",
+        "`POST /observe` while the ledger does not answer",
+        "Send the next measurement; an old one is worth nothing", Yes;
+    NO_PAGE: SERVICE_UNAVAILABLE, "The ledger is not available; ask again.",
+        "A page of the record while the ledger does not answer",
+        "Ask again", Yes;
+    WEBHOOKS_OFF: SERVICE_UNAVAILABLE,
+        "Webhooks are off: set STRIPE_WEBHOOK_SECRET. Stripe tries again for three days.",
+        "`POST /webhooks/stripe` while no secret is set",
+        "Set `STRIPE_WEBHOOK_SECRET`; what Stripe sent meanwhile comes again", Yes;
+    NOT_STORED: SERVICE_UNAVAILABLE, "The event could not be stored; send it again.",
+        "`POST /webhooks/stripe` while the ledger does not answer",
+        "Nothing: Stripe sends it again", Yes;
+    MANY_LARGE: SERVICE_UNAVAILABLE, "Too many large bodies at once. Send it again.",
+        "`POST /webhooks/stripe`: a body over 64 KiB while 8 such are being read",
+        "Nothing: Stripe sends it again", Yes;
+    GIVEN_UP: SERVICE_UNAVAILABLE,
+        "This took longer than {seconds} s and was given up; look at /health before sending it again.",
+        "A handler did not come to an end",
+        "Look at `/health`, then send it again under the same `Idempotency-Key`", Yes;
+}
