@@ -13,6 +13,7 @@ mod doors;
 mod errors;
 mod floods;
 mod fly;
+mod guide;
 mod idempotency;
 mod journal;
 mod journey_cluster;
