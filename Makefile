@@ -39,3 +39,5 @@ generate: ## write what is made from the code: custom resource definitions, docs
 	@for what in metrics configuration errors; do \
 	  $(or $(CARGO_TARGET_DIR),target)/release/echo-phoenix reference $$what > docs/$$what.md.part && mv docs/$$what.md.part docs/$$what.md || exit 1; \
 	done
+	python3 docs/picture.py > docs/echo-phoenix.svg.part
+	@mv docs/echo-phoenix.svg.part docs/echo-phoenix.svg
