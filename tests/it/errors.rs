@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::support::{Echo, KEY, http, program, run};
 
-/// What a healthy service on loopback answers to nobody; the tests of faults and of doors meet them.
+/// What a healthy service answers to nobody on loopback: faults, other roles, and connections that break or dawdle.
 const ELSEWHERE: [&str; 14] = [
     "The body did not arrive whole.",
     "The body did not arrive within {seconds} s.",
