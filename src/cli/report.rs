@@ -105,6 +105,9 @@ fn throttle(
     if let Some(drift) = condition(&status.conditions, "Drifted").filter(|is| is.status == "True") {
         row("drift", &paint.warn(&format!("{} ({})", drift.message, drift.reason)));
     }
+    if let Some(stale) = condition(&status.conditions, "SignalsStale").filter(|is| is.status == "True") {
+        row("signals", &paint.warn(&stale.message));
+    }
     for hold in kills {
         row("next", &way_to_end(hold, &one.name));
     }

@@ -34,9 +34,10 @@ pub struct Mistake {
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let FieldError { field, expected } = &self.error;
-        match self.document {
-            0 => write!(f, "{field}: {expected}"),
-            number => write!(f, "document {number}: {field}: {expected}"),
+        match (self.document, field.as_str()) {
+            (0, field) => write!(f, "{field}: {expected}"),
+            (number, "") => write!(f, "document {number}: {expected}"),
+            (number, field) => write!(f, "document {number}: {field}: {expected}"),
         }
     }
 }
@@ -105,6 +106,9 @@ fn first_line(error: &impl fmt::Display) -> String {
 }
 
 fn throttle(document: Value) -> Result<FromFile, Vec<FieldError>> {
+    if !document.is_object() {
+        return Err(vec![field_error("", "expected an EchoThrottle: apiVersion, kind, metadata and spec")]);
+    }
     let document: Document = strict(document, "")?;
     if document.api_version != "echo-phoenix.dev/v1alpha1" {
         return Err(vec![field_error("apiVersion", "expected echo-phoenix.dev/v1alpha1")]);
