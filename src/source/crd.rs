@@ -59,6 +59,7 @@ pub struct EchoThrottleSpec {
 /// What the control law goes by.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.errorsPerThousand) || self.errorsPerThousand.full <= 1000", "errorsPerThousand: full must be at most 1000"))]
 #[x_kube(validation = ("!has(self.source)", "source: nobody observes in a cluster yet; it works in the manifest of echo-phoenix serve"))]
 pub struct SpecSignals {
     /// The `source` of POST /observe that has to report every 15 s. While it is silent nothing opens below 90 percent.

@@ -22,6 +22,11 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     ("EchoThrottle", "{targets: [{gate: {allow: [{}]}}]}", "method or path"),
     ("EchoThrottle", "{mode: Dream}", "mode"),
+    ("EchoThrottle", "{signals: {errorsPerThousand: {calm: 5, full: 50}, latencyMs: {calm: 0, full: 400}}}", ""),
+    ("EchoThrottle", "{signals: {errorsPerThousand: {calm: 50, full: 50}}}", "calm must be below full"),
+    ("EchoThrottle", "{signals: {errorsPerThousand: {calm: 50, full: 1001}}}", "at most 1000"),
+    ("EchoThrottle", "{signals: {latencyMs: {calm: -1, full: 50}}}", "calm"),
+    ("EchoThrottle", "{signals: {source: prometheus}}", "nobody observes in a cluster yet"),
     ("EchoOverride", "{operator: o, reason: r, kill: {confirmation: CONFIRM_KILL}}", "selector: {} means all"),
     (
         "EchoOverride",
