@@ -5,6 +5,7 @@
 
 mod level;
 mod obey;
+mod owed;
 mod record;
 pub mod watch;
 
@@ -17,10 +18,10 @@ use crate::domain::audit::{Answer, Record};
 use crate::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
 use crate::domain::throttle::ThrottleName;
 use crate::gate::Gate;
-use crate::ports::{Desired, DesiredError, Effect, Ended, Journal, JournalEntry, Meant};
+use crate::ports::{Desired, DesiredError, Effect, Ended, Journal, Meant};
 
 pub use level::LevelOrder;
-pub use record::{AuditState, Brought};
+pub use record::{AuditState, Brought, Lacking};
 
 /// A person's order to stop.
 #[derive(Clone, Debug)]
@@ -63,7 +64,7 @@ pub struct Latch {
     journal: Option<Arc<dyn Journal>>,
     live: Mutex<Vec<Live>>,
     /// Commands that neither journal nor ledger took.
-    owed: Mutex<Vec<JournalEntry>>,
+    owed: owed::Owed,
     /// Revivals go one at a time; kills never wait for it.
     reviving: tokio::sync::Mutex<()>,
     /// One level is recorded at a time, so that an opening does not meet the half-done record of a closing.
@@ -96,7 +97,7 @@ impl Latch {
             desired,
             journal,
             live: Mutex::new(live),
-            owed: Mutex::default(),
+            owed: owed::Owed::default(),
             reviving: tokio::sync::Mutex::default(),
             levelling: tokio::sync::Mutex::default(),
             under_way: Mutex::default(),
@@ -154,6 +155,8 @@ impl Latch {
 
     async fn revive_whole(&self, scope: &Scope, epoch: Option<&Epoch>, record: Record) -> Result<Ended, DesiredError> {
         let _one_at_a_time = self.reviving.lock().await;
+        // The record shall not say `killed` after it said `revived`.
+        self.catch_up().await?;
         // From here on a kill makes a hold of its own, which this command spares.
         let within = |held: &ScopedHold| *scope == Scope::All || held.scope == *scope || held.scope == Scope::All;
         let meant = |held: &ScopedHold| epoch.map_or_else(|| within(held), |epoch| held.hold.epoch == *epoch);

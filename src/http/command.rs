@@ -78,9 +78,7 @@ impl Command {
         }
         let mut record = self.record(action, throttle, answer);
         why.clone_into(&mut record.audit.reason);
-        if let Err(error) = app.desired.note(record).await {
-            tracing::error!(%error, action, "a refusal could not be audited");
-        }
+        app.latch.record(record).await;
         problem
     }
 }

@@ -13,6 +13,7 @@ use serde_json::{Map, json};
 use tokio::time::timeout;
 
 use crate::domain::level::Level;
+use crate::latch::Lacking;
 use crate::telemetry::{Now, ThrottleGauges};
 
 use super::App;
@@ -71,7 +72,13 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
         if let Ok(Err(error)) = &answer {
             tracing::warn!(%error, "the ledger does not answer");
         }
-        checks.insert("ledger".to_owned(), json!(if fine { "ok" } else { "unavailable: openings wait, kills do not" }));
+        let lacking = lacking_words(app.latch.lacking());
+        if lacking.is_some() {
+            status = "degraded";
+        }
+        let fine_words = lacking.unwrap_or_else(|| "ok".to_owned());
+        let words = if fine { fine_words } else { "unavailable: openings wait, kills do not".to_owned() };
+        checks.insert("ledger".to_owned(), json!(words));
         if !fine {
             status = "unhealthy";
         }
@@ -88,6 +95,14 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
     };
     let code = if status == "unhealthy" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     (code, Json(body)).into_response()
+}
+
+/// What the ledger lacks though it can be written, if it lacks anything.
+fn lacking_words(lacking: Lacking) -> Option<String> {
+    let Lacking { on_disk, in_memory } = lacking;
+    let all = on_disk + in_memory;
+    let alone = if in_memory > 0 { format!(", {in_memory} of them in memory alone") } else { String::new() };
+    (all > 0).then(|| format!("{all} command(s) are still on their way into it{alone}"))
 }
 
 /// The highest level in force, and whether anything is killed.
@@ -139,11 +154,13 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
             verdicts: verdicts.map(|(admitted, reason, count)| (admitted, reason.as_str(), count)).collect(),
         }
     });
+    let lacking = app.latch.lacking();
     let now = Now {
         at: app.clock.now(),
         started: app.started,
         mode: app.mode,
         forgotten: app.rates.forgotten(),
+        commands_lacking: [("disk", lacking.on_disk as u64), ("memory", lacking.in_memory as u64)],
         throttles: throttles.collect(),
     };
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics.render(&now)).into_response()

@@ -84,8 +84,6 @@ async fn refuse(app: &App, caller: &Caller, path: &str, role: Role, action: &str
     };
     let answer = Answer { key: None, status: problem.status().as_u16(), body: problem.members(), at };
     let record = Record { once: ulid::Ulid::generate().to_string(), audit, answer };
-    if let Err(error) = app.desired.note(record).await {
-        tracing::error!(%error, action, "a refusal could not be audited");
-    }
+    app.latch.record(record).await;
     problem
 }

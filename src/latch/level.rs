@@ -61,17 +61,9 @@ impl Latch {
     async fn open(&self, throttle: &ThrottleName, level: Level, mut record: Record) -> Result<Brought, DesiredError> {
         let _one_at_a_time = self.levelling.lock().await;
         // What is journalled happened before: the ledger gets it first, or this opening would be undone by it.
-        self.settle().await;
-        if self.owes(throttle) {
-            return Err(DesiredError::Unavailable("the ledger lacks an earlier command".to_owned()));
-        }
+        self.catch_up().await?;
         AuditState::Recorded.tell(&mut record.answer, true);
         let opened = self.desired.declare(throttle, level, record).await?;
         Ok(Brought { audit: AuditState::Recorded, durable: true, answer: opened.answer })
-    }
-
-    fn owes(&self, throttle: &ThrottleName) -> bool {
-        let of = |effect: &Effect| matches!(effect, Effect::Level { throttle: of, .. } if of == throttle);
-        self.pending().iter().any(|entry| of(&entry.effect))
     }
 }

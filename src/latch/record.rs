@@ -16,9 +16,6 @@ use crate::ports::{Declaration, DesiredError, Effect, JournalEntry};
 /// How long a command waits for the ledger before it answers `pending`. The gate has been shut since before the wait.
 pub(super) const LEDGER_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Commands kept in memory while neither ledger nor journal takes them: some hundred bytes each, and each a person's.
-const OWED: usize = 4096;
-
 /// Where the record of a command stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditState {
@@ -55,6 +52,25 @@ pub struct Brought {
     pub answer: Answer,
 }
 
+/// How many commands the ledger lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lacking {
+    /// In the journal: they outlive a crash.
+    pub on_disk: usize,
+    /// In memory alone.
+    pub in_memory: usize,
+}
+
+/// Whether an entry is in the ledger.
+enum Entered {
+    /// It is, and this is what its client is told.
+    Told(Answer),
+    /// It never will be, since what it means is gone.
+    LetGo,
+    /// Not yet.
+    NotYet,
+}
+
 impl Latch {
     /// Makes durable what is in force already: journal, then ledger. What neither takes is owed from memory.
     ///
@@ -82,21 +98,14 @@ impl Latch {
         }
         let entered = self.enter(&JournalEntry { effect, record }).await;
         self.under_way().remove(&once);
-        if let Some(answer) = entered {
+        if let Entered::Told(answer) = entered {
             let (audit, durable) = told(AuditState::Recorded, true);
             return Brought { audit, durable, answer };
         }
         tell(&mut owed.record, AuditState::Pending, durable);
         let answer = owed.record.answer.clone();
         if !durable {
-            let mut all = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
-            if all.len() == OWED {
-                tracing::error!(
-                    "commands that neither journal nor ledger took are more than memory may hold; one is lost"
-                );
-                all.remove(0);
-            }
-            all.push(owed);
+            self.owed.push(owed);
         }
         let (audit, durable) = told(AuditState::Pending, durable);
         Brought { audit, durable, answer }
@@ -110,16 +119,21 @@ impl Latch {
     /// Everything the ledger lacks, oldest first.
     pub(super) fn pending(&self) -> Vec<JournalEntry> {
         let mut all = self.journal.as_ref().map(|journal| journal.pending()).unwrap_or_default();
-        all.extend(self.owed.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
+        all.extend(self.owed.all());
         all
+    }
+
+    /// How many commands the ledger lacks: those on the disk, and those in memory alone. Without those whose caller still
+    /// waits.
+    pub fn lacking(&self) -> Lacking {
+        let on_disk = self.journal.as_ref().map(|journal| journal.pending()).unwrap_or_default();
+        let under_way = self.under_way();
+        let on_disk = on_disk.iter().filter(|entry| !under_way.contains(&entry.record.once)).count();
+        Lacking { on_disk, in_memory: self.owed.len() }
     }
 
     fn under_way(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lacks(&self, entry: &JournalEntry) -> bool {
-        self.pending().iter().any(|owed| owed.record.once == entry.record.once)
     }
 
     /// Writes an entry to the journal; answers whether it is on the disk.
@@ -136,8 +150,8 @@ impl Latch {
         false
     }
 
-    /// Brings an entry to the ledger; answers what the client is told, if the ledger has it.
-    async fn enter(&self, entry: &JournalEntry) -> Option<Answer> {
+    /// Brings an entry to the ledger.
+    async fn enter(&self, entry: &JournalEntry) -> Entered {
         let record = entry.record.clone();
         let once = record.once.clone();
         let brought = async {
@@ -153,20 +167,20 @@ impl Latch {
         match timeout(LEDGER_PATIENCE, brought).await {
             Ok(Ok(answer)) => {
                 self.entered(entry, &once);
-                Some(answer)
+                Entered::Told(answer)
             }
             Ok(Err(DesiredError::Unknown(throttle))) => {
                 tracing::error!(%throttle, once, "a journalled command means a throttle that is gone; it is let go");
                 self.entered(entry, &once);
-                None
+                Entered::LetGo
             }
             Ok(Err(error)) => {
                 tracing::error!(%error, once, "the ledger did not take a command yet; what it closed stays shut");
-                None
+                Entered::NotYet
             }
             Err(_) => {
                 tracing::error!(once, "the ledger is slow to take a command; what it closed stays shut");
-                None
+                Entered::NotYet
             }
         }
     }
@@ -175,7 +189,7 @@ impl Latch {
         if let Effect::Hold(hold) = &entry.effect {
             self.note(&hold.hold.epoch, Some(AuditState::Recorded), Some(true));
         }
-        self.owed.lock().unwrap_or_else(PoisonError::into_inner).retain(|owed| owed.record.once != once);
+        self.owed.entered(once);
         if let Some(journal) = &self.journal
             && let Err(error) = journal.settle(once)
         {
@@ -183,16 +197,24 @@ impl Latch {
         }
     }
 
-    /// Tells the ledger again what it does not have yet, in the order it happened.
-    pub async fn settle(&self) {
+    /// Tells the ledger again what it does not have yet, in the order it happened. Answers whether it has all that came
+    /// before now, but for commands whose own caller is telling it at this moment.
+    pub async fn settle(&self) -> bool {
         for entry in self.pending() {
             if self.under_way().contains(&entry.record.once) {
-                return; // it is about to be there, with the answer its caller will hear
+                return true; // it is about to be there, with the answer its caller will hear
             }
-            if self.enter(&entry).await.is_none() && self.lacks(&entry) {
-                return; // what came later waits, so that the order stays
+            if matches!(self.enter(&entry).await, Entered::NotYet) {
+                return false; // what came later waits, so that the order stays
             }
         }
+        true
+    }
+
+    /// The same, for a command that may go into the ledger only behind all that happened before it.
+    pub(super) async fn catch_up(&self) -> Result<(), DesiredError> {
+        let lacks = || DesiredError::Unavailable("the ledger lacks an earlier command".to_owned());
+        timeout(LEDGER_PATIENCE, self.settle()).await.is_ok_and(|all| all).then_some(()).ok_or_else(lacks)
     }
 
     /// What a command with this key was answered, while the ledger lacks it.

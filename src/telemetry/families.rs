@@ -130,6 +130,12 @@ pub(super) const HEAD_HASH: Family = family(
     &["table"],
     "First 48 bits of that row's hash as a number: another one at the same row means that the record was rewritten.",
 );
+pub(super) const LACKING: Family = family(
+    "echo_commands_owed",
+    Kind::Gauge,
+    &["kept"],
+    "Commands done and answered that the ledger lacks: kept on disk (the journal), or in memory alone, where a crash loses them.",
+);
 pub(super) const OUTBOX: Family =
     family("echo_outbox_rows", Kind::Gauge, NONE, "Rows that wait for the mirror, looked up each minute.");
 pub(super) const DROPPED: Family = family(
@@ -170,6 +176,7 @@ pub(super) const ALL: &[&Family] = &[
     &FORGOTTEN,
     &CONNECTIONS,
     &CUT,
+    &LACKING,
     &HEAD_SEQ,
     &HEAD_HASH,
     &OUTBOX,

@@ -67,6 +67,8 @@ pub struct Now {
     pub started: Timestamp,
     /// Its role.
     pub mode: &'static str,
+    /// Commands the ledger lacks, by where they are.
+    pub commands_lacking: [(&'static str, u64); 2],
     /// Clients forgotten by the rate limit.
     pub forgotten: u64,
     /// Its throttles.
@@ -233,6 +235,8 @@ impl Metrics {
         for (of, counter) in counters {
             say(of, &[(vec![], float(counter.get()))]);
         }
+        let lacking = now.commands_lacking.iter().map(|(place, count)| (vec![*place], float(*count)));
+        say(&families::LACKING, &lacking.collect::<Vec<_>>());
         say(&families::FORGOTTEN, &[(vec![], float(now.forgotten))]);
         let record = self.record.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for (of, samples) in record.iter().flat_map(RecordGauges::samples) {

@@ -5,7 +5,9 @@
     reason = "a test that cannot go on fails; it has tasks of its own"
 )]
 
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,11 +21,12 @@ use echo_phoenix::gate::{Gate, Setting};
 use echo_phoenix::latch::watch::View;
 use echo_phoenix::latch::{KillOrder, Latch};
 use echo_phoenix::ports::{Ledger, LedgerError, Owed, Stored};
-use echo_phoenix::store::{LedgerDesired, SqliteLedger};
+use echo_phoenix::store::{LEDGER_FILE, LedgerDesired, SqliteLedger};
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
+use crate::ledger_suite::declared::{AWAY, Fickle, WELL};
 use crate::ledger_suite::values::record;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -122,6 +125,64 @@ async fn a_command_goes_on_when_its_caller_hangs_up() {
         gate.standing(&name).unwrap().holds.is_empty().then_some(())
     })
     .await;
+}
+
+/// A latch without a journal over a ledger that may be away, and where that ledger is.
+fn unsteady(folder: &Path) -> (Arc<Latch>, Arc<Fickle>) {
+    let (ledger, stored) = SqliteLedger::open(folder).unwrap();
+    let ledger = Arc::new(Fickle { ledger: Arc::new(ledger), mood: AtomicU8::new(WELL) });
+    let desired = Arc::new(LedgerDesired::new(Arc::<Fickle>::clone(&ledger), stored));
+    let gate = Arc::new(Gate::default());
+    let setting = Setting { level: Level::OPEN, reason: Reason::None, generation: 1, at: NOW };
+    gate.declare(&ThrottleName::default_throttle(), &GateSpec::default(), setting);
+    (Arc::new(Latch::new(gate, desired, None, Vec::new())), ledger)
+}
+
+/// Number, action and after of each audit entry.
+fn audit(folder: &Path) -> Vec<(String, String)> {
+    let conn = rusqlite::Connection::open(folder.join(LEDGER_FILE)).unwrap();
+    let mut rows = conn.prepare("SELECT action, after FROM audit_log ORDER BY seq").unwrap();
+    let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    rows.collect::<Result<_, _>>().unwrap()
+}
+
+#[tokio::test]
+async fn however_often_a_kill_is_repeated_the_kill_itself_is_never_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let (latch, ledger) = unsteady(folder.path());
+    ledger.mood.store(AWAY, Ordering::SeqCst);
+    for number in 0..5_000 {
+        let killed = latch.kill(order(&format!("kill-{number}"))).await.unwrap();
+        assert_eq!((killed.epoch.0.as_str(), killed.durable), ("kill-0", false));
+    }
+    let lacking = latch.lacking();
+    assert_eq!((lacking.on_disk, lacking.in_memory), (0, 4096), "memory is bounded");
+    ledger.mood.store(WELL, Ordering::SeqCst);
+    assert!(latch.settle().await);
+    let stored = ledger.stored().await.unwrap();
+    assert_eq!(stored.holds.len(), 1, "what was acknowledged as killed is killed after a crash too");
+    let entries = audit(folder.path());
+    assert_eq!(entries[0].0, "kill");
+    let tally: Vec<_> = entries.iter().filter(|(action, _)| action == "commands_not_kept").collect();
+    let kept = entries.iter().filter(|(action, _)| action == "kill").count();
+    assert_eq!((tally.len(), kept + tally[0].1.parse::<usize>().unwrap()), (1, 5_000), "and none is silently gone");
+    assert!(latch.kill(order("again")).await.unwrap().durable, "it heals");
+}
+
+#[tokio::test]
+async fn a_revival_comes_behind_everything_that_happened_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (latch, ledger) = unsteady(folder.path());
+    latch.kill(order("first")).await.unwrap();
+    ledger.mood.store(AWAY, Ordering::SeqCst);
+    latch.kill(order("second")).await.unwrap();
+    latch.record(record("kill_refused")).await;
+    latch.revive(Scope::All, None, record("revive")).await.unwrap_err();
+    ledger.mood.store(WELL, Ordering::SeqCst);
+    let ended = latch.revive(Scope::All, None, record("revive")).await.unwrap();
+    assert_eq!(ended.ended, [Epoch("first".to_owned())]);
+    let actions: Vec<_> = audit(folder.path()).into_iter().map(|(action, _)| action).collect();
+    assert_eq!(actions, ["kill", "kill", "kill_refused", "revive"]);
 }
 
 #[tokio::test]

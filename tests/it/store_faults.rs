@@ -12,7 +12,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{Echo, KEY, eventually, http, program, run};
+use crate::support::{Echo, KEY, eventually, http, prepared, program, run};
 
 const KILL: &str = r#"{"reason":"double charges","operator":"dana","confirmation":"CONFIRM_KILL"}"#;
 /// How long the service may take to find its way back.
@@ -142,6 +142,12 @@ async fn stands(echo: &Echo, durable: bool) {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
     assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()));
 
+    // Refusals that are audited are owed like commands.
+    let (status, answer) = post(echo, "/kill", &KILL.replace("CONFIRM_KILL", "yes")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    let (status, answer) = post(echo, "/control", &control(0.0)).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{answer}");
+
     assert_eq!((get(echo, "/livez").await, get(echo, "/readyz").await), (StatusCode::OK, StatusCode::OK));
     assert_eq!(get(echo, "/health").await, StatusCode::SERVICE_UNAVAILABLE);
 }
@@ -154,13 +160,15 @@ async fn complete(echo: &Echo, data: &Path, actions: &[&str]) {
     .await;
     let mut found = Vec::new();
     eventually(&format!("the ledger has {actions:?}"), BACK, async || {
-        let text =
-            run(Command::new("sqlite3").arg(data.join("ledger.db")).arg("SELECT action FROM audit_log ORDER BY seq"));
-        found = text.lines().map(str::to_owned).collect();
+        let conn = rusqlite::Connection::open(data.join("ledger.db")).ok()?;
+        let mut rows = conn.prepare("SELECT action FROM audit_log ORDER BY seq").ok()?;
+        found = rows.query_map([], |row| row.get(0)).ok()?.collect::<Result<Vec<String>, _>>().ok()?;
         (found == actions).then_some(())
     })
     .await;
     run(Command::new(program()).args(["verify", "--data-dir"]).arg(data));
+    let health: Value = http().get(echo.url("/health")).send().await.unwrap().json().await.unwrap();
+    assert_eq!((&health["status"], &health["checks"]["ledger"]), (&json!("healthy"), &json!("ok")), "{health}");
     let (status, answer) = post(echo, "/revive", "").await;
     assert_eq!((status, &answer["status"]), (StatusCode::OK, &json!("revived")), "{answer}");
 }
@@ -181,7 +189,7 @@ async fn a_full_disk() {
     let (status, answer) = post(&echo, "/kill", KILL).await;
     assert_eq!((status, &answer["durable"]), (StatusCode::OK, &json!(true)), "{answer}");
     disk.free();
-    complete(&echo, &data, &["control", "control", "kill", "kill"]).await;
+    complete(&echo, &data, &["control", "control", "kill", "kill_refused", "control_refused", "kill"]).await;
 }
 
 #[tokio::test]
@@ -192,7 +200,7 @@ async fn frozen_files() {
     let frozen = Frozen::new(&data);
     stands(&echo, false).await;
     drop(frozen);
-    complete(&echo, &data, &["control", "control", "kill"]).await;
+    complete(&echo, &data, &["control", "control", "kill", "kill_refused", "control_refused"]).await;
 
     let (_, killed) = post(&echo, "/kill", KILL).await;
     echo.process.kill_9();
@@ -202,7 +210,8 @@ async fn frozen_files() {
     let (status, again) = post(&echo, "/kill", KILL).await;
     assert_eq!((status, &again["epoch"]), (StatusCode::OK, &killed["epoch"]));
     drop(frozen);
-    complete(&echo, &data, &["control", "control", "kill", "revive", "kill", "kill"]).await;
+    let before = ["control", "control", "kill", "kill_refused", "control_refused"];
+    complete(&echo, &data, &[&before[..], &["revive", "kill", "kill"]].concat()).await;
 }
 
 #[tokio::test]
@@ -217,7 +226,7 @@ async fn a_lock_of_another_process() {
     assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()), "started while locked, it denies at once");
     assert_eq!(get(&echo, "/health").await, StatusCode::SERVICE_UNAVAILABLE);
     drop(lock);
-    complete(&echo, &data, &["control", "control", "kill"]).await;
+    complete(&echo, &data, &["control", "control", "kill", "kill_refused", "control_refused"]).await;
 }
 
 /// Another program that holds the write lock of a ledger.
@@ -226,11 +235,15 @@ struct Lock(std::process::Child);
 impl Lock {
     fn new(data: &Path) -> Self {
         use std::io::{BufRead, BufReader};
-        let mut command = Command::new("sqlite3");
-        command.arg("-batch").arg(data.join("ledger.db"));
+        let script = "import sqlite3, sys\n\
+                      own = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+                      own.execute('BEGIN IMMEDIATE')\n\
+                      print('locked', flush=True)\n\
+                      sys.stdin.read()";
+        let mut command = Command::new(prepared("ECHO_TEST_TOOLS").join("bin/python"));
+        command.args(["-c", script]).arg(data.join("ledger.db"));
         let mut child =
             command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
-        writeln!(child.stdin.as_mut().unwrap(), "BEGIN IMMEDIATE;\nSELECT 'locked';").unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line.trim(), "locked");

@@ -282,7 +282,9 @@ pub(super) fn keep_command(conn: &Connection, once: &str, at: Option<&str>) -> r
 /// The answer with the number of its audit entry; kept, if the client gave a key, in the place of one that has expired.
 pub(super) fn keep_answer(conn: &Connection, answer: &Answer, audit: Option<i64>) -> rusqlite::Result<Answer> {
     let mut kept = answer.clone();
-    if let Some(seq) = audit {
+    // What was said to be pending had no number when it was said, and a retry hears the same.
+    let pending = kept.body.get("audit").is_some_and(|audit| audit == "pending");
+    if let Some(seq) = audit.filter(|_| !pending) {
         kept.set("audit_id", seq);
     }
     if let Some(key) = &kept.key {

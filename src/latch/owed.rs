@@ -1,0 +1,79 @@
+//! What neither journal nor ledger took, kept in memory. Bounded, and what stops something is never given up for it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::domain::audit::{Answer, AuditDraft, Record};
+use crate::ports::{Effect, JournalEntry};
+
+/// Commands kept: some hundred bytes each, and each a person's.
+const MOST: usize = 4096;
+/// The action of the one entry that stands for all that found no room.
+const TALLY: &str = "commands_not_kept";
+
+/// The commands, oldest first.
+#[derive(Default)]
+pub(super) struct Owed(Mutex<Vec<JournalEntry>>);
+
+impl Owed {
+    /// Keeps one. Where there is no room, the oldest goes that repeated what held already, then the oldest level; what
+    /// went is counted in an entry of its own. A hold never goes: there is at most one of each throttle's.
+    pub(super) fn push(&self, entry: JournalEntry) {
+        let mut all = self.lock();
+        while all.len() >= MOST && make_room(&mut all) {}
+        all.push(entry);
+    }
+
+    /// The ledger has this one.
+    pub(super) fn entered(&self, once: &str) {
+        self.lock().retain(|owed| owed.record.once != once);
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> Vec<JournalEntry> {
+        self.lock().clone()
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<JournalEntry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives one up; answers whether there was one that may be.
+fn make_room(all: &mut Vec<JournalEntry>) -> bool {
+    let is_tally = |entry: &JournalEntry| entry.record.audit.action == TALLY;
+    let repeats = |entry: &JournalEntry| entry.effect == Effect::Nothing && !is_tally(entry);
+    let is_level = |entry: &JournalEntry| matches!(entry.effect, Effect::Level { .. });
+    let Some(index) = all.iter().position(repeats).or_else(|| all.iter().position(is_level)) else { return false };
+    let gone = all.remove(index);
+    match all.iter_mut().find(|entry| is_tally(entry)) {
+        Some(tally) => count_one_more(&mut tally.record.audit),
+        None => all.insert(index, tally(&gone.record)),
+    }
+    true
+}
+
+fn tally(first: &Record) -> JournalEntry {
+    let audit = AuditDraft {
+        at: first.audit.at,
+        actor: "echo-phoenix".to_owned(),
+        action: TALLY.to_owned(),
+        throttle: String::new(),
+        before: String::new(),
+        after: "1".to_owned(),
+        reason: "done and answered as pending, then too many to keep while neither journal nor ledger could be written"
+            .to_owned(),
+        binding_signal: String::new(),
+        request_id: String::new(),
+    };
+    let answer = Answer { key: None, ..first.answer.clone() };
+    JournalEntry { effect: Effect::Nothing, record: Record { once: format!("{}-tally", first.once), audit, answer } }
+}
+
+fn count_one_more(audit: &mut AuditDraft) {
+    audit.after = audit.after.parse::<u64>().unwrap_or(0).saturating_add(1).to_string();
+}
