@@ -45,7 +45,8 @@ fn ten_minutes_later_it_is_forgotten() {
 fn the_tenth_minute_is_outside_the_window() {
     let mut damping = Damping::default();
     damping.corrected(at(0));
-    (597..601).for_each(|second| damping.corrected(at(second)));
+    (596..600).for_each(|second| damping.corrected(at(second)));
+    assert!(!damping.allows(at(599)), "five");
     assert!(damping.allows(at(600)), "what is exactly ten minutes old does not count: four");
     let mut damping = Damping::default();
     damping.corrected(at(1));

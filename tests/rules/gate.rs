@@ -1,7 +1,6 @@
 //! E3 at the gate: holds are only added and removed by name, and nothing that sets a level lifts one.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use echo_phoenix::decide::follow::{Seen, follow};
 use echo_phoenix::decide::verdict::Reason;
 use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, Source};
 use echo_phoenix::domain::level::Level;
@@ -96,45 +95,4 @@ fn the_end_of_a_kill_opens_nothing() {
     gate.release(&name(), &Epoch("a".to_owned()));
     assert!(!admits(&gate, "/"), "a full stop is what a kill leaves behind");
     assert_eq!(gate.standing(&name()).unwrap().level, Level::STOP);
-}
-
-#[test]
-fn a_path_that_an_app_may_read_as_another_is_on_no_list() {
-    let rule = AllowRule { method: None, path: Some("/refunds".to_owned()) };
-    for (path, listed) in [
-        ("/refunds", true),
-        ("/refunds/7", true),
-        ("/refundsx", false),
-        ("/refunds/../pay", false),
-        ("/refunds/%2e%2e/pay", false),
-        ("/refunds//pay", false),
-        ("/refunds;/pay", false),
-        ("/pay", false),
-    ] {
-        assert_eq!(rule.matches("GET", path), listed, "{path}");
-    }
-    let nothing = AllowRule { method: None, path: None };
-    assert!(!nothing.matches("GET", "/"), "a rule that says nothing lets nothing through");
-}
-
-#[test]
-fn a_watching_gate_opens_to_the_leader_only() {
-    let level = |u: f64| Level::new(u).unwrap();
-    let seen = |generation, asked, killed, effective| Seen { generation, asked: level(asked), killed, effective };
-    for (what, current, seen, expected) in [
-        ("nothing known refuses everything", None, seen(1, 0.0, false, None), 1.0),
-        ("the leader's level", None, seen(1, 0.0, false, Some((level(0.3), 1))), 0.3),
-        ("what it sees itself closes at once", Some(level(0.0)), seen(2, 0.5, false, Some((level(0.0), 1))), 0.5),
-        (
-            "an older word of the leader opens nothing",
-            Some(level(0.9)),
-            seen(2, 0.0, false, Some((level(0.0), 1))),
-            0.9,
-        ),
-        ("a newer one does", Some(level(0.9)), seen(2, 0.0, false, Some((level(0.0), 2))), 0.0),
-        ("never below what is asked", Some(level(0.9)), seen(2, 0.4, false, Some((level(0.0), 2))), 0.4),
-        ("a kill stops, whatever the leader says", Some(level(0.0)), seen(1, 0.0, true, Some((level(0.0), 9))), 1.0),
-    ] {
-        assert_eq!(follow(current, &seen).fraction(), expected, "{what}");
-    }
 }

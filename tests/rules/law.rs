@@ -271,6 +271,21 @@ fn the_binding_says_what_determined_the_level() {
 }
 
 #[test]
+fn equal_signals_are_named_errors_before_latency_before_order() {
+    // So many requests that the evidence is whole, and a gap that alone is full stress too.
+    let all = with(&guide(), |s| {
+        (s.throttle_pct, s.error_rate, s.latency_p99_ms, s.requests_per_minute) = (0.0, 1.0, 1e6, 1e300);
+        (s.phi_static, s.phi_dynamic, s.susceptibility) = (1.0, 0.0, 10.0);
+    });
+    let latency = with(&all, |s| s.error_rate = 0.0);
+    let order = with(&latency, |s| s.latency_p99_ms = 0.0);
+    for (input, expected) in [(all, Binding::Errors), (latency, Binding::Latency), (order, Binding::Order)] {
+        let answer = law(&input);
+        assert_eq!((answer.stress, answer.binding), (1.0, expected), "{answer:?}");
+    }
+}
+
+#[test]
 fn every_offending_field_is_named() {
     let broken = Input {
         signals: Signals {
@@ -319,6 +334,32 @@ fn thresholds_that_coincide_are_a_step() {
         assert_eq!(answer.automatic > level(0.899), closes, "{answer:?}");
         // S_o = 0: without any stress it opens, with any it does not.
         assert_eq!(answer.open_step > 0.0, !closes, "{answer:?}");
+        // And at its whole pace: no band is left for the stress to take a part of.
+        assert!(closes || (answer.open_step - 0.02 * TICK_SECONDS / 2.0).abs() < NOISE, "{answer:?}");
+    }
+}
+
+#[test]
+fn a_step_releases_a_burst_or_the_ramp_whichever_is_more() {
+    let table = [
+        ("nothing is waiting", 0.0, 0.0, 2.0, 1.0),
+        ("a burst is waiting", 30.0, 0.0, 2.0, 1.0),
+        ("two are", 60.0, 0.0, 2.0, 0.5),
+        ("four are", 120.0, 0.0, 2.0, 0.25),
+        ("so many that the ramp is more", 6_000.0, 0.0, 2.0, 0.05),
+        ("nobody now, a crowd before the stop", 0.0, 120.0, 2.0, 0.25),
+        ("a low gain is no faster", 240.0, 0.0, 0.5, 0.25),
+        ("a high one is slower", 48.0, 0.0, 5.0, 0.25),
+        ("and the highest still opens", 1e6, 0.0, 1e9, 0.01),
+    ];
+    for (name, requests_per_minute, floor_rpm, susceptibility, expected) in table {
+        let input = with(&guide(), |s| {
+            (s.requests_per_minute, s.susceptibility, s.temperature) = (requests_per_minute, susceptibility, 0.0);
+            s.phi_dynamic = s.phi_static;
+        });
+        let answer = law(&Input { floor_rpm, ..input });
+        assert!((answer.open_step - expected).abs() < NOISE, "{name}: {answer:?}, expected {expected}");
+        assert!((answer.level.fraction() - (1.0 - expected)).abs() < NOISE, "{name}: {answer:?}");
     }
 }
 

@@ -2,13 +2,17 @@
 
 mod bite;
 mod damping;
+mod declared;
 mod doors;
+mod follow;
 mod gate;
+mod holds;
 mod index;
 mod law;
 mod manifest;
 mod mirror;
 mod plan;
+mod record;
 mod step;
 mod stripe;
 mod verdict;

@@ -83,6 +83,15 @@ fn a_source_that_is_silent_leaves_a_probe_open_and_no_more() {
 }
 
 #[test]
+fn a_limit_that_is_no_share_opens_nothing() {
+    let silent = Situation { source_declared: true, ..busy(1.0, 0.0) };
+    for automatic_most in [f64::NAN, f64::INFINITY, 1.5] {
+        let law = Law { automatic_most, ..Law::default() };
+        assert_eq!(next_level(&law, &silent).level, Level::STOP, "a brake fails closed: {automatic_most}");
+    }
+}
+
+#[test]
 fn what_was_measured_decides_and_says_so() {
     // The worked table of control-law.md: u 0, e .05, r 6000, pd .5 gives 0.1815.
     let errors = next(&Situation { signals: signals(0.05), ..busy(0.0, 0.0) });
@@ -92,6 +101,12 @@ fn what_was_measured_decides_and_says_so() {
     // What was declared is not shedding, nor is what opens.
     let declared = next(&Situation { signals: signals(0.05), ..busy(0.5, 0.5) });
     assert_eq!((declared.level, declared.shedding), (level(0.5), false));
+    let to_the_same = next(&Situation { signals: signals(0.05), ..busy(0.0, errors.level.fraction()) });
+    assert_eq!(
+        (to_the_same.level, to_the_same.shedding),
+        (errors.level, false),
+        "declared by people, to the very same"
+    );
     let opens = next(&Situation { signals: signals(0.0), ..busy(1.0, 0.0) });
     assert!((opens.level.fraction() - 0.95).abs() < 1e-9 && !opens.shedding, "{opens:?}");
     let calm = next(&Situation { signals: signals(0.0), ..busy(0.0, 0.0) });

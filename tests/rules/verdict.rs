@@ -269,6 +269,17 @@ fn reasons_are_called_as_the_gate_says() {
     .map(Reason::as_str)
     .join(", ");
     assert_eq!(names, "none, target, errors, latency, order, kill, allow_list, unknown, stale");
+    assert_eq!(Reason::ALL.map(Reason::as_str).join(", "), names, "each is listed once, in this order");
+}
+
+#[test]
+fn a_reason_is_read_back_by_its_word_alone() {
+    for reason in Reason::ALL {
+        assert_eq!(Reason::from_word(reason.as_str()), Some(reason));
+    }
+    for word in ["", "Kill", "kill ", "killed", "allow-list"] {
+        assert_eq!(Reason::from_word(word), None, "`{word}`");
+    }
 }
 
 #[test]
@@ -336,6 +347,12 @@ fn a_level_out_of_range_is_refused_and_says_so() {
         "101 is out of range, expected a percentage from 0 to 100",
     ];
     assert_eq!(texts, expected.map(|text| Some(text.to_owned())));
+}
+
+#[test]
+fn a_level_that_is_not_known_is_a_full_stop() {
+    assert_eq!(Level::default(), Level::STOP);
+    assert_eq!([Level::OPEN, level(0.25), Level::STOP].map(|level| level.to_string()), ["0", "0.25", "1"]);
 }
 
 #[test]

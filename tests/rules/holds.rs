@@ -1,0 +1,111 @@
+//! Holds and what is asked for together: the most restrictive wins, and a kill is named before any level.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use echo_phoenix::decide::precedence::{Asked, asked};
+use echo_phoenix::domain::hold::{Bite, Epoch, HeldBy, Hold, Scope, Source};
+use echo_phoenix::domain::level::Level;
+use echo_phoenix::domain::throttle::{Mode, ThrottleName};
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+fn level(share: f64) -> Level {
+    Level::new(share).unwrap()
+}
+
+fn over(namespace: Option<&str>) -> Source {
+    Source::Override {
+        namespace: namespace.map(str::to_owned),
+        name: "stop".to_owned(),
+        uid: "u-1".to_owned(),
+        namespace_uid: None,
+        definition_uid: None,
+    }
+}
+
+fn hold(bite: Bite, source: Source) -> Hold {
+    Hold {
+        epoch: Epoch("e-1".to_owned()),
+        bite,
+        source,
+        reason: "fraud".to_owned(),
+        operator: "ada".to_owned(),
+        taken_at: Timestamp::UNIX_EPOCH,
+    }
+}
+
+fn at_least(share: f64) -> Hold {
+    hold(Bite::AtLeast(level(share)), over(Some("shop")))
+}
+
+fn kill() -> Hold {
+    hold(Bite::Kill, Source::Rest)
+}
+
+#[test]
+fn the_most_restrictive_of_specification_and_holds_wins_and_is_named() {
+    let (spec, shop, rest) = ("spec", "EchoOverride shop/stop", "rest");
+    for (what, level_of_spec, mode, holds, expected) in [
+        ("nothing but the specification", 0.5, Mode::Enforce, vec![], (0.5, false, spec)),
+        ("a hold that asks for more", 0.5, Mode::Enforce, vec![at_least(0.7)], (0.7, false, shop)),
+        ("one that asks for less", 0.5, Mode::Enforce, vec![at_least(0.3)], (0.5, false, spec)),
+        ("one that asks for the same", 0.5, Mode::Enforce, vec![at_least(0.5)], (0.5, false, spec)),
+        (
+            "the greater of two, in either order",
+            0.0,
+            Mode::Enforce,
+            vec![at_least(0.9), at_least(0.2)],
+            (0.9, false, shop),
+        ),
+        ("a kill", 0.5, Mode::Enforce, vec![kill()], (1.0, true, rest)),
+        ("a kill of what stands still anyway", 1.0, Mode::Enforce, vec![kill()], (1.0, true, rest)),
+        ("a kill after a full stop by a hold", 0.0, Mode::Enforce, vec![at_least(1.0), kill()], (1.0, true, rest)),
+        ("a kill before one", 0.0, Mode::Enforce, vec![kill(), at_least(1.0)], (1.0, true, rest)),
+        ("the first of two kills", 0.0, Mode::Enforce, vec![kill(), hold(Bite::Kill, Source::Spec)], (1.0, true, rest)),
+        ("observing asks for nothing", 0.5, Mode::Observe, vec![at_least(0.7)], (0.0, false, spec)),
+        ("but a kill", 0.5, Mode::Observe, vec![at_least(0.7), kill()], (1.0, true, rest)),
+    ] {
+        let (share, killed, source) = expected;
+        let expected = Asked { level: level(share), killed, source: source.to_owned() };
+        assert_eq!(asked(level(level_of_spec), mode, &holds), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_hold_is_named_by_who_keeps_it_and_only_a_declaration_keeps_its_own() {
+    for (source, words, declared) in [
+        (Source::Rest, "rest", false),
+        (Source::Spec, "spec", true),
+        (Source::Manifest, "manifest", true),
+        (over(Some("shop")), "EchoOverride shop/stop", false),
+        (over(None), "ClusterEchoOverride stop", false),
+    ] {
+        assert_eq!((source.to_string().as_str(), source.is_declared()), (words, declared));
+        let hold = hold(Bite::Kill, source);
+        let told = HeldBy::from(&hold);
+        assert_eq!((told.epoch.as_str(), told.source.as_str()), ("e-1", words));
+        assert_eq!((told.operator.as_str(), told.reason.as_str(), told.since), ("ada", "fraud", hold.taken_at));
+    }
+    assert_eq!(kill().epoch.to_string(), "e-1");
+    assert!(kill().is_kill() && !at_least(1.0).is_kill(), "a full stop that is asked for is no kill");
+}
+
+#[test]
+fn a_scope_means_one_throttle_or_all() {
+    let (one, other) = (ThrottleName::default_throttle(), ThrottleName::in_namespace("shop", "checkout"));
+    assert!(Scope::All.covers(&one) && Scope::All.covers(&other));
+    assert!(Scope::One(one.clone()).covers(&one) && !Scope::One(one).covers(&other));
+}
+
+proptest! {
+    /// However many holds there are and in whichever order, the answer is the greatest level, and a kill is a kill.
+    #[test]
+    fn the_order_of_holds_changes_nothing(spec in 0.0..=1.0_f64, bites in prop::collection::vec(prop::option::of(0.0..=1.0_f64), 0..6)) {
+        let mut holds: Vec<_> = bites.iter().map(|bite| bite.map_or_else(kill, at_least)).collect();
+        let together = asked(level(spec), Mode::Enforce, &holds);
+        let greatest = bites.iter().map(|bite| bite.unwrap_or(1.0)).fold(spec, f64::max);
+        prop_assert_eq!((together.level.fraction(), together.killed), (greatest, bites.contains(&None)));
+        holds.reverse();
+        let backwards = asked(level(spec), Mode::Enforce, &holds);
+        prop_assert_eq!((backwards.level, backwards.killed), (together.level, together.killed));
+    }
+}
