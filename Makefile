@@ -1,6 +1,6 @@
 # Echo Phoenix. `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help test test-full bench lint generate
+.PHONY: help test test-full mutants bench lint generate
 
 cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/echo-phoenix
 # The cargo-deny on the PATH, else the one that .ci/run installs.
@@ -17,9 +17,15 @@ test: ## run all tests, against a real Kubernetes API server (the first time it 
 test-full: ## run all tests at full length: 20,000 requests a proxy and level, 100 power cuts, 1,000,000 addresses
 	@ECHO_TEST_FULL=1 tests/run.sh
 
-bench: ## run the benchmarks; those of a kill need what the tests need
+mutants: ## change the rules one place at a time, and tell which change no test notices (half an hour)
+	@tests/mutants.sh
+
+bench: ## run the benchmarks; of them only the cluster's half of `kill` needs what the tests need
 	cargo bench --locked --bench verdict
-	@set -e; eval "$$(tests/run.sh --env)"; trap 'tests/run.sh --down' EXIT; cargo bench --locked --bench kill
+	cargo bench --locked --bench gate_http
+	cargo bench --locked --bench ledger
+	cargo bench --locked --bench kill -- rest
+	@set -e; eval "$$(tests/run.sh --env)"; trap 'tests/run.sh --down' EXIT; cargo bench --locked --bench kill -- cluster
 
 lint: ## formatting, clippy and dependencies, all with warnings as errors
 	cargo fmt --check

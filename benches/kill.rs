@@ -1,6 +1,8 @@
-//! How long a kill takes to bite, from the outside: over REST, and from `kubectl create`'s answer to a gate process.
+//! How long a kill takes to bite, from the outside: over REST, idle and under gate load, and from `kubectl create`'s answer to
+//! a gate process.
 //!
-//! Prints percentiles and asserts nothing: a machine's speed is no test. `make bench` prepares what it needs.
+//! `cargo bench --bench kill -- rest` needs nothing, `-- cluster` what `make bench` prepares; without a word it is both.
+//! Prints percentiles and asserts nothing: a machine's speed is no test.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,6 +15,9 @@
 #[path = "../tests/it/support.rs"]
 mod support;
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use echo_phoenix::cluster::connect;
@@ -23,7 +28,14 @@ use serde_json::json;
 use support::cluster::{Cluster, Installed};
 use support::{Echo, KEY, eventually, http};
 
-const RUNS: usize = 200;
+/// Runs over REST, idle and under load each; and through a cluster.
+const RUNS: usize = 500;
+const CLUSTER_RUNS: usize = 200;
+/// The argument, followed by an address, that makes this program the load.
+const LOAD: &str = "--load";
+const LOAD_CONNECTIONS: usize = 8;
+/// A load ends by itself.
+const LOAD_LASTS: Duration = Duration::from_secs(20);
 
 fn tell(what: &str, mut times: Vec<f64>) {
     times.sort_by(f64::total_cmp);
@@ -57,8 +69,60 @@ async fn admits(echo: &Echo, throttle: &str) {
         .await;
 }
 
+/// Asks for verdicts as fast as answers come, on every connection; says so once all of them were answered.
+fn load(address: SocketAddr) {
+    let began = Instant::now();
+    let asking: Vec<_> = (0..LOAD_CONNECTIONS)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.set_nodelay(true).unwrap();
+            verdict(&mut stream).unwrap();
+            // Once the service is gone there is nothing more to ask.
+            std::thread::spawn(move || while began.elapsed() < LOAD_LASTS && verdict(&mut stream).is_ok() {})
+        })
+        .collect();
+    println!("loaded");
+    asking.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+/// One verdict on a live connection: an answer without a body, so that it ends with its head.
+fn verdict(stream: &mut TcpStream) -> std::io::Result<()> {
+    stream.write_all(
+        b"GET /authz/forward/default HTTP/1.1\r\nhost: gate\r\nx-forwarded-method: GET\r\nx-forwarded-uri: /checkout\r\n\r\n",
+    )?;
+    let (mut answer, mut got) = ([0; 2048], 0);
+    while !answer[..got].ends_with(b"\r\n\r\n") {
+        match stream.read(&mut answer[got..])? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            more => got += more,
+        }
+    }
+    Ok(())
+}
+
+/// The load, in a process of its own so that it takes no time from who measures; ends with this value.
+struct Load(Child);
+
+impl Load {
+    fn start(address: SocketAddr) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let mut child = command.args([LOAD, &address.to_string()]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "loaded\n");
+        Self(child)
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A service of its own for each run: one that was asked a lot re-opens by the ramp, as it should.
-async fn over_rest() {
+async fn over_rest(loaded: bool) {
     let client = http();
     let calm = json!({ "throttle_pct": 1.0, "error_rate": 0.0, "latency_p99_ms": 0, "requests_per_minute": 0,
                        "phi_static": 0.5, "phi_dynamic": 0.5, "temperature": 0.0, "susceptibility": 1.0 });
@@ -72,6 +136,7 @@ async fn over_rest() {
         let control = json!({ "current_state": calm, "target_throttle": 0.0 });
         assert!(post("/control", control).await.unwrap().status().is_success());
         admits(&echo, "default").await;
+        let _load = loaded.then(|| Load::start(echo.address));
         let live = tokio::spawn(first_denial(http(), echo.url("/authz/nginx/default")));
         tokio::time::sleep(Duration::from_millis(5)).await;
         let began = Instant::now();
@@ -80,8 +145,9 @@ async fn over_rest() {
         to_answer.push(ms(began.elapsed()));
         to_denial.push(ms(live.await.unwrap().duration_since(began)));
     }
-    tell("POST /kill sent to first denied verdict on a live connection", to_denial);
-    tell("POST /kill sent to its answer, durable", to_answer);
+    let how = if loaded { "under gate load" } else { "idle" };
+    tell(&format!("POST /kill sent to first denied verdict on a live connection, {how}"), to_denial);
+    tell(&format!("POST /kill sent to its answer, durable, {how}"), to_answer);
 }
 
 /// A throttle of its own for each run, for the same reason.
@@ -91,7 +157,7 @@ async fn by_kubectl() {
     let _operator = installed.operator("op", &[]).await;
     let gate = installed.gate("gate-1").await;
     let namespace = cluster.namespace("shop");
-    let manifest: Vec<_> = (0..RUNS)
+    let manifest: Vec<_> = (0..CLUSTER_RUNS)
         .map(|run| {
             format!(
                 "apiVersion: echo-phoenix.dev/v1alpha1\nkind: EchoThrottle\nmetadata: {{name: t{run}, namespace: {namespace}}}\n\
@@ -103,7 +169,7 @@ async fn by_kubectl() {
     let client = connect::client(Some(&cluster.kubeconfig())).await.unwrap();
     let api: Api<EchoOverride> = Api::namespaced(client, &namespace);
     let mut times = Vec::new();
-    for run in 0..RUNS {
+    for run in 0..CLUSTER_RUNS {
         let throttle = format!("{namespace}.t{run}");
         admits(&gate, &throttle).await;
         let live = tokio::spawn(first_denial(http(), gate.url(&format!("/authz/nginx/{throttle}"))));
@@ -123,6 +189,21 @@ async fn by_kubectl() {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
-    over_rest().await;
-    by_kubectl().await;
+    // cargo bench adds a word of its own.
+    let words: Vec<_> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    let (rest, cluster) = match words[..] {
+        [LOAD, address] => return load(address.parse().unwrap()),
+        [] => (true, true),
+        ["rest"] => (true, false),
+        ["cluster"] => (false, true),
+        _ => panic!("expected `rest`, `cluster` or nothing, got {words:?}"),
+    };
+    if rest {
+        over_rest(false).await;
+        over_rest(true).await;
+    }
+    if cluster {
+        by_kubectl().await;
+    }
 }

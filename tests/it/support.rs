@@ -80,9 +80,14 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// Its number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks it to end and waits.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = Command::new("kill").arg(self.pid().to_string()).status();
         self.child.wait().unwrap()
     }
 
