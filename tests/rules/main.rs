@@ -16,3 +16,4 @@ mod record;
 mod step;
 mod stripe;
 mod verdict;
+mod workloads;
