@@ -79,9 +79,9 @@ struct Server {
 /// Asks both at once; answers requests, and microseconds of processor time a request, of each.
 fn round(wrk: &str, servers: [Server; 2], swapped: bool) -> [(f64, f64); 2] {
     let before = servers.map(|server| used(server.pid));
-    let order = if swapped { [1, 0] } else { [0, 1] };
-    let mut clients = order.map(|which: usize| Some(ask(wrk, servers[which].address)));
-    let requests = order.map(|at| answered(clients[at].take().unwrap()));
+    let [first, second] = if swapped { [1, 0] } else { [0, 1] };
+    let clients = [ask(wrk, servers[first].address), ask(wrk, servers[second].address)].map(answered);
+    let requests = [clients[first], clients[second]];
     let after = servers.map(|server| used(server.pid));
     [0, 1].map(|which| (requests[which], (after[which] - before[which]) * 1e6 / requests[which]))
 }
@@ -91,18 +91,14 @@ fn median(mut values: Vec<f64>) -> f64 {
     f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2])
 }
 
-fn start_bare(folder: &Path) -> (Process, u32, SocketAddr) {
-    let log = folder.join("bare.log");
+async fn start_bare(folder: &Path) -> (Process, Server) {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    let process = Process::start(command.arg(BARE), &log);
-    let pid = process.pid();
-    let address = loop {
-        if let Some(address) = process.said().lines().find_map(|line| line.parse().ok()) {
-            break address;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    };
-    (process, pid, address)
+    let process = Process::start(command.arg(BARE), &folder.join("bare.log"));
+    let address = eventually("the bare handler says where it listens", Duration::from_secs(20), async || {
+        process.said().lines().find_map(|line| line.parse().ok())
+    });
+    let server = Server { address: address.await, pid: process.pid() };
+    (process, server)
 }
 
 async fn measure(wrk: &str) {
@@ -115,8 +111,8 @@ async fn measure(wrk: &str) {
     assert!(opened.status().is_success());
     eventually("it admits", Duration::from_secs(30), async || (echo.verdict("default").await.0 == 200).then_some(()))
         .await;
-    let (_bare, pid, address) = start_bare(folder.path());
-    let servers = [Server { address: echo.address, pid: echo.process.pid() }, Server { address, pid }];
+    let (_bare, bare) = start_bare(folder.path()).await;
+    let servers = [Server { address: echo.address, pid: echo.process.pid() }, bare];
     let (mut throughput, mut processor) = (Vec::new(), Vec::new());
     println!("{CONNECTIONS} connections each, {SECONDS} s a round; requests/s and µs of processor time a request:");
     for number in 0..=ROUNDS {
