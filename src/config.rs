@@ -15,7 +15,7 @@ use clap::{Args, ValueEnum};
 
 pub use doors::{DoorArgs, Proxies};
 pub use keys::{Caller, Keys, Role};
-pub use vars::parse;
+pub use vars::{key_in, parse};
 
 /// A wrong value: which variable, what was expected, and the way out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

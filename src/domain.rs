@@ -11,5 +11,6 @@ pub mod level;
 pub mod observation;
 pub mod payment;
 pub mod plan;
+pub mod remote;
 pub mod report;
 pub mod throttle;

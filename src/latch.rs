@@ -3,6 +3,7 @@
 //!
 //! Nothing here waits for the ledger before it closes; nothing here opens before the ledger has it.
 
+mod enforced;
 mod level;
 mod obey;
 mod owed;
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 
 use crate::domain::audit::{Answer, Record};
 use crate::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
+use crate::domain::remote::is_sender;
 use crate::domain::throttle::ThrottleName;
 use crate::gate::Gate;
 use crate::ports::{Desired, DesiredError, Effect, Ended, Journal, Meant};
@@ -71,6 +73,8 @@ pub struct Latch {
     levelling: tokio::sync::Mutex<()>,
     /// Commands whose own caller is telling the ledger right now.
     under_way: Mutex<BTreeSet<String>>,
+    /// What the loop read back of throttles that are killed.
+    found: Mutex<enforced::Found>,
 }
 
 /// A hold this door took.
@@ -101,6 +105,7 @@ impl Latch {
             reviving: tokio::sync::Mutex::default(),
             levelling: tokio::sync::Mutex::default(),
             under_way: Mutex::default(),
+            found: Mutex::default(),
         }
     }
 
@@ -126,7 +131,7 @@ impl Latch {
         let mut record = order.record;
         record.answer.set("epoch", epoch.0.as_str());
         record.answer.set("latched_at", latched_at.to_string());
-        record.answer.set("targets", enforced(&self.gate, &throttles));
+        record.answer.set("targets", self.enforced(hold, &throttles));
         record.audit.after = format!("killed {epoch}");
         let brought = if fresh {
             self.bring(Effect::Hold(Box::new(scoped.clone())), record, None).await
@@ -183,9 +188,10 @@ impl Latch {
     fn hold_for(&self, order: &KillOrder) -> (ScopedHold, bool) {
         let mut live = self.lock();
         let covers = |held: &Scope| *held == Scope::All || *held == order.scope;
-        if let Some(known) =
-            live.iter().find(|live| !live.ending && live.held.hold.is_kill() && covers(&live.held.scope))
-        {
+        // Another site ends its own kills: nobody here leans on one of them, and it leans on nobody's here.
+        let shared = |by: &str| by == order.operator || !(is_sender(by) || is_sender(&order.operator));
+        let joins = |held: &ScopedHold| held.hold.is_kill() && covers(&held.scope) && shared(&held.hold.operator);
+        if let Some(known) = live.iter().find(|live| !live.ending && joins(&live.held)) {
             return (known.held.clone(), false);
         }
         let hold = Hold {
@@ -229,13 +235,4 @@ async fn whole<T: Send + 'static>(
 ) -> Result<T, DesiredError> {
     let ended = tokio::spawn(command).await;
     ended.unwrap_or_else(|error| Err(DesiredError::Unavailable(format!("the command broke off: {error}"))))
-}
-
-/// What has been enforced, target by target: the gates of this process, read back.
-fn enforced(gate: &Gate, throttles: &[ThrottleName]) -> serde_json::Value {
-    let one = |name: &ThrottleName| {
-        let enforced = gate.standing(name).is_some_and(|standing| standing.killed());
-        serde_json::json!({ "throttle": name, "target": "gate", "enforced": enforced })
-    };
-    throttles.iter().map(one).collect()
 }

@@ -211,6 +211,9 @@ pub enum TargetError {
     /// We may not; nothing but a changed role or spec helps.
     #[error("refused: {0}")]
     Refused(String),
+    /// It took the order, and something of its own holds it where it is.
+    #[error("{0}")]
+    Held(String),
 }
 
 /// One kind of thing a throttle acts on. Applying is idempotent.

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,7 @@ use crate::domain::throttle::{Declared, TargetKind, ThrottleName};
 use crate::latch::Latch;
 use crate::ports::{Clock, Desired, Ledger, Report, Stored, Target};
 
+use apply::Done;
 use memory::Memory;
 
 /// The ticker's period: the control law's tick.
@@ -32,6 +34,9 @@ const TICK: Duration = Duration::from_secs(5);
 
 /// The pause while something asked for is not in force or not read back yet.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Throttles whose other sites are spoken to at the same time; each has at most as many sites as it has targets.
+const AT_ONCE: usize = 64;
 
 /// What the loop is made of.
 pub struct Parts {
@@ -58,6 +63,19 @@ struct Pass<'a> {
     want: &'a Asked,
     next: NextLevel,
     now: Timestamp,
+}
+
+/// A pass whose steps here are done, and whose words to other sites are not said yet.
+struct Begun {
+    throttle: Arc<Declared>,
+    want: Asked,
+    next: NextLevel,
+    now: Timestamp,
+    reads: Vec<gather::Read>,
+    planned: Planned,
+    intents: record::Intents,
+    refused: Option<String>,
+    done: Vec<Done>,
 }
 
 /// The loop.
@@ -103,23 +121,42 @@ impl Reconciler {
         self.records.catch_up(&self.parts).await;
         self.records.holds(&self.parts, &all, self.parts.clock.now()).await;
         self.settled = true;
+        let mut reaching_out = Vec::new();
         for throttle in all {
-            self.one(&throttle).await;
+            let begun = self.begin(throttle).await;
+            if apply::reaches_out(&begun.planned.plan) {
+                reaching_out.push(begun);
+            } else {
+                self.finish(begun).await;
+            }
+        }
+        // Everything here is done. Other sites hear of it at the same time: a silent one costs a pass its own limit.
+        let asked = reaching_out.into_iter().map(|mut begun| {
+            let parts = &self.parts;
+            async move {
+                let done = apply::elsewhere(parts, &begun.planned.plan, &begun.done).await;
+                begun.done.extend(done);
+                begun
+            }
+        });
+        let asked: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
+        for begun in asked {
+            self.finish(begun).await;
         }
     }
 
-    /// One pass for one throttle.
-    async fn one(&mut self, throttle: &Arc<Declared>) {
+    /// A pass for one throttle, up to what is done here.
+    async fn begin(&mut self, throttle: Arc<Declared>) -> Begun {
         let parts = &self.parts;
         let now = parts.clock.now();
-        let reads = gather::read(parts, throttle).await;
-        let memory = self.memory.entry(throttle.name.clone()).or_insert_with(|| Memory::new(throttle, now));
+        let reads = gather::read(parts, &throttle).await;
+        let memory = self.memory.entry(throttle.name.clone()).or_insert_with(|| Memory::new(&throttle, now));
         memory.note_offered(now, gather::offered_rpm(&reads));
 
         let want = asked(throttle.level, throttle.mode, &throttle.holds);
-        let next = next_level(&parts.law.of(&throttle.signals), &memory.situation(throttle, &want, now));
-        let pass = Pass { throttle, want: &want, next, now };
-        let known = memory.recall(throttle);
+        let next = next_level(&parts.law.of(&throttle.signals), &memory.situation(&throttle, &want, now));
+        let pass = Pass { throttle: &throttle, want: &want, next, now };
+        let known = memory.recall(&throttle);
         let facts = Facts {
             throttle: &known,
             asked: want.level,
@@ -130,6 +167,7 @@ impl Reconciler {
             now,
         };
         let mut planned: Planned = plan(&facts);
+        memory.look(&reads, &planned.agreeing);
         memory.damp(&mut planned.plan, want.killed, now);
         memory.name_drifts(&mut planned.plan, now);
 
@@ -142,17 +180,29 @@ impl Reconciler {
             planned.effective = memory.level;
         }
         memory.note_corrections(&planned.plan, now);
-        let done = apply::steps(parts, &planned.plan).await;
+        let done = apply::here(parts, &planned.plan).await;
+        let refused = violations.first().map(|v| format!("plan refused: {v}"));
+        Begun { throttle, want, next, now, reads, planned, intents: intents.unwrap_or_default(), refused, done }
+    }
+
+    /// The end of a pass for one throttle: what became of it is recorded, remembered and told.
+    async fn finish(&mut self, begun: Begun) {
+        let Begun { throttle, want, next, now, reads, mut planned, intents, refused, done } = begun;
+        let parts = &self.parts;
+        let pass = Pass { throttle: &throttle, want: &want, next, now };
+        let Some(memory) = self.memory.get_mut(&throttle.name) else { return }; // `begin` made it
         apply::take_back(&mut planned, &done, memory.level);
-        self.records.outcome(parts, &planned, &done, intents.unwrap_or_default(), now).await;
-        if planned.plan.steps.iter().any(|step| step.action.is_scale()) {
+        self.records.outcome(parts, &planned, &done, intents, now).await;
+        if planned.plan.steps.iter().any(|step| step.action.kind() != TargetKind::Gate) {
             parts.desired.wake(); // read back what was just written
         }
-        let trouble = violations.first().map(|v| format!("plan refused: {v}")).or_else(|| apply::trouble(&done));
+        memory.note_refusals(&planned.plan, &done);
+        let trouble = refused.or_else(|| apply::trouble(&done)).or_else(|| memory.refusal());
         // While it opens by the ramp, small steps; while it sheds, the law's own tick.
         self.settled &= next.shedding || planned.effective == want.level;
         self.settled &= trouble.is_none() && reads.iter().all(|(spec, _)| planned.agreeing.contains(&spec.id()));
         memory.keep(&planned, &pass);
+        parts.latch.found(&throttle, &planned.agreeing);
         gather::report(parts, &pass, &reads, &planned, memory, trouble).await;
     }
 }

@@ -7,6 +7,7 @@
 pub mod clock;
 mod everyone;
 mod gate;
+mod installation;
 mod listen;
 mod local_key;
 mod manifest;

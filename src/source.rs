@@ -2,6 +2,7 @@
 
 pub mod crd;
 pub mod crd_override;
+pub mod crd_remote;
 pub mod crd_status;
 pub mod manifest;
 pub mod rest;

@@ -104,6 +104,7 @@ impl Target for ClusterGates {
         match action {
             Action::SetGate { .. } => Ok(()),
             Action::Scale { .. } => Err(TargetError::Refused("a gate has no replicas".to_owned())),
+            Action::Remote { .. } => Err(TargetError::Refused("a gate is here".to_owned())),
         }
     }
 }

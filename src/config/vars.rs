@@ -11,7 +11,7 @@ use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command, Parser};
 
-use super::not_set;
+use super::{Secret, graphic, not_set};
 
 /// Its name; not looked for in other folders than the working directory.
 const FILE: &str = ".env";
@@ -83,6 +83,20 @@ fn unset_one(arg: Arg, name: &OsStr, file: &[(String, String)]) -> Arg {
     match said {
         Some((_, value)) => arg.default_value(value),
         None => arg,
+    }
+}
+
+/// The key in a variable that a declaration names.
+///
+/// # Errors
+/// Why there is none, in words that follow the variable's name.
+#[allow(clippy::disallowed_methods, reason = "this is the place where configuration is read")]
+pub fn key_in(variable: &str) -> Result<Secret, &'static str> {
+    let secret = Secret(std::env::var_os(variable).and_then(|value| value.into_string().ok()).unwrap_or_default());
+    match secret.given() {
+        None => Err("is not set, or has no text"),
+        Some(key) if !graphic(key) => Err("is not visible ASCII without spaces"),
+        Some(_) => Ok(secret),
     }
 }
 

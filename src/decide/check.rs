@@ -4,7 +4,7 @@
 
 use crate::domain::drift::Side;
 use crate::domain::level::Level;
-use crate::domain::plan::{Action, Plan};
+use crate::domain::plan::{Action, Plan, RemoteOrder};
 
 /// What the checker believes of the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,16 @@ pub fn check(plan: &Plan, current: Level, may: Permissions) -> Vec<Violation> {
         let opens = match &step.action {
             Action::SetGate { level, .. } => *level < current,
             Action::Scale { from, to, .. } => to > from,
+            Action::Remote { order, .. } => match order {
+                RemoteOrder::Kill { .. } => false,
+                RemoteOrder::Revive { .. } => true,
+                RemoteOrder::Level { from, to, .. } => to < from,
+            },
         };
+        // A stop is everybody's; a level of another site is the leader's, whichever way it goes.
+        if matches!(&step.action, Action::Remote { order: RemoteOrder::Level { .. }, .. }) && !opens && !may.leads {
+            wrong.push(Violation::NotLeader(index));
+        }
         if let Action::Scale { to, .. } = &step.action {
             if *to < 0 {
                 wrong.push(Violation::Negative(index));

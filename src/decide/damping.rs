@@ -36,3 +36,30 @@ impl Damping {
         }
     }
 }
+
+/// Longest pause between two stops that a site did not show, seconds. Short: it is a stop.
+const LONGEST_STOP_S: i64 = 15;
+
+/// Orders that one site got and that have not been read back since: each next one waits twice as long. The first never
+/// waits, and whoever reads one back, or sees the site again after a silence, begins anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Patience {
+    sent: u32,
+    last: Option<Timestamp>,
+}
+
+impl Patience {
+    /// Whether an order may be sent now.
+    #[must_use]
+    pub fn allows(&self, stop: bool, now: Timestamp) -> bool {
+        let Some(last) = self.last else { return true };
+        let longest = if stop { LONGEST_STOP_S } else { LONGEST_S };
+        let pause = (1_i64 << self.sent.saturating_sub(1).min(10)).min(longest);
+        now.duration_since(last) >= SignedDuration::from_secs(pause)
+    }
+
+    /// Takes an order into account.
+    pub fn sent(&mut self, now: Timestamp) {
+        (self.sent, self.last) = (self.sent.saturating_add(1), Some(now));
+    }
+}

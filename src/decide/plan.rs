@@ -1,6 +1,10 @@
 //! From what was decided and what was read back to a plan: every step, in order, with nothing left to decide.
 //!
-//! Closing goes gate, then workloads; opening goes workloads, then gate, and the gate waits for their read-back.
+//! Closing goes gate, then workloads; opening goes workloads, then gate, and the gate waits for their read-back. What
+//! other sites are told comes last, and nothing here waits for it: a site that cannot be reached must not keep this one
+//! shut for ever, and each site opens by its own ramp.
+
+mod remote;
 
 use std::collections::BTreeMap;
 
@@ -9,6 +13,7 @@ use jiff::Timestamp;
 use crate::domain::drift::{Drift, Outcome, Side};
 use crate::domain::level::Level;
 use crate::domain::plan::{Action, Plan, ReadBack, ScaleReadBack, Step};
+use crate::domain::remote::RemoteSent;
 use crate::domain::throttle::{Declared, Mode, ScaleSpec, TargetSpec};
 
 use super::step::NextLevel;
@@ -43,6 +48,8 @@ pub struct Planned {
     pub remembered: BTreeMap<String, i64>,
     /// What was last asked of targets, by target id.
     pub acknowledged: BTreeMap<String, i64>,
+    /// What other sites last acknowledged, by target id; a step changes it once it is done.
+    pub sent: BTreeMap<String, RemoteSent>,
     /// Target ids that are what they should be.
     pub agreeing: Vec<String>,
 }
@@ -71,6 +78,7 @@ pub fn plan(facts: &Facts<'_>) -> Planned {
         effective: facts.current,
         remembered: facts.throttle.remembered.clone(),
         acknowledged: facts.throttle.acknowledged.clone(),
+        sent: facts.throttle.sent.clone(),
         agreeing: Vec::new(),
     };
     let mut unread = false;
@@ -103,6 +111,11 @@ pub fn plan(facts: &Facts<'_>) -> Planned {
         out.plan.steps.push(step)
     } else {
         out.plan.steps.insert(0, step)
+    }
+    for (spec, read) in facts.reads {
+        if let TargetSpec::Remote(spec) = spec {
+            remote::plan_remote(facts, spec, read, &mut out);
+        }
     }
     out
 }

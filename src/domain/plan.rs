@@ -5,8 +5,10 @@
 use serde::Serialize;
 
 use super::drift::{Drift, Side, Who};
+use super::hold::Epoch;
 use super::level::Level;
-use super::throttle::{ScaleSpec, ThrottleName};
+use super::remote::RemoteReadBack;
+use super::throttle::{RemoteSpec, ScaleSpec, TargetKind, ThrottleName};
 
 /// What a target was found to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +17,8 @@ pub enum ReadBack {
     Gate(GateReadBack),
     /// A workload.
     Scale(ScaleReadBack),
+    /// A throttle of another site.
+    Remote(RemoteReadBack),
     /// The object a target names is not there.
     Absent,
 }
@@ -75,12 +79,53 @@ pub enum Action {
         /// Version of the object this was decided on; a newer one refuses the write.
         resource_version: String,
     },
+    /// Order something of another site.
+    Remote {
+        /// Which.
+        target: RemoteSpec,
+        /// What.
+        order: RemoteOrder,
+    },
+}
+
+/// What another site is told to do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RemoteOrder {
+    /// Stop.
+    #[serde(rename_all = "camelCase")]
+    Kill {
+        /// The kills here that ask for it.
+        epochs: Vec<Epoch>,
+        /// Why, as whoever killed here said.
+        reason: String,
+    },
+    /// End these kills, which are ours.
+    #[serde(rename_all = "camelCase")]
+    Revive {
+        /// Their ids there.
+        epochs: Vec<Epoch>,
+    },
+    /// Declare a level.
+    #[serde(rename_all = "camelCase")]
+    Level {
+        /// What it has declared.
+        from: Level,
+        /// What it shall declare.
+        to: Level,
+        /// The level in force there, as its `/control` wants to be told.
+        effective: Level,
+    },
 }
 
 impl Action {
-    /// Whether it writes replicas.
-    pub fn is_scale(&self) -> bool {
-        matches!(self, Self::Scale { .. })
+    /// The kind of target that does it.
+    pub fn kind(&self) -> TargetKind {
+        match self {
+            Self::SetGate { .. } => TargetKind::Gate,
+            Self::Scale { .. } => TargetKind::Scale,
+            Self::Remote { .. } => TargetKind::Remote,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::level::Level;
 use super::plan::ReadBack;
+use super::remote::RemoteSent;
 use super::throttle::Declared;
 
 /// What one target was found to be.
@@ -47,6 +48,8 @@ pub struct Outcome {
     pub remembered: BTreeMap<String, i64>,
     /// What was last asked of targets, by target id.
     pub acknowledged: BTreeMap<String, i64>,
+    /// What other sites last acknowledged, by target id.
+    pub sent: BTreeMap<String, RemoteSent>,
     /// Drifts that are still open.
     pub drifted: Vec<String>,
     /// What kept the pass from its end, if anything did.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::hold::Hold;
 use super::level::Level;
 
-pub use spec::{AllowRule, GateSpec, Mode, ScaleSpec, SignalSpec, Spec, TargetKind, TargetSpec};
+pub use spec::{AllowRule, GateSpec, Mode, RemoteSpec, ScaleSpec, SignalSpec, Spec, TargetKind, TargetSpec};
 
 /// Longest accepted throttle name: a namespace (63) and a name (253) of Kubernetes with their dot.
 pub const NAME_LIMIT: usize = 317;
@@ -155,6 +155,8 @@ pub struct Declared {
     pub remembered: std::collections::BTreeMap<String, i64>,
     /// What was last asked of targets, by target id: a difference from it is drift, not work in progress.
     pub acknowledged: std::collections::BTreeMap<String, i64>,
+    /// What other sites last acknowledged, by target id; likewise.
+    pub sent: std::collections::BTreeMap<String, super::remote::RemoteSent>,
 }
 
 impl Declared {
@@ -194,6 +196,7 @@ impl Declared {
             evidence: None,
             remembered: std::collections::BTreeMap::new(),
             acknowledged: std::collections::BTreeMap::new(),
+            sent: std::collections::BTreeMap::new(),
         }
     }
 }

@@ -10,12 +10,13 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 
+use crate::decide::precedence::asked;
 use crate::domain::report::Outcome;
 use crate::domain::throttle::{Declared, Mode, ThrottleName};
 use crate::ports::Report;
 use crate::source::crd_status::EchoThrottleStatus;
 use crate::source::spec_rows::spec;
-use crate::source::status_rows::{Told, status};
+use crate::source::status_rows::{self, Told, status};
 
 use crate::telemetry::Found;
 
@@ -55,7 +56,7 @@ impl Report for Board {
     async fn report(&self, outcome: &Outcome) {
         let throttle = &outcome.throttle;
         // Holds of REST and manifest have no override that could go astray, and nobody opens to an ended id here.
-        let told = Told { holds: throttle.holds.iter().map(|hold| (hold.clone(), false)).collect(), ended: Vec::new() };
+        let told = told(throttle);
         let targets = outcome.observed.iter().map(|one| (one.target.clone(), one.agrees, one.read.clone().err()));
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let posted = all.entry(throttle.name.clone()).or_default();
@@ -84,8 +85,17 @@ pub(super) async fn one(
     Ok(Json(view(&app, &declared)))
 }
 
+fn told(throttle: &Declared) -> Told {
+    Told { holds: throttle.holds.iter().map(|hold| (hold.clone(), false)).collect(), ended: Vec::new() }
+}
+
+/// What is declared and held is told as it is now, so that whoever commanded it reads it back at once, and after a
+/// restart before the first pass. What was found is the last pass's.
 fn view(app: &App, declared: &Declared) -> Throttle {
-    let posted = app.board.posted(&declared.name).unwrap_or_default();
+    let mut posted = app.board.posted(&declared.name).unwrap_or_default();
+    let want = asked(declared.level, declared.mode, &declared.holds);
+    posted.status.declared = Some(status_rows::declared(want.level, &want.source));
+    posted.status.holds = status_rows::holds(&told(declared));
     let targets = declared.targets.iter().map(|spec| {
         let target = spec.id();
         let found = posted.targets.iter().find(|(id, ..)| *id == target);

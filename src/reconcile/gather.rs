@@ -73,6 +73,7 @@ pub(super) async fn report(
         observed,
         remembered: planned.remembered.clone(),
         acknowledged: planned.acknowledged.clone(),
+        sent: planned.sent.clone(),
         drifted: memory.open_drifts(),
         trouble,
     };

@@ -2,11 +2,11 @@
 //!
 //! Plain bookkeeping: decides nothing and waits for nothing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::decide::damping::Damping;
+use crate::decide::damping::{Damping, Patience};
 use crate::decide::law::Credit;
 use crate::decide::plan::Planned;
 use crate::decide::precedence::Asked;
@@ -14,10 +14,13 @@ use crate::decide::step::Situation;
 use crate::decide::verdict::Reason;
 use crate::domain::drift::{Drift, Outcome};
 use crate::domain::level::Level;
-use crate::domain::plan::{Plan, Step};
+use crate::domain::plan::{Action, Plan, RemoteOrder, Step};
+use crate::domain::remote::RemoteSent;
 use crate::domain::throttle::Declared;
 
 use super::Pass;
+use super::apply::Done;
+use super::gather::Read;
 
 /// How long what somebody measured is believed: three ticks of 5 s.
 const EVIDENCE_LIFE: SignedDuration = SignedDuration::from_secs(15);
@@ -46,8 +49,15 @@ pub(super) struct Memory {
     floor: f64,
     remembered: BTreeMap<String, i64>,
     acknowledged: BTreeMap<String, i64>,
+    sent: BTreeMap<String, RemoteSent>,
     drifts: BTreeMap<String, Drift>,
     damping: BTreeMap<String, Damping>,
+    /// The last order of each other site that has not been seen to obey it.
+    patience: BTreeMap<String, (Word, Patience)>,
+    /// Other sites that could not be read in the last pass.
+    silent: BTreeSet<String>,
+    /// Why other sites that answer do not obey, as they said when they were last told.
+    refusals: BTreeMap<String, String>,
     /// Whether a correction of this pass waits.
     pub(super) damped: bool,
 }
@@ -68,8 +78,12 @@ impl Memory {
             floor: 0.0,
             remembered: throttle.remembered.clone(),
             acknowledged: throttle.acknowledged.clone(),
+            sent: throttle.sent.clone(),
             drifts: BTreeMap::new(),
             damping: BTreeMap::new(),
+            patience: BTreeMap::new(),
+            silent: BTreeSet::new(),
+            refusals: BTreeMap::new(),
             damped: false,
         }
     }
@@ -106,6 +120,7 @@ impl Memory {
         let mut known = throttle.clone();
         known.remembered.clone_from(&self.remembered);
         known.acknowledged.clone_from(&self.acknowledged);
+        known.sent.clone_from(&self.sent);
         known
     }
 
@@ -136,15 +151,32 @@ impl Memory {
         self.drifts = still;
     }
 
-    /// Takes corrections out of a plan that would come too often; they stay reported. While killed none waits.
+    /// What was read of other sites: whoever obeys, or is heard again, is spoken to without a pause from here on.
+    pub(super) fn look(&mut self, reads: &[Read], agreeing: &[String]) {
+        let now_silent: BTreeSet<_> =
+            reads.iter().filter(|(_, read)| read.is_err()).map(|(spec, _)| spec.id()).collect();
+        let silent = std::mem::replace(&mut self.silent, now_silent);
+        let heard_again = |id: &String| silent.contains(id) && !self.silent.contains(id);
+        self.refusals.retain(|id, _| !(self.silent.contains(id) || agreeing.contains(id)));
+        self.patience.retain(|id, _| !(heard_again(id) || agreeing.contains(id)));
+    }
+
+    /// Takes corrections out of a plan that would come too often; they stay reported. While killed none waits. What
+    /// another site was told and has not been seen to obey waits too, a stop for seconds only.
     pub(super) fn damp(&mut self, plan: &mut Plan, killed: bool, now: Timestamp) {
-        let damping = &self.damping;
-        let waits = |step: &Step| {
+        let (damping, patience) = (&self.damping, &self.patience);
+        let fights = |step: &Step| {
             let target = step.corrects.as_ref().map(|drift| &drift.target);
             target.and_then(|target| damping.get(target)).is_some_and(|damping| !damping.allows(now))
         };
-        self.damped = !killed && plan.steps.iter().any(waits);
-        if self.damped {
+        let unheard = |step: &Step| {
+            let order = order_of(step);
+            let known = order.and_then(|(id, word)| patience.get(&id).filter(|known| known.0 == word));
+            known.is_some_and(|(word, patience)| !patience.allows(*word == Word::Stop, now))
+        };
+        let waits = |step: &Step| (!killed && fights(step)) || unheard(step);
+        self.damped = !killed && plan.steps.iter().any(fights);
+        if plan.steps.iter().any(waits) {
             let (wait, stay): (Vec<_>, Vec<_>) = std::mem::take(&mut plan.steps).into_iter().partition(waits);
             plan.steps = stay;
             let waiting = wait.into_iter().filter_map(|step| step.corrects);
@@ -152,11 +184,35 @@ impl Memory {
         }
     }
 
-    /// Takes note of what a plan corrects.
+    /// Takes note of what a plan corrects, and of what it tells other sites.
     pub(super) fn note_corrections(&mut self, plan: &Plan, now: Timestamp) {
+        for (id, word) in plan.steps.iter().filter_map(order_of) {
+            let known = self.patience.entry(id).or_insert((word, Patience::default()));
+            if known.0 != word {
+                *known = (word, Patience::default()); // a new order never waits for an old one
+            }
+            known.1.sent(now);
+        }
         for drift in plan.steps.iter().filter_map(|step| step.corrects.as_ref()) {
             self.damping.entry(drift.target.clone()).or_default().corrected(now);
         }
+    }
+
+    /// Takes note of what became of what other sites were told.
+    pub(super) fn note_refusals(&mut self, plan: &Plan, done: &[Done]) {
+        for (step, done) in plan.steps.iter().zip(done) {
+            let Action::Remote { target, .. } = &step.action else { continue };
+            match done {
+                Done::Failed(why) | Done::Held(why) => self.refusals.insert(target.id(), why.clone()),
+                Done::Yes => self.refusals.remove(&target.id()),
+                Done::Skipped => None,
+            };
+        }
+    }
+
+    /// Why another site does not obey.
+    pub(super) fn refusal(&self) -> Option<String> {
+        self.refusals.values().next().cloned()
     }
 
     pub(super) fn open_drifts(&self) -> Vec<String> {
@@ -178,7 +234,26 @@ impl Memory {
         self.stepped_at = now;
         self.remembered.clone_from(&planned.remembered);
         self.acknowledged.clone_from(&planned.acknowledged);
+        self.sent.clone_from(&planned.sent);
     }
+}
+
+/// What another site is told, as far as it is told the same again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Word {
+    Stop,
+    End,
+    Level(Level),
+}
+
+fn order_of(step: &Step) -> Option<(String, Word)> {
+    let Action::Remote { target, order } = &step.action else { return None };
+    let word = match order {
+        RemoteOrder::Kill { .. } => Word::Stop,
+        RemoteOrder::Revive { .. } => Word::End,
+        RemoteOrder::Level { to, .. } => Word::Level(*to),
+    };
+    Some((target.id(), word))
 }
 
 /// A new id that sorts by time.

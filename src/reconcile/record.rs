@@ -12,7 +12,7 @@ use crate::decide::precedence::Asked;
 use crate::domain::audit::{AuditDraft, Change, IntentId, ThrottleRow};
 use crate::domain::drift::Side;
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold, Source};
-use crate::domain::plan::{Action, Step};
+use crate::domain::plan::{Action, RemoteOrder, Step};
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::ports::{LedgerError, Stored};
 
@@ -123,13 +123,10 @@ impl Records {
             change.audit.push(entry);
         }
         for (index, step) in planned.plan.steps.iter().enumerate() {
-            let Action::Scale { target, from, to, .. } = &step.action else { continue };
-            if from == to {
-                continue; // only the note on the object is tidied up
-            }
+            let Some(told) = told(&step.action) else { continue };
             let id = IntentId(new_id(now));
-            let mut entry = draft(throttle.name.as_str(), "scale_intent", now);
-            (entry.before, entry.after) = (format!("{} {from}", target.name), format!("{} {to}", target.name));
+            let mut entry = draft(throttle.name.as_str(), told.intent, now);
+            (entry.before, entry.after) = (told.before, told.after);
             entry.reason = reason_of(step, want);
             entry.request_id.clone_from(&id.0);
             change.audit.push(entry);
@@ -166,11 +163,12 @@ impl Records {
         change.drifts.extend(planned.plan.steps.iter().filter_map(|step| step.corrects.clone()));
         for (index, id) in intents {
             let (Some(step), Some(done)) = (planned.plan.steps.get(index), done.get(index)) else { continue };
-            let Action::Scale { target, from, to, .. } = &step.action else { continue };
-            let mut entry = draft(planned.plan.throttle.as_str(), "scale", now);
-            (entry.before, entry.after) = (format!("{} {from}", target.name), format!("{} {to}", target.name));
+            let Some(told) = told(&step.action) else { continue };
+            let mut entry = draft(planned.plan.throttle.as_str(), told.outcome, now);
+            (entry.before, entry.after) = (told.before, told.after);
             entry.reason = match done {
                 Done::Yes => "done".to_owned(),
+                Done::Held(by) => format!("taken, and held there: {by}"),
                 Done::Failed(error) => format!("failed: {error}"),
                 Done::Skipped => "not tried: an earlier step failed".to_owned(),
             };
@@ -186,6 +184,40 @@ impl Records {
             self.owed.push_back(change);
         }
     }
+}
+
+/// A step as the audit log tells it.
+struct Told {
+    intent: &'static str,
+    outcome: &'static str,
+    before: String,
+    after: String,
+}
+
+/// What is told of a step; nothing of one whose effect stands in the state of the throttle, or that has none.
+fn told(action: &Action) -> Option<Told> {
+    let told = |(intent, outcome), what: &str, before: String, after: String| {
+        Some(Told { intent, outcome, before: format!("{what} {before}"), after: format!("{what} {after}") })
+    };
+    match action {
+        Action::SetGate { .. } => None,
+        Action::Scale { from, to, .. } if from == to => None, // only the note on the object is tidied up
+        Action::Scale { target, from, to, .. } => {
+            told(("scale_intent", "scale"), &target.name, from.to_string(), to.to_string())
+        }
+        Action::Remote { target, order } => {
+            let (before, after) = match order {
+                RemoteOrder::Kill { .. } => ("not killed by us".to_owned(), "killed".to_owned()),
+                RemoteOrder::Revive { epochs } => (format!("killed {}", listed_epochs(epochs)), "opening".to_owned()),
+                RemoteOrder::Level { from, to, .. } => (from.to_string(), to.to_string()),
+            };
+            told(("remote_intent", "remote"), &target.id(), before, after)
+        }
+    }
+}
+
+fn listed_epochs(epochs: &[Epoch]) -> String {
+    epochs.iter().map(|epoch| epoch.0.as_str()).collect::<Vec<_>>().join(",")
 }
 
 fn recorded_here(hold: &Hold) -> bool {

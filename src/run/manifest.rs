@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::ConfigError;
-use crate::domain::throttle::{FromFile, ThrottleName};
+use crate::config::{ConfigError, key_in};
+use crate::domain::throttle::{FromFile, TargetSpec, ThrottleName};
 use crate::http::Look;
 use crate::latch::Latch;
 use crate::ports::Clock;
@@ -141,14 +141,14 @@ impl Manifest {
             }
             Ok(text) if state.text.as_ref() == Some(&text) => return,
             Ok(text) => {
-                let parsed = parse(&text);
+                let parsed = parse(&text).map_err(|error| error.to_string());
                 state.text = Some(text);
-                match parsed {
+                match parsed.and_then(|good| has_keys(&good).map(|()| good)) {
                     Ok(good) => {
                         (state.good, state.taken) = (good, false);
                         None
                     }
-                    Err(error) => Some(error.to_string()),
+                    Err(error) => Some(error),
                 }
             }
         };
@@ -168,6 +168,19 @@ pub(super) struct On {
     pub(super) declared: Arc<LedgerDesired>,
     pub(super) latch: Arc<Latch>,
     pub(super) clock: Arc<dyn Clock>,
+}
+
+/// Whether every variable that should have a key to another site has one.
+fn has_keys(all: &[FromFile]) -> Result<(), String> {
+    let mut wrong = Vec::new();
+    for (one, target) in all.iter().flat_map(|one| one.spec.targets.iter().map(move |target| (one, target))) {
+        let TargetSpec::Remote(remote) = target else { continue };
+        if let Err(why) = key_in(&remote.api_key_env) {
+            let (name, url) = (&one.name, &remote.url);
+            wrong.push(format!("{name}: spec.targets: remote {url}: apiKeyEnv: {} {why}", remote.api_key_env));
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
 }
 
 fn read(path: &Path) -> Result<String, String> {

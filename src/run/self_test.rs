@@ -111,7 +111,7 @@ impl SelfTest {
         for declared in self.desired.declared().iter().filter(|_| self.canaries) {
             let url = declared.targets.iter().find_map(|target| match target {
                 TargetSpec::Gate(gate) => gate.canary_url.clone(),
-                TargetSpec::Scale(_) => None,
+                TargetSpec::Scale(_) | TargetSpec::Remote(_) => None,
             });
             ways.extend(url.map(|url| Way { via: declared.name.to_string(), url, proxied: true }));
         }

@@ -17,6 +17,7 @@ use crate::reconcile::{Parts, Reconciler};
 use crate::source::stripe::Secrets;
 use crate::store::{LedgerDesired, StandbyLedger, StateFile};
 use crate::targets::gate::LocalGate;
+use crate::targets::remote::Remotes;
 use crate::telemetry::Metrics;
 
 use super::clock::{SystemClock, monotonic};
@@ -25,7 +26,7 @@ use super::manifest::{Manifest, On};
 use super::record::Kept;
 use super::self_test::SelfTest;
 use super::supervise::Supervisor;
-use super::{RunError, listen, local_key, mirror, record, upkeep};
+use super::{RunError, installation, listen, local_key, mirror, record, upkeep};
 
 /// `echo-phoenix serve`
 #[derive(Args, Clone, Debug)]
@@ -100,7 +101,11 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     }
     let stop = supervisor.stage();
     let local: Arc<dyn Target> = Arc::new(LocalGate::new(gate, Arc::clone(&clock)));
-    let targets = HashMap::from([(TargetKind::Gate, local)]);
+    let remotes = Remotes::new(installation::id(&args.store.data_dir), Arc::clone(&desired), Arc::clone(&clock));
+    let remotes = Arc::new(remotes.map_err(|e| RunError::failed("a client for other sites", e))?);
+    let there: Arc<dyn Target> = Arc::<Remotes>::clone(&remotes);
+    supervisor.keep_up("remotes", move |stop| Arc::clone(&remotes).run(stop));
+    let targets = HashMap::from([(TargetKind::Gate, local), (TargetKind::Remote, there)]);
     let told = Everyone(vec![declared, Arc::<http::Board>::clone(&app.board)]);
     let parts =
         Parts { desired, ledger: record, latch, targets, report: Some(Arc::new(told)), clock, law: Law::default() };

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::level::{Level, OutOfRange};
 use crate::domain::throttle::{AllowRule, GateSpec, Mode, ScaleSpec, SignalSpec, TargetSpec};
 
+use super::crd_remote::RemoteTarget;
 use super::crd_status::EchoThrottleStatus;
 
 /// The desired state of one brake: how much work is refused, and on what that bites. Owned by Git.
@@ -142,7 +143,10 @@ impl Default for Ramp {
 /// One thing a throttle acts on: exactly one key an entry.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("has(self.gate) != has(self.scale)", "exactly one of gate and scale must be set"))]
+#[x_kube(
+    validation = ("[has(self.gate), has(self.scale), has(self.remote)].exists_one(is, is)", "exactly one of gate, scale and remote must be set"),
+    validation = ("!has(self.remote)", "remote: other sites are not obeyed from a cluster yet; it works in the manifest of echo-phoenix serve")
+)]
 pub struct Target {
     /// Verdicts for proxies and apps, in every gate process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -150,6 +154,9 @@ pub struct Target {
     /// Replicas of a workload in the same namespace: 0 on a kill.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<ScaleTarget>,
+    /// A throttle of another Echo Phoenix: it gets kills and the declared level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<RemoteTarget>,
 }
 
 /// How a throttle bites at gates.
@@ -263,6 +270,9 @@ impl Target {
                 gate.allow.iter().map(|a| AllowRule { method: a.method.clone(), path: a.path.clone() }).collect();
             let key_header = gate.key.as_ref().map(|key| key.header.to_ascii_lowercase());
             return Some(TargetSpec::Gate(GateSpec { key_header, allow, canary_url: gate.canary_url.clone() }));
+        }
+        if let Some(remote) = &self.remote {
+            return remote.domain().map(TargetSpec::Remote);
         }
         self.scale.as_ref().map(|scale| {
             TargetSpec::Scale(ScaleSpec {

@@ -25,6 +25,10 @@ pub struct EchoThrottleStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub acknowledged: Vec<TargetNumber>,
+    /// Other sites: what each last acknowledged, and what it was found to be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub remotes: Vec<RemoteStatus>,
     /// What was read back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<ObservedStatus>,
@@ -52,6 +56,9 @@ pub struct EchoThrottleStatus {
 pub struct DeclaredStatus {
     /// Share of work refused, percent, rounded up.
     pub throttle_percent: i32,
+    /// The same, millionths (0..=1000000).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level_millionths: Option<i32>,
     /// Who asks for the most: spec, or an override by name.
     pub source: String,
 }
@@ -76,6 +83,50 @@ pub struct TargetNumber {
     pub target: String,
     /// Replicas.
     pub replicas: i64,
+}
+
+/// A throttle of another site.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RemoteStatus {
+    /// Target, remote/https://echo.example.com/default for example.
+    pub target: String,
+    /// What it last acknowledged; absent: nothing since this process started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<RemoteAcknowledged>,
+    /// What it was found to be; absent: it could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<RemoteObserved>,
+}
+
+/// What another site last acknowledged.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RemoteAcknowledged {
+    /// Share of work refused, percent, rounded up; absent: no level was asked for yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttle_percent: Option<i32>,
+    /// Whether it was killed.
+    pub killed: bool,
+}
+
+/// What a throttle of another site was found to be.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RemoteObserved {
+    /// Share of work refused that is declared there, percent, rounded up.
+    pub declared_percent: i32,
+    /// Share of work refused there now, percent, rounded up.
+    pub effective_percent: i32,
+    /// Whether it is killed, whoever did that.
+    pub killed: bool,
+    /// Its kills that were sent from here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub ours: Vec<String>,
+    /// Who else keeps it killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub others: Option<String>,
 }
 
 /// What was read back.

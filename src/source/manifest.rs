@@ -10,9 +10,10 @@ use serde_json::Value;
 
 use super::crd::{Band, EchoThrottleSpec, SpecKill, Target};
 use super::crd_override::CONFIRMATION;
+use super::crd_remote::RemoteTarget;
 use super::rest::FieldError;
 use crate::domain::level::Level;
-use crate::domain::throttle::{FromFile, KillWords, Spec, ThrottleName};
+use crate::domain::throttle::{FromFile, KillWords, Spec, TargetKind, ThrottleName};
 
 /// Largest file, bytes: some thousand throttles.
 pub const LIMIT: usize = 1 << 20;
@@ -76,10 +77,18 @@ pub fn parse(text: &str) -> Result<Vec<FromFile>, ManifestError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| whole(first_line(&error)))?;
     let mut wrong = Vec::new();
-    let mut names = BTreeSet::new();
+    let (mut names, mut sites) = (BTreeSet::new(), BTreeSet::new());
     let mut all = Vec::new();
     for (index, document) in documents.into_iter().enumerate().filter(|(_, document)| !document.is_null()) {
         match throttle(document) {
+            // Two that declare the level of one throttle elsewhere would take it from each other for ever.
+            Ok(one) if one.spec.targets.iter().any(|t| t.kind() == TargetKind::Remote && !sites.insert(t.id())) => {
+                wrong.push(mistake(
+                    index + 1,
+                    "spec.targets",
+                    "a remote throttle is named twice in this file".to_owned(),
+                ));
+            }
             Ok(one) if names.insert(one.name.clone()) => all.push(one),
             Ok(one) => wrong.push(mistake(index + 1, "metadata.name", format!("{} is declared twice", one.name))),
             Err(errors) => wrong.extend(errors.into_iter().map(|error| Mistake { document: index + 1, error })),
@@ -201,7 +210,12 @@ fn broken_rules(spec: &EchoThrottleSpec) -> Vec<FieldError> {
 
 fn target_rules(index: usize, target: &Target, rule: &mut impl FnMut(bool, &str, &str)) {
     let at = |field: &str| format!("spec.targets[{index}]{field}");
-    rule(target.gate.is_some() != target.scale.is_some(), &at(""), "expected exactly one of gate and scale");
+    let kinds = [target.gate.is_some(), target.scale.is_some(), target.remote.is_some()];
+    let one = kinds.into_iter().filter(|is| *is).count() == 1;
+    rule(one, &at(""), "expected exactly one of gate, scale and remote");
+    if let Some(remote) = &target.remote {
+        remote_rules(index, remote, rule);
+    }
     rule(target.scale.is_none(), &at(".scale"), "workloads are scaled in a cluster only: echo-phoenix operator");
     let Some(gate) = &target.gate else { return };
     if let Some(key) = &gate.key {
@@ -222,6 +236,47 @@ fn target_rules(index: usize, target: &Target, rule: &mut impl FnMut(bool, &str,
         rule(allow.method.as_deref().is_none_or(|m| fits(m, 32)), &at(".method"), "expected 1 to 32 characters");
         let path_fits = allow.path.as_deref().is_none_or(|p| p.starts_with('/') && fits(p, 1024));
         rule(path_fits, &at(".path"), "expected 1 to 1024 characters, beginning with /");
+    }
+}
+
+fn remote_rules(index: usize, remote: &RemoteTarget, rule: &mut impl FnMut(bool, &str, &str)) {
+    let at = |field: &str| format!("spec.targets[{index}].remote.{field}");
+    let site = Site::of(&remote.url);
+    let expected = "expected https://HOST, with a port and a path if need be, and nothing else";
+    rule(site.is_some(), &at("url"), expected);
+    let plain = "http:// would send the key as plain text: expected https://, or http:// to this machine (127.0.0.1, [::1], localhost)";
+    rule(site.is_none_or(|site| site.tls || site.local), &at("url"), plain);
+    let name = |text: &str| {
+        let mut bytes = text.bytes();
+        bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+            && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    let variable = remote.api_key_env.len() <= 128 && name(&remote.api_key_env);
+    rule(variable, &at("apiKeyEnv"), "expected the name of an environment variable that has the key");
+    let throttle = ThrottleName::try_from(remote.throttle.clone()).is_ok();
+    rule(throttle, &at("throttle"), "expected the name of a throttle there: a-z, 0-9, - and .");
+}
+
+/// Where another site is.
+#[derive(Clone, Copy)]
+struct Site {
+    tls: bool,
+    local: bool,
+}
+
+impl Site {
+    /// Of a URL that has no more than scheme, host, port and path: what else there could be might be a secret, and would be
+    /// told with every error.
+    fn of(url: &str) -> Option<Self> {
+        let parsed: http::Uri = url.parse().ok()?;
+        let (scheme, authority) = (parsed.scheme_str()?, parsed.authority()?);
+        let odd = url.contains(['?', '#', '@', '\\']) || url.len() > 1024;
+        if odd || !matches!(scheme, "http" | "https") || authority.host().is_empty() {
+            return None;
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let local = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        Some(Self { tls: scheme == "https", local })
     }
 }
 

@@ -6,12 +6,13 @@ use jiff::Timestamp;
 
 use super::crd_status::{
     ConditionStatus, DeclaredStatus, EchoThrottleStatus, EffectiveStatus, GatesStatus, HoldStatus, ObservedStatus,
-    TargetNumber,
+    RemoteAcknowledged, RemoteObserved, RemoteStatus, TargetNumber,
 };
 use crate::domain::hold::{Bite, Epoch, Hold, Source};
+use crate::domain::level::Level;
 use crate::domain::plan::ReadBack;
 use crate::domain::report::{Observed, Outcome};
-use crate::domain::throttle::Mode;
+use crate::domain::throttle::{Mode, TargetKind};
 
 /// What is known of a throttle's holds.
 #[derive(Clone, Debug, Default)]
@@ -28,22 +29,61 @@ pub fn status(outcome: &Outcome, told: &Told, before: &EchoThrottleStatus) -> Ec
     let killed = throttle.holds.iter().any(Hold::is_kill);
     EchoThrottleStatus {
         observed_generation: throttle.generation,
-        declared: Some(DeclaredStatus {
-            throttle_percent: outcome.declared.percent_ceil(),
-            source: outcome.source.clone(),
-        }),
+        declared: Some(declared(outcome.declared, &outcome.source)),
         effective: Some(EffectiveStatus {
             level_millionths: outcome.effective.millionths(),
             throttle_percent: outcome.effective.percent_ceil(),
             reason: outcome.binding.to_owned(),
         }),
         acknowledged: numbers(&outcome.acknowledged),
+        remotes: remotes(outcome),
         observed: Some(observed(outcome, before)),
-        holds: told.holds.iter().map(|(hold, orphaned)| hold_row(hold, *orphaned)).collect(),
+        holds: holds(told),
         ended_holds: told.ended.iter().map(|epoch| epoch.0.clone()).collect(),
         remembered: numbers(&outcome.remembered),
         conditions: conditions(outcome, killed, before),
     }
+}
+
+/// What specification and holds ask for together, as a row.
+pub fn declared(level: Level, source: &str) -> DeclaredStatus {
+    DeclaredStatus {
+        throttle_percent: level.percent_ceil(),
+        level_millionths: Some(level.millionths()),
+        source: source.to_owned(),
+    }
+}
+
+/// Holds in force, as rows.
+pub fn holds(told: &Told) -> Vec<HoldStatus> {
+    told.holds.iter().map(|(hold, orphaned)| hold_row(hold, *orphaned)).collect()
+}
+
+fn remotes(outcome: &Outcome) -> Vec<RemoteStatus> {
+    let targets = outcome.throttle.targets.iter().filter(|target| target.kind() == TargetKind::Remote);
+    let rows = targets.map(|target| {
+        let target = target.id();
+        let sent = outcome.sent.get(&target);
+        let seen = outcome.observed.iter().find(|one| one.target == target).and_then(|one| one.read.as_ref().ok());
+        RemoteStatus {
+            acknowledged: sent.map(|sent| RemoteAcknowledged {
+                throttle_percent: sent.level.map(Level::percent_ceil),
+                killed: sent.killed,
+            }),
+            observed: seen.and_then(|read| match read {
+                ReadBack::Remote(found) => Some(RemoteObserved {
+                    declared_percent: found.declared.percent_ceil(),
+                    effective_percent: found.effective.percent_ceil(),
+                    killed: found.killed,
+                    ours: found.ours.iter().map(|epoch| epoch.0.clone()).collect(),
+                    others: found.others.clone(),
+                }),
+                _ => None,
+            }),
+            target,
+        }
+    });
+    rows.collect()
 }
 
 fn numbers(of: &std::collections::BTreeMap<String, i64>) -> Vec<TargetNumber> {
@@ -61,7 +101,7 @@ fn observed(outcome: &Outcome, before: &EchoThrottleStatus) -> ObservedStatus {
             Ok(ReadBack::Scale(scale)) => {
                 now.targets.push(TargetNumber { target: one.target.clone(), replicas: scale.replicas });
             }
-            Ok(ReadBack::Absent) | Err(_) => {}
+            Ok(ReadBack::Remote(_) | ReadBack::Absent) | Err(_) => {}
         }
     }
     match &before.observed {
@@ -107,9 +147,19 @@ fn hold_row(hold: &Hold, orphaned: bool) -> HoldStatus {
     row
 }
 
-/// What is wrong with gates that refuse another share than they should.
+/// What is wrong with gates that refuse another share than they should, and with another site that does not obey.
 fn off_words(outcome: &Outcome, one: &Observed) -> Option<String> {
-    let Ok(ReadBack::Gate(gate)) = &one.read else { return None };
+    let gate = match &one.read {
+        Ok(ReadBack::Gate(gate)) => gate,
+        Ok(ReadBack::Remote(found)) if !one.agrees => {
+            return Some(match (&found.others, found.killed) {
+                (Some(others), _) => format!("killed there by {others}, who has to end it there"),
+                (None, true) => "killed there".to_owned(),
+                (None, false) => format!("declared {} % there", found.declared.percent_ceil()),
+            });
+        }
+        _ => return None,
+    };
     let refused = gate.refused.filter(|_| gate.off).map(whole_percent)?;
     let wanted = if outcome.throttle.holds.iter().any(Hold::is_kill) { 100 } else { outcome.effective.percent_ceil() };
     Some(format!("refuses {refused} % of what is asked, not {wanted} %"))

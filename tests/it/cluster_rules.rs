@@ -14,11 +14,16 @@ const CASES: &[(&str, &str, &str)] = &[
     ("EchoThrottle", "{kill: {reason: r, operator: o, confirmation: yes please}}", "CONFIRM_KILL"),
     ("EchoThrottle", "{kill: {reason: r, confirmation: CONFIRM_KILL}}", "operator"),
     ("EchoThrottle", "{kill: {reason: r, operator: o, confirmation: CONFIRM_KILL}}", ""),
-    ("EchoThrottle", "{targets: [{}]}", "exactly one of gate and scale"),
+    ("EchoThrottle", "{targets: [{}]}", "exactly one of gate, scale and remote"),
     (
         "EchoThrottle",
         "{targets: [{gate: {}, scale: {apiVersion: a, kind: K, name: w}}]}",
-        "exactly one of gate and scale",
+        "exactly one of gate, scale and remote",
+    ),
+    (
+        "EchoThrottle",
+        "{targets: [{remote: {url: 'https://echo.example.com', apiKeyEnv: KEY}}]}",
+        "it works in the manifest of echo-phoenix serve",
     ),
     ("EchoThrottle", "{targets: [{gate: {allow: [{}]}}]}", "method or path"),
     ("EchoThrottle", "{mode: Dream}", "mode"),

@@ -16,6 +16,7 @@ use echo_phoenix::decide::verdict::Reason;
 use echo_phoenix::domain::audit::{Answer, Change, Receipt};
 use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, Source};
 use echo_phoenix::domain::level::Level;
+use echo_phoenix::domain::remote::sender;
 use echo_phoenix::domain::throttle::{GateSpec, ThrottleName};
 use echo_phoenix::gate::{Gate, Setting};
 use echo_phoenix::latch::watch::View;
@@ -212,4 +213,30 @@ async fn a_watching_gate_keeps_a_hold_until_the_leader_says_it_ended() {
     assert_eq!(holds(), 1, "what is seen bites");
     latch.follow(&View { ended: vec![hold.epoch], ..view }, NOW);
     assert_eq!(holds(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_that_another_site_sent_and_a_persons_never_lean_on_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, stored) = SqliteLedger::open(folder.path()).unwrap();
+    let desired = Arc::new(LedgerDesired::new(Arc::new(ledger), stored));
+    let gate = Arc::new(Gate::default());
+    let name = ThrottleName::default_throttle();
+    let setting = Setting { level: Level::OPEN, reason: Reason::None, generation: 1, at: NOW };
+    gate.declare(&name, &GateSpec::default(), setting);
+    let latch = Arc::new(Latch::new(Arc::clone(&gate), desired, None, Vec::new()));
+    let (site, other) = ("01ARZ3NDEKTSV4RRFFQ69G5FAV", "01BX5ZZKBKACTAV9WEVGEMMVRZ");
+    let operators = ["dana", "eve"].map(str::to_owned).into_iter();
+    let operators = operators.chain([site, site, other].map(|id| sender(id, &name))).chain(["dana".to_owned()]);
+    let mut epochs = Vec::new();
+    for (number, operator) in operators.enumerate() {
+        let order = KillOrder { operator, ..order(&format!("k{number}")) };
+        epochs.push(latch.kill(order).await.unwrap().epoch.0);
+    }
+    assert_eq!(epochs, ["k0", "k0", "k2", "k2", "k4", "k0"], "people share one kill, and so does each site");
+    for (epoch, left) in [("k2", vec!["k0", "k4"]), ("k0", vec!["k4"])] {
+        latch.revive(Scope::All, Some(Epoch(epoch.to_owned())), record("revive")).await.unwrap();
+        let holds: Vec<_> = gate.kills(&name).into_iter().map(|hold| hold.epoch.0).collect();
+        assert_eq!(holds, left, "the end of one spares the others");
+    }
 }

@@ -13,6 +13,7 @@ mod manifest;
 mod mirror;
 mod plan;
 mod record;
+mod remote;
 mod step;
 mod stripe;
 mod verdict;

@@ -63,6 +63,35 @@ fn every_mistake_is_named_with_its_document_and_field() {
         let said = said(spec);
         assert!(said.contains(wanted), "{spec}\n said {said}\n not {wanted}");
     }
+    let remote = |inside: &str| said(&format!("{{targets: [{{remote: {{{inside}}}}}]}}"));
+    for (inside, wanted) in [
+        ("url: 'https://a.example', apiKeyEnv: KEY", "0"),
+        ("url: 'http://127.0.0.1:8080/echo/', apiKeyEnv: _K1, throttle: shop.checkout", "0"),
+        ("url: 'http://[::1]:8080', apiKeyEnv: KEY", "0"),
+        ("url: 'http://a.example', apiKeyEnv: KEY", "remote.url: http:// would send the key as plain text"),
+        ("url: 'http://127.0.0.1.example', apiKeyEnv: KEY", "remote.url: http:// would send the key as plain text"),
+        ("url: 'ftp://a.example', apiKeyEnv: KEY", "remote.url: expected https://HOST"),
+        ("url: a.example, apiKeyEnv: KEY", "remote.url: expected https://HOST"),
+        ("url: 'https://user:word@a.example', apiKeyEnv: KEY", "remote.url: expected https://HOST"),
+        ("url: 'https://a.example?key=1', apiKeyEnv: KEY", "remote.url: expected https://HOST"),
+        ("url: 'https://a.example#x', apiKeyEnv: KEY", "remote.url: expected https://HOST"),
+        ("url: 'https://a.example'", "spec.targets[0].remote"),
+        (
+            "url: 'https://a.example', apiKeyEnv: 'A-B'",
+            "remote.apiKeyEnv: expected the name of an environment variable",
+        ),
+        ("url: 'https://a.example', apiKeyEnv: '1A'", "remote.apiKeyEnv: expected the name"),
+        ("url: 'https://a.example', apiKeyEnv: ''", "remote.apiKeyEnv: expected the name"),
+        ("url: 'https://a.example', apiKeyEnv: KEY, throttle: A_b", "remote.throttle: expected the name of a throttle"),
+        ("url: 'https://a.example', apiKeySecretRef: {name: n, key: k}", "missing field `apiKeyEnv`"),
+        ("url: 'https://a.example', apiKeyEnv: KEY, key: k", "key: there is no such field"),
+    ] {
+        let said = remote(inside);
+        assert!(said.contains(wanted), "{inside}\n said {said}\n not {wanted}");
+    }
+    let twice = "remote: {url: 'https://a.example', apiKeyEnv: KEY}";
+    let twice = said(&format!("{{targets: [{{{twice}}}, {{{}}}]}}", twice.replace("example'", "example/'")));
+    assert!(twice.contains("a remote throttle is named twice in this file"), "{twice}");
     let scale = "{targets: [{scale: {apiVersion: apps/v1, kind: Deployment, name: w}}]}";
     assert!(said(scale).contains("in a cluster only"), "{}", said(scale));
 }

@@ -81,7 +81,7 @@ impl Case {
 fn scaling(planned: &Planned) -> Option<(i64, i64, Option<i64>)> {
     planned.plan.steps.iter().find_map(|step| match &step.action {
         Action::Scale { from, to, remember, .. } => Some((*from, *to, *remember)),
-        Action::SetGate { .. } => None,
+        Action::SetGate { .. } | Action::Remote { .. } => None,
     })
 }
 

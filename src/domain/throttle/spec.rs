@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ThrottleName;
+
 /// Whether differences are corrected or only reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
@@ -65,6 +67,17 @@ pub struct ScaleSpec {
     pub min_replicas: i32,
 }
 
+/// A throttle of another Echo Phoenix, which obeys this one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RemoteSpec {
+    /// Where it is, without a `/` at the end.
+    pub url: String,
+    /// The environment variable that has the key to it; the key itself is stored nowhere.
+    pub api_key_env: String,
+    /// Its throttle there.
+    pub throttle: ThrottleName,
+}
+
 /// One thing a throttle acts on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TargetSpec {
@@ -72,6 +85,8 @@ pub enum TargetSpec {
     Gate(GateSpec),
     /// Replicas of a workload.
     Scale(ScaleSpec),
+    /// A throttle of another site.
+    Remote(RemoteSpec),
 }
 
 /// The kinds of target, as labels and keys.
@@ -81,6 +96,8 @@ pub enum TargetKind {
     Gate,
     /// See [`TargetSpec::Scale`].
     Scale,
+    /// See [`TargetSpec::Remote`].
+    Remote,
 }
 
 impl TargetSpec {
@@ -89,15 +106,25 @@ impl TargetSpec {
         match self {
             Self::Gate(_) => TargetKind::Gate,
             Self::Scale(_) => TargetKind::Scale,
+            Self::Remote(_) => TargetKind::Remote,
         }
     }
 
-    /// Stable text that tells targets of one throttle apart: `gate`, `apps/v1/Deployment/checkout`.
+    /// Stable text that tells targets of one throttle apart: `gate`, `apps/v1/Deployment/checkout`,
+    /// `remote/https://echo.example.com/default`.
     pub fn id(&self) -> String {
         match self {
             Self::Gate(_) => "gate".to_owned(),
             Self::Scale(s) => format!("{}/{}/{}", s.api_version, s.kind, s.name),
+            Self::Remote(r) => r.id(),
         }
+    }
+}
+
+impl RemoteSpec {
+    /// See [`TargetSpec::id`].
+    pub fn id(&self) -> String {
+        format!("remote/{}/{}", self.url, self.throttle)
     }
 }
 

@@ -1,0 +1,40 @@
+//! The target `remote` of an EchoThrottle: another Echo Phoenix, which obeys this one.
+//!
+//! A manifest file names the variable that has the key. In a cluster it will be a Secret's; until then the resource's rules
+//! refuse this target there.
+
+#![allow(unreachable_pub, reason = "KubeSchema repeats each type inside a function, where pub reaches nobody")]
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::throttle::{RemoteSpec, ThrottleName};
+
+/// A throttle of another Echo Phoenix, which obeys this one.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RemoteTarget {
+    /// Where it is: https, or http on this machine.
+    #[schemars(length(min = 8, max = 1024), regex(pattern = "^https?://"))]
+    pub url: String,
+    /// The environment variable that has the key to it, of the role breaker.
+    #[schemars(length(min = 1, max = 128), regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$"))]
+    pub api_key_env: String,
+    /// Its throttle there.
+    #[serde(default = "default_throttle")]
+    #[schemars(length(min = 1, max = 317), regex(pattern = "^[a-z0-9.-]+$"))]
+    pub throttle: String,
+}
+
+fn default_throttle() -> String {
+    "default".to_owned()
+}
+
+impl RemoteTarget {
+    /// The site and its throttle; nothing if the throttle's name is none, which every door checks.
+    pub fn domain(&self) -> Option<RemoteSpec> {
+        let throttle = ThrottleName::try_from(self.throttle.clone()).ok()?;
+        let url = self.url.trim_end_matches('/').to_owned();
+        Some(RemoteSpec { url, api_key_env: self.api_key_env.clone(), throttle })
+    }
+}

@@ -1,0 +1,290 @@
+//! Throttles of other sites as targets: another Echo Phoenix, over its documented API, obeys this one.
+//!
+//! A pass of the loop never waits for a site to say what it is: one task asks all of them, each by itself, and a pass
+//! takes what was heard last. Whatever a site was told is read back at once, so that no pass sees what was before.
+
+mod site;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::hold::Epoch;
+use crate::domain::level::Level;
+use crate::domain::plan::{Action, ReadBack, RemoteOrder};
+use crate::domain::remote::{RemoteReadBack, sender};
+use crate::domain::throttle::{Declared, RemoteSpec, TargetSpec, ThrottleName};
+use crate::ports::{Clock, Desired, Target, TargetError};
+use crate::source::crd_status::EchoThrottleStatus;
+
+use site::{Command, Row, Sites, short};
+
+/// How often a site is asked: with its limit of 100 requests a minute it leaves room for others at this address.
+const EVERY: SignedDuration = SignedDuration::from_secs(4);
+/// How often it is looked who is due.
+const LOOK: Duration = Duration::from_millis(500);
+/// A word that is older is none.
+const STALE: SignedDuration = SignedDuration::from_secs(15);
+/// What no pass has asked for in this time left the declarations.
+const FORGOTTEN: SignedDuration = SignedDuration::from_mins(2);
+/// Sites asked at the same time.
+const AT_ONCE: usize = 64;
+
+/// Kills of ours at one site that are ended with one order; there is one, but for a site that counts otherwise.
+const OURS: usize = 4;
+
+/// A throttle here and its target there.
+type Name = (ThrottleName, String);
+/// What is asked with one request: where, and with whose key.
+type Place = (String, String);
+
+/// What is known of one target.
+#[derive(Clone)]
+struct Known {
+    spec: RemoteSpec,
+    heard: Option<Result<RemoteReadBack, TargetError>>,
+    at: Timestamp,
+    /// When a pass last asked.
+    wanted: Timestamp,
+    /// Counts the orders it got: what was asked before one is not heard after it.
+    orders: u64,
+}
+
+/// Throttles of other sites.
+pub struct Remotes {
+    /// Whose holds are ours, for as long as there is this installation.
+    installation: String,
+    sites: Sites,
+    desired: Arc<dyn Desired>,
+    clock: Arc<dyn Clock>,
+    known: Mutex<BTreeMap<Name, Known>>,
+    due: Notify,
+}
+
+impl Remotes {
+    /// Targets that are told what to do under the name of `installation`, the id of this one.
+    ///
+    /// # Errors
+    /// If no client can be made.
+    pub fn new(installation: String, desired: Arc<dyn Desired>, clock: Arc<dyn Clock>) -> reqwest::Result<Self> {
+        let (known, due) = (Mutex::default(), Notify::new());
+        Ok(Self { installation, sites: Sites::new()?, desired, clock, known, due })
+    }
+
+    /// Asks all sites again and again until told to stop. One that is slow holds up no other.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut asking = FuturesUnordered::new();
+        let mut under_way = BTreeSet::<Place>::new();
+        let this = &*self;
+        loop {
+            for (place, names) in this.places() {
+                if asking.len() < AT_ONCE && under_way.insert(place.clone()) {
+                    asking.push(async move {
+                        this.look(&names).await;
+                        place
+                    });
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = this.due.notified() => {}
+                () = sleep(LOOK) => {}
+                Some(place) = asking.next() => {
+                    under_way.remove(&place);
+                }
+            }
+        }
+    }
+
+    /// Who is due, by the request that answers for them.
+    fn places(&self) -> BTreeMap<Place, Vec<Name>> {
+        let now = self.clock.now();
+        let mut known = self.lock();
+        known.retain(|_, one| now.duration_since(one.wanted) < FORGOTTEN);
+        let is_due = |one: &Known| one.heard.is_none() || now.duration_since(one.at) >= EVERY;
+        let due: BTreeSet<Place> = known.values().filter(|one| is_due(one)).map(|one| place(&one.spec)).collect();
+        let mut places = BTreeMap::<Place, Vec<Name>>::new();
+        for (name, one) in known.iter() {
+            if due.contains(&place(&one.spec)) {
+                places.entry(place(&one.spec)).or_default().push(name.clone());
+            }
+        }
+        places
+    }
+
+    /// Asks one site about these targets, and keeps what it says.
+    async fn look(&self, names: &[Name]) {
+        let asked: Vec<(&Name, Known)> = {
+            let known = self.lock();
+            names.iter().filter_map(|name| Some((name, known.get(name)?.clone()))).collect()
+        };
+        let Some((_, first)) = asked.first() else { return };
+        let rows = self.sites.throttles(&first.spec, asked.len() > 1).await;
+        let mut news = false;
+        for (name, was) in &asked {
+            let heard = match &rows {
+                Ok(rows) => read(rows, &was.spec, &sender(&self.installation, &name.0)),
+                Err(error) => Err(error.clone()),
+            };
+            news |= self.keep(name, was.orders, heard);
+        }
+        if news {
+            self.desired.wake();
+        }
+    }
+
+    /// Keeps what was heard, unless an order came in between; answers whether it is news.
+    fn keep(&self, name: &Name, orders: u64, heard: Result<RemoteReadBack, TargetError>) -> bool {
+        let now = self.clock.now();
+        let mut all = self.lock();
+        let Some(known) = all.get_mut(name).filter(|known| known.orders == orders) else { return false };
+        let news = match (&known.heard, &heard) {
+            (Some(Ok(before)), Ok(after)) => before != after,
+            (Some(Err(_)), Err(_)) => false,
+            _ => true,
+        };
+        (known.heard, known.at) = (Some(heard), now);
+        news
+    }
+
+    async fn order(&self, name: &Name, spec: &RemoteSpec, order: &RemoteOrder) -> Result<(), TargetError> {
+        let sender = sender(&self.installation, &name.0);
+        match order {
+            RemoteOrder::Kill { epochs, reason } => {
+                let once = once(&sender, spec, epochs, reason);
+                let killed = self.sites.tell(spec, &sender, Command::Kill { reason, once: &once }).await;
+                if !matches!(killed, Err(TargetError::Conflict(_))) {
+                    return killed;
+                }
+                // That kill was ended there since: this is another one.
+                let once = format!("{once}-{}", hex::encode(rand::random::<[u8; 8]>()));
+                self.sites.tell(spec, &sender, Command::Kill { reason, once: &once }).await
+            }
+            RemoteOrder::Revive { epochs } => {
+                for epoch in epochs {
+                    self.sites.tell(spec, &sender, Command::Revive { epoch }).await?;
+                }
+                Ok(())
+            }
+            RemoteOrder::Level { to, effective, .. } => {
+                self.sites.tell(spec, &sender, Command::Level { to: *to, effective: *effective }).await
+            }
+        }
+    }
+
+    /// An order begins or ends: what is asked for before it is not heard after it. Answers which order that is.
+    fn turn(&self, name: &Name, spec: &RemoteSpec) -> u64 {
+        let now = self.clock.now();
+        let mut all = self.lock();
+        let known = all.entry(name.clone()).or_insert_with(|| Known::new(spec, now));
+        known.orders += 1;
+        known.orders
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Name, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn new(spec: &RemoteSpec, now: Timestamp) -> Self {
+        Self { spec: spec.clone(), heard: None, at: now, wanted: now, orders: 0 }
+    }
+}
+
+#[async_trait]
+impl Target for Remotes {
+    async fn read(&self, throttle: &Declared, spec: &TargetSpec) -> Result<ReadBack, TargetError> {
+        let TargetSpec::Remote(spec) = spec else {
+            return Err(TargetError::Refused("not another site".to_owned()));
+        };
+        let now = self.clock.now();
+        let name = (throttle.name.clone(), spec.id());
+        let mut all = self.lock();
+        let known = all.entry(name).or_insert_with(|| Known::new(spec, now));
+        if known.spec != *spec {
+            *known = Known::new(spec, now); // another key
+        }
+        known.wanted = now;
+        let (heard, at) = (known.heard.clone(), known.at);
+        drop(all);
+        match heard {
+            None => {
+                self.due.notify_one();
+                Err(TargetError::Unavailable("it has not been asked yet".to_owned()))
+            }
+            Some(_) if now.duration_since(at) > STALE => {
+                Err(TargetError::Unavailable(format!("nothing was heard for {} s", STALE.as_secs())))
+            }
+            Some(heard) => heard.map(ReadBack::Remote),
+        }
+    }
+
+    async fn apply(&self, throttle: &ThrottleName, action: &Action) -> Result<(), TargetError> {
+        let Action::Remote { target: spec, order } = action else {
+            return Err(TargetError::Refused("another site takes no such order".to_owned()));
+        };
+        let name = (throttle.clone(), spec.id());
+        self.turn(&name, spec);
+        let done = self.order(&name, spec, order).await;
+        let turn = self.turn(&name, spec);
+        if matches!(done, Err(TargetError::Unavailable(_))) {
+            // It would cost this pass a second limit. What was heard before stays until it is asked in its turn.
+            return done;
+        }
+        let rows = self.sites.throttles(spec, false).await;
+        let heard = rows.and_then(|rows| read(&rows, spec, &sender(&self.installation, throttle)));
+        self.keep(&name, turn, heard);
+        done
+    }
+}
+
+fn place(spec: &RemoteSpec) -> Place {
+    (spec.url.clone(), spec.api_key_env.clone())
+}
+
+/// The `Idempotency-Key` of a kill: the same for as long as the same kills here ask for it in the same words.
+fn once(sender: &str, spec: &RemoteSpec, epochs: &[Epoch], reason: &str) -> String {
+    let mut digest = Sha256::new();
+    for part in [sender, spec.throttle.as_str(), reason].into_iter().chain(epochs.iter().map(|epoch| epoch.0.as_str()))
+    {
+        digest.update(part);
+        digest.update([0]);
+    }
+    format!("echo-phoenix-{}", hex::encode(digest.finalize()))
+}
+
+/// What a site says of a throttle.
+fn read(rows: &[Row], spec: &RemoteSpec, sender: &str) -> Result<RemoteReadBack, TargetError> {
+    let row = rows.iter().find(|row| row.name == spec.throttle.as_str());
+    let row = row.ok_or_else(|| TargetError::Refused(format!("it has no throttle {}", spec.throttle)))?;
+    let EchoThrottleStatus { declared, effective, holds, .. } = &row.status;
+    let declared = declared.as_ref().and_then(|declared| match declared.level_millionths {
+        Some(millionths) => Level::from_millionths(millionths).ok(),
+        None => Level::from_percent(declared.throttle_percent).ok(),
+    });
+    let declared = declared.ok_or_else(|| TargetError::Refused("it does not say what it has declared".to_owned()))?;
+    let effective = effective.as_ref().and_then(|effective| Level::from_millionths(effective.level_millionths).ok());
+    let (ours, others): (Vec<_>, Vec<_>) = holds
+        .iter()
+        .filter(|hold| hold.throttle_percent.is_none())
+        .partition(|hold| hold.kind == "Rest" && hold.operator == sender);
+    let who = others.iter().take(3).map(|hold| format!("{} ({})", short(&hold.operator), short(&hold.reason)));
+    let who = who.collect::<Vec<_>>().join("; ");
+    Ok(RemoteReadBack {
+        declared,
+        effective: effective.unwrap_or(declared),
+        killed: !(ours.is_empty() && others.is_empty()),
+        ours: ours.iter().take(OURS).map(|hold| Epoch(hold.epoch.clone())).collect(),
+        others: (!others.is_empty()).then_some(who),
+    })
+}
