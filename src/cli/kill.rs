@@ -1,5 +1,7 @@
 //! `kill` and `revive`: a person's two orders. A kill is whole or the exit code says that it is not.
 
+mod sites;
+
 use std::io::{self, BufRead, IsTerminal};
 use std::time::Duration;
 
@@ -82,11 +84,12 @@ pub(super) async fn kill(args: KillArgs, paint: Paint) -> Result<(), RunError> {
     body.insert("confirmation".to_owned(), json!(CONFIRMATION));
     body.extend(args.throttle.as_ref().map(|name| ("throttle".to_owned(), json!(name))));
     let sent = send(&client, "/kill", body, Some(Duration::from_secs(args.patience))).await;
-    let answer = sent.map_err(|error| match failed(&client, &error) {
+    let mut answer = sent.map_err(|error| match failed(&client, &error) {
         RunError::Failed(text) if error.did_nothing() => RunError::Failed(format!("{text}\n  - NOTHING WAS STOPPED.")),
         other => other,
     })?;
-    let killed: Killed = client.typed("/kill", &answer).map_err(|error| failed(&client, &error))?;
+    let mut killed: Killed = client.typed("/kill", &answer).map_err(|error| failed(&client, &error))?;
+    sites::read_back(&client, &mut answer, &mut killed).await;
     let gaps = killed.gaps();
     match args.output {
         Output::Json => print(&format!("{answer}\n"))?,

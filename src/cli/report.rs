@@ -100,7 +100,7 @@ fn throttle(
             (Some(false), None) => paint.warn("not as it should be yet"),
             (None, None) => "not looked at yet".to_owned(),
         };
-        row("target", &format!("{}: {agrees}", target.target));
+        row("target", &format!("{}: {agrees}{}", target.target, there(one, &target.target)));
     }
     if let Some(drift) = condition(&status.conditions, "Drifted").filter(|is| is.status == "True") {
         row("drift", &paint.warn(&format!("{} ({})", drift.message, drift.reason)));
@@ -113,6 +113,17 @@ fn throttle(
     }
     if !killed {
         row("next", &next(effective.throttle_percent, declared, command.is_some()));
+    }
+}
+
+/// How another site stands, if the target is one that was read.
+fn there(throttle: &Throttle, target: &str) -> String {
+    let site = throttle.status.remotes.iter().find(|remote| remote.target == target);
+    let Some(seen) = site.and_then(|site| site.observed.as_ref()) else { return String::new() };
+    match (seen.killed, &seen.others) {
+        (true, Some(others)) => format!(" (killed there by {others})"),
+        (true, None) => " (killed there)".to_owned(),
+        (false, _) => format!(" (refuses {} % there, declared {} %)", seen.effective_percent, seen.declared_percent),
     }
 }
 

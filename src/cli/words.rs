@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::client::HeldRow;
+use crate::domain::remote::is_sender;
 use crate::source::crd_status::HoldStatus;
 
 /// A moment as people read it, and how long ago it was: `2026-01-14 21:32:07 UTC (4 min ago)`.
@@ -37,6 +38,9 @@ pub(super) fn held_by(held: &HeldRow) -> String {
 /// What ends a hold.
 pub(super) fn way_to_end(hold: &HoldStatus, throttle: &str) -> String {
     match hold.kind.as_str() {
+        "Rest" if is_sender(&hold.operator) => {
+            "it ends where it was made, at the site that this one obeys; ended here it is made again".to_owned()
+        }
         "Manifest" => format!("take `kill` out of {throttle} in the manifest file"),
         "Spec" => format!("take `kill` out of the spec of {throttle}"),
         "EchoOverride" if hold.state.is_empty() => {

@@ -29,6 +29,7 @@ mod pages;
 mod proxies;
 mod python;
 mod reconcile;
+mod remote;
 mod self_test;
 mod store_faults;
 mod stripe_signatures;

@@ -55,7 +55,14 @@ fn next(now: &Throttle) -> Planned {
             (None, Some(false)) if now.mode == "observe" => {
                 steps.push(format!("{} differs; mode observe only reports it", target.target));
             }
-            (None, Some(false)) => steps.push(format!("{} is brought in line", target.target)),
+            (None, Some(false)) => {
+                let others = now.status.remotes.iter().find(|remote| remote.target == target.target);
+                let others = others.and_then(|remote| remote.observed.as_ref()?.others.clone());
+                steps.push(match others.filter(|_| kills(now).next().is_none()) {
+                    Some(others) => format!("{} stays killed there by {others}; it is ended there", target.target),
+                    None => format!("{} is brought in line", target.target),
+                });
+            }
             (None, _) => {}
         }
     }
