@@ -197,7 +197,7 @@ impl Reconciler {
             parts.desired.wake(); // read back what was just written
         }
         memory.note_refusals(&planned.plan, &done);
-        let trouble = refused.or_else(|| apply::trouble(&done)).or_else(|| memory.refusal());
+        let trouble = refused.or_else(|| apply::trouble(&done));
         // While it opens by the ramp, small steps; while it sheds, the law's own tick.
         self.settled &= next.shedding || planned.effective == want.level;
         self.settled &= trouble.is_none() && reads.iter().all(|(spec, _)| planned.agreeing.contains(&spec.id()));

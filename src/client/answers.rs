@@ -144,7 +144,7 @@ pub struct ThrottleTarget {
     pub target: String,
     /// Whether it is what it should be; none while nobody has looked.
     pub agrees: Option<bool>,
-    /// Why it could not be read.
+    /// Why it could not be read, or does not do what it was told.
     pub error: Option<String>,
 }
 

@@ -19,6 +19,8 @@ pub struct Observed {
     pub read: Result<ReadBack, String>,
     /// Whether it is what it should be.
     pub agrees: bool,
+    /// Why it did not do what it was told last, if it did not.
+    pub refusal: Option<String>,
 }
 
 /// One pass for one throttle.

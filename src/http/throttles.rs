@@ -57,7 +57,10 @@ impl Report for Board {
         let throttle = &outcome.throttle;
         // Holds of REST and manifest have no override that could go astray, and nobody opens to an ended id here.
         let told = told(throttle);
-        let targets = outcome.observed.iter().map(|one| (one.target.clone(), one.agrees, one.read.clone().err()));
+        let targets = outcome.observed.iter().map(|one| {
+            let error = one.read.as_ref().err().or(one.refusal.as_ref().filter(|_| !one.agrees));
+            (one.target.clone(), one.agrees, error.cloned())
+        });
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let posted = all.entry(throttle.name.clone()).or_default();
         posted.status = status(outcome, &told, &posted.status);

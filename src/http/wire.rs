@@ -245,7 +245,7 @@ pub struct ThrottleTarget {
     pub target: String,
     /// Whether it is what it should be; null while nobody has looked yet.
     pub agrees: Option<bool>,
-    /// Why it could not be read.
+    /// Why it could not be read, or does not do what it was told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }

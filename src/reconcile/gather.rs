@@ -57,6 +57,7 @@ pub(super) async fn report(
         .map(|(spec, read)| Observed {
             target: spec.id(),
             agrees: planned.agreeing.contains(&spec.id()),
+            refusal: memory.refusal(&spec.id()),
             read: read.clone(),
         })
         .collect();

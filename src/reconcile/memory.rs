@@ -211,8 +211,8 @@ impl Memory {
     }
 
     /// Why another site does not obey.
-    pub(super) fn refusal(&self) -> Option<String> {
-        self.refusals.values().next().cloned()
+    pub(super) fn refusal(&self, target: &str) -> Option<String> {
+        self.refusals.get(target).cloned()
     }
 
     pub(super) fn open_drifts(&self) -> Vec<String> {

@@ -151,6 +151,7 @@ fn hold_row(hold: &Hold, orphaned: bool) -> HoldStatus {
 fn off_words(outcome: &Outcome, one: &Observed) -> Option<String> {
     let gate = match &one.read {
         Ok(ReadBack::Gate(gate)) => gate,
+        Ok(ReadBack::Remote(_)) if one.refusal.is_some() => return one.refusal.clone(),
         Ok(ReadBack::Remote(found)) if !one.agrees => {
             return Some(match (&found.others, found.killed) {
                 (Some(others), _) => format!("killed there by {others}, who has to end it there"),

@@ -392,6 +392,26 @@ async fn whoever_is_no_echo_phoenix_or_knows_no_such_key_is_told_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_may_not_kill_is_told_with_the_role_it_lacks() {
+    let key = "operators-key-0123456789";
+    let keys = vec![("ECHO_API_KEYS", format!("site-a:operator:{key}"))];
+    let other = Site::start(keys, tempfile::tempdir().unwrap()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("echo.yaml");
+    std::fs::write(&file, shop(25, &[remote(&other.url())])).unwrap();
+    let variables = vec![("ECHO_MANIFEST", file.display().to_string()), (VARIABLE, key.to_owned())];
+    let home = Site::start(variables, folder).await;
+    home.is("the level is its to set", "shop", |shop| is_true(shop, "Ready")).await;
+    home.post("/kill", KILL).await;
+    assert_eq!(home.reason("shop").await, "kill");
+    let told = home.is("that is told", "shop", |shop| {
+        shop["targets"][1]["error"].as_str().is_some_and(|error| error.contains("403") && error.contains("breaker"))
+    });
+    assert!(!is_true(&told.await, "Enforced"));
+    assert_ne!(other.reason("default").await, "kill");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_silent_sites_hold_up_neither_each_other_nor_what_is_here() {
     // They take connections and never answer.
     let mut silent = Vec::new();
