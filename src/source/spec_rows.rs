@@ -4,8 +4,9 @@
 use super::crd::{
     Allow, Band, EchoThrottleSpec, GateKey, GateTarget, Ramp, ScaleTarget, SpecMode, SpecSignals, Target,
 };
+use super::crd_remote::RemoteTarget;
 use crate::domain::level::Level;
-use crate::domain::throttle::{GateSpec, Mode, ScaleSpec, SignalSpec, Spec, TargetSpec};
+use crate::domain::throttle::{GateSpec, Mode, RemoteSpec, ScaleSpec, SignalSpec, Spec, TargetSpec};
 
 /// The specification of a level and what else is declared. Without a kill: holds tell that. Whole percent, rounded up.
 pub fn spec(level: Level, declared: &Spec) -> EchoThrottleSpec {
@@ -39,6 +40,7 @@ pub fn target(declared: &TargetSpec) -> Target {
     match declared {
         TargetSpec::Gate(gate) => Target { gate: Some(gate_rows(gate)), ..Target::default() },
         TargetSpec::Scale(scale) => Target { scale: Some(scale_rows(scale)), ..Target::default() },
+        TargetSpec::Remote(remote) => Target { remote: Some(remote_rows(remote)), ..Target::default() },
     }
 }
 
@@ -54,6 +56,11 @@ fn gate_rows(gate: &GateSpec) -> GateTarget {
 fn scale_rows(scale: &ScaleSpec) -> ScaleTarget {
     let ScaleSpec { api_version, kind, name, proportional, min_replicas } = scale.clone();
     ScaleTarget { api_version, kind, name, proportional, min_replicas }
+}
+
+fn remote_rows(remote: &RemoteSpec) -> RemoteTarget {
+    let RemoteSpec { url, api_key_env, throttle } = remote.clone();
+    RemoteTarget { url, api_key_env, throttle: throttle.to_string() }
 }
 
 /// What was a whole number when it was declared.

@@ -114,6 +114,7 @@ fn what_is_told_back_declares_the_same() {
         "{throttlePercent: 25, mode: Observe, ramp: {maxPercentPerSecond: 7}}",
         "{signals: {source: s, errorsPerThousand: {calm: 1, full: 7}, latencyMs: {calm: 0, full: 33}}}",
         "{targets: [{gate: {key: {header: x-tenant}, allow: [{method: OPTIONS}, {path: /refunds}], canaryUrl: 'http://a/'}}]}",
+        "{targets: [{gate: {}}, {remote: {url: 'https://b/', apiKeyEnv: B_KEY, throttle: t}}]}",
     ];
     for text in specs {
         let first = parse(&format!("{HEAD}spec: {text}\n")).unwrap().remove(0);

@@ -8,7 +8,7 @@ use echo_phoenix::decide::verdict::Reason;
 use echo_phoenix::domain::drift::{Drift, Outcome, Side, Who};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::plan::{Action, GateReadBack, Plan, ReadBack, ScaleReadBack, Step};
-use echo_phoenix::domain::throttle::{Declared, GateSpec, Mode, ScaleSpec, TargetSpec, ThrottleName};
+use echo_phoenix::domain::throttle::{Declared, GateSpec, Mode, ScaleSpec, TargetKind, TargetSpec, ThrottleName};
 use jiff::Timestamp;
 
 const ID: &str = "apps/v1/Deployment/w";
@@ -221,12 +221,12 @@ fn a_workload_that_follows_the_level_has_no_opinion_at_full_operation() {
 fn a_level_that_stays_is_said_again_and_needs_no_proof() {
     let quiet = planned(QUIET);
     assert_eq!((quiet.plan.steps.len(), quiet.plan.steps[0].side), (1, Side::Safer));
-    assert!(!quiet.plan.steps[0].action.is_scale());
+    assert!(quiet.plan.steps[0].action.kind() != TargetKind::Scale);
     let nothing = Permissions { killed: true, leads: false, recorded: false };
     assert_eq!(check(&quiet.plan, Level::OPEN, nothing), []);
     let stays = planned(Found { noted: None, ..STOPPED });
     assert_eq!(stays.plan.steps.len(), 2, "the gate is told, and the note put right");
-    assert!(stays.plan.steps[1].action.is_scale());
+    assert!(stays.plan.steps[1].action.kind() == TargetKind::Scale);
     let leads = Permissions { leads: true, ..nothing };
     assert_eq!(check(&stays.plan, Level::STOP, leads), [], "a number that stays opens nothing");
 }
