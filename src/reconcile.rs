@@ -21,7 +21,7 @@ use crate::decide::check::{Permissions, check};
 use crate::decide::law::Law;
 use crate::decide::plan::{Facts, Planned, plan};
 use crate::decide::precedence::{Asked, asked};
-use crate::decide::step::{NextLevel, next_level};
+use crate::decide::step::{NextLevel, worst};
 use crate::domain::throttle::{Declared, TargetKind, ThrottleName};
 use crate::latch::Latch;
 use crate::ports::{Clock, Desired, Ledger, Report, Stored, Target};
@@ -154,7 +154,7 @@ impl Reconciler {
         memory.note_offered(now, gather::offered_rpm(&reads));
 
         let want = asked(throttle.level, throttle.mode, &throttle.holds);
-        let next = next_level(&parts.law.of(&throttle.signals), &memory.situation(&throttle, &want, now));
+        let next = worst(&parts.law.of(&throttle.signals), &memory.situations(&throttle, &want, now));
         let pass = Pass { throttle: &throttle, want: &want, next, now };
         let known = memory.recall(&throttle);
         let facts = Facts {

@@ -16,6 +16,7 @@ use crate::domain::plan::{Action, Plan, ReadBack, ScaleReadBack, Step};
 use crate::domain::remote::RemoteSent;
 use crate::domain::throttle::{Declared, Mode, ScaleSpec, TargetSpec};
 
+use super::precedence::asked;
 use super::step::NextLevel;
 
 /// What a plan is made from.
@@ -81,6 +82,7 @@ pub fn plan(facts: &Facts<'_>) -> Planned {
         sent: facts.throttle.sent.clone(),
         agreeing: Vec::new(),
     };
+    out.plan.reported.extend(observed_level(facts));
     let mut unread = false;
     for (spec, read) in facts.reads {
         match (spec, read) {
@@ -118,6 +120,15 @@ pub fn plan(facts: &Facts<'_>) -> Planned {
         }
     }
     out
+}
+
+/// What a throttle that only observes would refuse, and does not.
+fn observed_level(facts: &Facts<'_>) -> Option<Drift> {
+    let Facts { throttle, current, .. } = *facts;
+    let declared = asked(throttle.level, Mode::Enforce, &throttle.holds).level;
+    let differs = throttle.mode == Mode::Observe && !facts.killed && declared != current;
+    let side = if declared > current { Side::Riskier } else { Side::Safer };
+    differs.then(|| drift(facts, "gate", "level", (declared.to_string(), current.to_string()), side))
 }
 
 fn plan_scale(facts: &Facts<'_>, spec: &ScaleSpec, found: &ScaleReadBack, out: &mut Planned) {
@@ -172,15 +183,22 @@ fn plan_scale(facts: &Facts<'_>, spec: &ScaleSpec, found: &ScaleReadBack, out: &
 }
 
 fn drift_of(facts: &Facts<'_>, id: &str, found: &ScaleReadBack, wanted: i64) -> Drift {
+    let side = if found.replicas > wanted { Side::Riskier } else { Side::Safer };
+    let values = (wanted.to_string(), found.replicas.to_string());
+    Drift { who: found.who.clone(), ..drift(facts, id, "spec.replicas", values, side) }
+}
+
+/// A difference of this moment: of what was desired, and of what is.
+fn drift(facts: &Facts<'_>, target: &str, field: &str, (desired, actual): (String, String), side: Side) -> Drift {
     Drift {
         id: String::new(), // numbered by the loop, which owns randomness
         throttle: facts.throttle.name.clone(),
-        target: id.to_owned(),
-        field: "spec.replicas".to_owned(),
-        desired: wanted.to_string(),
-        actual: found.replicas.to_string(),
-        side: if found.replicas > wanted { Side::Riskier } else { Side::Safer },
-        who: found.who.clone(),
+        target: target.to_owned(),
+        field: field.to_owned(),
+        desired,
+        actual,
+        side,
+        who: None,
         first_seen: facts.now,
         last_seen: facts.now,
         count: 1,

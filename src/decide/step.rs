@@ -18,6 +18,8 @@ pub struct Situation {
     pub killed: bool,
     /// The level in force.
     pub current: Level,
+    /// The lowest level since the tick under way began: within one, automation at most halves what that admits.
+    pub tick_level: Level,
     /// What was measured lately, if anything was.
     pub signals: Option<Signals>,
     /// Whether a source is declared that has to report: without it nothing opens further than automation closes.
@@ -53,6 +55,15 @@ pub struct NextLevel {
     pub stale: bool,
 }
 
+/// The next level where several sources were heard, each a situation of its own: the worst word wins, so that a calm one
+/// does not end what another one's alarm began. Without any, a full stop.
+pub fn worst(law: &Law, heard: &[Situation]) -> NextLevel {
+    let all = heard.iter().map(|situation| next_level(law, situation));
+    let by_level = |a: &NextLevel, b: &NextLevel| a.level.cmp(&b.level).then(a.shedding.cmp(&b.shedding));
+    let stop = NextLevel { level: Level::STOP, reason: Reason::Unknown, shedding: false, credit: None, stale: false };
+    all.max_by(by_level).unwrap_or(stop)
+}
+
 /// Decides the next level.
 pub fn next_level(law: &Law, s: &Situation) -> NextLevel {
     if s.killed {
@@ -79,7 +90,10 @@ pub fn next_level(law: &Law, s: &Situation) -> NextLevel {
             let shedding =
                 answer.automatic > s.asked && answer.level >= answer.automatic && answer.automatic > Level::OPEN;
             let credit = Some(s.credit.after(s.credit_age_s, s.current, &answer));
-            NextLevel { level: answer.level, reason, shedding, credit, stale: false }
+            // However often it is asked within a tick: what is measured again is no second tick.
+            let half = Level::saturating(f64::midpoint(1.0, s.tick_level.fraction()));
+            let most = half.safer(s.current).safer(s.asked);
+            NextLevel { level: answer.level.min(most), reason, shedding, credit, stale: false }
         }
         None => {
             let (ramp, offered) = (s.ramp_percent_per_second, s.offered_since_stop_rpm);

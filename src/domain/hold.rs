@@ -114,9 +114,10 @@ pub struct HeldBy {
     pub operator: String,
     /// Why.
     pub reason: String,
-    /// When it was taken.
-    #[schemars(with = "String", extend("format" = "date-time"))]
-    pub since: Timestamp,
+    /// When it was taken; absent where a declaration does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub since: Option<Timestamp>,
 }
 
 impl From<&Hold> for HeldBy {
@@ -126,7 +127,7 @@ impl From<&Hold> for HeldBy {
             source: hold.source.to_string(),
             operator: hold.operator.clone(),
             reason: hold.reason.clone(),
-            since: hold.taken_at,
+            since: Some(hold.taken_at),
         }
     }
 }

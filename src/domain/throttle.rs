@@ -150,7 +150,7 @@ pub struct Declared {
     /// What the control law goes by.
     pub signals: SignalSpec,
     /// What people said or measured lately, for the control law.
-    pub evidence: Option<super::evidence::Evidence>,
+    pub evidence: Vec<super::evidence::Evidence>,
     /// What was remembered of targets before they were changed, by target id. Ours, so it wins over annotations.
     pub remembered: std::collections::BTreeMap<String, i64>,
     /// What was last asked of targets, by target id: a difference from it is drift, not work in progress.
@@ -193,7 +193,7 @@ impl Declared {
             ramp_percent_per_second: 2.0,
             targets: vec![TargetSpec::Gate(GateSpec::default())],
             signals: SignalSpec::default(),
-            evidence: None,
+            evidence: Vec::new(),
             remembered: std::collections::BTreeMap::new(),
             acknowledged: std::collections::BTreeMap::new(),
             sent: std::collections::BTreeMap::new(),

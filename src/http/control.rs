@@ -14,7 +14,7 @@ use crate::decide::law::Input;
 use crate::domain::evidence::Evidence;
 use crate::domain::hold::HeldBy;
 use crate::domain::level::Level;
-use crate::domain::throttle::ThrottleName;
+use crate::domain::throttle::{Mode, ThrottleName};
 use crate::latch::{AuditState, LevelOrder};
 use crate::ports::DesiredError;
 use crate::source::rest::{BodyError, ControlBody, FieldError, parse};
@@ -24,6 +24,9 @@ use super::answer::Problem;
 use super::command::{Command, members, said};
 use super::refusal::table;
 use super::wire::Controlled;
+
+/// What follows where a throttle is in mode Observe.
+const OBSERVED: &str = "none: this throttle is in mode Observe, so its level is reported and not enforced; a kill is";
 
 pub(super) async fn control(
     State(app): State<Arc<App>>,
@@ -43,6 +46,7 @@ pub(super) async fn control(
     }
     let input = Input { signals: asked.current_state, target, killed: false, credit: 1.0, floor_rpm: 0.0 };
     let declared = app.desired.declared().into_iter().find(|declared| declared.name == name);
+    let observes = declared.as_ref().is_some_and(|declared| declared.mode == Mode::Observe);
     let law = declared.map_or(app.law, |declared| app.law.of(&declared.signals));
     let law = law.evaluate(&input).map_err(|errors| {
         let fields =
@@ -59,7 +63,7 @@ pub(super) async fn control(
         target_throttle: target.fraction(),
         binding_signal: law.binding.as_str(),
         stress: law.stress,
-        next_step: next_step(in_force.safer(target), target),
+        next_step: if observes { OBSERVED.to_owned() } else { next_step(in_force.safer(target), target) },
         generation: standing.generation,
         held_by: Vec::new(),
         audit_id: None,

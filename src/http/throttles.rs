@@ -96,9 +96,10 @@ fn told(throttle: &Declared) -> Told {
 /// restart before the first pass. What was found is the last pass's.
 fn view(app: &App, declared: &Declared) -> Throttle {
     let mut posted = app.board.posted(&declared.name).unwrap_or_default();
-    let want = asked(declared.level, declared.mode, &declared.holds);
+    let want = asked(declared.level, Mode::Enforce, &declared.holds);
     posted.status.declared = Some(status_rows::declared(want.level, &want.source));
     posted.status.holds = status_rows::holds(&told(declared));
+    status_rows::put_kills(&mut posted.status, &declared.holds, app.clock.now());
     let targets = declared.targets.iter().map(|spec| {
         let target = spec.id();
         let found = posted.targets.iter().find(|(id, ..)| *id == target);

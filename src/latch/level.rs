@@ -10,7 +10,7 @@ use crate::decide::precedence::asked;
 use crate::decide::verdict::Reason;
 use crate::domain::audit::Record;
 use crate::domain::level::Level;
-use crate::domain::throttle::ThrottleName;
+use crate::domain::throttle::{Mode, ThrottleName};
 use crate::gate::Setting;
 use crate::ports::{DesiredError, Effect};
 
@@ -41,13 +41,15 @@ impl Latch {
         let declared = self.desired.declared().into_iter().find(|declared| declared.name == throttle);
         let declared = declared.ok_or_else(|| DesiredError::Unknown(throttle.clone()))?;
         let holds: Vec<_> = declared.holds.iter().filter(|hold| !hold.is_kill()).cloned().collect();
-        if level < asked(declared.level, declared.mode, &holds).level {
+        if level < asked(declared.level, Mode::Enforce, &holds).level {
             let opened = timeout(LEDGER_PATIENCE, self.open(&throttle, level, record)).await;
             return opened.map_err(|_| DesiredError::Unavailable("the ledger is slow".to_owned()))?;
         }
         let at = record.audit.at;
         let setting = Setting { level, reason: Reason::Target, generation: declared.generation, at };
-        self.gate.tighten(&throttle, setting);
+        if declared.mode == Mode::Enforce {
+            self.gate.tighten(&throttle, setting);
+        }
         if let Some(standing) = self.gate.standing(&throttle) {
             record.answer.set("in_force", standing.level.fraction());
         }

@@ -9,10 +9,11 @@ use futures::future::join_all;
 use tokio::time::timeout;
 
 use crate::decide::plan::Planned;
+use crate::decide::precedence::asked;
 use crate::decide::verdict::Reason;
 use crate::domain::plan::ReadBack;
 use crate::domain::report::{Observed, Outcome};
-use crate::domain::throttle::{Declared, TargetSpec};
+use crate::domain::throttle::{Declared, Mode, TargetSpec};
 
 use super::memory::Memory;
 use super::{Parts, Pass};
@@ -52,6 +53,8 @@ pub(super) async fn report(
 ) {
     let Some(to) = &parts.report else { return };
     let Pass { throttle, want, .. } = *pass;
+    // What is declared is told as it is, also where it is only observed.
+    let declared = asked(throttle.level, Mode::Enforce, &throttle.holds);
     let observed = reads
         .iter()
         .map(|(spec, read)| Observed {
@@ -64,10 +67,10 @@ pub(super) async fn report(
     let outcome = Outcome {
         throttle: Arc::clone(throttle),
         at: parts.clock.now(),
-        declared: want.level,
+        declared: declared.level,
         effective: memory.level,
         binding: if want.killed { Reason::Kill.as_str() } else { memory.reason.as_str() },
-        source: want.source.clone(),
+        source: declared.source,
         shedding: memory.shedding,
         stale: pass.next.stale,
         damped: memory.damped,

@@ -14,9 +14,10 @@ use crate::decide::step::Situation;
 use crate::decide::verdict::Reason;
 use crate::domain::drift::{Drift, Outcome};
 use crate::domain::level::Level;
+use crate::domain::observation::Signals;
 use crate::domain::plan::{Action, Plan, RemoteOrder, Step};
 use crate::domain::remote::RemoteSent;
-use crate::domain::throttle::Declared;
+use crate::domain::throttle::{Declared, Mode};
 
 use super::Pass;
 use super::apply::Done;
@@ -24,6 +25,8 @@ use super::gather::Read;
 
 /// How long what somebody measured is believed: three ticks of 5 s.
 const EVIDENCE_LIFE: SignedDuration = SignedDuration::from_secs(15);
+/// The control law's tick, a little short, so that a ticker that is early by a hair does not lose one.
+const TICK: SignedDuration = SignedDuration::from_millis(4_900);
 /// How far back the highest offered rate is looked for.
 const RATE_LIFE: SignedDuration = SignedDuration::from_hours(1);
 /// Rates kept: one a tick for an hour, with room for wakes.
@@ -33,13 +36,18 @@ const RATES: usize = 1024;
 pub(super) struct Memory {
     /// The level in force.
     pub(super) level: Level,
-    /// Whether an episode of automatic shedding is under way.
+    /// Whether an episode of automatic shedding is under way, when it began, and the highest level it came to.
     pub(super) shedding: bool,
+    pub(super) shed_since: Timestamp,
+    pub(super) shed_most: Level,
     /// What was asked for, and by which generation, in the last pass.
     pub(super) asked: Level,
     pub(super) generation: i64,
     /// What decided the level in force.
     pub(super) reason: Reason,
+    /// When the tick under way began, and the lowest level since.
+    tick_at: Timestamp,
+    tick_level: Level,
     credit: Credit,
     credit_at: Timestamp,
     stepped_at: Timestamp,
@@ -67,9 +75,13 @@ impl Memory {
         Self {
             level: throttle.stored,
             shedding: false,
+            shed_since: now,
+            shed_most: Level::OPEN,
             asked: throttle.stored,
             generation: 0, // older than any: the first pass records the state
             reason: Reason::None,
+            tick_at: now.checked_sub(TICK).unwrap_or(now),
+            tick_level: throttle.stored,
             credit: Credit::FULL,
             credit_at: now,
             stepped_at: now,
@@ -97,14 +109,24 @@ impl Memory {
         }
     }
 
-    pub(super) fn situation(&self, throttle: &Declared, want: &Asked, now: Timestamp) -> Situation {
-        let fresh = throttle.evidence.as_ref().filter(|evidence| now.duration_since(evidence.at) <= EVIDENCE_LIFE);
+    /// How things stand by each source that was heard lately; by none of them if none was.
+    pub(super) fn situations(&self, throttle: &Declared, want: &Asked, now: Timestamp) -> Vec<Situation> {
+        // One that only observes sheds nothing, so nobody is asked.
+        let all = if throttle.mode == Mode::Observe { &[] } else { throttle.evidence.as_slice() };
+        let fresh = all.iter().filter(|one| now.duration_since(one.at) <= EVIDENCE_LIFE);
+        let heard: Vec<_> = fresh.map(|evidence| Some(evidence.signals)).collect();
+        let heard = if heard.is_empty() { vec![None] } else { heard };
+        heard.into_iter().map(|signals| self.situation(throttle, want, signals, now)).collect()
+    }
+
+    fn situation(&self, throttle: &Declared, want: &Asked, signals: Option<Signals>, now: Timestamp) -> Situation {
         Situation {
             asked: want.level,
             killed: want.killed,
             current: self.level,
-            signals: fresh.map(|evidence| evidence.signals),
-            source_declared: throttle.signals.source.is_some(),
+            tick_level: if self.tick_is_over(now) { self.level } else { self.tick_level },
+            signals,
+            source_declared: throttle.signals.source.is_some() && throttle.mode == Mode::Enforce,
             offered_rpm: self.rates.back().map_or(0.0, |(_, rpm)| *rpm),
             offered_since_stop_rpm: self.since_stop,
             floor_rpm: self.floor,
@@ -113,6 +135,10 @@ impl Memory {
             elapsed_s: now.duration_since(self.stepped_at).as_secs_f64(),
             ramp_percent_per_second: throttle.ramp_percent_per_second,
         }
+    }
+
+    fn tick_is_over(&self, now: Timestamp) -> bool {
+        now.duration_since(self.tick_at) >= TICK
     }
 
     /// The declaration with what we remember, which is newer than what it was read with.
@@ -225,7 +251,18 @@ impl Memory {
             self.floor = self.rates.iter().fold(0.0, |most, (_, rpm)| rpm.max(most));
             self.since_stop = 0.0;
         }
+        if next.shedding && !self.shedding {
+            (self.shed_since, self.shed_most) = (now, Level::OPEN);
+        }
+        if next.shedding {
+            self.shed_most = self.shed_most.safer(planned.effective);
+        }
+        // A tick's closing is measured from the most open that it saw.
+        if self.tick_is_over(now) {
+            (self.tick_at, self.tick_level) = (now, self.level);
+        }
         self.level = planned.effective;
+        self.tick_level = self.tick_level.min(self.level);
         (self.asked, self.generation, self.shedding) = (want.level, throttle.generation, next.shedding);
         self.reason = next.reason;
         if let Some(credit) = next.credit {

@@ -120,6 +120,9 @@ impl Records {
             entry.before = memory.level.to_string();
             entry.after = planned.effective.to_string();
             entry.binding_signal = next.reason.as_str().to_owned();
+            if memory.shedding {
+                entry.reason = format!("refused up to {} since {}", memory.shed_most, memory.shed_since);
+            }
             change.audit.push(entry);
         }
         for (index, step) in planned.plan.steps.iter().enumerate() {

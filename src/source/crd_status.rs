@@ -21,10 +21,10 @@ pub struct EchoThrottleStatus {
     /// The level in force, which every gate opens to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effective: Option<EffectiveStatus>,
-    /// What was last sent to each target.
+    /// What was last sent to gates and workloads; for other sites see remotes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
-    pub acknowledged: Vec<TargetNumber>,
+    pub acknowledged: Vec<AcknowledgedStatus>,
     /// Other sites: what each last acknowledged, and what it was found to be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -73,6 +73,23 @@ pub struct EffectiveStatus {
     pub throttle_percent: i32,
     /// What decided it: none, target, errors, latency, order or kill.
     pub reason: String,
+}
+
+/// What was last sent to one target.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AcknowledgedStatus {
+    /// Target: gate, or apps/v1/Deployment/checkout for example.
+    pub target: String,
+    /// Level, millionths (0..=1000000); gates alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level_millionths: Option<i32>,
+    /// Generation of the declaration that the level follows from; gates alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
+    /// Replicas; workloads alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i64>,
 }
 
 /// A number for one target.

@@ -5,8 +5,8 @@
 use jiff::Timestamp;
 
 use super::crd_status::{
-    ConditionStatus, DeclaredStatus, EchoThrottleStatus, EffectiveStatus, GatesStatus, HoldStatus, ObservedStatus,
-    RemoteAcknowledged, RemoteObserved, RemoteStatus, TargetNumber,
+    AcknowledgedStatus, ConditionStatus, DeclaredStatus, EchoThrottleStatus, EffectiveStatus, GatesStatus, HoldStatus,
+    ObservedStatus, RemoteAcknowledged, RemoteObserved, RemoteStatus, TargetNumber,
 };
 use crate::domain::hold::{Bite, Epoch, Hold, Source};
 use crate::domain::level::Level;
@@ -35,7 +35,7 @@ pub fn status(outcome: &Outcome, told: &Told, before: &EchoThrottleStatus) -> Ec
             throttle_percent: outcome.effective.percent_ceil(),
             reason: outcome.binding.to_owned(),
         }),
-        acknowledged: numbers(&outcome.acknowledged),
+        acknowledged: acknowledged(outcome),
         remotes: remotes(outcome),
         observed: Some(observed(outcome, before)),
         holds: holds(told),
@@ -84,6 +84,21 @@ fn remotes(outcome: &Outcome) -> Vec<RemoteStatus> {
         }
     });
     rows.collect()
+}
+
+fn acknowledged(outcome: &Outcome) -> Vec<AcknowledgedStatus> {
+    let gate = AcknowledgedStatus {
+        target: "gate".to_owned(),
+        level_millionths: Some(outcome.effective.millionths()),
+        generation: Some(outcome.throttle.generation),
+        ..AcknowledgedStatus::default()
+    };
+    let workloads = outcome.acknowledged.iter().map(|(target, replicas)| AcknowledgedStatus {
+        target: target.clone(),
+        replicas: Some(*replicas),
+        ..AcknowledgedStatus::default()
+    });
+    std::iter::once(gate).chain(workloads).collect()
 }
 
 fn numbers(of: &std::collections::BTreeMap<String, i64>) -> Vec<TargetNumber> {
@@ -168,7 +183,8 @@ fn off_words(outcome: &Outcome, one: &Observed) -> Option<String> {
 
 /// All conditions, in a fixed order; Reconciling and Stalled stand there only while they are true.
 fn conditions(outcome: &Outcome, killed: bool, before: &EchoThrottleStatus) -> Vec<ConditionStatus> {
-    let ramping = outcome.effective != outcome.declared && !outcome.shedding;
+    let observes = outcome.throttle.mode == Mode::Observe && !killed;
+    let ramping = outcome.effective != outcome.declared && !outcome.shedding && !observes;
     let disagreeing: Vec<_> = outcome.observed.iter().filter(|o| !o.agrees).map(|o| o.target.as_str()).collect();
     let enforced = disagreeing.is_empty() && outcome.trouble.is_none();
     let unread: Vec<_> = outcome.observed.iter().filter_map(|o| o.read.as_ref().err()).collect();
@@ -195,7 +211,7 @@ fn conditions(outcome: &Outcome, killed: bool, before: &EchoThrottleStatus) -> V
             if enforced { &level } else { &not_enforced },
         ),
         drifted(outcome),
-        row("Killed", killed, if killed { "Held" } else { "NotHeld" }, &kill_words(outcome)),
+        killed_row(&outcome.throttle.holds),
         row("Shedding", outcome.shedding, if outcome.shedding { "Measured" } else { "Calm" }, &level),
     ];
     if let Some(source) = &outcome.throttle.signals.source {
@@ -233,9 +249,27 @@ fn drifted(outcome: &Outcome) -> ConditionStatus {
     row("Drifted", found, reason, &outcome.drifted.join(", "))
 }
 
-fn kill_words(outcome: &Outcome) -> String {
-    let kills = outcome.throttle.holds.iter().filter(|hold| hold.is_kill());
-    kills.map(|hold| format!("{} by {}: {}", hold.source, hold.operator, hold.reason)).collect::<Vec<_>>().join("; ")
+fn killed_row(holds: &[Hold]) -> ConditionStatus {
+    let kills = holds.iter().filter(|hold| hold.is_kill());
+    let words: Vec<_> = kills.map(|hold| format!("{} by {}: {}", hold.source, hold.operator, hold.reason)).collect();
+    let killed = !words.is_empty();
+    row("Killed", killed, if killed { "Held" } else { "NotHeld" }, &words.join("; "))
+}
+
+/// Tells kills as they are now in a status that was made before: whoever stops or revives reads it back at once.
+pub fn put_kills(status: &mut EchoThrottleStatus, holds: &[Hold], now: Timestamp) {
+    let is = killed_row(holds);
+    let Some(told) = status.conditions.iter_mut().find(|told| told.kind == is.kind) else { return };
+    if told.status != is.status {
+        told.last_transition_time = whole_seconds(now);
+    }
+    (told.status, told.reason, told.message) = (is.status, is.reason, is.message);
+    if holds.iter().any(Hold::is_kill)
+        && let Some(effective) = &mut status.effective
+    {
+        (effective.level_millionths, effective.throttle_percent) = (Level::STOP.millionths(), 100);
+        "kill".clone_into(&mut effective.reason);
+    }
 }
 
 fn row(kind: &str, is: bool, reason: &str, message: &str) -> ConditionStatus {

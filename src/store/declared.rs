@@ -29,6 +29,9 @@ use state::State;
 /// How long a door waits for the ledger before it says that the ledger is away.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Sources of measurements kept of one throttle, the newest: anybody with a key may make names up.
+const SOURCES: usize = 16;
+
 /// Declared state kept in the ledger.
 pub struct LedgerDesired {
     ledger: Arc<dyn Ledger>,
@@ -209,7 +212,10 @@ impl Desired for LedgerDesired {
         lock(&self.state).change(throttle, |declared| {
             // Where a source is declared, nobody else's word opens or closes.
             if declared.signals.source.is_none() || declared.signals.source == evidence.source {
-                declared.evidence = Some(evidence);
+                declared.evidence.retain(|known| known.source != evidence.source);
+                declared.evidence.push(evidence);
+                let too_many = declared.evidence.len().saturating_sub(SOURCES);
+                declared.evidence.drain(..too_many);
             }
         });
     }

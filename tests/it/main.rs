@@ -31,6 +31,7 @@ mod python;
 mod reconcile;
 mod remote;
 mod self_test;
+mod shedding;
 mod store_faults;
 mod stripe_signatures;
 mod supervise;

@@ -136,7 +136,9 @@ async fn the_file_owns_what_it_declares_and_rest_only_tightens() {
     })
     .await;
     service.stands_at("checkout", 80).await;
-    service.control("checkout", 0.0).await;
+    let answer = service.control("checkout", 0.0).await;
+    assert!(answer["next_step"].as_str().unwrap().starts_with("opens"), "{answer}");
+    assert_eq!((&answer["held_by"][0]["operator"], answer["held_by"][0].get("since")), (&json!("manifest"), None));
     service.stands_at("checkout", 75).await;
     let wanted = ["declare checkout", "declare search"].into_iter().chain(["control checkout"; 2]);
     let wanted: Vec<_> = wanted.chain(["declare checkout", "control checkout"]).collect();
@@ -255,4 +257,36 @@ async fn a_declared_source_that_is_silent_keeps_the_gate_nearly_shut() {
     let body = json!({ "throttle": "checkout", "target_throttle": 0.0, "current_state": state }).to_string();
     let (_, answer) = service.post("/control", &body).await;
     assert!((answer["stress"].as_f64().unwrap() - 0.5).abs() < 1e-6, "{answer}");
+}
+
+#[tokio::test]
+async fn a_throttle_that_only_observes_reports_what_it_would_refuse_and_refuses_nothing_but_a_kill() {
+    let service = service(&throttle("checkout", 50, "  mode: Observe\n")).await;
+    let found = eventually("the difference is told", SOON, async || {
+        let found = service.throttle("checkout").await;
+        let drifted = found["conditions"].as_array()?.iter().find(|one| one["type"] == "Drifted")?.clone();
+        (drifted["status"] == "True" && drifted["reason"] == "Reported").then_some(found)
+    })
+    .await;
+    assert_eq!(
+        (&found["declared"]["throttlePercent"], &found["effective"]["throttlePercent"]),
+        (&json!(50), &json!(0))
+    );
+    let drift = service.get("/v1/drift").await["items"][0].clone();
+    let told = ["target", "field", "desired", "actual", "side", "action"].map(|field| drift[field].clone());
+    assert_eq!(told, ["gate", "level", "0.5", "0", "riskier", "reported"].map(Value::from), "{drift}");
+
+    let answer = service.control("checkout", 1.0).await;
+    assert_eq!(answer["in_force"], json!(0.0), "{answer}");
+    assert!(answer["next_step"].as_str().unwrap().contains("mode Observe"), "{answer}");
+    let (status, _) = service.post("/observe", r#"{"source":"m","throttle":"checkout","error_rate":1.0}"#).await;
+    assert_eq!(status, StatusCode::OK);
+    eventually("the level that was asked for is told", SOON, async || {
+        let found = service.throttle("checkout").await;
+        (found["declared"]["throttlePercent"] == 100 && found["effective"]["throttlePercent"] == 0).then_some(())
+    })
+    .await;
+    assert_eq!(service.echo.verdict("checkout").await, (200, "none".to_owned()));
+    service.post("/kill", KILL).await;
+    assert_eq!(service.echo.verdict("checkout").await, (403, "kill".to_owned()));
 }

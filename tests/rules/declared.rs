@@ -78,7 +78,7 @@ fn a_bare_declaration_enforces_on_the_gate_and_opens_by_two_points_a_second() {
     let half = Level::new(0.5).unwrap();
     let bare = Declared::bare(ThrottleName::default_throttle(), half);
     assert_eq!((bare.level, bare.stored, bare.generation, bare.owner), (half, half, 1, Owner::Rest));
-    assert_eq!((bare.holds.len(), bare.evidence.is_none()), (0, true));
+    assert_eq!((bare.holds.len(), bare.evidence.is_empty()), (0, true));
     let spec = bare.spec();
     assert_eq!(spec, Spec::default(), "what a declaration leaves out means the same wherever it came from");
     assert_eq!((spec.mode, spec.ramp_percent_per_second, spec.targets[0].id().as_str()), (Mode::Enforce, 2.0, "gate"));

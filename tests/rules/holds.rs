@@ -83,7 +83,7 @@ fn a_hold_is_named_by_who_keeps_it_and_only_a_declaration_keeps_its_own() {
         let hold = hold(Bite::Kill, source);
         let told = HeldBy::from(&hold);
         assert_eq!((told.epoch.as_str(), told.source.as_str()), ("e-1", words));
-        assert_eq!((told.operator.as_str(), told.reason.as_str(), told.since), ("ada", "fraud", hold.taken_at));
+        assert_eq!((told.operator.as_str(), told.reason.as_str(), told.since), ("ada", "fraud", Some(hold.taken_at)));
     }
     assert_eq!(kill().epoch.to_string(), "e-1");
     assert!(kill().is_kill() && !at_least(1.0).is_kill(), "a full stop that is asked for is no kill");

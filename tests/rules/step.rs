@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use echo_phoenix::decide::law::{Credit, Law};
-use echo_phoenix::decide::step::{NextLevel, Situation, next_level};
+use echo_phoenix::decide::step::{NextLevel, Situation, next_level, worst};
 use echo_phoenix::decide::verdict::Reason;
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::observation::Signals;
@@ -19,6 +19,7 @@ fn busy(current: f64, asked: f64) -> Situation {
         asked: level(asked),
         killed: false,
         current: level(current),
+        tick_level: level(current),
         signals: None,
         source_declared: false,
         offered_rpm: 6_000.0,
@@ -114,6 +115,45 @@ fn what_was_measured_decides_and_says_so() {
     // The gates' own counters refuse what a rosy body asks for: nobody was said to be there, 6,000 a minute were.
     let rosy = Situation { signals: signals(0.0), floor_rpm: 0.0, ..busy(1.0, 0.0) };
     assert!((next(&rosy).level.fraction() - 0.95).abs() < 1e-9);
+}
+
+#[test]
+fn within_a_tick_automation_halves_once_however_often_it_is_asked() {
+    let mut s = Situation { signals: signals(1.0), elapsed_s: 0.03, ..busy(0.0, 0.0) };
+    let mut levels = Vec::new();
+    for _ in 0..4 {
+        s.current = next(&s).level;
+        levels.push(s.current.fraction());
+    }
+    assert_eq!(levels, [0.5; 4]);
+    s.tick_level = s.current;
+    assert_eq!(next(&s).level, level(0.75), "the next tick halves what is left");
+    // What is declared, and what is in force already, is no matter of ticks.
+    let declared = Situation { asked: level(0.9), ..s };
+    assert_eq!(next(&declared).level, level(0.9));
+    let above = Situation { current: level(0.8), tick_level: Level::OPEN, ..s };
+    assert_eq!(next(&above).level, level(0.8));
+}
+
+#[test]
+fn of_several_sources_the_worst_word_wins() {
+    let law = Law::default();
+    let of = |error_rate| Situation { signals: signals(error_rate), ..busy(0.3, 0.0) };
+    let (calm, alarm) = (of(0.0), of(1.0));
+    let wanted = next(&alarm);
+    assert!(wanted.level > next(&calm).level && wanted.shedding);
+    assert_eq!(worst(&law, &[calm, alarm]), wanted);
+    assert_eq!(worst(&law, &[alarm, calm]), wanted);
+    assert_eq!(worst(&law, &[calm]), next(&calm));
+    let nobody = worst(&law, &[]);
+    assert_eq!((nobody.level, nobody.reason, nobody.shedding), (Level::STOP, Reason::Unknown, false));
+    // Of equal levels the one that sheds is told.
+    let shut = Situation { asked: Level::STOP, ..busy(1.0, 1.0) };
+    let sheds = Situation { signals: signals(1.0), ..busy(0.5, 0.0) };
+    let half = Situation { ..busy(0.75, 0.75) };
+    assert_eq!(worst(&law, &[sheds, half]), next(&sheds));
+    assert_eq!(worst(&law, &[half, sheds]), next(&sheds));
+    assert_eq!(worst(&law, &[shut, sheds]), next(&shut));
 }
 
 #[test]

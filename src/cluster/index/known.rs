@@ -158,7 +158,8 @@ impl Known {
             Level::from_millionths(effective.level_millionths).ok().map(|level| (level, status.observed_generation))
         });
         self.remembered = numbers(&status.remembered);
-        self.acknowledged = numbers(&status.acknowledged);
+        let sent = status.acknowledged.iter().filter_map(|row| Some((row.target.clone(), row.replicas?)));
+        self.acknowledged = sent.collect();
     }
 
     /// Adds a hold; answers whether anything changed. An ended one never bites again.

@@ -3,7 +3,7 @@
 //!
 //! Its own holds are its own: only kills that this throttle sent are ended.
 
-use super::{Facts, Planned};
+use super::{Facts, Planned, drift};
 use crate::domain::drift::{Drift, Outcome, Side};
 use crate::domain::hold::Hold;
 use crate::domain::level::Level;
@@ -109,22 +109,9 @@ impl Site<'_> {
         Drift { action: Outcome::Reported, ..self.drift("killed", "running", actual, Side::Safer) }
     }
 
+    /// Its API names no writer of a level; of a kill `actual` does.
     fn drift(&self, field: &str, desired: &str, actual: String, side: Side) -> Drift {
-        Drift {
-            id: String::new(), // numbered by the loop, which owns randomness
-            throttle: self.facts.throttle.name.clone(),
-            target: self.id.clone(),
-            field: field.to_owned(),
-            desired: desired.to_owned(),
-            actual,
-            side,
-            who: None, // its API names no writer of a level; of a kill `actual` does
-            first_seen: self.facts.now,
-            last_seen: self.facts.now,
-            count: 1,
-            action: if self.observing { Outcome::Reported } else { Outcome::Corrected },
-            error: None,
-        }
+        drift(self.facts, &self.id, field, (desired.to_owned(), actual), side)
     }
 }
 

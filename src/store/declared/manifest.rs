@@ -109,16 +109,18 @@ impl LedgerDesired {
         let floor = HeldBy {
             epoch: format!("{name}@{}", found.generation),
             source: found.owner.as_str().to_owned(),
-            operator: String::new(),
+            operator: found.owner.as_str().to_owned(),
             reason: format!("declared {}", found.level),
-            since: record.audit.at,
+            since: None,
         };
         if level < found.level {
             record.answer.set("held_by", serde_json::json!([floor]));
-            record.answer.set(
-                "next_step",
-                format!("none: {} is declared by the {}; change it there", found.level, floor.source),
+            let held = format!(
+                "{} is declared by the {}: change it there, and name the throttle there again if it is gone from it",
+                found.level, floor.source
             );
+            let opens = if before.is_empty() { "none" } else { "opens tick by tick (5 s) down to what holds" };
+            record.answer.set("next_step", format!("{opens}: {held}"));
         }
         let hold = (level > found.level).then(|| ScopedHold {
             scope: Scope::One(name.clone()),

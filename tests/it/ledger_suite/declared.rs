@@ -258,7 +258,7 @@ async fn what_was_measured_is_handed_to_the_loop() {
     let service = service(Sqlite::new()).await;
     let evidence = Evidence { signals: Signals::calm(level(0.5)), at: at(7), source: None };
     service.desired.observe(&name(), evidence.clone());
-    assert_eq!(service.default().evidence, Some(evidence));
+    assert_eq!(service.default().evidence, [evidence]);
 }
 
 #[tokio::test]

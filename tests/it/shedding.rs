@@ -1,0 +1,64 @@
+//! Automatic shedding by what is observed: several sources, and one entry at the start and the end of an episode.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Echo, KEY, eventually, http};
+
+const SOON: Duration = Duration::from_secs(10);
+/// What somebody measured is believed for 15 s; then a tick, and the ramp.
+const LATER: Duration = Duration::from_secs(60);
+
+async fn post(echo: &Echo, path: &str, body: Value) -> Value {
+    let answer = http().post(echo.url(path)).header("x-api-key", KEY).body(body.to_string()).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 200);
+    answer.json().await.unwrap()
+}
+
+async fn level(echo: &Echo) -> f64 {
+    let health: Value = http().get(echo.url("/health")).send().await.unwrap().json().await.unwrap();
+    health["throttle_pct"].as_f64().unwrap()
+}
+
+async fn observe(echo: &Echo, source: &str, error_rate: f64) {
+    post(echo, "/observe", json!({ "source": source, "error_rate": error_rate, "requests_per_minute": 6000 })).await;
+}
+
+#[tokio::test]
+async fn an_alarm_closes_by_halves_and_a_calm_voice_does_not_end_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = Echo::start("serve", &[], folder.path()).await;
+    let state = json!({
+        "throttle_pct": 1.0, "error_rate": 0.0, "latency_p99_ms": 100, "requests_per_minute": 0,
+        "phi_static": 0.5, "phi_dynamic": 0.5, "temperature": 0.85, "susceptibility": 2.0,
+    });
+    post(&echo, "/control", json!({ "current_state": state, "target_throttle": 0.0 })).await;
+    eventually("it is open", SOON, async || (level(&echo).await == 0.0).then_some(())).await;
+
+    for _ in 0..4 {
+        observe(&echo, "alarm", 1.0).await;
+    }
+    eventually("it closes", SOON, async || (level(&echo).await >= 0.5).then_some(())).await;
+    let at_once = level(&echo).await;
+    assert!((0.5..0.76).contains(&at_once), "four words within a tick are one tick: {at_once}");
+    observe(&echo, "calm", 0.0).await;
+    eventually("the alarm goes on", SOON, async || (level(&echo).await >= 0.75).then_some(())).await;
+    // Nobody speaks any more: the episode ends, and is told with how far it came.
+    let page = eventually("it is open again", LATER, async || {
+        let answer = http().get(echo.url("/v1/audit?limit=200")).header("x-api-key", KEY).send().await.ok()?;
+        let page: Value = answer.json().await.ok()?;
+        page["items"].as_array()?.iter().any(|item| item["action"] == "shed_end").then_some(page)
+    })
+    .await;
+    let of = |action: &str| {
+        let items = page["items"].as_array().unwrap();
+        items.iter().filter(|item| item["action"] == action).cloned().collect::<Vec<_>>()
+    };
+    let (starts, ends) = (of("shed_start"), of("shed_end"));
+    assert_eq!((starts.len(), ends.len()), (1, 1), "{page}");
+    let said = ends[0]["reason"].as_str().unwrap();
+    let most: f64 = said.strip_prefix("refused up to ").unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!((0.75..=0.9).contains(&most), "{said}");
+}
