@@ -62,8 +62,7 @@ type Answers = Vec<Result<Receipt, LedgerError>>;
 /// One transaction for the group. An error means that nothing of the whole group was written.
 fn commit(conn: &Connection, works: &[Work]) -> rusqlite::Result<Answers> {
     run_sql(conn, "BEGIN IMMEDIATE")?;
-    let answers: rusqlite::Result<Answers> = works.iter().map(|work| one(conn, work)).collect();
-    let answers = answers.and_then(|answers| run_sql(conn, "COMMIT").map(|()| answers));
+    let answers = all(conn, works).and_then(|answers| run_sql(conn, "COMMIT").map(|()| answers));
     if answers.is_err()
         && !conn.is_autocommit()
         && let Err(e) = run_sql(conn, "ROLLBACK")
@@ -71,6 +70,20 @@ fn commit(conn: &Connection, works: &[Work]) -> rusqlite::Result<Answers> {
         tracing::error!(error = %e, "the ledger could not roll back");
     }
     answers
+}
+
+/// Every change of the group. Nearly always all of them are made, and then none needs a savepoint of its own; if one is
+/// refused, they are made anew, each to fail alone.
+fn all(conn: &Connection, works: &[Work]) -> rusqlite::Result<Answers> {
+    run_sql(conn, "SAVEPOINT whole")?;
+    let together: Result<Vec<_>, apply::Refusal> = works.iter().map(|work| apply::apply(conn, work)).collect();
+    match together {
+        Ok(receipts) => Ok(receipts.into_iter().map(Ok).collect()),
+        Err(_) => {
+            run_sql(conn, "ROLLBACK TO whole")?;
+            works.iter().map(|work| one(conn, work)).collect()
+        }
+    }
 }
 
 /// One change of the group, which fails alone. The outer error means that the group's transaction itself is gone
