@@ -2,6 +2,8 @@
 //!
 //! Knows the shape of what is stored, nothing of when or why it is written.
 
+use std::sync::LazyLock;
+
 use rusqlite::Connection;
 
 /// One append-only, numbered and chained table. Its `columns` are what the chain covers, in stored order, besides
@@ -12,16 +14,34 @@ pub(crate) struct Chained {
     pub(crate) name: &'static str,
     /// Columns of format 1.
     pub(crate) columns: &'static [&'static str],
+    /// Appends a row: `seq`, `format`, the columns, `prev_hash`, `hash`. Made once: it is asked for with every row.
+    pub(crate) insert: LazyLock<String>,
+    /// Number and hash of the newest row.
+    pub(crate) head: LazyLock<String>,
+}
+
+impl Chained {
+    fn insert(&self) -> String {
+        let marks = vec!["?"; self.columns.len() + 4].join(", ");
+        let (name, columns) = (self.name, self.columns.join(", "));
+        format!("INSERT INTO {name} (seq, format, {columns}, prev_hash, hash) VALUES ({marks})")
+    }
+
+    fn head(&self) -> String {
+        format!("SELECT seq, hash FROM {} ORDER BY seq DESC LIMIT 1", self.name)
+    }
 }
 
 /// Every state change and every refused command.
-pub(crate) const AUDIT_LOG: Chained = Chained {
+pub(crate) static AUDIT_LOG: Chained = Chained {
     name: "audit_log",
     columns: &["at", "actor", "action", "throttle", "before", "after", "reason", "binding_signal", "request_id"],
+    insert: LazyLock::new(|| AUDIT_LOG.insert()),
+    head: LazyLock::new(|| AUDIT_LOG.head()),
 };
 
 /// Every accepted payment event.
-pub(crate) const EVIDENCE_LEDGER: Chained = Chained {
+pub(crate) static EVIDENCE_LEDGER: Chained = Chained {
     name: "evidence_ledger",
     columns: &[
         "livemode",
@@ -37,10 +57,12 @@ pub(crate) const EVIDENCE_LEDGER: Chained = Chained {
         "signature",
         "received_at",
     ],
+    insert: LazyLock::new(|| EVIDENCE_LEDGER.insert()),
+    head: LazyLock::new(|| EVIDENCE_LEDGER.head()),
 };
 
 /// Drift and its repair.
-pub(crate) const RECONCILIATION_LOG: Chained = Chained {
+pub(crate) static RECONCILIATION_LOG: Chained = Chained {
     name: "reconciliation_log",
     columns: &[
         "kind",
@@ -61,10 +83,12 @@ pub(crate) const RECONCILIATION_LOG: Chained = Chained {
         "action",
         "error",
     ],
+    insert: LazyLock::new(|| RECONCILIATION_LOG.insert()),
+    head: LazyLock::new(|| RECONCILIATION_LOG.head()),
 };
 
 /// All of them.
-pub(crate) const CHAINED: [&Chained; 3] = [&AUDIT_LOG, &EVIDENCE_LEDGER, &RECONCILIATION_LOG];
+pub(crate) static CHAINED: [&Chained; 3] = [&AUDIT_LOG, &EVIDENCE_LEDGER, &RECONCILIATION_LOG];
 
 /// Version a file has once every migration ran.
 pub(crate) const VERSION: i64 = 3;

@@ -43,10 +43,7 @@ impl ToSql for Cell<'_> {
 
 /// Number and hash of a table's newest row; (0, 64 zeros) before the first.
 pub(super) fn head(conn: &Connection, table: &Chained) -> rusqlite::Result<(i64, String)> {
-    let newest = conn
-        .prepare_cached(&format!("SELECT seq, hash FROM {} ORDER BY seq DESC LIMIT 1", table.name))?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
+    let newest = conn.prepare_cached(&table.head)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     Ok(newest.unwrap_or_else(|| (0, GENESIS.to_owned())))
 }
 
@@ -68,13 +65,9 @@ fn append(conn: &Connection, table: &Chained, cells: &[Cell<'_>]) -> rusqlite::R
     let (last, prev) = head(conn, table)?;
     let seq = last + 1;
     let hash = chain::hash(&prev, seq, &chain::encode(FORMAT, table.name, cells));
-    let mut values = vec![Cell::Integer(seq), Cell::Integer(FORMAT)];
-    values.extend_from_slice(cells);
-    values.extend([Cell::text(&prev), Cell::text(&hash)]);
-    let marks = vec!["?"; values.len()].join(", ");
-    let (name, columns) = (table.name, table.columns.join(", "));
-    conn.prepare_cached(&format!("INSERT INTO {name} (seq, format, {columns}, prev_hash, hash) VALUES ({marks})"))?
-        .execute(params_from_iter(values))?;
+    let (begins, ends) = ([Cell::Integer(seq), Cell::Integer(FORMAT)], [Cell::text(&prev), Cell::text(&hash)]);
+    let values = begins.iter().chain(cells).chain(&ends);
+    conn.prepare_cached(&table.insert)?.execute(params_from_iter(values))?;
     Ok(seq)
 }
 
