@@ -4,6 +4,7 @@
 //! of who asks or why.
 
 mod apply;
+mod group;
 mod history;
 mod pool;
 pub(super) mod read;

@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::group::Group;
 use super::writer::Work;
 use super::{rows, unavailable};
 use crate::domain::audit::{AuditDraft, Change, IntentId, Receipt, ThrottleRow};
@@ -35,7 +36,7 @@ impl From<Refusal> for LedgerError {
 }
 
 /// Does one piece of work.
-pub(super) fn apply(conn: &Connection, work: &Work) -> Result<Receipt, Refusal> {
+pub(super) fn apply(conn: &Group<'_>, work: &Work) -> Result<Receipt, Refusal> {
     match work {
         Work::Commit(change) => commit(conn, change),
         Work::Check => {
@@ -53,7 +54,7 @@ pub(super) fn apply(conn: &Connection, work: &Work) -> Result<Receipt, Refusal> 
     }
 }
 
-fn commit(conn: &Connection, change: &Change) -> Result<Receipt, Refusal> {
+fn commit(conn: &Group<'_>, change: &Change) -> Result<Receipt, Refusal> {
     if let Some(first) = before(conn, change)? {
         return Ok(first);
     }
@@ -203,7 +204,7 @@ fn settle(conn: &Connection, intent: &IntentId) -> Result<(), Refusal> {
     if closed == 0 { Err(Refusal::NotOpen(intent.clone())) } else { Ok(()) }
 }
 
-fn close_interrupted(conn: &Connection, at: Timestamp) -> Result<Receipt, Refusal> {
+fn close_interrupted(conn: &Group<'_>, at: Timestamp) -> Result<Receipt, Refusal> {
     let mut receipt = Receipt::default();
     let mut oldest = conn.prepare_cached("SELECT id, throttle, audit_seq FROM intents ORDER BY rowid LIMIT 1")?;
     let next = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<i64>>(2)?));

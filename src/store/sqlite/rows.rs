@@ -4,8 +4,9 @@
 
 use jiff::Timestamp;
 use rusqlite::types::{ToSqlOutput, Type, ValueRef};
-use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
+use super::group::Group;
 use crate::domain::audit::{Answer, AuditDraft};
 use crate::domain::drift::{Drift, Who};
 use crate::domain::payment::{EventMeaning, Evidence};
@@ -59,28 +60,16 @@ pub(in crate::store) fn heads_within(conn: &Connection) -> rusqlite::Result<Vec<
     CHAINED.iter().map(one).collect()
 }
 
-/// Appends the next row of a chained table and gives its number. The head is read anew each time: it costs
-/// microseconds, and a change that was rolled back or another process cannot make it wrong.
-fn append(conn: &Connection, table: &Chained, cells: &[Cell<'_>]) -> rusqlite::Result<i64> {
-    let (last, prev) = head(conn, table)?;
-    let seq = last + 1;
-    let hash = chain::hash(&prev, seq, &chain::encode(FORMAT, table.name, cells));
-    let (begins, ends) = ([Cell::Integer(seq), Cell::Integer(FORMAT)], [Cell::text(&prev), Cell::text(&hash)]);
-    let values = begins.iter().chain(cells).chain(&ends);
-    conn.prepare_cached(&table.insert)?.execute(params_from_iter(values))?;
-    Ok(seq)
-}
-
 /// Appends an audit entry and gives its number.
-pub(super) fn append_audit(conn: &Connection, draft: &AuditDraft) -> rusqlite::Result<i64> {
+pub(super) fn append_audit(conn: &Group<'_>, draft: &AuditDraft) -> rusqlite::Result<i64> {
     let AuditDraft { at, actor, action, throttle, before, after, reason, binding_signal, request_id } = draft;
     let at = time(*at);
     let texts = [&at, actor, action, throttle, before, after, reason, binding_signal, request_id];
-    append(conn, &AUDIT_LOG, &texts.map(|text| Cell::text(text)))
+    conn.append(&AUDIT_LOG, &texts.map(|text| Cell::text(text)))
 }
 
 /// Appends one version of a drift, which the mirror then owes.
-pub(super) fn append_drift(conn: &Connection, drift: &Drift) -> rusqlite::Result<()> {
+pub(super) fn append_drift(conn: &Group<'_>, drift: &Drift) -> rusqlite::Result<()> {
     let Drift { id, throttle, target, field, desired, actual, side, who, first_seen, last_seen, count, action, error } =
         drift;
     let who: Option<&Who> = who.as_ref();
@@ -105,7 +94,7 @@ pub(super) fn append_drift(conn: &Connection, drift: &Drift) -> rusqlite::Result
         Cell::text(action.as_str()),
         Cell::maybe(error.as_deref()),
     ];
-    append(conn, &RECONCILIATION_LOG, &cells)?;
+    conn.append(&RECONCILIATION_LOG, &cells)?;
     owe(conn, &RECONCILIATION_LOG, id, &cells)
 }
 
@@ -161,7 +150,7 @@ pub(super) enum Found {
 }
 
 /// Stores an event unless it is known.
-pub(super) fn store_evidence(conn: &Connection, evidence: &Evidence) -> rusqlite::Result<Found> {
+pub(super) fn store_evidence(conn: &Group<'_>, evidence: &Evidence) -> rusqlite::Result<Found> {
     let Evidence { key, meaning, amount, currency, raw, signature, received_at } = evidence;
     let digest = chain::digest(&chain::encode(
         FORMAT,
@@ -199,7 +188,7 @@ pub(super) fn store_evidence(conn: &Connection, evidence: &Evidence) -> rusqlite
         Cell::text(signature),
         Cell::text(&received),
     ];
-    append(conn, &EVIDENCE_LEDGER, &cells)?;
+    conn.append(&EVIDENCE_LEDGER, &cells)?;
     Ok(Found::New)
 }
 

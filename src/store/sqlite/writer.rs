@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::group::Group;
 use super::{SharedIndex, apply, unavailable};
 use crate::domain::audit::{Change, Receipt};
 use crate::ports::{LedgerError, Owed};
@@ -62,7 +63,7 @@ type Answers = Vec<Result<Receipt, LedgerError>>;
 /// One transaction for the group. An error means that nothing of the whole group was written.
 fn commit(conn: &Connection, works: &[Work]) -> rusqlite::Result<Answers> {
     run_sql(conn, "BEGIN IMMEDIATE")?;
-    let answers = all(conn, works).and_then(|answers| run_sql(conn, "COMMIT").map(|()| answers));
+    let answers = all(&Group::new(conn), works).and_then(|answers| run_sql(conn, "COMMIT").map(|()| answers));
     if answers.is_err()
         && !conn.is_autocommit()
         && let Err(e) = run_sql(conn, "ROLLBACK")
@@ -74,27 +75,29 @@ fn commit(conn: &Connection, works: &[Work]) -> rusqlite::Result<Answers> {
 
 /// Every change of the group. Nearly always all of them are made, and then none needs a savepoint of its own; if one is
 /// refused, they are made anew, each to fail alone.
-fn all(conn: &Connection, works: &[Work]) -> rusqlite::Result<Answers> {
-    run_sql(conn, "SAVEPOINT whole")?;
-    let together: Result<Vec<_>, apply::Refusal> = works.iter().map(|work| apply::apply(conn, work)).collect();
+fn all(group: &Group<'_>, works: &[Work]) -> rusqlite::Result<Answers> {
+    run_sql(group, "SAVEPOINT whole")?;
+    let together: Result<Vec<_>, apply::Refusal> = works.iter().map(|work| apply::apply(group, work)).collect();
     match together {
         Ok(receipts) => Ok(receipts.into_iter().map(Ok).collect()),
         Err(_) => {
-            run_sql(conn, "ROLLBACK TO whole")?;
-            works.iter().map(|work| one(conn, work)).collect()
+            run_sql(group, "ROLLBACK TO whole")?;
+            group.forget();
+            works.iter().map(|work| one(group, work)).collect()
         }
     }
 }
 
 /// One change of the group, which fails alone. The outer error means that the group's transaction itself is gone
 /// (SQLite ends it by itself when the disk is full, for example): then the savepoint is gone with it.
-fn one(conn: &Connection, work: &Work) -> rusqlite::Result<Result<Receipt, LedgerError>> {
-    run_sql(conn, "SAVEPOINT change")?;
-    let answer = apply::apply(conn, work);
+fn one(group: &Group<'_>, work: &Work) -> rusqlite::Result<Result<Receipt, LedgerError>> {
+    run_sql(group, "SAVEPOINT change")?;
+    let answer = apply::apply(group, work);
     if answer.is_err() {
-        run_sql(conn, "ROLLBACK TO change")?;
+        run_sql(group, "ROLLBACK TO change")?;
+        group.forget();
     }
-    run_sql(conn, "RELEASE change")?;
+    run_sql(group, "RELEASE change")?;
     Ok(answer.map_err(LedgerError::from))
 }
 

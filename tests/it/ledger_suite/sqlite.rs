@@ -45,6 +45,29 @@ async fn a_locked_store_is_an_error_soon_and_works_again_afterwards() {
 }
 
 #[tokio::test]
+async fn a_refused_change_takes_none_of_its_group_along() {
+    let dir = TempDir::new().unwrap();
+    let ledger = Arc::new(open(&dir));
+    let mut jobs = tokio::task::JoinSet::new();
+    for number in 0..300 {
+        let ledger = Arc::clone(&ledger);
+        // An outcome of an intent that nobody opened, with entries and a drift before it comes to that.
+        let change = if number % 7 == 3 {
+            Change { settles: vec![intent("none")], ..drifting(&format!("d{number}"), 1) }
+        } else {
+            drifting(&format!("d{number}"), 1)
+        };
+        jobs.spawn(async move { ledger.commit(change).await });
+    }
+    let answers = jobs.join_all().await;
+    let refused = answers.iter().filter(|answer| matches!(answer, Err(LedgerError::Refused(_)))).count();
+    assert_eq!((refused, answers.iter().filter(|answer| answer.is_ok()).count()), (43, 257));
+    let conn = raw(dir.path());
+    assert_eq!((count(&conn, "audit_log"), count(&conn, "reconciliation_log")), (257, 257));
+    verify(&dir.path().join(LEDGER_FILE), &ledger.heads().await.unwrap(), &mut |_, _, _| ()).unwrap();
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses_at_once() {
     let dir = TempDir::new().unwrap();
     let ledger = Arc::new(open(&dir));

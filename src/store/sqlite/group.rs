@@ -1,0 +1,61 @@
+//! The transaction of one group of changes: its connection, and where each chained table ends while nobody else can write.
+//!
+//! Lives for one group: another process may append before the next. What is rolled back must be forgotten here too.
+
+use std::cell::RefCell;
+use std::ops::Deref;
+
+use rusqlite::{Connection, params_from_iter};
+
+use super::rows;
+use crate::store::chain::{self, Cell, FORMAT};
+use crate::store::schema::Chained;
+
+/// The transaction that is open on a connection.
+pub(super) struct Group<'a> {
+    conn: &'a Connection,
+    /// Table, and number and hash of its newest row.
+    ends: RefCell<Vec<(&'static str, i64, String)>>,
+}
+
+impl<'a> Group<'a> {
+    pub(super) fn new(conn: &'a Connection) -> Self {
+        Self { conn, ends: RefCell::default() }
+    }
+
+    /// Something was rolled back: what was appended may be gone.
+    pub(super) fn forget(&self) {
+        self.ends.borrow_mut().clear();
+    }
+
+    /// Appends the next row of a chained table and gives its number.
+    pub(super) fn append(&self, table: &Chained, cells: &[Cell<'_>]) -> rusqlite::Result<i64> {
+        let mut ends = self.ends.borrow_mut();
+        let known = ends.iter().position(|(name, ..)| *name == table.name);
+        let index = match known {
+            Some(index) => index,
+            None => {
+                let (seq, hash) = rows::head(self.conn, table)?;
+                ends.push((table.name, seq, hash));
+                ends.len() - 1
+            }
+        };
+        let (_, last, prev) = &mut ends[index];
+        let seq = *last + 1;
+        let hash = chain::hash(prev, seq, &chain::encode(FORMAT, table.name, cells));
+        let begins = [Cell::Integer(seq), Cell::Integer(FORMAT)];
+        let hashes = [Cell::text(prev), Cell::text(&hash)];
+        let values = begins.iter().chain(cells).chain(&hashes);
+        self.prepare_cached(&table.insert)?.execute(params_from_iter(values))?;
+        (*last, *prev) = (seq, hash);
+        Ok(seq)
+    }
+}
+
+impl Deref for Group<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.conn
+    }
+}
