@@ -87,8 +87,7 @@ pub fn next_level(law: &Law, s: &Situation) -> NextLevel {
     match judged {
         Some(answer) => {
             let reason = if answer.level == Level::OPEN { Reason::None } else { Reason::from(answer.binding) };
-            let shedding =
-                answer.automatic > s.asked && answer.level >= answer.automatic && answer.automatic > Level::OPEN;
+            let shedding = answer.automatic > s.asked && answer.level >= answer.automatic;
             let credit = Some(s.credit.after(s.credit_age_s, s.current, &answer));
             // However often it is asked within a tick: what is measured again is no second tick.
             let half = Level::saturating(f64::midpoint(1.0, s.tick_level.fraction()));
