@@ -10,6 +10,7 @@ use super::level::Level;
 
 /// The signals of one evaluation. Plain numbers until [`Signals::validate`] has seen them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)] // a misspelt signal would be a calm one
 pub struct Signals {
     /// u: share of work refused now, a fraction 0..=1.
     #[schemars(range(min = 0, max = 1))]

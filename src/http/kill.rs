@@ -10,11 +10,11 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
 
-use crate::domain::hold::{Epoch, HeldBy, Scope};
+use crate::domain::hold::{Epoch, HeldBy, Hold, Scope};
 use crate::domain::throttle::ThrottleName;
 use crate::latch::{AuditState, KillOrder};
 use crate::ports::DesiredError;
-use crate::source::rest::{BodyError, FieldError, KillBody, ReviveBody, confirmed, parse};
+use crate::source::rest::{KillBody, ReviveBody, confirmed, parse};
 
 use super::App;
 use super::answer::Problem;
@@ -22,21 +22,22 @@ use super::command::{Command, members, said};
 use super::refusal::table;
 use super::wire::{Killed, Revived};
 
-/// Longest operator and reason, characters: what the custom resources take.
-const OPERATOR_LIMIT: usize = 256;
-const REASON_LIMIT: usize = 1024;
-
 pub(super) async fn kill(
     State(app): State<Arc<App>>,
     Extension(command): Extension<Command>,
     bytes: Bytes,
 ) -> Result<Response, Problem> {
-    if !confirmed(&bytes)? {
-        let problem = Problem::of(&table::UNCONFIRMED);
-        return Err(command.refuse(&app, "kill_refused", "", "confirmation", problem).await);
+    // Somebody with a key meant to stop: what bears no word is told and recorded, readable or not.
+    let unconfirmed = match confirmed(&bytes) {
+        Ok(true) => None,
+        Ok(false) => Some(("confirmation", Problem::of(&table::UNCONFIRMED))),
+        Err(error) => Some(("no JSON", error.into())),
+    };
+    if let Some((why, problem)) = unconfirmed {
+        return Err(command.refuse(&app, "kill_refused", "", why, problem).await);
     }
     let asked: KillBody = parse(&bytes)?;
-    check_words(&asked)?;
+    asked.validated()?;
     let body = Killed {
         killed: true,
         epoch: None,
@@ -68,6 +69,7 @@ pub(super) async fn revive(
 ) -> Result<Response, Problem> {
     let asked: ReviveBody =
         if bytes.iter().all(u8::is_ascii_whitespace) { ReviveBody::default() } else { parse(&bytes)? };
+    asked.validated()?;
     let throttle = asked.throttle.as_ref().map_or("", ThrottleName::as_str).to_owned();
     let scope = asked.throttle.map_or(Scope::All, Scope::One);
     let throttles = app.gate.standings();
@@ -89,9 +91,12 @@ pub(super) async fn revive(
     if !held {
         return Ok(said(app.latch.record(record).await.answer));
     }
-    let ended = app.latch.revive(scope, asked.epoch.map(Epoch), record).await.map_err(not_revived)?;
+    let ended = app.latch.revive(scope.clone(), asked.epoch.map(Epoch), record).await.map_err(not_revived)?;
     if ended.ended.is_empty() {
-        let held_by: Vec<_> = ended.held_by.iter().map(HeldBy::from).collect();
+        // Where the epoch is nobody's, who is meant can be told only by what there is.
+        let live = || live_kills(&app, &scope);
+        let held = if ended.held_by.is_empty() { live() } else { ended.held_by };
+        let held_by: Vec<_> = held.iter().map(HeldBy::from).collect();
         let problem = Problem::of(&table::NOTHING_ENDED).with("held_by", json!(held_by));
         return Err(command.refuse(&app, "revive_refused", &throttle, "nothing could end", problem).await);
     }
@@ -103,16 +108,16 @@ fn not_revived(error: DesiredError) -> Problem {
     Problem::of(&table::REVIVE_WAITS)
 }
 
-fn check_words(asked: &KillBody) -> Result<(), Problem> {
-    let mut wrong = Vec::new();
-    for (field, value, limit) in
-        [("reason", &asked.reason, REASON_LIMIT), ("operator", &asked.operator, OPERATOR_LIMIT)]
-    {
-        if value.trim().is_empty() || value.chars().count() > limit {
-            wrong.push(FieldError { field: field.to_owned(), expected: format!("1 to {limit} characters") });
+/// The kills of these throttles, each once.
+fn live_kills(app: &App, scope: &Scope) -> Vec<Hold> {
+    let names = app.gate.standings().into_iter().map(|standing| standing.name).filter(|name| scope.covers(name));
+    let mut kills: Vec<Hold> = Vec::new();
+    for hold in names.flat_map(|name| app.gate.kills(&name)) {
+        if !kills.iter().any(|known| known.epoch == hold.epoch) {
+            kills.push(hold);
         }
     }
-    if wrong.is_empty() { Ok(()) } else { Err(BodyError::Fields(wrong).into()) }
+    kills
 }
 
 fn not_killed(error: DesiredError) -> Problem {

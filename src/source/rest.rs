@@ -2,11 +2,16 @@
 //!
 //! Knows JSON and nothing of HTTP.
 
+mod object;
+mod words;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use self::object::Object;
+use self::words::named;
 use crate::domain::level::Level;
 use crate::domain::observation::Signals;
 use crate::domain::throttle::ThrottleName;
@@ -36,11 +41,15 @@ pub enum BodyError {
     Fields(Vec<FieldError>),
 }
 
-/// Parses a body; an error names the field.
+/// Parses a body, which must be an object; an error names the field.
 ///
 /// # Errors
 /// [`BodyError::Malformed`] for what is no JSON, [`BodyError::Fields`] for what is not this JSON.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
+    read::<Object<T>>(body).map(|Object(value)| value)
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -54,28 +63,36 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
     Ok(value)
 }
 
-/// serde names a missing or unknown field in its text, and its parent in the path; users want the field itself.
-fn named(path: &str, text: &str) -> FieldError {
-    let mut quoted = text.split('`');
-    let (lead, name) = (quoted.next().unwrap_or_default(), quoted.next().unwrap_or_default());
-    let join = |name: &str| if path == "." || path == "?" { name.to_owned() } else { format!("{path}.{name}") };
-    let expected = text.split(" at line ").next().unwrap_or(text);
-    if lead.contains("missing field") {
-        return FieldError { field: join(name), expected: "a value; the field is missing".to_owned() };
-    }
-    if lead.contains("unknown field") {
-        let known = path.rsplit('.').next() == Some(name);
-        let field = if known { path.to_owned() } else { join(name) };
-        return FieldError { field, expected: format!("no such field: {expected}") };
-    }
-    FieldError { field: path.to_owned(), expected: expected.to_owned() }
+/// Words of a person: who, or why. At most so many characters.
+///
+/// # Errors
+/// The fields that are longer, or empty where they must not be.
+fn words(fields: &[(&str, &str, std::ops::RangeInclusive<usize>)]) -> Result<(), BodyError> {
+    let fits = |text: &str, range: &std::ops::RangeInclusive<usize>| {
+        range.contains(&text.chars().count()) && (*range.start() == 0 || !text.trim().is_empty())
+    };
+    let wrong = fields.iter().filter(|(_, text, range)| !fits(text, range));
+    let wrong: Vec<_> = wrong
+        .map(|(field, _, range)| FieldError {
+            field: (*field).to_owned(),
+            expected: format!("{} to {} characters", range.start(), range.end()),
+        })
+        .collect();
+    if wrong.is_empty() { Ok(()) } else { Err(BodyError::Fields(wrong)) }
 }
+
+/// Longest operator and reason, characters: what the custom resources take.
+const OPERATOR_LIMIT: usize = 256;
+const REASON_LIMIT: usize = 1024;
+/// Longest name of a source: what a manifest's `signals.source` takes.
+const SOURCE_LIMIT: usize = 128;
 
 /// `POST /control`.
 #[derive(Clone, Debug, Deserialize, PartialEq, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ControlBody {
     /// What the caller measured.
+    #[serde(deserialize_with = "object::object")]
     pub current_state: Signals,
     /// The level to declare, 0..=1.
     #[schemars(range(min = 0, max = 1))]
@@ -105,7 +122,10 @@ impl ControlBody {
         match Level::new(self.target_throttle) {
             Ok(level) if wrong.is_empty() => return Ok(level),
             Ok(_) => {}
-            Err(error) => wrong.push(FieldError { field: "target_throttle".to_owned(), expected: error.to_string() }),
+            Err(error) => wrong.push(FieldError {
+                field: "target_throttle".to_owned(),
+                expected: format!("{}, got {}", error.range, error.value),
+            }),
         }
         Err(BodyError::Fields(wrong))
     }
@@ -129,12 +149,20 @@ pub struct KillBody {
     pub throttle: Option<ThrottleName>,
 }
 
+impl KillBody {
+    /// # Errors
+    /// If who or why is missing or too long.
+    pub fn validated(&self) -> Result<(), BodyError> {
+        words(&[("reason", &self.reason, 1..=REASON_LIMIT), ("operator", &self.operator, 1..=OPERATOR_LIMIT)])
+    }
+}
+
 /// Whether a kill's body bears the word, looked at before anything else in it.
 ///
 /// # Errors
 /// [`BodyError::Malformed`] for what is no JSON.
 pub fn confirmed(body: &[u8]) -> Result<bool, BodyError> {
-    let value: Value = parse(body)?;
+    let value: Value = read(body)?;
     Ok(value.get("confirmation").and_then(Value::as_str) == Some(super::crd_override::CONFIRMATION))
 }
 
@@ -144,9 +172,11 @@ pub fn confirmed(body: &[u8]) -> Result<bool, BodyError> {
 pub struct ReviveBody {
     /// Who.
     #[serde(default)]
+    #[schemars(length(max = 256))]
     pub operator: String,
     /// Why.
     #[serde(default)]
+    #[schemars(length(max = 1024))]
     pub reason: String,
     /// Which throttle; all if absent.
     #[serde(default)]
@@ -154,6 +184,14 @@ pub struct ReviveBody {
     /// Which hold; all if absent.
     #[serde(default)]
     pub epoch: Option<String>,
+}
+
+impl ReviveBody {
+    /// # Errors
+    /// If who or why is too long.
+    pub fn validated(&self) -> Result<(), BodyError> {
+        words(&[("reason", &self.reason, 0..=REASON_LIMIT), ("operator", &self.operator, 0..=OPERATOR_LIMIT)])
+    }
 }
 
 /// `POST /v1/decide`; an empty body asks about the throttle `default`. An unknown field is refused: a caller whose
@@ -176,6 +214,7 @@ pub struct DecideBody {
 #[derive(Clone, Debug, Deserialize, PartialEq, JsonSchema)]
 pub struct ObserveBody {
     /// Who measured.
+    #[schemars(length(min = 1, max = 128))]
     pub source: String,
     /// Which throttle; `default` if absent.
     #[serde(default)]
@@ -222,6 +261,7 @@ impl ObserveBody {
     /// # Errors
     /// Every field that is out of range.
     pub fn signals(&self, throttle: Level) -> Result<Signals, BodyError> {
+        words(&[("source", &self.source, 1..=SOURCE_LIMIT)])?;
         let calm = Signals::calm(throttle);
         let signals = Signals {
             throttle_pct: throttle.fraction(),

@@ -163,6 +163,13 @@ async fn a_wrong_value_in_any_field_of_any_body_is_a_4xx_that_names_the_field() 
             let (status, problem) = refused(&client, &echo, path, sent.to_string()).await;
             assert_eq!((status, named(&problem)), (422, vec!["targt".to_owned()]), "{path}: {problem}");
         }
+        // serde would read a struct from an array, value by value: `[]` ended kills.
+        let values: Vec<_> = body.as_object().unwrap().values().cloned().collect();
+        for array in [json!([]), json!(values)] {
+            let (status, problem) = refused(&client, &echo, path, array.to_string()).await;
+            let wanted = if path == "/kill" { (400, vec![]) } else { (422, vec!["body".to_owned()]) };
+            assert_eq!((status, named(&problem)), wanted, "{path} {array}: {problem}");
+        }
         for (name, value) in body.as_object().unwrap() {
             let twice = body.to_string().replacen('{', &format!("{{\"{name}\":{value},"), 1);
             let (status, problem) = refused(&client, &echo, path, twice.clone()).await;
@@ -171,6 +178,28 @@ async fn a_wrong_value_in_any_field_of_any_body_is_a_4xx_that_names_the_field() 
         }
     }
     assert!(cases > 200, "{cases}");
+    let misspelt = json!({ "current_state": { "eror_rate": 0.99 }, "target_throttle": 0.0 });
+    let mut state = calm();
+    state["eror_rate"] = json!(0.99);
+    for (state, field) in [
+        (misspelt["current_state"].clone(), "current_state.eror_rate"),
+        (state, "current_state.eror_rate"),
+        (json!([1, 0, 100, 0, 0.5, 0.45, 0.85, 2]), "current_state"),
+    ] {
+        let sent = json!({ "current_state": state, "target_throttle": 0.0 }).to_string();
+        let (status, problem) = refused(&client, &echo, "/control", sent).await;
+        assert_eq!((status, named(&problem)), (422, vec![field.to_owned()]), "{problem}");
+    }
+    let long = "x".repeat(1025);
+    for (path, body, field) in [
+        ("/revive", json!({ "reason": long }), "reason"),
+        ("/revive", json!({ "operator": &long[..257] }), "operator"),
+        ("/observe", json!({ "source": "" }), "source"),
+        ("/observe", json!({ "source": &long[..129] }), "source"),
+    ] {
+        let (status, problem) = refused(&client, &echo, path, body.to_string()).await;
+        assert_eq!((status, named(&problem)), (422, vec![field.to_owned()]), "{problem}");
+    }
     sound(&mut echo).await;
 }
 
