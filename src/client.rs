@@ -47,7 +47,11 @@ impl Client {
             expected: "the service's address, as http://127.0.0.1:8080 or https://echo.example.com".to_owned(),
             fix,
         };
-        let base = Url::parse(base).map_err(|error| wrong(format!("`{base}` is none: {error}")))?;
+        // Not told: it may bear a password.
+        let base = Url::parse(base).map_err(|error| wrong(format!("What is set is none: {error}.")))?;
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err(wrong("Leave out user and password; the key is ECHO_API_KEY's.".to_owned()));
+        }
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() || base.query().is_some() {
             return Err(wrong(format!("`{base}` is none that can be asked")));
         }

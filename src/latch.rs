@@ -38,7 +38,7 @@ pub struct KillOrder {
     pub epoch: Epoch,
     /// When it came.
     pub at: Timestamp,
-    /// What it leaves behind. In the answer `epoch`, `latched_at`, `audit` and `durable` are set here.
+    /// What it leaves behind. In the answer `epoch`, `latched_at`, `already_killed`, `audit` and `durable` are set here.
     pub record: Record,
 }
 
@@ -131,6 +131,7 @@ impl Latch {
         let mut record = order.record;
         record.answer.set("epoch", epoch.0.as_str());
         record.answer.set("latched_at", latched_at.to_string());
+        record.answer.set("already_killed", !fresh);
         record.answer.set("targets", self.enforced(hold, &throttles));
         record.audit.after = format!("killed {epoch}");
         let brought = if fresh {

@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 
 use super::service::{Output, ServiceArgs, failed};
 use super::terminal::{Paint, print};
-use super::words::{held_by, since};
-use crate::client::{Client, ClientError, Killed, Revived};
+use super::words::{ends, held_by, since};
+use crate::client::{Client, ClientError, Killed, Revived, Throttles};
 use crate::config::ConfigError;
 use crate::domain::throttle::ThrottleName;
 use crate::ports::Clock;
@@ -93,7 +93,10 @@ pub(super) async fn kill(args: KillArgs, paint: Paint) -> Result<(), RunError> {
     let gaps = killed.gaps();
     match args.output {
         Output::Json => print(&format!("{answer}\n"))?,
-        Output::Text => print(&told(&killed, &scope, &gaps, paint))?,
+        Output::Text => {
+            let by = if killed.already_killed { first(&client, &killed).await } else { None };
+            print(&told(&killed, &scope, by.as_deref(), &gaps, paint))?;
+        }
     }
     let only = args.throttle.map(|name| format!(" --throttle {name}")).unwrap_or_default();
     if gaps.is_empty() {
@@ -109,15 +112,30 @@ pub(super) async fn kill(args: KillArgs, paint: Paint) -> Result<(), RunError> {
     )))
 }
 
+/// Who took the hold that was there before.
+async fn first(client: &Client, killed: &Killed) -> Option<String> {
+    let found = client.get("/v1/throttles").await.ok()?;
+    let found = client.typed::<Throttles>("/v1/throttles", &found).ok()?;
+    let mut holds = found.items.iter().flat_map(|one| &one.status.holds);
+    let hold = holds.find(|hold| Some(&hold.epoch) == killed.epoch.as_ref())?;
+    Some(format!("{}: {}", hold.operator, hold.reason))
+}
+
 /// The kill as a person reads it.
-fn told(killed: &Killed, scope: &str, gaps: &[String], paint: Paint) -> String {
+fn told(killed: &Killed, scope: &str, by: Option<&str>, gaps: &[String], paint: Paint) -> String {
     let now = SystemClock.now();
     let mut text = match gaps {
+        [] if killed.already_killed => {
+            paint.alarm(&format!("KILLED ALREADY: {scope}; this order changes nothing, and is on record\n"))
+        }
         [] => paint.alarm(&format!("KILLED: {scope}, nothing but what is on an allow-list is admitted\n")),
         _ => paint.alarm(&format!("KILLED, BUT NOT WHOLE: {scope}\n")),
     };
     let mut row = |name: &str, value: &str| text += &format!("  {name:<8} {value}\n");
     row("since", &killed.latched_at.as_deref().map_or_else(|| "unknown".to_owned(), |at| since(at, now)));
+    if let Some(by) = by {
+        row("by", by);
+    }
     row("epoch", killed.epoch.as_deref().unwrap_or("unknown"));
     let record = match (killed.audit.as_str(), killed.audit_id) {
         ("recorded", Some(seq)) => format!("audit entry {seq}"),
@@ -140,11 +158,12 @@ fn told(killed: &Killed, scope: &str, gaps: &[String], paint: Paint) -> String {
 
 pub(super) async fn revive(args: ReviveArgs, paint: Paint) -> Result<(), RunError> {
     let client = args.service.client()?;
+    let only = args.throttle.map(|name| name.to_string());
     let mut body = Map::new();
     let fields = [
         ("operator", args.operator),
         ("reason", args.reason),
-        ("throttle", args.throttle.map(|name| name.to_string())),
+        ("throttle", only.clone()),
         ("epoch", args.epoch.clone()),
     ];
     body.extend(fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::String(value?)))));
@@ -157,23 +176,35 @@ pub(super) async fn revive(args: ReviveArgs, paint: Paint) -> Result<(), RunErro
         Output::Json => print(&format!("{answer}\n"))?,
         Output::Text if revived.status == "already_running" => print("Nothing was killed, so nothing was ended.\n")?,
         Output::Text => {
-            let mut text = paint.good(&format!("REVIVED: {} kill(s) ended\n", revived.ended.len()));
+            let mut text = paint.good(&format!("REVIVED: {} hold(s) ended\n", revived.ended.len()));
             revived.ended.iter().for_each(|epoch| text += &format!("  epoch    {epoch}\n"));
             text += &revived.audit_id.map(|seq| format!("  record   audit entry {seq}\n")).unwrap_or_default();
             print(&text)?;
         }
     }
     if let [_, ..] = revived.held_by.as_slice() {
-        let held: Vec<_> = revived.held_by.iter().map(|held| format!("\n  - {}", held_by(held))).collect();
-        return Err(RunError::Failed(format!(
-            "still killed, by what is not this door's to end:{}\n  - echo-phoenix status tells how each of them ends.",
-            held.concat()
-        )));
+        let held: Vec<_> =
+            revived.held_by.iter().map(|held| format!("\n  - {}. It ends so: {}", held_by(held), ends(held))).collect();
+        return Err(RunError::Failed(format!("still killed, by what this command does not end:{}", held.concat())));
     }
     if revived.status == "revived" {
-        eprintln!("It opens step by step to what is declared. Next: echo-phoenix status --watch");
+        eprintln!("{} Next: echo-phoenix status --watch", opens(&client, only.as_deref()).await);
     }
     Ok(())
+}
+
+/// What follows a revival: nothing, where a full stop is declared anyway.
+async fn opens(client: &Client, only: Option<&str>) -> &'static str {
+    let found = client.get("/v1/throttles").await.and_then(|found| client.typed::<Throttles>("/v1/throttles", &found));
+    let meant = |name: &str| only.is_none_or(|only| only == name);
+    let shut = found.is_ok_and(|found| {
+        let mut all = found.items.iter().filter(|one| meant(&one.name)).peekable();
+        all.peek().is_some() && all.all(|one| one.spec.throttle_percent == 100)
+    });
+    match shut {
+        true => "Nothing opens yet: a full stop is declared (POST /control with target_throttle, or the manifest).",
+        false => "It opens step by step to what is declared.",
+    }
 }
 
 /// Sends a command; what is tried again is told on stderr.

@@ -82,26 +82,12 @@ fn throttle(
         }
     }
     if !killed {
-        if let Some(entry) = command {
-            let level: f64 = entry.after.parse().unwrap_or(in_force);
-            row("declared", &format!("{} by {}, {}", percent(level), entry.actor, since(&entry.at, now)));
-        } else if let Some(declared) = &status.declared {
-            let by = if declared.source == "spec" { String::new() } else { format!(" by {}", declared.source) };
-            row("declared", &format!("{} %{by}", declared.throttle_percent));
-        }
+        row("declared", &declared_words(one, command, declared, now));
         if effective.level_millionths > 0 && effective.reason != "target" && effective.reason != "none" {
             row("because", &format!("of {}", effective.reason));
         }
     }
-    for target in &one.targets {
-        let agrees = match (target.agrees, &target.error) {
-            (_, Some(error)) => paint.warn(error),
-            (Some(true), None) => "as it should be".to_owned(),
-            (Some(false), None) => paint.warn("not as it should be yet"),
-            (None, None) => "not looked at yet".to_owned(),
-        };
-        row("target", &format!("{}: {agrees}{}", target.target, there(one, &target.target)));
-    }
+    targets(one, &mut row, paint);
     if let Some(drift) = condition(&status.conditions, "Drifted").filter(|is| is.status == "True") {
         row("drift", &paint.warn(&format!("{} ({})", drift.message, drift.reason)));
     }
@@ -112,7 +98,35 @@ fn throttle(
         row("next", &way_to_end(hold, &one.name));
     }
     if !killed {
-        row("next", &next(effective.throttle_percent, declared, command.is_some()));
+        let sheds = condition(&status.conditions, "Shedding").is_some_and(|is| is.status == "True");
+        let by = sheds.then_some(effective.reason.as_str());
+        row("next", &next(effective.throttle_percent, declared, by, command.is_some()));
+    }
+}
+
+/// What is declared, and by whom. Who and when is known of the last command alone, and counts only if its level stands.
+fn declared_words(one: &Throttle, command: Option<&AuditEntry>, declared: i32, now: Timestamp) -> String {
+    let stands = |entry: &&AuditEntry| {
+        entry.after.parse::<f64>().is_ok_and(|level| format!("{:.0}", (level * 100.0).ceil()) == declared.to_string())
+    };
+    let source = one.status.declared.as_ref().map_or("", |declared| declared.source.as_str());
+    let by_file = source == "spec" && declared == one.spec.throttle_percent && command.filter(stands).is_none();
+    match command.filter(stands) {
+        Some(entry) => format!("{declared} % by {}, {}", entry.actor, since(&entry.at, now)),
+        None if by_file || source.is_empty() => format!("{declared} %"),
+        None => format!("{declared} % by {source}"),
+    }
+}
+
+fn targets(one: &Throttle, row: &mut impl FnMut(&str, &str), paint: Paint) {
+    for target in &one.targets {
+        let agrees = match (target.agrees, &target.error) {
+            (_, Some(error)) => paint.warn(error),
+            (Some(true), None) => "as it should be".to_owned(),
+            (Some(false), None) => paint.warn("not as it should be yet"),
+            (None, None) => "not looked at yet".to_owned(),
+        };
+        row("target", &format!("{}: {agrees}{}", target.target, there(one, &target.target)));
     }
 }
 
@@ -128,7 +142,10 @@ fn there(throttle: &Throttle, target: &str) -> String {
 }
 
 /// What happens next to a throttle that nobody killed.
-fn next(effective: i32, declared: i32, commanded: bool) -> String {
+fn next(effective: i32, declared: i32, shed_by: Option<&str>, commanded: bool) -> String {
+    if let Some(signal) = shed_by {
+        return format!("opens towards {declared} % once {signal} calm down; what is measured holds it");
+    }
     match (effective, declared) {
         (0, 0) => "nothing: it is open".to_owned(),
         (100, 100) if !commanded => {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::words::held_by;
+use super::words::{ends, held_by};
 use crate::client::{Client, ClientError, Refusal};
 use crate::config::Secret;
 use crate::run::{RunError, made_key};
@@ -19,7 +19,7 @@ const HERE: &str = "127.0.0.1:8080";
 #[derive(Args)]
 pub(super) struct ServiceArgs {
     /// The service's address; if not set, the one on this machine (http:// and its ECHO_LISTEN, 127.0.0.1:8080)
-    #[arg(long, env = "ECHO_URL", value_name = "URL")]
+    #[arg(long, env = "ECHO_URL", value_name = "URL", hide_env_values = true)]
     url: Option<String>,
     #[arg(long, env = "ECHO_LISTEN", default_value = HERE, hide = true)]
     listen: String,
@@ -109,7 +109,8 @@ fn ways_out(client: &Client, error: &ClientError) -> Vec<String> {
 }
 
 fn refused(refusal: &Refusal) -> Vec<String> {
-    let mut ways: Vec<String> = refusal.held_by.iter().map(|held| format!("Held by {}.", held_by(held))).collect();
+    let held = refusal.held_by.iter().map(|held| format!("Held by {}. It ends so: {}.", held_by(held), ends(held)));
+    let mut ways: Vec<String> = held.collect();
     let way = match refusal.status {
         401 => "Set ECHO_API_KEY to a key of the service.",
         403 => {
@@ -119,9 +120,6 @@ fn refused(refusal: &Refusal) -> Vec<String> {
             "This process does not take that: ask the one that runs `serve`, or the operator of the cluster."
         }
         404 => "`echo-phoenix status` lists the throttles there are.",
-        409 if refusal.path == "/revive" => {
-            "What a manifest or a spec holds ends there; what an override holds ends by kubectl delete."
-        }
         500 if refusal.detail.contains("not configured") => {
             "Set ECHO_API_KEY where the service runs, then start it again."
         }

@@ -7,9 +7,11 @@ use crate::run::RunError;
 /// Writes a result to stdout.
 pub(super) fn print(text: &str) -> Result<(), RunError> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|error| RunError::Failed(format!("stdout: {error}")))
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever reads has enough: `status | head` is no failure.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done.map_err(|error| RunError::Failed(format!("stdout: {error}"))),
+    }
 }
 
 /// How far something is: one line that is written over, on a terminal alone.

@@ -40,7 +40,8 @@ pub struct HeldRow {
     pub operator: String,
     /// Why.
     pub reason: String,
-    /// When, RFC 3339.
+    /// When, RFC 3339; empty where nobody tells.
+    #[serde(default)]
     pub since: String,
 }
 
@@ -53,6 +54,9 @@ pub struct Killed {
     pub epoch: Option<String>,
     /// When the gates were shut, RFC 3339.
     pub latched_at: Option<String>,
+    /// Whether it was killed before, so that this order changed nothing.
+    #[serde(default)]
+    pub already_killed: bool,
     /// Whether the ledger has it, or is owed it.
     pub audit: String,
     /// Whether it outlives a crash.

@@ -42,6 +42,7 @@ pub(super) async fn kill(
         killed: true,
         epoch: None,
         latched_at: None,
+        already_killed: false,
         audit: AuditState::Recorded.as_str(),
         durable: true,
         targets: Vec::new(),

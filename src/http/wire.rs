@@ -138,6 +138,8 @@ pub struct Killed {
     /// When the gate was shut.
     #[schemars(extend("format" = "date-time"))]
     pub latched_at: Option<String>,
+    /// Whether it was killed before, so that this one changed nothing.
+    pub already_killed: bool,
     /// Whether the ledger has it, or is owed it.
     #[schemars(extend("enum" = ["recorded", "pending"]))]
     pub audit: &'static str,

@@ -11,6 +11,9 @@ use super::schema::{AUDIT_LOG, CHAINED};
 /// Bits of a hash that a metric bears: a double holds 53 exactly.
 const METRIC_BITS: usize = 48;
 
+/// Digits of a hash that are enough to know it by: those of a metric.
+const PREFIX: usize = METRIC_BITS / 4;
+
 /// The newest row of one chained table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -18,7 +21,7 @@ pub struct Head {
     pub table: &'static str,
     /// The row's number; 0 before the first.
     pub seq: i64,
-    /// Its hash, hex; 64 zeros before the first.
+    /// Its hash, hex; 64 zeros before the first. Where it was typed, its first 12 digits or more.
     pub hash: String,
 }
 
@@ -48,7 +51,9 @@ impl FromStr for Head {
     fn from_str(text: &str) -> Result<Self, String> {
         let expected = || {
             let tables = CHAINED.map(|table| table.name).join(", ");
-            format!("expected SEQ:HASH as `verify` prints it, or TABLE=SEQ:HASH; tables: {tables}")
+            format!(
+                "expected SEQ:HASH as `verify` prints it (12 digits of the hash or more), or TABLE=SEQ:HASH; tables: {tables}"
+            )
         };
         let (table, head) = match text.split_once('=') {
             None => (AUDIT_LOG.name, text),
@@ -58,8 +63,13 @@ impl FromStr for Head {
         let digits = seq.bytes().all(|byte| byte.is_ascii_digit());
         let seq: i64 = seq.parse().ok().filter(|_| digits).ok_or_else(expected)?;
         let hash = hash.to_ascii_lowercase();
-        let is_hash = hash.len() == GENESIS.len() && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !is_hash || (seq == 0 && hash != GENESIS) { Err(expected()) } else { Ok(Self { table, seq, hash }) }
+        let length = PREFIX..=GENESIS.len();
+        let is_hash = length.contains(&hash.len()) && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_hash || (seq == 0 && !GENESIS.starts_with(&hash)) {
+            Err(expected())
+        } else {
+            Ok(Self { table, seq, hash })
+        }
     }
 }
 
@@ -77,19 +87,21 @@ mod tests {
         }
         assert_eq!(format!("7:{hash}").parse::<Head>().map(|head| (head.table, head.seq)), Ok(("audit_log", 7)));
         assert_eq!(format!("7:{}", hash.to_uppercase()).parse::<Head>().map(|head| head.hash), Ok(hash.clone()));
-        let short = &hash[1..];
+        assert_eq!(format!("7:{}", &hash[..12]).parse::<Head>().map(|head| head.hash), Ok(hash[..12].to_owned()));
+        let (short, long) = (&hash[..11], format!("{hash}0"));
         for wrong in [
             "",
             "7",
             "7:",
             &hash,
             &format!("7:{short}"),
+            &format!("7:{long}"),
             &format!("+7:{hash}"),
             &format!("-1:{hash}"),
             &format!(":{hash}"),
             &format!("0:{hash}"),
             &format!("outbox=7:{hash}"),
-            &format!("7:{}g", short),
+            &format!("7:{}g", &hash[1..]),
         ] {
             assert!(wrong.parse::<Head>().is_err(), "{wrong}");
         }

@@ -3,7 +3,7 @@
 //! Only reads, within one read transaction, so it works while the service writes. Shares nothing with the writing
 //! side but the column lists and the encoding.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rusqlite::types::ValueRef;
@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::chain::{self, Cell, FORMAT, GENESIS};
 use super::head::Head;
-use super::schema::{CHAINED, Chained};
+use super::schema::{self, CHAINED, Chained};
 use super::sqlite::read;
 
 /// How often progress is told, in rows.
@@ -67,6 +67,10 @@ pub(super) fn chains(
         let (seq, hash) = walk(conn, table, &of_table, progress)?;
         heads.push(Head { table: table.name, seq, hash });
     }
+    // Last: a row that is not as it was written is worse than a door that stands open.
+    for table in CHAINED {
+        guarded(conn, table)?;
+    }
     Ok(Verified { heads })
 }
 
@@ -90,6 +94,32 @@ fn covered(conn: &Connection, table: &Chained) -> Result<(), VerifyError> {
     }
 }
 
+/// Whether a table still has the triggers that refuse changes of it, word for word: whoever takes them off has a reason.
+fn guarded(conn: &Connection, table: &Chained) -> Result<(), VerifyError> {
+    let mut found = conn.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1")?;
+    let found: BTreeMap<String, String> =
+        found.query_map([table.name], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+    for (name, sql) in guards(table)? {
+        match found.get(&name) {
+            Some(there) if *there == sql => {}
+            Some(_) => return Err(VerifyError::Bad(format!("{}: the trigger {name} was changed", table.name))),
+            None => {
+                let gone = format!("{}: the trigger {name}, which refuses changes of the table, is gone", table.name);
+                return Err(VerifyError::Bad(gone));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The triggers of a table, as this program makes them.
+fn guards(table: &Chained) -> rusqlite::Result<Vec<(String, String)>> {
+    let ours = Connection::open_in_memory()?;
+    schema::migrate(&ours)?.unwrap_or_default();
+    let mut made = ours.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1")?;
+    made.query_map([table.name], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
 /// Walks one table; gives number and hash of its last row.
 fn walk(
     conn: &Connection,
@@ -106,7 +136,7 @@ fn walk(
     while let Some(row) = rows.next()? {
         prev = check(conn, table, row, last, &prev)?;
         last += 1;
-        if let Some(head) = exported.iter().find(|head| head.seq == last && head.hash != prev) {
+        if let Some(head) = exported.iter().find(|head| head.seq == last && !prev.starts_with(&head.hash)) {
             return Err(bad(name, last, &format!("has hash {prev}, exported was {}: rewritten since", head.hash)));
         }
         if last % STRIDE == 0 {

@@ -93,18 +93,47 @@ async fn a_kill_is_told_seen_and_ended() {
     let answer: Value = serde_json::from_str(&out(&again)).unwrap();
     assert_eq!((again.status.code(), &answer["epoch"]), (Some(0), &json!(epoch)), "killing twice is one kill");
 
-    let other = ask(folder, &url, &["revive", "--epoch", "another"]);
-    assert_eq!(other.status.code(), Some(1), "{}{}", out(&other), err(&other));
+    let text = out(&ask(folder, &url, &KILL));
+    assert!(text.starts_with("KILLED ALREADY") && text.contains("by       dana: double charges"), "{text}");
+
+    // Neither an epoch that is nobody's nor a part of what is killed whole ends it; what would is named.
+    for wrong in [&["revive", "--epoch", "another"], &["revive", "--throttle", "default"]] {
+        let other = ask(folder, &url, wrong);
+        assert_eq!(other.status.code(), Some(1), "{}{}", out(&other), err(&other));
+        assert!(err(&other).contains(&format!("echo-phoenix revive --epoch {epoch}")), "{}", err(&other));
+        assert!(!err(&other).contains("kubectl"), "{}", err(&other));
+    }
     assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()));
     let revived = ask(folder, &url, &["revive", "--epoch", epoch, "--operator", "dana", "--reason", "fixed"]);
     assert_eq!(revived.status.code(), Some(0), "{}", err(&revived));
-    assert!(out(&revived).starts_with("REVIVED: 1 kill(s) ended"), "{}", out(&revived));
+    assert!(out(&revived).starts_with("REVIVED: 1 hold(s) ended"), "{}", out(&revived));
+    assert!(err(&revived).contains("Nothing opens yet"), "it was never opened: {}", err(&revived));
     assert_ne!(echo.verdict("default").await.1, "kill");
     let running = ask(folder, &url, &["revive"]);
     assert_eq!(
         (running.status.code(), out(&running).as_str()),
         (Some(0), "Nothing was killed, so nothing was ended.\n")
     );
+}
+
+#[test]
+fn a_password_in_the_address_is_refused_and_not_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = ask(folder.path(), "http://dana:s3cret@127.0.0.1:1", &["status"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(err(&refused).contains("ECHO_URL") && !err(&refused).contains("s3cret"), "{}", err(&refused));
+    let help = command(folder.path(), "http://dana:s3cret@127.0.0.1:1", &["status", "--help"]).output().unwrap();
+    assert!(help.status.success() && !out(&help).contains("s3cret"), "{}", out(&help));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_reads_no_further_is_no_failure() {
+    let (folder, echo) = service().await;
+    let mut status = command(folder.path(), &echo.url(""), &["status"]);
+    let mut child = status.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let done = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    assert_eq!((done.status.code(), err(&done).as_str()), (Some(0), ""));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -74,7 +74,10 @@ async fn a_cut_tail_of_any_table_is_found_by_its_exported_head_alone() {
         let all = heads(&text(&verify(data.path(), &[]).stdout));
         let own = all.iter().find(|head| head.starts_with(table)).unwrap();
         let conn = Connection::open(data.path().join(LEDGER_FILE)).unwrap();
-        conn.execute_batch(&format!("DROP TRIGGER {table}_no_delete; DELETE FROM {table} WHERE seq = 5")).unwrap();
+        let name = format!("{table}_no_delete");
+        let guard = "SELECT sql FROM sqlite_schema WHERE name = ?1";
+        let guard: String = conn.query_row(guard, [&name], |row| row.get(0)).unwrap();
+        conn.execute_batch(&format!("DROP TRIGGER {name}; DELETE FROM {table} WHERE seq = 5; {guard}")).unwrap();
         assert_eq!(verify(data.path(), &[]).status.code(), Some(0), "without a head nothing tells");
         let cut = verify(data.path(), &["--head", own]);
         assert_eq!(cut.status.code(), Some(1));

@@ -77,6 +77,25 @@ impl Case {
     }
 }
 
+#[test]
+fn a_throttle_that_only_observes_reports_the_level_it_would_have() {
+    let observes = |declared: f64, current: f64, killed: bool, mode: Mode| {
+        let bare = Declared::bare(ThrottleName::default_throttle(), Level::new(declared).unwrap());
+        let throttle = Declared { mode, ..bare };
+        let case = Case { throttle, current, next: current, killed, ..Case::default() };
+        let reported = case.plan().plan.reported;
+        let of_gate = reported.iter().filter(|drift| drift.target == "gate");
+        of_gate
+            .map(|d| format!("{} {} not {}, {}, {}", d.field, d.actual, d.desired, d.side.as_str(), d.action.as_str()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(observes(0.5, 0.0, false, Mode::Observe), ["level 0 not 0.5, riskier, reported"]);
+    assert_eq!(observes(0.25, 0.5, false, Mode::Observe), ["level 0.5 not 0.25, safer, reported"]);
+    assert_eq!(observes(0.5, 0.5, false, Mode::Observe), [""; 0], "where it stands anyway");
+    assert_eq!(observes(0.5, 1.0, true, Mode::Observe), [""; 0], "a kill is enforced");
+    assert_eq!(observes(0.5, 0.0, false, Mode::Enforce), [""; 0]);
+}
+
 /// The scaling of a plan: from, to, and the note that is left.
 fn scaling(planned: &Planned) -> Option<(i64, i64, Option<i64>)> {
     planned.plan.steps.iter().find_map(|step| match &step.action {

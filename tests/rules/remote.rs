@@ -248,6 +248,7 @@ fn the_checker_refuses_what_no_site_must_be_told() {
     let nothing = Permissions { killed: true, leads: false, recorded: false };
     assert_eq!(checked(stop(), Side::Safer, nothing), [], "a kill needs nothing");
     assert_eq!(checked(to(0.1, 0.5), Side::Safer, unrecorded), [], "closing needs no record");
+    assert_eq!(checked(to(0.3, 0.3), Side::Safer, unrecorded), [], "what stays opens nothing");
     assert_eq!(checked(revive(), opens, may), []);
 }
 
@@ -261,7 +262,18 @@ fn a_hold_tells_whose_it_is() {
     for operator in [ours.as_str(), &long, &other] {
         assert!(is_sender(operator), "{operator}");
     }
-    for person in ["dana", "", "echo-phoenix", "echo-phoenix on call", "echo-phoenix on/call", "my echo-phoenix 01/a"] {
+    for person in [
+        "dana",
+        "",
+        "echo-phoenix",
+        "echo-phoenix on call",
+        "echo-phoenix on/call",
+        "my echo-phoenix 01/a",
+        // As long as an id, and no id; an id, and too short.
+        "echo-phoenix 01arz3ndektsv4rrffq69g5fav/a",
+        "echo-phoenix 01ARZ3NDEKTSV4RRFFQ69G5FA-/a",
+        "echo-phoenix 01ARZ3/a",
+    ] {
         assert!(!is_sender(person), "{person}");
     }
 }

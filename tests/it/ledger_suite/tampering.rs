@@ -37,15 +37,19 @@ async fn filled() -> (TempDir, Vec<Head>) {
     (dir, heads)
 }
 
-/// Edits the file as somebody would who knows SQL: the triggers go first.
+/// Edits the file as somebody would who knows SQL: the triggers go first, and come back last, where there still is a table.
 fn edit(dir: &Path, sql: &str) {
     let conn = Connection::open(dir.join(LEDGER_FILE)).unwrap();
-    let mut drops = conn.prepare("SELECT 'DROP TRIGGER ' || name FROM sqlite_schema WHERE type = 'trigger'").unwrap();
-    let drops: Vec<String> = drops.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-    for drop in drops {
-        conn.execute_batch(&drop).unwrap();
+    let mut triggers = conn.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").unwrap();
+    let triggers = triggers.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let triggers: Vec<(String, String)> = triggers.map(Result::unwrap).collect();
+    for (name, _) in &triggers {
+        conn.execute_batch(&format!("DROP TRIGGER {name}")).unwrap();
     }
     conn.execute_batch(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+    for (_, sql) in &triggers {
+        let _ = conn.execute_batch(sql);
+    }
 }
 
 fn found(dir: &Path, exported: &[Head]) -> String {
@@ -191,6 +195,33 @@ async fn a_cut_tail_is_told_from_an_exported_head() {
         assert!(text.starts_with(&format!("{table}: row 4 is missing")) && text.contains("cut off"), "{text}");
         let others: Vec<_> = heads.iter().filter(|head| head.table != table).cloned().collect();
         verify(dir.path(), &others, &mut |_, _, _| ()).expect("the other tables' heads are where they were");
+    }
+}
+
+#[tokio::test]
+async fn a_guard_that_was_taken_off_or_changed_is_named() {
+    for table in TABLES {
+        for what in ["no_update", "no_delete", "no_gap"] {
+            let (dir, _) = filled().await;
+            let conn = Connection::open(dir.path().join(LEDGER_FILE)).unwrap();
+            conn.execute_batch(&format!("DROP TRIGGER {table}_{what}")).unwrap();
+            let said = found(dir.path(), &[]);
+            assert!(
+                said.starts_with(&format!("{table}: the trigger {table}_{what}")) && said.contains("is gone"),
+                "{said}"
+            );
+            let event = if what == "no_update" {
+                "UPDATE"
+            } else if what == "no_delete" {
+                "DELETE"
+            } else {
+                "INSERT"
+            };
+            conn.execute_batch(&format!("CREATE TRIGGER {table}_{what} BEFORE {event} ON {table} BEGIN SELECT 1; END"))
+                .unwrap();
+            let said = found(dir.path(), &[]);
+            assert!(said.contains("was changed"), "{said}");
+        }
     }
 }
 
