@@ -116,7 +116,7 @@ pub fn main() -> ExitCode {
         tracing::debug!("a TLS provider was there already");
     }
     match dispatch(cli.command, Paint::new(cli.no_color.as_deref())) {
-        Ok(()) => ExitCode::from(Exit::Done as u8),
+        Ok(()) | Err(RunError::Enough) => ExitCode::from(Exit::Done as u8),
         Err(error) => {
             eprintln!("echo-phoenix: {error}");
             ExitCode::from(if matches!(error, RunError::Config(_)) { Exit::Refused } else { Exit::Failed } as u8)

@@ -125,6 +125,23 @@ pub struct ListenArgs {
     pub log_format: Option<LogFormat>,
 }
 
+impl ListenArgs {
+    /// Whether the listeners can be two.
+    ///
+    /// # Errors
+    /// If verdicts are to have the API's own address.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.gate_listen == Some(self.listen) && self.listen.port() != 0 {
+            let fix = format!(
+                "{} is ECHO_LISTEN's, which answers verdicts too: leave it unset, or name another port.",
+                self.listen
+            );
+            return Err(ConfigError::new("ECHO_GATE_LISTEN", "an address of its own", fix));
+        }
+        Ok(())
+    }
+}
+
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.trim().parse().map_err(|_| "expected an IP address and a port, as 127.0.0.1:8080 or [::]:8080".to_owned())
 }
@@ -146,6 +163,26 @@ pub struct StoreArgs {
     /// Folder of the ledger and the journal; one process at a time
     #[arg(long, env = "ECHO_DATA_DIR", default_value = "./data")]
     pub data_dir: PathBuf,
+    /// What keeps the record: sqlite, in that folder
+    #[arg(long, env = "ECHO_STORE", default_value = "", hide_default_value = true, hide_env_values = true)]
+    pub store: Secret,
+}
+
+impl StoreArgs {
+    /// Whether the record can be kept as asked. What was asked is not told: an address may bear a password.
+    ///
+    /// # Errors
+    /// For anything but SQLite.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |fix: &str| Err(ConfigError::new("ECHO_STORE", "sqlite, or nothing, which means the same", fix));
+        match self.store.given() {
+            None | Some("sqlite") => Ok(()),
+            Some(text) if text.starts_with("postgres") => wrong(
+                "Leave it unset: this version keeps the record on SQLite, in ECHO_DATA_DIR, and knows no PostgreSQL yet.",
+            ),
+            Some(_) => wrong("Leave it unset: the record is kept in ECHO_DATA_DIR."),
+        }
+    }
 }
 
 /// Declarations.

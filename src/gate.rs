@@ -8,6 +8,7 @@ pub mod dialect;
 pub mod entry;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -93,6 +94,8 @@ pub struct Gate {
     table: ArcSwap<HashMap<String, Arc<Entry>>>,
     writing: Mutex<()>,
     changed: Notify,
+    /// Questions about throttles that nobody declared.
+    unknown: AtomicU64,
 }
 
 impl Gate {
@@ -106,7 +109,8 @@ impl Gate {
         let table = self.table.load();
         let Some(entry) = table.get(throttle) else {
             let verdict = Verdict { admitted: false, reason: Reason::Unknown, generation: 0 };
-            return Reply { verdict, state_age_ms: 0, retry_after_s: 1 };
+            let number = self.unknown.fetch_add(1, Ordering::Relaxed);
+            return Reply { verdict, state_age_ms: 0, retry_after_s: dialect::retry_after(&verdict, number) };
         };
         let question = read(&entry.spec);
         let listed = entry.allows(question.method, question.path);

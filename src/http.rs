@@ -24,6 +24,7 @@ mod webhook;
 pub mod wire;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -80,6 +81,8 @@ pub struct App {
     pub board: Arc<Board>,
     /// Commands under way, by the key their client gave.
     pub under_way: UnderWay,
+    /// Whether the listeners answer.
+    pub listening: AtomicBool,
     /// In production strangers must not ask for verdicts on the public listener: they count as offered load.
     pub authz_to_loopback_only: bool,
 }

@@ -41,6 +41,9 @@ pub enum RunError {
     /// The configuration cannot be used; exit code 2.
     #[error(transparent)]
     Config(#[from] crate::config::ConfigError),
+    /// Whoever read the result has enough of it, as `head` has; no failure, but nobody to go on for.
+    #[error("nobody reads on")]
+    Enough,
     /// Something that was needed did not work; exit code 1.
     #[error("{0}")]
     Failed(String),

@@ -92,10 +92,10 @@ pub(super) async fn kill(args: KillArgs, paint: Paint) -> Result<(), RunError> {
     sites::read_back(&client, &mut answer, &mut killed).await;
     let gaps = killed.gaps();
     match args.output {
-        Output::Json => print(&format!("{answer}\n"))?,
+        Output::Json => heard(print(&format!("{answer}\n")))?,
         Output::Text => {
             let by = if killed.already_killed { first(&client, &killed).await } else { None };
-            print(&told(&killed, &scope, by.as_deref(), &gaps, paint))?;
+            heard(print(&told(&killed, &scope, by.as_deref(), &gaps, paint)))?;
         }
     }
     let only = args.throttle.map(|name| format!(" --throttle {name}")).unwrap_or_default();
@@ -110,6 +110,11 @@ pub(super) async fn kill(args: KillArgs, paint: Paint) -> Result<(), RunError> {
          other means until then.",
         gaps.join("; ")
     )))
+}
+
+/// What a kill lacks counts, whether or not somebody reads on.
+fn heard(printed: Result<(), RunError>) -> Result<(), RunError> {
+    if matches!(printed, Err(RunError::Enough)) { Ok(()) } else { printed }
 }
 
 /// Who took the hold that was there before.
@@ -173,13 +178,15 @@ pub(super) async fn revive(args: ReviveArgs, paint: Paint) -> Result<(), RunErro
     let answer = sent.map_err(|error| failed(&client, &error))?;
     let revived: Revived = client.typed("/revive", &answer).map_err(|error| failed(&client, &error))?;
     match args.output {
-        Output::Json => print(&format!("{answer}\n"))?,
-        Output::Text if revived.status == "already_running" => print("Nothing was killed, so nothing was ended.\n")?,
+        Output::Json => heard(print(&format!("{answer}\n")))?,
+        Output::Text if revived.status == "already_running" => {
+            heard(print("Nothing was killed, so nothing was ended.\n"))?
+        }
         Output::Text => {
             let mut text = paint.good(&format!("REVIVED: {} hold(s) ended\n", revived.ended.len()));
             revived.ended.iter().for_each(|epoch| text += &format!("  epoch    {epoch}\n"));
             text += &revived.audit_id.map(|seq| format!("  record   audit entry {seq}\n")).unwrap_or_default();
-            print(&text)?;
+            heard(print(&text))?;
         }
     }
     if let [_, ..] = revived.held_by.as_slice() {

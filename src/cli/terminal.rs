@@ -8,8 +8,7 @@ use crate::run::RunError;
 pub(super) fn print(text: &str) -> Result<(), RunError> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // Whoever reads has enough: `status | head` is no failure.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(RunError::Enough),
         done => done.map_err(|error| RunError::Failed(format!("stdout: {error}"))),
     }
 }

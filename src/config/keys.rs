@@ -121,6 +121,11 @@ impl Keys {
         self.0.is_empty()
     }
 
+    /// Whether anybody may do what needs this role.
+    pub fn anybody_may(&self, role: Role) -> bool {
+        self.0.iter().any(|key| role == Role::Reader || key.role & role.bit() != 0)
+    }
+
     /// Whose key this is. Every digest is compared, each in constant time: neither how many keys there are right of the
     /// one that fits nor how much of it fits can be told from how long this takes.
     pub fn whose(&self, given: &[u8]) -> Option<Caller> {
@@ -151,7 +156,10 @@ impl Key {
             return Err("it has fewer than three parts");
         };
         let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        if !(1..=NAME_LIMIT).contains(&name.len()) || !name.bytes().all(letter) || name == MAIN {
+        if name == MAIN {
+            return Err("its name is reserved for the key of ECHO_API_KEY");
+        }
+        if !(1..=NAME_LIMIT).contains(&name.len()) || !name.bytes().all(letter) {
             return Err("its name is not 1 to 64 of letters, digits, dot, dash and underscore");
         }
         let role = Role::ALL.into_iter().find(|known| known.as_str() == role).ok_or("its role is none")?;

@@ -4,6 +4,7 @@
 //! Knows no variable by name.
 
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -41,25 +42,24 @@ pub fn parse<C: Parser>() -> Result<C, ExitCode> {
 
 /// What the file says. Its lines may hold secrets, so an error names the line's number alone.
 fn read_file(path: &Path) -> Result<Vec<(String, String)>, String> {
-    let lines = match dotenvy::from_path_iter(path) {
-        Ok(lines) => lines,
-        Err(error) if error.not_found() => return Ok(Vec::new()),
-        Err(dotenvy::Error::Io(error)) => return Err(format!("cannot be read: {error}")),
-        Err(_) => return Err("cannot be read".to_owned()),
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(format!("cannot be read: {error}")),
     };
-    let read: Result<Vec<_>, _> = lines.collect();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text); // some editors begin a file with it
+    let read: Result<Vec<_>, _> = dotenvy::from_read_iter(text.as_bytes()).collect();
     let read = read.map_err(|error| match error {
-        // The line, or the value alone.
+        // The line, or the value alone; of one that an open quote goes on in, all lines to the end.
         dotenvy::Error::LineParse(part, _) => {
-            let text = std::fs::read_to_string(path).unwrap_or_default();
-            let number = text.lines().position(|line| line.trim().ends_with(part.trim())).map_or(0, |index| index + 1);
+            let part = part.lines().next().unwrap_or_default().trim();
+            let number = text.lines().position(|line| line.trim().ends_with(part)).map_or(0, |index| index + 1);
             format!("line {number}: expected NAME=value. Quote a value that holds spaces, and lead a comment by #.")
         }
-        dotenvy::Error::Io(error) => format!("cannot be read: {error}"),
         _ => "cannot be read".to_owned(),
     })?;
     // For the libraries that read the environment themselves; what is there already stays.
-    dotenvy::from_path(path).map_err(|_| "cannot be read".to_owned())?;
+    dotenvy::from_read(text.as_bytes()).map_err(|_| "cannot be read".to_owned())?;
     Ok(read)
 }
 

@@ -3,6 +3,7 @@
 //! `/livez` and `/readyz` never look at the store, so that no platform takes the kill route away when the store is gone.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Json;
@@ -119,7 +120,8 @@ pub(super) async fn livez(State(app): State<Arc<App>>, RawQuery(query): RawQuery
 
 /// `GET /readyz`: the listeners are up and the gate knows all there is.
 pub(super) async fn readyz(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
-    probe(&app, &[("listeners", &|| true), ("gate", &*app.parts.loaded)], query.as_deref())
+    let listening = || app.listening.load(Ordering::Acquire);
+    probe(&app, &[("listeners", &listening), ("gate", &*app.parts.loaded)], query.as_deref())
 }
 
 /// A check of a probe: its name, and whether all is well.

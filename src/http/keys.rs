@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -16,6 +16,9 @@ use super::App;
 use super::answer::Problem;
 use super::refusal::table;
 use super::request_id::RequestId;
+
+/// The scheme, in whatever case, and the space behind it.
+const BEARER: &[u8] = b"Bearer ";
 
 /// Whose key a request bore, for audit entries.
 #[derive(Clone, Debug)]
@@ -33,7 +36,13 @@ const NEEDS: [(&str, Role, &str); 4] = [
 pub(super) async fn check(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let caller = match judge(&app, request.headers()) {
         Ok(caller) => caller,
-        Err(problem) => return problem.into_response(),
+        Err(problem) => {
+            let mut response = problem.into_response();
+            if response.status() == StatusCode::UNAUTHORIZED {
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            return response;
+        }
     };
     let route = request.extensions().get::<MatchedPath>();
     let need = route.and_then(|route| NEEDS.iter().find(|(path, ..)| *path == route.as_str()));
@@ -62,9 +71,13 @@ pub(super) fn caller(app: &App, headers: &HeaderMap) -> Option<Caller> {
     app.keys.whose(given(headers)?)
 }
 
+/// `X-API-Key`, or else a bearer's token; an empty one is none.
 fn given(headers: &HeaderMap) -> Option<&[u8]> {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    headers.get("x-api-key").map(HeaderValue::as_bytes).or(bearer).filter(|key| !key.is_empty())
+    let own = headers.get("x-api-key").map(HeaderValue::as_bytes).filter(|key| !key.is_empty());
+    own.or_else(|| {
+        let (scheme, key) = headers.get(header::AUTHORIZATION)?.as_bytes().split_at_checked(BEARER.len())?;
+        scheme.eq_ignore_ascii_case(BEARER).then_some(key).filter(|key| !key.is_empty())
+    })
 }
 
 /// A right key that may not do this: audited, since somebody meant to.

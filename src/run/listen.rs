@@ -9,8 +9,10 @@ mod connection;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
@@ -26,6 +28,7 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::ConfigError;
 use crate::http::{self, App, Client};
 use crate::telemetry::Metrics;
 
@@ -56,9 +59,25 @@ const BREATH: Duration = Duration::from_millis(50);
 
 /// Binds an address; the error names the variable.
 pub(super) async fn bind(address: SocketAddr, variable: &'static str) -> Result<TcpListener, RunError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| RunError::Failed(format!("{variable}: cannot listen on {address}: {error}")))
+    TcpListener::bind(address).await.map_err(|error| {
+        let what = format!("cannot listen on {address}: {error}");
+        let wrong = |expected: &str, fix: &str| {
+            let fix = format!("{what}. {fix}");
+            RunError::Config(ConfigError { variable, expected: expected.to_owned(), fix })
+        };
+        match error.kind() {
+            ErrorKind::AddrNotAvailable => {
+                wrong("an address of this machine", "Name one of its own; 0.0.0.0 or [::] means all of them.")
+            }
+            ErrorKind::PermissionDenied => {
+                wrong("a port that this process may listen on", "Name one above 1023, or allow it the one it asks for.")
+            }
+            ErrorKind::AddrInUse => RunError::Failed(format!(
+                "{variable}: {what}. Another process has it: stop that one, or set {variable} to another port."
+            )),
+            _ => RunError::Failed(format!("{variable}: {what}")),
+        }
+    })
 }
 
 /// Binds an address that may be there.
@@ -84,8 +103,9 @@ pub(super) fn start(
     supervisor.start("api", serve(api, routes, Arc::clone(&metrics), stop.clone()));
     if let Some(listener) = verdicts {
         announce("gate", &listener);
-        supervisor.start("gate", serve(listener, http::verdict_routes(app), metrics, stop));
+        supervisor.start("gate", serve(listener, http::verdict_routes(Arc::clone(&app)), metrics, stop));
     }
+    app.listening.store(true, Ordering::Release);
 }
 
 /// Serves until told to stop, then lets what is under way finish.

@@ -4,11 +4,15 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::config::{Environment, KeyArgs, Keys};
+use crate::config::{Environment, KeyArgs, Keys, Role};
+use crate::http::Parts;
 
 use super::RunError;
 
+/// The way out where no key has the role.
+const NOBODY_MAY_KILL: &str = "set ECHO_API_KEY, or add a key of the role breaker to ECHO_API_KEYS";
 /// Its file in the data folder.
 const FILE: &str = "api-key";
 
@@ -19,10 +23,41 @@ pub fn made_key(data: &Path) -> Option<(String, PathBuf)> {
     Some((key.trim().to_owned(), path)).filter(|(key, _)| !key.is_empty())
 }
 
+/// Shortest key that is not warned of outside development: 16 characters are guessed by nobody.
+const SHORT: usize = 16;
+
+/// The keys that are configured.
+///
+/// # Errors
+/// If one cannot be used.
+pub(super) fn configured(args: &KeyArgs) -> Result<Keys, RunError> {
+    Ok(Keys::parse(args.api_key.given(), args.api_keys.given().unwrap_or_default())?)
+}
+
+/// Says what is wrong with keys that can be used.
+fn warn(args: &KeyArgs, keys: &Keys, environment: Environment) {
+    if !keys.anybody_may(Role::Breaker) {
+        tracing::warn!("no key may POST /kill: {NOBODY_MAY_KILL}");
+    }
+    if environment != Environment::Development && args.api_key.given().is_some_and(|key| key.len() < SHORT) {
+        tracing::warn!("ECHO_API_KEY has fewer than {SHORT} characters; make one with: openssl rand -hex 32");
+    }
+}
+
+/// How the keys are, for `/health`; nothing if all is well.
+pub(super) fn part(keys: &Keys, parts: &mut Parts) {
+    if keys.is_empty() {
+        parts.off.push(("keys", "ECHO_API_KEY"));
+    } else if !keys.anybody_may(Role::Breaker) {
+        parts.on.push(("keys", Arc::new(|| Err(format!("no key may POST /kill: {NOBODY_MAY_KILL}")))));
+    }
+}
+
 /// The keys of this process. Without one in production protected routes answer 500 and say so.
 pub(super) fn keys(args: &KeyArgs, environment: Environment, data: Option<&Path>) -> Result<Keys, RunError> {
-    let keys = Keys::parse(args.api_key.given(), args.api_keys.given().unwrap_or_default())?;
+    let keys = configured(args)?;
     if !keys.is_empty() {
+        warn(args, &keys, environment);
         return Ok(keys);
     }
     let Some(data) = data.filter(|_| environment == Environment::Development) else {

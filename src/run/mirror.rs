@@ -49,6 +49,14 @@ pub async fn setup_airtable(args: &SetupArgs) -> Result<(), RunError> {
     Ok(())
 }
 
+/// Whether the mirror can be built as configured, or is off.
+///
+/// # Errors
+/// If a value cannot be used.
+pub(super) fn check(args: &AirtableArgs) -> Result<(), RunError> {
+    client(args).map(drop)
+}
+
 /// The mirror's worker, if it is on.
 pub(super) fn worker(
     args: &AirtableArgs,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use kube::Client;
@@ -82,6 +83,11 @@ pub(super) async fn watching(args: &ClusterArgs, record: Option<Record>) -> Resu
 /// # Errors
 /// If it cannot start, or a task ends on its own.
 pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
+    // All of it before anything is made: a wrong value leaves no trace.
+    args.listen.check()?;
+    args.store.check()?;
+    local_key::configured(&args.keys)?;
+    mirror::check(&args.airtable)?;
     let Kept { ledger, stored, journal, _lock, .. } = record::open(&args.store.data_dir, &SystemClock).await?;
     let keys = local_key::keys(&args.keys, args.listen.environment, Some(&args.store.data_dir))?;
     let record: Arc<dyn Ledger> = Arc::<StandbyLedger>::clone(&ledger);
@@ -95,6 +101,7 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
         args.airtable.missing(),
         worker.as_ref().map(|(_, counters)| mirror::look(Arc::clone(counters), Arc::clone(&on.clock))),
     );
+    local_key::part(&keys, &mut parts);
     let app = app("operator", &args.listen, keys, &on, Some(&ledger), parts)?;
     let api = listen::bind(args.listen.listen, "ECHO_LISTEN").await?;
     let verdicts = listen::bind_if(args.listen.gate_listen, "ECHO_GATE_LISTEN").await?;
@@ -173,6 +180,7 @@ pub(super) fn app(
         parts,
         board: Arc::default(),
         under_way: UnderWay::default(),
+        listening: AtomicBool::new(false),
         authz_to_loopback_only: listen.environment == Environment::Production,
     }))
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::ConfigError;
 use crate::gate::Gate;
 use crate::latch::Latch;
 use crate::ports::{Clock, Journal, Stored};
@@ -76,16 +77,12 @@ fn lock_folder(folder: &Path) -> Result<File, RunError> {
     use std::io::{Read, Seek, Write};
     use std::os::unix::fs::DirBuilderExt;
     // It holds raw payment events and a key: nobody else's to read.
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(|e| RunError::failed(&format!("ECHO_DATA_DIR {}", folder.display()), e))?;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| unusable(folder, &error))?;
     let path = folder.join("lock");
     let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
     // A file that may only be read can be locked all the same.
     let open = open.or_else(|error| if path.exists() { File::open(&path) } else { Err(error) });
-    let mut file = open.map_err(|e| RunError::failed(&format!("ECHO_DATA_DIR {}", path.display()), e))?;
+    let mut file = open.map_err(|error| unusable(&path, &error))?;
     if file.try_lock().is_err() {
         let mut holder = String::new();
         let _ = file.read_to_string(&mut holder);
@@ -101,6 +98,15 @@ fn lock_folder(folder: &Path) -> Result<File, RunError> {
         tracing::warn!(%error, "the data folder's lock does not name its holder");
     }
     Ok(file)
+}
+
+/// A folder that cannot hold a record.
+fn unusable(path: &Path, error: &std::io::Error) -> RunError {
+    RunError::Config(ConfigError {
+        variable: "ECHO_DATA_DIR",
+        expected: "a folder that this process may write, or may make".to_owned(),
+        fix: format!("{}: {error}. Name another, or let this process in.", path.display()),
+    })
 }
 
 /// Opens the ledger as soon as that is possible.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 
@@ -57,6 +58,11 @@ pub struct ServeArgs {
 /// If it cannot start, or a task ends on its own.
 pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    // All of it before anything is made: a wrong value leaves no trace.
+    args.listen.check()?;
+    args.store.check()?;
+    local_key::configured(&args.keys)?;
+    mirror::check(&args.airtable)?;
     let stripe = Secrets::parse(&args.stripe.given(args.listen.environment)?.unwrap_or_default());
     let Kept { ledger, stored, journal, last_state, _lock } =
         record::open(&args.store.data_dir, clock.as_ref()).await?;
@@ -159,7 +165,10 @@ fn app(
     if stripe.trimmed() > 0 {
         tracing::warn!("STRIPE_WEBHOOK_SECRET has spaces around a secret; they were taken off");
     }
-    let mut parts = HttpParts { off: Vec::new(), on: Vec::new(), loaded: Arc::new(|| true) };
+    let (all, table) = (Arc::clone(desired), Arc::clone(gate));
+    let loaded = move || all.declared().iter().all(|declared| table.standing(&declared.name).is_some());
+    let mut parts = HttpParts { off: Vec::new(), on: Vec::new(), loaded: Arc::new(loaded) };
+    local_key::part(&keys, &mut parts);
     let on: Option<http::Look> = if stripe.is_empty() { None } else { Some(Arc::new(|| Ok("ok".to_owned()))) };
     parts.part("stripe", "STRIPE_WEBHOOK_SECRET", on);
     parts.part("manifest", "ECHO_MANIFEST", manifest);
@@ -185,6 +194,7 @@ fn app(
         parts,
         board: Arc::default(),
         under_way: UnderWay::default(),
+        listening: AtomicBool::new(false),
         authz_to_loopback_only: args.listen.environment == Environment::Production,
     }))
 }

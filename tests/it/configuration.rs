@@ -46,9 +46,35 @@ fn refused(folder: &Path, variables: &[(&str, &str)], flags: &[&str]) -> (Option
 type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
 
 #[test]
+fn what_is_refused_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    for variables in [
+        &[("ECHO_STORE", "postgres://dana:s3cret@db/echo")][..],
+        &[("AIRTABLE_API_KEY", "keyOLD"), ("AIRTABLE_BASE_ID", "appABC123")],
+        &[("ECHO_API_KEYS", "ECHO_API_KEY:reader:k")],
+        &[("ECHO_LISTEN", "127.0.0.1:9"), ("ECHO_GATE_LISTEN", "127.0.0.1:9")],
+        &[("ECHO_DATA_DIR", "file")],
+    ] {
+        let (code, said) = refused(folder.path(), variables, &[]);
+        let named = variables.iter().any(|(name, _)| said.contains(name));
+        assert!(
+            code == Some(2) && named && !said.contains("s3cret") && !said.contains("made one"),
+            "{variables:?}: {said}"
+        );
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|one| one.unwrap().file_name()).collect();
+        assert_eq!(left, ["file"], "{variables:?}");
+    }
+}
+
+#[test]
 fn a_malformed_value_is_refused_with_variable_expectation_and_fix() {
     let folder = tempfile::tempdir().unwrap();
     let cases: &[Case] = &[
+        (&[("ECHO_STORE", "postgres://db/echo")], &["ECHO_STORE", "sqlite", "unset", "no PostgreSQL yet"]),
+        (&[("ECHO_STORE", "mysql")], &["ECHO_STORE", "sqlite", "unset"]),
+        (&[("ECHO_LISTEN", "192.0.2.1:8080")], &["ECHO_LISTEN", "an address of this machine", "0.0.0.0"]),
+        (&[("ECHO_API_KEYS", "ECHO_API_KEY:reader:k")], &["ECHO_API_KEYS", "reserved", "ci:reader:KEY"]),
         (&[("ECHO_LISTEN", "localhost:8080")], &["ECHO_LISTEN", "localhost:8080", "127.0.0.1:8080", "unset"]),
         (&[("ECHO_GATE_LISTEN", "8081")], &["ECHO_GATE_LISTEN", "an IP address and a port", "unset"]),
         (&[("ENVIRONMENT", "prod")], &["ENVIRONMENT", "prod", "staging, production", "unset"]),
@@ -141,7 +167,8 @@ async fn a_flag_beats_the_environment_which_beats_the_file_of_this_folder_alone(
     };
     drop(Echo::start("serve", &[], &folder).await);
     assert_eq!(made(), ["data"]);
-    std::fs::write(folder.join(".env"), "ECHO_DATA_DIR='from-file'\n").unwrap();
+    // Some editors begin a file with a byte order mark.
+    std::fs::write(folder.join(".env"), "\u{feff}ECHO_DATA_DIR='from-file'\n").unwrap();
     drop(Echo::start("serve", &[], &folder).await);
     assert_eq!(made(), ["data", "from-file"]);
     let environment = [("ECHO_DATA_DIR", "from-environment".to_owned())];
@@ -255,6 +282,9 @@ fn a_secret_that_was_given_is_found_in_no_error() {
     let (code, said) = refused(folder.path(), &[], &[]);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains(".env") && said.contains("line 2") && !said.contains("Zx9"), "{said}");
+    std::fs::write(folder.path().join(".env"), format!("A=1\nB=2\nECHO_API_KEY='{secret}\nC=3\n")).unwrap();
+    let (code, said) = refused(folder.path(), &[], &[]);
+    assert!(code == Some(2) && said.contains("line 3") && !said.contains("Zx9"), "{said}");
     let mut setup = Command::new(program());
     setup.arg("setup-airtable").env_clear().envs(secrets()).current_dir("/");
     let done = setup.output().unwrap();

@@ -92,6 +92,56 @@ async fn a_key_opens_what_its_role_may_and_the_record_bears_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_brake_that_nobody_may_pull_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = [("ECHO_API_KEY", String::new()), ("ECHO_API_KEYS", "ci:reader:k,ops:operator:l".to_owned())];
+    let echo = Echo::start("serve", &keys, folder.path()).await;
+    let health: Value = ask(&echo, Method::GET, "/health", &[], "").await.json().await.unwrap();
+    assert_eq!(health["status"], "degraded");
+    assert!(health["checks"]["keys"].as_str().unwrap().contains("role breaker"), "{health}");
+    assert!(echo.process.said().contains("no key may POST /kill"));
+    drop(echo);
+    let none = [("ENVIRONMENT", "production".to_owned()), ("ECHO_API_KEY", String::new())];
+    let echo = Echo::start("serve", &none, folder.path()).await;
+    let health: Value = ask(&echo, Method::GET, "/health", &[], "").await.json().await.unwrap();
+    assert_eq!((&health["status"], &health["checks"]["keys"]), (&json!("healthy"), &json!("off: set ECHO_API_KEY")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verdict_says_what_it_is_by() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = Echo::start("serve", &[], folder.path()).await;
+    let header = |answer: &reqwest::Response, name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+    let known = ask(&echo, Method::GET, "/authz/forward/default", &[], "").await;
+    assert_eq!(header(&known, "cache-control"), "no-store");
+    assert_eq!((header(&known, "echo-throttle"), header(&known, "echo-generation")), ("default".into(), "1".into()));
+    assert!(header(&known, "echo-state-age-ms").parse::<u64>().unwrap() < 60_000);
+    let mut waits = std::collections::BTreeSet::new();
+    for _ in 0..20 {
+        let unknown = ask(&echo, Method::GET, "/authz/forward/nobody", &[], "").await;
+        assert_eq!((unknown.status().as_u16(), header(&unknown, "echo-reason")), (503, "unknown".to_owned()));
+        waits.insert(header(&unknown, "retry-after").parse::<u32>().unwrap());
+    }
+    assert!(waits.len() > 5 && waits.iter().all(|wait| (1..=120).contains(wait)), "they shall not come back together");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_folder_is_one_process_and_a_made_key_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let echo = Echo::start("serve", &[("ECHO_API_KEY", String::new())], folder.path()).await;
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let data = folder.path().join("data");
+    assert_eq!((mode(&data), mode(&data.join("api-key"))), (0o700, 0o600));
+    let mut second = std::process::Command::new(crate::support::program());
+    second.arg("serve").env_clear().env("ECHO_LISTEN", "127.0.0.1:0").current_dir(folder.path());
+    let second = second.output().unwrap();
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    let holder = format!("in use by process {};", echo.process.pid());
+    assert!(second.status.code() == Some(1) && said.contains(&holder), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_key_configured_precedes_a_missing_one_which_precedes_a_wrong_one() {
     let folder = tempfile::tempdir().unwrap();
     let closed = [("ENVIRONMENT", "production".to_owned()), ("ECHO_API_KEY", String::new())];
@@ -120,7 +170,13 @@ async fn no_key_configured_precedes_a_missing_one_which_precedes_a_wrong_one() {
         assert_eq!(answer.status().as_u16(), code, "{headers:?}");
         assert_eq!(answer.json::<Value>().await.unwrap()["detail"], detail, "{headers:?}");
     }
+    let lower = bearer.to_lowercase().replacen("bearer", "bEaReR", 1);
     assert_eq!(ask(&echo, Method::GET, "/metrics", &[("authorization", &bearer)], "").await.status(), 200);
+    assert_eq!(ask(&echo, Method::GET, "/metrics", &[("authorization", &lower)], "").await.status(), 200);
+    let beside = [("x-api-key", ""), ("authorization", bearer.as_str())];
+    assert_eq!(ask(&echo, Method::GET, "/metrics", &beside, "").await.status(), 200, "an empty key is none");
+    let asked = ask(&echo, Method::GET, "/metrics", &[], "").await;
+    assert_eq!((asked.status().as_u16(), &asked.headers()["www-authenticate"]), (401, &"Bearer".parse().unwrap()));
 }
 
 /// A service that takes five requests a minute and believes this machine for where they come from.

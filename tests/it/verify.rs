@@ -178,3 +178,30 @@ fn the_documented_alerts_tell_growth_from_tampering() {
         assert!(done.status.success(), "{what}: {}{}", text(&done.stdout), text(&done.stderr));
     }
 }
+
+#[test]
+fn the_documented_alerts_of_the_brake_fire() {
+    let page = std::fs::read_to_string("docs/on-call.md").unwrap();
+    let yaml = page.split("```yaml\n").nth(2).unwrap().split("```").next().unwrap();
+    let indented: String = yaml.lines().map(|line| format!("  {line}\n")).collect();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("rules.yml"), format!("groups:\n- name: brake\n  rules:\n{indented}")).unwrap();
+    for (series, calm, wrong, alert, labels) in [
+        ("echo_kill_path_ok{via=\"listener\"}", "1", "0", "EchoKillPathBroken", "via: listener"),
+        ("echo_kill_path_age_seconds{via=\"listener\"}", "60", "181", "EchoKillPathUnproven", "via: listener"),
+        ("echo_commands_owed{kept=\"memory\"}", "0", "1", "EchoCommandsInMemory", "kept: memory"),
+    ] {
+        for (value, fires) in [(calm, false), (wrong, true)] {
+            let expected = if fires { format!("[{{exp_labels: {{{labels}}}}}]") } else { "[]".to_owned() };
+            let test = format!(
+                "rule_files: [rules.yml]\nevaluation_interval: 1m\ntests:\n- interval: 1m\n  input_series:\n\
+                 \x20 - {{series: '{series}', values: '{value} {value}'}}\n\
+                 \x20 alert_rule_test:\n\x20 - {{eval_time: 1m, alertname: {alert}, exp_alerts: {expected}}}\n"
+            );
+            std::fs::write(folder.path().join("test.yml"), test).unwrap();
+            let mut promtool = Command::new(prepared("ECHO_TEST_TOOLS").join("bin/promtool"));
+            let done = promtool.args(["test", "rules", "test.yml"]).current_dir(folder.path()).output().unwrap();
+            assert!(done.status.success(), "{alert} {value}: {}{}", text(&done.stdout), text(&done.stderr));
+        }
+    }
+}

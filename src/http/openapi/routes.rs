@@ -84,7 +84,7 @@ fn brake() -> Vec<Route> {
                 json!({ "reason": "double charges", "operator": "dana", "confirmation": "CONFIRM_KILL" }),
             )
             .answers::<wire::Killed>(200, "Stopped; this is what has been enforced")
-            .refuses(&[400, 404, 408, 409, 413, 422]),
+            .refuses(&[400, 404, 408, 409, 413, 422, 503]),
         command("/revive", "End kills")
             .text(
                 "Ends what REST or an override holds, then the level opens by the ramp. An empty body means \
@@ -104,11 +104,12 @@ fn records() -> Vec<Route> {
     vec![
         Route::new("get", "/v1/throttles", "records", Key, "All throttles")
             .text("What is declared, in force, sent and read back, as the last pass of the loop found it.")
-            .answers::<wire::Throttles>(200, "All throttles, by name"),
+            .answers::<wire::Throttles>(200, "All throttles, by name")
+            .refuses(&[503]),
         Route::new("get", "/v1/throttles/{name}", "records", Key, "One throttle")
             .parameter(name)
             .answers::<wire::Throttle>(200, "The throttle")
-            .refuses(&[404]),
+            .refuses(&[404, 503]),
         page("/v1/audit", "The audit log", "action", true)
             .answers::<wire::Page<AuditItem>>(200, "Entries, newest first"),
         page("/v1/drift", "Drifts, every version of each", "action", true)
@@ -181,7 +182,7 @@ fn verdicts() -> Vec<Route> {
             .text("Always 200, so that a verdict is never taken for a fault. An empty body asks about `default`.")
             .takes::<DecideBody>(false, json!({ "throttle": "default", "key": "tenant-7", "route": "POST /refunds" }))
             .answers::<wire::Decided>(200, "The verdict")
-            .refuses(&[400, 408, 413, 422]),
+            .refuses(&[400, 408, 413, 422, 503]),
     ]
 }
 
