@@ -253,6 +253,20 @@ fn the_checker_refuses_what_no_site_must_be_told() {
 }
 
 #[test]
+fn what_a_site_was_seen_to_obey_is_what_it_acknowledged() {
+    let id = site().id();
+    assert_eq!(id, "remote/https://b.example/default");
+    let acknowledged = |case: Case| case.plan().0.sent.get(&id).copied();
+    let ours = || case(killed(&["r1"], None)).killed();
+    assert_eq!(acknowledged(case(at(0.25))), sent(Some(0.25), false));
+    assert_eq!(acknowledged(case(at(0.5))), None, "it differs");
+    assert_eq!(acknowledged(ours().sent(Some(0.5), false)), sent(Some(0.5), true), "the level it had stays known");
+    assert_eq!(acknowledged(ours()), sent(None, true));
+    // Who only observes asked for nothing.
+    assert_eq!(acknowledged(Case { mode: Mode::Observe, ..ours() }), None);
+}
+
+#[test]
 fn a_hold_tells_whose_it_is() {
     let ours = sender(INSTALLATION, &name("checkout"));
     assert_eq!(ours, "echo-phoenix 01ARZ3NDEKTSV4RRFFQ69G5FAV/checkout");
