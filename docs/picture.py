@@ -16,7 +16,7 @@ BOXES = {
     "declared": (252, 122, 180, 98, "core", "declared", ["a level, 0 to 1; holds,", "by whom and why; the", "most restrictive counts"]),
     "loop": (480, 122, 180, 98, "core", "loop", ["writes what it will do,", "does it, reads it back,", "corrects, records drift"]),
     "gate": (716, 154, 180, 66, "bite", "gate", ["a verdict a request"]),
-    "scale": (716, 66, 180, 58, "bite", "workloads", ["replicas down, and back"]),
+    "scale": (716, 66, 180, 58, "bite", "workloads, sites", ["replicas; another Echo"]),
     "proxy": (716, 266, 180, 74, "out", "your proxy", ["nginx, Caddy, Traefik,", "Envoy, or /v1/decide"]),
     "app": (716, 388, 180, 58, "out", "your app", ["sees what was admitted"]),
     "latch": (480, 362, 180, 98, "kill", "latch", ["1  the next verdict denies", "2  it outlives a crash", "3  it is on record"]),
