@@ -5,10 +5,9 @@
 use std::cell::RefCell;
 use std::ops::Deref;
 
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
-use super::rows;
-use crate::store::chain::{self, Cell, FORMAT};
+use crate::store::chain::{self, Cell, FORMAT, GENESIS};
 use crate::store::schema::Chained;
 
 /// The transaction that is open on a connection.
@@ -35,7 +34,7 @@ impl<'a> Group<'a> {
         let index = match known {
             Some(index) => index,
             None => {
-                let (seq, hash) = rows::head(self.conn, table)?;
+                let (seq, hash) = head(self.conn, table)?;
                 ends.push((table.name, seq, hash));
                 ends.len() - 1
             }
@@ -58,4 +57,10 @@ impl Deref for Group<'_> {
     fn deref(&self) -> &Connection {
         self.conn
     }
+}
+
+/// Number and hash of a table's newest row; (0, 64 zeros) before the first.
+pub(super) fn head(conn: &Connection, table: &Chained) -> rusqlite::Result<(i64, String)> {
+    let newest = conn.prepare_cached(&table.head)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    Ok(newest.unwrap_or_else(|| (0, GENESIS.to_owned())))
 }

@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use rusqlite::types::{ToSqlOutput, Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
-use super::group::Group;
+use super::group::{Group, head};
 use crate::domain::audit::{Answer, AuditDraft};
 use crate::domain::drift::{Drift, Who};
 use crate::domain::payment::{EventMeaning, Evidence};
-use crate::store::chain::{self, Cell, FORMAT, GENESIS};
+use crate::store::chain::{self, Cell, FORMAT};
 use crate::store::schema::{AUDIT_LOG, CHAINED, Chained, EVIDENCE_LEDGER, RECONCILIATION_LOG};
 use crate::store::{Head, Outbox};
 
@@ -40,12 +40,6 @@ impl ToSql for Cell<'_> {
             Self::Blob(blob) => ValueRef::Blob(blob),
         }))
     }
-}
-
-/// Number and hash of a table's newest row; (0, 64 zeros) before the first.
-pub(super) fn head(conn: &Connection, table: &Chained) -> rusqlite::Result<(i64, String)> {
-    let newest = conn.prepare_cached(&table.head)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    Ok(newest.unwrap_or_else(|| (0, GENESIS.to_owned())))
 }
 
 /// The newest row of every chained table, of one moment.
