@@ -10,7 +10,7 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
 use crate::domain::level::Level;
@@ -48,24 +48,7 @@ impl Parts {
 
 /// `GET /health`. A killed system is healthy: nobody must restart it for that.
 pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
-    let mut checks = Map::new();
-    let mut status = "healthy";
-    for (name, look) in &app.parts.on {
-        let found = look();
-        if found.is_err() {
-            status = "degraded";
-        }
-        checks.insert((*name).to_owned(), json!(found.unwrap_or_else(|wrong| wrong)));
-    }
-    for (name, variable) in &app.parts.off {
-        checks.insert((*name).to_owned(), json!(format!("off: set {variable}")));
-    }
-    if let Some(found) = app.metrics.kill_path().trouble() {
-        if found.is_err() {
-            status = "degraded";
-        }
-        checks.insert("kill_path".to_owned(), json!(found.map_or_else(|wrong| wrong, |()| "ok".to_owned())));
-    }
+    let (mut status, mut checks) = looked(&app);
     checks.insert("gate".to_owned(), json!(if (app.parts.loaded)() { "ok" } else { "loading" }));
     if let Some(ledger) = &app.ledger {
         let answer = timeout(LEDGER_LIMIT, ledger.check()).await;
@@ -73,11 +56,7 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
         if let Ok(Err(error)) = &answer {
             tracing::warn!(%error, "the ledger does not answer");
         }
-        let lacking = lacking_words(app.latch.lacking());
-        if lacking.is_some() {
-            status = "degraded";
-        }
-        let fine_words = lacking.unwrap_or_else(|| "ok".to_owned());
+        let fine_words = lacking_words(app.latch.lacking()).unwrap_or_else(|| "ok".to_owned());
         let words = if fine { fine_words } else { "unavailable: openings wait, kills do not".to_owned() };
         checks.insert("ledger".to_owned(), json!(words));
         if !fine {
@@ -96,6 +75,29 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
     };
     let code = if status == "unhealthy" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     (code, Json(body)).into_response()
+}
+
+/// How it stands without asking the ledger, for an answer that the ledger has taken.
+pub(super) fn standing(app: &App) -> &'static str {
+    looked(app).0
+}
+
+/// Everything but gate and ledger: what is on and well, what is off, what is wrong.
+fn looked(app: &App) -> (&'static str, Map<String, Value>) {
+    let (mut checks, mut fine) = (Map::new(), lacking_words(app.latch.lacking()).is_none());
+    for (name, look) in &app.parts.on {
+        let found = look();
+        fine &= found.is_ok();
+        checks.insert((*name).to_owned(), json!(found.unwrap_or_else(|wrong| wrong)));
+    }
+    for (name, variable) in &app.parts.off {
+        checks.insert((*name).to_owned(), json!(format!("off: set {variable}")));
+    }
+    if let Some(found) = app.metrics.kill_path().trouble() {
+        fine &= found.is_ok();
+        checks.insert("kill_path".to_owned(), json!(found.map_or_else(|wrong| wrong, |()| "ok".to_owned())));
+    }
+    (if fine { "healthy" } else { "degraded" }, checks)
 }
 
 /// What the ledger lacks though it can be written, if it lacks anything.

@@ -21,6 +21,7 @@ use crate::source::rest::{ObserveBody, parse};
 use super::App;
 use super::answer::Problem;
 use super::command::{Command, members, said};
+use super::health;
 use super::refusal::table;
 use super::wire::{Observed, ObservedState};
 
@@ -49,7 +50,7 @@ pub(super) async fn observe(
     };
     let body = Observed {
         state,
-        health: "healthy",
+        health: health::standing(&app),
         observed_at: command.at.to_string(),
         throttle: name.to_string(),
         source: asked.source.clone(),

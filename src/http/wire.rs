@@ -68,7 +68,8 @@ pub struct Health {
 pub struct Observed {
     /// The whole state: what was measured over what is calm.
     pub state: ObservedState,
-    /// Always `healthy`: the observation was stored.
+    /// As `/health` has it; the ledger is there, since it took this observation.
+    #[schemars(extend("enum" = ["healthy", "degraded"]))]
     pub health: &'static str,
     /// When it was received.
     #[schemars(extend("format" = "date-time"))]

@@ -100,6 +100,8 @@ async fn a_brake_that_nobody_may_pull_is_told() {
     assert_eq!(health["status"], "degraded");
     assert!(health["checks"]["keys"].as_str().unwrap().contains("role breaker"), "{health}");
     assert!(echo.process.said().contains("no key may POST /kill"));
+    let observed = ask(&echo, Method::POST, "/observe", &[("x-api-key", "l")], OBSERVE).await;
+    assert_eq!(observed.json::<Value>().await.unwrap()["health"], "degraded", "an observation is told the same");
     drop(echo);
     let none = [("ENVIRONMENT", "production".to_owned()), ("ECHO_API_KEY", String::new())];
     let echo = Echo::start("serve", &none, folder.path()).await;
