@@ -165,15 +165,26 @@ impl Records {
         let mut change = Change { drifts: planned.plan.reported.clone(), ..Change::default() };
         change.drifts.extend(planned.plan.steps.iter().filter_map(|step| step.corrects.clone()));
         for (index, id) in intents {
-            let (Some(step), Some(done)) = (planned.plan.steps.get(index), done.get(index)) else { continue };
-            let Some(told) = told(&step.action) else { continue };
-            let mut entry = draft(planned.plan.throttle.as_str(), told.outcome, now);
-            (entry.before, entry.after) = (told.before, told.after);
-            entry.reason = match done {
-                Done::Yes => "done".to_owned(),
-                Done::Held(by) => format!("taken, and held there: {by}"),
-                Done::Failed(error) => format!("failed: {error}"),
-                Done::Skipped => "not tried: an earlier step failed".to_owned(),
+            let made = planned.plan.steps.get(index).zip(done.get(index));
+            let made = made.and_then(|(step, done)| Some((told(&step.action)?, done)));
+            let mut entry = match made {
+                Some((told, done)) => {
+                    let mut entry = draft(planned.plan.throttle.as_str(), told.outcome, now);
+                    (entry.before, entry.after) = (told.before, told.after);
+                    entry.reason = match done {
+                        Done::Yes => "done".to_owned(),
+                        Done::Held(by) => format!("taken, and held there: {by}"),
+                        Done::Failed(error) => format!("failed: {error}"),
+                        Done::Skipped => "not tried: an earlier step failed".to_owned(),
+                    };
+                    entry
+                }
+                // The checker took the steps away; the intent has its one outcome all the same.
+                None => {
+                    let mut entry = draft(planned.plan.throttle.as_str(), "intent_refused", now);
+                    "not done: the plan was refused".clone_into(&mut entry.reason);
+                    entry
+                }
             };
             entry.request_id.clone_from(&id.0);
             change.audit.push(entry);
