@@ -81,12 +81,16 @@ fn read(path: &Path) -> Result<Vec<FromFile>, RunError> {
 fn written(planned: &[Planned], paint: Paint) -> String {
     let count = |kind: Kind| planned.iter().filter(|one| one.change == kind).count();
     let (new, moved, same) = (count(Kind::Create), count(Kind::Change), count(Kind::None));
-    let mut text = format!("{new} new, {moved} to change, {same} as they are\n");
+    let mut text = match count(Kind::Unknown) {
+        0 => format!("{new} new, {moved} to change, {same} as they are\n"),
+        all => format!("{all} declared, compared with nothing\n"),
+    };
     for one in planned {
         let name = match one.change {
             Kind::Create => paint.good(&format!("+ {}", one.throttle)),
             Kind::Change => paint.warn(&format!("~ {}", one.throttle)),
             Kind::None => format!("= {}", one.throttle),
+            Kind::Unknown => format!("? {}", one.throttle),
         };
         text += &format!("\n{name}\n");
         one.steps.iter().for_each(|step| text += &format!("    {step}\n"));

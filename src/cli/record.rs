@@ -43,8 +43,8 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<(), RunError> {
     eprintln!("{}: every row is as it was written", file.display());
     if args.heads.is_empty() {
         eprintln!(
-            "Rows cut from the end leave no trace in the file itself: give a head that lives elsewhere, as the log and \
-             the metrics have them (--head)."
+            "Rows cut from the end leave no trace in the file itself: give a head that lives elsewhere, as the log has \
+             them (--head)."
         );
     }
     tell(&verified)
@@ -58,8 +58,9 @@ pub(super) fn backup(args: &BackupArgs) -> Result<(), RunError> {
     let saved = saved.map_err(|error| RunError::Failed(format!("no backup was made: {error}")))?;
     let bytes = saved.bytes;
     eprintln!(
-        "{}: {bytes} bytes, readable by its owner alone; read back, and every row is as written",
-        args.file.display()
+        "{}: {bytes} bytes of {}, readable by its owner alone; read back, and every row is as written",
+        args.file.display(),
+        args.store.data_dir.display()
     );
     tell(&saved.verified)
 }

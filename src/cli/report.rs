@@ -37,7 +37,10 @@ pub(super) fn report(base: &str, found: &Found, now: Timestamp, paint: Paint) ->
     }
     for one in throttles {
         text.push('\n');
-        let command = commands.iter().find(|(name, _)| *name == one.name).map(|(_, entry)| entry);
+        // What a manifest declares is nobody's command, whatever level the last one asked for.
+        let by_file = health.checks.get("manifest").is_some_and(|state| !state.starts_with("off"))
+            && one.status.declared.as_ref().is_some_and(|declared| declared.source == "spec");
+        let command = commands.iter().find(|(name, _)| *name == one.name && !by_file).map(|(_, entry)| entry);
         throttle(&mut text, one, command, health.killed, now, paint);
     }
     text
@@ -100,7 +103,13 @@ fn throttle(
     if !killed {
         let sheds = condition(&status.conditions, "Shedding").is_some_and(|is| is.status == "True");
         let by = sheds.then_some(effective.reason.as_str());
-        row("next", &next(effective.throttle_percent, declared, by, command.is_some()));
+        let stale = condition(&status.conditions, "SignalsStale").is_some_and(|is| is.status == "True");
+        let source = one.spec.signals.as_ref().and_then(|signals| signals.source.as_deref()).unwrap_or_default();
+        let next = match stale && effective.throttle_percent > declared {
+            true => format!("stays until {source} reports: POST /observe with \"source\":\"{source}\""),
+            false => next(effective.throttle_percent, declared, by, command.is_some()),
+        };
+        row("next", &next);
     }
 }
 

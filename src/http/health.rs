@@ -97,6 +97,10 @@ fn looked(app: &App) -> (&'static str, Map<String, Value>) {
         fine &= found.is_ok();
         checks.insert("kill_path".to_owned(), json!(found.map_or_else(|wrong| wrong, |()| "ok".to_owned())));
     }
+    if let Some(wrong) = app.board.trouble() {
+        fine = false;
+        checks.insert("targets".to_owned(), json!(wrong));
+    }
     (if fine { "healthy" } else { "degraded" }, checks)
 }
 

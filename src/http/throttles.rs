@@ -46,6 +46,18 @@ impl Board {
         Some(Found { enforced, drifts: posted.drifts, refused_percent })
     }
 
+    /// What is wrong with targets, by throttle and target; nothing if all could be read and told.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let wrong = all.iter().flat_map(|(name, posted)| {
+            let targets = posted.targets.iter();
+            targets.filter_map(move |(target, _, error)| Some(format!("{target} of {name}: {}", error.as_ref()?)))
+        });
+        let wrong: Vec<_> = wrong.collect();
+        let more = if wrong.len() > 1 { format!(" and {} more", wrong.len() - 1) } else { String::new() };
+        wrong.first().map(|first| format!("{first}{more}"))
+    }
+
     fn posted(&self, name: &ThrottleName) -> Option<Posted> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }

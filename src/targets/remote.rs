@@ -147,6 +147,12 @@ impl Remotes {
         let now = self.clock.now();
         let mut all = self.lock();
         let Some(known) = all.get_mut(name).filter(|known| known.orders == orders) else { return false };
+        let silent = |heard: &Option<Result<RemoteReadBack, TargetError>>| matches!(heard, Some(Err(_)));
+        if let (false, Err(error)) = (silent(&known.heard), &heard) {
+            tracing::warn!(throttle = %name.0, target = name.1, %error, "another site cannot be read");
+        } else if silent(&known.heard) && heard.is_ok() {
+            tracing::info!(throttle = %name.0, target = name.1, "another site can be read again");
+        }
         let news = match (&known.heard, &heard) {
             (Some(Ok(before)), Ok(after)) => before != after,
             (Some(Err(_)), Err(_)) => false,

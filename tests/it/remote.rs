@@ -389,6 +389,27 @@ async fn whoever_is_no_echo_phoenix_or_knows_no_such_key_is_told_by_name() {
     assert!(error.contains(VARIABLE), "{error}");
     let said = home.echo.as_ref().unwrap().process.said();
     assert!(!said.contains(wrong) && !told.to_string().contains(wrong), "the key is told to nobody");
+    // Long before a kill needs it: in the log, and where monitors look.
+    assert!(said.contains("another site cannot be read"), "{said}");
+    let health: Value = http().get(format!("{}/health", home.url())).send().await.unwrap().json().await.unwrap();
+    assert_eq!(health["status"], "degraded");
+    assert!(health["checks"]["targets"].as_str().unwrap().contains("403"), "{health}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_two_roles_is_all_that_has_to_be_set_up_there() {
+    let key = "sites-key-0123456789abc";
+    let keys = vec![("ECHO_API_KEYS", format!("site-a:breaker:{key},site-a:operator:{key}"))];
+    let other = Site::start(keys, tempfile::tempdir().unwrap()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("echo.yaml");
+    std::fs::write(&file, shop(25, &[remote(&other.url())])).unwrap();
+    let variables = vec![("ECHO_MANIFEST", file.display().to_string()), (VARIABLE, key.to_owned())];
+    let home = Site::start(variables, folder).await;
+    home.is("the level is set there", "shop", |shop| is_true(shop, "Ready")).await;
+    home.post("/kill", KILL).await;
+    let stopped = async || (other.reason("default").await == "kill").then_some(());
+    eventually("it is stopped there", std::time::Duration::from_secs(20), stopped).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -190,6 +190,7 @@ fn the_documented_alerts_of_the_brake_fire() {
         ("echo_kill_path_ok{via=\"listener\"}", "1", "0", "EchoKillPathBroken", "via: listener"),
         ("echo_kill_path_age_seconds{via=\"listener\"}", "60", "181", "EchoKillPathUnproven", "via: listener"),
         ("echo_commands_owed{kept=\"memory\"}", "0", "1", "EchoCommandsInMemory", "kept: memory"),
+        ("echo_enforced{throttle=\"default\"}", "1", "0", "EchoNotEnforced", "throttle: default"),
     ] {
         for (value, fires) in [(calm, false), (wrong, true)] {
             let expected = if fires { format!("[{{exp_labels: {{{labels}}}}}]") } else { "[]".to_owned() };

@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Change,
     /// It stays as it is.
     None,
+    /// Nobody answered to compare it with.
+    Unknown,
 }
 
 /// One throttle.
@@ -47,7 +49,7 @@ fn next(now: &Throttle) -> Planned {
     if kills(now).next().is_some() {
         steps.extend(kills(now).map(stays));
     } else if let (Some(asked), Some(in_force)) = (asked, in_force(now)) {
-        steps.extend(way(in_force, asked, None));
+        steps.extend(held(now, asked).or_else(|| way(in_force, asked, None)));
     }
     for target in &now.targets {
         match (&target.error, target.agrees) {
@@ -87,7 +89,7 @@ pub(super) fn from_file(file: &[FromFile], service: Option<&[Throttle]>) -> Vec<
     let mut all: Vec<_> = file
         .iter()
         .map(|one| match service {
-            None => create(one, Kind::None),
+            None => create(one, Kind::Unknown),
             Some(service) => match service.iter().find(|now| now.name == one.name.as_str()) {
                 None => create(one, Kind::Create),
                 Some(now) => compare(one, now),
@@ -142,7 +144,11 @@ fn compare(one: &FromFile, now: &Throttle) -> Planned {
     let stay: Vec<_> = kills(now).filter(|hold| !by_file(hold) || one.kill.is_some()).collect();
     steps.extend(stay.iter().map(|hold| stays(hold)));
     if let (true, Some(in_force)) = (stay.is_empty() && one.kill.is_none(), in_force(now)) {
-        steps.extend(way(in_force, percent, Some(one.spec.ramp_percent_per_second)));
+        let opens = in_force > f64::from(percent);
+        match one.spec.signals.source.as_ref().filter(|_| opens) {
+            Some(source) => steps.push(format!("opens to 90 %, and below that as {source} reports")),
+            None => steps.extend(way(in_force, percent, Some(one.spec.ramp_percent_per_second))),
+        }
     }
     if steps.is_empty() {
         steps.push("is declared like this already".to_owned());
@@ -172,6 +178,17 @@ fn targets(before: &EchoThrottleSpec, one: &FromFile) -> Vec<String> {
     let gone = before.iter().filter(|known| !after.iter().any(|next| next.id() == known.id()));
     steps.extend(gone.map(|known| format!("target removed: {}", known.id())));
     steps
+}
+
+/// What keeps a level from opening though less is declared.
+fn held(now: &Throttle, asked: i32) -> Option<String> {
+    let is = |kind: &str| now.status.conditions.iter().find(|one| one.kind == kind && one.status == "True");
+    let effective = now.status.effective.as_ref().filter(|effective| effective.throttle_percent > asked)?;
+    if let Some(stale) = is("SignalsStale") {
+        return Some(format!("stays at {} %: {}", effective.throttle_percent, stale.message));
+    }
+    is("Shedding")
+        .map(|_| format!("stays near {} % while {} are measured", effective.throttle_percent, effective.reason))
 }
 
 /// How the level in force gets to where it is asked to be. Percent are rounded up, so less than one is no way.

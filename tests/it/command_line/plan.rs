@@ -175,7 +175,7 @@ async fn without_a_service_a_file_is_told_alone_and_a_wrong_one_by_field() {
     assert_eq!((&alone["compared"], &alone["url"]), (&json!(false), &Value::Null));
     assert_eq!(
         (&of(&alone, "default")["change"], &of(&alone, "default")["next_percent"]),
-        (&json!("none"), &json!(50))
+        (&json!("unknown"), &json!(50))
     );
     let text = ask(folder.path(), &url, &["plan", "-f", "m.yaml"]);
     assert!(err(&text).contains("Not compared") && err(&text).contains(&url), "{}", err(&text));
