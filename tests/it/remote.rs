@@ -44,10 +44,15 @@ impl Site {
 
     /// A site whose manifest has this text.
     async fn home(text: &str) -> Self {
+        Self::home_with(text, KEY).await
+    }
+
+    /// The same with another key to the other sites.
+    async fn home_with(text: &str, key: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("echo.yaml");
         std::fs::write(&file, text).unwrap();
-        let variables = vec![("ECHO_MANIFEST", file.display().to_string()), (VARIABLE, KEY.to_owned())];
+        let variables = vec![("ECHO_MANIFEST", file.display().to_string()), (VARIABLE, key.to_owned())];
         Self::start(variables, folder).await
     }
 
@@ -378,12 +383,8 @@ async fn whoever_is_no_echo_phoenix_or_knows_no_such_key_is_told_by_name() {
     assert_eq!(home.reason("shop").await, "kill");
     assert!(operators(&other.throttle("default").await).is_empty(), "the key went nowhere it was not meant to go");
 
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("echo.yaml");
-    std::fs::write(&file, shop(25, &[remote(&other.url())])).unwrap();
     let wrong = "wrong-key-0123456789";
-    let variables = vec![("ECHO_MANIFEST", file.display().to_string()), (VARIABLE, wrong.to_owned())];
-    let home = Site::start(variables, folder).await;
+    let home = Site::home_with(&shop(25, &[remote(&other.url())]), wrong).await;
     let told = home.is("the key is told", "shop", |shop| wanted(shop, 0, "403")).await;
     let error = told["targets"][1]["error"].as_str().unwrap();
     assert!(error.contains(VARIABLE), "{error}");
@@ -401,11 +402,7 @@ async fn a_key_of_two_roles_is_all_that_has_to_be_set_up_there() {
     let key = "sites-key-0123456789abc";
     let keys = vec![("ECHO_API_KEYS", format!("site-a:breaker:{key},site-a:operator:{key}"))];
     let other = Site::start(keys, tempfile::tempdir().unwrap()).await;
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("echo.yaml");
-    std::fs::write(&file, shop(25, &[remote(&other.url())])).unwrap();
-    let variables = vec![("ECHO_MANIFEST", file.display().to_string()), (VARIABLE, key.to_owned())];
-    let home = Site::start(variables, folder).await;
+    let home = Site::home_with(&shop(25, &[remote(&other.url())]), key).await;
     home.is("the level is set there", "shop", |shop| is_true(shop, "Ready")).await;
     home.post("/kill", KILL).await;
     let stopped = async || (other.reason("default").await == "kill").then_some(());
@@ -417,11 +414,7 @@ async fn a_key_that_may_not_kill_is_told_with_the_role_it_lacks() {
     let key = "operators-key-0123456789";
     let keys = vec![("ECHO_API_KEYS", format!("site-a:operator:{key}"))];
     let other = Site::start(keys, tempfile::tempdir().unwrap()).await;
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("echo.yaml");
-    std::fs::write(&file, shop(25, &[remote(&other.url())])).unwrap();
-    let variables = vec![("ECHO_MANIFEST", file.display().to_string()), (VARIABLE, key.to_owned())];
-    let home = Site::start(variables, folder).await;
+    let home = Site::home_with(&shop(25, &[remote(&other.url())]), key).await;
     home.is("the level is its to set", "shop", |shop| is_true(shop, "Ready")).await;
     home.post("/kill", KILL).await;
     assert_eq!(home.reason("shop").await, "kill");
