@@ -3,6 +3,7 @@
 //! Knows no Kubernetes, no HTTP, no SQL; who implements a seam is `run`'s choice.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -15,10 +16,12 @@ use crate::domain::level::Level;
 use crate::domain::plan::{Action, ReadBack};
 use crate::domain::throttle::{Declared, TargetSpec, ThrottleName};
 
-/// The wall clock.
+/// Time is two: the wall clock for records and answers, the monotonic one for every age, ramp, credit, lease and retry.
 pub trait Clock: Send + Sync {
-    /// Now.
+    /// Now, by the wall clock. It may step either way: no age is ever a difference of two such times.
     fn now(&self) -> Timestamp;
+    /// Time since some fixed moment of this process, by a clock that nobody sets. Never runs backwards.
+    fn elapsed(&self) -> Duration;
 }
 
 /// Why the ledger did not do what it was asked.

@@ -99,7 +99,7 @@ const CLOCKS: &[[&str; 2]] = &[
 const NAMED_AT_THE_DOOR: (&str, [&str; 2]) = ("http", ["Ulid", "generate"]);
 
 /// Most lines of a file under src/; a table of cases may be longer.
-const FILE_LINES: usize = 300;
+const FILE_LINES: usize = 400;
 /// Most lines of a function, anywhere.
 const FUNCTION_LINES: usize = 70;
 
@@ -274,7 +274,7 @@ fn long_files_and_long_functions_are_found() {
     let found = check(&[("src/gate/a.rs".to_owned(), fits), ("src/gate/b.rs".to_owned(), long)]);
     assert_eq!(found, ["src/gate/b.rs:4: size: function long has 71 lines, at most 70"]);
     let found = check(&[("src/gate.rs".to_owned(), file)]);
-    assert_eq!(found, ["src/gate.rs:301: size: more than 300 lines in a file"]);
+    assert_eq!(found, ["src/gate.rs:401: size: more than 400 lines in a file"]);
 }
 
 /// A row for every module and a module for every row, or the table is about another program.

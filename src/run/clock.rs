@@ -1,11 +1,16 @@
 //! The one place that reads a clock.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use crate::http::Elapsed;
 use crate::ports::Clock;
+
+/// The moment from which [`SystemClock`] counts monotonic time: its first use.
+#[allow(clippy::disallowed_methods, reason = "the one place: everything else takes a Clock")]
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The system's clock.
 #[derive(Clone, Copy, Debug, Default)]
@@ -16,11 +21,13 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }
+
+    fn elapsed(&self) -> Duration {
+        START.elapsed()
+    }
 }
 
 /// Time since now, by a clock that nobody sets: what is counted by the minute must not stop when the wall clock is put back.
-#[allow(clippy::disallowed_methods, reason = "the one place: everything else takes this")]
 pub(super) fn monotonic() -> Elapsed {
-    let start = std::time::Instant::now();
-    Arc::new(move || start.elapsed())
+    Arc::new(|| SystemClock.elapsed())
 }
