@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
-use super::{ConfigError, graphic, not_set};
+use super::{ConfigError, Environment, graphic, not_set};
 
 /// What a bearer may do beyond reading, which every one may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,10 @@ struct Key {
     name: Arc<str>,
     role: u8,
     digest: [u8; 32],
+    /// Which entry of `ECHO_API_KEYS` it is, from 1; 0 is `ECHO_API_KEY`.
+    entry: usize,
+    /// Whether it has fewer than [`SHORTEST`] characters.
+    short: bool,
 }
 
 /// Keys that open protected routes.
@@ -70,6 +74,8 @@ const MAIN: &str = "ECHO_API_KEY";
 const MORE: &str = "ECHO_API_KEYS";
 /// Longest name of a key, bytes.
 const NAME_LIMIT: usize = 64;
+/// Fewest characters of a key in production: what `openssl rand -hex 16` makes, which nobody guesses.
+const SHORTEST: usize = 32;
 
 impl Keys {
     /// The keys of `ECHO_API_KEY` and `ECHO_API_KEYS`; a name may come again, for another key of the same bearer (while
@@ -84,11 +90,8 @@ impl Keys {
                 let fix = "Make one with: openssl rand -hex 32";
                 return Err(ConfigError::new(MAIN, "visible ASCII without spaces, as a header can bear it", fix));
             }
-            keys.0.push(Key {
-                name: MAIN.into(),
-                role: Role::ALL.into_iter().fold(0, |all, role| all | role.bit()),
-                digest: Sha256::digest(key).into(),
-            });
+            let all = Role::ALL.into_iter().fold(0, |all, role| all | role.bit());
+            keys.0.push(Key::new(MAIN, all, key, 0));
         }
         for (index, entry) in more.split(',').enumerate() {
             let entry = entry.trim();
@@ -96,7 +99,7 @@ impl Keys {
                 continue;
             }
             let number = index + 1;
-            let key = Key::parse(entry).and_then(|key| match key {
+            let key = Key::parse(entry, number).and_then(|key| match key {
                 Some(key) if keys.0.iter().any(|known| known.digest == key.digest && known.name != key.name) => {
                     Err("its key is another name's too")
                 }
@@ -114,6 +117,19 @@ impl Keys {
             }
         }
         Ok(keys)
+    }
+
+    /// Whether they may be used there: in production a key has 32 characters or more.
+    ///
+    /// # Errors
+    /// Names the first that is shorter by its variable and number.
+    pub fn check(&self, environment: Environment) -> Result<(), ConfigError> {
+        let short = self.0.iter().find(|key| key.short && environment == Environment::Production);
+        let Some(short) = short else { return Ok(()) };
+        let which = if short.entry == 0 { String::new() } else { format!("; entry {}'s key is shorter", short.entry) };
+        let expected = format!("a key of {SHORTEST} characters or more while ENVIRONMENT is production{which}");
+        let variable = if short.entry == 0 { MAIN } else { MORE };
+        Err(ConfigError::new(variable, expected, "Make one with: openssl rand -hex 32"))
     }
 
     /// Whether there is none.
@@ -150,7 +166,7 @@ impl fmt::Debug for Keys {
 impl Key {
     /// One entry; `None` if its key is a placeholder. The error repeats nothing of the entry: who mixes up the order has
     /// the key where the name belongs.
-    fn parse(entry: &str) -> Result<Option<Self>, &'static str> {
+    fn parse(entry: &str, number: usize) -> Result<Option<Self>, &'static str> {
         let mut parts = entry.splitn(3, ':').map(str::trim);
         let (Some(name), Some(role), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
             return Err("it has fewer than three parts");
@@ -169,7 +185,12 @@ impl Key {
         if !graphic(key) {
             return Err("its key is not visible ASCII without spaces");
         }
-        Ok(Some(Self { name: name.into(), role: role.bit(), digest: Sha256::digest(key).into() }))
+        Ok(Some(Self::new(name, role.bit(), key, number)))
+    }
+
+    fn new(name: &str, role: u8, key: &str, entry: usize) -> Self {
+        let (digest, short) = (Sha256::digest(key).into(), key.len() < SHORTEST);
+        Self { name: name.into(), role, digest, entry, short }
     }
 }
 

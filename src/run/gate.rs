@@ -33,8 +33,8 @@ pub struct GateArgs {
 /// # Errors
 /// If it cannot start, or a task ends on its own.
 pub async fn gate(args: GateArgs) -> Result<(), RunError> {
-    let on = watching(&args.cluster, None).await?;
     let keys = local_key::keys(&args.keys, args.listen.environment, None)?;
+    let on = watching(&args.cluster, None).await?;
     let loaded = Arc::clone(&on.desired);
     let parts = HttpParts { off: Vec::new(), on: Vec::new(), loaded: Arc::new(move || loaded.loaded()) };
     let app = app("gate", &args.listen, keys, &on, None, parts)?;

@@ -23,25 +23,14 @@ pub fn made_key(data: &Path) -> Option<(String, PathBuf)> {
     Some((key.trim().to_owned(), path)).filter(|(key, _)| !key.is_empty())
 }
 
-/// Shortest key that is not warned of outside development: 16 characters are guessed by nobody.
-const SHORT: usize = 16;
-
 /// The keys that are configured.
 ///
 /// # Errors
-/// If one cannot be used.
-pub(super) fn configured(args: &KeyArgs) -> Result<Keys, RunError> {
-    Ok(Keys::parse(args.api_key.given(), args.api_keys.given().unwrap_or_default())?)
-}
-
-/// Says what is wrong with keys that can be used.
-fn warn(args: &KeyArgs, keys: &Keys, environment: Environment) {
-    if !keys.anybody_may(Role::Breaker) {
-        tracing::warn!("no key may POST /kill: {NOBODY_MAY_KILL}");
-    }
-    if environment != Environment::Development && args.api_key.given().is_some_and(|key| key.len() < SHORT) {
-        tracing::warn!("ECHO_API_KEY has fewer than {SHORT} characters; make one with: openssl rand -hex 32");
-    }
+/// If one cannot be used, or not there.
+pub(super) fn configured(args: &KeyArgs, environment: Environment) -> Result<Keys, RunError> {
+    let keys = Keys::parse(args.api_key.given(), args.api_keys.given().unwrap_or_default())?;
+    keys.check(environment)?;
+    Ok(keys)
 }
 
 /// How the keys are, for `/health`; nothing if all is well.
@@ -55,9 +44,14 @@ pub(super) fn part(keys: &Keys, parts: &mut Parts) {
 
 /// The keys of this process. Without one in production protected routes answer 500 and say so.
 pub(super) fn keys(args: &KeyArgs, environment: Environment, data: Option<&Path>) -> Result<Keys, RunError> {
-    let keys = configured(args)?;
+    let keys = configured(args, environment)?;
     if !keys.is_empty() {
-        warn(args, &keys, environment);
+        if !keys.anybody_may(Role::Breaker) {
+            tracing::warn!("no key may POST /kill: {NOBODY_MAY_KILL}");
+        }
+        if let (Environment::Staging, Err(short)) = (environment, keys.check(Environment::Production)) {
+            tracing::warn!("production would refuse to start: {short}");
+        }
         return Ok(keys);
     }
     let Some(data) = data.filter(|_| environment == Environment::Development) else {

@@ -86,7 +86,7 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     // All of it before anything is made: a wrong value leaves no trace.
     args.listen.check()?;
     args.store.check()?;
-    local_key::configured(&args.keys)?;
+    local_key::configured(&args.keys, args.listen.environment)?;
     mirror::check(&args.airtable)?;
     let Kept { ledger, stored, journal, _lock, .. } = record::open(&args.store.data_dir, &SystemClock).await?;
     let keys = local_key::keys(&args.keys, args.listen.environment, Some(&args.store.data_dir))?;

@@ -61,7 +61,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     // All of it before anything is made: a wrong value leaves no trace.
     args.listen.check()?;
     args.store.check()?;
-    local_key::configured(&args.keys)?;
+    local_key::configured(&args.keys, args.listen.environment)?;
     mirror::check(&args.airtable)?;
     let stripe = Secrets::parse(&args.stripe.given(args.listen.environment)?.unwrap_or_default());
     let Kept { ledger, stored, journal, last_state, _lock } =

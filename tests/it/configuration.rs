@@ -113,6 +113,34 @@ fn a_malformed_value_is_refused_with_variable_expectation_and_fix() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn in_production_a_key_under_32_characters_refuses_to_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (short, long) = ("s-hort-9Qx2VnB4-89012345678901x", "l-ong-9Qx2VnB4-8901234567890123x");
+    assert_eq!((short.len(), long.len()), (31, 32));
+    let more = format!("ops:operator:{long},dana:breaker:{short}");
+    for role in ["serve", "operator", "gate"] {
+        let cases = [("ECHO_API_KEY", short, "32 characters"), ("ECHO_API_KEYS", more.as_str(), "entry 2")];
+        for (variable, value, named) in cases {
+            let mut command = Command::new(program());
+            command.arg(role).env_clear().current_dir(folder.path()).stdin(Stdio::null());
+            command.env("ECHO_LISTEN", "127.0.0.1:0").env("KUBECONFIG", "nowhere").env("ENVIRONMENT", "production");
+            let done = command.env(variable, value).output().unwrap();
+            let said = String::from_utf8_lossy(&done.stderr).into_owned();
+            assert_eq!(done.status.code(), Some(2), "{role} {variable}: {said}");
+            for word in [variable, "production", named, "openssl rand -hex 32"] {
+                assert!(said.contains(word), "{role} {variable} does not say {word}: {said}");
+            }
+            assert!(!said.contains("9Qx2VnB4"), "{said}");
+        }
+    }
+    // As long as that it starts, and anywhere else a short one does.
+    for (environment, key) in [("production", long), ("staging", short), ("development", short)] {
+        let variables = [("ENVIRONMENT", environment.to_owned()), ("ECHO_API_KEY", key.to_owned())];
+        drop(Echo::start("serve", &variables, folder.path()).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_empty_or_the_guides_placeholder_is_not_set_and_the_log_names_what_is_off() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join(".env"), GUIDE).unwrap();

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use echo_phoenix::decide::law::Law;
 use echo_phoenix::decide::verdict::Reason;

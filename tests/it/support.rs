@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// The key of every service that tests start.
-pub(crate) const KEY: &str = "test-key-0123456789abcdef";
+/// The key of every service that tests start; long enough for production.
+pub(crate) const KEY: &str = "test-key-0123456789abcdef0123456789abcdef";
 
 /// The program under test: what cargo built for this test run.
 pub(crate) fn program() -> PathBuf {
