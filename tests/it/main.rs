@@ -9,6 +9,7 @@ mod cluster_rules;
 mod command_line;
 mod configuration;
 mod crash;
+mod data_folders;
 mod doors;
 mod errors;
 mod floods;
