@@ -35,6 +35,7 @@ fn draft() -> AuditDraft {
     AuditDraft {
         at: Timestamp::UNIX_EPOCH,
         actor: "ops-key".to_owned(),
+        operator: "dana".to_owned(),
         action: "control".to_owned(),
         throttle: "default".to_owned(),
         before: "0.25".to_owned(),

@@ -157,8 +157,11 @@ pub struct ThrottleTarget {
 pub struct AuditEntry {
     /// When, RFC 3339.
     pub at: String,
-    /// Who.
+    /// Whose key it was.
     pub actor: String,
+    /// Who it was, as they say; an older service does not tell.
+    #[serde(default)]
+    pub operator: String,
     /// What, one word.
     pub action: String,
     /// State after.

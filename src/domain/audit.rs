@@ -16,8 +16,11 @@ use super::throttle::{Owner, Spec, ThrottleName};
 pub struct AuditDraft {
     /// When it happened.
     pub at: Timestamp,
-    /// Who: the name of a key, a field manager, `echo-phoenix` for the loop itself.
+    /// Whose key it was by its name, a field manager, `echo-phoenix` for the loop itself: what is proven.
     pub actor: String,
+    /// Who it was, as they say; empty where nobody said.
+    #[serde(default)]
+    pub operator: String,
     /// What, one word of a fixed set: `control`, `kill`, `revive`, `scale`, …
     pub action: String,
     /// On which throttle; empty for all.
@@ -32,6 +35,24 @@ pub struct AuditDraft {
     pub binding_signal: String,
     /// The request that caused it, where one did.
     pub request_id: String,
+}
+
+impl AuditDraft {
+    /// An entry that says who did what and when, of all throttles; what else there is to say is filled in.
+    pub fn new(at: Timestamp, actor: &str, action: &str) -> Self {
+        Self {
+            at,
+            actor: actor.to_owned(),
+            operator: String::new(),
+            action: action.to_owned(),
+            throttle: String::new(),
+            before: String::new(),
+            after: String::new(),
+            reason: String::new(),
+            binding_signal: String::new(),
+            request_id: String::new(),
+        }
+    }
 }
 
 /// An audit entry as the ledger keeps it.

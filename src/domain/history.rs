@@ -42,8 +42,10 @@ pub struct AuditItem {
     pub seq: i64,
     /// When it happened.
     pub at: String,
-    /// Who: the name of a key, a field manager, `echo-phoenix` for the loop itself.
+    /// Whose key it was by its name, a field manager, `echo-phoenix` for the loop itself: what is proven.
     pub actor: String,
+    /// Who it was, as they say; empty where nobody said.
+    pub operator: String,
     /// What, one word.
     pub action: String,
     /// On which throttle; empty for all.

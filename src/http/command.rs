@@ -57,15 +57,9 @@ impl Command {
     /// What this command leaves behind.
     pub(super) fn record(&self, action: &str, throttle: &str, answer: Answer) -> Record {
         let audit = AuditDraft {
-            at: self.at,
-            actor: self.actor.clone(),
-            action: action.to_owned(),
             throttle: throttle.to_owned(),
-            before: String::new(),
-            after: String::new(),
-            reason: String::new(),
-            binding_signal: String::new(),
             request_id: self.request_id.clone(),
+            ..AuditDraft::new(self.at, &self.actor, action)
         };
         Record { once: self.id.clone(), audit, answer }
     }

@@ -84,17 +84,7 @@ fn given(headers: &HeaderMap) -> Option<&[u8]> {
 async fn refuse(app: &App, caller: &Caller, path: &str, role: Role, action: &str, request_id: String) -> Problem {
     let problem = Problem::filled(&table::ROLE, &[("path", &path), ("role", &role.as_str()), ("key", &caller.name)]);
     let at = app.clock.now();
-    let audit = AuditDraft {
-        at,
-        actor: caller.name.to_string(),
-        action: action.to_owned(),
-        throttle: String::new(),
-        before: String::new(),
-        after: String::new(),
-        reason: "role".to_owned(),
-        binding_signal: String::new(),
-        request_id,
-    };
+    let audit = AuditDraft { reason: "role".to_owned(), request_id, ..AuditDraft::new(at, &caller.name, action) };
     let answer = Answer { key: None, status: problem.status().as_u16(), body: problem.members(), at };
     let record = Record { once: ulid::Ulid::generate().to_string(), audit, answer };
     app.latch.record(record).await;

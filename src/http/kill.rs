@@ -50,7 +50,7 @@ pub(super) async fn kill(
     };
     let throttle = asked.throttle.as_ref().map_or("", ThrottleName::as_str);
     let mut record = command.record("kill", throttle, command.answer(StatusCode::OK, members(&body)));
-    record.audit.reason = format!("{} ({})", asked.reason, asked.operator);
+    (record.audit.reason, record.audit.operator) = (asked.reason.clone(), asked.operator.clone());
     "kill".clone_into(&mut record.audit.binding_signal);
     let order = KillOrder {
         scope: asked.throttle.map_or(Scope::All, Scope::One),
@@ -87,8 +87,7 @@ pub(super) async fn revive(
         true => ("killed".to_owned(), "opening".to_owned()),
         false => ("running".to_owned(), "running".to_owned()),
     };
-    let by = if asked.operator.is_empty() { String::new() } else { format!(" ({})", asked.operator) };
-    record.audit.reason = format!("{}{by}", asked.reason).trim().to_owned();
+    (record.audit.reason, record.audit.operator) = (asked.reason, asked.operator);
     if !held {
         return Ok(said(app.latch.record(record).await.answer));
     }

@@ -62,15 +62,5 @@ async fn store(app: &App, change: Change) -> Result<crate::domain::audit::Receip
 }
 
 fn unreadable(at: jiff::Timestamp, error: &str) -> AuditDraft {
-    AuditDraft {
-        at,
-        actor: "stripe".to_owned(),
-        action: "webhook_unreadable".to_owned(),
-        throttle: String::new(),
-        before: String::new(),
-        after: String::new(),
-        reason: error.to_owned(),
-        binding_signal: String::new(),
-        request_id: String::new(),
-    }
+    AuditDraft { reason: error.to_owned(), ..AuditDraft::new(at, "stripe", "webhook_unreadable") }
 }

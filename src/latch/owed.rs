@@ -59,16 +59,10 @@ fn make_room(all: &mut Vec<JournalEntry>) -> bool {
 
 fn tally(first: &Record) -> JournalEntry {
     let audit = AuditDraft {
-        at: first.audit.at,
-        actor: "echo-phoenix".to_owned(),
-        action: TALLY.to_owned(),
-        throttle: String::new(),
-        before: String::new(),
         after: "1".to_owned(),
         reason: "done and answered as pending, then too many to keep while neither journal nor ledger could be written"
             .to_owned(),
-        binding_signal: String::new(),
-        request_id: String::new(),
+        ..AuditDraft::new(first.audit.at, "echo-phoenix", TALLY)
     };
     let answer = Answer { key: None, ..first.answer.clone() };
     JournalEntry { effect: Effect::Nothing, record: Record { once: format!("{}-tally", first.once), audit, answer } }

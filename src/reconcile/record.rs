@@ -65,11 +65,15 @@ impl Records {
             if self.holds.contains_key(*epoch) {
                 continue;
             }
-            let scope = if let [one] = names.as_slice() { Scope::One((*one).clone()) } else { Scope::All };
-            let mut entry = draft(&listed(names), if hold.is_kill() { "kill" } else { "override" }, now);
+            // Of several throttles it is an entry of all, which is found under every name; which ones it says itself.
+            let (scope, name, whom) = match names.as_slice() {
+                [one] => (Scope::One((*one).clone()), one.as_str(), String::new()),
+                several => (Scope::All, "", format!(": {}", listed(several))),
+            };
+            let mut entry = draft(name, if hold.is_kill() { "kill" } else { "override" }, now);
             entry.actor = hold.source.to_string();
-            entry.after = format!("{} {epoch}", if hold.is_kill() { "killed" } else { "tightened" });
-            entry.reason = format!("{} ({})", hold.reason, hold.operator);
+            entry.after = format!("{} {epoch}{whom}", if hold.is_kill() { "killed" } else { "tightened" });
+            (entry.reason, entry.operator) = (hold.reason.clone(), hold.operator.clone());
             let held = ScopedHold { scope, hold: (*hold).clone() };
             let change = Change { audit: vec![entry], holds_taken: vec![held.clone()], ..Change::default() };
             if parts.ledger.commit(change).await.is_ok() {
@@ -256,15 +260,5 @@ fn reason_of(step: &Step, want: &Asked) -> String {
 }
 
 fn draft(throttle: &str, action: &str, at: Timestamp) -> AuditDraft {
-    AuditDraft {
-        at,
-        actor: ACTOR.to_owned(),
-        action: action.to_owned(),
-        throttle: throttle.to_string(),
-        before: String::new(),
-        after: String::new(),
-        reason: String::new(),
-        binding_signal: String::new(),
-        request_id: String::new(),
-    }
+    AuditDraft { throttle: throttle.to_owned(), ..AuditDraft::new(at, ACTOR, action) }
 }

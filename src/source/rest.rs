@@ -100,6 +100,14 @@ pub struct ControlBody {
     /// Which throttle; `default` if absent.
     #[serde(default)]
     pub throttle: Option<ThrottleName>,
+    /// Who.
+    #[serde(default)]
+    #[schemars(length(max = 256))]
+    pub operator: String,
+    /// Why.
+    #[serde(default)]
+    #[schemars(length(max = 1024))]
+    pub reason: String,
 }
 
 impl ControlBody {
@@ -108,6 +116,7 @@ impl ControlBody {
     /// # Errors
     /// Every field that is out of range.
     pub fn validated(&self) -> Result<Level, BodyError> {
+        words(&[("reason", &self.reason, 0..=REASON_LIMIT), ("operator", &self.operator, 0..=OPERATOR_LIMIT)])?;
         let mut wrong: Vec<_> = self
             .current_state
             .validate()

@@ -5,8 +5,8 @@
 
 use sha2::{Digest, Sha256};
 
-/// Version of the encoding, stored with each row: a later version may encode other columns without invalidating
-/// the rows that are there.
+/// The first format of a row, stored with it: a later one may cover more columns without invalidating the rows that are
+/// there. Which one a table writes now is the schema's to say.
 pub(crate) const FORMAT: i64 = 1;
 
 /// What stands in for the hash before the first row.

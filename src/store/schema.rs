@@ -12,8 +12,10 @@ use rusqlite::Connection;
 pub(crate) struct Chained {
     /// The guide's name.
     pub(crate) name: &'static str,
-    /// Columns of format 1.
+    /// Columns of the newest format. Those of an older one are the first of them.
     pub(crate) columns: &'static [&'static str],
+    /// Of each format, from 1: the version of the file that brought it, and how many columns it covers.
+    pub(crate) formats: &'static [(i64, usize)],
     /// Appends a row: `seq`, `format`, the columns, `prev_hash`, `hash`. Made once: it is asked for with every row.
     pub(crate) insert: LazyLock<String>,
     /// Number and hash of the newest row.
@@ -21,6 +23,23 @@ pub(crate) struct Chained {
 }
 
 impl Chained {
+    /// The format of a row that is written now.
+    pub(crate) fn format(&self) -> i64 {
+        i64::try_from(self.formats.len()).unwrap_or(i64::MAX)
+    }
+
+    /// How many columns a row of this format covers; none if the format is unknown.
+    pub(crate) fn width(&self, format: i64) -> Option<usize> {
+        let index = usize::try_from(format).ok()?.checked_sub(1)?;
+        self.formats.get(index).map(|(_, width)| *width)
+    }
+
+    /// The columns that a file of this version has.
+    pub(crate) fn columns_in(&self, version: i64) -> &'static [&'static str] {
+        let width = self.formats.iter().filter(|(since, _)| *since <= version).map(|(_, width)| *width).max();
+        self.columns.get(..width.unwrap_or_default()).unwrap_or(self.columns)
+    }
+
     fn insert(&self) -> String {
         let marks = vec!["?"; self.columns.len() + 4].join(", ");
         let (name, columns) = (self.name, self.columns.join(", "));
@@ -35,7 +54,21 @@ impl Chained {
 /// Every state change and every refused command.
 pub(crate) static AUDIT_LOG: Chained = Chained {
     name: "audit_log",
-    columns: &["at", "actor", "action", "throttle", "before", "after", "reason", "binding_signal", "request_id"],
+    columns: &[
+        "at",
+        "actor",
+        "action",
+        "throttle",
+        "before",
+        "after",
+        "reason",
+        "binding_signal",
+        "request_id",
+        "operator",
+        "holds_taken",
+        "holds_ended",
+    ],
+    formats: &[(1, 9), (FOURTH_VERSION, 12)],
     insert: LazyLock::new(|| AUDIT_LOG.insert()),
     head: LazyLock::new(|| AUDIT_LOG.head()),
 };
@@ -57,6 +90,7 @@ pub(crate) static EVIDENCE_LEDGER: Chained = Chained {
         "signature",
         "received_at",
     ],
+    formats: &[(1, 12)],
     insert: LazyLock::new(|| EVIDENCE_LEDGER.insert()),
     head: LazyLock::new(|| EVIDENCE_LEDGER.head()),
 };
@@ -83,6 +117,7 @@ pub(crate) static RECONCILIATION_LOG: Chained = Chained {
         "action",
         "error",
     ],
+    formats: &[(1, 17)],
     insert: LazyLock::new(|| RECONCILIATION_LOG.insert()),
     head: LazyLock::new(|| RECONCILIATION_LOG.head()),
 };
@@ -91,7 +126,10 @@ pub(crate) static RECONCILIATION_LOG: Chained = Chained {
 pub(crate) static CHAINED: [&Chained; 3] = [&AUDIT_LOG, &EVIDENCE_LEDGER, &RECONCILIATION_LOG];
 
 /// Version a file has once every migration ran.
-pub(crate) const VERSION: i64 = 3;
+pub(crate) const VERSION: i64 = 4;
+
+/// The version that brought format 2 of the audit log.
+const FOURTH_VERSION: i64 = 4;
 
 const TABLES: &str = "
 CREATE TABLE system_throttle (
@@ -180,6 +218,21 @@ CREATE INDEX used_nonces_expire ON used_nonces (expires_at) WHERE expires_at IS 
 /// Version 3: how many rows the mirror was owed and will not get, since it was owed too many.
 const THIRD: &str = "ALTER TABLE outbox_versions ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;";
 
+/// Version 4: the audit log says who it was beside whose key it was, and which holds an entry took and ended, so that the
+/// live ones follow from it alone. And every filter of a page has its index: ordered by it, rows are in their own order too.
+const FOURTH: &str = "
+ALTER TABLE audit_log ADD COLUMN operator TEXT NOT NULL DEFAULT '';
+ALTER TABLE audit_log ADD COLUMN holds_taken TEXT NOT NULL DEFAULT '';
+ALTER TABLE audit_log ADD COLUMN holds_ended TEXT NOT NULL DEFAULT '';
+CREATE INDEX audit_log_throttle ON audit_log (throttle);
+CREATE INDEX audit_log_action ON audit_log (action);
+CREATE INDEX reconciliation_log_throttle ON reconciliation_log (throttle);
+CREATE INDEX reconciliation_log_action ON reconciliation_log (action);
+CREATE INDEX evidence_ledger_kind ON evidence_ledger (kind);
+CREATE INDEX system_state_throttle ON system_state (throttle);
+CREATE INDEX system_state_source ON system_state (source);
+";
+
 /// Brings a file to [`VERSION`]. Gives the version found where that is newer than this program knows.
 pub(crate) fn migrate(conn: &Connection) -> rusqlite::Result<Result<(), i64>> {
     conn.execute_batch("BEGIN IMMEDIATE")?;
@@ -196,6 +249,9 @@ pub(crate) fn migrate(conn: &Connection) -> rusqlite::Result<Result<(), i64>> {
     }
     if found < 3 {
         conn.execute_batch(THIRD)?;
+    }
+    if found < FOURTH_VERSION {
+        conn.execute_batch(FOURTH)?;
     }
     if found < VERSION {
         conn.pragma_update(None, "user_version", VERSION)?;

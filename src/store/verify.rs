@@ -9,7 +9,7 @@ use std::path::Path;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::chain::{self, Cell, FORMAT, GENESIS};
+use super::chain::{self, Cell, GENESIS};
 use super::head::Head;
 use super::schema::{self, CHAINED, Chained};
 use super::sqlite::read;
@@ -61,10 +61,11 @@ pub(super) fn chains(
     progress: &mut dyn FnMut(&str, i64, i64),
 ) -> Result<Verified, VerifyError> {
     let mut heads = Vec::new();
+    let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     for table in CHAINED {
-        covered(conn, table)?;
+        covered(conn, table, table.columns_in(version))?;
         let of_table: Vec<_> = exported.iter().filter(|head| head.table == table.name).collect();
-        let (seq, hash) = walk(conn, table, &of_table, progress)?;
+        let (seq, hash) = walk(conn, table, table.columns_in(version), &of_table, progress)?;
         heads.push(Head { table: table.name, seq, hash });
     }
     // Last: a row that is not as it was written is worse than a door that stands open.
@@ -75,14 +76,14 @@ pub(super) fn chains(
 }
 
 /// Whether a table has exactly the columns that its chain covers: what stands in another one could be edited unseen.
-fn covered(conn: &Connection, table: &Chained) -> Result<(), VerifyError> {
+fn covered(conn: &Connection, table: &Chained, ours: &[&str]) -> Result<(), VerifyError> {
     let name = table.name;
     let mut columns = conn.prepare("SELECT name FROM pragma_table_xinfo(?1)")?;
     let found: BTreeSet<String> = columns.query_map([name], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     if found.is_empty() {
         return Err(VerifyError::Bad(format!("{name}: the table is gone")));
     }
-    let known: BTreeSet<String> = table.columns.iter().chain(&OF_THE_CHAIN).map(|name| (*name).to_owned()).collect();
+    let known: BTreeSet<String> = ours.iter().chain(&OF_THE_CHAIN).map(|name| (*name).to_owned()).collect();
     if let Some(column) = known.difference(&found).next() {
         return Err(VerifyError::Bad(format!("{name}: the column {column} is gone")));
     }
@@ -124,17 +125,18 @@ fn guards(table: &Chained) -> rusqlite::Result<Vec<(String, String)>> {
 fn walk(
     conn: &Connection,
     table: &Chained,
+    columns: &[&str],
     exported: &[&Head],
     progress: &mut dyn FnMut(&str, i64, i64),
 ) -> Result<(i64, String), VerifyError> {
     let name = table.name;
     let total: i64 = conn.query_row(&format!("SELECT COUNT(*) FROM {name}"), [], |row| row.get(0))?;
-    let columns = table.columns.join(", ");
-    let mut rows = conn.prepare(&format!("SELECT seq, format, prev_hash, hash, {columns} FROM {name} ORDER BY seq"))?;
+    let names = columns.join(", ");
+    let mut rows = conn.prepare(&format!("SELECT seq, format, prev_hash, hash, {names} FROM {name} ORDER BY seq"))?;
     let mut rows = rows.query([])?;
     let (mut last, mut prev) = (0, GENESIS.to_owned());
     while let Some(row) = rows.next()? {
-        prev = check(conn, table, row, last, &prev)?;
+        prev = check(conn, table, columns.len(), row, last, &prev)?;
         last += 1;
         if let Some(head) = exported.iter().find(|head| head.seq == last && !prev.starts_with(&head.hash)) {
             return Err(bad(name, last, &format!("has hash {prev}, exported was {}: rewritten since", head.hash)));
@@ -151,7 +153,14 @@ fn walk(
 }
 
 /// Checks the row after number `last`; gives its hash.
-fn check(conn: &Connection, table: &Chained, row: &Row<'_>, last: i64, prev: &str) -> Result<String, VerifyError> {
+fn check(
+    conn: &Connection,
+    table: &Chained,
+    columns: usize,
+    row: &Row<'_>,
+    last: i64,
+    prev: &str,
+) -> Result<String, VerifyError> {
     let (name, seq) = (table.name, last + 1);
     let found: i64 = row.get(0)?;
     if found > seq {
@@ -161,17 +170,19 @@ fn check(conn: &Connection, table: &Chained, row: &Row<'_>, last: i64, prev: &st
         return Err(bad(name, found, "has a number that no row can have"));
     }
     let format: i64 = row.get(1)?;
-    if format != FORMAT {
+    let Some(width) = table.width(format).filter(|width| *width <= columns) else {
         return Err(bad(name, seq, &format!("was edited: format {format} is unknown")));
-    }
+    };
     let (linked, hash) = (bytes(row, 2)?, bytes(row, 3)?);
     if linked != prev.as_bytes() {
         return Err(bad(name, seq, &misplaced(conn, name, last, linked)?));
     }
-    let cells: Option<Vec<Cell<'_>>> = (4..4 + table.columns.len()).map(|column| cell(row, column)).collect();
+    let cells: Option<Vec<Cell<'_>>> = (4..4 + width).map(|column| cell(row, column)).collect();
+    // What came with a later format is empty in a row of an older one; no hash of the row says so.
+    let empty = (4 + width..4 + columns).all(|column| matches!(cell(row, column), Some(Cell::Null | Cell::Text(&[]))));
     let recomputed = cells.map(|cells| chain::hash(prev, seq, &chain::encode(format, name, &cells)));
     match recomputed {
-        Some(recomputed) if recomputed.as_bytes() == hash => Ok(recomputed),
+        Some(recomputed) if empty && recomputed.as_bytes() == hash => Ok(recomputed),
         _ => Err(bad(name, seq, "was edited: its stored values do not give its hash")),
     }
 }

@@ -72,7 +72,7 @@ async fn a_kill_is_told_seen_and_ended() {
     assert!(!text.contains("Next:") && err(&killed).contains("echo-phoenix revive"), "what next is talk, not result");
     assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()));
     let entry = &kills(&echo).await[0];
-    assert_eq!(entry["reason"], "double charges (dana)");
+    assert_eq!((&entry["reason"], &entry["operator"]), (&json!("double charges"), &json!("dana")));
 
     let text = eventually("the loop has seen the kill", Duration::from_secs(10), async || {
         let text = out(&ask(folder, &url, &["status"]));

@@ -52,9 +52,10 @@ async fn pages_go_back_from_the_newest_row_and_leave_none_out() {
     let (_, killed) = get(&echo, "/v1/audit?action=kill").await;
     let entry = &killed["items"][0];
     let members: Vec<_> = entry.as_object().unwrap().keys().map(String::as_str).collect();
-    let expected = "seq at actor action throttle before after reason binding_signal request_id prev_hash hash";
+    let expected = "seq at actor operator action throttle before after reason binding_signal request_id prev_hash hash";
     assert_eq!(members, expected.split(' ').collect::<Vec<_>>());
-    assert_eq!((&entry["action"], &entry["reason"]), (&json!("kill"), &json!("r (dana)")));
+    let who = (&entry["actor"], &entry["operator"], &entry["reason"]);
+    assert_eq!((&entry["action"], who), (&json!("kill"), (&json!("ECHO_API_KEY"), &json!("dana"), &json!("r"))));
     for empty in ["/v1/drift", "/v1/evidence"] {
         assert_eq!(get(&echo, empty).await, (200, json!({ "items": [], "next_cursor": null })), "{empty}");
     }
@@ -91,4 +92,32 @@ async fn a_wrong_query_is_refused_by_the_name_of_its_parameter() {
     let (status, problem) = get(&echo, "/v1/state?limit=0&colour=red").await;
     assert_eq!((status, problem["errors"].as_array().unwrap().len()), (422, 2), "all that is wrong, at once");
     assert_eq!(http().get(echo.url("/v1/audit")).send().await.unwrap().status(), 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_key_who_and_why_are_three_fields() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = ("ECHO_API_KEYS", "ops:operator:k-ops-0123456789abcdef0123456789ab".to_owned());
+    let echo = Echo::start("serve", &[keys], folder.path()).await;
+    let signals = json!({
+        "throttle_pct": 1.0, "error_rate": 0.0, "latency_p99_ms": 100, "requests_per_minute": 0,
+        "phi_static": 0.5, "phi_dynamic": 0.45, "temperature": 0.85, "susceptibility": 2.0,
+    });
+    let control = json!({
+        "current_state": signals, "target_throttle": 0.5, "operator": "lee", "reason": "lunch (long)",
+    });
+    let sent = http().post(echo.url("/control")).header("x-api-key", "k-ops-0123456789abcdef0123456789ab");
+    assert_eq!(sent.body(control.to_string()).send().await.unwrap().status().as_u16(), 200);
+    post(&echo, "/kill", r#"{"reason":"double charges","operator":"dana","confirmation":"CONFIRM_KILL"}"#).await;
+    post(&echo, "/revive", r#"{"reason":"fixed","operator":"kim"}"#).await;
+    let (_, page) = get(&echo, "/v1/audit").await;
+    for (action, actor, operator, reason) in [
+        ("control", "ops", "lee", "lunch (long)"),
+        ("kill", "ECHO_API_KEY", "dana", "double charges"),
+        ("revive", "ECHO_API_KEY", "kim", "fixed"),
+    ] {
+        let entry = page["items"].as_array().unwrap().iter().find(|item| item["action"] == action).unwrap();
+        let found = (&entry["actor"], &entry["operator"], &entry["reason"]);
+        assert_eq!(found, (&json!(actor), &json!(operator), &json!(reason)), "{action}");
+    }
 }

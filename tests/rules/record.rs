@@ -23,7 +23,8 @@ fn an_answer_learns_only_the_members_it_has() {
 fn a_command_leaves_one_entry_one_answer_and_its_own_id() {
     let audit = AuditDraft {
         at: Timestamp::UNIX_EPOCH,
-        actor: "ada".to_owned(),
+        actor: "ops-key".to_owned(),
+        operator: "ada".to_owned(),
         action: "kill".to_owned(),
         throttle: String::new(),
         before: "open".to_owned(),

@@ -69,7 +69,7 @@ impl LedgerDesired {
         }
         let mut change = Change::default();
         for Move { before, after, taken, ended } in &moves {
-            change.audit.push(entry(before.as_ref(), after, taken.is_some(), at));
+            change.audit.push(entry(before.as_ref(), after, taken.as_ref(), at));
             change.throttles.push(row(after));
             change.holds_taken.extend(taken.clone());
             change.holds_ended.extend(ended.iter().cloned());
@@ -128,8 +128,8 @@ impl LedgerDesired {
                 epoch: Epoch(record.once.clone()),
                 bite: Bite::AtLeast(level),
                 source: Source::Rest,
-                reason: "POST /control".to_owned(),
-                operator: record.audit.actor.clone(),
+                reason: said(&record.audit.reason, "POST /control"),
+                operator: said(&record.audit.operator, &record.audit.actor),
                 taken_at: record.audit.at,
             },
         });
@@ -202,19 +202,22 @@ fn row(declared: &Declared) -> ThrottleRow {
     }
 }
 
-fn entry(before: Option<&Declared>, after: &Declared, kills: bool, at: Timestamp) -> AuditDraft {
-    let kill = if kills { ", killed" } else { "" };
+/// What somebody said, or what is said where nobody did.
+fn said(words: &str, otherwise: &str) -> String {
+    if words.is_empty() { otherwise } else { words }.to_owned()
+}
+
+fn entry(before: Option<&Declared>, after: &Declared, taken: Option<&ScopedHold>, at: Timestamp) -> AuditDraft {
+    let kill = if taken.is_some() { ", killed" } else { "" };
+    let why = taken.map(|taken| format!(": {}", taken.hold.reason)).unwrap_or_default();
     AuditDraft {
-        at,
-        actor: "manifest".to_owned(),
-        action: "declare".to_owned(),
+        operator: taken.map(|taken| taken.hold.operator.clone()).unwrap_or_default(),
         throttle: after.name.to_string(),
         before: before
             .filter(|before| before.generation > 0)
             .map_or_else(String::new, |before| before.level.to_string()),
         after: format!("{}{kill}", after.level),
-        reason: format!("generation {}", after.generation),
-        binding_signal: String::new(),
-        request_id: String::new(),
+        reason: format!("generation {}{why}", after.generation),
+        ..AuditDraft::new(at, "manifest", "declare")
     }
 }

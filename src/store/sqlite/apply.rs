@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::group::Group;
+use super::rows::Moved;
 use super::writer::Work;
 use super::{rows, unavailable};
 use crate::domain::audit::{AuditDraft, Change, IntentId, Receipt, ThrottleRow};
@@ -21,6 +22,8 @@ pub(super) enum Refusal {
     Stale(ThrottleName),
     #[error("intent {} is not open, so it cannot have an outcome", .0.0)]
     NotOpen(IntentId),
+    #[error("a hold neither begins nor ends without an entry that says so")]
+    Unsaid,
     #[error(transparent)]
     Sql(#[from] rusqlite::Error),
 }
@@ -29,7 +32,7 @@ impl From<Refusal> for LedgerError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Stale(name) => Self::Conflict(name),
-            Refusal::NotOpen(_) => Self::Refused(refusal.to_string()),
+            Refusal::NotOpen(_) | Refusal::Unsaid => Self::Refused(refusal.to_string()),
             Refusal::Sql(error) => unavailable(error),
         }
     }
@@ -66,13 +69,20 @@ fn commit(conn: &Group<'_>, change: &Change) -> Result<Receipt, Refusal> {
             rows::Found::New => {}
             rows::Found::Same => return Ok(receipt),
             rows::Found::Other(alarm) => {
-                receipt.audit.push(rows::append_audit(conn, &alarm)?);
+                receipt.audit.push(rows::append_audit(conn, &alarm, Moved::default())?);
                 return Ok(receipt);
             }
         }
     }
-    for draft in &change.audit {
-        receipt.audit.push(rows::append_audit(conn, draft)?);
+    // The last entry bears the holds of the change: which are live follows from the log alone.
+    let moved = Moved { taken: &change.holds_taken, ended: &change.holds_ended };
+    if change.audit.is_empty() && !(moved.taken.is_empty() && moved.ended.is_empty()) {
+        return Err(Refusal::Unsaid);
+    }
+    let last = change.audit.len().saturating_sub(1);
+    for (index, draft) in change.audit.iter().enumerate() {
+        let moved = if index == last { moved } else { Moved::default() };
+        receipt.audit.push(rows::append_audit(conn, draft, moved)?);
     }
     // The entry that says why is also what says when.
     let at = change.audit.last().map(|draft| rows::time(draft.at));
@@ -212,17 +222,13 @@ fn close_interrupted(conn: &Group<'_>, at: Timestamp) -> Result<Receipt, Refusal
         let intent = IntentId(id);
         let entry = opened.map_or_else(String::new, |seq| format!(" of audit entry {seq}"));
         let draft = AuditDraft {
-            at,
-            actor: "echo-phoenix".to_owned(),
-            action: "intent_interrupted".to_owned(),
             throttle,
             before: "open".to_owned(),
             after: "interrupted".to_owned(),
             reason: format!("intent {}{entry} had no outcome when the process ended", intent.0),
-            binding_signal: String::new(),
-            request_id: String::new(),
+            ..AuditDraft::new(at, "echo-phoenix", "intent_interrupted")
         };
-        receipt.audit.push(rows::append_audit(conn, &draft)?);
+        receipt.audit.push(rows::append_audit(conn, &draft, Moved::default())?);
         settle(conn, &intent)?;
     }
     Ok(receipt)

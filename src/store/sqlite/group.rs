@@ -7,7 +7,7 @@ use std::ops::Deref;
 
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
-use crate::store::chain::{self, Cell, FORMAT, GENESIS};
+use crate::store::chain::{self, Cell, GENESIS};
 use crate::store::schema::Chained;
 
 /// The transaction that is open on a connection.
@@ -41,8 +41,9 @@ impl<'a> Group<'a> {
         };
         let (_, last, prev) = &mut ends[index];
         let seq = *last + 1;
-        let hash = chain::hash(prev, seq, &chain::encode(FORMAT, table.name, cells));
-        let begins = [Cell::Integer(seq), Cell::Integer(FORMAT)];
+        let format = table.format();
+        let hash = chain::hash(prev, seq, &chain::encode(format, table.name, cells));
+        let begins = [Cell::Integer(seq), Cell::Integer(format)];
         let hashes = [Cell::text(prev), Cell::text(&hash)];
         let values = begins.iter().chain(cells).chain(&hashes);
         self.prepare_cached(&table.insert)?.execute(params_from_iter(values))?;

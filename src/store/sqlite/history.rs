@@ -22,7 +22,8 @@ struct Paged {
 
 fn audit(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<Page<AuditItem>> {
     let paged = Paged {
-        columns: "seq, at, actor, action, throttle, before, after, reason, binding_signal, request_id, prev_hash, hash",
+        columns: "seq, at, actor, operator, action, throttle, before, after, reason, binding_signal, request_id, \
+                  prev_hash, hash",
         table: "audit_log",
         number: "seq",
         throttle: "throttle",
@@ -34,15 +35,16 @@ fn audit(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<Page<AuditItem>> 
             seq: row.get(0)?,
             at: row.get(1)?,
             actor: row.get(2)?,
-            action: row.get(3)?,
-            throttle: row.get(4)?,
-            before: row.get(5)?,
-            after: row.get(6)?,
-            reason: row.get(7)?,
-            binding_signal: row.get(8)?,
-            request_id: row.get(9)?,
-            prev_hash: row.get(10)?,
-            hash: row.get(11)?,
+            operator: row.get(3)?,
+            action: row.get(4)?,
+            throttle: row.get(5)?,
+            before: row.get(6)?,
+            after: row.get(7)?,
+            reason: row.get(8)?,
+            binding_signal: row.get(9)?,
+            request_id: row.get(10)?,
+            prev_hash: row.get(11)?,
+            hash: row.get(12)?,
         })
     };
     page(conn, &paged, ask, read, |item| item.seq)

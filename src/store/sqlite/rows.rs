@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql, params};
 use super::group::{Group, head};
 use crate::domain::audit::{Answer, AuditDraft};
 use crate::domain::drift::{Drift, Who};
+use crate::domain::hold::{Epoch, ScopedHold};
 use crate::domain::payment::{EventMeaning, Evidence};
 use crate::store::chain::{self, Cell, FORMAT};
 use crate::store::schema::{AUDIT_LOG, CHAINED, Chained, EVIDENCE_LEDGER, RECONCILIATION_LOG};
@@ -54,11 +55,21 @@ pub(in crate::store) fn heads_within(conn: &Connection) -> rusqlite::Result<Vec<
     CHAINED.iter().map(one).collect()
 }
 
+/// The holds that an entry of the audit log took and ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Moved<'a> {
+    pub(super) taken: &'a [ScopedHold],
+    pub(super) ended: &'a [Epoch],
+}
+
 /// Appends an audit entry and gives its number.
-pub(super) fn append_audit(conn: &Group<'_>, draft: &AuditDraft) -> rusqlite::Result<i64> {
-    let AuditDraft { at, actor, action, throttle, before, after, reason, binding_signal, request_id } = draft;
+pub(super) fn append_audit(conn: &Group<'_>, draft: &AuditDraft, moved: Moved<'_>) -> rusqlite::Result<i64> {
+    let AuditDraft { at, actor, operator, action, throttle, before, after, reason, binding_signal, request_id } = draft;
     let at = time(*at);
-    let texts = [&at, actor, action, throttle, before, after, reason, binding_signal, request_id];
+    let taken = if moved.taken.is_empty() { String::new() } else { json(&moved.taken)? };
+    let ended = if moved.ended.is_empty() { String::new() } else { json(&moved.ended)? };
+    let texts =
+        [&at, actor, action, throttle, before, after, reason, binding_signal, request_id, operator, &taken, &ended];
     conn.append(&AUDIT_LOG, &texts.map(|text| Cell::text(text)))
 }
 
@@ -195,15 +206,10 @@ fn alarm(conn: &Connection, evidence: &Evidence) -> rusqlite::Result<AuditDraft>
         |row| Ok(EventMeaning { kind: row.get(0)?, created: row.get(1)?, object_id: row.get(2)? }),
     )?;
     Ok(AuditDraft {
-        at: evidence.received_at,
-        actor: "stripe".to_owned(),
-        action: "evidence_conflict".to_owned(),
-        throttle: String::new(),
         before: json(&first)?,
         after: json(&evidence.meaning)?,
         reason: format!("event {} was told again with another meaning; the first one stays", key.event_id),
-        binding_signal: String::new(),
-        request_id: String::new(),
+        ..AuditDraft::new(evidence.received_at, "stripe", "evidence_conflict")
     })
 }
 

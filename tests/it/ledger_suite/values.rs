@@ -22,7 +22,8 @@ pub(crate) fn record(action: &str) -> Record {
 pub(crate) fn draft(action: &str) -> AuditDraft {
     AuditDraft {
         at: at(1),
-        actor: "ann".to_owned(),
+        actor: "ops-key".to_owned(),
+        operator: "ann".to_owned(),
         action: action.to_owned(),
         throttle: "default".to_owned(),
         before: "0.2".to_owned(),
