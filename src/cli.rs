@@ -1,6 +1,6 @@
 //! The command line: subcommands, exit codes, and help that teaches by example.
 //!
-//! Exit codes: [`Exit`]. Results go to stdout, talk to stderr.
+//! Exit codes: [`Exit`]. Results go to stdout, talk to stderr; that nobody hears it changes no exit code.
 
 mod examples;
 mod kill;
@@ -22,7 +22,9 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use kube::CustomResourceExt;
 
-use crate::config;
+use crate::config::{self, ListenArgs};
+use crate::ports::Clock;
+use crate::run::clock::SystemClock;
 use crate::run::{self, GateArgs, OperatorArgs, RunError, ServeArgs, SetupArgs};
 use crate::source::crd::EchoThrottle;
 use crate::source::crd_override::{ClusterEchoOverride, EchoOverride};
@@ -32,7 +34,7 @@ use plan::PlanArgs;
 use record::{BackupArgs, VerifyArgs};
 use reference::{Exit, Reference};
 use status::StatusArgs;
-use terminal::{Paint, print};
+use terminal::{Paint, print, tell};
 
 #[derive(Parser)]
 #[command(name = "echo-phoenix", version, about, after_help = examples::ALL, propagate_version = true)]
@@ -115,27 +117,34 @@ pub fn main() -> ExitCode {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider was there already");
     }
-    match dispatch(cli.command, Paint::new(cli.no_color.as_deref())) {
+    let code = match dispatch(cli.command, Paint::new(cli.no_color.as_deref())) {
         Ok(()) | Err(RunError::Enough) => ExitCode::from(Exit::Done as u8),
         Err(error) => {
-            eprintln!("echo-phoenix: {error}");
+            tell!("echo-phoenix: {error}");
             ExitCode::from(if matches!(error, RunError::Config(_)) { Exit::Refused } else { Exit::Failed } as u8)
         }
-    }
+    };
+    telemetry::flush_logs();
+    code
+}
+
+/// Starts the log of a role.
+fn start_logs(listen: &ListenArgs) -> Result<(), RunError> {
+    telemetry::start_logs(&listen.log, listen.log_format, || SystemClock.elapsed()).map_err(RunError::Config)
 }
 
 fn dispatch(command: Command, paint: Paint) -> Result<(), RunError> {
     match command {
         Command::Serve(args) => {
-            telemetry::start_logs(&args.listen.log, args.listen.log_format)?;
+            start_logs(&args.listen)?;
             block_on(run::serve(*args))
         }
         Command::Operator(args) => {
-            telemetry::start_logs(&args.listen.log, args.listen.log_format)?;
+            start_logs(&args.listen)?;
             block_on(run::operator(*args))
         }
         Command::Gate(args) => {
-            telemetry::start_logs(&args.listen.log, args.listen.log_format)?;
+            start_logs(&args.listen)?;
             block_on(run::gate(*args))
         }
         Command::SetupAirtable(args) => block_on(run::setup_airtable(&args)),

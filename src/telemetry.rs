@@ -1,37 +1,120 @@
 //! Logs and metrics: what the process tells about itself.
 //!
-//! Labels are bounded: a throttle's name is one only because throttles are declared, never taken from a request.
+//! Labels are bounded: a throttle's name is one only because throttles are declared, never taken from a request. What is
+//! said waits for nobody and ends nothing: see [`sink`].
 
 mod families;
 mod kill_path;
 mod metrics;
 mod process;
 mod record;
+mod sink;
 
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::sync::{LazyLock, OnceLock};
+use std::time::Duration;
 
 use crate::config::{ConfigError, LogFormat};
+use sink::Sink;
 
 pub use families::reference;
 pub use kill_path::{KillPath, Proof};
 pub use metrics::{Found, Metrics, Now, ThrottleGauges, Verdicts};
 pub use record::{RecordGauges, TableHead};
 
+/// How long somebody who speaks to a person waits until it is written.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// For how long a lost line of the log is worth a look.
+const RECENT: Duration = Duration::from_secs(60);
+
+/// Stderr, of which there is one.
+static STDERR: LazyLock<Sink> = LazyLock::new(|| {
+    let recovered = |lines| tracing::warn!(lines, "lines of the log were lost; it is written again");
+    // A handle of its own: nobody who locks the standard one can hold up the log, nor the log them.
+    match io::stderr().as_fd().try_clone_to_owned() {
+        Ok(own) => Sink::start(File::from(own), elapsed, recovered),
+        Err(_) => Sink::start(io::stderr(), elapsed, recovered),
+    }
+});
+/// The monotonic clock that lost lines are dated by.
+static CLOCK: OnceLock<fn() -> Duration> = OnceLock::new();
+
+fn elapsed() -> Duration {
+    CLOCK.get().map_or(Duration::ZERO, |clock| clock())
+}
+
 /// Starts logging to stderr: for people on a terminal, JSON lines elsewhere, unless `format` says. `filter` as in
-/// `RUST_LOG`.
+/// `RUST_LOG`, `clock` a monotonic one. A panic is a line of the log like any other.
 ///
 /// # Errors
 /// If the filter is none.
-pub fn start_logs(filter: &str, format: Option<LogFormat>) -> Result<(), ConfigError> {
+pub fn start_logs(filter: &str, format: Option<LogFormat>, clock: fn() -> Duration) -> Result<(), ConfigError> {
     let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| ConfigError {
         variable: "ECHO_LOG",
         expected: format!("a level or a filter, as info or echo_phoenix=debug: {error}"),
         fix: "Leave it unset for info.".to_owned(),
     })?;
-    let on_terminal = std::io::stderr().is_terminal();
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(on_terminal);
+    let on_terminal = io::stderr().is_terminal();
+    let _ = CLOCK.set(clock);
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Line).with_ansi(on_terminal);
+    // Its own complaints would go to stderr, past the queue, and a stderr that is broken would make them a panic.
+    let logs = logs.log_internal_errors(false);
     let for_people = format.map_or(on_terminal, |format| format == LogFormat::Human);
     // A second start (a test's) keeps the first.
     let _ = if for_people { logs.try_init() } else { logs.json().try_init() };
+    std::panic::set_hook(Box::new(|panic| {
+        let backtrace = std::backtrace::Backtrace::capture();
+        tracing::error!(%panic, %backtrace, "a panic");
+    }));
     Ok(())
+}
+
+/// What tracing writes a line of the log to.
+struct Line;
+
+impl Write for Line {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        STDERR.offer(line, elapsed);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Says something to a person on stderr, after what was said before. Waits a moment for it to come out, never long; that it
+/// does not is no error.
+pub fn tell(text: &str) {
+    STDERR.offer(text.as_bytes(), elapsed);
+    STDERR.flush(PATIENCE);
+}
+
+/// Says something on stdout in the same way.
+pub fn show(text: &str) {
+    let out = Sink::start(io::stdout(), elapsed, |_| {});
+    out.offer(text.as_bytes(), elapsed);
+    out.flush(PATIENCE);
+}
+
+/// Waits a moment for the log, before the process ends.
+pub fn flush_logs() {
+    STDERR.flush(PATIENCE);
+}
+
+/// Lines of the log that were lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostLines {
+    /// How many since the start.
+    pub lines: u64,
+    /// Whether one was lost a moment ago.
+    pub recently: bool,
+}
+
+/// What the log lost so far.
+pub fn lost_lines() -> LostLines {
+    let recently = STDERR.lost_at().is_some_and(|at| elapsed().saturating_sub(at) < RECENT);
+    LostLines { lines: STDERR.lost(), recently }
 }

@@ -105,6 +105,9 @@ const FUNCTION_LINES: usize = 70;
 
 const UNFINISHED: &[&str] = &["todo", "unimplemented", "dbg"];
 
+/// They end the process when nobody hears them, and wait for who does not listen.
+const LOUD: &[&str] = &["print", "println", "eprint", "eprintln"];
+
 /// Everything wrong with these files, given as path and text: `path:line: rule: what`.
 fn check(files: &[(String, String)]) -> Vec<String> {
     let mut found = Vec::new();
@@ -126,6 +129,7 @@ fn check(files: &[(String, String)]) -> Vec<String> {
         found.extend(unfinished(path, &source));
         found.extend(sizes(path, text, &source));
         if path.starts_with("src/") {
+            found.extend(loud(path, &source));
             found.extend(layers(path, &source, &mut edges));
         }
     }
@@ -143,6 +147,12 @@ fn unfinished(path: &str, source: &Source) -> Vec<String> {
         found.push(format!("{path}:{}: ignored: a test runs or is removed", source.line(&["ignore"])));
     }
     found
+}
+
+fn loud(path: &str, source: &Source) -> Vec<String> {
+    let macros: BTreeSet<_> = source.macros.iter().filter(|name| LOUD.contains(&name.as_str())).collect();
+    let line = |name: &str| source.line(&[&format!("{name}!")]);
+    macros.iter().map(|name| format!("{path}:{}: loud: {name}! breaks when nobody hears it", line(name))).collect()
 }
 
 fn sizes(path: &str, text: &str, source: &Source) -> Vec<String> {

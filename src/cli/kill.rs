@@ -10,7 +10,7 @@ use clap::builder::NonEmptyStringValueParser;
 use serde_json::{Map, Value, json};
 
 use super::service::{Output, ServiceArgs, failed};
-use super::terminal::{Paint, print};
+use super::terminal::{Paint, print_done, say, tell};
 use super::words::{ends, held_by, since};
 use crate::client::{Client, ClientError, Killed, Revived, Throttles};
 use crate::config::ConfigError;
@@ -92,16 +92,16 @@ pub(super) async fn kill(args: KillArgs, paint: Paint) -> Result<(), RunError> {
     sites::read_back(&client, &mut answer, &mut killed).await;
     let gaps = killed.gaps();
     match args.output {
-        Output::Json => heard(print(&format!("{answer}\n")))?,
+        Output::Json => print_done(&format!("{answer}\n")),
         Output::Text => {
             let by = if killed.already_killed { first(&client, &killed).await } else { None };
-            heard(print(&told(&killed, &scope, by.as_deref(), &gaps, paint)))?;
+            print_done(&told(&killed, &scope, by.as_deref(), &gaps, paint));
         }
     }
     let only = args.throttle.map(|name| format!(" --throttle {name}")).unwrap_or_default();
     if gaps.is_empty() {
-        eprintln!("Next: echo-phoenix status --watch          see it hold, and what is left to stop");
-        eprintln!("      echo-phoenix revive{only} --operator YOU --reason WHY");
+        tell!("Next: echo-phoenix status --watch          see it hold, and what is left to stop");
+        tell!("      echo-phoenix revive{only} --operator YOU --reason WHY");
         return Ok(());
     }
     Err(RunError::Failed(format!(
@@ -110,11 +110,6 @@ pub(super) async fn kill(args: KillArgs, paint: Paint) -> Result<(), RunError> {
          other means until then.",
         gaps.join("; ")
     )))
-}
-
-/// What a kill lacks counts, whether or not somebody reads on.
-fn heard(printed: Result<(), RunError>) -> Result<(), RunError> {
-    if matches!(printed, Err(RunError::Enough)) { Ok(()) } else { printed }
 }
 
 /// Who took the hold that was there before.
@@ -178,15 +173,15 @@ pub(super) async fn revive(args: ReviveArgs, paint: Paint) -> Result<(), RunErro
     let answer = sent.map_err(|error| failed(&client, &error))?;
     let revived: Revived = client.typed("/revive", &answer).map_err(|error| failed(&client, &error))?;
     match args.output {
-        Output::Json => heard(print(&format!("{answer}\n")))?,
+        Output::Json => print_done(&format!("{answer}\n")),
         Output::Text if revived.status == "already_running" => {
-            heard(print("Nothing was killed, so nothing was ended.\n"))?
+            print_done("Nothing was killed, so nothing was ended.\n")
         }
         Output::Text => {
             let mut text = paint.good(&format!("REVIVED: {} hold(s) ended\n", revived.ended.len()));
             revived.ended.iter().for_each(|epoch| text += &format!("  epoch    {epoch}\n"));
             text += &revived.audit_id.map(|seq| format!("  record   audit entry {seq}\n")).unwrap_or_default();
-            heard(print(&text))?;
+            print_done(&text);
         }
     }
     if let [_, ..] = revived.held_by.as_slice() {
@@ -195,7 +190,7 @@ pub(super) async fn revive(args: ReviveArgs, paint: Paint) -> Result<(), RunErro
         return Err(RunError::Failed(format!("still killed, by what this command does not end:{}", held.concat())));
     }
     if revived.status == "revived" {
-        eprintln!("{} Next: echo-phoenix status --watch", opens(&client, only.as_deref()).await);
+        tell!("{} Next: echo-phoenix status --watch", opens(&client, only.as_deref()).await);
     }
     Ok(())
 }
@@ -224,7 +219,7 @@ async fn send(
     let once = format!("cli-{}", hex::encode(rand::random::<[u8; 16]>()));
     let mut tries = 1;
     let mut again = |error: &ClientError, pause: Duration| {
-        eprintln!("{error}; attempt {tries}, again in {} ms under the same Idempotency-Key", pause.as_millis());
+        tell!("{error}; attempt {tries}, again in {} ms under the same Idempotency-Key", pause.as_millis());
         tries += 1;
     };
     client.command(path, &Value::Object(body), &once, patience, &mut again).await
@@ -244,9 +239,9 @@ fn confirm(given: Option<&str>, what: &str) -> Result<(), RunError> {
         }
         None => {}
     }
-    eprintln!("{what}");
+    tell!("{what}");
     for _ in 0..TRIES {
-        eprint!("Type {CONFIRMATION} to stop, or anything else not to: ");
+        say(&format!("Type {CONFIRMATION} to stop, or anything else not to: "));
         let mut line = String::new();
         let read = io::stdin().lock().read_line(&mut line);
         match (read, line.trim()) {
@@ -255,7 +250,7 @@ fn confirm(given: Option<&str>, what: &str) -> Result<(), RunError> {
             (Ok(1..), typed)
                 if typed.eq_ignore_ascii_case(CONFIRMATION) || typed.to_uppercase().starts_with("CONFIRM") =>
             {
-                eprintln!("`{typed}` is not {CONFIRMATION}.");
+                tell!("`{typed}` is not {CONFIRMATION}.");
             }
             _ => break,
         }

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use self::changes::{Kind, Planned, from_file, from_service};
 use super::service::{Output, ServiceArgs, failed};
-use super::terminal::{Paint, print};
+use super::terminal::{Paint, print, tell};
 use crate::client::{Client, ClientError, Health, Throttles};
 use crate::config::ConfigError;
 use crate::domain::throttle::FromFile;
@@ -40,12 +40,12 @@ pub(super) async fn plan(args: PlanArgs, paint: Paint) -> Result<(), RunError> {
         (Ok((_, throttles)), None) => (from_service(&throttles.items), true),
         (Ok((health, throttles)), Some(file)) => {
             if health.checks.get("manifest").is_some_and(|state| state.starts_with("off")) {
-                eprintln!("{} takes no manifest yet: start it with --manifest FILE or ECHO_MANIFEST.", client.base());
+                tell!("{} takes no manifest yet: start it with --manifest FILE or ECHO_MANIFEST.", client.base());
             }
             (from_file(file, Some(&throttles.items)), true)
         }
         (Err(error @ ClientError::Silent { .. }), Some(file)) => {
-            eprintln!("Not compared: {error}. This is what the file declares; ECHO_URL names a service.");
+            tell!("Not compared: {error}. This is what the file declares; ECHO_URL names a service.");
             (from_file(file, None), false)
         }
         (Err(error), _) => return Err(failed(&client, &error)),

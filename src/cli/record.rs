@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::terminal::{Progress, print};
+use super::terminal::{Progress, print, print_done, tell};
 use crate::config::StoreArgs;
 use crate::run::RunError;
 use crate::store::{self, Head, LEDGER_FILE, Verified};
@@ -40,14 +40,14 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<(), RunError> {
         store::verify(&file, &args.heads, &mut |part, done, all| progress.tell(part, done, all))
     };
     let verified = verified.map_err(|error| RunError::Failed(error.to_string()))?;
-    eprintln!("{}: every row is as it was written", file.display());
+    tell!("{}: every row is as it was written", file.display());
     if args.heads.is_empty() {
-        eprintln!(
+        tell!(
             "Rows cut from the end leave no trace in the file itself: give a head that lives elsewhere, as the log has \
              them (--head)."
         );
     }
-    tell(&verified)
+    print(&heads(&verified))
 }
 
 pub(super) fn backup(args: &BackupArgs) -> Result<(), RunError> {
@@ -57,16 +57,17 @@ pub(super) fn backup(args: &BackupArgs) -> Result<(), RunError> {
     };
     let saved = saved.map_err(|error| RunError::Failed(format!("no backup was made: {error}")))?;
     let bytes = saved.bytes;
-    eprintln!(
+    tell!(
         "{}: {bytes} bytes of {}, readable by its owner alone; read back, and every row is as written",
         args.file.display(),
         args.store.data_dir.display()
     );
-    tell(&saved.verified)
+    print_done(&heads(&saved.verified));
+    Ok(())
 }
 
 /// The heads as text: the audit log's without its name.
-fn tell(verified: &Verified) -> Result<(), RunError> {
+fn heads(verified: &Verified) -> String {
     let mut text = String::new();
     for head in &verified.heads {
         let (seq, hash) = (head.seq, &head.hash);
@@ -75,7 +76,7 @@ fn tell(verified: &Verified) -> Result<(), RunError> {
         } else {
             format!("{} head {seq}:{hash}\n", head.table)
         };
-        eprintln!("{}: {seq} rows", head.table);
+        tell!("{}: {seq} rows", head.table);
     }
-    print(&text)
+    text
 }

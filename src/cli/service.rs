@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::terminal::tell;
 use super::words::{ends, held_by};
 use crate::client::{Client, ClientError, Refusal};
 use crate::config::Secret;
@@ -53,12 +54,12 @@ impl ServiceArgs {
             && Client::new(&url, None)?.is_local() // nobody else's service knows that key, and nobody else shall
             && let Some((made, file)) = made_key(&self.data_dir)
         {
-            eprintln!("ECHO_API_KEY is not set: using the key that the service made, {}", file.display());
+            tell!("ECHO_API_KEY is not set: using the key that the service made, {}", file.display());
             key = Some(made);
         }
         let client = Client::new(&url, key.as_deref())?;
         if client.tells_its_key() {
-            eprintln!("{}: not https, so the key can be read on the way", client.base());
+            tell!("{}: not https, so the key can be read on the way", client.base());
         }
         Ok(client)
     }

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::report::{Found, report};
 use super::service::{Output, ServiceArgs, failed};
-use super::terminal::{Paint, clear, print};
+use super::terminal::{Paint, clear, print, tell};
 use crate::client::{AuditEntry, Client, ClientError, Health, Throttles};
 use crate::ports::Clock;
 use crate::run::RunError;
@@ -44,12 +44,12 @@ pub(super) async fn status(args: StatusArgs, paint: Paint) -> Result<(), RunErro
         Err(error) => (None, Some(error)),
     };
     let found = look(&client, &health, throttles.as_ref()).await.map_err(|error| failed(&client, &error))?;
-    print(&written(&client, args.output, &health, throttles.as_ref(), &found, paint))?;
+    let printed = print(&written(&client, args.output, &health, throttles.as_ref(), &found, paint));
     match refused {
-        None => Ok(()),
+        None => printed,
         Some(error) if elsewhere(&error) => {
-            eprintln!("{}: the throttles of a cluster are told by kubectl get echothrottles -A", client.base());
-            Ok(())
+            tell!("{}: the throttles of a cluster are told by kubectl get echothrottles -A", client.base());
+            printed
         }
         Some(error) => Err(failed(&client, &error)),
     }

@@ -3,6 +3,19 @@
 use std::io::{self, IsTerminal, Write};
 
 use crate::run::RunError;
+use crate::telemetry;
+
+/// Says a line to a person on stderr, as `eprintln!` would; but a stderr that is broken, or that nobody reads, changes
+/// nothing.
+macro_rules! tell {
+    ($($text:tt)*) => { $crate::cli::terminal::say(&format!("{}\n", format_args!($($text)*))) };
+}
+pub(super) use tell;
+
+/// Says something on stderr that is no whole line.
+pub(super) fn say(text: &str) {
+    telemetry::tell(text);
+}
 
 /// Writes a result to stdout.
 pub(super) fn print(text: &str) -> Result<(), RunError> {
@@ -10,6 +23,13 @@ pub(super) fn print(text: &str) -> Result<(), RunError> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(RunError::Enough),
         done => done.map_err(|error| RunError::Failed(format!("stdout: {error}"))),
+    }
+}
+
+/// Writes what an order came to: that it cannot be heard is told, and is no failure of the order.
+pub(super) fn print_done(text: &str) {
+    if let Err(RunError::Failed(error)) = print(text) {
+        tell!("{error}");
     }
 }
 
@@ -29,7 +49,7 @@ impl Progress {
         let percent = done.saturating_mul(100).checked_div(all).unwrap_or(100);
         let now = Some((part.to_owned(), percent));
         if self.on && self.shown != now {
-            eprint!("\r\x1b[K{part}: {done} of {all}, {percent} %");
+            say(&format!("\r\x1b[K{part}: {done} of {all}, {percent} %"));
             self.shown = now;
         }
     }
@@ -38,7 +58,7 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         if self.shown.is_some() {
-            eprint!("\r\x1b[K");
+            say("\r\x1b[K");
         }
     }
 }

@@ -4,7 +4,7 @@
 //! Knows no variable by name.
 
 use std::ffi::OsStr;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -26,7 +26,7 @@ const REFUSED: u8 = 2;
 /// one that was expected to be a number, an address or a word; a secret is none of these.
 pub fn parse<C: Parser>() -> Result<C, ExitCode> {
     let file = read_file(Path::new(FILE)).map_err(|wrong| {
-        eprintln!("echo-phoenix: {FILE}: {wrong}");
+        let _ = writeln!(io::stderr(), "echo-phoenix: {FILE}: {wrong}");
         ExitCode::from(REFUSED)
     })?;
     let mut command = unset(C::command(), &file);
@@ -34,7 +34,9 @@ pub fn parse<C: Parser>() -> Result<C, ExitCode> {
     matched.and_then(|mut matches| C::from_arg_matches_mut(&mut matches)).map_err(|error| {
         let _ = error.print();
         if let Some(variable) = variable(&command, &error).filter(|name| is_given(name)) {
-            eprintln!("The value may be the variable {variable}'s: mend it, or leave it unset for the default.");
+            let way_out =
+                format!("The value may be the variable {variable}'s: mend it, or leave it unset for the default.");
+            let _ = writeln!(io::stderr(), "{way_out}");
         }
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(REFUSED))
     })

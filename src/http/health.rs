@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::domain::level::Level;
 use crate::latch::Lacking;
-use crate::telemetry::{Now, ThrottleGauges};
+use crate::telemetry::{LostLines, Now, ThrottleGauges, lost_lines};
 
 use super::App;
 use super::wire::Health;
@@ -97,6 +97,9 @@ fn looked(app: &App) -> (&'static str, Map<String, Value>) {
         fine &= found.is_ok();
         checks.insert("kill_path".to_owned(), json!(found.map_or_else(|wrong| wrong, |()| "ok".to_owned())));
     }
+    let log = log_words();
+    fine &= log.is_none();
+    checks.insert("log".to_owned(), json!(log.unwrap_or_else(|| "ok".to_owned())));
     if let Some(wrong) = app.board.trouble() {
         fine = false;
         checks.insert("targets".to_owned(), json!(wrong));
@@ -110,6 +113,13 @@ fn lacking_words(lacking: Lacking) -> Option<String> {
     let all = on_disk + in_memory;
     let alone = if in_memory > 0 { format!(", {in_memory} of them in memory alone") } else { String::new() };
     (all > 0).then(|| format!("{all} command(s) are still on their way into it{alone}"))
+}
+
+/// What the log lost, if it lost something a moment ago.
+fn log_words() -> Option<String> {
+    let LostLines { lines, recently } = lost_lines();
+    let what = "of its lines were lost, some within the last minute: stderr is not read, or cannot be written";
+    recently.then(|| format!("{lines} {what}"))
 }
 
 /// The highest level in force, and whether anything is killed.

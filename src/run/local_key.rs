@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::config::{Environment, KeyArgs, Keys, Role};
 use crate::http::Parts;
+use crate::telemetry::show;
 
 use super::RunError;
 
@@ -74,6 +75,6 @@ fn made(data: &Path) -> Result<String, RunError> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
     file.and_then(|mut file| file.write_all(key.as_bytes()).and_then(|()| file.sync_all()))
         .map_err(|error| RunError::failed("a key could not be kept beside the store", error))?;
-    println!("ECHO_API_KEY is not set; made one, kept in {} (shown this once):\n{key}", path.display());
+    show(&format!("ECHO_API_KEY is not set; made one, kept in {} (shown this once):\n{key}\n", path.display()));
     Ok(key)
 }

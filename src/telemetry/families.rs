@@ -118,6 +118,12 @@ pub(super) const CUT: Family = family(
     &["why"],
     "Connections ended by us: a head that took too long (slow), nothing for too long (idle), no room for a newcomer (crowded).",
 );
+pub(super) const LOG_LOST: Family = family(
+    "echo_log_lines_dropped_total",
+    Kind::Counter,
+    NONE,
+    "Lines of the log that were lost: stderr was not read, its reader was gone or its disk full. Nothing waits for the log.",
+);
 pub(super) const HEAD_SEQ: Family = family(
     "echo_ledger_head_seq",
     Kind::Gauge,
@@ -176,6 +182,7 @@ pub(super) const ALL: &[&Family] = &[
     &FORGOTTEN,
     &CONNECTIONS,
     &CUT,
+    &LOG_LOST,
     &LACKING,
     &HEAD_SEQ,
     &HEAD_HASH,

@@ -238,6 +238,7 @@ impl Metrics {
         let lacking = now.commands_lacking.iter().map(|(place, count)| (vec![*place], float(*count)));
         say(&families::LACKING, &lacking.collect::<Vec<_>>());
         say(&families::FORGOTTEN, &[(vec![], float(now.forgotten))]);
+        say(&families::LOG_LOST, &[(vec![], float(super::lost_lines().lines))]);
         let record = self.record.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for (of, samples) in record.iter().flat_map(RecordGauges::samples) {
             say(of, &samples);

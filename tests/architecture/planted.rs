@@ -32,6 +32,14 @@ pub(crate) fn quiet<'a>(kube: &'a str, rand: char) -> Option<&'a str> {
 
 pub(crate) const PLANTS: &[Plant] = &[
     one("nothing", &[("src/decide/quiet.rs", INNOCENT)], &[]),
+    one(
+        "loud",
+        &[
+            ("src/cli/x.rs", "//! x\nfn f() {\n    eprintln!(\"x\");\n}\n"),
+            ("tests/x.rs", "//! x\nfn f() {\n    println!();\n}\n"),
+        ],
+        &["src/cli/x.rs:3: loud: eprintln! breaks when nobody hears it"],
+    ),
     // Imports, in every form a path can take.
     one(
         "use",

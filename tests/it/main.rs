@@ -22,6 +22,7 @@ mod journey_service;
 mod journey_stripe;
 mod latch;
 mod ledger_suite;
+mod log;
 mod manifest;
 mod metrics;
 mod migration;

@@ -69,6 +69,13 @@ impl Process {
         Self { child: child.expect("the program starts"), log: log.to_owned() }
     }
 
+    /// The same, but its stderr goes here.
+    pub(crate) fn saying_to(command: &mut Command, log: &Path, stderr: impl Into<Stdio>) -> Self {
+        let file = File::options().create(true).append(true).open(log).unwrap();
+        let child = command.stdin(Stdio::null()).stdout(file).stderr(stderr).spawn();
+        Self { child: child.expect("the program starts"), log: log.to_owned() }
+    }
+
     /// What it has said so far.
     pub(crate) fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
@@ -139,12 +146,29 @@ impl Echo {
         let address =
             if address.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], address.port())) } else { address };
         let echo = Self { process, address };
+        echo.ready().await;
+        echo
+    }
+
+    /// Starts `serve` with a stderr that cannot be asked where it listens.
+    pub(crate) async fn saying_to(stderr: impl Into<Stdio>, variables: &[(&str, String)], folder: &Path) -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let mut command = Command::new(program());
+        command.arg("serve").env_clear().current_dir(folder).env("ECHO_LISTEN", address.to_string());
+        command.env("ECHO_API_KEY", KEY).env("RATE_LIMIT_PER_MINUTE", "100000000");
+        command.envs(variables.iter().map(|(name, value)| (*name, value.as_str())));
+        let process = Process::saying_to(&mut command, &folder.join("stdout.log"), stderr);
+        let echo = Self { process, address };
+        echo.ready().await;
+        echo
+    }
+
+    async fn ready(&self) {
         eventually("it is ready", Duration::from_secs(20), async || {
-            let answer = http().get(echo.url("/readyz")).send().await.ok()?;
+            let answer = http().get(self.url("/readyz")).send().await.ok()?;
             answer.status().is_success().then_some(())
         })
         .await;
-        echo
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
