@@ -108,7 +108,7 @@ pub struct ListenArgs {
     /// Address of the API, probes and metrics
     #[arg(long, env = "ECHO_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: SocketAddr,
-    /// Address that answers verdicts only, for proxies; strangers must not reach it
+    /// Address that answers verdicts only, for proxies; strangers must not reach it. In production proxies that add `X-Forwarded-…` (Caddy, Traefik, Envoy) get verdicts nowhere else
     #[arg(long, env = "ECHO_GATE_LISTEN", value_parser = address)]
     pub gate_listen: Option<SocketAddr>,
     /// Who may knock, and how often

@@ -110,26 +110,32 @@ impl Gate {
         let Some(entry) = table.get(throttle) else {
             let verdict = Verdict { admitted: false, reason: Reason::Unknown, generation: 0 };
             let number = self.unknown.fetch_add(1, Ordering::Relaxed);
-            return Reply { verdict, state_age_ms: 0, retry_after_s: dialect::retry_after(&verdict, number) };
+            return Reply { verdict, state_age_ms: 0, retry_after_s: dialect::retry_after(&verdict, false, number) };
         };
         let question = read(&entry.spec);
         let listed = entry.allows(question.method, question.path);
-        let caller = match question.key.filter(|key| !key.is_empty()) {
-            Some(key) => Caller::Keyed(point(&Salt::hourly(now.as_second()), throttle, key)),
-            None => Caller::Unkeyed(&entry.accumulator),
-        };
-        let verdict = verdict(&entry.rule, listed, caller);
-        let like_it = entry.count(verdict, matches!(caller, Caller::Keyed(_)));
+        let key = question.key.filter(|key| !key.is_empty());
+        let point = key.map(|key| point(&Salt::hourly(now.as_second()), throttle, key));
+        let verdict = verdict(&entry.rule, listed, point.map_or(Caller::Unkeyed(&entry.accumulator), Caller::Keyed));
+        let like_it = entry.count(verdict, point.is_some());
         let state_age_ms = (now.as_millisecond() - entry.confirmed_at.as_millisecond()).max(0);
-        Reply { verdict, state_age_ms, retry_after_s: dialect::retry_after(&verdict, like_it) }
+        // A caller with a key is refused until the hour, and at a full stop so is everybody until it opens.
+        let soon = point.is_none() && entry.level != Level::STOP;
+        let number = like_it.wrapping_add(u64::from(point.unwrap_or_default()));
+        Reply { verdict, state_age_ms, retry_after_s: dialect::retry_after(&verdict, soon, number) }
     }
 
     /// Makes a throttle known, or changes how it reads requests; level and holds of a known one stay.
+    /// What of it cannot be used is not applied, and told.
     pub fn declare(&self, name: &ThrottleName, spec: &GateSpec, setting: Setting) {
         self.change(name, |old| match old {
             Some(entry) if entry.spec == *spec => None,
-            Some(entry) => Some(entry.with_spec(spec.clone())),
-            None => Some(Entry::new(spec.clone(), setting)),
+            old => {
+                for what in spec.ignored() {
+                    tracing::warn!(throttle = %name, "not applied: {what}");
+                }
+                Some(old.map_or_else(|| Entry::new(spec.clone(), setting), |entry| entry.with_spec(spec.clone())))
+            }
         });
     }
 

@@ -94,6 +94,9 @@ fn throttle(
     if let Some(drift) = condition(&status.conditions, "Drifted").filter(|is| is.status == "True") {
         row("drift", &paint.warn(&format!("{} ({})", drift.message, drift.reason)));
     }
+    if let Some(ignored) = condition(&status.conditions, "RulesIgnored") {
+        row("allow", &paint.warn(&ignored.message));
+    }
     if let Some(stale) = condition(&status.conditions, "SignalsStale").filter(|is| is.status == "True") {
         row("signals", &paint.warn(&stale.message));
     }

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use clap::Args;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 /// Rate limit and proxies.
 #[derive(Args, Clone, Debug)]
@@ -16,7 +16,7 @@ pub struct DoorArgs {
     /// Proxies whose word for a client's address is taken: addresses or CIDRs, comma-separated
     #[arg(long, env = "ECHO_TRUSTED_PROXIES", value_name = "CIDR,…")]
     pub trusted_proxies: Option<Proxies>,
-    /// Set by Fly.io on its machines: there `Fly-Client-IP` comes from Fly's proxy and beats `X-Forwarded-For`
+    /// Set by Fly.io on its machines: there `Fly-Client-IP` comes from Fly's proxy and beats `X-Forwarded-For`; elsewhere it counts for nothing
     #[arg(long, env = "FLY_APP_NAME", hide = true)]
     pub fly_app_name: Option<String>,
 }
@@ -41,6 +41,14 @@ impl Proxies {
     }
 }
 
+/// A net of IPv4 addresses that was written as one of IPv6: peers are compared as the IPv4 ones they are.
+fn canonical(net: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = net else { return net };
+    let bits = mapped.prefix_len().checked_sub(96);
+    let address = mapped.network().to_ipv4_mapped();
+    address.zip(bits).and_then(|(address, bits)| Ipv4Net::new(address, bits).ok()).map_or(net, IpNet::V4)
+}
+
 impl FromStr for Proxies {
     type Err = String;
 
@@ -48,7 +56,7 @@ impl FromStr for Proxies {
         let mut all = Vec::new();
         for (index, part) in text.split(',').map(str::trim).enumerate().filter(|(_, part)| !part.is_empty()) {
             let address = part.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
-            let net = address.or_else(|_| part.parse::<IpNet>()).map_err(|_| {
+            let net = address.or_else(|_| part.parse::<IpNet>().map(canonical)).map_err(|_| {
                 format!("expected addresses or CIDRs, comma-separated, as 10.0.0.7,172.16.0.0/12,fd00::/8; number {} is none", index + 1)
             })?;
             all.push(net);

@@ -2,6 +2,7 @@
 //!
 //! Knows neither where a declaration came from nor what is done about it.
 
+mod allow;
 mod spec;
 
 use std::fmt;
@@ -12,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::hold::Hold;
 use super::level::Level;
 
-pub use spec::{AllowRule, GateSpec, Mode, RemoteSpec, ScaleSpec, SignalSpec, Spec, TargetKind, TargetSpec};
+pub use allow::{AllowFlaw, AllowRule, is_plain};
+pub use spec::{GateSpec, Mode, NO_USER, RemoteSpec, ScaleSpec, SignalSpec, Spec, TargetKind, TargetSpec, bears_user};
 
 /// Longest accepted throttle name: a namespace (63) and a name (253) of Kubernetes with their dot.
 pub const NAME_LIMIT: usize = 317;

@@ -60,26 +60,30 @@ impl Dialect {
     }
 }
 
-/// The path of an address, absolute or not, without its query; never decoded or normalised.
+/// A path as it came, cut at `?` and nowhere else: what an app makes of a `#` is not known. Never decoded or normalised.
 pub fn path_of(address: &str) -> &str {
-    let rest = if address.starts_with('/') {
-        address
-    } else {
-        let after = address.split_once("://").map_or(address, |(_, rest)| rest);
-        after.find('/').map_or("/", |slash| &after[slash..])
-    };
-    rest.split(['?', '#']).next().unwrap_or(rest)
+    address.split_once('?').map_or(address, |(path, _)| path)
 }
 
-/// Seconds a refused caller should wait, spread over callers so that they do not come back together.
+/// The path of an http address, likewise. One with an odd host has none: its path may begin elsewhere than we think.
+pub fn path_of_url(address: &str) -> &str {
+    let after = address.strip_prefix("http://").or_else(|| address.strip_prefix("https://")).unwrap_or_default();
+    let host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    path_of(after.trim_start_matches(|char| u8::try_from(char).is_ok_and(host)))
+}
+
+/// Seconds a refused caller should wait, spread over callers so that they do not come back together. `soon`: whether another
+/// try within seconds may be admitted, which it may not while nothing is, nor by a caller that is refused until the hour.
 ///
-/// `number` is that of the refusal: spread by Knuth's multiplicative hash, no dice.
-pub fn retry_after(verdict: &Verdict, number: u64) -> u32 {
+/// `number` is another one for each refusal: what is left of its multiple of the golden ratio lies evenly for numbers in a
+/// row (Knuth's multiplicative hash), no dice.
+pub fn retry_after(verdict: &Verdict, soon: bool, number: u64) -> u32 {
     if verdict.admitted {
         return 0;
     }
-    let spread = u32::try_from((number.wrapping_mul(2_654_435_761) >> 16) & 0xffff).unwrap_or(0);
-    if stopped(verdict) { 30 + spread % 91 } else { 1 + spread % 10 }
+    let (least, most) = if soon && !stopped(verdict) { (1, 10) } else { (30, 120) };
+    let spread = number.wrapping_mul(2_654_435_761) & 0xffff_ffff;
+    least + u32::try_from((spread * (most - u64::from(least) + 1)) >> 32).unwrap_or(0)
 }
 
 /// Whether nothing gets through, rather than a share.

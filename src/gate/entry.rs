@@ -11,7 +11,7 @@ use crate::decide::bite::Counts;
 use crate::decide::verdict::{Accumulator, Reason, Rule, Verdict};
 use crate::domain::hold::{Epoch, Hold};
 use crate::domain::level::Level;
-use crate::domain::throttle::{GateSpec, ThrottleName};
+use crate::domain::throttle::{AllowRule, GateSpec, ThrottleName};
 
 use super::{Setting, Standing};
 
@@ -41,6 +41,8 @@ impl Counters {
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) spec: GateSpec,
+    /// The rules of the allow-list that are applied.
+    allow: Arc<[AllowRule]>,
     pub(super) level: Level,
     pub(super) holds: Vec<Hold>,
     pub(super) rule: Rule,
@@ -55,6 +57,7 @@ pub(super) struct Entry {
 impl Entry {
     pub(super) fn new(spec: GateSpec, setting: Setting) -> Self {
         Self {
+            allow: spec.applied().cloned().collect(),
             spec,
             level: setting.level,
             holds: Vec::new(),
@@ -69,7 +72,7 @@ impl Entry {
     }
 
     pub(super) fn with_spec(&self, spec: GateSpec) -> Self {
-        Self { spec, ..self.clone() }
+        Self { allow: spec.applied().cloned().collect(), spec, ..self.clone() }
     }
 
     pub(super) fn with_hold(&self, hold: Hold, at: Timestamp) -> Self {
@@ -114,7 +117,7 @@ impl Entry {
     }
 
     pub(super) fn allows(&self, method: &str, path: &str) -> bool {
-        self.spec.allow.iter().any(|rule| rule.matches(method, path))
+        self.allow.iter().any(|rule| rule.matches(method, path))
     }
 
     /// Counts one verdict; answers how many like it there were before.

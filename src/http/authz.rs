@@ -12,10 +12,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::domain::throttle::GateSpec;
-use crate::gate::dialect::{Dialect, path_of};
+use crate::gate::dialect::{Dialect, path_of, path_of_url};
 use crate::gate::{Question, Reply};
 
 use super::answer::Problem;
+use super::client::is_forwarded;
 use super::refusal::table;
 use super::{App, request_id};
 
@@ -30,7 +31,8 @@ const STATUS: HeaderName = HeaderName::from_static("echo-status");
 pub(super) async fn public(State(app): State<Arc<App>>, request: Request) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let near = peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
-    if app.authz_to_loopback_only && !near {
+    // A proxy on this machine that passes strangers on says so; what it asks for itself, as nginx does, says nothing of them.
+    if app.authz_to_loopback_only && (!near || is_forwarded(request.headers())) {
         return Problem::of(&table::FAR).into_response();
     }
     answer(&app, &request)
@@ -48,7 +50,7 @@ fn answer(app: &App, request: &Request) -> Response {
     };
     let (method, path) = match dialect {
         Dialect::Envoy => (request.method().as_str(), if rest.is_empty() { "/" } else { rest }),
-        Dialect::Nginx => (only(headers, "x-original-method"), path_of(only(headers, "x-original-url"))),
+        Dialect::Nginx => (only(headers, "x-original-method"), path_of_url(only(headers, "x-original-url"))),
         Dialect::Forward => (only(headers, "x-forwarded-method"), path_of(only(headers, "x-forwarded-uri"))),
     };
     let read = |spec: &GateSpec| Question {

@@ -29,16 +29,14 @@ impl Client {
 }
 
 /// The address a request comes from. `on_fly`: the proxies are Fly's, which overwrites `Fly-Client-IP`; others hand on
-/// whatever a client wrote there, so elsewhere it counts only where no `X-Forwarded-For` says better.
+/// whatever a client wrote there, so elsewhere it counts for nothing.
 pub fn address(peer: IpAddr, headers: &HeaderMap, proxies: &Proxies, on_fly: bool) -> IpAddr {
     let mut nearest = peer.to_canonical();
     if !proxies.contains(nearest) {
         return nearest;
     }
-    let mut forwarded = headers.get_all("x-forwarded-for").iter().rev().peekable();
-    if (on_fly || forwarded.peek().is_none())
-        && let Some(address) = only(headers, "fly-client-ip").and_then(hop)
-    {
+    let forwarded = headers.get_all("x-forwarded-for").iter().rev();
+    if on_fly && let Some(address) = only(headers, "fly-client-ip").and_then(hop) {
         return address;
     }
     let hops = forwarded.flat_map(|value| value.to_str().unwrap_or("?").rsplit(','));
@@ -65,6 +63,11 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 fn hop(text: &str) -> Option<IpAddr> {
     let bare = text.parse::<IpAddr>().ok();
     bare.or_else(|| text.parse::<SocketAddr>().ok().map(|hop| hop.ip())).map(|address| address.to_canonical())
+}
+
+/// Whether a proxy says that it passes on what somebody else asked.
+pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| name == "forwarded" || name.as_str().starts_with("x-forwarded-"))
 }
 
 /// Where a request comes from. Whoever has no peer (which no listener of ours makes) is one client.

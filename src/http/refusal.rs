@@ -84,7 +84,8 @@ pub fn reference() -> String {
          of more than 100\nheaders or of far more than 32 KiB by a bare 431, and one that takes more than 10 s by the end of the connection.\n\n## Verdicts\n\n\
          A refusal by the gate, at `/authz/DIALECT/THROTTLE`, is no error of the request that asked: it says so in `echo-decision: deny`,\n\
          `echo-reason` and `Retry-After`, in the status that the asking proxy understands. nginx can hand on no status of ours but 401 and\n\
-         403, so the one for its client travels in `echo-status`. `POST /v1/decide` always answers 200.\n\n\
+         403, so the one for its client travels in `echo-status`. `POST /v1/decide` always answers 200.\n\
+         At a full stop, and to a caller with a key, who is refused until the hour ends, `Retry-After` is 30 to 120 s whatever the reason.\n\n\
          | `echo-reason` | when | Envoy | nginx | Traefik, Caddy | `Retry-After` |\n|---|---|---|---|---|---|\n",
     );
     for reason in Reason::ALL {
@@ -95,7 +96,7 @@ pub fn reference() -> String {
             let inner = spoken.echo_status.map(|status| format!(", `echo-status: {status}`")).unwrap_or_default();
             format!("{}{inner}", spoken.status)
         });
-        let waits = (0..10_000).map(|number| retry_after(&verdict, number));
+        let waits = (0..10_000).map(|number| retry_after(&verdict, true, number));
         let (least, most) = waits.fold((u32::MAX, 0), |(least, most), wait| (least.min(wait), most.max(wait)));
         let _ = writeln!(text, "| `{}` | {when} | {} | {least} to {most} s |", reason.as_str(), said.join(" | "));
     }

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::hold::{Bite, Epoch, Hold, Source};
-use crate::domain::throttle::{TargetSpec, ThrottleName};
+use crate::domain::throttle::{NO_USER, ThrottleName, bears_user};
 use crate::gate::Gate;
 use crate::http::App;
 use crate::ports::{Clock, Desired};
@@ -97,7 +97,8 @@ impl SelfTest {
         self.gate.rehearse(Some(&hold(at)), at);
         let killed = self.ask(&ways).await;
         let all = ways.iter().zip(open.iter().zip(&killed));
-        let found: Vec<_> = all.map(|(way, (open, killed))| (way.via.clone(), judge(way, open, killed))).collect();
+        let mut found: Vec<_> = all.map(|(way, (open, killed))| (way.via.clone(), judge(way, open, killed))).collect();
+        found.extend(self.canaries(true).map(|(via, _)| (via, Err(format!("canaryUrl is not asked: {NO_USER}")))));
         for (via, found) in &found {
             if let Err(why) = found {
                 tracing::error!(via, why, "the kill path is not proven");
@@ -108,14 +109,16 @@ impl SelfTest {
 
     fn ways(&self) -> Vec<Way> {
         let mut ways = vec![Way { via: "listener".to_owned(), url: self.listener.clone(), proxied: false }];
-        for declared in self.desired.declared().iter().filter(|_| self.canaries) {
-            let url = declared.targets.iter().find_map(|target| match target {
-                TargetSpec::Gate(gate) => gate.canary_url.clone(),
-                TargetSpec::Scale(_) | TargetSpec::Remote(_) => None,
-            });
-            ways.extend(url.map(|url| Way { via: declared.name.to_string(), url, proxied: true }));
-        }
+        ways.extend(self.canaries(false).map(|(via, url)| Way { via, url, proxied: true }));
         ways
+    }
+
+    /// The URLs behind real proxies, by throttle: those that may be asked, or those that bear a password, which no door takes
+    /// any more.
+    fn canaries(&self, with_user: bool) -> impl Iterator<Item = (String, String)> {
+        let declared = if self.canaries { self.desired.declared() } else { Vec::new() };
+        let urls = declared.into_iter().filter_map(|one| Some((one.name.to_string(), one.gate().canary_url?)));
+        urls.filter(move |(_, url)| bears_user(url) == with_user)
     }
 
     /// Status and reason of each way's answer.

@@ -166,13 +166,14 @@ pub struct GateTarget {
     /// Where the caller's name stands, so that the same callers stay admitted; absent: callers are not told apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<GateKey>,
-    /// Routes that are never refused because they reduce risk, refunds for example.
+    /// Routes that are never refused because they reduce risk, refunds for example. Each holds while killed too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub allow: Vec<Allow>,
     /// A URL behind the real proxy that asks for verdicts on `_self-test`: once a minute it has to be admitted, then refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 8, max = 2048), regex(pattern = "^https?://"))]
+    /// No user and no password: it is told in logs and answers.
+    #[schemars(length(min = 8, max = 2048), regex(pattern = r"^https?://[^/?#@\\\s]+([/?#]\S*)?$"))]
     pub canary_url: Option<String>,
 }
 
@@ -185,19 +186,36 @@ pub struct GateKey {
     pub header: String,
 }
 
-/// One route that is never refused.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
+/// One route that is never refused, while killed neither.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("has(self.method) || has(self.path)", "method or path must be set"))]
+#[x_kube(
+    validation = ("has(self.method) || has(self.path)", "method or path must be set"),
+    validation = ("!has(self.method) || self.method == self.method.upperAscii()", "method: methods are compared as clients send them, in upper case: GET"),
+    validation = ("!has(self.path) || self.path.startsWith('/')", "path: must begin with /"),
+    validation = ("!has(self.path) || !self.path.contains('*')", "path: patterns match nothing; /refunds covers what is below it"),
+    validation = ("!has(self.path) || !(self.path.contains('//') || self.path.contains('..') || self.path.contains('/:') || (self.path + '/').contains('/./'))", "path: can match nothing: no patterns, no . or .. or empty segment"),
+    validation = ("!(has(self.method) || has(self.path)) || (has(self.evenWhileKilled) && self.evenWhileKilled) == ((!has(self.path) || self.path == '/') && !(has(self.method) && self.method in ['OPTIONS', 'HEAD']))", "evenWhileKilled: true must confirm what lets everything through (path: /, or a method but OPTIONS and HEAD without a path), and stands nowhere else")
+)]
 pub struct Allow {
-    /// HTTP method; any when absent.
+    /// HTTP method, upper case; any when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 32))]
+    #[schemars(length(min = 1, max = 32), regex(pattern = "^[A-Za-z][A-Za-z0-9_-]*$"))]
     pub method: Option<String>,
-    /// Path, whole or a prefix that ends at a slash; any when absent.
+    /// Path, whole or a prefix that ends at a slash; any when absent. No patterns and no escapes: only plain paths match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[/A-Za-z0-9._~!$&'*+,=:@-]*$"))]
     pub path: Option<String>,
+    /// Confirms a rule that lets everything through: path /, or a method (but OPTIONS and HEAD) without a path.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub even_while_killed: bool,
+}
+
+impl From<&Allow> for AllowRule {
+    fn from(allow: &Allow) -> Self {
+        let Allow { method, path, even_while_killed } = allow.clone();
+        Self { method, path, even_while_killed }
+    }
 }
 
 /// A workload whose replicas follow the throttle.
@@ -266,8 +284,7 @@ impl EchoThrottleSpec {
 impl Target {
     fn domain(&self) -> Option<TargetSpec> {
         if let Some(gate) = &self.gate {
-            let allow =
-                gate.allow.iter().map(|a| AllowRule { method: a.method.clone(), path: a.path.clone() }).collect();
+            let allow = gate.allow.iter().map(AllowRule::from).collect();
             let key_header = gate.key.as_ref().map(|key| key.header.to_ascii_lowercase());
             return Some(TargetSpec::Gate(GateSpec { key_header, allow, canary_url: gate.canary_url.clone() }));
         }

@@ -215,7 +215,7 @@ pub struct HoldStatus {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConditionStatus {
-    /// Ready, Enforced, Drifted, Killed, Shedding, Reconciling or Stalled.
+    /// Ready, Enforced, Drifted, Killed, Shedding, RulesIgnored, Reconciling or Stalled.
     #[serde(rename = "type")]
     pub kind: String,
     /// True, False or Unknown.

@@ -8,12 +8,14 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::crd::{Band, EchoThrottleSpec, SpecKill, Target};
+use super::crd::{Band, EchoThrottleSpec, GateTarget, SpecKill, Target};
 use super::crd_override::CONFIRMATION;
 use super::crd_remote::RemoteTarget;
 use super::rest::FieldError;
 use crate::domain::level::Level;
-use crate::domain::throttle::{FromFile, KillWords, Spec, TargetKind, ThrottleName};
+use crate::domain::throttle::{
+    AllowFlaw, AllowRule, FromFile, KillWords, NO_USER, Spec, TargetKind, ThrottleName, bears_user,
+};
 
 /// Largest file, bytes: some thousand throttles.
 pub const LIMIT: usize = 1 << 20;
@@ -217,25 +219,29 @@ fn target_rules(index: usize, target: &Target, rule: &mut impl FnMut(bool, &str,
         remote_rules(index, remote, rule);
     }
     rule(target.scale.is_none(), &at(".scale"), "workloads are scaled in a cluster only: echo-phoenix operator");
-    let Some(gate) = &target.gate else { return };
+    if let Some(gate) = &target.gate {
+        gate_rules(index, gate, rule);
+    }
+}
+
+fn gate_rules(index: usize, gate: &GateTarget, rule: &mut impl FnMut(bool, &str, &str)) {
+    let at = |field: &str| format!("spec.targets[{index}].gate{field}");
     if let Some(key) = &gate.key {
         let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
         let is_name = (1..=128).contains(&key.header.len()) && key.header.bytes().all(token);
-        rule(is_name, &at(".gate.key.header"), "expected the name of a request header");
+        rule(is_name, &at(".key.header"), "expected the name of a request header");
     }
-    let is_url = |url: &str| fits(url, 2048) && (url.starts_with("http://") || url.starts_with("https://"));
-    rule(
-        gate.canary_url.as_deref().is_none_or(is_url),
-        &at(".gate.canaryUrl"),
-        "expected a URL that begins with http:// or https://",
-    );
-    rule(gate.allow.len() <= 64, &at(".gate.allow"), "expected at most 64");
+    if let Some(url) = &gate.canary_url {
+        let is_url = fits(url, 2048) && (url.starts_with("http://") || url.starts_with("https://"));
+        rule(is_url, &at(".canaryUrl"), "expected a URL that begins with http:// or https://");
+        rule(!bears_user(url), &at(".canaryUrl"), NO_USER);
+    }
+    rule(gate.allow.len() <= 64, &at(".allow"), "expected at most 64");
     for (number, allow) in gate.allow.iter().enumerate() {
-        let at = |field: &str| format!("spec.targets[{index}].gate.allow[{number}]{field}");
-        rule(allow.method.is_some() || allow.path.is_some(), &at(""), "expected method or path");
-        rule(allow.method.as_deref().is_none_or(|m| fits(m, 32)), &at(".method"), "expected 1 to 32 characters");
-        let path_fits = allow.path.as_deref().is_none_or(|p| p.starts_with('/') && fits(p, 1024));
-        rule(path_fits, &at(".path"), "expected 1 to 1024 characters, beginning with /");
+        if let Some(AllowFlaw { field, expected }) = AllowRule::from(allow).flaw() {
+            let field = if field.is_empty() { String::new() } else { format!(".{field}") };
+            rule(false, &at(&format!(".allow[{number}]{field}")), &expected);
+        }
     }
 }
 

@@ -6,7 +6,9 @@ use super::crd::{
 };
 use super::crd_remote::RemoteTarget;
 use crate::domain::level::Level;
-use crate::domain::throttle::{GateSpec, Mode, RemoteSpec, ScaleSpec, SignalSpec, Spec, TargetSpec};
+use crate::domain::throttle::{
+    AllowRule, GateSpec, Mode, RemoteSpec, ScaleSpec, SignalSpec, Spec, TargetSpec, bears_user,
+};
 
 /// The specification of a level and what else is declared. Without a kill: holds tell that. Whole percent, rounded up.
 pub fn spec(level: Level, declared: &Spec) -> EchoThrottleSpec {
@@ -45,11 +47,15 @@ pub fn target(declared: &TargetSpec) -> Target {
 }
 
 fn gate_rows(gate: &GateSpec) -> GateTarget {
-    let allow = gate.allow.iter().map(|rule| Allow { method: rule.method.clone(), path: rule.path.clone() });
+    let allow = gate.allow.iter().map(|rule| {
+        let AllowRule { method, path, even_while_killed } = rule.clone();
+        Allow { method, path, even_while_killed }
+    });
     GateTarget {
         key: gate.key_header.clone().map(|header| GateKey { header }),
         allow: allow.collect(),
-        canary_url: gate.canary_url.clone(),
+        // One of a version that took a password is told without it.
+        canary_url: gate.canary_url.clone().filter(|url| !bears_user(url)),
     }
 }
 

@@ -181,7 +181,7 @@ fn off_words(outcome: &Outcome, one: &Observed) -> Option<String> {
     Some(format!("refuses {refused} % of what is asked, not {wanted} %"))
 }
 
-/// All conditions, in a fixed order; Reconciling and Stalled stand there only while they are true.
+/// All conditions, in a fixed order; RulesIgnored, Reconciling and Stalled stand there only while they are true.
 fn conditions(outcome: &Outcome, killed: bool, before: &EchoThrottleStatus) -> Vec<ConditionStatus> {
     let observes = outcome.throttle.mode == Mode::Observe && !killed;
     let ramping = outcome.effective != outcome.declared && !outcome.shedding && !observes;
@@ -223,6 +223,7 @@ fn conditions(outcome: &Outcome, killed: bool, before: &EchoThrottleStatus) -> V
         };
         all.push(row("SignalsStale", outcome.stale, said, &message));
     }
+    all.extend(rules_ignored(outcome));
     if ramping || !enforced {
         all.push(row("Reconciling", true, if ramping { "Ramping" } else { "Enforcing" }, &level));
     }
@@ -236,6 +237,15 @@ fn conditions(outcome: &Outcome, killed: bool, before: &EchoThrottleStatus) -> V
             old.map_or_else(|| whole_seconds(outcome.at), |old| old.last_transition_time.clone());
     }
     all
+}
+
+/// What of the gate's declaration is not applied because it cannot be used: an object that a version stored which took it.
+fn rules_ignored(outcome: &Outcome) -> Option<ConditionStatus> {
+    const TOLD: usize = 3; // of at most 65, a kilobyte each
+    let ignored = outcome.throttle.gate().ignored();
+    let more = if ignored.len() > TOLD { format!("; and {} more", ignored.len() - TOLD) } else { String::new() };
+    let told = ignored.iter().take(TOLD).map(String::as_str).collect::<Vec<_>>().join("; ");
+    (!ignored.is_empty()).then(|| row("RulesIgnored", true, "CannotBeUsed", &format!("not applied: {told}{more}")))
 }
 
 fn drifted(outcome: &Outcome) -> ConditionStatus {

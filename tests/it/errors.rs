@@ -15,7 +15,7 @@ use crate::support::{Echo, KEY, http, program, run};
 const ELSEWHERE: [&str; 14] = [
     "The body did not arrive whole.",
     "The body did not arrive within {seconds} s.",
-    "Verdicts are answered to loopback and on ECHO_GATE_LISTEN only.",
+    "In production verdicts are answered on ECHO_GATE_LISTEN; here only to this machine, and to nobody whom a proxy passes on (Forwarded, X-Forwarded-*).",
     "Nothing could be ended here; see held_by for who holds what.",
     "This process keeps no record.",
     "The answer is lost.",

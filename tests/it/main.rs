@@ -3,6 +3,7 @@
 
 mod airtable;
 mod airtable_emulator;
+mod allow_list;
 mod backup;
 mod bad_input;
 mod cluster_rules;

@@ -4,7 +4,7 @@
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::{
     AllowRule, Declared, GateSpec, Mode, NAME_LIMIT, Owner, ScaleSpec, SignalSpec, Spec, TargetKind, TargetSpec,
-    ThrottleName,
+    ThrottleName, is_plain,
 };
 use proptest::prelude::*;
 
@@ -105,45 +105,143 @@ fn a_specification_is_taken_over_whole_and_leaves_the_rest_alone() {
     assert_eq!(without.gate(), GateSpec::default(), "a throttle without a gate of its own bites by the defaults");
 }
 
+/// A rule of a manifest, unconfirmed.
+fn allow(method: Option<&str>, path: Option<&str>) -> AllowRule {
+    AllowRule { method: method.map(str::to_owned), path: path.map(str::to_owned), even_while_killed: false }
+}
+
 #[test]
 fn a_path_that_an_app_may_read_as_another_is_on_no_list() {
-    let rule = AllowRule { method: None, path: Some("/refunds".to_owned()) };
-    for (path, listed) in [
-        ("/refunds", true),
-        ("/refunds/7", true),
-        ("/refundsx", false),
-        ("/refunds/../pay", false),
-        ("/refunds/%2e%2e/pay", false),
-        ("/refunds//pay", false),
-        ("/refunds;/pay", false),
-        ("/pay", false),
-    ] {
-        assert_eq!(rule.matches("GET", path), listed, "{path}");
+    let rule = allow(None, Some("/refunds"));
+    for plain in ["/refunds", "/refunds/", "/refunds/7", "/refunds/.well-known", "/refunds/a-b_c~d.e/!$&'()*+,=:@"] {
+        assert!(is_plain(plain) && rule.matches("GET", plain), "{plain}");
     }
-    let nothing = AllowRule { method: None, path: None };
-    assert!(!nothing.matches("GET", "/"), "a rule that says nothing lets nothing through");
+    for odd in [
+        "/refunds/../pay",
+        "/refunds/..",
+        "/refunds/./pay",
+        "/refunds/.",
+        "/refunds/%2e%2e/pay",
+        "/refunds//pay",
+        "/refunds;/pay",
+        "/refunds/..;/pay",
+        "/refunds\\..\\pay",
+        "/refunds#/../../pay",
+        "/refunds#",
+        "/refunds/{id}",
+        "/refunds/|",
+        "/refunds/^",
+        "/refunds/`",
+        "/refunds/<b>",
+        "/refunds/\"x\"",
+        "/refunds/[1]",
+        "/refunds/a b",
+        "/refunds/a\tb",
+        "/refunds/\u{7f}",
+        "/refunds/\u{0}",
+        "/refunds/\u{e9}",
+        "/refunds/\u{ff0e}\u{ff0e}/pay",
+        "refunds",
+        "",
+        "*",
+    ] {
+        assert!(!is_plain(odd) && !rule.matches("GET", odd), "{odd:?}");
+        assert!(!allow(Some("OPTIONS"), None).matches("OPTIONS", odd), "on no list, by its method neither: {odd:?}");
+    }
+    assert!(!rule.matches("GET", "/refundsx") && !rule.matches("GET", "/pay"));
+    assert!(!allow(None, None).matches("GET", "/"), "a rule that says nothing lets nothing through");
 }
 
 #[test]
 fn an_allow_rule_lets_through_what_fits_all_it_says() {
-    let rule = |method: Option<&str>, path: Option<&str>| AllowRule {
-        method: method.map(str::to_owned),
-        path: path.map(str::to_owned),
-    };
     for (rule, method, path, listed) in [
-        (rule(Some("GET"), None), "GET", "/anything/../at//all", true),
-        (rule(Some("GET"), None), "POST", "/refunds", false),
-        (rule(Some("GET"), Some("/refunds")), "GET", "/refunds/1", true),
-        (rule(Some("GET"), Some("/refunds")), "POST", "/refunds/1", false),
-        (rule(Some("GET"), Some("/refunds")), "GET", "/pay", false),
-        (rule(None, Some("/refunds")), "POST", "/refunds", true),
-        (rule(None, Some("/refunds/")), "POST", "/refunds/1", true),
-        (rule(None, Some("/refunds/")), "POST", "/refunds", false),
-        (rule(None, Some("/")), "POST", "/pay", true),
-        (rule(None, Some("/refunds")), "GET", "/refunds\\..\\pay", false),
-        (rule(None, Some("/refunds")), "GET", "/x/refunds", false),
+        (allow(Some("GET"), None), "GET", "/anything/at/all", true),
+        (allow(Some("GET"), None), "POST", "/refunds", false),
+        (allow(Some("GET"), None), "get", "/refunds", false),
+        (allow(Some("GET"), Some("/refunds")), "GET", "/refunds/1", true),
+        (allow(Some("GET"), Some("/refunds")), "POST", "/refunds/1", false),
+        (allow(Some("GET"), Some("/refunds")), "GET", "/pay", false),
+        (allow(None, Some("/refunds")), "POST", "/refunds", true),
+        (allow(None, Some("/refunds/")), "POST", "/refunds/1", true),
+        (allow(None, Some("/refunds/")), "POST", "/refunds", false),
+        (allow(None, Some("/")), "POST", "/pay", true),
+        (allow(None, Some("/refunds")), "GET", "/x/refunds", false),
     ] {
         assert_eq!(rule.matches(method, path), listed, "{rule:?} {method} {path}");
+    }
+}
+
+/// What is wrong with a rule: the field, and a word of what is said of it.
+#[test]
+fn a_rule_that_matches_nothing_or_everything_is_flawed_and_the_right_form_is_named() {
+    for (method, path, field, word) in [
+        (None, None, "", "expected method or path"),
+        (Some("get"), None, "method", "expected GET"),
+        (Some("Get"), Some("/x"), "method", "expected GET"),
+        (Some("GET POST"), None, "method", "one method"),
+        (Some("*"), Some("/x"), "method", "one method"),
+        (Some(""), Some("/x"), "method", "one method"),
+        (None, Some("refunds"), "path", "beginning with /"),
+        (None, Some(""), "path", "beginning with /"),
+        (None, Some("/refunds/*"), "path", "as /refunds, which"),
+        (None, Some("/refunds/{id}/x"), "path", "as /refunds, which"),
+        (None, Some("/refunds/:id"), "path", "as /refunds, which"),
+        (None, Some("/refunds(/.*)?"), "path", "plain path;"),
+        (None, Some("/v1/refunds?dry=1"), "path", "as /v1, which"),
+        (None, Some("/refunds%2Fx"), "path", "none of %"),
+        (None, Some("/a/refunds;v=1"), "path", "as /a, which"),
+        (None, Some("/refunds#top"), "path", "plain path;"),
+        (None, Some("/refunds//x"), "path", "as /refunds, which"),
+        (None, Some("/refunds/../x"), "path", "as /refunds, which"),
+        (None, Some("/refunds/."), "path", "as /refunds, which"),
+        (None, Some("/r\u{fc}ck"), "path", "plain path;"),
+        (None, Some("/a b"), "path", "plain path;"),
+        (None, Some("/"), "", "evenWhileKilled: true"),
+        (Some("GET"), None, "", "evenWhileKilled: true"),
+        (Some("POST"), Some("/"), "", "evenWhileKilled: true"),
+    ] {
+        let flaw = allow(method, path).flaw().unwrap_or_else(|| panic!("{method:?} {path:?}"));
+        assert!(flaw.field == field && flaw.expected.contains(word), "{method:?} {path:?}: {flaw:?}");
+    }
+    let good = [
+        (None, Some("/refunds")),
+        (Some("GET"), Some("/refunds/")),
+        (Some("OPTIONS"), None),
+        (Some("HEAD"), None),
+        (Some("OPTIONS"), Some("/")),
+        (Some("M-SEARCH"), Some("/x")),
+        (None, Some("/.well-known/x")),
+    ];
+    for (method, path) in good {
+        assert_eq!(allow(method, path).flaw(), None, "{method:?} {path:?}");
+        let needless = AllowRule { even_while_killed: true, ..allow(method, path) }.flaw().unwrap();
+        assert_eq!(needless.field, "evenWhileKilled", "{method:?} {path:?}");
+    }
+    for (method, path) in [(None, Some("/")), (Some("GET"), None), (Some("GET"), Some("/"))] {
+        assert_eq!(AllowRule { even_while_killed: true, ..allow(method, path) }.flaw(), None, "{method:?} {path:?}");
+    }
+}
+
+proptest! {
+    /// A rule without a flaw matches something: its own path, by its own method.
+    #[test]
+    fn a_rule_without_a_flaw_matches_its_own_path(method in prop::option::of("[A-Za-z*]{0,4}"), path in prop::option::of("[/a.%;*{}#é:]{0,6}"), even_while_killed: bool) {
+        let rule = AllowRule { method, path, even_while_killed };
+        if rule.flaw().is_none() {
+            let (method, path) = (rule.method.as_deref().unwrap_or("GET"), rule.path.as_deref().unwrap_or("/x"));
+            prop_assert!(rule.matches(method, path), "{:?}", rule);
+        }
+    }
+
+    /// However a path is read by whoever collapses, decodes, cuts or resolves, a plain one stays what it is.
+    #[test]
+    fn a_plain_path_is_read_alike_by_every_router(path in "[/a.%2eE;\\\\#? é:~-]{0,12}") {
+        if is_plain(&path) {
+            let collapsed = path.split('/').skip(1).filter(|segment| !segment.is_empty() && *segment != ".");
+            let rejoined = format!("/{}", collapsed.collect::<Vec<_>>().join("/"));
+            prop_assert_eq!(rejoined.trim_end_matches('/'), path.trim_end_matches('/'));
+            prop_assert!(!path.contains("..") && !path.contains(['%', ';', '\\', '#', '?', ' ']) && path.is_ascii());
+        }
     }
 }
 

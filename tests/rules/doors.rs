@@ -51,7 +51,8 @@ fn a_header_is_believed_only_of_a_declared_proxy() {
         // Fly's proxy overwrites its header; any other hands on what a client wrote there.
         ("10.1.2.3", &[(XFF, "198.51.100.1"), (FLY, "198.51.100.2")], true, "198.51.100.2"),
         ("10.1.2.3", &[(XFF, "198.51.100.1"), (FLY, "198.51.100.2")], false, "198.51.100.1"),
-        ("10.1.2.3", &[(FLY, "198.51.100.2")], false, "198.51.100.2"),
+        ("10.1.2.3", &[(FLY, "198.51.100.2")], false, "10.1.2.3"),
+        ("10.1.2.3", &[(FLY, "198.51.100.2")], true, "198.51.100.2"),
         ("10.1.2.3", &[(FLY, "198.51.100.2"), (FLY, "198.51.100.3")], true, "10.1.2.3"),
         ("10.1.2.3", &[(FLY, "nobody"), (XFF, "198.51.100.1")], true, "198.51.100.1"),
     ];
@@ -68,6 +69,26 @@ fn proxies_are_addresses_or_cidrs_and_what_is_neither_is_named_by_its_number() {
     }
     for (bad, number) in [("localhost", "number 1"), ("10.0.0.1,10.0.0.0/33", "number 2"), ("::1,,x", "number 3")] {
         assert!(bad.parse::<Proxies>().unwrap_err().contains(number), "{bad}");
+    }
+}
+
+#[test]
+fn a_net_of_ipv4_addresses_matches_however_it_is_written() {
+    let cases = [
+        ("::ffff:10.0.0.0/104", "10.1.2.3", true),
+        ("::ffff:10.0.0.0/104", "::ffff:10.1.2.3", true),
+        ("::ffff:10.0.0.0/104", "11.1.2.3", false),
+        ("::ffff:10.0.0.7/128", "10.0.0.7", true),
+        ("::ffff:10.0.0.7/120", "10.0.0.9", true),
+        ("::ffff:0:0/96", "203.0.113.9", true),
+        ("::ffff:0:0/96", "2001:db8::1", false),
+        ("::/0", "10.1.2.3", false),
+        ("::/0", "2001:db8::1", true),
+        ("2001:db8::/32", "2001:db8::1", true),
+        ("10.0.0.0/8", "::ffff:10.1.2.3", true),
+    ];
+    for (net, address, inside) in cases {
+        assert_eq!(net.parse::<Proxies>().unwrap().contains(ip(address)), inside, "{net} {address}");
     }
 }
 

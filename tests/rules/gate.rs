@@ -4,7 +4,8 @@
 use echo_phoenix::decide::verdict::Reason;
 use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, Source};
 use echo_phoenix::domain::level::Level;
-use echo_phoenix::domain::throttle::{AllowRule, GateSpec, ThrottleName};
+use echo_phoenix::domain::throttle::{AllowRule, GateSpec, ThrottleName, is_plain};
+use echo_phoenix::gate::dialect::{path_of, path_of_url};
 use echo_phoenix::gate::{Gate, Question, Setting};
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -32,6 +33,11 @@ fn open_gate(spec: &GateSpec) -> Gate {
     let gate = Gate::default();
     gate.declare(&name(), spec, setting(Level::OPEN));
     gate
+}
+
+fn refunds() -> GateSpec {
+    let rule = AllowRule { path: Some("/refunds".to_owned()), ..AllowRule::default() };
+    GateSpec { allow: vec![rule], ..GateSpec::default() }
 }
 
 fn admits(gate: &Gate, path: &str) -> bool {
@@ -71,13 +77,13 @@ proptest! {
     /// From applying a hold until applying its end, only the allow-list gets through, whatever else is asked.
     #[test]
     fn a_hold_denies_until_it_is_released(moves in moves()) {
-        let gate = open_gate(&GateSpec { allow: vec![AllowRule { method: None, path: Some("/refunds".to_owned()) }], ..GateSpec::default() });
+        let gate = open_gate(&refunds());
         let mut held = std::collections::BTreeSet::new();
         for step in moves {
             match step {
                 Move::Set(u) => gate.set(&name(), setting(Level::new(u).unwrap())),
                 Move::Tighten(u) => gate.tighten(&name(), setting(Level::new(u).unwrap())),
-                Move::Declare => gate.declare(&name(), &GateSpec { allow: vec![AllowRule { method: None, path: Some("/refunds".to_owned()) }], ..GateSpec::default() }, setting(Level::OPEN)),
+                Move::Declare => gate.declare(&name(), &refunds(), setting(Level::OPEN)),
                 Move::Release(n) => { gate.release(&name(), &Epoch(n.to_string())); held.remove(&n); }
                 Move::Hold(n) => { gate.hold(&Scope::All, &kill(&n.to_string()), Timestamp::UNIX_EPOCH); held.insert(n); }
             }
@@ -95,4 +101,97 @@ fn the_end_of_a_kill_opens_nothing() {
     gate.release(&name(), &Epoch("a".to_owned()));
     assert!(!admits(&gate, "/"), "a full stop is what a kill leaves behind");
     assert_eq!(gate.standing(&name()).unwrap().level, Level::STOP);
+}
+
+/// What an earlier version stored is believed only as far as this one would take it.
+#[test]
+fn a_stored_rule_that_nobody_would_take_any_more_is_not_applied_and_is_named_and_the_rest_holds() {
+    let stored = r#"{"key_header":null,"allow":[{"method":null,"path":"/"},{"method":"GET","path":null},
+        {"method":"get","path":"/a"},{"method":null,"path":"/b/*"},{"method":null,"path":"/refunds"},
+        {"method":"OPTIONS","path":null}],"canary_url":"https://dana:hunter2@shop.example/canary"}"#;
+    let spec: GateSpec = serde_json::from_str(stored).unwrap();
+    let gate = open_gate(&spec);
+    gate.hold(&Scope::All, &kill("a"), Timestamp::UNIX_EPOCH);
+    let admitted = |method, path| {
+        gate.ask("default", Question { method, path, key: None }, Timestamp::UNIX_EPOCH).verdict.admitted
+    };
+    for (method, path) in [("POST", "/pay"), ("GET", "/pay"), ("get", "/a"), ("GET", "/b/*")] {
+        assert!(!admitted(method, path), "{method} {path}");
+    }
+    assert!(admitted("POST", "/refunds/7") && admitted("OPTIONS", "/pay"), "the rest holds");
+    let named = spec.ignored().join("\n");
+    for part in
+        ["allow[0] {path: \"/\"}", "allow[1] {method: \"GET\"}", "allow[2]", "allow[3]", "canaryUrl: expected no user"]
+    {
+        assert!(named.contains(part), "{part} in {named}");
+    }
+    assert!(!named.contains("allow[4]") && !named.contains("allow[5]") && !named.contains("hunter2"), "{named}");
+}
+
+#[test]
+fn a_confirmed_rule_holds_while_killed() {
+    let rule = AllowRule { path: Some("/".to_owned()), even_while_killed: true, ..AllowRule::default() };
+    let gate = open_gate(&GateSpec { allow: vec![rule], ..GateSpec::default() });
+    gate.hold(&Scope::All, &kill("a"), Timestamp::UNIX_EPOCH);
+    assert!(admits(&gate, "/pay") && !admits(&gate, "/pay#x"));
+}
+
+#[test]
+fn a_path_is_cut_at_a_query_only_and_an_address_without_a_plain_host_has_none() {
+    for (said, path) in [
+        ("/refunds?x=/../pay", "/refunds"),
+        ("/refunds#/../../pay", "/refunds#/../../pay"),
+        ("/refunds#?x", "/refunds#"),
+        ("refunds", "refunds"),
+        ("", ""),
+    ] {
+        assert_eq!(path_of(said), path, "{said}");
+    }
+    for (said, path) in [
+        ("https://shop.example:8443/refunds?x", "/refunds"),
+        ("http://[::1]:80/refunds#/../pay", "/refunds#/../pay"),
+        ("http:///refunds", "/refunds"),
+        ("http://shop", ""),
+        ("http://shop?/refunds", ""),
+        ("http://shop?x/refunds", ""),
+        ("http://a@b/refunds", "@b/refunds"),
+        ("http://a#/refunds", "#/refunds"),
+        ("ftp://shop/refunds", ""),
+        ("//shop/refunds", ""),
+        ("/refunds", ""),
+    ] {
+        assert_eq!(path_of_url(said), path, "{said}");
+        assert!(path.starts_with('/') || !is_plain(path), "what has no path is on no list: {said}");
+    }
+}
+
+/// How long refused callers are told to wait, 400 in a row.
+fn waits(level: Level, killed: bool, key: Option<&[u8]>) -> Vec<u32> {
+    let gate = open_gate(&GateSpec::default());
+    gate.set(&name(), setting(level));
+    if killed {
+        gate.hold(&Scope::All, &kill("a"), Timestamp::UNIX_EPOCH);
+    }
+    let ask = |_| gate.ask("default", Question { method: "GET", path: "/", key }, Timestamp::UNIX_EPOCH);
+    (0..400).map(ask).filter(|reply| !reply.verdict.admitted).map(|reply| reply.retry_after_s).collect()
+}
+
+#[test]
+fn whoever_cannot_be_admitted_soon_is_told_to_wait_as_when_killed() {
+    let most = Level::new(0.99).unwrap();
+    let table = [
+        ("killed", waits(Level::OPEN, true, None), 30..=120),
+        ("killed, with a key", waits(Level::OPEN, true, Some(b"a")), 30..=120),
+        ("a full stop", waits(Level::STOP, false, None), 30..=120),
+        ("refused until the hour", waits(most, false, Some(b"a")), 30..=120),
+        ("one in a hundred is admitted", waits(most, false, None), 1..=10),
+    ];
+    for (what, waits, range) in table {
+        assert!(waits.len() >= 390 && waits.iter().all(|wait| range.contains(wait)), "{what}: {waits:?}");
+        // Evenly spread: of the first refusals of many callers in a row no second is told to more than its share and one.
+        let width = (range.end() - range.start() + 1) as usize;
+        let first: Vec<_> = waits.iter().take(width * 4).collect();
+        let most = range.map(|wait| first.iter().filter(|one| ***one == wait).count()).max().unwrap();
+        assert!(most <= 6, "{what}: {most} of {} are told the same second: {waits:?}", first.len());
+    }
 }

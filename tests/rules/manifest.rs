@@ -97,6 +97,42 @@ fn every_mistake_is_named_with_its_document_and_field() {
 }
 
 #[test]
+fn an_allow_rule_that_matches_nothing_or_everything_is_refused_and_so_is_a_canary_with_a_password() {
+    let table = [
+        (
+            "{targets: [{gate: {allow: [{path: '/refunds/*'}]}}]}",
+            "allow[0].path: this can match nothing: expected a plain path, as /refunds,",
+        ),
+        ("{targets: [{gate: {allow: [{path: /x}, {method: get, path: /x}]}}]}", "allow[1].method: expected GET"),
+        ("{targets: [{gate: {allow: [{path: /}]}}]}", "allow[0]: this lets everything through, while killed too"),
+        ("{targets: [{gate: {allow: [{method: POST}]}}]}", "or evenWhileKilled: true to confirm it"),
+        (
+            "{targets: [{gate: {allow: [{method: POST, evenWhileKilled: true}, {path: /, evenWhileKilled: true}]}}]}",
+            "0",
+        ),
+        (
+            "{targets: [{gate: {allow: [{path: /x, evenWhileKilled: true}]}}]}",
+            "allow[0].evenWhileKilled: expected only beside",
+        ),
+        ("{targets: [{gate: {allow: [{method: OPTIONS}, {method: HEAD}, {path: /x, evenWhileKilled: false}]}}]}", "0"),
+        (
+            "{targets: [{gate: {canaryUrl: 'https://dana:hunter2@shop.example/'}}]}",
+            "gate.canaryUrl: expected no user and no password",
+        ),
+        (
+            "{targets: [{gate: {canaryUrl: 'https://dana@shop.example'}}]}",
+            "gate.canaryUrl: expected no user and no password",
+        ),
+        ("{targets: [{gate: {canaryUrl: 'https://shop.example/@dana?a@b'}}]}", "0"),
+    ];
+    for (spec, wanted) in table {
+        let said = said(spec);
+        assert!(said.contains(wanted), "{spec}\n said {said}\n not {wanted}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
 fn signals_are_read_in_the_units_of_the_law() {
     let text = format!(
         "{HEAD}spec: {{signals: {{source: prometheus, errorsPerThousand: {{calm: 5, full: 50}}, latencyMs: {{calm: 100, full: 400}}}}}}\n"
@@ -113,7 +149,7 @@ fn what_is_told_back_declares_the_same() {
         "{}",
         "{throttlePercent: 25, mode: Observe, ramp: {maxPercentPerSecond: 7}}",
         "{signals: {source: s, errorsPerThousand: {calm: 1, full: 7}, latencyMs: {calm: 0, full: 33}}}",
-        "{targets: [{gate: {key: {header: x-tenant}, allow: [{method: OPTIONS}, {path: /refunds}], canaryUrl: 'http://a/'}}]}",
+        "{targets: [{gate: {key: {header: x-tenant}, allow: [{method: OPTIONS}, {path: /refunds}, {path: /, evenWhileKilled: true}], canaryUrl: 'http://a/'}}]}",
         "{targets: [{gate: {}}, {remote: {url: 'https://b/', apiKeyEnv: B_KEY, throttle: t}}]}",
     ];
     for text in specs {

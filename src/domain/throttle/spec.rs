@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ThrottleName;
+use super::allow::AllowRule;
 
 /// Whether differences are corrected or only reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,32 +13,6 @@ pub enum Mode {
     Enforce,
     /// Report drift, change nothing; a kill still closes the gates.
     Observe,
-}
-
-/// One route that a gate always lets through, because it reduces risk (refunds, for example).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AllowRule {
-    /// HTTP method, upper case; any when absent.
-    pub method: Option<String>,
-    /// Path, matched whole or as a prefix that ends at a `/`; any when absent.
-    pub path: Option<String>,
-}
-
-impl AllowRule {
-    /// Whether a request of this method and path is on the list. A rule without both matches nothing.
-    ///
-    /// Paths are compared as they came. One that an app may read as another (`..`, `//`, an escape) is on no list by its
-    /// path, or `/refunds/../pay` would be let through as a refund.
-    pub fn matches(&self, method: &str, path: &str) -> bool {
-        if self.path.is_some() && ["..", "//", "%", "\\", ";"].iter().any(|odd| path.contains(odd)) {
-            return false;
-        }
-        let method_fits = self.method.as_deref().is_none_or(|m| m == method);
-        let path_fits = self.path.as_deref().is_none_or(|p| {
-            path.strip_prefix(p).is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || p.ends_with('/'))
-        });
-        (self.method.is_some() || self.path.is_some()) && method_fits && path_fits
-    }
 }
 
 /// How a throttle bites at gates.
@@ -50,6 +25,37 @@ pub struct GateSpec {
     /// A URL behind the real proxy whose verdicts are asked of the self-test's throttle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary_url: Option<String>,
+}
+
+impl GateSpec {
+    /// The rules that are applied: what was stored by a version that took any is not believed.
+    pub fn applied(&self) -> impl Iterator<Item = &AllowRule> {
+        self.allow.iter().filter(|rule| rule.flaw().is_none())
+    }
+
+    /// What of this is not applied, and why: for logs and reports.
+    pub fn ignored(&self) -> Vec<String> {
+        let flawed = self.allow.iter().enumerate().filter_map(|(number, rule)| Some((number, rule, rule.flaw()?)));
+        let mut all: Vec<_> = flawed
+            .map(|(number, rule, flaw)| {
+                let field = if flaw.field.is_empty() { String::new() } else { format!("{}: ", flaw.field) };
+                format!("allow[{number}] {}: {field}{}", rule.words(), flaw.expected)
+            })
+            .collect();
+        if self.canary_url.as_deref().is_some_and(bears_user) {
+            all.push(format!("canaryUrl: {NO_USER}"));
+        }
+        all
+    }
+}
+
+/// What is expected of an address that bears a user or a password.
+pub const NO_USER: &str = "expected no user and no password: an address is told in logs and answers";
+
+/// Whether an address bears a user or a password before its host.
+pub fn bears_user(address: &str) -> bool {
+    let after = address.split_once("://").map_or(address, |(_, rest)| rest);
+    after.split(['/', '?', '#', '\\']).next().unwrap_or(after).contains('@')
 }
 
 /// A workload whose replicas follow the throttle.

@@ -48,9 +48,10 @@ refusals! {
     ROLE: FORBIDDEN, "POST {path} needs the role {role}, which the key {key} has not.",
         "A key of `ECHO_API_KEYS` whose role does not reach; audited",
         "Use a key with that role: operator for `/observe` and `/control`, breaker for `/kill` and `/revive`", No;
-    FAR: FORBIDDEN, "Verdicts are answered to loopback and on ECHO_GATE_LISTEN only.",
-        "`/authz/…` on the public listener in production, asked from another machine",
-        "Set `ECHO_GATE_LISTEN` to an address that only proxies reach, and ask there", No;
+    FAR: FORBIDDEN,
+        "In production verdicts are answered on ECHO_GATE_LISTEN; here only to this machine, and to nobody whom a proxy passes on (Forwarded, X-Forwarded-*).",
+        "`/authz/…` on the public listener in production, asked from another machine, or with a header `Forwarded` or `X-Forwarded-…`: a stranger behind a proxy on this machine, and every question of Caddy, Traefik and Envoy",
+        "Set `ECHO_GATE_LISTEN` to an address that only proxies reach, and let them ask there", No;
     UNKNOWN: NOT_FOUND, "there is no throttle `{throttle}`",
         "A body or a path names a throttle that nobody declared; nothing was done",
         "`GET /v1/throttles` lists those there are, in a cluster `kubectl get echothrottles -A`", No;
