@@ -110,9 +110,9 @@ pub(super) async fn count(State(app): State<Arc<App>>, request: Request, next: N
     if is_verdict {
         return next.run(request).await;
     }
-    let (method, began) = (request.method().clone(), app.clock.now());
+    let (method, began) = (request.method().clone(), app.clock.elapsed());
     let response = next.run(request).await;
-    let took = app.clock.now().duration_since(began).unsigned_abs();
+    let took = app.clock.elapsed().saturating_sub(began);
     let status = response.status();
     app.metrics.count_request(route.as_ref().map(MatchedPath::as_str), method.as_str(), status.as_u16(), took);
     if status.is_server_error() {
