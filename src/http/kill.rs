@@ -11,7 +11,6 @@ use axum::response::Response;
 use serde_json::json;
 
 use crate::domain::hold::{Epoch, HeldBy, Hold, Scope};
-use crate::domain::moment::Moment;
 use crate::domain::throttle::ThrottleName;
 use crate::latch::{AuditState, KillOrder};
 use crate::ports::DesiredError;
@@ -58,7 +57,7 @@ pub(super) async fn kill(
         reason: asked.reason,
         operator: asked.operator,
         epoch: Epoch(command.id.clone()),
-        at: Moment { wall: command.at, elapsed: command.elapsed },
+        at: command.at,
         record,
     };
     Ok(said(app.latch.kill(order).await.map_err(not_killed)?.answer))

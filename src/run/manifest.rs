@@ -107,10 +107,10 @@ impl Manifest {
         }
         let at = on.clock.now();
         on.declared.foresee(&good, at);
-        on.latch.obey(on.clock.elapsed());
+        on.latch.obey(at);
         match on.declared.take_over(&good, at).await {
             Ok(done) => {
-                on.latch.obey(on.clock.elapsed());
+                on.latch.obey(at);
                 for (name, epoch) in &done.ended {
                     on.latch.let_go(name, epoch);
                 }

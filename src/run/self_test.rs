@@ -91,10 +91,10 @@ impl SelfTest {
 
     async fn round(&self) {
         let ways = self.ways();
-        let at = self.clock.moment();
-        self.gate.rehearse(None, at.elapsed);
+        let at = self.clock.now();
+        self.gate.rehearse(None, at);
         let open = self.ask(&ways).await;
-        self.gate.rehearse(Some(&hold(at.wall)), at.elapsed);
+        self.gate.rehearse(Some(&hold(at)), at);
         let killed = self.ask(&ways).await;
         let all = ways.iter().zip(open.iter().zip(&killed));
         let mut found: Vec<_> = all.map(|(way, (open, killed))| (way.via.clone(), judge(way, open, killed))).collect();
@@ -104,7 +104,7 @@ impl SelfTest {
                 tracing::error!(via, why, "the kill path is not proven");
             }
         }
-        self.metrics.kill_path().note(found, self.clock.elapsed());
+        self.metrics.kill_path().note(found, self.clock.now());
     }
 
     fn ways(&self) -> Vec<Way> {

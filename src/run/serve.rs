@@ -10,7 +10,7 @@ use crate::config::{AirtableArgs, Environment, KeyArgs, ListenArgs, ManifestArgs
 use crate::decide::law::Law;
 use crate::domain::throttle::TargetKind;
 use crate::gate::Gate;
-use crate::http::{self, App, Large, Parts as HttpParts, Rates, UnderWay};
+use crate::http::{self, App, Large, LedgerLook, Parts as HttpParts, Rates, UnderWay};
 use crate::latch::Latch;
 use crate::mirror::counters::MirrorCounters;
 use crate::ports::{Clock, Desired, History, JournalEntry, Ledger, Target};
@@ -81,7 +81,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
         stored.holds.iter().cloned().chain(journal.pending().into_iter().filter_map(JournalEntry::hold)).collect();
     let latch = Arc::new(Latch::new(Arc::clone(&gate), Arc::clone(&desired), Some(Arc::clone(&journal)), held));
     // The gate knows every hold, the journal's and the manifest's included, before a listener is bound.
-    latch.obey(clock.elapsed());
+    latch.obey(clock.now());
     if let Some(manifest) = &manifest {
         let on = On { declared: Arc::clone(&declared), latch: Arc::clone(&latch), clock: Arc::clone(&clock) };
         manifest.start(&on, !stored.throttles.is_empty()).await?;
@@ -167,8 +167,8 @@ fn app(
     }
     let (all, table) = (Arc::clone(desired), Arc::clone(gate));
     let loaded = move || all.declared().iter().all(|declared| table.standing(&declared.name).is_some());
-    let mut parts = HttpParts { off: Vec::new(), on: Vec::new(), loaded: Arc::new(loaded) };
-    local_key::part(&keys, &mut parts);
+    let mut parts = HttpParts::new(Arc::new(loaded));
+    local_key::part(&keys, args.listen.environment, &mut parts);
     let on: Option<http::Look> = if stripe.is_empty() { None } else { Some(Arc::new(|| Ok("ok".to_owned()))) };
     parts.part("stripe", "STRIPE_WEBHOOK_SECRET", on);
     parts.part("manifest", "ECHO_MANIFEST", manifest);
@@ -178,7 +178,7 @@ fn app(
     }
     Ok(Arc::new(App {
         mode: "serve",
-        started: clock.moment(),
+        started: clock.now(),
         clock: Arc::clone(clock),
         gate: Arc::clone(gate),
         latch: Arc::clone(latch),
@@ -188,6 +188,8 @@ fn app(
         keys,
         rates: Rates::new(&args.listen.doors, monotonic()),
         large: Large::default(),
+        webhooks: Arc::default(),
+        ledger_look: LedgerLook::default(),
         stripe,
         metrics: Arc::new(Metrics::new().map_err(|e| RunError::failed("metrics", e))?),
         law: Law::default(),

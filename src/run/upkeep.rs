@@ -13,11 +13,10 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::supervise::Supervisor;
-use crate::decide::clocks::Agreement;
 use crate::domain::audit::{Change, StateRow};
 use crate::domain::throttle::ThrottleName;
 use crate::gate::{Gate, Standing};
-use crate::http::App;
+use crate::http::{App, watch_ledger};
 use crate::ports::{Clock, Ledger, LedgerError};
 use crate::store::{Head, StandbyLedger};
 use crate::telemetry::{Metrics, RecordGauges, TableHead};
@@ -30,7 +29,7 @@ const STATES_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 const GATE: &str = "gate";
 
 /// Starts it.
-pub(super) fn keep_up(supervisor: &mut Supervisor, ledger: &Arc<StandbyLedger>, app: &App) {
+pub(super) fn keep_up(supervisor: &mut Supervisor, ledger: &Arc<StandbyLedger>, app: &Arc<App>) {
     let upkeep = Arc::new(Upkeep {
         ledger: Arc::clone(ledger),
         gate: Arc::clone(&app.gate),
@@ -38,6 +37,8 @@ pub(super) fn keep_up(supervisor: &mut Supervisor, ledger: &Arc<StandbyLedger>, 
         clock: Arc::clone(&app.clock),
     });
     supervisor.keep_up("upkeep", move |stop| Arc::clone(&upkeep).run(stop));
+    let app = Arc::clone(app);
+    supervisor.keep_up("ledger-look", move |stop| watch_ledger(Arc::clone(&app), stop));
 }
 
 /// What it looks after, and where it tells.
@@ -53,7 +54,7 @@ type Counted = HashMap<ThrottleName, (u64, u64)>;
 
 impl Upkeep {
     async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let (mut counted, mut dropped, mut agreement) = (Counted::new(), 0, None);
+        let (mut counted, mut dropped) = (Counted::new(), 0);
         loop {
             if let Err(error) = self.look(&mut dropped).await {
                 tracing::warn!(%error, "the ledger's heads cannot be told");
@@ -61,7 +62,7 @@ impl Upkeep {
             if let Err(error) = self.write_counts(&mut counted).await {
                 tracing::warn!(%error, "what gates counted was not written down");
             }
-            if let Err(error) = self.prune(&mut agreement).await {
+            if let Err(error) = self.prune().await {
                 tracing::warn!(%error, "old observations and expired keys were not removed");
             }
             tokio::select! {
@@ -105,15 +106,9 @@ impl Upkeep {
         Ok(())
     }
 
-    /// Forgets what may be forgotten, a little at a time; only by a wall clock that can be believed.
-    async fn prune(&self, agreement: &mut Option<Agreement>) -> Result<(), LedgerError> {
-        let moment = self.clock.moment();
-        let agreed = Agreement::seen(*agreement, moment);
-        *agreement = Some(agreed);
-        if !agreed.is_long(moment) {
-            return Ok(());
-        }
-        let now = moment.wall;
+    /// Forgets what may be forgotten, a little at a time.
+    async fn prune(&self) -> Result<(), LedgerError> {
+        let now = self.clock.now();
         let states_before = now.checked_sub(STATES_KEPT).unwrap_or_default();
         while self.ledger.ledger()?.prune(states_before, now).await? > 0 {}
         Ok(())

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+
+use jiff::Timestamp;
 
 /// What was last found of one way to the gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
     /// Whether the last try admitted while open and refused while killed; otherwise what went wrong.
     pub found: Result<(), String>,
-    /// When it last did, by the monotonic clock; none if it never did.
-    pub proven_at: Option<Duration>,
+    /// When it last did; none if it never did.
+    pub proven_at: Option<Timestamp>,
 }
 
 /// Every way that is tried: `listener` and, by throttle, the canaries.
@@ -19,7 +20,7 @@ pub struct KillPath(Mutex<BTreeMap<String, Proof>>);
 
 impl KillPath {
     /// Takes what one round found, way by way; ways that were not tried any more are forgotten.
-    pub fn note(&self, found: Vec<(String, Result<(), String>)>, at: Duration) {
+    pub fn note(&self, found: Vec<(String, Result<(), String>)>, at: Timestamp) {
         let mut all = self.lock();
         let before = std::mem::take(&mut *all);
         for (via, found) in found {

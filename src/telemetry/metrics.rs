@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
@@ -15,7 +16,6 @@ use super::kill_path::{KillPath, Proof};
 use super::process;
 use super::record::{RecordGauges, float};
 use crate::domain::level::Level;
-use crate::domain::moment::Moment;
 
 /// Upper bounds of the duration's buckets, seconds: from a verdict to a handler's limit.
 const BUCKETS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0, 10.0, 30.0];
@@ -50,8 +50,8 @@ pub struct ThrottleGauges {
     pub level: Level,
     /// Whether a kill holds.
     pub killed: bool,
-    /// When the state behind it was last confirmed, by the monotonic clock.
-    pub confirmed_at: Duration,
+    /// When the state behind it was last confirmed.
+    pub confirmed_at: Timestamp,
     /// What the loop found; none where no loop runs.
     pub found: Option<Found>,
     /// Verdicts so far.
@@ -61,16 +61,20 @@ pub struct ThrottleGauges {
 /// What is looked up at the moment of asking.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Now {
-    /// The moment, by the monotonic clock.
-    pub at: Duration,
+    /// The moment.
+    pub at: Timestamp,
     /// When the process started.
-    pub started: Moment,
+    pub started: Timestamp,
     /// Its role.
     pub mode: &'static str,
     /// Commands the ledger lacks, by where they are.
     pub commands_lacking: [(&'static str, u64); 2],
     /// Clients forgotten by the rate limit.
     pub forgotten: u64,
+    /// Words for how it is, and which of them it is.
+    pub health: Vec<(&'static str, bool)>,
+    /// Its parts that are on, and whether each is well.
+    pub checks: Vec<(&'static str, bool)>,
     /// Its throttles.
     pub throttles: Vec<ThrottleGauges>,
 }
@@ -86,6 +90,8 @@ pub struct Metrics {
     commands: IntCounterVec,
     kill_path: KillPath,
     limited: IntCounterVec,
+    webhooks_refused: IntCounterVec,
+    keys_refused: IntCounterVec,
     cut: IntCounterVec,
     connections: IntGauge,
     record: Mutex<Option<RecordGauges>>,
@@ -108,14 +114,20 @@ impl Metrics {
         let durations = HistogramVec::new(duration, families::DURATION.labels)?;
         registry.register(Box::new(durations.clone()))?;
         let (limited, cut) = (counters(&families::LIMITED)?, counters(&families::CUT)?);
+        let webhooks_refused = counters(&families::WEBHOOKS_REASONS)?;
+        let keys_refused = counters(&families::KEYS_REFUSED)?;
         let connections = IntGauge::new(families::CONNECTIONS.name, families::CONNECTIONS.help)?;
         registry.register(Box::new(connections.clone()))?;
-        for (of, word) in [(&limited, "client"), (&limited, "kill"), (&cut, "slow"), (&cut, "idle"), (&cut, "crowded")]
-        {
-            of.with_label_values(&[word]).inc_by(0);
+        // A series that begins at 1 hides its first event.
+        for (of, words) in [
+            (&limited, ["client", "key", "kill"]),
+            (&keys_refused, ["missing", "wrong", "role"]),
+            (&cut, ["slow", "idle", "crowded"]),
+        ] {
+            words.iter().for_each(|word| of.with_label_values(&[word]).inc_by(0));
         }
         for (_, action) in COMMANDS {
-            commands.with_label_values(&[action, "done"]).inc_by(0); // a series that begins at 1 hides its first event
+            commands.with_label_values(&[action, "done"]).inc_by(0);
         }
         // The encoder knows no untyped ones, so these three are written by hand.
         let plain = |of: &Family| IntCounter::new(of.name, of.help);
@@ -129,6 +141,8 @@ impl Metrics {
             durations,
             commands,
             limited,
+            webhooks_refused,
+            keys_refused,
             cut,
             connections,
             record: Mutex::default(),
@@ -163,12 +177,23 @@ impl Metrics {
         }
     }
 
-    /// Counts a webhook event.
-    pub fn count_webhook(&self, accepted: bool) {
+    /// Begins to count webhook events that are refused for these reasons: fixed words.
+    pub fn expect_webhooks(&self, reasons: impl IntoIterator<Item = &'static str>) {
+        reasons.into_iter().for_each(|reason| self.webhooks_refused.with_label_values(&[reason]).inc_by(0));
+    }
+
+    /// Counts a webhook event: accepted, or why not.
+    pub fn count_webhook(&self, found: Result<(), &'static str>) {
         self.webhooks.inc();
-        if !accepted {
+        if let Err(reason) = found {
             self.webhooks_rejected.inc();
+            self.webhooks_refused.with_label_values(&[reason]).inc();
         }
+    }
+
+    /// Counts a request that was refused for its key: missing, wrong, or without the role.
+    pub fn count_key_refused(&self, why: &'static str) {
+        self.keys_refused.with_label_values(&[why]).inc();
     }
 
     /// What the self-test found.
@@ -205,7 +230,7 @@ impl Metrics {
         };
         say(&families::LEVEL, &throttles(&|one| one.level.fraction()));
         say(&families::KILLED, &throttles(&|one| f64::from(u8::from(one.killed))));
-        say(&families::STATE_AGE, &throttles(&|one| age(one.confirmed_at, now.at)));
+        say(&families::STATE_AGE, &throttles(&|one| seconds(one.confirmed_at, now.at)));
         let found = |value: &dyn Fn(Found) -> Option<f64>| -> Vec<(Vec<&str>, f64)> {
             let all = now.throttles.iter();
             all.filter_map(|one| Some((vec![one.throttle.as_str()], value(one.found?)?))).collect()
@@ -216,8 +241,8 @@ impl Metrics {
         let ok = |proof: &Proof| f64::from(u8::from(proof.found.is_ok()));
         let proven: Vec<_> = proofs.iter().map(|(via, proof)| (vec![via.as_str()], ok(proof))).collect();
         say(&families::KILL_PATH, &proven);
-        let proven = |proof: &Proof| proof.proven_at.map(|at| age(at, now.at));
-        let ages = proofs.iter().filter_map(|(via, proof)| Some((vec![via.as_str()], proven(proof)?)));
+        let age = |proof: &Proof| proof.proven_at.map(|at| seconds(at, now.at));
+        let ages = proofs.iter().filter_map(|(via, proof)| Some((vec![via.as_str()], age(proof)?)));
         say(&families::KILL_PATH_AGE, &ages.collect::<Vec<_>>());
         say(&families::REFUSED, &found(&|found| Some(f64::from(found.refused_percent?) / 100.0)));
         let verdicts = now.throttles.iter().flat_map(|one| {
@@ -227,6 +252,10 @@ impl Metrics {
                 .map(move |(admitted, why, count)| (vec![one.throttle.as_str(), said(*admitted), *why], float(*count)))
         });
         say(&families::VERDICTS, &verdicts.collect::<Vec<_>>());
+        for (of, found) in [(&families::HEALTH, &now.health), (&families::CHECK, &now.checks)] {
+            let samples = found.iter().map(|(name, is)| (vec![*name], f64::from(u8::from(*is))));
+            say(of, &samples.collect::<Vec<_>>());
+        }
         let counters = [
             (&families::ERRORS, &self.errors),
             (&families::WEBHOOKS, &self.webhooks),
@@ -244,8 +273,8 @@ impl Metrics {
             say(of, &samples);
         }
         say(&families::BUILD, &[(vec![env!("CARGO_PKG_VERSION"), now.mode], 1.0)]);
-        say(&families::UPTIME, &[(vec![], age(now.started.elapsed, now.at))]);
-        say(&families::START, &[(vec![], now.started.wall.as_duration().as_secs_f64())]);
+        say(&families::UPTIME, &[(vec![], seconds(now.started, now.at))]);
+        say(&families::START, &[(vec![], seconds(Timestamp::UNIX_EPOCH, now.started))]);
         let usage = process::usage();
         for (of, value) in
             [(&families::MEMORY, usage.memory), (&families::CPU, usage.cpu), (&families::FILES, usage.files)]
@@ -271,7 +300,6 @@ fn write_family(text: &mut String, of: &Family, samples: &[(Vec<&str>, f64)]) {
     }
 }
 
-/// Seconds between two moments of the monotonic clock.
-fn age(from: Duration, to: Duration) -> f64 {
-    to.saturating_sub(from).as_secs_f64()
+fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64().max(0.0)
 }

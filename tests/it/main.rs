@@ -41,3 +41,4 @@ mod supervise;
 mod support;
 mod throttles;
 mod verify;
+mod webhooks;

@@ -16,6 +16,8 @@ pub(crate) mod backend;
 pub(crate) mod cluster;
 #[path = "support/proxy.rs"]
 pub(crate) mod proxy;
+#[path = "support/stripe.rs"]
+pub(crate) mod stripe;
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
