@@ -4,6 +4,7 @@
 
 pub mod bite;
 pub mod check;
+pub mod clocks;
 pub mod damping;
 pub mod follow;
 pub mod law;

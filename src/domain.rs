@@ -8,6 +8,7 @@ pub mod evidence;
 pub mod history;
 pub mod hold;
 pub mod level;
+pub mod moment;
 pub mod observation;
 pub mod payment;
 pub mod plan;

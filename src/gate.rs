@@ -10,15 +10,16 @@ pub mod entry;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::decide::bite::Counts;
 use crate::decide::verdict::{Caller, Reason, Salt, Verdict, point, verdict};
 use crate::domain::hold::{Epoch, Hold, Scope};
 use crate::domain::level::Level;
+use crate::domain::moment::Moment;
 use crate::domain::throttle::{GateSpec, ThrottleName};
 
 use entry::Entry;
@@ -56,8 +57,8 @@ pub struct Standing {
     pub holds: Vec<Epoch>,
     /// Generation of the declaration it obeys.
     pub generation: i64,
-    /// When the state behind its verdicts was last confirmed.
-    pub confirmed_at: Timestamp,
+    /// When the state behind its verdicts was last confirmed, by the monotonic clock.
+    pub confirmed_at: Duration,
     /// Requests offered since the process started.
     pub offered: u64,
     /// Requests admitted since the process started.
@@ -84,8 +85,8 @@ pub struct Setting {
     pub reason: Reason,
     /// Generation of the declaration it follows from.
     pub generation: i64,
-    /// When that was last confirmed.
-    pub at: Timestamp,
+    /// When that was last confirmed, by the monotonic clock.
+    pub at: Duration,
 }
 
 /// Every throttle this process answers for.
@@ -100,12 +101,12 @@ pub struct Gate {
 
 impl Gate {
     /// Answers one request. `now` only dates the state and picks the hour's salt.
-    pub fn ask(&self, throttle: &str, question: Question<'_>, now: Timestamp) -> Reply {
+    pub fn ask(&self, throttle: &str, question: Question<'_>, now: Moment) -> Reply {
         self.ask_by(throttle, |_| question, now)
     }
 
     /// Answers one request that is read once the throttle is known, since that says which header names the caller.
-    pub fn ask_by<'q>(&self, throttle: &str, read: impl FnOnce(&GateSpec) -> Question<'q>, now: Timestamp) -> Reply {
+    pub fn ask_by<'q>(&self, throttle: &str, read: impl FnOnce(&GateSpec) -> Question<'q>, now: Moment) -> Reply {
         let table = self.table.load();
         let Some(entry) = table.get(throttle) else {
             let verdict = Verdict { admitted: false, reason: Reason::Unknown, generation: 0 };
@@ -115,10 +116,11 @@ impl Gate {
         let question = read(&entry.spec);
         let listed = entry.allows(question.method, question.path);
         let key = question.key.filter(|key| !key.is_empty());
-        let point = key.map(|key| point(&Salt::hourly(now.as_second()), throttle, key));
+        let point = key.map(|key| point(&Salt::hourly(now.wall.as_second()), throttle, key));
         let verdict = verdict(&entry.rule, listed, point.map_or(Caller::Unkeyed(&entry.accumulator), Caller::Keyed));
         let like_it = entry.count(verdict, point.is_some());
-        let state_age_ms = (now.as_millisecond() - entry.confirmed_at.as_millisecond()).max(0);
+        let state_age = now.elapsed.saturating_sub(entry.confirmed_at);
+        let state_age_ms = i64::try_from(state_age.as_millis()).unwrap_or(i64::MAX);
         // A caller with a key is refused until the hour, and at a full stop so is everybody until it opens.
         let soon = point.is_none() && entry.level != Level::STOP;
         let number = like_it.wrapping_add(u64::from(point.unwrap_or_default()));
@@ -140,7 +142,7 @@ impl Gate {
     }
 
     /// Adds a hold to every throttle it covers that is known; answers which they are. Takes effect before it returns.
-    pub fn hold(&self, scope: &Scope, hold: &Hold, at: Timestamp) -> Vec<ThrottleName> {
+    pub fn hold(&self, scope: &Scope, hold: &Hold, at: Duration) -> Vec<ThrottleName> {
         let covered: Vec<_> = self.standings().into_iter().map(|s| s.name).filter(|name| scope.covers(name)).collect();
         for name in &covered {
             self.change(name, |old| old.map(|entry| entry.with_hold(hold.clone(), at)));
@@ -155,7 +157,7 @@ impl Gate {
 
     /// Brings the self-test's own throttle to a state: killed by this hold, or open. No listing shows that throttle, and no
     /// command covers it.
-    pub fn rehearse(&self, hold: Option<&Hold>, at: Timestamp) {
+    pub fn rehearse(&self, hold: Option<&Hold>, at: Duration) {
         let open = Setting { level: Level::OPEN, reason: Reason::None, generation: 0, at };
         self.change(&ThrottleName::self_test(), |old| {
             let entry = old.map_or_else(|| Entry::new(GateSpec::default(), open), |entry| Entry::clone(entry));

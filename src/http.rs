@@ -30,10 +30,10 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{any, get, post};
-use jiff::Timestamp;
 
 use crate::config::Keys;
 use crate::decide::law::Law;
+use crate::domain::moment::Moment;
 use crate::gate::Gate;
 use crate::latch::Latch;
 use crate::ports::{Clock, Desired, History, Ledger};
@@ -50,7 +50,7 @@ pub struct App {
     /// The role this process plays: serve, operator or gate.
     pub mode: &'static str,
     /// When it started.
-    pub started: Timestamp,
+    pub started: Moment,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The verdicts.

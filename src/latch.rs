@@ -17,6 +17,7 @@ use jiff::Timestamp;
 
 use crate::domain::audit::{Answer, Record};
 use crate::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
+use crate::domain::moment::Moment;
 use crate::domain::remote::is_sender;
 use crate::domain::throttle::ThrottleName;
 use crate::gate::Gate;
@@ -37,7 +38,7 @@ pub struct KillOrder {
     /// The id a new hold gets; opaque and unique.
     pub epoch: Epoch,
     /// When it came.
-    pub at: Timestamp,
+    pub at: Moment,
     /// What it leaves behind. In the answer `epoch`, `latched_at`, `already_killed`, `audit` and `durable` are set here.
     pub record: Record,
 }
@@ -125,7 +126,7 @@ impl Latch {
             return Err(DesiredError::Unknown(name.clone()));
         }
         let (scoped, fresh) = self.hold_for(&order);
-        let throttles = self.gate.hold(&order.scope, &scoped.hold, order.at);
+        let throttles = self.gate.hold(&order.scope, &scoped.hold, order.at.elapsed);
         let hold = &scoped.hold;
         let (epoch, latched_at) = (hold.epoch.clone(), hold.taken_at);
         let mut record = order.record;
@@ -201,7 +202,7 @@ impl Latch {
             source: Source::Rest,
             reason: order.reason.clone(),
             operator: order.operator.clone(),
-            taken_at: order.at,
+            taken_at: order.at.wall,
         };
         let scoped = ScopedHold { scope: order.scope.clone(), hold };
         live.push(Live { held: scoped.clone(), audit: AuditState::Pending, durable: false, ending: false });

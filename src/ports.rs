@@ -13,6 +13,7 @@ use crate::domain::evidence::Evidence;
 use crate::domain::history::{AuditItem, DriftItem, EvidenceItem, Page, PageAsk, StateItem};
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold};
 use crate::domain::level::Level;
+use crate::domain::moment::Moment;
 use crate::domain::plan::{Action, ReadBack};
 use crate::domain::throttle::{Declared, TargetSpec, ThrottleName};
 
@@ -22,6 +23,10 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
     /// Time since some fixed moment of this process, by a clock that nobody sets. Never runs backwards.
     fn elapsed(&self) -> Duration;
+    /// Both at once.
+    fn moment(&self) -> Moment {
+        Moment { wall: self.now(), elapsed: self.elapsed() }
+    }
 }
 
 /// Why the ledger did not do what it was asked.

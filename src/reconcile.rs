@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use jiff::Timestamp;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +21,7 @@ use crate::decide::law::Law;
 use crate::decide::plan::{Facts, Planned, plan};
 use crate::decide::precedence::{Asked, asked};
 use crate::decide::step::{NextLevel, worst};
+use crate::domain::moment::Moment;
 use crate::domain::throttle::{Declared, TargetKind, ThrottleName};
 use crate::latch::Latch;
 use crate::ports::{Clock, Desired, Ledger, Report, Stored, Target};
@@ -62,7 +62,7 @@ struct Pass<'a> {
     throttle: &'a Arc<Declared>,
     want: &'a Asked,
     next: NextLevel,
-    now: Timestamp,
+    now: Moment,
 }
 
 /// A pass whose steps here are done, and whose words to other sites are not said yet.
@@ -70,7 +70,7 @@ struct Begun {
     throttle: Arc<Declared>,
     want: Asked,
     next: NextLevel,
-    now: Timestamp,
+    now: Moment,
     reads: Vec<gather::Read>,
     planned: Planned,
     intents: record::Intents,
@@ -148,13 +148,13 @@ impl Reconciler {
     /// A pass for one throttle, up to what is done here.
     async fn begin(&mut self, throttle: Arc<Declared>) -> Begun {
         let parts = &self.parts;
-        let now = parts.clock.now();
+        let now = parts.clock.moment();
         let reads = gather::read(parts, &throttle).await;
         let memory = self.memory.entry(throttle.name.clone()).or_insert_with(|| Memory::new(&throttle, now));
-        memory.note_offered(now, gather::offered_rpm(&reads));
+        memory.note_offered(now.elapsed, gather::offered_rpm(&reads));
 
         let want = asked(throttle.level, throttle.mode, &throttle.holds);
-        let next = worst(&parts.law.of(&throttle.signals), &memory.situations(&throttle, &want, now));
+        let next = worst(&parts.law.of(&throttle.signals), &memory.situations(&throttle, &want, now.elapsed));
         let pass = Pass { throttle: &throttle, want: &want, next, now };
         let known = memory.recall(&throttle);
         let facts = Facts {
@@ -164,12 +164,12 @@ impl Reconciler {
             current: memory.level,
             next,
             reads: &reads,
-            now,
+            now: now.wall,
         };
         let mut planned: Planned = plan(&facts);
         memory.look(&reads, &planned.agreeing);
-        memory.damp(&mut planned.plan, want.killed, now);
-        memory.name_drifts(&mut planned.plan, now);
+        memory.damp(&mut planned.plan, want.killed, now.elapsed);
+        memory.name_drifts(&mut planned.plan, now.wall);
 
         let intents = self.records.intent(parts, memory, &pass, &mut planned).await;
         let may = Permissions { killed: want.killed, leads: parts.desired.leads(), recorded: intents.is_some() };
@@ -179,7 +179,7 @@ impl Reconciler {
             planned.plan.steps.clear();
             planned.effective = memory.level;
         }
-        memory.note_corrections(&planned.plan, now);
+        memory.note_corrections(&planned.plan, now.elapsed);
         let done = apply::here(parts, &planned.plan).await;
         let refused = violations.first().map(|v| format!("plan refused: {v}"));
         Begun { throttle, want, next, now, reads, planned, intents: intents.unwrap_or_default(), refused, done }
@@ -192,7 +192,7 @@ impl Reconciler {
         let pass = Pass { throttle: &throttle, want: &want, next, now };
         let Some(memory) = self.memory.get_mut(&throttle.name) else { return }; // `begin` made it
         apply::take_back(&mut planned, &done, memory.level);
-        self.records.outcome(parts, &planned, &done, intents, now).await;
+        self.records.outcome(parts, &planned, &done, intents, now.wall).await;
         if planned.plan.steps.iter().any(|step| step.action.kind() != TargetKind::Gate) {
             parts.desired.wake(); // read back what was just written
         }

@@ -4,6 +4,8 @@
 //! rule once: a rule that finds nothing there would find nothing here.
 #![allow(clippy::expect_used, reason = "a test that cannot read its own sources fails")]
 
+#[path = "architecture/moments.rs"]
+mod moments;
 #[path = "architecture/planted.rs"]
 mod planted;
 #[path = "architecture/reader.rs"]
@@ -131,6 +133,7 @@ fn check(files: &[(String, String)]) -> Vec<String> {
         if path.starts_with("src/") {
             found.extend(loud(path, &source));
             found.extend(layers(path, &source, &mut edges));
+            found.extend(moments::subtracted(path, &source.code));
         }
     }
     found.extend(cycles(&edges));

@@ -131,7 +131,7 @@ impl ClusterDesired {
         if names.is_empty() {
             return;
         }
-        let now = self.clock.now();
+        let now = self.clock.elapsed();
         if let Some(latch) = self.latch.get() {
             let index = self.index();
             for view in names.iter().filter_map(|name| index.view(name)) {

@@ -2,11 +2,11 @@
 //!
 //! There is nothing to apply: gates close on what they see, and open to the status the leader writes after the pass.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
@@ -20,38 +20,53 @@ use super::desired::ClusterDesired;
 use super::heartbeat::{ROLE_LABEL, WORD, Word, digest};
 
 /// A gate that was silent for longer is gone; before that it counts as one that does not obey.
-const GONE_AFTER: SignedDuration = SignedDuration::from_secs(60);
+const GONE_AFTER: Duration = Duration::from_secs(60);
 /// A gate that was silent for longer does not count as obeying.
-const SILENT_AFTER: SignedDuration = SignedDuration::from_secs(30);
+const SILENT_AFTER: Duration = Duration::from_secs(30);
 /// How long a list may take.
 const LIST_LIMIT: Duration = Duration::from_secs(2);
 /// One list serves all throttles of a pass.
-const FRESH: SignedDuration = SignedDuration::from_millis(500);
+const FRESH: Duration = Duration::from_millis(500);
 
-/// What the gates said, each with when, as of one list.
-type Heard = (Timestamp, Vec<(Timestamp, Word)>);
+/// What one gate said last.
+#[derive(Clone, Debug)]
+struct Heard {
+    /// Version of its Lease: another one is another word, even if it says the same.
+    version: String,
+    /// When that was seen first, by our clock. What the gate wrote down is by a clock of its own, and never asked.
+    at: Duration,
+    word: Word,
+}
+
+/// What all of them said, by the name of their Lease.
+#[derive(Debug, Default)]
+struct Words {
+    /// When they were listed last.
+    listed: Option<Duration>,
+    heard: BTreeMap<String, Heard>,
+}
 
 /// The gates of a cluster.
 pub struct ClusterGates {
     api: Api<Lease>,
     desired: Arc<ClusterDesired>,
     clock: Arc<dyn Clock>,
-    last: Mutex<Option<Heard>>,
+    words: Mutex<Words>,
 }
 
 impl ClusterGates {
     /// Gates whose Leases are in this namespace.
     pub fn new(client: Client, namespace: &str, desired: Arc<ClusterDesired>, clock: Arc<dyn Clock>) -> Self {
-        Self { api: Api::namespaced(client, namespace), desired, clock, last: Mutex::new(None) }
+        Self { api: Api::namespaced(client, namespace), desired, clock, words: Mutex::default() }
     }
 
-    async fn words(&self) -> Result<Vec<(Timestamp, Word)>, TargetError> {
-        let now = self.clock.now();
-        let cached = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((at, words)) = cached
-            && now.duration_since(at) < FRESH
+    async fn words(&self) -> Result<Vec<Heard>, TargetError> {
+        let now = self.clock.elapsed();
         {
-            return Ok(words);
+            let words = self.lock();
+            if words.listed.is_some_and(|at| now.saturating_sub(at) < FRESH) {
+                return Ok(words.heard.values().cloned().collect());
+            }
         }
         let labelled = ListParams::default().labels(&format!("{}={}", ROLE_LABEL.0, ROLE_LABEL.1));
         let list = match timeout(LIST_LIMIT, self.api.list(&labelled)).await {
@@ -63,37 +78,47 @@ impl ClusterGates {
                 ));
             }
         };
-        let words: Vec<_> = list.items.iter().filter_map(heard).collect();
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, words.clone()));
-        Ok(words)
+        let mut words = self.lock();
+        words.listed = Some(now);
+        let mut before = std::mem::take(&mut words.heard);
+        for lease in &list.items {
+            let Some(heard) = heard(lease, now) else { continue };
+            let name = lease.name_any();
+            let known = before.remove(&name).filter(|known| known.version == heard.version);
+            words.heard.insert(name, known.unwrap_or(heard));
+        }
+        Ok(words.heard.values().cloned().collect())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Words> {
+        self.words.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn heard(lease: &Lease) -> Option<(Timestamp, Word)> {
-    let at = lease.spec.as_ref()?.renew_time.as_ref()?.0;
+fn heard(lease: &Lease, at: Duration) -> Option<Heard> {
     let word = serde_json::from_str(lease.annotations().get(WORD)?).ok()?;
-    Some((at, word))
+    Some(Heard { version: lease.resource_version()?, at, word })
 }
 
 #[async_trait]
 impl Target for ClusterGates {
     async fn read(&self, throttle: &Declared, _spec: &TargetSpec) -> Result<ReadBack, TargetError> {
-        let now = self.clock.now();
         let expected = digest(self.desired.index().declared().into_iter().flat_map(|declared| {
             let name = declared.name.clone();
             let kills = declared.holds.into_iter().filter(|hold| hold.is_kill());
             kills.map(move |hold| (name.clone(), hold.epoch))
         }));
         let words = self.words().await?;
-        let alive: Vec<_> = words.iter().filter(|(at, _)| now.duration_since(*at) < GONE_AFTER).collect();
-        let obeying =
-            alive.iter().filter(|(at, word)| now.duration_since(*at) < SILENT_AFTER && word.holds_digest == expected);
-        let offered: u64 = alive.iter().filter_map(|(_, word)| word.offered_rpm.get(throttle.name.as_str())).sum();
-        let oldest = alive.iter().map(|(at, _)| now.duration_since(*at).as_secs()).max().unwrap_or(0);
+        let now = self.clock.elapsed();
+        let age = |one: &Heard| now.saturating_sub(one.at);
+        let alive: Vec<_> = words.iter().filter(|one| age(one) < GONE_AFTER).collect();
+        let obeying = alive.iter().filter(|one| age(one) < SILENT_AFTER && one.word.holds_digest == expected);
+        let offered: u64 = alive.iter().filter_map(|one| one.word.offered_rpm.get(throttle.name.as_str())).sum();
+        let oldest = alive.iter().map(|one| age(one).as_secs()).max().unwrap_or(0);
         Ok(ReadBack::Gate(GateReadBack {
             gates: i32::try_from(alive.len()).unwrap_or(i32::MAX),
             obeying: i32::try_from(obeying.count()).unwrap_or(i32::MAX),
-            oldest_age_s: oldest,
+            oldest_age_s: i64::try_from(oldest).unwrap_or(i64::MAX),
             offered_rpm: f64::from(u32::try_from(offered).unwrap_or(u32::MAX)),
             refused: None,
             off: false,

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{Api, DeleteParams, ObjectMeta, PostParams};
@@ -37,7 +36,7 @@ const AFTER_ERROR: Duration = Duration::from_millis(500);
 /// Throttles whose counters fit into one Lease: at about 60 bytes each, far below the 256 KiB of annotations.
 const COUNTED: usize = 1000;
 /// Shortest window over which a rate is told.
-const WINDOW: SignedDuration = SignedDuration::from_secs(5);
+const WINDOW: Duration = Duration::from_secs(5);
 
 /// What a gate says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -82,7 +81,7 @@ impl Heartbeat {
     pub async fn run(self, shutdown: CancellationToken) {
         let api: Api<Lease> = Api::namespaced(self.client.clone(), &self.namespace);
         let name = format!("echo-phoenix-gate-{}", self.identity);
-        let mut last: Option<(Timestamp, BTreeMap<ThrottleName, u64>)> = None;
+        let mut last: Option<(Duration, BTreeMap<ThrottleName, u64>)> = None;
         let mut rates = BTreeMap::new();
         while !shutdown.is_cancelled() {
             let obeyed = self.obeyed();
@@ -113,11 +112,11 @@ impl Heartbeat {
     fn measure(
         &self,
         obeyed: &[Obeyed],
-        last: &mut Option<(Timestamp, BTreeMap<ThrottleName, u64>)>,
+        last: &mut Option<(Duration, BTreeMap<ThrottleName, u64>)>,
         rates: &mut BTreeMap<String, u64>,
     ) {
-        let now = self.clock.now();
-        let elapsed = last.as_ref().map(|(at, _)| now.duration_since(*at));
+        let now = self.clock.elapsed();
+        let elapsed = last.as_ref().map(|(at, _)| now.saturating_sub(*at));
         if elapsed.is_some_and(|elapsed| elapsed < WINDOW) {
             return;
         }
@@ -125,7 +124,7 @@ impl Heartbeat {
         if let (Some((_, before)), Some(elapsed)) = (last.as_ref(), elapsed) {
             for one in obeyed {
                 let more = one.offered - before.get(&one.name).copied().unwrap_or(0).min(one.offered);
-                let seconds = u64::try_from(elapsed.as_secs()).unwrap_or(1).max(1);
+                let seconds = elapsed.as_secs().max(1);
                 if more > 0 && rates.len() < COUNTED {
                     rates.insert(one.name.to_string(), more * 60 / seconds);
                 }

@@ -1,12 +1,11 @@
 //! Leadership after client-go: one Lease, taken by compare-and-swap on its resourceVersion.
 //!
-//! Whether another leader is alive is judged by our own clock since we last saw its Lease change, never by the times
+//! Whether another leader is alive is judged by our own monotonic clock since we last saw its Lease change, never by the times
 //! written in it. When renewing fails for the deadline, we stop leading before anybody else may start.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{Api, ObjectMeta, PostParams};
@@ -21,9 +20,9 @@ use super::desired::ClusterDesired;
 /// Name of the Lease that the leader holds.
 pub const LEASE_NAME: &str = "echo-phoenix-operator";
 /// How long a Lease lasts that is not renewed.
-const DURATION: SignedDuration = SignedDuration::from_secs(15);
+const DURATION: Duration = Duration::from_secs(15);
 /// How long we lead without a renewal.
-const DEADLINE: SignedDuration = SignedDuration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(10);
 /// How often we try.
 const RETRY: Duration = Duration::from_secs(2);
 /// How long one try may take.
@@ -41,7 +40,7 @@ pub struct Candidate {
 #[derive(Clone, Debug, PartialEq)]
 struct Sight {
     version: String,
-    at: Timestamp,
+    at: Duration,
 }
 
 /// What to do about a Lease.
@@ -56,7 +55,7 @@ pub enum Move {
 }
 
 /// The rule: what a candidate does about a Lease it sees.
-pub fn judge(holder: Option<&str>, identity: &str, unchanged_for: SignedDuration) -> Move {
+pub fn judge(holder: Option<&str>, identity: &str, unchanged_for: Duration) -> Move {
     match holder {
         Some(holder) if holder == identity => Move::Renew,
         None | Some("") => Move::Take,
@@ -80,16 +79,16 @@ impl Candidate {
     /// Runs until told to stop; then gives the Lease up, so that the next one need not wait.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut sight: Option<Sight> = None;
-        let mut renewed: Option<Timestamp> = None;
+        let mut renewed: Option<Duration> = None;
         while !shutdown.is_cancelled() {
-            let began = self.clock.now();
+            let began = self.clock.elapsed();
             match timeout(TRY_LIMIT, self.attempt(&mut sight)).await {
                 Ok(Ok(true)) => renewed = Some(began), // counted from before the call: others count from after it
                 Ok(Ok(false)) => renewed = None,
                 Ok(Err(error)) => tracing::warn!(%error, "the lease could not be renewed"),
                 Err(_) => tracing::warn!("the API server was silent about the lease"),
             }
-            let leads = renewed.is_some_and(|at| self.clock.now().duration_since(at) < DEADLINE);
+            let leads = renewed.is_some_and(|at| self.clock.elapsed().saturating_sub(at) < DEADLINE);
             self.desired.lead(leads);
             tokio::select! {
                 () = shutdown.cancelled() => {}
@@ -108,12 +107,12 @@ impl Candidate {
             return settled(self.api.create(&PostParams::default(), &lease).await);
         };
         let version = lease.resource_version().unwrap_or_default();
-        let now = self.clock.now();
+        let now = self.clock.elapsed();
         let seen = match sight.take() {
             Some(seen) if seen.version == version => seen,
             _ => Sight { version, at: now },
         };
-        let unchanged_for = now.duration_since(seen.at);
+        let unchanged_for = now.saturating_sub(seen.at);
         *sight = Some(seen);
         let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref());
         let turn = judge(holder, &self.identity, unchanged_for);

@@ -24,7 +24,7 @@ pub struct Counts {
 impl Counts {
     /// What was counted since an earlier count.
     #[must_use]
-    pub fn since(self, earlier: Self) -> Self {
+    pub fn beyond(self, earlier: Self) -> Self {
         Self {
             offered: self.offered.saturating_sub(earlier.offered),
             admitted: self.admitted.saturating_sub(earlier.admitted),

@@ -156,17 +156,17 @@ impl Law {
     /// Every input that is not finite or out of range, killed or not: a body that cannot be read moves nothing.
     pub fn evaluate(&self, input: &Input) -> Result<Answer, Vec<SignalError>> {
         validate(input)?;
-        let now = input.signals.throttle_pct;
+        let current = input.signals.throttle_pct;
         let noise = self.noise(&input.signals);
         let stress = self.stress(&input.signals, noise);
         let open_below = self.open_below(noise);
-        let automatic = self.automatic(now, stress.worst);
+        let automatic = self.automatic(current, stress.worst);
         let holds = input.killed || stress.worst > open_below;
         let open_step = if holds { 0.0 } else { input.credit * self.full_step(input, stress.worst, open_below) };
         let level = if input.killed {
             Level::STOP
         } else {
-            Level::saturating(now - open_step).safer(automatic).safer(input.target)
+            Level::saturating(current - open_step).safer(automatic).safer(input.target)
         };
         Ok(Answer { level, binding: binding(input, level, &stress, holds), stress: stress.worst, automatic, open_step })
     }

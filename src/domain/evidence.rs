@@ -1,6 +1,6 @@
 //! A measurement with its time: what the control law is fed.
 
-use jiff::Timestamp;
+use std::time::Duration;
 
 use super::observation::Signals;
 
@@ -9,8 +9,8 @@ use super::observation::Signals;
 pub struct Evidence {
     /// What was measured.
     pub signals: Signals,
-    /// When it reached us.
-    pub at: Timestamp,
+    /// When it reached us, by the monotonic clock.
+    pub at: Duration,
     /// Who measured, as they name themselves; none for the body of `POST /control`.
     pub source: Option<String>,
 }

@@ -4,8 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use jiff::Timestamp;
+use std::time::Duration;
 
 use crate::decide::bite::Counts;
 use crate::decide::verdict::{Accumulator, Reason, Rule, Verdict};
@@ -46,7 +45,7 @@ pub(super) struct Entry {
     pub(super) level: Level,
     pub(super) holds: Vec<Hold>,
     pub(super) rule: Rule,
-    pub(super) confirmed_at: Timestamp,
+    pub(super) confirmed_at: Duration,
     pub(super) accumulator: Arc<Accumulator>,
     reason: Reason,
     /// How often the rule has changed.
@@ -75,7 +74,7 @@ impl Entry {
         Self { allow: spec.applied().cloned().collect(), spec, ..self.clone() }
     }
 
-    pub(super) fn with_hold(&self, hold: Hold, at: Timestamp) -> Self {
+    pub(super) fn with_hold(&self, hold: Hold, at: Duration) -> Self {
         let mut next = Self { confirmed_at: at, ..self.clone() };
         if !next.holds.iter().any(|known| known.epoch == hold.epoch) {
             next.holds.push(hold);

@@ -58,7 +58,7 @@ fn answer(app: &App, request: &Request) -> Response {
         path,
         key: spec.key_header.as_deref().and_then(|name| caller(headers, name)),
     };
-    let reply = app.gate.ask_by(throttle, read, app.clock.now());
+    let reply = app.gate.ask_by(throttle, read, app.clock.moment());
     let spoken = dialect.says(&reply.verdict);
     let mut response = StatusCode::from_u16(spoken.status).unwrap_or(StatusCode::FORBIDDEN).into_response();
     describe(response.headers_mut(), throttle, &reply);

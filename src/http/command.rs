@@ -21,6 +21,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
 use crate::domain::audit::{Answer, AuditDraft, ClientKey, Record};
+use crate::domain::moment::Moment;
 
 use super::App;
 use super::answer::{Problem, body, named};
@@ -42,6 +43,8 @@ pub(super) struct Command {
     pub(super) id: String,
     /// When it came.
     pub(super) at: Timestamp,
+    /// When it came, by the monotonic clock.
+    pub(super) elapsed: Duration,
     /// Whose key it was.
     pub(super) actor: String,
     request_id: String,
@@ -126,7 +129,7 @@ pub(super) async fn carry(
         Ok(raw) => raw,
         Err(problem) => return problem.into_response(),
     };
-    let at = app.clock.now();
+    let Moment { wall: at, elapsed } = app.clock.moment();
     let path = parts.uri.path().to_owned();
     let key = match key(&parts.headers, &path, &raw, at) {
         Ok(key) => key,
@@ -140,7 +143,7 @@ pub(super) async fn carry(
         }
     }
     let id = ulid::Ulid::generate().to_string();
-    parts.extensions.insert(Command { id, at, actor, request_id, key });
+    parts.extensions.insert(Command { id, at, elapsed, actor, request_id, key });
     next.run(Request::from_parts(parts, Body::from(raw))).await
 }
 

@@ -26,7 +26,7 @@ pub(super) async fn decide(
     let route = asked.route.as_deref().unwrap_or_default();
     let (method, path) = route.split_once(' ').unwrap_or(("", route));
     let question = Question { method, path: path_of(path), key: asked.key.as_deref().map(str::as_bytes) };
-    let reply = app.gate.ask(&throttle, question, app.clock.now());
+    let reply = app.gate.ask(&throttle, question, app.clock.moment());
     Ok(Json(Decided {
         decision: if reply.verdict.admitted { "allow" } else { "deny" },
         throttle,

@@ -67,7 +67,8 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
         status,
         version: env!("CARGO_PKG_VERSION"),
         mode: app.mode,
-        uptime_seconds: app.clock.now().duration_since(app.started).as_secs(),
+        uptime_seconds: i64::try_from(app.clock.elapsed().saturating_sub(app.started.elapsed).as_secs())
+            .unwrap_or(i64::MAX),
         throttle_pct: level.fraction(),
         killed,
         checks: checks.body(),
@@ -160,9 +161,9 @@ type Check<'a> = (&'a str, &'a dyn Fn() -> bool);
 fn probe(app: &App, checks: &[Check<'_>], query: Option<&str>) -> Response {
     let (mut all, mut text) = (true, String::new());
     for (name, check) in checks {
-        let began = app.clock.now();
+        let began = app.clock.elapsed();
         let fine = check();
-        let took = app.clock.now().duration_since(began).as_millis().max(0);
+        let took = app.clock.elapsed().saturating_sub(began).as_millis();
         let (mark, word) = if fine { ('+', "ok") } else { ('-', "not yet") };
         text.push_str(&format!("[{mark}]{name} {word} {took}ms\n"));
         all &= fine;
@@ -189,7 +190,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let lacking = app.latch.lacking();
     let checks = all(&app, app.ledger.as_ref().map(|_| app.ledger_look.last(app.clock.elapsed())));
     let now = Now {
-        at: app.clock.now(),
+        at: app.clock.elapsed(),
         started: app.started,
         mode: app.mode,
         forgotten: app.rates.forgotten(),

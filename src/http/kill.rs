@@ -11,6 +11,7 @@ use axum::response::Response;
 use serde_json::json;
 
 use crate::domain::hold::{Epoch, HeldBy, Hold, Scope};
+use crate::domain::moment::Moment;
 use crate::domain::throttle::ThrottleName;
 use crate::latch::{AuditState, KillOrder};
 use crate::ports::DesiredError;
@@ -57,7 +58,7 @@ pub(super) async fn kill(
         reason: asked.reason,
         operator: asked.operator,
         epoch: Epoch(command.id.clone()),
-        at: command.at,
+        at: Moment { wall: command.at, elapsed: command.elapsed },
         record,
     };
     Ok(said(app.latch.kill(order).await.map_err(not_killed)?.answer))

@@ -58,7 +58,7 @@ pub(super) async fn observe(
     let answer = command.answer(StatusCode::OK, members(&body));
     let answer = store(&app, row, answer).await?;
     if asked.measured() {
-        app.desired.observe(&name, Evidence { signals, at: command.at, source: Some(asked.source.clone()) });
+        app.desired.observe(&name, Evidence { signals, at: command.elapsed, source: Some(asked.source.clone()) });
         app.desired.wake();
     }
     Ok(said(answer))

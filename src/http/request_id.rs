@@ -3,12 +3,12 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
-use jiff::SignedDuration;
 use tracing::Instrument as _;
 
 use super::{App, client};
@@ -51,13 +51,13 @@ pub(super) async fn carry(State(app): State<Arc<App>>, mut request: Request, nex
 async fn logged(app: Arc<App>, request: Request, next: Next) -> Response {
     let (method, client) = (request.method().clone(), client::origin(&app, &request));
     let path: String = request.uri().path().chars().take(PATH_LIMIT).collect();
-    let began = app.clock.now();
+    let began = app.clock.elapsed();
     let response = next.run(request).await;
-    line(&method, &path, response.status(), app.clock.now().duration_since(began), client);
+    line(&method, &path, response.status(), app.clock.elapsed().saturating_sub(began), client);
     response
 }
 
-fn line(method: &Method, path: &str, status: StatusCode, took: SignedDuration, client: IpAddr) {
+fn line(method: &Method, path: &str, status: StatusCode, took: Duration, client: IpAddr) {
     let (status, ms) = (status.as_u16(), i64::try_from(took.as_millis()).unwrap_or(i64::MAX));
     if *method == Method::POST || status >= 500 {
         tracing::info!(%method, path, status, ms, %client, "answered");

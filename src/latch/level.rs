@@ -1,6 +1,7 @@
 //! Declaring a level: what is safer closes at once and is journalled, what opens waits for the ledger.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::timeout;
 
@@ -21,6 +22,8 @@ pub struct LevelOrder {
     pub throttle: ThrottleName,
     /// The level to declare.
     pub level: Level,
+    /// When it came, by the monotonic clock.
+    pub at: Duration,
     /// What it leaves behind.
     pub record: Record,
 }
@@ -37,7 +40,7 @@ impl Latch {
     }
 
     async fn declare_whole(&self, order: LevelOrder) -> Result<Brought, DesiredError> {
-        let LevelOrder { throttle, level, mut record } = order;
+        let LevelOrder { throttle, level, at, mut record } = order;
         let declared = self.desired.declared().into_iter().find(|declared| declared.name == throttle);
         let declared = declared.ok_or_else(|| DesiredError::Unknown(throttle.clone()))?;
         let holds: Vec<_> = declared.holds.iter().filter(|hold| !hold.is_kill()).cloned().collect();
@@ -45,7 +48,6 @@ impl Latch {
             let opened = timeout(LEDGER_PATIENCE, self.open(&throttle, level, record)).await;
             return opened.map_err(|_| DesiredError::Unavailable("the ledger is slow".to_owned()))?;
         }
-        let at = record.audit.at;
         let setting = Setting { level, reason: Reason::Target, generation: declared.generation, at };
         if declared.mode == Mode::Enforce {
             self.gate.tighten(&throttle, setting);

@@ -1,6 +1,6 @@
 //! Bringing the gate in line with what is declared, where that is safer; what opens is the loop's.
 
-use jiff::Timestamp;
+use std::time::Duration;
 
 use super::Latch;
 use crate::decide::precedence::asked;
@@ -12,7 +12,7 @@ use crate::gate::Setting;
 impl Latch {
     /// Makes every declared throttle known to the gate, closes what is declared closed, and takes its kills. After a
     /// restart every level starts from what was stored, never from open.
-    pub fn obey(&self, at: Timestamp) {
+    pub fn obey(&self, at: Duration) {
         for declared in self.desired.declared() {
             let want = asked(declared.level, declared.mode, &declared.holds);
             let setting = Setting {

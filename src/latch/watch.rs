@@ -2,7 +2,7 @@
 //!
 //! Knows what was seen, not how it was watched.
 
-use jiff::Timestamp;
+use std::time::Duration;
 
 use crate::decide::follow::{Seen, follow};
 use crate::decide::verdict::Reason;
@@ -49,7 +49,7 @@ impl Latch {
     }
 
     /// Puts the gate where a view says. Closing comes first and alone needs nothing; a hold goes only if it has ended.
-    pub fn follow(&self, view: &View, at: Timestamp) {
+    pub fn follow(&self, view: &View, at: Duration) {
         let scope = Scope::One(view.name.clone());
         let before = self.gate.standing(&view.name).map(|standing| standing.level);
         let level = follow(before, &view.seen);

@@ -2,9 +2,8 @@
 //!
 //! Pure bookkeeping over what the ledger answers; knows neither the ledger nor Airtable.
 
-use std::collections::BTreeMap;
-
-use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::ports::Owed;
 
@@ -21,8 +20,9 @@ pub(super) struct Backlog {
     /// Rows Airtable will not have, with the version it refused. In memory: they stay owed, and a restart (with a
     /// repaired table, perhaps) tries them again.
     parked: BTreeMap<RowKey, i64>,
-    /// Since when a row has been waiting, whatever its version: a row that changes every second is no fresher for it.
-    waiting: BTreeMap<RowKey, Timestamp>,
+    /// Since when a row has been waiting by the monotonic clock, whatever its version: a row that changes every second is
+    /// no fresher for it. What waited before this process started waits since then.
+    waiting: BTreeMap<RowKey, Duration>,
 }
 
 fn key_of(row: &Owed) -> RowKey {
@@ -36,7 +36,7 @@ impl Backlog {
     }
 
     /// Takes in what is owed now (up to [`Self::wanted`]) and answers what to send next: rows of one table.
-    pub(super) fn next(&mut self, owed: Vec<Owed>, now: Timestamp) -> Vec<Owed> {
+    pub(super) fn next(&mut self, owed: Vec<Owed>, now: Duration) -> Vec<Owed> {
         let whole = owed.len() < self.wanted();
         let in_view: BTreeMap<RowKey, i64> = owed.iter().map(|row| (key_of(row), row.version)).collect();
         // A newer version may be acceptable; and what is owed no longer needs no place here.
@@ -45,10 +45,10 @@ impl Backlog {
             None => !whole,
         });
         let mut sendable: Vec<Owed> = owed.into_iter().filter(|row| !self.parked.contains_key(&key_of(row))).collect();
-        let seen: BTreeMap<RowKey, Timestamp> = sendable.iter().map(|row| (key_of(row), since(row, now))).collect();
-        self.waiting.retain(|key, _| seen.contains_key(key));
-        for (key, since) in seen {
-            self.waiting.entry(key).or_insert(since);
+        let seen: BTreeSet<RowKey> = sendable.iter().map(key_of).collect();
+        self.waiting.retain(|key, _| seen.contains(key));
+        for key in seen {
+            self.waiting.entry(key).or_insert(now);
         }
         if let Some(table) = sendable.first().map(|row| row.table.clone()) {
             sendable.retain(|row| row.table == table);
@@ -78,18 +78,8 @@ impl Backlog {
         self.parked.len()
     }
 
-    /// Since when the oldest row waits, seconds since 1970.
-    pub(super) fn oldest_since(&self) -> Option<i64> {
-        self.waiting.values().min().map(|since| since.as_second())
+    /// Since when the oldest row waits, by the monotonic clock.
+    pub(super) fn oldest_since(&self) -> Option<Duration> {
+        self.waiting.values().min().copied()
     }
-}
-
-/// When a row came to be owed: its own last time, where it has one (so that a restart does not make it younger).
-fn since(row: &Owed, now: Timestamp) -> Timestamp {
-    #[derive(serde::Deserialize)]
-    struct Times {
-        last_seen: Option<Timestamp>,
-    }
-    let own = serde_json::from_str::<Times>(&row.row).ok().and_then(|times| times.last_seen);
-    own.map_or(now, |own| own.min(now))
 }

@@ -2,6 +2,7 @@
 
 use std::array;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use super::airtable::Category;
 
@@ -11,6 +12,7 @@ pub struct MirrorCounters {
     delivered: AtomicU64,
     failed: [AtomicU64; Category::ALL.len()],
     parked: AtomicU64,
+    /// Milliseconds and one more, so that nought is none.
     oldest_pending_since: AtomicU64,
     quota_until: AtomicU64,
 }
@@ -48,9 +50,9 @@ impl MirrorCounters {
         self.parked.load(Relaxed)
     }
 
-    /// Since when the oldest row waits that is not parked, in seconds since 1970; none when nothing waits.
-    pub fn oldest_pending_since(&self) -> Option<u64> {
-        Some(self.oldest_pending_since.load(Relaxed)).filter(|since| *since > 0)
+    /// Since when the oldest row waits that is not parked, by the monotonic clock; none when nothing waits.
+    pub fn oldest_pending_since(&self) -> Option<Duration> {
+        self.oldest_pending_since.load(Relaxed).checked_sub(1).map(Duration::from_millis)
     }
 
     /// Until when nothing is sent because the month's calls are used up, in seconds since 1970.
@@ -66,9 +68,11 @@ impl MirrorCounters {
         self.failed[category as usize].fetch_add(1, Relaxed);
     }
 
-    pub(super) fn set_backlog(&self, parked: usize, oldest_pending_since: Option<i64>) {
+    pub(super) fn set_backlog(&self, parked: usize, oldest_pending_since: Option<Duration>) {
         self.parked.store(parked as u64, Relaxed);
-        self.oldest_pending_since.store(seconds(oldest_pending_since), Relaxed);
+        let since =
+            oldest_pending_since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0).saturating_add(1));
+        self.oldest_pending_since.store(since, Relaxed);
     }
 
     pub(super) fn set_quota_until(&self, until: Option<i64>) {

@@ -14,8 +14,13 @@ use super::airtable::Category;
 pub enum Pause {
     /// For so long.
     For(Duration),
-    /// Until a moment on the wall clock.
-    Until(Timestamp),
+    /// Until a date comes.
+    Until {
+        /// The moment, by the wall clock.
+        moment: Timestamp,
+        /// How far off it is now: should the wall clock be put back, the wait is no longer for it.
+        at_most: Duration,
+    },
 }
 
 /// The lengths of pauses.
@@ -48,7 +53,10 @@ impl RetryPolicy {
     pub fn pause(&self, category: Category, attempt: u32, now: Timestamp, jitter: f64) -> Pause {
         match category {
             Category::RateLimited => Pause::For(self.lockout),
-            Category::QuotaExhausted => Pause::Until(month_turns(now)),
+            Category::QuotaExhausted => {
+                let moment = month_turns(now);
+                Pause::Until { moment, at_most: moment.duration_since(now).unsigned_abs() }
+            }
             Category::NotAllowed | Category::NotFound => Pause::For(self.refused),
             Category::Unreachable
             | Category::TimedOut

@@ -110,10 +110,12 @@ impl Worker {
     async fn rest(&self, pause: Pause) {
         match pause {
             Pause::For(time) => tokio::time::sleep(time).await,
-            Pause::Until(moment) => {
+            Pause::Until { moment, at_most } => {
                 self.parts.counters.set_quota_until(Some(moment.as_second()));
-                // Looked at in ticks: the wall clock may be set meanwhile, and a month is no timer's business.
-                while self.parts.clock.now() < moment {
+                // Looked at in ticks: the wall clock may be set meanwhile, either way.
+                let began = self.parts.clock.elapsed();
+                let waits = |clock: &dyn Clock| clock.now() < moment && clock.elapsed().saturating_sub(began) < at_most;
+                while waits(self.parts.clock.as_ref()) {
                     tokio::time::sleep(TICK).await;
                 }
                 self.parts.counters.set_quota_until(None);
@@ -149,7 +151,7 @@ impl Worker {
 
     async fn send_next(&mut self) -> Result<Next, Trouble> {
         let owed = self.parts.ledger.owed(self.backlog.wanted()).await?;
-        let rows = self.backlog.next(owed, self.parts.clock.now());
+        let rows = self.backlog.next(owed, self.parts.clock.elapsed());
         let Some(table) = rows.first().map(|row| row.table.clone()) else { return Ok(Next::Idle) };
         // Told before it is tried, so that a long wait shows while it lasts.
         self.parts.counters.set_backlog(self.backlog.parked(), self.backlog.oldest_since());

@@ -3,8 +3,9 @@
 //! Plain bookkeeping: decides nothing and waits for nothing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::decide::damping::{Damping, Patience};
 use crate::decide::law::Credit;
@@ -14,6 +15,7 @@ use crate::decide::step::Situation;
 use crate::decide::verdict::Reason;
 use crate::domain::drift::{Drift, Outcome};
 use crate::domain::level::Level;
+use crate::domain::moment::Moment;
 use crate::domain::observation::Signals;
 use crate::domain::plan::{Action, Plan, RemoteOrder, Step};
 use crate::domain::remote::RemoteSent;
@@ -24,11 +26,11 @@ use super::apply::Done;
 use super::gather::Read;
 
 /// How long what somebody measured is believed: three ticks of 5 s.
-const EVIDENCE_LIFE: SignedDuration = SignedDuration::from_secs(15);
+const EVIDENCE_LIFE: Duration = Duration::from_secs(15);
 /// The control law's tick, a little short, so that a ticker that is early by a hair does not lose one.
-const TICK: SignedDuration = SignedDuration::from_millis(4_900);
+const TICK: Duration = Duration::from_millis(4_900);
 /// How far back the highest offered rate is looked for.
-const RATE_LIFE: SignedDuration = SignedDuration::from_hours(1);
+const RATE_LIFE: Duration = Duration::from_secs(3600);
 /// Rates kept: one a tick for an hour, with room for wakes.
 const RATES: usize = 1024;
 
@@ -46,12 +48,12 @@ pub(super) struct Memory {
     /// What decided the level in force.
     pub(super) reason: Reason,
     /// When the tick under way began, and the lowest level since.
-    tick_at: Timestamp,
+    tick_at: Option<Duration>,
     tick_level: Level,
     credit: Credit,
-    credit_at: Timestamp,
-    stepped_at: Timestamp,
-    rates: VecDeque<(Timestamp, f64)>,
+    credit_at: Duration,
+    stepped_at: Duration,
+    rates: VecDeque<(Duration, f64)>,
     /// Highest offered rate since the level last rose, and of the hour before that.
     since_stop: f64,
     floor: f64,
@@ -71,20 +73,20 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    pub(super) fn new(throttle: &Declared, now: Timestamp) -> Self {
+    pub(super) fn new(throttle: &Declared, now: Moment) -> Self {
         Self {
             level: throttle.stored,
             shedding: false,
-            shed_since: now,
+            shed_since: now.wall,
             shed_most: Level::OPEN,
             asked: throttle.stored,
             generation: 0, // older than any: the first pass records the state
             reason: Reason::None,
-            tick_at: now.checked_sub(TICK).unwrap_or(now),
+            tick_at: None,
             tick_level: throttle.stored,
             credit: Credit::FULL,
-            credit_at: now,
-            stepped_at: now,
+            credit_at: now.elapsed,
+            stepped_at: now.elapsed,
             rates: VecDeque::new(),
             since_stop: 0.0,
             floor: 0.0,
@@ -100,26 +102,26 @@ impl Memory {
         }
     }
 
-    pub(super) fn note_offered(&mut self, now: Timestamp, rpm: f64) {
+    pub(super) fn note_offered(&mut self, now: Duration, rpm: f64) {
         self.since_stop = self.since_stop.max(rpm);
         self.rates.push_back((now, rpm));
-        while self.rates.len() > RATES || self.rates.front().is_some_and(|(at, _)| now.duration_since(*at) > RATE_LIFE)
+        while self.rates.len() > RATES || self.rates.front().is_some_and(|(at, _)| now.saturating_sub(*at) > RATE_LIFE)
         {
             self.rates.pop_front();
         }
     }
 
     /// How things stand by each source that was heard lately; by none of them if none was.
-    pub(super) fn situations(&self, throttle: &Declared, want: &Asked, now: Timestamp) -> Vec<Situation> {
+    pub(super) fn situations(&self, throttle: &Declared, want: &Asked, now: Duration) -> Vec<Situation> {
         // One that only observes sheds nothing, so nobody is asked.
         let all = if throttle.mode == Mode::Observe { &[] } else { throttle.evidence.as_slice() };
-        let fresh = all.iter().filter(|one| now.duration_since(one.at) <= EVIDENCE_LIFE);
+        let fresh = all.iter().filter(|one| now.saturating_sub(one.at) <= EVIDENCE_LIFE);
         let heard: Vec<_> = fresh.map(|evidence| Some(evidence.signals)).collect();
         let heard = if heard.is_empty() { vec![None] } else { heard };
         heard.into_iter().map(|signals| self.situation(throttle, want, signals, now)).collect()
     }
 
-    fn situation(&self, throttle: &Declared, want: &Asked, signals: Option<Signals>, now: Timestamp) -> Situation {
+    fn situation(&self, throttle: &Declared, want: &Asked, signals: Option<Signals>, now: Duration) -> Situation {
         Situation {
             asked: want.level,
             killed: want.killed,
@@ -131,14 +133,14 @@ impl Memory {
             offered_since_stop_rpm: self.since_stop,
             floor_rpm: self.floor,
             credit: self.credit,
-            credit_age_s: now.duration_since(self.credit_at).as_secs_f64(),
-            elapsed_s: now.duration_since(self.stepped_at).as_secs_f64(),
+            credit_age_s: now.saturating_sub(self.credit_at).as_secs_f64(),
+            elapsed_s: now.saturating_sub(self.stepped_at).as_secs_f64(),
             ramp_percent_per_second: throttle.ramp_percent_per_second,
         }
     }
 
-    fn tick_is_over(&self, now: Timestamp) -> bool {
-        now.duration_since(self.tick_at) >= TICK
+    fn tick_is_over(&self, now: Duration) -> bool {
+        self.tick_at.is_none_or(|began| now.saturating_sub(began) >= TICK)
     }
 
     /// The declaration with what we remember, which is newer than what it was read with.
@@ -189,7 +191,7 @@ impl Memory {
 
     /// Takes corrections out of a plan that would come too often; they stay reported. While killed none waits. What
     /// another site was told and has not been seen to obey waits too, a stop for seconds only.
-    pub(super) fn damp(&mut self, plan: &mut Plan, killed: bool, now: Timestamp) {
+    pub(super) fn damp(&mut self, plan: &mut Plan, killed: bool, now: Duration) {
         let (damping, patience) = (&self.damping, &self.patience);
         let fights = |step: &Step| {
             let target = step.corrects.as_ref().map(|drift| &drift.target);
@@ -211,7 +213,7 @@ impl Memory {
     }
 
     /// Takes note of what a plan corrects, and of what it tells other sites.
-    pub(super) fn note_corrections(&mut self, plan: &Plan, now: Timestamp) {
+    pub(super) fn note_corrections(&mut self, plan: &Plan, now: Duration) {
         for (id, word) in plan.steps.iter().filter_map(order_of) {
             let known = self.patience.entry(id).or_insert((word, Patience::default()));
             if known.0 != word {
@@ -252,23 +254,23 @@ impl Memory {
             self.since_stop = 0.0;
         }
         if next.shedding && !self.shedding {
-            (self.shed_since, self.shed_most) = (now, Level::OPEN);
+            (self.shed_since, self.shed_most) = (now.wall, Level::OPEN);
         }
         if next.shedding {
             self.shed_most = self.shed_most.safer(planned.effective);
         }
         // A tick's closing is measured from the most open that it saw.
-        if self.tick_is_over(now) {
-            (self.tick_at, self.tick_level) = (now, self.level);
+        if self.tick_is_over(now.elapsed) {
+            (self.tick_at, self.tick_level) = (Some(now.elapsed), self.level);
         }
         self.level = planned.effective;
         self.tick_level = self.tick_level.min(self.level);
         (self.asked, self.generation, self.shedding) = (want.level, throttle.generation, next.shedding);
         self.reason = next.reason;
         if let Some(credit) = next.credit {
-            (self.credit, self.credit_at) = (credit, now);
+            (self.credit, self.credit_at) = (credit, now.elapsed);
         }
-        self.stepped_at = now;
+        self.stepped_at = now.elapsed;
         self.remembered.clone_from(&planned.remembered);
         self.acknowledged.clone_from(&planned.acknowledged);
         self.sent.clone_from(&planned.sent);

@@ -12,6 +12,7 @@ use crate::decide::precedence::Asked;
 use crate::domain::audit::{AuditDraft, Change, IntentId, ThrottleRow};
 use crate::domain::drift::Side;
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold, Source};
+use crate::domain::moment::Moment;
 use crate::domain::plan::{Action, RemoteOrder, Step};
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::ports::{LedgerError, Stored};
@@ -106,7 +107,7 @@ impl Records {
         pass: &Pass<'_>,
         planned: &mut Planned,
     ) -> Option<Intents> {
-        let Pass { throttle, want, next, now } = *pass;
+        let Pass { throttle, want, next, now: Moment { wall: now, .. } } = *pass;
         let mut change = Change::default();
         let mut intents = Intents::new();
         if planned.effective != memory.level || want.level != memory.asked || throttle.generation != memory.generation {

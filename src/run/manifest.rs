@@ -107,10 +107,10 @@ impl Manifest {
         }
         let at = on.clock.now();
         on.declared.foresee(&good, at);
-        on.latch.obey(at);
+        on.latch.obey(on.clock.elapsed());
         match on.declared.take_over(&good, at).await {
             Ok(done) => {
-                on.latch.obey(at);
+                on.latch.obey(on.clock.elapsed());
                 for (name, epoch) in &done.ended {
                     on.latch.let_go(name, epoch);
                 }

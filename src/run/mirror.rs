@@ -1,6 +1,7 @@
 //! Building the mirror, where it is on, and `setup-airtable`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::sync::{Mutex, Notify};
@@ -87,17 +88,19 @@ pub(super) fn keep_up(supervisor: &mut Supervisor, worker: Worker) {
 }
 
 /// A mirror that is later than this is worth a look: a drift record is due within 5 s.
-const LATE_SECONDS: i64 = 60;
+const LATE: Duration = Duration::from_secs(60);
 
 /// How the mirror is doing, for `/health`.
 pub(super) fn look(counters: Arc<MirrorCounters>, clock: Arc<dyn Clock>) -> Look {
     Arc::new(move || {
-        let since = counters.oldest_pending_since().and_then(|since| i64::try_from(since).ok());
-        let late = since.map_or(0, |since| clock.now().as_second() - since);
+        let since = counters.oldest_pending_since();
+        let late = since.map_or(Duration::ZERO, |since| clock.elapsed().saturating_sub(since));
         match (counters.quota_until(), counters.parked()) {
             (Some(until), _) => Err(format!("the month's calls are used up; waits until {until}")),
             (None, parked) if parked > 0 => Err(format!("{parked} rows are refused by Airtable")),
-            (None, _) if late > LATE_SECONDS => Err(format!("the oldest row has waited {late} s; the log says why")),
+            (None, _) if late > LATE => {
+                Err(format!("the oldest row has waited {} s; the log says why", late.as_secs()))
+            }
             (None, _) => Ok("ok".to_owned()),
         }
     })

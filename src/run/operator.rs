@@ -164,7 +164,7 @@ pub(super) fn app(
     let desired: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&on.desired);
     Ok(Arc::new(App {
         mode,
-        started: on.clock.now(),
+        started: on.clock.moment(),
         clock: Arc::clone(&on.clock),
         gate: Arc::clone(&on.gate),
         latch: Arc::clone(&on.latch),

@@ -91,10 +91,10 @@ impl SelfTest {
 
     async fn round(&self) {
         let ways = self.ways();
-        let at = self.clock.now();
-        self.gate.rehearse(None, at);
+        let at = self.clock.moment();
+        self.gate.rehearse(None, at.elapsed);
         let open = self.ask(&ways).await;
-        self.gate.rehearse(Some(&hold(at)), at);
+        self.gate.rehearse(Some(&hold(at.wall)), at.elapsed);
         let killed = self.ask(&ways).await;
         let all = ways.iter().zip(open.iter().zip(&killed));
         let mut found: Vec<_> = all.map(|(way, (open, killed))| (way.via.clone(), judge(way, open, killed))).collect();
@@ -104,7 +104,7 @@ impl SelfTest {
                 tracing::error!(via, why, "the kill path is not proven");
             }
         }
-        self.metrics.kill_path().note(found, self.clock.now());
+        self.metrics.kill_path().note(found, self.clock.elapsed());
     }
 
     fn ways(&self) -> Vec<Way> {

@@ -81,7 +81,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
         stored.holds.iter().cloned().chain(journal.pending().into_iter().filter_map(JournalEntry::hold)).collect();
     let latch = Arc::new(Latch::new(Arc::clone(&gate), Arc::clone(&desired), Some(Arc::clone(&journal)), held));
     // The gate knows every hold, the journal's and the manifest's included, before a listener is bound.
-    latch.obey(clock.now());
+    latch.obey(clock.elapsed());
     if let Some(manifest) = &manifest {
         let on = On { declared: Arc::clone(&declared), latch: Arc::clone(&latch), clock: Arc::clone(&clock) };
         manifest.start(&on, !stored.throttles.is_empty()).await?;
@@ -178,7 +178,7 @@ fn app(
     }
     Ok(Arc::new(App {
         mode: "serve",
-        started: clock.now(),
+        started: clock.moment(),
         clock: Arc::clone(clock),
         gate: Arc::clone(gate),
         latch: Arc::clone(latch),

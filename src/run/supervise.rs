@@ -65,12 +65,12 @@ impl Supervisor {
         self.start(name, async move {
             let mut pause = FIRST_PAUSE;
             loop {
-                let began = SystemClock.now();
+                let began = SystemClock.elapsed();
                 let ended = AssertUnwindSafe(task(stop.clone())).catch_unwind().await;
                 if stop.is_cancelled() {
                     return;
                 }
-                if SystemClock.now().duration_since(began).unsigned_abs() > LONGEST_PAUSE {
+                if SystemClock.elapsed().saturating_sub(began) > LONGEST_PAUSE {
                     pause = FIRST_PAUSE;
                 }
                 let how = if ended.is_err() { "panicked" } else { "ended" };

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::supervise::Supervisor;
+use crate::decide::clocks::Agreement;
 use crate::domain::audit::{Change, StateRow};
 use crate::domain::throttle::ThrottleName;
 use crate::gate::{Gate, Standing};
@@ -54,7 +55,7 @@ type Counted = HashMap<ThrottleName, (u64, u64)>;
 
 impl Upkeep {
     async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let (mut counted, mut dropped) = (Counted::new(), 0);
+        let (mut counted, mut dropped, mut agreement) = (Counted::new(), 0, None);
         loop {
             if let Err(error) = self.look(&mut dropped).await {
                 tracing::warn!(%error, "the ledger's heads cannot be told");
@@ -62,7 +63,7 @@ impl Upkeep {
             if let Err(error) = self.write_counts(&mut counted).await {
                 tracing::warn!(%error, "what gates counted was not written down");
             }
-            if let Err(error) = self.prune().await {
+            if let Err(error) = self.prune(&mut agreement).await {
                 tracing::warn!(%error, "old observations and expired keys were not removed");
             }
             tokio::select! {
@@ -106,9 +107,15 @@ impl Upkeep {
         Ok(())
     }
 
-    /// Forgets what may be forgotten, a little at a time.
-    async fn prune(&self) -> Result<(), LedgerError> {
-        let now = self.clock.now();
+    /// Forgets what may be forgotten, a little at a time; only by a wall clock that can be believed.
+    async fn prune(&self, agreement: &mut Option<Agreement>) -> Result<(), LedgerError> {
+        let moment = self.clock.moment();
+        let agreed = Agreement::seen(*agreement, moment);
+        *agreement = Some(agreed);
+        if !agreed.is_long(moment) {
+            return Ok(());
+        }
+        let now = moment.wall;
         let states_before = now.checked_sub(STATES_KEPT).unwrap_or_default();
         while self.ledger.ledger()?.prune(states_before, now).await? > 0 {}
         Ok(())

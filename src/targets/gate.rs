@@ -4,9 +4,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
 
 use crate::decide::bite::{Bite, Counts};
 use crate::decide::verdict::Reason;
@@ -17,7 +17,7 @@ use crate::gate::{Gate, Setting, Standing};
 use crate::ports::{Clock, Target, TargetError};
 
 /// Shortest window over which a rate is measured; a tick, so that a wake in between does not make it noisy.
-const WINDOW: SignedDuration = SignedDuration::from_secs(5);
+const WINDOW: Duration = Duration::from_secs(5);
 
 /// The gate of this process.
 pub struct LocalGate {
@@ -29,7 +29,7 @@ pub struct LocalGate {
 /// Where rates were last measured.
 #[derive(Clone, Copy)]
 struct Rate {
-    at: Timestamp,
+    at: Duration,
     offered: u64,
     rpm: f64,
     decided: Counts,
@@ -38,17 +38,17 @@ struct Rate {
 }
 
 impl Rate {
-    fn begin(standing: &Standing, at: Timestamp) -> Self {
+    fn begin(standing: &Standing, at: Duration) -> Self {
         let Standing { offered, decided, changes, .. } = *standing;
         Self { at, offered, rpm: 0.0, decided, changes, bite: Bite::default() }
     }
 
-    fn next(&self, standing: &Standing, at: Timestamp, elapsed: SignedDuration) -> Self {
+    fn next(&self, standing: &Standing, at: Duration, elapsed: Duration) -> Self {
         let more = u32::try_from(standing.offered.saturating_sub(self.offered)).unwrap_or(u32::MAX);
         let level = if standing.killed() { Level::STOP } else { standing.level };
         // What was counted under two rules proves neither.
         let bite = if self.changes == standing.changes {
-            self.bite.next(level, standing.decided.since(self.decided))
+            self.bite.next(level, standing.decided.beyond(self.decided))
         } else {
             Bite::default()
         };
@@ -64,10 +64,10 @@ impl LocalGate {
 
     /// What the last window of at least five seconds came to.
     fn measured(&self, standing: &Standing) -> Rate {
-        let now = self.clock.now();
+        let now = self.clock.elapsed();
         let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
         let rate = rates.entry(standing.name.clone()).or_insert_with(|| Rate::begin(standing, now));
-        let elapsed = now.duration_since(rate.at);
+        let elapsed = now.saturating_sub(rate.at);
         if elapsed >= WINDOW {
             *rate = rate.next(standing, now, elapsed);
         }
@@ -97,7 +97,7 @@ impl Target for LocalGate {
             return Err(TargetError::Refused("a gate has no replicas".to_owned()));
         };
         let reason = Reason::from_word(reason).unwrap_or(Reason::Target);
-        self.gate.set(throttle, Setting { level: *level, reason, generation: *generation, at: self.clock.now() });
+        self.gate.set(throttle, Setting { level: *level, reason, generation: *generation, at: self.clock.elapsed() });
         Ok(())
     }
 }

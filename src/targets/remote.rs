@@ -12,7 +12,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -29,13 +28,13 @@ use crate::source::crd_status::EchoThrottleStatus;
 use site::{Command, Row, Sites, short};
 
 /// How often a site is asked: with its limit of 100 requests a minute it leaves room for others at this address.
-const EVERY: SignedDuration = SignedDuration::from_secs(4);
+const EVERY: Duration = Duration::from_secs(4);
 /// How often it is looked who is due.
 const LOOK: Duration = Duration::from_millis(500);
 /// A word that is older is none.
-const STALE: SignedDuration = SignedDuration::from_secs(15);
+const STALE: Duration = Duration::from_secs(15);
 /// What no pass has asked for in this time left the declarations.
-const FORGOTTEN: SignedDuration = SignedDuration::from_mins(2);
+const FORGOTTEN: Duration = Duration::from_secs(120);
 /// Sites asked at the same time.
 const AT_ONCE: usize = 64;
 
@@ -52,9 +51,9 @@ type Place = (String, String);
 struct Known {
     spec: RemoteSpec,
     heard: Option<Result<RemoteReadBack, TargetError>>,
-    at: Timestamp,
+    at: Duration,
     /// When a pass last asked.
-    wanted: Timestamp,
+    wanted: Duration,
     /// Counts the orders it got: what was asked before one is not heard after it.
     orders: u64,
 }
@@ -107,10 +106,10 @@ impl Remotes {
 
     /// Who is due, by the request that answers for them.
     fn places(&self) -> BTreeMap<Place, Vec<Name>> {
-        let now = self.clock.now();
+        let now = self.clock.elapsed();
         let mut known = self.lock();
-        known.retain(|_, one| now.duration_since(one.wanted) < FORGOTTEN);
-        let is_due = |one: &Known| one.heard.is_none() || now.duration_since(one.at) >= EVERY;
+        known.retain(|_, one| now.saturating_sub(one.wanted) < FORGOTTEN);
+        let is_due = |one: &Known| one.heard.is_none() || now.saturating_sub(one.at) >= EVERY;
         let due: BTreeSet<Place> = known.values().filter(|one| is_due(one)).map(|one| place(&one.spec)).collect();
         let mut places = BTreeMap::<Place, Vec<Name>>::new();
         for (name, one) in known.iter() {
@@ -144,7 +143,7 @@ impl Remotes {
 
     /// Keeps what was heard, unless an order came in between; answers whether it is news.
     fn keep(&self, name: &Name, orders: u64, heard: Result<RemoteReadBack, TargetError>) -> bool {
-        let now = self.clock.now();
+        let now = self.clock.elapsed();
         let mut all = self.lock();
         let Some(known) = all.get_mut(name).filter(|known| known.orders == orders) else { return false };
         let silent = |heard: &Option<Result<RemoteReadBack, TargetError>>| matches!(heard, Some(Err(_)));
@@ -189,7 +188,7 @@ impl Remotes {
 
     /// An order begins or ends: what is asked for before it is not heard after it. Answers which order that is.
     fn turn(&self, name: &Name, spec: &RemoteSpec) -> u64 {
-        let now = self.clock.now();
+        let now = self.clock.elapsed();
         let mut all = self.lock();
         let known = all.entry(name.clone()).or_insert_with(|| Known::new(spec, now));
         known.orders += 1;
@@ -202,7 +201,7 @@ impl Remotes {
 }
 
 impl Known {
-    fn new(spec: &RemoteSpec, now: Timestamp) -> Self {
+    fn new(spec: &RemoteSpec, now: Duration) -> Self {
         Self { spec: spec.clone(), heard: None, at: now, wanted: now, orders: 0 }
     }
 }
@@ -213,7 +212,7 @@ impl Target for Remotes {
         let TargetSpec::Remote(spec) = spec else {
             return Err(TargetError::Refused("not another site".to_owned()));
         };
-        let now = self.clock.now();
+        let now = self.clock.elapsed();
         let name = (throttle.name.clone(), spec.id());
         let mut all = self.lock();
         let known = all.entry(name).or_insert_with(|| Known::new(spec, now));
@@ -228,7 +227,7 @@ impl Target for Remotes {
                 self.due.notify_one();
                 Err(TargetError::Unavailable("it has not been asked yet".to_owned()))
             }
-            Some(_) if now.duration_since(at) > STALE => {
+            Some(_) if now.saturating_sub(at) > STALE => {
                 Err(TargetError::Unavailable(format!("nothing was heard for {} s", STALE.as_secs())))
             }
             Some(heard) => heard.map(ReadBack::Remote),

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use jiff::Timestamp;
+use std::time::Duration;
 
 /// What was last found of one way to the gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
     /// Whether the last try admitted while open and refused while killed; otherwise what went wrong.
     pub found: Result<(), String>,
-    /// When it last did; none if it never did.
-    pub proven_at: Option<Timestamp>,
+    /// When it last did, by the monotonic clock; none if it never did.
+    pub proven_at: Option<Duration>,
 }
 
 /// Every way that is tried: `listener` and, by throttle, the canaries.
@@ -20,7 +19,7 @@ pub struct KillPath(Mutex<BTreeMap<String, Proof>>);
 
 impl KillPath {
     /// Takes what one round found, way by way; ways that were not tried any more are forgotten.
-    pub fn note(&self, found: Vec<(String, Result<(), String>)>, at: Timestamp) {
+    pub fn note(&self, found: Vec<(String, Result<(), String>)>, at: Duration) {
         let mut all = self.lock();
         let before = std::mem::take(&mut *all);
         for (via, found) in found {

@@ -6,7 +6,6 @@ use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
@@ -16,6 +15,7 @@ use super::kill_path::{KillPath, Proof};
 use super::process;
 use super::record::{RecordGauges, float};
 use crate::domain::level::Level;
+use crate::domain::moment::Moment;
 
 /// Upper bounds of the duration's buckets, seconds: from a verdict to a handler's limit.
 const BUCKETS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0, 10.0, 30.0];
@@ -50,8 +50,8 @@ pub struct ThrottleGauges {
     pub level: Level,
     /// Whether a kill holds.
     pub killed: bool,
-    /// When the state behind it was last confirmed.
-    pub confirmed_at: Timestamp,
+    /// When the state behind it was last confirmed, by the monotonic clock.
+    pub confirmed_at: Duration,
     /// What the loop found; none where no loop runs.
     pub found: Option<Found>,
     /// Verdicts so far.
@@ -61,10 +61,10 @@ pub struct ThrottleGauges {
 /// What is looked up at the moment of asking.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Now {
-    /// The moment.
-    pub at: Timestamp,
+    /// The moment, by the monotonic clock.
+    pub at: Duration,
     /// When the process started.
-    pub started: Timestamp,
+    pub started: Moment,
     /// Its role.
     pub mode: &'static str,
     /// Commands the ledger lacks, by where they are.
@@ -230,7 +230,7 @@ impl Metrics {
         };
         say(&families::LEVEL, &throttles(&|one| one.level.fraction()));
         say(&families::KILLED, &throttles(&|one| f64::from(u8::from(one.killed))));
-        say(&families::STATE_AGE, &throttles(&|one| seconds(one.confirmed_at, now.at)));
+        say(&families::STATE_AGE, &throttles(&|one| age(one.confirmed_at, now.at)));
         let found = |value: &dyn Fn(Found) -> Option<f64>| -> Vec<(Vec<&str>, f64)> {
             let all = now.throttles.iter();
             all.filter_map(|one| Some((vec![one.throttle.as_str()], value(one.found?)?))).collect()
@@ -241,8 +241,8 @@ impl Metrics {
         let ok = |proof: &Proof| f64::from(u8::from(proof.found.is_ok()));
         let proven: Vec<_> = proofs.iter().map(|(via, proof)| (vec![via.as_str()], ok(proof))).collect();
         say(&families::KILL_PATH, &proven);
-        let age = |proof: &Proof| proof.proven_at.map(|at| seconds(at, now.at));
-        let ages = proofs.iter().filter_map(|(via, proof)| Some((vec![via.as_str()], age(proof)?)));
+        let proven = |proof: &Proof| proof.proven_at.map(|at| age(at, now.at));
+        let ages = proofs.iter().filter_map(|(via, proof)| Some((vec![via.as_str()], proven(proof)?)));
         say(&families::KILL_PATH_AGE, &ages.collect::<Vec<_>>());
         say(&families::REFUSED, &found(&|found| Some(f64::from(found.refused_percent?) / 100.0)));
         let verdicts = now.throttles.iter().flat_map(|one| {
@@ -273,8 +273,8 @@ impl Metrics {
             say(of, &samples);
         }
         say(&families::BUILD, &[(vec![env!("CARGO_PKG_VERSION"), now.mode], 1.0)]);
-        say(&families::UPTIME, &[(vec![], seconds(now.started, now.at))]);
-        say(&families::START, &[(vec![], seconds(Timestamp::UNIX_EPOCH, now.started))]);
+        say(&families::UPTIME, &[(vec![], age(now.started.elapsed, now.at))]);
+        say(&families::START, &[(vec![], now.started.wall.as_duration().as_secs_f64())]);
         let usage = process::usage();
         for (of, value) in
             [(&families::MEMORY, usage.memory), (&families::CPU, usage.cpu), (&families::FILES, usage.files)]
@@ -300,6 +300,7 @@ fn write_family(text: &mut String, of: &Family, samples: &[(Vec<&str>, f64)]) {
     }
 }
 
-fn seconds(from: Timestamp, to: Timestamp) -> f64 {
-    to.duration_since(from).as_secs_f64().max(0.0)
+/// Seconds between two moments of the monotonic clock.
+fn age(from: Duration, to: Duration) -> f64 {
+    to.saturating_sub(from).as_secs_f64()
 }

@@ -220,6 +220,40 @@ pub(crate) const PLANTS: &[Plant] = &[
         &["src/latch.rs:3: clock: latch names Ulid::generate"],
     ),
     one(
+        "an age by the wall clock",
+        &[(
+            "src/gate/x.rs",
+            "//! x\nfn f(now: Timestamp, at: Timestamp) -> bool {\n    now.duration_since(at) > LIMIT\n}\n",
+        )],
+        &["src/gate/x.rs:3: moment: duration_since()"],
+    ),
+    one(
+        "an age by a minus, over two lines",
+        &[("src/latch/x.rs", "//! x\nfn f(x: &X) -> Span {\n    x.clock.now()\n        - x.taken_at\n}\n")],
+        &["src/latch/x.rs:4: moment: a minus beside `taken_at`"],
+    ),
+    one(
+        "an age of seconds",
+        &[("src/http/x.rs", "//! x\nfn f(x: Timestamp, y: i64) -> i64 {\n    x.as_second() - y\n}\n")],
+        &["src/http/x.rs:3: moment: as_second()"],
+    ),
+    one(
+        "an age within a macro, and by the type's name",
+        &[(
+            "src/store/x.rs",
+            "//! x\nfn f() {\n    tracing::info!(age = ?now.until(then), \"x\");\n    let age = Timestamp::since;\n}\n",
+        )],
+        &["src/store/x.rs:3: moment: until()", "src/store/x.rs:4: moment: since()"],
+    ),
+    one(
+        "ages as they should be",
+        &[(
+            "src/gate/x.rs",
+            "//! x\nfn f(now: Duration, at: Duration) -> Duration {\n    let x: i64 = -1;\n    now.saturating_sub(at) * (count - 1)\n}\n",
+        )],
+        &[],
+    ),
+    one(
         "async fn in decide",
         &[("src/decide/x.rs", "//! x\npub async fn f() {}\n")],
         &["src/decide/x.rs:2: async: decide waits for nothing"],

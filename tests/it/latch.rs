@@ -16,6 +16,7 @@ use echo_phoenix::decide::verdict::Reason;
 use echo_phoenix::domain::audit::{Answer, Change, Receipt};
 use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, Source};
 use echo_phoenix::domain::level::Level;
+use echo_phoenix::domain::moment::Moment;
 use echo_phoenix::domain::remote::sender;
 use echo_phoenix::domain::throttle::{GateSpec, ThrottleName};
 use echo_phoenix::gate::{Gate, Setting};
@@ -30,7 +31,7 @@ use tokio::time::sleep;
 use crate::ledger_suite::declared::{AWAY, Fickle, WELL};
 use crate::ledger_suite::values::record;
 
-const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+const NOW: Moment = Moment { wall: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO };
 
 /// A ledger whose endings of holds wait until they are let through.
 struct Slow {
@@ -82,7 +83,7 @@ async fn a_kill_during_a_revival_is_not_revived_with_the_old_one() {
     let desired = Arc::new(LedgerDesired::new(Arc::<Slow>::clone(&slow), stored));
     let gate = Arc::new(Gate::default());
     let name = ThrottleName::default_throttle();
-    let setting = Setting { level: Level::OPEN, reason: Reason::None, generation: 1, at: NOW };
+    let setting = Setting { level: Level::OPEN, reason: Reason::None, generation: 1, at: NOW.elapsed };
     gate.declare(&name, &GateSpec::default(), setting);
     let latch = Arc::new(Latch::new(Arc::clone(&gate), desired, None, Vec::new()));
 
@@ -114,7 +115,7 @@ async fn a_command_goes_on_when_its_caller_hangs_up() {
     gate.declare(
         &name,
         &GateSpec::default(),
-        Setting { level: Level::OPEN, reason: Reason::None, generation: 1, at: NOW },
+        Setting { level: Level::OPEN, reason: Reason::None, generation: 1, at: NOW.elapsed },
     );
     let latch = Arc::new(Latch::new(Arc::clone(&gate), desired, None, Vec::new()));
     latch.kill(order("first")).await.unwrap();
@@ -134,7 +135,7 @@ fn unsteady(folder: &Path) -> (Arc<Latch>, Arc<Fickle>) {
     let ledger = Arc::new(Fickle { ledger: Arc::new(ledger), mood: AtomicU8::new(WELL) });
     let desired = Arc::new(LedgerDesired::new(Arc::<Fickle>::clone(&ledger), stored));
     let gate = Arc::new(Gate::default());
-    let setting = Setting { level: Level::OPEN, reason: Reason::None, generation: 1, at: NOW };
+    let setting = Setting { level: Level::OPEN, reason: Reason::None, generation: 1, at: NOW.elapsed };
     gate.declare(&ThrottleName::default_throttle(), &GateSpec::default(), setting);
     (Arc::new(Latch::new(gate, desired, None, Vec::new())), ledger)
 }
@@ -199,19 +200,19 @@ async fn a_watching_gate_keeps_a_hold_until_the_leader_says_it_ended() {
         source: Source::Spec,
         reason: "r".to_owned(),
         operator: "o".to_owned(),
-        taken_at: NOW,
+        taken_at: NOW.wall,
     };
     let seen = Seen { generation: 1, asked: Level::OPEN, killed: false, effective: Some((Level::OPEN, 1)) };
     let view = View { name: name.clone(), gate: GateSpec::default(), seen, kills: Vec::new(), ended: Vec::new() };
     let killed = View { seen: Seen { killed: true, ..seen }, kills: vec![hold.clone()], ..view.clone() };
     let holds = || gate.standing(&name).unwrap().holds.len();
-    latch.follow(&killed, NOW);
+    latch.follow(&killed, NOW.elapsed);
     assert_eq!(holds(), 1);
-    latch.follow(&view, NOW);
+    latch.follow(&view, NOW.elapsed);
     assert_eq!(holds(), 1, "not to be seen any more is not to have ended");
-    latch.follow(&View { ended: vec![hold.epoch.clone()], ..killed }, NOW);
+    latch.follow(&View { ended: vec![hold.epoch.clone()], ..killed }, NOW.elapsed);
     assert_eq!(holds(), 1, "what is seen bites");
-    latch.follow(&View { ended: vec![hold.epoch], ..view }, NOW);
+    latch.follow(&View { ended: vec![hold.epoch], ..view }, NOW.elapsed);
     assert_eq!(holds(), 0);
 }
 
@@ -222,7 +223,7 @@ async fn a_kill_that_another_site_sent_and_a_persons_never_lean_on_each_other() 
     let desired = Arc::new(LedgerDesired::new(Arc::new(ledger), stored));
     let gate = Arc::new(Gate::default());
     let name = ThrottleName::default_throttle();
-    let setting = Setting { level: Level::OPEN, reason: Reason::None, generation: 1, at: NOW };
+    let setting = Setting { level: Level::OPEN, reason: Reason::None, generation: 1, at: NOW.elapsed };
     gate.declare(&name, &GateSpec::default(), setting);
     let latch = Arc::new(Latch::new(Arc::clone(&gate), desired, None, Vec::new()));
     let (site, other) = ("01ARZ3NDEKTSV4RRFFQ69G5FAV", "01BX5ZZKBKACTAV9WEVGEMMVRZ");

@@ -49,7 +49,7 @@ fn service() -> Service {
     let ledger = Arc::new(Fickle { ledger: Arc::new(ledger), mood: AtomicU8::new(WELL) });
     let desired = Arc::new(LedgerDesired::new(Arc::<Fickle>::clone(&ledger), stored.clone()));
     let gate = Arc::new(Gate::default());
-    let setting = Setting { level: Level::STOP, reason: Reason::Target, generation: 1, at: Timestamp::UNIX_EPOCH };
+    let setting = Setting { level: Level::STOP, reason: Reason::Target, generation: 1, at: Duration::ZERO };
     gate.declare(&ThrottleName::default_throttle(), &GateSpec::default(), setting);
     let clock: Arc<dyn Clock> = Arc::new(Still);
     let local: Arc<dyn Target> = Arc::new(LocalGate::new(Arc::clone(&gate), Arc::clone(&clock)));

@@ -48,9 +48,9 @@ fn three_windows_in_a_row_prove_a_gate_wrong() {
 
 #[test]
 fn a_window_is_what_was_counted_since_the_last() {
-    assert_eq!(window(1_500, 1_100).since(window(500, 350)), window(1_000, 750));
-    assert_eq!(window(1_500, 1_100).since(Counts::default()), window(1_500, 1_100));
-    assert_eq!(window(5, 9).since(window(7, 4)), window(0, 5), "a count that ran backwards is none");
+    assert_eq!(window(1_500, 1_100).beyond(window(500, 350)), window(1_000, 750));
+    assert_eq!(window(1_500, 1_100).beyond(Counts::default()), window(1_500, 1_100));
+    assert_eq!(window(5, 9).beyond(window(7, 4)), window(0, 5), "a count that ran backwards is none");
 }
 
 proptest! {
@@ -65,7 +65,7 @@ proptest! {
     /// Counts that run backwards or over do no harm.
     #[test]
     fn no_count_breaks_it(share in 0.0..=1.0f64, a: u64, b: u64, c: u64, d: u64) {
-        let counts = window(a, b).since(window(c, d));
+        let counts = window(a, b).beyond(window(c, d));
         let bite = Bite::default().next(level(share), counts);
         prop_assert!(bite.refused.is_none_or(|refused| (0.0..=1.0).contains(&refused)));
     }

@@ -1,15 +1,16 @@
 //! How often two writers that fight are corrected: five times at once, then 2, 4, 8 … 60 s apart.
 
+use std::time::Duration;
+
 use echo_phoenix::decide::damping::Damping;
-use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
-fn at(seconds: i64) -> Timestamp {
-    Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds)
+fn at(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
 }
 
 /// When corrections are made if one is wanted every second.
-fn made(seconds: i64) -> Vec<i64> {
+fn made(seconds: u64) -> Vec<u64> {
     let mut damping = Damping::default();
     (0..seconds)
         .filter(|second| {
@@ -57,7 +58,7 @@ fn the_tenth_minute_is_outside_the_window() {
 proptest! {
     /// Nobody waits for more than a minute, and whatever was corrected an hour ago does not count.
     #[test]
-    fn no_wait_is_longer_than_a_minute(corrections in prop::collection::vec(0i64..1_000, 0..200)) {
+    fn no_wait_is_longer_than_a_minute(corrections in prop::collection::vec(0u64..1_000, 0..200)) {
         let mut damping = Damping::default();
         let mut sorted = corrections;
         sorted.sort_unstable();

@@ -1,21 +1,26 @@
 //! E3 at the gate: holds are only added and removed by name, and nothing that sets a level lifts one.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::time::Duration;
+
 use echo_phoenix::decide::verdict::Reason;
 use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, Source};
 use echo_phoenix::domain::level::Level;
+use echo_phoenix::domain::moment::Moment;
 use echo_phoenix::domain::throttle::{AllowRule, GateSpec, ThrottleName, is_plain};
 use echo_phoenix::gate::dialect::{path_of, path_of_url};
 use echo_phoenix::gate::{Gate, Question, Setting};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
+const NOW: Moment = Moment { wall: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO };
+
 fn name() -> ThrottleName {
     ThrottleName::default_throttle()
 }
 
 fn setting(level: Level) -> Setting {
-    Setting { level, reason: Reason::Target, generation: 1, at: Timestamp::UNIX_EPOCH }
+    Setting { level, reason: Reason::Target, generation: 1, at: Duration::ZERO }
 }
 
 fn kill(epoch: &str) -> Hold {
@@ -42,12 +47,12 @@ fn refunds() -> GateSpec {
 
 fn admits(gate: &Gate, path: &str) -> bool {
     let question = Question { method: "GET", path, key: None };
-    gate.ask("default", question, Timestamp::UNIX_EPOCH).verdict.admitted
+    gate.ask("default", question, NOW).verdict.admitted
 }
 
 #[test]
 fn an_unknown_throttle_is_denied() {
-    let reply = Gate::default().ask("nobody", Question::default(), Timestamp::UNIX_EPOCH);
+    let reply = Gate::default().ask("nobody", Question::default(), NOW);
     assert_eq!((reply.verdict.admitted, reply.verdict.reason), (false, Reason::Unknown));
 }
 
@@ -85,7 +90,7 @@ proptest! {
                 Move::Tighten(u) => gate.tighten(&name(), setting(Level::new(u).unwrap())),
                 Move::Declare => gate.declare(&name(), &refunds(), setting(Level::OPEN)),
                 Move::Release(n) => { gate.release(&name(), &Epoch(n.to_string())); held.remove(&n); }
-                Move::Hold(n) => { gate.hold(&Scope::All, &kill(&n.to_string()), Timestamp::UNIX_EPOCH); held.insert(n); }
+                Move::Hold(n) => { gate.hold(&Scope::All, &kill(&n.to_string()), Duration::ZERO); held.insert(n); }
             }
             prop_assert!(held.is_empty() || !admits(&gate, "/pay"));
             prop_assert!(admits(&gate, "/refunds/7"));
@@ -96,7 +101,7 @@ proptest! {
 #[test]
 fn the_end_of_a_kill_opens_nothing() {
     let gate = open_gate(&GateSpec::default());
-    gate.hold(&Scope::All, &kill("a"), Timestamp::UNIX_EPOCH);
+    gate.hold(&Scope::All, &kill("a"), Duration::ZERO);
     gate.set(&name(), setting(Level::OPEN));
     gate.release(&name(), &Epoch("a".to_owned()));
     assert!(!admits(&gate, "/"), "a full stop is what a kill leaves behind");
@@ -111,10 +116,8 @@ fn a_stored_rule_that_nobody_would_take_any_more_is_not_applied_and_is_named_and
         {"method":"OPTIONS","path":null}],"canary_url":"https://dana:hunter2@shop.example/canary"}"#;
     let spec: GateSpec = serde_json::from_str(stored).unwrap();
     let gate = open_gate(&spec);
-    gate.hold(&Scope::All, &kill("a"), Timestamp::UNIX_EPOCH);
-    let admitted = |method, path| {
-        gate.ask("default", Question { method, path, key: None }, Timestamp::UNIX_EPOCH).verdict.admitted
-    };
+    gate.hold(&Scope::All, &kill("a"), Duration::ZERO);
+    let admitted = |method, path| gate.ask("default", Question { method, path, key: None }, NOW).verdict.admitted;
     for (method, path) in [("POST", "/pay"), ("GET", "/pay"), ("get", "/a"), ("GET", "/b/*")] {
         assert!(!admitted(method, path), "{method} {path}");
     }
@@ -132,7 +135,7 @@ fn a_stored_rule_that_nobody_would_take_any_more_is_not_applied_and_is_named_and
 fn a_confirmed_rule_holds_while_killed() {
     let rule = AllowRule { path: Some("/".to_owned()), even_while_killed: true, ..AllowRule::default() };
     let gate = open_gate(&GateSpec { allow: vec![rule], ..GateSpec::default() });
-    gate.hold(&Scope::All, &kill("a"), Timestamp::UNIX_EPOCH);
+    gate.hold(&Scope::All, &kill("a"), Duration::ZERO);
     assert!(admits(&gate, "/pay") && !admits(&gate, "/pay#x"));
 }
 
@@ -170,9 +173,9 @@ fn waits(level: Level, killed: bool, key: Option<&[u8]>) -> Vec<u32> {
     let gate = open_gate(&GateSpec::default());
     gate.set(&name(), setting(level));
     if killed {
-        gate.hold(&Scope::All, &kill("a"), Timestamp::UNIX_EPOCH);
+        gate.hold(&Scope::All, &kill("a"), Duration::ZERO);
     }
-    let ask = |_| gate.ask("default", Question { method: "GET", path: "/", key }, Timestamp::UNIX_EPOCH);
+    let ask = |_| gate.ask("default", Question { method: "GET", path: "/", key }, NOW);
     (0..400).map(ask).filter(|reply| !reply.verdict.admitted).map(|reply| reply.retry_after_s).collect()
 }
 

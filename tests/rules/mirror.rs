@@ -107,8 +107,17 @@ fn pauses() {
 
 #[test]
 fn a_spent_quota_waits_for_the_month() {
-    let until = |now: &str| RetryPolicy::default().pause(Category::QuotaExhausted, 1, now.parse().unwrap(), 0.5);
-    let at = |moment: &str| Pause::Until(moment.parse().unwrap());
+    let until = |now: &str| {
+        let now = now.parse::<Timestamp>().unwrap();
+        match RetryPolicy::default().pause(Category::QuotaExhausted, 1, now, 0.5) {
+            Pause::Until { moment, at_most } => {
+                assert_eq!(now + at_most, moment, "the wall clock may be put back: it is no longer than this");
+                moment
+            }
+            Pause::For(time) => panic!("a spent quota waits for a date, not {time:?}"),
+        }
+    };
+    let at = |moment: &str| moment.parse::<Timestamp>().unwrap();
     assert_eq!(until("2026-10-20T12:00:00Z"), at("2026-11-01T00:00:00Z"));
     assert_eq!(until("2026-12-31T23:59:59Z"), at("2027-01-01T00:00:00Z"));
     assert_eq!(until("2028-02-29T00:00:00Z"), at("2028-03-01T00:00:00Z"));

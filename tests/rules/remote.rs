@@ -1,6 +1,8 @@
 //! What other sites are told: a kill always, an opening only where nothing is killed, and never an end of what is theirs.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::time::Duration;
+
 use echo_phoenix::decide::check::{Permissions, Violation, check};
 use echo_phoenix::decide::damping::Patience;
 use echo_phoenix::decide::plan::{Facts, Planned, plan};
@@ -13,7 +15,7 @@ use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::plan::{Action, GateReadBack, Plan, ReadBack, RemoteOrder, Step};
 use echo_phoenix::domain::remote::{RemoteReadBack, RemoteSent, is_sender, sender};
 use echo_phoenix::domain::throttle::{Declared, GateSpec, Mode, RemoteSpec, TargetSpec, ThrottleName};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use proptest::prelude::*;
 
 const INSTALLATION: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
@@ -293,14 +295,14 @@ fn a_hold_tells_whose_it_is() {
 }
 
 /// Seconds at which orders go out if one is wanted ten times a second.
-fn told(stop: bool, seconds: i64) -> Vec<i64> {
+fn told(stop: bool, seconds: u64) -> Vec<u64> {
     let mut patience = Patience::default();
-    let moments = (0..seconds * 10).map(|tenth| Timestamp::UNIX_EPOCH + SignedDuration::from_millis(tenth * 100));
+    let moments = (0..seconds * 10).map(|tenth| Duration::from_millis(tenth * 100));
     let mut told = Vec::new();
     for now in moments {
         if patience.allows(stop, now) {
             patience.sent(now);
-            told.push(now.as_second());
+            told.push(now.as_secs());
         }
     }
     told

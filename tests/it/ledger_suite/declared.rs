@@ -256,7 +256,7 @@ async fn ending_leaves_what_is_not_this_doors_to_end() {
 #[tokio::test]
 async fn what_was_measured_is_handed_to_the_loop() {
     let service = service(Sqlite::new()).await;
-    let evidence = Evidence { signals: Signals::calm(level(0.5)), at: at(7), source: None };
+    let evidence = Evidence { signals: Signals::calm(level(0.5)), at: Duration::from_secs(7), source: None };
     service.desired.observe(&name(), evidence.clone());
     assert_eq!(service.default().evidence, [evidence]);
 }
