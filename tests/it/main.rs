@@ -27,6 +27,7 @@ mod log;
 mod manifest;
 mod metrics;
 mod migration;
+mod one_act;
 mod openapi;
 mod pages;
 mod proxies;
