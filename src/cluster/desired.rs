@@ -170,7 +170,6 @@ impl Desired for ClusterDesired {
         &self,
         throttle: &ThrottleName,
         _level: Level,
-        _measured: Option<Evidence>,
         _record: Record,
     ) -> Result<Declaration, DesiredError> {
         Err(DesiredError::Unavailable(format!(

@@ -49,7 +49,11 @@ fn answer(app: &App, request: &Request) -> Response {
         return Problem::of(&table::NO_ROUTE).into_response();
     };
     let (method, path) = match dialect {
-        Dialect::Envoy => (request.method().as_str(), if rest.is_empty() { "/" } else { rest }),
+        // A recipe that keeps the client's query from us has Envoy say the path in a header of its own.
+        Dialect::Envoy if rest.is_empty() => {
+            (request.method().as_str(), path_of(only(headers, "x-envoy-original-path")))
+        }
+        Dialect::Envoy => (request.method().as_str(), rest),
         Dialect::Nginx => (only(headers, "x-original-method"), path_of_url(only(headers, "x-original-url"))),
         Dialect::Forward => (only(headers, "x-forwarded-method"), path_of(only(headers, "x-forwarded-uri"))),
     };

@@ -1,5 +1,4 @@
-//! The gate behind real proxies: nginx, Caddy, Traefik and Envoy, each with the configuration of its page in docs/, before
-//! a backend that counts.
+//! The gate behind real proxies: nginx, Caddy, Traefik and Envoy, each with every recipe of its page in docs/, as printed.
 //!
 //! 2,000 requests a level; 20,000 with ECHO_TEST_FULL=1.
 #![allow(
@@ -10,51 +9,89 @@
     reason = "a test that cannot go on fails"
 )]
 
+/// A test of each proxy.
+macro_rules! behind_each_proxy {
+    ($what:path) => {
+        #[tokio::test(flavor = "multi_thread")]
+        async fn nginx() {
+            $what(crate::support::proxy::NGINX_KIND).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn caddy() {
+            $what(crate::support::proxy::CADDY).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn traefik() {
+            $what(crate::support::proxy::TRAEFIK).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn envoy() {
+            $what(crate::support::proxy::ENVOY).await;
+        }
+    };
+}
+
 mod callers;
+mod canary;
+mod fails_open;
+mod obeys;
+mod other_origin;
+mod paths;
+mod restarts;
+mod serves_all;
 mod untouched;
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
-use futures::StreamExt;
 use serde_json::Value;
 
-use crate::support::backend::Backend;
-use crate::support::proxy::{CADDY, ENVOY, Kind, NGINX_KIND, Proxy, TRAEFIK};
+use crate::support::plain::{self, Answer};
+use crate::support::proxy::{CADDY, ENVOY, Kind, NGINX_KIND, Proxy, Recipe, TRAEFIK};
 use crate::support::{Echo, KEY, eventually, free_port, http};
 
-/// Connections that are kept alive.
-const CONNECTIONS: usize = 8;
+const WHOLE_SITE: &str = "The whole site";
+const CALLERS_NAME: &str = "The caller's name";
+const OTHER_ORIGIN: &str = "Pages of another origin";
+const CANARY: &str = "The canary";
+const THROUGH_A_RESTART: &str = "Through a restart of Echo";
+const FAIL_OPEN: &str = "Fail open";
+
 const KILL: &str = r#"{"reason":"double charges","operator":"dana","confirmation":"CONFIRM_KILL"}"#;
 
-/// A service, a proxy that asks it, and the app behind.
+/// A service and a proxy that asks it.
 struct Street {
     folder: tempfile::TempDir,
+    variables: Vec<(&'static str, String)>,
     echo: Echo,
     proxy: Proxy,
-    backend: Backend,
     kind: Kind,
     client: reqwest::Client,
 }
 
 impl Street {
-    async fn open(kind: Kind) -> Self {
+    /// With a recipe of the proxy's page, before an app.
+    async fn open(kind: Kind, heading: &str, app: SocketAddr) -> Self {
+        Self::with(kind, &kind.recipe(heading), app).await
+    }
+
+    async fn with(kind: Kind, recipe: &Recipe, app: SocketAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        declare(&folder.path().join("echo.yaml"), 0, 0);
-        let gate = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let file = folder.path().join("echo.yaml").display().to_string();
-        let variables = [("ECHO_MANIFEST", file), ("ECHO_GATE_LISTEN", gate.to_string())];
+        let (variables, gate) = prepare(folder.path(), "");
         let echo = Echo::start("serve", &variables, folder.path()).await;
-        let backend = Backend::start().await;
-        let proxy = Proxy::start(kind, folder.path(), gate, backend.address).await;
-        Self { folder, echo, proxy, backend, kind, client: http() }
+        let proxy = Proxy::with(kind, recipe, folder.path(), free_port(), gate, app).await;
+        let street = Self { folder, variables, echo, proxy, kind, client: http() };
+        street.declare(0, 0).await;
+        street
     }
 
     /// Writes the levels into the manifest and waits until they are in force.
     async fn declare(&self, default: u32, tenants: u32) {
-        declare(&self.folder.path().join("echo.yaml"), default, tenants);
+        declare(&self.folder.path().join("echo.yaml"), default, tenants, "");
         for (name, percent) in [("default", default), ("tenants", tenants)] {
             eventually(&format!("{name} is at {percent}"), Duration::from_secs(30), async || {
                 let url = self.echo.url(&format!("/v1/throttles/{name}"));
@@ -71,117 +108,63 @@ impl Street {
         request.send().await.unwrap().status().as_u16()
     }
 
-    /// Sends many requests; answers how often each status came. What the app got is the number of admitted ones, exactly.
-    async fn ask(
-        &self,
-        number: usize,
-        prepare: impl Fn(reqwest::RequestBuilder) -> reqwest::RequestBuilder,
-    ) -> Statuses {
-        let _ = self.backend.taken();
-        let sent =
-            (0..number).map(|_| {
-                let request = prepare(self.client.get(self.proxy.url("/pay")));
-                async move {
-                    request.send().await.unwrap_or_else(|e| panic!("{e}\n{}", self.proxy.said())).status().as_u16()
-                }
-            });
-        let all: Vec<u16> = futures::stream::iter(sent).buffer_unordered(CONNECTIONS).collect().await;
-        let mut statuses = Statuses::new();
-        for status in all {
-            *statuses.entry(status).or_default() += 1;
+    /// Kills one throttle, or all of them.
+    async fn kill(&self, throttle: Option<&str>) {
+        let mut body: Value = serde_json::from_str(KILL).unwrap();
+        if let Some(name) = throttle {
+            body["throttle"] = name.into();
         }
-        assert_eq!(self.backend.taken(), statuses.get(&200).copied().unwrap_or(0), "{}: {statuses:?}", self.kind.name);
-        statuses
+        let request = self.client.post(self.echo.url("/kill")).header("x-api-key", KEY).json(&body);
+        assert_eq!(request.send().await.unwrap().status(), 200);
+    }
+
+    /// Sends a request by hand from an address of loopback.
+    async fn ask(&self, from: IpAddr, request: &[u8]) -> Answer {
+        plain::ask(self.proxy.address, from, request).await
     }
 }
 
-type Statuses = BTreeMap<u16, usize>;
+/// Writes what is declared, all of it open; answers Echo's variables and where it will give verdicts.
+fn prepare(folder: &Path, canary: &str) -> (Vec<(&'static str, String)>, SocketAddr) {
+    let file = folder.join("echo.yaml");
+    declare(&file, 0, 0, canary);
+    let gate = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    (vec![("ECHO_MANIFEST", file.display().to_string()), ("ECHO_GATE_LISTEN", gate.to_string())], gate)
+}
 
-fn declare(file: &PathBuf, default: u32, tenants: u32) {
+fn declare(file: &Path, default: u32, tenants: u32, canary: &str) {
     let throttle = |name: &str, percent: u32, gate: &str| {
         format!(
             "---\napiVersion: echo-phoenix.dev/v1alpha1\nkind: EchoThrottle\nmetadata: {{name: {name}}}\nspec:\n  \
              throttlePercent: {percent}\n  ramp: {{maxPercentPerSecond: 100}}\n  targets: [{{gate: {{{gate}}}}}]\n"
         )
     };
-    let text = throttle("default", default, "allow: [{path: /refunds}]")
-        + &throttle("tenants", tenants, "key: {header: x-tenant}");
+    let text = throttle("default", default, &format!("allow: [{{path: /refunds}}, {{method: OPTIONS}}]{canary}"))
+        + &throttle("tenants", tenants, "key: {header: x-real-ip}");
     let part = file.with_extension("part");
     std::fs::write(&part, text).unwrap();
     std::fs::rename(part, file).unwrap();
 }
 
-/// What a client may write to fool the gate: verdicts, routes that are always admitted, and names of callers.
-fn forged(request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
-    request
-        .header("echo-decision", "allow")
-        .header("echo-status", "200")
-        .header("x-original-url", "http://shop/refunds")
-        .header("x-original-method", "GET")
-        .header("x-forwarded-uri", "/refunds")
-        .header("x-forwarded-method", "GET")
-        .header("x-tenant", "lucky")
-}
+/// The proxies' own machine.
+const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-async fn journey(kind: Kind) {
-    let full = std::env::var("ECHO_TEST_FULL").is_ok_and(|value| value == "1");
-    let number = if full { 20_000 } else { 2_000 };
-    let few = if full { number } else { 300 };
-    let street = Street::open(kind).await;
-    let all = |status: u16, number: usize| Statuses::from([(status, number)]);
-    assert_eq!(street.ask(few, |request| request).await, all(200, few), "{}", kind.name);
-    untouched::passes_as_it_is(&street).await;
-
-    street.declare(25, 0).await;
-    let statuses = street.ask(number, forged).await;
-    let refused = statuses.get(&429).copied().unwrap_or(0);
-    assert_eq!(refused + statuses.get(&200).copied().unwrap_or(0), number, "{}: {statuses:?}", kind.name);
-    let off = refused.abs_diff(number / 4);
-    assert!(off <= number / 100, "{}: {refused} of {number} refused at 25 %", kind.name);
-    callers::are_nested(&street).await;
-
-    street.declare(100, 0).await;
-    assert_eq!(street.ask(few, forged).await, all(429, few), "{}", kind.name);
-    let refund = street.client.get(street.proxy.url("/refunds")).send().await.unwrap();
-    assert_eq!(refund.status(), 200, "{}: a route that is on the list", kind.name);
-    let refused = street.client.get(street.proxy.url("/pay")).send().await.unwrap();
-    let wait: u32 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
-    assert!((1..=120).contains(&wait), "{}", kind.name);
-
-    street.declare(0, 0).await;
-    assert_eq!(street.ask(few, |request| request).await, all(200, few), "{}", kind.name);
-    assert_eq!(street.post("/kill", KILL).await, 200);
-    assert_eq!(street.ask(few, forged).await, all(kind.killed, few), "{}: no connection stays open", kind.name);
-    assert_eq!(street.post("/revive", "").await, 200);
-    street.declare(0, 0).await;
-    assert_eq!(street.ask(few, |request| request).await, all(200, few), "{}", kind.name);
-
-    undecided(street).await;
-}
-
-/// Nobody decides: nobody passes.
-async fn undecided(mut street: Street) {
-    street.echo.process.kill_9();
-    let kind = street.kind;
-    assert_eq!(street.ask(50, forged).await, Statuses::from([(kind.undecided, 50)]), "{}", kind.name);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nginx_obeys() {
-    journey(NGINX_KIND).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn caddy_obeys() {
-    journey(CADDY).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn traefik_obeys() {
-    journey(TRAEFIK).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn envoy_obeys() {
-    journey(ENVOY).await;
+/// No page prints a recipe that no test runs.
+#[test]
+fn every_recipe_is_run() {
+    let all = [WHOLE_SITE, CALLERS_NAME, OTHER_ORIGIN, CANARY, FAIL_OPEN];
+    for kind in [NGINX_KIND, CADDY, TRAEFIK, ENVOY] {
+        let mut wanted = all.to_vec();
+        if kind.name == "traefik" {
+            wanted.insert(4, THROUGH_A_RESTART);
+        }
+        let printed: Vec<_> = kind.recipes().into_iter().map(|recipe| recipe.heading).collect();
+        assert_eq!(printed, wanted, "{}", kind.name);
+        for recipe in kind.recipes() {
+            let whole = recipe.configuration.clone() + recipe.command.as_deref().unwrap_or_default();
+            for port in ["8000", "8081", "3000"] {
+                assert!(whole.contains(port), "{}: {}: {port}", kind.name, recipe.heading);
+            }
+        }
+    }
 }

@@ -14,10 +14,10 @@
 pub(crate) mod backend;
 #[path = "support/cluster.rs"]
 pub(crate) mod cluster;
+#[path = "support/plain.rs"]
+pub(crate) mod plain;
 #[path = "support/proxy.rs"]
 pub(crate) mod proxy;
-#[path = "support/stripe.rs"]
-pub(crate) mod stripe;
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};

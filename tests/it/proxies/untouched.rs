@@ -8,7 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{Street, forged};
+use super::Street;
+use super::obeys::forged;
 
 pub(super) async fn passes_as_it_is(street: &Street) {
     let (client, proxy, name) = (&street.client, &street.proxy, street.kind.name);

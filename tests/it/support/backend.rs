@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper_util::rt::TokioIo;
 use sha2::{Digest, Sha256};
@@ -46,8 +46,29 @@ impl Drop for Backend {
     }
 }
 
+/// Answers, with the headers that let pages of any other origin see the answer.
+async fn answer(state: State<Arc<AtomicUsize>>, request: Request) -> Response {
+    let headers = request.headers();
+    let asked = |name: &str| headers.get(name).cloned();
+    let origin = asked("origin");
+    let wanted = [
+        ("access-control-allow-headers", asked("access-control-request-headers")),
+        ("access-control-allow-methods", asked("access-control-request-method")),
+    ];
+    let mut response = serve(state, request).await;
+    if let Some(origin) = origin {
+        let headers = response.headers_mut();
+        headers.insert("access-control-allow-origin", origin);
+        headers.insert("access-control-allow-credentials", HeaderValue::from_static("true"));
+        for (name, value) in wanted {
+            value.map(|value| headers.insert(name, value));
+        }
+    }
+    response
+}
+
 /// What it got is in the body: its length and digest, and the `echo-*` headers that reached it.
-async fn answer(State(seen): State<Arc<AtomicUsize>>, mut request: Request) -> Response {
+async fn serve(State(seen): State<Arc<AtomicUsize>>, mut request: Request) -> Response {
     seen.fetch_add(1, Ordering::SeqCst);
     if request.headers().get(header::UPGRADE).is_some_and(|to| to == "websocket") {
         let upgrade = hyper::upgrade::on(&mut request);
