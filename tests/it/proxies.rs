@@ -36,6 +36,7 @@ macro_rules! behind_each_proxy {
 
 mod callers;
 mod canary;
+mod claims;
 mod fails_open;
 mod obeys;
 mod other_origin;

@@ -1,6 +1,7 @@
-//! A throttle for a part of the site: no way of writing a path is asked for under one throttle and served as the other's.
+//! No way of writing a path is asked for as one thing and served as another: not as a route that is always admitted, and not
+//! under the throttle of another part of the site.
 
-use super::{CALLERS_NAME, HERE, Kind, Street};
+use super::{CALLERS_NAME, HERE, Kind, Street, WHOLE_SITE};
 use crate::support::plain::{PlainApp, path, request};
 
 behind_each_proxy!(no_path_dodges_a_kill);
@@ -49,6 +50,33 @@ const HOSTILE: [&str; 40] = [
     "/x/..//tenants/list",
 ];
 
+mod allowed {
+    behind_each_proxy!(super::no_path_passes_for_a_refund);
+}
+
+/// `/refunds` is on the list, and the path that the app may read is not.
+async fn no_path_passes_for_a_refund(kind: Kind) {
+    let app = PlainApp::start().await;
+    let street = Street::open(kind, WHOLE_SITE, app.address).await;
+    street.kill(None).await;
+    assert_eq!(street.ask(HERE, &request("POST", "/refunds/7", "")).await.status, 200, "{}", kind.name);
+    let written = HOSTILE.iter().filter(|path| path.contains("/tenants") && path.contains("pay"));
+    let written = written.map(|path| path.replace("/tenants", "/refunds"));
+    for asked in written.chain(
+        ["/refunds#/../../pay", "/refunds#/../pay", "/refunds?/../pay", "/x/../refunds#/../pay"].map(str::to_owned),
+    ) {
+        let answer = street.ask(HERE, &request("POST", &asked, "")).await;
+        if answer.status == 200 {
+            let got = path(&answer.body);
+            assert!(resolved(got).starts_with("/refunds"), "{}: {asked} came to the app as {got}", kind.name);
+        } else {
+            assert!([400, 404, kind.killed].contains(&answer.status), "{}: {asked}: {}", kind.name, answer.status);
+        }
+    }
+    let past_a_fragment = app.taken().iter().any(|head| path(head).contains('#'));
+    assert!(!past_a_fragment, "{}", kind.name);
+}
+
 async fn no_path_dodges_a_kill(kind: Kind) {
     let app = PlainApp::start().await;
     let street = Street::open(kind, CALLERS_NAME, app.address).await;
@@ -91,10 +119,10 @@ async fn case_is_the_apps_business(street: &Street) {
     }
 }
 
-/// A path as the most obliging of apps reads it: without query and fragment, decoded, `\` as `/`, without path parameters,
-/// doubled slashes and dot segments.
+/// A path as the most obliging of apps reads it: without its query, decoded, `\` as `/`, without path parameters,
+/// doubled slashes and dot segments; a `#` is part of it, as for Go.
 fn resolved(path: &str) -> String {
-    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let path = path.split('?').next().unwrap_or_default();
     let decoded = decoded(path).replace('\\', "/");
     let mut segments: Vec<&str> = Vec::new();
     for segment in decoded.split('/') {

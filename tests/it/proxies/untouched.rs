@@ -38,6 +38,16 @@ pub(super) async fn passes_as_it_is(street: &Street) {
 
 /// What comes back over an upgraded connection.
 async fn upgraded(street: &Street) -> Vec<u8> {
+    let mut stream = upgrade(street).await;
+    let sent = b"ping over an upgraded connection";
+    stream.write_all(sent).await.unwrap();
+    let mut told = vec![0; sent.len()];
+    stream.read_exact(&mut told).await.unwrap();
+    told
+}
+
+/// A connection that the app has upgraded.
+pub(super) async fn upgrade(street: &Street) -> TcpStream {
     let mut stream = TcpStream::connect(street.proxy.address).await.unwrap();
     let request = format!(
         "GET /socket HTTP/1.1\r\nhost: {}\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
@@ -51,9 +61,5 @@ async fn upgraded(street: &Street) -> Vec<u8> {
     }
     let head = String::from_utf8(head).unwrap();
     assert!(head.starts_with("HTTP/1.1 101 "), "{}: {head}", street.kind.name);
-    let sent = b"ping over an upgraded connection";
-    stream.write_all(sent).await.unwrap();
-    let mut told = vec![0; sent.len()];
-    stream.read_exact(&mut told).await.unwrap();
-    told
+    stream
 }
