@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, is_loopback};
 pub use answers::{AuditEntry, Health, HeldRow, Killed, KilledTarget, Revived, Throttle, ThrottleTarget, Throttles};
 pub use error::{ClientError, Refusal};
 
@@ -70,7 +70,7 @@ impl Client {
             // A key must not follow a redirect to somebody else.
             .redirect(redirect::Policy::none())
             .user_agent(concat!("echo-phoenix/", env!("CARGO_PKG_VERSION")));
-        if is_local(&base) {
+        if is_loopback(&base) {
             http = http.no_proxy();
         }
         let http = http.build().map_err(|error| wrong(format!("no client can be made for it: {error}")))?;
@@ -84,12 +84,12 @@ impl Client {
 
     /// Whether it is on this machine.
     pub fn is_local(&self) -> bool {
-        is_local(&self.base)
+        is_loopback(&self.base)
     }
 
     /// Whether the key goes over a network as plain text.
     pub fn tells_its_key(&self) -> bool {
-        self.key.is_some() && self.base.scheme() == "http" && !is_local(&self.base)
+        self.key.is_some() && self.base.scheme() == "http" && !is_loopback(&self.base)
     }
 
     /// `GET /health`, which a service whose ledger is gone answers too.
@@ -200,12 +200,6 @@ impl Client {
             what: format!("an answer that is none of this version's: {error}"),
         })
     }
-}
-
-/// Whether a URL is this machine's own.
-fn is_local(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// A body, up to the limit; what comes after it is left.

@@ -4,7 +4,11 @@
 //! no Debug output.
 
 mod doors;
+mod dotenv;
+pub mod files;
+mod hosts;
 mod keys;
+mod remote_keys;
 mod vars;
 
 use std::fmt;
@@ -14,8 +18,11 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 pub use doors::{DoorArgs, Proxies};
+pub use dotenv::DotEnv;
+pub use hosts::{AllowedHosts, HostArgs};
 pub use keys::{Caller, Keys, Role};
-pub use vars::{key_in, parse};
+pub use remote_keys::{REMOTE_KEY_FORM, RemoteKeys, is_remote_key};
+pub use vars::{is_of_dotenv, parse};
 
 /// A wrong value: which variable, what was expected, and the way out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -244,6 +251,16 @@ fn url(text: &str) -> Result<String, String> {
     }
 }
 
+/// Whether an address is this machine's own.
+pub fn is_loopback(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
 /// Whether a text can be sent in a header: visible ASCII without spaces.
 fn graphic(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
@@ -281,6 +298,31 @@ impl AirtableArgs {
     /// Token and base id; `None` if the mirror is off.
     pub fn given(&self) -> Option<(&str, &str)> {
         Some((self.airtable_api_key.given()?, self.airtable_base_id.given()?))
+    }
+
+    /// Whether the token may be sent to where the API is said to be.
+    ///
+    /// # Errors
+    /// If it could be read on the way, or if the address is somebody else's word.
+    pub fn check_base(&self, hosts: &HostArgs) -> Result<(), ConfigError> {
+        let wrong = |expected: &str, fix: &str| Err(ConfigError::new("AIRTABLE_API_BASE", expected, fix));
+        let url = url::Url::parse(&self.airtable_api_base).ok();
+        let local = url.as_ref().is_some_and(is_loopback);
+        if !url.is_some_and(|url| {
+            (url.scheme() == "https" || local) && url.username().is_empty() && url.password().is_none()
+        }) {
+            let fix = "The token would be sent as plain text, or the address bears a password. Leave it unset for Airtable's own.";
+            return wrong("https://HOST, or http:// to this machine (127.0.0.1, [::1], localhost)", fix);
+        }
+        if let Err(why) = hosts.check(&self.airtable_api_base) {
+            return wrong("a host of ECHO_ALLOWED_HOSTS", &format!("As it stands {why}. Add it, or leave both unset."));
+        }
+        if is_of_dotenv("AIRTABLE_API_BASE") && !is_of_dotenv("AIRTABLE_API_KEY") {
+            let fix =
+                "It is .env's and AIRTABLE_API_KEY is not, so the token is not sent there. Set both in the same place.";
+            return wrong("an address from where the token is from", fix);
+        }
+        Ok(())
     }
 
     /// The variable that turns the mirror on, while it is off.

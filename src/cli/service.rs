@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use super::terminal::tell;
 use super::words::{ends, held_by};
 use crate::client::{Client, ClientError, Refusal};
-use crate::config::Secret;
+use crate::config::{ConfigError, Secret, is_of_dotenv};
 use crate::run::{RunError, made_key};
 
 const HERE: &str = "127.0.0.1:8080";
@@ -49,6 +49,16 @@ impl ServiceArgs {
         let given = self.url.as_deref().map(str::trim).filter(|url| !url.is_empty());
         let url = given.map_or_else(|| local(&self.listen), str::to_owned);
         let mut key = self.api_key.given().map(str::to_owned);
+        let named_by = if given.is_some() { "ECHO_URL" } else { "ECHO_LISTEN" };
+        if key.is_some() && is_of_dotenv(named_by) && !is_of_dotenv("ECHO_API_KEY") {
+            // Whoever wrote that file would get a key that is not in it.
+            return Err(RunError::Config(ConfigError {
+                variable: named_by,
+                expected: "an address from where the key is from".to_owned(),
+                fix: "It is .env's and ECHO_API_KEY is not, so the key is not sent there. Set ECHO_URL where the key is set, or give --url."
+                    .to_owned(),
+            }));
+        }
         if key.is_none()
             && self.environment == "development"
             && Client::new(&url, None)?.is_local() // nobody else's service knows that key, and nobody else shall
@@ -58,6 +68,10 @@ impl ServiceArgs {
             key = Some(made);
         }
         let client = Client::new(&url, key.as_deref())?;
+        if key.is_some() && !client.is_local() {
+            let whose = |variable| if is_of_dotenv(variable) { "of .env" } else { "that was given" };
+            tell!("The key {} goes to {}, the address {}.", whose("ECHO_API_KEY"), client.base(), whose(named_by));
+        }
         if client.tells_its_key() {
             tell!("{}: not https, so the key can be read on the way", client.base());
         }

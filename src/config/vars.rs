@@ -1,23 +1,56 @@
 //! Where values come from: a flag beats the environment, which beats `.env` in the working directory. A variable that is
-//! empty, or still has the guide's placeholder, is one that is not set.
+//! empty, or still has the guide's placeholder, is one that is not set. A secret may stand in a file that `…_FILE` names.
 //!
-//! Knows no variable by name.
+//! Knows no variable by name but those that an unreadable `.env` may hold. Sets none: the environment of a process is not
+//! to be written to.
 
-use std::ffi::OsStr;
-use std::io::{self, ErrorKind, Write};
+use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue};
-use clap::{Arg, Command, Parser};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command, Parser};
 
-use super::{Secret, graphic, not_set};
+use super::dotenv::DotEnv;
+use super::files::PatientReader;
+use super::not_set;
+use super::remote_keys::REMOTE_KEY_PREFIX;
 
 /// Its name; not looked for in other folders than the working directory.
 const FILE: &str = ".env";
+/// What names the file that has a secret.
+pub(super) const FILE_SUFFIX: &str = "_FILE";
+/// Largest such file, bytes.
+const SECRET_LIMIT: usize = 64 << 10;
 /// A wrong configuration.
 const REFUSED: u8 = 2;
+/// What decides whether a process is open to everybody: of each of these one has to be given otherwise where `.env` cannot
+/// be read and might have it.
+const NEEDED: [&[&str]; 2] = [&["ENVIRONMENT"], &["ECHO_API_KEY", "ECHO_API_KEYS"]];
+
+/// What `.env` says and what of it is used. Like the environment, which it stands beside, it is the process's own: read
+/// once, before anything else, and never changed.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    pub(super) file: DotEnv,
+    /// Variables whose value is the file's.
+    used: BTreeSet<String>,
+}
+
+static LOADED: OnceLock<Loaded> = OnceLock::new();
+
+pub(super) fn loaded() -> &'static Loaded {
+    LOADED.get_or_init(Loaded::default)
+}
+
+/// Whether the value in use of a variable is the word of `.env`, which may be a stranger's.
+pub fn is_of_dotenv(variable: &str) -> bool {
+    loaded().used.contains(variable)
+}
 
 /// Reads the command line and everything it may leave out.
 ///
@@ -25,81 +58,180 @@ const REFUSED: u8 = 2;
 /// The exit code, after telling on stderr (or stdout, for `--help`) why there is nothing to run. No value is told but
 /// one that was expected to be a number, an address or a word; a secret is none of these.
 pub fn parse<C: Parser>() -> Result<C, ExitCode> {
-    let file = read_file(Path::new(FILE)).map_err(|wrong| {
-        let _ = writeln!(io::stderr(), "echo-phoenix: {FILE}: {wrong}");
-        ExitCode::from(REFUSED)
-    })?;
-    let mut command = unset(C::command(), &file);
-    let matched = command.try_get_matches_from_mut(std::env::args_os());
-    matched.and_then(|mut matches| C::from_arg_matches_mut(&mut matches)).map_err(|error| {
+    let plain = C::command();
+    let (mut known, mut secret) = (BTreeSet::new(), BTreeSet::new());
+    variables(&plain, &mut known, &mut secret);
+    known.extend(secret.iter().map(|name| format!("{name}{FILE_SUFFIX}")));
+    let file = DotEnv::read(Path::new(FILE), &|name| known.contains(name) || name.starts_with(REMOTE_KEY_PREFIX));
+    warn(&file, &secret);
+    let refused = |error: clap::Error| {
         let _ = error.print();
-        if let Some(variable) = variable(&command, &error).filter(|name| is_given(name)) {
-            let way_out =
-                format!("The value may be the variable {variable}'s: mend it, or leave it unset for the default.");
-            let _ = writeln!(io::stderr(), "{way_out}");
+        if let Some(hint) = variable(&plain, &error).and_then(|name| given_by(&name, &file)) {
+            say(&hint);
         }
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(REFUSED))
-    })
+    };
+    let wrong = |error: String| {
+        say(&format!("echo-phoenix: {error}"));
+        ExitCode::from(REFUSED)
+    };
+    let mut command = provide(C::command(), &file);
+    let mut matches = command.try_get_matches_from_mut(std::env::args_os()).map_err(refused)?;
+    let mut used = BTreeSet::new();
+    let chosen = matches.subcommand().map(|(name, matches)| (name.to_owned(), matches));
+    if let Some((name, given)) = chosen
+        && let Some(chosen) = plain.find_subcommand(&name)
+    {
+        let secrets = secret_files(chosen, given).map_err(wrong)?;
+        needed(chosen, given, &secrets, &file).map_err(wrong)?;
+        used = of_dotenv(chosen, given, &secrets, &file);
+        if !secrets.is_empty() {
+            let with = |arg: Arg, text: String| arg.env(Resettable::Reset).default_value(text).hide_default_value(true);
+            let all =
+                |one| secrets.into_iter().fold(one, |one: Command, (id, text)| one.mut_arg(id, |a| with(a, text)));
+            command = provide(C::command(), &file).mut_subcommand(name, all);
+            matches = command.try_get_matches_from_mut(std::env::args_os()).map_err(refused)?;
+        }
+    }
+    let parsed = C::from_arg_matches_mut(&mut matches).map_err(refused)?;
+    let _only_once = LOADED.set(Loaded { file, used });
+    Ok(parsed)
 }
 
-/// What the file says. Its lines may hold secrets, so an error names the line's number alone.
-fn read_file(path: &Path) -> Result<Vec<(String, String)>, String> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(format!("cannot be read: {error}")),
-    };
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text); // some editors begin a file with it
-    let read: Result<Vec<_>, _> = dotenvy::from_read_iter(text.as_bytes()).collect();
-    let read = read.map_err(|error| match error {
-        // The line, or the value alone; of one that an open quote goes on in, all lines to the end.
-        dotenvy::Error::LineParse(part, _) => {
-            let part = part.lines().next().unwrap_or_default().trim();
-            let number = text.lines().position(|line| line.trim().ends_with(part)).map_or(0, |index| index + 1);
-            format!("line {number}: expected NAME=value. Quote a value that holds spaces, and lead a comment by #.")
+/// A line on stderr, whether or not somebody reads it.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Every variable that a command tree takes, and those that are secret.
+fn variables(command: &Command, known: &mut BTreeSet<String>, secret: &mut BTreeSet<String>) {
+    for arg in command.get_arguments() {
+        let Some(name) = env_of(arg) else { continue };
+        if arg.is_hide_env_values_set() {
+            secret.insert(name.clone());
         }
-        _ => "cannot be read".to_owned(),
-    })?;
-    // For the libraries that read the environment themselves; what is there already stays.
-    dotenvy::from_read(text.as_bytes()).map_err(|_| "cannot be read".to_owned())?;
-    Ok(read)
+        known.insert(name);
+    }
+    command.get_subcommands().for_each(|one| variables(one, known, secret));
+}
+
+fn env_of(arg: &Arg) -> Option<String> {
+    arg.get_env().map(|name| name.to_string_lossy().into_owned())
+}
+
+/// Says what is wrong with the file, without a word of what stands in it.
+fn warn(file: &DotEnv, secret: &BTreeSet<String>) {
+    if let Some(why) = &file.unreadable {
+        say(&format!("echo-phoenix: {FILE}: not read: {why}"));
+    }
+    for (name, line, why) in file.malformed() {
+        say(&format!("echo-phoenix: {FILE}: line {line}: {name} is not taken: {why}"));
+    }
+    let is_secret = |name: &str| secret.contains(name) || name.starts_with(REMOTE_KEY_PREFIX);
+    if let Some(mode) = file.open.filter(|_| file.names().any(|name| is_secret(name) && file.value(name).is_some())) {
+        say(&format!("echo-phoenix: {FILE}: others may read its secrets (mode {mode:04o}); chmod 600 {FILE}"));
+    }
+    for name in file.names().filter(|name| name.ends_with(FILE_SUFFIX)) {
+        // A path in somebody else's file would have any file of this machine sent as a key.
+        say(&format!("echo-phoenix: {FILE}: {name} is not taken: it counts in the environment only"));
+    }
 }
 
 /// Lets no variable that is not set count as set, and the file speak for those.
-fn unset(command: Command, file: &[(String, String)]) -> Command {
-    let command = command.mut_args(|arg| match arg.get_env().map(OsStr::to_owned) {
-        Some(name) => unset_one(arg, &name, file),
+fn provide(command: Command, file: &DotEnv) -> Command {
+    let command = command.mut_args(|arg| match env_of(&arg) {
+        Some(name) => provide_one(arg, &name, file),
         None => arg,
     });
-    command.mut_subcommands(|one| unset(one, file))
+    command.mut_subcommands(|one| provide(one, file))
 }
 
-#[allow(clippy::disallowed_methods, reason = "this is the place where configuration is read")]
-fn unset_one(arg: Arg, name: &OsStr, file: &[(String, String)]) -> Arg {
-    let Some(value) = std::env::var_os(name) else { return arg };
-    if !value.to_str().is_some_and(not_set) {
+fn provide_one(arg: Arg, name: &str, file: &DotEnv) -> Arg {
+    if environment(name).is_some() {
         return arg;
     }
     let arg = arg.env(Resettable::Reset);
-    let said = file.iter().rev().find(|(known, value)| name == known.as_str() && !not_set(value));
-    match said {
-        Some((_, value)) => arg.default_value(value),
+    match file.value(name) {
+        // Not shown by --help: it may be a secret.
+        Some((value, _)) => arg.default_value(value.to_owned()).hide_default_value(true),
         None => arg,
     }
 }
 
-/// The key in a variable that a declaration names.
-///
-/// # Errors
-/// Why there is none, in words that follow the variable's name.
+/// A variable of the environment that is set; of one that is no text, what can be read of it.
 #[allow(clippy::disallowed_methods, reason = "this is the place where configuration is read")]
-pub fn key_in(variable: &str) -> Result<Secret, &'static str> {
-    let secret = Secret(std::env::var_os(variable).and_then(|value| value.into_string().ok()).unwrap_or_default());
-    match secret.given() {
-        None => Err("is not set, or has no text"),
-        Some(key) if !graphic(key) => Err("is not visible ASCII without spaces"),
-        Some(_) => Ok(secret),
+pub(super) fn environment(name: &str) -> Option<String> {
+    let value = std::env::var_os(name)?;
+    let value = value.to_string_lossy();
+    (!not_set(&value)).then(|| value.into_owned())
+}
+
+/// The secret in a file that a variable names, without the line's end.
+pub(super) fn secret_in(path: &str) -> Result<String, String> {
+    let text = PatientReader::of(Path::new(path), SECRET_LIMIT).read_text().map_err(|error| error.to_string())?;
+    Ok(text.trim().to_owned())
+}
+
+/// Whether a value is the command line's or the environment's.
+fn is_given(arg: &Arg, given: &ArgMatches) -> bool {
+    matches!(given.value_source(arg.get_id().as_str()), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+}
+
+/// Secrets whose variable names a file: the argument's id, and what stands there.
+type Secrets = Vec<(String, String)>;
+
+fn secret_files(chosen: &Command, given: &ArgMatches) -> Result<Secrets, String> {
+    let mut secrets = Vec::new();
+    for arg in chosen.get_arguments().filter(|arg| arg.is_hide_env_values_set()) {
+        let id = arg.get_id().as_str();
+        let Some(name) = env_of(arg).filter(|_| given.value_source(id) != Some(ValueSource::CommandLine)) else {
+            continue;
+        };
+        let named = format!("{name}{FILE_SUFFIX}");
+        let Some(path) = environment(&named) else { continue };
+        if is_given(arg, given) {
+            return Err(format!("{name}: expected it or {named}, and both are set. Leave one of them unset."));
+        }
+        let text = secret_in(&path).map_err(|why| {
+            format!("{named}: expected a file that has the secret. {path}: {why}. Name another, or set {name} itself.")
+        })?;
+        secrets.push((id.to_owned(), text));
     }
+    Ok(secrets)
+}
+
+/// Whether the command can go without what the file was meant to say.
+fn needed(chosen: &Command, given: &ArgMatches, secrets: &Secrets, file: &DotEnv) -> Result<(), String> {
+    let is_known = |arg: &Arg| is_given(arg, given) || secrets.iter().any(|(id, _)| arg.get_id().as_str() == id);
+    let visible = || chosen.get_arguments().filter(|arg| !arg.is_hide_set());
+    for (name, line, why) in file.malformed().filter(|(name, ..)| file.value(name).is_none()) {
+        if visible().any(|arg| env_of(arg).is_some_and(|env| env == name) && !is_known(arg)) {
+            return Err(format!(
+                "{FILE}: line {line}: expected {name}=value; {why}. Mend it, or set {name} elsewhere."
+            ));
+        }
+    }
+    let Some(why) = &file.unreadable else { return Ok(()) };
+    let has = |names: &[&str], known: &dyn Fn(&Arg) -> bool| {
+        visible().any(|arg| env_of(arg).is_some_and(|env| names.contains(&env.as_str())) && known(arg))
+    };
+    let is_process = NEEDED.iter().all(|names| has(names, &|_| true));
+    match NEEDED.iter().find(|names| is_process && !has(names, &is_known)) {
+        Some(names) => {
+            let names = names.join(" or ");
+            Err(format!(
+                "{FILE}: {why}. It may have {names}: let this process read it, remove it, or set {names} elsewhere."
+            ))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The variables whose value is the file's.
+fn of_dotenv(chosen: &Command, given: &ArgMatches, secrets: &Secrets, file: &DotEnv) -> BTreeSet<String> {
+    let other = |arg: &&Arg| is_given(arg, given) || secrets.iter().any(|(id, _)| arg.get_id().as_str() == id);
+    let args = chosen.get_arguments().filter(|arg| !other(arg));
+    args.filter_map(env_of).filter(|name| file.value(name).is_some()).collect()
 }
 
 /// The variable beside the flag that an error names.
@@ -109,13 +241,16 @@ fn variable(command: &Command, error: &clap::Error) -> Option<String> {
     find(command, flag)
 }
 
-#[allow(clippy::disallowed_methods, reason = "this is the place where configuration is read")]
-fn is_given(variable: &str) -> bool {
-    std::env::var_os(variable).is_some()
+/// Where the value of a variable that cannot be used may come from.
+fn given_by(name: &str, file: &DotEnv) -> Option<String> {
+    if environment(name).is_some() {
+        return Some(format!("The value may be the variable {name}'s: mend it, or leave it unset for the default."));
+    }
+    let (_, line) = file.value(name)?;
+    Some(format!("The value may be that of {name} in {FILE}, line {line}: mend it, or leave it unset for the default."))
 }
 
 fn find(command: &Command, flag: &str) -> Option<String> {
-    let here = command.get_arguments().find(|arg| arg.get_long() == Some(flag)).and_then(Arg::get_env);
-    here.map(|name| name.to_string_lossy().into_owned())
-        .or_else(|| command.get_subcommands().find_map(|one| find(one, flag)))
+    let here = command.get_arguments().find(|arg| arg.get_long() == Some(flag)).and_then(env_of);
+    here.or_else(|| command.get_subcommands().find_map(|one| find(one, flag)))
 }

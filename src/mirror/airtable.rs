@@ -13,6 +13,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use crate::config::is_loopback;
+
 use super::tables::{Field, FoundField, FoundTable, Table};
 
 mod error;
@@ -91,7 +93,11 @@ impl Airtable {
         let unusable = |why: &str| AirtableError::Unreachable(why.to_owned());
         let mut bearer = HeaderValue::from_str(&token.bearer()).map_err(|_| unusable("the token fits no header"))?;
         bearer.set_sensitive(true);
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder();
+        if reqwest::Url::parse(&base_url).is_ok_and(|url| is_loopback(&url)) {
+            http = http.no_proxy(); // it would hear the token as plain text
+        }
+        let http = http
             .user_agent(concat!("echo-phoenix/", env!("CARGO_PKG_VERSION")))
             .default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
             .timeout(timeout)

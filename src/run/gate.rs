@@ -41,7 +41,7 @@ pub async fn gate(args: GateArgs) -> Result<(), RunError> {
     let api = listen::bind(args.listen.listen, "ECHO_LISTEN").await?;
 
     let verdicts = listen::bind_if(args.listen.gate_listen, "ECHO_GATE_LISTEN").await?;
-    let self_test = SelfTest::new(&app, verdicts.as_ref().unwrap_or(&api), false)?;
+    let self_test = SelfTest::new(&app, verdicts.as_ref().unwrap_or(&api), None)?;
 
     let mut supervisor = Supervisor::default();
     let stop = supervisor.stage();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{ConfigError, key_in};
+use crate::config::{ConfigError, HostArgs, RemoteKeys};
 use crate::domain::throttle::{FromFile, TargetSpec, ThrottleName};
 use crate::http::Look;
 use crate::latch::Latch;
@@ -97,7 +97,7 @@ impl Manifest {
         let path = self.path.clone();
         let read = tokio::task::spawn_blocking(move || read(&path)).await;
         let read = read.unwrap_or_else(|error| Err(format!("reading it broke off: {error}")));
-        self.digest(read);
+        self.digest(read, on);
         let (good, taken) = {
             let state = self.lock();
             (state.good.clone(), state.taken)
@@ -132,7 +132,7 @@ impl Manifest {
     }
 
     /// Parses a text that is new; what is wrong is told once.
-    fn digest(&self, read: Result<String, String>) {
+    fn digest(&self, read: Result<String, String>, on: &On) {
         let mut state = self.lock();
         let trouble = match read {
             Err(error) => {
@@ -143,7 +143,7 @@ impl Manifest {
             Ok(text) => {
                 let parsed = parse(&text).map_err(|error| error.to_string());
                 state.text = Some(text);
-                match parsed.and_then(|good| has_keys(&good).map(|()| good)) {
+                match parsed.and_then(|good| can_be_called(&good, &on.keys, &on.hosts).map(|()| good)) {
                     Ok(good) => {
                         (state.good, state.taken) = (good, false);
                         None
@@ -165,19 +165,48 @@ impl Manifest {
 
 /// What a manifest acts on.
 pub(super) struct On {
-    pub(super) declared: Arc<LedgerDesired>,
-    pub(super) latch: Arc<Latch>,
-    pub(super) clock: Arc<dyn Clock>,
+    declared: Arc<LedgerDesired>,
+    latch: Arc<Latch>,
+    clock: Arc<dyn Clock>,
+    keys: RemoteKeys,
+    hosts: HostArgs,
 }
 
-/// Whether every variable that should have a key to another site has one.
-fn has_keys(all: &[FromFile]) -> Result<(), String> {
+impl On {
+    /// `abroad`: the keys to other sites, and where they may be.
+    pub(super) fn new(
+        declared: &Arc<LedgerDesired>,
+        latch: &Arc<Latch>,
+        clock: &Arc<dyn Clock>,
+        abroad: (RemoteKeys, HostArgs),
+    ) -> Arc<Self> {
+        let (declared, latch, clock) = (Arc::clone(declared), Arc::clone(latch), Arc::clone(clock));
+        Arc::new(Self { declared, latch, clock, keys: abroad.0, hosts: abroad.1 })
+    }
+}
+
+/// Whether every variable that should have a key to another site has one, and every host may be called.
+fn can_be_called(all: &[FromFile], keys: &RemoteKeys, hosts: &HostArgs) -> Result<(), String> {
     let mut wrong = Vec::new();
     for (one, target) in all.iter().flat_map(|one| one.spec.targets.iter().map(move |target| (one, target))) {
-        let TargetSpec::Remote(remote) = target else { continue };
-        if let Err(why) = key_in(&remote.api_key_env) {
-            let (name, url) = (&one.name, &remote.url);
-            wrong.push(format!("{name}: spec.targets: remote {url}: apiKeyEnv: {} {why}", remote.api_key_env));
+        let name = &one.name;
+        match target {
+            TargetSpec::Remote(remote) => {
+                let url = &remote.url;
+                if let Err(why) = keys.get(&remote.api_key_env) {
+                    wrong.push(format!("{name}: spec.targets: remote {url}: apiKeyEnv: {} {why}", remote.api_key_env));
+                }
+                if let Err(why) = hosts.check(url) {
+                    wrong.push(format!("{name}: spec.targets: remote {url}: {why}"));
+                }
+            }
+            // Its URL may bear a secret, so it is not told.
+            TargetSpec::Gate(gate) => {
+                if let Some(Err(why)) = gate.canary_url.as_deref().map(|url| hosts.check(url)) {
+                    wrong.push(format!("{name}: spec.targets: gate.canaryUrl: {why}"));
+                }
+            }
+            TargetSpec::Scale(_) => {}
         }
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }

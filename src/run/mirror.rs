@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::sync::{Mutex, Notify};
 
-use crate::config::{AirtableArgs, ConfigError};
+use crate::config::{AirtableArgs, ConfigError, HostArgs};
 use crate::http::Look;
 use crate::mirror::airtable::{Airtable, AirtableConfig, Token};
 use crate::mirror::counters::MirrorCounters;
@@ -27,6 +27,9 @@ pub struct SetupArgs {
     /// See `serve --help`
     #[command(flatten)]
     pub airtable: AirtableArgs,
+    /// Hosts
+    #[command(flatten)]
+    pub hosts: HostArgs,
 }
 
 /// Makes what the mirror needs in the base.
@@ -34,7 +37,7 @@ pub struct SetupArgs {
 /// # Errors
 /// If the mirror is not configured, or Airtable refuses.
 pub async fn setup_airtable(args: &SetupArgs) -> Result<(), RunError> {
-    let Some(client) = client(&args.airtable)? else {
+    let Some(client) = client(&args.airtable, &args.hosts)? else {
         return Err(RunError::Config(ConfigError {
             variable: "AIRTABLE_API_KEY",
             expected: "a personal access token (pat…), and AIRTABLE_BASE_ID a base id (app…)".to_owned(),
@@ -54,17 +57,19 @@ pub async fn setup_airtable(args: &SetupArgs) -> Result<(), RunError> {
 ///
 /// # Errors
 /// If a value cannot be used.
-pub(super) fn check(args: &AirtableArgs) -> Result<(), RunError> {
-    client(args).map(drop)
+pub(super) fn check(args: &AirtableArgs, hosts: &HostArgs) -> Result<(), RunError> {
+    client(args, hosts).map(drop)
 }
 
 /// The mirror's worker, if it is on.
 pub(super) fn worker(
     args: &AirtableArgs,
+    hosts: &HostArgs,
     ledger: Arc<dyn Ledger>,
     clock: Arc<dyn Clock>,
 ) -> Result<Option<(Worker, Arc<MirrorCounters>)>, RunError> {
-    let Some(airtable) = client(args)? else { return Ok(None) };
+    let Some(airtable) = client(args, hosts)? else { return Ok(None) };
+    tracing::info!(variable = "AIRTABLE_API_KEY", to = args.airtable_api_base, "a key goes to the mirror");
     let counters = Arc::new(MirrorCounters::default());
     let parts = WorkerParts {
         airtable,
@@ -106,8 +111,9 @@ pub(super) fn look(counters: Arc<MirrorCounters>, clock: Arc<dyn Clock>) -> Look
     })
 }
 
-fn client(args: &AirtableArgs) -> Result<Option<Airtable>, RunError> {
+fn client(args: &AirtableArgs, hosts: &HostArgs) -> Result<Option<Airtable>, RunError> {
     let Some((token, base)) = args.given() else { return Ok(None) };
+    args.check_base(hosts)?;
     let token = Token::parse(token).map_err(|error| ConfigError {
         variable: "AIRTABLE_API_KEY",
         expected: "a personal access token (pat…)".to_owned(),

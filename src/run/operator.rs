@@ -13,7 +13,7 @@ use crate::cluster::gates::ClusterGates;
 use crate::cluster::lane::Lane;
 use crate::cluster::lease::Candidate;
 use crate::cluster::status::StatusWriter;
-use crate::config::{AirtableArgs, ClusterArgs, Environment, KeyArgs, ListenArgs, StoreArgs};
+use crate::config::{AirtableArgs, ClusterArgs, Environment, HostArgs, KeyArgs, ListenArgs, StoreArgs};
 use crate::decide::law::Law;
 use crate::domain::throttle::TargetKind;
 use crate::gate::Gate;
@@ -46,6 +46,9 @@ pub struct OperatorArgs {
     /// Mirror
     #[command(flatten)]
     pub airtable: AirtableArgs,
+    /// Hosts
+    #[command(flatten)]
+    pub hosts: HostArgs,
     /// Cluster
     #[command(flatten)]
     pub cluster: ClusterArgs,
@@ -87,12 +90,12 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     args.listen.check()?;
     args.store.check()?;
     local_key::configured(&args.keys, args.listen.environment)?;
-    mirror::check(&args.airtable)?;
+    mirror::check(&args.airtable, &args.hosts)?;
     let Kept { ledger, stored, journal, _lock, .. } = record::open(&args.store.data_dir, &SystemClock).await?;
     let keys = local_key::keys(&args.keys, args.listen.environment, Some(&args.store.data_dir))?;
     let record: Arc<dyn Ledger> = Arc::<StandbyLedger>::clone(&ledger);
     let on = watching(&args.cluster, Some((Arc::clone(&record), journal))).await?;
-    let worker = mirror::worker(&args.airtable, Arc::clone(&record), Arc::clone(&on.clock))?;
+    let worker = mirror::worker(&args.airtable, &args.hosts, Arc::clone(&record), Arc::clone(&on.clock))?;
 
     let loaded = Arc::clone(&on.desired);
     let mut parts = HttpParts { off: Vec::new(), on: Vec::new(), loaded: Arc::new(move || loaded.loaded()) };

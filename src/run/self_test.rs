@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::HostArgs;
 use crate::domain::hold::{Bite, Epoch, Hold, Source};
 use crate::domain::throttle::{NO_USER, ThrottleName, bears_user};
 use crate::gate::Gate;
@@ -35,7 +36,7 @@ pub(super) struct SelfTest {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     listener: String,
-    canaries: bool,
+    canaries: Option<HostArgs>,
     http: reqwest::Client,
 }
 
@@ -48,12 +49,12 @@ struct Way {
 }
 
 impl SelfTest {
-    /// `listener`: the one that proxies ask. `canaries`: whether canary URLs are asked, which works where this process is
-    /// the only gate behind them: of many, another one would answer.
+    /// `listener`: the one that proxies ask. `canaries`: the hosts of canary URLs that are asked, which works where this
+    /// process is the only gate behind them: of many, another one would answer.
     ///
     /// # Errors
     /// If no client can be made.
-    pub(super) fn new(app: &App, listener: &TcpListener, canaries: bool) -> Result<Arc<Self>, RunError> {
+    pub(super) fn new(app: &App, listener: &TcpListener, canaries: Option<HostArgs>) -> Result<Arc<Self>, RunError> {
         let failed = |e: &dyn std::fmt::Display| RunError::Failed(format!("the kill path's self-test: {e}"));
         let address = reachable(listener.local_addr().map_err(|e| failed(&e))?);
         let http = reqwest::Client::builder()
@@ -116,7 +117,7 @@ impl SelfTest {
     /// The URLs behind real proxies, by throttle: those that may be asked, or those that bear a password, which no door takes
     /// any more.
     fn canaries(&self, with_user: bool) -> impl Iterator<Item = (String, String)> {
-        let declared = if self.canaries { self.desired.declared() } else { Vec::new() };
+        let declared = if self.canaries.is_some() { self.desired.declared() } else { Vec::new() };
         let urls = declared.into_iter().filter_map(|one| Some((one.name.to_string(), one.gate().canary_url?)));
         urls.filter(move |(_, url)| bears_user(url) == with_user)
     }
@@ -124,6 +125,9 @@ impl SelfTest {
     /// Status and reason of each way's answer.
     async fn ask(&self, ways: &[Way]) -> Vec<Result<(u16, String), String>> {
         futures::future::join_all(ways.iter().map(|way| async {
+            if let Some(hosts) = self.canaries.as_ref().filter(|_| way.proxied) {
+                hosts.check(&way.url)?;
+            }
             let answer = self.http.get(&way.url).send().await.map_err(|error| told(&error))?;
             let reason = answer.headers().get("echo-reason").and_then(|value| value.to_str().ok()).unwrap_or_default();
             Ok((answer.status().as_u16(), reason.to_owned()))

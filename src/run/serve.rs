@@ -6,7 +6,9 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 
-use crate::config::{AirtableArgs, Environment, KeyArgs, ListenArgs, ManifestArgs, StoreArgs, StripeArgs};
+use crate::config::{
+    AirtableArgs, Environment, HostArgs, KeyArgs, ListenArgs, ManifestArgs, RemoteKeys, StoreArgs, StripeArgs,
+};
 use crate::decide::law::Law;
 use crate::domain::throttle::TargetKind;
 use crate::gate::Gate;
@@ -50,6 +52,9 @@ pub struct ServeArgs {
     /// Mirror
     #[command(flatten)]
     pub airtable: AirtableArgs,
+    /// Hosts
+    #[command(flatten)]
+    pub hosts: HostArgs,
 }
 
 /// Runs the service until it is told to stop.
@@ -58,12 +63,7 @@ pub struct ServeArgs {
 /// If it cannot start, or a task ends on its own.
 pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    // All of it before anything is made: a wrong value leaves no trace.
-    args.listen.check()?;
-    args.store.check()?;
-    local_key::configured(&args.keys, args.listen.environment)?;
-    mirror::check(&args.airtable)?;
-    let stripe = Secrets::parse(&args.stripe.given(args.listen.environment)?.unwrap_or_default());
+    let stripe = checked(&args)?;
     let Kept { ledger, stored, journal, last_state, _lock } =
         record::open(&args.store.data_dir, clock.as_ref()).await?;
     let keys = local_key::keys(&args.keys, args.listen.environment, Some(&args.store.data_dir))?;
@@ -82,33 +82,36 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let latch = Arc::new(Latch::new(Arc::clone(&gate), Arc::clone(&desired), Some(Arc::clone(&journal)), held));
     // The gate knows every hold, the journal's and the manifest's included, before a listener is bound.
     latch.obey(clock.elapsed());
+    let remote_keys = RemoteKeys::read();
+    let on = On::new(&declared, &latch, &clock, (remote_keys.clone(), args.hosts.clone()));
     if let Some(manifest) = &manifest {
-        let on = On { declared: Arc::clone(&declared), latch: Arc::clone(&latch), clock: Arc::clone(&clock) };
         manifest.start(&on, !stored.throttles.is_empty()).await?;
     }
     latch.settle().await;
 
-    let worker = mirror::worker(&args.airtable, Arc::clone(&record), Arc::clone(&clock))?;
+    let worker = mirror::worker(&args.airtable, &args.hosts, Arc::clone(&record), Arc::clone(&clock))?;
     let (history, counters) = (Arc::<StandbyLedger>::clone(&ledger), worker.as_ref().map(|(_, c)| Arc::clone(c)));
     let look = manifest.as_ref().map(Manifest::look);
     let app = app(&args, keys, stripe, &clock, &gate, &latch, &desired, &record, history, counters, look)?;
     let api = listen::bind(args.listen.listen, "ECHO_LISTEN").await?;
     let verdicts = listen::bind_if(args.listen.gate_listen, "ECHO_GATE_LISTEN").await?;
-    let self_test = SelfTest::new(&app, verdicts.as_ref().unwrap_or(&api), true)?;
+    let self_test = SelfTest::new(&app, verdicts.as_ref().unwrap_or(&api), Some(args.hosts.clone()))?;
     let mut supervisor = Supervisor::default();
     let stop = supervisor.stage();
     let (clock_too, latch_too) = (Arc::clone(&clock), Arc::clone(&latch));
     let opening = record::watch(Arc::clone(&ledger), Some(Arc::clone(&declared)), latch_too, clock_too, stop.clone());
     supervisor.start("record", opening);
-    keep_files(&mut supervisor, last_state, manifest, &declared, &latch, &gate, &clock);
+    keep_files(&mut supervisor, last_state, &declared, &gate);
+    if let Some(manifest) = manifest {
+        supervisor.keep_up("manifest", move |stop| Arc::clone(&manifest).run(Arc::clone(&on), stop));
+    }
     upkeep::keep_up(&mut supervisor, &ledger, &app);
     if let Some((worker, _)) = worker {
         mirror::keep_up(&mut supervisor, worker);
     }
     let stop = supervisor.stage();
     let local: Arc<dyn Target> = Arc::new(LocalGate::new(gate, Arc::clone(&clock)));
-    let remotes = Remotes::new(installation::id(&args.store.data_dir), Arc::clone(&desired), Arc::clone(&clock));
-    let remotes = Arc::new(remotes.map_err(|e| RunError::failed("a client for other sites", e))?);
+    let remotes = remotes(&args, remote_keys, &desired, &clock)?;
     let there: Arc<dyn Target> = Arc::<Remotes>::clone(&remotes);
     supervisor.keep_up("remotes", move |stop| Arc::clone(&remotes).run(stop));
     let targets = HashMap::from([(TargetKind::Gate, local), (TargetKind::Remote, there)]);
@@ -125,27 +128,39 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     ended
 }
 
-/// Starts what writes the last state and what reads the manifest.
+/// Looks at all of the configuration before anything is made: a wrong value leaves no trace. Gives the webhook's secrets.
+fn checked(args: &ServeArgs) -> Result<Secrets, RunError> {
+    args.listen.check()?;
+    args.store.check()?;
+    local_key::configured(&args.keys, args.listen.environment)?;
+    mirror::check(&args.airtable, &args.hosts)?;
+    Ok(Secrets::parse(&args.stripe.given(args.listen.environment)?.unwrap_or_default()))
+}
+
+/// The throttles of other sites.
+fn remotes(
+    args: &ServeArgs,
+    keys: RemoteKeys,
+    desired: &Arc<dyn Desired>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<Remotes>, RunError> {
+    let id = installation::id(&args.store.data_dir);
+    let remotes = Remotes::new(id, Arc::clone(desired), Arc::clone(clock), keys, args.hosts.clone());
+    Ok(Arc::new(remotes.map_err(|e| RunError::failed("a client for other sites", e))?))
+}
+
+/// Starts what writes the last state.
 fn keep_files(
     supervisor: &mut Supervisor,
     last_state: Option<StateFile>,
-    manifest: Option<Arc<Manifest>>,
     declared: &Arc<LedgerDesired>,
-    latch: &Arc<Latch>,
     gate: &Arc<Gate>,
-    clock: &Arc<dyn Clock>,
 ) {
-    if let Some(file) = last_state {
-        let (file, gate, declared) = (Arc::new(file), Arc::clone(gate), Arc::clone(declared));
-        supervisor.keep_up("last-state", move |stop| {
-            record::keep(Arc::clone(&file), Arc::clone(&gate), Arc::clone(&declared), stop)
-        });
-    }
-    if let Some(manifest) = manifest {
-        let on = On { declared: Arc::clone(declared), latch: Arc::clone(latch), clock: Arc::clone(clock) };
-        let on = Arc::new(on);
-        supervisor.keep_up("manifest", move |stop| Arc::clone(&manifest).run(Arc::clone(&on), stop));
-    }
+    let Some(file) = last_state else { return };
+    let (file, gate, declared) = (Arc::new(file), Arc::clone(gate), Arc::clone(declared));
+    supervisor.keep_up("last-state", move |stop| {
+        record::keep(Arc::clone(&file), Arc::clone(&gate), Arc::clone(&declared), stop)
+    });
 }
 
 #[allow(clippy::too_many_arguments, reason = "the composition root hands every part over once")]

@@ -17,8 +17,8 @@ pub struct RemoteTarget {
     /// Where it is: https, or http on this machine.
     #[schemars(length(min = 8, max = 1024), regex(pattern = "^https?://"))]
     pub url: String,
-    /// The environment variable that has the key to it, of the roles breaker (kills) and operator (levels).
-    #[schemars(length(min = 1, max = 128), regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$"))]
+    /// The environment variable `ECHO_REMOTE_KEY_…` that has the key to it, of the roles breaker (kills) and operator (levels).
+    #[schemars(length(min = 17, max = 128), regex(pattern = "^ECHO_REMOTE_KEY_[A-Za-z0-9_]+$"))]
     pub api_key_env: String,
     /// Its throttle there.
     #[serde(default = "default_throttle")]

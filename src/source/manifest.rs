@@ -12,6 +12,7 @@ use super::crd::{Band, EchoThrottleSpec, GateTarget, SpecKill, Target};
 use super::crd_override::CONFIRMATION;
 use super::crd_remote::RemoteTarget;
 use super::rest::FieldError;
+use crate::config::{REMOTE_KEY_FORM, is_remote_key};
 use crate::domain::level::Level;
 use crate::domain::throttle::{
     AllowFlaw, AllowRule, FromFile, KillWords, NO_USER, Spec, TargetKind, ThrottleName, bears_user,
@@ -252,13 +253,7 @@ fn remote_rules(index: usize, remote: &RemoteTarget, rule: &mut impl FnMut(bool,
     rule(site.is_some(), &at("url"), expected);
     let plain = "http:// would send the key as plain text: expected https://, or http:// to this machine (127.0.0.1, [::1], localhost)";
     rule(site.is_none_or(|site| site.tls || site.local), &at("url"), plain);
-    let name = |text: &str| {
-        let mut bytes = text.bytes();
-        bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
-            && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
-    };
-    let variable = remote.api_key_env.len() <= 128 && name(&remote.api_key_env);
-    rule(variable, &at("apiKeyEnv"), "expected the name of an environment variable that has the key");
+    rule(is_remote_key(&remote.api_key_env), &at("apiKeyEnv"), REMOTE_KEY_FORM);
     let throttle = ThrottleName::try_from(remote.throttle.clone()).is_ok();
     rule(throttle, &at("throttle"), "expected the name of a throttle there: a-z, 0-9, - and .");
 }

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::{HostArgs, RemoteKeys};
 use crate::domain::hold::Epoch;
 use crate::domain::level::Level;
 use crate::domain::plan::{Action, ReadBack, RemoteOrder};
@@ -70,13 +71,20 @@ pub struct Remotes {
 }
 
 impl Remotes {
-    /// Targets that are told what to do under the name of `installation`, the id of this one.
+    /// Targets that are told what to do under the name of `installation`, the id of this one, with one of these `keys`, if
+    /// `hosts` has their host.
     ///
     /// # Errors
     /// If no client can be made.
-    pub fn new(installation: String, desired: Arc<dyn Desired>, clock: Arc<dyn Clock>) -> reqwest::Result<Self> {
+    pub fn new(
+        installation: String,
+        desired: Arc<dyn Desired>,
+        clock: Arc<dyn Clock>,
+        keys: RemoteKeys,
+        hosts: HostArgs,
+    ) -> reqwest::Result<Self> {
         let (known, due) = (Mutex::default(), Notify::new());
-        Ok(Self { installation, sites: Sites::new()?, desired, clock, known, due })
+        Ok(Self { installation, sites: Sites::new(keys, hosts)?, desired, clock, known, due })
     }
 
     /// Asks all sites again and again until told to stop. One that is slow holds up no other.

@@ -22,8 +22,13 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     (
         "EchoThrottle",
-        "{targets: [{remote: {url: 'https://echo.example.com', apiKeyEnv: KEY}}]}",
+        "{targets: [{remote: {url: 'https://echo.example.com', apiKeyEnv: ECHO_REMOTE_KEY_A}}]}",
         "it works in the manifest of echo-phoenix serve",
+    ),
+    (
+        "EchoThrottle",
+        "{targets: [{remote: {url: 'https://echo.example.com', apiKeyEnv: STRIPE_SECRET_KEY}}]}",
+        "ECHO_REMOTE_KEY_",
     ),
     ("EchoThrottle", "{targets: [{gate: {allow: [{}]}}]}", "method or path"),
     (

@@ -12,6 +12,7 @@ mod configuration;
 mod crash;
 mod data_folders;
 mod doors;
+mod dotenv;
 mod errors;
 mod floods;
 mod fly;

@@ -5,22 +5,30 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
+use echo_phoenix::config::{HostArgs, RemoteKeys};
+use echo_phoenix::domain::throttle::{RemoteSpec, TargetSpec, ThrottleName};
+use echo_phoenix::ports::{Desired, Target};
+use echo_phoenix::run::clock::SystemClock;
+use echo_phoenix::store::{LedgerDesired, SqliteLedger};
+use echo_phoenix::targets::remote::Remotes;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{Echo, KEY, eventually, free_port, http, program};
 
 const SOON: Duration = Duration::from_secs(30);
 const KILL: &str = r#"{"reason":"double charges","operator":"dana","confirmation":"CONFIRM_KILL"}"#;
 /// The variable that has the key to the other site.
-const VARIABLE: &str = "OTHER_SITE_KEY";
+const VARIABLE: &str = "ECHO_REMOTE_KEY_OTHER";
 
 /// A service with a folder and a port that stay its own when it is started again.
 struct Site {
@@ -462,16 +470,19 @@ async fn many_silent_sites_hold_up_neither_each_other_nor_what_is_here() {
 async fn a_variable_that_is_not_set_refuses_the_file_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let file: PathBuf = folder.path().join("echo.yaml");
-    let with = |url: &str| shop(25, &[remote(url).replace(VARIABLE, "NOBODYS_KEY")]);
+    let with = |url: &str| shop(25, &[remote(url).replace(VARIABLE, "ECHO_REMOTE_KEY_NOBODYS")]);
     std::fs::write(&file, with("https://b.example")).unwrap();
     for value in [None, Some(""), Some("YOUR_KEY"), Some("two words")] {
         let mut command = Command::new(program());
         command.arg("serve").env_clear().current_dir(folder.path()).env("ECHO_MANIFEST", &file).stdin(Stdio::null());
-        command.env("ECHO_LISTEN", "127.0.0.1:0").envs(value.map(|value| ("NOBODYS_KEY", value)));
+        command.env("ECHO_LISTEN", "127.0.0.1:0").envs(value.map(|value| ("ECHO_REMOTE_KEY_NOBODYS", value)));
         let done = command.output().unwrap();
         let said = String::from_utf8_lossy(&done.stderr);
         assert_eq!(done.status.code(), Some(2), "{value:?}: {said}");
-        assert!(said.contains("remote https://b.example: apiKeyEnv: NOBODYS_KEY is not"), "{value:?}: {said}");
+        assert!(
+            said.contains("remote https://b.example: apiKeyEnv: ECHO_REMOTE_KEY_NOBODYS is not"),
+            "{value:?}: {said}"
+        );
         assert!(!said.contains("two words"), "{said}");
     }
 
@@ -481,9 +492,67 @@ async fn a_variable_that_is_not_set_refuses_the_file_that_names_it() {
     eventually("/health says why", SOON, async || {
         let health = home.ask(Method::GET, "/health", "").await.1;
         let told = health["checks"]["manifest"].as_str()?.to_owned();
-        told.contains("NOBODYS_KEY is not set").then_some(())
+        told.contains("ECHO_REMOTE_KEY_NOBODYS is not set").then_some(())
     })
     .await;
     let shop = home.throttle("shop").await;
     assert_eq!((declares(10)(&shop), shop["targets"].as_array().unwrap().len()), (true, 1), "the last good state");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sites_and_canaries_are_where_they_may_be_and_a_key_is_told_before_it_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file: PathBuf = folder.path().join("echo.yaml");
+    let canary = shop(25, &[]).replace("gate: {}", "gate: {canaryUrl: 'https://c.example/s3cret'}");
+    for (text, told) in [(shop(25, &[remote("https://b.example")]), "remote https://b.example"), (canary, "canaryUrl")]
+    {
+        std::fs::write(&file, text).unwrap();
+        let mut command = Command::new(program());
+        command.arg("serve").env_clear().current_dir(folder.path()).env("ECHO_MANIFEST", &file).stdin(Stdio::null());
+        command.env("ECHO_LISTEN", "127.0.0.1:0").env(VARIABLE, KEY).env("ECHO_ALLOWED_HOSTS", "a.example");
+        let done = command.output().unwrap();
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(2), "{said}");
+        assert!(said.contains(told) && said.contains("ECHO_ALLOWED_HOSTS") && !said.contains("s3cret"), "{said}");
+    }
+    let other = Site::other().await;
+    std::fs::write(&file, shop(25, &[remote(&other.url())])).unwrap();
+    let mut variables = vec![("ECHO_MANIFEST", file.display().to_string()), (VARIABLE, KEY.to_owned())];
+    variables.push(("ECHO_ALLOWED_HOSTS", format!("127.0.0.1:{}", other.port)));
+    let home = Site::start(variables, folder).await;
+    other.is("it declares 25 %", "default", declares(25)).await;
+    let said = home.echo.as_ref().unwrap().process.said();
+    let line = said.lines().find(|line| line.contains("a key goes to another site")).unwrap();
+    assert!(line.contains(VARIABLE) && line.contains(&other.url()) && !line.contains(KEY), "{line}");
+}
+
+/// As an earlier version may have stored it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stored_site_with_another_variable_gets_no_key_and_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, stored) = SqliteLedger::open(folder.path()).unwrap();
+    let desired: Arc<dyn Desired> = Arc::new(LedgerDesired::new(Arc::new(ledger), stored));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (keys, hosts) = (RemoteKeys::read(), HostArgs { allowed_hosts: None });
+    let remotes = Remotes::new("01M".to_owned(), Arc::clone(&desired), Arc::new(SystemClock), keys, hosts);
+    let (remotes, stop) = (Arc::new(remotes.unwrap()), CancellationToken::new());
+    let running = tokio::spawn(Arc::clone(&remotes).run(stop.clone()));
+    let throttle = desired.declared().remove(0);
+    let spec = RemoteSpec {
+        url,
+        api_key_env: "PATH".to_owned(),
+        throttle: ThrottleName::try_from("default".to_owned()).unwrap(),
+    };
+    let spec = TargetSpec::Remote(spec);
+    let error = eventually("it is named", SOON, async || match remotes.read(&throttle, &spec).await {
+        Err(error) if !error.to_string().contains("asked yet") => Some(error.to_string()),
+        _ => None,
+    })
+    .await;
+    assert!(error.contains("apiKeyEnv PATH") && error.contains("ECHO_REMOTE_KEY_NAME"), "{error}");
+    assert!(listener.accept().is_err(), "nobody was asked");
+    stop.cancel();
+    running.await.unwrap();
 }

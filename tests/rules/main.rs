@@ -5,6 +5,7 @@ mod clocks;
 mod damping;
 mod declared;
 mod doors;
+mod dotenv;
 mod follow;
 mod gate;
 mod holds;

@@ -63,33 +63,51 @@ fn every_mistake_is_named_with_its_document_and_field() {
         let said = said(spec);
         assert!(said.contains(wanted), "{spec}\n said {said}\n not {wanted}");
     }
+}
+
+#[test]
+fn every_mistake_about_a_remote_site_is_named() {
     let remote = |inside: &str| said(&format!("{{targets: [{{remote: {{{inside}}}}}]}}"));
     for (inside, wanted) in [
-        ("url: 'https://a.example', apiKeyEnv: KEY", "0"),
-        ("url: 'http://127.0.0.1:8080/echo/', apiKeyEnv: _K1, throttle: shop.checkout", "0"),
-        ("url: 'http://[::1]:8080', apiKeyEnv: KEY", "0"),
-        ("url: 'http://a.example', apiKeyEnv: KEY", "remote.url: http:// would send the key as plain text"),
-        ("url: 'http://127.0.0.1.example', apiKeyEnv: KEY", "remote.url: http:// would send the key as plain text"),
-        ("url: 'ftp://a.example', apiKeyEnv: KEY", "remote.url: expected https://HOST"),
-        ("url: a.example, apiKeyEnv: KEY", "remote.url: expected https://HOST"),
-        ("url: 'https://user:word@a.example', apiKeyEnv: KEY", "remote.url: expected https://HOST"),
-        ("url: 'https://a.example?key=1', apiKeyEnv: KEY", "remote.url: expected https://HOST"),
-        ("url: 'https://a.example#x', apiKeyEnv: KEY", "remote.url: expected https://HOST"),
-        ("url: 'https://a.example'", "spec.targets[0].remote"),
+        ("url: 'https://a.example', apiKeyEnv: ECHO_REMOTE_KEY_A", "0"),
+        ("url: 'http://127.0.0.1:8080/echo/', apiKeyEnv: ECHO_REMOTE_KEY_b_1, throttle: shop.checkout", "0"),
+        ("url: 'http://[::1]:8080', apiKeyEnv: ECHO_REMOTE_KEY_A", "0"),
         (
-            "url: 'https://a.example', apiKeyEnv: 'A-B'",
-            "remote.apiKeyEnv: expected the name of an environment variable",
+            "url: 'http://a.example', apiKeyEnv: ECHO_REMOTE_KEY_A",
+            "remote.url: http:// would send the key as plain text",
         ),
-        ("url: 'https://a.example', apiKeyEnv: '1A'", "remote.apiKeyEnv: expected the name"),
-        ("url: 'https://a.example', apiKeyEnv: ''", "remote.apiKeyEnv: expected the name"),
-        ("url: 'https://a.example', apiKeyEnv: KEY, throttle: A_b", "remote.throttle: expected the name of a throttle"),
+        (
+            "url: 'http://127.0.0.1.example', apiKeyEnv: ECHO_REMOTE_KEY_A",
+            "remote.url: http:// would send the key as plain text",
+        ),
+        ("url: 'ftp://a.example', apiKeyEnv: ECHO_REMOTE_KEY_A", "remote.url: expected https://HOST"),
+        ("url: a.example, apiKeyEnv: ECHO_REMOTE_KEY_A", "remote.url: expected https://HOST"),
+        ("url: 'https://user:word@a.example', apiKeyEnv: ECHO_REMOTE_KEY_A", "remote.url: expected https://HOST"),
+        ("url: 'https://a.example?key=1', apiKeyEnv: ECHO_REMOTE_KEY_A", "remote.url: expected https://HOST"),
+        ("url: 'https://a.example#x', apiKeyEnv: ECHO_REMOTE_KEY_A", "remote.url: expected https://HOST"),
+        ("url: 'https://a.example'", "spec.targets[0].remote"),
+        // Any other variable of the process would be sent to whom the file names.
+        (
+            "url: 'https://a.example', apiKeyEnv: STRIPE_SECRET_KEY",
+            "remote.apiKeyEnv: expected a variable ECHO_REMOTE_KEY_NAME",
+        ),
+        ("url: 'https://a.example', apiKeyEnv: PATH", "remote.apiKeyEnv: expected a variable ECHO_REMOTE_KEY_NAME"),
+        ("url: 'https://a.example', apiKeyEnv: ''", "remote.apiKeyEnv: expected a variable ECHO_REMOTE_KEY_NAME"),
+        ("url: 'https://a.example', apiKeyEnv: ECHO_REMOTE_KEY_", "remote.apiKeyEnv: expected a variable"),
+        ("url: 'https://a.example', apiKeyEnv: ECHO_REMOTE_KEY_A-B", "remote.apiKeyEnv: expected a variable"),
+        ("url: 'https://a.example', apiKeyEnv: ECHO_REMOTE_KEY_A_FILE", "remote.apiKeyEnv: expected a variable"),
+        ("url: 'https://a.example', apiKeyEnv: XECHO_REMOTE_KEY_A", "remote.apiKeyEnv: expected a variable"),
+        (
+            "url: 'https://a.example', apiKeyEnv: ECHO_REMOTE_KEY_A, throttle: A_b",
+            "remote.throttle: expected the name of a throttle",
+        ),
         ("url: 'https://a.example', apiKeySecretRef: {name: n, key: k}", "missing field `apiKeyEnv`"),
-        ("url: 'https://a.example', apiKeyEnv: KEY, key: k", "key: there is no such field"),
+        ("url: 'https://a.example', apiKeyEnv: ECHO_REMOTE_KEY_A, key: k", "key: there is no such field"),
     ] {
         let said = remote(inside);
         assert!(said.contains(wanted), "{inside}\n said {said}\n not {wanted}");
     }
-    let twice = "remote: {url: 'https://a.example', apiKeyEnv: KEY}";
+    let twice = "remote: {url: 'https://a.example', apiKeyEnv: ECHO_REMOTE_KEY_A}";
     let twice = said(&format!("{{targets: [{{{twice}}}, {{{}}}]}}", twice.replace("example'", "example/'")));
     assert!(twice.contains("a remote throttle is named twice in this file"), "{twice}");
     let scale = "{targets: [{scale: {apiVersion: apps/v1, kind: Deployment, name: w}}]}";
@@ -150,7 +168,7 @@ fn what_is_told_back_declares_the_same() {
         "{throttlePercent: 25, mode: Observe, ramp: {maxPercentPerSecond: 7}}",
         "{signals: {source: s, errorsPerThousand: {calm: 1, full: 7}, latencyMs: {calm: 0, full: 33}}}",
         "{targets: [{gate: {key: {header: x-tenant}, allow: [{method: OPTIONS}, {path: /refunds}, {path: /, evenWhileKilled: true}], canaryUrl: 'http://a/'}}]}",
-        "{targets: [{gate: {}}, {remote: {url: 'https://b/', apiKeyEnv: B_KEY, throttle: t}}]}",
+        "{targets: [{gate: {}}, {remote: {url: 'https://b/', apiKeyEnv: ECHO_REMOTE_KEY_B, throttle: t}}]}",
     ];
     for text in specs {
         let first = parse(&format!("{HEAD}spec: {text}\n")).unwrap().remove(0);

@@ -2,7 +2,9 @@
 //!
 //! What it answers is believed only where it is what that route answers; its words are cut short before they are told.
 
+use std::collections::BTreeSet;
 use std::error::Error;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderValue, LOCATION};
@@ -11,7 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::config::key_in;
+use crate::config::{HostArgs, RemoteKeys, is_loopback};
 use crate::domain::hold::Epoch;
 use crate::domain::level::Level;
 use crate::domain::observation::Signals;
@@ -50,10 +52,14 @@ pub(super) enum Command<'a> {
 pub(super) struct Sites {
     direct: Client,
     by_proxy: Client,
+    keys: RemoteKeys,
+    hosts: HostArgs,
+    /// Which key went where: said before it goes there for the first time.
+    told: Mutex<BTreeSet<(String, String)>>,
 }
 
 impl Sites {
-    pub(super) fn new() -> reqwest::Result<Self> {
+    pub(super) fn new(keys: RemoteKeys, hosts: HostArgs) -> reqwest::Result<Self> {
         let base = || {
             Client::builder()
                 .connect_timeout(CALL)
@@ -62,7 +68,8 @@ impl Sites {
                 .redirect(redirect::Policy::none())
                 .user_agent(concat!("echo-phoenix/", env!("CARGO_PKG_VERSION")))
         };
-        Ok(Self { direct: base().no_proxy().build()?, by_proxy: base().build()? })
+        let (direct, by_proxy) = (base().no_proxy().build()?, base().build()?);
+        Ok(Self { direct, by_proxy, keys, hosts, told: Mutex::default() })
     }
 
     /// The throttles of these names; asked one by one only if it is one.
@@ -118,14 +125,25 @@ impl Sites {
 
     fn request(&self, spec: &RemoteSpec, method: Method, path: &str) -> Result<RequestBuilder, TargetError> {
         let wrong = |what: String| TargetError::Refused(format!("apiKeyEnv {}: {what}", spec.api_key_env));
-        let key = key_in(&spec.api_key_env).map_err(|why| wrong(format!("the variable {why}")))?;
+        let key = self.keys.get(&spec.api_key_env).map_err(|why| wrong(format!("the variable {why}")))?;
         let mut value = HeaderValue::from_str(key.given().unwrap_or_default())
             .map_err(|_| wrong("its value is no key".to_owned()))?;
         value.set_sensitive(true);
         let url = Url::parse(&format!("{}{path}", spec.url));
         let url = url.map_err(|error| TargetError::Refused(format!("url {}: {error}", spec.url)))?;
-        let client = if is_local(&url) { &self.direct } else { &self.by_proxy };
+        self.hosts.check(url.as_str()).map_err(|why| TargetError::Refused(format!("url {}: {why}", spec.url)))?;
+        self.tell_where(&spec.api_key_env, &url);
+        let client = if is_loopback(&url) { &self.direct } else { &self.by_proxy };
         Ok(client.request(method, url).header("x-api-key", value))
+    }
+
+    /// Says where a key goes, before it goes there for the first time.
+    fn tell_where(&self, variable: &str, url: &Url) {
+        let to = url.origin().ascii_serialization();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.insert((variable.to_owned(), to.clone())) {
+            tracing::info!(variable, to, "a key goes to another site");
+        }
     }
 
     async fn answered<T: DeserializeOwned>(
@@ -197,12 +215,6 @@ fn silent(error: &reqwest::Error) -> TargetError {
         (false, true) => format!("cannot be reached: {}", short(&cause.to_string())),
         (false, false) => format!("the answer broke off: {}", short(&cause.to_string())),
     })
-}
-
-/// Whether a URL is this machine's own.
-fn is_local(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Words of somebody else, on one short line.

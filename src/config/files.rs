@@ -1,0 +1,106 @@
+//! How a file is read that somebody else may have put there: only a regular one, through symlinks, up to a limit, and never
+//! waited for without end.
+//!
+//! Knows nothing of what stands in it.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
+
+/// Longest that a file is waited for; a disk that is only slow has long answered.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a file has, or why that is not known.
+type Bytes = io::Result<Vec<u8>>;
+
+/// Reads a file by a thread of its own: a system call on a mount that hangs cannot be broken off, so it is abandoned. No
+/// other is begun while one lasts, or a mount that hangs for a day would cost a thread every second of it.
+pub struct PatientReader {
+    read: Arc<dyn Fn() -> Bytes + Send + Sync>,
+    patience: Duration,
+    /// Where the answer of a read that was abandoned will come from.
+    abandoned: Mutex<Option<Receiver<Bytes>>>,
+}
+
+impl PatientReader {
+    /// Reads by `read`, and waits for it for as long as `patience` lasts.
+    pub fn new(patience: Duration, read: impl Fn() -> Bytes + Send + Sync + 'static) -> Self {
+        Self { read: Arc::new(read), patience, abandoned: Mutex::default() }
+    }
+
+    /// Of a regular file of at most `limit` bytes.
+    pub fn of(path: &Path, limit: usize) -> Self {
+        let path = path.to_owned();
+        Self::new(PATIENCE, move || regular(&path, limit))
+    }
+
+    /// The file's bytes. Blocks, for as long as the patience lasts at most.
+    ///
+    /// # Errors
+    /// If it cannot be read, or does not answer; then with the kind `TimedOut`.
+    pub fn read(&self) -> Bytes {
+        let mut abandoned = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = abandoned.take()
+            && matches!(old.try_recv(), Err(TryRecvError::Empty))
+        {
+            *abandoned = Some(old);
+            return Err(io::Error::new(ErrorKind::TimedOut, "an earlier try to read it has not ended yet"));
+        }
+        // What an abandoned read brought in the end is old: it is read anew.
+        let (to, from) = sync_channel(1);
+        let read = Arc::clone(&self.read);
+        let body = move || drop(to.send(read()));
+        thread::Builder::new().name("file-reader".to_owned()).spawn(body)?;
+        match from.recv_timeout(self.patience) {
+            Ok(read) => read,
+            Err(RecvTimeoutError::Timeout) => {
+                *abandoned = Some(from);
+                let why = format!("no answer within {} s; is its disk or network gone?", self.patience.as_secs());
+                Err(io::Error::new(ErrorKind::TimedOut, why))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("reading it broke off")),
+        }
+    }
+
+    /// The same as text.
+    ///
+    /// # Errors
+    /// If it cannot be read, does not answer, or is no text.
+    pub fn read_text(&self) -> io::Result<String> {
+        text(self.read()?)
+    }
+}
+
+/// Bytes as text.
+///
+/// # Errors
+/// If they are none.
+pub fn text(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is no UTF-8 text"))
+}
+
+/// Reads a regular file of at most `limit` bytes. A named pipe would be waited for until somebody writes, a device for
+/// ever, so neither is read; opening does not wait either.
+fn regular(path: &Path, limit: usize) -> Bytes {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let kind = file.metadata()?.file_type();
+    if kind.is_dir() {
+        return Err(io::Error::new(ErrorKind::IsADirectory, "it is a folder"));
+    }
+    if !kind.is_file() {
+        return Err(io::Error::new(ErrorKind::Unsupported, "it is no regular file but a pipe, a socket or a device"));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > limit {
+        return Err(io::Error::new(ErrorKind::FileTooLarge, format!("it has more than {limit} bytes")));
+    }
+    Ok(bytes)
+}
