@@ -55,12 +55,13 @@ impl Secret {
 }
 
 /// What the guide writes where a value will stand; … is any text.
-pub const PLACEHOLDERS: [&str; 4] = ["whsec_PLACEHOLDER", "YOUR_…", "…_YOUR_KEY", "…_YOUR_SECRET"];
+pub const PLACEHOLDERS: [&str; 5] = ["whsec_PLACEHOLDER", "YOUR_…", "…_YOUR_KEY", "…_YOUR_SECRET", "…..."];
 
 /// Whether a value says that none is set: nothing, or what the guide writes where a value will stand.
 fn not_set(text: &str) -> bool {
     let text = text.trim();
     text.is_empty()
+        || text.ends_with('…')
         || PLACEHOLDERS.iter().any(|known| match (known.strip_suffix('…'), known.strip_prefix('…')) {
             (Some(lead), _) => text.starts_with(lead),
             (None, Some(tail)) => text.ends_with(tail),
@@ -159,7 +160,7 @@ pub struct KeyArgs {
     /// Key of protected routes; in development one is made if this is not set
     #[arg(long, env = "ECHO_API_KEY", default_value = "", hide_default_value = true, hide_env_values = true)]
     pub api_key: Secret,
-    /// More keys: name:role:key, comma-separated; a role is reader, operator or breaker
+    /// More keys: name:role:key, comma-separated; a role is reader, gate, operator or breaker
     #[arg(long, env = "ECHO_API_KEYS", default_value = "", hide_default_value = true, hide_env_values = true)]
     pub api_keys: Secret,
 }

@@ -61,6 +61,8 @@ pub struct App {
     pub desired: Arc<dyn Desired>,
     /// The record; a gate process has none.
     pub ledger: Option<Arc<dyn Ledger>>,
+    /// The last look at the record.
+    pub ledger_look: LedgerLook,
     /// The record's past; none where there is no record.
     pub history: Option<Arc<dyn History>>,
     /// Keys that open protected routes.
@@ -71,6 +73,8 @@ pub struct App {
     pub large: Large,
     /// What signs webhooks; none: that part is off.
     pub stripe: Secrets,
+    /// What became of webhook events.
+    pub webhooks: Arc<WebhookAccount>,
     /// Metrics of this process.
     pub metrics: Arc<Metrics>,
     /// The control law.
@@ -89,10 +93,11 @@ pub struct App {
 
 pub use client::{Client, address};
 pub use command::UnderWay;
-pub use health::{Look, Parts};
+pub use health::{LedgerLook, Look, Parts, watch_ledger};
 pub use limits::Large;
 pub use rate::{Elapsed, Rates};
 pub use throttles::Board;
+pub use webhook::WebhookAccount;
 
 /// Routes of every process: probes, health, metrics, verdicts.
 fn common(app: &Arc<App>) -> Router<Arc<App>> {
@@ -141,10 +146,8 @@ pub fn service_routes(app: Arc<App>) -> Router {
         .route_layer(from_fn_with_state(Arc::clone(&app), command::carry))
         .route_layer(from_fn(limits::carry))
         .route_layer(from_fn_with_state(Arc::clone(&app), keys::check));
-    let webhook = Router::new()
-        .route("/webhooks/stripe", post(webhook::stripe))
-        .route_layer(from_fn_with_state(Arc::clone(&app), limits::carry_large))
-        .layer(DefaultBodyLimit::max(WEBHOOK_LIMIT));
+    webhook::expect(&app);
+    let webhook = Router::new().route(webhook::ROUTE, post(webhook::stripe));
     let read = Router::new()
         .route("/v1/throttles", get(throttles::list))
         .route("/v1/throttles/{name}", get(throttles::one))

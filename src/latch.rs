@@ -136,10 +136,10 @@ impl Latch {
         record.answer.set("targets", self.enforced(hold, &throttles));
         record.audit.after = format!("killed {epoch}");
         let brought = if fresh {
-            self.bring(Effect::Hold(Box::new(scoped.clone())), record, None).await
+            self.bring(Effect::Hold(Box::new(scoped.clone())), None, record, None).await
         } else {
             record.audit.before.clone_from(&record.audit.after);
-            self.bring(Effect::Nothing, record, Some(self.record_of(&epoch))).await
+            self.bring(Effect::Nothing, None, record, Some(self.record_of(&epoch))).await
         };
         self.desired.wake();
         let Brought { audit, durable, answer } = brought;

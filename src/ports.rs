@@ -189,9 +189,15 @@ pub trait Desired: Send + Sync {
     async fn refresh(&self);
     /// Whether this process may open, scale and correct.
     fn leads(&self) -> bool;
-    /// Declares a level. Durable when it returns. Sets `generation` in the answer.
-    async fn declare(&self, throttle: &ThrottleName, level: Level, record: Record)
-    -> Result<Declaration, DesiredError>;
+    /// Declares a level, with what its caller measured: one act, so no pass of the loop sees one without the other.
+    /// Durable when it returns. Sets `generation` in the answer. Wakes nobody: whoever commands wakes once, when all is said.
+    async fn declare(
+        &self,
+        throttle: &ThrottleName,
+        level: Level,
+        measured: Option<Evidence>,
+        record: Record,
+    ) -> Result<Declaration, DesiredError>;
     /// Takes a hold. Durable when it returns; a known epoch changes nothing.
     async fn take(&self, hold: ScopedHold, record: Record) -> Result<Answer, DesiredError>;
     /// Ends every hold that REST or an override made and that is meant, but for those that are spared. Durable when it

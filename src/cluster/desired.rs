@@ -170,6 +170,7 @@ impl Desired for ClusterDesired {
         &self,
         throttle: &ThrottleName,
         _level: Level,
+        _measured: Option<Evidence>,
         _record: Record,
     ) -> Result<Declaration, DesiredError> {
         Err(DesiredError::Unavailable(format!(

@@ -15,6 +15,8 @@ use super::{ConfigError, Environment, graphic, not_set};
 pub enum Role {
     /// Reads.
     Reader,
+    /// Asks for verdicts, which count as offered load: `/v1/decide`.
+    Gate,
     /// Measures and declares levels: `/observe`, `/control`.
     Operator,
     /// Stops and starts: `/kill`, `/revive`.
@@ -22,12 +24,13 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [Self; 3] = [Self::Reader, Self::Operator, Self::Breaker];
+    const ALL: [Self; 4] = [Self::Reader, Self::Gate, Self::Operator, Self::Breaker];
 
     /// Its name in `ECHO_API_KEYS`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Reader => "reader",
+            Self::Gate => "gate",
             Self::Operator => "operator",
             Self::Breaker => "breaker",
         }

@@ -103,17 +103,18 @@ pub(super) async fn no_method() -> Problem {
     Problem::of(&table::NO_METHOD)
 }
 
-/// Counts what was answered. Verdicts are not counted here: the gate counts them itself, at a fraction of the cost.
+/// Counts what was answered. Verdicts are not counted here: the gate counts them itself, at a fraction of the cost. What
+/// asked for one and got none is.
 pub(super) async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let is_verdict = route.as_ref().is_some_and(|route| route.as_str() == "/v1/decide");
-    if is_verdict {
-        return next.run(request).await;
-    }
+    let asks_verdict = route.as_ref().is_some_and(|route| route.as_str() == "/v1/decide");
     let (method, began) = (request.method().clone(), app.clock.elapsed());
     let response = next.run(request).await;
-    let took = app.clock.elapsed().saturating_sub(began);
     let status = response.status();
+    if asks_verdict && status.is_success() {
+        return response;
+    }
+    let took = app.clock.elapsed().saturating_sub(began);
     app.metrics.count_request(route.as_ref().map(MatchedPath::as_str), method.as_str(), status.as_u16(), took);
     if status.is_server_error() {
         app.metrics.count_error();

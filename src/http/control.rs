@@ -74,9 +74,10 @@ pub(super) async fn control(
     (record.audit.before, record.audit.after) = (in_force.to_string(), target.to_string());
     law.binding.as_str().clone_into(&mut record.audit.binding_signal);
     (record.audit.operator, record.audit.reason) = (asked.operator, asked.reason);
-    let order = LevelOrder { throttle: name.clone(), level: target, at: command.elapsed, record };
+    // One act: what is declared and what was measured reach the loop together, and it is woken once.
+    let measured = Some(Evidence { signals: asked.current_state, at: command.elapsed, source: None });
+    let order = LevelOrder { throttle: name.clone(), level: target, measured, at: command.elapsed, record };
     let declared = app.latch.declare(order).await.map_err(not_declared)?;
-    app.desired.observe(&name, Evidence { signals: asked.current_state, at: command.elapsed, source: None });
     app.desired.wake();
     Ok(said(declared.answer))
 }

@@ -1,17 +1,18 @@
 //! Three questions: is it healthy (people), is it sound, is it ready (platforms). And metrics.
 //!
 //! `/livez` and `/readyz` never look at the store, so that no platform takes the kill route away when the store is gone.
+//! `/metrics` says what `/health` says, by the last look at the store: a store that hangs must not take the metrics away.
+
+mod checks;
+mod ledger;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
-use tokio::time::timeout;
 
 use crate::domain::level::Level;
 use crate::latch::Lacking;
@@ -19,9 +20,9 @@ use crate::telemetry::{LostLines, Now, ThrottleGauges, lost_lines};
 
 use super::App;
 use super::wire::Health;
+use checks::{Checks, Found};
 
-/// How long `/health` waits for the ledger.
-const LEDGER_LIMIT: Duration = Duration::from_secs(1);
+pub use ledger::{LedgerLook, watch_ledger};
 
 /// A look at a part: `ok`, or what is wrong with it.
 pub type Look = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
@@ -30,13 +31,20 @@ pub type Look = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
 pub struct Parts {
     /// Parts that are off: name, and the variable that turns it on.
     pub off: Vec<(&'static str, &'static str)>,
-    /// Parts that are on, with a look at each: `ok`, or what is wrong.
+    /// Parts that are on, with a look at each: `ok`, or what is wrong, which is `degraded`.
     pub on: Vec<(&'static str, Look)>,
+    /// Parts without which nothing here is worth anything: what is wrong with one of them is `unhealthy`.
+    pub vital: Vec<(&'static str, Look)>,
     /// Whether the gate knows all there is to know.
     pub loaded: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Parts {
+    /// No part yet; `loaded`: whether the gate knows all there is to know.
+    pub fn new(loaded: Arc<dyn Fn() -> bool + Send + Sync>) -> Self {
+        Self { off: Vec::new(), on: Vec::new(), vital: Vec::new(), loaded }
+    }
+
     /// A part that is on, with a look at it; or off, with the variable that turns it on.
     pub fn part(&mut self, name: &'static str, variable: &'static str, look: Option<Look>) {
         match look {
@@ -48,22 +56,13 @@ impl Parts {
 
 /// `GET /health`. A killed system is healthy: nobody must restart it for that.
 pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
-    let (mut status, mut checks) = looked(&app);
-    checks.insert("gate".to_owned(), json!(if (app.parts.loaded)() { "ok" } else { "loading" }));
-    if let Some(ledger) = &app.ledger {
-        let answer = timeout(LEDGER_LIMIT, ledger.check()).await;
-        let fine = matches!(answer, Ok(Ok(())));
-        if let Ok(Err(error)) = &answer {
-            tracing::warn!(%error, "the ledger does not answer");
-        }
-        let fine_words = lacking_words(app.latch.lacking()).unwrap_or_else(|| "ok".to_owned());
-        let words = if fine { fine_words } else { "unavailable: openings wait, kills do not".to_owned() };
-        checks.insert("ledger".to_owned(), json!(words));
-        if !fine {
-            status = "unhealthy";
-        }
-    }
+    let ledger = match &app.ledger {
+        Some(ledger) => Some(app.ledger_look.fresh(ledger.as_ref(), app.clock.as_ref()).await),
+        None => None,
+    };
+    let checks = all(&app, ledger);
     let (level, killed) = in_force(&app);
+    let status = checks.word();
     let body = Health {
         status,
         version: env!("CARGO_PKG_VERSION"),
@@ -72,40 +71,55 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
             .unwrap_or(i64::MAX),
         throttle_pct: level.fraction(),
         killed,
-        checks,
+        checks: checks.body(),
     };
-    let code = if status == "unhealthy" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let code = if status == checks::UNHEALTHY { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     (code, Json(body)).into_response()
 }
 
 /// How it stands without asking the ledger, for an answer that the ledger has taken.
 pub(super) fn standing(app: &App) -> &'static str {
-    looked(app).0
+    looked(app).word()
+}
+
+/// Everything, with what the ledger said, if there is one.
+fn all(app: &App, ledger: Option<bool>) -> Checks {
+    let mut checks = looked(app);
+    // Loading is what `/readyz` is for.
+    let loading = if (app.parts.loaded)() { "ok" } else { "loading" };
+    checks.add("gate", Found::Fine(loading.to_owned()));
+    match ledger {
+        Some(true) => checks.add("ledger", lacking_words(app.latch.lacking()).map_or_else(Found::ok, Found::Amiss)),
+        Some(false) => checks.add("ledger", Found::Gone("unavailable: openings wait, kills do not".to_owned())),
+        None => {}
+    }
+    checks
 }
 
 /// Everything but gate and ledger: what is on and well, what is off, what is wrong.
-fn looked(app: &App) -> (&'static str, Map<String, Value>) {
-    let (mut checks, mut fine) = (Map::new(), lacking_words(app.latch.lacking()).is_none());
+fn looked(app: &App) -> Checks {
+    let mut checks = Checks::default();
+    for (name, look) in &app.parts.vital {
+        checks.add(name, look().map_or_else(Found::Gone, Found::Fine));
+    }
     for (name, look) in &app.parts.on {
-        let found = look();
-        fine &= found.is_ok();
-        checks.insert((*name).to_owned(), json!(found.unwrap_or_else(|wrong| wrong)));
+        checks.add(name, look().map_or_else(Found::Amiss, Found::Fine));
+    }
+    if !app.stripe.is_empty() {
+        checks.add("webhooks", Found::Told(app.webhooks.words()));
     }
     for (name, variable) in &app.parts.off {
-        checks.insert((*name).to_owned(), json!(format!("off: set {variable}")));
+        checks.add(name, Found::Off(variable));
     }
     if let Some(found) = app.metrics.kill_path().trouble() {
-        fine &= found.is_ok();
-        checks.insert("kill_path".to_owned(), json!(found.map_or_else(|wrong| wrong, |()| "ok".to_owned())));
+        checks.add("kill_path", found.map_or_else(Found::Amiss, |()| Found::ok()));
     }
-    let log = log_words();
-    fine &= log.is_none();
-    checks.insert("log".to_owned(), json!(log.unwrap_or_else(|| "ok".to_owned())));
-    if let Some(wrong) = app.board.trouble() {
-        fine = false;
-        checks.insert("targets".to_owned(), json!(wrong));
+    checks.add("log", log_words().map_or_else(Found::ok, Found::Amiss));
+    checks.add("targets", app.board.trouble().map_or(Found::Quiet, Found::Amiss));
+    if lacking_words(app.latch.lacking()).is_some() {
+        checks.lower();
     }
-    (if fine { "healthy" } else { "degraded" }, checks)
+    checks
 }
 
 /// What the ledger lacks though it can be written, if it lacks anything.
@@ -174,12 +188,15 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
         }
     });
     let lacking = app.latch.lacking();
+    let checks = all(&app, app.ledger.as_ref().map(|_| app.ledger_look.last(app.clock.elapsed())));
     let now = Now {
         at: app.clock.elapsed(),
         started: app.started,
         mode: app.mode,
         forgotten: app.rates.forgotten(),
         commands_lacking: [("disk", lacking.on_disk as u64), ("memory", lacking.in_memory as u64)],
+        health: checks.words(),
+        checks: checks.all(),
         throttles: throttles.collect(),
     };
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics.render(&now)).into_response()

@@ -24,12 +24,15 @@ const BEARER: &[u8] = b"Bearer ";
 #[derive(Clone, Debug)]
 pub(super) struct Actor(pub(super) String);
 
-/// What needs more than reading: the route, the role, and the audit entry's action when it is refused.
-const NEEDS: [(&str, Role, &str); 4] = [
-    ("/observe", Role::Operator, "observe_refused"),
-    ("/control", Role::Operator, "control_refused"),
-    ("/kill", Role::Breaker, "kill_refused"),
-    ("/revive", Role::Breaker, "revive_refused"),
+/// What needs more than reading: the route, the role, and the audit entry's action when it is refused. A verdict counts as
+/// offered load, which slows a reopening, so not everybody may ask for one; but it is no command, and asked for too often to
+/// be audited.
+const NEEDS: [(&str, Role, Option<&str>); 5] = [
+    ("/v1/decide", Role::Gate, None),
+    ("/observe", Role::Operator, Some("observe_refused")),
+    ("/control", Role::Operator, Some("control_refused")),
+    ("/kill", Role::Breaker, Some("kill_refused")),
+    ("/revive", Role::Breaker, Some("revive_refused")),
 ];
 
 /// Lets a request through whose key is right and may do this.
@@ -49,8 +52,13 @@ pub(super) async fn check(State(app): State<Arc<App>>, mut request: Request, nex
     if let Some((path, role, action)) = need
         && !caller.may(*role)
     {
-        let id = request.extensions().get::<RequestId>().map(|RequestId(id)| id.clone()).unwrap_or_default();
-        return refuse(&app, &caller, path, *role, action, id).await.into_response();
+        app.metrics.count_key_refused("role");
+        let problem = Problem::filled(&table::ROLE, &[("path", path), ("role", &role.as_str()), ("key", &caller.name)]);
+        if let Some(action) = action {
+            let id = request.extensions().get::<RequestId>().map(|RequestId(id)| id.clone()).unwrap_or_default();
+            record(&app, &caller, &problem, action, id).await;
+        }
+        return problem.into_response();
     }
     request.extensions_mut().insert(Actor(caller.name.to_string()));
     next.run(request).await
@@ -61,9 +69,13 @@ fn judge(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
         return Err(Problem::of(&table::NOT_CONFIGURED));
     }
     if given(headers).is_none() {
+        app.metrics.count_key_refused("missing");
         return Err(Problem::of(&table::NO_KEY));
     }
-    caller(app, headers).ok_or_else(|| Problem::of(&table::WRONG_KEY))
+    caller(app, headers).ok_or_else(|| {
+        app.metrics.count_key_refused("wrong");
+        Problem::of(&table::WRONG_KEY)
+    })
 }
 
 /// Who calls, if a key says so.
@@ -80,13 +92,11 @@ fn given(headers: &HeaderMap) -> Option<&[u8]> {
     })
 }
 
-/// A right key that may not do this: audited, since somebody meant to.
-async fn refuse(app: &App, caller: &Caller, path: &str, role: Role, action: &str, request_id: String) -> Problem {
-    let problem = Problem::filled(&table::ROLE, &[("path", &path), ("role", &role.as_str()), ("key", &caller.name)]);
+/// A right key that may not do this: somebody meant to.
+async fn record(app: &App, caller: &Caller, problem: &Problem, action: &str, request_id: String) {
     let at = app.clock.now();
     let audit = AuditDraft { reason: "role".to_owned(), request_id, ..AuditDraft::new(at, &caller.name, action) };
     let answer = Answer { key: None, status: problem.status().as_u16(), body: problem.members(), at };
     let record = Record { once: ulid::Ulid::generate().to_string(), audit, answer };
     app.latch.record(record).await;
-    problem
 }

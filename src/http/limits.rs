@@ -1,23 +1,25 @@
 //! How long a request may take: 30 s for its body, 30 s for what is done with it. (Its head has 10 s: see run/listen.)
 //!
 //! The body is read whole before a handler begins, so that whoever sends slowly keeps no part of the service busy. Nor may
-//! strangers' bodies fill the memory: of those larger than a command's only a few are read at a time.
+//! strangers' bodies fill the memory: of those larger than a command's only a few are read at a time, and of one client only
+//! two, so that one alone keeps nobody out.
 
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::{FromRequest, Request};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt as _;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::answer::{Problem, body, too_large};
+use super::answer::{Problem, body};
+use super::client::Client;
 use super::refusal::table;
-use super::{App, BODY_LIMIT, WEBHOOK_LIMIT};
+use super::{BODY_LIMIT, WEBHOOK_LIMIT};
 
 /// Longest time for a body to arrive.
 const BODY: Duration = Duration::from_secs(30);
@@ -27,14 +29,74 @@ const HANDLER: Duration = Duration::from_secs(30);
 /// Bodies larger than a command's that may be in memory at once: 8 MiB. Stripe's events are rarely so large, and it sends
 /// again what is refused.
 const LARGE: usize = 8;
+/// How many of these one client may have.
+const LARGE_OF_ONE: usize = 2;
+/// How long a body waits for a place: Stripe's own bodies are read in no time, so one is soon free.
+const PLACE: Duration = Duration::from_secs(2);
 
 /// Places for large bodies.
-pub struct Large(Semaphore);
+#[derive(Default)]
+pub struct Large {
+    held: Mutex<Vec<Client>>,
+    freed: Notify,
+}
 
-impl Default for Large {
-    fn default() -> Self {
-        Self(Semaphore::new(LARGE))
+impl Large {
+    /// A place, if there is one for this client within the time.
+    async fn place(&self, client: Client) -> Option<Place<'_>> {
+        let waiting = async {
+            loop {
+                // Made before the look, so that it hears of every place that is freed after it.
+                let freed = self.freed.notified();
+                if let Some(place) = self.try_place(client) {
+                    return place;
+                }
+                freed.await;
+            }
+        };
+        timeout(PLACE, waiting).await.ok()
     }
+
+    fn try_place(&self, client: Client) -> Option<Place<'_>> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_this_one = held.iter().filter(|holder| **holder == client).count();
+        (held.len() < LARGE && of_this_one < LARGE_OF_ONE).then(|| {
+            held.push(client);
+            Place { of: self, client }
+        })
+    }
+}
+
+/// A place that is given back with this value.
+pub(super) struct Place<'a> {
+    of: &'a Large,
+    client: Client,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut held = self.of.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = held.iter().position(|holder| *holder == self.client) {
+            held.swap_remove(index);
+        }
+        drop(held);
+        self.of.freed.notify_waiters();
+    }
+}
+
+/// Why a body that may be large was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unread<E> {
+    /// The connection broke off.
+    Broken,
+    /// It took too long.
+    Late,
+    /// It is larger than the route takes.
+    TooLarge,
+    /// It is large, and found no place.
+    Crowded,
+    /// It is large, and should not be.
+    Refused(E),
 }
 
 /// The whole body, within the route's size and the time.
@@ -42,26 +104,34 @@ pub(super) async fn whole(request: Request) -> Result<Bytes, Problem> {
     timeout(BODY, Bytes::from_request(request, &())).await.map_or_else(|_| Err(late()), body)
 }
 
-fn late() -> Problem {
+pub(super) fn late() -> Problem {
     Problem::filled(&table::LATE, &[("seconds", &BODY.as_secs())])
 }
 
-/// A body that may be large, and its place if it is. The place is taken when the body turns out to need it: what a client
-/// only announces keeps nobody out.
-async fn gather(content: Body, large: &Large) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Problem> {
-    let (mut chunks, mut raw, mut place) = (content.into_data_stream(), Vec::new(), None);
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Problem::of(&table::BROKEN))?;
-        if raw.len() + chunk.len() > WEBHOOK_LIMIT {
-            return Err(too_large());
+/// A body that strangers may send, and its place if it is large and may be. The place is taken when the body turns out to
+/// need it: what a client only announces keeps nobody out.
+pub(super) async fn gather<E: Copy>(
+    content: Body,
+    large: &Large,
+    client: Client,
+    may_be_large: Result<(), E>,
+) -> Result<(Bytes, Option<Place<'_>>), Unread<E>> {
+    let gathering = async {
+        let (mut chunks, mut raw, mut place) = (content.into_data_stream(), Vec::new(), None);
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| Unread::Broken)?;
+            if raw.len() + chunk.len() > WEBHOOK_LIMIT {
+                return Err(Unread::TooLarge);
+            }
+            if raw.len() + chunk.len() > BODY_LIMIT && place.is_none() {
+                may_be_large.map_err(Unread::Refused)?;
+                place = Some(large.place(client).await.ok_or(Unread::Crowded)?);
+            }
+            raw.extend_from_slice(&chunk);
         }
-        if raw.len() + chunk.len() > BODY_LIMIT && place.is_none() {
-            let taken = large.0.try_acquire();
-            place = Some(taken.map_err(|_| Problem::of(&table::MANY_LARGE))?);
-        }
-        raw.extend_from_slice(&chunk);
-    }
-    Ok((raw.into(), place))
+        Ok((raw.into(), place))
+    };
+    timeout(BODY, gathering).await.unwrap_or(Err(Unread::Late))
 }
 
 /// Reads the body, then lets the handler work.
@@ -79,22 +149,14 @@ pub(super) async fn carry(request: Request, next: Next) -> Response {
     handled(request, next).await
 }
 
-/// The same where strangers may send large bodies.
-pub(super) async fn carry_large(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let (parts, content) = request.into_parts();
-    let gathered = timeout(BODY, gather(content, &app.large)).await;
-    match gathered.unwrap_or_else(|_| Err(late())) {
-        Ok((raw, _place)) => handled(Request::from_parts(parts, Body::from(raw)), next).await,
-        Err(problem) => problem.into_response(),
-    }
+async fn handled(request: Request, next: Next) -> Response {
+    in_time(next.run(request)).await.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn handled(request: Request, next: Next) -> Response {
-    match timeout(HANDLER, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => {
-            tracing::error!("a handler took too long and was given up");
-            Problem::filled(&table::GIVEN_UP, &[("seconds", &HANDLER.as_secs())]).into_response()
-        }
-    }
+/// Lets a handler work, for as long as one may.
+pub(super) async fn in_time<T>(work: impl Future<Output = T>) -> Result<T, Problem> {
+    timeout(HANDLER, work).await.map_err(|_| {
+        tracing::error!("a handler took too long and was given up");
+        Problem::filled(&table::GIVEN_UP, &[("seconds", &HANDLER.as_secs())])
+    })
 }

@@ -1,7 +1,9 @@
-//! How often one may knock: so many requests a minute for each client, before any key is looked at.
+//! How often one may knock: so many requests a minute for each right key, and for each client without one.
 //!
-//! Proxies' verdicts, probes and a kill that is well made pass without; whatever else comes to `/kill` shares one limit of
-//! its own, so that neither side can use up the other's.
+//! A right key is limited by itself alone, so that no stranger at its address can use up what it has; a wrong one spends its
+//! client's limit like none. Proxies' verdicts, those of whoever has the role `gate`, probes and a kill that is well made
+//! pass without; whatever else comes to `/kill` shares one limit of its own, so that neither side can use up the other's. An
+//! event of the webhook spends its client's limit only if it turns out to be nobody's (see `webhook`).
 
 mod slots;
 
@@ -18,10 +20,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
+use governor::state::keyed::HashMapStateStore;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{NotUntil, Quota, RateLimiter};
 
-use crate::config::{DoorArgs, Proxies, Role};
+use crate::config::{Caller, DoorArgs, Proxies, Role};
 use crate::source::rest::confirmed;
 
 use super::App;
@@ -29,8 +32,9 @@ use super::answer::Problem;
 use super::client::{self, Client};
 use super::keys;
 use super::limits;
-use super::refusal::table;
-use slots::Slots;
+use super::refusal::{Refusal, table};
+use super::webhook;
+use slots::{Knock as Slot, Slots};
 
 /// Time since some moment, by a clock that only goes forward.
 pub type Elapsed = Arc<dyn Fn() -> Duration + Send + Sync>;
@@ -48,13 +52,16 @@ impl Clock for Ticks {
 
 type Limit<K, S> = RateLimiter<K, S, Ticks, NoOpMiddleware<Duration>>;
 
-/// Labels of the metric: one client's limit was reached, or the one that requests to `/kill` share which are no kill.
-const CLIENT: &str = "client";
+/// Labels of the metric: the limit of one client or one key was reached, or the one that requests to `/kill` share which
+/// are no kill.
+pub(super) const CLIENT: &str = "client";
+const KEY: &str = "key";
 const KILL: &str = "kill";
 
 /// Limits of this process.
 pub struct Rates {
-    clients: Limit<Client, Slots>,
+    clients: Limit<Slot, Slots>,
+    keys: Limit<Arc<str>, HashMapStateStore<Arc<str>>>,
     kill: Limit<NotKeyed, InMemoryState>,
     ticks: Ticks,
     proxies: Proxies,
@@ -77,6 +84,8 @@ impl Rates {
         Self {
             forgotten: slots.forgotten(),
             clients: RateLimiter::new(quota, slots, ticks.clone()),
+            // As many as there are names of keys.
+            keys: RateLimiter::new(quota, HashMapStateStore::default(), ticks.clone()),
             kill: RateLimiter::new(quota, InMemoryState::default(), ticks.clone()),
             ticks,
             proxies,
@@ -98,7 +107,27 @@ impl Rates {
     /// # Errors
     /// If its limit is reached.
     pub fn take(&self, address: IpAddr) -> Result<(), u64> {
-        self.clients.check_key(&Client::of(address)).map_err(|until| self.wait(&until))
+        self.knock(address, true)
+    }
+
+    /// Whether one more request of this address could be taken, without taking it.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub fn may(&self, address: IpAddr) -> Result<(), u64> {
+        self.knock(address, false)
+    }
+
+    fn knock(&self, address: IpAddr, spends: bool) -> Result<(), u64> {
+        self.clients.check_key(&Slot { client: Client::of(address), spends }).map_err(|until| self.wait(&until))
+    }
+
+    /// Takes one request of whoever has the key of this name.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub fn take_key(&self, name: &Arc<str>) -> Result<(), u64> {
+        self.keys.check_key(name).map_err(|until| self.wait(&until))
     }
 
     /// Takes one request to `/kill` that is no kill.
@@ -123,26 +152,42 @@ impl Rates {
 /// Lets through what is within its limit.
 pub(super) async fn limit(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let caller = keys::caller(&app, request.headers());
     let (taken, bucket, request) = match route {
-        Some("/livez" | "/readyz" | "/v1/decide") => return next.run(request).await,
-        Some("/kill") => match well_made(&app, request).await {
+        Some("/livez" | "/readyz") => return next.run(request).await,
+        Some("/v1/decide") if caller.as_ref().is_some_and(|caller| caller.may(Role::Gate)) => {
+            return next.run(request).await;
+        }
+        // It sees to its limit itself, once it knows whether the event is one.
+        Some(webhook::ROUTE) if request.method() == Method::POST => return next.run(request).await,
+        Some("/kill") => match well_made(caller, request).await {
             Knock::Kill(request) => return next.run(request).await,
             Knock::Other(request) => (app.rates.take_kill(), KILL, Ok(request)),
             Knock::Broken(problem) => (app.rates.take_kill(), KILL, Err(problem)),
         },
-        _ => (app.rates.take(client::origin(&app, &request)), CLIENT, Ok(request)),
+        _ => match caller {
+            Some(caller) => (app.rates.take_key(&caller.name), KEY, Ok(request)),
+            None => (app.rates.take(client::origin(&app, &request)), CLIENT, Ok(request)),
+        },
     };
     match (taken, request) {
         (Ok(()), Ok(request)) => next.run(request).await,
         (Ok(()), Err(problem)) => problem.into_response(),
-        (Err(wait), _) => {
-            app.metrics.count_limited(bucket);
-            let refusal = if bucket == KILL { &table::LIMITED_KILL } else { &table::LIMITED };
-            let mut response = Problem::filled(refusal, &[("wait", &wait)]).into_response();
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait));
-            response
-        }
+        (Err(wait), _) => limited(&app, bucket, wait),
     }
+}
+
+/// The refusal of what is above a limit.
+pub(super) fn limited(app: &App, bucket: &'static str, wait: u64) -> Response {
+    app.metrics.count_limited(bucket);
+    let refusal: &'static Refusal = match bucket {
+        KILL => &table::LIMITED_KILL,
+        KEY => &table::LIMITED_KEY,
+        _ => &table::LIMITED,
+    };
+    let mut response = Problem::filled(refusal, &[("wait", &wait)]).into_response();
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait));
+    response
 }
 
 /// What came to `/kill`.
@@ -156,8 +201,8 @@ enum Knock {
 }
 
 /// Reads the body of a kill only for whoever may kill.
-async fn well_made(app: &App, request: Request) -> Knock {
-    let may = keys::caller(app, request.headers()).is_some_and(|caller| caller.may(Role::Breaker));
+async fn well_made(caller: Option<Caller>, request: Request) -> Knock {
+    let may = caller.is_some_and(|caller| caller.may(Role::Breaker));
     if !may || request.method() != Method::POST {
         return Knock::Other(request);
     }

@@ -1,63 +1,129 @@
 //! `POST /webhooks/stripe`: verified on raw bytes, stored, and only then acknowledged.
 //!
-//! A duplicate is answered like the first one and changes nothing.
+//! A duplicate is answered like the first one and changes nothing. An event that holds spends nobody's limit, however many
+//! come from one address; what turns out to be nobody's event does, and whoever has spent the limit so is refused before its
+//! body is read. Whatever came is counted, whatever became of it.
 
+mod account;
+
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::{Request, State};
 use axum::http::HeaderMap;
-use serde_json::{Value, json};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
 
-use crate::domain::audit::{AuditDraft, Change};
+use crate::domain::audit::{AuditDraft, Change, Receipt};
 use crate::domain::payment::Storing;
 use crate::source::stripe;
 
-use super::App;
-use super::answer::{Problem, body};
+use super::answer::{Problem, too_large};
+use super::client::{self, Client};
+use super::limits::{self, Unread};
 use super::refusal::table;
+use super::{App, rate};
 
-pub(super) async fn stripe(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    bytes: Result<Bytes, BytesRejection>,
-) -> Result<Json<Value>, Problem> {
+pub use account::WebhookAccount;
+use account::Why;
+
+/// Where Stripe sends to.
+pub(super) const ROUTE: &str = "/webhooks/stripe";
+
+/// An event that was not accepted, and what is answered.
+type Refused = (Why, Problem);
+
+/// Makes every reason to refuse an event a series of the metrics, before the first one comes.
+pub(super) fn expect(app: &App) {
+    app.metrics.expect_webhooks(Why::all().map(Why::category));
+}
+
+pub(super) async fn stripe(State(app): State<Arc<App>>, request: Request) -> Response {
+    let from = client::origin(&app, &request);
+    let (found, response) = match app.rates.may(from) {
+        Err(wait) => (Err(Why::Limited), rate::limited(&app, rate::CLIENT, wait)),
+        Ok(()) => match take(&app, from, request).await {
+            Ok(event_id) => (Ok(()), Json(json!({ "received": true, "event_id": event_id })).into_response()),
+            Err((why, problem)) => {
+                if why.is_nobodys() {
+                    // Those that came at the same time may have spent it before: then it is spent.
+                    let _ = app.rates.take(from);
+                }
+                (Err(why), problem.into_response())
+            }
+        },
+    };
+    app.metrics.count_webhook(found.map_err(Why::category));
+    app.webhooks.note(found, app.clock.now(), app.clock.elapsed());
+    response
+}
+
+/// Takes an event; answers its id.
+async fn take(app: &App, from: IpAddr, request: Request) -> Result<String, Refused> {
     if app.stripe.is_empty() {
-        return Err(Problem::of(&table::WEBHOOKS_OFF));
+        return Err((Why::Off, Problem::of(&table::WEBHOOKS_OFF)));
     }
-    let raw = body(bytes)?;
+    let (parts, content) = request.into_parts();
+    let header = signature(&parts.headers);
+    let promise = stripe::promises(&header, app.clock.now().as_second());
+    if let Err(why @ (stripe::BadSignature::NoHeader | stripe::BadSignature::Malformed)) = promise {
+        return Err(unsigned(why)); // whatever the body is
+    }
+    let gathered = limits::gather(content, &app.large, Client::of(from), promise).await;
+    let (raw, _place) = gathered.map_err(unread)?;
+    limits::in_time(accept(app, &header, raw)).await.unwrap_or_else(|problem| Err((Why::NotStored, problem)))
+}
+
+fn signature(headers: &HeaderMap) -> String {
+    headers
+        .get("stripe-signature")
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .unwrap_or_default()
+}
+
+fn unsigned(why: stripe::BadSignature) -> Refused {
+    (Why::Signature(why), Problem::of(&table::SIGNATURE))
+}
+
+fn unread(why: Unread<stripe::BadSignature>) -> Refused {
+    match why {
+        Unread::Broken => (Why::Broken, Problem::of(&table::BROKEN)),
+        Unread::Late => (Why::Late, limits::late()),
+        Unread::TooLarge => (Why::TooLarge, too_large()),
+        Unread::Crowded => (Why::Crowded, Problem::of(&table::MANY_LARGE)),
+        Unread::Refused(why) => unsigned(why),
+    }
+}
+
+/// Verifies what arrived, and stores it.
+async fn accept(app: &App, header: &str, raw: Bytes) -> Result<String, Refused> {
     let received_at = app.clock.now();
-    let signature = headers.get("stripe-signature").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if stripe::verify(signature, &raw, &app.stripe, received_at.as_second()).is_err() {
-        app.metrics.count_webhook(false);
-        return Err(Problem::of(&table::SIGNATURE));
-    }
-    let evidence = match stripe::event(&raw, signature, received_at) {
+    stripe::verify(header, &raw, &app.stripe, received_at.as_second()).map_err(unsigned)?;
+    let evidence = match stripe::event(&raw, header, received_at) {
         Ok(evidence) => evidence,
         Err(error) => {
-            app.metrics.count_webhook(false);
             let entry = unreadable(received_at, &error.to_string());
-            store(&app, Change { audit: vec![entry], ..Change::default() }).await?;
-            return Err(Problem::filled(&table::NO_EVENT, &[("error", &error)]));
+            store(app, Change { audit: vec![entry], ..Change::default() }).await?;
+            return Err((Why::NoEvent, Problem::filled(&table::NO_EVENT, &[("error", &error)])));
         }
     };
     let event_id = evidence.key.event_id.clone();
-    let receipt = store(&app, Change { evidence: Some(evidence), ..Change::default() }).await?;
-    app.metrics.count_webhook(true);
+    let receipt = store(app, Change { evidence: Some(evidence), ..Change::default() }).await?;
     if receipt.evidence == Some(Storing::Conflict) {
         tracing::error!(event_id, "an event came again with another meaning; the first one stays");
     }
-    Ok(Json(json!({ "received": true, "event_id": event_id })))
+    Ok(event_id)
 }
 
 /// Only a storage failure is a 5xx: Stripe then tries again, so nothing is lost.
-async fn store(app: &App, change: Change) -> Result<crate::domain::audit::Receipt, Problem> {
-    let Some(ledger) = &app.ledger else { return Err(Problem::of(&table::NOT_STORED)) };
+async fn store(app: &App, change: Change) -> Result<Receipt, Refused> {
+    let not_stored = || (Why::NotStored, Problem::of(&table::NOT_STORED));
+    let Some(ledger) = &app.ledger else { return Err(not_stored()) };
     ledger.commit(change).await.map_err(|error| {
         tracing::error!(%error, "a webhook event was not stored");
-        Problem::of(&table::NOT_STORED)
+        not_stored()
     })
 }
 

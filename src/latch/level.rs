@@ -10,6 +10,7 @@ use super::{AuditState, Latch, whole};
 use crate::decide::precedence::asked;
 use crate::decide::verdict::Reason;
 use crate::domain::audit::Record;
+use crate::domain::evidence::Evidence;
 use crate::domain::level::Level;
 use crate::domain::throttle::{Mode, ThrottleName};
 use crate::gate::Setting;
@@ -22,6 +23,8 @@ pub struct LevelOrder {
     pub throttle: ThrottleName,
     /// The level to declare.
     pub level: Level,
+    /// What whoever orders it measured, if they did.
+    pub measured: Option<Evidence>,
     /// When it came, by the monotonic clock.
     pub at: Duration,
     /// What it leaves behind.
@@ -29,7 +32,7 @@ pub struct LevelOrder {
 }
 
 impl Latch {
-    /// Declares a level.
+    /// Declares a level. The loop is not woken: that is for whoever orders, when all is said.
     ///
     /// # Errors
     /// [`DesiredError::Unknown`] if there is no such throttle; [`DesiredError::Unavailable`] if it opens and cannot be
@@ -40,12 +43,12 @@ impl Latch {
     }
 
     async fn declare_whole(&self, order: LevelOrder) -> Result<Brought, DesiredError> {
-        let LevelOrder { throttle, level, at, mut record } = order;
+        let LevelOrder { throttle, level, measured, at, mut record } = order;
         let declared = self.desired.declared().into_iter().find(|declared| declared.name == throttle);
         let declared = declared.ok_or_else(|| DesiredError::Unknown(throttle.clone()))?;
         let holds: Vec<_> = declared.holds.iter().filter(|hold| !hold.is_kill()).cloned().collect();
         if level < asked(declared.level, Mode::Enforce, &holds).level {
-            let opened = timeout(LEDGER_PATIENCE, self.open(&throttle, level, record)).await;
+            let opened = timeout(LEDGER_PATIENCE, self.open(&throttle, level, measured, record)).await;
             return opened.map_err(|_| DesiredError::Unavailable("the ledger is slow".to_owned()))?;
         }
         let setting = Setting { level, reason: Reason::Target, generation: declared.generation, at };
@@ -58,16 +61,22 @@ impl Latch {
         record.answer.set("generation", declared.generation);
         // It holds already. Its record does not wait for ever for somebody else's.
         let _one_at_a_time = timeout(LEDGER_PATIENCE, self.levelling.lock()).await;
-        Ok(self.bring(Effect::Level { throttle, level }, record, None).await)
+        Ok(self.bring(Effect::Level { throttle, level }, measured, record, None).await)
     }
 
     /// Opening: the ledger first.
-    async fn open(&self, throttle: &ThrottleName, level: Level, mut record: Record) -> Result<Brought, DesiredError> {
+    async fn open(
+        &self,
+        throttle: &ThrottleName,
+        level: Level,
+        measured: Option<Evidence>,
+        mut record: Record,
+    ) -> Result<Brought, DesiredError> {
         let _one_at_a_time = self.levelling.lock().await;
         // What is journalled happened before: the ledger gets it first, or this opening would be undone by it.
         self.catch_up().await?;
         AuditState::Recorded.tell(&mut record.answer, true);
-        let opened = self.desired.declare(throttle, level, record).await?;
+        let opened = self.desired.declare(throttle, level, measured, record).await?;
         Ok(Brought { audit: AuditState::Recorded, durable: true, answer: opened.answer })
     }
 }

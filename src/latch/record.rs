@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::Latch;
 use crate::domain::audit::{Answer, Record};
+use crate::domain::evidence::Evidence;
 use crate::domain::hold::ScopedHold;
 use crate::ports::{Declaration, DesiredError, Effect, JournalEntry};
 
@@ -76,7 +77,13 @@ impl Latch {
     ///
     /// `hold`: where the record of the hold stands that a repeated kill repeats, which is what counts to its caller. What
     /// is told is fixed before anything is stored: a retry has to hear it again.
-    pub(super) async fn bring(&self, effect: Effect, mut record: Record, hold: Option<(AuditState, bool)>) -> Brought {
+    pub(super) async fn bring(
+        &self,
+        effect: Effect,
+        measured: Option<Evidence>,
+        mut record: Record,
+        hold: Option<(AuditState, bool)>,
+    ) -> Brought {
         let told = |audit: AuditState, durable: bool| match hold {
             Some((AuditState::Pending, durable)) => (AuditState::Pending, durable),
             Some((AuditState::Recorded, durable)) => (audit, durable),
@@ -96,7 +103,7 @@ impl Latch {
         if durable && let Effect::Hold(hold) = &effect {
             self.note(&hold.hold.epoch, None, Some(true));
         }
-        let entered = self.enter(&JournalEntry { effect, record }).await;
+        let entered = self.enter(&JournalEntry { effect, record }, measured).await;
         self.under_way().remove(&once);
         if let Entered::Told(answer) = entered {
             let (audit, durable) = told(AuditState::Recorded, true);
@@ -113,7 +120,7 @@ impl Latch {
 
     /// Makes the record of a command durable that moved nothing.
     pub async fn record(&self, record: Record) -> Brought {
-        self.bring(Effect::Nothing, record, None).await
+        self.bring(Effect::Nothing, None, record, None).await
     }
 
     /// Everything the ledger lacks, oldest first.
@@ -150,15 +157,15 @@ impl Latch {
         false
     }
 
-    /// Brings an entry to the ledger.
-    async fn enter(&self, entry: &JournalEntry) -> Entered {
+    /// Brings an entry to the ledger, with what was measured when it came: that is for the moment, and kept nowhere.
+    async fn enter(&self, entry: &JournalEntry, measured: Option<Evidence>) -> Entered {
         let record = entry.record.clone();
         let once = record.once.clone();
         let brought = async {
             match &entry.effect {
                 Effect::Hold(hold) => self.desired.take(ScopedHold::clone(hold), record).await,
                 Effect::Level { throttle, level } => {
-                    let declared = self.desired.declare(throttle, *level, record).await;
+                    let declared = self.desired.declare(throttle, *level, measured, record).await;
                     declared.map(|Declaration { answer, .. }| answer)
                 }
                 Effect::Nothing => self.desired.note(record).await,
@@ -204,7 +211,7 @@ impl Latch {
             if self.under_way().contains(&entry.record.once) {
                 return true; // it is about to be there, with the answer its caller will hear
             }
-            if matches!(self.enter(&entry).await, Entered::NotYet) {
+            if matches!(self.enter(&entry, None).await, Entered::NotYet) {
                 return false; // what came later waits, so that the order stays
             }
         }

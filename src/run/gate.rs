@@ -36,7 +36,7 @@ pub async fn gate(args: GateArgs) -> Result<(), RunError> {
     let keys = local_key::keys(&args.keys, args.listen.environment, None)?;
     let on = watching(&args.cluster, None).await?;
     let loaded = Arc::clone(&on.desired);
-    let parts = HttpParts { off: Vec::new(), on: Vec::new(), loaded: Arc::new(move || loaded.loaded()) };
+    let parts = HttpParts::new(Arc::new(move || loaded.loaded()));
     let app = app("gate", &args.listen, keys, &on, None, parts)?;
     let api = listen::bind(args.listen.listen, "ECHO_LISTEN").await?;
 

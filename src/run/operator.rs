@@ -17,7 +17,7 @@ use crate::config::{AirtableArgs, ClusterArgs, Environment, HostArgs, KeyArgs, L
 use crate::decide::law::Law;
 use crate::domain::throttle::TargetKind;
 use crate::gate::Gate;
-use crate::http::{self, App, Large, Parts as HttpParts, Rates, UnderWay};
+use crate::http::{self, App, Large, LedgerLook, Parts as HttpParts, Rates, UnderWay};
 use crate::latch::Latch;
 use crate::ports::{Clock, Desired, History, Journal, JournalEntry, Ledger, Report, Target};
 use crate::reconcile::{Parts, Reconciler};
@@ -98,13 +98,13 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     let worker = mirror::worker(&args.airtable, &args.hosts, Arc::clone(&record), Arc::clone(&on.clock))?;
 
     let loaded = Arc::clone(&on.desired);
-    let mut parts = HttpParts { off: Vec::new(), on: Vec::new(), loaded: Arc::new(move || loaded.loaded()) };
+    let mut parts = HttpParts::new(Arc::new(move || loaded.loaded()));
     parts.part(
         "airtable",
         args.airtable.missing(),
         worker.as_ref().map(|(_, counters)| mirror::look(Arc::clone(counters), Arc::clone(&on.clock))),
     );
-    local_key::part(&keys, &mut parts);
+    local_key::part(&keys, args.listen.environment, &mut parts);
     let app = app("operator", &args.listen, keys, &on, Some(&ledger), parts)?;
     let api = listen::bind(args.listen.listen, "ECHO_LISTEN").await?;
     let verdicts = listen::bind_if(args.listen.gate_listen, "ECHO_GATE_LISTEN").await?;
@@ -177,6 +177,8 @@ pub(super) fn app(
         keys,
         rates: Rates::new(&listen.doors, monotonic()),
         large: Large::default(),
+        webhooks: Arc::default(),
+        ledger_look: LedgerLook::default(),
         stripe: Secrets::parse(""),
         metrics: Arc::new(Metrics::new().map_err(|e| RunError::failed("metrics", e))?),
         law: Law::default(),

@@ -12,7 +12,7 @@ use crate::config::{
 use crate::decide::law::Law;
 use crate::domain::throttle::TargetKind;
 use crate::gate::Gate;
-use crate::http::{self, App, Large, Parts as HttpParts, Rates, UnderWay};
+use crate::http::{self, App, Large, LedgerLook, Parts as HttpParts, Rates, UnderWay};
 use crate::latch::Latch;
 use crate::mirror::counters::MirrorCounters;
 use crate::ports::{Clock, Desired, History, JournalEntry, Ledger, Target};
@@ -182,8 +182,8 @@ fn app(
     }
     let (all, table) = (Arc::clone(desired), Arc::clone(gate));
     let loaded = move || all.declared().iter().all(|declared| table.standing(&declared.name).is_some());
-    let mut parts = HttpParts { off: Vec::new(), on: Vec::new(), loaded: Arc::new(loaded) };
-    local_key::part(&keys, &mut parts);
+    let mut parts = HttpParts::new(Arc::new(loaded));
+    local_key::part(&keys, args.listen.environment, &mut parts);
     let on: Option<http::Look> = if stripe.is_empty() { None } else { Some(Arc::new(|| Ok("ok".to_owned()))) };
     parts.part("stripe", "STRIPE_WEBHOOK_SECRET", on);
     parts.part("manifest", "ECHO_MANIFEST", manifest);
@@ -203,6 +203,8 @@ fn app(
         keys,
         rates: Rates::new(&args.listen.doors, monotonic()),
         large: Large::default(),
+        webhooks: Arc::default(),
+        ledger_look: LedgerLook::default(),
         stripe,
         metrics: Arc::new(Metrics::new().map_err(|e| RunError::failed("metrics", e))?),
         law: Law::default(),

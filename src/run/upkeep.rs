@@ -17,7 +17,7 @@ use crate::decide::clocks::Agreement;
 use crate::domain::audit::{Change, StateRow};
 use crate::domain::throttle::ThrottleName;
 use crate::gate::{Gate, Standing};
-use crate::http::App;
+use crate::http::{App, watch_ledger};
 use crate::ports::{Clock, Ledger, LedgerError};
 use crate::store::{Head, StandbyLedger};
 use crate::telemetry::{Metrics, RecordGauges, TableHead};
@@ -30,7 +30,7 @@ const STATES_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 const GATE: &str = "gate";
 
 /// Starts it.
-pub(super) fn keep_up(supervisor: &mut Supervisor, ledger: &Arc<StandbyLedger>, app: &App) {
+pub(super) fn keep_up(supervisor: &mut Supervisor, ledger: &Arc<StandbyLedger>, app: &Arc<App>) {
     let upkeep = Arc::new(Upkeep {
         ledger: Arc::clone(ledger),
         gate: Arc::clone(&app.gate),
@@ -38,6 +38,8 @@ pub(super) fn keep_up(supervisor: &mut Supervisor, ledger: &Arc<StandbyLedger>, 
         clock: Arc::clone(&app.clock),
     });
     supervisor.keep_up("upkeep", move |stop| Arc::clone(&upkeep).run(stop));
+    let app = Arc::clone(app);
+    supervisor.keep_up("ledger-look", move |stop| watch_ledger(Arc::clone(&app), stop));
 }
 
 /// What it looks after, and where it tells.

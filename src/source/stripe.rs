@@ -1,6 +1,7 @@
 //! IN: Stripe's webhook. Is this body really Stripe's, and what does it say.
 //!
 //! Two questions in this order: [`verify`] works on raw bytes and parses nothing, [`event`] parses what was verified.
+//! [`promises`] looks at the header alone, for who has to decide whether a body is worth reading.
 //! Knows nothing of HTTP, of storing, or of what an event is good for.
 
 use std::fmt;
@@ -72,21 +73,45 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// The signature does not hold. Deliberately does not say why: whoever forges would learn from it.
+/// Why a signature does not hold. Its words are the same for all: whoever forges would learn from the difference. The
+/// owner of the secret is told the category, in log, metric and `/health`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("Invalid signature")]
-pub struct BadSignature;
+pub enum BadSignature {
+    /// There is no header.
+    NoHeader,
+    /// The header names no time, no signature of today's scheme, or too much of either.
+    Malformed,
+    /// No secret made any of the signatures.
+    NoMatch,
+    /// A secret made it, more than five minutes ago.
+    TooOld,
+    /// A secret made it, for a time more than five minutes ahead.
+    TooNew,
+}
 
 impl BadSignature {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::NoHeader, Self::Malformed, Self::NoMatch, Self::TooOld, Self::TooNew];
+
     /// Fixed metric label. Sending the same again cannot help.
     pub const fn category(self) -> &'static str {
-        "bad_signature"
+        match self {
+            Self::NoHeader => "no_header",
+            Self::Malformed => "malformed",
+            Self::NoMatch => "no_match",
+            Self::TooOld => "too_old",
+            Self::TooNew => "too_new",
+        }
     }
 }
 
 /// Whether the body, exactly as it came, was signed with one of the secrets within five minutes of now.
+///
+/// # Errors
+/// With the first reason why not.
 pub fn verify(header: &str, body: &[u8], secrets: &Secrets, now_unix: i64) -> Result<(), BadSignature> {
-    let signed = SignatureHeader::read(header).ok_or(BadSignature)?;
+    let signed = SignatureHeader::read(header)?;
     // All of them are compared, always: neither which secret matched nor which signature shows in the time taken.
     let mut matched = Choice::from(0);
     for secret in &secrets.secrets {
@@ -96,12 +121,21 @@ pub fn verify(header: &str, body: &[u8], secrets: &Secrets, now_unix: i64) -> Re
         }
     }
     // The age comes second: of a time nobody signed nothing is said, not even that it is old.
-    if bool::from(matched) && signed.time.abs_diff(now_unix) <= TOLERANCE_S { Ok(()) } else { Err(BadSignature) }
+    if bool::from(matched) { signed.within_tolerance(now_unix) } else { Err(BadSignature::NoMatch) }
+}
+
+/// Whether a header could be that of an event sent within five minutes of now, whoever wrote it: of a time that nobody may
+/// have signed.
+///
+/// # Errors
+/// With the first reason why not.
+pub fn promises(header: &str, now_unix: i64) -> Result<(), BadSignature> {
+    SignatureHeader::read(header)?.within_tolerance(now_unix)
 }
 
 /// HMAC-SHA-256 over `t.body`; the key is the whole secret, its `whsec_` included.
 fn mac(secret: &str, time_text: &str, body: &[u8]) -> Result<[u8; MAC_BYTES], BadSignature> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map_err(|_| BadSignature)?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map_err(|_| BadSignature::NoMatch)?;
     mac.update(time_text.as_bytes());
     mac.update(b".");
     mac.update(body);
@@ -117,7 +151,14 @@ struct SignatureHeader<'a> {
 }
 
 impl<'a> SignatureHeader<'a> {
-    fn read(header: &'a str) -> Option<Self> {
+    fn read(header: &'a str) -> Result<Self, BadSignature> {
+        if header.is_empty() {
+            return Err(BadSignature::NoHeader);
+        }
+        Self::parse(header).ok_or(BadSignature::Malformed)
+    }
+
+    fn parse(header: &'a str) -> Option<Self> {
         if header.len() > HEADER_LIMIT {
             return None;
         }
@@ -137,13 +178,21 @@ impl<'a> SignatureHeader<'a> {
                 _ => {}
             }
         }
-        if seen > SIGNATURE_LIMIT {
+        if seen > SIGNATURE_LIMIT || signatures.is_empty() {
             return None;
         }
         let time_text = time_text?;
         let digits = (1..=12).contains(&time_text.len()) && time_text.bytes().all(|b| b.is_ascii_digit());
         let time = if digits { time_text.parse().ok()? } else { return None };
         Some(Self { time, time_text, signatures })
+    }
+
+    fn within_tolerance(&self, now_unix: i64) -> Result<(), BadSignature> {
+        match self.time.abs_diff(now_unix) {
+            0..=TOLERANCE_S => Ok(()),
+            _ if self.time < now_unix => Err(BadSignature::TooOld),
+            _ => Err(BadSignature::TooNew),
+        }
     }
 }
 

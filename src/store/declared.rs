@@ -24,13 +24,10 @@ use crate::ports::{
     Declaration, Desired, DesiredError, Effect, Ended, JournalEntry, Ledger, LedgerError, Meant, Report, Stored,
 };
 pub use manifest::Taken;
-use state::State;
+use state::{State, hear};
 
 /// How long a door waits for the ledger before it says that the ledger is away.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Sources of measurements kept of one throttle, the newest: anybody with a key may make names up.
-const SOURCES: usize = 16;
 
 /// Declared state kept in the ledger.
 pub struct LedgerDesired {
@@ -141,18 +138,19 @@ impl Desired for LedgerDesired {
         &self,
         throttle: &ThrottleName,
         level: Level,
+        measured: Option<Evidence>,
         mut record: Record,
     ) -> Result<Declaration, DesiredError> {
+        // Tightening waits for nobody: the loop must not open what the gate has just closed. Should the ledger not take
+        // it, the tighter level stays until it does, and with it what was measured.
+        let tightened = lock(&self.state).tighten(throttle, level, measured.as_ref());
         let _one_at_a_time = self.declaring.lock().await;
         let found = lock(&self.state).get(throttle);
         let found = found.ok_or_else(|| DesiredError::Unknown(throttle.clone()))?;
         if found.owner != Owner::Rest {
-            return self.tighten(&found, level, record).await;
+            return self.tighten(&found, level, measured, record).await;
         }
         let (generation, effective) = (found.generation.saturating_add(1), found.stored);
-        // Tightening never waits for the ledger: the loop must not open what the gate has just closed. Should the ledger
-        // not take it, the tighter level stays until it does.
-        lock(&self.state).change(throttle, |declared| declared.level = declared.level.safer(level));
         record.answer.set("generation", generation);
         let asked = record.answer.clone();
         let (name, owner) = (throttle.clone(), Owner::Rest);
@@ -164,9 +162,13 @@ impl Desired for LedgerDesired {
                 if receipt.repeated {
                     state.unsure = true; // it was declared when it came first; what holds now is the ledger's to say
                 } else {
-                    state.change(throttle, |declared| (declared.level, declared.generation) = (level, generation));
+                    state.change(throttle, |declared| {
+                        (declared.level, declared.generation) = (level, generation);
+                        if let Some(measured) = measured.filter(|_| !tightened) {
+                            hear(declared, measured);
+                        }
+                    });
                 }
-                self.woken.notify_one();
                 Ok(Declaration { generation, answer: receipt.answer.unwrap_or(asked) })
             }
             Err(e) => {
@@ -209,15 +211,7 @@ impl Desired for LedgerDesired {
     }
 
     fn observe(&self, throttle: &ThrottleName, evidence: Evidence) {
-        lock(&self.state).change(throttle, |declared| {
-            // Where a source is declared, nobody else's word opens or closes.
-            if declared.signals.source.is_none() || declared.signals.source == evidence.source {
-                declared.evidence.retain(|known| known.source != evidence.source);
-                declared.evidence.push(evidence);
-                let too_many = declared.evidence.len().saturating_sub(SOURCES);
-                declared.evidence.drain(..too_many);
-            }
-        });
+        lock(&self.state).change(throttle, |declared| hear(declared, evidence));
     }
 
     fn wake(&self) {

@@ -63,11 +63,25 @@ pub(super) const KILL_PATH: Family = family(
 );
 pub(super) const KILL_PATH_AGE: Family =
     family("echo_kill_path_age_seconds", Kind::Gauge, &["via"], "Time since the kill path was last proven.");
+pub(super) const HEALTH: Family =
+    family("echo_health", Kind::Gauge, &["status"], "1 for the word that `/health` says now, 0 for the other two.");
+pub(super) const CHECK: Family = family(
+    "echo_check_ok",
+    Kind::Gauge,
+    &["check"],
+    "1 while a part that `/health` looks at is well; nothing for one that is off.",
+);
 pub(super) const ERRORS: Family = family("echo_total_errors", Kind::Untyped, NONE, "Answers with a 5xx status.");
 pub(super) const WEBHOOKS: Family =
     family("echo_webhook_events_total", Kind::Counter, NONE, "Webhook events received, refused ones too.");
 pub(super) const WEBHOOKS_REJECTED: Family =
     family("echo_webhook_events_rejected", Kind::Untyped, NONE, "Webhook events refused.");
+pub(super) const WEBHOOKS_REASONS: Family = family(
+    "echo_webhook_refused_total",
+    Kind::Counter,
+    &["reason"],
+    "Webhook events refused, by reason: no_match and too_old or too_new of every event mean a wrong secret and a wrong clock.",
+);
 pub(super) const VERDICTS: Family = family(
     "echo_gate_verdicts_total",
     Kind::Counter,
@@ -84,7 +98,7 @@ pub(super) const REQUESTS: Family = family(
     "echo_http_requests_total",
     Kind::Counter,
     &["route", "method", "status"],
-    "Requests by route, method and class of status, verdicts apart.",
+    "Requests by route, method and class of status, verdicts apart; a request for one that got none is counted.",
 );
 pub(super) const DURATION: Family = family(
     "echo_http_request_duration_seconds",
@@ -102,7 +116,13 @@ pub(super) const LIMITED: Family = family(
     "echo_rate_limited_total",
     Kind::Counter,
     &["bucket"],
-    "Requests refused with 429: by a client's own limit, or by the one that requests to /kill share which are no kill.",
+    "Requests refused with 429: by the limit of a client or of a key, or by the one that requests to /kill share which are no kill.",
+);
+pub(super) const KEYS_REFUSED: Family = family(
+    "echo_keys_refused_total",
+    Kind::Counter,
+    &["why"],
+    "Requests to protected routes whose key is missing, nobody's (wrong), or without the role.",
 );
 pub(super) const FORGOTTEN: Family = family(
     "echo_rate_limit_forgotten_total",
@@ -170,15 +190,19 @@ pub(super) const ALL: &[&Family] = &[
     &REFUSED,
     &KILL_PATH,
     &KILL_PATH_AGE,
+    &HEALTH,
+    &CHECK,
     &ERRORS,
     &WEBHOOKS,
     &WEBHOOKS_REJECTED,
+    &WEBHOOKS_REASONS,
     &VERDICTS,
     &STATE_AGE,
     &COMMANDS,
     &REQUESTS,
     &DURATION,
     &LIMITED,
+    &KEYS_REFUSED,
     &FORGOTTEN,
     &CONNECTIONS,
     &CUT,

@@ -71,6 +71,10 @@ pub struct Now {
     pub commands_lacking: [(&'static str, u64); 2],
     /// Clients forgotten by the rate limit.
     pub forgotten: u64,
+    /// Words for how it is, and which of them it is.
+    pub health: Vec<(&'static str, bool)>,
+    /// Its parts that are on, and whether each is well.
+    pub checks: Vec<(&'static str, bool)>,
     /// Its throttles.
     pub throttles: Vec<ThrottleGauges>,
 }
@@ -86,6 +90,8 @@ pub struct Metrics {
     commands: IntCounterVec,
     kill_path: KillPath,
     limited: IntCounterVec,
+    webhooks_refused: IntCounterVec,
+    keys_refused: IntCounterVec,
     cut: IntCounterVec,
     connections: IntGauge,
     record: Mutex<Option<RecordGauges>>,
@@ -108,14 +114,20 @@ impl Metrics {
         let durations = HistogramVec::new(duration, families::DURATION.labels)?;
         registry.register(Box::new(durations.clone()))?;
         let (limited, cut) = (counters(&families::LIMITED)?, counters(&families::CUT)?);
+        let webhooks_refused = counters(&families::WEBHOOKS_REASONS)?;
+        let keys_refused = counters(&families::KEYS_REFUSED)?;
         let connections = IntGauge::new(families::CONNECTIONS.name, families::CONNECTIONS.help)?;
         registry.register(Box::new(connections.clone()))?;
-        for (of, word) in [(&limited, "client"), (&limited, "kill"), (&cut, "slow"), (&cut, "idle"), (&cut, "crowded")]
-        {
-            of.with_label_values(&[word]).inc_by(0);
+        // A series that begins at 1 hides its first event.
+        for (of, words) in [
+            (&limited, ["client", "key", "kill"]),
+            (&keys_refused, ["missing", "wrong", "role"]),
+            (&cut, ["slow", "idle", "crowded"]),
+        ] {
+            words.iter().for_each(|word| of.with_label_values(&[word]).inc_by(0));
         }
         for (_, action) in COMMANDS {
-            commands.with_label_values(&[action, "done"]).inc_by(0); // a series that begins at 1 hides its first event
+            commands.with_label_values(&[action, "done"]).inc_by(0);
         }
         // The encoder knows no untyped ones, so these three are written by hand.
         let plain = |of: &Family| IntCounter::new(of.name, of.help);
@@ -129,6 +141,8 @@ impl Metrics {
             durations,
             commands,
             limited,
+            webhooks_refused,
+            keys_refused,
             cut,
             connections,
             record: Mutex::default(),
@@ -163,12 +177,23 @@ impl Metrics {
         }
     }
 
-    /// Counts a webhook event.
-    pub fn count_webhook(&self, accepted: bool) {
+    /// Begins to count webhook events that are refused for these reasons: fixed words.
+    pub fn expect_webhooks(&self, reasons: impl IntoIterator<Item = &'static str>) {
+        reasons.into_iter().for_each(|reason| self.webhooks_refused.with_label_values(&[reason]).inc_by(0));
+    }
+
+    /// Counts a webhook event: accepted, or why not.
+    pub fn count_webhook(&self, found: Result<(), &'static str>) {
         self.webhooks.inc();
-        if !accepted {
+        if let Err(reason) = found {
             self.webhooks_rejected.inc();
+            self.webhooks_refused.with_label_values(&[reason]).inc();
         }
+    }
+
+    /// Counts a request that was refused for its key: missing, wrong, or without the role.
+    pub fn count_key_refused(&self, why: &'static str) {
+        self.keys_refused.with_label_values(&[why]).inc();
     }
 
     /// What the self-test found.
@@ -227,6 +252,10 @@ impl Metrics {
                 .map(move |(admitted, why, count)| (vec![one.throttle.as_str(), said(*admitted), *why], float(*count)))
         });
         say(&families::VERDICTS, &verdicts.collect::<Vec<_>>());
+        for (of, found) in [(&families::HEALTH, &now.health), (&families::CHECK, &now.checks)] {
+            let samples = found.iter().map(|(name, is)| (vec![*name], f64::from(u8::from(*is))));
+            say(of, &samples.collect::<Vec<_>>());
+        }
         let counters = [
             (&families::ERRORS, &self.errors),
             (&families::WEBHOOKS, &self.webhooks),

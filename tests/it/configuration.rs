@@ -87,7 +87,7 @@ fn a_malformed_value_is_refused_with_variable_expectation_and_fix() {
         (&[("ECHO_API_KEY", "with space")], &["ECHO_API_KEY:", "visible ASCII", "openssl rand"]),
         (
             &[("ECHO_API_KEYS", "a:reader:k,b:king:k2")],
-            &["ECHO_API_KEYS", "entry 2", "reader, operator, breaker", "Write"],
+            &["ECHO_API_KEYS", "entry 2", "reader, gate, operator, breaker", "Write"],
         ),
         (&[("AIRTABLE_API_KEY", "key123"), ("AIRTABLE_BASE_ID", "appX")], &["AIRTABLE_API_KEY", "pat", "airtable.com"]),
         (&[("AIRTABLE_API_KEY", "pat1"), ("AIRTABLE_BASE_ID", "tblX")], &["AIRTABLE_BASE_ID", "app", "Copy"]),

@@ -50,7 +50,8 @@ async fn audit(echo: &Echo, key: &str) -> Vec<(String, String, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_opens_what_its_role_may_and_the_record_bears_its_name() {
     let folder = tempfile::tempdir().unwrap();
-    let keys = "ci:reader:k-reader,ops:operator:k-operator,red:breaker:k-breaker,red:breaker:k-breaker-next";
+    let keys =
+        "ci:reader:k-reader,ops:operator:k-operator,red:breaker:k-breaker,red:breaker:k-breaker-next,shop:gate:k-gate";
     let echo = Echo::start("serve", &[("ECHO_API_KEYS", keys.to_owned())], folder.path()).await;
     let control = control();
     let posts = [("/observe", OBSERVE), ("/control", &control), ("/kill", KILL), ("/revive", "")];
@@ -61,6 +62,7 @@ async fn a_key_opens_what_its_role_may_and_the_record_bears_its_name() {
         ("k-operator", [200, 200, 403, 403]),
         ("k-breaker", [403, 403, 200, 200]),
         ("k-breaker-next", [403, 403, 200, 200]),
+        ("k-gate", [403, 403, 403, 403]),
     ];
     for (key, may) in expected {
         for ((path, body), code) in posts.iter().zip(may) {
@@ -69,9 +71,12 @@ async fn a_key_opens_what_its_role_may_and_the_record_bears_its_name() {
         for path in ["/v1/audit", "/v1/throttles", "/metrics"] {
             assert_eq!(status(&echo, Method::GET, path, key, "").await, 200, "{key} {path}");
         }
-        assert_eq!(status(&echo, Method::POST, "/v1/decide", key, "").await, 200, "{key}");
+        // A verdict counts as offered load: only whoever is a gate may ask for one.
+        let asks = if [KEY, "k-gate"].contains(&key) { 200 } else { 403 };
+        assert_eq!(status(&echo, Method::POST, "/v1/decide", key, "").await, asks, "{key}");
     }
     let entries = audit(&echo, "k-reader").await;
+    assert!(!entries.iter().any(|(_, what, _)| what.contains("decide")), "a verdict is no command: {entries:?}");
     let count = |actor: &str, action: &str, reason: &str| {
         entries
             .iter()
@@ -106,7 +111,11 @@ async fn a_brake_that_nobody_may_pull_is_told() {
     let none = [("ENVIRONMENT", "production".to_owned()), ("ECHO_API_KEY", String::new())];
     let echo = Echo::start("serve", &none, folder.path()).await;
     let health: Value = ask(&echo, Method::GET, "/health", &[], "").await.json().await.unwrap();
-    assert_eq!((&health["status"], &health["checks"]["keys"]), (&json!("healthy"), &json!("off: set ECHO_API_KEY")));
+    let words = health["checks"]["keys"].as_str().unwrap();
+    assert!(
+        health["status"] == "degraded" && words.starts_with("ECHO_API_KEY is not set: nobody can kill"),
+        "{health}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -249,6 +258,65 @@ async fn verdicts_probes_and_a_well_made_kill_pass_without_a_limit() {
     assert_eq!(status(&echo, Method::POST, "/kill", "wrong", KILL).await, 429);
     assert_eq!(status(&echo, Method::POST, "/kill", KEY, KILL).await, 200);
     assert_eq!(series(&echo, "198.51.100.77", r#"echo_rate_limited_total{bucket="kill"}"#).await, 2.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_cannot_use_up_what_a_key_has_nor_a_key_what_another_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let variables =
+        [("RATE_LIMIT_PER_MINUTE", "20".to_owned()), ("ECHO_API_KEYS", "red:breaker:k-red,ci:reader:k-ci".to_owned())];
+    let echo = Echo::start("serve", &variables, folder.path()).await;
+    let mut last = 0;
+    for _ in 0..25 {
+        last = status(&echo, Method::GET, "/health", "", "").await;
+    }
+    assert_eq!(last, 429, "this address has used up its limit");
+    assert_eq!(status(&echo, Method::POST, "/kill", "k-red", KILL).await, 200);
+    assert_eq!(status(&echo, Method::POST, "/revive", "k-red", "").await, 200);
+    let mut codes = Vec::new();
+    for _ in 0..25 {
+        codes.push(status(&echo, Method::GET, "/v1/throttles", "k-ci", "").await);
+    }
+    assert!(codes[..20].iter().all(|code| *code == 200) && codes.contains(&429), "{codes:?}");
+    let refused = ask(&echo, Method::GET, "/v1/throttles", &[("x-api-key", "k-ci")], "").await;
+    assert!(refused.headers().contains_key("retry-after"));
+    let refused: Value = refused.json().await.unwrap();
+    assert!(refused["detail"].as_str().unwrap().ends_with("for each key."), "{refused}");
+    assert_eq!(status(&echo, Method::POST, "/revive", KEY, "").await, 200);
+    assert!(series(&echo, "", r#"echo_rate_limited_total{bucket="key"}"#).await >= 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_key_at_decide_spends_its_clients_limit_and_a_readers_verdict_is_no_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let variables =
+        [("RATE_LIMIT_PER_MINUTE", "20".to_owned()), ("ECHO_API_KEYS", "ci:reader:k-ci,shop:gate:k-shop".to_owned())];
+    let echo = Echo::start("serve", &variables, folder.path()).await;
+    let decide = async |key: &'static str| status(&echo, Method::POST, "/v1/decide", key, "").await;
+    let mut codes = Vec::new();
+    for _ in 0..25 {
+        codes.push(decide("guessed").await);
+    }
+    assert!(codes[..20].iter().all(|code| *code == 403) && codes.contains(&429), "{codes:?}");
+    assert_eq!(decide("").await, 429, "none is like a wrong one");
+    let guessed = codes.iter().filter(|code| **code == 403).count();
+    assert_eq!(
+        series(&echo, "", r#"echo_keys_refused_total{why="wrong"}"#).await,
+        f64::from(u32::try_from(guessed).unwrap())
+    );
+    let refused = series(&echo, "", r#"echo_http_requests_total{method="POST",route="/v1/decide",status="4xx"}"#).await;
+    assert_eq!(refused, 26.0, "what got no verdict is counted, the 429s too");
+
+    let verdicts = r#"echo_gate_verdicts_total{throttle="default",decision="deny",reason="target"}"#;
+    assert_eq!(decide("k-shop").await, 200);
+    let before = series(&echo, "", verdicts).await;
+    assert_eq!(decide("k-ci").await, 403);
+    assert_eq!(series(&echo, "", r#"echo_keys_refused_total{why="role"}"#).await, 1.0);
+    assert_eq!((before, series(&echo, "", verdicts).await), (1.0, 1.0), "a reader asks for nothing");
+    for _ in 0..40 {
+        assert_eq!(decide("k-shop").await, 200, "a gate has no limit");
+    }
+    assert_eq!(series(&echo, "", verdicts).await, before + 40.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -149,6 +149,12 @@ async fn whatever_is_refused_is_listed_with_its_status_and_its_words() {
         met.insert(row(client.post(echo.url("/kill")).body("{}")).await);
     }
 
+    drop(echo);
+    let echo = Echo::start("serve", &[("RATE_LIMIT_PER_MINUTE", "1".to_owned())], bare.path()).await;
+    let keyed = || client.get(echo.url("/metrics")).header("x-api-key", KEY);
+    assert!(keyed().send().await.unwrap().status().is_success());
+    met.insert(row(keyed()).await);
+
     let all: BTreeSet<_> = listed().into_iter().map(|(_, words)| words).collect();
     met.extend(ELSEWHERE.map(str::to_owned));
     assert_eq!(met, all, "what is refused, and what docs/errors.md lists");

@@ -1,14 +1,20 @@
 //! `/metrics` of the real binary: the guide's names, text that Prometheus' own checker accepts, labels that no client chooses.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on fails; it reads the clock itself"
+)]
 
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 
-use crate::support::{Echo, KEY, http, prepared, program, run};
+use crate::support::{Echo, KEY, eventually, http, prepared, program, run};
 
 async fn metrics(echo: &Echo) -> String {
     let answer = http().get(echo.url("/metrics")).bearer_auth(KEY).send().await.unwrap();
@@ -62,6 +68,61 @@ async fn metrics_count_what_happened_under_the_names_of_the_guide() {
         assert!(text.contains(&format!("# TYPE {untyped} untyped\n")), "{untyped}");
     }
     assert!(value(&text, "process_resident_memory_bytes") > 1e6);
+}
+
+/// The guide's first alert: the word that `/health` says.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_word_of_health_and_its_parts_are_metrics() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = async |echo: &Echo| {
+        let health = http().get(echo.url("/health")).send().await.unwrap();
+        let word = health.json::<serde_json::Value>().await.unwrap()["status"].as_str().unwrap().to_owned();
+        let text = metrics(echo).await;
+        let is = |word: &str| value(&text, &format!("echo_health{{status=\"{word}\"}}"));
+        let all = ["healthy", "degraded", "unhealthy"].map(|one| (one, is(one)));
+        let told: Vec<_> = all.iter().filter(|(_, is)| *is == 1.0).map(|(one, _)| *one).collect();
+        assert_eq!(told, [word.as_str()], "one word: {all:?}");
+        (word, text)
+    };
+    let echo = Echo::start("serve", &[], folder.path()).await;
+    let (word, text) = said(&echo).await;
+    assert_eq!(word, "healthy");
+    for check in ["gate", "ledger", "targets"] {
+        assert_eq!(value(&text, &format!("echo_check_ok{{check=\"{check}\"}}")), 1.0);
+    }
+    for off in ["stripe", "manifest", "airtable", "webhooks"] {
+        assert!(!text.contains(&format!("check=\"{off}\"")), "{off} is off or says nothing about health: {text}");
+    }
+    drop(echo);
+    let nobody_kills = [("ECHO_API_KEY", String::new()), ("ECHO_API_KEYS", format!("ci:reader:{KEY}"))];
+    let echo = Echo::start("serve", &nobody_kills, folder.path()).await;
+    let (word, text) = said(&echo).await;
+    assert_eq!((word.as_str(), value(&text, "echo_check_ok{check=\"keys\"}")), ("degraded", 0.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_hangs_is_told_by_metrics_that_do_not_wait_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = Echo::start("serve", &[], folder.path()).await;
+    let other = rusqlite::Connection::open(folder.path().join("data/ledger.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    eventually("the last look is told", Duration::from_secs(30), async || {
+        let text = metrics(&echo).await;
+        let is = |series: &str| value(&text, series);
+        (is("echo_health{status=\"unhealthy\"}") == 1.0 && is("echo_check_ok{check=\"ledger\"}") == 0.0).then_some(())
+    })
+    .await;
+    // Each look at the ledger takes a second now.
+    let began = Instant::now();
+    for _ in 0..20 {
+        metrics(&echo).await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    drop(other);
+    eventually("and that it is back", Duration::from_secs(30), async || {
+        (value(&metrics(&echo).await, "echo_health{status=\"healthy\"}") == 1.0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

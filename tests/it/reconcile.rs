@@ -72,7 +72,7 @@ impl Service {
     }
 
     async fn declare(&self, level: Level) {
-        self.desired.declare(&ThrottleName::default_throttle(), level, record("control")).await.unwrap();
+        self.desired.declare(&ThrottleName::default_throttle(), level, None, record("control")).await.unwrap();
     }
 
     fn ledger_is_away(&self, away: bool) {
@@ -101,7 +101,7 @@ async fn closing_waits_for_nothing() {
     service.reconciler.pass().await;
     service.ledger_is_away(true);
     let half = Level::new(0.5).unwrap();
-    service.desired.declare(&ThrottleName::default_throttle(), half, record("control")).await.unwrap_err();
+    service.desired.declare(&ThrottleName::default_throttle(), half, None, record("control")).await.unwrap_err();
     service.reconciler.pass().await;
     assert_eq!(service.level(), half);
 }

@@ -18,6 +18,8 @@ pub(crate) mod cluster;
 pub(crate) mod plain;
 #[path = "support/proxy.rs"]
 pub(crate) mod proxy;
+#[path = "support/stripe.rs"]
+pub(crate) mod stripe;
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};

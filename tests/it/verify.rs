@@ -186,23 +186,39 @@ fn the_documented_alerts_of_the_brake_fire() {
     let indented: String = yaml.lines().map(|line| format!("  {line}\n")).collect();
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("rules.yml"), format!("groups:\n- name: brake\n  rules:\n{indented}")).unwrap();
-    for (series, calm, wrong, alert, labels) in [
-        ("echo_kill_path_ok{via=\"listener\"}", "1", "0", "EchoKillPathBroken", "via: listener"),
-        ("echo_kill_path_age_seconds{via=\"listener\"}", "60", "181", "EchoKillPathUnproven", "via: listener"),
-        ("echo_commands_owed{kept=\"memory\"}", "0", "1", "EchoCommandsInMemory", "kept: memory"),
-        ("echo_enforced{throttle=\"default\"}", "1", "0", "EchoNotEnforced", "throttle: default"),
+    // Each series with its values while all is well, and while the alert is to fire.
+    for (series, alert, labels) in [
+        (&[("echo_health{status=\"healthy\"}", "1 1", "0 0")][..], "EchoNotHealthy", "status: healthy"),
+        (
+            &[("echo_webhook_events_total", "0 90", "0 90"), ("echo_webhook_events_rejected", "0 4", "0 5")],
+            "EchoWebhooksRefused",
+            "",
+        ),
+        (&[("echo_kill_path_ok{via=\"listener\"}", "1 1", "0 0")], "EchoKillPathBroken", "via: listener"),
+        (
+            &[("echo_kill_path_age_seconds{via=\"listener\"}", "60 60", "181 181")],
+            "EchoKillPathUnproven",
+            "via: listener",
+        ),
+        (&[("echo_commands_owed{kept=\"memory\"}", "0 0", "1 1")], "EchoCommandsInMemory", "kept: memory"),
+        (&[("echo_enforced{throttle=\"default\"}", "1 1", "0 0")], "EchoNotEnforced", "throttle: default"),
     ] {
-        for (value, fires) in [(calm, false), (wrong, true)] {
+        for fires in [false, true] {
             let expected = if fires { format!("[{{exp_labels: {{{labels}}}}}]") } else { "[]".to_owned() };
+            let inputs: String = series
+                .iter()
+                .map(|(name, calm, wrong)| {
+                    format!("  - {{series: '{name}', values: '{}'}}\n", if fires { wrong } else { calm })
+                })
+                .collect();
             let test = format!(
-                "rule_files: [rules.yml]\nevaluation_interval: 1m\ntests:\n- interval: 1m\n  input_series:\n\
-                 \x20 - {{series: '{series}', values: '{value} {value}'}}\n\
+                "rule_files: [rules.yml]\nevaluation_interval: 1m\ntests:\n- interval: 1m\n  input_series:\n{inputs}\
                  \x20 alert_rule_test:\n\x20 - {{eval_time: 1m, alertname: {alert}, exp_alerts: {expected}}}\n"
             );
             std::fs::write(folder.path().join("test.yml"), test).unwrap();
             let mut promtool = Command::new(prepared("ECHO_TEST_TOOLS").join("bin/promtool"));
             let done = promtool.args(["test", "rules", "test.yml"]).current_dir(folder.path()).output().unwrap();
-            assert!(done.status.success(), "{alert} {value}: {}{}", text(&done.stdout), text(&done.stderr));
+            assert!(done.status.success(), "{alert} {fires}: {}{}", text(&done.stdout), text(&done.stderr));
         }
     }
 }

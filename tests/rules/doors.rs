@@ -131,6 +131,26 @@ fn kills_that_are_none_share_a_limit_of_their_own() {
     assert_eq!(rates.take(ip("192.0.2.1")), Ok(()));
 }
 
+#[test]
+fn whether_there_is_room_is_asked_without_taking_it() {
+    let (rates, _clock) = rates(3);
+    let client = ip("192.0.2.1");
+    for _ in 0..10 {
+        assert_eq!(rates.may(client), Ok(()));
+    }
+    assert_eq!([(); 4].map(|()| rates.take(client).is_ok()), [true, true, true, false]);
+    assert_eq!((rates.may(client), rates.may(ip("192.0.2.2"))), (Err(20), Ok(())), "and how long there is none");
+}
+
+#[test]
+fn a_key_has_a_limit_of_its_own() {
+    let (rates, _clock) = rates(3);
+    let (red, ops) = ("red".into(), "ops".into());
+    while rates.take(ip("192.0.2.1")).is_ok() {}
+    assert_eq!([(); 4].map(|()| rates.take_key(&red).is_ok()), [true, true, true, false]);
+    assert_eq!(rates.take_key(&ops), Ok(()));
+}
+
 /// A million strangers at once: nobody is refused for them, and who had reached the limit does not get off.
 #[test]
 fn a_flood_of_addresses_neither_refuses_anybody_nor_frees_who_is_limited() {
@@ -152,20 +172,21 @@ const NOBODY: &str = "nobody-has-this-key";
 
 #[test]
 fn a_key_has_its_name_and_its_roles() {
-    let more = "ci:reader:k-ci, oncall:operator:k-oncall ,oncall:breaker:k-oncall,red:breaker:k:with:colons,\
+    let more = "ci:reader:k-ci, oncall:operator:k-oncall ,oncall:breaker:k-oncall,shop:gate:k-shop,red:breaker:k:with:colons,\
                 red:breaker:k-red-next,,later:reader:YOUR_KEY";
     let keys = Keys::parse(Some("k-main"), more).unwrap();
     let may = |key: &str| {
         let caller = keys.whose(key.as_bytes())?;
-        let roles = [Role::Reader, Role::Operator, Role::Breaker].map(|role| caller.may(role));
+        let roles = [Role::Reader, Role::Gate, Role::Operator, Role::Breaker].map(|role| caller.may(role));
         Some((caller.name.to_string(), roles))
     };
     let expect = |name: &str, roles| Some((name.to_owned(), roles));
-    assert_eq!(may("k-main"), expect("ECHO_API_KEY", [true, true, true]));
-    assert_eq!(may("k-ci"), expect("ci", [true, false, false]));
-    assert_eq!(may("k-oncall"), expect("oncall", [true, true, true]));
-    assert_eq!(may("k:with:colons"), expect("red", [true, false, true]));
-    assert_eq!(may("k-red-next"), expect("red", [true, false, true]), "while one replaces the other, both open");
+    assert_eq!(may("k-main"), expect("ECHO_API_KEY", [true, true, true, true]));
+    assert_eq!(may("k-ci"), expect("ci", [true, false, false, false]));
+    assert_eq!(may("k-oncall"), expect("oncall", [true, false, true, true]));
+    assert_eq!(may("k-shop"), expect("shop", [true, true, false, false]));
+    assert_eq!(may("k:with:colons"), expect("red", [true, false, false, true]));
+    assert_eq!(may("k-red-next"), expect("red", [true, false, false, true]), "while one replaces the other, both open");
     for none in ["", "k", "k-mai", "k-main ", "K-MAIN", NOBODY, "YOUR_KEY", "ci"] {
         assert_eq!(may(none), None, "{none}");
     }

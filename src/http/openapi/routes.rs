@@ -179,7 +179,10 @@ fn verdicts() -> Vec<Route> {
             .says(403, "Killed", &[])
             .says(429, "Throttled", &[]),
         Route::new("post", "/v1/decide", "verdicts", Key, "A verdict for an app")
-            .text("Always 200, so that a verdict is never taken for a fault. An empty body asks about `default`.")
+            .text(
+                "Always 200, so that a verdict is never taken for a fault. An empty body asks about `default`. Each \
+                   verdict counts as offered load, so it takes a key of the role `gate`.",
+            )
             .takes::<DecideBody>(false, json!({ "throttle": "default", "key": "tenant-7", "route": "POST /refunds" }))
             .answers::<wire::Decided>(200, "The verdict")
             .refuses(&[400, 408, 413, 422, 503]),
@@ -192,7 +195,10 @@ fn payments() -> Vec<Route> {
         "description": "As Stripe makes it, over the raw body",
     });
     let mut webhook = Route::new("post", "/webhooks/stripe", "payments", Open, "Take an event of Stripe")
-        .text("200 comes after the event is durable. An event that comes again changes nothing and is answered alike.")
+        .text(
+            "200 comes after the event is durable. An event that comes again changes nothing and is answered alike. What \
+             is signed spends no limit; what nobody signed spends that of its address.",
+        )
         .parameter(signature)
         .answers::<wire::Received>(200, "The event is durable")
         .refuses(&[400, 408, 413, 503]);

@@ -19,6 +19,13 @@ const PLACES: usize = 8;
 /// Sets of places: 65,536 clients within the minute, some 2 MB.
 const SETS: usize = 8192;
 
+/// A client that knocks; or, if it does not spend, one of whom is asked whether it might.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Knock {
+    pub(super) client: Client,
+    pub(super) spends: bool,
+}
+
 /// A client, and when its limit will have renewed, nanoseconds of the limiter's clock.
 type Place = Option<(Client, u64)>;
 
@@ -49,9 +56,9 @@ impl Slots {
 }
 
 impl StateStore for Slots {
-    type Key = Client;
+    type Key = Knock;
 
-    fn measure_and_replace<T, F, E>(&self, client: &Client, measure: F) -> Result<T, E>
+    fn measure_and_replace<T, F, E>(&self, Knock { client, spends }: &Knock, measure: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
@@ -59,10 +66,15 @@ impl StateStore for Slots {
         let mut places = set.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, until)) = places.iter_mut().flatten().find(|(known, _)| known == client) {
             let (told, next) = measure(Some(Nanos::from(*until)))?;
-            *until = next.into();
+            if *spends {
+                *until = next.into();
+            }
             return Ok(told);
         }
         let (told, next) = measure(None)?;
+        if !spends {
+            return Ok(told);
+        }
         let next = u64::from(next);
         // An empty place is less than any other.
         if let Some(place) = places.iter_mut().min_by_key(|place| place.map(|(_, until)| until)) {

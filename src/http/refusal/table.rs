@@ -34,7 +34,7 @@ refusals! {
         "A command bears the header twice, empty, too long or with other characters; nothing was done",
         "Send one key, a fresh one for each command", No;
     SIGNATURE: BAD_REQUEST, "Invalid signature",
-        "`POST /webhooks/stripe`: no secret fits the signature, or it is older than 5 minutes",
+        "`POST /webhooks/stripe`: no secret fits the signature, or it is more than 5 minutes from now; a body over 64 KiB is not read if its header cannot be right. `/health` says which, under `checks.webhooks`",
         "Set `STRIPE_WEBHOOK_SECRET` to the endpoint's signing secret; look at the clock of this machine", No;
     NO_EVENT: BAD_REQUEST, "Signed, but no event: {error}",
         "`POST /webhooks/stripe`: the signature is right and the body no event; audited",
@@ -46,8 +46,8 @@ refusals! {
         "A protected route with a key that nobody has",
         "Compare with `ECHO_API_KEY` and `ECHO_API_KEYS` where the service runs", No;
     ROLE: FORBIDDEN, "POST {path} needs the role {role}, which the key {key} has not.",
-        "A key of `ECHO_API_KEYS` whose role does not reach; audited",
-        "Use a key with that role: operator for `/observe` and `/control`, breaker for `/kill` and `/revive`", No;
+        "A key of `ECHO_API_KEYS` whose role does not reach; a command is audited. A verdict counts as offered load, so whoever only reads asks for none",
+        "Use a key with that role: gate for `/v1/decide`, operator for `/observe` and `/control`, breaker for `/kill` and `/revive`", No;
     FAR: FORBIDDEN,
         "In production verdicts are answered on ECHO_GATE_LISTEN; here only to this machine, and to nobody whom a proxy passes on (Forwarded, X-Forwarded-*).",
         "`/authz/…` on the public listener in production, asked from another machine, or with a header `Forwarded` or `X-Forwarded-…`: a stranger behind a proxy on this machine, and every question of Caddy, Traefik and Envoy",
@@ -97,8 +97,11 @@ refusals! {
         "A key of the last 24 hours came with another path or body; nothing was done",
         "Use a new key", No;
     LIMITED: TOO_MANY_REQUESTS, "Too many requests. Wait {wait} s. The limit is RATE_LIMIT_PER_MINUTE for each address.",
-        "A client's requests of a minute are used up",
+        "The requests of a minute that a client without a right key has are used up; wrong keys and events that nobody signed spend them too",
         "Wait, or raise `RATE_LIMIT_PER_MINUTE`; behind a proxy set `ECHO_TRUSTED_PROXIES`, or all its clients are one", Later;
+    LIMITED_KEY: TOO_MANY_REQUESTS, "Too many requests. Wait {wait} s. The limit is RATE_LIMIT_PER_MINUTE for each key.",
+        "A key's requests of a minute are used up, from wherever they came",
+        "Wait, raise `RATE_LIMIT_PER_MINUTE`, or give each of those that share the key one of its own in `ECHO_API_KEYS`", Later;
     LIMITED_KILL: TOO_MANY_REQUESTS,
         "Too many requests. Wait {wait} s. A kill with a right key and its confirmation passes without a limit; this was none.",
         "Too many requests to `/kill` that are no kill, of all clients together",
@@ -134,7 +137,7 @@ refusals! {
         "`POST /webhooks/stripe` while the ledger does not answer",
         "Nothing: Stripe sends it again", Yes;
     MANY_LARGE: SERVICE_UNAVAILABLE, "Too many large bodies at once. Send it again.",
-        "`POST /webhooks/stripe`: a body over 64 KiB while 8 such are being read",
+        "`POST /webhooks/stripe`: a body over 64 KiB found no place within 2 s: 8 such are being read, or 2 of the same client",
         "Nothing: Stripe sends it again", Yes;
     GIVEN_UP: SERVICE_UNAVAILABLE,
         "This took longer than {seconds} s and was given up; look at /health before sending it again.",

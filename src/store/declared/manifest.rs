@@ -6,7 +6,9 @@ use jiff::Timestamp;
 
 use super::LedgerDesired;
 use super::lock;
+use super::state::hear;
 use crate::domain::audit::{Answer, AuditDraft, Change, Record, ThrottleRow};
+use crate::domain::evidence::Evidence;
 use crate::domain::hold::{Bite, Epoch, HeldBy, Hold, Scope, ScopedHold, Source};
 use crate::domain::level::Level;
 use crate::domain::throttle::{Declared, FromFile, Owner, ThrottleName};
@@ -100,6 +102,7 @@ impl LedgerDesired {
         &self,
         found: &Declared,
         level: Level,
+        measured: Option<Evidence>,
         mut record: Record,
     ) -> Result<Declaration, DesiredError> {
         let name = &found.name;
@@ -133,8 +136,12 @@ impl LedgerDesired {
                 taken_at: record.audit.at,
             },
         });
+        // What is measured comes with what holds from here on; where less will hold, with that, once the ledger has it.
+        let (with_hold, with_end) = if hold.is_some() { (measured, None) } else { (None, measured) };
         if let Some(hold) = &hold {
-            lock(&self.state).take(hold, &record);
+            let mut state = lock(&self.state);
+            state.take(hold, &record);
+            state.change(name, |declared| with_hold.into_iter().for_each(|measured| hear(declared, measured)));
         }
         let asked: Answer = record.answer.clone();
         let change =
@@ -145,8 +152,7 @@ impl LedgerDesired {
             state.recorded(&hold.hold.epoch);
         }
         state.release(&before);
-        drop(state);
-        self.woken.notify_one();
+        state.change(name, |declared| with_end.into_iter().for_each(|measured| hear(declared, measured)));
         Ok(Declaration { generation: found.generation, answer: receipt.answer.unwrap_or(asked) })
     }
 }

@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::audit::{Record, ThrottleRow};
+use crate::domain::evidence::Evidence;
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold};
 use crate::domain::level::Level;
-use crate::domain::throttle::{Declared, ThrottleName};
+use crate::domain::throttle::{Declared, Owner, ThrottleName};
 use crate::ports::{Meant, Stored};
+
+/// Sources of measurements kept of one throttle, the newest: anybody with a key may make names up.
+const SOURCES: usize = 16;
 
 /// Holds that end, holds that stay, and what the ledger lacks of the first.
 pub(super) type Endings = (Vec<Epoch>, Vec<Hold>, Vec<(ScopedHold, Record)>);
@@ -81,6 +85,19 @@ impl State {
             change(declared);
             self.publish();
         }
+    }
+
+    /// Takes a level that is as safe as the one declared, with what was measured beside it; answers whether it was one.
+    pub(super) fn tighten(&mut self, name: &ThrottleName, level: Level, measured: Option<&Evidence>) -> bool {
+        let tightens = |declared: &&Declared| declared.owner == Owner::Rest && level >= declared.level;
+        let is_one = self.throttles.get(name).as_ref().is_some_and(tightens);
+        if is_one {
+            self.change(name, |declared| {
+                declared.level = level;
+                measured.into_iter().for_each(|measured| hear(declared, measured.clone()));
+            });
+        }
+        is_one
     }
 
     /// Takes over declarations that the ledger has and we do not.
@@ -172,6 +189,17 @@ impl State {
     fn with_holds(&self, declared: &Declared) -> Declared {
         let holds = self.holds.iter().filter(|hold| hold.scope.covers(&declared.name));
         Declared { holds: holds.map(|hold| hold.hold.clone()).collect(), ..declared.clone() }
+    }
+}
+
+/// Takes note of what somebody measured.
+pub(super) fn hear(declared: &mut Declared, evidence: Evidence) {
+    // Where a source is declared, nobody else's word opens or closes.
+    if declared.signals.source.is_none() || declared.signals.source == evidence.source {
+        declared.evidence.retain(|known| known.source != evidence.source);
+        declared.evidence.push(evidence);
+        let too_many = declared.evidence.len().saturating_sub(SOURCES);
+        declared.evidence.drain(..too_many);
     }
 }
 

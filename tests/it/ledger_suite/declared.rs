@@ -119,18 +119,18 @@ async fn a_new_service_is_at_stop_and_remembers_what_was_declared() {
     assert_eq!(start.targets.len(), 1);
     assert!(service.desired.leads());
 
-    let answer = service.desired.declare(&name(), level(0.25), record("control")).await.unwrap();
+    let answer = service.desired.declare(&name(), level(0.25), None, record("control")).await.unwrap();
     assert_eq!((answer.generation, &answer.answer.body["audit_id"]), (2, &serde_json::json!(1)));
     assert_eq!((service.default().level, service.default().generation), (level(0.25), 2));
     service.desired.effective(&name(), level(0.75));
     assert_eq!(service.default().stored, level(0.75));
-    service.desired.declare(&name(), level(0.5), record("control")).await.unwrap();
+    service.desired.declare(&name(), level(0.5), None, record("control")).await.unwrap();
 
     let service = service.restart().await;
     let again = service.default();
     assert_eq!((again.level, again.stored, again.generation), (level(0.5), level(0.75), 3));
     let unknown = ThrottleName::try_from("nobody".to_owned()).unwrap();
-    let answer = service.desired.declare(&unknown, level(0.0), record("control")).await;
+    let answer = service.desired.declare(&unknown, level(0.0), None, record("control")).await;
     assert!(matches!(answer, Err(DesiredError::Unknown(_))));
 }
 
@@ -138,7 +138,7 @@ async fn a_new_service_is_at_stop_and_remembers_what_was_declared() {
 async fn declaring_waits_for_the_ledger_and_changes_nothing_without_it() {
     let service = service(Sqlite::new()).await;
     service.mood(AWAY);
-    let answer = service.desired.declare(&name(), level(0.0), record("control")).await;
+    let answer = service.desired.declare(&name(), level(0.0), None, record("control")).await;
     assert!(matches!(answer, Err(DesiredError::Unavailable(_))));
     assert_eq!(service.default().level, level(1.0));
 }
@@ -147,15 +147,15 @@ async fn declaring_waits_for_the_ledger_and_changes_nothing_without_it() {
 #[tokio::test]
 async fn tightening_holds_without_the_ledger_and_until_it_is_back() {
     let service = service(Sqlite::new()).await;
-    service.desired.declare(&name(), level(0.0), record("control")).await.unwrap();
+    service.desired.declare(&name(), level(0.0), None, record("control")).await.unwrap();
     service.mood(AWAY);
-    let answer = service.desired.declare(&name(), level(0.8), record("control")).await;
+    let answer = service.desired.declare(&name(), level(0.8), None, record("control")).await;
     assert!(matches!(answer, Err(DesiredError::Unavailable(_))));
     assert_eq!(service.default().level, level(0.8));
     service.mood(WELL);
     service.desired.refresh().await;
     assert_eq!(service.default().level, level(0.8), "only a newer declaration opens");
-    service.desired.declare(&name(), level(0.1), record("control")).await.unwrap();
+    service.desired.declare(&name(), level(0.1), None, record("control")).await.unwrap();
     assert_eq!(service.default().level, level(0.1));
 }
 
@@ -163,7 +163,8 @@ async fn tightening_holds_without_the_ledger_and_until_it_is_back() {
 async fn a_declaration_that_arrived_after_all_is_found_again() {
     let service = service(Sqlite::new()).await;
     service.mood(COMMITS_THEN_HANGS);
-    let answer = timeout(Duration::from_secs(4), service.desired.declare(&name(), level(0.5), record("control"))).await;
+    let answer =
+        timeout(Duration::from_secs(4), service.desired.declare(&name(), level(0.5), None, record("control"))).await;
     assert!(matches!(answer.expect("hangs"), Err(DesiredError::Unavailable(_))));
     assert_eq!(service.default().level, level(1.0));
     service.mood(WELL);
@@ -178,7 +179,7 @@ async fn concurrent_declarations_get_generations_of_their_own() {
     for _ in 0..16 {
         let service = Arc::clone(&service);
         tasks.spawn(async move {
-            service.desired.declare(&name(), level(0.5), record("control")).await.unwrap().generation
+            service.desired.declare(&name(), level(0.5), None, record("control")).await.unwrap().generation
         });
     }
     let mut generations = tasks.join_all().await;
@@ -259,6 +260,24 @@ async fn what_was_measured_is_handed_to_the_loop() {
     let evidence = Evidence { signals: Signals::calm(level(0.5)), at: Duration::from_secs(7), source: None };
     service.desired.observe(&name(), evidence.clone());
     assert_eq!(service.default().evidence, [evidence]);
+}
+
+/// One act: no pass sees the one without the other, and whoever commands wakes the loop when all is said.
+#[tokio::test]
+async fn a_declaration_comes_with_what_was_measured_and_wakes_nobody() {
+    let service = service(Sqlite::new()).await;
+    let measured = |pct: f64| Evidence { signals: Signals::calm(level(pct)), at: Duration::from_secs(7), source: None };
+    let declare = async |to: f64, pct: f64| {
+        service.desired.declare(&name(), level(to), Some(measured(pct)), record("control")).await
+    };
+    declare(0.25, 0.1).await.unwrap();
+    assert_eq!((service.default().level, &service.default().evidence), (level(0.25), &vec![measured(0.1)]));
+    service.mood(AWAY);
+    declare(0.0, 0.2).await.unwrap_err();
+    assert_eq!(service.default().evidence, [measured(0.1)], "what was refused leaves nothing behind");
+    declare(0.9, 0.3).await.unwrap_err();
+    assert_eq!((service.default().level, &service.default().evidence), (level(0.9), &vec![measured(0.3)]));
+    assert!(timeout(Duration::from_millis(50), service.desired.woken()).await.is_err(), "the door wakes, once");
 }
 
 #[tokio::test]
