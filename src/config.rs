@@ -165,6 +165,30 @@ pub struct KeyArgs {
     pub api_keys: Secret,
 }
 
+/// Which callers a gate refuses.
+#[derive(Args, Clone, Debug)]
+pub struct GateSecretArgs {
+    /// What decides which callers with a key are refused: the same for the operator and all gates of a cluster, and for every serve behind one proxy. serve makes one beside its ledger if not set; the others then go by the hour alone, which anybody can compute
+    #[arg(long, env = "ECHO_GATE_SECRET", default_value = "", hide_default_value = true, hide_env_values = true)]
+    pub gate_secret: Secret,
+}
+
+impl GateSecretArgs {
+    /// Whether the secret can be used there: in production it is none that can be guessed.
+    ///
+    /// # Errors
+    /// If it is too short for production.
+    pub fn check(&self, environment: Environment) -> Result<(), ConfigError> {
+        const SHORTEST: usize = 32;
+        let short = self.gate_secret.given().is_some_and(|secret| secret.len() < SHORTEST);
+        if short && environment == Environment::Production {
+            let expected = format!("{SHORTEST} characters or more while ENVIRONMENT is production");
+            return Err(ConfigError::new("ECHO_GATE_SECRET", expected, "Make one with: openssl rand -hex 32"));
+        }
+        Ok(())
+    }
+}
+
 /// Where the record is kept.
 #[derive(Args, Clone, Debug)]
 pub struct StoreArgs {

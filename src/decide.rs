@@ -3,6 +3,7 @@
 //! Every function here is a table a person could check by hand: no clock, no IO, no `async`, no state but its arguments.
 
 pub mod bite;
+pub mod callers;
 pub mod check;
 pub mod clocks;
 pub mod damping;

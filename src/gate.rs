@@ -6,6 +6,7 @@
 
 pub mod dialect;
 pub mod entry;
+mod salts;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,16 +14,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::decide::bite::Counts;
-use crate::decide::verdict::{Caller, Reason, Salt, Verdict, point, verdict};
+use crate::decide::verdict::{Caller, Reason, Salt, Verdict, hour, point, verdict};
 use crate::domain::hold::{Epoch, Hold, Scope};
 use crate::domain::level::Level;
 use crate::domain::moment::Moment;
 use crate::domain::throttle::{GateSpec, ThrottleName};
 
 use entry::Entry;
+use salts::Salts;
 
 /// What a proxy or an app asks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,6 +68,10 @@ pub struct Standing {
     pub admitted: u64,
     /// Those of them that the level decided, and not a key or the allow-list.
     pub decided: Counts,
+    /// Those that it decided by their caller's name; none where the throttle declares no key.
+    pub named: Option<Counts>,
+    /// Whether a caller was told something else than the level gives it: lately, and worked out again.
+    pub contradicts: bool,
     /// How often the rule has changed: counts between which it did not were made under one rule.
     pub changes: u64,
 }
@@ -97,9 +104,16 @@ pub struct Gate {
     changed: Notify,
     /// Questions about throttles that nobody declared.
     unknown: AtomicU64,
+    /// What the hour's salt follows from; none: from the hour alone.
+    salts: Option<Salts>,
 }
 
 impl Gate {
+    /// A gate of which nobody who does not know this secret can compute whom it refuses.
+    pub fn with_secret(secret: &[u8]) -> Self {
+        Self { salts: Some(Salts::new(secret)), ..Self::default() }
+    }
+
     /// Answers one request. `now` only dates the state and picks the hour's salt.
     pub fn ask(&self, throttle: &str, question: Question<'_>, now: Moment) -> Reply {
         self.ask_by(throttle, |_| question, now)
@@ -116,15 +130,21 @@ impl Gate {
         let question = read(&entry.spec);
         let listed = entry.allows(question.method, question.path);
         let key = question.key.filter(|key| !key.is_empty());
-        let point = key.map(|key| point(&Salt::hourly(now.wall.as_second()), throttle, key));
+        let second = now.wall.as_second();
+        let point = key.map(|key| point(&self.salt(second), throttle, key));
         let verdict = verdict(&entry.rule, listed, point.map_or(Caller::Unkeyed(&entry.accumulator), Caller::Keyed));
-        let like_it = entry.count(verdict, point.is_some());
+        let like_it = entry.count(verdict, point, hour(second));
         let state_age = now.elapsed.saturating_sub(entry.confirmed_at);
         let state_age_ms = i64::try_from(state_age.as_millis()).unwrap_or(i64::MAX);
         // A caller with a key is refused until the hour, and at a full stop so is everybody until it opens.
         let soon = point.is_none() && entry.level != Level::STOP;
         let number = like_it.wrapping_add(u64::from(point.unwrap_or_default()));
         Reply { verdict, state_age_ms, retry_after_s: dialect::retry_after(&verdict, soon, number) }
+    }
+
+    /// The salt of the hour that this second lies in.
+    fn salt(&self, unix_seconds: i64) -> Salt {
+        self.salts.as_ref().map_or_else(|| Salt::hourly(unix_seconds), |salts| salts.at(unix_seconds))
     }
 
     /// Makes a throttle known, or changes how it reads requests; level and holds of a known one stay.
@@ -195,6 +215,11 @@ impl Gate {
     /// Verdicts given on one throttle since the process started: whether admitted, why, how many.
     pub fn verdicts(&self, name: &ThrottleName) -> Vec<(bool, Reason, u64)> {
         self.table.load().get(name.as_str()).map(|entry| entry.verdicts()).unwrap_or_default()
+    }
+
+    /// About how many callers one throttle has seen in the hour of its salt; none where it declares no key.
+    pub fn callers(&self, name: &ThrottleName, now: Timestamp) -> Option<u64> {
+        self.table.load().get(name.as_str())?.callers(hour(now.as_second()))
     }
 
     /// The live kill holds of one throttle, oldest first.

@@ -7,7 +7,9 @@
 pub mod clock;
 mod everyone;
 mod gate;
+mod gate_secret;
 mod installation;
+mod kept;
 mod listen;
 mod local_key;
 mod manifest;

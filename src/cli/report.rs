@@ -90,16 +90,7 @@ fn throttle(
             row("because", &format!("of {}", effective.reason));
         }
     }
-    targets(one, &mut row, paint);
-    if let Some(drift) = condition(&status.conditions, "Drifted").filter(|is| is.status == "True") {
-        row("drift", &paint.warn(&format!("{} ({})", drift.message, drift.reason)));
-    }
-    if let Some(ignored) = condition(&status.conditions, "RulesIgnored") {
-        row("allow", &paint.warn(&ignored.message));
-    }
-    if let Some(stale) = condition(&status.conditions, "SignalsStale").filter(|is| is.status == "True") {
-        row("signals", &paint.warn(&stale.message));
-    }
+    found(one, &mut row, paint);
     for hold in kills {
         row("next", &way_to_end(hold, &one.name));
     }
@@ -114,6 +105,32 @@ fn throttle(
         };
         row("next", &next);
     }
+}
+
+/// What was measured and found.
+fn found(one: &Throttle, row: &mut impl FnMut(&str, &str), paint: Paint) {
+    let status = &one.status;
+    if let Some(callers) = callers_words(one) {
+        row("callers", &callers);
+    }
+    targets(one, row, paint);
+    if let Some(drift) = condition(&status.conditions, "Drifted").filter(|is| is.status == "True") {
+        row("drift", &paint.warn(&format!("{} ({})", drift.message, drift.reason)));
+    }
+    if let Some(ignored) = condition(&status.conditions, "RulesIgnored") {
+        row("allow", &paint.warn(&ignored.message));
+    }
+    if let Some(stale) = condition(&status.conditions, "SignalsStale").filter(|is| is.status == "True") {
+        row("signals", &paint.warn(&stale.message));
+    }
+}
+
+/// What a level over callers comes to, where the throttle has a key.
+fn callers_words(one: &Throttle) -> Option<String> {
+    let gates = one.status.observed.as_ref()?.gates.as_ref()?;
+    let seen = gates.callers?;
+    let requests = gates.refused_percent.map(|percent| format!("; of the requests {percent} % refused, measured"));
+    Some(format!("the level is a share of callers, about {seen} this hour{}", requests.unwrap_or_default()))
 }
 
 /// What is declared, and by whom. Who and when is known of the last command alone, and counts only if its level stands.

@@ -122,6 +122,7 @@ impl Target for ClusterGates {
             offered_rpm: f64::from(u32::try_from(offered).unwrap_or(u32::MAX)),
             refused: None,
             off: false,
+            callers: None,
         }))
     }
 

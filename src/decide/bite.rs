@@ -1,7 +1,7 @@
 //! The measured bite: whether a gate refuses the share it should, from its own counts (gate.md, "Measured bite").
 //!
-//! Only requests that the level decided count: no allow-listed route, and no caller with a key, since which keys are busy is
-//! no fault of the gate's. Knows neither the gate nor the time between two counts.
+//! Only requests that the level decided count: no allow-listed route. Callers with a key are measured too, and not judged by
+//! it, since which keys are busy is no fault of the gate's: see `callers`. Knows neither the gate nor the time between two counts.
 
 use crate::domain::level::Level;
 
@@ -22,6 +22,12 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { offered: self.offered + other.offered, admitted: self.admitted + other.admitted }
+    }
+
     /// What was counted since an earlier count.
     #[must_use]
     pub fn beyond(self, earlier: Self) -> Self {

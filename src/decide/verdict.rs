@@ -3,9 +3,12 @@
 //! Runs on the path of other people's requests. Must not know proxies, HTTP, clocks, locks or where a rule is kept, and
 //! must not allocate.
 
+use std::fmt;
 use std::hash::Hasher;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 use siphasher::sip::SipHasher13;
 
 use super::law::Binding;
@@ -19,7 +22,7 @@ const HALF: u32 = 1 << 31;
 /// Seconds after which another set of callers is refused, so that nobody is refused for ever.
 const SALT_SECONDS: i64 = 3600;
 
-/// Second half of the hash key. Fixed, because every gate must refuse the same callers; it is no secret.
+/// Second half of the hash key where there is no secret. Fixed, because every gate must refuse the same callers.
 const SALT_DOMAIN: u64 = u64::from_be_bytes(*b"echo-phx");
 
 /// Why a verdict is as it is; the value of `echo-reason`.
@@ -182,16 +185,42 @@ fn throttle_admits(refuse: u64, caller: Caller<'_>) -> bool {
     }
 }
 
-/// What changes hourly in the hash of callers. The same for every process in the same hour, so that many gates in a row
-/// refuse the same callers and not a new share each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Salt(u64);
+/// The hour that `unix_seconds` (UTC, seconds since 1970) lies in, counted from 1970: as long as a salt stays.
+#[must_use]
+pub fn hour(unix_seconds: i64) -> i64 {
+    unix_seconds.div_euclid(SALT_SECONDS)
+}
+
+/// What changes hourly in the hash of callers. The same for every process in the same hour that has the same secret, so
+/// that many gates in a row refuse the same callers and not a new share each.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Salt([u64; 2]);
 
 impl Salt {
-    /// The salt of the hour that `unix_seconds` (UTC, seconds since 1970) lies in.
+    /// The salt of an hour where there is no secret: whoever reads this can compute it.
     #[must_use]
     pub fn hourly(unix_seconds: i64) -> Salt {
-        Salt(unix_seconds.div_euclid(SALT_SECONDS).cast_unsigned())
+        Salt([hour(unix_seconds).cast_unsigned(), SALT_DOMAIN])
+    }
+
+    /// The salt of an hour and a secret: HMAC-SHA256 of the hour (eight bytes, big end first), its first sixteen bytes. A
+    /// caller that learns its points of one hour learns nothing of the next.
+    #[must_use]
+    pub fn of(secret: &[u8], unix_seconds: i64) -> Salt {
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else { return Salt::hourly(unix_seconds) }; // takes any
+        mac.update(&hour(unix_seconds).to_be_bytes());
+        let mut halves = [0; 2];
+        for (half, bytes) in halves.iter_mut().zip(mac.finalize().into_bytes().chunks_exact(8)) {
+            *half = bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        }
+        Salt(halves)
+    }
+}
+
+impl fmt::Debug for Salt {
+    /// Never what it is: it tells who is refused.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Salt")
     }
 }
 
@@ -199,7 +228,7 @@ impl Salt {
 #[inline]
 #[must_use]
 pub fn point(salt: &Salt, route: &str, key: &[u8]) -> u32 {
-    let mut hasher = SipHasher13::new_with_keys(salt.0, SALT_DOMAIN);
+    let mut hasher = SipHasher13::new_with_keys(salt.0[0], salt.0[1]);
     hasher.write(route.as_bytes());
     // 0xff never occurs in UTF-8: no route and key can be cut differently and give the same bytes.
     hasher.write(&[0xff]);

@@ -36,8 +36,11 @@ pub struct GateReadBack {
     pub offered_rpm: f64,
     /// Share they were measured to refuse, fraction; none while too little was asked or they do not tell.
     pub refused: Option<f64>,
-    /// Whether that has differed from the level in force for three ticks.
+    /// Whether that has differed from the level in force for three ticks; of a throttle with a key: whether a caller was told
+    /// something else than its level gives.
     pub off: bool,
+    /// Callers seen in this hour, about; only where the throttle declares a key, whose level is a share of them.
+    pub callers: Option<u64>,
 }
 
 /// A workload as it was read back.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::decide::bite::Counts;
+use crate::decide::callers::{Callers, Sample};
 use crate::decide::verdict::{Accumulator, Reason, Rule, Verdict};
 use crate::domain::hold::{Epoch, Hold};
 use crate::domain::level::Level;
@@ -24,16 +25,23 @@ impl Counters {
         both.map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
-    /// What the level decided, see `decide::bite`.
-    fn decided(&self) -> Counts {
+    /// What the level decided of callers without, or with, a key: see `decide::bite`.
+    fn decided(&self, keyed: bool) -> Counts {
         let listed = Reason::AllowList as usize;
         let of = |admitted: bool| {
-            let counts = self.0[0][usize::from(admitted)].iter().enumerate();
+            let counts = self.0[usize::from(keyed)][usize::from(admitted)].iter().enumerate();
             counts.filter(|(reason, _)| *reason != listed).map(|(_, count)| count.load(Ordering::Relaxed)).sum::<u64>()
         };
         let admitted = of(true);
         Counts { offered: admitted + of(false), admitted }
     }
+}
+
+/// Callers of a throttle that declares where their name stands.
+#[derive(Debug, Default)]
+struct Named {
+    callers: Callers,
+    sample: Sample,
 }
 
 /// One throttle.
@@ -51,12 +59,14 @@ pub(super) struct Entry {
     /// How often the rule has changed.
     changes: u64,
     counters: Arc<Counters>,
+    named: Option<Arc<Named>>,
 }
 
 impl Entry {
     pub(super) fn new(spec: GateSpec, setting: Setting) -> Self {
         Self {
             allow: spec.applied().cloned().collect(),
+            named: spec.key_header.as_ref().map(|_| Arc::default()),
             spec,
             level: setting.level,
             holds: Vec::new(),
@@ -71,7 +81,8 @@ impl Entry {
     }
 
     pub(super) fn with_spec(&self, spec: GateSpec) -> Self {
-        Self { allow: spec.applied().cloned().collect(), spec, ..self.clone() }
+        let named = spec.key_header.as_ref().map(|_| self.named.clone().unwrap_or_default());
+        Self { allow: spec.applied().cloned().collect(), named, spec, ..self.clone() }
     }
 
     pub(super) fn with_hold(&self, hold: Hold, at: Duration) -> Self {
@@ -119,10 +130,28 @@ impl Entry {
         self.allow.iter().any(|rule| rule.matches(method, path))
     }
 
-    /// Counts one verdict; answers how many like it there were before.
-    pub(super) fn count(&self, verdict: Verdict, keyed: bool) -> u64 {
-        self.counters.0[usize::from(keyed)][usize::from(verdict.admitted)][verdict.reason as usize]
-            .fetch_add(1, Ordering::Relaxed)
+    /// Counts one verdict, on a caller at this point if it has a name; answers how many like it there were before.
+    pub(super) fn count(&self, verdict: Verdict, point: Option<u32>, hour: i64) -> u64 {
+        let of = &self.counters.0[usize::from(point.is_some())][usize::from(verdict.admitted)];
+        let number = of[verdict.reason as usize].fetch_add(1, Ordering::Relaxed);
+        if let (Some(named), Some(point)) = (&self.named, point)
+            && verdict.reason != Reason::AllowList
+        {
+            named.callers.saw(hour, point);
+            named.sample.keep(number, point, self.changes, verdict.admitted);
+        }
+        number
+    }
+
+    /// Callers with a name that were seen in this hour, about; none where the throttle declares no key.
+    pub(super) fn callers(&self, hour: i64) -> Option<u64> {
+        self.named.as_ref().map(|named| named.callers.seen(hour))
+    }
+
+    /// Whether a caller with a name was told something else than the level in force gives it.
+    fn contradicts(&self) -> bool {
+        let in_force = if self.holds.is_empty() { self.level } else { Level::STOP };
+        self.named.as_ref().is_some_and(|named| named.sample.contradicts(in_force, self.changes))
     }
 
     /// Verdicts given so far: whether admitted, why, how many.
@@ -146,7 +175,9 @@ impl Entry {
             confirmed_at: self.confirmed_at,
             offered: admitted + self.counters.sum(false),
             admitted,
-            decided: self.counters.decided(),
+            decided: self.counters.decided(false),
+            named: self.named.is_some().then(|| self.counters.decided(true)),
+            contradicts: self.contradicts(),
             changes: self.changes,
         }
     }

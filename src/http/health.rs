@@ -184,6 +184,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
             level: standing.level,
             confirmed_at: standing.confirmed_at,
             found: app.board.found(&standing.name),
+            callers: app.gate.callers(&standing.name, app.clock.now()),
             verdicts: verdicts.map(|(admitted, reason, count)| (admitted, reason.as_str(), count)).collect(),
         }
     });

@@ -6,13 +6,13 @@ use clap::Args;
 
 use crate::cluster::heartbeat::Heartbeat;
 use crate::cluster::lane::Lane;
-use crate::config::{ClusterArgs, KeyArgs, ListenArgs};
+use crate::config::{ClusterArgs, GateSecretArgs, KeyArgs, ListenArgs};
 use crate::http::{self, Parts as HttpParts};
 
 use super::operator::{app, watching};
 use super::self_test::SelfTest;
 use super::supervise::Supervisor;
-use super::{RunError, listen, local_key};
+use super::{RunError, gate_secret, listen, local_key};
 
 /// `echo-phoenix gate`
 #[derive(Args, Clone, Debug)]
@@ -23,6 +23,9 @@ pub struct GateArgs {
     /// Keys
     #[command(flatten)]
     pub keys: KeyArgs,
+    /// Callers
+    #[command(flatten)]
+    pub secret: GateSecretArgs,
     /// Cluster
     #[command(flatten)]
     pub cluster: ClusterArgs,
@@ -34,7 +37,8 @@ pub struct GateArgs {
 /// If it cannot start, or a task ends on its own.
 pub async fn gate(args: GateArgs) -> Result<(), RunError> {
     let keys = local_key::keys(&args.keys, args.listen.environment, None)?;
-    let on = watching(&args.cluster, None).await?;
+    let gate = gate_secret::gate(&args.secret, args.listen.environment, None)?;
+    let on = watching(&args.cluster, gate, None).await?;
     let loaded = Arc::clone(&on.desired);
     let parts = HttpParts::new(Arc::new(move || loaded.loaded()));
     let app = app("gate", &args.listen, keys, &on, None, parts)?;

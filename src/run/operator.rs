@@ -13,7 +13,7 @@ use crate::cluster::gates::ClusterGates;
 use crate::cluster::lane::Lane;
 use crate::cluster::lease::Candidate;
 use crate::cluster::status::StatusWriter;
-use crate::config::{AirtableArgs, ClusterArgs, Environment, HostArgs, KeyArgs, ListenArgs, StoreArgs};
+use crate::config::{AirtableArgs, ClusterArgs, Environment, GateSecretArgs, HostArgs, KeyArgs, ListenArgs, StoreArgs};
 use crate::decide::law::Law;
 use crate::domain::throttle::TargetKind;
 use crate::gate::Gate;
@@ -29,7 +29,7 @@ use crate::telemetry::Metrics;
 use super::clock::{SystemClock, monotonic};
 use super::record::Kept;
 use super::supervise::Supervisor;
-use super::{RunError, listen, local_key, mirror, record, upkeep};
+use super::{RunError, gate_secret, listen, local_key, mirror, record, upkeep};
 
 /// `echo-phoenix operator`
 #[derive(Args, Clone, Debug)]
@@ -40,6 +40,9 @@ pub struct OperatorArgs {
     /// Keys
     #[command(flatten)]
     pub keys: KeyArgs,
+    /// Callers
+    #[command(flatten)]
+    pub secret: GateSecretArgs,
     /// Record
     #[command(flatten)]
     pub store: StoreArgs,
@@ -67,12 +70,12 @@ pub(super) struct Watching {
 }
 
 /// Builds what every process of a cluster has: the gate, and the kill lane that moves it. `record` is the operator's.
-pub(super) async fn watching(args: &ClusterArgs, record: Option<Record>) -> Result<Watching, RunError> {
+pub(super) async fn watching(args: &ClusterArgs, gate: Gate, record: Option<Record>) -> Result<Watching, RunError> {
     let client = connect::client(args.kubeconfig.as_deref()).await.map_err(|e| RunError::Failed(e.to_string()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (ledger, journal) = record.map_or((None, None), |record| (Some(record.0), Some(record.1)));
     let desired = Arc::new(ClusterDesired::new(client.clone(), Arc::clone(&clock), ledger));
-    let gate = Arc::new(Gate::default());
+    let gate = Arc::new(gate);
     let as_port: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&desired);
     // A kill that the API server never took is tried again from the journal.
     let owed = journal.iter().flat_map(|journal| journal.pending()).filter_map(JournalEntry::hold).collect();
@@ -89,12 +92,14 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     // All of it before anything is made: a wrong value leaves no trace.
     args.listen.check()?;
     args.store.check()?;
+    args.secret.check(args.listen.environment)?;
     local_key::configured(&args.keys, args.listen.environment)?;
     mirror::check(&args.airtable, &args.hosts)?;
     let Kept { ledger, stored, journal, _lock, .. } = record::open(&args.store.data_dir, &SystemClock).await?;
     let keys = local_key::keys(&args.keys, args.listen.environment, Some(&args.store.data_dir))?;
     let record: Arc<dyn Ledger> = Arc::<StandbyLedger>::clone(&ledger);
-    let on = watching(&args.cluster, Some((Arc::clone(&record), journal))).await?;
+    let gate = gate_secret::gate(&args.secret, args.listen.environment, None)?;
+    let on = watching(&args.cluster, gate, Some((Arc::clone(&record), journal))).await?;
     let worker = mirror::worker(&args.airtable, &args.hosts, Arc::clone(&record), Arc::clone(&on.clock))?;
 
     let loaded = Arc::clone(&on.desired);

@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicBool;
 use clap::Args;
 
 use crate::config::{
-    AirtableArgs, Environment, HostArgs, KeyArgs, ListenArgs, ManifestArgs, RemoteKeys, StoreArgs, StripeArgs,
+    AirtableArgs, Environment, GateSecretArgs, HostArgs, KeyArgs, ListenArgs, ManifestArgs, RemoteKeys, StoreArgs,
+    StripeArgs,
 };
 use crate::decide::law::Law;
 use crate::domain::throttle::TargetKind;
@@ -29,7 +30,7 @@ use super::manifest::{Manifest, On};
 use super::record::Kept;
 use super::self_test::SelfTest;
 use super::supervise::Supervisor;
-use super::{RunError, installation, listen, local_key, mirror, record, upkeep};
+use super::{RunError, gate_secret, installation, listen, local_key, mirror, record, upkeep};
 
 /// `echo-phoenix serve`
 #[derive(Args, Clone, Debug)]
@@ -40,6 +41,9 @@ pub struct ServeArgs {
     /// Keys
     #[command(flatten)]
     pub keys: KeyArgs,
+    /// Callers
+    #[command(flatten)]
+    pub secret: GateSecretArgs,
     /// Record
     #[command(flatten)]
     pub store: StoreArgs,
@@ -76,7 +80,8 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let desired: Arc<dyn Desired> = Arc::<LedgerDesired>::clone(&declared);
     // What was done and never reached the ledger is declared state too.
     journal.pending().iter().for_each(|entry| declared.owes(entry));
-    let gate = Arc::new(Gate::default());
+    let data = Some(args.store.data_dir.as_path());
+    let gate = Arc::new(gate_secret::gate(&args.secret, args.listen.environment, data)?);
     let held =
         stored.holds.iter().cloned().chain(journal.pending().into_iter().filter_map(JournalEntry::hold)).collect();
     let latch = Arc::new(Latch::new(Arc::clone(&gate), Arc::clone(&desired), Some(Arc::clone(&journal)), held));
@@ -132,6 +137,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
 fn checked(args: &ServeArgs) -> Result<Secrets, RunError> {
     args.listen.check()?;
     args.store.check()?;
+    args.secret.check(args.listen.environment)?;
     local_key::configured(&args.keys, args.listen.environment)?;
     mirror::check(&args.airtable, &args.hosts)?;
     Ok(Secrets::parse(&args.stripe.given(args.listen.environment)?.unwrap_or_default()))

@@ -169,9 +169,13 @@ pub struct GatesStatus {
     pub count: i32,
     /// How many obey all holds and the level in force.
     pub obeying: i32,
-    /// Whole percent they were measured to refuse, where they tell and enough was asked.
+    /// Whole percent of the requests they were measured to refuse, where they tell and enough was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_percent: Option<i32>,
+    /// Callers seen in this hour, an estimate, where they tell. Only of a throttle with a key: its level is a share of callers,
+    /// and the share of requests that this comes to is `refusedPercent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callers: Option<i64>,
 }
 
 /// A hold in force.

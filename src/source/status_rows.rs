@@ -111,7 +111,8 @@ fn observed(outcome: &Outcome, before: &EchoThrottleStatus) -> ObservedStatus {
         match &one.read {
             Ok(ReadBack::Gate(gate)) => {
                 let refused_percent = gate.refused.map(whole_percent);
-                now.gates = Some(GatesStatus { count: gate.gates, obeying: gate.obeying, refused_percent });
+                let callers = gate.callers.map(|callers| i64::try_from(callers).unwrap_or(i64::MAX));
+                now.gates = Some(GatesStatus { count: gate.gates, obeying: gate.obeying, refused_percent, callers });
             }
             Ok(ReadBack::Scale(scale)) => {
                 now.targets.push(TargetNumber { target: one.target.clone(), replicas: scale.replicas });
@@ -176,6 +177,9 @@ fn off_words(outcome: &Outcome, one: &Observed) -> Option<String> {
         }
         _ => return None,
     };
+    if gate.off && gate.callers.is_some() {
+        return Some("callers were told something else than the level gives them".to_owned());
+    }
     let refused = gate.refused.filter(|_| gate.off).map(whole_percent)?;
     let wanted = if outcome.throttle.holds.iter().any(Hold::is_kill) { 100 } else { outcome.effective.percent_ceil() };
     Some(format!("refuses {refused} % of what is asked, not {wanted} %"))
@@ -194,8 +198,9 @@ fn conditions(outcome: &Outcome, killed: bool, before: &EchoThrottleStatus) -> V
         outcome.trouble.clone().or(off).or_else(|| unread.first().map(|error| (*error).clone())).unwrap_or_default();
     let not_enforced =
         if because.is_empty() { format!("not yet read back: {behind}") } else { format!("{behind}: {because}") };
-    let level =
-        format!("{} % refused, declared {} %", outcome.effective.percent_ceil(), outcome.declared.percent_ceil());
+    let of = if outcome.throttle.gate().key_header.is_some() { " of callers" } else { "" };
+    let (effective, declared) = (outcome.effective.percent_ceil(), outcome.declared.percent_ceil());
+    let level = format!("{effective} %{of} refused, declared {declared} %");
     let ready = enforced && !ramping;
     let mut all = vec![
         row(

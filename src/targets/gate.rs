@@ -32,6 +32,7 @@ struct Rate {
     at: Duration,
     offered: u64,
     rpm: f64,
+    /// What the level decided: of a throttle with a key all of it, of another one what came without.
     decided: Counts,
     changes: u64,
     bite: Bite,
@@ -39,20 +40,22 @@ struct Rate {
 
 impl Rate {
     fn begin(standing: &Standing, at: Duration) -> Self {
-        let Standing { offered, decided, changes, .. } = *standing;
+        let Standing { offered, changes, .. } = *standing;
+        let decided = standing.named.map_or(standing.decided, |named| named.and(standing.decided));
         Self { at, offered, rpm: 0.0, decided, changes, bite: Bite::default() }
     }
 
     fn next(&self, standing: &Standing, at: Duration, elapsed: Duration) -> Self {
         let more = u32::try_from(standing.offered.saturating_sub(self.offered)).unwrap_or(u32::MAX);
+        let now = Self::begin(standing, at);
         let level = if standing.killed() { Level::STOP } else { standing.level };
         // What was counted under two rules proves neither.
         let bite = if self.changes == standing.changes {
-            self.bite.next(level, standing.decided.beyond(self.decided))
+            self.bite.next(level, now.decided.beyond(self.decided))
         } else {
             Bite::default()
         };
-        Self { rpm: f64::from(more) * 60.0 / elapsed.as_secs_f64(), bite, ..Self::begin(standing, at) }
+        Self { rpm: f64::from(more) * 60.0 / elapsed.as_secs_f64(), bite, ..now }
     }
 }
 
@@ -88,7 +91,9 @@ impl Target for LocalGate {
             oldest_age_s: 0,
             offered_rpm: rpm,
             refused: bite.refused,
-            off: bite.is_off(),
+            // Few or uneven callers lawfully differ from the level: there the verdicts themselves are worked out again.
+            off: if standing.named.is_some() { standing.contradicts } else { bite.is_off() },
+            callers: self.gate.callers(&throttle.name, self.clock.now()),
         }))
     }
 

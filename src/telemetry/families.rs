@@ -42,8 +42,12 @@ const fn family(name: &'static str, kind: Kind, labels: &'static [&'static str],
 const THROTTLE: &[&str] = &["throttle"];
 const NONE: &[&str] = &[];
 
-pub(super) const LEVEL: Family =
-    family("echo_throttle_pct", Kind::Gauge, THROTTLE, "Share of work refused now, 0 to 1.");
+pub(super) const LEVEL: Family = family(
+    "echo_throttle_pct",
+    Kind::Gauge,
+    THROTTLE,
+    "Share of work refused now, 0 to 1; of a throttle with a key: share of its callers.",
+);
 pub(super) const KILLED: Family = family("echo_killed", Kind::Gauge, THROTTLE, "1 while a kill holds.");
 pub(super) const ENFORCED: Family =
     family("echo_enforced", Kind::Gauge, THROTTLE, "1 while every target was read back as it should be (serve).");
@@ -53,7 +57,13 @@ pub(super) const REFUSED: Family = family(
     "echo_gate_refused_ratio",
     Kind::Gauge,
     THROTTLE,
-    "Share measured to be refused, 0 to 1, of the requests that the level decides (serve).",
+    "Share measured to be refused, 0 to 1, of the requests that the level decides (serve); beside a key it may differ widely from the level.",
+);
+pub(super) const CALLERS: Family = family(
+    "echo_gate_callers",
+    Kind::Gauge,
+    THROTTLE,
+    "Callers seen since the full hour (UTC), when others are chosen to be refused: an estimate, to 2.3 % (one standard error); only of throttles with a key.",
 );
 pub(super) const KILL_PATH: Family = family(
     "echo_kill_path_ok",
@@ -188,6 +198,7 @@ pub(super) const ALL: &[&Family] = &[
     &ENFORCED,
     &DRIFTS,
     &REFUSED,
+    &CALLERS,
     &KILL_PATH,
     &KILL_PATH_AGE,
     &HEALTH,

@@ -54,6 +54,8 @@ pub struct ThrottleGauges {
     pub confirmed_at: Duration,
     /// What the loop found; none where no loop runs.
     pub found: Option<Found>,
+    /// Callers seen in this hour, about; only where the throttle declares a key.
+    pub callers: Option<u64>,
     /// Verdicts so far.
     pub verdicts: Verdicts,
 }
@@ -245,6 +247,9 @@ impl Metrics {
         let ages = proofs.iter().filter_map(|(via, proof)| Some((vec![via.as_str()], proven(proof)?)));
         say(&families::KILL_PATH_AGE, &ages.collect::<Vec<_>>());
         say(&families::REFUSED, &found(&|found| Some(f64::from(found.refused_percent?) / 100.0)));
+        let callers = now.throttles.iter();
+        let callers = callers.filter_map(|one| Some((vec![one.throttle.as_str()], float(one.callers?))));
+        say(&families::CALLERS, &callers.collect::<Vec<_>>());
         let verdicts = now.throttles.iter().flat_map(|one| {
             let said = |admitted: bool| if admitted { "allow" } else { "deny" };
             one.verdicts

@@ -15,6 +15,11 @@ use proptest::prelude::*;
 
 const NOW: Moment = Moment { wall: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO };
 
+/// A moment of this second.
+fn moment(second: i64) -> Moment {
+    Moment { wall: Timestamp::from_second(second).unwrap(), elapsed: Duration::ZERO }
+}
+
 fn name() -> ThrottleName {
     ThrottleName::default_throttle()
 }
@@ -197,4 +202,89 @@ fn whoever_cannot_be_admitted_soon_is_told_to_wait_as_when_killed() {
         let most = range.map(|wait| first.iter().filter(|one| ***one == wait).count()).max().unwrap();
         assert!(most <= 6, "{what}: {most} of {} are told the same second: {waits:?}", first.len());
     }
+}
+
+fn with_key() -> GateSpec {
+    GateSpec { key_header: Some("x-tenant".to_owned()), ..GateSpec::default() }
+}
+
+fn secret_gate(secret: &[u8], level: f64) -> Gate {
+    let gate = Gate::with_secret(secret);
+    gate.declare(&name(), &with_key(), setting(Level::new(level).unwrap()));
+    gate
+}
+
+/// Which of many callers a gate admits in an hour.
+fn admitted(gate: &Gate, hour: i64) -> Vec<u32> {
+    let at = moment(hour * 3600 + 7);
+    let ask = |caller: &u32| {
+        let key = format!("tenant-{caller}");
+        gate.ask("default", Question { method: "GET", path: "/", key: Some(key.as_bytes()) }, at).verdict.admitted
+    };
+    (0..500).filter(ask).collect()
+}
+
+#[test]
+fn gates_that_share_a_secret_admit_the_same_callers_nested_by_level_and_others_each_hour() {
+    let (one, two, other) = (secret_gate(b"s", 0.5), secret_gate(b"s", 0.5), secret_gate(b"t", 0.5));
+    let alone = open_gate(&with_key());
+    alone.set(&name(), setting(Level::new(0.5).unwrap()));
+    let tighter = secret_gate(b"s", 0.7);
+    for hour in [480_000, 480_001, 480_000, -1] {
+        let these = admitted(&one, hour);
+        assert_eq!(these, admitted(&two, hour), "hour {hour}, and back again");
+        assert!(admitted(&tighter, hour).iter().all(|caller| these.contains(caller)), "nested, hour {hour}");
+        assert_ne!(these, admitted(&other, hour), "another secret");
+        assert_ne!(these, admitted(&alone, hour), "what anybody can compute");
+    }
+    assert_ne!(admitted(&one, 480_000), admitted(&one, 480_001));
+}
+
+/// With a secret, a sketch of callers and a sample: still nothing is allocated, in the first hour and in the next.
+#[test]
+fn a_verdict_of_a_gate_allocates_nothing() {
+    let gate = secret_gate(b"s", 0.5);
+    let ask = |key: &[u8], seconds| {
+        let at = moment(seconds);
+        let question = Question { method: "POST", path: "/pay", key: Some(key).filter(|key| !key.is_empty()) };
+        gate.ask("default", question, at).verdict.admitted
+    };
+    let (first, next) = (1_700_000_000, 1_700_000_000 + 3600);
+    for hour in [first, next] {
+        ask(b"the first of an hour makes its salt", hour);
+        let counted = allocation_counter::measure(|| {
+            let admitted = (0..1_000_u32).filter(|n| ask(&n.to_be_bytes(), hour) | ask(b"", hour)).count();
+            assert!(admitted > 0);
+        });
+        assert_eq!(counted.count_total, 0);
+    }
+    let alive = allocation_counter::measure(|| drop(std::hint::black_box(vec![0_u8; 64])));
+    assert_eq!(alive.count_total, 1, "the counter does not count");
+}
+
+#[test]
+fn callers_are_counted_where_a_key_is_declared_and_what_they_were_told_is_worked_out_again() {
+    let gate = secret_gate(b"s", 0.25);
+    let at = Timestamp::from_second(480_000 * 3600).unwrap();
+    assert_eq!(gate.callers(&name(), at), Some(0));
+    let admitted = admitted(&gate, 480_000).len() as u64;
+    let standing = gate.standing(&name()).unwrap();
+    let named = standing.named.unwrap();
+    assert_eq!((named.offered, named.admitted), (500, admitted), "measured beside the declared share");
+    assert!(gate.callers(&name(), at).unwrap().abs_diff(500) < 50 && !standing.contradicts);
+    assert_eq!(gate.callers(&name(), Timestamp::UNIX_EPOCH), Some(0), "another hour");
+    gate.declare(&name(), &GateSpec { allow: refunds().allow, ..with_key() }, setting(Level::OPEN));
+    assert!(gate.callers(&name(), at).unwrap() > 400, "another allow-list forgets nobody");
+    for (level, killed) in [(0.9, false), (0.0, false), (1.0, false), (0.1, true)] {
+        gate.set(&name(), setting(Level::new(level).unwrap()));
+        if killed {
+            gate.hold(&Scope::All, &kill("a"), Duration::ZERO);
+        }
+        self::admitted(&gate, 480_001);
+        assert!(!gate.standing(&name()).unwrap().contradicts, "{level} {killed}");
+    }
+    let unkeyed = open_gate(&GateSpec::default());
+    self::admitted(&unkeyed, 480_000);
+    let standing = unkeyed.standing(&name()).unwrap();
+    assert_eq!((unkeyed.callers(&name(), at), standing.named), (None, None), "no key is declared");
 }

@@ -1,6 +1,7 @@
 //! The rules that money rests on, each as a test. Pure: no network, no time.
 
 mod bite;
+mod callers;
 mod clocks;
 mod damping;
 mod declared;

@@ -131,6 +131,36 @@ fn points_are_the_same_in_every_build() {
 /// From an independent implementation of SipHash-1-3 over `route 0xff key`, keys (hour, "echo-phx"), upper 32 bits.
 const POINTS: [u32; 3] = [2_155_703_410, 2_432_179_426, 881_924_831];
 
+#[test]
+fn points_of_a_secret_are_the_same_in_every_build() {
+    let at = |secret: &[u8], seconds, route, key: &[u8]| point(&Salt::of(secret, seconds), route, key);
+    let secret = b"made-up-secret";
+    let points =
+        [at(b"", 0, "", b""), at(secret, 1_700_000_000, "pay", b"tenant-1"), at(secret, -1, "pay", b"tenant-1")];
+    // From independent implementations: HMAC-SHA256 of the hour in eight bytes, its first sixteen bytes as the two keys.
+    assert_eq!(points, [2_633_225_594, 4_032_716_628, 940_110_475]);
+}
+
+/// Whoever reads the code, and not the secret, computes nobody's fate.
+#[test]
+fn a_secret_decides_who_is_refused_and_the_hour_alone_tells_nothing() {
+    let refused = |salt: &Salt| -> Vec<u32> {
+        let of = |n: &u32| point(salt, "pay", format!("tenant-{n}").as_bytes()) < 1 << 31;
+        (0..10_000).filter(of).collect()
+    };
+    let seconds = 480_000 * 3600;
+    let known = refused(&Salt::hourly(seconds));
+    let [ours, again, others, next] =
+        [(&b"s1"[..], seconds), (b"s1", seconds + 3599), (b"s2", seconds), (b"s1", seconds + 3600)]
+            .map(|(secret, seconds)| refused(&Salt::of(secret, seconds)));
+    assert_eq!(ours, again, "the same secret and hour refuse the same callers");
+    for (what, other) in [("the hour alone", known), ("another secret", others), ("the next hour", next)] {
+        let both = ours.iter().filter(|n| other.binary_search(n).is_ok()).count();
+        assert!((2_200..=2_800).contains(&both), "{what}: {both} of 10,000 in both, independent halves share 2,500");
+    }
+    assert!(!format!("{:?}", Salt::of(b"s1", 0)).contains(char::is_numeric), "a salt is not told");
+}
+
 // ---- callers without a key
 
 proptest! {
