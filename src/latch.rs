@@ -192,7 +192,9 @@ impl Latch {
         let covers = |held: &Scope| *held == Scope::All || *held == order.scope;
         // Another site ends its own kills: nobody here leans on one of them, and it leans on nobody's here.
         let shared = |by: &str| by == order.operator || !(is_sender(by) || is_sender(&order.operator));
-        let joins = |held: &ScopedHold| held.hold.is_kill() && covers(&held.scope) && shared(&held.hold.operator);
+        // Nor on a hold that nobody accounts for: a kill of today has its own record.
+        let counts = |held: &ScopedHold| held.hold.is_kill() && held.hold.source != Source::Unaccounted;
+        let joins = |held: &ScopedHold| counts(held) && covers(&held.scope) && shared(&held.hold.operator);
         if let Some(known) = live.iter().find(|live| !live.ending && joins(&live.held)) {
             return (known.held.clone(), false);
         }

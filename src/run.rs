@@ -19,6 +19,7 @@ mod record;
 mod self_test;
 mod serve;
 pub mod supervise;
+mod unaccounted;
 mod upkeep;
 
 pub use gate::{GateArgs, gate};

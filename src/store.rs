@@ -3,6 +3,7 @@
 //! May use domain and ports. Must not know Kubernetes, HTTP or the mirror's format, and reads no clock: time comes
 //! with the values.
 
+mod accounts;
 mod backup;
 mod chain;
 mod declared;
@@ -12,17 +13,20 @@ mod last_state;
 mod schema;
 mod sqlite;
 mod standby;
+mod start;
 mod verify;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use accounts::Accounts;
 pub use backup::{BackupError, Saved, backup};
 pub use declared::{LedgerDesired, Taken};
 pub use head::Head;
-pub use journal::{FileJournal, JOURNAL_BYTES};
-pub use last_state::{LAST_STATE_FILE, StateFile};
+pub use journal::{FileJournal, JOURNAL_BYTES, JournalFound};
+pub use last_state::{LAST_STATE_FILE, LastFound, LastState, StateFile};
 pub use sqlite::{OpenError, Outbox, SqliteLedger};
 pub use standby::{AtStart, StandbyLedger};
+pub use start::{Known, Opened, Start, start};
 pub use verify::{Verified, VerifyError, verify};
 
 /// File name of the ledger within its directory.

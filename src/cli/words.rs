@@ -40,7 +40,7 @@ pub(super) fn ends(held: &HeldRow) -> String {
     match held.source.as_str() {
         "rest" if is_sender(&held.operator) => "at the site that this one obeys, where it was made".to_owned(),
         // By its id: one that holds all throttles is not ended for one of them.
-        "rest" => format!("echo-phoenix revive --epoch {} --operator YOU --reason WHY", held.epoch),
+        "rest" | "unaccounted" => format!("echo-phoenix revive --epoch {} --operator YOU --reason WHY", held.epoch),
         "manifest" => "take `kill` out of the manifest file".to_owned(),
         "spec" => "take `kill` out of the spec".to_owned(),
         by => format!("kubectl delete {by}"),

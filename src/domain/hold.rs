@@ -37,6 +37,8 @@ pub enum Bite {
 pub enum Source {
     /// `POST /kill`; ends by `/revive`.
     Rest,
+    /// Nobody's any more: it was found at a start, and no record tells that it ended. Ends by `/revive`.
+    Unaccounted,
     /// The specification itself; ends by a newer one without it.
     Spec,
     /// The manifest file; ends by a newer version of it without the kill.
@@ -69,6 +71,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rest => f.write_str("rest"),
+            Self::Unaccounted => f.write_str("unaccounted"),
             Self::Spec => f.write_str("spec"),
             Self::Manifest => f.write_str("manifest"),
             Self::Override { namespace: Some(namespace), name, .. } => {
@@ -108,7 +111,7 @@ impl Hold {
 pub struct HeldBy {
     /// Its id, opaque.
     pub epoch: String,
-    /// Who keeps it: `rest`, `spec`, or an override's kind and name.
+    /// Who keeps it: `rest`, `spec`, `unaccounted` (nobody knows that it ended), or an override's kind and name.
     pub source: String,
     /// Who took it, as they said.
     pub operator: String,

@@ -240,7 +240,7 @@ fn listed_epochs(epochs: &[Epoch]) -> String {
 }
 
 fn recorded_here(hold: &Hold) -> bool {
-    !matches!(hold.source, Source::Rest | Source::Manifest)
+    !matches!(hold.source, Source::Rest | Source::Manifest | Source::Unaccounted)
 }
 
 /// Names as one bounded text; a hold on every throttle of a large cluster is still one entry.

@@ -22,14 +22,14 @@ use crate::latch::Latch;
 use crate::ports::{Clock, Desired, History, Journal, JournalEntry, Ledger, Report, Target};
 use crate::reconcile::{Parts, Reconciler};
 use crate::source::stripe::Secrets;
-use crate::store::StandbyLedger;
+use crate::store::{FileJournal, StandbyLedger};
 use crate::targets::scale::Workloads;
 use crate::telemetry::Metrics;
 
 use super::clock::{SystemClock, monotonic};
-use super::record::Kept;
+use super::record::{Holds, Kept};
 use super::supervise::Supervisor;
-use super::{RunError, gate_secret, listen, local_key, mirror, record, upkeep};
+use super::{RunError, gate_secret, listen, local_key, mirror, record, unaccounted, upkeep};
 
 /// `echo-phoenix operator`
 #[derive(Args, Clone, Debug)]
@@ -95,7 +95,9 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     args.secret.check(args.listen.environment)?;
     local_key::configured(&args.keys, args.listen.environment)?;
     mirror::check(&args.airtable, &args.hosts)?;
-    let Kept { ledger, stored, journal, _lock, .. } = record::open(&args.store.data_dir, &SystemClock).await?;
+    let kept = record::open(&args.store.data_dir, Holds::Cluster, &SystemClock).await?;
+    let Kept { ledger, stored, journal: file, told, _lock, .. } = kept;
+    let journal: Arc<dyn Journal> = Arc::<FileJournal>::clone(&file);
     let keys = local_key::keys(&args.keys, args.listen.environment, Some(&args.store.data_dir))?;
     let record: Arc<dyn Ledger> = Arc::<StandbyLedger>::clone(&ledger);
     let gate = gate_secret::gate(&args.secret, args.listen.environment, None)?;
@@ -110,6 +112,8 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
         worker.as_ref().map(|(_, counters)| mirror::look(Arc::clone(counters), Arc::clone(&on.clock))),
     );
     local_key::part(&keys, args.listen.environment, &mut parts);
+    let desired: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&on.desired);
+    unaccounted::part(told, &desired, &mut parts);
     let app = app("operator", &args.listen, keys, &on, Some(&ledger), parts)?;
     let api = listen::bind(args.listen.listen, "ECHO_LISTEN").await?;
     let verdicts = listen::bind_if(args.listen.gate_listen, "ECHO_GATE_LISTEN").await?;
@@ -126,7 +130,7 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     let candidate = Candidate::new(client, namespace, args.cluster.pod_name.clone(), clock, desired);
     supervisor.start("lease", candidate.run(stop.clone()));
     let (clock, latch) = (Arc::clone(&on.clock), Arc::clone(&on.latch));
-    supervisor.start("record", record::watch(Arc::clone(&ledger), None, latch, clock, stop.clone()));
+    supervisor.start("record", record::watch(Arc::clone(&ledger), file, None, latch, clock, stop.clone()));
     upkeep::keep_up(&mut supervisor, &ledger, &app);
     let stop = supervisor.stage();
     supervisor.start("reconcile", Reconciler::new(reconciler_parts(&on, record, &args.cluster), &stored).run(stop));

@@ -10,10 +10,14 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ConfigError;
+use crate::domain::hold::Source;
 use crate::gate::Gate;
 use crate::latch::Latch;
 use crate::ports::{Clock, Journal, Stored};
-use crate::store::{AtStart, FileJournal, LedgerDesired, StandbyLedger, StateFile};
+use crate::store::{
+    self, AtStart, FileJournal, JournalFound, Known, LEDGER_FILE, LastFound, LastState, LedgerDesired, StandbyLedger,
+    Start, StateFile,
+};
 
 use super::RunError;
 
@@ -24,14 +28,25 @@ const BREATH: Duration = Duration::from_millis(50);
 /// How often the last state is looked at when the gate does not change.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// Where holds live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// Here: the union of ledger, journal and last state.
+    Here,
+    /// In the Kubernetes API; what the record says of them is told, and holds nothing.
+    Cluster,
+}
+
 /// What a process keeps.
 pub(super) struct Kept {
     pub(super) ledger: Arc<StandbyLedger>,
     /// What was known when the process before ended.
     pub(super) stored: Stored,
-    pub(super) journal: Arc<dyn Journal>,
+    pub(super) journal: Arc<FileJournal>,
     /// Where the last state is kept; none if that file cannot be used.
     pub(super) last_state: Option<StateFile>,
+    /// What was not as it was left, and holds nothing: told under `record` in `/health`.
+    pub(super) told: Vec<String>,
     /// Held for as long as the process uses the folder.
     pub(super) _lock: File,
 }
@@ -40,36 +55,90 @@ pub(super) struct Kept {
 ///
 /// # Errors
 /// If another process uses it, or it cannot be used and there is no last state to start from.
-pub(super) async fn open(folder: &Path, clock: &dyn Clock) -> Result<Kept, RunError> {
+pub(super) async fn open(folder: &Path, holds: Holds, clock: &dyn Clock) -> Result<Kept, RunError> {
     let lock = lock_folder(folder)?;
-    let journal = FileJournal::open(&folder.join("journal"));
-    let journal = Arc::new(journal.map_err(|e| RunError::failed("the journal cannot be opened", e))?);
+    let unusable = |e: std::io::Error| RunError::failed("the journal cannot be opened", e);
+    let (journal, journal_found) = FileJournal::read(&folder.join("journal")).map_err(unusable)?;
     let (last_state, last) = match StateFile::open(folder) {
         Ok((file, last)) => (Some(file), last),
         Err(error) => {
             tracing::warn!(%error, "the last state can be neither read nor kept");
-            (None, None)
+            (None, LastFound::default())
         }
     };
+    let ledger_was_there = std::fs::metadata(folder.join(LEDGER_FILE)).is_ok_and(|file| file.len() > 0);
+    if !ledger_was_there && journal_found == JournalFound::Missing && last == LastFound::default() {
+        // A new folder: its journal comes first, so that a ledger without one is never new.
+        journal.mend(0).map_err(unusable)?;
+    }
     let started = StandbyLedger::start(folder, clock.now()).await;
     let (ledger, found) = started.map_err(|e| RunError::failed(&format!("ECHO_DATA_DIR {}", folder.display()), e))?;
-    let stored = match (found, last) {
-        (AtStart::Open(stored), _) => stored,
-        (AtStart::ReadOnly(stored, error), _) => {
+    let opened = match found {
+        AtStart::Open(opened) => Some(opened),
+        AtStart::ReadOnly(opened, error) => {
             tracing::error!(%error, "the ledger can be read only: openings wait until it can be written, kills do not");
-            stored
+            Some(opened)
         }
-        (AtStart::Away(error), Some(last)) => {
+        AtStart::Away(error) if last.state.is_some() => {
             let at = clock.now().to_string();
             tracing::error!(%error, at, "the ledger cannot be read: starting from the last state; openings wait for it");
-            last
+            None
         }
-        (AtStart::Away(error), None) => {
+        AtStart::Away(error) => {
             let what = format!("ECHO_DATA_DIR {}", folder.display());
             return Err(RunError::failed(&what, error));
         }
     };
-    Ok(Kept { ledger: Arc::new(ledger), stored, journal, last_state, _lock: lock })
+    let pending = journal.pending();
+    let known = Known {
+        ledger_was_there,
+        ledger: opened.as_ref(),
+        journal: &journal_found,
+        journal_ever: journal.ever(),
+        pending: &pending,
+        last: &last,
+    };
+    let mut start = store::start(&known, clock.now(), || format!("unaccounted-{}", ulid::Ulid::generate()));
+    if holds == Holds::Cluster {
+        start.told.append(&mut start.lost);
+        start.stored = opened.as_ref().map(|opened| opened.stored.clone()).unwrap_or_default();
+    }
+    start.told.extend(opened.iter().flat_map(|opened| opened.accounts.faults.clone()));
+    tell(&start);
+    let seen = opened.as_ref().and_then(|opened| opened.journal).max(last.state.as_ref().and_then(|last| last.journal));
+    // What holds is durable before the traces of why are mended away.
+    if let (Some(file), Holds::Here) = (&last_state, holds)
+        && let Err(error) = file.write(&LastState { stored: start.stored.clone(), journal: seen })
+    {
+        tracing::error!(%error, "the last state cannot be kept; a start without the ledger would know an older one");
+    }
+    begin(&ledger, &start.stored, holds, clock).await;
+    if let Err(error) = journal.mend(seen.unwrap_or_default()) {
+        tracing::error!(%error, "the journal cannot be written; kills are durable once the ledger has them");
+    }
+    let told = start.told;
+    let (ledger, journal) = (Arc::new(ledger), Arc::new(journal));
+    Ok(Kept { ledger, stored: start.stored, journal, last_state, told, _lock: lock })
+}
+
+/// Says what is not as it was left.
+fn tell(start: &Start) {
+    for held in start.stored.holds.iter().filter(|held| held.hold.source == Source::Unaccounted) {
+        let (epoch, reason) = (&held.hold.epoch.0, &held.hold.reason);
+        tracing::error!(epoch, reason, "unaccounted: nothing tells that this hold ended; it stays until /revive");
+    }
+    for what in &start.told {
+        tracing::warn!(what, "the record is not as it was left");
+    }
+}
+
+/// Records what the process starts from, where the ledger can be written.
+async fn begin(ledger: &StandbyLedger, stored: &Stored, holds: Holds, clock: &dyn Clock) {
+    let Ok(ledger) = ledger.ledger() else { return };
+    let listed = (holds == Holds::Here).then(|| stored.holds.clone());
+    if let Err(error) = ledger.begin(clock.now(), listed).await {
+        tracing::error!(%error, "the ledger does not have what this process started from");
+    }
 }
 
 /// One process at a time: two writers of one journal would lose kills.
@@ -112,6 +181,7 @@ fn unusable(path: &Path, error: &std::io::Error) -> RunError {
 /// Opens the ledger as soon as that is possible.
 pub(super) async fn watch(
     ledger: Arc<StandbyLedger>,
+    journal: Arc<FileJournal>,
     declared: Option<Arc<LedgerDesired>>,
     latch: Arc<Latch>,
     clock: Arc<dyn Clock>,
@@ -119,11 +189,24 @@ pub(super) async fn watch(
 ) {
     while ledger.ledger().is_err() && !stop.is_cancelled() {
         match ledger.try_open(clock.now()).await {
-            Ok(stored) => {
+            Ok(opened) => {
                 tracing::info!("the ledger is open again");
-                if let Some(declared) = &declared {
-                    declared.adopt(&stored);
-                }
+                let holds = match &declared {
+                    Some(declared) => {
+                        declared.adopt(&opened.stored);
+                        latch.obey(clock.elapsed());
+                        Holds::Here
+                    }
+                    None => Holds::Cluster,
+                };
+                let mut stored = declared.as_ref().map(|declared| declared.last_state()).unwrap_or_default();
+                // What the journal still has comes by its own record, and what has ended is not begun again.
+                let owed = journal.pending();
+                stored.holds.retain(|held| {
+                    let epoch = &held.hold.epoch;
+                    !opened.accounts.ended.contains(epoch) && !owed.iter().any(|entry| entry.record.once == epoch.0)
+                });
+                begin(&ledger, &stored, holds, clock.as_ref()).await;
                 latch.settle().await;
             }
             Err(error) => tracing::debug!(%error, "the ledger still cannot be opened"),
@@ -136,11 +219,29 @@ pub(super) async fn watch(
     stop.cancelled().await;
 }
 
+/// What the last state is made of, and where it goes.
+pub(super) struct LastKept {
+    pub(super) file: Arc<StateFile>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) declared: Arc<LedgerDesired>,
+    pub(super) journal: Arc<FileJournal>,
+    pub(super) ledger: Arc<StandbyLedger>,
+}
+
 /// Keeps the last state on the disk: at once when the gate changes.
-pub(super) async fn keep(file: Arc<StateFile>, gate: Arc<Gate>, declared: Arc<LedgerDesired>, stop: CancellationToken) {
-    let mut failed = false;
+pub(super) async fn keep(kept: Arc<LastKept>, stop: CancellationToken) {
+    let LastKept { file, gate, declared, journal, ledger } = kept.as_ref();
+    let (mut failed, mut seen) = (false, 0);
     loop {
-        let (writer, state) = (Arc::clone(&file), declared.last_state());
+        let ever = journal.ever();
+        let state = LastState { stored: declared.last_state(), journal: Some(ever) };
+        if seen < ever
+            && let Ok(ledger) = ledger.ledger()
+            && ledger.saw_journal(ever).await.is_ok()
+        {
+            seen = ever;
+        }
+        let writer = Arc::clone(file);
         let written = tokio::task::spawn_blocking(move || writer.write(&state)).await;
         match written {
             Ok(Ok(())) => failed = false,

@@ -16,10 +16,10 @@ use crate::gate::Gate;
 use crate::http::{self, App, Large, LedgerLook, Parts as HttpParts, Rates, UnderWay};
 use crate::latch::Latch;
 use crate::mirror::counters::MirrorCounters;
-use crate::ports::{Clock, Desired, History, JournalEntry, Ledger, Target};
+use crate::ports::{Clock, Desired, History, Journal, JournalEntry, Ledger, Target};
 use crate::reconcile::{Parts, Reconciler};
 use crate::source::stripe::Secrets;
-use crate::store::{LedgerDesired, StandbyLedger, StateFile};
+use crate::store::{FileJournal, LedgerDesired, StandbyLedger, StateFile};
 use crate::targets::gate::LocalGate;
 use crate::targets::remote::Remotes;
 use crate::telemetry::Metrics;
@@ -27,10 +27,10 @@ use crate::telemetry::Metrics;
 use super::clock::{SystemClock, monotonic};
 use super::everyone::Everyone;
 use super::manifest::{Manifest, On};
-use super::record::Kept;
+use super::record::{Holds, Kept, LastKept};
 use super::self_test::SelfTest;
 use super::supervise::Supervisor;
-use super::{RunError, gate_secret, installation, listen, local_key, mirror, record, upkeep};
+use super::{RunError, gate_secret, installation, listen, local_key, mirror, record, unaccounted, upkeep};
 
 /// `echo-phoenix serve`
 #[derive(Args, Clone, Debug)]
@@ -68,8 +68,9 @@ pub struct ServeArgs {
 pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let stripe = checked(&args)?;
-    let Kept { ledger, stored, journal, last_state, _lock } =
-        record::open(&args.store.data_dir, clock.as_ref()).await?;
+    let Kept { ledger, stored, journal: file, last_state, told, _lock } =
+        record::open(&args.store.data_dir, Holds::Here, clock.as_ref()).await?;
+    let journal: Arc<dyn Journal> = Arc::<FileJournal>::clone(&file);
     let keys = local_key::keys(&args.keys, args.listen.environment, Some(&args.store.data_dir))?;
     let record: Arc<dyn Ledger> = Arc::<StandbyLedger>::clone(&ledger);
     let manifest = args.manifest.manifest.as_deref().map(|path| Arc::new(Manifest::new(path)));
@@ -97,16 +98,17 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let worker = mirror::worker(&args.airtable, &args.hosts, Arc::clone(&record), Arc::clone(&clock))?;
     let (history, counters) = (Arc::<StandbyLedger>::clone(&ledger), worker.as_ref().map(|(_, c)| Arc::clone(c)));
     let look = manifest.as_ref().map(Manifest::look);
-    let app = app(&args, keys, stripe, &clock, &gate, &latch, &desired, &record, history, counters, look)?;
+    let app = app(&args, keys, told, stripe, &clock, &gate, &latch, &desired, &record, history, counters, look)?;
     let api = listen::bind(args.listen.listen, "ECHO_LISTEN").await?;
     let verdicts = listen::bind_if(args.listen.gate_listen, "ECHO_GATE_LISTEN").await?;
     let self_test = SelfTest::new(&app, verdicts.as_ref().unwrap_or(&api), Some(args.hosts.clone()))?;
     let mut supervisor = Supervisor::default();
     let stop = supervisor.stage();
     let (clock_too, latch_too) = (Arc::clone(&clock), Arc::clone(&latch));
-    let opening = record::watch(Arc::clone(&ledger), Some(Arc::clone(&declared)), latch_too, clock_too, stop.clone());
+    let (ledger_too, declared_too) = (Arc::clone(&ledger), Some(Arc::clone(&declared)));
+    let opening = record::watch(ledger_too, Arc::clone(&file), declared_too, latch_too, clock_too, stop.clone());
     supervisor.start("record", opening);
-    keep_files(&mut supervisor, last_state, &declared, &gate);
+    keep_files(&mut supervisor, last_state, (&declared, &gate), file, &ledger);
     if let Some(manifest) = manifest {
         supervisor.keep_up("manifest", move |stop| Arc::clone(&manifest).run(Arc::clone(&on), stop));
     }
@@ -159,20 +161,21 @@ fn remotes(
 fn keep_files(
     supervisor: &mut Supervisor,
     last_state: Option<StateFile>,
-    declared: &Arc<LedgerDesired>,
-    gate: &Arc<Gate>,
+    (declared, gate): (&Arc<LedgerDesired>, &Arc<Gate>),
+    journal: Arc<FileJournal>,
+    ledger: &Arc<StandbyLedger>,
 ) {
-    let Some(file) = last_state else { return };
-    let (file, gate, declared) = (Arc::new(file), Arc::clone(gate), Arc::clone(declared));
-    supervisor.keep_up("last-state", move |stop| {
-        record::keep(Arc::clone(&file), Arc::clone(&gate), Arc::clone(&declared), stop)
-    });
+    let Some(file) = last_state.map(Arc::new) else { return };
+    let (declared, gate, ledger) = (Arc::clone(declared), Arc::clone(gate), Arc::clone(ledger));
+    let kept = Arc::new(LastKept { file, gate, declared, journal, ledger });
+    supervisor.keep_up("last-state", move |stop| record::keep(Arc::clone(&kept), stop));
 }
 
 #[allow(clippy::too_many_arguments, reason = "the composition root hands every part over once")]
 fn app(
     args: &ServeArgs,
     keys: crate::config::Keys,
+    told: Vec<String>,
     stripe: Secrets,
     clock: &Arc<dyn Clock>,
     gate: &Arc<Gate>,
@@ -190,6 +193,7 @@ fn app(
     let loaded = move || all.declared().iter().all(|declared| table.standing(&declared.name).is_some());
     let mut parts = HttpParts::new(Arc::new(loaded));
     local_key::part(&keys, args.listen.environment, &mut parts);
+    unaccounted::part(told, desired, &mut parts);
     let on: Option<http::Look> = if stripe.is_empty() { None } else { Some(Arc::new(|| Ok("ok".to_owned()))) };
     parts.part("stripe", "STRIPE_WEBHOOK_SECRET", on);
     parts.part("manifest", "ECHO_MANIFEST", manifest);

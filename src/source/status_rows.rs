@@ -151,6 +151,7 @@ fn hold_row(hold: &Hold, orphaned: bool) -> HoldStatus {
         Source::Spec => row.kind = "Spec".to_owned(),
         Source::Manifest => row.kind = "Manifest".to_owned(),
         Source::Rest => row.kind = "Rest".to_owned(),
+        Source::Unaccounted => row.kind = "Unaccounted".to_owned(),
         Source::Override { namespace, name, uid, namespace_uid, definition_uid } => {
             row.kind = if namespace.is_some() { "EchoOverride" } else { "ClusterEchoOverride" }.to_owned();
             row.namespace = namespace.clone().unwrap_or_default();

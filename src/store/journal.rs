@@ -1,21 +1,23 @@
 //! The journal: where a kill becomes durable when the ledger cannot take it.
 //!
 //! One file of fixed size, written in place, so that neither a full disk nor the store's lock is in a kill's way.
-//! Knows records and bytes; when to write one and what it means is the latch's.
+//! Knows records and files; when to write one and what it means is the latch's.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+mod headless;
+mod sector;
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use super::lock;
 use crate::ports::{Effect, Journal, JournalEntry};
+use sector::{Head, SECTOR};
 
-/// Size of the file: some 1,500 kills of 700 bytes, more than anybody takes while a ledger is away.
+/// Size of the file: some 1,000 kills of 700 bytes, more than anybody takes while a ledger is away.
 pub const JOURNAL_BYTES: usize = 1 << 20;
-
-/// Length and checksum, both `u32`, little-endian.
-const HEADER: usize = 8;
 
 /// The journal in a file.
 #[derive(Debug)]
@@ -24,117 +26,109 @@ pub struct FileJournal {
     inner: Mutex<Inner>,
 }
 
+/// What a journal was found to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JournalFound {
+    /// There was none.
+    Missing,
+    /// As it was written; the write that a crash broke off is nothing that anybody relies on.
+    Whole,
+    /// As a release up to 2.4.0 wrote it.
+    Headless,
+    /// Something of it is gone or was changed, and this is what. What is still whole of it was read.
+    Damaged(String),
+}
+
 #[derive(Debug)]
 struct Inner {
-    file: File,
-    /// Where the next record goes.
-    end: usize,
+    /// None until it is of today's form and can be written.
+    file: Option<File>,
+    head: Head,
+    /// The sector the next record goes to.
+    next: usize,
+    /// Sectors of a write that failed, to be zeroed before the next.
+    stained: Option<std::ops::Range<usize>>,
     pending: Vec<JournalEntry>,
+    /// Whether what is there is kept beside the new one when it is rewritten.
+    damaged: bool,
 }
 
 impl FileJournal {
-    /// Opens a journal, or makes one, at its full size. Records that a crash tore are left out, and told of. One that can
-    /// only be read still tells what is pending, and takes nothing until it can be written again.
+    /// Reads a journal and touches nothing. It takes no records before [`FileJournal::mend`].
+    ///
+    /// # Errors
+    /// If there is a file that cannot be read.
+    pub fn read(path: &Path) -> io::Result<(Self, JournalFound)> {
+        let bytes = match fs::read(path) {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let mut inner =
+            Inner { file: None, head: Head::default(), next: 1, stained: None, pending: Vec::new(), damaged: false };
+        let found = bytes.map_or(JournalFound::Missing, |bytes| inner.take_in(&bytes));
+        inner.damaged = matches!(found, JournalFound::Damaged(_));
+        if found == JournalFound::Whole {
+            inner.file = writable(path).ok();
+        }
+        Ok((Self { path: path.to_owned(), inner: Mutex::new(inner) }, found))
+    }
+
+    /// Opens a journal, or makes one, at its full size; whatever it was found to be.
+    ///
+    /// # Errors
+    /// If it can neither be read nor made.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let mut file = reopen(path)?;
-        let mut bytes = Vec::with_capacity(JOURNAL_BYTES);
-        file.read_to_end(&mut bytes)?;
-        if bytes.len() < JOURNAL_BYTES {
-            // Written, not only sized: a hole in the file would want disk space just when a kill comes.
-            file.write_all(&vec![0; JOURNAL_BYTES - bytes.len()])?;
-            file.sync_all()?;
-            if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-                File::open(dir)?.sync_all()?;
-            }
+        let (journal, found) = Self::read(path)?;
+        if let Err(error) = journal.mend(0)
+            && found == JournalFound::Missing
+        {
+            return Err(error);
         }
-        let (pending, end) = scan(&bytes);
-        Ok(Self { path: path.to_owned(), inner: Mutex::new(Inner { file, end, pending }) })
+        Ok(journal)
+    }
+
+    /// Brings the file into today's form, where it is not: what is pending stays. Its number of records is at least
+    /// `seen` from here on. A damaged file is kept beside it, as `journal.damaged`.
+    ///
+    /// # Errors
+    /// If it cannot be written; it is tried again with the next record.
+    pub fn mend(&self, seen: u64) -> io::Result<()> {
+        let mut inner = lock(&self.inner);
+        inner.mend(&self.path, seen)
+    }
+
+    /// How many records there ever were.
+    pub fn ever(&self) -> u64 {
+        lock(&self.inner).head.ever
     }
 }
 
-fn reopen(path: &Path) -> io::Result<File> {
-    let writable = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-    writable.or_else(|error| if path.exists() { File::open(path) } else { Err(error) })
+/// A link put in the file's place is not followed.
+fn no_follow() -> i32 {
+    rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()
 }
 
-/// Every whole record from the start, and where they end.
-fn scan(bytes: &[u8]) -> (Vec<JournalEntry>, usize) {
-    let (mut entries, mut at) = (Vec::new(), 0);
-    loop {
-        match record(bytes.get(at..).unwrap_or_default()) {
-            Found::End => return (entries, at),
-            Found::Torn => {
-                tracing::warn!(offset = at, records = entries.len(), "the journal ends in a torn record: left out");
-                return (entries, at);
-            }
-            Found::Whole(entry, len) => {
-                entries.push(*entry);
-                at += len;
-            }
-        }
-    }
-}
-
-enum Found {
-    End,
-    Torn,
-    Whole(Box<JournalEntry>, usize),
-}
-
-/// The record at the start of these bytes.
-fn record(bytes: &[u8]) -> Found {
-    let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
-        return if bytes.iter().all(|b| *b == 0) { Found::End } else { Found::Torn };
-    };
-    let [l0, l1, l2, l3, c0, c1, c2, c3] = *header;
-    if *header == [0; HEADER] {
-        return Found::End;
-    }
-    let payload = usize::try_from(u32::from_le_bytes([l0, l1, l2, l3])).ok().and_then(|len| rest.get(..len));
-    match payload {
-        Some(payload) if !payload.is_empty() && crc32fast::hash(payload) == u32::from_le_bytes([c0, c1, c2, c3]) => {
-            match serde_json::from_slice(payload) {
-                Ok(entry) => Found::Whole(Box::new(entry), HEADER + payload.len()),
-                Err(_) => Found::Torn,
-            }
-        }
-        _ => Found::Torn,
-    }
-}
-
-impl FileJournal {
-    /// Writes; a file that could not be written is opened anew, since it may have become writable.
-    fn write(&self, inner: &mut Inner, at: usize, bytes: &[u8]) -> io::Result<()> {
-        if inner.write(at, bytes).is_ok() {
-            return Ok(());
-        }
-        inner.file = reopen(&self.path)?;
-        inner.write(at, bytes)
-    }
+fn writable(path: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).custom_flags(no_follow()).open(path)
 }
 
 impl Journal for FileJournal {
     fn append(&self, change: &JournalEntry) -> io::Result<()> {
-        let payload = serde_json::to_vec(change).map_err(io::Error::other)?;
-        let len = u32::try_from(payload.len()).map_err(io::Error::other)?;
-        let mut record = Vec::with_capacity(HEADER + payload.len());
-        record.extend_from_slice(&len.to_le_bytes());
-        record.extend_from_slice(&crc32fast::hash(&payload).to_le_bytes());
-        record.extend_from_slice(&payload);
-
+        let content = serde_json::to_vec(change).map_err(io::Error::other)?;
         let mut inner = lock(&self.inner);
-        let end = inner.end + record.len();
         // A record alone must not take the room that a kill may need: whoever repeats a command fills half of it at most.
         let room = if change.effect == Effect::Nothing { JOURNAL_BYTES / 2 } else { JOURNAL_BYTES };
-        if end > room {
-            let why =
-                format!("the journal is full: {} of {JOURNAL_BYTES} bytes hold commands the ledger lacks", inner.end);
+        let used = inner.next * SECTOR;
+        let record = sector::record(inner.head.ever + 1, &content).filter(|record| used + record.len() <= room);
+        let Some(record) = record else {
+            let why = format!("the journal is full: {used} of {JOURNAL_BYTES} bytes hold commands the ledger lacks");
             return Err(io::Error::new(io::ErrorKind::StorageFull, why));
+        };
+        if inner.append(&self.path, &record).is_err() {
+            inner.file = None; // it may be writable again through a file that is opened anew
+            inner.append(&self.path, &record)?;
         }
-        // `end` moves only after the sync: a record that failed half-way is overwritten by the next.
-        let start = inner.end;
-        self.write(&mut inner, start, &record)?;
-        inner.end = end;
         inner.pending.push(change.clone());
         Ok(())
     }
@@ -146,20 +140,150 @@ impl Journal for FileJournal {
     fn settle(&self, once: &str) -> io::Result<()> {
         let mut inner = lock(&self.inner);
         inner.pending.retain(|entry| entry.record.once != once);
-        if inner.pending.is_empty() && inner.end > 0 {
-            // All of it, not the first header alone: a later, equally long record would bring the second back.
-            let used = vec![0; inner.end];
-            self.write(&mut inner, 0, &used)?;
-            inner.end = 0;
+        if inner.pending.is_empty() && inner.head.settled < inner.head.ever {
+            let head = Head { settled: inner.head.ever, ..inner.head };
+            inner.put_head(&self.path, head)?;
+            (inner.head, inner.next) = (head, 1);
         }
         Ok(())
     }
 }
 
 impl Inner {
-    fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
-        self.file.seek(SeekFrom::Start(at as u64))?;
-        self.file.write_all(bytes)?;
-        self.file.sync_data()
+    /// Takes over what a file holds, and judges it.
+    fn take_in(&mut self, bytes: &[u8]) -> JournalFound {
+        let headless = !bytes.is_empty() && !sector::is_of_this_form(bytes);
+        let (records, mut faults) = if headless {
+            let (records, fault) = headless::scan(bytes);
+            (records, fault.into_iter().collect())
+        } else {
+            let found = sector::scan(bytes, JOURNAL_BYTES);
+            (self.head, self.next, self.stained) = (found.head, found.next, found.torn);
+            (found.records, found.faults)
+        };
+        for record in records {
+            match serde_json::from_slice(&record) {
+                Ok(entry) => self.pending.push(entry),
+                Err(error) => faults.push(format!("a record makes no sense: {error}")),
+            }
+        }
+        match (faults.first(), headless) {
+            (Some(_), _) => JournalFound::Damaged(told(&faults)),
+            (None, true) if bytes.len() != JOURNAL_BYTES => {
+                JournalFound::Damaged(format!("it has {} bytes and not {JOURNAL_BYTES}", bytes.len()))
+            }
+            (None, true) => JournalFound::Headless,
+            (None, false) => JournalFound::Whole,
+        }
     }
+
+    /// The record, then the head that counts it, in one sync: a crash in between leaves it whole, or torn.
+    fn append(&mut self, path: &Path, record: &[u8]) -> io::Result<()> {
+        let stained = self.stained.clone();
+        let file = self.ready(path)?;
+        if let Some(stained) = &stained {
+            file.write_all_at(&vec![0; stained.len() * SECTOR], offset(stained.start))?;
+        }
+        let (first, sectors) = (self.next, record.len() / SECTOR);
+        let from = stained.map_or(first, |old| old.start.min(first));
+        self.stained = Some(from..first + sectors);
+        let head = Head { ever: self.head.ever + 1, ..self.head };
+        let file = self.ready(path)?;
+        file.write_all_at(record, offset(first))?;
+        file.write_all_at(&head.sector(), 0)?;
+        file.sync_data()?;
+        (self.stained, self.head, self.next) = (None, head, first + sectors);
+        Ok(())
+    }
+
+    fn put_head(&mut self, path: &Path, head: Head) -> io::Result<()> {
+        let file = self.ready(path)?;
+        file.write_all_at(&head.sector(), 0)?;
+        file.sync_data()
+    }
+
+    fn ready(&mut self, path: &Path) -> io::Result<&File> {
+        self.mend(path, 0)?;
+        self.file.as_ref().ok_or_else(|| io::Error::other("the journal is not open"))
+    }
+
+    fn mend(&mut self, path: &Path, seen: u64) -> io::Result<()> {
+        let in_form = self.file.is_some() || (!self.damaged && self.head != Head::default());
+        if in_form && self.head.ever >= seen {
+            if self.file.is_none() {
+                self.file = Some(writable(path)?);
+            }
+            return Ok(());
+        }
+        let settled = self.head.ever.max(seen);
+        let (image, head, next) = self.image(settled)?;
+        self.file = Some(replace(path, &image, self.damaged)?);
+        (self.head, self.next, self.stained, self.damaged) = (head, next, None, false);
+        Ok(())
+    }
+
+    /// The whole file with what is pending, numbered anew behind `settled`.
+    fn image(&self, settled: u64) -> io::Result<(Vec<u8>, Head, usize)> {
+        let mut image = vec![0; SECTOR];
+        let mut ever = settled.max(1); // a file of today's form counts at least itself
+        let head = |ever| Head { settled: settled.max(1), ever };
+        for entry in &self.pending {
+            ever += 1;
+            let content = serde_json::to_vec(entry).map_err(io::Error::other)?;
+            image.extend(sector::record(ever, &content).ok_or_else(|| io::Error::other("a record is too long"))?);
+        }
+        let next = image.len() / SECTOR;
+        image.resize(JOURNAL_BYTES.max(image.len()), 0);
+        image.splice(..SECTOR, head(ever).sector());
+        Ok((image, head(ever), next))
+    }
+}
+
+/// Puts a whole new file in the place of what is there; where there is no room for a second one, over it.
+fn replace(path: &Path, image: &[u8], keep: bool) -> io::Result<File> {
+    let beside = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let new = beside(".new");
+    let made = || -> io::Result<File> {
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // Written, not only sized: a hole in the file would want disk space just when a kill comes.
+        let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&new)?;
+        file.write_all_at(image, 0)?;
+        file.sync_all()?;
+        if keep && let Err(error) = fs::rename(path, beside(".damaged")) {
+            tracing::warn!(%error, "the damaged journal could not be kept");
+        }
+        fs::rename(&new, path)?;
+        if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            File::open(dir)?.sync_all()?;
+        }
+        Ok(file)
+    };
+    made().or_else(|error| {
+        let _gone = fs::remove_file(&new);
+        if !path.exists() {
+            return Err(error);
+        }
+        let file = writable(path)?;
+        file.write_all_at(image, 0)?;
+        file.sync_all()?;
+        Ok(file)
+    })
+}
+
+fn offset(sector: usize) -> u64 {
+    (sector * SECTOR) as u64
+}
+
+/// The first few faults; a file of noise has thousands.
+fn told(faults: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let more = if faults.len() > SHOWN { format!("; and {} more", faults.len() - SHOWN) } else { String::new() };
+    format!("{}{more}", faults[..faults.len().min(SHOWN)].join("; "))
 }

@@ -5,8 +5,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
 
 use super::lock;
 use crate::ports::Stored;
@@ -19,6 +22,26 @@ const SLOT: usize = 512 * 1024;
 
 /// Sequence number `u64`, length `u32`, checksum `u32`, little-endian.
 const HEADER: usize = 16;
+
+/// What is kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LastState {
+    /// What was declared and in force.
+    #[serde(flatten)]
+    pub stored: Stored,
+    /// How many records the journal had by then; releases up to 2.4.0 did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal: Option<u64>,
+}
+
+/// What was found in the file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LastFound {
+    /// The newest state that is whole.
+    pub state: Option<LastState>,
+    /// What is not as it was written, if anything is not.
+    pub fault: Option<String>,
+}
 
 /// The file.
 #[derive(Debug)]
@@ -42,11 +65,14 @@ impl StateFile {
     ///
     /// # Errors
     /// If it can neither be read nor made.
-    pub fn open(folder: &Path) -> io::Result<(Self, Option<Stored>)> {
+    pub fn open(folder: &Path) -> io::Result<(Self, LastFound)> {
         let path = folder.join(LAST_STATE_FILE);
+        let was_there = path.exists();
         let mut file = reopen(&path)?;
         let mut bytes = Vec::with_capacity(2 * SLOT);
         file.read_to_end(&mut bytes)?;
+        let short = was_there && bytes.len() < 2 * SLOT;
+        let short = short.then(|| format!("it has {} bytes and not {}", bytes.len(), 2 * SLOT));
         if bytes.len() < 2 * SLOT {
             // Written, not only sized: a hole in the file would want disk space when there is none.
             file.write_all(&vec![0; 2 * SLOT - bytes.len()])?;
@@ -56,15 +82,22 @@ impl StateFile {
         let slot = bytes.len() / 2;
         let newest = bytes.chunks(slot).filter_map(whole).max_by_key(|(seq, _)| *seq);
         let seq = newest.as_ref().map_or(0, |(seq, _)| *seq);
+        let used = |slot: &&[u8]| slot.iter().any(|byte| *byte != 0);
+        let broken = bytes.chunks(slot).filter(used).filter(|slot| whole(slot).is_none()).count();
+        let broken = (broken > 0).then(|| match &newest {
+            Some(_) => "one of its two states is not whole, as if a write broke off: the other one counts".to_owned(),
+            None => "no state in it is whole".to_owned(),
+        });
         let inner = Inner { file, seq, slot, written: Vec::new() };
-        Ok((Self { path, inner: Mutex::new(inner) }, newest.map(|(_, state)| state)))
+        let found = LastFound { state: newest.map(|(_, state)| state), fault: short.or(broken) };
+        Ok((Self { path, inner: Mutex::new(inner) }, found))
     }
 
     /// Writes a state unless it is the one written last; returns when it is on the disk.
     ///
     /// # Errors
     /// If it cannot be written; the state before it stays readable.
-    pub fn write(&self, state: &Stored) -> io::Result<()> {
+    pub fn write(&self, state: &LastState) -> io::Result<()> {
         let payload = serde_json::to_vec(state).map_err(io::Error::other)?;
         let mut inner = lock(&self.inner);
         if inner.written == payload {
@@ -118,7 +151,7 @@ impl Inner {
 
 /// Opens for writing where that is possible; a file that is only readable still tells the last state.
 fn reopen(path: &Path) -> io::Result<File> {
-    let writable = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    let writable = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
     writable.or_else(|error| if path.exists() { File::open(path) } else { Err(error) })
 }
 
@@ -130,7 +163,7 @@ fn checksum(seq: u64, payload: &[u8]) -> u32 {
 }
 
 /// The state of a slot, if it is whole.
-fn whole(slot: &[u8]) -> Option<(u64, Stored)> {
+fn whole(slot: &[u8]) -> Option<(u64, LastState)> {
     let (header, rest) = slot.split_first_chunk::<HEADER>()?;
     let (seq, header) = header.split_first_chunk::<8>()?;
     let (len, sum) = header.split_first_chunk::<4>()?;

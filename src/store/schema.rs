@@ -131,6 +131,9 @@ pub(crate) const VERSION: i64 = 4;
 /// The version that brought format 2 of the audit log.
 const FOURTH_VERSION: i64 = 4;
 
+/// The version that brought `journal_seen`.
+pub(crate) const JOURNAL_SEEN: i64 = FOURTH_VERSION;
+
 const TABLES: &str = "
 CREATE TABLE system_throttle (
     name TEXT PRIMARY KEY, declared REAL NOT NULL, effective REAL NOT NULL, generation INTEGER NOT NULL,
@@ -219,11 +222,12 @@ CREATE INDEX used_nonces_expire ON used_nonces (expires_at) WHERE expires_at IS 
 const THIRD: &str = "ALTER TABLE outbox_versions ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;";
 
 /// Version 4: the audit log says who it was beside whose key it was, and which holds an entry took and ended, so that the
-/// live ones follow from it alone. And every filter of a page has its index: ordered by it, rows are in their own order too.
+/// live ones follow from it alone. How many records the journal ever had, so that an older one is told. And every filter of a page has its index: ordered by it, rows are in their own order too.
 const FOURTH: &str = "
 ALTER TABLE audit_log ADD COLUMN operator TEXT NOT NULL DEFAULT '';
 ALTER TABLE audit_log ADD COLUMN holds_taken TEXT NOT NULL DEFAULT '';
 ALTER TABLE audit_log ADD COLUMN holds_ended TEXT NOT NULL DEFAULT '';
+CREATE TABLE journal_seen (one INTEGER PRIMARY KEY CHECK (one = 1), ever INTEGER NOT NULL) STRICT;
 CREATE INDEX audit_log_throttle ON audit_log (throttle);
 CREATE INDEX audit_log_action ON audit_log (action);
 CREATE INDEX reconciliation_log_throttle ON reconciliation_log (throttle);

@@ -4,6 +4,7 @@
 //! of who asks or why.
 
 mod apply;
+mod asking;
 mod group;
 mod history;
 mod pool;
@@ -20,11 +21,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::Connection;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
-use super::{Head, LEDGER_FILE, lock, schema};
+use super::{Head, LEDGER_FILE, Opened, lock, schema};
 use crate::domain::audit::{Answer, Change, Receipt};
+use crate::domain::hold::ScopedHold;
 use crate::ports::{Ledger, LedgerError, Owed, Stored};
+use asking::Asking;
 use pool::Pool;
 use writer::{GROUP_LIMIT, Job, Work};
 
@@ -37,6 +40,9 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
 /// Eight full groups. A group on a locked store fails after [`BUSY_TIMEOUT`], so whatever stands further back would
 /// be answered after more than two seconds, when its caller has given up: better refused at once.
 const QUEUE_LIMIT: usize = 8 * GROUP_LIMIT;
+
+/// Pages of the past that are read at the same time: half of the connections, so that a command finds one free.
+const PAGES_AT_ONCE: usize = 2;
 
 /// Why a ledger could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -103,12 +109,19 @@ pub struct SqliteLedger {
     queue: Mutex<Option<SyncSender<Job>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Arc<Pool>,
+    /// Turns for pages of the past.
+    pages: Arc<Semaphore>,
     index: SharedIndex,
 }
 
 impl SqliteLedger {
     /// Opens the ledger of a directory, makes it where there is none, and tells what it knows.
     pub fn open(dir: &Path) -> Result<(Self, Stored), OpenError> {
+        Self::open_and_account(dir).map(|(ledger, opened)| (ledger, opened.stored))
+    }
+
+    /// The same, with the accounts of its holds.
+    pub fn open_and_account(dir: &Path) -> Result<(Self, Opened), OpenError> {
         if rusqlite::version_number() < OLDEST_SQLITE {
             return Err(OpenError::TooOld(rusqlite::version()));
         }
@@ -126,7 +139,7 @@ impl SqliteLedger {
         schema::migrate(&conn)?.map_err(|found| OpenError::TooNew { found })?;
 
         let readers = Pool::open(dir)?;
-        let stored = readers.ask(read::stored).unwrap_or_else(|| Ok(Stored::default()))?;
+        let opened = readers.ask(read::opened).unwrap_or_else(|| Ok(Opened::default()))?;
         let (queue, jobs) = sync_channel(QUEUE_LIMIT);
         let index = SharedIndex(dir.join(format!("{LEDGER_FILE}-shm")));
         let own = index.clone();
@@ -136,9 +149,21 @@ impl SqliteLedger {
             queue: Mutex::new(Some(queue)),
             writer: Mutex::new(Some(writer)),
             readers: Arc::new(readers),
+            pages: Arc::new(Semaphore::new(PAGES_AT_ONCE)),
             index,
         };
-        Ok((ledger, stored))
+        Ok((ledger, opened))
+    }
+
+    /// Records what this process starts from: the holds in force, those that nobody accounts for by an entry of their own.
+    /// Without a list, they are those that the audit log knows.
+    pub async fn begin(&self, at: Timestamp, holds: Option<Vec<ScopedHold>>) -> Result<Receipt, LedgerError> {
+        self.submit(Work::Begin { at, holds }).await
+    }
+
+    /// Remembers how many records the journal ever had.
+    pub async fn saw_journal(&self, ever: u64) -> Result<(), LedgerError> {
+        self.submit(Work::SawJournal(ever)).await.map(drop)
     }
 
     /// Gives every intent that a previous process left open its one outcome, `intent_interrupted`. To be called
@@ -186,6 +211,21 @@ impl SqliteLedger {
             })?,
         }
         answer.await.unwrap_or_else(|_| Err(unavailable("its writer stopped before it answered")))
+    }
+
+    /// Reads a page of the past: few at a time, so that connections are left for commands; and not for a client that left.
+    async fn page<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let turn = Arc::clone(&self.pages).acquire_owned().await.map_err(unavailable)?;
+        let asking = Asking::default();
+        let asked = asking.asked();
+        self.read(move |conn| {
+            let _turn = turn;
+            asked.run(conn, query)
+        })
+        .await
     }
 
     async fn read<T: Send + 'static>(

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use super::Opened;
 use super::sqlite::{OpenError, SqliteLedger, read};
 use crate::domain::audit::{Answer, Change, Receipt};
 use crate::domain::history::{AuditItem, DriftItem, EvidenceItem, Page, PageAsk, StateItem};
@@ -25,9 +26,9 @@ pub struct StandbyLedger {
 #[derive(Debug)]
 pub enum AtStart {
     /// It is open, and knew this.
-    Open(Stored),
+    Open(Opened),
     /// It cannot be written now; it could still be read.
-    ReadOnly(Stored, OpenError),
+    ReadOnly(Opened, OpenError),
     /// It can neither be written nor read now.
     Away(OpenError),
 }
@@ -40,10 +41,10 @@ impl StandbyLedger {
     pub async fn start(folder: &Path, at: Timestamp) -> Result<(Self, AtStart), OpenError> {
         let ledger = Self { folder: folder.to_owned(), open: OnceLock::new() };
         let found = match ledger.try_open(at).await {
-            Ok(stored) => AtStart::Open(stored),
+            Ok(opened) => AtStart::Open(opened),
             Err(error) if error.lasts() => return Err(error),
-            Err(error) => match read::connect(folder).and_then(|conn| read::stored(&conn)) {
-                Ok(stored) => AtStart::ReadOnly(stored, error),
+            Err(error) => match read::connect(folder).and_then(|conn| read::opened(&conn)) {
+                Ok(opened) => AtStart::ReadOnly(opened, error),
                 Err(_) => AtStart::Away(error),
             },
         };
@@ -55,17 +56,17 @@ impl StandbyLedger {
     ///
     /// # Errors
     /// Why it still cannot be opened.
-    pub async fn try_open(&self, at: Timestamp) -> Result<Stored, OpenError> {
+    pub async fn try_open(&self, at: Timestamp) -> Result<Opened, OpenError> {
         let folder = self.folder.clone();
-        let opened = tokio::task::spawn_blocking(move || SqliteLedger::open(&folder)).await;
-        let (ledger, stored) = opened.map_err(std::io::Error::other)??;
+        let opened = tokio::task::spawn_blocking(move || SqliteLedger::open_and_account(&folder)).await;
+        let (ledger, opened) = opened.map_err(std::io::Error::other)??;
         let closed = ledger.close_interrupted(at).await?;
         if !closed.audit.is_empty() {
             tracing::warn!(intents = closed.audit.len(), "the last process was interrupted; its intents are closed");
         }
         // Only one task tries; should two have, the second's closes again here.
         let _second = self.open.set(ledger);
-        Ok(stored)
+        Ok(opened)
     }
 
     /// The ledger, once it is open.

@@ -3,12 +3,15 @@
 //! Only reads, within one read transaction, so it works while the service writes. Shares nothing with the writing
 //! side but the column lists and the encoding.
 
+mod beside;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::accounts;
 use super::chain::{self, Cell, GENESIS};
 use super::head::Head;
 use super::schema::{self, CHAINED, Chained};
@@ -51,7 +54,14 @@ pub fn verify(
 ) -> Result<Verified, VerifyError> {
     let conn = read::connect_file(file)?;
     let tx = conn.unchecked_transaction()?;
-    chains(&tx, exported, progress)
+    let verified = chains(&tx, exported, progress)?;
+    // What the chains do not cover is held against them.
+    match accounts::of(&tx, 1)?.faults.into_iter().next() {
+        Some(fault) => return Err(VerifyError::Bad(fault)),
+        None => beside::nonces(&tx)?,
+    }
+    beside::pages(&tx)?;
+    Ok(verified)
 }
 
 /// Verifies what a connection sees; the caller has opened a transaction.
@@ -65,7 +75,7 @@ pub(super) fn chains(
     for table in CHAINED {
         covered(conn, table, table.columns_in(version))?;
         let of_table: Vec<_> = exported.iter().filter(|head| head.table == table.name).collect();
-        let (seq, hash) = walk(conn, table, table.columns_in(version), &of_table, progress)?;
+        let (seq, hash) = walk(conn, table, table.columns_in(version), 1, &of_table, progress)?;
         heads.push(Head { table: table.name, seq, hash });
     }
     // Last: a row that is not as it was written is worse than a door that stands open.
@@ -121,20 +131,24 @@ fn guards(table: &Chained) -> rusqlite::Result<Vec<(String, String)>> {
     made.query_map([table.name], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
-/// Walks one table; gives number and hash of its last row.
-fn walk(
+/// Walks one table from this row on; gives number and hash of its last row.
+pub(super) fn walk(
     conn: &Connection,
     table: &Chained,
     columns: &[&str],
+    from: i64,
     exported: &[&Head],
     progress: &mut dyn FnMut(&str, i64, i64),
 ) -> Result<(i64, String), VerifyError> {
     let name = table.name;
     let total: i64 = conn.query_row(&format!("SELECT COUNT(*) FROM {name}"), [], |row| row.get(0))?;
     let names = columns.join(", ");
-    let mut rows = conn.prepare(&format!("SELECT seq, format, prev_hash, hash, {names} FROM {name} ORDER BY seq"))?;
-    let mut rows = rows.query([])?;
-    let (mut last, mut prev) = (0, GENESIS.to_owned());
+    let mut rows = conn
+        .prepare(&format!("SELECT seq, format, prev_hash, hash, {names} FROM {name} WHERE seq >= ?1 ORDER BY seq"))?;
+    let mut rows = rows.query([from])?;
+    let before = "SELECT hash FROM ".to_owned() + name + " WHERE seq = ?1";
+    let before: Option<String> = conn.query_row(&before, [from - 1], |row| row.get(0)).optional()?;
+    let (mut last, mut prev) = (from - 1, before.unwrap_or_else(|| GENESIS.to_owned()));
     while let Some(row) = rows.next()? {
         prev = check(conn, table, columns.len(), row, last, &prev)?;
         last += 1;

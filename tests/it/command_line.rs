@@ -67,7 +67,7 @@ async fn a_kill_is_told_seen_and_ended() {
     let killed = ask(folder, &url, &KILL);
     assert_eq!(killed.status.code(), Some(0), "{}", err(&killed));
     let text = out(&killed);
-    assert!(text.starts_with("KILLED: all throttles") && text.contains("audit entry 1; outlives a crash"), "{text}");
+    assert!(text.starts_with("KILLED: all throttles") && text.contains("audit entry 2; outlives a crash"), "{text}");
     assert!(text.contains("gate of default: stopped"), "{text}");
     assert!(!text.contains("Next:") && err(&killed).contains("echo-phoenix revive"), "what next is talk, not result");
     assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()));
@@ -417,7 +417,7 @@ async fn progress_is_told_on_a_terminal_alone() {
     let (folder, echo) = service().await;
     let (folder, url) = (folder.path(), echo.url(""));
     assert!(ask(folder, &url, &KILL).status.success());
-    for (arguments, part) in [(&["verify"][..], "audit_log: 1 of 1, 100 %"), (&["backup", "on-terminal.db"], "copy: ")]
+    for (arguments, part) in [(&["verify"][..], "audit_log: 2 of 2, 100 %"), (&["backup", "on-terminal.db"], "copy: ")]
     {
         let (code, said) = on_terminal(&mut command(folder, &url, arguments), "");
         assert_eq!(code, Some(0), "{said}");

@@ -4,11 +4,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Echo, KEY, http, program, run};
+use crate::support::{Echo, KEY, eventually, http, program, run};
 
 /// A folder as the release before left it.
 pub(crate) fn left_behind(name: &str) -> (TempDir, PathBuf) {
@@ -81,8 +82,11 @@ async fn what_a_file_and_a_person_held_under_the_release_before_still_holds() {
         let mut echo = Echo::start("serve", &variables, folder.path()).await;
         assert_eq!(echo.verdict("pay").await, (403, "kill".to_owned()));
         no_alarm(&echo).await;
-        let (_, shop) = get(&echo, "/v1/throttles/shop").await;
-        assert_eq!(shop["holds"][0]["throttlePercent"], 60, "{shop}");
+        eventually("what a person held is seen", Duration::from_secs(20), async || {
+            let (_, shop) = get(&echo, "/v1/throttles/shop").await;
+            (shop["holds"][0]["throttlePercent"] == 60).then_some(())
+        })
+        .await;
         verify(&data);
         assert!(echo.process.terminate().success());
     }

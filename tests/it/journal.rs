@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::ThrottleName;
 use echo_phoenix::ports::{Effect, Journal, JournalEntry};
-use echo_phoenix::store::{FileJournal, JOURNAL_BYTES};
+use echo_phoenix::store::{FileJournal, JOURNAL_BYTES, JournalFound};
 use jiff::Timestamp;
 use tempfile::TempDir;
 
@@ -48,9 +48,14 @@ fn home() -> (TempDir, PathBuf) {
     (dir, path)
 }
 
-/// Length of the record at this place, header included.
-fn record_len(bytes: &[u8], at: usize) -> usize {
-    8 + u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize
+/// What the file is found to be.
+fn found(path: &Path) -> JournalFound {
+    FileJournal::read(path).unwrap().1
+}
+
+/// Sectors in which anything stands, but for the first.
+fn used(bytes: &[u8]) -> usize {
+    bytes.chunks(512).rposition(|sector| sector.iter().any(|b| *b != 0)).unwrap()
 }
 
 #[test]
@@ -114,68 +119,154 @@ fn a_full_journal_says_so_and_keeps_what_it_has() {
     journal.append(&big).expect("room again");
 }
 
-/// Applies a damage for each byte of the last of three records; the two before must come through each time, and a
-/// kill taken after the crash must be kept too.
-fn each_byte_of_the_last_record(damage: impl Fn(&Path, &[u8], usize)) {
-    let (_dir, path) = home();
-    let journal = FileJournal::open(&path).unwrap();
-    for name in ["a", "b", "c"] {
+/// A journal of three records that fill more than a sector each, and its bytes; the last one begins at the sector given.
+fn three(path: &Path) -> (Vec<u8>, usize) {
+    let journal = FileJournal::open(path).unwrap();
+    for name in ["a", "b"] {
         journal.append(&entry(name)).unwrap();
     }
-    drop(journal);
-    let whole = fs::read(&path).unwrap();
-    let second = record_len(&whole, 0);
-    let third = second + record_len(&whole, second);
-    let end = third + record_len(&whole, third);
-    assert!(whole[end..].iter().all(|b| *b == 0));
-    // The whole file is written once; each turn restores only the part in use.
-    for at in third..end {
-        damage(&path, &whole[..end], at);
-        let journal = FileJournal::open(&path).unwrap();
-        assert_eq!(journal.pending(), [entry("a"), entry("b")], "byte {at}");
-        if at % 16 == 0 {
-            journal.append(&entry("d")).unwrap();
-            drop(journal);
-            assert_eq!(epochs(&FileJournal::open(&path).unwrap()), ["a", "b", "d"], "byte {at}");
-        }
-    }
-}
-
-fn overwrite(path: &Path, bytes: &[u8]) {
-    use std::os::unix::fs::FileExt;
-    let file = OpenOptions::new().write(true).open(path).unwrap();
-    file.write_all_at(bytes, 0).unwrap();
-    // Whatever an earlier turn appended behind.
-    file.write_all_at(&[0; 1024], bytes.len() as u64).unwrap();
+    let third = used(&fs::read(path).unwrap()) + 1;
+    journal.append(&entry("c")).unwrap();
+    (fs::read(path).unwrap(), third)
 }
 
 #[test]
 fn a_write_that_stopped_at_any_byte_costs_only_itself() {
-    each_byte_of_the_last_record(|path, whole, at| {
-        let mut torn = whole.to_vec();
+    let (_dir, path) = home();
+    let (whole, third) = three(&path);
+    let last = used(&whole);
+    assert!(last > third, "a record is longer than a sector");
+    for at in (third * 512..(last + 1) * 512).step_by(16) {
+        let mut torn = whole.clone();
         torn[at..].fill(0);
-        overwrite(path, &torn);
-    });
+        fs::write(&path, &torn).unwrap();
+        let (journal, found) = FileJournal::read(&path).unwrap();
+        assert_eq!(journal.pending(), [entry("a"), entry("b")], "byte {at}");
+        // A disk writes a sector whole or not at all: what stops between two of them raises no alarm.
+        if at % 512 != 0 || at / 512 == third {
+            continue;
+        }
+        assert_eq!(found, JournalFound::Whole, "byte {at}");
+        journal.append(&entry("d")).unwrap();
+        drop(journal);
+        let (journal, found) = FileJournal::read(&path).unwrap();
+        assert_eq!((found, epochs(&journal)), (JournalFound::Whole, ["a", "b", "d"].map(str::to_owned).into()));
+    }
 }
 
 #[test]
-fn a_file_cut_at_any_byte_costs_only_the_record_that_was_cut() {
-    each_byte_of_the_last_record(|path, whole, at| fs::write(path, &whole[..at]).unwrap());
+fn whatever_bit_is_flipped_the_other_records_are_read_and_it_is_told() {
+    let (_dir, path) = home();
+    let (whole, third) = three(&path);
+    let of = |at: usize| if at / 512 == 0 { None } else { Some((at / 512).min(used(&whole) + 1)) };
+    let second = (third + 1) / 2;
+    for at in (0..whole.len()).filter(|at| *at < (third + 4) * 512 || at % 4099 == 0) {
+        if at % 7 != 0 && at >= 512 {
+            continue; // every byte of the head, and every seventh of what follows
+        }
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1 << (at % 8);
+        fs::write(&path, &flipped).unwrap();
+        let (journal, found) = FileJournal::read(&path).unwrap();
+        assert!(matches!(found, JournalFound::Damaged(_)), "byte {at}: {found:?}");
+        let hit = of(at).map_or("", |sector| match sector {
+            sector if sector < second => "a",
+            sector if sector < third => "b",
+            sector if sector <= used(&whole) => "c",
+            _ => "",
+        });
+        let kept: Vec<_> = ["a", "b", "c"].into_iter().filter(|name| *name != hit).map(str::to_owned).collect();
+        assert_eq!(epochs(&journal), kept, "byte {at}");
+    }
 }
 
 #[test]
-fn a_flipped_bit_at_any_byte_costs_only_that_record() {
-    each_byte_of_the_last_record(|path, whole, at| {
-        let mut flipped = whole.to_vec();
-        flipped[at] ^= 0x40;
-        overwrite(path, &flipped);
-    });
+fn a_file_cut_or_zeroed_anywhere_is_damaged() {
+    let (_dir, path) = home();
+    let (whole, third) = three(&path);
+    for len in [0, 1, 511, 512, 700, third * 512, whole.len() - 1] {
+        fs::write(&path, &whole[..len]).unwrap();
+        assert!(matches!(found(&path), JournalFound::Damaged(_)), "cut to {len}");
+    }
+    for from in [0, 512, third * 512] {
+        let mut zeroed = whole.clone();
+        zeroed[from..(from + 1024).max(from + 512 * (used(&whole) + 1 - third))].fill(0);
+        fs::write(&path, &zeroed).unwrap();
+        assert!(matches!(found(&path), JournalFound::Damaged(_)), "zeroed from {from}");
+    }
+    fs::remove_file(&path).unwrap();
+    assert_eq!(found(&path), JournalFound::Missing);
 }
 
 #[test]
-fn a_file_that_is_no_journal_has_no_kills() {
+fn a_damaged_journal_is_mended_with_what_is_whole_and_the_old_one_is_kept() {
+    let (dir, path) = home();
+    let (mut bytes, third) = three(&path);
+    let ever = FileJournal::read(&path).unwrap().0.ever();
+    bytes[(third - 1) * 512 + 40] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let journal = FileJournal::open(&path).unwrap();
+    assert_eq!(epochs(&journal), ["a", "c"]);
+    journal.append(&entry("d")).unwrap();
+    assert!(journal.ever() > ever, "it never counts back");
+    let (again, found) = FileJournal::read(&path).unwrap();
+    assert_eq!((found, epochs(&again)), (JournalFound::Whole, ["a", "c", "d"].map(str::to_owned).into()));
+    assert_eq!(fs::read(dir.path().join("kills.journal.damaged")).unwrap(), bytes);
+}
+
+#[test]
+fn an_older_journal_counts_fewer_records() {
+    let (_dir, path) = home();
+    let journal = FileJournal::open(&path).unwrap();
+    journal.append(&entry("a")).unwrap();
+    journal.settle("a").unwrap();
+    let older = fs::read(&path).unwrap();
+    journal.append(&entry("b")).unwrap();
+    let ever = journal.ever();
+    drop(journal);
+    fs::write(&path, older).unwrap();
+    let (journal, found) = FileJournal::read(&path).unwrap();
+    assert_eq!((found, journal.ever() < ever), (JournalFound::Whole, true));
+    journal.mend(ever).unwrap();
+    assert!(journal.ever() >= ever);
+}
+
+#[test]
+fn a_journal_of_the_release_before_is_read_and_rewritten() {
+    let (_dir, path) = home();
+    let mut old = Vec::new();
+    for name in ["a", "b"] {
+        let content = serde_json::to_vec(&entry(name)).unwrap();
+        old.extend(u32::try_from(content.len()).unwrap().to_le_bytes());
+        old.extend(crc32fast::hash(&content).to_le_bytes());
+        old.extend(content);
+    }
+    let end = old.len();
+    old.resize(JOURNAL_BYTES, 0);
+    fs::write(&path, &old).unwrap();
+    let (journal, found) = FileJournal::read(&path).unwrap();
+    assert_eq!((found, epochs(&journal)), (JournalFound::Headless, ["a", "b"].map(str::to_owned).into()));
+    assert_eq!(fs::read(&path).unwrap(), old, "reading touches nothing");
+    journal.mend(0).unwrap();
+    let (journal, found) = FileJournal::read(&path).unwrap();
+    assert_eq!((found, epochs(&journal)), (JournalFound::Whole, ["a", "b"].map(str::to_owned).into()));
+
+    let mut torn = old.clone();
+    torn[end - 3..].fill(0);
+    fs::write(&path, &torn).unwrap();
+    assert_eq!(self::found(&path), JournalFound::Headless);
+    let mut flipped = old;
+    flipped[40] ^= 1;
+    fs::write(&path, &flipped).unwrap();
+    assert!(matches!(self::found(&path), JournalFound::Damaged(_)));
+    assert_eq!(self::found(&path), self::found(&path), "reading touches nothing");
+}
+
+#[test]
+fn a_file_that_is_no_journal_has_no_kills_and_is_told() {
     let (_dir, path) = home();
     fs::write(&path, vec![0xff; JOURNAL_BYTES]).unwrap();
+    assert!(matches!(found(&path), JournalFound::Damaged(_)));
     let journal = FileJournal::open(&path).unwrap();
     assert_eq!(journal.pending(), []);
     journal.append(&entry("a")).unwrap();

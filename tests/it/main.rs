@@ -11,6 +11,7 @@ mod cluster_rules;
 mod command_line;
 mod configuration;
 mod crash;
+mod damage;
 mod data_folders;
 mod doors;
 mod dotenv;

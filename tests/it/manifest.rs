@@ -94,6 +94,7 @@ impl Service {
             .as_array()
             .unwrap()
             .iter()
+            .filter(|item| item["action"] != "checkpoint")
             .map(|item| format!("{} {}", item["action"].as_str().unwrap(), item["throttle"].as_str().unwrap()))
             .collect();
         actions.reverse();

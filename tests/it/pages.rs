@@ -121,3 +121,65 @@ async fn whose_key_who_and_why_are_three_fields() {
         assert_eq!(found, (&json!(actor), &json!(operator), &json!(reason)), "{action}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_held_everything_is_found_under_every_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = Echo::start("serve", &[], folder.path()).await;
+    post(&echo, "/kill", r#"{"reason":"r","operator":"dana","confirmation":"CONFIRM_KILL"}"#).await;
+    post(&echo, "/revive", "").await;
+    post(&echo, "/kill", r#"{"reason":"r","operator":"dana","confirmation":"CONFIRM_KILL","throttle":"default"}"#)
+        .await;
+    let actions = async |query: &str| {
+        let (_, page) = get(&echo, &format!("/v1/audit?{query}")).await;
+        let items = page["items"].as_array().unwrap().clone();
+        items.iter().map(|item| item["action"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(actions("throttle=default&action=kill").await, ["kill", "kill"]);
+    assert_eq!(
+        actions("throttle=default").await,
+        ["kill", "revive", "kill"],
+        "newest first, and nothing but what held it"
+    );
+    assert_eq!(actions("throttle=other").await, ["revive", "kill"]);
+    assert_eq!(actions("throttle=default&limit=1").await, ["kill"]);
+}
+
+/// However many rows there are, one page looks through a bounded part, and the pages together find everything once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_looks_through_a_bounded_part_and_none_is_left_out() {
+    use echo_phoenix::domain::audit::Change;
+    use echo_phoenix::domain::history::PageAsk;
+    use echo_phoenix::ports::{History, Ledger};
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, _) = echo_phoenix::store::SqliteLedger::open(folder.path()).unwrap();
+    let mut first = crate::ledger_suite::values::draft("kill");
+    first.throttle = String::new();
+    ledger.commit(Change { audit: vec![first], ..Change::default() }).await.unwrap();
+    for _ in 0..25 {
+        let audit = vec![crate::ledger_suite::values::draft("control"); 1000];
+        ledger.commit(Change { audit, ..Change::default() }).await.unwrap();
+    }
+    let throttle = Some(echo_phoenix::domain::throttle::ThrottleName::default_throttle());
+    for (kind, expected) in [(Some("kill".to_owned()), vec![1]), (Some("nothing".to_owned()), vec![])] {
+        let (mut found, mut before, mut pages) = (Vec::new(), None, 0);
+        loop {
+            let ask =
+                PageAsk { before, limit: 50, throttle: throttle.clone(), kind: kind.clone(), ..PageAsk::default() };
+            let page = ledger.audit(ask).await.unwrap();
+            found.extend(page.items.iter().map(|item| item.seq));
+            pages += 1;
+            match page.next {
+                Some(next) => before = Some(next),
+                None => break,
+            }
+        }
+        assert_eq!((found, pages), (expected, 3), "{kind:?}");
+    }
+    // Clients that leave take their questions with them.
+    for _ in 0..64 {
+        let asked = ledger.audit(PageAsk { limit: 50, ..PageAsk::default() });
+        let _left = tokio::time::timeout(std::time::Duration::ZERO, asked).await;
+    }
+    assert_eq!(ledger.audit(PageAsk { limit: 1, ..PageAsk::default() }).await.unwrap().items.len(), 1);
+}

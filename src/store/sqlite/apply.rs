@@ -10,10 +10,11 @@ use super::rows::Moved;
 use super::writer::Work;
 use super::{rows, unavailable};
 use crate::domain::audit::{AuditDraft, Change, IntentId, Receipt, ThrottleRow};
-use crate::domain::hold::{Epoch, Scope, ScopedHold};
+use crate::domain::hold::{Epoch, ScopedHold, Source};
 use crate::domain::payment::Storing;
 use crate::domain::throttle::ThrottleName;
 use crate::ports::{LedgerError, Owed};
+use crate::store::accounts;
 
 /// Why one change was not made.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +51,14 @@ pub(super) fn apply(conn: &Group<'_>, work: &Work) -> Result<Receipt, Refusal> {
         }
         Work::Delivered(owed) => delivered(conn, owed),
         Work::CloseInterrupted(at) => close_interrupted(conn, *at),
+        Work::Begin { at, holds } => begin(conn, *at, holds.as_deref()),
+        Work::SawJournal(ever) => {
+            let ever = i64::try_from(*ever).unwrap_or(i64::MAX);
+            let seen =
+                "INSERT INTO journal_seen VALUES (1, ?1) ON CONFLICT DO UPDATE SET ever = max(ever, excluded.ever)";
+            conn.prepare_cached(seen)?.execute([ever])?;
+            Ok(Receipt::default())
+        }
         Work::Prune { states_before, now } => {
             let pruned = rows::prune(conn, &rows::time(*states_before), &rows::time(*now))?;
             Ok(Receipt { pruned, ..Receipt::default() })
@@ -178,10 +187,7 @@ fn tell_kills(conn: &Connection) -> Result<(), Refusal> {
 }
 
 fn take(conn: &Connection, taken: &ScopedHold) -> Result<(), Refusal> {
-    let scope = match &taken.scope {
-        Scope::All => "",
-        Scope::One(name) => name.as_str(),
-    };
+    let scope = accounts::scope_text(&taken.scope);
     conn.prepare_cached("INSERT INTO holds (epoch, scope, hold, ended) VALUES (?1, ?2, ?3, 0)")?.execute(params![
         taken.hold.epoch.0,
         scope,
@@ -212,6 +218,34 @@ fn open(conn: &Connection, change: &Change, audit_seq: Option<i64>) -> Result<()
 fn settle(conn: &Connection, intent: &IntentId) -> Result<(), Refusal> {
     let closed = conn.prepare_cached("DELETE FROM intents WHERE id = ?1")?.execute([&intent.0])?;
     if closed == 0 { Err(Refusal::NotOpen(intent.clone())) } else { Ok(()) }
+}
+
+/// Records what a process starts from. A hold that nobody accounts for gets an entry that says so, once.
+fn begin(conn: &Group<'_>, at: Timestamp, holds: Option<&[ScopedHold]>) -> Result<Receipt, Refusal> {
+    let known = accounts::live(conn)?;
+    let holds = holds.unwrap_or(&known);
+    let told = |held: &&ScopedHold| {
+        known.iter().any(|known| known.hold.epoch == held.hold.epoch && known.hold.source == held.hold.source)
+    };
+    let lost = holds.iter().filter(|held| held.hold.source == Source::Unaccounted);
+    let mut receipt = Receipt::default();
+    for held in lost.filter(|held| !told(held)) {
+        let draft = AuditDraft {
+            throttle: accounts::scope_text(&held.scope).to_owned(),
+            after: format!("held {}", held.hold.epoch),
+            operator: held.hold.operator.clone(),
+            reason: format!("no record tells that it ended: {}", held.hold.reason),
+            ..AuditDraft::new(at, "echo-phoenix", "unaccounted")
+        };
+        let moved = Moved { taken: std::slice::from_ref(held), ended: &[] };
+        receipt.audit.push(rows::append_audit(conn, &draft, moved)?);
+        if !is_known(conn, &held.hold.epoch)? {
+            take(conn, held)?;
+        }
+    }
+    tell_kills(conn)?;
+    receipt.audit.push(rows::append_checkpoint(conn, at, holds)?);
+    Ok(receipt)
 }
 
 fn close_interrupted(conn: &Group<'_>, at: Timestamp) -> Result<Receipt, Refusal> {

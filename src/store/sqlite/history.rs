@@ -1,7 +1,7 @@
 //! Pages of the record, newest first. Numbers only grow, so a page stays what it is while rows are added.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteLedger;
 use super::rows::time;
@@ -18,7 +18,16 @@ struct Paged {
     throttle: &'static str,
     kind: &'static str,
     at: &'static str,
+    /// Kinds of rows of all throttles that concern each of them, quoted; `NULL` where there are none.
+    of_all: &'static str,
 }
+
+/// Rows that one page looks through: some ten milliseconds, whatever is asked for. A page that found too little has a next
+/// one all the same.
+const WINDOW: i64 = 10_000;
+
+/// What held or changed every throttle at once.
+const HELD_ALL: &str = "'kill', 'revive', 'override', 'hold_ended', 'unaccounted'";
 
 fn audit(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<Page<AuditItem>> {
     let paged = Paged {
@@ -29,6 +38,7 @@ fn audit(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<Page<AuditItem>> 
         throttle: "throttle",
         kind: "action",
         at: "at",
+        of_all: HELD_ALL,
     };
     let read = |row: &Row<'_>| {
         Ok(AuditItem {
@@ -59,6 +69,7 @@ fn drifts(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<Page<DriftItem>>
         throttle: "throttle",
         kind: "action",
         at: "last_seen",
+        of_all: "NULL",
     };
     let read = |row: &Row<'_>| {
         let manager: Option<String> = row.get(8)?;
@@ -100,6 +111,7 @@ fn evidence(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<Page<EvidenceI
         throttle: "NULL",
         kind: "kind",
         at: "received_at",
+        of_all: "NULL",
     };
     let read = |row: &Row<'_>| {
         Ok(EvidenceItem {
@@ -129,6 +141,7 @@ fn states(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<Page<StateItem>>
         throttle: "throttle",
         kind: "source",
         at: "at",
+        of_all: "NULL",
     };
     let read = |row: &Row<'_>| {
         let state: String = row.get(4)?;
@@ -151,40 +164,79 @@ fn page<T>(
     read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
     number: impl Fn(&T) -> i64,
 ) -> rusqlite::Result<Page<T>> {
-    let Paged { columns, table, number: counted, throttle, kind, at } = paged;
+    let Paged { columns, table, number: counted, throttle, kind, at, of_all } = paged;
+    // What concerned all is found under every name.
+    let names = format!("({throttle} = ?2 OR ({throttle} = '' AND {kind} IN ({of_all})))");
+    let looked = paged.looked_through(ask);
+    let floor = floor(conn, &looked, ask)?;
     let sql = format!(
-        "SELECT {columns} FROM {table}
-         WHERE {counted} < ?1 AND (?2 IS NULL OR {throttle} = ?2) AND (?3 IS NULL OR {kind} = ?3)
+        "SELECT {columns} FROM ({looked}) AS {table}
+         WHERE {counted} >= ?7 AND (?2 IS NULL OR {names}) AND (?3 IS NULL OR {kind} = ?3)
            AND (?4 IS NULL OR {at} >= ?4) AND (?5 IS NULL OR {at} < ?5)
-         ORDER BY {counted} DESC LIMIT ?6"
+         ORDER BY {counted} DESC LIMIT ?6",
+        looked = looked.iter().map(|part| format!("SELECT * FROM ({part})")).collect::<Vec<_>>().join(" UNION ALL "),
     );
     let throttle = ask.throttle.as_ref().map(|name| name.as_str());
     // One more than asked for tells whether there is a next page.
     let limit = i64::try_from(ask.limit).unwrap_or(i64::MAX - 1) + 1;
-    let asked =
-        params![ask.before.unwrap_or(i64::MAX), throttle, ask.kind, ask.since.map(time), ask.until.map(time), limit];
+    let (since, until) = (ask.since.map(time), ask.until.map(time));
+    let asked = params![ask.before.unwrap_or(i64::MAX), throttle, ask.kind, since, until, limit, floor];
     let mut items: Vec<T> = conn.prepare_cached(&sql)?.query_map(asked, read)?.collect::<rusqlite::Result<_>>()?;
     let more = items.len() > ask.limit;
     items.truncate(ask.limit);
-    let next = items.last().map(number).filter(|_| more);
+    // A page that found too little goes on where it stopped looking.
+    let next = if more { items.last().map(number) } else { (floor > 0).then_some(floor) };
     Ok(Page { items, next })
+}
+
+impl Paged {
+    /// The rows that one page looks through, newest first, by the index of what is asked for: one part for a throttle's own
+    /// and one for those of all.
+    fn looked_through(&self, ask: &PageAsk) -> Vec<String> {
+        let Self { table, number, throttle, kind, .. } = self;
+        let part = |filter: &str| {
+            format!("SELECT * FROM {table} WHERE {number} < ?1{filter} ORDER BY {number} DESC LIMIT {WINDOW}")
+        };
+        match (&ask.throttle, &ask.kind) {
+            (Some(_), _) if *throttle != "NULL" => {
+                let own = part(&format!(" AND {throttle} = ?2"));
+                if self.of_all == "NULL" { vec![own] } else { vec![own, part(&format!(" AND {throttle} = ''"))] }
+            }
+            (_, Some(_)) => vec![part(&format!(" AND {kind} = ?3"))],
+            _ => vec![part("")],
+        }
+    }
+}
+
+/// The number down to which every part was looked through whole; 0 if that is all there is.
+fn floor(conn: &Connection, looked: &[String], ask: &PageAsk) -> rusqlite::Result<i64> {
+    let throttle = ask.throttle.as_ref().map(|name| name.as_str());
+    let mut floor = 0;
+    for part in looked {
+        let last = part.replace("SELECT *", "SELECT rowid").replace(&format!("LIMIT {WINDOW}"), "LIMIT 1 OFFSET ?4");
+        let sql = format!("SELECT * FROM ({last}) WHERE ?2 IS ?2 AND ?3 IS ?3");
+        let asked = params![ask.before.unwrap_or(i64::MAX), throttle, ask.kind, WINDOW - 1];
+        let found: Option<i64> = conn.prepare_cached(&sql)?.query_row(asked, |row| row.get(0)).optional()?;
+        floor = floor.max(found.unwrap_or_default());
+    }
+    Ok(floor)
 }
 
 #[async_trait]
 impl History for SqliteLedger {
     async fn audit(&self, ask: PageAsk) -> Result<Page<AuditItem>, LedgerError> {
-        self.read(move |conn| audit(conn, &ask)).await
+        self.page(move |conn| audit(conn, &ask)).await
     }
 
     async fn drifts(&self, ask: PageAsk) -> Result<Page<DriftItem>, LedgerError> {
-        self.read(move |conn| drifts(conn, &ask)).await
+        self.page(move |conn| drifts(conn, &ask)).await
     }
 
     async fn evidence(&self, ask: PageAsk) -> Result<Page<EvidenceItem>, LedgerError> {
-        self.read(move |conn| evidence(conn, &ask)).await
+        self.page(move |conn| evidence(conn, &ask)).await
     }
 
     async fn states(&self, ask: PageAsk) -> Result<Page<StateItem>, LedgerError> {
-        self.read(move |conn| states(conn, &ask)).await
+        self.page(move |conn| states(conn, &ask)).await
     }
 }

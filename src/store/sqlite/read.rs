@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, OpenFlags, Row};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 
 use super::BUSY_TIMEOUT;
 use crate::domain::audit::ThrottleRow;
 use crate::domain::level::Level;
 use crate::domain::throttle::{Owner, ThrottleName};
 use crate::ports::{Owed, Stored};
-use crate::store::LEDGER_FILE;
+use crate::store::{LEDGER_FILE, Opened, accounts, schema};
 
 /// Opens an existing ledger for reading only.
 pub(in crate::store) fn connect(dir: &Path) -> rusqlite::Result<Connection> {
@@ -25,16 +25,26 @@ pub(in crate::store) fn connect_file(file: &Path) -> rusqlite::Result<Connection
     Ok(conn)
 }
 
+/// What a ledger knows at a start: holds by its own accounts.
+pub(in crate::store) fn opened(conn: &Connection) -> rusqlite::Result<Opened> {
+    let tx = conn.unchecked_transaction()?;
+    let accounts = accounts::at_start(&tx)?;
+    let stored = Stored { throttles: throttles(&tx)?, holds: accounts.live.clone() };
+    let version: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let journal = if version < schema::JOURNAL_SEEN { None } else { journal_seen(&tx)? };
+    Ok(Opened { stored, accounts, journal })
+}
+
+fn journal_seen(conn: &Connection) -> rusqlite::Result<Option<u64>> {
+    let ever: Option<i64> = conn.query_row("SELECT ever FROM journal_seen", [], |row| row.get(0)).optional()?;
+    Ok(ever.and_then(|ever| u64::try_from(ever).ok()))
+}
+
 /// Every throttle and every hold that has not ended, in the order taken.
 pub(in crate::store) fn stored(conn: &Connection) -> rusqlite::Result<Stored> {
     // One read transaction, so that throttles and holds are of the same moment.
     let tx = conn.unchecked_transaction()?;
-    let throttles = tx
-        .prepare_cached(
-            "SELECT name, declared, effective, generation, source, spec FROM system_throttle ORDER BY name",
-        )?
-        .query_map([], throttle)?
-        .collect::<rusqlite::Result<_>>()?;
+    let throttles = throttles(&tx)?;
     let holds = tx
         .prepare_cached("SELECT hold FROM holds WHERE ended = 0 ORDER BY taken")?
         .query_map([], |row| {
@@ -44,6 +54,14 @@ pub(in crate::store) fn stored(conn: &Connection) -> rusqlite::Result<Stored> {
         .collect::<rusqlite::Result<_>>()?;
     tx.commit()?;
     Ok(Stored { throttles, holds })
+}
+
+fn throttles(conn: &Connection) -> rusqlite::Result<Vec<ThrottleRow>> {
+    conn.prepare_cached(
+        "SELECT name, declared, effective, generation, source, spec FROM system_throttle ORDER BY name",
+    )?
+    .query_map([], throttle)?
+    .collect()
 }
 
 fn throttle(row: &Row<'_>) -> rusqlite::Result<ThrottleRow> {

@@ -9,8 +9,9 @@ use rusqlite::{Connection, OptionalExtension, ToSql, params};
 use super::group::{Group, head};
 use crate::domain::audit::{Answer, AuditDraft};
 use crate::domain::drift::{Drift, Who};
-use crate::domain::hold::{Epoch, ScopedHold};
+use crate::domain::hold::{Bite, Epoch, ScopedHold};
 use crate::domain::payment::{EventMeaning, Evidence};
+use crate::store::accounts;
 use crate::store::chain::{self, Cell, FORMAT};
 use crate::store::schema::{AUDIT_LOG, CHAINED, Chained, EVIDENCE_LEDGER, RECONCILIATION_LOG};
 use crate::store::{Head, Outbox};
@@ -70,7 +71,26 @@ pub(super) fn append_audit(conn: &Group<'_>, draft: &AuditDraft, moved: Moved<'_
     let ended = if moved.ended.is_empty() { String::new() } else { json(&moved.ended)? };
     let texts =
         [&at, actor, action, throttle, before, after, reason, binding_signal, request_id, operator, &taken, &ended];
-    conn.append(&AUDIT_LOG, &texts.map(|text| Cell::text(text)))
+    let seq = conn.append(&AUDIT_LOG, &texts.map(|text| Cell::text(text)))?;
+    if seq % accounts::STRIDE == 0 {
+        append_checkpoint(conn, draft.at, &accounts::live(conn)?)?;
+    }
+    Ok(seq)
+}
+
+/// Appends the entry that lists every live hold.
+pub(super) fn append_checkpoint(conn: &Group<'_>, at: Timestamp, live: &[ScopedHold]) -> rusqlite::Result<i64> {
+    let said = |held: &ScopedHold| {
+        let what = match held.hold.bite {
+            Bite::Kill => "killed".to_owned(),
+            Bite::AtLeast(level) => format!("at least {level}"),
+        };
+        let scope = accounts::scope_text(&held.scope);
+        format!("{} {what} {}", held.hold.epoch, if scope.is_empty() { "all" } else { scope })
+    };
+    let after = live.iter().map(said).collect::<Vec<_>>().join(", ");
+    let draft = AuditDraft { after, ..AuditDraft::new(at, "echo-phoenix", accounts::CHECKPOINT) };
+    append_audit(conn, &draft, Moved { taken: live, ended: &[] })
 }
 
 /// Appends one version of a drift, which the mirror then owes.
@@ -162,20 +182,25 @@ pub(super) fn store_evidence(conn: &Group<'_>, evidence: &Evidence) -> rusqlite:
         "meaning",
         &[Cell::text(&meaning.kind), Cell::Integer(meaning.created), Cell::text(&meaning.object_id)],
     ));
-    let known: Option<String> = conn
+    // The evidence itself is what tells whether an event is here: a nonce without it must not swallow the event.
+    let known = conn
         .prepare_cached(
-            "SELECT digest FROM used_nonces WHERE kind = 'event' AND livemode = ?1 AND account = ?2 AND id = ?3",
+            "SELECT kind, created, object_id FROM evidence_ledger
+             WHERE livemode = ?1 AND account = ?2 AND event_id = ?3",
         )?
-        .query_row(params![key.livemode, key.account, key.event_id], |row| row.get(0))
+        .query_row(params![key.livemode, key.account, key.event_id], |row| {
+            Ok(EventMeaning { kind: row.get(0)?, created: row.get(1)?, object_id: row.get(2)? })
+        })
         .optional()?;
     match known {
-        Some(known) if known == digest => return Ok(Found::Same),
-        Some(_) => return alarm(conn, evidence).map(|alarm| Found::Other(Box::new(alarm))),
+        Some(known) if known == *meaning => return Ok(Found::Same),
+        Some(first) => return alarm(evidence, &first).map(|alarm| Found::Other(Box::new(alarm))),
         None => {}
     }
     let received = time(*received_at);
     conn.prepare_cached(
-        "INSERT INTO used_nonces (kind, livemode, account, id, digest, used_at) VALUES ('event', ?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO used_nonces (kind, livemode, account, id, digest, used_at) VALUES ('event', ?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT DO UPDATE SET digest = excluded.digest, used_at = excluded.used_at",
     )?
     .execute(params![key.livemode, key.account, key.event_id, digest, received])?;
     let raw_digest = chain::digest(raw);
@@ -198,15 +223,10 @@ pub(super) fn store_evidence(conn: &Group<'_>, evidence: &Evidence) -> rusqlite:
 }
 
 /// The audit entry for an event that was told twice with different meanings.
-fn alarm(conn: &Connection, evidence: &Evidence) -> rusqlite::Result<AuditDraft> {
+fn alarm(evidence: &Evidence, first: &EventMeaning) -> rusqlite::Result<AuditDraft> {
     let key = &evidence.key;
-    let first = conn.query_row(
-        "SELECT kind, created, object_id FROM evidence_ledger WHERE livemode = ?1 AND account = ?2 AND event_id = ?3",
-        params![key.livemode, key.account, key.event_id],
-        |row| Ok(EventMeaning { kind: row.get(0)?, created: row.get(1)?, object_id: row.get(2)? }),
-    )?;
     Ok(AuditDraft {
-        before: json(&first)?,
+        before: json(first)?,
         after: json(&evidence.meaning)?,
         reason: format!("event {} was told again with another meaning; the first one stays", key.event_id),
         ..AuditDraft::new(evidence.received_at, "stripe", "evidence_conflict")

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::group::Group;
 use super::{SharedIndex, apply, unavailable};
 use crate::domain::audit::{Change, Receipt};
+use crate::domain::hold::ScopedHold;
 use crate::ports::{LedgerError, Owed};
 
 /// Most changes that share one fsync. No timer: what queued up during the last fsync is the next group.
@@ -27,6 +28,15 @@ pub(super) enum Work {
     Delivered(Vec<Owed>),
     /// Intents that a previous process left open.
     CloseInterrupted(Timestamp),
+    /// A process starts: what is in force is recorded.
+    Begin {
+        /// When.
+        at: Timestamp,
+        /// The holds in force; none: those the audit log knows.
+        holds: Option<Vec<ScopedHold>>,
+    },
+    /// How many records the journal ever had.
+    SawJournal(u64),
     /// Observations made before this, and clients' keys that have expired by now.
     Prune {
         /// Observations from here on stay.

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use echo_phoenix::domain::audit::Change;
+use echo_phoenix::domain::payment::Storing;
 use echo_phoenix::ports::Ledger;
 use echo_phoenix::store::{Head, LEDGER_FILE, SqliteLedger, Verified, VerifyError};
 use rusqlite::Connection;
@@ -190,11 +192,17 @@ async fn a_cut_tail_is_told_from_an_exported_head() {
     for table in TABLES {
         let (dir, heads) = filled().await;
         edit(dir.path(), &format!("DELETE FROM {table} WHERE seq > 3"));
-        verify(dir.path(), &[], &mut |_, _, _| ()).expect("without a head there is nothing to tell it by");
+        if table == "evidence_ledger" {
+            assert!(found(dir.path(), &[]).starts_with("used_nonces: event evt_3"), "its nonces are still there");
+        } else {
+            verify(dir.path(), &[], &mut |_, _, _| ()).expect("without a head there is nothing to tell it by");
+        }
         let text = found(dir.path(), &heads);
         assert!(text.starts_with(&format!("{table}: row 4 is missing")) && text.contains("cut off"), "{text}");
         let others: Vec<_> = heads.iter().filter(|head| head.table != table).cloned().collect();
-        verify(dir.path(), &others, &mut |_, _, _| ()).expect("the other tables' heads are where they were");
+        if table != "evidence_ledger" {
+            verify(dir.path(), &others, &mut |_, _, _| ()).expect("the other tables' heads are where they were");
+        }
     }
 }
 
@@ -278,4 +286,47 @@ async fn triggers_refuse_to_change_what_is_append_only() {
     refused("DELETE FROM holds");
     refused("UPDATE holds SET ended = 0");
     verify(dir.path(), &heads, &mut |_, _, _| ()).unwrap();
+}
+
+#[tokio::test]
+async fn a_nonce_without_its_event_and_an_event_without_its_nonce_are_named() {
+    let stray = "INSERT INTO used_nonces (kind, livemode, account, id, digest, used_at)
+                 VALUES ('event', 1, '', 'evt_new', '00', '')";
+    assert_eq!(tampered(stray).await, "used_nonces: event evt_new was never stored");
+    let gone = tampered("DELETE FROM used_nonces WHERE kind = 'event' AND id = 'evt_2'").await;
+    assert_eq!(gone, "evidence_ledger: row 3 (evt_2) has no row in used_nonces");
+    let other = tampered("UPDATE used_nonces SET digest = '00' WHERE id = 'evt_2'").await;
+    assert_eq!(other, "used_nonces: the row of event evt_2 does not say what the event meant");
+}
+
+#[tokio::test]
+async fn whether_an_event_is_here_is_the_evidence_s_to_say() {
+    let (dir, _) = filled().await;
+    edit(
+        dir.path(),
+        "INSERT INTO used_nonces (kind, livemode, account, id, digest, used_at) VALUES ('event', 1, '', 'evt_new', '00', '');
+         DELETE FROM used_nonces WHERE kind = 'event' AND id = 'evt_2'",
+    );
+    let (ledger, _) = SqliteLedger::open(dir.path()).unwrap();
+    let storing = |id: &str| Change { evidence: Some(event(id)), ..Change::default() };
+    let found = async |id: &str| ledger.commit(storing(id)).await.unwrap().evidence.unwrap();
+    assert_eq!(found("evt_new").await, Storing::Stored, "a stray nonce swallows no event");
+    assert_eq!(found("evt_new").await, Storing::Duplicate);
+    assert_eq!(found("evt_2").await, Storing::Duplicate, "nor does a lost one keep it out for ever");
+}
+
+#[tokio::test]
+async fn a_page_that_is_damaged_is_named() {
+    let (dir, _) = filled().await;
+    let conn = Connection::open(dir.path().join(LEDGER_FILE)).unwrap();
+    // An index that lacks rows: every stored value is as it was, and a look-up by it finds nothing.
+    conn.execute_batch(
+        "CREATE TABLE x (a TEXT); CREATE INDEX evidence_ledger_odd ON x (a); PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET tbl_name = 'evidence_ledger',
+             sql = 'CREATE INDEX evidence_ledger_odd ON evidence_ledger (kind)' WHERE name = 'evidence_ledger_odd'",
+    )
+    .unwrap();
+    drop(conn);
+    let said = found(dir.path(), &[]);
+    assert!(said.starts_with("the file is damaged: "), "{said}");
 }

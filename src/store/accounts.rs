@@ -1,0 +1,291 @@
+//! Accounts of holds: which ones the audit log says are live, held against the table that lists them.
+//!
+//! The log is chained and the table is not: a hold that was ended in the table alone has not ended. Rows of format 1 do not
+//! name the holds they end; there an entry that may have ended a hold counts as its end. Only reads.
+
+mod early;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::schema::AUDIT_LOG;
+use super::verify::{VerifyError, walk};
+use crate::domain::hold::{Epoch, Scope, ScopedHold, Source};
+use early::Early;
+
+/// The action of the entry that lists every live hold.
+pub(super) const CHECKPOINT: &str = "checkpoint";
+/// Entries between two of them.
+pub(super) const STRIDE: i64 = 10_000;
+
+/// What is in force by the record, and what does not add up.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Accounts {
+    /// Every hold in force, in the order taken. One that no recorded end accounts for bears [`Source::Unaccounted`].
+    pub live: Vec<ScopedHold>,
+    /// Ended for ever.
+    pub ended: BTreeSet<Epoch>,
+    /// What does not add up, `TABLE: row N …`.
+    pub faults: Vec<String>,
+    /// Whether a hold may be in force that cannot be named.
+    pub unsure: bool,
+}
+
+/// A row of the table of holds.
+struct Listed {
+    row: i64,
+    epoch: Epoch,
+    /// None where it was never heard of before its end, or cannot be read.
+    hold: Option<ScopedHold>,
+    ended: bool,
+}
+
+/// The accounts of a ledger, from its last checkpoint on; the chain of these entries is recomputed.
+pub(super) fn at_start(conn: &Connection) -> rusqlite::Result<Accounts> {
+    let from = last_checkpoint(conn)?.unwrap_or(1);
+    let mut accounts = of(conn, from)?;
+    let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match walk(conn, &AUDIT_LOG, AUDIT_LOG.columns_in(version), from, &[], &mut |_, _, _| ()) {
+        Ok(_) => {}
+        Err(VerifyError::Bad(what)) => {
+            accounts.faults.push(what);
+            accounts.unsure = true;
+        }
+        Err(VerifyError::Unreadable(error)) => return Err(error),
+    }
+    Ok(accounts)
+}
+
+/// The accounts of a ledger from this entry on: the first, or a checkpoint.
+pub(super) fn of(conn: &Connection, from: i64) -> rusqlite::Result<Accounts> {
+    let told = Told::read(conn, from)?;
+    let table = table(conn)?;
+    Ok(held_against(told, &table))
+}
+
+/// Which holds are live by the log alone, from its last checkpoint on, within the transaction that appends to it.
+pub(super) fn live(conn: &Connection) -> rusqlite::Result<Vec<ScopedHold>> {
+    let from = last_checkpoint(conn)?.unwrap_or(1);
+    Ok(Told::read(conn, from)?.live.into_iter().map(|(_, hold)| hold).collect())
+}
+
+fn last_checkpoint(conn: &Connection) -> rusqlite::Result<Option<i64>> {
+    let last = "SELECT seq FROM audit_log WHERE action = ?1 AND format > 1 ORDER BY seq DESC LIMIT 1";
+    conn.prepare_cached(last)?.query_row([CHECKPOINT], |row| row.get(0)).optional()
+}
+
+/// What the entries of the log say of holds.
+#[derive(Default)]
+struct Told {
+    /// Live ones, in the order taken.
+    live: Vec<(i64, ScopedHold)>,
+    /// Ended by an entry that names them.
+    ended: BTreeSet<Epoch>,
+    /// Whether a checkpoint was met: from then on every entry names the holds it takes and ends.
+    exact: bool,
+    early: Early,
+    faults: Vec<String>,
+    unsure: bool,
+}
+
+/// One entry, as far as holds go.
+struct Entry {
+    seq: i64,
+    format: i64,
+    at: String,
+    action: String,
+    throttle: String,
+    before: String,
+    after: String,
+    reason: String,
+    taken: String,
+    ended: String,
+}
+
+impl Entry {
+    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        // Somebody's edit need not be text; what it is instead makes no sense either.
+        let text = |column| row.get_ref(column).map(|value| value.as_str().unwrap_or("?").to_owned());
+        Ok(Self {
+            seq: row.get(0)?,
+            format: row.get(1)?,
+            at: text(2)?,
+            action: text(3)?,
+            throttle: text(4)?,
+            before: text(5)?,
+            after: text(6)?,
+            reason: text(7)?,
+            taken: text(8)?,
+            ended: text(9)?,
+        })
+    }
+}
+
+impl Told {
+    fn read(conn: &Connection, from: i64) -> rusqlite::Result<Self> {
+        let (columns, names_some) = if has_format_2(conn)? {
+            (
+                "holds_taken, holds_ended",
+                "format = 1 OR holds_taken <> '' OR holds_ended <> '' OR action = 'checkpoint'",
+            )
+        } else {
+            ("'', ''", "1")
+        };
+        let sql = format!(
+            "SELECT seq, format, at, action, throttle, before, after, reason, {columns} FROM audit_log
+             WHERE seq >= ?1 AND ({names_some}) ORDER BY seq"
+        );
+        let mut told = Self::default();
+        let mut entries = conn.prepare(&sql)?;
+        let mut entries = entries.query([from])?;
+        while let Some(row) = entries.next()? {
+            told.take_in(&Entry::of(row)?);
+        }
+        if !told.exact {
+            let early = std::mem::take(&mut told.early);
+            told.live.splice(0..0, early.live().cloned());
+            told.live.sort_by_key(|(seq, _)| *seq);
+            told.early = early;
+        }
+        Ok(told)
+    }
+
+    fn take_in(&mut self, entry: &Entry) {
+        if entry.format == 1 {
+            return self.early.take_in(entry);
+        }
+        let taken: Vec<ScopedHold> = self.list(entry, &entry.taken);
+        let ended: Vec<Epoch> = self.list(entry, &entry.ended);
+        if entry.action == CHECKPOINT {
+            self.check(entry, &taken);
+            self.live = taken.into_iter().map(|hold| (entry.seq, hold)).collect();
+            self.exact = true;
+            return;
+        }
+        for hold in taken {
+            self.live.retain(|(_, live)| live.hold.epoch != hold.hold.epoch);
+            self.live.push((entry.seq, hold));
+        }
+        self.live.retain(|(_, live)| !ended.contains(&live.hold.epoch));
+        self.early.end(&ended);
+        self.ended.extend(ended);
+    }
+
+    /// Whether a checkpoint lists what the entries before it left.
+    fn check(&mut self, entry: &Entry, listed: &[ScopedHold]) {
+        let own = |hold: &ScopedHold| (hold.hold.epoch.clone(), format!("{:?}", hold.scope));
+        let listed: BTreeSet<_> = listed.iter().map(own).collect();
+        let left: BTreeSet<_> = self.live.iter().map(|(_, hold)| own(hold)).collect();
+        if self.exact && listed != left {
+            let what = "lists other holds than the entries before it left";
+            self.faults.push(format!("audit_log: row {} {what}", entry.seq));
+        }
+    }
+
+    fn list<T: serde::de::DeserializeOwned>(&mut self, entry: &Entry, text: &str) -> Vec<T> {
+        if text.is_empty() {
+            return Vec::new();
+        }
+        serde_json::from_str(text).unwrap_or_else(|_| {
+            self.faults.push(format!("audit_log: row {} names holds that nobody can read", entry.seq));
+            self.unsure = true;
+            Vec::new()
+        })
+    }
+}
+
+fn held_against(told: Told, table: &[Listed]) -> Accounts {
+    let Told { live, ended, exact, early, faults, unsure } = told;
+    let mut accounts = Accounts { faults, unsure, ..Accounts::default() };
+    let rows: BTreeMap<&Epoch, &Listed> = table.iter().map(|listed| (&listed.epoch, listed)).collect();
+    let by_log: BTreeSet<Epoch> = live.iter().map(|(_, hold)| hold.hold.epoch.clone()).collect();
+    for (seq, hold) in live {
+        let epoch = &hold.hold.epoch;
+        let fault = match rows.get(epoch) {
+            None => {
+                Some(format!("audit_log: row {seq}: hold {epoch}, which has not ended, is gone from the table holds"))
+            }
+            Some(row) if row.ended => {
+                Some(format!("holds: row {} ({epoch}) was ended, and no audit entry ends it", row.row))
+            }
+            Some(row) => row.hold.as_ref().filter(|listed| !same(listed, &hold)).map_or_else(
+                || row.hold.is_none().then(|| format!("holds: row {} ({epoch}) cannot be read", row.row)),
+                |_| Some(format!("holds: row {} ({epoch}) is not the hold that was taken", row.row)),
+            ),
+        };
+        // An entry of format 1 tells less than the row does.
+        let listed = rows.get(epoch).and_then(|row| row.hold.clone()).filter(|_| fault.is_none());
+        accounts.hold(fault, listed.unwrap_or(hold));
+    }
+    for row in table.iter().filter(|row| !by_log.contains(&row.epoch)) {
+        let Listed { row: number, epoch, hold, ended: is_ended } = row;
+        let fault = match (is_ended, hold) {
+            (false, None) => {
+                accounts.unsure = true;
+                Some(format!("holds: row {number} ({epoch}) cannot be read"))
+            }
+            (false, Some(_)) if ended.contains(epoch) => {
+                Some(format!("holds: row {number} ({epoch}) is live, and an audit entry ended it"))
+            }
+            // What an entry of format 1 took need not be named in it.
+            (false, Some(_)) if exact => {
+                Some(format!("holds: row {number} ({epoch}) is live, and no audit entry took it"))
+            }
+            (true, Some(hold)) if !exact && !ended.contains(epoch) && !early.may_have_ended(hold) => {
+                Some(format!("holds: row {number} ({epoch}) was ended, and no audit entry ends it"))
+            }
+            _ => None,
+        };
+        match hold {
+            Some(hold) if !is_ended || fault.is_some() => accounts.hold(fault, hold.clone()),
+            _ => accounts.faults.extend(fault),
+        }
+    }
+    let held: BTreeSet<&Epoch> = accounts.live.iter().map(|hold| &hold.hold.epoch).collect();
+    let gone = table.iter().filter(|row| row.ended && !held.contains(&row.epoch)).map(|row| row.epoch.clone());
+    accounts.ended = ended.into_iter().filter(|epoch| !held.contains(epoch)).chain(gone).collect();
+    accounts
+}
+
+impl Accounts {
+    fn hold(&mut self, fault: Option<String>, mut hold: ScopedHold) {
+        if let Some(fault) = fault {
+            hold.hold.source = Source::Unaccounted;
+            self.faults.push(fault);
+        }
+        self.live.push(hold);
+    }
+}
+
+/// Whether two mean the same throttles and bite alike.
+fn same(a: &ScopedHold, b: &ScopedHold) -> bool {
+    a.scope == b.scope && a.hold.bite == b.hold.bite
+}
+
+fn table(conn: &Connection) -> rusqlite::Result<Vec<Listed>> {
+    let mut rows = conn.prepare_cached("SELECT taken, epoch, scope, hold, ended FROM holds ORDER BY taken")?;
+    let rows = rows.query_map([], |row| {
+        let scope: String = row.get(2)?;
+        let text: Option<String> = row.get(3)?;
+        let hold: Option<ScopedHold> = text.and_then(|text| serde_json::from_str(&text).ok());
+        let epoch = Epoch(row.get(1)?);
+        // The columns beside it are edited as easily as the text.
+        let agrees = |hold: &ScopedHold| hold.hold.epoch == epoch && scope_text(&hold.scope) == scope;
+        Ok(Listed { row: row.get(0)?, hold: hold.filter(agrees), epoch, ended: row.get(4)? })
+    })?;
+    rows.collect()
+}
+
+/// A scope as the table's column has it.
+pub(super) fn scope_text(scope: &Scope) -> &str {
+    match scope {
+        Scope::All => "",
+        Scope::One(name) => name.as_str(),
+    }
+}
+
+fn has_format_2(conn: &Connection) -> rusqlite::Result<bool> {
+    let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok(AUDIT_LOG.columns_in(version).len() == AUDIT_LOG.columns.len())
+}

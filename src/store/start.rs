@@ -1,0 +1,148 @@
+//! What a process starts from: the union of what ledger, journal and last state know. Pure.
+//!
+//! A hold that any of them knows, and whose end none of them recorded, stays; unknown never means open. What this takes
+//! for lost it says, and stays shut by a hold of its own, until a person ends it.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::accounts::Accounts;
+use super::journal::JournalFound;
+use super::last_state::LastFound;
+use crate::domain::audit::ThrottleRow;
+use crate::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
+use crate::ports::{JournalEntry, Stored};
+
+/// Who takes the hold that stands for what cannot be named.
+const ACTOR: &str = "echo-phoenix";
+
+/// What the ledger knew when it could be read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Opened {
+    /// Throttles and the holds in force by its own accounts.
+    pub stored: Stored,
+    /// Those accounts.
+    pub accounts: Accounts,
+    /// How many records the journal had when the ledger last heard of it; none before it ever did.
+    pub journal: Option<u64>,
+}
+
+/// Everything that is known at a start.
+pub struct Known<'a> {
+    /// Whether there was a file of a ledger, with something in it.
+    pub ledger_was_there: bool,
+    /// What could be read of the ledger; none while it cannot be.
+    pub ledger: Option<&'a Opened>,
+    /// How the journal was found.
+    pub journal: &'a JournalFound,
+    /// How many records it says it ever had.
+    pub journal_ever: u64,
+    /// What it holds that the ledger may lack.
+    pub pending: &'a [JournalEntry],
+    /// The last state.
+    pub last: &'a LastFound,
+}
+
+/// What to start from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Start {
+    /// Throttles and holds.
+    pub stored: Stored,
+    /// Why a hold stands for what cannot be named.
+    pub lost: Vec<String>,
+    /// What is told and changes nothing.
+    pub told: Vec<String>,
+}
+
+/// Adds everything up. `at` and `epoch` are those of a hold that stands for what cannot be named, should there be need.
+#[must_use]
+pub fn start(known: &Known<'_>, at: Timestamp, epoch: impl FnOnce() -> String) -> Start {
+    let mut start = Start { lost: lost(known), ..Start::default() };
+    let last = known.last.state.as_ref().map(|last| &last.stored);
+    start.stored = match (known.ledger, last) {
+        (Some(ledger), last) => union(ledger, last, known.pending, &mut start.told),
+        (None, last) => last.cloned().unwrap_or_default(),
+    };
+    start.told.extend(known.last.fault.iter().map(|fault| format!("the last state: {fault}")));
+    if !start.lost.is_empty() {
+        let reason = start.lost.join("; ");
+        let stands = |held: &ScopedHold| held.hold.source == Source::Unaccounted && held.hold.reason == reason;
+        if !start.stored.holds.iter().any(stands) {
+            start.stored.holds.push(nameless(Epoch(epoch()), reason, at));
+        }
+    }
+    start
+}
+
+/// What is missing, in words.
+fn lost(known: &Known<'_>) -> Vec<String> {
+    let mut lost = Vec::new();
+    let last = known.last.state.as_ref();
+    let seen = known.ledger.and_then(|ledger| ledger.journal).max(last.and_then(|last| last.journal));
+    let is_new = !known.ledger_was_there && last.is_none() && known.last.fault.is_none();
+    match known.journal {
+        JournalFound::Damaged(what) => lost.push(format!("the journal is damaged: {what}")),
+        JournalFound::Missing if !is_new => lost.push("the journal is missing".to_owned()),
+        JournalFound::Headless if seen.is_some() => lost.push("the journal is an older one, or emptied".to_owned()),
+        JournalFound::Whole if seen.is_some_and(|seen| seen > known.journal_ever) => {
+            lost.push("the journal is an older one".to_owned());
+        }
+        _ => {}
+    }
+    // The first record of a journal is made with it; more, and there was a ledger that took them.
+    let used = known.journal_ever > 1 || *known.journal == JournalFound::Headless || known.last.fault.is_some();
+    if !known.ledger_was_there && last.is_none() && used {
+        lost.push("the ledger is missing, and no last state is there in its place".to_owned());
+    }
+    if known.ledger.is_some_and(|ledger| ledger.accounts.unsure) {
+        lost.push("the audit log is not as it was written".to_owned());
+    }
+    lost
+}
+
+fn nameless(epoch: Epoch, reason: String, at: Timestamp) -> ScopedHold {
+    let hold =
+        Hold { epoch, bite: Bite::Kill, source: Source::Unaccounted, reason, operator: ACTOR.to_owned(), taken_at: at };
+    ScopedHold { scope: Scope::All, hold }
+}
+
+/// The ledger's word, and what the last state knows beyond it.
+fn union(ledger: &Opened, last: Option<&Stored>, pending: &[JournalEntry], told: &mut Vec<String>) -> Stored {
+    let mut stored = ledger.stored.clone();
+    let Some(last) = last else { return stored };
+    // What the journal still has comes back by its own record.
+    let journalled: BTreeSet<&str> = pending.iter().map(|entry| entry.record.once.as_str()).collect();
+    for held in &last.holds {
+        let epoch = &held.hold.epoch;
+        let known = stored.holds.iter().any(|known| known.hold.epoch == *epoch);
+        if !known && !ledger.accounts.ended.contains(epoch) && !journalled.contains(epoch.0.as_str()) {
+            let hold = Hold { source: Source::Unaccounted, ..held.hold.clone() };
+            stored.holds.push(ScopedHold { scope: held.scope.clone(), hold });
+        }
+    }
+    for row in &last.throttles {
+        match stored.throttles.iter_mut().find(|known| known.name == row.name) {
+            Some(known) if known.declared == row.declared && known.effective == row.effective => {}
+            Some(known) => {
+                let was = known.declared;
+                raise(known, row);
+                if was != known.declared {
+                    told.push(format!("{}: the last state knows a higher level than the ledger", row.name));
+                }
+            }
+            None => stored.throttles.push(row.clone()),
+        }
+    }
+    stored
+}
+
+/// No level below what the last state says, unless a newer declaration explains it; and a level in force that was lower
+/// is reached again in the loop's own steps.
+fn raise(known: &mut ThrottleRow, last: &ThrottleRow) {
+    known.effective = known.effective.safer(last.effective);
+    if known.generation <= last.generation {
+        known.declared = known.declared.safer(last.declared);
+        known.generation = last.generation;
+    }
+}
