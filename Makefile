@@ -14,16 +14,18 @@ help: ## list the targets
 test: ## run all tests, against a real Kubernetes API server (the first time it takes minutes to build one)
 	@tests/run.sh
 
-test-full: ## run all tests at full length: 20,000 requests a proxy and level, 100 power cuts, 1,000,000 addresses
+# ECHO_SOAK_MINUTES=2 shortens the half hour of the soak test, which does the same then in less time.
+test-full: ## run all tests at full length: 20,000 requests a proxy and level, 100 power cuts, 1,000,000 addresses, half an hour of faults
 	@ECHO_TEST_FULL=1 tests/run.sh
 
 mutants: ## change the rules one place at a time, and tell which change no test notices (half an hour)
 	@tests/mutants.sh
 
-bench: ## run the benchmarks; of them only the cluster's half of `kill` needs what the tests need
+bench: ## run the benchmarks (BASE=binary: against that build too); only the cluster's half of `kill` needs what tests need
 	cargo bench --locked --bench verdict
 	cargo bench --locked --bench gate_http
 	cargo bench --locked --bench ledger
+	cargo bench --locked --bench webhook
 	cargo bench --locked --bench kill -- rest
 	@set -e; eval "$$(tests/run.sh --env)"; trap 'tests/run.sh --down' EXIT; cargo bench --locked --bench kill -- cluster
 

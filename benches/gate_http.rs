@@ -1,4 +1,5 @@
-//! What a verdict costs over HTTP, against the least that could answer: a bare axum handler that says 200.
+//! What a verdict costs over HTTP, against the least that could answer: a bare axum handler that says 200. With `BASE` set to
+//! another build of ours, against that one instead.
 //!
 //! Both are asked in the same second, by a wrk each: on a machine that others use too, one after the other compares two
 //! machines. Which wrk starts first changes with every round. Throughput and processor time a request are both told, since
@@ -14,6 +15,8 @@
 #[allow(dead_code, unreachable_pub, reason = "the tests' support, of which a measurement needs a part")]
 #[path = "../tests/it/support.rs"]
 mod support;
+#[allow(dead_code, reason = "not every measurement needs all of it")]
+mod versus;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -86,11 +89,6 @@ fn round(wrk: &str, servers: [Server; 2], swapped: bool) -> [(f64, f64); 2] {
     [0, 1].map(|which| (requests[which], (after[which] - before[which]) * 1e6 / requests[which]))
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2])
-}
-
 async fn start_bare(folder: &Path) -> (Process, Server) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     let process = Process::start(command.arg(BARE), &folder.join("bare.log"));
@@ -101,9 +99,9 @@ async fn start_bare(folder: &Path) -> (Process, Server) {
     (process, server)
 }
 
-async fn measure(wrk: &str) {
-    let folder = tempfile::tempdir().unwrap();
-    let echo = Echo::start("serve", &[], folder.path()).await;
+/// A build of ours that admits.
+async fn start_open(program: &Path, folder: &Path) -> (Process, Server) {
+    let echo = Echo::start_of(program, "serve", &[], folder).await;
     let calm = json!({ "throttle_pct": 1.0, "error_rate": 0.0, "latency_p99_ms": 0, "requests_per_minute": 0,
                        "phi_static": 0.5, "phi_dynamic": 0.5, "temperature": 0.0, "susceptibility": 1.0 });
     let control = json!({ "current_state": calm, "target_throttle": 0.0 });
@@ -111,8 +109,18 @@ async fn measure(wrk: &str) {
     assert!(opened.status().is_success());
     eventually("it admits", Duration::from_secs(30), async || (echo.verdict("default").await.0 == 200).then_some(()))
         .await;
-    let (_bare, bare) = start_bare(folder.path()).await;
-    let servers = [Server { address: echo.address, pid: echo.process.pid() }, bare];
+    let server = Server { address: echo.address, pid: echo.process.pid() };
+    (echo.process, server)
+}
+
+async fn measure(wrk: &str) {
+    let (folder, other_folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (_ours, ours) = start_open(&support::program(), folder.path()).await;
+    let (name, (_other, other)) = match versus::base() {
+        Some(base) => ("BASE", start_open(&base, other_folder.path()).await),
+        None => ("a bare 200", start_bare(other_folder.path()).await),
+    };
+    let servers = [ours, other];
     let (mut throughput, mut processor) = (Vec::new(), Vec::new());
     println!("{CONNECTIONS} connections each, {SECONDS} s a round; requests/s and µs of processor time a request:");
     for number in 0..=ROUNDS {
@@ -121,7 +129,7 @@ async fn measure(wrk: &str) {
         let rate = |requests: f64| requests / f64::from(SECONDS);
         let warm_up = if number == 0 { "  (warm-up, not counted)" } else { "" };
         println!(
-            "round {number}: serve {:.0}/s {:.1} µs  bare {:.0}/s {:.1} µs  of its throughput {faster:.2}  of its processor time {cheaper:.2}{warm_up}",
+            "round {number}: serve {:.0}/s {:.1} µs  {name} {:.0}/s {:.1} µs  of its throughput {faster:.2}  of its processor time {cheaper:.2}{warm_up}",
             rate(ours.0),
             ours.1,
             rate(theirs.0),
@@ -133,9 +141,9 @@ async fn measure(wrk: &str) {
         }
     }
     println!(
-        "serve against a bare 200, median of {ROUNDS}: {:.2} of its throughput, {:.2} of its processor time a request",
-        median(throughput),
-        median(processor)
+        "serve against {name}, median of {ROUNDS}: {:.2} of its throughput, {:.2} of its processor time a request",
+        versus::median(throughput),
+        versus::median(processor)
     );
 }
 

@@ -2,6 +2,7 @@
 //! a gate process.
 //!
 //! `cargo bench --bench kill -- rest` needs nothing, `-- cluster` what `make bench` prepares; without a word it is both.
+//! With `BASE` set to another build of ours the two take turns, run by run, over REST, and each has the cluster once.
 //! Prints percentiles and asserts nothing: a machine's speed is no test.
 #![allow(
     clippy::unwrap_used,
@@ -14,9 +15,12 @@
 #[allow(dead_code, unreachable_pub, reason = "the tests' support, of which a measurement needs a part")]
 #[path = "../tests/it/support.rs"]
 mod support;
+#[allow(dead_code, reason = "not every measurement needs all of it")]
+mod versus;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -37,9 +41,15 @@ const LOAD_CONNECTIONS: usize = 8;
 /// A load ends by itself.
 const LOAD_LASTS: Duration = Duration::from_secs(20);
 
-fn tell(what: &str, mut times: Vec<f64>) {
+/// The time that this share of all is not above, in percent.
+fn percentile(times: &[f64], share: usize) -> f64 {
+    let mut times = times.to_vec();
     times.sort_by(f64::total_cmp);
-    let at = |share: usize| times[(times.len() * share / 100).min(times.len() - 1)];
+    times[(times.len() * share / 100).min(times.len() - 1)]
+}
+
+fn tell(what: &str, times: &[f64]) {
+    let at = |share| percentile(times, share);
     println!(
         "{what}: {} runs, ms: p50 {:.2}  p95 {:.2}  p99 {:.2}  max {:.2}",
         times.len(),
@@ -121,39 +131,73 @@ impl Drop for Load {
     }
 }
 
-/// A service of its own for each run: one that was asked a lot re-opens by the ramp, as it should.
+/// Times of one build, milliseconds.
+#[derive(Default)]
+struct Times {
+    to_denial: Vec<f64>,
+    to_answer: Vec<f64>,
+}
+
+impl Times {
+    fn tell(&self, how: &str) {
+        tell(&format!("POST /kill sent to first denied verdict on a live connection, {how}"), &self.to_denial);
+        tell(&format!("POST /kill sent to its answer, durable, {how}"), &self.to_answer);
+    }
+}
+
 async fn over_rest(loaded: bool) {
+    let (ours, base) = (support::program(), versus::base());
+    let (mut own, mut other) = (Times::default(), Times::default());
+    for number in 0..RUNS {
+        // Who goes first changes with every pair.
+        for ours_now in [number % 2 == 0, number % 2 == 1] {
+            match &base {
+                _ if ours_now => kill_once(&ours, loaded, &mut own).await,
+                Some(base) => kill_once(base, loaded, &mut other).await,
+                None => {}
+            }
+        }
+    }
+    let how = if loaded { "under gate load" } else { "idle" };
+    own.tell(how);
+    if base.is_some() {
+        other.tell(&format!("{how}, BASE"));
+        let ratio = |ours: &[f64], base: &[f64]| percentile(ours, 95) / percentile(base, 95);
+        println!(
+            "{how}, p95 against BASE's: {:.2} to the denial, {:.2} to the answer",
+            ratio(&own.to_denial, &other.to_denial),
+            ratio(&own.to_answer, &other.to_answer)
+        );
+    }
+}
+
+/// A service of its own for each run: one that was asked a lot re-opens by the ramp, as it should.
+async fn kill_once(program: &Path, loaded: bool, times: &mut Times) {
     let client = http();
     let calm = json!({ "throttle_pct": 1.0, "error_rate": 0.0, "latency_p99_ms": 0, "requests_per_minute": 0,
                        "phi_static": 0.5, "phi_dynamic": 0.5, "temperature": 0.0, "susceptibility": 1.0 });
-    let (mut to_denial, mut to_answer) = (Vec::new(), Vec::new());
-    for _ in 0..RUNS {
-        let folder = tempfile::tempdir().unwrap();
-        let echo = Echo::start("serve", &[], folder.path()).await;
-        let post = |path: &str, body: serde_json::Value| {
-            client.post(echo.url(path)).header("x-api-key", KEY).json(&body).send()
-        };
-        let control = json!({ "current_state": calm, "target_throttle": 0.0 });
-        assert!(post("/control", control).await.unwrap().status().is_success());
-        admits(&echo, "default").await;
-        let _load = loaded.then(|| Load::start(echo.address));
-        let live = tokio::spawn(first_denial(http(), echo.url("/authz/nginx/default")));
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        let began = Instant::now();
-        let order = json!({ "reason": "measured", "operator": "bench", "confirmation": "CONFIRM_KILL" });
-        assert!(post("/kill", order).await.unwrap().status().is_success());
-        to_answer.push(ms(began.elapsed()));
-        to_denial.push(ms(live.await.unwrap().duration_since(began)));
-    }
-    let how = if loaded { "under gate load" } else { "idle" };
-    tell(&format!("POST /kill sent to first denied verdict on a live connection, {how}"), to_denial);
-    tell(&format!("POST /kill sent to its answer, durable, {how}"), to_answer);
+    let folder = tempfile::tempdir().unwrap();
+    let echo = Echo::start_of(program, "serve", &[], folder.path()).await;
+    let post =
+        |path: &str, body: serde_json::Value| client.post(echo.url(path)).header("x-api-key", KEY).json(&body).send();
+    let control = json!({ "current_state": calm, "target_throttle": 0.0 });
+    assert!(post("/control", control).await.unwrap().status().is_success());
+    admits(&echo, "default").await;
+    let _load = loaded.then(|| Load::start(echo.address));
+    let live = tokio::spawn(first_denial(http(), echo.url("/authz/nginx/default")));
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let began = Instant::now();
+    let order = json!({ "reason": "measured", "operator": "bench", "confirmation": "CONFIRM_KILL" });
+    assert!(post("/kill", order).await.unwrap().status().is_success());
+    times.to_answer.push(ms(began.elapsed()));
+    times.to_denial.push(ms(live.await.unwrap().duration_since(began)));
 }
 
 /// A throttle of its own for each run, for the same reason.
-async fn by_kubectl() {
+async fn by_kubectl(program: PathBuf, whose: &str) {
     let cluster = Cluster::own();
-    let installed = Installed::into(&cluster);
+    let mut installed = Installed::into(&cluster);
+    installed.program = program;
     let _operator = installed.operator("op", &[]).await;
     let gate = installed.gate("gate-1").await;
     let namespace = cluster.namespace("shop");
@@ -184,7 +228,7 @@ async fn by_kubectl() {
         let denied = live.await.unwrap();
         times.push(ms(denied.saturating_duration_since(answered)) - ms(answered.saturating_duration_since(denied)));
     }
-    tell("the API server's answer to create, to the gate process's first denial", times);
+    tell(&format!("the API server's answer to create, to the gate process's first denial{whose}"), &times);
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -204,6 +248,9 @@ async fn main() {
         over_rest(true).await;
     }
     if cluster {
-        by_kubectl().await;
+        by_kubectl(support::program(), "").await;
+        if let Some(base) = versus::base() {
+            by_kubectl(base, ", BASE").await;
+        }
     }
 }

@@ -129,7 +129,12 @@ impl Echo {
     /// Starts a role with these variables and nothing else of the environment, and waits until it is ready. Its rate
     /// limit is out of the way unless a variable says otherwise.
     pub(crate) async fn start(role: &str, variables: &[(&str, String)], folder: &Path) -> Self {
-        let mut command = Command::new(program());
+        Self::start_of(&program(), role, variables, folder).await
+    }
+
+    /// The same of another build.
+    pub(crate) async fn start_of(program: &Path, role: &str, variables: &[(&str, String)], folder: &Path) -> Self {
+        let mut command = Command::new(program);
         command.arg(role);
         Self::launch(command, role, variables, folder).await
     }

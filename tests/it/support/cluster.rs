@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::{Echo, prepared, run};
+use super::{Echo, prepared, program, run};
 
 /// One operator at a time on the shared cluster.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -114,6 +114,8 @@ fn script(action: &str, folder: &Path) {
 pub(crate) struct Installed {
     pub(crate) namespace: String,
     pub(crate) folder: TempDir,
+    /// What runs in its pods.
+    pub(crate) program: PathBuf,
     operator: PathBuf,
     gate: PathBuf,
 }
@@ -138,19 +140,19 @@ impl Installed {
             path
         };
         let (operator, gate) = (config("operator"), config("gate"));
-        Self { namespace, operator, gate, folder }
+        Self { namespace, operator, gate, folder, program: program() }
     }
 
     /// Starts an operator; the same name continues with the same record.
     pub(crate) async fn operator(&self, name: &str, more: &[(&str, String)]) -> Echo {
         let data = self.folder.path().join(name).display().to_string();
         let variables = [&self.variables(&self.operator, name)[..], &[("ECHO_DATA_DIR", data)], more].concat();
-        Echo::start("operator", &variables, self.folder.path()).await
+        Echo::start_of(&self.program, "operator", &variables, self.folder.path()).await
     }
 
     /// Starts a gate.
     pub(crate) async fn gate(&self, name: &str) -> Echo {
-        Echo::start("gate", &self.variables(&self.gate, name), self.folder.path()).await
+        Echo::start_of(&self.program, "gate", &self.variables(&self.gate, name), self.folder.path()).await
     }
 
     /// The user a role is for the API server.
