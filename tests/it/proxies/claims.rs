@@ -7,9 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{CALLERS_NAME, HERE, Kind, OTHER_ORIGIN, Street, THROUGH_A_RESTART, WHOLE_SITE, untouched};
 use crate::support::backend::Backend;
-use crate::support::plain::{PlainApp, header, request};
-use crate::support::proxy::{CADDY, ENVOY, NGINX_KIND, Recipe, TRAEFIK};
-use crate::support::{eventually, http, prepared, run};
+use crate::support::plain::{self, PlainApp, header, request};
+use crate::support::proxy::{CADDY, ENVOY, NGINX_KIND, Proxy, Recipe, TRAEFIK};
+use crate::support::{eventually, free_port, http, prepared, run};
 
 behind_each_proxy!(hanging_is_closed_and_an_upgraded_connection_stays);
 
@@ -38,6 +38,54 @@ async fn hanging_is_closed_and_an_upgraded_connection_stays(kind: Kind) {
         (street.ask(HERE, &request("GET", "/pay", "")).await.status == 200).then_some(())
     })
     .await;
+}
+
+mod told {
+    behind_each_proxy!(super::echo_is_told_little);
+}
+
+/// What reaches a decider that admits all: no query, no cookie, nothing of a client's that it need not know.
+async fn echo_is_told_little(kind: Kind) {
+    let wanted: &[&str] = match kind.name {
+        "nginx" => &["host", "x-original-method", "x-original-url"],
+        "caddy" => &["accept-encoding", "host", "user-agent", "x-forwarded-method", "x-forwarded-uri"],
+        "traefik" => &[
+            "accept-encoding",
+            "host",
+            "user-agent",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-method",
+            "x-forwarded-proto",
+            "x-forwarded-uri",
+            "x-real-ip",
+        ],
+        _ => &[
+            "authorization",
+            "content-length",
+            "host",
+            "x-envoy-expected-rq-timeout-ms",
+            "x-envoy-internal",
+            "x-envoy-original-path",
+        ],
+    };
+    let (decider, app) = (PlainApp::start().await, PlainApp::start().await);
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = kind.recipe(WHOLE_SITE);
+    let proxy = Proxy::with(kind, &recipe, folder.path(), free_port(), decider.address, app.address).await;
+    let _ = (decider.taken(), app.taken());
+    let headers =
+        "Cookie: c=secret\r\nAuthorization: Bearer token\r\nX-Mine: 1\r\nAccept: */*\r\nContent-Length: 3\r\n\r\n100";
+    let asked = request("POST", "/pay?card=4242", headers);
+    assert_eq!(plain::ask(proxy.address, HERE, &asked[..asked.len() - 2]).await.status, 200, "{}", kind.name);
+    assert_eq!(header(&app.taken().pop().unwrap(), "x-mine"), ["1"], "{}", kind.name);
+    let told = decider.taken().pop().unwrap();
+    let mut names: Vec<_> =
+        told.lines().skip(1).filter_map(|line| Some(line.split_once(':')?.0.to_lowercase())).collect();
+    names.sort_unstable();
+    names.retain(|name| name != "connection");
+    assert_eq!(names, wanted, "{}: {told}", kind.name);
+    assert!(!plain::path(&told).contains('?'), "{}: {told}", kind.name);
 }
 
 /// A recipe with a part of it said otherwise.
@@ -84,9 +132,13 @@ async fn nginx_refuses_a_location_without_a_throttle() {
     assert_eq!((status(&street, "/pay").await, status(&street, "/tenants/pay").await), (200, 500));
 }
 
-/// 40 KiB of cookies, without the line that raises the proxy's own limit.
+/// 40 KiB of cookies, without the line that raises the proxy's own limit; and what Envoy takes as it is printed.
 #[tokio::test(flavor = "multi_thread")]
-async fn nginx_and_caddy_have_limits_of_their_own() {
+async fn proxies_have_limits_of_their_own() {
+    let app = PlainApp::start().await;
+    let street = Street::open(ENVOY, WHOLE_SITE, app.address).await;
+    let cookie = request("GET", "/pay", &format!("Cookie: c={}\r\n", "x".repeat(70 << 10)));
+    assert_eq!(street.ask(HERE, &cookie).await.status, 431);
     let cookie = request("GET", "/pay", &format!("Cookie: c={}\r\n", "x".repeat(40 << 10)));
     for (kind, line, wanted) in
         [(NGINX_KIND, "large_client_header_buffers 4 64k;", 400), (CADDY, "max_header_size 1mb", 431)]
@@ -148,10 +200,21 @@ async fn traefik_takes_traefik_yaml_for_its_static_configuration() {
 async fn traefik_believes_whom_it_trusts() {
     let app = PlainApp::start().await;
     let mut recipe = TRAEFIK.recipe(CALLERS_NAME);
-    recipe.command = recipe.command.map(|command| command + " --entryPoints.web.forwardedHeaders.insecure=true");
+    let insecure = " --entryPoints.web.forwardedHeaders.insecure=true";
+    recipe.command = recipe.command.map(|command| command.trim_end().to_owned() + insecure);
     let street = Street::with(TRAEFIK, &recipe, app.address).await;
     assert_eq!(street.ask(HERE, &request("GET", "/tenants/pay", "X-Real-Ip: lucky\r\n")).await.status, 200);
     assert_eq!(header(&app.taken().pop().unwrap(), "x-real-ip"), ["lucky"]);
+
+    let forged = request("GET", "/pay", "X-Forwarded-Uri: /refunds\r\n");
+    for (trusting, wanted) in [("", 503), ("trustForwardHeader: true\n        ", 200)] {
+        let with = format!("{trusting}authRequestHeaders:");
+        let mut recipe = but(TRAEFIK, WHOLE_SITE, "authRequestHeaders:", &with);
+        recipe.command = recipe.command.map(|command| command.trim_end().to_owned() + insecure);
+        let street = Street::with(TRAEFIK, &recipe, app.address).await;
+        street.kill(None).await;
+        assert_eq!(street.ask(HERE, &forged).await.status, wanted, "{trusting}");
+    }
 }
 
 /// An Envoy that cannot keep the query from Echo.
@@ -220,7 +283,7 @@ async fn envoy_says_the_path_in_one_of_two_places() {
         ("/authz/envoy/default/", one.to_owned(), 403),
         ("/authz/envoy/default/refunds", String::new(), 200),
     ] {
-        let answer = crate::support::plain::ask(street.echo.address, HERE, &request("GET", path, &headers)).await;
+        let answer = plain::ask(street.echo.address, HERE, &request("GET", path, &headers)).await;
         assert_eq!(answer.status, wanted, "{path}: {headers}");
     }
 }

@@ -85,6 +85,13 @@ async fn obeys(kind: Kind) {
     );
     let killed = street.client.get(street.proxy.url("/pay")).send().await.unwrap();
     assert!(killed.headers().contains_key("retry-after"), "{}", kind.name);
+    let told = killed.headers().contains_key("echo-reason");
+    assert_eq!(
+        told,
+        ["caddy", "traefik"].contains(&kind.name),
+        "{}: who hands on the verdict's own headers",
+        kind.name
+    );
     always_admitted(&street).await;
     assert_eq!(street.post("/revive", "").await, 200);
     street.declare(0, 0).await;
