@@ -36,6 +36,9 @@ use reference::{Exit, Reference};
 use status::StatusArgs;
 use terminal::{Paint, print, tell};
 
+/// How long blocking calls may go on after everything else has ended.
+const LEFT: Duration = Duration::from_secs(2);
+
 #[derive(Parser)]
 #[command(name = "echo-phoenix", version, about, after_help = examples::ALL, propagate_version = true)]
 struct Cli {
@@ -110,6 +113,8 @@ struct HealthArgs {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    // Whatever this program makes is its owner's alone, whoever started it; SQLite's files too.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let cli: Cli = match config::parse() {
         Ok(cli) => cli,
         Err(code) => return code,
@@ -164,7 +169,11 @@ fn dispatch(command: Command, paint: Paint) -> Result<(), RunError> {
 
 fn block_on(task: impl Future<Output = Result<(), RunError>>) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|error| RunError::Failed(format!("no runtime: {error}")))?.block_on(task)
+    let runtime = runtime.map_err(|error| RunError::Failed(format!("no runtime: {error}")))?;
+    let ended = runtime.block_on(task);
+    // A call that the kernel does not let go of keeps no process from ending.
+    runtime.shutdown_timeout(LEFT);
+    ended
 }
 
 fn completions(shell: Shell) -> Result<(), RunError> {

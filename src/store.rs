@@ -10,6 +10,7 @@ mod declared;
 mod head;
 mod journal;
 mod last_state;
+pub mod private;
 mod schema;
 mod sqlite;
 mod standby;

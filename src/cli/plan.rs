@@ -4,7 +4,7 @@
 mod changes;
 mod differences;
 
-use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -15,6 +15,7 @@ use super::service::{Output, ServiceArgs, failed};
 use super::terminal::{Paint, print, tell};
 use crate::client::{Client, ClientError, Health, Throttles};
 use crate::config::ConfigError;
+use crate::config::files::{PatientReader, text};
 use crate::domain::throttle::FromFile;
 use crate::run::RunError;
 use crate::source::manifest;
@@ -22,7 +23,7 @@ use crate::source::manifest;
 /// `echo-phoenix plan`
 #[derive(Args)]
 pub(super) struct PlanArgs {
-    /// A manifest, as `serve --manifest` takes it; without one: what the service does next
+    /// A manifest, as `serve --manifest` takes it, or - for what is piped in; without one: what the service does next
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// How the result is written
@@ -71,11 +72,22 @@ fn read(path: &Path) -> Result<Vec<FromFile>, RunError> {
         let expected = "a file of EchoThrottle documents, as `serve --manifest` takes it".to_owned();
         RunError::Config(ConfigError { variable: "--file", expected, fix })
     };
-    let text = fs::read_to_string(path).map_err(|error| wrong(format!("{}: {error}", path.display())))?;
+    let text = match path.as_os_str() == "-" {
+        true => stdin(),
+        false => PatientReader::of(path, manifest::LIMIT).read_text(),
+    };
+    let text = text.map_err(|error| wrong(format!("{}: {error}", path.display())))?;
     manifest::parse(&text).map_err(|error| {
         let mistakes: Vec<_> = error.0.iter().map(|mistake| format!("\n  - {mistake}")).collect();
         wrong(format!("{}:{}", path.display(), mistakes.concat()))
     })
+}
+
+/// What is piped in, up to more than a manifest may have, which is told as such.
+fn stdin() -> io::Result<String> {
+    let mut bytes = Vec::new();
+    io::stdin().lock().take(manifest::LIMIT as u64 + 1).read_to_end(&mut bytes)?;
+    text(bytes)
 }
 
 fn written(planned: &[Planned], paint: Paint) -> String {

@@ -62,7 +62,7 @@ impl ServiceArgs {
         if key.is_none()
             && self.environment == "development"
             && Client::new(&url, None)?.is_local() // nobody else's service knows that key, and nobody else shall
-            && let Some((made, file)) = made_key(&self.data_dir)
+            && let Some((made, file)) = self.made_key()
         {
             tell!("ECHO_API_KEY is not set: using the key that the service made, {}", file.display());
             key = Some(made);
@@ -76,6 +76,14 @@ impl ServiceArgs {
             tell!("{}: not https, so the key can be read on the way", client.base());
         }
         Ok(client)
+    }
+
+    /// The key that a service in development made; says why one that is there is not used.
+    fn made_key(&self) -> Option<(String, PathBuf)> {
+        made_key(&self.data_dir).unwrap_or_else(|why| {
+            tell!("{why}");
+            None
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The manifest file of a service: read at the start, looked at again every second, obeyed when it changed.
 //!
-//! A file that is broken or gone changes nothing: the last good state stays and `/health` says why.
+//! A file that is broken, gone, or on a mount that hangs changes nothing: the last good state stays and `/health` says why.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::files::PatientReader;
 use crate::config::{ConfigError, HostArgs, RemoteKeys};
 use crate::domain::throttle::{FromFile, TargetSpec, ThrottleName};
 use crate::http::Look;
@@ -23,16 +24,23 @@ use super::RunError;
 /// ConfigMap or a configuration tool replaces a file.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// A file that nobody has read for this long is told of.
+const STALE: Duration = Duration::from_secs(10);
+
 /// A manifest file and how it is doing.
 pub(super) struct Manifest {
     path: PathBuf,
+    reader: PatientReader,
+    clock: Arc<dyn Clock>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     /// The text that was looked at last.
-    text: Option<String>,
+    text: Option<Arc<str>>,
+    /// When that was.
+    read_at: Duration,
     /// What the last good one declares.
     good: Vec<FromFile>,
     /// Whether the ledger has that.
@@ -43,9 +51,21 @@ struct State {
     left: Vec<ThrottleName>,
 }
 
+/// What a look at the file found.
+enum Found {
+    /// Why it cannot be read.
+    Unread(String),
+    /// The text that was there before.
+    Same,
+    /// Another text, and what it declares.
+    Text(Arc<str>, Result<Vec<FromFile>, String>),
+}
+
 impl Manifest {
-    pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), state: Mutex::default() }
+    pub(super) fn new(path: &Path, clock: &Arc<dyn Clock>) -> Self {
+        let (reader, clock) = (PatientReader::of(path, LIMIT), Arc::clone(clock));
+        let state = State { read_at: clock.elapsed(), ..State::default() };
+        Self { path: path.to_owned(), reader, clock, state: Mutex::new(state) }
     }
 
     /// How it is doing, for `/health`.
@@ -53,8 +73,12 @@ impl Manifest {
         let manifest = Arc::clone(self);
         Arc::new(move || {
             let state = manifest.lock();
+            let age = manifest.clock.elapsed().saturating_sub(state.read_at);
+            let stale = if age > STALE { format!("not read for {} s", age.as_secs()) } else { String::new() };
             match (&state.trouble, state.left.as_slice()) {
-                (Some(trouble), _) => Err(format!("{trouble}; the last good state stays")),
+                (Some(trouble), _) if stale.is_empty() => Err(format!("{trouble}; the last good state stays")),
+                (Some(trouble), _) => Err(format!("{trouble}; {stale}, the last good state stays")),
+                (None, _) if !stale.is_empty() => Err(format!("{stale}; the last good state stays")),
                 (None, _) if !state.taken => Err("declared, and waits for the ledger".to_owned()),
                 (None, []) => Ok("ok".to_owned()),
                 (None, left) => {
@@ -69,7 +93,7 @@ impl Manifest {
     ///
     /// # Errors
     /// If it cannot be used and there is no earlier state to stand on.
-    pub(super) async fn start(&self, on: &On, has_state: bool) -> Result<(), RunError> {
+    pub(super) async fn start(self: &Arc<Self>, on: &Arc<On>, has_state: bool) -> Result<(), RunError> {
         self.pass(on).await;
         let trouble = self.lock().trouble.clone();
         match trouble {
@@ -93,11 +117,10 @@ impl Manifest {
     }
 
     /// Looks at the file and brings what it declares into force.
-    async fn pass(&self, on: &On) {
-        let path = self.path.clone();
-        let read = tokio::task::spawn_blocking(move || read(&path)).await;
-        let read = read.unwrap_or_else(|error| Err(format!("reading it broke off: {error}")));
-        self.digest(read, on);
+    async fn pass(self: &Arc<Self>, on: &Arc<On>) {
+        let (manifest, with) = (Arc::clone(self), Arc::clone(on));
+        let found = tokio::task::spawn_blocking(move || manifest.find(&with)).await;
+        self.digest(found.unwrap_or_else(|error| Found::Unread(format!("reading it broke off: {error}"))));
         let (good, taken) = {
             let state = self.lock();
             (state.good.clone(), state.taken)
@@ -131,19 +154,35 @@ impl Manifest {
         }
     }
 
-    /// Parses a text that is new; what is wrong is told once.
-    fn digest(&self, read: Result<String, String>, on: &On) {
+    /// Reads the file, and what it declares if that is new. Blocks for as long as a file is waited for.
+    fn find(&self, on: &On) -> Found {
+        let text: Arc<str> = match self.reader.read_text() {
+            Ok(text) => text.into(),
+            Err(error) => return Found::Unread(format!("cannot be read: {error}")),
+        };
+        if self.lock().text.as_ref() == Some(&text) {
+            return Found::Same;
+        }
+        let parsed = parse(&text).map_err(|error| error.to_string());
+        let good = parsed.and_then(|good| can_be_called(&good, &on.keys, &on.hosts).map(|()| good));
+        Found::Text(text, good)
+    }
+
+    /// Keeps what was found; what is wrong is told once.
+    fn digest(&self, found: Found) {
         let mut state = self.lock();
-        let trouble = match read {
-            Err(error) => {
+        if !matches!(found, Found::Unread(_)) {
+            state.read_at = self.clock.elapsed();
+        }
+        let trouble = match found {
+            Found::Unread(error) => {
                 state.text = None;
                 Some(error)
             }
-            Ok(text) if state.text.as_ref() == Some(&text) => return,
-            Ok(text) => {
-                let parsed = parse(&text).map_err(|error| error.to_string());
+            Found::Same => return,
+            Found::Text(text, good) => {
                 state.text = Some(text);
-                match parsed.and_then(|good| can_be_called(&good, &on.keys, &on.hosts).map(|()| good)) {
+                match good {
                     Ok(good) => {
                         (state.good, state.taken) = (good, false);
                         None
@@ -210,12 +249,4 @@ fn can_be_called(all: &[FromFile], keys: &RemoteKeys, hosts: &HostArgs) -> Resul
         }
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
-}
-
-fn read(path: &Path) -> Result<String, String> {
-    use std::io::Read;
-    let file = std::fs::File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
-    let mut text = String::new();
-    file.take(LIMIT as u64 + 1).read_to_string(&mut text).map_err(|error| format!("cannot be read: {error}"))?;
-    Ok(text)
 }

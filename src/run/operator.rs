@@ -114,6 +114,7 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     local_key::part(&keys, args.listen.environment, &mut parts);
     let desired: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&on.desired);
     unaccounted::part(told, &desired, &mut parts);
+    record::part(&args.store.data_dir, &mut parts);
     let app = app("operator", &args.listen, keys, &on, Some(&ledger), parts)?;
     let api = listen::bind(args.listen.listen, "ECHO_LISTEN").await?;
     let verdicts = listen::bind_if(args.listen.gate_listen, "ECHO_GATE_LISTEN").await?;
@@ -137,7 +138,7 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     let routes = http::operator_routes(Arc::clone(&app));
     listen::start(&mut supervisor, (api, routes), verdicts, app);
     let ended = supervisor.run().await;
-    tokio::task::spawn_blocking(move || ledger.close()).await.map_err(|e| RunError::failed("closing the ledger", e))?;
+    record::close(ledger).await?;
     ended
 }
 

@@ -6,17 +6,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ConfigError;
 use crate::domain::hold::Source;
 use crate::gate::Gate;
+use crate::http::Parts;
 use crate::latch::Latch;
 use crate::ports::{Clock, Journal, Stored};
 use crate::store::{
     self, AtStart, FileJournal, JournalFound, Known, LEDGER_FILE, LastFound, LastState, LedgerDesired, StandbyLedger,
-    Start, StateFile,
+    Start, StateFile, private,
 };
 
 use super::RunError;
@@ -25,6 +26,8 @@ use super::RunError;
 const AGAIN: Duration = Duration::from_secs(1);
 /// Shortest pause between two writes of the last state.
 const BREATH: Duration = Duration::from_millis(50);
+/// How long closing the ledger may take.
+const CLOSE: Duration = Duration::from_secs(5);
 /// How often the last state is looked at when the gate does not change.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -144,13 +147,19 @@ async fn begin(ledger: &StandbyLedger, stored: &Stored, holds: Holds, clock: &dy
 /// One process at a time: two writers of one journal would lose kills.
 fn lock_folder(folder: &Path) -> Result<File, RunError> {
     use std::io::{Read, Seek, Write};
-    use std::os::unix::fs::DirBuilderExt;
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
     // It holds raw payment events and a key: nobody else's to read.
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| unusable(folder, &error))?;
     let path = folder.join("lock");
-    let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+    let nofollow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let options = |write| {
+        let mut options = File::options();
+        options.read(true).write(write).create(write).truncate(false).mode(0o600).custom_flags(nofollow);
+        options
+    };
     // A file that may only be read can be locked all the same.
-    let open = open.or_else(|error| if path.exists() { File::open(&path) } else { Err(error) });
+    let open = options(true).open(&path);
+    let open = open.or_else(|error| if path.exists() { options(false).open(&path) } else { Err(error) });
     let mut file = open.map_err(|error| unusable(&path, &error))?;
     if file.try_lock().is_err() {
         let mut holder = String::new();
@@ -166,7 +175,32 @@ fn lock_folder(folder: &Path) -> Result<File, RunError> {
     if let Err(error) = noted {
         tracing::warn!(%error, "the data folder's lock does not name its holder");
     }
+    tighten(folder);
     Ok(file)
+}
+
+/// Takes from others what they could read in the folder, and says where they still can.
+fn tighten(folder: &Path) {
+    for (file, done) in private::tighten(folder) {
+        match done {
+            Ok(()) => tracing::warn!(file, "others could read it: it is its owner's alone now (0600)"),
+            Err(error) => tracing::warn!(file, %error, "others may read it, and that cannot be changed"),
+        }
+    }
+    if let Some(told) = others(folder) {
+        tracing::warn!(folder = %folder.display(), "ECHO_DATA_DIR is {told}");
+    }
+}
+
+fn others(folder: &Path) -> Option<String> {
+    private::open_to_others(folder).map(|mode| format!("open to others (mode {mode:04o}): chmod 700 it"))
+}
+
+/// Whose the folder is, for `/health`: as it was at the start, since a disk that hangs must not keep anybody waiting.
+pub(super) fn part(folder: &Path, parts: &mut Parts) {
+    if let Some(told) = others(folder) {
+        parts.on.push(("data_folder", Arc::new(move || Ok(told.clone()))));
+    }
 }
 
 /// A folder that cannot hold a record.
@@ -217,6 +251,14 @@ pub(super) async fn watch(
         }
     }
     stop.cancelled().await;
+}
+
+/// Closes the ledger; one whose disk does not answer is left, so that it keeps no process from ending.
+pub(super) async fn close(ledger: Arc<StandbyLedger>) -> Result<(), RunError> {
+    match timeout(CLOSE, tokio::task::spawn_blocking(move || ledger.close())).await {
+        Ok(closed) => closed.map_err(|error| RunError::failed("closing the ledger", error)),
+        Err(_) => Err(RunError::Failed(format!("the ledger did not close within {} s", CLOSE.as_secs()))),
+    }
 }
 
 /// What the last state is made of, and where it goes.

@@ -73,7 +73,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let journal: Arc<dyn Journal> = Arc::<FileJournal>::clone(&file);
     let keys = local_key::keys(&args.keys, args.listen.environment, Some(&args.store.data_dir))?;
     let record: Arc<dyn Ledger> = Arc::<StandbyLedger>::clone(&ledger);
-    let manifest = args.manifest.manifest.as_deref().map(|path| Arc::new(Manifest::new(path)));
+    let manifest = args.manifest.manifest.as_deref().map(|path| Arc::new(Manifest::new(path, &clock)));
     let declared = Arc::new(match &manifest {
         Some(_) => LedgerDesired::with_manifest(Arc::clone(&record), stored.clone()),
         None => LedgerDesired::new(Arc::clone(&record), stored.clone()),
@@ -131,7 +131,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     supervisor.stage();
     supervisor.keep_up("self-test", move |stop| Arc::clone(&self_test).run(stop));
     let ended = supervisor.run().await;
-    tokio::task::spawn_blocking(move || ledger.close()).await.map_err(|e| RunError::failed("closing the ledger", e))?;
+    record::close(ledger).await?;
     ended
 }
 
@@ -194,6 +194,7 @@ fn app(
     let mut parts = HttpParts::new(Arc::new(loaded));
     local_key::part(&keys, args.listen.environment, &mut parts);
     unaccounted::part(told, desired, &mut parts);
+    record::part(&args.store.data_dir, &mut parts);
     let on: Option<http::Look> = if stripe.is_empty() { None } else { Some(Arc::new(|| Ok("ok".to_owned()))) };
     parts.part("stripe", "STRIPE_WEBHOOK_SECRET", on);
     parts.part("manifest", "ECHO_MANIFEST", manifest);

@@ -18,8 +18,8 @@ use crate::domain::throttle::{
     AllowFlaw, AllowRule, FromFile, KillWords, NO_USER, Spec, TargetKind, ThrottleName, bears_user,
 };
 
-/// Largest file, bytes: some thousand throttles.
-pub const LIMIT: usize = 1 << 20;
+/// Largest file, bytes: more throttles than anybody declares.
+pub const LIMIT: usize = 16 << 20;
 
 /// Why a manifest cannot be used: everything wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,22 +1,27 @@
 //! A consistent copy of the ledger while the service writes: one read snapshot, copied page by page, read back, and only
 //! then given its name.
 //!
-//! Needs no lock of the folder. Until the copy is proven it is `FILE.part`: whatever ends the process, `FILE` is either
-//! not there or whole.
+//! Needs no lock of the folder. Until the copy is proven it has a name of its own beside `FILE`: whatever ends the process,
+//! `FILE` is either not there or whole.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
+use super::private;
 use super::sqlite::{read, rows};
 use super::verify::{Verified, VerifyError, chains};
 
 /// Pages copied between two words of progress: 2 MB.
 const PAGES: i32 = 512;
+
+/// How the name of a copy that is not proven yet ends, and how many random bytes stand before that.
+const END: &str = ".part";
+const RANDOM: usize = 16;
 
 /// Why there is no backup.
 #[derive(Debug, thiserror::Error)]
@@ -139,42 +144,39 @@ struct Part {
 }
 
 impl Part {
+    /// A file of a name that nobody else has; what a backup to the same name left behind is cleared away.
     fn claim(file: &Path) -> Result<Self, BackupError> {
         if fs::symlink_metadata(file).is_ok() {
             return Err(BackupError::Exists(file.to_owned()));
         }
-        let mut name = file.as_os_str().to_owned();
-        name.push(".part");
-        let path = PathBuf::from(name);
-        let failed = |error| BackupError::Io { file: path.clone(), error };
-        let make = || File::options().read(true).write(true).create_new(true).mode(0o600).open(&path);
-        let made = match make() {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let found = File::open(&path).map_err(failed)?;
-                if found.try_lock().is_err() {
-                    return Err(BackupError::UnderWay(file.to_owned()));
-                }
-                // A crash left it. Removed, never emptied: it may be a second name of a backup that was just published.
-                fs::remove_file(&path).and_then(|()| make()).map_err(failed)?
-            }
-            made => made.map_err(failed)?,
-        };
-        if made.try_lock().is_err() {
+        if Self::left(file).any(|left| clear(&left) == Cleared::InUse) {
             return Err(BackupError::UnderWay(file.to_owned()));
         }
-        let part = Self { path, file: made };
-        // What a crash left of its journal would be played into the new one.
-        match fs::remove_file(part.journal()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(part.failed(error)),
-            _ => Ok(part),
-        }
+        let path = named(file, &format!(".{}{END}", hex::encode(rand::random::<[u8; RANDOM]>())));
+        let failed = |error| BackupError::Io { file: path.clone(), error };
+        let made = private::make(&path).map_err(failed)?;
+        made.try_lock().map_err(|error| BackupError::Io { file: path.clone(), error: error.into() })?;
+        Ok(Self { path, file: made })
+    }
+
+    /// The names of copies to the same file that were not finished. Nobody else's file has such a name, `FILE.part` may.
+    fn left(file: &Path) -> impl Iterator<Item = PathBuf> {
+        let name = file.file_name().map(OsStr::as_encoded_bytes).unwrap_or_default().to_owned();
+        let all = fs::read_dir(folder_of(file)).into_iter().flatten().flatten();
+        all.filter(move |entry| {
+            let found = entry.file_name();
+            let middle =
+                found.as_encoded_bytes().strip_prefix(name.as_slice()).and_then(|rest| rest.strip_prefix(b"."));
+            middle
+                .and_then(|rest| rest.strip_suffix(END.as_bytes()))
+                .is_some_and(|random| random.len() == 2 * RANDOM && random.iter().all(u8::is_ascii_hexdigit))
+        })
+        .map(|entry| entry.path())
     }
 
     /// SQLite's rollback journal of it.
     fn journal(&self) -> PathBuf {
-        let mut name = self.path.as_os_str().to_owned();
-        name.push("-journal");
-        PathBuf::from(name)
+        named(&self.path, "-journal")
     }
 
     fn failed(&self, error: io::Error) -> BackupError {
@@ -194,9 +196,39 @@ impl Part {
             }
             linked => linked.map_err(failed)?,
         }
-        let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+        File::open(folder_of(file)).and_then(|folder| folder.sync_all()).map_err(failed)
     }
+}
+
+/// What became of a copy that was found.
+#[derive(PartialEq, Eq)]
+enum Cleared {
+    /// It is gone, or not ours to remove.
+    Done,
+    /// Another backup writes it.
+    InUse,
+}
+
+/// Removes what a crash left: never emptied, since it may be a second name of a backup that was just published.
+fn clear(left: &Path) -> Cleared {
+    let Ok(found) = private::trusted(left, None) else { return Cleared::Done };
+    if found.try_lock().is_err() {
+        return Cleared::InUse;
+    }
+    let _ = fs::remove_file(named(left, "-journal"));
+    let _ = fs::remove_file(left);
+    Cleared::Done
+}
+
+/// The same path with more behind its name.
+fn named(path: &Path, more: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(more);
+    PathBuf::from(name)
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
 impl Drop for Part {

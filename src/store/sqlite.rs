@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Head, LEDGER_FILE, Opened, lock, schema};
+use super::{Head, LEDGER_FILE, Opened, lock, private, schema};
 use crate::domain::audit::{Answer, Change, Receipt};
 use crate::domain::hold::ScopedHold;
 use crate::ports::{Ledger, LedgerError, Owed, Stored};
@@ -126,6 +126,11 @@ impl SqliteLedger {
             return Err(OpenError::TooOld(rusqlite::version()));
         }
         std::fs::create_dir_all(dir)?;
+        // Made before SQLite would make it readable for all; its log and index take the mode of it.
+        match private::make(&dir.join(LEDGER_FILE)) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),
+            _ => {}
+        }
         let conn = Connection::open(dir.join(LEDGER_FILE))?;
         conn.busy_timeout(BUSY_TIMEOUT)?;
         let mode: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;

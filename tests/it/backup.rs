@@ -144,7 +144,15 @@ async fn large(folder: &Path, rows: i64) -> PathBuf {
 async fn a_backup_that_is_killed_leaves_no_file_that_passes_for_one() {
     let folder = tempfile::tempdir().unwrap();
     let data = large(folder.path(), 2000).await;
-    let (file, part) = (folder.path().join("backup.db"), folder.path().join("backup.db.part"));
+    let file = folder.path().join("backup.db");
+    // Somebody else's, which no backup touches.
+    let strangers = folder.path().join("backup.db.part");
+    fs::write(&strangers, "mine").unwrap();
+    let begun = || {
+        let names = files(folder.path()).into_iter();
+        let mut parts = names.filter(|name| name.ends_with(".part") && name != "backup.db.part");
+        parts.any(|name| fs::metadata(folder.path().join(name)).map_or(0, |part| part.len()) > 0)
+    };
     let mut in_the_middle = 0;
     for round in 0..12_u64 {
         let mut command = Command::new(program());
@@ -152,7 +160,7 @@ async fn a_backup_that_is_killed_leaves_no_file_that_passes_for_one() {
         let mut child = command.spawn().unwrap();
         // From the moment the copy begins, a little later each time.
         let began = std::time::Instant::now();
-        while fs::metadata(&part).map_or(0, |part| part.len()) == 0 && began.elapsed() < Duration::from_secs(10) {
+        while !begun() && began.elapsed() < Duration::from_secs(10) {
             std::thread::sleep(Duration::from_millis(1));
         }
         std::thread::sleep(Duration::from_millis(round * 6));
@@ -171,7 +179,8 @@ async fn a_backup_that_is_killed_leaves_no_file_that_passes_for_one() {
     let made = backup(&data, &file);
     assert!(made.status.success(), "{}", text(&made.stderr));
     assert_eq!(verify_file(&file).stdout, made.stdout);
-    assert_eq!(files(folder.path()), ["backup.db"]);
+    assert_eq!(files(folder.path()), ["backup.db", "backup.db.part"]);
+    assert_eq!(fs::read(&strangers).unwrap(), b"mine");
     let count = |file: &Path| -> i64 {
         Connection::open(file).unwrap().query_row("SELECT COUNT(*) FROM system_state", [], |row| row.get(0)).unwrap()
     };
@@ -219,7 +228,7 @@ async fn a_backup_overwrites_nothing_and_keeps_no_copy_of_a_ledger_that_was_edit
     // A second name of a backup, as a crash between its two last steps leaves it.
     let kept = folder.path().join("kept.db");
     assert!(backup(&data, &kept).status.success());
-    fs::hard_link(&kept, folder.path().join("again.db.part")).unwrap();
+    fs::hard_link(&kept, folder.path().join(format!("again.db.{}.part", "0f".repeat(16)))).unwrap();
     let whole = fs::read(&kept).unwrap();
     assert!(backup(&data, &folder.path().join("again.db")).status.success());
     assert_eq!(fs::read(&kept).unwrap(), whole, "the older backup is untouched");

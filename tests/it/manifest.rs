@@ -199,6 +199,55 @@ async fn a_broken_file_keeps_the_last_good_state() {
 }
 
 #[tokio::test]
+async fn a_file_that_nobody_can_read_stops_nothing_is_told_and_is_heard_again() {
+    let kill = "  kill: {reason: double charges, operator: dana, confirmation: CONFIRM_KILL}\n";
+    let service = service(&throttle("checkout", 40, "")).await;
+    service.stands_at("checkout", 40).await;
+    // A pipe that nobody writes to: who opens it to read it waits for ever.
+    std::fs::remove_file(&service.file).unwrap();
+    run(std::process::Command::new("mkfifo").arg(&service.file));
+    service.manifest_is(|said| said.contains("no regular file") && said.contains("the last good state stays")).await;
+    let long = Duration::from_secs(40);
+    eventually("how old it is", long, async || {
+        let health: Value = http().get(service.echo.url("/health")).send().await.ok()?.json().await.ok()?;
+        assert_eq!(health["status"], "degraded", "{health}");
+        health["checks"]["manifest"].as_str()?.contains("not read for 1").then_some(())
+    })
+    .await;
+    // A start with it goes on from the stored state, and ends when it is told to.
+    let mut service = service.restart().await;
+    service.stands_at("checkout", 40).await;
+    service.manifest_is(|said| said.contains("no regular file")).await;
+    let pid = service.echo.process.pid().to_string();
+    run(std::process::Command::new("kill").arg(pid));
+    eventually("SIGTERM ends it", long, async || (!service.echo.process.runs()).then_some(())).await;
+    let service = service.restart().await;
+    // What is written to it when it can be read again is heard.
+    service.write(&throttle("checkout", 40, kill));
+    eventually("the kill is heard", SOON, async || (service.echo.verdict("checkout").await.1 == "kill").then_some(()))
+        .await;
+    service.manifest_is(|said| said == "ok").await;
+}
+
+#[tokio::test]
+async fn a_file_is_read_through_links_and_up_to_its_limit() {
+    let service = service(&throttle("checkout", 40, "")).await;
+    let target = service.folder.path().join("..data");
+    std::fs::write(&target, throttle("checkout", 60, "")).unwrap();
+    std::fs::remove_file(&service.file).unwrap();
+    std::os::unix::fs::symlink(&target, &service.file).unwrap();
+    service.stands_at("checkout", 60).await;
+    std::fs::write(&target, vec![b'#'; (16 << 20) + 1]).unwrap();
+    service.manifest_is(|said| said.contains("more than 16777216 bytes")).await;
+    for (path, told) in [("/dev/zero", "no regular file"), ("/", "a folder"), ("/nowhere", "No such file")] {
+        std::fs::remove_file(&service.file).unwrap();
+        std::os::unix::fs::symlink(path, &service.file).unwrap();
+        service.manifest_is(|said| said.contains(told)).await;
+    }
+    service.stands_at("checkout", 60).await;
+}
+
+#[tokio::test]
 async fn a_start_with_a_broken_file_and_nothing_stored_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("echo.yaml");

@@ -193,7 +193,7 @@ fn mistakes_of_the_file_itself_are_named() {
         (good.replace("EchoThrottle", "EchoOverride"), "document 1: kind: expected EchoThrottle, got EchoOverride"),
         (format!("{good}more: 1\n"), "document 1: more"),
         (format!("{good}---\n{}", good.replace("throttlePercent: 1", "throttlePercent: 200")), "document 2"),
-        ("x".repeat(LIMIT + 1), "expected at most 1048576 bytes"),
+        ("x".repeat(LIMIT + 1), "expected at most 16777216 bytes"),
         ("a: &a [x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n".to_owned(), "document 1"),
         (format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000)), "file:"),
     ];

@@ -1,13 +1,13 @@
 //! `plan`: what it says is what a service then does; and what it says of files that are wrong and services that are gone.
 
 use std::fs;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::{ask, command, err, out};
-use crate::support::{Echo, eventually, free_port};
+use crate::support::{Echo, eventually, free_port, run};
 
 const BEFORE: &str = "
 apiVersion: echo-phoenix.dev/v1alpha1
@@ -197,4 +197,24 @@ async fn without_a_service_a_file_is_told_alone_and_a_wrong_one_by_field() {
     let missing = ask(folder.path(), &url, &["plan", "-f", "missing.yaml"]);
     assert_eq!(missing.status.code(), Some(2));
     assert!(err(&missing).contains("missing.yaml"), "{}", err(&missing));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_as_a_file_is_refused_at_once_and_stdin_is_a_dash() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("http://127.0.0.1:{}", free_port());
+    run(Command::new("mkfifo").arg(folder.path().join("pipe.yaml")));
+    let mut plan = command(folder.path(), &url, &["plan", "-f", "pipe.yaml"]);
+    let mut child = plan.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("it ends", Duration::from_secs(20), async || child.try_wait().unwrap()).await;
+    let refused = child.wait_with_output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(err(&refused).contains("pipe.yaml: it is no regular file"), "{}", err(&refused));
+    fs::write(folder.path().join("m.yaml"), AFTER).unwrap();
+    let mut plan = command(folder.path(), &url, &["plan", "-o", "json", "-f", "-"]);
+    let piped = plan.stdin(fs::File::open(folder.path().join("m.yaml")).unwrap()).output().unwrap();
+    assert_eq!(of(&json(&piped), "default")["next_percent"], 50);
+    let mut plan = command(folder.path(), &url, &["plan", "-f", "-"]);
+    let endless = plan.stdin(fs::File::open("/dev/zero").unwrap()).output().unwrap();
+    assert!(endless.status.code() == Some(2) && err(&endless).contains("at most 16777216"), "{}", err(&endless));
 }
