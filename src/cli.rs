@@ -2,6 +2,7 @@
 //!
 //! Exit codes: [`Exit`]. Results go to stdout, talk to stderr; that nobody hears it changes no exit code.
 
+mod audit;
 mod examples;
 mod kill;
 mod plan;
@@ -9,6 +10,7 @@ mod record;
 mod reference;
 mod report;
 mod service;
+mod set;
 mod status;
 mod terminal;
 mod words;
@@ -23,16 +25,19 @@ use clap_complete::Shell;
 use kube::CustomResourceExt;
 
 use crate::config::{self, ListenArgs};
+use crate::domain::text::shown_lines;
 use crate::ports::Clock;
 use crate::run::clock::SystemClock;
 use crate::run::{self, GateArgs, OperatorArgs, RunError, ServeArgs, SetupArgs};
 use crate::source::crd::EchoThrottle;
 use crate::source::crd_override::{ClusterEchoOverride, EchoOverride};
 use crate::telemetry;
+use audit::AuditArgs;
 use kill::{KillArgs, ReviveArgs};
 use plan::PlanArgs;
 use record::{BackupArgs, VerifyArgs};
 use reference::{Exit, Reference};
+use set::SetArgs;
 use status::StatusArgs;
 use terminal::{Paint, print, tell};
 
@@ -69,6 +74,12 @@ enum Command {
     /// End kills; what is declared comes back step by step
     #[command(after_help = examples::REVIVE)]
     Revive(ReviveArgs),
+    /// Declare a level: what share of work is refused from now on
+    #[command(after_help = examples::SET)]
+    Set(SetArgs),
+    /// The record, newest first: who did what, when and why
+    #[command(after_help = examples::AUDIT)]
+    Audit(AuditArgs),
     /// What would happen: next, or by a manifest
     #[command(after_help = examples::PLAN)]
     Plan(PlanArgs),
@@ -125,7 +136,7 @@ pub fn main() -> ExitCode {
     let code = match dispatch(cli.command, Paint::new(cli.no_color.as_deref())) {
         Ok(()) | Err(RunError::Enough) => ExitCode::from(Exit::Done as u8),
         Err(error) => {
-            tell!("echo-phoenix: {error}");
+            tell!("echo-phoenix: {}", shown_lines(&error.to_string()));
             ExitCode::from(if matches!(error, RunError::Config(_)) { Exit::Refused } else { Exit::Failed } as u8)
         }
     };
@@ -156,6 +167,8 @@ fn dispatch(command: Command, paint: Paint) -> Result<(), RunError> {
         Command::Status(args) => block_on(status::status(args, paint)),
         Command::Kill(args) => block_on(kill::kill(args, paint)),
         Command::Revive(args) => block_on(kill::revive(args, paint)),
+        Command::Set(args) => block_on(set::set(args, paint)),
+        Command::Audit(args) => block_on(audit::audit(args)),
         Command::Plan(args) => block_on(plan::plan(args, paint)),
         Command::Verify(args) => record::verify(&args),
         Command::Backup(args) => record::backup(&args),

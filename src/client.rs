@@ -15,7 +15,11 @@ use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
 use crate::config::{ConfigError, is_loopback};
-pub use answers::{AuditEntry, Health, HeldRow, Killed, KilledTarget, Revived, Throttle, ThrottleTarget, Throttles};
+use crate::domain::text::shown;
+pub use answers::{
+    AuditEntry, AuditPage, Controlled, Health, HeldRow, Killed, KilledTarget, Revived, Throttle, ThrottleTarget,
+    Throttles,
+};
 pub use error::{ClientError, Refusal};
 
 /// How long a connection may take to come about.
@@ -28,16 +32,21 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 /// Largest answer, bytes.
 const LIMIT: usize = 16 << 20;
 
+/// How long all that a service asks to wait may be, of one request.
+const WAITS: Duration = Duration::from_secs(120);
+
 /// A service, as one key sees it.
 #[derive(Debug)]
 pub struct Client {
     http: reqwest::Client,
     base: Url,
     key: Option<HeaderValue>,
+    waits: fn(&Refusal, Duration),
 }
 
 impl Client {
-    /// A client of the service at `base`, an http or https URL that may have a path.
+    /// A client of the service at `base`, an http or https URL that may have a path, or `HOST:PORT`: http on this machine,
+    /// https elsewhere.
     ///
     /// # Errors
     /// A URL or a key that cannot be one.
@@ -48,7 +57,7 @@ impl Client {
             fix,
         };
         // Not told: it may bear a password.
-        let base = Url::parse(base).map_err(|error| wrong(format!("What is set is none: {error}.")))?;
+        let base = Url::parse(&with_scheme(base)).map_err(|error| wrong(format!("What is set is none: {error}.")))?;
         if !base.username().is_empty() || base.password().is_some() {
             return Err(wrong("Leave out user and password; the key is ECHO_API_KEY's.".to_owned()));
         }
@@ -74,7 +83,13 @@ impl Client {
             http = http.no_proxy();
         }
         let http = http.build().map_err(|error| wrong(format!("no client can be made for it: {error}")))?;
-        Ok(Self { http, base, key: key.transpose()? })
+        Ok(Self { http, base, key: key.transpose()?, waits: |_, _| {} })
+    }
+
+    /// The same, and whoever waits for it hears why: each refusal for too many requests, and how long it is waited for.
+    #[must_use]
+    pub fn telling(self, waits: fn(&Refusal, Duration)) -> Self {
+        Self { waits, ..self }
     }
 
     /// The service's address, without a `/` at its end.
@@ -97,7 +112,7 @@ impl Client {
     /// # Errors
     /// If nobody answers, or somebody else does.
     pub async fn health(&self) -> Result<Value, ClientError> {
-        self.answered("/health", self.request(Method::GET, "/health")).await
+        self.answered("/health", || self.request(Method::GET, "/health")).await
     }
 
     /// Reads a route.
@@ -105,7 +120,7 @@ impl Client {
     /// # Errors
     /// If nobody answers, somebody else does, or the service refuses.
     pub async fn get(&self, path: &str) -> Result<Value, ClientError> {
-        self.answered(path, self.request(Method::GET, path)).await
+        self.answered(path, || self.request(Method::GET, path)).await
     }
 
     /// Sends a command under this `Idempotency-Key`, and sends it again while it does not get through, for as long as
@@ -122,7 +137,7 @@ impl Client {
         again: &mut (dyn FnMut(&ClientError, Duration) + Send),
     ) -> Result<Value, ClientError> {
         let request = || self.request(Method::POST, path).header("idempotency-key", once).json(body);
-        let Some(patience) = patience else { return self.answered(path, request()).await };
+        let Some(patience) = patience else { return self.answered(path, request).await };
         let mut last = None;
         // Whether any attempt may have arrived, though no answer came; and whether one is under way.
         let (mut sent, mut flying) = (false, false);
@@ -130,7 +145,7 @@ impl Client {
             let mut pause = FIRST_PAUSE;
             loop {
                 flying = true;
-                let answered = self.answered(path, request()).await;
+                let answered = self.answered(path, request).await;
                 flying = false;
                 match answered {
                     Err(error) if error.is_transport() => {
@@ -166,7 +181,23 @@ impl Client {
         }
     }
 
-    async fn answered(&self, path: &str, request: RequestBuilder) -> Result<Value, ClientError> {
+    /// Asks; where the service is asked too often, asks again when it said.
+    async fn answered(&self, path: &str, request: impl Fn() -> RequestBuilder) -> Result<Value, ClientError> {
+        let mut left = WAITS;
+        loop {
+            match self.once(path, request()).await {
+                Err(ClientError::Refused(refusal)) if refusal.pause().is_some_and(|pause| pause <= left) => {
+                    let pause = refusal.pause().unwrap_or_default();
+                    left -= pause;
+                    (self.waits)(&refusal, pause);
+                    sleep(pause).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn once(&self, path: &str, request: RequestBuilder) -> Result<Value, ClientError> {
         let url = self.url(path);
         let answer = request.send().await.map_err(|error| ClientError::of(&url, &error))?;
         let status = answer.status();
@@ -177,11 +208,11 @@ impl Client {
         let value: Option<Value> = serde_json::from_slice(&body).ok();
         let strange = |what: String| ClientError::Strange { url: url.clone(), status: status.as_u16(), what };
         if status.is_redirection() {
-            return Err(strange(format!("a redirect to {}", location.unwrap_or_default())));
+            return Err(strange(format!("a redirect to {}", shown(&location.unwrap_or_default()))));
         }
         match value {
             Some(value) if problem || (!status.is_success() && value.get("detail").is_some_and(Value::is_string)) => {
-                Err(ClientError::Refused(Refusal::read(path, status.as_u16(), retry_after, &value)))
+                Err(ClientError::Refused(Refusal::read(path, status.as_u16(), retry_after, &visible(value))))
             }
             // An unhealthy service says so with a 503 that is an answer all the same.
             Some(value) if status.is_success() || (path == "/health" && value.get("checks").is_some()) => Ok(value),
@@ -189,16 +220,35 @@ impl Client {
         }
     }
 
-    /// An answer as one of ours.
+    /// An answer as one of ours, to be read by people: text of others in it is written so that it can be seen.
     ///
     /// # Errors
     /// If it is not what that route answers.
     pub fn typed<T: DeserializeOwned>(&self, path: &str, answer: &Value) -> Result<T, ClientError> {
-        T::deserialize(answer).map_err(|error| ClientError::Strange {
+        T::deserialize(visible(answer.clone())).map_err(|error| ClientError::Strange {
             url: self.url(path),
             status: 200,
             what: format!("an answer that is none of this version's: {error}"),
         })
+    }
+}
+
+/// An address that may be a host alone.
+fn with_scheme(base: &str) -> String {
+    if base.contains("://") {
+        return base.to_owned();
+    }
+    let plain = format!("http://{base}");
+    if Url::parse(&plain).is_ok_and(|url| is_loopback(&url)) { plain } else { format!("https://{base}") }
+}
+
+/// A document whose texts are all written so that people can see them.
+fn visible(document: Value) -> Value {
+    match document {
+        Value::String(text) => Value::String(shown(&text).into_owned()),
+        Value::Array(all) => all.into_iter().map(visible).collect(),
+        Value::Object(members) => members.into_iter().map(|(name, value)| (name, visible(value))).collect(),
+        plain => plain,
     }
 }
 
@@ -218,5 +268,5 @@ async fn whole(mut answer: Response) -> reqwest::Result<Vec<u8>> {
 fn beginning(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(400)]).into_owned();
     let words: Vec<_> = text.split_whitespace().collect();
-    words.join(" ").chars().filter(|c| !c.is_control()).take(120).collect()
+    shown(&words.join(" ")).chars().take(120).collect()
 }

@@ -14,4 +14,5 @@ pub mod payment;
 pub mod plan;
 pub mod remote;
 pub mod report;
+pub mod text;
 pub mod throttle;

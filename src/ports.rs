@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::domain::audit::{Answer, Change, Receipt, Record, ThrottleRow};
+use crate::domain::audit::{Answer, Change, ClientKey, Receipt, Record, ThrottleRow};
 use crate::domain::evidence::Evidence;
 use crate::domain::history::{AuditItem, DriftItem, EvidenceItem, Page, PageAsk, StateItem};
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold};
@@ -78,8 +78,8 @@ pub trait Ledger: Send + Sync {
     async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError>;
     /// The mirror has delivered these versions (newer ones stay owed).
     async fn delivered(&self, rows: &[Owed]) -> Result<(), LedgerError>;
-    /// What a command with this `Idempotency-Key` was answered, if the key has not expired.
-    async fn answered(&self, key: &str) -> Result<Option<Answer>, LedgerError>;
+    /// What a command with this `Idempotency-Key` of its caller and route was answered, if the key has not expired.
+    async fn answered(&self, key: &ClientKey) -> Result<Option<Answer>, LedgerError>;
 }
 
 /// The past, page by page, newest first.

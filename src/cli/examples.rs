@@ -6,6 +6,10 @@ pub(super) const ALL: &str = "Examples:
   # what holds, since when, by whom, what next
   echo-phoenix status
   echo-phoenix kill --reason \"double charges\" --operator dana
+  # refuse a quarter of the work from now on; 0 opens
+  echo-phoenix set 25% --operator dana --reason \"fraud wave\"
+  # who did what, when and why
+  echo-phoenix audit --since 2026-01-14
   # re-read every stored value of the record
   echo-phoenix verify --data-dir ./data
   # the custom resources, then: echo-phoenix operator
@@ -22,7 +26,7 @@ pub(super) const SERVE: &str = "Examples:
   echo-phoenix serve --listen 0.0.0.0:8080 --gate-listen 127.0.0.1:8081
   ENVIRONMENT=production ECHO_API_KEY=$(openssl rand -hex 32) echo-phoenix serve --data-dir /var/lib/echo
 
-A new service is at full stop until it is opened: POST /control with target_throttle 0.";
+A new service is at full stop until it is opened: echo-phoenix set 0 --operator YOU --reason WHY.";
 
 pub(super) const OPERATOR: &str = "Examples:
   # once: the custom resources
@@ -125,3 +129,22 @@ pub(super) const PLAN: &str = "Examples:
 
 Reads, and changes nothing. The file is held against the rules of `serve --manifest`; what is wrong with it is exit \
      code 2. Without a service it tells what the file declares, and that it was not compared.";
+
+pub(super) const SET: &str = "Examples:
+  # open: step by step, as fast as what is measured allows
+  echo-phoenix set 0 --operator dana --reason \"go live\"
+  # refuse a quarter; both say the same
+  echo-phoenix set 25% --operator dana --reason \"fraud wave\"
+  echo-phoenix set 0.25 --throttle payments.checkout --operator dana --reason \"fraud wave\"
+
+More is in force before the answer; less opens by the ramp. It is a declaration alone: nothing is taken as measured. A \
+     kill stands above it: echo-phoenix revive.";
+
+pub(super) const AUDIT: &str = "Examples:
+  # all of it
+  echo-phoenix audit
+  # what concerned one throttle since a day (UTC) or a moment
+  echo-phoenix audit --throttle payments.checkout --since 2026-01-14
+  echo-phoenix audit --since 2026-01-14T21:30:00Z -o json | jq '.[] | select(.action == \"kill\")'
+
+Newest first. WHO is who they say they are, and the name of their key in brackets.";

@@ -6,11 +6,11 @@ use std::io::{self, BufRead, IsTerminal};
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::NonEmptyStringValueParser;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde_json::{Map, Value, json};
 
 use super::service::{Output, ServiceArgs, failed};
-use super::terminal::{Paint, print_done, say, tell};
+use super::terminal::{Paint, json_line, print_done, say, tell};
 use super::words::{ends, held_by, since};
 use crate::client::{Client, ClientError, Killed, Revived, Throttles};
 use crate::config::ConfigError;
@@ -27,10 +27,10 @@ const TRIES: usize = 3;
 #[derive(Args)]
 pub(super) struct KillArgs {
     /// Why, for the record and for whoever is on call next
-    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_parser = any_text(), default_value = "", hide_default_value = true)]
     reason: String,
     /// Who stops it
-    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_parser = any_text(), default_value = "", hide_default_value = true)]
     operator: String,
     /// Only this throttle; all of them if not set
     #[arg(long, value_name = "NAME", value_parser = throttle_name)]
@@ -70,7 +70,12 @@ pub(super) struct ReviveArgs {
     service: ServiceArgs,
 }
 
-fn throttle_name(text: &str) -> Result<ThrottleName, String> {
+/// Whatever was typed: nobody is kept from stopping by a character.
+fn any_text() -> impl TypedValueParser<Value = String> {
+    OsStringValueParser::new().map(|text| text.to_string_lossy().into_owned())
+}
+
+pub(super) fn throttle_name(text: &str) -> Result<ThrottleName, String> {
     ThrottleName::try_from(text.to_owned()).map_err(|error| error.to_string())
 }
 
@@ -83,7 +88,7 @@ pub(super) async fn kill(args: KillArgs, paint: Paint) -> Result<(), RunError> {
     body.insert("operator".to_owned(), json!(args.operator));
     body.insert("confirmation".to_owned(), json!(CONFIRMATION));
     body.extend(args.throttle.as_ref().map(|name| ("throttle".to_owned(), json!(name))));
-    let sent = send(&client, "/kill", body, Some(Duration::from_secs(args.patience))).await;
+    let sent = send(&client, "/kill", &Value::Object(body), Some(Duration::from_secs(args.patience))).await;
     let mut answer = sent.map_err(|error| match failed(&client, &error) {
         RunError::Failed(text) if error.did_nothing() => RunError::Failed(format!("{text}\n  - NOTHING WAS STOPPED.")),
         other => other,
@@ -92,7 +97,7 @@ pub(super) async fn kill(args: KillArgs, paint: Paint) -> Result<(), RunError> {
     sites::read_back(&client, &mut answer, &mut killed).await;
     let gaps = killed.gaps();
     match args.output {
-        Output::Json => print_done(&format!("{answer}\n")),
+        Output::Json => print_done(&json_line(&answer)),
         Output::Text => {
             let by = if killed.already_killed { first(&client, &killed).await } else { None };
             print_done(&told(&killed, &scope, by.as_deref(), &gaps, paint));
@@ -150,6 +155,9 @@ fn told(killed: &Killed, scope: &str, by: Option<&str>, gaps: &[String], paint: 
         let enforced = if one.enforced { "stopped" } else { "NOT STOPPED YET" };
         row("target", &format!("{} of {}: {enforced}", one.target, one.throttle));
     }
+    if let Some(warning) = &killed.warning {
+        row("note", warning);
+    }
     for gap in gaps {
         row("missing", gap);
     }
@@ -169,11 +177,11 @@ pub(super) async fn revive(args: ReviveArgs, paint: Paint) -> Result<(), RunErro
     body.extend(fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::String(value?)))));
     // Tried again only if it names its kill: otherwise it might end one that came in between.
     let patience = args.epoch.map(|_| Duration::from_secs(30));
-    let sent = send(&client, "/revive", body, patience).await;
+    let sent = send(&client, "/revive", &Value::Object(body), patience).await;
     let answer = sent.map_err(|error| failed(&client, &error))?;
     let revived: Revived = client.typed("/revive", &answer).map_err(|error| failed(&client, &error))?;
     match args.output {
-        Output::Json => print_done(&format!("{answer}\n")),
+        Output::Json => print_done(&json_line(&answer)),
         Output::Text if revived.status == "already_running" => {
             print_done("Nothing was killed, so nothing was ended.\n")
         }
@@ -204,16 +212,16 @@ async fn opens(client: &Client, only: Option<&str>) -> &'static str {
         all.peek().is_some() && all.all(|one| one.spec.throttle_percent == 100)
     });
     match shut {
-        true => "Nothing opens yet: a full stop is declared (POST /control with target_throttle, or the manifest).",
+        true => "Nothing opens yet: a full stop is declared (echo-phoenix set 0, or the manifest).",
         false => "It opens step by step to what is declared.",
     }
 }
 
 /// Sends a command; what is tried again is told on stderr.
-async fn send(
+pub(super) async fn send(
     client: &Client,
     path: &str,
-    body: Map<String, Value>,
+    body: &Value,
     patience: Option<Duration>,
 ) -> Result<Value, ClientError> {
     let once = format!("cli-{}", hex::encode(rand::random::<[u8; 16]>()));
@@ -222,7 +230,7 @@ async fn send(
         tell!("{error}; attempt {tries}, again in {} ms under the same Idempotency-Key", pause.as_millis());
         tries += 1;
     };
-    client.command(path, &Value::Object(body), &once, patience, &mut again).await
+    client.command(path, body, &once, patience, &mut again).await
 }
 
 /// Asks for the word, unless it was given.

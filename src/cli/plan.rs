@@ -12,7 +12,7 @@ use serde_json::json;
 
 use self::changes::{Kind, Planned, from_file, from_service};
 use super::service::{Output, ServiceArgs, failed};
-use super::terminal::{Paint, print, tell};
+use super::terminal::{Paint, json_line, print, tell};
 use crate::client::{Client, ClientError, Health, Throttles};
 use crate::config::ConfigError;
 use crate::config::files::{PatientReader, text};
@@ -55,7 +55,7 @@ pub(super) async fn plan(args: PlanArgs, paint: Paint) -> Result<(), RunError> {
         Output::Json => {
             let from = args.file.as_ref().map(|file| file.display().to_string());
             let url = compared.then(|| client.base());
-            print(&format!("{}\n", json!({ "url": url, "file": from, "compared": compared, "throttles": planned })))
+            print(&json_line(&json!({ "url": url, "file": from, "compared": compared, "throttles": planned })))
         }
         Output::Text => print(&written(&planned, paint)),
     }

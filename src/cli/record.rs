@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::terminal::{Progress, print, print_done, tell};
-use crate::config::StoreArgs;
+use crate::config::{ConfigError, StoreArgs};
 use crate::run::RunError;
 use crate::store::{self, Head, LEDGER_FILE, Verified};
 
@@ -51,6 +51,11 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<(), RunError> {
 }
 
 pub(super) fn backup(args: &BackupArgs) -> Result<(), RunError> {
+    if args.file.as_os_str() == "-" {
+        let expected = "a file: a copy is read back before it counts, which stdout cannot be".to_owned();
+        let fix = "Nothing was written. Name a file; one whose name is - is ./-".to_owned();
+        return Err(RunError::Config(ConfigError { variable: "FILE", expected, fix }));
+    }
     let saved = {
         let mut progress = Progress::new();
         store::backup(&args.store.data_dir, &args.file, &mut |part, done, all| progress.tell(part, done, all))

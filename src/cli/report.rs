@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::terminal::Paint;
-use super::words::{since, span, way_to_end};
+use super::words::{by_source, holder, since, span, way_to_end};
 use crate::client::{AuditEntry, Health, Throttle};
 use crate::source::crd_status::ConditionStatus;
 
@@ -25,9 +25,6 @@ pub(super) fn report(base: &str, found: &Found, now: Timestamp, paint: Paint) ->
         other => paint.warn(other),
     };
     let mut text = format!("{base}: {} {}, {is}, up {}\n", health.mode, health.version, span(health.uptime_seconds));
-    for (part, state) in health.checks.iter().filter(|(_, state)| state.as_str() != "ok") {
-        let _ = writeln!(text, "  {part:<9} {state}");
-    }
     if throttles.is_empty() {
         let stands = match (health.killed, health.throttle_pct) {
             (true, _) => paint.alarm("KILLED"),
@@ -43,7 +40,20 @@ pub(super) fn report(base: &str, found: &Found, now: Timestamp, paint: Paint) ->
         let command = commands.iter().find(|(name, _)| *name == one.name && !by_file).map(|(_, entry)| entry);
         throttle(&mut text, one, command, health.killed, now, paint);
     }
+    parts(&mut text, health);
     text
+}
+
+/// The parts of the service that are not simply well, below what holds: what is wrong first, then what is off.
+fn parts(text: &mut String, health: &Health) {
+    let told = health.checks.iter().filter(|(_, state)| state.as_str() != "ok");
+    let (off, wrong): (Vec<_>, Vec<_>) = told.partition(|(_, state)| state.starts_with("off"));
+    for part in [wrong, off] {
+        text.push_str(if part.is_empty() { "" } else { "\n" });
+        for (name, state) in part {
+            let _ = writeln!(text, "  {name:<9} {state}");
+        }
+    }
 }
 
 fn throttle(
@@ -77,10 +87,10 @@ fn throttle(
     };
     for hold in &status.holds {
         if let Some(percent) = hold.throttle_percent {
-            row("held", &format!("at {percent} % or more, by {}: {}", hold.operator, hold.reason));
+            row("held", &format!("at {percent} % or more, by {}: {}", holder(hold), hold.reason));
         } else {
             row("since", &since(&hold.taken_at, now));
-            row("by", &format!("{} ({}): {}", hold.operator, hold.kind, hold.reason));
+            row("by", &format!("{}: {}", holder(hold), hold.reason));
             row("epoch", &hold.epoch);
         }
     }
@@ -143,7 +153,7 @@ fn declared_words(one: &Throttle, command: Option<&AuditEntry>, declared: i32, n
     match command.filter(stands) {
         Some(entry) => format!("{declared} % by {}, {}", entry.actor, since(&entry.at, now)),
         None if by_file || source.is_empty() => format!("{declared} %"),
-        None => format!("{declared} % by {source}"),
+        None => format!("{declared} % {}", by_source(source)),
     }
 }
 
@@ -178,7 +188,7 @@ fn next(effective: i32, declared: i32, shed_by: Option<&str>, commanded: bool) -
     match (effective, declared) {
         (0, 0) => "nothing: it is open".to_owned(),
         (100, 100) if !commanded => {
-            "it was never opened: POST /control with target_throttle 0, or a manifest".to_owned()
+            "it was never opened: echo-phoenix set 0 --operator YOU --reason WHY, or a manifest".to_owned()
         }
         (effective, declared) if effective > declared => {
             format!("opens step by step to {declared} %, as fast as what is measured allows")

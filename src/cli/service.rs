@@ -67,7 +67,9 @@ impl ServiceArgs {
             tell!("ECHO_API_KEY is not set: using the key that the service made, {}", file.display());
             key = Some(made);
         }
-        let client = Client::new(&url, key.as_deref())?;
+        let client = Client::new(&url, key.as_deref())?.telling(|refusal, pause| {
+            tell!("{}: too many requests; asked again in {} s", refusal.path, pause.as_secs());
+        });
         if key.is_some() && !client.is_local() {
             let whose = |variable| if is_of_dotenv(variable) { "of .env" } else { "that was given" };
             tell!("The key {} goes to {}, the address {}.", whose("ECHO_API_KEY"), client.base(), whose(named_by));

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::report::{Found, report};
 use super::service::{Output, ServiceArgs, failed};
-use super::terminal::{Paint, clear, print, tell};
+use super::terminal::{Paint, clear, columns, fit, json_line, print, tell};
 use crate::client::{AuditEntry, Client, ClientError, Health, Throttles};
 use crate::ports::Clock;
 use crate::run::RunError;
@@ -70,17 +70,15 @@ async fn watch(client: &Client, output: Output, paint: Paint) -> Result<(), RunE
             }
             Err(error) => {
                 let text = format!("{}: {error}\n", paint.alarm("NOT KNOWN"));
-                let text = if output == Output::Json {
-                    json!({ "error": error.to_string() }).to_string() + "\n"
-                } else {
-                    text
-                };
+                let text =
+                    if output == Output::Json { json_line(&json!({ "error": error.to_string() })) } else { text };
                 ((None, None, Some(error.to_string())), text)
             }
         };
         let in_place = output == Output::Text && clear()?;
         if in_place || before.as_ref() != Some(&now.0) {
-            print(&now.1)?;
+            // In place each thing has its line: one that runs over would push what holds out of sight.
+            print(&columns().filter(|_| in_place).map_or_else(|| now.1.clone(), |columns| fit(&now.1, columns)))?;
         }
         before = Some(now.0);
         sleep(EVERY).await;
@@ -142,7 +140,7 @@ fn written(
     match output {
         Output::Json => {
             let items = throttles.and_then(|throttles| throttles.get("items")).cloned();
-            format!("{}\n", json!({ "url": client.base(), "health": health, "throttles": items }))
+            json_line(&json!({ "url": client.base(), "health": health, "throttles": items }))
         }
         Output::Text => report(client.base(), found, SystemClock.now(), paint),
     }

@@ -2,6 +2,9 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use serde_json::Value;
+
+use crate::domain::text::{CUT, shown_json};
 use crate::run::RunError;
 use crate::telemetry;
 
@@ -31,6 +34,53 @@ pub(super) fn print_done(text: &str) {
     if let Err(RunError::Failed(error)) = print(text) {
         tell!("{error}");
     }
+}
+
+/// A document in one line; what people would not see in it is written out as JSON does.
+pub(super) fn json_line(document: &Value) -> String {
+    format!("{}\n", shown_json(&document.to_string()))
+}
+
+/// A report whose lines are no wider than so many columns; what was cut off is told by its last sign.
+pub(super) fn fit(text: &str, columns: usize) -> String {
+    text.split_inclusive('\n').map(|line| fit_line(line, columns)).collect()
+}
+
+fn fit_line(line: &str, columns: usize) -> String {
+    let (mut out, mut width, mut colour) = (String::with_capacity(line.len()), 0, false);
+    let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
+    let total: usize = visible(line).map(|(_, width)| width).sum();
+    for (c, wide) in visible(line) {
+        colour |= c == '\u{1b}';
+        if wide > 0 && total > columns && width + wide >= columns {
+            out.push(CUT);
+            out.push_str(if colour { "\u{1b}[0m" } else { "" });
+            break;
+        }
+        width += wide;
+        out.push(c);
+    }
+    out + end
+}
+
+/// Every character and the columns it takes: none for what only colours, two for what East Asian scripts and emoji take.
+fn visible(line: &str) -> impl Iterator<Item = (char, usize)> {
+    let mut colours = false;
+    line.chars().map(move |c| {
+        let begins = c == '\u{1b}';
+        let within = colours || begins;
+        colours = within && (begins || !c.is_ascii_alphabetic());
+        let wide = matches!(c, '\u{1100}'..='\u{115f}' | '\u{2e80}'..='\u{a4cf}' | '\u{ac00}'..='\u{d7a3}'
+            | '\u{f900}'..='\u{faff}' | '\u{fe30}'..='\u{fe6f}' | '\u{ff00}'..='\u{ff60}' | '\u{1f300}'..='\u{1faff}'
+            | '\u{20000}'..='\u{3fffd}');
+        (c, if within { 0 } else { 1 + usize::from(wide) })
+    })
+}
+
+/// Columns of the terminal that stdout is.
+pub(super) fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
 /// How far something is: one line that is written over, on a terminal alone.

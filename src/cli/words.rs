@@ -32,7 +32,27 @@ pub(super) fn span(seconds: i64) -> String {
 
 /// Who holds, as a refusal names it.
 pub(super) fn held_by(held: &HeldRow) -> String {
-    format!("{} ({}), since {}: {}", held.operator, held.source, held.since, held.reason)
+    format!("{}, {}, since {}: {}", held.operator, by_source(&held.source), held.since, held.reason)
+}
+
+/// Who holds, and by which door.
+pub(super) fn holder(hold: &HoldStatus) -> String {
+    let door = match hold.kind.as_str() {
+        "EchoOverride" => format!("by EchoOverride {} in {}", hold.name, hold.namespace),
+        "ClusterEchoOverride" => format!("by ClusterEchoOverride {}", hold.name),
+        kind => by_source(&kind.to_lowercase()),
+    };
+    format!("{}, {door}", hold.operator)
+}
+
+/// The door that something came by, in plain words.
+pub(super) fn by_source(source: &str) -> String {
+    match source {
+        "rest" => "over the API".to_owned(),
+        "manifest" => "in the manifest file".to_owned(),
+        "spec" => "in the spec".to_owned(),
+        other => format!("by {other}"),
+    }
 }
 
 /// What ends a hold that an answer names.

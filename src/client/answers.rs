@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use crate::source::crd::EchoThrottleSpec;
 use crate::source::crd_status::EchoThrottleStatus;
@@ -25,8 +26,15 @@ pub struct Health {
     /// Whether any throttle is killed.
     pub killed: bool,
     /// Each part: `ok`, what is wrong with it, or the variable that turns it on.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "in_words")]
     pub checks: BTreeMap<String, String>,
+}
+
+/// A part's state as text, whatever a newer service says of it.
+fn in_words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let told = BTreeMap::<String, Value>::deserialize(deserializer)?;
+    let words = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    Ok(told.into_iter().map(|(part, state)| (part, words(state))).collect())
 }
 
 /// Who keeps a throttle killed.
@@ -65,6 +73,8 @@ pub struct Killed {
     pub targets: Vec<KilledTarget>,
     /// Number of the audit entry.
     pub audit_id: Option<i64>,
+    /// What whoever sent it should know besides.
+    pub warning: Option<String>,
 }
 
 /// A target of a kill.
@@ -98,6 +108,29 @@ impl Killed {
         }
         gaps
     }
+}
+
+/// `POST /control`
+#[derive(Clone, Debug, Deserialize)]
+pub struct Controlled {
+    /// The throttle.
+    pub throttle: String,
+    /// The level in force now, 0 to 1.
+    pub in_force: f64,
+    /// The level that is now declared.
+    pub target_throttle: f64,
+    /// What happens next, in words.
+    #[serde(default)]
+    pub next_step: String,
+    /// Who declares more than was asked for.
+    #[serde(default)]
+    pub held_by: Vec<HeldRow>,
+    /// Whether the ledger has it, or is owed it.
+    pub audit: String,
+    /// Number of the audit entry.
+    pub audit_id: Option<i64>,
+    /// Whether it outlives a crash.
+    pub durable: bool,
 }
 
 /// `POST /revive`
@@ -152,18 +185,36 @@ pub struct ThrottleTarget {
     pub error: Option<String>,
 }
 
+/// `GET /v1/audit`
+#[derive(Clone, Debug, Deserialize)]
+pub struct AuditPage {
+    /// Entries, newest first.
+    pub items: Vec<AuditEntry>,
+    /// Where the next page begins; none after the last.
+    #[serde(default)]
+    pub next_cursor: Option<String>,
+}
+
 /// One entry of `GET /v1/audit`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct AuditEntry {
+    /// Its number.
+    pub seq: i64,
     /// When, RFC 3339.
     pub at: String,
-    /// Whose key it was.
+    /// Who: the name of a key, a field manager, the loop itself.
     pub actor: String,
     /// Who it was, as they say; an older service does not tell.
     #[serde(default)]
     pub operator: String,
     /// What, one word.
     pub action: String,
+    /// On which throttle; empty for all.
+    #[serde(default)]
+    pub throttle: String,
+    /// State before.
+    #[serde(default)]
+    pub before: String,
     /// State after.
     pub after: String,
     /// Why.

@@ -1,5 +1,7 @@
 //! What can go wrong between a command and its answer, told apart by what it means for the person who sent it.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -47,13 +49,24 @@ pub struct Refusal {
     pub retry_after: Option<String>,
     /// Who keeps it killed, where that is why.
     pub held_by: Vec<HeldRow>,
+    /// What is wrong with which field, where that is why; null otherwise.
+    pub errors: Value,
 }
 
 impl Refusal {
     pub(super) fn read(path: &str, status: u16, retry_after: Option<String>, body: &Value) -> Self {
         let detail = body.get("detail").and_then(Value::as_str).unwrap_or("without a word why").to_owned();
         let held_by = body.get("held_by").and_then(|held| Vec::deserialize(held).ok()).unwrap_or_default();
-        Self { path: path.to_owned(), status, detail, retry_after, held_by }
+        let errors = body.get("errors").cloned().unwrap_or_default();
+        Self { path: path.to_owned(), status, detail, retry_after, held_by, errors }
+    }
+}
+
+impl Refusal {
+    /// How long to wait until the same request is taken, where it only came too early.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        let seconds = || self.retry_after.as_ref()?.trim().parse().ok();
+        (self.status == 429).then(|| Duration::from_secs(seconds().unwrap_or(1).max(1)))
     }
 }
 

@@ -1,13 +1,13 @@
-//! The frame of a command: its id, whose it is, and the answer it gets. A command that is sent again under the same
-//! `Idempotency-Key` is not done again: it gets the first answer.
+//! The frame of a command: its id, whose it is, and the answer it gets. A command that its caller sends again to the same
+//! route under the same `Idempotency-Key` is not done again: it gets the first answer, byte for byte.
 //!
 //! The answer is made before the effect is durable and kept in the same transaction, so no crash comes in between.
+//! Refusals are not kept.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Extension, FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -15,17 +15,20 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
-use crate::domain::audit::{Answer, AuditDraft, ClientKey, Record};
+use crate::domain::audit::{Answer, AuditDraft, ClientKey, Record, Wording};
+use crate::domain::hold::{HeldBy, Hold, Scope};
 use crate::domain::moment::Moment;
+use crate::source::rest::{ReviveBody, parse};
 
 use super::App;
 use super::answer::{Problem, body, named};
 use super::keys::Actor;
+use super::kill::live_kills;
 use super::refusal::table;
 use super::request_id::RequestId;
 
@@ -47,6 +50,8 @@ pub(super) struct Command {
     pub(super) elapsed: Duration,
     /// Whose key it was.
     pub(super) actor: String,
+    /// Its `Idempotency-Key` was its caller's for another request here, and it is done all the same.
+    pub(super) collided: bool,
     request_id: String,
     key: Option<ClientKey>,
 }
@@ -54,7 +59,8 @@ pub(super) struct Command {
 impl Command {
     /// An answer of this status and body.
     pub(super) fn answer(&self, status: StatusCode, body: Map<String, Value>) -> Answer {
-        Answer { key: self.key.clone(), status: status.as_u16(), body, at: self.at }
+        let answer = Answer::new(status.as_u16(), body, self.at);
+        Answer { key: self.key.clone(), wording: Wording(worded), ..answer }
     }
 
     /// What this command leaves behind.
@@ -67,12 +73,9 @@ impl Command {
         Record { once: self.id.clone(), audit, answer }
     }
 
-    /// A refusal that is audited; kept for the key if it is one that stays true.
+    /// A refusal that is audited, and kept for no key: the next time it need not be true.
     pub(super) async fn refuse(&self, app: &App, action: &str, throttle: &str, why: &str, problem: Problem) -> Problem {
-        let mut answer = self.answer(problem.status(), problem.members());
-        if problem.status() != StatusCode::CONFLICT {
-            answer.key = None;
-        }
+        let answer = Answer::new(problem.status().as_u16(), problem.members(), self.at);
         let mut record = self.record(action, throttle, answer);
         why.clone_into(&mut record.audit.reason);
         app.latch.record(record).await;
@@ -80,15 +83,16 @@ impl Command {
     }
 }
 
-/// Says an answer.
-pub(super) fn said(answer: Answer) -> Response {
+/// How the members of an answer are written. The ledger is handed this, and keeps what it gives.
+fn worded(members: &Map<String, Value>) -> String {
+    serde_json::to_string(members).unwrap_or_default() // a map of values has no odd keys
+}
+
+/// Says an answer: what was kept, or will be.
+pub(super) fn said(mut answer: Answer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
-    let mut response = (status, Json(answer.body)).into_response();
-    if !status.is_success() {
-        let kind = HeaderValue::from_static("application/problem+json");
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    }
-    response
+    answer.write();
+    (status, [(header::CONTENT_TYPE, "application/json")], answer.sent.unwrap_or_default()).into_response()
 }
 
 /// A body's members, in order.
@@ -131,23 +135,32 @@ pub(super) async fn carry(
     };
     let Moment { wall: at, elapsed } = app.clock.moment();
     let path = parts.uri.path().to_owned();
-    let key = match key(&parts.headers, &path, &raw, at) {
+    let mut key = match key(&parts.headers, &actor, &path, &raw, at) {
         Ok(key) => key,
         Err(problem) => return problem.into_response(),
     };
-    let mut _turn = None;
-    if let Some(key) = &key {
-        _turn = Some(app.under_way.wait(&key.key).await);
-        if let Some(first) = first_answer(&app, &key.key).await {
-            return replay(&app, &path, key, first);
+    let (mut _turn, mut collided) = (None, false);
+    if let Some(mine) = &key {
+        _turn = Some(app.under_way.wait(&format!("{path} {actor} {}", mine.key)).await);
+        match first_answer(&app, mine).await {
+            Some(first) if first.key.as_ref().is_some_and(|known| known.digest == mine.digest) => {
+                return replay(&app, &path, &raw, first);
+            }
+            // Whoever means to stop is not sent away for the sake of a key.
+            Some(_) if path == "/kill" => collided = true,
+            Some(_) => return Problem::of(&table::OTHER_REQUEST).into_response(),
+            None => {}
         }
     }
+    if collided {
+        key = None;
+    }
     let id = ulid::Ulid::generate().to_string();
-    parts.extensions.insert(Command { id, at, elapsed, actor, request_id, key });
+    parts.extensions.insert(Command { id, at, elapsed, actor, collided, request_id, key });
     next.run(Request::from_parts(parts, Body::from(raw))).await
 }
 
-fn key(headers: &HeaderMap, path: &str, raw: &[u8], at: Timestamp) -> Result<Option<ClientKey>, Problem> {
+fn key(headers: &HeaderMap, actor: &str, path: &str, raw: &[u8], at: Timestamp) -> Result<Option<ClientKey>, Problem> {
     let mut given = headers.get_all("idempotency-key").iter();
     let Some(first) = given.next() else { return Ok(None) };
     let text = first.to_str().ok().filter(|text| (1..=KEY_LIMIT).contains(&text.len()));
@@ -159,10 +172,16 @@ fn key(headers: &HeaderMap, path: &str, raw: &[u8], at: Timestamp) -> Result<Opt
     digest.update([0]);
     digest.update(raw);
     let expires_at = at.checked_add(KEPT).unwrap_or(Timestamp::MAX);
-    Ok(Some(ClientKey { key: text.to_owned(), digest: hex::encode(digest.finalize()), expires_at }))
+    Ok(Some(ClientKey {
+        caller: actor.to_owned(),
+        route: path.to_owned(),
+        key: text.to_owned(),
+        digest: hex::encode(digest.finalize()),
+        expires_at,
+    }))
 }
 
-async fn first_answer(app: &App, key: &str) -> Option<Answer> {
+async fn first_answer(app: &App, key: &ClientKey) -> Option<Answer> {
     if let Some(owed) = app.latch.answered(key) {
         return Some(owed);
     }
@@ -181,18 +200,36 @@ async fn first_answer(app: &App, key: &str) -> Option<Answer> {
     }
 }
 
-fn replay(app: &App, path: &str, key: &ClientKey, first: Answer) -> Response {
-    if first.key.as_ref().is_none_or(|known| known.digest != key.digest) {
-        return Problem::of(&table::OTHER_REQUEST).into_response();
-    }
+fn replay(app: &App, path: &str, raw: &[u8], first: Answer) -> Response {
     let epoch = first.body.get("epoch").and_then(Value::as_str);
     let mut response = match epoch.filter(|epoch| path == "/kill" && !holds(app, epoch)) {
-        // Nobody shall believe in a stop that is over.
+        // Nobody shall believe in a stop that is over,
         Some(epoch) => Problem::of(&table::ENDED_SINCE).with("epoch", epoch.into()).into_response(),
-        None => said(first),
+        // nor in an end that another stop has overtaken.
+        None => match newer_holds(app, path, raw, &first) {
+            held if held.is_empty() => said(first),
+            held => Problem::of(&table::HELD_SINCE).with("held_by", json!(held)).into_response(),
+        },
     };
     response.headers_mut().insert(named("idempotent-replayed"), HeaderValue::from_static("true"));
     response
+}
+
+/// Kills that hold what a revival meant, and that it did not name when it was done.
+fn newer_holds(app: &App, path: &str, raw: &[u8], first: &Answer) -> Vec<HeldBy> {
+    if path != "/revive" {
+        return Vec::new();
+    }
+    let asked: ReviveBody = parse(raw).unwrap_or_default(); // it was read when it came first; an empty one means all
+    let scope = asked.throttle.map_or(Scope::All, Scope::One);
+    let named = first.body.get("held_by").and_then(Value::as_array).into_iter().flatten();
+    let named: Vec<_> = named.filter_map(|held| held.get("epoch")?.as_str()).collect();
+    let newer = |hold: &Hold| match asked.epoch {
+        // Of one kill it says that this one has ended, which stays true of all that were there.
+        Some(_) => hold.taken_at > first.at,
+        None => !named.contains(&hold.epoch.0.as_str()),
+    };
+    live_kills(app, &scope).iter().filter(|hold| newer(hold)).map(HeldBy::from).collect()
 }
 
 fn holds(app: &App, epoch: &str) -> bool {

@@ -1,4 +1,4 @@
-//! `POST /control`: declares a level, and says what the control law makes of what the caller measured.
+//! `POST /control`: declares a level, and says what the control law makes of what the caller measured, if it did.
 //!
 //! It never acts: tightening closes the gate at once, everything else is the loop's to do.
 
@@ -10,10 +10,11 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
 
-use crate::decide::law::Input;
+use crate::decide::law::{Binding, Input, Law};
 use crate::domain::evidence::Evidence;
 use crate::domain::hold::HeldBy;
 use crate::domain::level::Level;
+use crate::domain::observation::Signals;
 use crate::domain::throttle::{Mode, ThrottleName};
 use crate::latch::{AuditState, LevelOrder};
 use crate::ports::DesiredError;
@@ -44,25 +45,20 @@ pub(super) async fn control(
         let problem = Problem::filled(&table::KILLED, &[("throttle", &name)]).with("held_by", json!(held));
         return Err(command.refuse(&app, "control_refused", name.as_str(), "killed", problem).await);
     }
-    let input = Input { signals: asked.current_state, target, killed: false, credit: 1.0, floor_rpm: 0.0 };
     let declared = app.desired.declared().into_iter().find(|declared| declared.name == name);
     let observes = declared.as_ref().is_some_and(|declared| declared.mode == Mode::Observe);
     let law = declared.map_or(app.law, |declared| app.law.of(&declared.signals));
-    let law = law.evaluate(&input).map_err(|errors| {
-        let fields =
-            errors.into_iter().map(|e| FieldError { field: e.field.to_owned(), expected: e.expected.to_owned() });
-        Problem::from(BodyError::Fields(fields.collect()))
-    })?;
     // A level that tightens is in force before the answer is given.
     let in_force = standing.level;
+    let answered = answered(law, asked.current_state, target, in_force)?;
     let body = Controlled {
         throttle: name.to_string(),
-        throttle_pct: law.level.fraction(),
+        throttle_pct: answered.level.fraction(),
         in_force: in_force.fraction(),
-        previous_throttle_pct: asked.current_state.throttle_pct,
+        previous_throttle_pct: answered.before,
         target_throttle: target.fraction(),
-        binding_signal: law.binding.as_str(),
-        stress: law.stress,
+        binding_signal: answered.binding,
+        stress: answered.stress,
         next_step: if observes { OBSERVED.to_owned() } else { next_step(in_force.safer(target), target) },
         generation: standing.generation,
         held_by: Vec::new(),
@@ -72,14 +68,40 @@ pub(super) async fn control(
     };
     let mut record = command.record("control", name.as_str(), command.answer(StatusCode::OK, members(&body)));
     (record.audit.before, record.audit.after) = (in_force.to_string(), target.to_string());
-    law.binding.as_str().clone_into(&mut record.audit.binding_signal);
+    answered.binding.clone_into(&mut record.audit.binding_signal);
     (record.audit.operator, record.audit.reason) = (asked.operator, asked.reason);
     // One act: what is declared and what was measured reach the loop together, and it is woken once.
-    let measured = Some(Evidence { signals: asked.current_state, at: command.elapsed, source: None });
+    let evidence = |signals| Evidence { signals, at: command.elapsed, source: None };
+    let measured = asked.current_state.map(evidence);
     let order = LevelOrder { throttle: name.clone(), level: target, measured, at: command.elapsed, record };
     let declared = app.latch.declare(order).await.map_err(not_declared)?;
     app.desired.wake();
     Ok(said(declared.answer))
+}
+
+/// What is answered of what the caller measured.
+struct Answered {
+    level: Level,
+    before: f64,
+    binding: &'static str,
+    stress: Option<f64>,
+}
+
+/// What the control law makes of it. Where nothing was measured, the declaration stands alone: nobody knows how loaded the
+/// system is.
+fn answered(law: Law, measured: Option<Signals>, target: Level, in_force: Level) -> Result<Answered, Problem> {
+    let Some(signals) = measured else {
+        let binding = Binding::Target.as_str();
+        return Ok(Answered { level: target, before: in_force.fraction(), binding, stress: None });
+    };
+    let input = Input { signals, target, killed: false, credit: 1.0, floor_rpm: 0.0 };
+    let law = law.evaluate(&input).map_err(|errors| {
+        let fields =
+            errors.into_iter().map(|e| FieldError { field: e.field.to_owned(), expected: e.expected.to_owned() });
+        Problem::from(BodyError::Fields(fields.collect()))
+    })?;
+    let (binding, stress) = (law.binding.as_str(), Some(law.stress));
+    Ok(Answered { level: law.level, before: signals.throttle_pct, binding, stress })
 }
 
 fn not_declared(error: DesiredError) -> Problem {

@@ -96,7 +96,7 @@ fn given(headers: &HeaderMap) -> Option<&[u8]> {
 async fn record(app: &App, caller: &Caller, problem: &Problem, action: &str, request_id: String) {
     let at = app.clock.now();
     let audit = AuditDraft { reason: "role".to_owned(), request_id, ..AuditDraft::new(at, &caller.name, action) };
-    let answer = Answer { key: None, status: problem.status().as_u16(), body: problem.members(), at };
+    let answer = Answer::new(problem.status().as_u16(), problem.members(), at);
     let record = Record { once: ulid::Ulid::generate().to_string(), audit, answer };
     app.latch.record(record).await;
 }

@@ -15,7 +15,7 @@ use crate::domain::moment::Moment;
 use crate::domain::throttle::ThrottleName;
 use crate::latch::{AuditState, KillOrder};
 use crate::ports::DesiredError;
-use crate::source::rest::{KillBody, ReviveBody, confirmed, parse};
+use crate::source::rest::{KillBody, ReviveBody, confirmed, lossy, parse};
 
 use super::App;
 use super::answer::Problem;
@@ -23,11 +23,16 @@ use super::command::{Command, members, said};
 use super::refusal::table;
 use super::wire::{Killed, Revived};
 
+/// What a kill says whose key had been used for another request.
+const COLLIDED: &str =
+    "This Idempotency-Key was used for another kill: this one was done all the same, and is kept for no key.";
+
 pub(super) async fn kill(
     State(app): State<Arc<App>>,
     Extension(command): Extension<Command>,
     bytes: Bytes,
 ) -> Result<Response, Problem> {
+    let bytes = lossy(&bytes);
     // Somebody with a key meant to stop: what bears no word is told and recorded, readable or not.
     let unconfirmed = match confirmed(&bytes) {
         Ok(true) => None,
@@ -38,7 +43,6 @@ pub(super) async fn kill(
         return Err(command.refuse(&app, "kill_refused", "", why, problem).await);
     }
     let asked: KillBody = parse(&bytes)?;
-    asked.validated()?;
     let body = Killed {
         killed: true,
         epoch: None,
@@ -48,6 +52,7 @@ pub(super) async fn kill(
         durable: true,
         targets: Vec::new(),
         audit_id: None,
+        warning: command.collided.then_some(COLLIDED),
     };
     let throttle = asked.throttle.as_ref().map_or("", ThrottleName::as_str);
     let mut record = command.record("kill", throttle, command.answer(StatusCode::OK, members(&body)));
@@ -110,7 +115,7 @@ fn not_revived(error: DesiredError) -> Problem {
 }
 
 /// The kills of these throttles, each once.
-fn live_kills(app: &App, scope: &Scope) -> Vec<Hold> {
+pub(super) fn live_kills(app: &App, scope: &Scope) -> Vec<Hold> {
     let names = app.gate.standings().into_iter().map(|standing| standing.name).filter(|name| scope.covers(name));
     let mut kills: Vec<Hold> = Vec::new();
     for hold in names.flat_map(|name| app.gate.kills(&name)) {

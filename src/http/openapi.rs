@@ -241,7 +241,7 @@ fn refusals(problem: &Schema) -> Value {
 fn headers() -> Value {
     json!({
         "request-id": { "description": "Id of the request: the one that was sent, or one that was made", "schema": { "type": "string" } },
-        "idempotent-replayed": { "description": "The answer is the one that this Idempotency-Key got first", "schema": { "const": "true" } },
+        "idempotent-replayed": { "description": "The answer is the one that this caller's Idempotency-Key got first", "schema": { "const": "true" } },
         "Retry-After": { "description": "Seconds to wait", "schema": { "type": "integer", "minimum": 0 } },
     })
 }

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use jiff::Timestamp;
 
 use crate::domain::history::{AuditItem, DriftItem, EvidenceItem, PageAsk, StateItem};
 use crate::domain::throttle::ThrottleName;
 use crate::ports::LedgerError;
-use crate::source::rest::{BodyError, FieldError};
+use crate::source::rest::{BodyError, FieldError, MOMENT, moment, nearest};
 
 use super::App;
 use super::answer::Problem;
@@ -23,6 +22,8 @@ use super::wire::Page;
 const USUAL: usize = 50;
 /// Most rows of a page.
 const MOST: usize = 200;
+/// What is said of a parameter that is none.
+const NO_SUCH: &str = "no such parameter here";
 /// Longest value of a parameter, bytes.
 const LONGEST: usize = 400;
 
@@ -94,16 +95,24 @@ impl Table {
         let (mut errors, mut seen) = (Vec::new(), Vec::new());
         for (name, value) in &pairs {
             let read = if seen.contains(&name) { Err("to be given once") } else { self.read(&mut ask, name, value) };
-            if let Err(expected) = read {
-                errors.push(field(name, expected));
+            match (read, self.meant(name)) {
+                (Ok(()), _) => {}
+                (Err(NO_SUCH), Some(meant)) => errors.push(field(name, &format!("{NO_SUCH}; did you mean {meant}?"))),
+                (Err(expected), _) => errors.push(field(name, expected)),
             }
             seen.push(name);
         }
         if errors.is_empty() { Ok(ask) } else { Err(wrong(errors)) }
     }
 
+    /// The parameter that is nearest to a name.
+    fn meant(&self, name: &str) -> Option<&'static str> {
+        let known = ["cursor", "limit", "since", "until", self.kind, "throttle"];
+        nearest(name, &known[..known.len() - usize::from(!self.by_throttle)])
+    }
+
     fn read(&self, ask: &mut PageAsk, name: &str, value: &str) -> Result<(), &'static str> {
-        let moment = || value.parse::<Timestamp>().map(Some).map_err(|_| "a time like 2026-01-31T12:00:00Z");
+        let moment = || moment(value).map(Some).ok_or(MOMENT);
         match name {
             "cursor" => {
                 ask.before = Some(self.position(value).ok_or("the next_cursor of an earlier page of this route")?)
@@ -120,7 +129,7 @@ impl Table {
             }
             _ if name == self.kind && (1..=LONGEST).contains(&value.len()) => ask.kind = Some(value.to_owned()),
             _ if name == self.kind => return Err("1 to 400 bytes"),
-            _ => return Err("no such parameter here"),
+            _ => return Err(NO_SUCH),
         }
         Ok(())
     }

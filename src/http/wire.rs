@@ -97,13 +97,13 @@ pub struct ObservedState {
 pub struct Controlled {
     /// The throttle.
     pub throttle: String,
-    /// The control law's answer to what was measured.
+    /// The control law's answer to what was measured; where nothing was, what is declared.
     #[schemars(range(min = 0, max = 1))]
     pub throttle_pct: f64,
     /// The level in force now.
     #[schemars(range(min = 0, max = 1))]
     pub in_force: f64,
-    /// The level the body said was in force.
+    /// The level the body said was in force; where it said nothing, the one that is.
     #[schemars(range(min = 0, max = 1))]
     pub previous_throttle_pct: f64,
     /// The level that is now declared.
@@ -112,8 +112,8 @@ pub struct Controlled {
     /// What decided the law's answer.
     #[schemars(extend("enum" = ["target", "errors", "latency", "order", "none", "kill"]))]
     pub binding_signal: &'static str,
-    /// How loaded the system is: 1 is the limit.
-    pub stress: f64,
+    /// How loaded the system is: 1 is the limit. Null where the body measured nothing.
+    pub stress: Option<f64>,
     /// What happens next, in words.
     pub next_step: String,
     /// Counts up with each declaration.
@@ -150,6 +150,9 @@ pub struct Killed {
     pub targets: Vec<KilledTarget>,
     /// Number of the audit entry, once it is recorded.
     pub audit_id: Option<i64>,
+    /// What its sender should know besides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warning: Option<&'static str>,
 }
 
 /// A target of a kill.

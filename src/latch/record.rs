@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Latch;
-use crate::domain::audit::{Answer, Record};
+use crate::domain::audit::{Answer, ClientKey, Record};
 use crate::domain::evidence::Evidence;
 use crate::domain::hold::ScopedHold;
 use crate::ports::{Declaration, DesiredError, Effect, JournalEntry};
@@ -81,7 +81,7 @@ impl Latch {
         &self,
         effect: Effect,
         measured: Option<Evidence>,
-        mut record: Record,
+        record: Record,
         hold: Option<(AuditState, bool)>,
     ) -> Brought {
         let told = |audit: AuditState, durable: bool| match hold {
@@ -89,27 +89,33 @@ impl Latch {
             Some((AuditState::Recorded, durable)) => (audit, durable),
             None => (audit, durable),
         };
-        let tell = |record: &mut Record, audit: AuditState, durable: bool| {
+        let saying = |audit: AuditState, durable: bool| {
+            let mut record = record.clone();
             let (audit, durable) = told(audit, durable);
             audit.tell(&mut record.answer, durable);
+            record
         };
-        let mut pending = record.clone();
-        tell(&mut pending, AuditState::Pending, true);
-        tell(&mut record, AuditState::Recorded, true);
-        let mut owed = JournalEntry { effect: effect.clone(), record: pending };
+        // Written here: what the client hears of a record that is owed must not change when the ledger gets it.
+        let owing = |durable: bool| {
+            let mut record = saying(AuditState::Pending, durable);
+            record.answer.write();
+            JournalEntry { effect: effect.clone(), record }
+        };
+        let owed = owing(true);
         let once = owed.record.once.clone();
         self.under_way().insert(once.clone());
         let durable = self.journalled(&owed).await;
         if durable && let Effect::Hold(hold) = &effect {
             self.note(&hold.hold.epoch, None, Some(true));
         }
-        let entered = self.enter(&JournalEntry { effect, record }, measured).await;
+        let record = saying(AuditState::Recorded, true);
+        let entered = self.enter(&JournalEntry { effect: effect.clone(), record }, measured).await;
         self.under_way().remove(&once);
         if let Entered::Told(answer) = entered {
             let (audit, durable) = told(AuditState::Recorded, true);
             return Brought { audit, durable, answer };
         }
-        tell(&mut owed.record, AuditState::Pending, durable);
+        let owed = if durable { owed } else { owing(false) };
         let answer = owed.record.answer.clone();
         if !durable {
             self.owed.push(owed);
@@ -225,8 +231,8 @@ impl Latch {
     }
 
     /// What a command with this key was answered, while the ledger lacks it.
-    pub fn answered(&self, key: &str) -> Option<Answer> {
+    pub fn answered(&self, key: &ClientKey) -> Option<Answer> {
         let mut answers = self.pending().into_iter().map(|entry| entry.record.answer);
-        answers.find(|answer| answer.key.as_ref().is_some_and(|own| own.key == key))
+        answers.find(|answer| answer.is_success() && answer.key.as_ref().is_some_and(|own| key.is(own)))
     }
 }

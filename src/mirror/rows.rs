@@ -5,6 +5,8 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::domain::text::shown;
+
 use super::tables::{Diff, FoundTable, Kind, Table, diff};
 
 /// Where the cells of one table go.
@@ -66,7 +68,9 @@ fn cell(kind: Kind, value: &Value) -> Value {
     let moment = || value.as_str()?.parse::<Timestamp>().ok();
     match kind {
         Kind::Moment => moment().map_or_else(|| value.clone(), |t| Value::from(milliseconds(t))),
-        Kind::Line | Kind::Text | Kind::Count => value.clone(),
+        // Text of others, for people.
+        Kind::Line | Kind::Text => value.as_str().map_or_else(|| value.clone(), |text| Value::from(shown(text))),
+        Kind::Count => value.clone(),
     }
 }
 

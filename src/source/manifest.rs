@@ -14,6 +14,7 @@ use super::crd_remote::RemoteTarget;
 use super::rest::FieldError;
 use crate::config::{REMOTE_KEY_FORM, is_remote_key};
 use crate::domain::level::Level;
+use crate::domain::text::{self, OPERATOR_LIMIT, REASON_LIMIT};
 use crate::domain::throttle::{
     AllowFlaw, AllowRule, FromFile, KillWords, NO_USER, Spec, TargetKind, ThrottleName, bears_user,
 };
@@ -150,7 +151,12 @@ fn throttle(document: Value) -> Result<FromFile, Vec<FieldError>> {
         targets: spec.domain_targets(),
         signals: spec.domain_signals(),
     };
-    let kill = spec.kill.map(|SpecKill { reason, operator, .. }| KillWords { reason, operator });
+    // Whoever stops is not refused for the words of it.
+    let words = |SpecKill { reason, operator, .. }| KillWords {
+        reason: text::given(reason, REASON_LIMIT),
+        operator: text::given(operator, OPERATOR_LIMIT),
+    };
+    let kill = spec.kill.map(words);
     Ok(FromFile { name, level, spec: spec_of, kill })
 }
 
@@ -200,8 +206,6 @@ fn broken_rules(spec: &EchoThrottleSpec) -> Vec<FieldError> {
     rule(spec.targets.len() <= 64, "spec.targets", "expected at most 64");
     if let Some(kill) = &spec.kill {
         rule(kill.confirmation == CONFIRMATION, "spec.kill.confirmation", "expected CONFIRM_KILL");
-        rule(fits(&kill.reason, 1024), "spec.kill.reason", "expected 1 to 1024 characters");
-        rule(fits(&kill.operator, 256), "spec.kill.operator", "expected 1 to 256 characters");
     }
     let gates = spec.targets.iter().filter(|target| target.gate.is_some()).count();
     rule(gates <= 1, "spec.targets", "expected at most one gate");

@@ -2,7 +2,11 @@
 //!
 //! Knows JSON and nothing of HTTP.
 
+mod fields;
+mod lossy;
+mod moment;
 mod object;
+mod older;
 mod words;
 
 use schemars::JsonSchema;
@@ -10,10 +14,15 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use self::fields::nearest;
+pub use self::lossy::lossy;
+pub use self::moment::{MOMENT, moment};
 use self::object::Object;
+pub use self::older::older;
 use self::words::named;
 use crate::domain::level::Level;
 use crate::domain::observation::Signals;
+use crate::domain::text::{self, OPERATOR_LIMIT, REASON_LIMIT};
 use crate::domain::throttle::ThrottleName;
 
 /// One thing wrong with a body.
@@ -41,12 +50,29 @@ pub enum BodyError {
     Fields(Vec<FieldError>),
 }
 
-/// Parses a body, which must be an object; an error names the field.
+/// Parses a body, which must be an object; an error names every field that is wrong.
 ///
 /// # Errors
 /// [`BodyError::Malformed`] for what is no JSON, [`BodyError::Fields`] for what is not this JSON.
-pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
-    read::<Object<T>>(body).map(|Object(value)| value)
+pub fn parse<T: DeserializeOwned + JsonSchema>(body: &[u8]) -> Result<T, BodyError> {
+    read::<Object<T>>(body).map(|Object(value)| value).map_err(|error| match error {
+        BodyError::Fields(found) => BodyError::Fields(all_wrong::<T>(body, found)),
+        malformed @ BodyError::Malformed { .. } => malformed,
+    })
+}
+
+/// What serde found, and all else that it had not come to. What the type's schema cannot tell (a field that is given
+/// twice) serde alone tells.
+fn all_wrong<T: JsonSchema>(body: &[u8], found: Vec<FieldError>) -> Vec<FieldError> {
+    let Ok(document) = serde_json::from_slice::<Value>(body) else { return found };
+    if !document.is_object() {
+        return found;
+    }
+    let mut wrong = fields::wrong::<T>(&document);
+    let known = |one: &FieldError| wrong.iter().any(|all| all.field == one.field);
+    let more: Vec<_> = found.into_iter().filter(|one| !known(one)).collect();
+    wrong.extend(more);
+    wrong
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
@@ -63,27 +89,25 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
     Ok(value)
 }
 
-/// Words of a person: who, or why. At most so many characters.
-///
-/// # Errors
-/// The fields that are longer, or empty where they must not be.
-fn words(fields: &[(&str, &str, std::ops::RangeInclusive<usize>)]) -> Result<(), BodyError> {
+/// Words of a person, who or why: the fields that are longer than so many characters, or empty where they must not be.
+fn words(fields: &[(&str, &str, std::ops::RangeInclusive<usize>)]) -> Vec<FieldError> {
     let fits = |text: &str, range: &std::ops::RangeInclusive<usize>| {
         range.contains(&text.chars().count()) && (*range.start() == 0 || !text.trim().is_empty())
     };
     let wrong = fields.iter().filter(|(_, text, range)| !fits(text, range));
-    let wrong: Vec<_> = wrong
+    wrong
         .map(|(field, _, range)| FieldError {
             field: (*field).to_owned(),
             expected: format!("{} to {} characters", range.start(), range.end()),
         })
-        .collect();
+        .collect()
+}
+
+/// Nothing, or all that is wrong.
+fn none(wrong: Vec<FieldError>) -> Result<(), BodyError> {
     if wrong.is_empty() { Ok(()) } else { Err(BodyError::Fields(wrong)) }
 }
 
-/// Longest operator and reason, characters: what the custom resources take.
-const OPERATOR_LIMIT: usize = 256;
-const REASON_LIMIT: usize = 1024;
 /// Longest name of a source: what a manifest's `signals.source` takes.
 const SOURCE_LIMIT: usize = 128;
 
@@ -91,9 +115,9 @@ const SOURCE_LIMIT: usize = 128;
 #[derive(Clone, Debug, Deserialize, PartialEq, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ControlBody {
-    /// What the caller measured.
-    #[serde(deserialize_with = "object::object")]
-    pub current_state: Signals,
+    /// What the caller measured, all eight fields; absent: a plain declaration, and nothing is taken as measured.
+    #[serde(default, deserialize_with = "object::maybe")]
+    pub current_state: Option<Signals>,
     /// The level to declare, 0..=1.
     #[schemars(range(min = 0, max = 1))]
     pub target_throttle: f64,
@@ -101,11 +125,11 @@ pub struct ControlBody {
     #[serde(default)]
     pub throttle: Option<ThrottleName>,
     /// Who.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::kept")]
     #[schemars(length(max = 256))]
     pub operator: String,
     /// Why.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::kept")]
     #[schemars(length(max = 1024))]
     pub reason: String,
 }
@@ -116,18 +140,13 @@ impl ControlBody {
     /// # Errors
     /// Every field that is out of range.
     pub fn validated(&self) -> Result<Level, BodyError> {
-        words(&[("reason", &self.reason, 0..=REASON_LIMIT), ("operator", &self.operator, 0..=OPERATOR_LIMIT)])?;
-        let mut wrong: Vec<_> = self
-            .current_state
-            .validate()
-            .err()
-            .unwrap_or_default()
-            .into_iter()
-            .map(|e| FieldError {
-                field: format!("current_state.{}", e.field),
-                expected: format!("{}, got {}", e.expected, e.value),
-            })
-            .collect();
+        let mut wrong =
+            words(&[("reason", &self.reason, 0..=REASON_LIMIT), ("operator", &self.operator, 0..=OPERATOR_LIMIT)]);
+        let measured = self.current_state.iter().filter_map(|state| state.validate().err()).flatten();
+        wrong.extend(measured.map(|e| FieldError {
+            field: format!("current_state.{}", e.field),
+            expected: format!("{}, got {}", e.expected, e.value),
+        }));
         match Level::new(self.target_throttle) {
             Ok(level) if wrong.is_empty() => return Ok(level),
             Ok(_) => {}
@@ -140,15 +159,17 @@ impl ControlBody {
     }
 }
 
-/// `POST /kill`.
+/// `POST /kill`. Never refused for its words: where they are missing or too long, that is told in their place.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KillBody {
-    /// Why.
-    #[schemars(length(min = 1, max = 1024))]
+    /// Why. Blank or absent it is `(none given)`; beyond 1,024 characters it is cut.
+    #[serde(default = "text::none_given", deserialize_with = "object::reason")]
+    #[schemars(with = "Option<String>")]
     pub reason: String,
-    /// Who.
-    #[schemars(length(min = 1, max = 256))]
+    /// Who. Likewise; beyond 256 characters it is cut.
+    #[serde(default = "text::none_given", deserialize_with = "object::operator")]
+    #[schemars(with = "Option<String>")]
     pub operator: String,
     /// The word.
     #[schemars(extend("const" = "CONFIRM_KILL"))]
@@ -156,14 +177,6 @@ pub struct KillBody {
     /// Which throttle; all if absent.
     #[serde(default)]
     pub throttle: Option<ThrottleName>,
-}
-
-impl KillBody {
-    /// # Errors
-    /// If who or why is missing or too long.
-    pub fn validated(&self) -> Result<(), BodyError> {
-        words(&[("reason", &self.reason, 1..=REASON_LIMIT), ("operator", &self.operator, 1..=OPERATOR_LIMIT)])
-    }
 }
 
 /// Whether a kill's body bears the word, looked at before anything else in it.
@@ -180,11 +193,11 @@ pub fn confirmed(body: &[u8]) -> Result<bool, BodyError> {
 #[serde(deny_unknown_fields)]
 pub struct ReviveBody {
     /// Who.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::kept")]
     #[schemars(length(max = 256))]
     pub operator: String,
     /// Why.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::kept")]
     #[schemars(length(max = 1024))]
     pub reason: String,
     /// Which throttle; all if absent.
@@ -192,14 +205,26 @@ pub struct ReviveBody {
     pub throttle: Option<ThrottleName>,
     /// Which hold; all if absent.
     #[serde(default)]
+    #[schemars(extend("pattern" = "^[!-~]{1,512}$"))]
     pub epoch: Option<String>,
 }
 
+/// Longest id of a hold: a throttle's name and a generation fit twice over.
+const EPOCH_LIMIT: usize = 512;
+
 impl ReviveBody {
     /// # Errors
-    /// If who or why is too long.
+    /// If who or why is too long, or the epoch none that was ever answered.
     pub fn validated(&self) -> Result<(), BodyError> {
-        words(&[("reason", &self.reason, 0..=REASON_LIMIT), ("operator", &self.operator, 0..=OPERATOR_LIMIT)])
+        let mut wrong =
+            words(&[("reason", &self.reason, 0..=REASON_LIMIT), ("operator", &self.operator, 0..=OPERATOR_LIMIT)]);
+        let is_epoch =
+            |text: &str| (1..=EPOCH_LIMIT).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        if !self.epoch.as_deref().is_none_or(is_epoch) {
+            let expected = "the epoch that /kill answered and status shows".to_owned();
+            wrong.push(FieldError { field: "epoch".to_owned(), expected });
+        }
+        none(wrong)
     }
 }
 
@@ -219,10 +244,12 @@ pub struct DecideBody {
     pub route: Option<String>,
 }
 
-/// `POST /observe`; unknown fields are ignored, so that any monitor can send what it has.
+/// `POST /observe`. An unknown field is refused: a measurement whose name is misspelt would count as a calm one.
 #[derive(Clone, Debug, Deserialize, PartialEq, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ObserveBody {
     /// Who measured.
+    #[serde(deserialize_with = "object::kept")]
     #[schemars(length(min = 1, max = 128))]
     pub source: String,
     /// Which throttle; `default` if absent.
@@ -270,7 +297,7 @@ impl ObserveBody {
     /// # Errors
     /// Every field that is out of range.
     pub fn signals(&self, throttle: Level) -> Result<Signals, BodyError> {
-        words(&[("source", &self.source, 1..=SOURCE_LIMIT)])?;
+        let mut wrong = words(&[("source", &self.source, 1..=SOURCE_LIMIT)]);
         let calm = Signals::calm(throttle);
         let signals = Signals {
             throttle_pct: throttle.fraction(),
@@ -282,12 +309,13 @@ impl ObserveBody {
             temperature: self.temperature.unwrap_or(calm.temperature),
             susceptibility: self.susceptibility.unwrap_or(calm.susceptibility),
         };
-        let wrong = |errors: Vec<crate::domain::observation::SignalError>| {
-            let fields =
-                errors.into_iter().map(|e| FieldError { field: e.field.to_owned(), expected: e.expected.to_owned() });
-            BodyError::Fields(fields.collect())
-        };
-        signals.validate().map_err(wrong)?;
-        Ok(signals)
+        let measured = signals.validate().err().into_iter().flatten();
+        wrong.extend(
+            measured.map(|e| FieldError {
+                field: e.field.to_owned(),
+                expected: format!("{}, got {}", e.expected, e.value),
+            }),
+        );
+        none(wrong).map(|()| signals)
     }
 }

@@ -12,6 +12,7 @@ use crate::domain::hold::{Bite, Epoch, Hold, Source};
 use crate::domain::level::Level;
 use crate::domain::plan::ReadBack;
 use crate::domain::report::{Observed, Outcome};
+use crate::domain::text::shown;
 use crate::domain::throttle::{Mode, TargetKind};
 
 /// What is known of a throttle's holds.
@@ -288,12 +289,13 @@ pub fn put_kills(status: &mut EchoThrottleStatus, holds: &[Hold], now: Timestamp
     }
 }
 
+/// A condition. Its message is for people, and Events repeat it: text of others is written so that it can be seen.
 fn row(kind: &str, is: bool, reason: &str, message: &str) -> ConditionStatus {
     ConditionStatus {
         kind: kind.to_owned(),
         status: if is { "True" } else { "False" }.to_owned(),
         reason: reason.to_owned(),
-        message: message.to_owned(),
+        message: shown(message).into_owned(),
         ..ConditionStatus::default()
     }
 }

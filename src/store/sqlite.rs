@@ -24,7 +24,7 @@ use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::{Head, LEDGER_FILE, Opened, lock, private, schema};
-use crate::domain::audit::{Answer, Change, Receipt};
+use crate::domain::audit::{Answer, Change, ClientKey, Receipt};
 use crate::domain::hold::ScopedHold;
 use crate::ports::{Ledger, LedgerError, Owed, Stored};
 use asking::Asking;
@@ -274,8 +274,8 @@ impl Ledger for SqliteLedger {
         self.submit(Work::Delivered(rows.to_vec())).await.map(drop)
     }
 
-    async fn answered(&self, key: &str) -> Result<Option<Answer>, LedgerError> {
-        let key = key.to_owned();
+    async fn answered(&self, key: &ClientKey) -> Result<Option<Answer>, LedgerError> {
+        let key = key.clone();
         self.read(move |conn| rows::answered(conn, &key)).await
     }
 }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::Opened;
 use super::sqlite::{OpenError, SqliteLedger, read};
-use crate::domain::audit::{Answer, Change, Receipt};
+use crate::domain::audit::{Answer, Change, ClientKey, Receipt};
 use crate::domain::history::{AuditItem, DriftItem, EvidenceItem, Page, PageAsk, StateItem};
 use crate::ports::{History, Ledger, LedgerError, Owed, Stored};
 
@@ -107,7 +107,7 @@ impl Ledger for StandbyLedger {
         self.ledger()?.delivered(rows).await
     }
 
-    async fn answered(&self, key: &str) -> Result<Option<Answer>, LedgerError> {
+    async fn answered(&self, key: &ClientKey) -> Result<Option<Answer>, LedgerError> {
         self.ledger()?.answered(key).await
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use echo_phoenix::domain::audit::{Answer, Change, Receipt};
+use echo_phoenix::domain::audit::{Answer, Change, ClientKey, Receipt};
 use echo_phoenix::mirror::airtable::{Airtable, AirtableConfig, AirtableError, Category, Token};
 use echo_phoenix::mirror::counters::MirrorCounters;
 use echo_phoenix::mirror::retry::RetryPolicy;
@@ -82,7 +82,7 @@ impl Ledger for Outbox {
         Ok(())
     }
 
-    async fn answered(&self, _key: &str) -> Result<Option<Answer>, LedgerError> {
+    async fn answered(&self, _key: &ClientKey) -> Result<Option<Answer>, LedgerError> {
         Ok(None)
     }
 }

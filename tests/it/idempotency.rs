@@ -53,19 +53,15 @@ async fn a_command_sent_twice_is_done_once_and_answered_alike() {
 async fn a_key_is_for_one_request_and_a_kill_that_is_over_is_not_answered_as_one_that_holds() {
     let folder = tempfile::tempdir().unwrap();
     let echo = Echo::start("serve", &[], folder.path()).await;
-    post(&echo, "/kill", "k", KILL).await;
-    let (status, _, other) = post(&echo, "/kill", "k", &KILL.replace("dana", "eve")).await;
+    let (status, _, _) = post(&echo, "/control", "c", &control(0.75)).await;
+    assert_eq!(status, StatusCode::OK);
+    let (status, _, other) = post(&echo, "/control", "c", &control(0.5)).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{other}");
-    let (status, _, _) = post(&echo, "/revive", "k", KILL).await;
-    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "the path is part of the request");
 
-    let (refused, _, problem) = post(&echo, "/control", "c", &control(0.5)).await;
-    assert_eq!(refused, StatusCode::CONFLICT);
-    assert_eq!(problem["held_by"][0]["operator"], "dana");
-    let (status, _, revived) = post(&echo, "/revive", "r", "").await;
-    assert_eq!((status, &revived["status"]), (StatusCode::OK, &json!("revived")));
-    assert_eq!(post(&echo, "/revive", "r", "").await, (StatusCode::OK, true, revived));
-    assert_eq!(post(&echo, "/control", "c", &control(0.5)).await, (StatusCode::CONFLICT, true, problem));
+    post(&echo, "/kill", "k", KILL).await;
+    let (status, _, revived) = post(&echo, "/revive", "k", "").await;
+    assert_eq!((status, &revived["status"]), (StatusCode::OK, &json!("revived")), "a key is for one route");
+    assert_eq!(post(&echo, "/revive", "k", "").await, (StatusCode::OK, true, revived));
     let (status, replayed, over) = post(&echo, "/kill", "k", KILL).await;
     assert_eq!((status, replayed), (StatusCode::CONFLICT, true), "{over}");
 
@@ -74,6 +70,154 @@ async fn a_key_is_for_one_request_and_a_kill_that_is_over_is_not_answered_as_one
         assert_eq!(status, StatusCode::BAD_REQUEST);
         assert!(problem["detail"].as_str().unwrap().contains("Idempotency-Key"), "{problem}");
     }
+}
+
+#[tokio::test]
+async fn a_refusal_is_looked_at_anew_and_never_replayed() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = Echo::start("serve", &[], folder.path()).await;
+    post(&echo, "/kill", "k", KILL).await;
+    let (refused, replayed, problem) = post(&echo, "/control", "c", &control(0.5)).await;
+    assert_eq!((refused, replayed), (StatusCode::CONFLICT, false));
+    assert_eq!(problem["held_by"][0]["operator"], "dana");
+    post(&echo, "/revive", "r", "").await;
+    let (status, replayed, declared) = post(&echo, "/control", "c", &control(0.5)).await;
+    assert_eq!((status, replayed), (StatusCode::OK, false), "it is killed no longer: {declared}");
+}
+
+#[tokio::test]
+async fn a_replayed_revival_under_a_newer_hold_is_a_conflict_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = Echo::start("serve", &[], folder.path()).await;
+    let (_, _, first) = post(&echo, "/kill", "k-1", KILL).await;
+    let this = json!({ "epoch": first["epoch"] }).to_string();
+    let all = post(&echo, "/revive", "all", "").await;
+    let one = post(&echo, "/revive", "one", &this).await;
+    assert_eq!((&all.2["status"], &one.2["status"]), (&json!("revived"), &json!("already_running")));
+    let (_, _, newer) = post(&echo, "/kill", "k-2", &KILL.replace("dana", "eve")).await;
+    for (key, body) in [("all", ""), ("one", &this)] {
+        let (status, replayed, problem) = post(&echo, "/revive", key, body).await;
+        assert_eq!((status, replayed), (StatusCode::CONFLICT, true), "{problem}");
+        assert_eq!(problem["held_by"][0]["epoch"], newer["epoch"], "{problem}");
+        assert_eq!(problem["held_by"][0]["operator"], "eve", "{problem}");
+    }
+    assert_eq!(echo.verdict("default").await.1, "kill", "a replay ends nothing");
+    post(&echo, "/revive", "again", "").await;
+    assert_eq!(post(&echo, "/revive", "all", "").await, (StatusCode::OK, true, all.2));
+}
+
+/// Bytes as they came, and whether they are a replay.
+async fn bytes(echo: &Echo, path: &str, key: &str, body: &str) -> (bool, Vec<u8>) {
+    let request = http().post(echo.url(path)).header("x-api-key", KEY).header("idempotency-key", key);
+    let answer = request.body(body.to_owned()).send().await.unwrap();
+    let replayed = answer.headers().contains_key("idempotent-replayed");
+    (replayed, answer.bytes().await.unwrap().to_vec())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_is_the_same_bytes_whatever_the_numbers_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut echo = Echo::start("serve", &[("RATE_LIMIT_PER_MINUTE", "100000".to_owned())], folder.path()).await;
+    let mut sent = Vec::new();
+    for number in 0..200u32 {
+        // Signals whose stress has as many digits as a number can have.
+        let share = f64::from(number + 1) / 613.0;
+        let mut body: Value = serde_json::from_str(&control(share)).unwrap();
+        body["current_state"]["error_rate"] = json!(share / 7.0);
+        body["current_state"]["latency_p99_ms"] = json!(100.0 + share * 911.0);
+        let (key, body) = (format!("c-{number}"), body.to_string());
+        let (replayed, first) = bytes(&echo, "/control", &key, &body).await;
+        assert!(!replayed);
+        sent.push((key, body, first));
+    }
+    for round in 0..2 {
+        for (key, body, first) in &sent {
+            let (_, again) = bytes(&echo, "/control", key, body).await;
+            assert_eq!(String::from_utf8_lossy(&again), String::from_utf8_lossy(first), "round {round}");
+        }
+        echo.process.kill_9();
+        echo = Echo::start("serve", &[("RATE_LIMIT_PER_MINUTE", "100000".to_owned())], folder.path()).await;
+    }
+}
+
+async fn post_as(echo: &Echo, caller: &str, path: &str, key: &str, body: &str) -> Answered {
+    let request = http().post(echo.url(path)).header("x-api-key", caller).header("idempotency-key", key);
+    let answer = request.body(body.to_owned()).send().await.unwrap();
+    let replayed = answer.headers().get("idempotent-replayed").is_some_and(|value| value == "true");
+    (answer.status(), replayed, answer.json().await.unwrap())
+}
+
+#[tokio::test]
+async fn a_key_belongs_to_its_caller_and_its_route() {
+    let keys = "ops:operator:ops-0123456789abcdef0123456789abcdef,on-call:breaker:brk-0123456789abcdef0123456789abcdef";
+    let (ops, breaker) = ("ops-0123456789abcdef0123456789abcdef", "brk-0123456789abcdef0123456789abcdef");
+    let folder = tempfile::tempdir().unwrap();
+    let echo = Echo::start("serve", &[("ECHO_API_KEYS", keys.to_owned())], folder.path()).await;
+    let (status, ..) = post_as(&echo, ops, "/observe", "same", r#"{"source":"monitor"}"#).await;
+    assert_eq!(status, StatusCode::OK);
+    let (status, replayed, killed) = post_as(&echo, breaker, "/kill", "same", KILL).await;
+    assert_eq!((status, replayed), (StatusCode::OK, false), "{killed}");
+    assert_eq!(killed.get("warning"), None);
+    assert_eq!(echo.verdict("default").await.1, "kill");
+
+    let (_, _, revived) = post_as(&echo, breaker, "/revive", "r", "").await;
+    assert_eq!(revived["status"], "revived");
+    let (status, replayed, other) = post(&echo, "/revive", "r", "").await;
+    assert_eq!((status, replayed), (StatusCode::OK, false), "another caller's answer is not replayed");
+    assert_eq!(other["status"], "already_running");
+    assert_eq!(post_as(&echo, breaker, "/revive", "r", "").await, (StatusCode::OK, true, revived));
+}
+
+#[tokio::test]
+async fn a_kill_whose_key_was_used_is_done_all_the_same_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = Echo::start("serve", &[], folder.path()).await;
+    let (_, _, first) = post(&echo, "/kill", "k", KILL).await;
+    post(&echo, "/revive", "r", "").await;
+    let (status, replayed, second) = post(&echo, "/kill", "k", &KILL.replace("dana", "eve")).await;
+    assert_eq!((status, replayed, &second["killed"]), (StatusCode::OK, false, &json!(true)), "{second}");
+    assert_ne!(second["epoch"], first["epoch"]);
+    assert!(second["warning"].as_str().unwrap().contains("Idempotency-Key"), "{second}");
+    assert_eq!(echo.verdict("default").await.1, "kill");
+    let (status, _, over) = post(&echo, "/kill", "k", KILL).await;
+    assert_eq!((status, &over["epoch"]), (StatusCode::CONFLICT, &first["epoch"]), "the key is still the first one's");
+}
+
+/// What the version before kept: rows without a caller, refusals among them.
+#[tokio::test]
+async fn what_a_version_before_kept_is_replayed_to_the_same_request_and_its_refusals_are_not() {
+    use sha2::{Digest, Sha256};
+    let folder = tempfile::tempdir().unwrap();
+    let mut echo = Echo::start("serve", &[], folder.path()).await;
+    echo.process.kill_9();
+    let file = rusqlite::Connection::open(folder.path().join("data/ledger.db")).unwrap();
+    let body = control(0.25);
+    for (key, status, answer) in
+        [("done", 200, json!({ "throttle": "default", "generation": 41 })), ("not", 409, json!({ "detail": "killed" }))]
+    {
+        let mut digest = Sha256::new();
+        digest.update(b"/control\0");
+        digest.update(&body);
+        let digest = hex::encode(digest.finalize());
+        let kept = json!({
+            "key": { "key": key, "digest": digest, "expires_at": "2099-01-01T00:00:00Z" },
+            "status": status, "body": answer, "at": "2026-01-01T00:00:00Z",
+        });
+        file.execute(
+            "INSERT INTO used_nonces (kind, livemode, account, id, digest, used_at, expires_at, answer)
+             VALUES ('client', 0, '', ?1, ?2, '2026-01-01T00:00:00.000000Z', '2099-01-01T00:00:00.000000Z', ?3)",
+            rusqlite::params![key, digest, kept.to_string()],
+        )
+        .unwrap();
+    }
+    drop(file);
+    let echo = Echo::start("serve", &[], folder.path()).await;
+    let (status, replayed, answer) = post(&echo, "/control", "done", &body).await;
+    assert_eq!((status, replayed, &answer["generation"]), (StatusCode::OK, true, &json!(41)));
+    let (status, replayed, _) = post(&echo, "/control", "not", &body).await;
+    assert_eq!((status, replayed), (StatusCode::OK, false));
+    let (status, replayed, _) = post(&echo, "/control", "done", &control(0.5)).await;
+    assert_eq!((status, replayed), (StatusCode::OK, false), "whose it was is not known, so it is in nobody's way");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use echo_phoenix::decide::follow::Seen;
 use echo_phoenix::decide::verdict::Reason;
-use echo_phoenix::domain::audit::{Answer, Change, Receipt};
+use echo_phoenix::domain::audit::{Answer, Change, ClientKey, Receipt};
 use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::moment::Moment;
@@ -64,7 +64,7 @@ impl Ledger for Slow {
         self.ledger.delivered(rows).await
     }
 
-    async fn answered(&self, key: &str) -> Result<Option<Answer>, LedgerError> {
+    async fn answered(&self, key: &ClientKey) -> Result<Option<Answer>, LedgerError> {
         self.ledger.answered(key).await
     }
 }

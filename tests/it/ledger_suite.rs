@@ -73,4 +73,5 @@ suite!(
     what_was_acknowledged_is_there_after_a_restart,
     a_command_is_recorded_once,
     a_client_key_gets_the_first_answer,
+    a_retry_hears_what_was_told_and_a_refusal_is_kept_for_nobody,
 );

@@ -79,7 +79,7 @@ async fn a_wrong_query_is_refused_by_the_name_of_its_parameter() {
         ("/v1/state", "limit=1e2".to_owned(), "limit"),
         ("/v1/state", "limit=5&limit=6".to_owned(), "limit"),
         ("/v1/state", "since=yesterday".to_owned(), "since"),
-        ("/v1/state", "until=2026-01-31".to_owned(), "until"),
+        ("/v1/state", "until=2026-02-31".to_owned(), "until"),
         ("/v1/state", "throttle=No%20Name".to_owned(), "throttle"),
         ("/v1/state", "source=".to_owned(), "source"),
         ("/v1/evidence", "throttle=default".to_owned(), "throttle"), // events are of no throttle
@@ -89,6 +89,9 @@ async fn a_wrong_query_is_refused_by_the_name_of_its_parameter() {
         let (status, problem) = get(&echo, &format!("{path}?{query}")).await;
         assert_eq!((status, &problem["errors"][0]["field"]), (422, &json!(name)), "{path}?{query}: {problem}");
     }
+    let (status, problem) = get(&echo, "/v1/audit?throtle=default").await;
+    let said = problem["errors"][0]["expected"].as_str().unwrap().to_owned();
+    assert_eq!((status, said.as_str()), (422, "no such parameter here; did you mean throttle?"));
     let (status, problem) = get(&echo, "/v1/state?limit=0&colour=red").await;
     assert_eq!((status, problem["errors"].as_array().unwrap().len()), (422, 2), "all that is wrong, at once");
     assert_eq!(http().get(echo.url("/v1/audit")).send().await.unwrap().status(), 401);

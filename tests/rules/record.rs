@@ -8,7 +8,7 @@ use serde_json::json;
 
 fn answer() -> Answer {
     let body = json!({ "status": "killed", "audit_id": null }).as_object().unwrap().clone();
-    Answer { key: None, status: 200, body, at: Timestamp::UNIX_EPOCH }
+    Answer::new(200, body, Timestamp::UNIX_EPOCH)
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
+use super::super::words::holder;
 use super::differences::differences;
 use crate::client::Throttle;
+use crate::domain::text::shown;
 use crate::domain::throttle::{FromFile, Mode, TargetSpec};
 use crate::source::crd::EchoThrottleSpec;
 use crate::source::crd_status::HoldStatus;
@@ -210,11 +212,11 @@ fn way(in_force: f64, asked: i32, ramp: Option<f64>) -> Option<String> {
 }
 
 fn killed(one: &FromFile) -> Option<String> {
-    one.kill.as_ref().map(|words| format!("KILLED at once by {}: {}", words.operator, words.reason))
+    one.kill.as_ref().map(|words| format!("KILLED at once by {}: {}", shown(&words.operator), shown(&words.reason)))
 }
 
 fn stays(hold: &HoldStatus) -> String {
-    format!("stays killed by {} ({}): {}", hold.operator, hold.kind, hold.reason)
+    format!("stays killed by {}: {}", holder(hold), hold.reason)
 }
 
 fn kills(now: &Throttle) -> impl Iterator<Item = &HoldStatus> {

@@ -15,7 +15,8 @@ The brake of a system that moves money. A *level* is the share of work refused, 
 A *kill* stands above every level until it is ended.
 
 - Refusals are RFC 9457 problems and always bear `detail`.
-- `POST` routes with a key take an `Idempotency-Key`: a command that is sent again under it is done once and answered alike for a day.
+- `POST` routes with a key take an `Idempotency-Key`: a command that its caller sends again to the same route under it is done once and answered alike for a day, byte for byte. Refusals are not kept.
+- An unknown field is refused with the nearest name there is, and all that is wrong with a body is named at once.
 - Every answer bears `request-id`, which the log and the audit entry bear too.";
 
 pub(super) fn tags() -> Value {
@@ -50,47 +51,73 @@ pub(super) fn all() -> Vec<Route> {
     all
 }
 
+/// What `/control` is for, and what its eight numbers are.
+const CONTROL: &str = "\
+What tightens is in force before the answer; what opens waits for the ledger and then goes step by step. Needs the role \
+operator. Killed: 409, see `/revive`. The example is refused as it stands.
+
+`target_throttle` alone is a plain declaration: the share of work to refuse from now on. `current_state` is for a monitor \
+that has measured: then all eight of its fields are needed, and for three ticks (15 s) the control law takes them for true.
+
+| field of `current_state` | what it is | calm |
+|---|---|---|
+| `throttle_pct` | share of work refused when it was measured, 0 to 1 | what is in force |
+| `error_rate` | failed share of the admitted requests, 0 to 1 | 0 |
+| `latency_p99_ms` | 99th percentile of the latency of admitted requests, milliseconds | 0 |
+| `requests_per_minute` | requests offered, admitted or not | 0: nobody waits |
+| `phi_static` | order parameter as declared, any number | as `phi_dynamic` |
+| `phi_dynamic` | order parameter as observed; the law goes by how far it is from `phi_static` | as `phi_static` |
+| `temperature` | scale of the noise in it, at least 0 | 0 |
+| `susceptibility` | how strongly a change of level answers, at least 0; large ones slow the ramp | 1 |";
+
 /// A command: a body, a key, an `Idempotency-Key`.
 fn command(path: &'static str, summary: &'static str) -> Route {
     Route::new("post", path, "brake", Key, summary).parameter(reference("parameters", "Idempotency-Key"))
 }
 
 fn brake() -> Vec<Route> {
-    let calm = json!({
-        "throttle_pct": 1.0, "error_rate": 0.0, "latency_p99_ms": 100, "requests_per_minute": 0,
-        "phi_static": 0.5, "phi_dynamic": 0.45, "temperature": 0.85, "susceptibility": 2.0,
-    });
     vec![
         command("/observe", "Report a measurement, or ask for the state")
-            .text("What was measured is evidence for three ticks of the control law. Unknown fields are ignored.")
-            .takes::<ObserveBody>(true, json!({ "source": "test", "error_rate": 0.01, "latency_p99_ms": 180 }))
+            .text(
+                "What was measured is evidence for three ticks of the control law. An unknown field is refused: a \
+                   misspelt measurement would count as a calm one. The example is refused as it stands.",
+            )
+            .takes::<ObserveBody>(
+                true,
+                json!({ "source": "the name of your monitor", "error_rate": "failed share of the admitted, 0 to 1" }),
+            )
             .answers::<wire::Observed>(200, "Stored; this is the whole state")
             .refuses(&[400, 404, 408, 413, 422, 503]),
         command("/control", "Declare a level")
-            .text(
-                "What tightens is in force before the answer; what opens waits for the ledger and then for what is \
-                   measured. Needs the role operator. Killed: 409, see `/revive`.",
+            .text(CONTROL)
+            .takes::<ControlBody>(
+                true,
+                json!({ "target_throttle": "the share to refuse, 0 to 1", "operator": "who you are", "reason": "why" }),
             )
-            .takes::<ControlBody>(true, json!({ "current_state": calm, "target_throttle": 0.0 }))
             .answers::<wire::Controlled>(200, "Declared; this is what follows from it")
             .refuses(&[400, 404, 408, 409, 413, 422, 503]),
         command("/kill", "Stop everything, or one throttle")
             .text(
                 "The gate is shut before the answer is given; it needs neither ledger nor cluster. Needs the role \
-                   breaker. Killing twice answers the first epoch. Replayed after its end: 409.",
+                   breaker. Killing twice answers the first epoch. Replayed after its end: 409. Nothing in `reason` \
+                   and `operator` is a cause to refuse it. The example is refused as it stands.",
             )
             .takes::<KillBody>(
                 true,
-                json!({ "reason": "double charges", "operator": "dana", "confirmation": "CONFIRM_KILL" }),
+                json!({ "reason": "why", "operator": "who you are", "confirmation": "type CONFIRM_KILL" }),
             )
             .answers::<wire::Killed>(200, "Stopped; this is what has been enforced")
             .refuses(&[400, 404, 408, 409, 413, 422, 503]),
         command("/revive", "End kills")
             .text(
                 "Ends what REST or an override holds, then the level opens by the ramp. An empty body means \
-                   everything. Needs the role breaker.",
+                   everything. Needs the role breaker. Replayed under a newer kill: 409, with `held_by`. The example \
+                   is refused as it stands.",
             )
-            .takes::<ReviveBody>(false, json!({ "operator": "dana", "reason": "fixed" }))
+            .takes::<ReviveBody>(
+                false,
+                json!({ "epoch": "the epoch that status shows", "operator": "who you are", "reason": "why" }),
+            )
             .answers::<wire::Revived>(200, "Ended, or nothing was killed")
             .refuses(&[400, 404, 408, 409, 413, 422, 503]),
     ]
@@ -124,7 +151,7 @@ fn records() -> Vec<Route> {
 /// A page of the record; `kind` is the column that can be asked for.
 fn page(path: &'static str, summary: &'static str, kind: &str, by_throttle: bool) -> Route {
     let query = |name: &str, what: &str, schema: Value| json!({ "name": name, "in": "query", "description": what, "schema": schema });
-    let time = json!({ "type": "string", "format": "date-time" });
+    let time = json!({ "type": "string", "anyOf": [{ "format": "date-time" }, { "format": "date" }] });
     let route = Route::new("get", path, "records", Key, summary)
         .text("Unknown parameters are refused.")
         .parameter(query("cursor", "`next_cursor` of the page before", json!({ "type": "string" })))
@@ -133,8 +160,8 @@ fn page(path: &'static str, summary: &'static str, kind: &str, by_throttle: bool
             "Most rows",
             json!({ "type": "integer", "minimum": 1, "maximum": 200, "default": 50 }),
         ))
-        .parameter(query("since", "Only rows from then on", time.clone()))
-        .parameter(query("until", "Only rows before then", time))
+        .parameter(query("since", "Only rows from then on; a date is its first moment in UTC", time.clone()))
+        .parameter(query("until", "Only rows before then; likewise", time))
         .parameter(query(kind, "Only rows with this", json!({ "type": "string", "minLength": 1, "maxLength": 400 })))
         .refuses(&[422, 503]);
     let name = json!({ "type": "string", "pattern": "^[a-z0-9.-]{1,317}$" });

@@ -86,6 +86,10 @@ refusals! {
         "This kill was done and has been ended since: to stop again, send it with a new Idempotency-Key.",
         "`POST /kill` again under the key of a kill that is over; `epoch` names that kill",
         "To stop again, send it with a new key", No;
+    HELD_SINCE: CONFLICT,
+        "This revival was done, and a newer kill holds since: see held_by. To end that one too, send it with a new Idempotency-Key.",
+        "`POST /revive` again under the key of a revival, while kills hold that it did not name; `held_by` names them",
+        "Look at `held_by`; to end them, send it with a new key", No;
     TOO_LARGE: PAYLOAD_TOO_LARGE, "The body is larger than this route takes.",
         "More than 64 KiB, at the webhook more than 1 MiB",
         "Send less", No;
@@ -94,7 +98,7 @@ refusals! {
         "Mend these fields", No;
     OTHER_REQUEST: UNPROCESSABLE_ENTITY,
         "This Idempotency-Key was used for another request: use a new key for a new command.",
-        "A key of the last 24 hours came with another path or body; nothing was done",
+        "The caller's own key of the last 24 hours came to the same route with another body; nothing was done. `POST /kill` is done all the same, and says so in `warning`",
         "Use a new key", No;
     LIMITED: TOO_MANY_REQUESTS, "Too many requests. Wait {wait} s. The limit is RATE_LIMIT_PER_MINUTE for each address.",
         "The requests of a minute that a client without a right key has are used up; wrong keys and events that nobody signed spend them too",

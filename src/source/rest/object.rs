@@ -1,10 +1,13 @@
-//! A JSON object and nothing else. serde reads a struct from an array too, value by value: `[]` would be a whole command.
+//! How fields are read: a JSON object and nothing else (serde reads a struct from an array too, value by value: `[]` would
+//! be a whole command), and words of a person as they are kept.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+
+use crate::domain::text;
 
 /// What was read from an object.
 pub(super) struct Object<T>(pub(super) T);
@@ -18,6 +21,30 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 /// Reads a field that must be an object, for `deserialize_with`.
 pub(super) fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     deserializer.deserialize_map(Map(PhantomData))
+}
+
+/// The same for a field that may be absent; `null` is none too.
+pub(super) fn maybe<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Option::<Object<T>>::deserialize(deserializer).map(|found| found.map(|Object(found)| found))
+}
+
+/// Words as they are kept.
+pub(super) fn kept<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    String::deserialize(deserializer).map(text::kept)
+}
+
+/// Why somebody stops, whatever was given.
+pub(super) fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    given(deserializer, text::REASON_LIMIT)
+}
+
+/// Who stops, whatever was given.
+pub(super) fn operator<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    given(deserializer, text::OPERATOR_LIMIT)
+}
+
+fn given<'de, D: Deserializer<'de>>(deserializer: D, limit: usize) -> Result<String, D::Error> {
+    Option::<String>::deserialize(deserializer).map(|words| text::given(words.unwrap_or_default(), limit))
 }
 
 struct Map<T>(PhantomData<T>);

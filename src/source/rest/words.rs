@@ -1,6 +1,7 @@
 //! What serde says of a body, in words for whoever sent it. Pure.
 
 use super::FieldError;
+use super::fields::{missing, no_such};
 
 /// serde names a missing or unknown field in its text, and its parent in the path; users want the field itself.
 pub(super) fn named(path: &str, text: &str) -> FieldError {
@@ -14,10 +15,10 @@ pub(super) fn named(path: &str, text: &str) -> FieldError {
     let field = if is_named { here.to_owned() } else { join(name) };
     let error = |field: String, expected: &str| FieldError { field, expected: expected.to_owned() };
     match lead {
-        "missing field " => error(join(name), "a value; the field is missing"),
+        "missing field " => missing(join(name)),
         "unknown field " => {
             let known: Vec<_> = text.split('`').skip(3).step_by(2).collect();
-            error(field, &format!("no such field; there are {}", known.join(", ")))
+            error(field, &no_such(name, &known))
         }
         "duplicate field " => error(field, "one value; the field is given twice"),
         _ => error(if whole { "body".to_owned() } else { here.to_owned() }, &wanted(text)),
@@ -66,6 +67,12 @@ mod tests {
                 "unknown field `targt`, expected one of `a`, `b` at line 1",
                 "targt",
                 "no such field; there are a, b",
+            ),
+            (
+                "eror_rate",
+                "unknown field `eror_rate`, expected `error_rate` or `source`",
+                "eror_rate",
+                "no such field; did you mean error_rate? There are error_rate, source",
             ),
             ("a.x", "unknown field `x`, expected `b`", "a.x", "no such field; there are b"),
             (".", "duplicate field `a` at line 1 column 2", "a", "one value; the field is given twice"),

@@ -9,7 +9,7 @@ use super::group::Group;
 use super::rows::Moved;
 use super::writer::Work;
 use super::{rows, unavailable};
-use crate::domain::audit::{AuditDraft, Change, IntentId, Receipt, ThrottleRow};
+use crate::domain::audit::{Answer, AuditDraft, Change, IntentId, Receipt, ThrottleRow};
 use crate::domain::hold::{Epoch, ScopedHold, Source};
 use crate::domain::payment::Storing;
 use crate::domain::throttle::ThrottleName;
@@ -130,13 +130,24 @@ fn commit(conn: &Group<'_>, change: &Change) -> Result<Receipt, Refusal> {
 /// What is answered to a change that was here before: its command, its client's key, or a hold it takes.
 fn before(conn: &Connection, change: &Change) -> Result<Option<Receipt>, Refusal> {
     let key = change.answer.as_ref().and_then(|answer| answer.key.as_ref());
-    let first = key.map(|key| rows::answered(conn, &key.key)).transpose()?.flatten();
+    let first = key.map(|key| rows::answered(conn, key)).transpose()?.flatten();
     // One that has expired, and has not been forgotten yet, is the client's to use again.
     let at = change.answer.as_ref().map(|answer| answer.at);
     let first = first.filter(|first| first.key.as_ref().map(|key| key.expires_at) > at);
+    // What closes is never left out for another request's sake.
+    let stops = !change.holds_taken.is_empty();
+    let same = |first: &Answer| first.key.as_ref().map(|key| &key.digest) == key.map(|key| &key.digest);
+    let first = first.filter(|first| same(first) || !stops);
     let mut known = first.is_some();
-    if let Some(once) = &change.once {
-        known |= rows::knows_command(conn, once)?;
+    if let Some(once) = &change.once
+        && rows::knows_command(conn, once)?
+    {
+        // Its client has heard this already: it was told before we answered.
+        if let Some(told) = change.answer.as_ref().filter(|answer| answer.sent.is_some()) {
+            rows::told(conn, told)?;
+            return Ok(Some(Receipt { repeated: true, answer: Some(told.clone()), ..Receipt::default() }));
+        }
+        known = true;
     }
     for taken in &change.holds_taken {
         known |= is_known(conn, &taken.hold.epoch)?;

@@ -7,7 +7,7 @@ use rusqlite::types::{ToSqlOutput, Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use super::group::{Group, head};
-use crate::domain::audit::{Answer, AuditDraft};
+use crate::domain::audit::{Answer, AuditDraft, ClientKey};
 use crate::domain::drift::{Drift, Who};
 use crate::domain::hold::{Bite, Epoch, ScopedHold};
 use crate::domain::payment::{EventMeaning, Evidence};
@@ -250,18 +250,36 @@ pub(super) fn prune(conn: &Connection, states_before: &str, now: &str) -> rusqli
     Ok(states + keys)
 }
 
-/// What a client's key was answered; one that has expired may still be here.
-pub(super) fn answered(conn: &Connection, key: &str) -> rusqlite::Result<Option<Answer>> {
+/// What a client's key was answered; one that has expired may still be here. What was kept without its caller counts for
+/// the same request alone, and a refusal that was kept not at all: versions before this one kept both.
+pub(super) fn answered(conn: &Connection, key: &ClientKey) -> rusqlite::Result<Option<Answer>> {
     let text: Option<String> = conn
         .prepare_cached(
-            "SELECT answer FROM used_nonces WHERE kind = 'client' AND livemode = 0 AND account = '' AND id = ?1",
+            "SELECT answer FROM used_nonces WHERE kind = 'client' AND livemode = 0 AND id = ?1
+                 AND (account = ?2 OR (account = '' AND digest = ?3)) ORDER BY account = ''",
         )?
-        .query_row([key], |row| row.get(0))
+        .query_row(params![key.key, owner(key), key.digest], |row| row.get(0))
         .optional()?;
     let read = |text: String| {
         serde_json::from_str(&text).map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, e.into()))
     };
-    text.map(read).transpose()
+    text.map(read).transpose().map(|found: Option<Answer>| found.filter(Answer::is_success))
+}
+
+/// Whose a client's key is, as a row names it: no path holds a space.
+fn owner(key: &ClientKey) -> String {
+    if key.caller.is_empty() { String::new() } else { format!("{} {}", key.route, key.caller) }
+}
+
+/// What a client was told before the ledger knew that the command had entered it: a retry hears the same.
+pub(super) fn told(conn: &Connection, answer: &Answer) -> rusqlite::Result<()> {
+    let Some(key) = &answer.key else { return Ok(()) };
+    conn.prepare_cached(
+        "UPDATE used_nonces SET answer = ?4
+         WHERE kind = 'client' AND livemode = 0 AND account = ?1 AND id = ?2 AND digest = ?3",
+    )?
+    .execute(params![owner(key), key.key, key.digest, json(answer)?])?;
+    Ok(())
 }
 
 /// Whether a command was here before.
@@ -289,14 +307,23 @@ pub(super) fn keep_answer(conn: &Connection, answer: &Answer, audit: Option<i64>
     if let Some(seq) = audit.filter(|_| !pending) {
         kept.set("audit_id", seq);
     }
-    if let Some(key) = &kept.key {
+    kept.write();
+    if let Some(key) = kept.key.as_ref().filter(|_| kept.is_success()) {
         conn.prepare_cached(
             "INSERT INTO used_nonces (kind, livemode, account, id, digest, used_at, expires_at, answer)
-             VALUES ('client', 0, '', ?1, ?2, ?3, ?4, ?5)
+             VALUES ('client', 0, ?6, ?1, ?2, ?3, ?4, ?5)
              ON CONFLICT DO UPDATE SET digest = excluded.digest, used_at = excluded.used_at,
-                 expires_at = excluded.expires_at, answer = excluded.answer",
+                 expires_at = excluded.expires_at, answer = excluded.answer
+             WHERE used_nonces.expires_at <= excluded.used_at",
         )?
-        .execute(params![key.key, key.digest, time(kept.at), time(key.expires_at), json(&kept)?])?;
+        .execute(params![
+            key.key,
+            key.digest,
+            time(kept.at),
+            time(key.expires_at),
+            json(&kept)?,
+            owner(key)
+        ])?;
     }
     Ok(kept)
 }

@@ -17,6 +17,7 @@ use crate::config::{HostArgs, RemoteKeys, is_loopback};
 use crate::domain::hold::Epoch;
 use crate::domain::level::Level;
 use crate::domain::observation::Signals;
+use crate::domain::text::shown;
 use crate::domain::throttle::RemoteSpec;
 use crate::ports::TargetError;
 use crate::source::crd_status::EchoThrottleStatus;
@@ -220,5 +221,5 @@ fn silent(error: &reqwest::Error) -> TargetError {
 /// Words of somebody else, on one short line.
 pub(super) fn short(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.chars().filter(|c| !c.is_control()).take(TOLD).collect()
+    shown(&line).chars().take(TOLD).collect()
 }

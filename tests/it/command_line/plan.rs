@@ -101,7 +101,7 @@ async fn what_a_plan_says_is_what_the_service_does_then() {
         (in_force && all.iter().all(|one| one["change"] == "none")).then_some(())
     })
     .await;
-    assert!(steps(&plan("manifest.yaml"), "refunds").contains("stays killed by eve (Manifest): audit"));
+    assert!(steps(&plan("manifest.yaml"), "refunds").contains("stays killed by eve, in the manifest file: audit"));
     let idle = json(&ask(folder.path(), &url, &["plan", "-o", "json"]));
     assert_eq!((&of(&idle, "default")["change"], &idle["file"]), (&json!("none"), &Value::Null), "{idle}");
 
@@ -153,7 +153,7 @@ async fn what_the_service_does_next_is_told_without_a_file() {
     assert!(killed.status.success());
     let plan = eventually("the loop has seen the kill", Duration::from_secs(10), async || {
         let plan = json(&ask(folder.path(), &url, &["plan", "-o", "json"]));
-        steps(&plan, "default").contains("stays killed by dana (Rest): double charges").then_some(plan)
+        steps(&plan, "default").contains("stays killed by dana, over the API: double charges").then_some(plan)
     })
     .await;
     assert_eq!((&of(&plan, "default")["change"], &plan["url"]), (&json!("none"), &json!(url)));

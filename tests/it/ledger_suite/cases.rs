@@ -295,14 +295,45 @@ pub(crate) async fn a_client_key_gets_the_first_answer(backend: &dyn Backend) {
     let ledger = backend.open();
     let keyed = |once: &str, digest: &str| {
         let mut record = Record { once: once.to_owned(), ..record("control") };
-        let key = ClientKey { key: "k".to_owned(), digest: digest.to_owned(), expires_at: at(86_400) };
+        let key = ClientKey { digest: digest.to_owned(), ..client_key("k", 86_400) };
         record.answer.key = Some(key);
         record
     };
-    assert_eq!(ledger.answered("k").await.unwrap(), None);
+    let key = client_key("k", 86_400);
+    assert_eq!(ledger.answered(&key).await.unwrap(), None);
     let first = told(&*ledger, Change::of(keyed("a", "x"))).await.answer.unwrap();
     assert_eq!(first.body["audit_id"], 1, "the answer names its entry");
     let second = told(&*ledger, Change::of(keyed("b", "y"))).await;
     assert_eq!((second.audit.len(), second.answer.as_ref()), (0, Some(&first)), "done once, answered alike");
-    assert_eq!(backend.open().answered("k").await.unwrap(), Some(first));
+    assert_eq!(backend.open().answered(&key).await.unwrap(), Some(first.clone()));
+    assert_eq!(first.sent.as_deref(), Some(r#"{"audit_id":1}"#), "kept as it was sent");
+    for other in [ClientKey { caller: "eve".to_owned(), ..key.clone() }, ClientKey { route: "/kill".to_owned(), ..key }]
+    {
+        assert_eq!(ledger.answered(&other).await.unwrap(), None, "a key is its caller's, for one route");
+    }
+    // What stops is never left out, whatever its key was used for; the key stays the first one's.
+    let mut stop = keyed("c", "z");
+    stop.audit.action = "kill".to_owned();
+    let stop = told(&*ledger, Change { holds_taken: vec![kill("h-9")], ..Change::of(stop) }).await;
+    assert_eq!((stop.audit.len(), stop.repeated), (1, false));
+    assert_eq!(told(&*ledger, Change::of(keyed("d", "x"))).await.answer, Some(first));
+}
+
+pub(crate) async fn a_retry_hears_what_was_told_and_a_refusal_is_kept_for_nobody(backend: &dyn Backend) {
+    let ledger = backend.open();
+    let mut late = record("kill");
+    late.answer.key = Some(client_key("k", 86_400));
+    let mut owed = late.clone();
+    // The ledger had it after all, though its client was told that it had not yet.
+    assert!(!told(&*ledger, Change::of(late)).await.repeated);
+    owed.answer.sent = Some(r#"{"audit":"pending","share":0.30000000000000004}"#.to_owned());
+    assert!(told(&*ledger, Change::of(owed.clone())).await.repeated);
+    let kept = ledger.answered(&client_key("k", 86_400)).await.unwrap().unwrap();
+    assert_eq!(kept.sent, owed.answer.sent);
+
+    let mut refused = record("control_refused");
+    refused.answer.key = Some(client_key("r", 86_400));
+    refused.answer.status = 409;
+    told(&*ledger, Change::of(refused)).await;
+    assert_eq!(ledger.answered(&client_key("r", 86_400)).await.unwrap(), None);
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use echo_phoenix::domain::audit::{Answer, Change, Receipt};
+use echo_phoenix::domain::audit::{Answer, Change, ClientKey, Receipt};
 use echo_phoenix::domain::evidence::Evidence;
 use echo_phoenix::domain::hold::{Epoch, Scope, Source};
 use echo_phoenix::domain::observation::Signals;
@@ -58,7 +58,7 @@ impl Ledger for Fickle {
         self.ledger.delivered(rows).await
     }
 
-    async fn answered(&self, key: &str) -> Result<Option<Answer>, LedgerError> {
+    async fn answered(&self, key: &ClientKey) -> Result<Option<Answer>, LedgerError> {
         self.ledger.answered(key).await
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use echo_phoenix::domain::audit::{Answer, Change, ClientKey, Record, StateRow};
+use echo_phoenix::domain::audit::{Answer, Change, Record, StateRow};
 use echo_phoenix::domain::throttle::ThrottleName;
 use echo_phoenix::ports::{Ledger, LedgerError};
 use echo_phoenix::store::{LEDGER_FILE, OpenError, Outbox, SqliteLedger, verify};
@@ -177,7 +177,7 @@ async fn old_observations_and_expired_keys_are_forgotten_and_nothing_else() {
     ledger.commit(storing(event("evt_1"))).await.unwrap();
     for (key, expires) in [("old", 10), ("new", 20)] {
         let record = record("control");
-        let key = ClientKey { key: key.to_owned(), digest: "d".to_owned(), expires_at: at(expires) };
+        let key = client_key(key, expires);
         let answer = Answer { key: Some(key), ..record.answer.clone() };
         ledger.commit(Change::of(Record { answer, ..record })).await.unwrap();
     }
@@ -187,8 +187,8 @@ async fn old_observations_and_expired_keys_are_forgotten_and_nothing_else() {
     assert_eq!(ledger.prune(at(5), at(11)).await.unwrap(), 0);
     assert_eq!(count(&raw(dir.path()), "system_state"), 2);
     assert_eq!(count(&raw(dir.path()), "used_nonces"), nonces - 1, "events and commands are known for ever");
-    assert_eq!(ledger.answered("old").await.unwrap(), None);
-    assert!(ledger.answered("new").await.unwrap().is_some());
+    assert_eq!(ledger.answered(&client_key("old", 10)).await.unwrap(), None);
+    assert!(ledger.answered(&client_key("new", 20)).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -197,7 +197,7 @@ async fn a_key_that_has_expired_is_a_new_one_before_it_is_forgotten_too() {
     let ledger = open(&dir);
     let with_key = |used: i64| {
         let record = record("control");
-        let key = ClientKey { key: "k".to_owned(), digest: "d".to_owned(), expires_at: at(used + 10) };
+        let key = client_key("k", used + 10);
         let answer = Answer { key: Some(key), at: at(used), ..record.answer.clone() };
         Change::of(Record { answer, ..record })
     };

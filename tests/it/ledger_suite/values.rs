@@ -1,6 +1,6 @@
 //! Values the ledger tests are made of.
 
-use echo_phoenix::domain::audit::{Answer, AuditDraft, Change, IntentId, Record, ThrottleRow};
+use echo_phoenix::domain::audit::{Answer, AuditDraft, Change, ClientKey, IntentId, Record, ThrottleRow};
 use echo_phoenix::domain::drift::{Drift, Outcome, Side, Who};
 use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
 use echo_phoenix::domain::level::Level;
@@ -15,8 +15,15 @@ pub(crate) fn at(second: i64) -> Timestamp {
 /// What a command leaves behind: an entry of this action, and an answer that nobody keeps.
 pub(crate) fn record(action: &str) -> Record {
     let body = serde_json::Map::from_iter([("audit_id".to_owned(), serde_json::Value::Null)]);
-    let answer = Answer { key: None, status: 200, body, at: at(1) };
+    let answer = Answer::new(200, body, at(1));
     Record { once: ulid::Ulid::generate().to_string(), audit: draft(action), answer }
+}
+
+/// A client's key, until then.
+pub(crate) fn client_key(key: &str, until: i64) -> ClientKey {
+    let text = |text: &str| text.to_owned();
+    let (caller, route, digest) = (text("ann"), text("/control"), text("d"));
+    ClientKey { caller, route, key: text(key), digest, expires_at: at(until) }
 }
 
 pub(crate) fn draft(action: &str) -> AuditDraft {

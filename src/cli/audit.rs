@@ -1,0 +1,123 @@
+//! `audit`: the record as people read it, newest first, page after page.
+
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::kill::throttle_name;
+use super::service::{Output, ServiceArgs, failed};
+use super::terminal::{print, tell};
+use crate::client::{AuditEntry, AuditPage, Client, ClientError};
+use crate::domain::text::shown_json;
+use crate::domain::throttle::ThrottleName;
+use crate::run::RunError;
+use crate::source::rest::{MOMENT, moment};
+
+/// Rows asked for at once: the most that a page has.
+const PAGE: usize = 200;
+
+/// `echo-phoenix audit`
+#[derive(Args)]
+pub(super) struct AuditArgs {
+    /// Only what concerned this throttle
+    #[arg(long, value_name = "NAME", value_parser = throttle_name)]
+    throttle: Option<ThrottleName>,
+    /// Only entries from then on: 2026-01-31T12:00:00Z, or a date (UTC)
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<Timestamp>,
+    /// How the result is written
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Output,
+    #[command(flatten)]
+    service: ServiceArgs,
+}
+
+fn since(text: &str) -> Result<Timestamp, String> {
+    moment(text).ok_or_else(|| format!("expected {MOMENT}"))
+}
+
+pub(super) async fn audit(args: AuditArgs) -> Result<(), RunError> {
+    let client = args.service.client()?;
+    let mut filter = format!("/v1/audit?limit={PAGE}");
+    filter += &args.throttle.map(|name| format!("&throttle={name}")).unwrap_or_default();
+    filter += &args.since.map(|since| format!("&since={since}")).unwrap_or_default();
+    let (mut cursor, mut written) = (String::new(), 0);
+    loop {
+        let (items, page) =
+            ask(&client, &format!("{filter}{cursor}")).await.map_err(|error| failed(&client, &error))?;
+        match args.output {
+            Output::Json => print(&rows(&items, written == 0))?,
+            Output::Text => print(&table(&page.items, written == 0))?,
+        }
+        written += items.len();
+        let Some(next) = page.next_cursor else { break };
+        cursor = format!("&cursor={next}");
+    }
+    match args.output {
+        Output::Json => print(if written == 0 { "[]\n" } else { "\n]\n" }),
+        Output::Text if written == 0 => {
+            tell!("Nothing is on record there.");
+            Ok(())
+        }
+        Output::Text => Ok(()),
+    }
+}
+
+/// A page, as it came and as people read it.
+async fn ask(client: &Client, path: &str) -> Result<(Vec<Value>, AuditPage), ClientError> {
+    let answer = client.get(path).await?;
+    let page = client.typed("/v1/audit", &answer)?;
+    let items = answer.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+    Ok((items, page))
+}
+
+/// Elements of one array that goes over all pages.
+fn rows(items: &[Value], first: bool) -> String {
+    let mut text = String::new();
+    for (index, item) in items.iter().enumerate() {
+        text += if first && index == 0 { "[\n" } else { ",\n" };
+        text += &shown_json(&item.to_string());
+    }
+    text
+}
+
+/// Columns and their heads; why comes last, since it may be long.
+const HEADS: [&str; 6] = ["SEQ", "WHEN", "WHO", "WHAT", "THROTTLE", "CHANGE"];
+
+/// A page as a table; each page is as wide as it needs.
+fn table(entries: &[AuditEntry], first: bool) -> String {
+    let cells: Vec<[String; 6]> = entries.iter().map(cells).collect();
+    let width = |column: usize| {
+        let longest = cells.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+        longest.max(HEADS[column].len())
+    };
+    let widths: Vec<usize> = (0..HEADS.len()).map(width).collect();
+    let line = |row: &[String; 6], why: &str| {
+        let padded = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}  "));
+        format!("{}{why}", padded.collect::<String>()).trim_end().to_owned() + "\n"
+    };
+    let mut text = String::new();
+    if first && !entries.is_empty() {
+        text += &line(&HEADS.map(str::to_owned), "WHY");
+    }
+    for (row, entry) in cells.iter().zip(entries) {
+        text += &line(row, &entry.reason);
+    }
+    text
+}
+
+fn cells(entry: &AuditEntry) -> [String; 6] {
+    let at = entry.at.parse::<Timestamp>();
+    let when = at.map_or_else(|_| entry.at.clone(), |at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string());
+    let who = match entry.operator.as_str() {
+        "" => entry.actor.clone(),
+        operator => format!("{operator} ({})", entry.actor),
+    };
+    let throttle = if entry.throttle.is_empty() { "all" } else { &entry.throttle };
+    let change = match (entry.before.as_str(), entry.after.as_str()) {
+        ("", after) => after.to_owned(),
+        (before, "") => before.to_owned(),
+        (before, after) => format!("{before} -> {after}"),
+    };
+    [entry.seq.to_string(), when, who, entry.action.clone(), throttle.to_owned(), change]
+}

@@ -1,0 +1,144 @@
+//! `set`: a person declares a level. What opens goes by the ramp; what measures is not asked here.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::kill::{send, throttle_name};
+use super::service::{Output, ServiceArgs, failed};
+use super::terminal::{Paint, json_line, print_done, tell};
+use super::words::held_by;
+use crate::client::{Client, ClientError, Controlled};
+use crate::domain::level::Level;
+use crate::domain::throttle::ThrottleName;
+use crate::run::RunError;
+use crate::source::rest::older;
+
+/// How long it is tried again while the service cannot be reached: the same order is never done twice.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Fields that an earlier version may refuse, one after the other.
+const FIELDS: usize = 4;
+
+/// `echo-phoenix set`
+#[derive(Args)]
+pub(super) struct SetArgs {
+    /// Share of work to refuse: a fraction from 0 to 1, or a percentage with its sign; 0 is open, 1 or 100% a full stop
+    #[arg(value_name = "LEVEL", value_parser = level)]
+    level: Level,
+    /// Of which throttle; `default` if not set
+    #[arg(long, value_name = "NAME", value_parser = throttle_name)]
+    throttle: Option<ThrottleName>,
+    /// Who declares it
+    #[arg(long)]
+    operator: String,
+    /// Why, for the record and for whoever is on call next
+    #[arg(long)]
+    reason: String,
+    /// How the result is written
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Output,
+    #[command(flatten)]
+    service: ServiceArgs,
+}
+
+/// Reads a level. A bare number above 1 may be meant either way, and one of them is a full stop.
+fn level(text: &str) -> Result<Level, String> {
+    let expected = "expected a fraction from 0 to 1, as 0.25, or a percentage with its sign, as 25%";
+    let (number, percent) = match text.trim().strip_suffix('%') {
+        Some(number) => (number.trim(), true),
+        None => (text.trim(), false),
+    };
+    let value: f64 = number.parse().map_err(|_| expected.to_owned())?;
+    if !percent && value > 1.0 && value <= 100.0 {
+        return Err(format!("`{number}` may be meant either way: say {} or {number}%", value / 100.0));
+    }
+    Level::new(if percent { value / 100.0 } else { value }).map_err(|_| expected.to_owned())
+}
+
+pub(super) async fn set(args: SetArgs, paint: Paint) -> Result<(), RunError> {
+    let client = args.service.client()?;
+    let mut body = Map::new();
+    body.insert("target_throttle".to_owned(), json!(args.level));
+    body.insert("operator".to_owned(), json!(args.operator));
+    body.insert("reason".to_owned(), json!(args.reason));
+    body.extend(args.throttle.as_ref().map(|name| ("throttle".to_owned(), json!(name))));
+    let answer = declare(&client, Value::Object(body)).await.map_err(|error| failed(&client, &error))?;
+    let declared: Controlled = client.typed("/control", &answer).map_err(|error| failed(&client, &error))?;
+    match args.output {
+        Output::Json => print_done(&json_line(&answer)),
+        Output::Text => print_done(&told(&declared, paint)),
+    }
+    finish(&client, &declared)
+}
+
+/// Declares, in the words of an earlier version where the service is one: that one names a field at a time.
+async fn declare(client: &Client, mut body: Value) -> Result<Value, ClientError> {
+    for _ in 0..FIELDS {
+        let sent = send(client, "/control", &body, Some(PATIENCE)).await;
+        let Err(ClientError::Refused(refusal)) = &sent else { return sent };
+        let Some(next) = older(&body, &refusal.errors, Level::STOP) else { return sent };
+        if next.get("operator").is_none() && body.get("operator").is_some() {
+            tell!("{} is an earlier version, whose record has no place for who and why.", client.base());
+        }
+        body = next;
+    }
+    send(client, "/control", &body, Some(PATIENCE)).await
+}
+
+fn told(declared: &Controlled, paint: Paint) -> String {
+    let percent = |share: f64| format!("{} %", (share * 1000.0).round() / 10.0);
+    let head = format!("DECLARED: {} refuses {}\n", declared.throttle, percent(declared.target_throttle));
+    let mut text = if declared.held_by.is_empty() { paint.good(&head) } else { paint.warn(&head) };
+    let mut row = |name: &str, value: &str| text += &format!("  {name:<9} {value}\n");
+    row("in force", &percent(declared.in_force));
+    row("next", &declared.next_step);
+    let record = declared
+        .audit_id
+        .map_or_else(|| format!("{}: not in the ledger yet", declared.audit), |seq| format!("audit entry {seq}"));
+    row("record", &record);
+    text
+}
+
+/// What somebody else declares more of is not in force, and that is no success.
+fn finish(client: &Client, declared: &Controlled) -> Result<(), RunError> {
+    if let Some(by) = declared.held_by.first() {
+        return Err(RunError::Failed(format!("more than that stays declared, by {}", held_by(by))));
+    }
+    if declared.audit != "recorded" || !declared.durable {
+        return Err(RunError::Failed(format!(
+            "it holds, and its record is not in the ledger of {} yet",
+            client.base()
+        )));
+    }
+    tell!("Next: echo-phoenix status --watch");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::level;
+
+    #[test]
+    fn a_level_is_a_fraction_or_a_percentage_with_its_sign() {
+        for (text, share) in
+            [("0", 0.0), ("1", 1.0), ("0.25", 0.25), ("25%", 0.25), ("100 %", 1.0), ("0.5%", 0.005), ("1e-1", 0.1)]
+        {
+            assert_eq!(level(text).map(|level| level.fraction()), Ok(share), "{text}");
+        }
+        for (text, said) in [
+            ("25", "say 0.25 or 25%"),
+            ("100", "say 1 or 100%"),
+            ("101", "expected a fraction"),
+            ("101%", "expected a fraction"),
+            ("-0.1", "expected a fraction"),
+            ("NaN", "expected a fraction"),
+            ("open", "expected a fraction"),
+            ("", "expected a fraction"),
+        ] {
+            let error = level(text).map(|level| level.fraction()).unwrap_err();
+            assert!(error.contains(said), "{text}: {error}");
+        }
+    }
+}
