@@ -1,4 +1,4 @@
-//! `GET /docs`: a page to read and try the API, and `GET /openapi.json`, which it shows.
+//! `GET /docs`: a page to read the API, and to try it where the reader lets it, and `GET /openapi.json`, which it shows.
 //!
 //! Everything the page needs is in the binary, and its policy lets it load nothing else.
 

@@ -19,5 +19,6 @@ mod record;
 mod remote;
 mod step;
 mod stripe;
+mod text;
 mod verdict;
 mod workloads;

@@ -16,11 +16,11 @@ use serde_json::{Value, json};
 use crate::config::{HostArgs, RemoteKeys, is_loopback};
 use crate::domain::hold::Epoch;
 use crate::domain::level::Level;
-use crate::domain::observation::Signals;
 use crate::domain::text::shown;
 use crate::domain::throttle::RemoteSpec;
 use crate::ports::TargetError;
 use crate::source::crd_status::EchoThrottleStatus;
+use crate::source::rest::older;
 
 /// How long one call may take, answer included.
 const CALL: Duration = Duration::from_secs(2);
@@ -28,6 +28,9 @@ const CALL: Duration = Duration::from_secs(2);
 const LIMIT: usize = 1 << 20;
 /// Characters of what somebody answered that are told.
 const TOLD: usize = 160;
+
+/// Fields that a site of an earlier version may refuse, one after the other.
+const FIELDS: usize = 4;
 
 /// A throttle as its site tells it.
 #[derive(Debug, Deserialize)]
@@ -90,8 +93,7 @@ impl Sites {
                 let body = json!({
                     "throttle": spec.throttle, "reason": reason, "operator": sender, "confirmation": "CONFIRM_KILL",
                 });
-                let request = self.request(spec, Method::POST, "/kill")?.header("idempotency-key", once).json(&body);
-                let answer: Value = self.answered(spec, request).await?;
+                let answer: Value = self.told(spec, "/kill", Some(once), body, Level::STOP).await?;
                 match answer["killed"] == json!(true) {
                     true => Ok(()),
                     false => Err(strange(&answer.to_string())),
@@ -101,8 +103,7 @@ impl Sites {
                 let body = json!({
                     "throttle": spec.throttle, "epoch": epoch, "operator": sender, "reason": "ended where it was made",
                 });
-                let request = self.request(spec, Method::POST, "/revive")?.json(&body);
-                match self.answered::<Value>(spec, request).await {
+                match self.told::<Value>(spec, "/revive", None, body, Level::STOP).await {
                     // Nothing could be ended: it has ended already, or what is read next says otherwise.
                     Ok(_) | Err(TargetError::Conflict(_)) => Ok(()),
                     Err(error) => Err(error),
@@ -110,10 +111,10 @@ impl Sites {
             }
             Command::Level { to, effective } => {
                 let body = json!({
-                    "throttle": spec.throttle, "target_throttle": to, "current_state": Signals::calm(effective),
+                    "throttle": spec.throttle, "target_throttle": to, "operator": sender,
+                    "reason": "declared where it is obeyed from",
                 });
-                let request = self.request(spec, Method::POST, "/control")?.json(&body);
-                let answer: Controlled = self.answered(spec, request).await?;
+                let answer: Controlled = self.told(spec, "/control", None, body, effective).await?;
                 match answer.held_by.first() {
                     None => Ok(()),
                     Some(by) => {
@@ -121,6 +122,32 @@ impl Sites {
                     }
                 }
             }
+        }
+    }
+
+    /// Sends a command, and again without what a site of an earlier version does not know, with what that one cannot do
+    /// without. That one names a field at a time.
+    async fn told<T: DeserializeOwned>(
+        &self,
+        spec: &RemoteSpec,
+        path: &str,
+        once: Option<&str>,
+        mut body: Value,
+        effective: Level,
+    ) -> Result<T, TargetError> {
+        let mut left = FIELDS;
+        loop {
+            let request = self.request(spec, Method::POST, path)?.json(&body);
+            let request = once.iter().fold(request, |request, once| request.header("idempotency-key", *once));
+            let answer = self.asked(request).await?;
+            let next = match answer.status {
+                StatusCode::UNPROCESSABLE_ENTITY if left > 0 => {
+                    answer.errors().and_then(|e| older(&body, &e, effective))
+                }
+                _ => None,
+            };
+            let Some(next) = next else { return answer.read(spec) };
+            (body, left) = (next, left - 1);
         }
     }
 
@@ -152,6 +179,10 @@ impl Sites {
         spec: &RemoteSpec,
         request: RequestBuilder,
     ) -> Result<T, TargetError> {
+        self.asked(request).await?.read(spec)
+    }
+
+    async fn asked(&self, request: RequestBuilder) -> Result<Answered, TargetError> {
         let mut answer = request.send().await.map_err(|error| silent(&error))?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         let mut body = Vec::new();
@@ -161,10 +192,29 @@ impl Sites {
             }
             body.extend_from_slice(&chunk);
         }
-        if !status.is_success() {
-            return Err(refused(spec, status, &headers, &body));
+        Ok(Answered { status, headers, body })
+    }
+}
+
+/// What a site answered.
+struct Answered {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Answered {
+    /// What that route answers, or why not.
+    fn read<T: DeserializeOwned>(&self, spec: &RemoteSpec) -> Result<T, TargetError> {
+        if !self.status.is_success() {
+            return Err(refused(spec, self.status, &self.headers, &self.body));
         }
-        serde_json::from_slice(&body).map_err(|_| strange(&String::from_utf8_lossy(&body)))
+        serde_json::from_slice(&self.body).map_err(|_| strange(&String::from_utf8_lossy(&self.body)))
+    }
+
+    /// The fields that a refusal names.
+    fn errors(&self) -> Option<Value> {
+        serde_json::from_slice::<Value>(&self.body).ok()?.get("errors").cloned()
     }
 }
 
