@@ -10,7 +10,9 @@
 
 mod front;
 mod help;
+mod hostile;
 mod plan;
+mod set;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
