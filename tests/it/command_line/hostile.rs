@@ -79,7 +79,11 @@ async fn a_kill_is_never_refused_for_its_words() {
     let bodies: Vec<(Vec<u8>, &str, &str)> = vec![
         (br#"{"confirmation":"CONFIRM_KILL"}"#.to_vec(), "(none given)", "(none given)"),
         (br#"{"confirmation":"CONFIRM_KILL","reason":null,"operator":" "}"#.to_vec(), "(none given)", "(none given)"),
-        (b"{\"confirmation\":\"CONFIRM_KILL\",\"reason\":\"a\xff\xfeb\",\"operator\":\"\\ude00\"}".to_vec(), "a\u{fffd}\u{fffd}b", "\u{fffd}"),
+        (
+            b"{\"confirmation\":\"CONFIRM_KILL\",\"reason\":\"a\xff\xfeb\",\"operator\":\"\\ude00\"}".to_vec(),
+            "a\u{fffd}\u{fffd}b",
+            "\u{fffd}",
+        ),
     ];
     for (body, reason, operator) in bodies {
         let (status, killed) = post(&echo, "/kill", body).await;
@@ -95,7 +99,9 @@ async fn a_kill_is_never_refused_for_its_words() {
         assert!(text.chars().count() == limit && text.ends_with('…'), "{field}: {text}");
     }
     assert_eq!(echo.verdict("default").await.1, "kill");
-    for wrong in [r#"{"confirmation":"CONFIRM_KILL","reson":"a"}"#, r#"{"confirmation":"confirm"}"#, r#"{"reason":"a"}"#] {
+    for wrong in
+        [r#"{"confirmation":"CONFIRM_KILL","reson":"a"}"#, r#"{"confirmation":"confirm"}"#, r#"{"reason":"a"}"#]
+    {
         assert!([400, 422].contains(&post(&echo, "/kill", wrong).await.0), "{wrong}");
     }
     // By the command line too, whatever the shell handed it.
@@ -112,7 +118,7 @@ async fn watched_in_place_each_thing_has_one_line() {
     let (folder, echo) = service().await;
     let body = json!({ "confirmation": "CONFIRM_KILL", "reason": "wide 漢字 ".repeat(60), "operator": "dana" });
     post(&echo, "/kill", body.to_string()).await;
-    let mut watch = command(folder.path(), &echo.url(""), &["status", "--watch"]);
+    let watch = command(folder.path(), &echo.url(""), &["status", "--watch"]);
     let line = format!("stty cols 60; timeout 5 {} status --watch", program().display());
     let mut script = Command::new("script");
     script.args(["-qec", &line, "/dev/null"]).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
@@ -121,5 +127,4 @@ async fn watched_in_place_each_thing_has_one_line() {
     let said = out(&script.output().unwrap());
     let by = said.lines().find(|line| line.contains("dana, over the API")).unwrap_or_else(|| panic!("{said}"));
     assert!(by.trim_end().ends_with('…') && by.chars().count() <= 60, "{by}");
-    drop(watch.stdin(Stdio::null()));
 }

@@ -18,7 +18,8 @@ async fn a_level_is_set_as_a_plain_declaration_and_read_in_the_record() {
     let opened = set(folder, &url, &["0"]);
     assert_eq!(opened.status.code(), Some(0), "{}", err(&opened));
     assert!(out(&opened).starts_with("DECLARED: default refuses 0 %\n"), "{}", out(&opened));
-    eventually("it opens", Duration::from_secs(30), async || (echo.verdict("default").await.0 == 200).then_some(())).await;
+    eventually("it opens", Duration::from_secs(30), async || (echo.verdict("default").await.0 == 200).then_some(()))
+        .await;
     let json = set(folder, &url, &["25%", "--throttle", "default", "-o", "json"]);
     let answer: Value = serde_json::from_str(&out(&json)).unwrap();
     assert_eq!((&answer["binding_signal"], &answer["stress"]), (&json!("target"), &Value::Null), "{answer}");
@@ -44,7 +45,9 @@ async fn a_level_is_set_as_a_plain_declaration_and_read_in_the_record() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bare_number_above_one_is_refused_with_both_forms() {
     let folder = tempfile::tempdir().unwrap();
-    for (level, said) in [("25", "say 0.25 or 25%"), ("100", "say 1 or 100%"), ("2.5", "say 0.025 or 2.5%"), ("101%", "as 25%")] {
+    for (level, said) in
+        [("25", "say 0.25 or 25%"), ("100", "say 1 or 100%"), ("2.5", "say 0.025 or 2.5%"), ("101%", "as 25%")]
+    {
         let refused = set(folder.path(), "http://127.0.0.1:1", &[level]);
         assert_eq!(refused.status.code(), Some(2), "{level}: {}", err(&refused));
         assert!(err(&refused).contains(said), "{level}: {}", err(&refused));
