@@ -16,7 +16,12 @@ use std::os::fd::AsFd;
 use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
+use tracing::field::Field;
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
+
 use crate::config::{ConfigError, LogFormat};
+use crate::domain::text::{shown, shown_json};
 use sink::Sink;
 
 pub use families::reference;
@@ -58,12 +63,16 @@ pub fn start_logs(filter: &str, format: Option<LogFormat>, clock: fn() -> Durati
     })?;
     let on_terminal = io::stderr().is_terminal();
     let _ = CLOCK.set(clock);
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Line).with_ansi(on_terminal);
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(on_terminal);
     // Its own complaints would go to stderr, past the queue, and a stderr that is broken would make them a panic.
     let logs = logs.log_internal_errors(false);
     let for_people = format.map_or(on_terminal, |format| format == LogFormat::Human);
     // A second start (a test's) keeps the first.
-    let _ = if for_people { logs.try_init() } else { logs.json().try_init() };
+    let _ = if for_people {
+        logs.fmt_fields(debug_fn(field).delimited(" ")).with_writer(|| Line { json: false }).try_init()
+    } else {
+        logs.with_writer(|| Line { json: true }).json().try_init()
+    };
     std::panic::set_hook(Box::new(|panic| {
         let backtrace = std::backtrace::Backtrace::capture();
         tracing::error!(%panic, %backtrace, "a panic");
@@ -71,12 +80,28 @@ pub fn start_logs(filter: &str, format: Option<LogFormat>, clock: fn() -> Durati
     Ok(())
 }
 
+/// A field of a line for people: text of others is written so that it can be seen. Only what is ours alone has lines.
+fn field(out: &mut Writer<'_>, field: &Field, value: &dyn std::fmt::Debug) -> std::fmt::Result {
+    let value = format!("{value:?}");
+    match field.name() {
+        "message" => write!(out, "{}", shown(&value)),
+        "backtrace" => write!(out, "\n{value}"),
+        name => write!(out, "{name}={}", shown(&value)),
+    }
+}
+
 /// What tracing writes a line of the log to.
-struct Line;
+struct Line {
+    /// JSON has escapes of its own for what would not be seen.
+    json: bool,
+}
 
 impl Write for Line {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        STDERR.offer(line, elapsed);
+        match std::str::from_utf8(line) {
+            Ok(text) if self.json => STDERR.offer(shown_json(text).as_bytes(), elapsed),
+            _ => STDERR.offer(line, elapsed),
+        }
         Ok(line.len())
     }
 

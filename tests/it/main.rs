@@ -6,6 +6,7 @@ mod airtable_emulator;
 mod allow_list;
 mod backup;
 mod bad_input;
+mod before;
 mod callers;
 mod cluster_rules;
 mod command_line;
