@@ -7,6 +7,8 @@
     reason = "a test that cannot go on fails; it reads its own variables"
 )]
 
+mod page;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
