@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ConfigError;
-use crate::domain::hold::Source;
+use crate::domain::hold::{ScopedHold, Source};
 use crate::gate::Gate;
 use crate::http::Parts;
 use crate::latch::Latch;
@@ -115,7 +115,7 @@ pub(super) async fn open(folder: &Path, holds: Holds, clock: &dyn Clock) -> Resu
     {
         tracing::error!(%error, "the last state cannot be kept; a start without the ledger would know an older one");
     }
-    begin(&ledger, &start.stored, holds, clock).await;
+    begin(&ledger, &start.stored.holds, clock).await;
     if let Err(error) = journal.mend(seen.unwrap_or_default()) {
         tracing::error!(%error, "the journal cannot be written; kills are durable once the ledger has them");
     }
@@ -136,10 +136,9 @@ fn tell(start: &Start) {
 }
 
 /// Records what the process starts from, where the ledger can be written.
-async fn begin(ledger: &StandbyLedger, stored: &Stored, holds: Holds, clock: &dyn Clock) {
+async fn begin(ledger: &StandbyLedger, holds: &[ScopedHold], clock: &dyn Clock) {
     let Ok(ledger) = ledger.ledger() else { return };
-    let listed = (holds == Holds::Here).then(|| stored.holds.clone());
-    if let Err(error) = ledger.begin(clock.now(), listed).await {
+    if let Err(error) = ledger.begin(clock.now(), holds.to_vec()).await {
         tracing::error!(%error, "the ledger does not have what this process started from");
     }
 }
@@ -225,22 +224,19 @@ pub(super) async fn watch(
         match ledger.try_open(clock.now()).await {
             Ok(opened) => {
                 tracing::info!("the ledger is open again");
-                let holds = match &declared {
-                    Some(declared) => {
-                        declared.adopt(&opened.stored);
-                        latch.obey(clock.elapsed());
-                        Holds::Here
-                    }
-                    None => Holds::Cluster,
-                };
-                let mut stored = declared.as_ref().map(|declared| declared.last_state()).unwrap_or_default();
-                // What the journal still has comes by its own record, and what has ended is not begun again.
-                let owed = journal.pending();
-                stored.holds.retain(|held| {
-                    let epoch = &held.hold.epoch;
-                    !opened.accounts.ended.contains(epoch) && !owed.iter().any(|entry| entry.record.once == epoch.0)
-                });
-                begin(&ledger, &stored, holds, clock.as_ref()).await;
+                let mut holds = opened.stored.holds.clone();
+                if let Some(declared) = &declared {
+                    declared.adopt(&opened.owned());
+                    latch.obey(clock.elapsed());
+                    // What the journal still has comes by its own record, and what has ended is not begun again.
+                    let owed = journal.pending();
+                    holds = declared.last_state().holds;
+                    holds.retain(|held| {
+                        let epoch = &held.hold.epoch;
+                        !opened.accounts.ended.contains(epoch) && !owed.iter().any(|entry| entry.record.once == epoch.0)
+                    });
+                }
+                begin(&ledger, &holds, clock.as_ref()).await;
                 latch.settle().await;
             }
             Err(error) => tracing::debug!(%error, "the ledger still cannot be opened"),

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::schema::AUDIT_LOG;
 use super::verify::{VerifyError, walk};
-use crate::domain::hold::{Epoch, Scope, ScopedHold, Source};
+use crate::domain::hold::{Epoch, Scope, ScopedHold};
 use early::Early;
 
 /// The action of the entry that lists every live hold.
@@ -22,8 +22,10 @@ pub(super) const STRIDE: i64 = 10_000;
 /// What is in force by the record, and what does not add up.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Accounts {
-    /// Every hold in force, in the order taken. One that no recorded end accounts for bears [`Source::Unaccounted`].
+    /// Every hold in force, in the order taken.
     pub live: Vec<ScopedHold>,
+    /// Those of them that log and table do not agree on.
+    pub unaccounted: BTreeSet<Epoch>,
     /// Ended for ever.
     pub ended: BTreeSet<Epoch>,
     /// What does not add up, `TABLE: row N …`.
@@ -249,9 +251,9 @@ fn held_against(told: Told, table: &[Listed]) -> Accounts {
 }
 
 impl Accounts {
-    fn hold(&mut self, fault: Option<String>, mut hold: ScopedHold) {
+    fn hold(&mut self, fault: Option<String>, hold: ScopedHold) {
         if let Some(fault) = fault {
-            hold.hold.source = Source::Unaccounted;
+            self.unaccounted.insert(hold.hold.epoch.clone());
             self.faults.push(fault);
         }
         self.live.push(hold);

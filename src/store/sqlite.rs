@@ -161,8 +161,7 @@ impl SqliteLedger {
     }
 
     /// Records what this process starts from: the holds in force, those that nobody accounts for by an entry of their own.
-    /// Without a list, they are those that the audit log knows.
-    pub async fn begin(&self, at: Timestamp, holds: Option<Vec<ScopedHold>>) -> Result<Receipt, LedgerError> {
+    pub async fn begin(&self, at: Timestamp, holds: Vec<ScopedHold>) -> Result<Receipt, LedgerError> {
         self.submit(Work::Begin { at, holds }).await
     }
 

@@ -28,6 +28,17 @@ pub struct Opened {
     pub journal: Option<u64>,
 }
 
+impl Opened {
+    /// Throttles and holds, where holds live in the ledger: those that do not add up are nobody's.
+    #[must_use]
+    pub fn owned(&self) -> Stored {
+        let mut stored = self.stored.clone();
+        let unaccounted = |held: &&mut ScopedHold| self.accounts.unaccounted.contains(&held.hold.epoch);
+        stored.holds.iter_mut().filter(unaccounted).for_each(|held| held.hold.source = Source::Unaccounted);
+        stored
+    }
+}
+
 /// Everything that is known at a start.
 pub struct Known<'a> {
     /// Whether there was a file of a ledger, with something in it.
@@ -109,7 +120,7 @@ fn nameless(epoch: Epoch, reason: String, at: Timestamp) -> ScopedHold {
 
 /// The ledger's word, and what the last state knows beyond it.
 fn union(ledger: &Opened, last: Option<&Stored>, pending: &[JournalEntry], told: &mut Vec<String>) -> Stored {
-    let mut stored = ledger.stored.clone();
+    let mut stored = ledger.owned();
     let Some(last) = last else { return stored };
     // What the journal still has comes back by its own record.
     let journalled: BTreeSet<&str> = pending.iter().map(|entry| entry.record.once.as_str()).collect();

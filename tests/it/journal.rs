@@ -139,6 +139,9 @@ fn a_write_that_stopped_at_any_byte_costs_only_itself() {
     for at in (third * 512..(last + 1) * 512).step_by(16) {
         let mut torn = whole.clone();
         torn[at..].fill(0);
+        if torn == whole {
+            break; // what is left of the last sector is zeros
+        }
         fs::write(&path, &torn).unwrap();
         let (journal, found) = FileJournal::read(&path).unwrap();
         assert_eq!(journal.pending(), [entry("a"), entry("b")], "byte {at}");

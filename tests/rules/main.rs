@@ -17,6 +17,7 @@ mod mirror;
 mod plan;
 mod record;
 mod remote;
+mod start;
 mod step;
 mod stripe;
 mod text;

@@ -51,7 +51,7 @@ pub(super) fn apply(conn: &Group<'_>, work: &Work) -> Result<Receipt, Refusal> {
         }
         Work::Delivered(owed) => delivered(conn, owed),
         Work::CloseInterrupted(at) => close_interrupted(conn, *at),
-        Work::Begin { at, holds } => begin(conn, *at, holds.as_deref()),
+        Work::Begin { at, holds } => begin(conn, *at, holds),
         Work::SawJournal(ever) => {
             let ever = i64::try_from(*ever).unwrap_or(i64::MAX);
             let seen =
@@ -232,9 +232,8 @@ fn settle(conn: &Connection, intent: &IntentId) -> Result<(), Refusal> {
 }
 
 /// Records what a process starts from. A hold that nobody accounts for gets an entry that says so, once.
-fn begin(conn: &Group<'_>, at: Timestamp, holds: Option<&[ScopedHold]>) -> Result<Receipt, Refusal> {
+fn begin(conn: &Group<'_>, at: Timestamp, holds: &[ScopedHold]) -> Result<Receipt, Refusal> {
     let known = accounts::live(conn)?;
-    let holds = holds.unwrap_or(&known);
     let told = |held: &&ScopedHold| {
         known.iter().any(|known| known.hold.epoch == held.hold.epoch && known.hold.source == held.hold.source)
     };

@@ -32,8 +32,8 @@ pub(super) enum Work {
     Begin {
         /// When.
         at: Timestamp,
-        /// The holds in force; none: those the audit log knows.
-        holds: Option<Vec<ScopedHold>>,
+        /// The holds in force.
+        holds: Vec<ScopedHold>,
     },
     /// How many records the journal ever had.
     SawJournal(u64),

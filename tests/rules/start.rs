@@ -1,0 +1,153 @@
+//! What a start adds up to: nothing that any of the three knows is lost, and what a record ended stays ended.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::BTreeSet;
+
+use echo_phoenix::domain::audit::{Answer, AuditDraft, Record, ThrottleRow};
+use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
+use echo_phoenix::domain::level::Level;
+use echo_phoenix::domain::throttle::{Owner, ThrottleName};
+use echo_phoenix::ports::{Effect, JournalEntry, Stored};
+use echo_phoenix::store::{Accounts, JournalFound, Known, LastFound, LastState, Opened, Start, start};
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn kill(epoch: &str) -> ScopedHold {
+    let hold = Hold {
+        epoch: Epoch(epoch.to_owned()),
+        bite: Bite::Kill,
+        source: Source::Rest,
+        reason: "fraud".to_owned(),
+        operator: "ann".to_owned(),
+        taken_at: NOW,
+    };
+    ScopedHold { scope: Scope::All, hold }
+}
+
+fn entry(epoch: &str) -> JournalEntry {
+    let answer = Answer { key: None, status: 200, body: serde_json::Map::new(), at: NOW };
+    let record = Record { once: epoch.to_owned(), audit: AuditDraft::new(NOW, "key", "kill"), answer };
+    JournalEntry { effect: Effect::Hold(Box::new(kill(epoch))), record }
+}
+
+fn row(generation: i64, declared: f64, effective: f64) -> ThrottleRow {
+    let level = |fraction| Level::new(fraction).unwrap();
+    let (name, owner) = (ThrottleName::default_throttle(), Owner::Rest);
+    ThrottleRow { name, declared: level(declared), effective: level(effective), generation, owner, spec: None }
+}
+
+fn ledger(live: &[&str], ended: &[&str], rows: Vec<ThrottleRow>) -> Opened {
+    let holds: Vec<_> = live.iter().map(|epoch| kill(epoch)).collect();
+    let ended = ended.iter().map(|epoch| Epoch((*epoch).to_owned())).collect();
+    let accounts = Accounts { live: holds.clone(), ended, ..Accounts::default() };
+    Opened { stored: Stored { throttles: rows, holds }, accounts, journal: Some(7) }
+}
+
+fn last(holds: &[&str], rows: Vec<ThrottleRow>) -> LastFound {
+    let stored = Stored { throttles: rows, holds: holds.iter().map(|epoch| kill(epoch)).collect() };
+    LastFound { state: Some(LastState { stored, journal: Some(7) }), fault: None }
+}
+
+fn added_up(ledger: Option<&Opened>, last: &LastFound, pending: &[JournalEntry]) -> Start {
+    whole(&JournalFound::Whole, 7, true, ledger, last, pending)
+}
+
+fn whole(
+    journal: &JournalFound,
+    journal_ever: u64,
+    ledger_was_there: bool,
+    ledger: Option<&Opened>,
+    last: &LastFound,
+    pending: &[JournalEntry],
+) -> Start {
+    start(&Known { ledger_was_there, ledger, journal, journal_ever, pending, last }, NOW, || "new".to_owned())
+}
+
+/// Epochs in force, and which of them nobody accounts for.
+fn held(start: &Start) -> Vec<(&str, bool)> {
+    let one = |held: &'_ ScopedHold| held.hold.source == Source::Unaccounted;
+    start.stored.holds.iter().map(|held| (held.hold.epoch.0.as_str(), one(held))).collect()
+}
+
+#[test]
+fn a_hold_of_the_last_state_stays_unless_a_record_ended_it() {
+    let ledger = ledger(&["a"], &["b"], Vec::new());
+    let start = added_up(Some(&ledger), &last(&["a", "b", "c", "d"], Vec::new()), &[entry("d")]);
+    assert_eq!(held(&start), [("a", false), ("c", true)], "d comes back by its own record, out of the journal");
+    assert_eq!(start.lost, Vec::<String>::new());
+    let away = added_up(None, &last(&["a", "b"], Vec::new()), &[]);
+    assert_eq!(held(&away), [("a", false), ("b", false)], "while nobody can read the ledger, all of it holds");
+}
+
+#[test]
+fn what_log_and_table_do_not_agree_on_is_nobody_s() {
+    let mut ledger = ledger(&["a", "b"], &[], Vec::new());
+    ledger.accounts.unaccounted = BTreeSet::from([Epoch("b".to_owned())]);
+    assert_eq!(held(&added_up(Some(&ledger), &LastFound::default(), &[])), [("a", false), ("b", true)]);
+    ledger.accounts.unsure = true;
+    let start = added_up(Some(&ledger), &LastFound::default(), &[]);
+    assert_eq!(held(&start), [("a", false), ("b", true), ("new", true)]);
+    assert_eq!(start.stored.holds[2].scope, Scope::All);
+}
+
+#[test]
+fn what_is_missing_of_a_record_shuts_everything_and_a_new_folder_is_new() {
+    let (none, known) = (LastFound::default(), last(&[], Vec::new()));
+    let ledger = ledger(&[], &[], Vec::new());
+    let fresh = Opened::default();
+    let broken = JournalFound::Damaged("x".to_owned());
+    for (what, journal, ever, there, ledger, last, shut) in [
+        ("a new folder", &JournalFound::Missing, 0, false, &fresh, &none, false),
+        ("all as it was", &JournalFound::Whole, 7, true, &ledger, &known, false),
+        ("damaged", &broken, 7, true, &ledger, &known, true),
+        ("damaged in a new folder", &broken, 0, false, &fresh, &none, true),
+        ("gone", &JournalFound::Missing, 0, true, &ledger, &known, true),
+        ("a restored ledger alone", &JournalFound::Missing, 0, true, &ledger, &none, true),
+        ("an older journal", &JournalFound::Whole, 6, true, &ledger, &known, true),
+        ("an older journal, by the ledger alone", &JournalFound::Whole, 6, true, &ledger, &none, true),
+        ("a journal of the release before, again", &JournalFound::Headless, 0, true, &ledger, &known, true),
+        ("a journal of the release before", &JournalFound::Headless, 0, true, &fresh, &none, false),
+        ("no ledger, and a last state", &JournalFound::Whole, 7, false, &fresh, &known, false),
+        ("no ledger, and no last state", &JournalFound::Whole, 7, false, &fresh, &none, true),
+        ("no ledger, and an old journal alone", &JournalFound::Headless, 0, false, &fresh, &none, true),
+    ] {
+        let start = whole(journal, ever, there, Some(ledger), last, &[]);
+        assert_eq!((!start.lost.is_empty(), held(&start).contains(&("new", true))), (shut, shut), "{what}: {start:?}");
+    }
+    let damaged = LastFound { state: None, fault: Some("x".to_owned()) };
+    let start = added_up(Some(&ledger), &damaged, &[]);
+    assert_eq!((start.lost.len(), start.told.len()), (0, 1), "a last state that is damaged alone is told");
+}
+
+#[test]
+fn the_hold_for_what_is_missing_is_taken_once() {
+    let first = whole(&JournalFound::Missing, 0, true, Some(&ledger(&[], &[], Vec::new())), &LastFound::default(), &[]);
+    let mut again = ledger(&[], &[], Vec::new());
+    again.stored.holds.clone_from(&first.stored.holds);
+    let second = whole(&JournalFound::Missing, 0, true, Some(&again), &LastFound::default(), &[]);
+    assert_eq!(held(&second), [("new", true)]);
+}
+
+proptest! {
+    #[test]
+    fn no_level_is_below_what_the_last_state_says_without_a_newer_declaration(
+        (ours, theirs) in (0i64..4, 0i64..4),
+        levels in [0u8..=100, 0u8..=100, 0u8..=100, 0u8..=100],
+    ) {
+        let [declared, effective, last_declared, last_effective] = levels.map(|percent| f64::from(percent) / 100.0);
+        let ledger = ledger(&[], &[], vec![row(ours, declared, effective)]);
+        let last = last(&[], vec![row(theirs, last_declared, last_effective)]);
+        let start = added_up(Some(&ledger), &last, &[]);
+        let found = &start.stored.throttles[0];
+        prop_assert!(found.effective.fraction() >= last_effective.max(effective));
+        prop_assert!(found.declared.fraction() >= declared);
+        if ours > theirs {
+            prop_assert_eq!(found.declared.fraction(), declared);
+        } else {
+            prop_assert!(found.declared.fraction() >= last_declared);
+        }
+        prop_assert_eq!(found.generation, ours.max(theirs));
+    }
+}
