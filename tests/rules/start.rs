@@ -27,7 +27,7 @@ fn kill(epoch: &str) -> ScopedHold {
 }
 
 fn entry(epoch: &str) -> JournalEntry {
-    let answer = Answer { key: None, status: 200, body: serde_json::Map::new(), at: NOW };
+    let answer = Answer::new(200, serde_json::Map::new(), NOW);
     let record = Record { once: epoch.to_owned(), audit: AuditDraft::new(NOW, "key", "kill"), answer };
     JournalEntry { effect: Effect::Hold(Box::new(kill(epoch))), record }
 }
