@@ -212,7 +212,7 @@ impl Client {
         }
         match value {
             Some(value) if problem || (!status.is_success() && value.get("detail").is_some_and(Value::is_string)) => {
-                Err(ClientError::Refused(Refusal::read(path, status.as_u16(), retry_after, &visible(value))))
+                Err(ClientError::Refused(Box::new(Refusal::read(path, status.as_u16(), retry_after, &visible(value)))))
             }
             // An unhealthy service says so with a 503 that is an answer all the same.
             Some(value) if status.is_success() || (path == "/health" && value.get("checks").is_some()) => Ok(value),

@@ -32,7 +32,7 @@ pub enum ClientError {
     },
     /// The service said no.
     #[error("{0}")]
-    Refused(Refusal),
+    Refused(Box<Refusal>),
 }
 
 /// A refusal of the service, as it worded it.

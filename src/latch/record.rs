@@ -65,7 +65,7 @@ pub struct Lacking {
 /// Whether an entry is in the ledger.
 enum Entered {
     /// It is, and this is what its client is told.
-    Told(Answer),
+    Told(Box<Answer>),
     /// It never will be, since what it means is gone.
     LetGo,
     /// Not yet.
@@ -113,7 +113,7 @@ impl Latch {
         self.under_way().remove(&once);
         if let Entered::Told(answer) = entered {
             let (audit, durable) = told(AuditState::Recorded, true);
-            return Brought { audit, durable, answer };
+            return Brought { audit, durable, answer: *answer };
         }
         let owed = if durable { owed } else { owing(false) };
         let answer = owed.record.answer.clone();
@@ -180,7 +180,7 @@ impl Latch {
         match timeout(LEDGER_PATIENCE, brought).await {
             Ok(Ok(answer)) => {
                 self.entered(entry, &once);
-                Entered::Told(answer)
+                Entered::Told(Box::new(answer))
             }
             Ok(Err(DesiredError::Unknown(throttle))) => {
                 tracing::error!(%throttle, once, "a journalled command means a throttle that is gone; it is let go");
