@@ -72,7 +72,7 @@ fn errors() -> String {
     }
     text.push_str(
         "\nA wrong configuration is one line, `VARIABLE: expected WHAT. WAY OUT`, or the usage error of the flag with the variable's \
-         name;\n[configuration.md](configuration.md) lists all of them. A line of `.env` that cannot be read is named by its number.\n",
+         name;\n[configuration.md](configuration.md) lists all of them. A line of `.env` that is needed and cannot be read is named by its number.\n",
     );
     text
 }
@@ -152,8 +152,14 @@ fn configuration(cli: &Command) -> String {
          alone). A variable that is empty or blank, or still one of the guide's placeholders ({}), is not set, and\n\
          the next of these speaks. What is set and malformed stops the start with exit code 2 and names variable,\n\
          expectation and way out ([errors.md](errors.md)). A part that is off for want of a variable does not degrade `/health`, which names the variable.\n\n\
-         A **secret** is shown by no help text, log, error or answer. Better give it by the environment or `.env` than by a flag, which\n\
-         everybody on the machine can read.\n\n\
+         A **secret** is shown by no help text, log, error or answer. Better give it by the environment, `.env` or a file than by a flag, which\n\
+         everybody on the machine can read. `NAME_FILE` in the environment names the file that has the secret `NAME` (regular, through links, at most\n\
+         64 KiB); with both set nothing starts.\n\n\
+         Of `.env` (regular, at most 64 KiB) only the variables below and `ECHO_REMOTE_KEY_…` are taken; those that libraries read, as `HTTPS_PROXY`,\n\
+         belong into the environment. Each line stands for itself, `NAME=value`, and nothing in it is expanded. A line that is not ours never\n\
+         matters; one of ours that is malformed is named on stderr, and refuses what needs its value and has it from nowhere else. An address of\n\
+         `.env` goes only with a key of `.env`. If it cannot be read, a process wants ENVIRONMENT and a key from elsewhere.\n\n\
+         `ECHO_REMOTE_KEY_…` have the keys to other sites that a manifest names by `apiKeyEnv`; of these too there is `…_FILE`.\n\n\
          ## Variables\n\n| variable | flag | default | for | what |\n|---|---|---|---|---|\n",
         placeholders.join(", ")
     );

@@ -48,7 +48,7 @@ fn of_folder(data: &Path) -> String {
 }
 
 fn kept_or_made(path: &Path) -> io::Result<String> {
-    if let Some(known) = kept::read(path)? {
+    if let Some(known) = kept::read(path, None)? {
         return Ok(known);
     }
     let secret = random();

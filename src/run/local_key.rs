@@ -1,23 +1,19 @@
 //! The key of protected routes: the configured one, or in development one that is made and kept beside the store.
 
-use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::{ConfigError, Environment, KeyArgs, Keys, Role};
 use crate::http::Parts;
-use crate::store::private;
 use crate::telemetry::show;
 
-use super::RunError;
+use super::{RunError, kept};
 
 /// The way out where no key has the role.
 const NOBODY_MAY_KILL: &str = "set ECHO_API_KEY, or add a key of the role breaker to ECHO_API_KEYS";
 /// Its file in the data folder.
 const FILE: &str = "api-key";
-/// Most that is read of it, bytes.
-const LIMIT: u64 = 1024;
 
 /// The key that a service in development made and kept in this folder, and its file; none if there is none. A superuser
 /// may use the folder owner's.
@@ -28,18 +24,8 @@ pub fn made_key(data: &Path) -> Result<Option<(String, PathBuf)>, String> {
     let superuser = rustix::process::geteuid().is_root();
     let owner = std::fs::metadata(data).ok().filter(|_| superuser).map(|folder| folder.uid());
     let path = data.join(FILE);
-    match kept(&path, owner) {
-        Ok(key) => Ok(Some((key, path)).filter(|(key, _)| !key.is_empty())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("{} is not used: {error}", path.display())),
-    }
-}
-
-/// What a file has that is this user's alone, or `or`'s.
-fn kept(path: &Path, or: Option<u32>) -> io::Result<String> {
-    let mut key = String::new();
-    private::trusted(path, or)?.take(LIMIT).read_to_string(&mut key)?;
-    Ok(key.trim().to_owned())
+    let kept = kept::read(&path, owner).map_err(|error| format!("{} is not used: {error}", path.display()))?;
+    Ok(kept.map(|key| (key, path)))
 }
 
 /// The keys that are configured.
@@ -86,27 +72,18 @@ pub(super) fn keys(args: &KeyArgs, environment: Environment, data: Option<&Path>
 /// The key in the data folder, made if there is none.
 fn made(data: &Path) -> Result<String, RunError> {
     let path = data.join(FILE);
-    match kept(&path, None) {
-        Ok(key) if !key.is_empty() => {
-            tracing::info!(file = %path.display(), "ECHO_API_KEY is not set: using the key made earlier");
-            return Ok(key);
-        }
-        // A crash left it empty.
-        Ok(_) => std::fs::remove_file(&path).map_err(|error| RunError::failed("an empty key file", error))?,
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        // Somebody else may know it, or may have chosen it.
-        Err(error) => {
-            return Err(RunError::Config(ConfigError {
-                variable: "ECHO_API_KEY",
-                expected: "a key, or in development a file with one that is this user's alone".to_owned(),
-                fix: format!("{}: {error}. Remove it, and a new one is made; or set the variable.", path.display()),
-            }));
-        }
+    // Somebody else may know what stands there, or may have chosen it.
+    let known = kept::read(&path, None).map_err(|error| ConfigError {
+        variable: "ECHO_API_KEY",
+        expected: "a key, or in development a file with one that is this user's alone".to_owned(),
+        fix: format!("{}: {error}. Remove it, and a new one is made; or set the variable.", path.display()),
+    })?;
+    if let Some(known) = known {
+        tracing::info!(file = %path.display(), "ECHO_API_KEY is not set: using the key made earlier");
+        return Ok(known);
     }
     let key = hex::encode(rand::random::<[u8; 32]>());
-    let file = private::make(&path);
-    file.and_then(|mut file| file.write_all(key.as_bytes()).and_then(|()| file.sync_all()))
-        .map_err(|error| RunError::failed("a key could not be kept beside the store", error))?;
+    kept::make(&path, &key).map_err(|error| RunError::failed("a key could not be kept beside the store", error))?;
     show(&format!("ECHO_API_KEY is not set; made one, kept in {} (shown this once):\n{key}\n", path.display()));
     Ok(key)
 }

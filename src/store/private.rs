@@ -48,7 +48,7 @@ pub fn trusted(path: &Path, or: Option<u32>) -> io::Result<File> {
         return untrusted(format!("it is user {}'s", found.uid()));
     }
     if mode(&found) & OTHERS != 0 {
-        return untrusted(format!("others may read or write it (mode {:04o})", mode(&found)));
+        return untrusted(format!("others may read or write it (mode {:04o}, expected 0600)", mode(&found)));
     }
     Ok(file)
 }

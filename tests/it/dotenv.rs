@@ -77,7 +77,7 @@ async fn a_strangers_dotenv_stops_no_command_that_has_what_it_needs() {
     std::fs::remove_dir(&file).unwrap();
     // Not even its owner may read it; a superuser reads it all the same.
     std::fs::write(&file, "ECHO_API_KEY=other\n").unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o000)).unwrap();
     let killed = ask(home.path(), &KILL, &given).await;
     assert_eq!(killed.status.code(), Some(0), "{}", err(&killed));
 }
