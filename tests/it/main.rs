@@ -42,6 +42,7 @@ mod reconcile;
 mod remote;
 mod self_test;
 mod shedding;
+mod soak;
 mod store_faults;
 mod stripe_signatures;
 mod supervise;

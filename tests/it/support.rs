@@ -20,6 +20,8 @@ pub(crate) mod plain;
 pub(crate) mod proxy;
 #[path = "support/stripe.rs"]
 pub(crate) mod stripe;
+#[path = "support/wall.rs"]
+pub(crate) mod wall;
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
