@@ -14,3 +14,4 @@ pub mod plan;
 pub mod precedence;
 pub mod step;
 pub mod verdict;
+pub mod waiting;

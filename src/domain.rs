@@ -10,6 +10,7 @@ pub mod hold;
 pub mod level;
 pub mod moment;
 pub mod observation;
+pub mod offered;
 pub mod payment;
 pub mod plan;
 pub mod remote;

@@ -85,12 +85,14 @@ pub struct Reconciler {
     records: record::Records,
     /// Whether everything was in force and read back in the last pass.
     settled: bool,
+    /// How long until it is known what waits behind some throttle that is to open.
+    known_in: Option<Duration>,
 }
 
 impl Reconciler {
     /// A loop over these parts; `stored` is what the ledger knew at the start.
     pub fn new(parts: Parts, stored: &Stored) -> Self {
-        Self { parts, memory: BTreeMap::new(), records: record::Records::new(stored), settled: true }
+        Self { parts, memory: BTreeMap::new(), records: record::Records::new(stored), settled: true, known_in: None }
     }
 
     /// Runs until told to stop: at every tick, and at once when something was declared.
@@ -98,6 +100,7 @@ impl Reconciler {
         loop {
             self.pass().await;
             let pause = if self.settled { TICK } else { LOOK_AGAIN };
+            let pause = self.known_in.map_or(pause, |known| known.min(pause));
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = sleep(pause) => {}
@@ -120,7 +123,7 @@ impl Reconciler {
         self.memory.retain(|name, _| all.iter().any(|throttle| throttle.name == *name));
         self.records.catch_up(&self.parts).await;
         self.records.holds(&self.parts, &all, self.parts.clock.now()).await;
-        self.settled = true;
+        (self.settled, self.known_in) = (true, None);
         let mut reaching_out = Vec::new();
         for throttle in all {
             let begun = self.begin(throttle).await;
@@ -151,7 +154,7 @@ impl Reconciler {
         let now = parts.clock.moment();
         let reads = gather::read(parts, &throttle).await;
         let memory = self.memory.entry(throttle.name.clone()).or_insert_with(|| Memory::new(&throttle, now));
-        memory.note_offered(now.elapsed, gather::offered_rpm(&reads));
+        memory.found(gather::level(&reads), gather::measured(&reads), now.elapsed);
 
         let want = asked(throttle.level, throttle.mode, &throttle.holds);
         let next = worst(&parts.law.of(&throttle.signals), &memory.situations(&throttle, &want, now.elapsed));
@@ -202,6 +205,10 @@ impl Reconciler {
         self.settled &= next.shedding || planned.effective == want.level;
         self.settled &= trouble.is_none() && reads.iter().all(|(spec, _)| planned.agreeing.contains(&spec.id()));
         memory.keep(&planned, &pass);
+        if memory.level > want.level {
+            // Nothing opens before it is known what waits; then at once.
+            self.known_in = self.known_in.into_iter().chain(memory.known_in(now.elapsed)).min();
+        }
         parts.latch.found(&throttle, &planned.agreeing);
         gather::report(parts, &pass, &reads, &planned, memory, trouble).await;
     }

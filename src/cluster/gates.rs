@@ -35,6 +35,8 @@ struct Heard {
     version: String,
     /// When that was seen first, by our clock. What the gate wrote down is by a clock of its own, and never asked.
     at: Duration,
+    /// When the word before was seen first: what this one counts began no later than that was read.
+    before: Option<Duration>,
     word: Word,
 }
 
@@ -84,8 +86,11 @@ impl ClusterGates {
         for lease in &list.items {
             let Some(heard) = heard(lease, now) else { continue };
             let name = lease.name_any();
-            let known = before.remove(&name).filter(|known| known.version == heard.version);
-            words.heard.insert(name, known.unwrap_or(heard));
+            let heard = match before.remove(&name) {
+                Some(known) if known.version == heard.version => known,
+                known => Heard { before: known.map(|known| known.at), ..heard },
+            };
+            words.heard.insert(name, heard);
         }
         Ok(words.heard.values().cloned().collect())
     }
@@ -97,7 +102,7 @@ impl ClusterGates {
 
 fn heard(lease: &Lease, at: Duration) -> Option<Heard> {
     let word = serde_json::from_str(lease.annotations().get(WORD)?).ok()?;
-    Some(Heard { version: lease.resource_version()?, at, word })
+    Some(Heard { version: lease.resource_version()?, at, before: None, word })
 }
 
 #[async_trait]
@@ -114,12 +119,16 @@ impl Target for ClusterGates {
         let alive: Vec<_> = words.iter().filter(|one| age(one) < GONE_AFTER).collect();
         let obeying = alive.iter().filter(|one| age(one) < SILENT_AFTER && one.word.holds_digest == expected);
         let offered: u64 = alive.iter().filter_map(|one| one.word.offered_rpm.get(throttle.name.as_str())).sum();
+        // Whole once every gate has spoken twice since: what it says then it counted after the first time.
+        let from = alive.iter().map(|one| one.before).min().flatten();
         let oldest = alive.iter().map(|one| age(one).as_secs()).max().unwrap_or(0);
         Ok(ReadBack::Gate(GateReadBack {
             gates: i32::try_from(alive.len()).unwrap_or(i32::MAX),
             obeying: i32::try_from(obeying.count()).unwrap_or(i32::MAX),
             oldest_age_s: i64::try_from(oldest).unwrap_or(i64::MAX),
             offered_rpm: f64::from(u32::try_from(offered).unwrap_or(u32::MAX)),
+            measured_from: from,
+            level: None,
             refused: None,
             off: false,
             callers: None,

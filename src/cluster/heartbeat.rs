@@ -83,12 +83,20 @@ impl Heartbeat {
         let name = format!("echo-phoenix-gate-{}", self.identity);
         let mut last: Option<(Duration, BTreeMap<ThrottleName, u64>)> = None;
         let mut rates = BTreeMap::new();
+        let mut moved = false;
         while !shutdown.is_cancelled() {
             let obeyed = self.obeyed();
             self.measure(&obeyed, &mut last, &mut rates);
             let word = word(&obeyed, &rates);
             let pause = match timeout(WRITE_LIMIT, self.write(&api, &name, &word)).await {
-                Ok(Ok(())) => BEAT,
+                // Once more as soon as there is a whole window since: the leader opens by that.
+                Ok(Ok(())) => {
+                    if moved {
+                        WINDOW
+                    } else {
+                        BEAT
+                    }
+                }
                 Ok(Err(error)) => {
                     tracing::warn!(%error, "the heartbeat was not written");
                     AFTER_ERROR
@@ -97,8 +105,8 @@ impl Heartbeat {
             };
             tokio::select! {
                 () = shutdown.cancelled() => {}
-                () = sleep(pause) => {}
-                () = self.desired.gates_moved() => {}
+                () = sleep(pause) => moved = false,
+                () = self.desired.gates_moved() => moved = true,
             }
         }
         let _ = timeout(WRITE_LIMIT, api.delete(&name, &DeleteParams::default())).await;

@@ -1,7 +1,7 @@
 //! The control law: one evaluation, from what was observed and declared to the next level (control-law.md).
 //!
 //! Must not know clocks, history, the kill latch's storage or who runs it: time reaches it as [`Credit`], the past as
-//! `floor_rpm`, the latch as a flag.
+//! `waiting_rpm`, the latch as a flag.
 
 mod credit;
 mod stress;
@@ -101,8 +101,9 @@ pub struct Input {
     pub killed: bool,
     /// c: share of an opening step that may be used now, 0..=1 (see [`Credit`]).
     pub credit: f64,
-    /// r_floor: highest offered rate of the hour before the stop, requests per minute, 0 for a new throttle.
-    pub floor_rpm: f64,
+    /// The highest of r_floor and r_stop: offered rates of the hour before the stop and since it, requests per minute, 0
+    /// for a new throttle. None if they are unknown: then only the ramp opens.
+    pub waiting_rpm: Option<f64>,
 }
 
 /// What determined a level.
@@ -189,10 +190,12 @@ impl Law {
         let gain = input.signals.susceptibility.max(gain_least).min(gain_most);
         let ramp = self.ramp_per_second * TICK_SECONDS / gain;
         let burst = self.burst_rpm / gain;
-        let waiting = input.signals.requests_per_minute.max(input.floor_rpm);
         // B'/max(r_hat, B'), as the worked examples have it: only with B' on both sides does a step of 1 come out when
         // nothing is waiting. (With plain B below, the deployment guide's body would need two ticks.)
-        let released = if waiting <= burst { 1.0 } else { burst / waiting };
+        let released = input.waiting_rpm.map_or(0.0, |waiting| {
+            let waiting = waiting.max(input.signals.requests_per_minute);
+            if waiting <= burst { 1.0 } else { burst / waiting }
+        });
         // Asked first, so that a band as wide as S_c (S_o = 0) still opens for a system without any stress.
         let calm = if stress > 0.0 { 1.0 - stress / open_below } else { 1.0 };
         (ramp.max(released) * calm).max(LEAST_STEP * ramp).min(1.0)
@@ -219,6 +222,6 @@ fn binding(input: &Input, level: Level, stress: &Stress, holds: bool) -> Binding
 fn validate(input: &Input) -> Result<(), Vec<SignalError>> {
     let mut offending = input.signals.validate().err().unwrap_or_default();
     offending.extend(observation::fraction("credit", input.credit));
-    offending.extend(observation::not_negative("floor_rpm", input.floor_rpm));
+    offending.extend(input.waiting_rpm.and_then(|rpm| observation::not_negative("waiting_rpm", rpm)));
     if offending.is_empty() { Ok(()) } else { Err(offending) }
 }

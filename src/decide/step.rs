@@ -8,6 +8,7 @@ use crate::domain::observation::Signals;
 use super::law::{Credit, Input, Law};
 use super::opening::open_without_source;
 use super::verdict::Reason;
+use super::waiting::Waiting;
 
 /// All that the next level depends on.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,10 +27,8 @@ pub struct Situation {
     pub source_declared: bool,
     /// Requests a minute the gates were offered in the last window.
     pub offered_rpm: f64,
-    /// Highest offered rate since the level last rose, requests a minute.
-    pub offered_since_stop_rpm: f64,
-    /// Highest offered rate of the hour before the level last rose, requests a minute.
-    pub floor_rpm: f64,
+    /// What may be waiting: offered since the stop, and in the hour before it.
+    pub waiting: Waiting,
     /// Opening credit as it was last written down.
     pub credit: Credit,
     /// Seconds since it was written down.
@@ -49,7 +48,7 @@ pub struct NextLevel {
     pub reason: Reason,
     /// Whether it stands above what was asked for because of what was measured.
     pub shedding: bool,
-    /// The credit to write down, where the law was asked.
+    /// The credit to write down, where the law was asked and might open.
     pub credit: Option<Credit>,
     /// Whether a declared source is silent.
     pub stale: bool,
@@ -79,8 +78,9 @@ pub fn next_level(law: &Law, s: &Situation) -> NextLevel {
             signals,
             target: s.asked,
             killed: false,
-            credit: s.credit.at(s.credit_age_s),
-            floor_rpm: s.floor_rpm,
+            // While it is being measured nothing opens, and no credit is spent.
+            credit: if s.waiting == Waiting::Unmeasured { 0.0 } else { s.credit.at(s.credit_age_s) },
+            waiting_rpm: if let Waiting::AtMost(rpm) = s.waiting { Some(rpm) } else { None },
         };
         law.evaluate(&input).ok()
     });
@@ -88,18 +88,19 @@ pub fn next_level(law: &Law, s: &Situation) -> NextLevel {
         Some(answer) => {
             let reason = if answer.level == Level::OPEN { Reason::None } else { Reason::from(answer.binding) };
             let shedding = answer.automatic > s.asked && answer.level >= answer.automatic;
-            let credit = Some(s.credit.after(s.credit_age_s, s.current, &answer));
+            let spent = || s.credit.after(s.credit_age_s, s.current, &answer);
+            let credit = (s.waiting != Waiting::Unmeasured).then(spent);
             // However often it is asked within a tick: what is measured again is no second tick.
             let half = Level::saturating(f64::midpoint(1.0, s.tick_level.fraction()));
             let most = half.safer(s.current).safer(s.asked);
             NextLevel { level: answer.level.min(most), reason, shedding, credit, stale: false }
         }
         None => {
-            let (ramp, offered) = (s.ramp_percent_per_second, s.offered_since_stop_rpm);
+            let ramp = s.ramp_percent_per_second;
             // A declared source that is silent: opening goes down to what automation alone would close to, and holds there.
             let limit = Level::saturating(law.automatic_most).min(s.current);
             let towards = if s.source_declared { s.asked.safer(limit) } else { s.asked };
-            let level = open_without_source(s.current, towards, s.elapsed_s, ramp, offered, law);
+            let level = open_without_source(s.current, towards, s.elapsed_s, ramp, s.waiting, law);
             let reason = if level == Level::OPEN { Reason::None } else { Reason::Target };
             NextLevel { level, reason, shedding: false, credit: None, stale: s.source_declared }
         }

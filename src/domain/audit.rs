@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::drift::Drift;
 use super::hold::{Epoch, ScopedHold};
 use super::level::Level;
+use super::offered::Offered;
 use super::payment;
 use super::throttle::{Owner, Spec, ThrottleName};
 
@@ -88,6 +89,9 @@ pub struct ThrottleRow {
     pub owner: Owner,
     /// What is declared besides the level; what is stored stays if this is absent.
     pub spec: Option<Spec>,
+    /// What was offered; likewise.
+    #[serde(default)]
+    pub offered: Option<Offered>,
 }
 
 /// What was seen at one moment, for `system_state`.

@@ -2,6 +2,8 @@
 //!
 //! Execution has nothing left to decide; deciding is `decide`'s, checking `decide/check.rs`'s.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::drift::{Drift, Side, Who};
@@ -34,6 +36,10 @@ pub struct GateReadBack {
     pub oldest_age_s: i64,
     /// Requests offered a minute, over all gates.
     pub offered_rpm: f64,
+    /// Since when that was measured, by the monotonic clock; none while no window is whole.
+    pub measured_from: Option<Duration>,
+    /// The level that was found in force, a kill's full stop included; none where they do not tell.
+    pub level: Option<Level>,
     /// Share they were measured to refuse, fraction; none while too little was asked or they do not tell.
     pub refused: Option<f64>,
     /// Whether that has differed from the level in force for three ticks; of a throttle with a key: whether a caller was told

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::level::Level;
+use super::offered::Offered;
 use super::plan::ReadBack;
 use super::remote::RemoteSent;
 use super::throttle::Declared;
@@ -34,6 +35,8 @@ pub struct Outcome {
     pub declared: Level,
     /// The level in force.
     pub effective: Level,
+    /// What was offered.
+    pub offered: Offered,
     /// What decided the level: a `Reason` word.
     pub binding: &'static str,
     /// Who declared the most, in words.

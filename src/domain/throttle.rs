@@ -141,6 +141,8 @@ pub struct Declared {
     pub level: Level,
     /// The level in force when nothing newer is known (after a restart, or what was last reported).
     pub stored: Level,
+    /// What was offered when nothing newer is known; none if nobody knows.
+    pub offered: Option<super::offered::Offered>,
     /// Kills and temporary levels that are in force.
     pub holds: Vec<Hold>,
     /// Whether differences are corrected.
@@ -190,6 +192,7 @@ impl Declared {
             generation: 1,
             level,
             stored: level,
+            offered: None,
             holds: Vec::new(),
             mode: Mode::Enforce,
             ramp_percent_per_second: 2.0,

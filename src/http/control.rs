@@ -94,7 +94,7 @@ fn answered(law: Law, measured: Option<Signals>, target: Level, in_force: Level)
         let binding = Binding::Target.as_str();
         return Ok(Answered { level: target, before: in_force.fraction(), binding, stress: None });
     };
-    let input = Input { signals, target, killed: false, credit: 1.0, floor_rpm: 0.0 };
+    let input = Input { signals, target, killed: false, credit: 1.0, waiting_rpm: Some(0.0) };
     let law = law.evaluate(&input).map_err(|errors| {
         let fields =
             errors.into_iter().map(|e| FieldError { field: e.field.to_owned(), expected: e.expected.to_owned() });

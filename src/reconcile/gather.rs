@@ -11,9 +11,11 @@ use tokio::time::timeout;
 use crate::decide::plan::Planned;
 use crate::decide::precedence::asked;
 use crate::decide::verdict::Reason;
+use crate::decide::waiting::Measured;
+use crate::domain::level::Level;
 use crate::domain::plan::ReadBack;
 use crate::domain::report::{Observed, Outcome};
-use crate::domain::throttle::{Declared, Mode, TargetSpec};
+use crate::domain::throttle::{Declared, Mode, TargetKind, TargetSpec};
 
 use super::memory::Memory;
 use super::{Parts, Pass};
@@ -39,8 +41,20 @@ pub(super) async fn read(parts: &Parts, throttle: &Arc<Declared>) -> Vec<Read> {
     .await
 }
 
-pub(super) fn offered_rpm(reads: &[Read]) -> f64 {
-    reads.iter().map(|(_, read)| if let Ok(ReadBack::Gate(gate)) = read { gate.offered_rpm } else { 0.0 }).sum()
+/// What the gates were offered; none where no gate is. One that cannot be read leaves it unknown.
+pub(super) fn measured(reads: &[Read]) -> Option<Measured> {
+    let gates = reads.iter().filter(|(spec, _)| spec.kind() == TargetKind::Gate);
+    let of = |read: &Result<ReadBack, String>| match read {
+        Ok(ReadBack::Gate(gate)) => Measured { rpm: gate.offered_rpm, from: gate.measured_from },
+        _ => Measured::default(),
+    };
+    gates.map(|(_, read)| of(read)).reduce(|all, one| Measured { rpm: all.rpm + one.rpm, from: all.from.min(one.from) })
+}
+
+/// The level that the gates were found at, where they tell.
+pub(super) fn level(reads: &[Read]) -> Option<Level> {
+    let told = |read: &Read| if let Ok(ReadBack::Gate(gate)) = &read.1 { gate.level } else { None };
+    reads.iter().filter_map(told).max()
 }
 
 pub(super) async fn report(
@@ -69,6 +83,7 @@ pub(super) async fn report(
         at: parts.clock.now(),
         declared: declared.level,
         effective: memory.level,
+        offered: memory.offered.clone(),
         binding: if want.killed { Reason::Kill.as_str() } else { memory.reason.as_str() },
         source: declared.source,
         shedding: memory.shedding,

@@ -2,7 +2,7 @@
 //!
 //! Plain bookkeeping: decides nothing and waits for nothing.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,10 +13,12 @@ use crate::decide::plan::Planned;
 use crate::decide::precedence::Asked;
 use crate::decide::step::Situation;
 use crate::decide::verdict::Reason;
+use crate::decide::waiting::{FIRST_WINDOW, Measured, WINDOW, Waiting, waiting};
 use crate::domain::drift::{Drift, Outcome};
 use crate::domain::level::Level;
 use crate::domain::moment::Moment;
 use crate::domain::observation::Signals;
+use crate::domain::offered::{Offered, SLOT_SECONDS};
 use crate::domain::plan::{Action, Plan, RemoteOrder, Step};
 use crate::domain::remote::RemoteSent;
 use crate::domain::throttle::{Declared, Mode};
@@ -29,10 +31,10 @@ use super::gather::Read;
 const EVIDENCE_LIFE: Duration = Duration::from_secs(15);
 /// The control law's tick, a little short, so that a ticker that is early by a hair does not lose one.
 const TICK: Duration = Duration::from_millis(4_900);
-/// How far back the highest offered rate is looked for.
-const RATE_LIFE: Duration = Duration::from_secs(3600);
-/// Rates kept: one a tick for an hour, with room for wakes.
-const RATES: usize = 1024;
+/// How long one of the maxima lasts that an hour's rates are kept as.
+const SLOT: Duration = Duration::from_secs(SLOT_SECONDS);
+/// A look comes so much after a window is whole, so that it is.
+const AFTER: Duration = Duration::from_millis(20);
 
 /// One throttle between passes.
 pub(super) struct Memory {
@@ -53,10 +55,17 @@ pub(super) struct Memory {
     credit: Credit,
     credit_at: Duration,
     stepped_at: Duration,
-    rates: VecDeque<(Duration, f64)>,
-    /// Highest offered rate since the level last rose, and of the hour before that.
-    since_stop: f64,
-    floor: f64,
+    /// What was offered, and when its newest five minutes began.
+    pub(super) offered: Offered,
+    slot_at: Duration,
+    /// What the gates said last; none where no gate is.
+    measured: Option<Measured>,
+    /// When we began to look, and when the last stop was, if that was later.
+    began: Duration,
+    stopped: Duration,
+    /// What the ledger has of level and offer.
+    pub(super) recorded: Level,
+    kept: Option<Offered>,
     remembered: BTreeMap<String, i64>,
     acknowledged: BTreeMap<String, i64>,
     sent: BTreeMap<String, RemoteSent>,
@@ -87,9 +96,13 @@ impl Memory {
             credit: Credit::FULL,
             credit_at: now.elapsed,
             stepped_at: now.elapsed,
-            rates: VecDeque::new(),
-            since_stop: 0.0,
-            floor: 0.0,
+            offered: throttle.offered.clone().unwrap_or_else(Offered::unknown),
+            slot_at: now.elapsed,
+            measured: None,
+            began: now.elapsed,
+            stopped: now.elapsed,
+            recorded: throttle.stored,
+            kept: None,
             remembered: throttle.remembered.clone(),
             acknowledged: throttle.acknowledged.clone(),
             sent: throttle.sent.clone(),
@@ -102,13 +115,53 @@ impl Memory {
         }
     }
 
-    pub(super) fn note_offered(&mut self, now: Duration, rpm: f64) {
-        self.since_stop = self.since_stop.max(rpm);
-        self.rates.push_back((now, rpm));
-        while self.rates.len() > RATES || self.rates.front().is_some_and(|(at, _)| now.saturating_sub(*at) > RATE_LIFE)
-        {
-            self.rates.pop_front();
+    /// Takes note of what the gates were found at: the level a command left them at, and what they were offered.
+    pub(super) fn found(&mut self, level: Option<Level>, measured: Option<Measured>, now: Duration) {
+        while now.saturating_sub(self.slot_at) >= SLOT {
+            self.slot_at += SLOT;
+            self.offered.turn(1);
         }
+        self.measured = measured;
+        if let Some(measured) = measured {
+            self.offered.note(measured.rpm);
+        }
+        // A command closes the gate by itself, and may be over before we look: it was a stop all the same.
+        // What is new was shut until it was recorded, and nobody can have come: that is none.
+        let is_new = self.kept.is_none() && self.offered == Offered::new_throttle();
+        if let Some(level) = level.filter(|level| *level > self.level && !is_new) {
+            self.moves(level, level, now);
+            self.level = level;
+        }
+    }
+
+    /// The level moves; what was asked for may be why.
+    fn moves(&mut self, to: Level, asked: Level, now: Duration) {
+        self.offered = self.offered.moved(self.level, to, asked);
+        if Offered::stops_anew(self.level, to, asked) {
+            self.stopped = now;
+        }
+    }
+
+    fn waiting(&self, now: Duration) -> Waiting {
+        waiting(&self.offered, self.measured, self.stopped, now)
+    }
+
+    /// How long until it is known what waits, if that is not known yet and will be.
+    pub(super) fn known_in(&self, now: Duration) -> Option<Duration> {
+        let windows = if self.stopped == self.began { &[FIRST_WINDOW, WINDOW][..] } else { &[WINDOW] };
+        let left = windows.iter().map(|window| (self.stopped + *window + AFTER).saturating_sub(now));
+        let left = left.filter(|left| *left > Duration::ZERO).min();
+        left.filter(|_| self.waiting(now) == Waiting::Unmeasured)
+    }
+
+    /// Whether more was offered than the ledger has.
+    pub(super) fn grew(&self, offered: &Offered) -> bool {
+        self.kept.as_ref().is_none_or(|kept| offered.says_more_than(kept))
+    }
+
+    /// The ledger has this.
+    pub(super) fn recorded(&mut self, level: Level, offered: Offered) {
+        (self.recorded, self.kept) = (level, Some(offered));
     }
 
     /// How things stand by each source that was heard lately; by none of them if none was.
@@ -129,9 +182,8 @@ impl Memory {
             tick_level: if self.tick_is_over(now) { self.level } else { self.tick_level },
             signals,
             source_declared: throttle.signals.source.is_some() && throttle.mode == Mode::Enforce,
-            offered_rpm: self.rates.back().map_or(0.0, |(_, rpm)| *rpm),
-            offered_since_stop_rpm: self.since_stop,
-            floor_rpm: self.floor,
+            offered_rpm: self.measured.map_or(0.0, |measured| measured.rpm),
+            waiting: self.waiting(now),
             credit: self.credit,
             credit_age_s: now.saturating_sub(self.credit_at).as_secs_f64(),
             elapsed_s: now.saturating_sub(self.stepped_at).as_secs_f64(),
@@ -249,10 +301,7 @@ impl Memory {
 
     pub(super) fn keep(&mut self, planned: &Planned, pass: &Pass<'_>) {
         let Pass { throttle, want, next, now } = *pass;
-        if planned.effective > self.level {
-            self.floor = self.rates.iter().fold(0.0, |most, (_, rpm)| rpm.max(most));
-            self.since_stop = 0.0;
-        }
+        self.moves(planned.effective, want.level, now.elapsed);
         if next.shedding && !self.shedding {
             (self.shed_since, self.shed_most) = (now.wall, Level::OPEN);
         }

@@ -103,14 +103,16 @@ impl Records {
     pub(super) async fn intent(
         &mut self,
         parts: &Parts,
-        memory: &Memory,
+        memory: &mut Memory,
         pass: &Pass<'_>,
         planned: &mut Planned,
     ) -> Option<Intents> {
         let Pass { throttle, want, next, now: Moment { wall: now, .. } } = *pass;
         let mut change = Change::default();
         let mut intents = Intents::new();
-        if planned.effective != memory.level || want.level != memory.asked || throttle.generation != memory.generation {
+        let offered = memory.offered.moved(memory.level, planned.effective, want.level);
+        let moved = planned.effective != memory.recorded;
+        if moved || want.level != memory.asked || throttle.generation != memory.generation || memory.grew(&offered) {
             change.throttles.push(ThrottleRow {
                 name: throttle.name.clone(),
                 declared: throttle.level,
@@ -118,6 +120,7 @@ impl Records {
                 generation: throttle.generation,
                 owner: throttle.owner,
                 spec: None,
+                offered: Some(offered.clone()),
             });
         }
         if next.shedding != memory.shedding {
@@ -144,8 +147,14 @@ impl Records {
         if change == Change::default() {
             return Some(intents);
         }
+        let keeps = !change.throttles.is_empty();
         match parts.ledger.commit(change).await {
-            Ok(_) => Some(intents),
+            Ok(_) => {
+                if keeps {
+                    memory.recorded(planned.effective, offered);
+                }
+                Some(intents)
+            }
             Err(error) => {
                 match &error {
                     LedgerError::Conflict(_) => tracing::debug!(%error, "declared anew; the next pass goes by that"),

@@ -18,6 +18,7 @@ use crate::domain::audit::{Answer, Change, Receipt, Record, ThrottleRow};
 use crate::domain::evidence::Evidence;
 use crate::domain::hold::{HeldBy, ScopedHold};
 use crate::domain::level::Level;
+use crate::domain::offered::Offered;
 use crate::domain::report::Outcome;
 use crate::domain::throttle::{Declared, Owner, ThrottleName};
 use crate::ports::{
@@ -55,9 +56,9 @@ impl LedgerDesired {
         Self { ledger, state, declaring: tokio::sync::Mutex::new(()), woken: Notify::new() }
     }
 
-    /// The level now in force: what a declaration gives as `stored` from here on.
-    pub fn effective(&self, throttle: &ThrottleName, level: Level) {
-        lock(&self.state).change(throttle, |declared| declared.stored = level);
+    /// The level now in force, and what was offered: what a declaration gives as stored from here on.
+    pub fn effective(&self, throttle: &ThrottleName, level: Level, offered: Option<Offered>) {
+        lock(&self.state).change(throttle, |declared| (declared.stored, declared.offered) = (level, offered));
     }
 
     async fn commit(&self, change: Change) -> Result<Receipt, DesiredError> {
@@ -154,7 +155,8 @@ impl Desired for LedgerDesired {
         record.answer.set("generation", generation);
         let asked = record.answer.clone();
         let (name, owner) = (throttle.clone(), Owner::Rest);
-        let row = ThrottleRow { name, declared: level, effective, generation, owner, spec: None };
+        let row =
+            ThrottleRow { name, declared: level, effective, generation, owner, spec: None, offered: found.offered };
         let committed = self.commit(Change { throttles: vec![row], ..Change::of(record) }).await;
         let mut state = lock(&self.state);
         match committed {
@@ -227,7 +229,7 @@ impl Desired for LedgerDesired {
 #[async_trait]
 impl Report for LedgerDesired {
     async fn report(&self, outcome: &Outcome) {
-        self.effective(&outcome.throttle.name, outcome.effective);
+        self.effective(&outcome.throttle.name, outcome.effective, Some(outcome.offered.clone()));
     }
 }
 

@@ -126,13 +126,16 @@ pub(crate) static RECONCILIATION_LOG: Chained = Chained {
 pub(crate) static CHAINED: [&Chained; 3] = [&AUDIT_LOG, &EVIDENCE_LEDGER, &RECONCILIATION_LOG];
 
 /// Version a file has once every migration ran.
-pub(crate) const VERSION: i64 = 4;
+pub(crate) const VERSION: i64 = 5;
 
 /// The version that brought format 2 of the audit log.
 const FOURTH_VERSION: i64 = 4;
 
 /// The version that brought `journal_seen`.
 pub(crate) const JOURNAL_SEEN: i64 = FOURTH_VERSION;
+
+/// The version that brought what was offered beside each level.
+pub(crate) const OFFERED_VERSION: i64 = 5;
 
 const TABLES: &str = "
 CREATE TABLE system_throttle (
@@ -237,6 +240,9 @@ CREATE INDEX system_state_throttle ON system_state (throttle);
 CREATE INDEX system_state_source ON system_state (source);
 ";
 
+/// Version 5: what was offered, beside the level in force; none where nobody knows.
+const FIFTH: &str = "ALTER TABLE system_throttle ADD COLUMN offered TEXT;";
+
 /// Brings a file to [`VERSION`]. Gives the version found where that is newer than this program knows.
 pub(crate) fn migrate(conn: &Connection) -> rusqlite::Result<Result<(), i64>> {
     conn.execute_batch("BEGIN IMMEDIATE")?;
@@ -256,6 +262,9 @@ pub(crate) fn migrate(conn: &Connection) -> rusqlite::Result<Result<(), i64>> {
     }
     if found < FOURTH_VERSION {
         conn.execute_batch(FOURTH)?;
+    }
+    if found < OFFERED_VERSION {
+        conn.execute_batch(FIFTH)?;
     }
     if found < VERSION {
         conn.pragma_update(None, "user_version", VERSION)?;

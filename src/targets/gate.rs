@@ -10,71 +10,80 @@ use async_trait::async_trait;
 
 use crate::decide::bite::{Bite, Counts};
 use crate::decide::verdict::Reason;
+use crate::decide::waiting::{Measured, Window};
 use crate::domain::level::Level;
 use crate::domain::plan::{Action, GateReadBack, ReadBack};
 use crate::domain::throttle::{Declared, TargetSpec, ThrottleName};
 use crate::gate::{Gate, Setting, Standing};
 use crate::ports::{Clock, Target, TargetError};
 
-/// Shortest window over which a rate is measured; a tick, so that a wake in between does not make it noisy.
+/// Shortest window over which the bite is measured; a tick, so that a wake in between does not make it noisy.
 const WINDOW: Duration = Duration::from_secs(5);
 
 /// The gate of this process.
 pub struct LocalGate {
     gate: Arc<Gate>,
     clock: Arc<dyn Clock>,
-    rates: Mutex<HashMap<ThrottleName, Rate>>,
+    counted: Mutex<HashMap<ThrottleName, Counted>>,
 }
 
-/// Where rates were last measured.
+/// What was counted of one throttle.
+struct Counted {
+    window: Window,
+    bite: Bitten,
+}
+
+/// Where the bite was last measured.
 #[derive(Clone, Copy)]
-struct Rate {
+struct Bitten {
     at: Duration,
-    offered: u64,
-    rpm: f64,
     /// What the level decided: of a throttle with a key all of it, of another one what came without.
     decided: Counts,
     changes: u64,
     bite: Bite,
 }
 
-impl Rate {
+impl Bitten {
     fn begin(standing: &Standing, at: Duration) -> Self {
-        let Standing { offered, changes, .. } = *standing;
+        let changes = standing.changes;
         let decided = standing.named.map_or(standing.decided, |named| named.and(standing.decided));
-        Self { at, offered, rpm: 0.0, decided, changes, bite: Bite::default() }
+        Self { at, decided, changes, bite: Bite::default() }
     }
 
-    fn next(&self, standing: &Standing, at: Duration, elapsed: Duration) -> Self {
-        let more = u32::try_from(standing.offered.saturating_sub(self.offered)).unwrap_or(u32::MAX);
+    fn next(&self, standing: &Standing, at: Duration) -> Self {
         let now = Self::begin(standing, at);
-        let level = if standing.killed() { Level::STOP } else { standing.level };
         // What was counted under two rules proves neither.
         let bite = if self.changes == standing.changes {
-            self.bite.next(level, now.decided.beyond(self.decided))
+            self.bite.next(level(standing), now.decided.beyond(self.decided))
         } else {
             Bite::default()
         };
-        Self { rpm: f64::from(more) * 60.0 / elapsed.as_secs_f64(), bite, ..now }
+        Self { bite, ..now }
     }
+}
+
+/// The level that is in force; a kill stands above it.
+fn level(standing: &Standing) -> Level {
+    if standing.killed() { Level::STOP } else { standing.level }
 }
 
 impl LocalGate {
     /// A target over this process's gate.
     pub fn new(gate: Arc<Gate>, clock: Arc<dyn Clock>) -> Self {
-        Self { gate, clock, rates: Mutex::new(HashMap::new()) }
+        Self { gate, clock, counted: Mutex::new(HashMap::new()) }
     }
 
-    /// What the last window of at least five seconds came to.
-    fn measured(&self, standing: &Standing) -> Rate {
+    /// What was offered in the last window, and what the gate was last measured to refuse.
+    fn measured(&self, standing: &Standing) -> (Measured, Bite) {
         let now = self.clock.elapsed();
-        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        let rate = rates.entry(standing.name.clone()).or_insert_with(|| Rate::begin(standing, now));
-        let elapsed = now.saturating_sub(rate.at);
-        if elapsed >= WINDOW {
-            *rate = rate.next(standing, now, elapsed);
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let begin = || Counted { window: Window::default(), bite: Bitten::begin(standing, now) };
+        let counted = counted.entry(standing.name.clone()).or_insert_with(begin);
+        counted.window.count(now, standing.offered);
+        if now.saturating_sub(counted.bite.at) >= WINDOW {
+            counted.bite = counted.bite.next(standing, now);
         }
-        *rate
+        (counted.window.measured(), counted.bite.bite)
     }
 }
 
@@ -84,12 +93,14 @@ impl Target for LocalGate {
         let Some(standing) = self.gate.standing(&throttle.name) else { return Ok(ReadBack::Absent) };
         let kills = throttle.holds.iter().filter(|hold| hold.is_kill());
         let obeys = kills.clone().all(|hold| standing.holds.contains(&hold.epoch));
-        let Rate { rpm, bite, .. } = self.measured(&standing);
+        let (Measured { rpm, from }, bite) = self.measured(&standing);
         Ok(ReadBack::Gate(GateReadBack {
             gates: 1,
             obeying: i32::from(obeys),
             oldest_age_s: 0,
             offered_rpm: rpm,
+            measured_from: from,
+            level: Some(level(&standing)),
             refused: bite.refused,
             // Few or uneven callers lawfully differ from the level: there the verdicts themselves are worked out again.
             off: if standing.named.is_some() { standing.contradicts } else { bite.is_off() },

@@ -40,6 +40,7 @@ mod proxies;
 mod python;
 mod reconcile;
 mod remote;
+mod reopening;
 mod self_test;
 mod shedding;
 mod soak;

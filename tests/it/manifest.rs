@@ -153,7 +153,7 @@ async fn a_kill_in_the_file_ends_with_the_file() {
     service.stands_at("checkout", 0).await;
     assert_eq!(service.echo.verdict("checkout").await, (200, "none".to_owned()));
     service.write(&throttle("checkout", 0, kill));
-    eventually("it is killed", SOON, async || (service.echo.verdict("checkout").await.1 == "kill").then_some(())).await;
+    killed(&service).await;
     let (status, answer) = service.post("/revive", "").await;
     assert_eq!((status, &answer["held_by"][0]["source"]), (StatusCode::CONFLICT, &json!("manifest")), "{answer}");
 
@@ -171,8 +171,17 @@ async fn a_kill_in_the_file_ends_with_the_file() {
     assert_eq!(service.post("/revive", "").await.0, StatusCode::OK);
     service.stands_at("checkout", 0).await;
     service.write(&throttle("checkout", 0, kill));
-    eventually("it is killed again", SOON, async || (service.echo.verdict("checkout").await.1 == "kill").then_some(()))
-        .await;
+    killed(&service).await;
+}
+
+/// Waits by the API, so that nobody is waiting at the gate when it opens again.
+async fn killed(service: &Service) {
+    eventually("it is killed", SOON, async || {
+        let holds = service.throttle("checkout").await["holds"].clone();
+        (holds.as_array()?.len() == 1).then_some(())
+    })
+    .await;
+    assert_eq!(service.echo.verdict("checkout").await, (403, "kill".to_owned()));
 }
 
 #[tokio::test]

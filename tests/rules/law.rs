@@ -2,6 +2,7 @@
 
 use echo_phoenix::decide::law::{Answer, Binding, Credit, Input, Law, TICK_SECONDS, credit_after};
 use echo_phoenix::decide::opening::open_without_source;
+use echo_phoenix::decide::waiting::Waiting;
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::observation::Signals;
 use proptest::collection::vec;
@@ -124,10 +125,16 @@ fn any_input() -> impl Strategy<Value = Input> {
     signals()
         .prop_flat_map(|s| {
             let credit = prop_oneof![2 => Just(1.0), 2 => fraction()];
-            let floor = prop_oneof![2 => Just(0.0), 2 => rpm()];
+            let floor = prop_oneof![2 => Just(Some(0.0)), 2 => rpm().prop_map(Some), 1 => Just(None)];
             (Just(s), target(s.throttle_pct), credit, floor)
         })
-        .prop_map(|(signals, target, credit, floor_rpm)| Input { signals, target, killed: false, credit, floor_rpm })
+        .prop_map(|(signals, target, credit, waiting_rpm)| Input {
+            signals,
+            target,
+            killed: false,
+            credit,
+            waiting_rpm,
+        })
 }
 
 /// Input whose stress is at most S_o: what is left of the generator's, made calm where it was not.
@@ -205,7 +212,7 @@ fn guide() -> Input {
         target: Level::OPEN,
         killed: false,
         credit: 1.0,
-        floor_rpm: 0.0,
+        waiting_rpm: Some(0.0),
     }
 }
 
@@ -299,7 +306,7 @@ fn every_offending_field_is_named() {
             susceptibility: f64::NAN,
         },
         credit: 1.1,
-        floor_rpm: -1.0,
+        waiting_rpm: Some(-1.0),
         ..guide()
     };
     let Err(errors) = Law::default().evaluate(&broken) else { unreachable!("it was accepted") };
@@ -316,7 +323,7 @@ fn every_offending_field_is_named() {
             "temperature",
             "susceptibility",
             "credit",
-            "floor_rpm",
+            "waiting_rpm",
         ]
     );
     assert_eq!(errors[0].to_string(), "throttle_pct is 1.5, expected a number from 0 to 1");
@@ -352,12 +359,12 @@ fn a_step_releases_a_burst_or_the_ramp_whichever_is_more() {
         ("a high one is slower", 48.0, 0.0, 5.0, 0.25),
         ("and the highest still opens", 1e6, 0.0, 1e9, 0.01),
     ];
-    for (name, requests_per_minute, floor_rpm, susceptibility, expected) in table {
+    for (name, requests_per_minute, waiting_rpm, susceptibility, expected) in table {
         let input = with(&guide(), |s| {
             (s.requests_per_minute, s.susceptibility, s.temperature) = (requests_per_minute, susceptibility, 0.0);
             s.phi_dynamic = s.phi_static;
         });
-        let answer = law(&Input { floor_rpm, ..input });
+        let answer = law(&Input { waiting_rpm: Some(waiting_rpm), ..input });
         assert!((answer.open_step - expected).abs() < NOISE, "{name}: {answer:?}, expected {expected}");
         assert!((answer.level.fraction() - (1.0 - expected)).abs() < NOISE, "{name}: {answer:?}");
     }
@@ -479,9 +486,10 @@ proptest! {
         prop_assert!(released <= allowed + 1e-12 * (1.0 + r), "{released} rpm, {allowed} allowed");
         // What was offered before the stop counts like what is offered now.
         // (Below one request a minute any step is small enough, and 60/0 is no number.)
-        let offered = r.max(input.floor_rpm).max(1.0);
-        let step = input.credit * (0.02 * 5.0f64).max(60.0 / offered) / gain(&input);
-        prop_assert!(now - next(&input) <= step + 1e-12, "{step} allowed behind {offered} rpm");
+        // And where that is not known, nothing but the ramp opens.
+        let burst = input.waiting_rpm.map_or(0.0, |waiting| 60.0 / r.max(waiting).max(1.0));
+        let step = input.credit * (0.02 * 5.0f64).max(burst) / gain(&input);
+        prop_assert!(now - next(&input) <= step + 1e-12, "{step} allowed behind {:?} rpm", input.waiting_rpm);
     }
 
     #[test]
@@ -625,6 +633,7 @@ proptest! {
         killed: bool,
     ) {
         let mut broken = Input { killed, ..input };
+        let mut waiting = input.waiting_rpm.unwrap_or(0.0);
         let s = &mut broken.signals;
         let (name, slot, least, most) = match field {
             0 => ("throttle_pct", &mut s.throttle_pct, 0.0, 1.0),
@@ -636,9 +645,10 @@ proptest! {
             6 => ("temperature", &mut s.temperature, 0.0, f64::MAX),
             7 => ("susceptibility", &mut s.susceptibility, 0.0, f64::MAX),
             8 => ("credit", &mut broken.credit, 0.0, 1.0),
-            _ => ("floor_rpm", &mut broken.floor_rpm, 0.0, f64::MAX),
+            _ => ("waiting_rpm", &mut waiting, 0.0, f64::MAX),
         };
         *slot = bad;
+        broken.waiting_rpm = Some(waiting);
         match Law::default().evaluate(&broken) {
             Ok(answer) => prop_assert!((least..=most).contains(&bad), "{name} {bad} gave {answer:?}"),
             Err(errors) => {
@@ -719,10 +729,18 @@ fn opening_without_a_source_table() {
         ("a negative ramp closes nothing", 0.5, 0.0, 5.0, -2.0, 1e6, 0.5),
         ("an unknown load is a crowd", 1.0, 0.0, 5.0, 2.0, f64::NAN, 0.9),
     ];
+    let opened = |waiting| open_without_source(Level::STOP, Level::OPEN, 5.0, 2.0, waiting, &law);
+    assert_eq!(opened(Waiting::Unknown), level(0.9), "what nobody knows is a crowd");
+    assert_eq!(opened(Waiting::Unmeasured), Level::STOP, "what is being measured is waited for");
     for (name, current, declared, seconds, ramp, offered, expected) in table {
+        let offered = Waiting::AtMost(offered);
         let opened = open_without_source(level(current), level(declared), seconds, ramp, offered, &law);
         assert!((opened.fraction() - expected).abs() < NOISE, "{name}: {opened:?}");
     }
+}
+
+fn any_waiting() -> impl Strategy<Value = Waiting> {
+    prop_oneof![Just(Waiting::Unmeasured), Just(Waiting::Unknown), rpm().prop_map(Waiting::AtMost)]
 }
 
 proptest! {
@@ -730,7 +748,7 @@ proptest! {
 
     #[test]
     fn opening_without_a_source_stays_between_declaration_and_level(
-        current in fraction(), declared in fraction(), seconds in 0.0..100.0, ramp in 0.0..100.0, offered in rpm(),
+        current in fraction(), declared in fraction(), seconds in 0.0..100.0, ramp in 0.0..100.0, offered in any_waiting(),
     ) {
         let opened = open_without_source(level(current), level(declared), seconds, ramp, offered, &Law::default());
         prop_assert!(opened >= level(declared));

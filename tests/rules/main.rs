@@ -22,4 +22,5 @@ mod step;
 mod stripe;
 mod text;
 mod verdict;
+mod waiting;
 mod workloads;

@@ -35,7 +35,15 @@ fn entry(epoch: &str) -> JournalEntry {
 fn row(generation: i64, declared: f64, effective: f64) -> ThrottleRow {
     let level = |fraction| Level::new(fraction).unwrap();
     let (name, owner) = (ThrottleName::default_throttle(), Owner::Rest);
-    ThrottleRow { name, declared: level(declared), effective: level(effective), generation, owner, spec: None }
+    ThrottleRow {
+        name,
+        declared: level(declared),
+        effective: level(effective),
+        generation,
+        owner,
+        spec: None,
+        offered: None,
+    }
 }
 
 fn ledger(live: &[&str], ended: &[&str], rows: Vec<ThrottleRow>) -> Opened {

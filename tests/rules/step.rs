@@ -4,6 +4,7 @@
 use echo_phoenix::decide::law::{Credit, Law};
 use echo_phoenix::decide::step::{NextLevel, Situation, next_level, worst};
 use echo_phoenix::decide::verdict::Reason;
+use echo_phoenix::decide::waiting::Waiting;
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::observation::Signals;
 use echo_phoenix::domain::throttle::SignalSpec;
@@ -23,8 +24,7 @@ fn busy(current: f64, asked: f64) -> Situation {
         signals: None,
         source_declared: false,
         offered_rpm: 6_000.0,
-        offered_since_stop_rpm: 6_000.0,
-        floor_rpm: 6_000.0,
+        waiting: Waiting::AtMost(6_000.0),
         credit: Credit::FULL,
         credit_age_s: 5.0,
         elapsed_s: 5.0,
@@ -65,7 +65,7 @@ fn without_a_source_the_ramp_alone_opens() {
     let open = next(&busy(0.1, 0.0));
     assert_eq!((open.level, open.reason), (Level::OPEN, Reason::None));
     assert_eq!(next(&busy(0.2, 0.7)).level, level(0.7), "closing waits for nothing");
-    let nobody_waits = Situation { offered_since_stop_rpm: 0.0, offered_rpm: 0.0, ..busy(1.0, 0.0) };
+    let nobody_waits = Situation { waiting: Waiting::AtMost(0.0), offered_rpm: 0.0, ..busy(1.0, 0.0) };
     assert_eq!(next(&nobody_waits).level, Level::OPEN);
 }
 
@@ -77,7 +77,7 @@ fn a_source_that_is_silent_leaves_a_probe_open_and_no_more() {
     assert_eq!(silent(0.9, 0.0).level, level(0.9), "and there it holds");
     assert_eq!(silent(0.3, 0.0).level, level(0.3), "what was open stays open: nothing closes on silence");
     assert_eq!(silent(0.3, 0.8).level, level(0.8), "a declaration always closes");
-    let nobody_waits = Situation { source_declared: true, offered_since_stop_rpm: 0.0, ..busy(1.0, 0.0) };
+    let nobody_waits = Situation { source_declared: true, waiting: Waiting::AtMost(0.0), ..busy(1.0, 0.0) };
     assert_eq!(next(&nobody_waits).level, level(0.9), "not even where nothing is waiting");
     let speaks = Situation { source_declared: true, signals: signals(0.0), ..busy(0.9, 0.0) };
     assert!(next(&speaks).level < level(0.9) && !next(&speaks).stale);
@@ -113,8 +113,32 @@ fn what_was_measured_decides_and_says_so() {
     let calm = next(&Situation { signals: signals(0.0), ..busy(0.0, 0.0) });
     assert_eq!((calm.level, calm.reason, calm.shedding), (Level::OPEN, Reason::None, false));
     // The gates' own counters refuse what a rosy body asks for: nobody was said to be there, 6,000 a minute were.
-    let rosy = Situation { signals: signals(0.0), floor_rpm: 0.0, ..busy(1.0, 0.0) };
+    let rosy = Situation { signals: signals(0.0), waiting: Waiting::AtMost(0.0), ..busy(1.0, 0.0) };
     assert!((next(&rosy).level.fraction() - 0.95).abs() < 1e-9);
+}
+
+/// A lull of one tick during a storm: nobody came, but many had come since the stop.
+#[test]
+fn a_lull_does_not_fling_it_open() {
+    let lull = Situation { signals: signals(0.0), offered_rpm: 0.0, ..busy(1.0, 0.0) };
+    assert!((next(&lull).level.fraction() - 0.95).abs() < 1e-9, "with a source");
+    assert_eq!(next(&Situation { signals: None, ..lull }).level, level(0.9), "and without");
+}
+
+#[test]
+fn what_is_not_known_never_means_empty() {
+    for signals in [None, signals(0.0)] {
+        let idle = Situation { signals, offered_rpm: 0.0, waiting: Waiting::AtMost(0.0), ..busy(1.0, 0.0) };
+        assert_eq!(next(&idle).level, Level::OPEN, "nothing is waiting");
+        let unknown = next(&Situation { waiting: Waiting::Unknown, ..idle });
+        assert!(unknown.level >= level(0.9) && unknown.level < Level::STOP, "the ramp: {unknown:?}");
+        let unmeasured = next(&Situation { waiting: Waiting::Unmeasured, ..idle });
+        assert_eq!((unmeasured.level, unmeasured.credit), (Level::STOP, None), "nothing opens, no credit is spent");
+    }
+    // And what closes, closes all the same.
+    let errors = Situation { signals: signals(1.0), waiting: Waiting::Unmeasured, ..busy(0.0, 0.0) };
+    assert_eq!(next(&errors).level, level(0.5));
+    assert_eq!(next(&Situation { asked: level(0.7), ..errors }).level, level(0.7));
 }
 
 #[test]

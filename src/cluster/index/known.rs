@@ -10,6 +10,7 @@ use kube::{Resource, ResourceExt};
 use crate::decide::precedence::asked;
 use crate::domain::hold::{Bite, Epoch, Hold, Source};
 use crate::domain::level::Level;
+use crate::domain::offered::Offered;
 use crate::domain::throttle::{Declared, GateSpec, Mode, Owner, TargetSpec, ThrottleName};
 use crate::source::crd::EchoThrottle;
 use crate::source::crd_override::{CONFIRMATION, Selector};
@@ -203,6 +204,8 @@ impl Known {
             owner: Owner::Cluster,
             generation: self.generation,
             stored: self.effective.map_or(asked, |(level, _)| level),
+            // What another process measured is not known here; what nobody ever led is new.
+            offered: self.effective.is_none().then(Offered::new_throttle),
             holds,
             mode: self.mode,
             ramp_percent_per_second: self.ramp,

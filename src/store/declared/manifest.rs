@@ -11,7 +11,8 @@ use crate::domain::audit::{Answer, AuditDraft, Change, Record, ThrottleRow};
 use crate::domain::evidence::Evidence;
 use crate::domain::hold::{Bite, Epoch, HeldBy, Hold, Scope, ScopedHold, Source};
 use crate::domain::level::Level;
-use crate::domain::throttle::{Declared, FromFile, Owner, ThrottleName};
+use crate::domain::offered::Offered;
+use crate::domain::throttle::{Declared, FromFile, Mode, Owner, ThrottleName};
 use crate::ports::{Declaration, DesiredError};
 
 /// What taking over a manifest came to.
@@ -172,7 +173,9 @@ fn step(now: Option<&Declared>, file: &FromFile, at: Timestamp) -> Option<Move> 
     let generation = now.map_or(0, |now| now.generation) + 1;
     let mut after = now.cloned().unwrap_or_else(|| Declared::bare(file.name.clone(), file.level));
     if now.is_none_or(|now| now.generation == 0) {
-        after.stored = file.level; // a new throttle starts where it is declared
+        // A new throttle starts where it is declared; one that only observes asks for nothing.
+        after.stored = if file.spec.mode == Mode::Observe { Level::OPEN } else { file.level };
+        after.offered = Some(Offered::new_throttle());
     }
     (after.owner, after.level, after.generation) = (Owner::Manifest, file.level, generation);
     after.set_spec(file.spec.clone());
@@ -205,6 +208,7 @@ fn row(declared: &Declared) -> ThrottleRow {
         generation: declared.generation,
         owner: declared.owner,
         spec: Some(declared.spec()),
+        offered: declared.offered.clone(),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::domain::audit::{Record, ThrottleRow};
 use crate::domain::evidence::Evidence;
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold};
 use crate::domain::level::Level;
+use crate::domain::offered::Offered;
 use crate::domain::throttle::{Declared, Owner, ThrottleName};
 use crate::ports::{Meant, Stored};
 
@@ -43,7 +44,11 @@ impl State {
         };
         if makes_default {
             let name = ThrottleName::default_throttle();
-            state.throttles.entry(name.clone()).or_insert_with(|| Declared::bare(name, Level::STOP));
+            let offered = Some(Offered::new_throttle());
+            state
+                .throttles
+                .entry(name.clone())
+                .or_insert_with(|| Declared { offered, ..Declared::bare(name, Level::STOP) });
         }
         state.publish();
         state
@@ -129,6 +134,7 @@ impl State {
             generation: declared.generation,
             owner: declared.owner,
             spec: Some(declared.spec()),
+            offered: declared.offered.clone(),
         };
         Stored { throttles: self.throttles.values().map(row).collect(), holds: self.holds.clone() }
     }
@@ -206,6 +212,7 @@ pub(super) fn hear(declared: &mut Declared, evidence: Evidence) {
 fn declared(row: &ThrottleRow) -> Declared {
     let mut declared = Declared::bare(row.name.clone(), row.declared);
     (declared.generation, declared.stored, declared.owner) = (row.generation, row.effective, row.owner);
+    declared.offered.clone_from(&row.offered);
     declared.set_spec(row.spec.clone().unwrap_or_default());
     declared
 }

@@ -161,15 +161,17 @@ fn is_known(conn: &Connection, epoch: &Epoch) -> rusqlite::Result<bool> {
 }
 
 fn put_throttle(conn: &Connection, row: &ThrottleRow, at: Option<&str>) -> Result<(), Refusal> {
-    let ThrottleRow { name, declared, effective, generation, owner, spec } = row;
+    let ThrottleRow { name, declared, effective, generation, owner, spec, offered } = row;
     let spec = spec.as_ref().map(rows::json).transpose()?;
+    let offered = offered.as_ref().map(rows::json).transpose()?;
     let written = conn
         .prepare_cached(
-            "INSERT INTO system_throttle (name, declared, effective, generation, updated_at, source, spec)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            "INSERT INTO system_throttle (name, declared, effective, generation, updated_at, source, spec, offered)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
              ON CONFLICT (name) DO UPDATE SET declared = excluded.declared, effective = excluded.effective,
                  generation = excluded.generation, updated_at = COALESCE(excluded.updated_at, updated_at),
-                 source = excluded.source, spec = COALESCE(excluded.spec, spec)
+                 source = excluded.source, spec = COALESCE(excluded.spec, spec),
+                 offered = COALESCE(excluded.offered, offered)
              WHERE excluded.generation >= generation",
         )?
         .execute(params![
@@ -179,7 +181,8 @@ fn put_throttle(conn: &Connection, row: &ThrottleRow, at: Option<&str>) -> Resul
             generation,
             at,
             owner.as_str(),
-            spec
+            spec,
+            offered
         ])?;
     if written == 0 { Err(Refusal::Stale(row.name.clone())) } else { Ok(()) }
 }

@@ -57,9 +57,12 @@ pub(in crate::store) fn stored(conn: &Connection) -> rusqlite::Result<Stored> {
 }
 
 fn throttles(conn: &Connection) -> rusqlite::Result<Vec<ThrottleRow>> {
-    conn.prepare_cached(
-        "SELECT name, declared, effective, generation, source, spec FROM system_throttle ORDER BY name",
-    )?
+    // A file that could not be brought up to date is read as it is.
+    let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let offered = if version < schema::OFFERED_VERSION { "NULL" } else { "offered" };
+    conn.prepare_cached(&format!(
+        "SELECT name, declared, effective, generation, source, spec, {offered} FROM system_throttle ORDER BY name"
+    ))?
     .query_map([], throttle)?
     .collect()
 }
@@ -77,6 +80,8 @@ fn throttle(row: &Row<'_>) -> rusqlite::Result<ThrottleRow> {
             .get::<_, Option<String>>(5)?
             .map(|text| serde_json::from_str(&text).map_err(|e| unreadable(5, Type::Text, e)))
             .transpose()?,
+        // What cannot be read is not known, which opens nothing.
+        offered: row.get::<_, Option<String>>(6)?.and_then(|text| serde_json::from_str(&text).ok()),
     })
 }
 

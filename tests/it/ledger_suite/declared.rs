@@ -122,7 +122,7 @@ async fn a_new_service_is_at_stop_and_remembers_what_was_declared() {
     let answer = service.desired.declare(&name(), level(0.25), None, record("control")).await.unwrap();
     assert_eq!((answer.generation, &answer.answer.body["audit_id"]), (2, &serde_json::json!(1)));
     assert_eq!((service.default().level, service.default().generation), (level(0.25), 2));
-    service.desired.effective(&name(), level(0.75));
+    service.desired.effective(&name(), level(0.75), None);
     assert_eq!(service.default().stored, level(0.75));
     service.desired.declare(&name(), level(0.5), None, record("control")).await.unwrap();
 

@@ -76,7 +76,7 @@ pub(crate) fn level(fraction: f64) -> Level {
 pub(crate) fn row(generation: i64, declared: f64) -> ThrottleRow {
     let name = ThrottleName::default_throttle();
     let owner = Owner::Rest;
-    ThrottleRow { name, declared: level(declared), effective: level(0.5), generation, owner, spec: None }
+    ThrottleRow { name, declared: level(declared), effective: level(0.5), generation, owner, spec: None, offered: None }
 }
 
 pub(crate) fn event(id: &str) -> Evidence {
