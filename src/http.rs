@@ -9,6 +9,7 @@ mod command;
 mod control;
 mod decide;
 mod docs;
+mod front;
 mod health;
 mod keys;
 mod kill;
@@ -19,6 +20,7 @@ mod pages;
 mod rate;
 pub mod refusal;
 mod request_id;
+mod strangers;
 mod throttles;
 mod webhook;
 pub mod wire;
@@ -71,6 +73,10 @@ pub struct App {
     pub rates: Rates,
     /// Places for large bodies.
     pub large: Large,
+    /// Which hosts requests may be for.
+    pub hosts: Hosts,
+    /// What strangers may make us log.
+    pub strangers: Strangers,
     /// What signs webhooks; none: that part is off.
     pub stripe: Secrets,
     /// What became of webhook events.
@@ -93,9 +99,11 @@ pub struct App {
 
 pub use client::{Client, address};
 pub use command::UnderWay;
+pub use front::{Hosts, stamp};
 pub use health::{LedgerLook, Look, Parts, watch_ledger};
 pub use limits::Large;
 pub use rate::{Elapsed, Rates};
+pub use strangers::Strangers;
 pub use throttles::Board;
 pub use webhook::WebhookAccount;
 
@@ -185,6 +193,7 @@ fn finish(routes: Router<Arc<App>>, app: Arc<App>) -> Router {
         .method_not_allowed_fallback(answer::no_method)
         .layer(from_fn_with_state(Arc::clone(&app), rate::limit))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn_with_state(Arc::clone(&app), front::check))
         .layer(from_fn_with_state(Arc::clone(&app), answer::count))
         .layer(from_fn_with_state(Arc::clone(&app), request_id::carry))
         .route("/authz/nginx/{throttle}", any(authz::public))

@@ -1,4 +1,4 @@
-//! How often one may knock, and whose word is taken for where a request came from.
+//! How often one may knock, with how much, and whose word is taken for where a request came from.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -16,6 +16,13 @@ pub struct DoorArgs {
     /// Proxies whose word for a client's address is taken: addresses or CIDRs, comma-separated
     #[arg(long, env = "ECHO_TRUSTED_PROXIES", value_name = "CIDR,…")]
     pub trusted_proxies: Option<Proxies>,
+    /// Bytes that all unfinished requests may hold together: heads, bodies, answers not taken; at least 4 MiB. If not set,
+    /// 32 MiB, or an eighth of the memory that the control group allows if that is less
+    #[arg(long, env = "ECHO_INTAKE_BYTES", value_name = "BYTES", value_parser = intake)]
+    pub intake_bytes: Option<u64>,
+    /// Set by systemd for a service that is started with sockets: what each is for, api or gate
+    #[arg(long, env = "LISTEN_FDNAMES", hide = true)]
+    pub listen_fd_names: Option<String>,
     /// Set by Fly.io on its machines: there `Fly-Client-IP` comes from Fly's proxy and beats `X-Forwarded-For`; elsewhere it counts for nothing
     #[arg(long, env = "FLY_APP_NAME", hide = true)]
     pub fly_app_name: Option<String>,
@@ -23,6 +30,14 @@ pub struct DoorArgs {
 
 /// More would not be a limit; governor counts in nanoseconds between requests.
 const MOST: u32 = 1_000_000_000;
+
+/// With less, a few large webhooks would be all there is room for.
+const LEAST_INTAKE: u64 = 4 << 20;
+
+fn intake(text: &str) -> Result<u64, String> {
+    let bytes = text.trim().parse().ok().filter(|bytes| *bytes >= LEAST_INTAKE);
+    bytes.ok_or_else(|| format!("expected a whole number of bytes, at least {LEAST_INTAKE}"))
+}
 
 fn rate(text: &str) -> Result<NonZeroU32, String> {
     let rate = text.trim().parse::<NonZeroU32>().ok().filter(|rate| rate.get() <= MOST);

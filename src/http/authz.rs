@@ -18,7 +18,7 @@ use crate::gate::{Question, Reply};
 use super::answer::Problem;
 use super::client::is_forwarded;
 use super::refusal::table;
-use super::{App, request_id};
+use super::{App, front, request_id};
 
 const DECISION: HeaderName = HeaderName::from_static("echo-decision");
 const THROTTLE: HeaderName = HeaderName::from_static("echo-throttle");
@@ -44,6 +44,10 @@ pub(super) async fn trusted(State(app): State<Arc<App>>, request: Request) -> Re
 }
 
 fn answer(app: &App, request: &Request) -> Response {
+    // Two readers of one head: what a proxy admits must be what it asked about.
+    if let Err(problem) = front::framed(request) {
+        return problem.into_response();
+    }
     let headers = request.headers();
     let Some((dialect, throttle, rest)) = Dialect::of_path(request.uri().path()) else {
         return Problem::of(&table::NO_ROUTE).into_response();

@@ -24,6 +24,10 @@ const BEARER: &[u8] = b"Bearer ";
 #[derive(Clone, Debug)]
 pub(super) struct Actor(pub(super) String);
 
+/// Marks an answer to somebody whose key is right.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known;
+
 /// What needs more than reading: the route, the role, and the audit entry's action when it is refused. A verdict counts as
 /// offered load, which slows a reopening, so not everybody may ask for one; but it is no command, and asked for too often to
 /// be audited.
@@ -58,10 +62,14 @@ pub(super) async fn check(State(app): State<Arc<App>>, mut request: Request, nex
             let id = request.extensions().get::<RequestId>().map(|RequestId(id)| id.clone()).unwrap_or_default();
             record(&app, &caller, &problem, action, id).await;
         }
-        return problem.into_response();
+        let mut response = problem.into_response();
+        response.extensions_mut().insert(Known);
+        return response;
     }
     request.extensions_mut().insert(Actor(caller.name.to_string()));
-    next.run(request).await
+    let mut response = next.run(request).await;
+    response.extensions_mut().insert(Known);
+    response
 }
 
 fn judge(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {

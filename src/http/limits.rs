@@ -7,8 +7,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Request};
+use axum::body::{Body, Bytes, HttpBody as _};
+use axum::extract::Request;
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -16,7 +16,7 @@ use futures::StreamExt as _;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::answer::{Problem, body};
+use super::answer::{Problem, too_large};
 use super::client::Client;
 use super::refusal::table;
 use super::{BODY_LIMIT, WEBHOOK_LIMIT};
@@ -99,9 +99,25 @@ pub(super) enum Unread<E> {
     Refused(E),
 }
 
-/// The whole body, within the route's size and the time.
-pub(super) async fn whole(request: Request) -> Result<Bytes, Problem> {
-    timeout(BODY, Bytes::from_request(request, &())).await.map_or_else(|_| Err(late()), body)
+/// The whole body of a command, within its size and the time.
+pub(super) async fn whole(content: Body) -> Result<Bytes, Problem> {
+    // What is announced to be too large is not waited for.
+    if content.size_hint().lower() > BODY_LIMIT as u64 {
+        return Err(too_large());
+    }
+    // Copied as it comes: the buffers it comes in are larger than what is in them, and there may be one for every byte.
+    let gathered = async {
+        let (mut chunks, mut raw) = (content.into_data_stream(), Vec::new());
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| Problem::of(&table::BROKEN))?;
+            if raw.len() + chunk.len() > BODY_LIMIT {
+                return Err(too_large());
+            }
+            raw.extend_from_slice(&chunk);
+        }
+        Ok(raw.into())
+    };
+    timeout(BODY, gathered).await.unwrap_or_else(|_| Err(late()))
 }
 
 pub(super) fn late() -> Problem {
@@ -116,6 +132,9 @@ pub(super) async fn gather<E: Copy>(
     client: Client,
     may_be_large: Result<(), E>,
 ) -> Result<(Bytes, Option<Place<'_>>), Unread<E>> {
+    if content.size_hint().lower() > WEBHOOK_LIMIT as u64 {
+        return Err(Unread::TooLarge);
+    }
     let gathering = async {
         let (mut chunks, mut raw, mut place) = (content.into_data_stream(), Vec::new(), None);
         while let Some(chunk) = chunks.next().await {
@@ -139,7 +158,7 @@ pub(super) async fn carry(request: Request, next: Next) -> Response {
     let (parts, content) = request.into_parts();
     // Only commands bear one; what else is sent is not waited for.
     let request = if parts.method == Method::POST {
-        match whole(Request::from_parts(parts.clone(), content)).await {
+        match whole(content).await {
             Ok(raw) => Request::from_parts(parts, Body::from(raw)),
             Err(problem) => return problem.into_response(),
         }

@@ -191,9 +191,9 @@ fn operation(route: &Route, inward: &mut SchemaGenerator, outward: &mut SchemaGe
         responses.insert(status.to_string(), response);
     }
     let of_the_door: &[u16] = match route.door {
-        Door::Key => &[401, 403, 429, 500],
-        Door::Open => &[429],
-        Door::Proxy => &[],
+        Door::Key => &[400, 401, 403, 429, 500, 501],
+        Door::Open => &[400, 403, 429, 501],
+        Door::Proxy => &[400, 501],
     };
     let mut refused: Vec<u16> = route.refusals.iter().chain(of_the_door).copied().collect();
     refused.sort_unstable();
@@ -214,10 +214,13 @@ fn refusals(problem: &Schema) -> Value {
     let all = [
         (
             400,
-            "The body is no JSON (with `path`), a kill bears no confirmation, a signature is wrong, or a header is malformed",
+            "The body is no JSON (with `path`), a kill bears no confirmation, a signature is wrong, or a header is malformed, missing or there twice",
         ),
         (401, "There is no key: include `X-API-Key`"),
-        (403, "The key is wrong, or its role may not do this"),
+        (
+            403,
+            "The key is wrong, or its role may not do this; or in development it is for a host that is not loopback, or posted by another site's page",
+        ),
         (404, "There is no such throttle or file"),
         (408, "The body took too long"),
         (409, "It cannot be done as things stand; `held_by` names who holds what"),
@@ -225,6 +228,7 @@ fn refusals(problem: &Schema) -> Value {
         (422, "The fields in `errors` are not what the route takes"),
         (429, "Too many requests of this address"),
         (500, "No key is configured, or something of ours went wrong: it is in the log"),
+        (501, "The body is sent in a transfer coding that is not known here"),
         (503, "A part that this needs is off or does not answer; nothing was changed"),
     ];
     let one = |(status, what): (u16, &str)| {

@@ -207,7 +207,7 @@ async fn well_made(caller: Option<Caller>, request: Request) -> Knock {
         return Knock::Other(request);
     }
     let (parts, content) = request.into_parts();
-    match limits::whole(Request::from_parts(parts.clone(), content)).await {
+    match limits::whole(content).await {
         Ok(raw) => {
             let kills = matches!(confirmed(&raw), Ok(true));
             let request = Request::from_parts(parts, Body::from(raw));

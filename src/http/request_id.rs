@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument as _;
 
+use super::keys::Known;
 use super::{App, client};
 
 /// The id of the request at hand.
@@ -46,20 +47,35 @@ pub(super) async fn carry(State(app): State<Arc<App>>, mut request: Request, nex
     response
 }
 
-/// Runs a request and writes its line: commands and what went wrong as info, what only reads as debug. The query is not
-/// written: some clients put keys there.
+/// Runs a request and writes its line: commands and what went wrong as info, what only reads, verdicts too, as debug. Of
+/// what is refused to strangers not every one has a line. The query is not written: some clients put keys there.
 async fn logged(app: Arc<App>, request: Request, next: Next) -> Response {
     let (method, client) = (request.method().clone(), client::origin(&app, &request));
     let path: String = request.uri().path().chars().take(PATH_LIMIT).collect();
     let began = app.clock.elapsed();
     let response = next.run(request).await;
+    let stranger = response.extensions().get::<Known>().is_none() && !response.status().is_success();
+    if stranger
+        && worth_a_line(&method, &path, response.status())
+        && !app.strangers.refused(client, response.status().as_u16())
+    {
+        return response;
+    }
     line(&method, &path, response.status(), app.clock.elapsed().saturating_sub(began), client);
     response
 }
 
+/// Whether it is more than reading, or went wrong.
+fn worth_a_line(method: &Method, path: &str, status: StatusCode) -> bool {
+    (*method == Method::POST && path != "/v1/decide")
+        || status.is_server_error()
+        || status == StatusCode::TOO_MANY_REQUESTS
+}
+
 fn line(method: &Method, path: &str, status: StatusCode, took: Duration, client: IpAddr) {
+    let worth = worth_a_line(method, path, status);
     let (status, ms) = (status.as_u16(), i64::try_from(took.as_millis()).unwrap_or(i64::MAX));
-    if *method == Method::POST || status >= 500 {
+    if worth {
         tracing::info!(%method, path, status, ms, %client, "answered");
     } else {
         tracing::debug!(%method, path, status, ms, %client, "answered");

@@ -9,6 +9,7 @@ use crate::cluster::lane::Lane;
 use crate::config::{ClusterArgs, GateSecretArgs, KeyArgs, ListenArgs};
 use crate::http::{self, Parts as HttpParts};
 
+use super::listen::Doors;
 use super::operator::{app, watching};
 use super::self_test::SelfTest;
 use super::supervise::Supervisor;
@@ -42,10 +43,8 @@ pub async fn gate(args: GateArgs) -> Result<(), RunError> {
     let loaded = Arc::clone(&on.desired);
     let parts = HttpParts::new(Arc::new(move || loaded.loaded()));
     let app = app("gate", &args.listen, keys, &on, None, parts)?;
-    let api = listen::bind(args.listen.listen, "ECHO_LISTEN").await?;
-
-    let verdicts = listen::bind_if(args.listen.gate_listen, "ECHO_GATE_LISTEN").await?;
-    let self_test = SelfTest::new(&app, verdicts.as_ref().unwrap_or(&api), None)?;
+    let doors = Doors::open(&args.listen, &app.metrics).await?;
+    let self_test = SelfTest::new(&app, doors.asked_by_proxies(), None)?;
 
     let mut supervisor = Supervisor::default();
     let stop = supervisor.stage();
@@ -61,7 +60,7 @@ pub async fn gate(args: GateArgs) -> Result<(), RunError> {
     };
     supervisor.start("heartbeat", heartbeat.run(stop));
     let routes = http::gate_routes(Arc::clone(&app));
-    listen::start(&mut supervisor, (api, routes), verdicts, app);
+    listen::start(&mut supervisor, doors, routes, app);
     supervisor.stage();
     supervisor.keep_up("self-test", move |stop| Arc::clone(&self_test).run(stop));
     supervisor.run().await

@@ -2,14 +2,16 @@
 //!
 //! A connection may be slow, but not at the cost of others: a head has 10 s, and when all places are taken those lose
 //! theirs who hold most of them, and of these who have kept us waiting longest. So however many connections are held
-//! open, a kill finds its way in.
+//! open, a kill finds its way in. What they have begun to send is bounded by one budget: see [`intake`].
 
+mod cgroup;
 mod connection;
+mod doors;
+mod intake;
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,26 +30,31 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::ConfigError;
 use crate::http::{self, App, Client};
-use crate::telemetry::Metrics;
 
-use super::RunError;
 use super::supervise::Supervisor;
 use connection::{Coarse, Connection, Watched};
+use intake::Intake;
+
+pub(super) use doors::Doors;
 
 /// How often connections are looked at.
 const LOOKS_A_SECOND: u64 = 4;
 const LOOK: Duration = Duration::from_millis(1000 / LOOKS_A_SECOND);
 /// Longest time for a head, from its first byte, or from the start of the connection.
 const HEAD: Duration = Duration::from_secs(10);
-/// The same once we are stopping.
-const HEAD_AT_THE_END: Duration = Duration::from_secs(1);
+/// Once we are stopping, for whatever we wait for of a client...
+const AT_THE_END: u64 = LOOKS_A_SECOND;
+/// ...and how long that may go on, however it trickles.
+const LAST_CALL: u64 = 3 * LOOKS_A_SECOND;
 /// Longest time for nothing between two requests, or for an answer that is not taken. Longer than what common proxies
 /// keep a connection for (nginx 60 s, Traefik 90 s, Caddy 120 s): whoever asks shall be the one who ends it.
 const IDLE: Duration = Duration::from_secs(180);
-/// Largest head, bytes; also what a connection that is held open costs at most.
-const HEAD_SIZE: usize = 32 * 1024;
+/// Largest head, bytes, so that whatever a proxy and the app behind it take finds its verdict: nginx takes 32 KiB, Envoy 60,
+/// Go's servers a megabyte.
+const HEAD_SIZE: usize = 64 * 1024;
+/// Most fields of a head, for the same reason; hyper's own 100 are what a browser and two proxies can come near.
+const FIELDS: usize = 256;
 /// Most connections of a listener.
 const MOST: usize = 4096;
 /// Which part of the places is made free at once when all are taken.
@@ -57,87 +64,23 @@ const OTHER_FILES: u64 = 256;
 /// Pause after a connection could not be taken, so that a lack of files does not become a busy loop.
 const BREATH: Duration = Duration::from_millis(50);
 
-/// Binds an address; the error names the variable.
-pub(super) async fn bind(address: SocketAddr, variable: &'static str) -> Result<TcpListener, RunError> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let what = format!("cannot listen on {address}: {error}");
-        let wrong = |expected: &str, fix: &str| {
-            let fix = format!("{what}. {fix}");
-            RunError::Config(ConfigError { variable, expected: expected.to_owned(), fix })
-        };
-        match error.kind() {
-            ErrorKind::AddrNotAvailable => {
-                wrong("an address of this machine", "Name one of its own; 0.0.0.0 or [::] means all of them.")
-            }
-            ErrorKind::PermissionDenied => {
-                wrong("a port that this process may listen on", "Name one above 1023, or allow it the one it asks for.")
-            }
-            ErrorKind::AddrInUse => RunError::Failed(format!(
-                "{variable}: {what}. Another process has it: stop that one, or set {variable} to another port."
-            )),
-            _ => RunError::Failed(format!("{variable}: {what}")),
-        }
-    })
-}
-
-/// Binds an address that may be there.
-pub(super) async fn bind_if(
-    address: Option<SocketAddr>,
-    variable: &'static str,
-) -> Result<Option<TcpListener>, RunError> {
-    match address {
-        Some(address) => bind(address, variable).await.map(Some),
-        None => Ok(None),
-    }
-}
-
 /// Begins to answer on the API's listener and on that of verdicts: the last to start, the first to stop.
 pub(super) fn start(
     supervisor: &mut Supervisor,
-    (api, routes): (TcpListener, Router),
-    verdicts: Option<TcpListener>,
+    Doors { api, verdicts, intake }: Doors,
+    routes: Router,
     app: Arc<App>,
 ) {
-    let (stop, metrics) = (supervisor.stage(), Arc::clone(&app.metrics));
+    let stop = supervisor.stage();
     announce("api", &api);
-    supervisor.start("api", serve(api, routes, Arc::clone(&metrics), stop.clone()));
+    let served = Served::new("api", routes, Arc::clone(&app), Arc::clone(&intake), stop.clone());
+    supervisor.start("api", served.run(api));
     if let Some(listener) = verdicts {
         announce("gate", &listener);
-        supervisor.start("gate", serve(listener, http::verdict_routes(Arc::clone(&app)), metrics, stop));
+        let routes = http::verdict_routes(Arc::clone(&app));
+        supervisor.start("gate", Served::new("gate", routes, Arc::clone(&app), intake, stop).run(listener));
     }
     app.listening.store(true, Ordering::Release);
-}
-
-/// Serves until told to stop, then lets what is under way finish.
-async fn serve(listener: TcpListener, routes: Router, metrics: Arc<Metrics>, stop: CancellationToken) {
-    let mut served = Served {
-        most: places(),
-        coarse: Arc::default(),
-        open: Vec::new(),
-        tasks: JoinSet::new(),
-        routes,
-        metrics,
-        stop: stop.clone(),
-    };
-    let mut look = interval(LOOK);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            _ = look.tick() => served.look(HEAD),
-            taken = listener.accept() => match taken {
-                Ok((stream, peer)) => served.take(stream, peer),
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be taken");
-                    sleep(BREATH).await;
-                }
-            },
-        }
-    }
-    drop(listener);
-    while !served.tasks.is_empty() {
-        look.tick().await;
-        served.look(HEAD_AT_THE_END);
-    }
 }
 
 /// How many connections a listener may have: no more than half the files we may open, since there are two listeners.
@@ -155,26 +98,85 @@ fn places() -> usize {
 
 /// The connections of one listener.
 struct Served {
+    name: &'static str,
     most: usize,
     coarse: Arc<Coarse>,
     open: Vec<Arc<Connection>>,
     tasks: JoinSet<()>,
     routes: Router,
-    metrics: Arc<Metrics>,
+    app: Arc<App>,
+    intake: Arc<Intake>,
     stop: CancellationToken,
+    /// Connections that could not be taken and have not been told.
+    not_taken: u64,
 }
 
 impl Served {
+    fn new(name: &'static str, routes: Router, app: Arc<App>, intake: Arc<Intake>, stop: CancellationToken) -> Self {
+        let (coarse, open, tasks) = Default::default();
+        Self { name, most: places(), coarse, open, tasks, routes, app, intake, stop, not_taken: 0 }
+    }
+
+    /// Serves until told to stop, then lets what is under way finish.
+    async fn run(mut self, listener: TcpListener) {
+        let (stop, mut look) = (self.stop.clone(), interval(LOOK));
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = look.tick() => self.look(),
+                taken = listener.accept() => match taken {
+                    Ok((stream, peer)) => self.take(stream, peer),
+                    Err(error) => {
+                        self.not_taken(&error);
+                        sleep(BREATH).await;
+                    }
+                },
+            }
+        }
+        drop(listener);
+        for since_the_stop in 0_u64.. {
+            if self.tasks.is_empty() {
+                return;
+            }
+            look.tick().await;
+            self.look_at_the_end(since_the_stop);
+        }
+    }
+
     /// Forgets who is gone and ends who takes too long.
-    fn look(&mut self, head: Duration) {
+    fn look(&mut self) {
         self.coarse.advance();
         self.forget();
+        self.app.strangers.tell();
         let looks = |limit: Duration| limit.as_secs() * LOOKS_A_SECOND;
         for connection in self.open.iter().filter(|connection| !connection.shall_end()) {
-            if let Some(why) = connection.overdue(looks(head), looks(IDLE)) {
-                self.metrics.count_cut(why);
+            if let Some(why) = connection.overdue(looks(HEAD), looks(IDLE)) {
+                self.app.metrics.count_cut(why);
                 connection.end();
             }
+        }
+    }
+
+    /// The same while we are stopping: what we have work for is finished, a client is not waited for.
+    fn look_at_the_end(&mut self, since_the_stop: u64) {
+        self.coarse.advance();
+        self.forget();
+        let patience = if since_the_stop < LAST_CALL { AT_THE_END.min(since_the_stop) } else { 0 };
+        let late = |connection: &&Arc<Connection>| {
+            since_the_stop >= AT_THE_END && !connection.shall_end() && connection.waited(patience)
+        };
+        for connection in self.open.iter().filter(late) {
+            self.app.metrics.count_cut("slow");
+            connection.end();
+        }
+    }
+
+    /// Tells that connections cannot be taken, once a minute.
+    fn not_taken(&mut self, error: &std::io::Error) {
+        self.not_taken += 1;
+        if self.app.strangers.due("accept") {
+            tracing::warn!(%error, count = self.not_taken, "connections could not be taken");
+            self.not_taken = 0;
         }
     }
 
@@ -182,7 +184,7 @@ impl Served {
         let before = self.open.len();
         while self.tasks.try_join_next().is_some() {}
         self.open.retain(|connection| !connection.ended());
-        self.metrics.count_connections(signed(self.open.len()) - signed(before));
+        self.app.metrics.count_connections(signed(self.open.len()) - signed(before));
     }
 
     /// Takes a connection; if no place can be had for it, it is dropped.
@@ -191,14 +193,22 @@ impl Served {
             self.forget();
         }
         if self.open.len() >= self.most && !self.make_room() {
-            self.metrics.count_cut("crowded");
+            self.app.metrics.count_cut("crowded");
             return;
         }
         let _ = stream.set_nodelay(true);
-        let connection = Arc::new(Connection::new(Client::of(peer.ip()), Arc::clone(&self.coarse)));
+        let client = Client::of(peer.ip());
+        let connection = Arc::new(Connection::new(client, Arc::clone(&self.coarse), Arc::clone(&self.intake)));
         self.open.push(Arc::clone(&connection));
-        self.metrics.count_connections(1);
-        self.tasks.spawn(attend(stream, peer, self.routes.clone(), connection, self.stop.clone()));
+        self.app.metrics.count_connections(1);
+        let attended = Attended {
+            listener: self.name,
+            routes: self.routes.clone(),
+            app: Arc::clone(&self.app),
+            connection,
+            stop: self.stop.clone(),
+        };
+        self.tasks.spawn(attended.run(stream, peer));
     }
 
     /// Ends some of those that wait for nothing but their client, so that looking for them is rare: first of whoever holds
@@ -214,12 +224,12 @@ impl Served {
         waiting.sort_by_key(|(held, since, _)| (*held, *since));
         for (_, _, connection) in waiting.iter().take(self.most.div_ceil(SHARE)) {
             connection.end();
-            self.metrics.count_cut("crowded");
+            self.app.metrics.count_cut("crowded");
         }
         let some = !waiting.is_empty();
         let before = self.open.len();
         self.open.retain(|connection| !connection.shall_end());
-        self.metrics.count_connections(signed(self.open.len()) - signed(before));
+        self.app.metrics.count_connections(signed(self.open.len()) - signed(before));
         some
     }
 }
@@ -229,39 +239,66 @@ fn signed(count: usize) -> i64 {
 }
 
 /// One connection from its start to its end.
-async fn attend(
-    stream: TcpStream,
-    peer: SocketAddr,
+struct Attended {
+    listener: &'static str,
     routes: Router,
+    app: Arc<App>,
     connection: Arc<Connection>,
     stop: CancellationToken,
-) {
-    let _ended = connection.tell_the_end();
-    let routes = TowerToHyperService::new(routes);
-    let service = service_fn(|request: hyper::Request<Incoming>| {
-        let mut request = request.map(|body| connection.begins(body));
-        request.extensions_mut().insert(ConnectInfo(peer));
-        let answering = routes.call(request);
-        async {
-            let answer = answering.await;
-            connection.answers();
-            answer as Result<_, Infallible>
-        }
-    });
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(&connection)));
-    let mut builder = http1::Builder::new();
-    let serving = builder.max_buf_size(HEAD_SIZE).serve_connection(io, service);
-    let mut serving = std::pin::pin!(serving);
-    let mut stopping = false;
-    loop {
-        tokio::select! {
-            // How a client ends its connection is its own affair.
-            _ = serving.as_mut() => return,
-            () = connection.told_to_end() => return,
-            () = stop.cancelled(), if !stopping => {
-                stopping = true;
-                serving.as_mut().graceful_shutdown();
+}
+
+impl Attended {
+    async fn run(self, stream: TcpStream, peer: SocketAddr) {
+        let connection = &self.connection;
+        let _ended = connection.tell_the_end();
+        let routes = TowerToHyperService::new(self.routes.clone());
+        let service = service_fn(|request: hyper::Request<Incoming>| {
+            let mut request = request.map(|body| connection.begins(body));
+            request.extensions_mut().insert(ConnectInfo(peer));
+            let answering = routes.call(request);
+            async {
+                let mut answer = answering.await;
+                connection.answers();
+                if let Ok(answer) = &mut answer {
+                    http::stamp(answer.headers_mut());
+                }
+                answer as Result<_, Infallible>
             }
+        });
+        let io = TokioIo::new(Watched::new(stream, Arc::clone(connection)));
+        let mut builder = http1::Builder::new();
+        let serving = builder.max_buf_size(HEAD_SIZE).max_headers(FIELDS).serve_connection(io, service);
+        let mut serving = std::pin::pin!(serving);
+        let (mut stopping, mut ending) = (false, false);
+        loop {
+            tokio::select! {
+                // How a client ends its connection is its own affair.
+                served = serving.as_mut() => {
+                    served.err().iter().for_each(|error| self.unread(error));
+                    return;
+                }
+                () = connection.told_to_end(), if !ending => {
+                    // What it asked for meanwhile is done and answered first.
+                    if connection.waits().is_some() {
+                        return;
+                    }
+                    ending = true;
+                    serving.as_mut().graceful_shutdown();
+                }
+                () = self.stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    serving.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+
+    /// Counts a head that could not be read: hyper answered it, and no route saw it.
+    fn unread(&self, error: &hyper::Error) {
+        if error.is_parse_too_large() {
+            self.app.metrics.count_unread(self.listener, "too_large");
+        } else if error.is_parse() {
+            self.app.metrics.count_unread(self.listener, "malformed");
         }
     }
 }

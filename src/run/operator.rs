@@ -17,7 +17,7 @@ use crate::config::{AirtableArgs, ClusterArgs, Environment, GateSecretArgs, Host
 use crate::decide::law::Law;
 use crate::domain::throttle::TargetKind;
 use crate::gate::Gate;
-use crate::http::{self, App, Large, LedgerLook, Parts as HttpParts, Rates, UnderWay};
+use crate::http::{self, App, Hosts, Large, LedgerLook, Parts as HttpParts, Rates, Strangers, UnderWay};
 use crate::latch::Latch;
 use crate::ports::{Clock, Desired, History, Journal, JournalEntry, Ledger, Report, Target};
 use crate::reconcile::{Parts, Reconciler};
@@ -27,6 +27,7 @@ use crate::targets::scale::Workloads;
 use crate::telemetry::Metrics;
 
 use super::clock::{SystemClock, monotonic};
+use super::listen::Doors;
 use super::record::{Holds, Kept};
 use super::supervise::Supervisor;
 use super::{RunError, gate_secret, listen, local_key, mirror, record, unaccounted, upkeep};
@@ -116,8 +117,7 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     unaccounted::part(told, &desired, &mut parts);
     record::part(&args.store.data_dir, &mut parts);
     let app = app("operator", &args.listen, keys, &on, Some(&ledger), parts)?;
-    let api = listen::bind(args.listen.listen, "ECHO_LISTEN").await?;
-    let verdicts = listen::bind_if(args.listen.gate_listen, "ECHO_GATE_LISTEN").await?;
+    let doors = Doors::open(&args.listen, &app.metrics).await?;
 
     let mut supervisor = Supervisor::default();
     let stop = supervisor.stage();
@@ -136,7 +136,7 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     let stop = supervisor.stage();
     supervisor.start("reconcile", Reconciler::new(reconciler_parts(&on, record, &args.cluster), &stored).run(stop));
     let routes = http::operator_routes(Arc::clone(&app));
-    listen::start(&mut supervisor, (api, routes), verdicts, app);
+    listen::start(&mut supervisor, doors, routes, app);
     let ended = supervisor.run().await;
     record::close(ledger).await?;
     ended
@@ -189,6 +189,8 @@ pub(super) fn app(
         large: Large::default(),
         webhooks: Arc::default(),
         ledger_look: LedgerLook::default(),
+        hosts: Hosts::of(listen),
+        strangers: Strangers::new(monotonic()),
         stripe: Secrets::parse(""),
         metrics: Arc::new(Metrics::new().map_err(|e| RunError::failed("metrics", e))?),
         law: Law::default(),

@@ -13,7 +13,7 @@ use crate::config::{
 use crate::decide::law::Law;
 use crate::domain::throttle::TargetKind;
 use crate::gate::Gate;
-use crate::http::{self, App, Large, LedgerLook, Parts as HttpParts, Rates, UnderWay};
+use crate::http::{self, App, Hosts, Large, LedgerLook, Parts as HttpParts, Rates, Strangers, UnderWay};
 use crate::latch::Latch;
 use crate::mirror::counters::MirrorCounters;
 use crate::ports::{Clock, Desired, History, Journal, JournalEntry, Ledger, Target};
@@ -26,6 +26,7 @@ use crate::telemetry::Metrics;
 
 use super::clock::{SystemClock, monotonic};
 use super::everyone::Everyone;
+use super::listen::Doors;
 use super::manifest::{Manifest, On};
 use super::record::{Holds, Kept, LastKept};
 use super::self_test::SelfTest;
@@ -99,9 +100,8 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let (history, counters) = (Arc::<StandbyLedger>::clone(&ledger), worker.as_ref().map(|(_, c)| Arc::clone(c)));
     let look = manifest.as_ref().map(Manifest::look);
     let app = app(&args, keys, told, stripe, &clock, &gate, &latch, &desired, &record, history, counters, look)?;
-    let api = listen::bind(args.listen.listen, "ECHO_LISTEN").await?;
-    let verdicts = listen::bind_if(args.listen.gate_listen, "ECHO_GATE_LISTEN").await?;
-    let self_test = SelfTest::new(&app, verdicts.as_ref().unwrap_or(&api), Some(args.hosts.clone()))?;
+    let doors = Doors::open(&args.listen, &app.metrics).await?;
+    let self_test = SelfTest::new(&app, doors.asked_by_proxies(), Some(args.hosts.clone()))?;
     let mut supervisor = Supervisor::default();
     let stop = supervisor.stage();
     let (clock_too, latch_too) = (Arc::clone(&clock), Arc::clone(&latch));
@@ -127,7 +127,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
         Parts { desired, ledger: record, latch, targets, report: Some(Arc::new(told)), clock, law: Law::default() };
     supervisor.start("reconcile", Reconciler::new(parts, &stored).run(stop));
     let routes = http::service_routes(Arc::clone(&app));
-    listen::start(&mut supervisor, (api, routes), verdicts, app);
+    listen::start(&mut supervisor, doors, routes, app);
     supervisor.stage();
     supervisor.keep_up("self-test", move |stop| Arc::clone(&self_test).run(stop));
     let ended = supervisor.run().await;
@@ -216,6 +216,8 @@ fn app(
         large: Large::default(),
         webhooks: Arc::default(),
         ledger_look: LedgerLook::default(),
+        hosts: Hosts::of(&args.listen),
+        strangers: Strangers::new(monotonic()),
         stripe,
         metrics: Arc::new(Metrics::new().map_err(|e| RunError::failed("metrics", e))?),
         law: Law::default(),

@@ -18,8 +18,12 @@ use super::RunError;
 use super::clock::SystemClock;
 use crate::ports::Clock;
 
-/// How long tasks may take to end once they are told to.
+/// How long the tasks of a stage may take to end once they are told to...
 const GRACE: Duration = Duration::from_secs(10);
+/// ...and all stages together. With the closing of the record and of the log that is less than platforms wait (30 s).
+const ALL_GRACE: Duration = Duration::from_secs(18);
+/// What the last stages have at least.
+const LEAST_GRACE: Duration = Duration::from_secs(1);
 /// The pause before a task that is not vital is started again, doubled each time...
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// ...up to this. A task that lived for longer than this begins anew.
@@ -103,10 +107,12 @@ impl Supervisor {
             ended = self.first_end() => Some(ended),
         };
         tracing::info!(reason = early.as_deref().unwrap_or("signal"), "stopping");
+        let began = SystemClock.elapsed();
         while let Some(mut stage) = self.stages.pop() {
             stage.stop.cancel();
+            let left = ALL_GRACE.saturating_sub(SystemClock.elapsed().saturating_sub(began));
             let all = async { while stage.tasks.join_next().await.is_some() {} };
-            if timeout(GRACE, all).await.is_err() {
+            if timeout(left.clamp(LEAST_GRACE, GRACE), all).await.is_err() {
                 tracing::warn!("a task did not end in time; it is dropped");
             }
         }

@@ -146,7 +146,13 @@ pub(super) const CUT: Family = family(
     "echo_connections_cut_total",
     Kind::Counter,
     &["why"],
-    "Connections ended by us: a head that took too long (slow), nothing for too long (idle), no room for a newcomer (crowded).",
+    "Connections ended by us: a head that took too long (slow), nothing for too long (idle), no room for a newcomer (crowded), most of the bytes that unfinished requests may hold (intake).",
+);
+pub(super) const UNREAD: Family = family(
+    "echo_requests_unread_total",
+    Kind::Counter,
+    &["listener", "why"],
+    "Requests whose head could not be read, so that no route saw them, verdicts' neither: malformed (400), or more than 64 KiB or 256 fields (too_large, 431 or 414).",
 );
 pub(super) const LOG_LOST: Family = family(
     "echo_log_lines_dropped_total",
@@ -217,6 +223,7 @@ pub(super) const ALL: &[&Family] = &[
     &FORGOTTEN,
     &CONNECTIONS,
     &CUT,
+    &UNREAD,
     &LOG_LOST,
     &LACKING,
     &HEAD_SEQ,

@@ -95,6 +95,7 @@ pub struct Metrics {
     webhooks_refused: IntCounterVec,
     keys_refused: IntCounterVec,
     cut: IntCounterVec,
+    unread: IntCounterVec,
     connections: IntGauge,
     record: Mutex<Option<RecordGauges>>,
 }
@@ -118,6 +119,7 @@ impl Metrics {
         let (limited, cut) = (counters(&families::LIMITED)?, counters(&families::CUT)?);
         let webhooks_refused = counters(&families::WEBHOOKS_REASONS)?;
         let keys_refused = counters(&families::KEYS_REFUSED)?;
+        let unread = counters(&families::UNREAD)?;
         let connections = IntGauge::new(families::CONNECTIONS.name, families::CONNECTIONS.help)?;
         registry.register(Box::new(connections.clone()))?;
         // A series that begins at 1 hides its first event.
@@ -127,6 +129,12 @@ impl Metrics {
             (&cut, ["slow", "idle", "crowded"]),
         ] {
             words.iter().for_each(|word| of.with_label_values(&[word]).inc_by(0));
+        }
+        cut.with_label_values(&["intake"]).inc_by(0);
+        for (listener, why) in
+            [("api", "malformed"), ("api", "too_large"), ("gate", "malformed"), ("gate", "too_large")]
+        {
+            unread.with_label_values(&[listener, why]).inc_by(0);
         }
         for (_, action) in COMMANDS {
             commands.with_label_values(&[action, "done"]).inc_by(0);
@@ -146,6 +154,7 @@ impl Metrics {
             webhooks_refused,
             keys_refused,
             cut,
+            unread,
             connections,
             record: Mutex::default(),
         })
@@ -211,6 +220,11 @@ impl Metrics {
     /// Counts a connection that we ended. `why` is a word of ours.
     pub fn count_cut(&self, why: &'static str) {
         self.cut.with_label_values(&[why]).inc();
+    }
+
+    /// Counts a head that could not be read. Both are words of ours.
+    pub fn count_unread(&self, listener: &'static str, why: &'static str) {
+        self.unread.with_label_values(&[listener, why]).inc();
     }
 
     /// Tells how many connections one listener has more (or less) than before.

@@ -230,7 +230,9 @@ async fn what_is_no_json_is_400_and_what_is_too_large_is_413() {
         exact.resize(64 * 1024 + 1, b' ');
         assert_eq!(refused(&client, &echo, path, exact.clone()).await.0, 413, "{path}");
         // Without a length it is found out on the way.
-        let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ntransfer-encoding: chunked\r\n\r\n");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {KEY}\r\ntransfer-encoding: chunked\r\n\r\n"
+        );
         let chunked = [head.as_bytes(), b"10001\r\n", &exact, b"\r\n0\r\n\r\n"].concat();
         assert_eq!(raw(&echo, &chunked).await, 413, "{path}");
         exact.truncate(64 * 1024);
@@ -238,7 +240,7 @@ async fn what_is_no_json_is_400_and_what_is_too_large_is_413() {
         assert_ne!(answer.status(), 413, "{path}: 64 KiB are not too much");
     }
     let large = vec![b' '; 1024 * 1024 + 1];
-    assert_eq!(refused(&client, &echo, "/webhooks/stripe", large).await.0, 413);
+    assert_eq!(refused(&client, &echo, "/webhooks/stripe", large).await.0, 400, "unsigned, whatever its size");
     assert_eq!(refused(&client, &echo, "/webhooks/stripe", vec![0xff; 1000]).await.0, 400);
     sound(&mut echo).await;
 }
@@ -298,7 +300,7 @@ async fn a_wrong_header_is_a_4xx_or_is_not_believed() {
         let body = r#"{"source":"test"}"#;
         let length = body.len();
         format!(
-            "POST /observe HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+            "POST /observe HTTP/1.1\r\nhost: localhost\r\nx-api-key: {KEY}\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
         )
     };
     let long = "x".repeat(300);
@@ -317,27 +319,33 @@ async fn a_wrong_header_is_a_4xx_or_is_not_believed() {
         (observe("content-length: 3\r\n"), 400),
         (observe("no colon here\r\n"), 400),
         (observe(&format!("x: {}\r\n", "y".repeat(100_000))), 431),
-        (observe(&"a: b\r\n".repeat(200)), 431),
-        ("POST /observe HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n".to_owned(), 401),
+        (observe(&"a: b\r\n".repeat(200)), 200),
+        (observe(&"a: b\r\n".repeat(300)), 431),
+        ("POST /observe HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n".to_owned(), 401),
         (
             format!(
-                "POST /observe HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"
+                "POST /observe HTTP/1.1\r\nhost: localhost\r\nx-api-key: {KEY}\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"
             ),
             400,
         ),
         (
-            format!("POST /kill HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"),
+            format!(
+                "POST /kill HTTP/1.1\r\nhost: localhost\r\nx-api-key: {KEY}\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"
+            ),
             400,
         ),
-        (format!("POST /observe HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-length: -1\r\n\r\n"), 400),
+        (format!("POST /observe HTTP/1.1\r\nhost: localhost\r\nx-api-key: {KEY}\r\ncontent-length: -1\r\n\r\n"), 400),
         ("GET /health HTTP/9.9\r\n\r\n".to_owned(), 400),
         ("GET  /health HTTP/1.1\r\n\r\n".to_owned(), 400),
         ("\u{16}\u{3}\u{1}".to_owned() + &"\r\n".repeat(3), 400),
-        ("G\u{e9}T /health HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), 400),
-        ("BREW /health HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), 405),
-        ("GET /no/such/route HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), 404),
-        (format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a/".repeat(5000)), 404),
-        (format!("GET /v1/throttles/{} HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\n\r\n", "%00".repeat(100)), 404),
+        ("G\u{e9}T /health HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(), 400),
+        ("BREW /health HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(), 405),
+        ("GET /no/such/route HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(), 404),
+        (format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "a/".repeat(5000)), 404),
+        (
+            format!("GET /v1/throttles/{} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {KEY}\r\n\r\n", "%00".repeat(100)),
+            404,
+        ),
     ];
     for (text, code) in cases {
         let found = raw(&echo, text.as_bytes()).await;

@@ -12,7 +12,9 @@ use serde_json::Value;
 use crate::support::{Echo, KEY, http, program, run};
 
 /// What a healthy service answers to nobody on loopback: faults, other roles, and connections that break or dawdle.
-const ELSEWHERE: [&str; 14] = [
+const ELSEWHERE: [&str; 16] = [
+    "HTTP/1.1 needs one Host header, and one only.",
+    "Of transfer codings only `chunked` is known here, alone.",
     "The body did not arrive whole.",
     "The body did not arrive within {seconds} s.",
     "In production verdicts are answered on ECHO_GATE_LISTEN; here only to this machine, and to nobody whom a proxy passes on (Forwarded, X-Forwarded-*).",
@@ -126,6 +128,8 @@ async fn whatever_is_refused_is_listed_with_its_status_and_its_words() {
         get("/v1/throttles/%ff"),
         get("/v1/audit?limit=0"),
         get("/nowhere"),
+        get("/health").header("host", "evil.example"),
+        post("/revive").header("sec-fetch-site", "cross-site"),
         get("/authz/haproxy/default"),
         get("/docs/nothing"),
         get("/docs/%ff"),

@@ -60,8 +60,10 @@ async fn pour(echo: &Echo, names: impl Iterator<Item = String>) -> usize {
     let names: Vec<_> = names.collect();
     let mut admitted = 0;
     for some in names.chunks(64) {
-        let requests: String =
-            some.iter().map(|name| format!("GET /x HTTP/1.1\r\nhost: x\r\nx-forwarded-for: {name}\r\n\r\n")).collect();
+        let requests: String = some
+            .iter()
+            .map(|name| format!("GET /x HTTP/1.1\r\nhost: localhost\r\nx-forwarded-for: {name}\r\n\r\n"))
+            .collect();
         write.write_all(requests.as_bytes()).await.unwrap();
         for _ in some {
             let mut line = String::new();
@@ -179,7 +181,8 @@ async fn connections_that_are_held_open_keep_nobody_out() {
     let folder = tempfile::tempdir().unwrap();
     let echo = cramped(folder.path()).await;
     // Half heads, half bodies of whoever needs no key, and connections that say nothing at all.
-    let slow = ["GET /health HTT", "POST /webhooks/stripe HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{", ""];
+    let slow =
+        ["GET /health HTT", "POST /webhooks/stripe HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{", ""];
     let over = Arc::new(AtomicBool::new(false));
     let flood = async {
         let mut held = Vec::new();
@@ -214,7 +217,7 @@ async fn a_head_has_ten_seconds_however_it_trickles_and_an_idle_connection_stays
     let folder = tempfile::tempdir().unwrap();
     let mut echo = Echo::start("serve", &[], folder.path()).await;
     // One request, then nothing: kept.
-    let mut idle = half(&echo, "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let mut idle = half(&echo, "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     let mut answer = [0; 1024];
     assert!(idle.read(&mut answer).await.unwrap() > 0);
     let began = Instant::now();
@@ -245,7 +248,7 @@ async fn a_head_has_ten_seconds_however_it_trickles_and_an_idle_connection_stays
     for took in [ended.0, ended.1] {
         assert!((Duration::from_millis(9500)..Duration::from_secs(13)).contains(&took), "{took:?}");
     }
-    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     assert!(idle.read(&mut answer).await.unwrap() > 0, "still served after {:?}", began.elapsed());
     eventually("the cut ones are counted", SOON, async || {
         let request = http().get(echo.url("/metrics")).header("x-api-key", KEY);
@@ -268,7 +271,7 @@ async fn a_body_has_thirty_seconds_and_its_refusal_says_so() {
         // Without a header that could be Stripe's the webhook does not wait for a body.
         let signed = signature("whsec_another", jiff::Timestamp::now().as_second(), b"");
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\nstripe-signature: {signed}\r\ncontent-length: 5000\r\n\r\n{{"
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {KEY}\r\nstripe-signature: {signed}\r\ncontent-length: 5000\r\n\r\n{{"
         );
         let began = Instant::now();
         let (mut read, mut write) = half(&echo, &head).await.into_split();
@@ -304,7 +307,7 @@ async fn large_bodies_of_strangers_have_few_places_and_small_ones_do_not_need_an
     // What anybody can write who has a clock.
     let signed = signature("whsec_another", jiff::Timestamp::now().as_second(), b"");
     let head = format!(
-        "POST /webhooks/stripe HTTP/1.1\r\nhost: x\r\nstripe-signature: {signed}\r\ncontent-length: 1000000\r\n\r\n"
+        "POST /webhooks/stripe HTTP/1.1\r\nhost: localhost\r\nstripe-signature: {signed}\r\ncontent-length: 1000000\r\n\r\n"
     );
     let mut held = Vec::new();
     for _ in 0..30 {

@@ -24,6 +24,9 @@ refusals! {
     MALFORMED: BAD_REQUEST, "the body is no JSON at {path}: {problem}",
         "The body is no JSON, or bears a number that JSON cannot hold; `path` says where",
         "Mend the body", No;
+    HOST: BAD_REQUEST, "HTTP/1.1 needs one Host header, and one only.",
+        "A request without `Host`, or with two: who reads it next may take it for another one's; HTTP/1.0 may go without",
+        "Send one", No;
     BROKEN: BAD_REQUEST, "The body did not arrive whole.",
         "The connection broke off, or the body is not framed as its head says",
         "Send it again", Yes;
@@ -52,6 +55,12 @@ refusals! {
         "In production verdicts are answered on ECHO_GATE_LISTEN; here only to this machine, and to nobody whom a proxy passes on (Forwarded, X-Forwarded-*).",
         "`/authz/…` on the public listener in production, asked from another machine, or with a header `Forwarded` or `X-Forwarded-…`: a stranger behind a proxy on this machine, and every question of Caddy, Traefik and Envoy",
         "Set `ECHO_GATE_LISTEN` to an address that only proxies reach, and let them ask there", No;
+    NOT_OURS: FORBIDDEN, "`{host}` is no name of loopback, and in development no other is served.",
+        "`ENVIRONMENT` is development, and the request is for another host: a page of a stranger's may have given its name our address",
+        "Ask by localhost or 127.0.0.1, or set `ENVIRONMENT` to staging or production", No;
+    CROSS_SITE: FORBIDDEN, "Pages of other sites may not post here.",
+        "A browser says `Sec-Fetch-Site: cross-site` of a POST",
+        "Send it from a server, or from a page of the same site", No;
     UNKNOWN: NOT_FOUND, "there is no throttle `{throttle}`",
         "A body or a path names a throttle that nobody declared; nothing was done",
         "`GET /v1/throttles` lists those there are, in a cluster `kubectl get echothrottles -A`", No;
@@ -119,6 +128,9 @@ refusals! {
     KILL_BROKE: INTERNAL_SERVER_ERROR, "The kill broke off; look at /health and send it again.",
         "`POST /kill` shut the gate, and how far it got is not known",
         "Send it again: killing twice is one kill", Yes;
+    CODING: NOT_IMPLEMENTED, "Of transfer codings only `chunked` is known here, alone.",
+        "`Transfer-Encoding` names another one, as `gzip, chunked` does, or is there twice",
+        "Send the body as it is, with its length or in chunks", No;
     REVIVE_WAITS: SERVICE_UNAVAILABLE,
         "The record is not available: ending a kill waits for it. Nothing was opened.",
         "`POST /revive` while the ledger does not answer",

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use super::intake::{Held, Intake};
 use crate::http::Client;
 
 /// A clock of looks: as coarse as they are.
@@ -34,11 +35,18 @@ const REQUEST: u64 = 1;
 const ANSWERED: u64 = 2;
 const BODY: u64 = 3;
 
+/// Most that is read at once of a request that has begun: hyper doubles its buffers for whoever fills them.
+const READ: usize = 4096;
+
 /// One connection as its listener sees it.
-#[derive(Debug)]
 pub(super) struct Connection {
     /// Whose it is.
     pub(super) client: Client,
+    /// Which it is, of all listeners.
+    pub(super) number: u64,
+    /// What it holds of the budget.
+    pub(super) held: Held,
+    pub(super) intake: Arc<Intake>,
     coarse: Arc<Coarse>,
     phase: AtomicU64,
     end: CancellationToken,
@@ -47,9 +55,17 @@ pub(super) struct Connection {
 
 impl Connection {
     /// A connection from which a head is awaited.
-    pub(super) fn new(client: Client, coarse: Arc<Coarse>) -> Self {
-        let phase = AtomicU64::new(coarse.now() << 2 | HEAD);
-        Self { client, coarse, phase, end: CancellationToken::new(), ended: AtomicBool::new(false) }
+    pub(super) fn new(client: Client, coarse: Arc<Coarse>, intake: Arc<Intake>) -> Self {
+        Self {
+            client,
+            number: intake.number(),
+            held: Held::default(),
+            intake,
+            phase: AtomicU64::new(coarse.now() << 2 | HEAD),
+            coarse,
+            end: CancellationToken::new(),
+            ended: AtomicBool::new(false),
+        }
     }
 
     fn enter(&self, phase: u64) {
@@ -65,6 +81,7 @@ impl Connection {
     pub(super) fn begins(self: &Arc<Self>, body: Incoming) -> Body {
         if body.is_end_stream() {
             self.enter(REQUEST);
+            self.came_whole();
             return Body::new(body);
         }
         self.enter(BODY);
@@ -72,19 +89,27 @@ impl Connection {
     }
 
     /// A request has its answer, which may still be on its way.
-    pub(super) fn answers(&self) {
+    pub(super) fn answers(self: &Arc<Self>) {
         self.enter(ANSWERED);
+        self.came_whole();
     }
 
     /// Bytes came: after an answer they are the next head's. Those that follow do not prolong it.
-    fn reads(&self) {
-        if self.phase().0 == ANSWERED {
+    fn reads(self: &Arc<Self>, bytes: usize) {
+        let phase = self.phase().0;
+        if phase == ANSWERED {
             self.enter(HEAD);
         }
+        self.holds(bytes as u64, phase != BODY);
     }
 
-    /// Bytes went: an answer that is taken slowly is not idle.
-    fn writes(&self) {
+    /// Bytes of an answer went, or did not; one that is taken slowly is not idle.
+    fn writes(self: &Arc<Self>, written: &Poll<std::io::Result<usize>>, of: usize) {
+        if written.is_pending() {
+            self.left_unsent(of as u64);
+            return;
+        }
+        self.left_unsent(0);
         if self.phase().0 == ANSWERED {
             self.enter(ANSWERED);
         }
@@ -94,6 +119,11 @@ impl Connection {
     pub(super) fn waits(&self) -> Option<u64> {
         let (phase, since) = self.phase();
         (phase != REQUEST).then_some(since)
+    }
+
+    /// Whether it has waited for its client for so many looks; never while we have work for it.
+    pub(super) fn waited(&self, looks: u64) -> bool {
+        self.waits().is_some_and(|since| self.coarse.now().saturating_sub(since) >= looks)
     }
 
     /// Why it has to end, if it must; limits in looks.
@@ -139,6 +169,7 @@ pub(super) struct Ended(Arc<Connection>);
 impl Drop for Ended {
     fn drop(&mut self) {
         self.0.ended.store(true, Ordering::Relaxed);
+        self.0.gives_back();
     }
 }
 
@@ -159,6 +190,7 @@ impl HttpBody for Arriving {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         if matches!(frame, Poll::Ready(None)) || (frame.is_ready() && self.body.is_end_stream()) {
             self.connection.enter(REQUEST);
+            self.connection.came_whole();
         }
         frame
     }
@@ -186,10 +218,22 @@ impl Watched {
 
 impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        if !self.connection.may_read(cx) {
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.connection.reads();
+        let read = if self.connection.held.some() && buf.remaining() > READ {
+            let mut part = ReadBuf::new(buf.initialize_unfilled_to(READ));
+            let read = Pin::new(&mut self.stream).poll_read(cx, &mut part);
+            let some = part.filled().len();
+            buf.advance(some);
+            read
+        } else {
+            Pin::new(&mut self.stream).poll_read(cx, buf)
+        };
+        let some = buf.filled().len() - before;
+        if some > 0 {
+            self.connection.reads(some);
         }
         read
     }
@@ -198,9 +242,7 @@ impl AsyncRead for Watched {
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        if written.is_ready() {
-            self.connection.writes();
-        }
+        self.connection.writes(&written, buf.len());
         written
     }
 
@@ -210,9 +252,8 @@ impl AsyncWrite for Watched {
         bufs: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        if written.is_ready() {
-            self.connection.writes();
-        }
+        let all = || bufs.iter().map(|part| part.len()).sum();
+        self.connection.writes(&written, if written.is_pending() { all() } else { 0 });
         written
     }
 
