@@ -98,7 +98,7 @@ fn load(address: SocketAddr) {
 /// One verdict on a live connection: an answer without a body, so that it ends with its head.
 fn verdict(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.write_all(
-        b"GET /authz/forward/default HTTP/1.1\r\nhost: gate\r\nx-forwarded-method: GET\r\nx-forwarded-uri: /checkout\r\n\r\n",
+        b"GET /authz/forward/default HTTP/1.1\r\nhost: localhost\r\nx-forwarded-method: GET\r\nx-forwarded-uri: /checkout\r\n\r\n",
     )?;
     let (mut answer, mut got) = ([0; 2048], 0);
     while !answer[..got].ends_with(b"\r\n\r\n") {

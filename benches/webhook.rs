@@ -43,7 +43,7 @@ fn requests(batch: usize, sender: usize) -> Vec<Vec<u8>> {
         let signed = signature(SECRET, second, body.as_bytes());
         let length = body.len();
         format!(
-            "POST /webhooks/stripe HTTP/1.1\r\nhost: echo\r\nstripe-signature: {signed}\r\ncontent-type: application/json\r\n\
+            "POST /webhooks/stripe HTTP/1.1\r\nhost: localhost\r\nstripe-signature: {signed}\r\ncontent-type: application/json\r\n\
              content-length: {length}\r\n\r\n{body}"
         )
         .into_bytes()

@@ -61,7 +61,8 @@ async fn refused(echo: &Echo, reason: &str) -> f64 {
 async fn begin(echo: &Echo, header: &str, announced: usize, sent: usize) -> TcpStream {
     let mut stream = TcpStream::connect(echo.address).await.unwrap();
     let signed = if header.is_empty() { String::new() } else { format!("stripe-signature: {header}\r\n") };
-    let head = format!("POST /webhooks/stripe HTTP/1.1\r\nhost: x\r\n{signed}content-length: {announced}\r\n\r\n");
+    let head =
+        format!("POST /webhooks/stripe HTTP/1.1\r\nhost: localhost\r\n{signed}content-length: {announced}\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     // Who is refused may be cut off while it still sends.
     let _ = stream.write_all(&vec![b' '; sent]).await;
