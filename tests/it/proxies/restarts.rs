@@ -1,15 +1,20 @@
 //! A restart of Echo: a proxy that can wait for it refuses nothing, the others stay closed and come back.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::{HERE, Kind, Street, THROUGH_A_RESTART, WHOLE_SITE};
-use crate::support::Echo;
+use super::{HERE, Kind, Street, THROUGH_A_RESTART, WHOLE_SITE, prepare};
 use crate::support::plain::{self, PlainApp, request};
+use crate::support::proxy::{NGINX_KIND, Proxy};
+use crate::support::{Echo, KEY, eventually, http, program};
 
 /// How many.
 const CLIENTS: usize = 4;
@@ -90,4 +95,55 @@ async fn restarts(kind: Kind) {
 
 async fn pay(to: SocketAddr) -> u16 {
     plain::ask(to, HERE, &request("GET", "/pay", "")).await.status
+}
+
+/// A process on sockets that somebody else keeps open.
+struct Handed(Child);
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts Echo as systemd does, with its sockets from 3 on, and waits until it answers.
+async fn handed(folder: &Path, variables: &[(&str, String)], api: &TcpListener, gate: &TcpListener) -> Handed {
+    let mut command = Command::new("sh");
+    // Our two ends come in as stdin and stdout, since a process started from here gets no others.
+    let script = r#"export LISTEN_PID=$$ LISTEN_FDS=2; exec "$0" serve 3<&0 4<&1 </dev/null >/dev/null"#;
+    command.arg("-c").arg(script).arg(program()).env_clear().current_dir(folder);
+    command.env("LISTEN_FDNAMES", "api:gate").env("ECHO_API_KEY", KEY);
+    command.envs(variables.iter().filter(|(name, _)| *name == "ECHO_MANIFEST").map(|(name, value)| (*name, value)));
+    let own = |listener: &TcpListener| Stdio::from(OwnedFd::from(listener.try_clone().unwrap()));
+    let echo = Handed(command.stdin(own(api)).stdout(own(gate)).stderr(Stdio::null()).spawn().unwrap());
+    let ready = format!("http://{}/readyz", api.local_addr().unwrap());
+    eventually("it is ready", Duration::from_secs(20), async || {
+        http().get(&ready).send().await.ok()?.status().is_success().then_some(())
+    })
+    .await;
+    echo
+}
+
+/// What nginx alone cannot: where the port stays open, requests wait for a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn nginx_waits_where_the_port_stays_open() {
+    let app = PlainApp::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (variables, _) = prepare(folder.path(), "");
+    let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
+    let (api, gate) = (listen(), listen());
+    let mut echo = handed(folder.path(), &variables, &api, &gate).await;
+    let recipe = NGINX_KIND.recipe(WHOLE_SITE);
+    let port = crate::support::free_port();
+    let nginx = Proxy::with(NGINX_KIND, &recipe, folder.path(), port, gate.local_addr().unwrap(), app.address).await;
+    eventually("it is open", Duration::from_secs(30), async || (pay(nginx.address).await == 200).then_some(())).await;
+    let clients = Clients::start(nginx.address);
+    for _ in 0..3 {
+        let _ = Command::new("kill").arg(echo.0.id().to_string()).status();
+        assert!(echo.0.wait().unwrap().success());
+        echo = handed(folder.path(), &variables, &api, &gate).await;
+    }
+    let statuses = clients.end().await;
+    assert_eq!(statuses.into_keys().collect::<Vec<_>>(), [200]);
 }
