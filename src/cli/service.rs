@@ -64,8 +64,17 @@ impl ServiceArgs {
             && Client::new(&url, None)?.is_local() // nobody else's service knows that key, and nobody else shall
             && let Some((made, file)) = self.made_key()
         {
-            tell!("ECHO_API_KEY is not set: using the key that the service made, {}", file.display());
-            key = Some(made);
+            // Whoever wrote that file may listen there, and may have named somebody else's folder.
+            if let Some(whose) = [named_by, "ECHO_DATA_DIR"].into_iter().find(|variable| is_of_dotenv(variable)) {
+                let file = file.display();
+                tell!(
+                    "ECHO_API_KEY is not set, and the key that the service made, {file}, is not used: {whose} is .env's. \
+                       Set ECHO_API_KEY, or give --api-key."
+                );
+            } else {
+                tell!("ECHO_API_KEY is not set: using the key that the service made, {}", file.display());
+                key = Some(made);
+            }
         }
         let client = Client::new(&url, key.as_deref())?.telling(|refusal, pause| {
             tell!("{}: too many requests; asked again in {} s", refusal.path, pause.as_secs());

@@ -66,6 +66,14 @@ impl DotEnv {
         self.lines.iter().filter_map(|line| Some((line.name.as_str(), line.number, line.value.clone().err()?)))
     }
 
+    /// Takes out every line of such a variable, and gives their names.
+    pub(super) fn take_out(&mut self, which: impl Fn(&str) -> bool) -> Vec<String> {
+        let (out, kept) = std::mem::take(&mut self.lines).into_iter().partition(|line: &Line| which(&line.name));
+        self.lines = kept;
+        let out: Vec<Line> = out;
+        out.into_iter().map(|line| line.name).collect()
+    }
+
     /// Every variable of ours that it names.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.lines.iter().map(|line| line.name.as_str())

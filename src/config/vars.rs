@@ -1,8 +1,8 @@
 //! Where values come from: a flag beats the environment, which beats `.env` in the working directory. A variable that is
 //! empty, or still has the guide's placeholder, is one that is not set. A secret may stand in a file that `…_FILE` names.
 //!
-//! Knows no variable by name but those that an unreadable `.env` may hold. Sets none: the environment of a process is not
-//! to be written to.
+//! Knows no variable by name but those that an unreadable `.env` may hold and those that are never its. Sets none: the
+//! environment of a process is not to be written to.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -31,6 +31,10 @@ const REFUSED: u8 = 2;
 /// What decides whether a process is open to everybody: of each of these one has to be given otherwise where `.env` cannot
 /// be read and might have it.
 const NEEDED: [&[&str]; 2] = [&["ENVIRONMENT"], &["ECHO_API_KEY", "ECHO_API_KEYS"]];
+
+/// What is the word of whoever runs the process, never of a file: by a kubeconfig commands are run and a cluster is
+/// chosen, and the others tell what the platform is.
+const ENVIRONMENT_ONLY: [&str; 3] = ["KUBECONFIG", "FLY_APP_NAME", "LISTEN_FDNAMES"];
 
 /// What `.env` says and what of it is used. Like the environment, which it stands beside, it is the process's own: read
 /// once, before anything else, and never changed.
@@ -62,8 +66,9 @@ pub fn parse<C: Parser>() -> Result<C, ExitCode> {
     let (mut known, mut secret) = (BTreeSet::new(), BTreeSet::new());
     variables(&plain, &mut known, &mut secret);
     known.extend(secret.iter().map(|name| format!("{name}{FILE_SUFFIX}")));
-    let file = DotEnv::read(Path::new(FILE), &|name| known.contains(name) || name.starts_with(REMOTE_KEY_PREFIX));
-    warn(&file, &secret);
+    let mut file = DotEnv::read(Path::new(FILE), &|name| known.contains(name) || name.starts_with(REMOTE_KEY_PREFIX));
+    let strange = file.take_out(|name| name.ends_with(FILE_SUFFIX) || ENVIRONMENT_ONLY.contains(&name));
+    warn(&file, &secret, &strange);
     let refused = |error: clap::Error| {
         let _ = error.print();
         if let Some(hint) = variable(&plain, &error).and_then(|name| given_by(&name, &file)) {
@@ -120,7 +125,7 @@ fn env_of(arg: &Arg) -> Option<String> {
 }
 
 /// Says what is wrong with the file, without a word of what stands in it.
-fn warn(file: &DotEnv, secret: &BTreeSet<String>) {
+fn warn(file: &DotEnv, secret: &BTreeSet<String>, strange: &[String]) {
     if let Some(why) = &file.unreadable {
         say(&format!("echo-phoenix: {FILE}: not read: {why}"));
     }
@@ -131,8 +136,8 @@ fn warn(file: &DotEnv, secret: &BTreeSet<String>) {
     if let Some(mode) = file.open.filter(|_| file.names().any(|name| is_secret(name) && file.value(name).is_some())) {
         say(&format!("echo-phoenix: {FILE}: others may read its secrets (mode {mode:04o}); chmod 600 {FILE}"));
     }
-    for name in file.names().filter(|name| name.ends_with(FILE_SUFFIX)) {
-        // A path in somebody else's file would have any file of this machine sent as a key.
+    for name in strange {
+        // A path in somebody else's file would have any file of this machine sent as a key, or a command run.
         say(&format!("echo-phoenix: {FILE}: {name} is not taken: it counts in the environment only"));
     }
 }

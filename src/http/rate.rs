@@ -25,7 +25,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{NotUntil, Quota, RateLimiter};
 
 use crate::config::{Caller, DoorArgs, Proxies, Role};
-use crate::source::rest::confirmed;
+use crate::source::rest::{confirmed, lossy};
 
 use super::App;
 use super::answer::Problem;
@@ -209,7 +209,8 @@ async fn well_made(caller: Option<Caller>, request: Request) -> Knock {
     let (parts, content) = request.into_parts();
     match limits::whole(content).await {
         Ok(raw) => {
-            let kills = matches!(confirmed(&raw), Ok(true));
+            // Read as the kill itself reads it, or a stray byte in the reason would have it wait behind strangers.
+            let kills = matches!(confirmed(&lossy(&raw)), Ok(true));
             let request = Request::from_parts(parts, Body::from(raw));
             if kills { Knock::Kill(request) } else { Knock::Other(request) }
         }

@@ -261,6 +261,21 @@ async fn verdicts_probes_and_a_well_made_kill_pass_without_a_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_kill_whose_reason_is_no_text_is_a_kill_when_strangers_spent_the_limit_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = strict(folder.path()).await;
+    let with = |reason: &[u8]| {
+        let (before, after) = (br#"{"reason":""#, br#"","operator":"dana","confirmation":"CONFIRM_KILL"}"#);
+        [&before[..], reason, after].concat()
+    };
+    for reason in [&b"caf\xe9"[..], br"\ud83d", b"\xf0\x9f", br"a \udc00 b"] {
+        while status(&echo, Method::POST, "/kill", "wrong", KILL).await != 429 {}
+        let asked = http().post(echo.url("/kill")).header("x-api-key", KEY).body(with(reason));
+        assert_eq!(asked.send().await.unwrap().status(), 200, "{reason:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn strangers_cannot_use_up_what_a_key_has_nor_a_key_what_another_has() {
     let folder = tempfile::tempdir().unwrap();
     let variables =

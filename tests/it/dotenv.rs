@@ -182,6 +182,100 @@ async fn a_key_of_the_environment_never_goes_where_dotenv_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_dotenv_says_runs_no_command_and_names_no_platform() {
+    let home = tempfile::tempdir().unwrap();
+    let (ran, kubeconfig) = (home.path().join("ran"), home.path().join("kubeconfig"));
+    let text = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: x\ncontexts: [{{name: x, context: {{cluster: c, user: u}}}}]\n\
+         clusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:9'}}}}]\n\
+         users: [{{name: u, user: {{exec: {{apiVersion: client.authentication.k8s.io/v1, command: /bin/sh, \
+         interactiveMode: Never, args: [-c, 'echo ran > {}; exit 1']}}}}}}]\n",
+        ran.display()
+    );
+    std::fs::write(&kubeconfig, text).unwrap();
+    std::fs::write(home.path().join(".env"), format!("KUBECONFIG={}\nFLY_APP_NAME=x\n", kubeconfig.display())).unwrap();
+    for role in ["operator", "gate"] {
+        let done = ask(home.path(), &[role], &[("ECHO_LISTEN", "127.0.0.1:0"), ("ECHO_API_KEY", KEY)]).await;
+        let said = err(&done);
+        assert!(!done.status.success() && !ran.exists(), "{role}: {said}");
+        for name in ["KUBECONFIG", "FLY_APP_NAME"] {
+            assert!(said.contains(&format!(".env: {name} is not taken: it counts in the environment only")), "{said}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_to_another_site_never_goes_where_a_declaration_of_dotenvs_says() {
+    let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
+    stranger.set_nonblocking(true).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let (manifest, file) = (home.path().join("echo.yaml"), home.path().join(".env"));
+    let text = format!(
+        "apiVersion: echo-phoenix.dev/v1alpha1\nkind: EchoThrottle\nmetadata: {{name: shop}}\nspec:\n  \
+         throttlePercent: 25\n  targets:\n    - gate: {{}}\n    - remote: {{url: 'http://{}', apiKeyEnv: ECHO_REMOTE_KEY_OTHER}}\n",
+        stranger.local_addr().unwrap()
+    );
+    std::fs::write(&manifest, text).unwrap();
+    let secret = home.path().join("key");
+    std::fs::write(&secret, KEY).unwrap();
+    let (path, secret) = (manifest.display().to_string(), secret.display().to_string());
+    let by_env = [("ECHO_REMOTE_KEY_OTHER", KEY)];
+    let by_file = [("ECHO_REMOTE_KEY_OTHER_FILE", secret.as_str())];
+    let base = [("ECHO_LISTEN", "127.0.0.1:0")];
+    let cases: [(String, &str, &[&str]); 2] = [
+        (format!("ECHO_MANIFEST={path}\n"), "ECHO_MANIFEST", &["serve"]),
+        ("ECHO_DATA_DIR=./theirs\n".to_owned(), "ECHO_DATA_DIR", &["serve", "--manifest", &path]),
+    ];
+    for (text, named, arguments) in cases {
+        std::fs::write(&file, text).unwrap();
+        for key in [by_env, by_file] {
+            let refused = ask(home.path(), arguments, &[base, key].concat()).await;
+            let said = err(&refused);
+            assert_eq!(refused.status.code(), Some(2), "{said}");
+            assert!(said.contains(&format!("{named} is .env's and the key is not")) && !said.contains(KEY), "{said}");
+        }
+        assert!(stranger.accept().is_err(), "the stranger was asked");
+    }
+    // Both in the same place: it is asked.
+    std::fs::write(&file, format!("ECHO_MANIFEST={path}\nECHO_REMOTE_KEY_OTHER={KEY}\n")).unwrap();
+    let _echo = Echo::start("serve", &[], home.path()).await;
+    eventually("the other site is asked", Duration::from_secs(20), async || stranger.accept().ok().map(drop)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_the_service_made_goes_nowhere_that_dotenv_says() {
+    let victim = tempfile::tempdir().unwrap();
+    let echo = Echo::start("serve", &[("ECHO_API_KEY", String::new())], victim.path()).await;
+    let data = victim.path().join("data").display().to_string();
+    let key = std::fs::read_to_string(victim.path().join("data/api-key")).unwrap();
+    let (url, listen) = (echo.url(""), echo.address.to_string());
+    let home = tempfile::tempdir().unwrap();
+    let (file, dir) = (home.path().join(".env"), ("ECHO_DATA_DIR", data.as_str()));
+    for (text, given, named) in [
+        (format!("ECHO_URL={url}\nECHO_DATA_DIR={data}\n"), vec![], "ECHO_URL"),
+        (format!("ECHO_URL={url}\n"), vec![dir], "ECHO_URL"),
+        (format!("ECHO_LISTEN={listen}\n"), vec![dir], "ECHO_LISTEN"),
+        (format!("ECHO_DATA_DIR={data}\n"), vec![("ECHO_URL", url.as_str())], "ECHO_DATA_DIR"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let refused = ask(home.path(), &KILL, &given).await;
+        let said = err(&refused);
+        assert_eq!(refused.status.code(), Some(1), "{named}: {said}");
+        assert!(said.contains(&format!("is not used: {named} is .env's")) && !said.contains(key.trim()), "{said}");
+    }
+    // On a laptop nothing of that is .env's.
+    for (text, given) in [
+        ("ECHO_LOG=info\n".to_owned(), vec![("ECHO_LISTEN", listen.as_str()), dir]),
+        (format!("ECHO_API_KEY={key}"), vec![("ECHO_LISTEN", listen.as_str())]),
+        (format!("ECHO_URL={url}\nECHO_API_KEY={key}"), vec![]),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let told = ask(home.path(), &["status"], &given).await;
+        assert_eq!(told.status.code(), Some(0), "{}", err(&told));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_goes_where_is_said_before_it_goes() {
     let home = tempfile::tempdir().unwrap();
     let given = [("ECHO_URL", "http://echo.invalid:9"), ("ECHO_API_KEY", KEY)];
