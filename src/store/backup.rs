@@ -14,7 +14,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::private;
 use super::sqlite::{read, rows};
-use super::verify::{Verified, VerifyError, chains};
+use super::verify::{Verified, VerifyError, chains, guarded};
 
 /// Pages copied between two words of progress: 2 MB.
 const PAGES: i32 = 512;
@@ -79,6 +79,7 @@ pub fn backup(dir: &Path, file: &Path, progress: &mut dyn FnMut(&str, i64, i64))
     let tx = copied.unchecked_transaction()?;
     whole(&tx, &counts)?;
     let verified = chains(&tx, &heads, progress)?;
+    guarded(&tx)?;
     if verified.heads != heads {
         return Err(BackupError::NotWhole("its newest rows are not those that were copied".to_owned()));
     }

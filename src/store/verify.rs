@@ -60,6 +60,8 @@ pub fn verify(
         Some(fault) => return Err(VerifyError::Bad(fault)),
         None => beside::nonces(&tx)?,
     }
+    // Last: a row that is not as it was written is worse than a door that stands open.
+    guarded(&tx)?;
     beside::pages(&tx)?;
     Ok(verified)
 }
@@ -77,10 +79,6 @@ pub(super) fn chains(
         let of_table: Vec<_> = exported.iter().filter(|head| head.table == table.name).collect();
         let (seq, hash) = walk(conn, table, table.columns_in(version), 1, &of_table, progress)?;
         heads.push(Head { table: table.name, seq, hash });
-    }
-    // Last: a row that is not as it was written is worse than a door that stands open.
-    for table in CHAINED {
-        guarded(conn, table)?;
     }
     Ok(Verified { heads })
 }
@@ -105,30 +103,33 @@ fn covered(conn: &Connection, table: &Chained, ours: &[&str]) -> Result<(), Veri
     }
 }
 
-/// Whether a table still has the triggers that refuse changes of it, word for word: whoever takes them off has a reason.
-fn guarded(conn: &Connection, table: &Chained) -> Result<(), VerifyError> {
-    let mut found = conn.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1")?;
-    let found: BTreeMap<String, String> =
-        found.query_map([table.name], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
-    for (name, sql) in guards(table)? {
-        match found.get(&name) {
-            Some(there) if *there == sql => {}
-            Some(_) => return Err(VerifyError::Bad(format!("{}: the trigger {name} was changed", table.name))),
+/// Whether the file has our triggers, word for word, and no trigger or view besides: whoever takes one off has a reason, and
+/// a foreign one can make rows vanish as they are written.
+pub(super) fn guarded(conn: &Connection) -> Result<(), VerifyError> {
+    let ours = Connection::open_in_memory()?;
+    schema::migrate(&ours)?.unwrap_or_default();
+    let (ours, mut found) = (programs(&ours)?, programs(conn)?);
+    for ((table, name), sql) in &ours {
+        match found.remove(&(table.clone(), name.clone())) {
+            Some(there) if there == *sql => {}
+            Some(_) => return Err(VerifyError::Bad(format!("{table}: the trigger {name} was changed"))),
             None => {
-                let gone = format!("{}: the trigger {name}, which refuses changes of the table, is gone", table.name);
+                let gone = format!("{table}: the trigger {name}, which refuses changes of the table, is gone");
                 return Err(VerifyError::Bad(gone));
             }
         }
     }
-    Ok(())
+    match found.into_keys().next() {
+        Some((table, name)) if table == name => Err(VerifyError::Bad(format!("{name}: the view is none of ours"))),
+        Some((table, name)) => Err(VerifyError::Bad(format!("{table}: the trigger {name} is none of ours"))),
+        None => Ok(()),
+    }
 }
 
-/// The triggers of a table, as this program makes them.
-fn guards(table: &Chained) -> rusqlite::Result<Vec<(String, String)>> {
-    let ours = Connection::open_in_memory()?;
-    schema::migrate(&ours)?.unwrap_or_default();
-    let mut made = ours.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1")?;
-    made.query_map([table.name], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+/// Triggers and views of a file by table and name.
+fn programs(conn: &Connection) -> rusqlite::Result<BTreeMap<(String, String), String>> {
+    let mut found = conn.prepare("SELECT tbl_name, name, sql FROM sqlite_schema WHERE type IN ('trigger', 'view')")?;
+    found.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?.collect()
 }
 
 /// Walks one table from this row on; gives number and hash of its last row.

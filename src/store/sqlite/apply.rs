@@ -202,12 +202,9 @@ fn tell_kills(conn: &Connection) -> Result<(), Refusal> {
 
 fn take(conn: &Connection, taken: &ScopedHold) -> Result<(), Refusal> {
     let scope = accounts::scope_text(&taken.scope);
-    conn.prepare_cached("INSERT INTO holds (epoch, scope, hold, ended) VALUES (?1, ?2, ?3, 0)")?.execute(params![
-        taken.hold.epoch.0,
-        scope,
-        rows::json(taken)?
-    ])?;
-    Ok(())
+    let insert = "INSERT INTO holds (epoch, scope, hold, ended) VALUES (?1, ?2, ?3, 0)";
+    let rows = conn.prepare_cached(insert)?.execute(params![taken.hold.epoch.0, scope, rows::json(taken)?])?;
+    if rows == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(rows).into()) }
 }
 
 /// Ends a hold. One that was never heard of is remembered as ended too: should it still arrive, it must not bite.

@@ -46,7 +46,11 @@ impl<'a> Group<'a> {
         let begins = [Cell::Integer(seq), Cell::Integer(format)];
         let hashes = [Cell::text(prev), Cell::text(&hash)];
         let values = begins.iter().chain(cells).chain(&hashes);
-        self.prepare_cached(&table.insert)?.execute(params_from_iter(values))?;
+        // A trigger that is none of ours can leave a row out without an error.
+        let rows = self.prepare_cached(&table.insert)?.execute(params_from_iter(values))?;
+        if rows != 1 {
+            return Err(rusqlite::Error::StatementChangedRows(rows));
+        }
         (*last, *prev) = (seq, hash);
         Ok(seq)
     }

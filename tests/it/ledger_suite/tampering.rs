@@ -4,7 +4,7 @@ use std::path::Path;
 
 use echo_phoenix::domain::audit::Change;
 use echo_phoenix::domain::payment::Storing;
-use echo_phoenix::ports::Ledger;
+use echo_phoenix::ports::{Ledger, LedgerError};
 use echo_phoenix::store::{Head, LEDGER_FILE, SqliteLedger, Verified, VerifyError};
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -259,6 +259,38 @@ async fn a_rewritten_log_is_told_from_an_exported_head() {
     let (ledger, _) = SqliteLedger::open(dir.path()).unwrap();
     ledger.commit(entry("later")).await.unwrap();
     verify(dir.path(), &heads, &mut |_, _, _| ()).unwrap();
+}
+
+/// One that leaves a row out without an error would have an event answered and stored nowhere.
+#[tokio::test]
+async fn a_foreign_trigger_or_view_is_named_and_what_it_leaves_out_is_an_error() {
+    for (table, body) in [
+        ("evidence_ledger", "BEGIN DELETE FROM used_nonces WHERE kind = 'event'; SELECT RAISE(IGNORE); END"),
+        ("audit_log", "BEGIN SELECT RAISE(IGNORE); END"),
+        ("reconciliation_log", "BEGIN SELECT RAISE(IGNORE); END"),
+        ("holds", "BEGIN SELECT RAISE(IGNORE); END"),
+    ] {
+        let (dir, _) = filled().await;
+        let conn = Connection::open(dir.path().join(LEDGER_FILE)).unwrap();
+        conn.execute_batch(&format!("CREATE TRIGGER x BEFORE INSERT ON {table} {body}")).unwrap();
+        let (ledger, _) = SqliteLedger::open(dir.path()).unwrap();
+        let mut change = drifting("swallowed", 1);
+        change.evidence = Some(event("evt_swallowed"));
+        change.holds_taken = vec![kill("swallowed")];
+        let refused = ledger.commit(change.clone()).await;
+        assert!(matches!(refused, Err(LedgerError::Unavailable(_))), "{table}: {refused:?}");
+        ledger.close();
+        if table != "evidence_ledger" {
+            assert_eq!(found(dir.path(), &[]), format!("{table}: the trigger x is none of ours"));
+        }
+        conn.execute_batch("DROP TRIGGER x").unwrap();
+        let (ledger, _) = SqliteLedger::open(dir.path()).unwrap();
+        assert_eq!(ledger.commit(change).await.unwrap().evidence, Some(Storing::Stored), "{table}");
+        ledger.close();
+        assert!(verify(dir.path(), &[], &mut |_, _, _| ()).is_ok(), "{table}");
+        conn.execute_batch("CREATE VIEW y AS SELECT 1").unwrap();
+        assert_eq!(found(dir.path(), &[]), "y: the view is none of ours");
+    }
 }
 
 #[tokio::test]
