@@ -228,13 +228,10 @@ pub(super) async fn watch(
                 if let Some(declared) = &declared {
                     declared.adopt(&opened.owned());
                     latch.obey(clock.elapsed());
-                    // What the journal still has comes by its own record, and what has ended is not begun again.
+                    // What the journal still has comes by its own record.
                     let owed = journal.pending();
-                    holds = declared.last_state().holds;
-                    holds.retain(|held| {
-                        let epoch = &held.hold.epoch;
-                        !opened.accounts.ended.contains(epoch) && !owed.iter().any(|entry| entry.record.once == epoch.0)
-                    });
+                    holds = declared.recorded();
+                    holds.retain(|held| !owed.iter().any(|entry| entry.record.once == held.hold.epoch.0));
                 }
                 begin(&ledger, &holds, clock.as_ref()).await;
                 latch.settle().await;

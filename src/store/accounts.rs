@@ -66,6 +66,11 @@ pub(super) fn of(conn: &Connection, from: i64) -> rusqlite::Result<Accounts> {
     Ok(held_against(told, &table))
 }
 
+/// The accounts as they are now, within the transaction that appends to the log.
+pub(super) fn now(conn: &Connection) -> rusqlite::Result<Accounts> {
+    of(conn, last_checkpoint(conn)?.unwrap_or(1))
+}
+
 /// Which holds are live by the log alone, from its last checkpoint on, within the transaction that appends to it.
 pub(super) fn live(conn: &Connection) -> rusqlite::Result<Vec<ScopedHold>> {
     let from = last_checkpoint(conn)?.unwrap_or(1);

@@ -84,6 +84,11 @@ impl LedgerDesired {
         lock(&self.state).stored()
     }
 
+    /// The holds in memory whose own record is not still owed to the ledger.
+    pub fn recorded(&self) -> Vec<ScopedHold> {
+        lock(&self.state).all_recorded()
+    }
+
     /// Puts into memory what the journal has and the ledger lacks, before anything else is asked of us.
     pub fn owes(&self, entry: &JournalEntry) {
         let mut state = lock(&self.state);

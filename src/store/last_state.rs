@@ -3,7 +3,7 @@
 //! Two slots of fixed size, written in turn and in place, so that neither a full disk nor a crash in the middle of a
 //! write costs the state before it. Knows bytes; when to write is `run`'s.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -67,14 +67,14 @@ impl StateFile {
     /// If it can neither be read nor made.
     pub fn open(folder: &Path) -> io::Result<(Self, LastFound)> {
         let path = folder.join(LAST_STATE_FILE);
-        let was_there = path.exists();
+        if !path.try_exists()? {
+            make(&path)?;
+        }
         let mut file = reopen(&path)?;
         let mut bytes = Vec::with_capacity(2 * SLOT);
         file.read_to_end(&mut bytes)?;
-        let short = was_there && bytes.len() < 2 * SLOT;
-        let short = short.then(|| format!("it has {} bytes and not {}", bytes.len(), 2 * SLOT));
+        let short = (bytes.len() < 2 * SLOT).then(|| format!("it has {} bytes and not {}", bytes.len(), 2 * SLOT));
         if bytes.len() < 2 * SLOT {
-            // Written, not only sized: a hole in the file would want disk space when there is none.
             file.write_all(&vec![0; 2 * SLOT - bytes.len()])?;
             file.sync_all()?;
             bytes.resize(2 * SLOT, 0);
@@ -149,9 +149,20 @@ impl Inner {
     }
 }
 
+/// Makes the file whole before it has its name: one that a crash or a full disk cut short is none, and no loss.
+fn make(path: &Path) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    // Written, not only sized: a hole in the file would want disk space when there is none.
+    file.write_all(&vec![0; 2 * SLOT])?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
 /// Opens for writing where that is possible; a file that is only readable still tells the last state.
 fn reopen(path: &Path) -> io::Result<File> {
-    let writable = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    let writable = OpenOptions::new().read(true).write(true).open(path);
     writable.or_else(|error| if path.exists() { File::open(path) } else { Err(error) })
 }
 

@@ -91,6 +91,8 @@ fn lost(known: &Known<'_>) -> Vec<String> {
     let mut lost = Vec::new();
     let last = known.last.state.as_ref();
     let seen = known.ledger.and_then(|ledger| ledger.journal).max(last.and_then(|last| last.journal));
+    // A journal that could not be brought into today's form counts none: it is the same one still.
+    let seen = seen.filter(|seen| *seen > 0);
     let is_new = !known.ledger_was_there && last.is_none() && known.last.fault.is_none();
     match known.journal {
         JournalFound::Damaged(what) => lost.push(format!("the journal is damaged: {what}")),
@@ -128,7 +130,13 @@ fn union(ledger: &Opened, last: Option<&Stored>, pending: &[JournalEntry], told:
         let epoch = &held.hold.epoch;
         let known = stored.holds.iter().any(|known| known.hold.epoch == *epoch);
         if !known && !ledger.accounts.ended.contains(epoch) && !journalled.contains(epoch.0.as_str()) {
-            let hold = Hold { source: Source::Unaccounted, ..held.hold.clone() };
+            let mut hold = held.hold.clone();
+            if hold.source.is_declared() {
+                // It held before the ledger had it; what declared it says anew whether it still does, and records it.
+                told.push(format!("hold {epoch}: the ledger lacks it; what declared it ends it ({})", hold.source));
+            } else {
+                hold.source = Source::Unaccounted;
+            }
             stored.holds.push(ScopedHold { scope: held.scope.clone(), hold });
         }
     }

@@ -433,3 +433,50 @@ async fn a_start_and_every_ten_thousandth_entry_list_the_live_holds() {
     drop(conn);
     assert!(home.verify().status.success());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_start_that_broke_off_leaves_a_new_folder() {
+    let home = Home::new();
+    // The disk is full, or the power goes, half-way through the first file of a size.
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -c 0; ulimit -f 600; exec \"$0\" serve"]).arg(program());
+    command.env_clear().env("ECHO_LISTEN", "127.0.0.1:0").env("ECHO_API_KEY", KEY);
+    let broken = command.current_dir(home.folder.path()).output().unwrap();
+    assert!(!broken.status.success());
+    assert!(!home.file("ledger.db").exists());
+    let mut echo = home.start().await;
+    let health = well(&echo, "a new folder raises no alarm").await;
+    assert_eq!((&health["killed"], &health["checks"]["record"]), (&json!(false), &Value::Null), "{health}");
+    assert!(echo.process.terminate().success());
+}
+
+#[tokio::test]
+async fn a_start_lists_what_is_live_when_it_is_recorded_and_not_what_its_caller_read_before() {
+    use crate::ledger_suite::values::{at, ending, kill, taking};
+    use echo_phoenix::domain::hold::{Scope, Source};
+    use echo_phoenix::ports::Ledger;
+    use echo_phoenix::store::SqliteLedger;
+
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, _) = SqliteLedger::open(folder.path()).unwrap();
+    ledger.begin(at(1), Vec::new()).await.unwrap();
+    for epoch in ["ended", "spared"] {
+        ledger.commit(taking(epoch)).await.unwrap();
+    }
+    let mut seen = ledger.stored().await.unwrap().holds;
+    // What nobody accounts for gets its entry; what is declared comes by its declaration.
+    seen.push(crate::ledger_suite::values::hold("lost", Scope::All, Source::Rest));
+    seen.push(crate::ledger_suite::values::hold("shop@2", Scope::All, Source::Manifest));
+    ledger.commit(ending("ended")).await.unwrap();
+    ledger.commit(taking("new")).await.unwrap();
+    ledger.begin(at(2), seen).await.unwrap();
+    drop(ledger);
+    let (_, opened) = SqliteLedger::open_and_account(folder.path()).unwrap();
+    assert_eq!(opened.accounts.faults, Vec::<String>::new());
+    let live: Vec<_> = opened.accounts.live.iter().map(|held| held.hold.epoch.0.as_str()).collect();
+    assert_eq!(live, ["spared", "new", "lost"]);
+    assert_eq!(opened.accounts.live[2].hold.source, Source::Unaccounted);
+    assert_eq!(opened.accounts.live[0], kill("spared"));
+    let verified = Command::new(program()).arg("verify").arg("--data-dir").arg(folder.path()).output().unwrap();
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+}

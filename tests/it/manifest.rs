@@ -184,6 +184,62 @@ async fn killed(service: &Service) {
     assert_eq!(service.echo.verdict("checkout").await, (403, "kill".to_owned()));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_of_the_file_that_the_ledger_never_got_is_the_file_s_after_a_restart_too() {
+    let kill = "  kill: {reason: double charges, operator: dana, confirmation: CONFIRM_KILL}\n";
+    let service = service(&format!("{}{}", throttle("checkout", 0, ""), throttle("search", 0, ""))).await;
+    service.manifest_is(|said| said == "ok").await;
+    let data = service.folder.path().join("data");
+    let other = rusqlite::Connection::open(data.join("ledger.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let both = format!("{}{}", throttle("checkout", 0, kill), throttle("search", 60, ""));
+    service.write(&both);
+    eventually("the last state has the kill", SOON, async || {
+        let bytes = std::fs::read(data.join("last-state")).unwrap();
+        String::from_utf8_lossy(&bytes).contains("checkout@2").then_some(())
+    })
+    .await;
+    let Service { folder, file, mut echo } = service;
+    echo.process.kill_9();
+    drop(other);
+    for _ in 0..2 {
+        let echo = start(folder.path(), &file).await;
+        let service = Service { folder: tempfile::tempdir().unwrap(), file: file.clone(), echo };
+        killed(&service).await;
+        service.manifest_is(|said| said == "ok").await;
+        service.stands_at("search", 60).await;
+        let health = service.get("/health").await;
+        assert_eq!(health["checks"]["holds"], "ok", "{health}");
+        let (status, answer) = service.post("/revive", "").await;
+        assert_eq!((status, &answer["held_by"][0]["source"]), (StatusCode::CONFLICT, &json!("manifest")), "{answer}");
+    }
+    run(std::process::Command::new(program()).arg("verify").arg("--data-dir").arg(&data));
+}
+
+#[tokio::test]
+async fn a_hold_whose_number_is_spent_keeps_nothing_else_of_the_file_out_of_the_ledger() {
+    use echo_phoenix::ports::Ledger;
+    use echo_phoenix::store::{LedgerDesired, SqliteLedger};
+
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, stored) = SqliteLedger::open(folder.path()).unwrap();
+    let ledger = std::sync::Arc::new(ledger);
+    ledger.commit(crate::ledger_suite::values::ending("checkout@1")).await.unwrap();
+    let kill = "  kill: {reason: double charges, operator: dana, confirmation: CONFIRM_KILL}\n";
+    let both = format!("{}{}", throttle("checkout", 0, kill), throttle("search", 60, ""));
+    let file = echo_phoenix::source::manifest::parse(&both).unwrap();
+    let declared = LedgerDesired::with_manifest(std::sync::Arc::<SqliteLedger>::clone(&ledger), stored);
+    let at = crate::ledger_suite::values::at(1);
+    declared.foresee(&file, at);
+    declared.take_over(&file, at).await.unwrap_err();
+    assert_eq!(declared.last_state().holds[0].hold.epoch.0, "checkout@2", "it holds all the while");
+    declared.take_over(&file, at).await.unwrap();
+    let stored = ledger.stored().await.unwrap();
+    let names: Vec<_> = stored.throttles.iter().map(|row| row.name.as_str()).collect();
+    assert_eq!(names, ["checkout", "search"]);
+    assert_eq!(stored.holds[0].hold.epoch.0, "checkout@2");
+}
+
 #[tokio::test]
 async fn a_broken_file_keeps_the_last_good_state() {
     let good = throttle("checkout", 40, "");

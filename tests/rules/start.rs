@@ -90,6 +90,17 @@ fn a_hold_of_the_last_state_stays_unless_a_record_ended_it() {
 }
 
 #[test]
+fn a_kill_that_a_file_declared_before_the_ledger_had_it_is_still_the_file_s_and_is_told() {
+    let mut last = last(&["shop@6"], Vec::new());
+    last.state.as_mut().unwrap().stored.holds[0].hold.source = Source::Manifest;
+    let start = added_up(Some(&ledger(&[], &[], Vec::new())), &last, &[]);
+    assert_eq!(start.stored.holds[0].hold.source, Source::Manifest);
+    assert!(start.told[0].starts_with("hold shop@6: "), "{start:?}");
+    let ended = added_up(Some(&ledger(&[], &["shop@6"], Vec::new())), &last, &[]);
+    assert_eq!(held(&ended), []);
+}
+
+#[test]
 fn what_log_and_table_do_not_agree_on_is_nobody_s() {
     let mut ledger = ledger(&["a", "b"], &[], Vec::new());
     ledger.accounts.unaccounted = BTreeSet::from([Epoch("b".to_owned())]);
@@ -124,6 +135,10 @@ fn what_is_missing_of_a_record_shuts_everything_and_a_new_folder_is_new() {
         let start = whole(journal, ever, there, Some(ledger), last, &[]);
         assert_eq!((!start.lost.is_empty(), held(&start).contains(&("new", true))), (shut, shut), "{what}: {start:?}");
     }
+    let mut unmended = last(&[], Vec::new());
+    unmended.state.as_mut().unwrap().journal = Some(0);
+    let start = whole(&JournalFound::Headless, 0, true, Some(&fresh), &unmended, &[]);
+    assert_eq!(start.lost, Vec::<String>::new(), "a journal of the release before that could not be rewritten yet");
     let damaged = LastFound { state: None, fault: Some("x".to_owned()) };
     let start = added_up(Some(&ledger), &damaged, &[]);
     assert_eq!((start.lost.len(), start.told.len()), (0, 1), "a last state that is damaged alone is told");

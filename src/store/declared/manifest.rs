@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::LedgerDesired;
 use super::lock;
-use super::state::hear;
+use super::state::{State, hear};
 use crate::domain::audit::{Answer, AuditDraft, Change, Record, ThrottleRow};
 use crate::domain::evidence::Evidence;
 use crate::domain::hold::{Bite, Epoch, HeldBy, Hold, Scope, ScopedHold, Source};
@@ -38,17 +38,7 @@ impl LedgerDesired {
     /// What is safer in a file than what is declared, in memory at once: the loop must not open what closes. What is new
     /// stands at what the file declares.
     pub fn foresee(&self, file: &[FromFile], at: Timestamp) {
-        let mut state = lock(&self.state);
-        state.forget_foreseen();
-        for Move { before, after, taken, .. } in self.moves(&state.known(), file, at) {
-            if before.is_none() {
-                // Nothing is in force of it until the ledger has it.
-                state.put(Declared { generation: 0, level: Level::STOP, stored: Level::STOP, ..after.clone() });
-            }
-            state.foresee(&after.name, after.level);
-            state.adopt_holds(taken.as_slice());
-        }
-        state.publish();
+        foresee(&mut lock(&self.state), file, at);
     }
 
     /// Takes over what a file declares; each throttle that changes is one audit entry.
@@ -58,7 +48,7 @@ impl LedgerDesired {
     pub async fn take_over(&self, file: &[FromFile], at: Timestamp) -> Result<Taken, DesiredError> {
         let _one_at_a_time = self.declaring.lock().await;
         let now = lock(&self.state).known();
-        let moves = self.moves(&now, file, at);
+        let moves = moves(&now, file, at);
         let mut taken = Taken {
             left: now
                 .iter()
@@ -77,7 +67,13 @@ impl LedgerDesired {
             change.holds_taken.extend(taken.clone());
             change.holds_ended.extend(ended.iter().cloned());
         }
-        self.commit(change).await?;
+        let asked = change.holds_taken.clone();
+        if self.commit(change).await?.repeated {
+            self.look_again(&asked, file, at).await?;
+            return Err(DesiredError::Unavailable(
+                "the ledger knew a hold of it already: it is asked again".to_owned(),
+            ));
+        }
         let mut state = lock(&self.state);
         for Move { after, taken: hold, ended, .. } in moves {
             taken.changed.push(after.name.clone());
@@ -92,9 +88,25 @@ impl LedgerDesired {
         Ok(taken)
     }
 
-    /// Every throttle that differs from what the file says of it.
-    fn moves(&self, now: &[Declared], file: &[FromFile], at: Timestamp) -> Vec<Move> {
-        file.iter().filter_map(|one| step(now.iter().find(|declared| declared.name == one.name), one, at)).collect()
+    /// Brings memory in line with a ledger that knew one of these holds, so that nothing of the change was made: either
+    /// the change before was, unheard; or the number of a hold is spent, and the next one is the file's.
+    async fn look_again(&self, asked: &[ScopedHold], file: &[FromFile], at: Timestamp) -> Result<(), DesiredError> {
+        let stored = self.stored().await?;
+        let mut state = lock(&self.state);
+        state.adopt(&stored.throttles);
+        for ScopedHold { scope, hold } in asked {
+            let known = stored.holds.iter().find(|known| known.hold.epoch == hold.epoch);
+            let Scope::One(name) = scope else { continue };
+            if known.is_some_and(|known| known.hold.source == Source::Manifest) {
+                continue; // in memory since it was foreseen
+            }
+            if known.is_none() {
+                state.release(std::slice::from_ref(&hold.epoch));
+            }
+            state.change(name, |declared| declared.generation += 1);
+        }
+        foresee(&mut state, file, at);
+        Ok(())
     }
 
     /// What `POST /control` does to a throttle that somebody else owns: a hold that only tightens, in place of the one it
@@ -156,6 +168,25 @@ impl LedgerDesired {
         state.change(name, |declared| with_end.into_iter().for_each(|measured| hear(declared, measured)));
         Ok(Declaration { generation: found.generation, answer: receipt.answer.unwrap_or(asked) })
     }
+}
+
+/// What is safer in a file, in memory.
+fn foresee(state: &mut State, file: &[FromFile], at: Timestamp) {
+    state.forget_foreseen();
+    for Move { before, after, taken, .. } in moves(&state.known(), file, at) {
+        if before.is_none() {
+            // Nothing is in force of it until the ledger has it.
+            state.put(Declared { generation: 0, level: Level::STOP, stored: Level::STOP, ..after.clone() });
+        }
+        state.foresee(&after.name, after.level);
+        state.adopt_holds(taken.as_slice());
+    }
+    state.publish();
+}
+
+/// Every throttle that differs from what the file says of it.
+fn moves(now: &[Declared], file: &[FromFile], at: Timestamp) -> Vec<Move> {
+    file.iter().filter_map(|one| step(now.iter().find(|declared| declared.name == one.name), one, at)).collect()
 }
 
 /// What has to change so that a throttle is what the file says; nothing if it is.

@@ -155,6 +155,12 @@ impl State {
         self.unrecorded.retain(|(hold, _)| hold.hold.epoch != *epoch);
     }
 
+    /// Every hold whose record is not still owed.
+    pub(super) fn all_recorded(&self) -> Vec<ScopedHold> {
+        let owed = |held: &ScopedHold| self.unrecorded.iter().any(|(hold, _)| hold.hold.epoch == held.hold.epoch);
+        self.holds.iter().filter(|held| !owed(held)).cloned().collect()
+    }
+
     pub(super) fn release(&mut self, epochs: &[Epoch]) {
         self.holds.retain(|hold| !epochs.contains(&hold.hold.epoch));
         self.unrecorded.retain(|(hold, _)| !epochs.contains(&hold.hold.epoch));

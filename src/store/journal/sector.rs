@@ -140,9 +140,18 @@ pub(super) fn scan(bytes: &[u8], size: usize) -> Scanned {
             found.faults.push(format!("record {number} is not whole"));
         }
     }
-    let there = |number: &u64| records.contains_key(number);
-    if head.is_some() && !(found.head.settled + 1..=found.head.ever).all(|number| there(&number)) {
-        found.faults.push(format!("records are missing: {} were written", found.head.ever));
+    // The head may reach the disk before any sector of the record it counts: that one is torn as well. Whoever was told
+    // of it knows how many there were.
+    let Head { settled, ever } = found.head;
+    if ever > settled
+        && !records.contains_key(&ever)
+        && newest.is_none_or(|newest| newest < ever)
+        && found.faults.is_empty()
+    {
+        found.head.ever -= 1;
+    }
+    if head.is_some() && !(settled + 1..=found.head.ever).all(|number| records.contains_key(&number)) {
+        found.faults.push(format!("records are missing: {ever} were written"));
     }
     // One that was torn never was: its number goes to the next.
     let newest = newest.unwrap_or_default();

@@ -10,7 +10,7 @@ use super::rows::Moved;
 use super::writer::Work;
 use super::{rows, unavailable};
 use crate::domain::audit::{Answer, AuditDraft, Change, IntentId, Receipt, ThrottleRow};
-use crate::domain::hold::{Epoch, ScopedHold, Source};
+use crate::domain::hold::{Epoch, Hold, ScopedHold, Source};
 use crate::domain::payment::Storing;
 use crate::domain::throttle::ThrottleName;
 use crate::ports::{LedgerError, Owed};
@@ -231,31 +231,50 @@ fn settle(conn: &Connection, intent: &IntentId) -> Result<(), Refusal> {
     if closed == 0 { Err(Refusal::NotOpen(intent.clone())) } else { Ok(()) }
 }
 
-/// Records what a process starts from. A hold that nobody accounts for gets an entry that says so, once.
+/// Records what a process starts from: what is in force by the record now, not by what its caller read before. A hold that
+/// nobody accounts for gets an entry that says so, once; what has ended meanwhile does not begin again.
 fn begin(conn: &Group<'_>, at: Timestamp, holds: &[ScopedHold]) -> Result<Receipt, Refusal> {
-    let known = accounts::live(conn)?;
-    let told = |held: &&ScopedHold| {
-        known.iter().any(|known| known.hold.epoch == held.hold.epoch && known.hold.source == held.hold.source)
-    };
-    let lost = holds.iter().filter(|held| held.hold.source == Source::Unaccounted);
+    let accounts = accounts::now(conn)?;
+    let by_log = accounts::live(conn)?;
+    let has = |all: &[ScopedHold], held: &ScopedHold| all.iter().any(|one| one.hold.epoch == held.hold.epoch);
     let mut receipt = Receipt::default();
-    for held in lost.filter(|held| !told(held)) {
-        let draft = AuditDraft {
-            throttle: accounts::scope_text(&held.scope).to_owned(),
-            after: format!("held {}", held.hold.epoch),
-            operator: held.hold.operator.clone(),
-            reason: format!("no record tells that it ended: {}", held.hold.reason),
-            ..AuditDraft::new(at, "echo-phoenix", "unaccounted")
-        };
-        let moved = Moved { taken: std::slice::from_ref(held), ended: &[] };
-        receipt.audit.push(rows::append_audit(conn, &draft, moved)?);
-        if !is_known(conn, &held.hold.epoch)? {
-            take(conn, held)?;
+    let mut lost: Vec<ScopedHold> = Vec::new();
+    // What is declared comes by its own declaration.
+    let open = |held: &&ScopedHold| !held.hold.source.is_declared() && !accounts.ended.contains(&held.hold.epoch);
+    for held in holds.iter().filter(open) {
+        if held.hold.source != Source::Unaccounted && has(&accounts.live, held) {
+            continue;
         }
+        let hold = Hold { source: Source::Unaccounted, ..held.hold.clone() };
+        let held = ScopedHold { scope: held.scope.clone(), hold };
+        let told = |known: &ScopedHold| known.hold.epoch == held.hold.epoch && known.hold.source == Source::Unaccounted;
+        if !by_log.iter().any(told) {
+            tell_lost(conn, at, &held, &mut receipt)?;
+        }
+        lost.push(held);
     }
     tell_kills(conn)?;
-    receipt.audit.push(rows::append_checkpoint(conn, at, holds)?);
+    let mut live = accounts::now(conn)?.live;
+    live.retain(|known| !has(&lost, known));
+    live.extend(lost);
+    receipt.audit.push(rows::append_checkpoint(conn, at, &live)?);
     Ok(receipt)
+}
+
+fn tell_lost(conn: &Group<'_>, at: Timestamp, held: &ScopedHold, receipt: &mut Receipt) -> Result<(), Refusal> {
+    let draft = AuditDraft {
+        throttle: accounts::scope_text(&held.scope).to_owned(),
+        after: format!("held {}", held.hold.epoch),
+        operator: held.hold.operator.clone(),
+        reason: format!("no record tells that it ended: {}", held.hold.reason),
+        ..AuditDraft::new(at, "echo-phoenix", "unaccounted")
+    };
+    let moved = Moved { taken: std::slice::from_ref(held), ended: &[] };
+    receipt.audit.push(rows::append_audit(conn, &draft, moved)?);
+    if !is_known(conn, &held.hold.epoch)? {
+        take(conn, held)?;
+    }
+    Ok(())
 }
 
 fn close_interrupted(conn: &Group<'_>, at: Timestamp) -> Result<Receipt, Refusal> {
