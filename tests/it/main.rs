@@ -8,6 +8,7 @@ mod backup;
 mod bad_input;
 mod before;
 mod callers;
+mod clock_steps;
 mod cluster_rules;
 mod command_line;
 mod configuration;
