@@ -28,6 +28,13 @@ use crate::ledger_suite::values::record;
 /// Two clocks that a test sets: the wall clock may step, the monotonic one only goes on.
 struct Manual(Mutex<(Timestamp, Duration)>);
 
+impl Manual {
+    fn advance(&self, by: Duration) {
+        let mut both = self.0.lock().unwrap();
+        *both = (both.0 + by, both.1 + by);
+    }
+}
+
 impl Clock for Manual {
     fn now(&self) -> Timestamp {
         self.0.lock().unwrap().0
@@ -87,9 +94,7 @@ impl Service {
     /// Time passes, and the loop looks once a second.
     async fn pass_for(&mut self, seconds: u64) {
         for _ in 0..seconds {
-            let mut clock = self.clock.0.lock().unwrap();
-            *clock = (clock.0 + Duration::from_secs(1), clock.1 + Duration::from_secs(1));
-            drop(clock);
+            self.clock.advance(Duration::from_secs(1));
             self.reconciler.pass().await;
         }
     }
