@@ -102,6 +102,8 @@ pub struct Gate {
     table: ArcSwap<HashMap<String, Arc<Entry>>>,
     writing: Mutex<()>,
     changed: Notify,
+    /// Tightenings so far: the number of the newest one.
+    tightenings: AtomicU64,
     /// Questions about throttles that nobody declared.
     unknown: AtomicU64,
     /// What the hour's salt follows from; none: from the hour alone.
@@ -193,9 +195,28 @@ impl Gate {
         self.change(name, |old| old.map(|entry| entry.with_setting(setting)));
     }
 
-    /// Raises a throttle to a level, never lowers it.
+    /// Raises a throttle to a level, never lowers it; and says so, for whoever has decided something lower before.
     pub fn tighten(&self, name: &ThrottleName, setting: Setting) {
-        self.change(name, |old| old.filter(|e| e.level < setting.level).map(|entry| entry.with_setting(setting)));
+        self.change(name, |old| {
+            let number = self.tightenings.fetch_add(1, Ordering::SeqCst) + 1;
+            old.map(|entry| entry.tightened_by(setting, number))
+        });
+    }
+
+    /// The number of the newest tightening: what is decided from here on knows of all up to it.
+    pub fn tightenings(&self) -> u64 {
+        self.tightenings.load(Ordering::SeqCst)
+    }
+
+    /// Puts a throttle to a level that was decided when `known` was the newest tightening; answers whether it was done.
+    /// What was tightened since is not opened: whoever decided did not know of it.
+    pub fn set_knowing(&self, name: &ThrottleName, setting: Setting, known: u64) -> bool {
+        let mut overtaken = false;
+        self.change(name, |old| {
+            overtaken = old.is_some_and(|entry| entry.tightened > known && setting.level < entry.level);
+            old.filter(|_| !overtaken).map(|entry| entry.with_setting(setting))
+        });
+        !overtaken
     }
 
     /// Everything known, by name.

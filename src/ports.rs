@@ -189,6 +189,9 @@ pub trait Desired: Send + Sync {
     async fn refresh(&self);
     /// Whether this process may open, scale and correct.
     fn leads(&self) -> bool;
+    /// What tightens holds from now on, with what was measured, and is declared next: no pass that begins after this opens
+    /// beyond it. What would open changes nothing.
+    fn tighten(&self, throttle: &ThrottleName, level: Level, measured: Option<&Evidence>);
     /// Declares a level, with what its caller measured: one act, so no pass of the loop sees one without the other.
     /// Durable when it returns. Sets `generation` in the answer. Wakes nobody: whoever commands wakes once, when all is said.
     async fn declare(
@@ -233,6 +236,8 @@ pub enum TargetError {
 /// One kind of thing a throttle acts on. Applying is idempotent.
 #[async_trait]
 pub trait Target: Send + Sync {
+    /// A pass begins: what it decides, it decides on what is declared from now on.
+    fn begin(&self) {}
     /// What it is now.
     async fn read(&self, throttle: &Declared, spec: &TargetSpec) -> Result<ReadBack, TargetError>;
     /// Does one planned step.

@@ -118,6 +118,7 @@ impl Reconciler {
             self.memory.clear();
             return;
         }
+        self.parts.targets.values().for_each(|target| target.begin());
         let mut all = self.parts.desired.declared();
         all.sort_by_key(|throttle| !throttle.holds.iter().any(|hold| hold.is_kill()));
         self.memory.retain(|name, _| all.iter().any(|throttle| throttle.name == *name));

@@ -166,6 +166,9 @@ impl Desired for ClusterDesired {
         self.leads.load(Ordering::Acquire) && self.loaded()
     }
 
+    /// Git owns the levels: nothing tightens them here.
+    fn tighten(&self, _throttle: &ThrottleName, _level: Level, _measured: Option<&Evidence>) {}
+
     async fn declare(
         &self,
         throttle: &ThrottleName,

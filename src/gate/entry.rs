@@ -55,6 +55,8 @@ pub(super) struct Entry {
     pub(super) rule: Rule,
     pub(super) confirmed_at: Duration,
     pub(super) accumulator: Arc<Accumulator>,
+    /// The number of the newest tightening of it.
+    pub(super) tightened: u64,
     reason: Reason,
     /// How often the rule has changed.
     changes: u64,
@@ -73,6 +75,7 @@ impl Entry {
             rule: Rule { refuse: 0, killed: false, binding: setting.reason, generation: setting.generation },
             confirmed_at: setting.at,
             accumulator: Arc::default(),
+            tightened: 0,
             reason: setting.reason,
             changes: 0,
             counters: Arc::default(),
@@ -110,6 +113,12 @@ impl Entry {
         next.confirmed_at = setting.at;
         next.rule.generation = setting.generation;
         next.ruled()
+    }
+
+    /// The level where it is safer; that it was asked for counts also where it changes nothing.
+    pub(super) fn tightened_by(&self, setting: Setting, number: u64) -> Self {
+        let next = if self.level < setting.level { self.with_setting(setting) } else { self.clone() };
+        Self { tightened: number, ..next }
     }
 
     /// Brings the rule in line with level and holds. A kill leaves a full stop behind, so that its end opens nothing.

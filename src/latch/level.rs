@@ -52,6 +52,8 @@ impl Latch {
             return opened.map_err(|_| DesiredError::Unavailable("the ledger is slow".to_owned()))?;
         }
         let setting = Setting { level, reason: Reason::Target, generation: declared.generation, at };
+        // In this order: a pass that does not know the declaration yet is then overtaken at the gate.
+        self.desired.tighten(&throttle, level, measured.as_ref());
         if declared.mode == Mode::Enforce {
             self.gate.tighten(&throttle, setting);
         }

@@ -140,6 +140,10 @@ impl Desired for LedgerDesired {
         true
     }
 
+    fn tighten(&self, throttle: &ThrottleName, level: Level, measured: Option<&Evidence>) {
+        lock(&self.state).tighten(throttle, level, measured);
+    }
+
     async fn declare(
         &self,
         throttle: &ThrottleName,

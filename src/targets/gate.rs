@@ -3,6 +3,7 @@
 //! In a cluster the gates are many and elsewhere; there `cluster/gates.rs` reads them back from their Leases.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub struct LocalGate {
     gate: Arc<Gate>,
     clock: Arc<dyn Clock>,
     counted: Mutex<HashMap<ThrottleName, Counted>>,
+    /// The newest tightening when the pass under way began.
+    known: AtomicU64,
 }
 
 /// What was counted of one throttle.
@@ -70,7 +73,7 @@ fn level(standing: &Standing) -> Level {
 impl LocalGate {
     /// A target over this process's gate.
     pub fn new(gate: Arc<Gate>, clock: Arc<dyn Clock>) -> Self {
-        Self { gate, clock, counted: Mutex::new(HashMap::new()) }
+        Self { gate, clock, counted: Mutex::new(HashMap::new()), known: AtomicU64::new(0) }
     }
 
     /// What was offered in the last window, and what the gate was last measured to refuse.
@@ -89,6 +92,10 @@ impl LocalGate {
 
 #[async_trait]
 impl Target for LocalGate {
+    fn begin(&self) {
+        self.known.store(self.gate.tightenings(), Ordering::SeqCst);
+    }
+
     async fn read(&self, throttle: &Declared, _spec: &TargetSpec) -> Result<ReadBack, TargetError> {
         let Some(standing) = self.gate.standing(&throttle.name) else { return Ok(ReadBack::Absent) };
         let kills = throttle.holds.iter().filter(|hold| hold.is_kill());
@@ -113,7 +120,11 @@ impl Target for LocalGate {
             return Err(TargetError::Refused("a gate has no replicas".to_owned()));
         };
         let reason = Reason::from_word(reason).unwrap_or(Reason::Target);
-        self.gate.set(throttle, Setting { level: *level, reason, generation: *generation, at: self.clock.elapsed() });
-        Ok(())
+        let setting = Setting { level: *level, reason, generation: *generation, at: self.clock.elapsed() };
+        // A pass waits for the ledger, and a command that closes does not wait for the pass.
+        if self.gate.set_knowing(throttle, setting, self.known.load(Ordering::SeqCst)) {
+            return Ok(());
+        }
+        Err(TargetError::Conflict("tightened since this was decided".to_owned()))
     }
 }

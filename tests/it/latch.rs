@@ -7,7 +7,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -132,7 +132,7 @@ async fn a_command_goes_on_when_its_caller_hangs_up() {
 /// A latch without a journal over a ledger that may be away, and where that ledger is.
 fn unsteady(folder: &Path) -> (Arc<Latch>, Arc<Fickle>) {
     let (ledger, stored) = SqliteLedger::open(folder).unwrap();
-    let ledger = Arc::new(Fickle { ledger: Arc::new(ledger), mood: AtomicU8::new(WELL) });
+    let ledger = Arc::new(Fickle::new(Arc::new(ledger)));
     let desired = Arc::new(LedgerDesired::new(Arc::<Fickle>::clone(&ledger), stored));
     let gate = Arc::new(Gate::default());
     let setting = Setting { level: Level::OPEN, reason: Reason::None, generation: 1, at: NOW.elapsed };

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::observation::Signals;
 use echo_phoenix::domain::throttle::{GateSpec, TargetKind, ThrottleName};
 use echo_phoenix::gate::{Gate, Question, Setting};
-use echo_phoenix::latch::Latch;
+use echo_phoenix::latch::{Latch, LevelOrder};
 use echo_phoenix::ports::{Clock, Desired, Ledger, Target};
 use echo_phoenix::reconcile::{Parts, Reconciler};
 use echo_phoenix::store::{LedgerDesired, SqliteLedger};
@@ -22,7 +22,7 @@ use echo_phoenix::targets::gate::LocalGate;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
-use crate::ledger_suite::declared::{AWAY, Fickle, WELL};
+use crate::ledger_suite::declared::{AWAY, Fickle, WAITS, WELL};
 use crate::ledger_suite::values::record;
 
 /// Two clocks that a test sets: the wall clock may step, the monotonic one only goes on.
@@ -49,6 +49,7 @@ struct Service {
     ledger: Arc<Fickle>,
     desired: Arc<LedgerDesired>,
     gate: Arc<Gate>,
+    latch: Arc<Latch>,
     clock: Arc<Manual>,
     reconciler: Reconciler,
     _folder: TempDir,
@@ -57,7 +58,7 @@ struct Service {
 fn service() -> Service {
     let folder = tempfile::tempdir().unwrap();
     let (ledger, stored) = SqliteLedger::open(folder.path()).unwrap();
-    let ledger = Arc::new(Fickle { ledger: Arc::new(ledger), mood: AtomicU8::new(WELL) });
+    let ledger = Arc::new(Fickle::new(Arc::new(ledger)));
     let desired = Arc::new(LedgerDesired::new(Arc::<Fickle>::clone(&ledger), stored.clone()));
     let gate = Arc::new(Gate::default());
     let setting = Setting { level: Level::STOP, reason: Reason::Target, generation: 1, at: Duration::ZERO };
@@ -66,16 +67,25 @@ fn service() -> Service {
     let clock: Arc<dyn Clock> = Arc::<Manual>::clone(&manual);
     let local: Arc<dyn Target> = Arc::new(LocalGate::new(Arc::clone(&gate), Arc::clone(&clock)));
     let as_port: Arc<dyn Desired> = Arc::<LedgerDesired>::clone(&desired);
+    let latch = Arc::new(Latch::new(Arc::clone(&gate), Arc::clone(&as_port), None, Vec::new()));
     let parts = Parts {
-        desired: Arc::clone(&as_port),
+        desired: as_port,
         ledger: Arc::<Fickle>::clone(&ledger),
-        latch: Arc::new(Latch::new(Arc::clone(&gate), as_port, None, Vec::new())),
+        latch: Arc::clone(&latch),
         targets: HashMap::from([(TargetKind::Gate, local)]),
         report: None,
         clock,
         law: Law::default(),
     };
-    Service { ledger, desired, gate, clock: manual, reconciler: Reconciler::new(parts, &stored), _folder: folder }
+    Service {
+        ledger,
+        desired,
+        gate,
+        latch,
+        clock: manual,
+        reconciler: Reconciler::new(parts, &stored),
+        _folder: folder,
+    }
 }
 
 impl Service {
@@ -245,4 +255,38 @@ async fn a_kill_that_no_look_saw_is_a_stop() {
     let stored = service.ledger.stored().await.unwrap();
     assert_eq!(stored.throttles[0].effective, service.level(), "and a restart begins there");
     assert_eq!(stored.throttles[0].offered.as_ref().unwrap().peak().map(|rpm| rpm > 60.0), Some(true));
+}
+
+/// A pass waits for the ledger, and a command that closes waits for nobody: what the pass decided before it opens nothing.
+/// So it is also where the gate was tighter than the command asks, and the pass was about to open beyond both.
+#[tokio::test]
+async fn what_was_tightened_while_a_pass_waits_for_the_ledger_stays() {
+    for asked in [1.0, 0.9] {
+        let asked = Level::new(asked).unwrap();
+        let mut service = service();
+        service.reconciler.pass().await;
+        service.pass_for(2).await;
+        service.declare(Level::new(0.6).unwrap()).await;
+        let Service { ledger, gate, latch, clock, reconciler, .. } = &mut service;
+        ledger.mood.store(WAITS, Ordering::SeqCst);
+        let order = LevelOrder {
+            throttle: ThrottleName::default_throttle(),
+            level: asked,
+            measured: None,
+            at: clock.elapsed(),
+            record: record("control"),
+        };
+        let tighten = async {
+            ledger.waits.notified().await; // the pass's intent
+            ledger.mood.store(WELL, Ordering::SeqCst);
+            latch.declare(order).await.unwrap();
+            ledger.goes_on.notify_one();
+        };
+        tokio::join!(reconciler.pass(), tighten);
+        let standing = gate.standing(&ThrottleName::default_throttle()).unwrap();
+        assert_eq!(standing.level, Level::STOP, "{asked}: the pass did not know of it");
+        service.pass_for(1).await;
+        assert_eq!(service.level(), asked, "and the next one does");
+        assert_eq!(service.ledger.stored().await.unwrap().throttles[0].effective, asked);
+    }
 }

@@ -12,21 +12,33 @@ use echo_phoenix::domain::observation::Signals;
 use echo_phoenix::domain::throttle::{Declared, ThrottleName};
 use echo_phoenix::ports::{Desired, DesiredError, Ledger, LedgerError, Meant, Owed, Stored};
 use echo_phoenix::store::LedgerDesired;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::values::*;
 use super::{Backend, Sqlite};
 
-/// A ledger that can be away, can hang, or can hang after it has committed.
+/// A ledger that can be away, can hang, can hang after it has committed, or can wait until it is let.
 pub(crate) struct Fickle {
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) mood: AtomicU8,
+    /// A change waits, in mood [`WAITS`].
+    pub(crate) waits: Notify,
+    /// It waits no longer.
+    pub(crate) goes_on: Notify,
+}
+
+impl Fickle {
+    pub(crate) fn new(ledger: Arc<dyn Ledger>) -> Self {
+        Self { ledger, mood: AtomicU8::new(WELL), waits: Notify::new(), goes_on: Notify::new() }
+    }
 }
 
 pub(crate) const WELL: u8 = 0;
 pub(crate) const AWAY: u8 = 1;
 const HANGS: u8 = 2;
 const COMMITS_THEN_HANGS: u8 = 3;
+pub(crate) const WAITS: u8 = 4;
 
 #[async_trait]
 impl Ledger for Fickle {
@@ -37,6 +49,11 @@ impl Ledger for Fickle {
             COMMITS_THEN_HANGS => {
                 self.ledger.commit(change).await?;
                 std::future::pending().await
+            }
+            WAITS => {
+                self.waits.notify_one();
+                self.goes_on.notified().await;
+                self.ledger.commit(change).await
             }
             _ => self.ledger.commit(change).await,
         }
@@ -70,7 +87,7 @@ struct Service {
 }
 
 async fn service(home: Sqlite) -> Service {
-    let ledger = Arc::new(Fickle { ledger: home.open(), mood: AtomicU8::new(WELL) });
+    let ledger = Arc::new(Fickle::new(home.open()));
     let stored = ledger.stored().await.unwrap();
     let desired = LedgerDesired::new(ledger.clone(), stored);
     Service { home, ledger, desired }
