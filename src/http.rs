@@ -155,7 +155,7 @@ pub fn service_routes(app: Arc<App>) -> Router {
         .route_layer(from_fn(limits::carry))
         .route_layer(from_fn_with_state(Arc::clone(&app), keys::check));
     webhook::expect(&app);
-    let webhook = Router::new().route(webhook::ROUTE, post(webhook::stripe));
+    let webhook = Router::new().route("/webhooks/stripe", post(webhook::stripe));
     let read = Router::new()
         .route("/v1/throttles", get(throttles::list))
         .route("/v1/throttles/{name}", get(throttles::one))

@@ -243,8 +243,7 @@ async fn a_kill_outlives_its_ledger() {
     let before = home.copy();
     let removed = |home: &Home| fs::remove_file(home.file("ledger.db")).unwrap();
     let emptied = |home: &Home| cut(&home.file("ledger.db"), 0);
-    let damages: [(&str, &dyn Fn(&Home)); 2] = [("removed", &removed), ("emptied", &emptied)];
-    for (what, damage) in damages {
+    for (what, damage) in [("removed", &removed as &dyn Fn(&Home)), ("emptied", &emptied)] {
         before.iter().for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
         damage(&home);
         let echo = home.start().await;

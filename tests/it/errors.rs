@@ -106,12 +106,16 @@ async fn whatever_is_refused_is_listed_with_its_status_and_its_words() {
     let forged = || client.post(echo.url("/webhooks/stripe")).header("stripe-signature", "t=1,v1=00").body("{}");
     let mut met = BTreeSet::new();
 
-    // Kept under one key: done, ended, and asked for again.
-    assert!(post("/kill").header("idempotency-key", "k").body(KILL).send().await.unwrap().status().is_success());
+    // Kept under one key: done, ended, and asked for again; undone since; and another request.
+    let keyed = |path: &str, body: &'static str| post(path).header("idempotency-key", "k").body(body);
+    assert!(keyed("/kill", KILL).send().await.unwrap().status().is_success());
     met.insert(row(post("/control").body(STEP_6)).await);
+    assert!(keyed("/revive", "").send().await.unwrap().status().is_success());
+    met.insert(row(keyed("/kill", KILL)).await);
+    assert!(post("/kill").body(KILL).send().await.unwrap().status().is_success());
+    met.insert(row(keyed("/revive", "")).await);
+    met.insert(row(keyed("/revive", r#"{"reason":"another"}"#)).await);
     assert!(post("/revive").send().await.unwrap().status().is_success());
-    met.insert(row(post("/kill").header("idempotency-key", "k").body(KILL)).await);
-    met.insert(row(post("/kill").header("idempotency-key", "k").body(KILL.replace('r', "s"))).await);
 
     let all = [
         post("/observe").body("{"),

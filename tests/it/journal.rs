@@ -162,7 +162,7 @@ fn whatever_bit_is_flipped_the_other_records_are_read_and_it_is_told() {
     let (_dir, path) = home();
     let (whole, third) = three(&path);
     let of = |at: usize| if at / 512 == 0 { None } else { Some((at / 512).min(used(&whole) + 1)) };
-    let second = (third + 1) / 2;
+    let second = third.div_ceil(2);
     for at in (0..whole.len()).filter(|at| *at < (third + 4) * 512 || at % 4099 == 0) {
         if at % 7 != 0 && at >= 512 {
             continue; // every byte of the head, and every seventh of what follows
