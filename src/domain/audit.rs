@@ -128,13 +128,15 @@ pub struct Answer {
     /// What the client is sent, once every member is known: nothing is changed any more, and this is what is kept. A
     /// number that is read and written again may come out with another last digit.
     pub sent: Option<String>,
+    /// Kills that held when a revival came, ended by it or not; of other answers, and of those kept before, nothing.
+    pub stood: Option<Vec<Epoch>>,
 }
 
 impl Answer {
     /// An answer that is not kept.
     #[must_use]
     pub fn new(status: u16, body: Members, at: Timestamp) -> Self {
-        Self { key: None, status, body, at, wording: Wording::default(), sent: None }
+        Self { key: None, status, body, at, wording: Wording::default(), sent: None, stood: None }
     }
 
     /// Sets a member that the body has; one that it does not have is not wanted. What was written is written.
@@ -190,21 +192,23 @@ struct Kept {
     at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sent: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stood: Option<Vec<Epoch>>,
 }
 
 impl From<Kept> for Answer {
     fn from(kept: Kept) -> Self {
-        let Kept { key, status, body, at, sent } = kept;
+        let Kept { key, status, body, at, sent, stood } = kept;
         let written = sent.as_deref().and_then(|sent| serde_json::from_str(sent).ok());
-        Self { key, status, body: written.unwrap_or(body), at, wording: Wording::default(), sent }
+        Self { key, status, body: written.unwrap_or(body), at, wording: Wording::default(), sent, stood }
     }
 }
 
 impl From<Answer> for Kept {
     fn from(answer: Answer) -> Self {
-        let Answer { key, status, body, at, sent, .. } = answer;
+        let Answer { key, status, body, at, sent, stood, .. } = answer;
         let body = if sent.is_some() { Members::new() } else { body };
-        Self { key, status, body, at, sent }
+        Self { key, status, body, at, sent, stood }
     }
 }
 

@@ -215,7 +215,7 @@ fn replay(app: &App, path: &str, raw: &[u8], first: Answer) -> Response {
     response
 }
 
-/// Kills that hold what a revival meant, and that it did not name when it was done.
+/// Kills that hold what a revival meant, and that did not when it came. No clock says which: it may have been set since.
 fn newer_holds(app: &App, path: &str, raw: &[u8], first: &Answer) -> Vec<HeldBy> {
     if path != "/revive" {
         return Vec::new();
@@ -224,10 +224,11 @@ fn newer_holds(app: &App, path: &str, raw: &[u8], first: &Answer) -> Vec<HeldBy>
     let scope = asked.throttle.map_or(Scope::All, Scope::One);
     let named = first.body.get("held_by").and_then(Value::as_array).into_iter().flatten();
     let named: Vec<_> = named.filter_map(|held| held.get("epoch")?.as_str()).collect();
-    let newer = |hold: &Hold| match asked.epoch {
-        // Of one kill it says that this one has ended, which stays true of all that were there.
-        Some(_) => hold.taken_at > first.at,
-        None => !named.contains(&hold.epoch.0.as_str()),
+    let newer = |hold: &Hold| match (&first.stood, &asked.epoch) {
+        (Some(stood), _) => !stood.contains(&hold.epoch),
+        // Kept by a version before. Of one kill it says that this one has ended, which stays true of all that were there.
+        (None, Some(_)) => hold.taken_at > first.at,
+        (None, None) => !named.contains(&hold.epoch.0.as_str()),
     };
     live_kills(app, &scope).iter().filter(|hold| newer(hold)).map(HeldBy::from).collect()
 }

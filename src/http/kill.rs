@@ -89,6 +89,7 @@ pub(super) async fn revive(
     let status = if held { "revived" } else { "already_running" };
     let body = Revived { status, ended: Vec::new(), held_by: Vec::new(), audit_id: None };
     let mut record = command.record("revive", &throttle, command.answer(StatusCode::OK, members(&body)));
+    record.answer.stood = Some(live_kills(&app, &scope).into_iter().map(|hold| hold.epoch).collect());
     (record.audit.before, record.audit.after) = match held {
         true => ("killed".to_owned(), "opening".to_owned()),
         false => ("running".to_owned(), "running".to_owned()),

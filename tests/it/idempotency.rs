@@ -1,10 +1,13 @@
 //! A command that is sent twice is done once: over HTTP, across restarts, and while the first is under way.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::time::Duration;
+
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{Echo, KEY, http};
+use crate::support::wall::Wall;
+use crate::support::{Echo, KEY, eventually, http};
 
 const KILL: &str = r#"{"reason":"double charges","operator":"dana","confirmation":"CONFIRM_KILL"}"#;
 
@@ -104,6 +107,32 @@ async fn a_replayed_revival_under_a_newer_hold_is_a_conflict_that_names_it() {
     assert_eq!(echo.verdict("default").await.1, "kill", "a replay ends nothing");
     post(&echo, "/revive", "again", "").await;
     assert_eq!(post(&echo, "/revive", "all", "").await, (StatusCode::OK, true, all.2));
+}
+
+/// The wall clock was set back meanwhile: what came later has the earlier time.
+#[tokio::test]
+async fn a_replayed_revival_of_one_kill_names_a_newer_one_whatever_the_wall_clock_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let wall = Wall::new(folder.path());
+    let echo = Echo::start("serve", &wall.variables(), folder.path()).await;
+    let (_, _, older) = post(&echo, "/kill", "k-1", KILL).await;
+    let this = json!({ "epoch": older["epoch"] }).to_string();
+    let revived = post(&echo, "/revive", "one", &this).await;
+    assert_eq!((revived.0, &revived.2["status"]), (StatusCode::OK, &json!("revived")));
+    assert_eq!(post(&echo, "/revive", "one", &this).await, (StatusCode::OK, true, revived.2));
+    wall.step(-86_400);
+    let newer = eventually("the wall clock is noticed", Duration::from_secs(30), async || {
+        let (_, _, killed) = post(&echo, "/kill", &ulid::Ulid::generate().to_string(), KILL).await;
+        if killed["latched_at"].as_str() < older["latched_at"].as_str() {
+            return Some(killed);
+        }
+        post(&echo, "/revive", &ulid::Ulid::generate().to_string(), "").await;
+        None
+    })
+    .await;
+    let (status, replayed, problem) = post(&echo, "/revive", "one", &this).await;
+    assert_eq!((status, replayed), (StatusCode::CONFLICT, true), "{problem}");
+    assert_eq!(problem["held_by"][0]["epoch"], newer["epoch"], "{problem}");
 }
 
 /// Bytes as they came, and whether they are a replay.
