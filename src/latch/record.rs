@@ -3,12 +3,13 @@
 //! Nothing here closes or opens a gate.
 
 use std::collections::BTreeSet;
-use std::sync::{MutexGuard, PoisonError};
+use std::io;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::Latch;
+use super::{Latch, whole};
 use crate::domain::audit::{Answer, ClientKey, Record};
 use crate::domain::evidence::Evidence;
 use crate::domain::hold::ScopedHold;
@@ -72,6 +73,22 @@ enum Entered {
     NotYet,
 }
 
+/// A command whose own caller is telling the ledger, for as long as it does.
+struct UnderWay<'a>(&'a Latch, String);
+
+impl<'a> UnderWay<'a> {
+    fn of(latch: &'a Latch, once: String) -> Self {
+        latch.under_way().insert(once.clone());
+        Self(latch, once)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.under_way().remove(&self.1);
+    }
+}
+
 impl Latch {
     /// Makes durable what is in force already: journal, then ledger. What neither takes is owed from memory.
     ///
@@ -103,14 +120,14 @@ impl Latch {
         };
         let owed = owing(true);
         let once = owed.record.once.clone();
-        self.under_way().insert(once.clone());
+        let under_way = UnderWay::of(self, once);
         let durable = self.journalled(&owed).await;
         if durable && let Effect::Hold(hold) = &effect {
             self.note(&hold.hold.epoch, None, Some(true));
         }
         let record = saying(AuditState::Recorded, true);
         let entered = self.enter(&JournalEntry { effect: effect.clone(), record }, measured).await;
-        self.under_way().remove(&once);
+        drop(under_way);
         if let Entered::Told(answer) = entered {
             let (audit, durable) = told(AuditState::Recorded, true);
             return Brought { audit, durable, answer: *answer };
@@ -125,8 +142,13 @@ impl Latch {
     }
 
     /// Makes the record of a command durable that moved nothing.
-    pub async fn record(&self, record: Record) -> Brought {
-        self.bring(Effect::Nothing, None, record, None).await
+    pub async fn record(self: &Arc<Self>, record: Record) -> Brought {
+        let (latch, answer) = (Arc::clone(self), record.answer.clone());
+        let brought = whole(async move { Ok(latch.bring(Effect::Nothing, None, record, None).await) }).await;
+        brought.unwrap_or_else(|error| {
+            tracing::error!(%error, "a command that moved nothing was not recorded");
+            Brought { audit: AuditState::Pending, durable: false, answer }
+        })
     }
 
     /// Everything the ledger lacks, oldest first.
@@ -179,12 +201,12 @@ impl Latch {
         };
         match timeout(LEDGER_PATIENCE, brought).await {
             Ok(Ok(answer)) => {
-                self.entered(entry, &once);
+                self.entered(entry, &once).await;
                 Entered::Told(Box::new(answer))
             }
             Ok(Err(DesiredError::Unknown(throttle))) => {
                 tracing::error!(%throttle, once, "a journalled command means a throttle that is gone; it is let go");
-                self.entered(entry, &once);
+                self.entered(entry, &once).await;
                 Entered::LetGo
             }
             Ok(Err(error)) => {
@@ -198,14 +220,20 @@ impl Latch {
         }
     }
 
-    fn entered(&self, entry: &JournalEntry, once: &str) {
+    async fn entered(&self, entry: &JournalEntry, once: &str) {
         if let Effect::Hold(hold) = &entry.effect {
             self.note(&hold.hold.epoch, Some(AuditState::Recorded), Some(true));
         }
         self.owed.entered(once);
-        if let Some(journal) = &self.journal
-            && let Err(error) = journal.settle(once)
-        {
+        let Some(journal) = self.journal.clone() else { return };
+        let once = once.to_owned();
+        let settled = tokio::task::spawn_blocking(move || journal.settle(&once));
+        // A disk that hangs keeps nobody: what is not settled by then is settled later.
+        let settled = match timeout(LEDGER_PATIENCE, settled).await {
+            Ok(done) => done.unwrap_or_else(|error| Err(io::Error::other(error))),
+            Err(late) => Err(io::Error::new(io::ErrorKind::TimedOut, late)),
+        };
+        if let Err(error) = settled {
             tracing::warn!(%error, "the journal could not be settled; it will be replayed, which changes nothing");
         }
     }

@@ -1,6 +1,7 @@
 //! The record of a process: its folder and lock, the ledger, the journal and the last state. A process starts with what
 //! of it can be had.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,11 +11,11 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ConfigError;
-use crate::domain::hold::{ScopedHold, Source};
+use crate::domain::hold::{Epoch, ScopedHold, Source};
 use crate::gate::Gate;
 use crate::http::Parts;
 use crate::latch::Latch;
-use crate::ports::{Clock, Journal, Stored};
+use crate::ports::{Clock, Effect, Journal, Stored};
 use crate::store::{
     self, AtStart, FileJournal, JournalFound, Known, LEDGER_FILE, LastFound, LastState, LedgerDesired, StandbyLedger,
     Start, StateFile, private,
@@ -119,9 +120,25 @@ pub(super) async fn open(folder: &Path, holds: Holds, clock: &dyn Clock) -> Resu
     if let Err(error) = journal.mend(seen.unwrap_or_default()) {
         tracing::error!(%error, "the journal cannot be written; kills are durable once the ledger has them");
     }
+    if holds == Holds::Here {
+        // What the ledger says has ended was brought to it: it does not bite until it has been brought there again.
+        let ended = opened.iter().flat_map(|opened| &opened.accounts.ended);
+        settle_ended(&journal, &ended.collect());
+    }
     let told = start.told;
     let (ledger, journal) = (Arc::new(ledger), Arc::new(journal));
     Ok(Kept { ledger, stored: start.stored, journal, last_state, told, _lock: lock })
+}
+
+fn settle_ended(journal: &FileJournal, ended: &BTreeSet<&Epoch>) {
+    for entry in journal.pending() {
+        if let Effect::Hold(hold) = &entry.effect
+            && ended.contains(&hold.hold.epoch)
+            && let Err(error) = journal.settle(&entry.record.once)
+        {
+            tracing::warn!(%error, "the journal could not be settled; what has ended of it is settled at the next start");
+        }
+    }
 }
 
 /// Says what is not as it was left.

@@ -11,6 +11,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::lock;
 use crate::ports::{Effect, Journal, JournalEntry};
@@ -23,8 +24,14 @@ pub const JOURNAL_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub struct FileJournal {
     path: PathBuf,
+    /// Held over reading and writing.
     inner: Mutex<Inner>,
+    /// What is pending, and how many records there ever were: asked for by those who must not wait for a disk.
+    pending: Pending,
+    ever: AtomicU64,
 }
+
+type Pending = Mutex<Vec<JournalEntry>>;
 
 /// What a journal was found to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +55,8 @@ struct Inner {
     next: usize,
     /// Sectors of a write that failed, to be zeroed before the next.
     stained: Option<std::ops::Range<usize>>,
-    pending: Vec<JournalEntry>,
+    /// What brings it to the disk.
+    sync: fn(&File) -> io::Result<()>,
     /// Whether what is there is kept beside the new one when it is rewritten.
     damaged: bool,
 }
@@ -64,14 +72,16 @@ impl FileJournal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        let mut inner =
-            Inner { file: None, head: Head::default(), next: 1, stained: None, pending: Vec::new(), damaged: false };
-        let found = bytes.map_or(JournalFound::Missing, |bytes| inner.take_in(&bytes));
+        let (head, sync) = (Head::default(), File::sync_data);
+        let mut inner = Inner { file: None, head, next: 1, stained: None, sync, damaged: false };
+        let mut pending = Vec::new();
+        let found = bytes.map_or(JournalFound::Missing, |bytes| inner.take_in(&bytes, &mut pending));
         inner.damaged = matches!(found, JournalFound::Damaged(_));
         if found == JournalFound::Whole {
             inner.file = writable(path).ok();
         }
-        Ok((Self { path: path.to_owned(), inner: Mutex::new(inner) }, found))
+        let (ever, pending) = (AtomicU64::new(inner.head.ever), Mutex::new(pending));
+        Ok((Self { path: path.to_owned(), inner: Mutex::new(inner), pending, ever }, found))
     }
 
     /// Opens a journal, or makes one, at its full size; whatever it was found to be.
@@ -95,12 +105,21 @@ impl FileJournal {
     /// If it cannot be written; it is tried again with the next record.
     pub fn mend(&self, seen: u64) -> io::Result<()> {
         let mut inner = lock(&self.inner);
-        inner.mend(&self.path, seen)
+        let mended = inner.mend(&self.path, &self.pending, seen);
+        self.ever.store(inner.head.ever, Ordering::SeqCst);
+        mended
+    }
+
+    /// The same, brought to the disk by this.
+    #[must_use]
+    pub fn synced_by(self, sync: fn(&File) -> io::Result<()>) -> Self {
+        lock(&self.inner).sync = sync;
+        self
     }
 
     /// How many records there ever were.
     pub fn ever(&self) -> u64 {
-        lock(&self.inner).head.ever
+        self.ever.load(Ordering::SeqCst)
     }
 }
 
@@ -125,24 +144,27 @@ impl Journal for FileJournal {
             let why = format!("the journal is full: {used} of {JOURNAL_BYTES} bytes hold commands the ledger lacks");
             return Err(io::Error::new(io::ErrorKind::StorageFull, why));
         };
-        if inner.append(&self.path, &record).is_err() {
+        if inner.append(&self.path, &self.pending, &record).is_err() {
             inner.file = None; // it may be writable again through a file that is opened anew
-            inner.append(&self.path, &record)?;
+            inner.append(&self.path, &self.pending, &record)?;
         }
-        inner.pending.push(change.clone());
+        lock(&self.pending).push(change.clone());
+        self.ever.store(inner.head.ever, Ordering::SeqCst);
         Ok(())
     }
 
     fn pending(&self) -> Vec<JournalEntry> {
-        lock(&self.inner).pending.clone()
+        lock(&self.pending).clone()
     }
 
     fn settle(&self, once: &str) -> io::Result<()> {
+        lock(&self.pending).retain(|entry| entry.record.once != once);
         let mut inner = lock(&self.inner);
-        inner.pending.retain(|entry| entry.record.once != once);
-        if inner.pending.is_empty() && inner.head.settled < inner.head.ever {
+        // Looked at under the lock that an append holds: what is being written is not settled with the others.
+        let is_empty = lock(&self.pending).is_empty();
+        if is_empty && inner.head.settled < inner.head.ever {
             let head = Head { settled: inner.head.ever, ..inner.head };
-            inner.put_head(&self.path, head)?;
+            inner.put_head(&self.path, &self.pending, head)?;
             (inner.head, inner.next) = (head, 1);
         }
         Ok(())
@@ -151,7 +173,7 @@ impl Journal for FileJournal {
 
 impl Inner {
     /// Takes over what a file holds, and judges it.
-    fn take_in(&mut self, bytes: &[u8]) -> JournalFound {
+    fn take_in(&mut self, bytes: &[u8], pending: &mut Vec<JournalEntry>) -> JournalFound {
         let headless = !bytes.is_empty() && !sector::is_of_this_form(bytes);
         let (records, mut faults) = if headless {
             let (records, fault) = headless::scan(bytes);
@@ -163,7 +185,7 @@ impl Inner {
         };
         for record in records {
             match serde_json::from_slice(&record) {
-                Ok(entry) => self.pending.push(entry),
+                Ok(entry) => pending.push(entry),
                 Err(error) => faults.push(format!("a record makes no sense: {error}")),
             }
         }
@@ -178,9 +200,9 @@ impl Inner {
     }
 
     /// The record, then the head that counts it, in one sync: a crash in between leaves it whole, or torn.
-    fn append(&mut self, path: &Path, record: &[u8]) -> io::Result<()> {
-        let stained = self.stained.clone();
-        let file = self.ready(path)?;
+    fn append(&mut self, path: &Path, pending: &Pending, record: &[u8]) -> io::Result<()> {
+        let (stained, sync) = (self.stained.clone(), self.sync);
+        let file = self.ready(path, pending)?;
         if let Some(stained) = &stained {
             file.write_all_at(&vec![0; stained.len() * SECTOR], offset(stained.start))?;
         }
@@ -188,26 +210,27 @@ impl Inner {
         let from = stained.map_or(first, |old| old.start.min(first));
         self.stained = Some(from..first + sectors);
         let head = Head { ever: self.head.ever + 1, ..self.head };
-        let file = self.ready(path)?;
+        let file = self.ready(path, pending)?;
         file.write_all_at(record, offset(first))?;
         file.write_all_at(&head.sector(), 0)?;
-        file.sync_data()?;
+        sync(file)?;
         (self.stained, self.head, self.next) = (None, head, first + sectors);
         Ok(())
     }
 
-    fn put_head(&mut self, path: &Path, head: Head) -> io::Result<()> {
-        let file = self.ready(path)?;
+    fn put_head(&mut self, path: &Path, pending: &Pending, head: Head) -> io::Result<()> {
+        let sync = self.sync;
+        let file = self.ready(path, pending)?;
         file.write_all_at(&head.sector(), 0)?;
-        file.sync_data()
+        sync(file)
     }
 
-    fn ready(&mut self, path: &Path) -> io::Result<&File> {
-        self.mend(path, 0)?;
+    fn ready(&mut self, path: &Path, pending: &Pending) -> io::Result<&File> {
+        self.mend(path, pending, 0)?;
         self.file.as_ref().ok_or_else(|| io::Error::other("the journal is not open"))
     }
 
-    fn mend(&mut self, path: &Path, seen: u64) -> io::Result<()> {
+    fn mend(&mut self, path: &Path, pending: &Pending, seen: u64) -> io::Result<()> {
         let in_form = self.file.is_some() || (!self.damaged && self.head != Head::default());
         if in_form && self.head.ever >= seen {
             if self.file.is_none() {
@@ -216,27 +239,27 @@ impl Inner {
             return Ok(());
         }
         let settled = self.head.ever.max(seen);
-        let (image, head, next) = self.image(settled)?;
+        let (image, head, next) = image(&lock(pending).clone(), settled)?;
         self.file = Some(replace(path, &image, self.damaged)?);
         (self.head, self.next, self.stained, self.damaged) = (head, next, None, false);
         Ok(())
     }
+}
 
-    /// The whole file with what is pending, numbered anew behind `settled`.
-    fn image(&self, settled: u64) -> io::Result<(Vec<u8>, Head, usize)> {
-        let mut image = vec![0; SECTOR];
-        let mut ever = settled.max(1); // a file of today's form counts at least itself
-        let head = |ever| Head { settled: settled.max(1), ever };
-        for entry in &self.pending {
-            ever += 1;
-            let content = serde_json::to_vec(entry).map_err(io::Error::other)?;
-            image.extend(sector::record(ever, &content).ok_or_else(|| io::Error::other("a record is too long"))?);
-        }
-        let next = image.len() / SECTOR;
-        image.resize(JOURNAL_BYTES.max(image.len()), 0);
-        image.splice(..SECTOR, head(ever).sector());
-        Ok((image, head(ever), next))
+/// The whole file with what is pending, numbered anew behind `settled`.
+fn image(pending: &[JournalEntry], settled: u64) -> io::Result<(Vec<u8>, Head, usize)> {
+    let mut image = vec![0; SECTOR];
+    let mut ever = settled.max(1); // a file of today's form counts at least itself
+    let head = |ever| Head { settled: settled.max(1), ever };
+    for entry in pending {
+        ever += 1;
+        let content = serde_json::to_vec(entry).map_err(io::Error::other)?;
+        image.extend(sector::record(ever, &content).ok_or_else(|| io::Error::other("a record is too long"))?);
     }
+    let next = image.len() / SECTOR;
+    image.resize(JOURNAL_BYTES.max(image.len()), 0);
+    image.splice(..SECTOR, head(ever).sector());
+    Ok((image, head(ever), next))
 }
 
 /// Puts a whole new file in the place of what is there; where there is no room for a second one, over it.

@@ -479,3 +479,20 @@ async fn a_start_lists_what_is_live_when_it_is_recorded_and_not_what_its_caller_
     let verified = Command::new(program()).arg("verify").arg("--data-dir").arg(folder.path()).output().unwrap();
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_that_the_journal_still_has_and_the_ledger_ended_has_ended() {
+    use crate::ledger_suite::values;
+    use echo_phoenix::domain::audit::Record;
+    use echo_phoenix::ports::{Effect, Journal, JournalEntry};
+
+    let (home, epoch) = Home::killed().await;
+    home.ends_by_revival("an ordinary kill").await;
+    // As if its end had come before the journal was settled.
+    let record = Record { once: epoch.clone(), ..values::record("kill") };
+    let entry = JournalEntry { effect: Effect::Hold(Box::new(values::kill(&epoch))), record };
+    echo_phoenix::store::FileJournal::open(&home.file("journal")).unwrap().append(&entry).unwrap();
+    let echo = home.start().await;
+    assert_ne!(echo.verdict("default").await.1, "kill");
+    home.is_healthy(&echo, "an ended kill").await;
+}

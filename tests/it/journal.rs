@@ -328,3 +328,31 @@ fn concurrent_kills_are_all_kept() {
     found.dedup();
     assert_eq!(found.len(), 80);
 }
+
+#[test]
+fn who_asks_what_is_pending_does_not_wait_for_a_disk_that_hangs() {
+    use std::sync::{Barrier, Mutex, mpsc};
+    static WRITING: Barrier = Barrier::new(2);
+    static DISK: Mutex<()> = Mutex::new(());
+    let hangs = |file: &fs::File| {
+        WRITING.wait();
+        let _until_it_answers = DISK.lock();
+        file.sync_data()
+    };
+    let (_dir, path) = home();
+    let journal = FileJournal::open(&path).unwrap();
+    journal.append(&entry("a")).unwrap();
+    let (journal, ever) = (&journal.synced_by(hangs), FileJournal::read(&path).unwrap().0.ever());
+    std::thread::scope(|scope| {
+        let hanging = DISK.lock().unwrap();
+        let writing = scope.spawn(|| journal.append(&entry("b")));
+        WRITING.wait();
+        let (tell, told) = mpsc::channel();
+        scope.spawn(move || tell.send((epochs(journal), journal.ever())));
+        let told = told.recv_timeout(std::time::Duration::from_secs(20));
+        drop(hanging);
+        writing.join().unwrap().unwrap();
+        assert_eq!(told, Ok((vec!["a".to_owned()], ever)));
+    });
+    assert_eq!((epochs(journal), journal.ever()), (vec!["a".to_owned(), "b".to_owned()], ever + 1));
+}

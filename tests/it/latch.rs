@@ -33,7 +33,7 @@ use crate::ledger_suite::values::record;
 
 const NOW: Moment = Moment { wall: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO };
 
-/// A ledger whose endings of holds wait until they are let through.
+/// A ledger whose endings of holds, and refusals, wait until they are let through.
 struct Slow {
     ledger: SqliteLedger,
     through: Semaphore,
@@ -42,7 +42,7 @@ struct Slow {
 #[async_trait]
 impl Ledger for Slow {
     async fn commit(&self, change: Change) -> Result<Receipt, LedgerError> {
-        if !change.holds_ended.is_empty() {
+        if !change.holds_ended.is_empty() || change.audit.iter().any(|draft| draft.action == "kill_refused") {
             self.through.acquire().await.unwrap().forget();
         }
         self.ledger.commit(change).await
@@ -185,6 +185,30 @@ async fn a_revival_comes_behind_everything_that_happened_before_it() {
     assert_eq!(ended.ended, [Epoch("first".to_owned())]);
     let actions: Vec<_> = audit(folder.path()).into_iter().map(|(action, _)| action).collect();
     assert_eq!(actions, ["kill", "kill", "kill_refused", "revive"]);
+}
+
+#[tokio::test]
+async fn a_refusal_whose_client_hangs_up_keeps_nothing_behind_it_out_of_the_ledger() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, stored) = SqliteLedger::open(folder.path()).unwrap();
+    let slow = Arc::new(Slow { ledger, through: Semaphore::new(0) });
+    let desired = Arc::new(LedgerDesired::new(Arc::<Slow>::clone(&slow), stored));
+    let journal = Arc::new(echo_phoenix::store::FileJournal::open(&folder.path().join("journal")).unwrap());
+    let latch = Arc::new(Latch::new(Arc::new(Gate::default()), desired, Some(journal), Vec::new()));
+    {
+        let mut refused = std::pin::pin!(latch.record(record("kill_refused")));
+        assert!(futures::poll!(refused.as_mut()).is_pending(), "the client hangs up while it is recorded");
+    }
+    slow.through.add_permits(1);
+    crate::support::eventually("it is recorded all the same", Duration::from_secs(20), async || {
+        assert!(latch.settle().await);
+        audit(folder.path()).iter().any(|(action, _)| action == "kill_refused").then_some(())
+    })
+    .await;
+    crate::support::eventually("nothing is lacking", Duration::from_secs(20), async || {
+        (latch.lacking().on_disk == 0 && latch.settle().await).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
