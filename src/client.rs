@@ -247,7 +247,9 @@ fn visible(document: Value) -> Value {
     match document {
         Value::String(text) => Value::String(shown(&text).into_owned()),
         Value::Array(all) => all.into_iter().map(visible).collect(),
-        Value::Object(members) => members.into_iter().map(|(name, value)| (name, visible(value))).collect(),
+        Value::Object(members) => {
+            members.into_iter().map(|(name, value)| (shown(&name).into_owned(), visible(value))).collect()
+        }
         plain => plain,
     }
 }
@@ -269,4 +271,17 @@ fn beginning(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(400)]).into_owned();
     let words: Vec<_> = text.split_whitespace().collect();
     shown(&words.join(" ")).chars().take(120).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::visible;
+
+    #[test]
+    fn names_of_members_are_shown_like_values() {
+        let document = json!({ "a\u{1b}": [{ "\u{202e}": "\n" }] });
+        assert_eq!(visible(document), json!({ r"a\u{1b}": [{ r"\u{202e}": r"\u{a}" }] }));
+    }
 }

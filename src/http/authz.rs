@@ -46,7 +46,9 @@ pub(super) async fn trusted(State(app): State<Arc<App>>, request: Request) -> Re
 fn answer(app: &App, request: &Request) -> Response {
     // Two readers of one head: what a proxy admits must be what it asked about.
     if let Err(problem) = front::framed(request) {
-        return problem.into_response();
+        // Never a 5xx, which Envoy takes for a failure of ours and may fail open upon.
+        let ours = problem.status().is_server_error();
+        return if ours { Problem::of(&table::CODING_ASKED) } else { problem }.into_response();
     }
     let headers = request.headers();
     let Some((dialect, throttle, rest)) = Dialect::of_path(request.uri().path()) else {

@@ -57,7 +57,9 @@ impl Parts {
 /// `GET /health`. A killed system is healthy: nobody must restart it for that.
 pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
     let ledger = match &app.ledger {
-        Some(ledger) => Some(app.ledger_look.fresh(ledger.as_ref(), app.clock.as_ref()).await),
+        Some(ledger) => {
+            Some(app.ledger_look.fresh(ledger.as_ref(), app.clock.as_ref(), || app.strangers.due(ledger::LEDGER)).await)
+        }
         None => None,
     };
     let checks = all(&app, ledger);

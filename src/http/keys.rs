@@ -20,6 +20,9 @@ use super::request_id::RequestId;
 /// The scheme, in whatever case, and the space behind it.
 const BEARER: &[u8] = b"Bearer ";
 
+/// Label of the metric: a key that nobody has.
+pub(super) const WRONG: &str = "wrong";
+
 /// Whose key a request bore, for audit entries.
 #[derive(Clone, Debug)]
 pub(super) struct Actor(pub(super) String);
@@ -81,7 +84,7 @@ fn judge(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
         return Err(Problem::of(&table::NO_KEY));
     }
     caller(app, headers).ok_or_else(|| {
-        app.metrics.count_key_refused("wrong");
+        app.metrics.count_key_refused(WRONG);
         Problem::of(&table::WRONG_KEY)
     })
 }
@@ -89,6 +92,11 @@ fn judge(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
 /// Who calls, if a key says so.
 pub(super) fn caller(app: &App, headers: &HeaderMap) -> Option<Caller> {
     app.keys.whose(given(headers)?)
+}
+
+/// Whether a request bears a key, right or wrong.
+pub(super) fn is_given(headers: &HeaderMap) -> bool {
+    given(headers).is_some()
 }
 
 /// `X-API-Key`, or else a bearer's token; an empty one is none.

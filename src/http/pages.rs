@@ -24,6 +24,8 @@ const USUAL: usize = 50;
 const MOST: usize = 200;
 /// What is said of a parameter that is none.
 const NO_SUCH: &str = "no such parameter here";
+/// Most parameters of a query; there are six.
+const PAIRS: usize = 16;
 /// Longest value of a parameter, bytes.
 const LONGEST: usize = 400;
 
@@ -91,6 +93,10 @@ impl Table {
     /// Reads the query; whatever is wrong with it is named.
     fn ask(&self, pairs: Pairs) -> Result<PageAsk, Problem> {
         let Query(pairs) = pairs.map_err(|_| wrong(vec![field("query", "name=value pairs in UTF-8")]))?;
+        if pairs.len() > PAIRS {
+            // Each is compared with those before it, and a wrong one with every name there is.
+            return Err(wrong(vec![field("query", &format!("{PAIRS} parameters at most"))]));
+        }
         let mut ask = PageAsk { limit: USUAL, ..PageAsk::default() };
         let (mut errors, mut seen) = (Vec::new(), Vec::new());
         for (name, value) in &pairs {

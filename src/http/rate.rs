@@ -153,6 +153,7 @@ impl Rates {
 pub(super) async fn limit(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let caller = keys::caller(&app, request.headers());
+    let guessed = caller.is_none() && keys::is_given(request.headers());
     let (taken, bucket, request) = match route {
         Some("/livez" | "/readyz") => return next.run(request).await,
         Some("/v1/decide") if caller.as_ref().is_some_and(|caller| caller.may(Role::Gate)) => {
@@ -173,7 +174,12 @@ pub(super) async fn limit(State(app): State<Arc<App>>, request: Request, next: N
     match (taken, request) {
         (Ok(()), Ok(request)) => next.run(request).await,
         (Ok(()), Err(problem)) => problem.into_response(),
-        (Err(wait), _) => limited(&app, bucket, wait),
+        (Err(wait), _) => {
+            if guessed && !app.keys.is_empty() {
+                app.metrics.count_key_refused(keys::WRONG); // nobody looks at it any further
+            }
+            limited(&app, bucket, wait)
+        }
     }
 }
 

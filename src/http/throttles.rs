@@ -46,12 +46,13 @@ impl Board {
         Some(Found { enforced, drifts: posted.drifts, refused_percent })
     }
 
-    /// What is wrong with targets, by throttle and target; nothing if all could be read and told.
+    /// That something is wrong with targets; nothing if all could be read and told. Not what: a target is named by its
+    /// address, and whoever asks needs no key.
     pub(super) fn trouble(&self) -> Option<String> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let wrong = all.iter().flat_map(|(name, posted)| {
-            let targets = posted.targets.iter();
-            targets.filter_map(move |(target, _, error)| Some(format!("{target} of {name}: {}", error.as_ref()?)))
+            let wrong = posted.targets.iter().filter(|(_, _, error)| error.is_some());
+            wrong.map(move |_| format!("{name}: a target cannot be read or told, see GET /v1/throttles/{name}"))
         });
         let wrong: Vec<_> = wrong.collect();
         let more = if wrong.len() > 1 { format!(" and {} more", wrong.len() - 1) } else { String::new() };

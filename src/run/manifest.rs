@@ -46,9 +46,30 @@ struct State {
     /// Whether the ledger has that.
     taken: bool,
     /// Why the file cannot be used now.
-    trouble: Option<String>,
+    trouble: Option<Trouble>,
     /// Throttles the file owned and no longer names.
     left: Vec<ThrottleName>,
+}
+
+/// Why a file cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Trouble {
+    /// All of it, for the log.
+    words: String,
+    /// What `/health` says in its place, which anybody may ask: not where calls go, nor which variables there are.
+    instead: Option<&'static str>,
+}
+
+impl From<String> for Trouble {
+    fn from(words: String) -> Self {
+        Self { words, instead: None }
+    }
+}
+
+impl Trouble {
+    fn told(&self) -> &str {
+        self.instead.unwrap_or(&self.words)
+    }
 }
 
 /// What a look at the file found.
@@ -58,7 +79,7 @@ enum Found {
     /// The text that was there before.
     Same,
     /// Another text, and what it declares.
-    Text(Arc<str>, Result<Vec<FromFile>, String>),
+    Text(Arc<str>, Result<Vec<FromFile>, Trouble>),
 }
 
 impl Manifest {
@@ -76,8 +97,8 @@ impl Manifest {
             let age = manifest.clock.elapsed().saturating_sub(state.read_at);
             let stale = if age > STALE { format!("not read for {} s", age.as_secs()) } else { String::new() };
             match (&state.trouble, state.left.as_slice()) {
-                (Some(trouble), _) if stale.is_empty() => Err(format!("{trouble}; the last good state stays")),
-                (Some(trouble), _) => Err(format!("{trouble}; {stale}, the last good state stays")),
+                (Some(trouble), _) if stale.is_empty() => Err(format!("{}; the last good state stays", trouble.told())),
+                (Some(trouble), _) => Err(format!("{}; {stale}, the last good state stays", trouble.told())),
                 (None, _) if !stale.is_empty() => Err(format!("{stale}; the last good state stays")),
                 (None, _) if !state.taken => Err("declared, and waits for the ledger".to_owned()),
                 (None, []) => Ok("ok".to_owned()),
@@ -100,7 +121,7 @@ impl Manifest {
             Some(trouble) if !has_state => Err(RunError::Config(ConfigError {
                 variable: "ECHO_MANIFEST",
                 expected: "a file of EchoThrottle documents".to_owned(),
-                fix: format!("{}: {trouble}", self.path.display()),
+                fix: format!("{}: {}", self.path.display(), trouble.words),
             })),
             _ => Ok(()),
         }
@@ -163,8 +184,9 @@ impl Manifest {
         if self.lock().text.as_ref() == Some(&text) {
             return Found::Same;
         }
-        let parsed = parse(&text).map_err(|error| error.to_string());
-        let good = parsed.and_then(|good| can_be_called(&good, &on.keys, &on.hosts).map(|()| good));
+        let parsed = parse(&text).map_err(|error| Trouble::from(error.to_string()));
+        let called = |words| Trouble { words, instead: Some("a target cannot be called, the log says which") };
+        let good = parsed.and_then(|good| can_be_called(&good, &on.keys, &on.hosts).map(|()| good).map_err(called));
         Found::Text(text, good)
     }
 
@@ -177,7 +199,7 @@ impl Manifest {
         let trouble = match found {
             Found::Unread(error) => {
                 state.text = None;
-                Some(error)
+                Some(Trouble::from(error))
             }
             Found::Same => return,
             Found::Text(text, good) => {
@@ -192,6 +214,7 @@ impl Manifest {
             }
         };
         if let Some(trouble) = trouble.as_ref().filter(|new| state.trouble.as_ref() != Some(new)) {
+            let trouble = &trouble.words;
             tracing::error!(file = %self.path.display(), trouble, "the manifest cannot be used; the last good state stays");
         }
         state.trouble = trouble;

@@ -21,15 +21,16 @@ pub(super) fn part(told: Vec<String>, desired: &Arc<dyn Desired>, parts: &mut Pa
 
 /// The holds that no recorded end accounts for: a person has to look.
 fn words(desired: &dyn Desired) -> Option<String> {
-    let mut found: Vec<(String, String)> = Vec::new();
+    let mut found: Vec<String> = Vec::new();
     for declared in desired.declared() {
         for hold in declared.holds.iter().filter(|hold| hold.source == Source::Unaccounted) {
-            if !found.iter().any(|(epoch, _)| *epoch == hold.epoch.0) {
-                found.push((hold.epoch.0.clone(), hold.reason.clone()));
+            if !found.contains(&hold.epoch.0) {
+                found.push(hold.epoch.0.clone());
             }
         }
     }
-    let all: Vec<_> = found.iter().take(NAMED).map(|(epoch, reason)| format!("{epoch} ({reason})")).collect();
+    // Not its reason: whoever asks here needs no key, and a reason is for whom it was written. The log has it.
+    let all: Vec<_> = found.iter().take(NAMED).map(String::as_str).collect();
     let more = found.len().saturating_sub(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let ends = "nothing tells that it ended, so it stays until /revive";

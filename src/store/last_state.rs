@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::lock;
@@ -152,7 +153,7 @@ impl Inner {
 /// Makes the file whole before it has its name: one that a crash or a full disk cut short is none, and no loss.
 fn make(path: &Path) -> io::Result<()> {
     let new = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    let mut file = itself().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     // Written, not only sized: a hole in the file would want disk space when there is none.
     file.write_all(&vec![0; 2 * SLOT])?;
     file.sync_all()?;
@@ -162,10 +163,16 @@ fn make(path: &Path) -> io::Result<()> {
 
 /// Opens for writing where that is possible; a file that is only readable still tells the last state.
 fn reopen(path: &Path) -> io::Result<File> {
-    let writable = OpenOptions::new().read(true).write(true).open(path);
-    writable.or_else(|error| if path.exists() { File::open(path) } else { Err(error) })
+    let writable = itself().read(true).write(true).open(path);
+    writable.or_else(|error| if path.exists() { itself().read(true).open(path) } else { Err(error) })
 }
 
+/// Follows no link: what it leads to would be written over.
+fn itself() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    options
+}
 fn checksum(seq: u64, payload: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&seq.to_le_bytes());

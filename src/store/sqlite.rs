@@ -126,6 +126,10 @@ impl SqliteLedger {
             return Err(OpenError::TooOld(rusqlite::version()));
         }
         std::fs::create_dir_all(dir)?;
+        // What a link leads to would be written to, or read as ours.
+        if std::fs::symlink_metadata(dir.join(LEDGER_FILE)).is_ok_and(|found| found.is_symlink()) {
+            return Err(std::io::Error::other(format!("{LEDGER_FILE} is a link")).into());
+        }
         // Made before SQLite would make it readable for all; its log and index take the mode of it.
         match private::make(&dir.join(LEDGER_FILE)) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),

@@ -16,6 +16,7 @@ use super::chain::{self, Cell, GENESIS};
 use super::head::Head;
 use super::schema::{self, CHAINED, Chained};
 use super::sqlite::read;
+use crate::domain::text::shown;
 
 /// How often progress is told, in rows.
 const STRIDE: i64 = 1000;
@@ -35,7 +36,7 @@ pub struct Verified {
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// A row is not as it was written: `TABLE: row N …`.
-    #[error("{0}")]
+    #[error("{}", shown(.0))]
     Bad(String),
     /// It cannot be read, or it is no ledger.
     #[error("the ledger cannot be read: {0}")]

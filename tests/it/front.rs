@@ -74,7 +74,11 @@ async fn a_head_names_one_host_and_no_coding_but_chunked() {
     for (address, method, path, fine) in places {
         for (version, headers, code) in hosts {
             let answer = raw(address, &format!("{method} {path} {version}\r\n{headers}\r\n0\r\n\r\n")).await;
-            let expected = if code == 0 { fine } else { code };
+            let expected = match code {
+                0 => fine,
+                501 if path.starts_with("/authz") => 400, // Envoy takes a 5xx for a failure, and may fail open
+                other => other,
+            };
             assert_eq!(status(&answer), expected, "{method} {path} {version} {headers:?}: {answer}");
             assert!(code == 0 || answer.contains("problem+json"), "{headers:?}: {answer}");
         }

@@ -92,6 +92,10 @@ async fn a_wrong_query_is_refused_by_the_name_of_its_parameter() {
     let (status, problem) = get(&echo, "/v1/audit?throtle=default").await;
     let said = problem["errors"][0]["expected"].as_str().unwrap().to_owned();
     assert_eq!((status, said.as_str()), (422, "no such parameter here; did you mean throttle?"));
+    let many: Vec<_> = (0..2000).map(|index| format!("x{index}=1")).collect();
+    let (status, problem) = get(&echo, &format!("/v1/audit?{}", many.join("&"))).await;
+    assert_eq!((status, &problem["errors"][0]["field"]), (422, &json!("query")), "{problem}");
+    assert_eq!(problem["errors"].as_array().unwrap().len(), 1, "not looked at one by one");
     let (status, problem) = get(&echo, "/v1/state?limit=0&colour=red").await;
     assert_eq!((status, problem["errors"].as_array().unwrap().len()), (422, 2), "all that is wrong, at once");
     assert_eq!(http().get(echo.url("/v1/audit")).send().await.unwrap().status(), 401);

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use echo_phoenix::store::{SqliteLedger, StateFile};
 use serde_json::Value;
 
 use crate::support::{Echo, KEY, eventually, http, program, run};
@@ -165,4 +166,24 @@ async fn nothing_is_written_where_a_link_leads() {
     let done = refused(folder.path());
     assert_eq!(done.status.code(), Some(2), "{}", String::from_utf8_lossy(&done.stderr));
     assert_eq!(fs::read_to_string(&theirs).unwrap(), "theirs");
+}
+
+#[test]
+fn a_link_in_the_place_of_a_file_of_the_record_is_not_followed() {
+    for (name, there) in [("last-state", true), ("last-state", false), ("ledger.db", true), ("ledger.db", false)] {
+        let (data, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let theirs = other.path().join("theirs");
+        if there {
+            fs::write(&theirs, "").unwrap();
+        }
+        symlink(&theirs, data.path().join(name)).unwrap();
+        let opened = match name {
+            "last-state" => StateFile::open(data.path()).is_ok(),
+            _ => SqliteLedger::open(data.path()).is_ok(),
+        };
+        // A link that leads nowhere is replaced by a new last state.
+        assert!(!opened || (name, there) == ("last-state", false), "{name}, there: {there}");
+        let left = fs::metadata(&theirs).ok().map(|found| found.len());
+        assert_eq!(left, there.then_some(0), "{name}, there: {there}");
+    }
 }

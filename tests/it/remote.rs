@@ -402,7 +402,8 @@ async fn whoever_is_no_echo_phoenix_or_knows_no_such_key_is_told_by_name() {
     assert!(said.contains("another site cannot be read"), "{said}");
     let health: Value = http().get(format!("{}/health", home.url())).send().await.unwrap().json().await.unwrap();
     assert_eq!(health["status"], "degraded");
-    assert!(health["checks"]["targets"].as_str().unwrap().contains("403"), "{health}");
+    let words = health["checks"]["targets"].as_str().unwrap();
+    assert!(words.starts_with("shop: a target cannot be read") && !words.contains("127.0.0.1"), "{health}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -489,12 +490,14 @@ async fn a_variable_that_is_not_set_refuses_the_file_that_names_it() {
     let home = Site::home(&shop(10, &[])).await;
     home.is("it stands at 10 %", "shop", declares(10)).await;
     std::fs::write(home.folder.path().join("echo.yaml"), with("https://b.example")).unwrap();
-    eventually("/health says why", SOON, async || {
+    let told = eventually("/health says that it is wrong", SOON, async || {
         let health = home.ask(Method::GET, "/health", "").await.1;
         let told = health["checks"]["manifest"].as_str()?.to_owned();
-        told.contains("ECHO_REMOTE_KEY_NOBODYS is not set").then_some(())
+        told.contains("a target cannot be called").then_some(told)
     })
     .await;
+    assert!(!told.contains("NOBODYS") && !told.contains("b.example"), "anybody may ask: {told}");
+    assert!(home.echo.as_ref().unwrap().process.said().contains("ECHO_REMOTE_KEY_NOBODYS is not set"));
     let shop = home.throttle("shop").await;
     assert_eq!((declares(10)(&shop), shop["targets"].as_array().unwrap().len()), (true, 1), "the last good state");
 }

@@ -199,6 +199,11 @@ async fn frozen_files() {
     let mut echo = opened(&data, folder.path()).await;
     let frozen = Frozen::new(&data);
     stands(&echo, false).await;
+    for _ in 0..20 {
+        assert_eq!(get(&echo, "/health").await, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let told = echo.process.said().matches("the ledger does not answer").count();
+    assert!((1..=2).contains(&told), "once a minute, whoever asks: {told}");
     drop(frozen);
     complete(&echo, &data, &["control", "control", "kill", "kill_refused", "control_refused"]).await;
 

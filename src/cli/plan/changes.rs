@@ -148,7 +148,7 @@ fn compare(one: &FromFile, now: &Throttle) -> Planned {
     if let (true, Some(in_force)) = (stay.is_empty() && one.kill.is_none(), in_force(now)) {
         let opens = in_force > f64::from(percent);
         match one.spec.signals.source.as_ref().filter(|_| opens) {
-            Some(source) => steps.push(format!("opens to 90 %, and below that as {source} reports")),
+            Some(source) => steps.push(format!("opens to 90 %, and below that as {} reports", shown(source))),
             None => steps.extend(way(in_force, percent, Some(one.spec.ramp_percent_per_second))),
         }
     }
@@ -228,11 +228,11 @@ fn in_force(now: &Throttle) -> Option<f64> {
 }
 
 fn described(target: &TargetSpec) -> String {
-    let TargetSpec::Gate(gate) = target else { return target.id() };
+    let TargetSpec::Gate(gate) = target else { return shown(&target.id()).into_owned() };
     let key = gate.key_header.as_ref().map(|header| format!(", callers told apart by {header}")).unwrap_or_default();
     let allowed = match gate.allow.len() {
         0 => String::new(),
         rules => format!(", {rules} allow rule(s)"),
     };
-    format!("{}{key}{allowed}", target.id())
+    format!("{}{key}{allowed}", shown(&target.id()))
 }

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::domain::text::shown;
+
 /// Each field that differs, as `ramp.maxPercentPerSecond 2 → 5`; `at` stands before its name.
 pub(super) fn differences(at: &str, before: &impl Serialize, after: &impl Serialize) -> Vec<String> {
     let value = |of: serde_json::Result<Value>| of.unwrap_or(Value::Null);
@@ -29,7 +31,21 @@ fn walk(at: &str, before: &Value, after: &Value, found: &mut Vec<String>) {
 fn said(value: &Value) -> String {
     match value {
         Value::Null => "none".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::String(text) => shown(text).into_owned(),
+        other => shown(&other.to_string()).into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::differences;
+
+    #[test]
+    fn what_would_not_be_seen_is_written_out() {
+        let (before, after) = (json!({ "a": "x\ny", "b": [] }), json!({ "a": "\u{1b}[2J", "b": ["\u{202e}"] }));
+        let found = differences("", &before, &after);
+        assert_eq!(found, [r"a x\u{a}y → \u{1b}[2J", r#"b [] → ["\u{202e}"]"#]);
     }
 }

@@ -16,15 +16,21 @@ const EVERY: Duration = Duration::from_secs(5);
 /// How long a look counts: those of two rounds may be late.
 const COUNTS: Duration = Duration::from_secs(15);
 
+/// What is told at most once a minute, whoever looks.
+pub(super) const LEDGER: &str = "ledger";
+
 /// The last look at the ledger: when, by the clock that nobody sets, and whether it answered.
 #[derive(Debug, Default)]
 pub struct LedgerLook(Mutex<Option<(Duration, bool)>>);
 
 impl LedgerLook {
     /// Looks now.
-    pub(super) async fn fresh(&self, ledger: &dyn Ledger, clock: &dyn Clock) -> bool {
+    /// `due`: whether a failure may be told, since anybody may have us look.
+    pub(super) async fn fresh(&self, ledger: &dyn Ledger, clock: &dyn Clock, due: impl Fn() -> bool) -> bool {
         let answer = timeout(LIMIT, ledger.check()).await;
-        if let Ok(Err(error)) = &answer {
+        if let Ok(Err(error)) = &answer
+            && due()
+        {
             tracing::warn!(%error, "the ledger does not answer");
         }
         let fine = matches!(answer, Ok(Ok(())));
@@ -43,7 +49,7 @@ impl LedgerLook {
 pub async fn watch_ledger(app: Arc<App>, stop: CancellationToken) {
     let Some(ledger) = &app.ledger else { return stop.cancelled().await };
     loop {
-        app.ledger_look.fresh(ledger.as_ref(), app.clock.as_ref()).await;
+        app.ledger_look.fresh(ledger.as_ref(), app.clock.as_ref(), || app.strangers.due(LEDGER)).await;
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep(EVERY) => {}

@@ -362,3 +362,9 @@ async fn a_page_that_is_damaged_is_named() {
     let said = found(dir.path(), &[]);
     assert!(said.starts_with("the file is damaged: "), "{said}");
 }
+
+#[test]
+fn what_a_row_says_of_itself_is_shown_as_people_can_see_it() {
+    let bad = VerifyError::Bad("stripe_events: row 1 evt_1\nthe ledger is as written\u{1b}[2J".to_owned());
+    assert!(!bad.to_string().chars().any(char::is_control), "{bad}");
+}
