@@ -97,7 +97,7 @@ impl LedgerDesired {
                 state.take(hold, &entry.record);
             }
             Effect::Level { throttle, level } => {
-                state.change(throttle, |declared| declared.level = declared.level.safer(*level));
+                state.tighten(throttle, *level, None);
             }
             Effect::Nothing => {}
         }
@@ -170,6 +170,7 @@ impl Desired for LedgerDesired {
         let mut state = lock(&self.state);
         match committed {
             Ok(receipt) => {
+                let level = state.arrived(throttle, level);
                 if receipt.repeated {
                     state.unsure = true; // it was declared when it came first; what holds now is the ledger's to say
                 } else {
@@ -185,6 +186,9 @@ impl Desired for LedgerDesired {
             Err(e) => {
                 // It may have become durable after we stopped waiting: `refresh` finds out.
                 state.unsure = true;
+                if tightened {
+                    state.stuck(throttle);
+                }
                 Err(e)
             }
         }

@@ -28,6 +28,9 @@ pub(super) struct State {
     pub(super) unsure: bool,
     /// Levels that hold before the ledger has the declarations they come from, where they are safer.
     foreseen: BTreeMap<ThrottleName, Level>,
+    /// Levels that tightened and that the ledger is not known to have yet, and whether they are on their way there: nothing
+    /// older opens beyond them.
+    tightening: BTreeMap<ThrottleName, (Level, bool)>,
     snapshot: Vec<Arc<Declared>>,
 }
 
@@ -40,6 +43,7 @@ impl State {
             unrecorded: Vec::new(),
             unsure: false,
             foreseen: BTreeMap::new(),
+            tightening: BTreeMap::new(),
             snapshot: Vec::new(),
         };
         if makes_default {
@@ -71,6 +75,7 @@ impl State {
     /// Puts a throttle in the place of the one of its name. To be published.
     pub(super) fn put(&mut self, declared: Declared) {
         self.foreseen.remove(&declared.name);
+        self.tightening.remove(&declared.name);
         self.throttles.insert(declared.name.clone(), Declared { holds: Vec::new(), ..declared });
     }
 
@@ -97,6 +102,7 @@ impl State {
         let tightens = |declared: &&Declared| declared.owner == Owner::Rest && level >= declared.level;
         let is_one = self.throttles.get(name).as_ref().is_some_and(tightens);
         if is_one {
+            self.tightening.insert(name.clone(), (level, true));
             self.change(name, |declared| {
                 declared.level = level;
                 measured.into_iter().for_each(|measured| hear(declared, measured.clone()));
@@ -105,11 +111,29 @@ impl State {
         is_one
     }
 
+    /// The ledger has this declaration; answers the level that is declared from here on, which is a safer one while that
+    /// is still on its way there.
+    pub(super) fn arrived(&mut self, name: &ThrottleName, level: Level) -> Level {
+        match self.tightening.get(name) {
+            Some((tighter, true)) if level < *tighter => *tighter,
+            _ => {
+                self.tightening.remove(name);
+                level
+            }
+        }
+    }
+
+    /// The ledger did not take it: a newer declaration need not wait for it, what is adopted goes by it all the same.
+    pub(super) fn stuck(&mut self, name: &ThrottleName) {
+        self.tightening.entry(name.clone()).and_modify(|(_, under_way)| *under_way = false);
+    }
+
     /// Takes over declarations that the ledger has and we do not.
     pub(super) fn adopt(&mut self, rows: &[ThrottleRow]) {
         for row in rows {
             if let Some(declared) = self.throttles.get_mut(&row.name).filter(|d| d.generation < row.generation) {
-                (declared.level, declared.generation) = (row.declared, row.generation);
+                let tighter = self.tightening.get(&row.name).map_or(Level::OPEN, |(level, _)| *level);
+                (declared.level, declared.generation) = (row.declared.safer(tighter), row.generation);
             }
         }
         self.unsure = false;

@@ -189,6 +189,26 @@ async fn a_declaration_that_arrived_after_all_is_found_again() {
     assert_eq!((service.default().level, service.default().generation), (level(0.5), 2));
 }
 
+/// An older opening that was given up arrives after all, while what tightened since is on its way.
+#[tokio::test]
+async fn an_older_declaration_that_arrives_late_opens_nothing_that_was_tightened_since() {
+    let service = service(Sqlite::new()).await;
+    service.mood(COMMITS_THEN_HANGS);
+    service.desired.declare(&name(), level(0.2), None, record("control")).await.unwrap_err();
+    service.mood(WELL);
+    service.desired.refresh().await;
+    service.mood(COMMITS_THEN_HANGS);
+    service.desired.declare(&name(), level(0.1), None, record("control")).await.unwrap_err();
+    service.mood(AWAY);
+    service.desired.declare(&name(), level(0.9), None, record("control")).await.unwrap_err();
+    service.mood(WELL);
+    service.desired.refresh().await;
+    assert_eq!((service.default().level, service.default().generation), (level(0.9), 3));
+    service.desired.declare(&name(), level(0.9), None, record("control")).await.unwrap();
+    service.desired.declare(&name(), level(0.1), None, record("control")).await.unwrap();
+    assert_eq!(service.default().level, level(0.1), "once it has arrived, a newer one opens");
+}
+
 #[tokio::test]
 async fn concurrent_declarations_get_generations_of_their_own() {
     let service = Arc::new(service(Sqlite::new()).await);
