@@ -12,9 +12,10 @@ use serde_json::Value;
 use crate::support::{Echo, KEY, http, program, run};
 
 /// What a healthy service answers to nobody on loopback: faults, other roles, and connections that break or dawdle.
-const ELSEWHERE: [&str; 16] = [
+const ELSEWHERE: [&str; 17] = [
     "HTTP/1.1 needs one Host header, and one only.",
     "Of transfer codings only `chunked` is known here, alone.",
+    "A question bears no transfer coding but `chunked`.",
     "The body did not arrive whole.",
     "The body did not arrive within {seconds} s.",
     "In production verdicts are answered on ECHO_GATE_LISTEN; here only to this machine, and to nobody whom a proxy passes on (Forwarded, X-Forwarded-*).",

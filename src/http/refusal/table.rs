@@ -27,7 +27,7 @@ refusals! {
     HOST: BAD_REQUEST, "HTTP/1.1 needs one Host header, and one only.",
         "A request without `Host`, or with two: who reads it next may take it for another one's; HTTP/1.0 may go without",
         "Send one", No;
-    CODING_ASKED: BAD_REQUEST, "Of transfer codings only `chunked` is known here, alone.",
+    CODING_ASKED: BAD_REQUEST, "A question bears no transfer coding but `chunked`.",
         "A proxy's question at `/authz/…` whose `Transfer-Encoding` names another one; never with a 5xx, which Envoy takes for a failure that may let the request through",
         "Send the question without a body", No;
     BROKEN: BAD_REQUEST, "The body did not arrive whole.",

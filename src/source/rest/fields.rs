@@ -103,7 +103,7 @@ pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let begins = |one: &str| name.len() >= 3 && (one.starts_with(&name) || name.starts_with(one));
     let apart = |one: &str| if begins(one) { 1 } else { strsim::damerau_levenshtein(&name, one) };
     let (one, apart) = known.iter().map(|one| (*one, apart(one))).min_by_key(|(_, apart)| *apart)?;
-    (apart <= (one.len() / 3).max(1)).then_some(one)
+    (apart <= one.len() / 3).then_some(one)
 }
 
 /// The schema that says something of this value: a reference is followed, of several the one that may be null is the other.
