@@ -18,8 +18,11 @@ async fn a_level_is_set_as_a_plain_declaration_and_read_in_the_record() {
     let opened = set(folder, &url, &["0"]);
     assert_eq!(opened.status.code(), Some(0), "{}", err(&opened));
     assert!(out(&opened).starts_with("DECLARED: default refuses 0 %\n"), "{}", out(&opened));
-    eventually("it opens", Duration::from_secs(30), async || (echo.verdict("default").await.0 == 200).then_some(()))
-        .await;
+    // Asked of /health: verdicts that are asked for are load, and load is a ramp.
+    eventually("it opens", Duration::from_secs(30), async || {
+        (get(&echo, "/health").await["throttle_pct"] == 0.0).then_some(())
+    })
+    .await;
     let json = set(folder, &url, &["25%", "--throttle", "default", "-o", "json"]);
     let answer: Value = serde_json::from_str(&out(&json)).unwrap();
     assert_eq!((&answer["binding_signal"], &answer["stress"]), (&json!("target"), &Value::Null), "{answer}");
