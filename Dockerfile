@@ -2,6 +2,8 @@
 # The image of all roles: serve (default), operator, gate, and the commands.
 
 FROM rust:1.95-slim-bookworm AS build
+# jemalloc is built from C by its own makefile, which the slim image lacks.
+RUN apt-get update && apt-get install --yes --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 # The registry and the target folder are caches of the builder, so that a change of one file compiles one package. The
