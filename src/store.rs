@@ -19,7 +19,7 @@ mod verify;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use accounts::Accounts;
+pub use accounts::{Accounts, Unexplained};
 pub use backup::{BackupError, Saved, backup};
 pub use declared::{LedgerDesired, Taken};
 pub use head::Head;

@@ -3,6 +3,7 @@
 //! The log is chained and the table is not: a hold that was ended in the table alone has not ended. Rows of format 1 do not
 //! name the holds they end; there an entry that may have ended a hold counts as its end. Only reads.
 
+mod declared;
 mod early;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,8 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::schema::AUDIT_LOG;
 use super::verify::{VerifyError, walk};
 use crate::domain::hold::{Epoch, Scope, ScopedHold};
+pub use declared::Unexplained;
+pub(super) use declared::{Said, said};
 use early::Early;
 
 /// The action of the entry that lists every live hold.
@@ -32,6 +35,8 @@ pub struct Accounts {
     pub faults: Vec<String>,
     /// Whether a hold may be in force that cannot be named.
     pub unsure: bool,
+    /// Throttles whose row does not follow from the log.
+    pub unexplained: Vec<Unexplained>,
 }
 
 /// A row of the table of holds.
@@ -61,9 +66,51 @@ pub(super) fn at_start(conn: &Connection) -> rusqlite::Result<Accounts> {
 
 /// The accounts of a ledger from this entry on: the first, or a checkpoint.
 pub(super) fn of(conn: &Connection, from: i64) -> rusqlite::Result<Accounts> {
-    let told = Told::read(conn, from)?;
+    let mut told = Told::read(conn, from)?;
     let table = table(conn)?;
-    Ok(held_against(told, &table))
+    let declares = told.declares.take();
+    // What ended before a checkpoint is named before it.
+    let claims = |listed: &&Listed| from > 1 && listed.ended && !told.ended.contains(&listed.epoch);
+    let claimed: Vec<&Listed> = table.iter().filter(claims).collect();
+    let before = if claimed.is_empty() { BTreeSet::new() } else { ended_before(conn, from, &claimed)? };
+    told.ended.extend(before);
+    let mut accounts = held_against(told, &table, from == 1);
+    if let Some(declares) = declares {
+        declared::hold_against(conn, &declares, &mut accounts)?;
+    }
+    Ok(accounts)
+}
+
+/// Which of these holds the log before an entry ended. One that was taken when the log did not name what it ended, and
+/// that no checkpoint lists since, ended then.
+fn ended_before(conn: &Connection, from: i64, claimed: &[&Listed]) -> rusqlite::Result<BTreeSet<Epoch>> {
+    let mut named = BTreeSet::new();
+    let mut ends = conn.prepare_cached("SELECT holds_ended FROM audit_log WHERE holds_ended <> '' AND seq < ?1")?;
+    let mut ends = ends.query([from])?;
+    while let Some(row) = ends.next()? {
+        let text: String = row.get(0)?;
+        named.extend(serde_json::from_str::<Vec<Epoch>>(&text).unwrap_or_default());
+    }
+    let first = "SELECT at FROM audit_log WHERE action = ?1 AND format > 1
+                 AND (SELECT format FROM audit_log WHERE seq = 1) = 1 ORDER BY seq LIMIT 1";
+    let first: Option<String> = conn.query_row(first, [CHECKPOINT], |row| row.get(0)).optional()?;
+    let early = |listed: &&&Listed| {
+        let taken = listed.hold.as_ref().map(|hold| format!("{:.6}", hold.hold.taken_at));
+        first.as_ref().is_some_and(|first| taken.is_none_or(|taken| taken < *first))
+    };
+    let is_named = |listed: &&&Listed| named.contains(&listed.epoch);
+    Ok(claimed.iter().filter(|listed| is_named(listed) || early(listed)).map(|listed| listed.epoch.clone()).collect())
+}
+
+/// What the log says is declared, if it says so; within the transaction that appends to it.
+pub(super) fn declares(conn: &Connection) -> rusqlite::Result<Vec<Said>> {
+    let told = Told::read(conn, last_checkpoint(conn)?.unwrap_or(1))?;
+    // The first checkpoint that lists a throttle takes it as it stands.
+    let mut all = told.declares.unwrap_or_default();
+    for standing in declared::standing(conn)? {
+        standing.unless_said(&mut all);
+    }
+    Ok(all.into_values().collect())
 }
 
 /// The accounts as they are now, within the transaction that appends to the log.
@@ -94,6 +141,8 @@ struct Told {
     early: Early,
     faults: Vec<String>,
     unsure: bool,
+    /// What is declared, from the first checkpoint that lists it on.
+    declares: Option<BTreeMap<String, Said>>,
 }
 
 /// One entry, as far as holds go.
@@ -108,6 +157,7 @@ struct Entry {
     reason: String,
     taken: String,
     ended: String,
+    declares: String,
 }
 
 impl Entry {
@@ -125,13 +175,16 @@ impl Entry {
             reason: text(7)?,
             taken: text(8)?,
             ended: text(9)?,
+            declares: text(10)?,
         })
     }
 }
 
 impl Told {
     fn read(conn: &Connection, from: i64) -> rusqlite::Result<Self> {
-        let (columns, names_some) = if has_format_2(conn)? {
+        let has = |column| columns(conn).map(|columns| columns.contains(&column));
+        let declares = if has("declares")? { "declares" } else { "''" };
+        let (columns, names_some) = if has("holds_ended")? {
             (
                 "holds_taken, holds_ended",
                 "format = 1 OR holds_taken <> '' OR holds_ended <> '' OR action = 'checkpoint'",
@@ -140,8 +193,8 @@ impl Told {
             ("'', ''", "1")
         };
         let sql = format!(
-            "SELECT seq, format, at, action, throttle, before, after, reason, {columns} FROM audit_log
-             WHERE seq >= ?1 AND ({names_some}) ORDER BY seq"
+            "SELECT seq, format, at, action, throttle, before, after, reason, {columns}, {declares}
+             FROM audit_log WHERE seq >= ?1 AND ({names_some} OR {declares} <> '') ORDER BY seq"
         );
         let mut told = Self::default();
         let mut entries = conn.prepare(&sql)?;
@@ -164,6 +217,13 @@ impl Told {
         }
         let taken: Vec<ScopedHold> = self.list(entry, &entry.taken);
         let ended: Vec<Epoch> = self.list(entry, &entry.ended);
+        let declares: Vec<Said> = self.list(entry, &entry.declares);
+        if entry.action == CHECKPOINT && entry.format >= declared::FORMAT {
+            self.declares = Some(BTreeMap::new());
+        }
+        if let Some(known) = &mut self.declares {
+            declares.into_iter().for_each(|said| said.follows(known));
+        }
         if entry.action == CHECKPOINT {
             self.check(entry, &taken);
             self.live = taken.into_iter().map(|hold| (entry.seq, hold)).collect();
@@ -195,15 +255,16 @@ impl Told {
             return Vec::new();
         }
         serde_json::from_str(text).unwrap_or_else(|_| {
-            self.faults.push(format!("audit_log: row {} names holds that nobody can read", entry.seq));
+            self.faults.push(format!("audit_log: row {} names what nobody can read", entry.seq));
             self.unsure = true;
             Vec::new()
         })
     }
 }
 
-fn held_against(told: Told, table: &[Listed]) -> Accounts {
-    let Told { live, ended, exact, early, faults, unsure } = told;
+/// `whole`: the log was read from its first entry on.
+fn held_against(told: Told, table: &[Listed], whole: bool) -> Accounts {
+    let Told { live, ended, exact, early, faults, unsure, .. } = told;
     let mut accounts = Accounts { faults, unsure, ..Accounts::default() };
     let rows: BTreeMap<&Epoch, &Listed> = table.iter().map(|listed| (&listed.epoch, listed)).collect();
     let by_log: BTreeSet<Epoch> = live.iter().map(|(_, hold)| hold.hold.epoch.clone()).collect();
@@ -239,7 +300,7 @@ fn held_against(told: Told, table: &[Listed]) -> Accounts {
             (false, Some(_)) if exact => {
                 Some(format!("holds: row {number} ({epoch}) is live, and no audit entry took it"))
             }
-            (true, Some(hold)) if !exact && !ended.contains(epoch) && !early.may_have_ended(hold) => {
+            (true, Some(hold)) if whole && !ended.contains(epoch) && !early.may_have_ended(hold) => {
                 Some(format!("holds: row {number} ({epoch}) was ended, and no audit entry ends it"))
             }
             _ => None,
@@ -250,7 +311,8 @@ fn held_against(told: Told, table: &[Listed]) -> Accounts {
         }
     }
     let held: BTreeSet<&Epoch> = accounts.live.iter().map(|hold| &hold.hold.epoch).collect();
-    let gone = table.iter().filter(|row| row.ended && !held.contains(&row.epoch)).map(|row| row.epoch.clone());
+    // Without a checkpoint, what no word of the log tells is left to the table; after one, nothing is.
+    let gone = table.iter().filter(|row| whole && row.ended && !held.contains(&row.epoch)).map(|row| row.epoch.clone());
     accounts.ended = ended.into_iter().filter(|epoch| !held.contains(epoch)).chain(gone).collect();
     accounts
 }
@@ -292,7 +354,8 @@ pub(super) fn scope_text(scope: &Scope) -> &str {
     }
 }
 
-fn has_format_2(conn: &Connection) -> rusqlite::Result<bool> {
+/// The columns of the log in this file.
+fn columns(conn: &Connection) -> rusqlite::Result<&'static [&'static str]> {
     let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    Ok(AUDIT_LOG.columns_in(version).len() == AUDIT_LOG.columns.len())
+    Ok(AUDIT_LOG.columns_in(version))
 }

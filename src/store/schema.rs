@@ -67,8 +67,9 @@ pub(crate) static AUDIT_LOG: Chained = Chained {
         "operator",
         "holds_taken",
         "holds_ended",
+        "declares",
     ],
-    formats: &[(1, 9), (FOURTH_VERSION, 12)],
+    formats: &[(1, 9), (FOURTH_VERSION, 12), (DECLARES_VERSION, 13)],
     insert: LazyLock::new(|| AUDIT_LOG.insert()),
     head: LazyLock::new(|| AUDIT_LOG.head()),
 };
@@ -126,7 +127,7 @@ pub(crate) static RECONCILIATION_LOG: Chained = Chained {
 pub(crate) static CHAINED: [&Chained; 3] = [&AUDIT_LOG, &EVIDENCE_LEDGER, &RECONCILIATION_LOG];
 
 /// Version a file has once every migration ran.
-pub(crate) const VERSION: i64 = 5;
+pub(crate) const VERSION: i64 = 6;
 
 /// The version that brought format 2 of the audit log.
 const FOURTH_VERSION: i64 = 4;
@@ -136,6 +137,9 @@ pub(crate) const JOURNAL_SEEN: i64 = FOURTH_VERSION;
 
 /// The version that brought what was offered beside each level.
 pub(crate) const OFFERED_VERSION: i64 = 5;
+
+/// The version that brought format 3 of the audit log.
+const DECLARES_VERSION: i64 = 6;
 
 const TABLES: &str = "
 CREATE TABLE system_throttle (
@@ -243,6 +247,13 @@ CREATE INDEX system_state_source ON system_state (source);
 /// Version 5: what was offered, beside the level in force; none where nobody knows.
 const FIFTH: &str = "ALTER TABLE system_throttle ADD COLUMN offered TEXT;";
 
+/// Version 6: the audit log says what is declared, so that a level and a specification follow from it alone; and what it
+/// ended is found without reading all of it.
+const SIXTH: &str = "
+ALTER TABLE audit_log ADD COLUMN declares TEXT NOT NULL DEFAULT '';
+CREATE INDEX audit_log_ends ON audit_log (seq) WHERE holds_ended <> '';
+";
+
 /// Brings a file to [`VERSION`]. Gives the version found where that is newer than this program knows.
 pub(crate) fn migrate(conn: &Connection) -> rusqlite::Result<Result<(), i64>> {
     conn.execute_batch("BEGIN IMMEDIATE")?;
@@ -265,6 +276,9 @@ pub(crate) fn migrate(conn: &Connection) -> rusqlite::Result<Result<(), i64>> {
     }
     if found < OFFERED_VERSION {
         conn.execute_batch(FIFTH)?;
+    }
+    if found < DECLARES_VERSION {
+        conn.execute_batch(SIXTH)?;
     }
     if found < VERSION {
         conn.pragma_update(None, "user_version", VERSION)?;

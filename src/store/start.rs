@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::accounts::Accounts;
+use super::accounts::{Accounts, Unexplained};
 use super::journal::JournalFound;
 use super::last_state::LastFound;
 use crate::domain::audit::ThrottleRow;
@@ -35,7 +35,14 @@ impl Opened {
         let mut stored = self.stored.clone();
         let unaccounted = |held: &&mut ScopedHold| self.accounts.unaccounted.contains(&held.hold.epoch);
         stored.holds.iter_mut().filter(unaccounted).for_each(|held| held.hold.source = Source::Unaccounted);
+        for row in &mut stored.throttles {
+            self.unexplained(row).into_iter().for_each(|by_log| distrust(row, by_log, None));
+        }
         stored
+    }
+
+    fn unexplained(&self, row: &ThrottleRow) -> Option<&Unexplained> {
+        self.accounts.unexplained.iter().find(|by_log| by_log.name == row.name.as_str())
     }
 }
 
@@ -142,6 +149,9 @@ fn union(ledger: &Opened, last: Option<&Stored>, pending: &[JournalEntry], told:
     }
     for row in &last.throttles {
         match stored.throttles.iter_mut().find(|known| known.name == row.name) {
+            Some(known) if ledger.unexplained(known).is_some() => {
+                ledger.unexplained(known).into_iter().for_each(|by_log| distrust(known, by_log, Some(row)));
+            }
             Some(known) if known.declared == row.declared && known.effective == row.effective => {}
             Some(known) => {
                 let was = known.declared;
@@ -164,4 +174,24 @@ fn raise(known: &mut ThrottleRow, last: &ThrottleRow) {
         known.declared = known.declared.safer(last.declared);
         known.generation = last.generation;
     }
+}
+
+/// Takes a row that does not follow from the log for what it may safely be: no level below any that is known, and no
+/// specification that exempts requests but the one that was declared.
+fn distrust(known: &mut ThrottleRow, by_log: &Unexplained, last: Option<&ThrottleRow>) {
+    known.declared = known.declared.safer(by_log.level);
+    known.generation = known.generation.max(by_log.generation);
+    if let Some(last) = last {
+        known.declared = known.declared.safer(last.declared);
+        known.effective = known.effective.safer(last.effective);
+        known.generation = known.generation.max(last.generation);
+    }
+    known.effective = known.effective.safer(known.declared);
+    let Some(declared) = &by_log.spec else { return };
+    let spec = last.and_then(|last| last.spec.clone()).or_else(|| known.spec.take());
+    known.spec = match spec {
+        _ if declared.is_empty() => None,
+        Some(spec) if by_log.is(&spec) => Some(spec),
+        spec => spec.map(|spec| spec.without_exemptions()),
+    };
 }

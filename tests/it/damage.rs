@@ -499,3 +499,99 @@ async fn a_kill_that_the_journal_still_has_and_the_ledger_ended_has_ended() {
     assert_ne!(echo.verdict("default").await.1, "kill");
     home.is_healthy(&echo, "an ended kill").await;
 }
+
+impl Home {
+    /// Somebody edits the ledger, and the verifier names it.
+    fn edited(&self, sql: &str, named: &str) {
+        Connection::open(self.file("ledger.db")).unwrap().execute_batch(sql).unwrap();
+        let verified = self.verify();
+        let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+        assert!(verified.status.code() == Some(1) && said.contains(named), "{sql}: {said}");
+    }
+
+    async fn declared(&self, echo: &Echo) -> Value {
+        let asked = http().get(echo.url("/v1/throttles/default")).header("x-api-key", KEY).send().await.unwrap();
+        asked.json::<Value>().await.unwrap()["declared"]["throttlePercent"].clone()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_level_that_was_edited_in_the_table_is_not_believed() {
+    for (edit, keeps_last_state) in [
+        ("UPDATE system_throttle SET declared = 0, effective = 0, generation = generation + 1", true),
+        ("UPDATE system_throttle SET declared = 0, effective = 0, generation = generation + 1", false),
+        ("UPDATE system_throttle SET declared = 0, effective = 0", false),
+        ("UPDATE system_throttle SET declared = 0, effective = 0, generation = 0", false),
+    ] {
+        let home = Home::opened().await;
+        home.edited(edit, "system_throttle: row default declares 0 (generation");
+        if !keeps_last_state {
+            fs::write(home.file("last-state"), vec![0; 1 << 20]).unwrap();
+        }
+        for start in ["first", "second"] {
+            let mut echo = home.start().await;
+            let (_, now) = health(&echo).await;
+            assert!(now["throttle_pct"].as_f64().unwrap() >= 0.25, "{edit}, {start}: {now}");
+            // An edited level of the same generation is written over by what is in force.
+            if start == "first" {
+                let told = now["checks"]["record"].as_str().unwrap_or_default();
+                assert!(told.contains("row default declares"), "{edit}: {now}");
+            }
+            assert_eq!(home.declared(&echo).await, 25, "{edit}, {start}");
+            echo.process.kill_9();
+        }
+        // A declaration of today explains what it says.
+        let mut echo = home.start().await;
+        assert_eq!(post(&echo, "/control", &control(0.5)).await.0, 200, "{edit}");
+        assert!(echo.process.terminate().success());
+        let verified = home.verify();
+        assert!(verified.status.success(), "{edit}: {}", String::from_utf8_lossy(&verified.stderr));
+        let mut echo = home.start().await;
+        assert!(well(&echo, edit).await["checks"]["record"].is_null(), "{edit}");
+        assert_eq!(home.declared(&echo).await, 50, "{edit}");
+        assert!(echo.process.terminate().success());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_specification_that_was_edited_in_the_table_exempts_nothing() {
+    use echo_phoenix::domain::throttle::{AllowRule, GateSpec, Spec, TargetSpec};
+    let rule = AllowRule { method: None, path: Some("/".to_owned()), even_while_killed: true };
+    let gate = TargetSpec::Gate(GateSpec { allow: vec![rule], ..GateSpec::default() });
+    let spec = serde_json::to_string(&Spec { targets: vec![gate], ..Spec::default() }).unwrap();
+    for keeps_last_state in [true, false] {
+        let (home, _) = Home::killed().await;
+        home.edited(
+            &format!("UPDATE system_throttle SET spec = '{spec}'"),
+            "system_throttle: row default has a specification that no audit entry declares",
+        );
+        if !keeps_last_state {
+            fs::write(home.file("last-state"), vec![0; 1 << 20]).unwrap();
+        }
+        for _ in 0..2 {
+            let mut echo = home.start().await;
+            assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()));
+            let (_, now) = health(&echo).await;
+            assert!(now["checks"]["record"].as_str().unwrap().contains("no audit entry declares"), "{now}");
+            echo.process.kill_9();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_the_table_ended_and_the_log_forgot_has_not_ended() {
+    let (home, epoch) = Home::killed().await;
+    let conn = Connection::open(home.file("ledger.db")).unwrap();
+    let guard = "SELECT sql FROM sqlite_schema WHERE name = 'audit_log_no_delete'";
+    let guard: String = conn.query_row(guard, [], |row| row.get(0)).unwrap();
+    drop(conn);
+    home.edited(
+        &format!(
+            "DROP TRIGGER audit_log_no_delete;
+             DELETE FROM audit_log WHERE seq >= (SELECT min(seq) FROM audit_log WHERE action = 'kill');
+             {guard}; UPDATE holds SET ended = 1"
+        ),
+        &format!("holds: row 1 ({epoch}) was ended, and no audit entry ends it"),
+    );
+    home.stays_shut_until_revived("ended in the table, and forgotten by the log").await;
+}

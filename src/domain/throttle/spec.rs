@@ -159,6 +159,20 @@ pub struct Spec {
     pub signals: SignalSpec,
 }
 
+impl Spec {
+    /// The same, where nothing is exempt and differences are corrected.
+    #[must_use]
+    pub fn without_exemptions(mut self) -> Self {
+        self.mode = Mode::Enforce;
+        for target in &mut self.targets {
+            if let TargetSpec::Gate(gate) = target {
+                gate.allow.clear();
+            }
+        }
+        self
+    }
+}
+
 impl Default for Spec {
     fn default() -> Self {
         let targets = vec![TargetSpec::Gate(GateSpec::default())];

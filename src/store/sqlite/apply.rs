@@ -90,8 +90,11 @@ fn commit(conn: &Group<'_>, change: &Change) -> Result<Receipt, Refusal> {
     }
     let last = change.audit.len().saturating_sub(1);
     for (index, draft) in change.audit.iter().enumerate() {
-        let moved = if index == last { moved } else { Moved::default() };
-        receipt.audit.push(rows::append_audit(conn, draft, moved)?);
+        receipt.audit.push(if index == last {
+            rows::append_declaring(conn, draft, moved, &declares(conn, change)?)?
+        } else {
+            rows::append_audit(conn, draft, Moved::default())?
+        });
     }
     // The entry that says why is also what says when.
     let at = change.audit.last().map(|draft| rows::time(draft.at));
@@ -125,6 +128,18 @@ fn commit(conn: &Group<'_>, change: &Change) -> Result<Receipt, Refusal> {
         receipt.answer = Some(rows::keep_answer(conn, answer, receipt.audit.last().copied())?);
     }
     Ok(receipt)
+}
+
+/// What a change declares anew, as its entry says it.
+fn declares(conn: &Connection, change: &Change) -> Result<Vec<accounts::Said>, Refusal> {
+    let mut all = Vec::new();
+    for row in &change.throttles {
+        let stored = "SELECT generation FROM system_throttle WHERE name = ?1";
+        let stored = conn.prepare_cached(stored)?.query_row([row.name.as_str()], |row| row.get(0)).optional()?;
+        let spec = row.spec.as_ref().map(rows::json).transpose()?;
+        all.extend(accounts::said(row, spec.as_deref(), stored));
+    }
+    Ok(all)
 }
 
 /// What is answered to a change that was here before: its command, its client's key, or a hold it takes.

@@ -65,20 +65,31 @@ pub(super) struct Moved<'a> {
 
 /// Appends an audit entry and gives its number.
 pub(super) fn append_audit(conn: &Group<'_>, draft: &AuditDraft, moved: Moved<'_>) -> rusqlite::Result<i64> {
+    append_declaring(conn, draft, moved, &[])
+}
+
+/// Appends an audit entry that says what is declared, and gives its number.
+pub(super) fn append_declaring(
+    conn: &Group<'_>,
+    draft: &AuditDraft,
+    moved: Moved<'_>,
+    declares: &[accounts::Said],
+) -> rusqlite::Result<i64> {
     let AuditDraft { at, actor, operator, action, throttle, before, after, reason, binding_signal, request_id } = draft;
     let at = time(*at);
     let taken = if moved.taken.is_empty() { String::new() } else { json(&moved.taken)? };
     let ended = if moved.ended.is_empty() { String::new() } else { json(&moved.ended)? };
-    let texts =
-        [&at, actor, action, throttle, before, after, reason, binding_signal, request_id, operator, &taken, &ended];
-    let seq = conn.append(&AUDIT_LOG, &texts.map(|text| Cell::text(text)))?;
+    let declares = if declares.is_empty() { String::new() } else { json(&declares)? };
+    let who = [&at, actor, action, throttle, before, after, reason, binding_signal, request_id, operator];
+    let texts = who.into_iter().chain([&taken, &ended, &declares]);
+    let seq = conn.append(&AUDIT_LOG, &texts.map(|text| Cell::text(text)).collect::<Vec<_>>())?;
     if seq % accounts::STRIDE == 0 {
         append_checkpoint(conn, draft.at, &accounts::live(conn)?)?;
     }
     Ok(seq)
 }
 
-/// Appends the entry that lists every live hold.
+/// Appends the entry that lists every live hold, and what is declared.
 pub(super) fn append_checkpoint(conn: &Group<'_>, at: Timestamp, live: &[ScopedHold]) -> rusqlite::Result<i64> {
     let said = |held: &ScopedHold| {
         let what = match held.hold.bite {
@@ -90,7 +101,7 @@ pub(super) fn append_checkpoint(conn: &Group<'_>, at: Timestamp, live: &[ScopedH
     };
     let after = live.iter().map(said).collect::<Vec<_>>().join(", ");
     let draft = AuditDraft { after, ..AuditDraft::new(at, "echo-phoenix", accounts::CHECKPOINT) };
-    append_audit(conn, &draft, Moved { taken: live, ended: &[] })
+    append_declaring(conn, &draft, Moved { taken: live, ended: &[] }, &accounts::declares(conn)?)
 }
 
 /// Appends one version of a drift, which the mirror then owes.
