@@ -3,14 +3,20 @@
 //! Every call has a limit of seconds and none is retried behind our back: a lane that retries for a minute is a lane
 //! that does not look. What failed is asked again at the next tick.
 
-use std::path::Path;
+use std::env::split_paths;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
+use crate::config::files::PatientReader;
+
 /// Longest silence on a connection before it is given up; above the 25 s of a watch.
 const READ_LIMIT: Duration = Duration::from_secs(30);
+
+/// Largest kubeconfig, bytes.
+const LIMIT: usize = 16 << 20;
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -23,24 +29,35 @@ pub enum ConnectError {
     Client(#[from] kube::Error),
 }
 
-/// A client for the cluster that `kubeconfig` names, or the environment's, or the pod's own.
+/// A client for the cluster that `kubeconfig` names (several files are merged, as kubectl does), or the environment's, or the pod's own.
 ///
 /// # Errors
 /// If there is no configuration, or it cannot be used. Does not connect yet.
 pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
-    let mut config = match kubeconfig {
-        Some(path) => {
-            let file = Kubeconfig::read_from(path).map_err(|error| ConnectError::Config(error.to_string()))?;
-            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
-                .await
-                .map_err(|error| ConnectError::Config(error.to_string()))?
-        }
-        None => Config::infer().await.map_err(|error| ConnectError::Config(error.to_string()))?,
+    // What names no regular file is named before it is read: a pipe would be waited for in silence.
+    let named = |path: &PathBuf| !path.as_os_str().is_empty();
+    let of_home = || std::env::home_dir().map(|home| home.join(".kube/config")).filter(|path| path.exists());
+    let paths = kubeconfig
+        .map_or_else(|| of_home().into_iter().collect(), |paths| split_paths(paths).filter(named).collect::<Vec<_>>());
+    paths.iter().try_for_each(|path| readable(path))?;
+    let wrong = |error: &dyn std::error::Error| ConnectError::Config(error.to_string());
+    let mut config = if kubeconfig.is_some() {
+        let files = paths.iter().try_fold(Kubeconfig::default(), |all, path| all.merge(Kubeconfig::read_from(path)?));
+        let files = files.map_err(|error| wrong(&error))?;
+        let config = Config::from_custom_kubeconfig(files, &KubeConfigOptions::default()).await;
+        config.map_err(|error| wrong(&error))?
+    } else {
+        Config::infer().await.map_err(|error| wrong(&error))?
     };
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(2));
     config.read_timeout = Some(READ_LIMIT);
     Ok(Client::try_from(config)?)
+}
+
+fn readable(path: &Path) -> Result<(), ConnectError> {
+    let read = PatientReader::of(path, LIMIT).read();
+    read.map(drop).map_err(|error| ConnectError::Config(format!("{} cannot be read: {error}", path.display())))
 }
 
 /// Whether the API server says that something is not there, in either of its two ways: a Status, or plain text where

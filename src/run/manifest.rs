@@ -56,8 +56,9 @@ struct State {
 struct Trouble {
     /// All of it, for the log.
     words: String,
-    /// What `/health` says in its place, which anybody may ask: not where calls go, nor which variables there are.
-    instead: Option<&'static str>,
+    /// What `/health` says in its place, which anybody may ask: not where calls go, nor which variables there are, nor what
+    /// the file says.
+    instead: Option<String>,
 }
 
 impl From<String> for Trouble {
@@ -68,7 +69,7 @@ impl From<String> for Trouble {
 
 impl Trouble {
     fn told(&self) -> &str {
-        self.instead.unwrap_or(&self.words)
+        self.instead.as_deref().unwrap_or(&self.words)
     }
 }
 
@@ -184,8 +185,9 @@ impl Manifest {
         if self.lock().text.as_ref() == Some(&text) {
             return Found::Same;
         }
-        let parsed = parse(&text).map_err(|error| Trouble::from(error.to_string()));
-        let called = |words| Trouble { words, instead: Some("a target cannot be called, the log says which") };
+        let parsed = parse(&text).map_err(|error| Trouble { words: error.to_string(), instead: Some(error.place()) });
+        let called =
+            |words| Trouble { words, instead: Some("a target cannot be called, the log says which".to_owned()) };
         let good = parsed.and_then(|good| can_be_called(&good, &on.keys, &on.hosts).map(|()| good).map_err(called));
         Found::Text(text, good)
     }

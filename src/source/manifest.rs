@@ -27,6 +27,19 @@ pub const LIMIT: usize = 16 << 20;
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
 pub struct ManifestError(pub Vec<Mistake>);
 
+impl ManifestError {
+    /// Where the first mistake is, without what stands there: anybody may be told this.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let Some(Mistake { document, error: FieldError { field, .. } }) = self.0.first() else { return String::new() };
+        match (*document, field.as_str()) {
+            (0, field) => format!("{field}: cannot be used, the log says why"),
+            (number, "") => format!("document {number}: cannot be used, the log says why"),
+            (number, field) => format!("document {number}: {field}: cannot be used, the log says why"),
+        }
+    }
+}
+
 /// One thing wrong with a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {

@@ -362,3 +362,26 @@ async fn a_token_goes_over_https_or_loopback_and_to_hosts_that_are_allowed() {
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|one| one.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| name == OsStr::new(".env")), "{left:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kubeconfig_that_is_no_regular_file_is_named_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    pipe(&folder.path().join("pipe"));
+    let home = folder.path().join("home/.kube");
+    std::fs::create_dir_all(&home).unwrap();
+    pipe(&home.join("config"));
+    let (pipe, home) = (folder.path().join("pipe"), folder.path().join("home"));
+    let (pipe, home) = (pipe.to_str().unwrap(), home.to_str().unwrap());
+    let two = format!("{}:{pipe}", folder.path().join("missing").display());
+    let listen = [("ECHO_LISTEN", "127.0.0.1:0"), ("ECHO_API_KEY", KEY)];
+    for role in ["operator", "gate"] {
+        for (variable, value, named) in [
+            ("KUBECONFIG", pipe, "pipe cannot be read: it is no regular file"),
+            ("KUBECONFIG", two.as_str(), "missing cannot be read"),
+            ("HOME", home, "config cannot be read: it is no regular file"),
+        ] {
+            let refused = ask(folder.path(), &[role], &[listen[0], listen[1], (variable, value)]).await;
+            assert!(!refused.status.success() && err(&refused).contains(named), "{role}: {}", err(&refused));
+        }
+    }
+}

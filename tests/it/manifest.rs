@@ -249,6 +249,10 @@ async fn a_broken_file_keeps_the_last_good_state() {
     service.manifest_is(|said| said.contains("spec.throttlePercent") && said.contains("document 1")).await;
     service.write("apiVersion: [");
     service.manifest_is(|said| said.contains("file:")).await;
+    // Anybody may ask /health: what the file says is for the log.
+    service.write(&good.replace("kind: EchoThrottle", "kind: hunter2"));
+    service.manifest_is(|said| said.contains("document 1: kind: cannot be used") && !said.contains("hunter2")).await;
+    assert!(service.echo.process.said().contains("hunter2"));
     std::fs::remove_file(&service.file).unwrap();
     service.manifest_is(|said| said.contains("cannot be read")).await;
     service.stands_at("checkout", 40).await;

@@ -13,6 +13,8 @@ use crate::telemetry::Metrics;
 
 /// What a request may hold without being counted.
 pub(super) const FREE: u64 = 4096;
+/// What hyper keeps free behind what it has read of a head; it doubles its buffer for it.
+const AHEAD: u64 = 8192;
 /// Which part of the budget is made free at once when it is spent, so that looking for holders is rare.
 const SHARE: u64 = 16;
 
@@ -126,8 +128,8 @@ impl Connection {
     fn count(self: &Arc<Self>) {
         let held = &self.held;
         let load = |of: &AtomicU64| of.load(Ordering::Relaxed);
-        let holds =
-            load(&held.read).max(load(&held.head)).saturating_sub(FREE) + load(&held.unsent).saturating_sub(FREE);
+        let read = load(&held.read).max(buffer_of(load(&held.head)));
+        let holds = read.saturating_sub(FREE) + load(&held.unsent).saturating_sub(FREE);
         let before = held.counted.swap(holds, Ordering::Relaxed);
         if holds == before {
             return;
@@ -165,4 +167,9 @@ impl Connection {
             self.intake.holders.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
         }
     }
+}
+
+/// The buffer behind so much of a head.
+fn buffer_of(head: u64) -> u64 {
+    if head <= FREE { head } else { (head + AHEAD).next_power_of_two() }
 }
