@@ -26,6 +26,7 @@ bench: ## run the benchmarks (BASE=binary: against that build too); only the clu
 	cargo bench --locked --bench gate_http
 	cargo bench --locked --bench ledger
 	cargo bench --locked --bench webhook
+	cargo bench --locked --bench kill -- table
 	cargo bench --locked --bench kill -- rest
 	@set -e; eval "$$(tests/run.sh --env)"; trap 'tests/run.sh --down' EXIT; cargo bench --locked --bench kill -- cluster
 

@@ -1,7 +1,8 @@
-//! How long a kill takes to bite, from the outside: over REST, idle and under gate load, and from `kubectl create`'s answer to
-//! a gate process.
+//! How long a kill takes to bite: of 10,000 throttles in the table of a gate, and from the outside, over REST, idle and under
+//! gate load, and from `kubectl create`'s answer to a gate process.
 //!
-//! `cargo bench --bench kill -- rest` needs nothing, `-- cluster` what `make bench` prepares; without a word it is both.
+//! `cargo bench --bench kill -- table` and `-- rest` need nothing, `-- cluster` what `make bench` prepares; without a word it
+//! is all of them.
 //! With `BASE` set to another build of ours the two take turns, run by run, over REST, and each has the cluster once.
 //! Prints percentiles and asserts nothing: a machine's speed is no test.
 #![allow(
@@ -25,7 +26,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use echo_phoenix::cluster::connect;
+use echo_phoenix::decide::verdict::Reason;
+use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, Source};
+use echo_phoenix::domain::level::Level;
+use echo_phoenix::domain::throttle::{GateSpec, ThrottleName};
+use echo_phoenix::gate::{Gate, Setting};
 use echo_phoenix::source::crd_override::EchoOverride;
+use jiff::Timestamp;
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
@@ -35,6 +42,9 @@ use support::{Echo, KEY, eventually, http};
 /// Runs over REST, idle and under load each; and through a cluster.
 const RUNS: usize = 500;
 const CLUSTER_RUNS: usize = 200;
+/// Throttles of one gate, and kills of all of them.
+const THROTTLES: usize = 10_000;
+const TABLE_RUNS: usize = 100;
 /// The argument, followed by an address, that makes this program the load.
 const LOAD: &str = "--load";
 const LOAD_CONNECTIONS: usize = 8;
@@ -193,6 +203,39 @@ async fn kill_once(program: &Path, loaded: bool, times: &mut Times) {
     times.to_denial.push(ms(live.await.unwrap().duration_since(began)));
 }
 
+/// Calls of the gate, which return once the hold is in force, or gone.
+fn in_the_table() {
+    let (gate, at) = (Gate::default(), Duration::ZERO);
+    let open = Setting { level: Level::OPEN, reason: Reason::None, generation: 1, at };
+    gate.change(|draft| {
+        for number in 0..THROTTLES {
+            let name = ThrottleName::try_from(format!("shop.throttle-{number}")).unwrap();
+            draft.declare(&name, &GateSpec::default(), open);
+        }
+    });
+    let (mut to_kill, mut to_end) = (Vec::new(), Vec::new());
+    for run in 0..TABLE_RUNS {
+        let epoch = Epoch(format!("{run}"));
+        let hold = Hold {
+            epoch: epoch.clone(),
+            bite: Bite::Kill,
+            source: Source::Rest,
+            reason: "measured".to_owned(),
+            operator: "bench".to_owned(),
+            taken_at: Timestamp::UNIX_EPOCH,
+        };
+        let began = Instant::now();
+        let held = gate.hold(&Scope::All, &hold, at);
+        to_kill.push(ms(began.elapsed()));
+        assert_eq!(held.len(), THROTTLES);
+        let began = Instant::now();
+        gate.end(&[epoch]);
+        to_end.push(ms(began.elapsed()));
+    }
+    tell(&format!("kill of all {THROTTLES} throttles of one gate, in force"), &to_kill);
+    tell(&format!("the end of a kill of all {THROTTLES} throttles of one gate"), &to_end);
+}
+
 /// A throttle of its own for each run, for the same reason.
 async fn by_kubectl(program: PathBuf, whose: &str) {
     let cluster = Cluster::own();
@@ -236,13 +279,17 @@ async fn main() {
     // cargo bench adds a word of its own.
     let words: Vec<_> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let words: Vec<_> = words.iter().map(String::as_str).collect();
-    let (rest, cluster) = match words[..] {
+    let (table, rest, cluster) = match words[..] {
         [LOAD, address] => return load(address.parse().unwrap()),
-        [] => (true, true),
-        ["rest"] => (true, false),
-        ["cluster"] => (false, true),
-        _ => panic!("expected `rest`, `cluster` or nothing, got {words:?}"),
+        [] => (true, true, true),
+        ["table"] => (true, false, false),
+        ["rest"] => (false, true, false),
+        ["cluster"] => (false, false, true),
+        _ => panic!("expected `table`, `rest`, `cluster` or nothing, got {words:?}"),
     };
+    if table {
+        in_the_table();
+    }
     if rest {
         over_rest(false).await;
         over_rest(true).await;

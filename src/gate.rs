@@ -1,16 +1,17 @@
 //! The live verdict table: where the throttle bites.
 //!
 //! State is swapped in atomically, so a verdict takes no lock and touches neither store nor network. Holds are only ever
-//! added by [`Gate::hold`] and removed by [`Gate::release`]: no level that anybody sets can lift a kill.
+//! added by [`Gate::hold`] and removed by [`Gate::end`] and [`Gate::release`]: no level that anybody sets can lift a kill.
 //! Knows no HTTP library, no Kubernetes and no SQL.
 
 pub mod dialect;
+mod draft;
+mod ended;
 pub mod entry;
 mod salts;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -24,7 +25,9 @@ use crate::domain::level::Level;
 use crate::domain::moment::Moment;
 use crate::domain::throttle::{GateSpec, ThrottleName};
 
-use entry::Entry;
+pub use draft::Draft;
+use draft::Table;
+use ended::EndedHolds;
 use salts::Salts;
 
 /// What a proxy or an app asks.
@@ -99,8 +102,9 @@ pub struct Setting {
 /// Every throttle this process answers for.
 #[derive(Default)]
 pub struct Gate {
-    table: ArcSwap<HashMap<String, Arc<Entry>>>,
-    writing: Mutex<()>,
+    table: ArcSwap<Table>,
+    /// Who changes the table holds this.
+    writing: Mutex<EndedHolds>,
     changed: Notify,
     /// Tightenings so far: the number of the newest one.
     tightenings: AtomicU64,
@@ -149,58 +153,63 @@ impl Gate {
         self.salts.as_ref().map_or_else(|| Salt::hourly(unix_seconds), |salts| salts.at(unix_seconds))
     }
 
-    /// Makes a throttle known, or changes how it reads requests; level and holds of a known one stay.
-    /// What of it cannot be used is not applied, and told.
-    pub fn declare(&self, name: &ThrottleName, spec: &GateSpec, setting: Setting) {
-        self.change(name, |old| match old {
-            Some(entry) if entry.spec == *spec => None,
-            old => {
-                for what in spec.ignored() {
-                    tracing::warn!(throttle = %name, "not applied: {what}");
-                }
-                Some(old.map_or_else(|| Entry::new(spec.clone(), setting), |entry| entry.with_spec(spec.clone())))
-            }
-        });
-    }
-
-    /// Adds a hold to every throttle it covers that is known; answers which they are. Takes effect before it returns.
-    pub fn hold(&self, scope: &Scope, hold: &Hold, at: Duration) -> Vec<ThrottleName> {
-        let covered: Vec<_> = self.standings().into_iter().map(|s| s.name).filter(|name| scope.covers(name)).collect();
-        for name in &covered {
-            self.change(name, |old| old.map(|entry| entry.with_hold(hold.clone(), at)));
+    /// Several changes that come into force at once, by one swap of the table. Keep it short: whoever closes waits for it.
+    pub fn change<T>(&self, changes: impl FnOnce(&mut Draft<'_>) -> T) -> T {
+        let mut ended = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.table.load_full();
+        let mut draft = Draft::of(&old, &mut ended, &self.tightenings);
+        let told = changes(&mut draft);
+        let (next, ignored) = draft.done();
+        if let Some(table) = next {
+            self.table.store(Arc::new(table));
+            self.changed.notify_one();
         }
-        covered
+        // What follows keeps nobody who closes: a table of thousands is freed, and a log is written.
+        drop(ended);
+        for (throttle, what) in ignored {
+            tracing::warn!(%throttle, "not applied: {what}");
+        }
+        told
     }
 
-    /// Removes a hold that has ended; the level stays where it is, which after a kill is a full stop.
+    /// [`Draft::declare`] alone.
+    pub fn declare(&self, name: &ThrottleName, spec: &GateSpec, setting: Setting) {
+        self.change(|draft| draft.declare(name, spec, setting));
+    }
+
+    /// [`Draft::hold`] alone; answers which throttles hold it, by name. In force before it returns.
+    pub fn hold(&self, scope: &Scope, hold: &Hold, at: Duration) -> Vec<ThrottleName> {
+        let hold = Arc::new(hold.clone());
+        let held = self.change(|draft| draft.hold(scope, &hold, at));
+        let mut held: Vec<_> = held.iter().filter_map(|name| listed(name)).collect();
+        held.sort();
+        held
+    }
+
+    /// [`Draft::end`] alone.
+    pub fn end(&self, ended: &[Epoch]) {
+        self.change(|draft| draft.end(ended));
+    }
+
+    /// [`Draft::release`] alone.
     pub fn release(&self, name: &ThrottleName, epoch: &Epoch) {
-        self.change(name, |old| old.map(|entry| entry.without_hold(epoch)));
+        self.change(|draft| draft.release(name, epoch));
     }
 
     /// Brings the self-test's own throttle to a state: killed by this hold, or open. No listing shows that throttle, and no
     /// command covers it.
     pub fn rehearse(&self, hold: Option<&Hold>, at: Duration) {
-        let open = Setting { level: Level::OPEN, reason: Reason::None, generation: 0, at };
-        self.change(&ThrottleName::self_test(), |old| {
-            let entry = old.map_or_else(|| Entry::new(GateSpec::default(), open), |entry| Entry::clone(entry));
-            Some(match hold {
-                Some(hold) => entry.with_hold(hold.clone(), at),
-                None => entry.without_holds().with_setting(open),
-            })
-        });
+        self.change(|draft| draft.rehearse(hold, at));
     }
 
-    /// Puts a throttle to a level. While a kill holds, the level that waits below it is a full stop, whatever is asked.
+    /// [`Draft::set`] alone.
     pub fn set(&self, name: &ThrottleName, setting: Setting) {
-        self.change(name, |old| old.map(|entry| entry.with_setting(setting)));
+        self.change(|draft| draft.set(name, setting));
     }
 
-    /// Raises a throttle to a level, never lowers it; and says so, for whoever has decided something lower before.
+    /// [`Draft::tighten`] alone.
     pub fn tighten(&self, name: &ThrottleName, setting: Setting) {
-        self.change(name, |old| {
-            let number = self.tightenings.fetch_add(1, Ordering::SeqCst) + 1;
-            old.map(|entry| entry.tightened_by(setting, number))
-        });
+        self.change(|draft| draft.tighten(name, setting));
     }
 
     /// The number of the newest tightening: what is decided from here on knows of all up to it.
@@ -211,19 +220,13 @@ impl Gate {
     /// Puts a throttle to a level that was decided when `known` was the newest tightening; answers whether it was done.
     /// What was tightened since is not opened: whoever decided did not know of it.
     pub fn set_knowing(&self, name: &ThrottleName, setting: Setting, known: u64) -> bool {
-        let mut overtaken = false;
-        self.change(name, |old| {
-            overtaken = old.is_some_and(|entry| entry.tightened > known && setting.level < entry.level);
-            old.filter(|_| !overtaken).map(|entry| entry.with_setting(setting))
-        });
-        !overtaken
+        self.change(|draft| draft.set_knowing(name, setting, known))
     }
 
     /// Everything known, by name.
     pub fn standings(&self) -> Vec<Standing> {
         let table = self.table.load();
-        let mut all: Vec<_> =
-            table.iter().filter_map(|(name, e)| Some(e.standing(ThrottleName::try_from(name.clone()).ok()?))).collect();
+        let mut all: Vec<_> = table.iter().filter_map(|(name, entry)| Some(entry.standing(listed(name)?))).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
@@ -245,22 +248,18 @@ impl Gate {
 
     /// The live kill holds of one throttle, oldest first.
     pub fn kills(&self, name: &ThrottleName) -> Vec<Hold> {
-        self.table.load().get(name.as_str()).map(|entry| entry.holds.clone()).unwrap_or_default()
+        let table = self.table.load();
+        let holds = table.get(name.as_str()).into_iter().flat_map(|entry| &entry.holds);
+        holds.map(|hold| Hold::clone(hold)).collect()
     }
 
     /// Waits until something changed since the last time this was waited for. For one waiter.
     pub async fn changed(&self) {
         self.changed.notified().await;
     }
+}
 
-    fn change(&self, name: &ThrottleName, next: impl FnOnce(Option<&Arc<Entry>>) -> Option<Entry>) {
-        let _one_writer: MutexGuard<'_, ()> = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = self.table.load_full();
-        if let Some(entry) = next(old.get(name.as_str())) {
-            let mut table = HashMap::clone(&old);
-            table.insert(name.as_str().to_owned(), Arc::new(entry));
-            self.table.store(Arc::new(table));
-            self.changed.notify_one();
-        }
-    }
+/// The name of a throttle that listings show.
+fn listed(name: &str) -> Option<ThrottleName> {
+    ThrottleName::try_from(name.to_owned()).ok()
 }

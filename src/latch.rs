@@ -177,11 +177,7 @@ impl Latch {
         live.iter_mut().for_each(|live| live.ending = false);
         drop(live);
         let ended = ended?;
-        for standing in self.gate.standings() {
-            for epoch in ended.ended.iter().filter(|epoch| standing.holds.contains(epoch)) {
-                self.gate.release(&standing.name, epoch);
-            }
-        }
+        self.gate.end(&ended.ended);
         self.desired.wake();
         Ok(ended)
     }

@@ -1,4 +1,5 @@
-//! One throttle as a gate knows it: an immutable state, with the counters that outlive every change of it.
+//! One throttle as a gate knows it: a state that is immutable once it is in the table, with the counters that outlive
+//! every change of it. What is long is shared, so that a copy of a state is cheap.
 //!
 //! Knows nothing of who changes it.
 
@@ -47,11 +48,11 @@ struct Named {
 /// One throttle.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    pub(super) spec: GateSpec,
+    pub(super) spec: Arc<GateSpec>,
     /// The rules of the allow-list that are applied.
     allow: Arc<[AllowRule]>,
     pub(super) level: Level,
-    pub(super) holds: Vec<Hold>,
+    pub(super) holds: Vec<Arc<Hold>>,
     pub(super) rule: Rule,
     pub(super) confirmed_at: Duration,
     pub(super) accumulator: Arc<Accumulator>,
@@ -65,8 +66,8 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(spec: GateSpec, setting: Setting) -> Self {
-        Self {
+    pub(super) fn new(spec: Arc<GateSpec>, setting: Setting) -> Self {
+        let mut entry = Self {
             allow: spec.applied().cloned().collect(),
             named: spec.key_header.as_ref().map(|_| Arc::default()),
             spec,
@@ -79,50 +80,53 @@ impl Entry {
             reason: setting.reason,
             changes: 0,
             counters: Arc::default(),
+        };
+        entry.ruled();
+        entry
+    }
+
+    pub(super) fn respecify(&mut self, spec: Arc<GateSpec>) {
+        self.named = spec.key_header.as_ref().map(|_| self.named.clone().unwrap_or_default());
+        self.allow = spec.applied().cloned().collect();
+        self.spec = spec;
+    }
+
+    pub(super) fn hold(&mut self, hold: &Arc<Hold>, at: Duration) {
+        self.confirmed_at = at;
+        if !self.is_held_by(&hold.epoch) {
+            self.holds.push(Arc::clone(hold));
         }
-        .ruled()
+        self.ruled();
     }
 
-    pub(super) fn with_spec(&self, spec: GateSpec) -> Self {
-        let named = spec.key_header.as_ref().map(|_| self.named.clone().unwrap_or_default());
-        Self { allow: spec.applied().cloned().collect(), named, spec, ..self.clone() }
+    pub(super) fn is_held_by(&self, epoch: &Epoch) -> bool {
+        self.holds.iter().any(|hold| hold.epoch == *epoch)
     }
 
-    pub(super) fn with_hold(&self, hold: Hold, at: Duration) -> Self {
-        let mut next = Self { confirmed_at: at, ..self.clone() };
-        if !next.holds.iter().any(|known| known.epoch == hold.epoch) {
-            next.holds.push(hold);
-        }
-        next.ruled()
+    /// Lets go of the holds that are meant.
+    pub(super) fn release(&mut self, meant: impl Fn(&Epoch) -> bool) {
+        self.holds.retain(|hold| !meant(&hold.epoch));
+        self.ruled();
     }
 
-    pub(super) fn without_hold(&self, epoch: &Epoch) -> Self {
-        let mut next = self.clone();
-        next.holds.retain(|known| known.epoch != *epoch);
-        next.ruled()
-    }
-
-    pub(super) fn without_holds(&self) -> Self {
-        Self { holds: Vec::new(), ..self.clone() }.ruled()
-    }
-
-    pub(super) fn with_setting(&self, setting: Setting) -> Self {
-        let mut next = self.clone();
-        next.level = setting.level;
-        next.reason = setting.reason;
-        next.confirmed_at = setting.at;
-        next.rule.generation = setting.generation;
-        next.ruled()
+    pub(super) fn set(&mut self, setting: Setting) {
+        self.level = setting.level;
+        self.reason = setting.reason;
+        self.confirmed_at = setting.at;
+        self.rule.generation = setting.generation;
+        self.ruled();
     }
 
     /// The level where it is safer; that it was asked for counts also where it changes nothing.
-    pub(super) fn tightened_by(&self, setting: Setting, number: u64) -> Self {
-        let next = if self.level < setting.level { self.with_setting(setting) } else { self.clone() };
-        Self { tightened: number, ..next }
+    pub(super) fn tighten(&mut self, setting: Setting, number: u64) {
+        if self.level < setting.level {
+            self.set(setting);
+        }
+        self.tightened = number;
     }
 
     /// Brings the rule in line with level and holds. A kill leaves a full stop behind, so that its end opens nothing.
-    fn ruled(mut self) -> Self {
+    fn ruled(&mut self) {
         let before = self.rule;
         self.rule.killed = !self.holds.is_empty();
         if self.rule.killed {
@@ -132,7 +136,6 @@ impl Entry {
         self.rule.refuse = self.level.refusal_q32();
         self.changes += u64::from((before.refuse, before.killed) != (self.rule.refuse, self.rule.killed));
         self.rule.binding = if self.reason == Reason::None { Reason::Target } else { self.reason };
-        self
     }
 
     pub(super) fn allows(&self, method: &str, path: &str) -> bool {

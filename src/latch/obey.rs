@@ -1,37 +1,59 @@
 //! Bringing the gate in line with what is declared, where that is safer; what opens is the loop's.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Latch;
 use crate::decide::precedence::asked;
 use crate::decide::verdict::Reason;
-use crate::domain::hold::{Epoch, Scope};
-use crate::domain::throttle::ThrottleName;
+use crate::domain::hold::{Epoch, Hold, Scope};
+use crate::domain::throttle::{Declared, GateSpec, ThrottleName};
 use crate::gate::Setting;
 
 impl Latch {
     /// Makes every declared throttle known to the gate, closes what is declared closed, and takes its kills. After a
     /// restart every level starts from what was stored, never from open.
     pub fn obey(&self, at: Duration) {
-        for declared in self.desired.declared() {
-            let want = asked(declared.level, declared.mode, &declared.holds);
-            let setting = Setting {
-                level: declared.stored.safer(want.level),
-                reason: Reason::Target,
-                generation: declared.generation,
-                at,
-            };
-            self.gate.declare(&declared.name, &declared.gate(), setting);
-            self.gate.tighten(&declared.name, Setting { level: want.level, ..setting });
-            for hold in declared.holds.iter().filter(|hold| hold.is_kill()) {
-                self.gate.hold(&Scope::One(declared.name.clone()), hold, at);
+        let wanted: Vec<_> = self.desired.declared().into_iter().map(|declared| Wanted::of(&declared, at)).collect();
+        self.gate.change(|draft| {
+            for Wanted { name, gate, stored, asked, kills } in &wanted {
+                draft.declare(name, gate, *stored);
+                draft.tighten(name, *asked);
+                for hold in kills {
+                    draft.hold(&Scope::One(name.clone()), hold, at);
+                }
             }
-        }
+        });
     }
 
-    /// Lets go of a hold that has ended.
-    pub fn let_go(&self, throttle: &ThrottleName, epoch: &Epoch) {
-        self.gate.release(throttle, epoch);
+    /// Lets go of holds that have ended.
+    pub fn let_go(&self, ended: &[Epoch]) {
+        self.gate.end(ended);
         self.desired.wake();
+    }
+}
+
+/// What the gate is to know of one throttle.
+struct Wanted {
+    name: ThrottleName,
+    gate: GateSpec,
+    /// Where it starts if the gate does not know it.
+    stored: Setting,
+    /// What it is at least.
+    asked: Setting,
+    kills: Vec<Arc<Hold>>,
+}
+
+impl Wanted {
+    fn of(declared: &Declared, at: Duration) -> Self {
+        let asked = asked(declared.level, declared.mode, &declared.holds);
+        let setting = |level| Setting { level, reason: Reason::Target, generation: declared.generation, at };
+        Self {
+            name: declared.name.clone(),
+            gate: declared.gate(),
+            stored: setting(declared.stored.safer(asked.level)),
+            asked: setting(asked.level),
+            kills: declared.holds.iter().filter(|hold| hold.is_kill()).map(|hold| Arc::new(hold.clone())).collect(),
+        }
     }
 }

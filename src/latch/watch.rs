@@ -2,6 +2,7 @@
 //!
 //! Knows what was seen, not how it was watched.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::decide::follow::{Seen, follow};
@@ -55,15 +56,16 @@ impl Latch {
         let level = follow(before, &view.seen);
         let reason = if level == Level::OPEN { Reason::None } else { Reason::Target };
         let setting = Setting { level, reason, generation: view.seen.generation, at };
-        self.gate.declare(&view.name, &view.gate, setting);
-        for hold in &view.kills {
-            self.gate.hold(&scope, hold, at);
-        }
-        self.gate.set(&view.name, setting);
-        for hold in self.gate.kills(&view.name) {
-            if view.ended.contains(&hold.epoch) && !view.kills.contains(&hold) {
-                self.gate.release(&view.name, &hold.epoch);
+        let kills: Vec<_> = view.kills.iter().cloned().map(Arc::new).collect();
+        self.gate.change(|draft| {
+            draft.declare(&view.name, &view.gate, setting);
+            for hold in &kills {
+                draft.hold(&scope, hold, at);
             }
-        }
+            draft.set(&view.name, setting);
+            for ended in view.ended.iter().filter(|ended| !view.kills.iter().any(|hold| hold.epoch == **ended)) {
+                draft.release(&view.name, ended);
+            }
+        });
     }
 }

@@ -156,8 +156,8 @@ impl Manifest {
         match on.declared.take_over(&good, at).await {
             Ok(done) => {
                 on.latch.obey(on.clock.elapsed());
-                for (name, epoch) in &done.ended {
-                    on.latch.let_go(name, epoch);
+                if !done.ended.is_empty() {
+                    on.latch.let_go(&done.ended);
                 }
                 for name in &done.changed {
                     tracing::info!(throttle = %name, "declared by the manifest");

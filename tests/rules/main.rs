@@ -9,6 +9,7 @@ mod doors;
 mod dotenv;
 mod follow;
 mod gate;
+mod gate_table;
 mod holds;
 mod index;
 mod law;

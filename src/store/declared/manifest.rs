@@ -21,7 +21,7 @@ pub struct Taken {
     /// Throttles that changed.
     pub changed: Vec<ThrottleName>,
     /// Holds of the file that ended, for the gate to let go.
-    pub ended: Vec<(ThrottleName, Epoch)>,
+    pub ended: Vec<Epoch>,
     /// Throttles that the file owned and no longer names: they keep their last state.
     pub left: Vec<ThrottleName>,
 }
@@ -77,7 +77,7 @@ impl LedgerDesired {
         let mut state = lock(&self.state);
         for Move { after, taken: hold, ended, .. } in moves {
             taken.changed.push(after.name.clone());
-            taken.ended.extend(ended.iter().map(|epoch| (after.name.clone(), epoch.clone())));
+            taken.ended.extend(ended.iter().cloned());
             state.adopt_holds(hold.as_slice());
             state.put(after);
             state.release(&ended);

@@ -1,0 +1,162 @@
+//! Changes of the table that come into force together.
+//!
+//! Made under the lock of the one who writes; what is still to be said of them is said after it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::decide::verdict::Reason;
+use crate::domain::hold::{Epoch, Hold, Scope, Source};
+use crate::domain::level::Level;
+use crate::domain::throttle::{GateSpec, ThrottleName};
+
+use super::Setting;
+use super::ended::EndedHolds;
+use super::entry::Entry;
+
+/// Every throttle, by name.
+pub(super) type Table = HashMap<Arc<str>, Arc<Entry>>;
+
+/// The next table, made from the one in force.
+pub struct Draft<'a> {
+    old: &'a Table,
+    /// None until something differs.
+    new: Option<Table>,
+    ended: &'a mut EndedHolds,
+    tightenings: &'a AtomicU64,
+    /// What of a specification is not applied.
+    ignored: Vec<(ThrottleName, String)>,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn of(old: &'a Table, ended: &'a mut EndedHolds, tightenings: &'a AtomicU64) -> Self {
+        Self { old, new: None, ended, tightenings, ignored: Vec::new() }
+    }
+
+    /// The next table, if it differs, and what is to be told.
+    pub(super) fn done(self) -> (Option<Table>, Vec<(ThrottleName, String)>) {
+        (self.new, self.ignored)
+    }
+
+    fn table(&self) -> &Table {
+        self.new.as_ref().unwrap_or(self.old)
+    }
+
+    fn next(&mut self) -> &mut Table {
+        self.new.get_or_insert_with(|| self.old.clone())
+    }
+
+    fn entry(&self, name: &ThrottleName) -> Option<&Entry> {
+        self.table().get(name.as_str()).map(Arc::as_ref)
+    }
+
+    fn change(&mut self, name: &ThrottleName, change: impl FnOnce(&mut Entry)) {
+        if self.entry(name).is_some()
+            && let Some(entry) = self.next().get_mut(name.as_str())
+        {
+            change(Arc::make_mut(entry));
+        }
+    }
+
+    fn add(&mut self, name: &ThrottleName, entry: Entry) {
+        self.next().insert(name.as_str().into(), Arc::new(entry));
+    }
+
+    /// Makes a throttle known, or changes how it reads requests; level and holds of a known one stay.
+    /// What of it cannot be used is not applied, and told.
+    pub fn declare(&mut self, name: &ThrottleName, spec: &GateSpec, setting: Setting) {
+        let known = self.entry(name);
+        if known.is_some_and(|entry| *entry.spec == *spec) {
+            return;
+        }
+        let is_new = known.is_none();
+        self.ignored.extend(spec.ignored().into_iter().map(|what| (name.clone(), what)));
+        let spec = Arc::new(spec.clone());
+        if is_new {
+            self.add(name, Entry::new(spec, setting));
+        } else {
+            self.change(name, |entry| entry.respecify(spec));
+        }
+    }
+
+    /// Adds a hold to every throttle it covers that is known; tells each of them. One of `POST /kill` that has ended adds
+    /// nothing: whoever brings it was overtaken. What a declaration or an object holds, holds for as long as it is seen.
+    pub fn hold(&mut self, scope: &Scope, hold: &Arc<Hold>, at: Duration) -> Vec<Arc<str>> {
+        if hold.source == Source::Rest && self.ended.has(&hold.epoch) {
+            return Vec::new();
+        }
+        match scope {
+            Scope::One(name) => {
+                self.change(name, |entry| entry.hold(hold, at));
+                self.table().get_key_value(name.as_str()).map(|(name, _)| Arc::clone(name)).into_iter().collect()
+            }
+            Scope::All => {
+                let hidden = ThrottleName::self_test();
+                let all = self.next().iter_mut().filter(|(name, _)| name.as_ref() != hidden.as_str());
+                let held = all.map(|(name, entry)| {
+                    Arc::make_mut(entry).hold(hold, at);
+                    Arc::clone(name)
+                });
+                held.collect()
+            }
+        }
+    }
+
+    /// Ends holds, on whatever they are; the level stays where it is, which after a kill is a full stop.
+    pub fn end(&mut self, ended: &[Epoch]) {
+        ended.iter().for_each(|epoch| self.ended.add(epoch));
+        let meant: std::collections::HashSet<_> = ended.iter().collect();
+        let holds = |entry: &Entry| entry.holds.iter().any(|hold| meant.contains(&hold.epoch));
+        if !self.table().values().any(|entry| holds(entry)) {
+            return;
+        }
+        for entry in self.next().values_mut().filter(|entry| holds(entry)) {
+            Arc::make_mut(entry).release(|epoch| meant.contains(epoch));
+        }
+    }
+
+    /// Removes a hold from one throttle; it may hold others, and come again.
+    pub fn release(&mut self, name: &ThrottleName, epoch: &Epoch) {
+        if self.entry(name).is_some_and(|entry| entry.is_held_by(epoch)) {
+            self.change(name, |entry| entry.release(|held| held == epoch));
+        }
+    }
+
+    /// Puts a throttle to a level. While a kill holds, the level that waits below it is a full stop, whatever is asked.
+    pub fn set(&mut self, name: &ThrottleName, setting: Setting) {
+        self.change(name, |entry| entry.set(setting));
+    }
+
+    /// The same for a level that was decided when `known` was the newest tightening; answers whether it was done. What was
+    /// tightened since is not opened: whoever decided did not know of it.
+    pub(super) fn set_knowing(&mut self, name: &ThrottleName, setting: Setting, known: u64) -> bool {
+        let overtaken = self.entry(name).is_some_and(|entry| entry.tightened > known && setting.level < entry.level);
+        if !overtaken {
+            self.set(name, setting);
+        }
+        !overtaken
+    }
+
+    /// Raises a throttle to a level, never lowers it; and says so, for whoever has decided something lower before.
+    pub fn tighten(&mut self, name: &ThrottleName, setting: Setting) {
+        let number = self.tightenings.fetch_add(1, Ordering::SeqCst) + 1;
+        self.change(name, |entry| entry.tighten(setting, number));
+    }
+
+    pub(super) fn rehearse(&mut self, hold: Option<&Hold>, at: Duration) {
+        let (name, open) =
+            (ThrottleName::self_test(), Setting { level: Level::OPEN, reason: Reason::None, generation: 0, at });
+        if self.entry(&name).is_none() {
+            self.add(&name, Entry::new(Arc::default(), open));
+        }
+        self.change(&name, |entry| match hold {
+            Some(hold) => entry.hold(&Arc::new(hold.clone()), at),
+            None => {
+                entry.release(|_| true);
+                entry.set(open);
+            }
+        });
+    }
+}
