@@ -235,6 +235,33 @@ async fn what_an_app_would_serve_finds_its_verdict_and_what_cannot_be_read_is_co
     eventually("they are counted", SOON, async || (unread(&echo).await == [1, 2, 1, 2]).then_some(())).await;
 }
 
+/// A client that sends all it has before it reads: what it is answered meanwhile must not be lost with the connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_arrives_however_much_its_client_still_sends() {
+    let folder = tempfile::tempdir().unwrap();
+    let (echo, gate) = with_a_gate(folder.path(), &[]).await;
+    let filler = "x".repeat(1 << 20);
+    let key = format!("host: localhost\r\nx-api-key: {KEY}\r\n");
+    let large = format!("{key}content-length: {}\r\n\r\n{filler}", filler.len());
+    let all = [
+        (gate, format!("GET /authz/forward/default HTTP/1.1\r\nhost: x\r\nx-forwarded-uri: /{filler}\r\n\r\n"), 431),
+        (echo.address, format!("GET /health HTTP/1.1\r\n{key}cookie: {filler}\r\n\r\n"), 431),
+        (echo.address, format!("GET /health HTTP/1.1\r\nno colon here\r\n{filler}"), 400),
+        (echo.address, format!("POST /control HTTP/1.1\r\n{large}"), 413),
+        (echo.address, format!("POST /nowhere HTTP/1.1\r\n{large}"), 404),
+    ];
+    for (address, text, wanted) in all {
+        for _ in 0..8 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(text.as_bytes()).await.expect("it is taken");
+            let mut said = Vec::new();
+            let read = timeout(SOON, stream.read_to_end(&mut said)).await.expect("it is answered");
+            assert!(read.is_ok(), "{wanted}: {read:?}");
+            assert_eq!(status(&String::from_utf8_lossy(&said)), wanted, "{}", &text[..40]);
+        }
+    }
+}
+
 /// Starts it as systemd does: sockets from 3 on, by these names.
 fn handed(folder: &std::path::Path, names: &str, api: &TcpListener, gate: &TcpListener) -> Command {
     let mut command = Command::new("sh");

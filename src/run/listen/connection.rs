@@ -4,12 +4,14 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::intake::{Held, Intake};
@@ -37,6 +39,10 @@ const BODY: u64 = 3;
 
 /// Most that is read at once of a request that has begun: hyper doubles its buffers for whoever fills them.
 const READ: usize = 4096;
+/// How long, and for how many bytes, we read on after an answer to something that was not read whole. A proxy sends what it
+/// has begun, a megabyte of an address at most.
+const LINGER: Duration = Duration::from_secs(5);
+const LINGER_BYTES: usize = 8 << 20;
 
 /// One connection as its listener sees it.
 pub(super) struct Connection {
@@ -49,6 +55,8 @@ pub(super) struct Connection {
     pub(super) intake: Arc<Intake>,
     coarse: Arc<Coarse>,
     phase: AtomicU64,
+    /// Whether the last answer came before its request was read whole.
+    early: AtomicBool,
     end: CancellationToken,
     ended: AtomicBool,
 }
@@ -63,6 +71,7 @@ impl Connection {
             intake,
             phase: AtomicU64::new(coarse.now() << 2 | HEAD),
             coarse,
+            early: AtomicBool::new(false),
             end: CancellationToken::new(),
             ended: AtomicBool::new(false),
         }
@@ -79,6 +88,7 @@ impl Connection {
 
     /// A head is complete; its body, made to tell when it is too.
     pub(super) fn begins(self: &Arc<Self>, body: Incoming) -> Body {
+        self.early.store(false, Ordering::Relaxed);
         if body.is_end_stream() {
             self.enter(REQUEST);
             self.came_whole();
@@ -90,6 +100,7 @@ impl Connection {
 
     /// A request has its answer, which may still be on its way.
     pub(super) fn answers(self: &Arc<Self>) {
+        self.early.store(self.phase().0 == BODY, Ordering::Relaxed);
         self.enter(ANSWERED);
         self.came_whole();
     }
@@ -135,6 +146,11 @@ impl Connection {
             ANSWERED if lasts > idle => Some("idle"),
             _ => None,
         }
+    }
+
+    /// Whether its client may still be sending what will not be read.
+    fn leaves_unread(&self) -> bool {
+        self.held.some() || self.early.load(Ordering::Relaxed)
     }
 
     /// Ends it.
@@ -208,11 +224,35 @@ impl HttpBody for Arriving {
 pub(super) struct Watched {
     stream: TcpStream,
     connection: Arc<Connection>,
+    lingers: Option<Lingers>,
+}
+
+/// What is read on after the last answer.
+struct Lingers {
+    until: Pin<Box<Sleep>>,
+    read: usize,
 }
 
 impl Watched {
     pub(super) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
-        Self { stream, connection }
+        Self { stream, connection, lingers: None }
+    }
+
+    /// Reads on until the client has nothing more to say. The kernel resets a connection that is closed with something
+    /// unread, and a reset takes away the answer that was not read yet: a proxy would see a failure instead of a refusal,
+    /// and one that fails open would let the request pass.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let lingers = self.lingers.get_or_insert_with(|| Lingers { until: Box::pin(sleep(LINGER)), read: 0 });
+        let mut buffer = [0; READ];
+        while lingers.read < LINGER_BYTES && lingers.until.as_mut().poll(cx).is_pending() {
+            let mut part = ReadBuf::new(&mut buffer);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut part));
+            if read.is_err() || part.filled().is_empty() {
+                break;
+            }
+            lingers.read += part.filled().len();
+        }
+        Poll::Ready(())
     }
 }
 
@@ -266,6 +306,10 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        if self.connection.leaves_unread() {
+            ready!(self.poll_linger(cx));
+        }
+        Poll::Ready(Ok(()))
     }
 }

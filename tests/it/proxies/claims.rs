@@ -141,7 +141,7 @@ async fn proxies_have_limits_of_their_own() {
     assert_eq!(street.ask(HERE, &cookie).await.status, 431);
     let cookie = request("GET", "/pay", &format!("Cookie: c={}\r\n", "x".repeat(40 << 10)));
     for (kind, line, wanted) in
-        [(NGINX_KIND, "large_client_header_buffers 4 64k;", 400), (CADDY, "max_header_size 1mb", 431)]
+        [(NGINX_KIND, "large_client_header_buffers 4 48k;", 400), (CADDY, "max_header_size 48kb", 431)]
     {
         let app = PlainApp::start().await;
         let street = Street::with(kind, &but(kind, WHOLE_SITE, line, ""), app.address).await;
