@@ -24,7 +24,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use kube::CustomResourceExt;
 
-use crate::config::{self, ListenArgs};
+use crate::config::{self, ListenArgs, NotRun};
 use crate::domain::text::shown_lines;
 use crate::ports::Clock;
 use crate::run::clock::SystemClock;
@@ -126,22 +126,34 @@ struct HealthArgs {
 pub fn main() -> ExitCode {
     // Whatever this program makes is its owner's alone, whoever started it; SQLite's files too.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
-    let cli: Cli = match config::parse() {
-        Ok(cli) => cli,
-        Err(code) => return code,
+    let code = match config::parse(&|line| tell!("{line}")) {
+        Ok(cli) => run_it(cli),
+        Err(NotRun { text, to_stdout, code }) => {
+            if to_stdout {
+                telemetry::show(&text)
+            } else {
+                telemetry::tell(&text)
+            }
+            code
+        }
     };
+    telemetry::flush();
+    ExitCode::from(code)
+}
+
+/// Runs a command; gives its exit code.
+fn run_it(cli: Cli) -> u8 {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider was there already");
     }
-    let code = match dispatch(cli.command, Paint::new(cli.no_color.as_deref())) {
-        Ok(()) | Err(RunError::Enough) => ExitCode::from(Exit::Done as u8),
+    let exit = match dispatch(cli.command, Paint::new(cli.no_color.as_deref())) {
+        Ok(()) | Err(RunError::Enough) => Exit::Done,
         Err(error) => {
             tell!("echo-phoenix: {}", shown_lines(&error.to_string()));
-            ExitCode::from(if matches!(error, RunError::Config(_)) { Exit::Refused } else { Exit::Failed } as u8)
+            if matches!(error, RunError::Config(_)) { Exit::Refused } else { Exit::Failed }
         }
     };
-    telemetry::flush_logs();
-    code
+    exit as u8
 }
 
 /// Starts the log of a role.

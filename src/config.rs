@@ -22,7 +22,7 @@ pub use dotenv::DotEnv;
 pub use hosts::{AllowedHosts, HostArgs};
 pub use keys::{Caller, Keys, Role};
 pub use remote_keys::{REMOTE_KEY_FORM, RemoteKeys, is_remote_key};
-pub use vars::{is_of_dotenv, parse};
+pub use vars::{NotRun, is_of_dotenv, parse};
 
 /// A wrong value: which variable, what was expected, and the way out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -53,6 +53,14 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// A result that did not come out.
+    pub fn unheard(error: &std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Self::Enough,
+            _ => Self::Failed(format!("stdout: {error}")),
+        }
+    }
+
     fn failed(what: &str, error: impl std::fmt::Display) -> Self {
         Self::Failed(format!("{what}: {error}"))
     }

@@ -13,6 +13,7 @@ mod sink;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
@@ -29,25 +30,35 @@ pub use kill_path::{KillPath, Proof};
 pub use metrics::{Found, Metrics, Now, ThrottleGauges, Verdicts};
 pub use record::{RecordGauges, TableHead};
 
-/// How long somebody who speaks to a person waits until it is written.
+/// How long whoever has done its work waits until what it says is written...
 const PATIENCE: Duration = Duration::from_secs(1);
+/// ...and how long once that was in vain.
+const NO_MORE: Duration = Duration::from_millis(50);
 /// For how long a lost line of the log is worth a look.
 const RECENT: Duration = Duration::from_secs(60);
 
 /// Stderr, of which there is one.
 static STDERR: LazyLock<Sink> = LazyLock::new(|| {
     let recovered = |lines| tracing::warn!(lines, "lines of the log were lost; it is written again");
-    // A handle of its own: nobody who locks the standard one can hold up the log, nor the log them.
-    match io::stderr().as_fd().try_clone_to_owned() {
-        Ok(own) => Sink::start(File::from(own), elapsed, recovered),
-        Err(_) => Sink::start(io::stderr(), elapsed, recovered),
-    }
+    sink(io::stderr(), recovered)
 });
+/// Stdout, for what is said there by the way.
+static STDOUT: OnceLock<Sink> = OnceLock::new();
+/// Whether somebody waited in vain.
+static IN_VAIN: AtomicBool = AtomicBool::new(false);
 /// The monotonic clock that lost lines are dated by.
 static CLOCK: OnceLock<fn() -> Duration> = OnceLock::new();
 
 fn elapsed() -> Duration {
     CLOCK.get().map_or(Duration::ZERO, |clock| clock())
+}
+
+/// A way out of its own: nobody who locks the standard one can hold up the log, nor the log them.
+fn sink(out: impl AsFd + Write + Send + 'static, recovered: impl Fn(u64) + Send + 'static) -> Sink {
+    match out.as_fd().try_clone_to_owned() {
+        Ok(own) => Sink::start(File::from(own), elapsed, recovered),
+        Err(_) => Sink::start(out, elapsed, recovered),
+    }
 }
 
 /// Starts logging to stderr: for people on a terminal, JSON lines elsewhere, unless `format` says. `filter` as in
@@ -110,23 +121,57 @@ impl Write for Line {
     }
 }
 
-/// Says something to a person on stderr, after what was said before. Waits a moment for it to come out, never long; that it
-/// does not is no error.
+/// Says something to a person on stderr, after what was said before. Waits for nobody: whether it comes out is seen at the
+/// end, by [`flush`].
 pub fn tell(text: &str) {
     STDERR.offer(text.as_bytes(), elapsed);
-    STDERR.flush(PATIENCE);
 }
 
 /// Says something on stdout in the same way.
 pub fn show(text: &str) {
-    let out = Sink::start(io::stdout(), elapsed, |_| {});
-    out.offer(text.as_bytes(), elapsed);
-    out.flush(PATIENCE);
+    STDOUT.get_or_init(|| sink(io::stdout(), |_| {})).offer(text.as_bytes(), elapsed);
 }
 
-/// Waits a moment for the log, before the process ends.
-pub fn flush_logs() {
-    STDERR.flush(PATIENCE);
+/// Waits a moment until what was told and shown is written: between two streams, and before the process ends. Only for
+/// whoever has done its work.
+pub fn flush() {
+    let _ = flushed(&STDERR);
+    let _ = shown_so_far();
+}
+
+/// The same for what was shown.
+///
+/// # Errors
+/// If some of it did not come out: why, or that nobody reads it.
+pub fn shown_so_far() -> io::Result<()> {
+    let Some(stdout) = STDOUT.get() else { return Ok(()) };
+    let all = flushed(stdout);
+    match stdout.error() {
+        Some(error) => Err(error),
+        None if all => Ok(()),
+        None => Err(io::Error::new(io::ErrorKind::TimedOut, "nobody reads it")),
+    }
+}
+
+fn flushed(sink: &Sink) -> bool {
+    let all = sink.flush(if IN_VAIN.load(Ordering::Relaxed) { NO_MORE } else { PATIENCE });
+    IN_VAIN.fetch_or(!all, Ordering::Relaxed);
+    all
+}
+
+/// What is shown, for those that write.
+#[derive(Debug)]
+pub struct Shown;
+
+impl Write for Shown {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        show(&String::from_utf8_lossy(text));
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Lines of the log that were lost.

@@ -1,4 +1,7 @@
 //! What only a terminal gets: progress, colour, a question. Everything here talks on stderr; results go to stdout.
+//!
+//! Nobody is waited for before the work is done, and then for a moment. Only what is itself the result of a command that
+//! reads, as `audit` through a pager, is written for as long as its reader takes.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -9,7 +12,7 @@ use crate::run::RunError;
 use crate::telemetry;
 
 /// Says a line to a person on stderr, as `eprintln!` would; but a stderr that is broken, or that nobody reads, changes
-/// nothing.
+/// nothing and holds nothing up.
 macro_rules! tell {
     ($($text:tt)*) => { $crate::cli::terminal::say(&format!("{}\n", format_args!($($text)*))) };
 }
@@ -20,18 +23,19 @@ pub(super) fn say(text: &str) {
     telemetry::tell(text);
 }
 
-/// Writes a result to stdout.
+/// Writes a result to stdout, for as long as its reader takes.
 pub(super) fn print(text: &str) -> Result<(), RunError> {
+    telemetry::flush(); // what was said before comes before
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(RunError::Enough),
-        done => done.map_err(|error| RunError::Failed(format!("stdout: {error}"))),
-    }
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| RunError::unheard(&error))
 }
 
-/// Writes what an order came to: that it cannot be heard is told, and is no failure of the order.
+/// Writes what an order came to: that it cannot be heard is told, and is no failure of the order. The order is done, so
+/// its reader is waited for a moment.
 pub(super) fn print_done(text: &str) {
-    if let Err(RunError::Failed(error)) = print(text) {
+    telemetry::flush();
+    telemetry::show(text);
+    if let Err(error @ RunError::Failed(_)) = telemetry::shown_so_far().map_err(|error| RunError::unheard(&error)) {
         tell!("{error}");
     }
 }

@@ -5,9 +5,8 @@
 //! environment of a process is not to be written to.
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{self, IsTerminal};
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use clap::builder::Resettable;
@@ -56,30 +55,38 @@ pub fn is_of_dotenv(variable: &str) -> bool {
     loaded().used.contains(variable)
 }
 
-/// Reads the command line and everything it may leave out.
+/// Why there is nothing to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotRun {
+    /// What is to be said of it. No value is told but one that was expected to be a number, an address or a word; a secret
+    /// is none of these.
+    pub text: String,
+    /// Whether it is what was asked for, as `--help` is.
+    pub to_stdout: bool,
+    /// The exit code.
+    pub code: u8,
+}
+
+/// Reads the command line and everything it may leave out. What is to be known and stops nothing is told by `tell`, which
+/// waits for nobody.
 ///
 /// # Errors
-/// The exit code, after telling on stderr (or stdout, for `--help`) why there is nothing to run. No value is told but
-/// one that was expected to be a number, an address or a word; a secret is none of these.
-pub fn parse<C: Parser>() -> Result<C, ExitCode> {
+/// If there is nothing to run: why.
+pub fn parse<C: Parser>(tell: &dyn Fn(&str)) -> Result<C, NotRun> {
     let plain = C::command();
     let (mut known, mut secret) = (BTreeSet::new(), BTreeSet::new());
     variables(&plain, &mut known, &mut secret);
     known.extend(secret.iter().map(|name| format!("{name}{FILE_SUFFIX}")));
     let mut file = DotEnv::read(Path::new(FILE), &|name| known.contains(name) || name.starts_with(REMOTE_KEY_PREFIX));
     let strange = file.take_out(|name| name.ends_with(FILE_SUFFIX) || ENVIRONMENT_ONLY.contains(&name));
-    warn(&file, &secret, &strange);
+    warn(&file, &secret, &strange, tell);
     let refused = |error: clap::Error| {
-        let _ = error.print();
-        if let Some(hint) = variable(&plain, &error).and_then(|name| given_by(&name, &file)) {
-            say(&hint);
-        }
-        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(REFUSED))
+        let hint = variable(&plain, &error).and_then(|name| given_by(&name, &file));
+        let hint = hint.map(|hint| format!("{hint}\n")).unwrap_or_default();
+        let code = u8::try_from(error.exit_code()).unwrap_or(REFUSED);
+        NotRun { text: rendered(&error) + &hint, to_stdout: !error.use_stderr(), code }
     };
-    let wrong = |error: String| {
-        say(&format!("echo-phoenix: {error}"));
-        ExitCode::from(REFUSED)
-    };
+    let wrong = |error: String| NotRun { text: format!("echo-phoenix: {error}\n"), to_stdout: false, code: REFUSED };
     let mut command = provide(C::command(), &file);
     let mut matches = command.try_get_matches_from_mut(std::env::args_os()).map_err(refused)?;
     let mut used = BTreeSet::new();
@@ -103,9 +110,12 @@ pub fn parse<C: Parser>() -> Result<C, ExitCode> {
     Ok(parsed)
 }
 
-/// A line on stderr, whether or not somebody reads it.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+/// What clap says, in colour for a terminal that shows it.
+fn rendered(error: &clap::Error) -> String {
+    let terminal = if error.use_stderr() { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
+    let plain = environment("NO_COLOR").is_some() || environment("TERM").is_none_or(|name| name == "dumb");
+    let text = error.render();
+    if terminal && !plain { text.ansi().to_string() } else { text.to_string() }
 }
 
 /// Every variable that a command tree takes, and those that are secret.
@@ -125,20 +135,20 @@ fn env_of(arg: &Arg) -> Option<String> {
 }
 
 /// Says what is wrong with the file, without a word of what stands in it.
-fn warn(file: &DotEnv, secret: &BTreeSet<String>, strange: &[String]) {
+fn warn(file: &DotEnv, secret: &BTreeSet<String>, strange: &[String], tell: &dyn Fn(&str)) {
     if let Some(why) = &file.unreadable {
-        say(&format!("echo-phoenix: {FILE}: not read: {why}"));
+        tell(&format!("echo-phoenix: {FILE}: not read: {why}"));
     }
     for (name, line, why) in file.malformed() {
-        say(&format!("echo-phoenix: {FILE}: line {line}: {name} is not taken: {why}"));
+        tell(&format!("echo-phoenix: {FILE}: line {line}: {name} is not taken: {why}"));
     }
     let is_secret = |name: &str| secret.contains(name) || name.starts_with(REMOTE_KEY_PREFIX);
     if let Some(mode) = file.open.filter(|_| file.names().any(|name| is_secret(name) && file.value(name).is_some())) {
-        say(&format!("echo-phoenix: {FILE}: others may read its secrets (mode {mode:04o}); chmod 600 {FILE}"));
+        tell(&format!("echo-phoenix: {FILE}: others may read its secrets (mode {mode:04o}); chmod 600 {FILE}"));
     }
     for name in strange {
         // A path in somebody else's file would have any file of this machine sent as a key, or a command run.
-        say(&format!("echo-phoenix: {FILE}: {name} is not taken: it counts in the environment only"));
+        tell(&format!("echo-phoenix: {FILE}: {name} is not taken: it counts in the environment only"));
     }
 }
 

@@ -14,6 +14,7 @@ use crate::mirror::retry::RetryPolicy;
 use crate::mirror::setup::setup;
 use crate::mirror::worker::{Worker, WorkerParts};
 use crate::ports::{Clock, Ledger};
+use crate::telemetry::{Shown, shown_so_far};
 
 use super::RunError;
 use super::supervise::Supervisor;
@@ -44,9 +45,12 @@ pub async fn setup_airtable(args: &SetupArgs) -> Result<(), RunError> {
             fix: "Set both in the environment or in .env.".to_owned(),
         }));
     };
-    let done = setup(&client, args.dry_run, &mut std::io::stdout())
-        .await
-        .map_err(|e| RunError::failed("setup-airtable", e))?;
+    // What it adds it adds, whether or not somebody reads what that is.
+    let done = setup(&client, args.dry_run, &mut Shown).await.map_err(|e| RunError::failed("setup-airtable", e))?;
+    match shown_so_far() {
+        Err(error) if args.dry_run => return Err(RunError::unheard(&error)),
+        _ => {}
+    }
     if done.conflicts > 0 {
         return Err(RunError::Failed(format!("{} fields are of another type; rename or remove them", done.conflicts)));
     }

@@ -1,9 +1,9 @@
-//! The way out of what is said on stderr: a queue of lines and a thread that writes them.
+//! The way out of what is said on stderr or stdout: a queue of lines and a thread that writes them.
 //!
 //! Whoever says something waits for nothing and hears of no error: a pipe that nobody reads, a reader that is gone, a full
 //! disk cost lines, which are counted, and nothing else. Knows no format.
 
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,6 +23,8 @@ struct Shared {
     /// Something waits, or nothing does any more.
     changed: Condvar,
     lost: AtomicU64,
+    /// What the stream said when it took something no more, since that was asked for last.
+    error: Mutex<Option<io::Error>>,
     /// When a line was lost last, milliseconds from 1; 0: never.
     lost_at: AtomicU64,
 }
@@ -63,10 +65,16 @@ impl Sink {
         self.count_lost(lines, elapsed);
     }
 
-    /// Waits until everything was written, or for this long.
-    pub(super) fn flush(&self, limit: Duration) {
+    /// Waits until everything was written, or for this long; answers whether nothing waits any more.
+    pub(super) fn flush(&self, limit: Duration) -> bool {
         let busy = |queue: &mut Queue| queue.writing || !queue.text.is_empty();
-        drop(self.0.changed.wait_timeout_while(self.queue(), limit, busy));
+        let waited = self.0.changed.wait_timeout_while(self.queue(), limit, busy);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    /// Why the stream took something no more, if that has happened since this was asked last.
+    pub(super) fn error(&self) -> Option<io::Error> {
+        self.0.error.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Lines that were lost so far.
@@ -94,7 +102,10 @@ impl Sink {
         let (mut batch, mut torn, mut told) = (Vec::new(), false, 0);
         loop {
             self.next(&mut batch);
-            let written = write(&mut out, &batch, &mut torn);
+            let (written, error) = write(&mut out, &batch, &mut torn);
+            if error.is_some() {
+                *self.0.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+            }
             if let Some(rest) = batch.get(written..).filter(|rest| !rest.is_empty()) {
                 self.count_lost(rest, elapsed);
                 continue;
@@ -123,13 +134,13 @@ impl Sink {
     }
 }
 
-/// Writes what can be written; answers how much that was. `torn`: the last line that came out lacks its end.
-fn write(out: &mut impl Write, text: &[u8], torn: &mut bool) -> usize {
+/// Writes what can be written; answers how much that was, and why it was not all. `torn`: the last line that came out lacks its end.
+fn write(out: &mut impl Write, text: &[u8], torn: &mut bool) -> (usize, Option<io::Error>) {
     let mut written = 0;
     while let Some(rest) = text.get(written..).filter(|rest| !rest.is_empty()) {
         let lead: &[u8] = if *torn && written == 0 { b"\n" } else { b"" };
         match out.write(if lead.is_empty() { rest } else { lead }) {
-            Ok(0) => break,
+            Ok(0) => return (written, Some(ErrorKind::WriteZero.into())),
             Ok(_) if !lead.is_empty() => *torn = false,
             Ok(some) => {
                 written += some;
@@ -137,15 +148,14 @@ fn write(out: &mut impl Write, text: &[u8], torn: &mut bool) -> usize {
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(FULL),
-            Err(_) => break,
+            Err(error) => return (written, Some(error)),
         }
     }
-    written
+    (written, None)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use super::*;
@@ -186,10 +196,10 @@ mod tests {
         let lost = sink.lost();
         assert!((3000 - 2 * 1024..=3000 - 1023).contains(&lost), "{lost}");
         assert_eq!(sink.lost_at(), Some(now()));
-        sink.flush(Duration::from_millis(1));
+        assert!(!sink.flush(Duration::from_millis(1)));
         // It is read again: everything that waited comes, and how much is missing is told once.
         drop(say);
-        sink.flush(LONG);
+        assert!(sink.flush(LONG));
         let text: Vec<u8> = came.try_iter().flatten().collect();
         assert_eq!(text.iter().filter(|byte| **byte == b'\n').count() as u64, 3001 - lost);
         assert_eq!(again.try_iter().collect::<Vec<_>>(), [lost]);
@@ -205,11 +215,13 @@ mod tests {
         sink.offer(b"first\nsecond\n", now);
         sink.flush(LONG);
         assert_eq!(sink.lost(), 2, "of the first only a part came out");
+        assert_eq!(sink.error().map(|error| error.kind()), Some(io::ErrorKind::BrokenPipe));
         drop(say);
         sink.offer(b"third\n", now);
         sink.flush(LONG);
         let text: Vec<u8> = came.try_iter().flatten().collect();
         assert_eq!(String::from_utf8(text).unwrap(), "fir\nthird\n");
         assert_eq!(sink.lost(), 2);
+        assert!(sink.error().is_none());
     }
 }

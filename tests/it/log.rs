@@ -3,12 +3,14 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::disallowed_methods,
     reason = "a test that cannot go on fails"
 )]
 
 use std::fs::File;
 use std::io::{PipeReader, Read, Write, pipe};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -35,6 +37,37 @@ fn full() -> File {
 /// The writing end of a pipe whose reader is gone.
 fn gone() -> std::io::PipeWriter {
     pipe().unwrap().1
+}
+
+/// Both ends of a pipe that nobody reads and that is full: whoever writes to it waits.
+fn stuck() -> (PipeReader, std::io::PipeWriter) {
+    let (reader, mut writer) = pipe().unwrap();
+    writer.write_all(&[b'x'; 64 * 1024]).unwrap();
+    (reader, writer)
+}
+
+/// How a process ends by itself; it is ended if it does not.
+async fn ends(command: &mut Command) -> Option<i32> {
+    let mut child = command.spawn().unwrap();
+    let began = std::time::Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        if began.elapsed() > LATER {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("it did not end");
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A file `.env` that is warned of in three ways.
+fn warned_of(folder: &Path) {
+    let file = folder.join(".env");
+    std::fs::write(&file, "AIRTABLE_API_KEY=patNobodyUsesIt\nECHO_URL\nKUBECONFIG=/nowhere\n").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
 }
 
 async fn metric(echo: &Echo, name: &str) -> f64 {
@@ -127,9 +160,9 @@ async fn a_log_that_nobody_reads_holds_nothing_up_and_what_it_lost_is_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_whose_log_is_stuck_ends_when_it_is_told_to() {
     let folder = tempfile::tempdir().unwrap();
-    let (reader, mut writer) = pipe().unwrap();
-    // Full before it begins: not even its first line finds room.
-    writer.write_all(&[b'x'; 64 * 1024]).unwrap();
+    // Full before it begins: not even its first line finds room, nor what is said before there is a log.
+    let (reader, writer) = stuck();
+    warned_of(folder.path());
     let mut echo = Echo::saying_to(writer, &[], folder.path()).await;
     all_is_served(&echo).await;
     let began = std::time::Instant::now();
@@ -242,10 +275,42 @@ async fn a_command_exits_with_its_own_code_whether_or_not_somebody_listens() {
             assert_eq!(found, Some(ends), "{arguments:?} {name}");
         }
     }
-    // A stderr that is stuck does not stand between a person and the brake.
-    let (reader, mut writer) = pipe().unwrap();
-    writer.write_all(&[b'x'; 64 * 1024]).unwrap();
-    assert_eq!(unheard(&echo, folder.path(), &kill, Stdio::null(), Stdio::from(writer)), Some(0));
-    drop(reader);
-    assert_eq!(echo.verdict("default").await.1, "kill");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_done_and_ends_though_its_output_is_stuck_from_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = Echo::start("serve", &[], folder.path()).await;
+    warned_of(folder.path());
+    let who = ["--operator", "dana", "--reason", "nobody reads"];
+    let kill = [["kill", "--confirm", "CONFIRM_KILL"].as_slice(), &who].concat();
+    let revive = [["revive"].as_slice(), &who].concat();
+    let set = [["set", "1"].as_slice(), &who].concat();
+    let no_throttle = [kill.as_slice(), &["--throttle", "nope"]].concat();
+    let nobody = ["status", "--url", "http://127.0.0.1:1"];
+    let orders: [(&[&str], i32, Option<&str>); 8] = [
+        (&kill, 0, Some("kill")),
+        (&no_throttle, 1, None),
+        (&["kill", "--no-such-flag"], 2, None),
+        (&["kill"], 2, None),
+        (&nobody, 1, None),
+        (&["serve"], 2, None),
+        (&revive, 0, None),
+        (&set, 0, Some("target")),
+    ];
+    for (arguments, code, verdict) in orders {
+        let (_reader, writer) = stuck();
+        let mut command = Command::new(program());
+        command.args(arguments).env_clear().current_dir(folder.path()).stdin(Stdio::null());
+        command.env("ECHO_URL", echo.url("")).env("ECHO_API_KEY", KEY).env("ECHO_DATA_DIR", folder.path().join("data"));
+        // For `serve`: a wrong value, which is all that it looks at.
+        command.env("RATE_LIMIT_PER_MINUTE", "none");
+        command.stdout(writer.try_clone().unwrap()).stderr(writer);
+        let began = std::time::Instant::now();
+        assert_eq!(ends(&mut command).await, Some(code), "{arguments:?}");
+        println!("{arguments:?}: {:?}", began.elapsed());
+        if let Some(verdict) = verdict {
+            assert_eq!(echo.verdict("default").await.1, verdict, "{arguments:?}");
+        }
+    }
 }
