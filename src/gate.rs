@@ -71,7 +71,7 @@ pub struct Standing {
     pub admitted: u64,
     /// Those of them that the level decided, and not a key or the allow-list.
     pub decided: Counts,
-    /// Those that it decided by their caller's name; none where the throttle declares no key.
+    /// Those that it decided by their caller's name; none where the throttle declares no key and none was given.
     pub named: Option<Counts>,
     /// Whether a caller was told something else than the level gives it: lately, and worked out again.
     pub contradicts: bool,

@@ -78,7 +78,7 @@ fn throttle(
         _ if killed => paint.alarm("KILLED, nothing but its allow-list is admitted"),
         0 => paint.good("open, nothing is refused"),
         1_000_000 => paint.alarm("shut, nothing but its allow-list is admitted"),
-        _ => paint.warn(&format!("{} refused", percent(in_force))),
+        _ => paint.warn(&format!("{}{} refused", percent(in_force), of_whom(one))),
     };
     let observes = if one.mode == "observe" { " (mode observe: only reported)" } else { "" };
     let _ = writeln!(text, "{}: {stands}{observes}", one.name);
@@ -133,6 +133,12 @@ fn found(one: &Throttle, row: &mut impl FnMut(&str, &str), paint: Paint) {
     if let Some(stale) = condition(&status.conditions, "SignalsStale").filter(|is| is.status == "True") {
         row("signals", &paint.warn(&stale.message));
     }
+}
+
+/// Whose share a level is, where it is not of requests.
+fn of_whom(one: &Throttle) -> &'static str {
+    let gates = one.status.observed.as_ref().and_then(|observed| observed.gates.as_ref());
+    if gates.is_some_and(|gates| gates.callers.is_some()) { " of callers" } else { "" }
 }
 
 /// What a level over callers comes to, where the throttle has a key.

@@ -3,8 +3,8 @@
 //!
 //! Knows nothing of who changes it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::decide::bite::Counts;
@@ -38,11 +38,16 @@ impl Counters {
     }
 }
 
-/// Callers of a throttle that declares where their name stands.
+/// Callers that have a name.
 #[derive(Debug, Default)]
 struct Named {
     callers: Callers,
     sample: Sample,
+}
+
+/// Room for callers with a name, which is taken at once where one is declared.
+fn of_names(spec: &GateSpec) -> Arc<OnceLock<Named>> {
+    Arc::new(if spec.key_header.is_some() { OnceLock::from(Named::default()) } else { OnceLock::new() })
 }
 
 /// One throttle.
@@ -62,14 +67,15 @@ pub(super) struct Entry {
     /// How often the rule has changed.
     changes: u64,
     counters: Arc<Counters>,
-    named: Option<Arc<Named>>,
+    /// Of a throttle that declares where their name stands, or that an app has asked about by name.
+    named: Arc<OnceLock<Named>>,
 }
 
 impl Entry {
     pub(super) fn new(spec: Arc<GateSpec>, setting: Setting) -> Self {
         let mut entry = Self {
             allow: spec.applied().cloned().collect(),
-            named: spec.key_header.as_ref().map(|_| Arc::default()),
+            named: of_names(&spec),
             spec,
             level: setting.level,
             holds: Vec::new(),
@@ -86,7 +92,14 @@ impl Entry {
     }
 
     pub(super) fn respecify(&mut self, spec: Arc<GateSpec>) {
-        self.named = spec.key_header.as_ref().map(|_| self.named.clone().unwrap_or_default());
+        match (&self.spec.key_header, &spec.key_header) {
+            (None, None) => {}
+            (_, Some(_)) => {
+                self.named.get_or_init(Named::default);
+            }
+            // Without the header nobody has a name any more, until an app gives one.
+            (Some(_), None) => self.named = of_names(&spec),
+        }
         self.allow = spec.applied().cloned().collect();
         self.spec = spec;
     }
@@ -146,24 +159,23 @@ impl Entry {
     pub(super) fn count(&self, verdict: Verdict, point: Option<u32>, hour: i64) -> u64 {
         let of = &self.counters.0[usize::from(point.is_some())][usize::from(verdict.admitted)];
         let number = of[verdict.reason as usize].fetch_add(1, Ordering::Relaxed);
-        if let (Some(named), Some(point)) = (&self.named, point)
-            && verdict.reason != Reason::AllowList
-        {
+        if let Some(point) = point.filter(|_| verdict.reason != Reason::AllowList) {
+            let named = self.named.get_or_init(Named::default);
             named.callers.saw(hour, point);
             named.sample.keep(number, point, self.changes, verdict.admitted);
         }
         number
     }
 
-    /// Callers with a name that were seen in this hour, about; none where the throttle declares no key.
+    /// Callers with a name that were seen in this hour, about; none where none is declared or was given.
     pub(super) fn callers(&self, hour: i64) -> Option<u64> {
-        self.named.as_ref().map(|named| named.callers.seen(hour))
+        self.named.get().map(|named| named.callers.seen(hour))
     }
 
     /// Whether a caller with a name was told something else than the level in force gives it.
     fn contradicts(&self) -> bool {
         let in_force = if self.holds.is_empty() { self.level } else { Level::STOP };
-        self.named.as_ref().is_some_and(|named| named.sample.contradicts(in_force, self.changes))
+        self.named.get().is_some_and(|named| named.sample.contradicts(in_force, self.changes))
     }
 
     /// Verdicts given so far: whether admitted, why, how many.
@@ -188,7 +200,7 @@ impl Entry {
             offered: admitted + self.counters.sum(false),
             admitted,
             decided: self.counters.decided(false),
-            named: self.named.is_some().then(|| self.counters.decided(true)),
+            named: self.named.get().is_some().then(|| self.counters.decided(true)),
             contradicts: self.contradicts(),
             changes: self.changes,
         }

@@ -200,7 +200,9 @@ fn conditions(outcome: &Outcome, killed: bool, before: &EchoThrottleStatus) -> V
         outcome.trouble.clone().or(off).or_else(|| unread.first().map(|error| (*error).clone())).unwrap_or_default();
     let not_enforced =
         if because.is_empty() { format!("not yet read back: {behind}") } else { format!("{behind}: {because}") };
-    let of = if outcome.throttle.gate().key_header.is_some() { " of callers" } else { "" };
+    let named = |one: &Observed| matches!(&one.read, Ok(ReadBack::Gate(gate)) if gate.callers.is_some());
+    let keyed = outcome.throttle.gate().key_header.is_some() || outcome.observed.iter().any(named);
+    let of = if keyed { " of callers" } else { "" };
     let (effective, declared) = (outcome.effective.percent_ceil(), outcome.declared.percent_ceil());
     let level = format!("{effective} %{of} refused, declared {declared} %");
     let ready = enforced && !ramping;

@@ -95,6 +95,37 @@ async fn three_tenants_are_told_as_callers_and_as_requests_and_stay_enforced() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_that_an_app_names_are_told_as_callers_whatever_the_throttle_declares() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("echo.yaml");
+    std::fs::write(&file, declared(50).replace("key: {header: x-tenant}", "")).unwrap();
+    let echo = Echo::start("serve", &[("ECHO_MANIFEST", file.display().to_string())], folder.path()).await;
+    let get = async |path: &str| http().get(echo.url(path)).header("x-api-key", KEY).send().await.unwrap();
+    let status = || run(Command::new(program()).arg("status").env("ECHO_URL", echo.url("")).env("ECHO_API_KEY", KEY));
+    within_an_hour(async |hour| {
+        refused(&echo).await;
+        eventually("they are told", Duration::from_secs(60), async || {
+            let told: Value = get("/v1/throttles/default").await.json().await.ok()?;
+            let over = Timestamp::now().as_second() / 3600 != hour;
+            let enforced = told["conditions"].as_array()?.iter().find(|one| one["type"] == "Enforced")?;
+            let seen = told["observed"]["gates"]["callers"].as_u64().is_some_and(|seen| seen.abs_diff(60) < 4);
+            (over || (seen && enforced["message"] == "50 % of callers refused, declared 50 %")).then_some(())
+        })
+        .await;
+        if Timestamp::now().as_second() / 3600 == hour {
+            let said = status();
+            assert!(
+                said.contains("50 % of callers refused") && said.contains("the level is a share of callers"),
+                "{said}"
+            );
+            let metrics = get("/metrics").await.text().await.unwrap();
+            assert!(metrics.contains("echo_gate_callers{throttle=\"default\"}"), "{metrics}");
+        }
+    })
+    .await;
+}
+
 /// Which of many callers are refused now.
 async fn refused(echo: &Echo) -> Vec<usize> {
     let mut refused = Vec::new();

@@ -284,7 +284,16 @@ fn callers_are_counted_where_a_key_is_declared_and_what_they_were_told_is_worked
         assert!(!gate.standing(&name()).unwrap().contradicts, "{level} {killed}");
     }
     let unkeyed = open_gate(&GateSpec::default());
-    self::admitted(&unkeyed, 480_000);
+    unkeyed.ask("default", Question::default(), moment(480_000 * 3600));
     let standing = unkeyed.standing(&name()).unwrap();
-    assert_eq!((unkeyed.callers(&name(), at), standing.named), (None, None), "no key is declared");
+    assert_eq!((unkeyed.callers(&name(), at), standing.named), (None, None), "no key is declared, and none was given");
+    unkeyed.set(&name(), setting(Level::new(0.5).unwrap()));
+    let admitted = self::admitted(&unkeyed, 480_000).len() as u64;
+    let named = unkeyed.standing(&name()).unwrap().named.unwrap();
+    assert_eq!((named.offered, named.admitted), (500, admitted), "an app named them: the level was over callers");
+    assert!(unkeyed.callers(&name(), at).unwrap().abs_diff(500) < 50);
+    unkeyed.declare(&name(), &with_key(), setting(Level::OPEN));
+    assert!(unkeyed.callers(&name(), at).unwrap() > 400, "a header forgets nobody");
+    unkeyed.declare(&name(), &GateSpec::default(), setting(Level::OPEN));
+    assert_eq!(unkeyed.callers(&name(), at), None);
 }
