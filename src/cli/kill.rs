@@ -14,6 +14,7 @@ use super::terminal::{Paint, json_line, print_done, say, tell};
 use super::words::{ends, held_by, since};
 use crate::client::{Client, ClientError, Killed, Revived, Throttles};
 use crate::config::ConfigError;
+use crate::domain::text::{OPERATOR_LIMIT, REASON_LIMIT, cut};
 use crate::domain::throttle::ThrottleName;
 use crate::ports::Clock;
 use crate::run::RunError;
@@ -27,10 +28,10 @@ const TRIES: usize = 3;
 #[derive(Args)]
 pub(super) struct KillArgs {
     /// Why, for the record and for whoever is on call next
-    #[arg(long, value_parser = any_text(), default_value = "", hide_default_value = true)]
+    #[arg(long, value_parser = any_text(), allow_hyphen_values = true, default_value = "", hide_default_value = true)]
     reason: String,
     /// Who stops it
-    #[arg(long, value_parser = any_text(), default_value = "", hide_default_value = true)]
+    #[arg(long, value_parser = any_text(), allow_hyphen_values = true, default_value = "", hide_default_value = true)]
     operator: String,
     /// Only this throttle; all of them if not set
     #[arg(long, value_name = "NAME", value_parser = throttle_name)]
@@ -52,10 +53,10 @@ pub(super) struct KillArgs {
 #[derive(Args)]
 pub(super) struct ReviveArgs {
     /// Who ends it
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     operator: Option<String>,
     /// Why
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     reason: Option<String>,
     /// Only kills of this throttle; all of them if not set
     #[arg(long, value_name = "NAME", value_parser = throttle_name)]
@@ -84,8 +85,8 @@ pub(super) async fn kill(args: KillArgs, paint: Paint) -> Result<(), RunError> {
     let scope = args.throttle.as_ref().map_or_else(|| "all throttles".to_owned(), |name| format!("throttle {name}"));
     confirm(args.confirm.as_deref(), &format!("This stops {scope} of {}.", client.base()))?;
     let mut body = Map::new();
-    body.insert("reason".to_owned(), json!(args.reason));
-    body.insert("operator".to_owned(), json!(args.operator));
+    body.insert("reason".to_owned(), json!(cut(args.reason, REASON_LIMIT)));
+    body.insert("operator".to_owned(), json!(cut(args.operator, OPERATOR_LIMIT)));
     body.insert("confirmation".to_owned(), json!(CONFIRMATION));
     body.extend(args.throttle.as_ref().map(|name| ("throttle".to_owned(), json!(name))));
     let sent = send(&client, "/kill", &Value::Object(body), Some(Duration::from_secs(args.patience))).await;

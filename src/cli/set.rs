@@ -31,10 +31,10 @@ pub(super) struct SetArgs {
     #[arg(long, value_name = "NAME", value_parser = throttle_name)]
     throttle: Option<ThrottleName>,
     /// Who declares it
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     operator: String,
     /// Why, for the record and for whoever is on call next
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     reason: String,
     /// How the result is written
     #[arg(short, long, value_enum, default_value = "text")]

@@ -39,6 +39,12 @@ const KEY_LIMIT: usize = 255;
 /// How long the ledger may take to look a key up: a kill must not wait for it.
 const LOOK_UP: Duration = Duration::from_millis(500);
 
+/// What a kill says whose key had been used for another request,
+const COLLIDED: &str =
+    "This Idempotency-Key was used for another kill: this one was done all the same, and is kept for no key.";
+/// or is none.
+const NO_KEY: &str = "This Idempotency-Key is none (expected one value of 1 to 255 visible ASCII characters): the kill was done all the same, and is kept for no key.";
+
 /// The command at hand.
 #[derive(Clone, Debug)]
 pub(super) struct Command {
@@ -50,8 +56,8 @@ pub(super) struct Command {
     pub(super) elapsed: Duration,
     /// Whose key it was.
     pub(super) actor: String,
-    /// Its `Idempotency-Key` was its caller's for another request here, and it is done all the same.
-    pub(super) collided: bool,
+    /// A kill whose `Idempotency-Key` is good for nothing is done all the same, and says this.
+    pub(super) kept_for_no_key: Option<&'static str>,
     request_id: String,
     key: Option<ClientKey>,
 }
@@ -135,28 +141,30 @@ pub(super) async fn carry(
     };
     let Moment { wall: at, elapsed } = app.clock.moment();
     let path = parts.uri.path().to_owned();
-    let mut key = match key(&parts.headers, &actor, &path, &raw, at) {
-        Ok(key) => key,
+    // Whoever means to stop is not sent away for the sake of a key.
+    let stops = path == "/kill";
+    let (mut key, mut kept_for_no_key) = match key(&parts.headers, &actor, &path, &raw, at) {
+        Ok(key) => (key, None),
+        Err(_) if stops => (None, Some(NO_KEY)),
         Err(problem) => return problem.into_response(),
     };
-    let (mut _turn, mut collided) = (None, false);
+    let mut _turn = None;
     if let Some(mine) = &key {
         _turn = Some(app.under_way.wait(&format!("{path} {actor} {}", mine.key)).await);
         match first_answer(&app, mine).await {
             Some(first) if first.key.as_ref().is_some_and(|known| known.digest == mine.digest) => {
                 return replay(&app, &path, &raw, first);
             }
-            // Whoever means to stop is not sent away for the sake of a key.
-            Some(_) if path == "/kill" => collided = true,
+            Some(_) if stops => kept_for_no_key = Some(COLLIDED),
             Some(_) => return Problem::of(&table::OTHER_REQUEST).into_response(),
             None => {}
         }
     }
-    if collided {
+    if kept_for_no_key.is_some() {
         key = None;
     }
     let id = ulid::Ulid::generate().to_string();
-    parts.extensions.insert(Command { id, at, elapsed, actor, collided, request_id, key });
+    parts.extensions.insert(Command { id, at, elapsed, actor, kept_for_no_key, request_id, key });
     next.run(Request::from_parts(parts, Body::from(raw))).await
 }
 

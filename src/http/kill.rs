@@ -23,10 +23,6 @@ use super::command::{Command, members, said};
 use super::refusal::table;
 use super::wire::{Killed, Revived};
 
-/// What a kill says whose key had been used for another request.
-const COLLIDED: &str =
-    "This Idempotency-Key was used for another kill: this one was done all the same, and is kept for no key.";
-
 pub(super) async fn kill(
     State(app): State<Arc<App>>,
     Extension(command): Extension<Command>,
@@ -52,7 +48,7 @@ pub(super) async fn kill(
         durable: true,
         targets: Vec::new(),
         audit_id: None,
-        warning: command.collided.then_some(COLLIDED),
+        warning: command.kept_for_no_key,
     };
     let throttle = asked.throttle.as_ref().map_or("", ThrottleName::as_str);
     let mut record = command.record("kill", throttle, command.answer(StatusCode::OK, members(&body)));

@@ -16,6 +16,8 @@ use futures::StreamExt as _;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use crate::source::rest::Shortened;
+
 use super::answer::{Problem, too_large};
 use super::client::Client;
 use super::refusal::table;
@@ -118,6 +120,29 @@ pub(super) async fn whole(content: Body) -> Result<Bytes, Problem> {
         Ok(raw.into())
     };
     timeout(BODY, gathered).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// The body of a kill, as large as a webhook's may be: of its texts only the beginning is kept, so a long reason keeps nobody
+/// from stopping.
+pub(super) async fn kill(content: Body) -> Result<Bytes, Problem> {
+    if content.size_hint().lower() > WEBHOOK_LIMIT as u64 {
+        return Err(unread_kill());
+    }
+    let gathered = async {
+        let (mut chunks, mut read) = (content.into_data_stream(), Shortened::default());
+        while let Some(chunk) = chunks.next().await {
+            read.take(&chunk.map_err(|_| Problem::of(&table::BROKEN))?);
+            if read.seen() > WEBHOOK_LIMIT || read.kept().len() > BODY_LIMIT {
+                return Err(unread_kill());
+            }
+        }
+        Ok(Bytes::copy_from_slice(read.kept()))
+    };
+    timeout(BODY, gathered).await.unwrap_or_else(|_| Err(late()))
+}
+
+fn unread_kill() -> Problem {
+    Problem::of(&table::KILL_TOO_LARGE)
 }
 
 pub(super) fn late() -> Problem {

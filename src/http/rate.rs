@@ -213,7 +213,7 @@ async fn well_made(caller: Option<Caller>, request: Request) -> Knock {
         return Knock::Other(request);
     }
     let (parts, content) = request.into_parts();
-    match limits::whole(content).await {
+    match limits::kill(content).await {
         Ok(raw) => {
             // Read as the kill itself reads it, or a stray byte in the reason would have it wait behind strangers.
             let kills = matches!(confirmed(&lossy(&raw)), Ok(true));

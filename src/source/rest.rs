@@ -3,6 +3,7 @@
 //! Knows JSON and nothing of HTTP.
 
 mod fields;
+mod long;
 mod lossy;
 mod moment;
 mod object;
@@ -15,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use self::fields::nearest;
+pub use self::long::Shortened;
 pub use self::lossy::lossy;
 pub use self::moment::{MOMENT, moment};
 use self::object::Object;
@@ -163,7 +165,7 @@ impl ControlBody {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KillBody {
-    /// Why. Blank or absent it is `(none given)`; beyond 1,024 characters it is cut.
+    /// Why. What is no text becomes one; blank or absent it is `(none given)`; beyond 1,024 characters it is cut.
     #[serde(default = "text::none_given", deserialize_with = "object::reason")]
     #[schemars(with = "Option<String>")]
     pub reason: String,
@@ -256,30 +258,32 @@ pub struct ObserveBody {
     #[serde(default)]
     pub throttle: Option<ThrottleName>,
     /// Failed share of the admitted requests.
-    #[serde(default)]
-    #[schemars(range(min = 0, max = 1))]
+    #[serde(default, deserialize_with = "object::number")]
+    #[schemars(with = "f64", range(min = 0, max = 1))]
     pub error_rate: Option<f64>,
     /// 99th percentile of latency, milliseconds.
-    #[serde(default)]
-    #[schemars(range(min = 0))]
+    #[serde(default, deserialize_with = "object::number")]
+    #[schemars(with = "f64", range(min = 0))]
     pub latency_p99_ms: Option<f64>,
     /// Requests offered, per minute.
-    #[serde(default)]
-    #[schemars(range(min = 0))]
+    #[serde(default, deserialize_with = "object::number")]
+    #[schemars(with = "f64", range(min = 0))]
     pub requests_per_minute: Option<f64>,
     /// Order parameter as declared, no unit.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::number")]
+    #[schemars(with = "f64")]
     pub phi_static: Option<f64>,
     /// Order parameter as observed, no unit.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::number")]
+    #[schemars(with = "f64")]
     pub phi_dynamic: Option<f64>,
     /// Scale of the noise, no unit.
-    #[serde(default)]
-    #[schemars(range(min = 0))]
+    #[serde(default, deserialize_with = "object::number")]
+    #[schemars(with = "f64", range(min = 0))]
     pub temperature: Option<f64>,
     /// Gain of the linear response, no unit.
-    #[serde(default)]
-    #[schemars(range(min = 0))]
+    #[serde(default, deserialize_with = "object::number")]
+    #[schemars(with = "f64", range(min = 0))]
     pub susceptibility: Option<f64>,
 }
 

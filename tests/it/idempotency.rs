@@ -69,7 +69,7 @@ async fn a_key_is_for_one_request_and_a_kill_that_is_over_is_not_answered_as_one
     assert_eq!((status, replayed), (StatusCode::CONFLICT, true), "{over}");
 
     for bad in ["", &"x".repeat(256)] {
-        let (status, _, problem) = post(&echo, "/kill", bad, KILL).await;
+        let (status, _, problem) = post(&echo, "/control", bad, &control(0.5)).await;
         assert_eq!(status, StatusCode::BAD_REQUEST);
         assert!(problem["detail"].as_str().unwrap().contains("Idempotency-Key"), "{problem}");
     }
@@ -210,6 +210,19 @@ async fn a_kill_whose_key_was_used_is_done_all_the_same_and_says_so() {
     assert_eq!(echo.verdict("default").await.1, "kill");
     let (status, _, over) = post(&echo, "/kill", "k", KILL).await;
     assert_eq!((status, &over["epoch"]), (StatusCode::CONFLICT, &first["epoch"]), "the key is still the first one's");
+}
+
+#[tokio::test]
+async fn a_kill_whose_key_is_none_is_done_all_the_same_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = Echo::start("serve", &[], folder.path()).await;
+    for bad in ["", &"x".repeat(256)] {
+        let (status, replayed, killed) = post(&echo, "/kill", bad, KILL).await;
+        assert_eq!((status, replayed, &killed["killed"]), (StatusCode::OK, false, &json!(true)), "{killed}");
+        assert!(killed["warning"].as_str().unwrap().contains("Idempotency-Key"), "{killed}");
+        assert_eq!(echo.verdict("default").await.1, "kill");
+        post(&echo, "/revive", "r", "").await;
+    }
 }
 
 /// What the version before kept: rows without a caller, refusals among them.

@@ -4,7 +4,7 @@
 use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Source};
 use echo_phoenix::domain::text::{NONE_GIVEN, cut, given, is_hidden, kept, shown, shown_json, shown_lines};
 use echo_phoenix::source::crd_status::{ConditionStatus, EchoThrottleStatus};
-use echo_phoenix::source::rest::{KillBody, confirmed, lossy, nearest, older, parse};
+use echo_phoenix::source::rest::{KillBody, ObserveBody, Shortened, confirmed, lossy, nearest, older, parse};
 use echo_phoenix::source::status_rows::put_kills;
 use proptest::prelude::*;
 use serde_json::json;
@@ -53,7 +53,7 @@ proptest! {
     /// However broken a body's text is, what can be read of it is read.
     #[test]
     fn any_text_at_all_leaves_a_kill_a_kill(reason in prop::collection::vec(any::<u8>(), 0..60)) {
-        let quoted: Vec<u8> = reason.into_iter().filter(|b| *b >= 0x20 && *b != b'"' && *b != b'\\').collect();
+        let quoted: Vec<u8> = reason.into_iter().filter(|b| *b != b'"' && *b != b'\\').collect();
         let body = [br#"{"confirmation":"CONFIRM_KILL","operator":"\ud800x","reason":""#, &quoted[..], br#""}"#].concat();
         let body = lossy(&body);
         prop_assert!(confirmed(&body).unwrap());
@@ -98,9 +98,69 @@ fn a_kill_says_what_it_was_given() {
     ] {
         assert_eq!(said(&format!(r#"{{"confirmation":"x","reason":"{escaped}"}}"#)).0, read, "{escaped}");
     }
-    for refused in [r#"{"confirmation":"x","reson":"a"}"#, r#"{"confirmation":"x","reason":7}"#, r#"{"reason":"a"}"#] {
+    for (raw, read) in [
+        ("\"one\ntwo\t\u{1}\r\"", "one\ntwo\t\u{1}\r"),
+        (r#""C:\pay \q \u12 \"said\"""#, r#"C:\pay \q \u12 "said""#),
+        ("\"a\\\nb\"", "a\\\nb"),
+        ("7", "7"),
+        ("true", "true"),
+        ("-0.5", "-0.5"),
+        (r#"["a",1]"#, r#"["a",1]"#),
+        (r#"{"a":"b"}"#, r#"{"a":"b"}"#),
+    ] {
+        let body = format!("\u{feff}{{\n\t\"confirmation\":\"CONFIRM_KILL\",\"reason\":{raw},\"operator\":{raw}}}\r\n");
+        assert!(confirmed(&lossy(body.as_bytes())).unwrap(), "{raw}");
+        assert_eq!(said(&body), (read.to_owned(), read.to_owned()), "{raw}");
+    }
+    for refused in [r#"{"confirmation":"x","reson":"a"}"#, r#"{"confirmation":"x","throttle":7}"#, r#"{"reason":"a"}"#]
+    {
         assert!(parse::<KillBody>(refused.as_bytes()).is_err(), "{refused}");
     }
+}
+
+#[test]
+fn of_a_long_kill_only_its_words_are_shortened() {
+    let short = |body: &[u8], size: usize| {
+        let mut read = Shortened::default();
+        body.chunks(size).for_each(|chunk| read.take(chunk));
+        assert_eq!(read.seen(), body.len());
+        read.kept().to_vec()
+    };
+    for unit in ["x", r"\n", r#"\""#, r"\\", r"\u0041", r"\ud83d\ude00", "é", "\n", "{", "\u{1f600}"] {
+        for shift in 1..13 {
+            let long = format!("{}{}", "y".repeat(shift), unit.repeat(100_000));
+            let body =
+                format!(r#"{{"reason":"{long}","operator":"{long}","throttle":"pay","confirmation":"CONFIRM_KILL"}}"#);
+            let kept = short(body.as_bytes(), 4096);
+            assert!(kept.len() < 64 * 1024, "{unit}: {}", kept.len());
+            let read: KillBody = parse(&lossy(&kept)).unwrap();
+            assert_eq!(read.throttle.unwrap().as_str(), "pay", "{unit}");
+            assert!(read.reason.chars().count() == 1024 && read.reason.ends_with('…'), "{unit}");
+        }
+    }
+    // What it stops is read as it stands: a name that is cut is no other name.
+    let named = format!(r#"{{"throttle":"{}","confirmation":"CONFIRM_KILL"}}"#, "a".repeat(100_000));
+    assert!(parse::<KillBody>(&lossy(&short(named.as_bytes(), 7))).is_err());
+    let blanks = format!(r#"{{"confirmation":"CONFIRM_KILL"{}}}"#, " ".repeat(100_000));
+    assert_eq!(short(blanks.as_bytes(), 1000), blanks.as_bytes());
+}
+
+proptest! {
+    #[test]
+    fn a_kill_of_ordinary_size_is_kept_byte_for_byte(body in prop::collection::vec(any::<u8>(), 0..300), size in 1..20_usize) {
+        let mut read = Shortened::default();
+        body.chunks(size).for_each(|chunk| read.take(chunk));
+        prop_assert_eq!(read.kept(), &body[..]);
+    }
+}
+
+#[test]
+fn a_measurement_of_null_is_none_that_counts_as_calm() {
+    for field in ["error_rate", "latency_p99_ms", "requests_per_minute", "phi_static", "phi_dynamic", "temperature"] {
+        let error = parse::<ObserveBody>(format!(r#"{{"source":"s","{field}":null}}"#).as_bytes()).unwrap_err();
+        assert_eq!(error.to_string(), format!("{field}: expected a number, got null"));
+    }
+    assert!(parse::<ObserveBody>(br#"{"source":"s","throttle":null,"error_rate":0.5}"#).is_ok());
 }
 
 #[test]

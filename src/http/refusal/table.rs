@@ -37,7 +37,7 @@ refusals! {
         "`POST /kill` without the word, or with another one; audited",
         "Send it with `\"confirmation\":\"CONFIRM_KILL\"`", No;
     ONCE_MALFORMED: BAD_REQUEST, "Idempotency-Key: expected one value of 1 to {limit} visible ASCII characters.",
-        "A command bears the header twice, empty, too long or with other characters; nothing was done",
+        "A command bears the header twice, empty, too long or with other characters; nothing was done. `POST /kill` is done all the same, and says so in `warning`",
         "Send one key, a fresh one for each command", No;
     SIGNATURE: BAD_REQUEST, "Invalid signature",
         "`POST /webhooks/stripe`: no secret fits the signature, or it is more than 5 minutes from now; a body over 64 KiB is not read if its header cannot be right. `/health` says which, under `checks.webhooks`",
@@ -103,8 +103,12 @@ refusals! {
         "`POST /revive` again under the key of a revival, while kills hold that it did not name; `held_by` names them",
         "Look at `held_by`; to end them, send it with a new key", No;
     TOO_LARGE: PAYLOAD_TOO_LARGE, "The body is larger than this route takes.",
-        "More than 64 KiB, at the webhook more than 1 MiB",
+        "More than 64 KiB, at the webhook more than 1 MiB; of a kill see the next",
         "Send less", No;
+    KILL_TOO_LARGE: PAYLOAD_TOO_LARGE,
+        "This kill is too large to be read, so whether and what it stops is not known. NOTHING WAS STOPPED: send it with a short reason.",
+        "`POST /kill` of more than 1 MiB, or of more than 64 KiB beside the text of its reason; a long reason alone is cut, not refused",
+        "Send `confirmation`, `throttle` if not all are meant, and a short `reason`", No;
     FIELDS: UNPROCESSABLE_ENTITY, "{field}: expected {what}",
         "JSON that the route does not take, or a wrong parameter; all that is wrong, separated by `; `, and one by one in `errors` as `field` and `expected`",
         "Mend these fields", No;

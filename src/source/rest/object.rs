@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
 
 use crate::domain::text;
 
@@ -28,6 +29,11 @@ pub(super) fn maybe<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer
     Option::<Object<T>>::deserialize(deserializer).map(|found| found.map(|Object(found)| found))
 }
 
+/// A field that may be absent and is a number where it is not: `null` would be one that nobody measured.
+pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    f64::deserialize(deserializer).map(Some)
+}
+
 /// Words as they are kept.
 pub(super) fn kept<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     String::deserialize(deserializer).map(text::kept)
@@ -44,7 +50,12 @@ pub(super) fn operator<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Str
 }
 
 fn given<'de, D: Deserializer<'de>>(deserializer: D, limit: usize) -> Result<String, D::Error> {
-    Option::<String>::deserialize(deserializer).map(|words| text::given(words.unwrap_or_default(), limit))
+    let words = match Value::deserialize(deserializer)? {
+        Value::String(words) => words,
+        Value::Null => String::new(),
+        other => other.to_string(),
+    };
+    Ok(text::given(words, limit))
 }
 
 struct Map<T>(PhantomData<T>);

@@ -104,7 +104,36 @@ async fn a_kill_is_never_refused_for_its_words() {
     {
         assert!([400, 422].contains(&post(&echo, "/kill", wrong).await.0), "{wrong}");
     }
+    let long =
+        format!(r#"{{"reason":"{}","throttle":"default","confirmation":"CONFIRM_KILL"}}"#, "log\n".repeat(100_000));
+    let (status, killed) = post(&echo, "/kill", long.clone()).await;
+    assert_eq!(status, 200, "{killed}");
+    let entry = &kills(&echo).await[0];
+    assert_eq!((&entry["throttle"], entry["reason"].as_str().unwrap().chars().count()), (&json!("default"), 1024));
+    let unknown = long.replace("\"throttle\"", "\"throtle\"");
+    assert_eq!(post(&echo, "/kill", unknown).await.0, 422, "what it stops is not guessed");
+    assert_eq!(post(&echo, "/revive", "").await.0, 200);
+    for huge in [long.replace("log", &"log".repeat(5)), format!("{}{long}", " ".repeat(70_000))] {
+        let (status, problem) = post(&echo, "/kill", huge).await;
+        assert_eq!(status, 413, "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("NOTHING WAS STOPPED"), "{problem}");
+    }
+    assert_ne!(echo.verdict("default").await.1, "kill");
     // By the command line too, whatever the shell handed it.
+    let words = "- double charges\n".repeat(5_000);
+    for (reason, operator) in [(words.as_str(), "--dana"), ("-1 balance", "-d"), ("--throttle", "")] {
+        let all = ["kill", "--confirm", "CONFIRM_KILL", "--reason", reason, "--operator", operator];
+        let done = command(folder.path(), &echo.url(""), &all).output().unwrap();
+        assert_eq!(done.status.code(), Some(0), "{}", err(&done));
+        let entry = &kills(&echo).await[0];
+        assert!(entry["reason"].as_str().unwrap().starts_with(&reason[..10]), "{entry}");
+        assert_eq!(entry["throttle"], "");
+    }
+    for all in [&["set", "0.5"][..], &["revive"]] {
+        let all = [all, &["--reason", "- it is over", "--operator", "-d"]].concat();
+        let done = command(folder.path(), &echo.url(""), &all).output().unwrap();
+        assert!(!err(&done).contains("unexpected argument"), "{}", err(&done));
+    }
     let mut kill = command(folder.path(), &echo.url(""), &["kill", "--confirm", "CONFIRM_KILL", "--reason"]);
     kill.arg(std::ffi::OsStr::from_bytes(b"caf\xe9")).args(["--operator", ""]);
     let done = kill.output().unwrap();
