@@ -110,6 +110,21 @@ impl Offered {
         stops || more(self.hour_most(), kept.hour_most()) || more(newest(self), newest(kept))
     }
 
+    /// The most that either says, slot by slot: unknown where one of them does not know.
+    #[must_use]
+    pub fn safer(&self, other: &Self) -> Self {
+        let most = |a: Option<f64>, b: Option<f64>| a.zip(b).map(|(a, b)| f64::max(a, b));
+        let of = |from: &Self, back: usize| {
+            let place = from.hour.len().checked_sub(back + 1);
+            place.and_then(|place| from.hour.get(place).copied().flatten())
+        };
+        let stop = match (self.stop, other.stop) {
+            (Some(a), Some(b)) => Some(Stop { floor: most(a.floor, b.floor), since: f64::max(a.since, b.since) }),
+            (one, other) => one.or(other),
+        };
+        Self { hour: (0..SLOTS).rev().map(|back| most(of(self, back), of(other, back))).collect(), stop }
+    }
+
     fn hour_most(&self) -> Option<f64> {
         let whole = self.hour.len() >= SLOTS;
         self.hour.iter().fold(whole.then_some(0.0), |most, slot| Some(f64::max(most?, known(*slot)?)))

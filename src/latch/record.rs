@@ -206,6 +206,11 @@ impl Latch {
             }
             Ok(Err(DesiredError::Unknown(throttle))) => {
                 tracing::error!(%throttle, once, "a journalled command means a throttle that is gone; it is let go");
+                // It was there all the same, and the journal settles nothing that the ledger lacks.
+                let noted = timeout(LEDGER_PATIENCE, self.desired.note(entry.record.clone())).await;
+                if !matches!(noted, Ok(Ok(_))) {
+                    return Entered::NotYet;
+                }
                 self.entered(entry, &once).await;
                 Entered::LetGo
             }

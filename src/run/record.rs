@@ -63,17 +63,18 @@ pub(super) async fn open(folder: &Path, holds: Holds, clock: &dyn Clock) -> Resu
     let lock = lock_folder(folder)?;
     let unusable = |e: std::io::Error| RunError::failed("the journal cannot be opened", e);
     let (journal, journal_found) = FileJournal::read(&folder.join("journal")).map_err(unusable)?;
+    let mut unkept = None;
     let (last_state, last) = match StateFile::open(folder) {
         Ok((file, last)) => (Some(file), last),
         Err(error) => {
-            tracing::warn!(%error, "the last state can be neither read nor kept");
+            unkept = Some(format!("the last state can be neither read nor kept: {error}"));
             (None, LastFound::default())
         }
     };
     let ledger_was_there = std::fs::metadata(folder.join(LEDGER_FILE)).is_ok_and(|file| file.len() > 0);
     if !ledger_was_there && journal_found == JournalFound::Missing && last == LastFound::default() {
         // A new folder: its journal comes first, so that a ledger without one is never new.
-        journal.mend(0).map_err(unusable)?;
+        journal.mend(0, false).map_err(unusable)?;
     }
     let started = StandbyLedger::start(folder, clock.now()).await;
     let (ledger, found) = started.map_err(|e| RunError::failed(&format!("ECHO_DATA_DIR {}", folder.display()), e))?;
@@ -94,11 +95,18 @@ pub(super) async fn open(folder: &Path, holds: Holds, clock: &dyn Clock) -> Resu
         }
     };
     let pending = journal.pending();
+    let lacking = match &opened {
+        // One that cannot be asked is not known to have them.
+        Some(_) => ledger.lacks(journal.settled()).await.unwrap_or(journal.settled().len()),
+        None => 0,
+    };
     let known = Known {
         ledger_was_there,
         ledger: opened.as_ref(),
         journal: &journal_found,
         journal_ever: journal.ever(),
+        journal_settled: journal.settled_up_to(),
+        lacking,
         pending: &pending,
         last: &last,
     };
@@ -107,6 +115,7 @@ pub(super) async fn open(folder: &Path, holds: Holds, clock: &dyn Clock) -> Resu
         start.told.append(&mut start.lost);
         start.stored = opened.as_ref().map(|opened| opened.stored.clone()).unwrap_or_default();
     }
+    start.told.extend(unkept);
     start.told.extend(opened.iter().flat_map(|opened| opened.accounts.faults.clone()));
     tell(&start);
     let seen = opened.as_ref().and_then(|opened| opened.journal).max(last.state.as_ref().and_then(|last| last.journal));
@@ -117,7 +126,7 @@ pub(super) async fn open(folder: &Path, holds: Holds, clock: &dyn Clock) -> Resu
         tracing::error!(%error, "the last state cannot be kept; a start without the ledger would know an older one");
     }
     begin(&ledger, &start.stored.holds, clock).await;
-    if let Err(error) = journal.mend(seen.unwrap_or_default()) {
+    if let Err(error) = journal.mend(seen.unwrap_or_default(), lacking > 0) {
         tracing::error!(%error, "the journal cannot be written; kills are durable once the ledger has them");
     }
     if holds == Holds::Here {
@@ -282,17 +291,11 @@ pub(super) struct LastKept {
 
 /// Keeps the last state on the disk: at once when the gate changes.
 pub(super) async fn keep(kept: Arc<LastKept>, stop: CancellationToken) {
-    let LastKept { file, gate, declared, journal, ledger } = kept.as_ref();
-    let (mut failed, mut seen) = (false, 0);
+    let LastKept { file, gate, declared, journal, .. } = kept.as_ref();
+    let mut failed = false;
     loop {
         let ever = journal.ever();
         let state = LastState { stored: declared.last_state(), journal: Some(ever) };
-        if seen < ever
-            && let Ok(ledger) = ledger.ledger()
-            && ledger.saw_journal(ever).await.is_ok()
-        {
-            seen = ever;
-        }
         let writer = Arc::clone(file);
         let written = tokio::task::spawn_blocking(move || writer.write(&state)).await;
         match written {
@@ -312,6 +315,26 @@ pub(super) async fn keep(kept: Arc<LastKept>, stop: CancellationToken) {
             () = stop.cancelled() => {} // once more: what changed last is kept
             () = gate.changed() => {}
             () = sleep(LOOK) => {}
+        }
+    }
+}
+
+/// Tells the ledger how many records the journal ever had. A ledger that hangs keeps the last state waiting for nothing.
+pub(super) async fn count(kept: Arc<LastKept>, stop: CancellationToken) {
+    let mut seen = 0;
+    while !stop.is_cancelled() {
+        let ever = kept.journal.ever();
+        if seen < ever
+            && let Ok(ledger) = kept.ledger.ledger()
+        {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                told = ledger.saw_journal(ever) => seen = if told.is_ok() { ever } else { seen },
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = sleep(AGAIN) => {}
         }
     }
 }

@@ -168,7 +168,9 @@ fn keep_files(
     let Some(file) = last_state.map(Arc::new) else { return };
     let (declared, gate, ledger) = (Arc::clone(declared), Arc::clone(gate), Arc::clone(ledger));
     let kept = Arc::new(LastKept { file, gate, declared, journal, ledger });
+    let counted = Arc::clone(&kept);
     supervisor.keep_up("last-state", move |stop| record::keep(Arc::clone(&kept), stop));
+    supervisor.keep_up("journal-count", move |stop| record::count(Arc::clone(&counted), stop));
 }
 
 #[allow(clippy::too_many_arguments, reason = "the composition root hands every part over once")]

@@ -282,9 +282,19 @@ fn held_against(told: Told, table: &[Listed], whole: bool) -> Accounts {
                 |_| Some(format!("holds: row {} ({epoch}) is not the hold that was taken", row.row)),
             ),
         };
-        // An entry of format 1 tells less than the row does.
         let listed = rows.get(epoch).and_then(|row| row.hold.clone()).filter(|_| fault.is_none());
-        accounts.hold(fault, listed.unwrap_or(hold));
+        match (fault, listed) {
+            // Whose it is and why decides who may end it: that, too, is as it was taken.
+            (None, Some(listed)) if exact && listed != hold => {
+                let row = rows.get(epoch).map_or(0, |row| row.row);
+                let what = "says another source, operator or reason than its audit entry";
+                accounts.faults.push(format!("holds: row {row} ({epoch}) {what}"));
+                accounts.live.push(hold);
+            }
+            // An entry of format 1 tells less than the row does.
+            (None, Some(listed)) if !exact => accounts.hold(None, listed),
+            (fault, _) => accounts.hold(fault, hold),
+        }
     }
     for row in table.iter().filter(|row| !by_log.contains(&row.epoch)) {
         let Listed { row: number, epoch, hold, ended: is_ended } = row;

@@ -29,6 +29,10 @@ pub struct FileJournal {
     /// What is pending, and how many records there ever were: asked for by those who must not wait for a disk.
     pending: Pending,
     ever: AtomicU64,
+    /// What was settled when it was read, as far as it is still there.
+    settled: Vec<JournalEntry>,
+    /// Up to which record that was.
+    settled_up_to: u64,
 }
 
 type Pending = Mutex<Vec<JournalEntry>>;
@@ -74,14 +78,16 @@ impl FileJournal {
         };
         let (head, sync) = (Head::default(), File::sync_data);
         let mut inner = Inner { file: None, head, next: 1, stained: None, sync, damaged: false };
-        let mut pending = Vec::new();
-        let found = bytes.map_or(JournalFound::Missing, |bytes| inner.take_in(&bytes, &mut pending));
+        let (mut pending, mut settled) = (Vec::new(), Vec::new());
+        let found = bytes.map_or(JournalFound::Missing, |bytes| inner.take_in(&bytes, &mut pending, &mut settled));
         inner.damaged = matches!(found, JournalFound::Damaged(_));
         if found == JournalFound::Whole {
             inner.file = writable(path).ok();
         }
         let (ever, pending) = (AtomicU64::new(inner.head.ever), Mutex::new(pending));
-        Ok((Self { path: path.to_owned(), inner: Mutex::new(inner), pending, ever }, found))
+        let settled_up_to = inner.head.settled;
+        let path = path.to_owned();
+        Ok((Self { path, inner: Mutex::new(inner), pending, ever, settled, settled_up_to }, found))
     }
 
     /// Opens a journal, or makes one, at its full size; whatever it was found to be.
@@ -90,7 +96,7 @@ impl FileJournal {
     /// If it can neither be read nor made.
     pub fn open(path: &Path) -> io::Result<Self> {
         let (journal, found) = Self::read(path)?;
-        if let Err(error) = journal.mend(0)
+        if let Err(error) = journal.mend(0, false)
             && found == JournalFound::Missing
         {
             return Err(error);
@@ -99,12 +105,14 @@ impl FileJournal {
     }
 
     /// Brings the file into today's form, where it is not: what is pending stays. Its number of records is at least
-    /// `seen` from here on. A damaged file is kept beside it, as `journal.damaged`.
+    /// `seen` from here on. A damaged file is kept beside it, as `journal.damaged`. `anew`: what was settled leaves no trace.
     ///
     /// # Errors
     /// If it cannot be written; it is tried again with the next record.
-    pub fn mend(&self, seen: u64) -> io::Result<()> {
+    pub fn mend(&self, seen: u64, anew: bool) -> io::Result<()> {
         let mut inner = lock(&self.inner);
+        // A number more than there are makes it a new file.
+        let seen = if anew { seen.max(inner.head.ever + 1) } else { seen };
         let mended = inner.mend(&self.path, &self.pending, seen);
         self.ever.store(inner.head.ever, Ordering::SeqCst);
         mended
@@ -115,6 +123,17 @@ impl FileJournal {
     pub fn synced_by(self, sync: fn(&File) -> io::Result<()>) -> Self {
         lock(&self.inner).sync = sync;
         self
+    }
+
+    /// What was settled when the file was read: a ledger that lacks one of these is another, or an older one. The newest are
+    /// among them; those before are written over.
+    pub fn settled(&self) -> &[JournalEntry] {
+        &self.settled
+    }
+
+    /// Up to which record a ledger had everything when the file was read.
+    pub fn settled_up_to(&self) -> u64 {
+        self.settled_up_to
     }
 
     /// How many records there ever were.
@@ -173,7 +192,12 @@ impl Journal for FileJournal {
 
 impl Inner {
     /// Takes over what a file holds, and judges it.
-    fn take_in(&mut self, bytes: &[u8], pending: &mut Vec<JournalEntry>) -> JournalFound {
+    fn take_in(
+        &mut self,
+        bytes: &[u8],
+        pending: &mut Vec<JournalEntry>,
+        settled: &mut Vec<JournalEntry>,
+    ) -> JournalFound {
         let headless = !bytes.is_empty() && !sector::is_of_this_form(bytes);
         let (records, mut faults) = if headless {
             let (records, fault) = headless::scan(bytes);
@@ -181,6 +205,7 @@ impl Inner {
         } else {
             let found = sector::scan(bytes, JOURNAL_BYTES);
             (self.head, self.next, self.stained) = (found.head, found.next, found.torn);
+            settled.extend(found.settled.iter().filter_map(|record| serde_json::from_slice(record).ok()));
             (found.records, found.faults)
         };
         for record in records {
@@ -199,7 +224,8 @@ impl Inner {
         }
     }
 
-    /// The record, then the head that counts it, in one sync: a crash in between leaves it whole, or torn.
+    /// The record, and once that is on the disk the head that counts it: a record that is counted and not whole was damaged.
+    /// The head's own way to the disk is waited for by nobody; what is not counted and whole counts all the same.
     fn append(&mut self, path: &Path, pending: &Pending, record: &[u8]) -> io::Result<()> {
         let (stained, sync) = (self.stained.clone(), self.sync);
         let file = self.ready(path, pending)?;
@@ -212,8 +238,9 @@ impl Inner {
         let head = Head { ever: self.head.ever + 1, ..self.head };
         let file = self.ready(path, pending)?;
         file.write_all_at(record, offset(first))?;
-        file.write_all_at(&head.sector(), 0)?;
         sync(file)?;
+        // One that could not be written is written with the next.
+        let _counted = file.write_all_at(&head.sector(), 0);
         (self.stained, self.head, self.next) = (None, head, first + sectors);
         Ok(())
     }

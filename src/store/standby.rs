@@ -13,7 +13,7 @@ use super::Opened;
 use super::sqlite::{OpenError, SqliteLedger, read};
 use crate::domain::audit::{Answer, Change, ClientKey, Receipt};
 use crate::domain::history::{AuditItem, DriftItem, EvidenceItem, Page, PageAsk, StateItem};
-use crate::ports::{History, Ledger, LedgerError, Owed, Stored};
+use crate::ports::{History, JournalEntry, Ledger, LedgerError, Owed, Stored};
 
 /// The ledger of a folder, open or not.
 #[derive(Debug)]
@@ -67,6 +67,17 @@ impl StandbyLedger {
         // Only one task tries; should two have, the second's closes again here.
         let _second = self.open.set(ledger);
         Ok(opened)
+    }
+
+    /// How many of these commands of a journal it lacks; none where it cannot be asked.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn lacks(&self, entries: &[JournalEntry]) -> Result<usize, LedgerError> {
+        let (folder, entries) = (self.folder.clone(), entries.to_vec());
+        let asked = tokio::task::spawn_blocking(move || read::lacks(&read::connect(&folder)?, &entries)).await;
+        let asked = asked.map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+        asked.map_err(|error| LedgerError::Unavailable(error.to_string()))
     }
 
     /// The ledger, once it is open.

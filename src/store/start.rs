@@ -9,11 +9,13 @@ use jiff::Timestamp;
 
 use super::accounts::{Accounts, Unexplained};
 use super::journal::JournalFound;
-use super::last_state::LastFound;
+use super::last_state::{LastFound, LastState};
 use crate::domain::audit::ThrottleRow;
 use crate::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
 use crate::ports::{JournalEntry, Stored};
 
+/// What is said of a ledger that lacks what the journal had brought to it.
+const OLDER: &str = "the ledger is an older one: it lacks commands that it had taken from the journal";
 /// Who takes the hold that stands for what cannot be named.
 const ACTOR: &str = "echo-phoenix";
 
@@ -56,10 +58,22 @@ pub struct Known<'a> {
     pub journal: &'a JournalFound,
     /// How many records it says it ever had.
     pub journal_ever: u64,
+    /// How many of them a ledger had.
+    pub journal_settled: u64,
+    /// Commands that it settled with a ledger and that this one lacks.
+    pub lacking: usize,
     /// What it holds that the ledger may lack.
     pub pending: &'a [JournalEntry],
     /// The last state.
     pub last: &'a LastFound,
+}
+
+impl Known<'_> {
+    /// Whether the last state is whole, and knows of all that the journal ever had.
+    fn knows_all(&self) -> bool {
+        let seen = self.last.state.as_ref().and_then(|last| last.journal);
+        self.last.fault.is_none() && seen.is_some_and(|seen| seen >= self.journal_ever)
+    }
 }
 
 /// What to start from.
@@ -83,6 +97,13 @@ pub fn start(known: &Known<'_>, at: Timestamp, epoch: impl FnOnce() -> String) -
         (None, last) => last.cloned().unwrap_or_default(),
     };
     start.told.extend(known.last.fault.iter().map(|fault| format!("the last state: {fault}")));
+    if known.lacking > 0 && known.knows_all() {
+        start.told.push(OLDER.to_owned());
+    }
+    let is_used = known.ledger.is_some_and(|ledger| ledger.journal.is_some());
+    if is_used && *known.last == LastFound::default() {
+        start.told.push("the last state is missing".to_owned());
+    }
     if !start.lost.is_empty() {
         let reason = start.lost.join("; ");
         let stands = |held: &ScopedHold| held.hold.source == Source::Unaccounted && held.hold.reason == reason;
@@ -110,10 +131,20 @@ fn lost(known: &Known<'_>) -> Vec<String> {
         }
         _ => {}
     }
+    if known.lacking > 0 && !known.knows_all() {
+        lost.push(OLDER.to_owned());
+    }
     // The first record of a journal is made with it; more, and there was a ledger that took them.
     let used = known.journal_ever > 1 || *known.journal == JournalFound::Headless || known.last.fault.is_some();
     if !known.ledger_was_there && last.is_none() && used {
         lost.push("the ledger is missing, and no last state is there in its place".to_owned());
+    }
+    if !known.ledger_was_there && last.is_some() {
+        lost.push("the ledger is missing: what it recorded, events of payments too, is nowhere else".to_owned());
+    }
+    let is_behind = |last: &LastState| last.journal.is_some_and(|seen| seen < known.journal_settled);
+    if known.ledger_was_there && known.ledger.is_none() && (known.last.fault.is_some() || last.is_some_and(is_behind)) {
+        lost.push("the ledger cannot be read, and the last state may be an older one".to_owned());
     }
     if known.ledger.is_some_and(|ledger| ledger.accounts.unsure) {
         lost.push("the audit log is not as it was written".to_owned());
@@ -152,8 +183,11 @@ fn union(ledger: &Opened, last: Option<&Stored>, pending: &[JournalEntry], told:
             Some(known) if ledger.unexplained(known).is_some() => {
                 ledger.unexplained(known).into_iter().for_each(|by_log| distrust(known, by_log, Some(row)));
             }
-            Some(known) if known.declared == row.declared && known.effective == row.effective => {}
             Some(known) => {
+                // In no entry of the log either: more may wait than the ledger says.
+                if let (Some(offered), Some(last)) = (&known.offered, &row.offered) {
+                    known.offered = Some(offered.safer(last));
+                }
                 let was = known.declared;
                 raise(known, row);
                 if was != known.declared {

@@ -306,10 +306,16 @@ async fn a_level_is_never_below_what_the_last_state_says() {
 async fn a_last_state_that_is_damaged_alone_is_told_and_shuts_nothing() {
     let home = Home::opened().await;
     type Damage = (&'static str, fn(&Path));
-    let damages: [Damage; 3] = [
+    let damages: [Damage; 6] = [
         ("noise", |path| fs::write(path, vec![0xa5; 1 << 20]).unwrap()),
         ("cut", |path| cut(path, 5000)),
         ("emptied", |path| cut(path, 0)),
+        ("zeroed", |path| fs::write(path, vec![0; 1 << 20]).unwrap()),
+        ("removed", |path| fs::remove_file(path).unwrap()),
+        ("a folder", |path| {
+            fs::remove_file(path).unwrap();
+            fs::create_dir(path).unwrap();
+        }),
     ];
     for (what, damage) in damages {
         damage(&home.file("last-state"));
@@ -594,4 +600,96 @@ async fn a_hold_that_the_table_ended_and_the_log_forgot_has_not_ended() {
         &format!("holds: row 1 ({epoch}) was ended, and no audit entry ends it"),
     );
     home.stays_shut_until_revived("ended in the table, and forgotten by the log").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pending_kill_outlives_a_record_that_was_zeroed_and_a_last_state_that_lags() {
+    type Damage = (&'static str, fn(&mut [u8]));
+    let damages: [Damage; 4] = [
+        ("its first sector", |journal| journal[512..1024].fill(0)),
+        ("its second sector", |journal| journal[1024..1536].fill(0)),
+        ("the rest of its page", |journal| journal[512..4096].fill(0)),
+        ("all but the head", |journal| journal[512..].fill(0)),
+    ];
+    for (what, damage) in damages {
+        let home = Home::opened().await;
+        let lags = fs::read(home.file("last-state")).unwrap();
+        let mut echo = home.start().await;
+        let conn = Connection::open(home.file("ledger.db")).unwrap();
+        conn.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let (_, answer) = post(&echo, "/kill", KILL).await;
+        assert_eq!((&answer["audit"], &answer["durable"]), (&json!("pending"), &json!(true)), "{answer}");
+        echo.process.kill_9();
+        drop(conn);
+        fs::write(home.file("last-state"), lags).unwrap();
+        let mut journal = fs::read(home.file("journal")).unwrap();
+        damage(&mut journal);
+        fs::write(home.file("journal"), journal).unwrap();
+        home.stays_shut_until_revived(what).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_is_gone_is_told_and_shuts_where_nothing_was_killed() {
+    for emptied in [false, true] {
+        let home = Home::opened().await;
+        for name in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
+            let _gone = fs::remove_file(home.file(name));
+        }
+        if emptied {
+            fs::write(home.file("ledger.db"), "").unwrap();
+        }
+        home.stays_shut_until_revived("the ledger is missing").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_lacks_what_the_journal_settled_is_an_older_one() {
+    type Damage = (&'static str, fn(&Path));
+    let damages: [Damage; 3] = [
+        ("removed", |path| fs::remove_file(path).unwrap()),
+        ("zeroed", |path| fs::write(path, vec![0; 1 << 20]).unwrap()),
+        ("noise", |path| fs::write(path, vec![0xa5; 1 << 20]).unwrap()),
+    ];
+    for (what, damage) in damages {
+        let home = Home::opened().await;
+        let before = fs::read(home.file("ledger.db")).unwrap();
+        let mut echo = home.start().await;
+        post(&echo, "/kill", KILL).await;
+        well(&echo, "the kill is recorded").await;
+        assert!(echo.process.terminate().success());
+        for name in ["ledger.db-wal", "ledger.db-shm"] {
+            let _gone = fs::remove_file(home.file(name));
+        }
+        fs::write(home.file("ledger.db"), before).unwrap();
+        damage(&home.file("last-state"));
+        home.stays_shut_until_revived(&format!("an older ledger, last state {what}")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_a_hold_is_and_why_is_as_it_was_taken() {
+    let manifest = "apiVersion: echo-phoenix.dev/v1alpha1\nkind: EchoThrottle\nmetadata: {name: default}\nspec: {throttlePercent: 0}\n";
+    for (from, to) in [(r#""source":"rest""#, r#""source":"manifest""#), ("dana", "mallory")] {
+        let (home, epoch) = Home::killed().await;
+        let edit = format!("UPDATE holds SET hold = replace(hold, '{from}', '{to}')");
+        Connection::open(home.file("ledger.db")).unwrap().execute_batch(&edit).unwrap();
+        let verified = home.verify();
+        let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+        assert!(verified.status.code() == Some(1) && said.contains(&epoch), "{from}: {said}");
+        let path = home.folder.path().join("echo.yaml");
+        fs::write(&path, manifest).unwrap();
+        let mut echo =
+            Echo::start("serve", &[("ECHO_MANIFEST", path.to_str().unwrap().to_owned())], home.folder.path()).await;
+        eventually("the manifest is taken over", Duration::from_secs(20), async || {
+            (health(&echo).await.1["checks"]["manifest"] == "ok").then_some(())
+        })
+        .await;
+        assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()), "{from}");
+        let (_, now) = health(&echo).await;
+        assert!(now["checks"]["record"].as_str().unwrap().contains("another source"), "{from}: {now}");
+        let (status, answer) = post(&echo, "/revive", r#"{"operator":"dana","reason":"looked at"}"#).await;
+        assert_eq!((status, &answer["ended"][0]), (200, &json!(epoch)), "{from}: {answer}");
+        assert!(echo.process.terminate().success());
+    }
 }

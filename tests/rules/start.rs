@@ -70,7 +70,9 @@ fn whole(
     last: &LastFound,
     pending: &[JournalEntry],
 ) -> Start {
-    start(&Known { ledger_was_there, ledger, journal, journal_ever, pending, last }, NOW, || "new".to_owned())
+    let (journal_settled, lacking) = (journal_ever, 0);
+    let known = Known { ledger_was_there, ledger, journal, journal_ever, journal_settled, lacking, pending, last };
+    start(&known, NOW, || "new".to_owned())
 }
 
 /// Epochs in force, and which of them nobody accounts for.

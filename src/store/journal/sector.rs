@@ -32,6 +32,8 @@ pub(super) struct Head {
 pub(super) struct Scanned {
     /// Content of the records that are not settled, oldest first.
     pub(super) records: Vec<Vec<u8>>,
+    /// Content of those that are settled and not written over yet, oldest first, as far as they are whole.
+    pub(super) settled: Vec<Vec<u8>>,
     pub(super) head: Head,
     /// The first sector behind the last record.
     pub(super) next: usize,
@@ -117,46 +119,46 @@ pub(super) fn scan(bytes: &[u8], size: usize) -> Scanned {
     // Without a head nothing counts as settled: what the ledger has changes nothing when it comes again.
     found.head = head.unwrap_or_default();
     let mut records: BTreeMap<u64, Vec<(usize, Part<'_>)>> = BTreeMap::new();
+    let mut settled: BTreeMap<u64, Vec<(usize, Part<'_>)>> = BTreeMap::new();
     for (at, sector) in bytes.chunks(SECTOR).enumerate().skip(1) {
         match Part::of(sector) {
             Some(part) if part.number > found.head.settled => records.entry(part.number).or_default().push((at, part)),
-            Some(_) => {} // settled, and free
+            Some(part) => settled.entry(part.number).or_default().push((at, part)), // free
             None if sector.iter().all(|byte| *byte == 0) => {}
             None => found.faults.push(format!("sector {at} is not as it was written")),
         }
     }
+    found.settled = settled.values().filter_map(|parts| content(parts)).collect();
     let newest = records.keys().next_back().copied();
     for (number, parts) in &records {
         let first = parts.first().map_or(1, |(at, _)| *at);
         let count = parts.first().map_or(1, |(_, part)| part.count);
         let in_order = parts.iter().enumerate().all(|(i, (at, part))| *at == first + i && part.index == i);
-        if in_order && parts.len() == count {
+        if let Some(content) = content(parts) {
             found.next = found.next.max(first + count);
-            found.records.push(parts.iter().flat_map(|(_, part)| part.content).copied().collect());
-        } else if in_order && Some(*number) == newest && *number >= found.head.ever && found.faults.is_empty() {
+            found.records.push(content);
+        } else if in_order && Some(*number) == newest && *number > found.head.ever && found.faults.is_empty() {
             found.torn = Some(first..first + count); // the write of the last one broke off: nobody was told that it is kept
         } else {
             found.next = found.next.max(first + count);
             found.faults.push(format!("record {number} is not whole"));
         }
     }
-    // The head may reach the disk before any sector of the record it counts: that one is torn as well. Whoever was told
-    // of it knows how many there were.
     let Head { settled, ever } = found.head;
-    if ever > settled
-        && !records.contains_key(&ever)
-        && newest.is_none_or(|newest| newest < ever)
-        && found.faults.is_empty()
-    {
-        found.head.ever -= 1;
-    }
-    if head.is_some() && !(settled + 1..=found.head.ever).all(|number| records.contains_key(&number)) {
+    if head.is_some() && !(settled + 1..=ever).all(|number| records.contains_key(&number)) {
         found.faults.push(format!("records are missing: {ever} were written"));
     }
     // One that was torn never was: its number goes to the next.
     let newest = newest.unwrap_or_default();
     found.head.ever = if found.torn.is_some() { newest.saturating_sub(1) } else { found.head.ever.max(newest) };
     found
+}
+
+/// The content of a record, if all of it is there, in its order.
+fn content(parts: &[(usize, Part<'_>)]) -> Option<Vec<u8>> {
+    let (first, count) = parts.first().map(|(at, part)| (*at, part.count))?;
+    let in_order = parts.iter().enumerate().all(|(i, (at, part))| *at == first + i && part.index == i);
+    (in_order && parts.len() == count).then(|| parts.iter().flat_map(|(_, part)| part.content).copied().collect())
 }
 
 fn put(sector: &mut [u8; SECTOR], at: usize, bytes: &[u8]) {

@@ -5,11 +5,11 @@ use std::path::Path;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 
-use super::BUSY_TIMEOUT;
+use super::{BUSY_TIMEOUT, rows};
 use crate::domain::audit::ThrottleRow;
 use crate::domain::level::Level;
 use crate::domain::throttle::{Owner, ThrottleName};
-use crate::ports::{Owed, Stored};
+use crate::ports::{Effect, JournalEntry, Owed, Stored};
 use crate::store::{LEDGER_FILE, Opened, accounts, schema};
 
 /// Opens an existing ledger for reading only.
@@ -33,6 +33,25 @@ pub(in crate::store) fn opened(conn: &Connection) -> rusqlite::Result<Opened> {
     let version: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let journal = if version < schema::JOURNAL_SEEN { None } else { journal_seen(&tx)? };
     Ok(Opened { stored, accounts, journal })
+}
+
+/// How many of these commands it has neither by their id nor by the hold they took.
+pub(in crate::store) fn lacks(conn: &Connection, entries: &[JournalEntry]) -> rusqlite::Result<usize> {
+    let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version < schema::JOURNAL_SEEN {
+        return Ok(0); // it was not asked yet
+    }
+    let mut lacking = 0;
+    for entry in entries {
+        let has_hold = match &entry.effect {
+            Effect::Hold(held) => {
+                conn.prepare_cached("SELECT 1 FROM holds WHERE epoch = ?1")?.exists([&held.hold.epoch.0])?
+            }
+            _ => false,
+        };
+        lacking += usize::from(!has_hold && !rows::knows_command(conn, &entry.record.once)?);
+    }
+    Ok(lacking)
 }
 
 fn journal_seen(conn: &Connection) -> rusqlite::Result<Option<u64>> {
