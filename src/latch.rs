@@ -72,6 +72,8 @@ pub struct Latch {
     reviving: tokio::sync::Mutex<()>,
     /// One level is recorded at a time, so that an opening does not meet the half-done record of a closing.
     levelling: tokio::sync::Mutex<()>,
+    /// Commands whose client was told that the ledger lacks them.
+    told: Mutex<BTreeSet<String>>,
     /// Commands whose own caller is telling the ledger right now.
     under_way: Mutex<BTreeSet<String>>,
     /// What the loop read back of throttles that are killed.
@@ -105,6 +107,7 @@ impl Latch {
             owed: owed::Owed::default(),
             reviving: tokio::sync::Mutex::default(),
             levelling: tokio::sync::Mutex::default(),
+            told: Mutex::default(),
             under_way: Mutex::default(),
             found: Mutex::default(),
         }

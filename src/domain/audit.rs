@@ -128,6 +128,9 @@ pub struct Answer {
     /// What the client is sent, once every member is known: nothing is changed any more, and this is what is kept. A
     /// number that is read and written again may come out with another last digit.
     pub sent: Option<String>,
+    /// Whether this process sent it to the client before the ledger knew. Of what a process before wrote down nobody knows
+    /// whether it was sent: what the ledger has counts then.
+    pub told: bool,
     /// Kills that held when a revival came, ended by it or not; of other answers, and of those kept before, nothing.
     pub stood: Option<Vec<Epoch>>,
 }
@@ -136,7 +139,7 @@ impl Answer {
     /// An answer that is not kept.
     #[must_use]
     pub fn new(status: u16, body: Members, at: Timestamp) -> Self {
-        Self { key: None, status, body, at, wording: Wording::default(), sent: None, stood: None }
+        Self { key: None, status, body, at, wording: Wording::default(), sent: None, told: false, stood: None }
     }
 
     /// Sets a member that the body has; one that it does not have is not wanted. What was written is written.
@@ -200,7 +203,7 @@ impl From<Kept> for Answer {
     fn from(kept: Kept) -> Self {
         let Kept { key, status, body, at, sent, stood } = kept;
         let written = sent.as_deref().and_then(|sent| serde_json::from_str(sent).ok());
-        Self { key, status, body: written.unwrap_or(body), at, wording: Wording::default(), sent, stood }
+        Self { key, status, body: written.unwrap_or(body), at, wording: Wording::default(), sent, told: false, stood }
     }
 }
 

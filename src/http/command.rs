@@ -190,11 +190,13 @@ fn key(headers: &HeaderMap, actor: &str, path: &str, raw: &[u8], at: Timestamp) 
 }
 
 async fn first_answer(app: &App, key: &ClientKey) -> Option<Answer> {
-    if let Some(owed) = app.latch.answered(key) {
-        return Some(owed);
+    let owed = app.latch.answered(key);
+    if owed.as_ref().is_some_and(|owed| owed.told) {
+        return owed;
     }
-    let ledger = app.ledger.as_ref()?;
-    match timeout(LOOK_UP, ledger.answered(key)).await {
+    // What a process before wrote down, and then perhaps told the ledger: what is there counts.
+    let Some(ledger) = app.ledger.as_ref() else { return owed };
+    let found = match timeout(LOOK_UP, ledger.answered(key)).await {
         Ok(Ok(found)) => found.filter(|answer| answer.key.as_ref().is_some_and(|k| k.expires_at > app.clock.now())),
         // What it opens will wait for the ledger, and then be found there; what it closes may be done twice.
         Ok(Err(error)) => {
@@ -205,7 +207,8 @@ async fn first_answer(app: &App, key: &ClientKey) -> Option<Answer> {
             tracing::warn!("an Idempotency-Key could not be looked up in time");
             None
         }
-    }
+    };
+    found.or(owed)
 }
 
 fn replay(app: &App, path: &str, raw: &[u8], first: Answer) -> Response {

@@ -134,6 +134,7 @@ impl Latch {
         }
         let owed = if durable { owed } else { owing(false) };
         let answer = owed.record.answer.clone();
+        self.told().insert(owed.record.once.clone());
         if !durable {
             self.owed.push(owed);
         }
@@ -171,6 +172,10 @@ impl Latch {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn told(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Writes an entry to the journal; answers whether it is on the disk.
     async fn journalled(&self, entry: &JournalEntry) -> bool {
         let Some(journal) = self.journal.clone() else { return false };
@@ -187,8 +192,9 @@ impl Latch {
 
     /// Brings an entry to the ledger, with what was measured when it came: that is for the moment, and kept nowhere.
     async fn enter(&self, entry: &JournalEntry, measured: Option<Evidence>) -> Entered {
-        let record = entry.record.clone();
+        let mut record = entry.record.clone();
         let once = record.once.clone();
+        record.answer.told = self.told().contains(&once);
         let brought = async {
             match &entry.effect {
                 Effect::Hold(hold) => self.desired.take(ScopedHold::clone(hold), record).await,
@@ -230,6 +236,7 @@ impl Latch {
             self.note(&hold.hold.epoch, Some(AuditState::Recorded), Some(true));
         }
         self.owed.entered(once);
+        self.told().remove(once);
         let Some(journal) = self.journal.clone() else { return };
         let once = once.to_owned();
         let settled = tokio::task::spawn_blocking(move || journal.settle(&once));
@@ -263,9 +270,10 @@ impl Latch {
         timeout(LEDGER_PATIENCE, self.settle()).await.is_ok_and(|all| all).then_some(()).ok_or_else(lacks)
     }
 
-    /// What a command with this key was answered, while the ledger lacks it.
+    /// What a command with this key was answered, while the ledger is not known to have it.
     pub fn answered(&self, key: &ClientKey) -> Option<Answer> {
-        let mut answers = self.pending().into_iter().map(|entry| entry.record.answer);
-        answers.find(|answer| answer.is_success() && answer.key.as_ref().is_some_and(|own| key.is(own)))
+        let is_it = |answer: &Answer| answer.is_success() && answer.key.as_ref().is_some_and(|own| key.is(own));
+        let JournalEntry { record, .. } = self.pending().into_iter().find(|entry| is_it(&entry.record.answer))?;
+        Some(Answer { told: self.told().contains(&record.once), ..record.answer })
     }
 }

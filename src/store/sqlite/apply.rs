@@ -158,7 +158,7 @@ fn before(conn: &Connection, change: &Change) -> Result<Option<Receipt>, Refusal
         && rows::knows_command(conn, once)?
     {
         // Its client has heard this already: it was told before we answered.
-        if let Some(told) = change.answer.as_ref().filter(|answer| answer.sent.is_some()) {
+        if let Some(told) = change.answer.as_ref().filter(|answer| answer.told && answer.sent.is_some()) {
             rows::told(conn, told)?;
             return Ok(Some(Receipt { repeated: true, answer: Some(told.clone()), ..Receipt::default() }));
         }

@@ -327,6 +327,11 @@ pub(crate) async fn a_retry_hears_what_was_told_and_a_refusal_is_kept_for_nobody
     // The ledger had it after all, though its client was told that it had not yet.
     assert!(!told(&*ledger, Change::of(late)).await.repeated);
     owed.answer.sent = Some(r#"{"audit":"pending","share":0.30000000000000004}"#.to_owned());
+    // What a process before wrote down was perhaps never sent: the first answer stays.
+    assert!(told(&*ledger, Change::of(owed.clone())).await.repeated);
+    let kept = ledger.answered(&client_key("k", 86_400)).await.unwrap().unwrap();
+    assert_ne!(kept.sent, owed.answer.sent);
+    owed.answer.told = true;
     assert!(told(&*ledger, Change::of(owed.clone())).await.repeated);
     let kept = ledger.answered(&client_key("k", 86_400)).await.unwrap().unwrap();
     assert_eq!(kept.sent, owed.answer.sent);
