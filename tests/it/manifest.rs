@@ -168,6 +168,19 @@ async fn a_kill_in_the_file_ends_with_the_file() {
     })
     .await;
     assert_eq!(service.echo.verdict("checkout").await, (403, "kill".to_owned()), "the other one holds");
+    let entries = async |action: &str| {
+        let url = service.echo.url(&format!("/v1/audit?throttle=checkout&action={action}"));
+        let page: Value = http().get(url).header("x-api-key", KEY).send().await.unwrap().json().await.unwrap();
+        let text = |one: &Value, name: &str| one[name].as_str().unwrap().to_owned();
+        let entries = page["items"].as_array().unwrap().iter();
+        let words = entries.map(|one| ["actor", "operator", "reason", "before", "after"].map(|name| text(one, name)));
+        words.collect::<Vec<_>>()
+    };
+    let kills = entries("kill").await;
+    assert_eq!(kills.len(), 2, "that of the file and that of the API: {kills:?}");
+    assert_eq!(kills[1], ["manifest", "dana", "double charges", "", "killed checkout@2"]);
+    let ended = entries("hold_ended").await;
+    assert_eq!(ended, [["manifest", "", "gone from the file; generation 3", "checkout@2", ""]]);
     assert_eq!(service.post("/revive", "").await.0, StatusCode::OK);
     service.stands_at("checkout", 0).await;
     service.write(&throttle("checkout", 0, kill));

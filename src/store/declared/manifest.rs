@@ -41,7 +41,8 @@ impl LedgerDesired {
         foresee(&mut lock(&self.state), file, at);
     }
 
-    /// Takes over what a file declares; each throttle that changes is one audit entry.
+    /// Takes over what a file declares; each throttle that changes is one audit entry, and a kill that begins or ends
+    /// another one, by the word by which all such are found.
     ///
     /// # Errors
     /// While the ledger does not take it; what [`LedgerDesired::foresee`] tightened stays.
@@ -63,6 +64,8 @@ impl LedgerDesired {
         let mut change = Change::default();
         for Move { before, after, taken, ended } in &moves {
             change.audit.push(entry(before.as_ref(), after, taken.as_ref(), at));
+            change.audit.extend(taken.iter().map(|taken| kill(after, &taken.hold, at)));
+            change.audit.extend(ended.iter().map(|epoch| end(after, epoch, at)));
             change.throttles.push(row(after));
             change.holds_taken.extend(taken.clone());
             change.holds_ended.extend(ended.iter().cloned());
@@ -246,6 +249,28 @@ fn row(declared: &Declared) -> ThrottleRow {
 /// What somebody said, or what is said where nobody did.
 fn said(words: &str, otherwise: &str) -> String {
     if words.is_empty() { otherwise } else { words }.to_owned()
+}
+
+/// The entry of a kill that the file took.
+fn kill(after: &Declared, hold: &Hold, at: Timestamp) -> AuditDraft {
+    AuditDraft {
+        operator: hold.operator.clone(),
+        throttle: after.name.to_string(),
+        after: format!("killed {}", hold.epoch),
+        reason: hold.reason.clone(),
+        binding_signal: "kill".to_owned(),
+        ..AuditDraft::new(at, "manifest", "kill")
+    }
+}
+
+/// The entry of a kill that is gone from the file.
+fn end(after: &Declared, epoch: &Epoch, at: Timestamp) -> AuditDraft {
+    AuditDraft {
+        throttle: after.name.to_string(),
+        before: epoch.to_string(),
+        reason: format!("gone from the file; generation {}", after.generation),
+        ..AuditDraft::new(at, "manifest", "hold_ended")
+    }
 }
 
 fn entry(before: Option<&Declared>, after: &Declared, taken: Option<&ScopedHold>, at: Timestamp) -> AuditDraft {
