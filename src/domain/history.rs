@@ -31,7 +31,7 @@ pub struct PageAsk {
 pub struct Page<T> {
     /// Rows, newest first.
     pub items: Vec<T>,
-    /// `before` of the page that follows; none: this was the last one.
+    /// `before` of the page that follows, also of an empty one; none: this was the last one.
     pub next: Option<i64>,
 }
 

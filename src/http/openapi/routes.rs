@@ -153,7 +153,10 @@ fn page(path: &'static str, summary: &'static str, kind: &str, by_throttle: bool
     let query = |name: &str, what: &str, schema: Value| json!({ "name": name, "in": "query", "description": what, "schema": schema });
     let time = json!({ "type": "string", "anyOf": [{ "format": "date-time" }, { "format": "date" }] });
     let route = Route::new("get", path, "records", Key, summary)
-        .text("Unknown parameters are refused.")
+        .text(
+            "Unknown parameters are refused. A page looks through so many rows and no more, so it may hold fewer than \
+             asked for, or none: it was the last one where `next_cursor` is null, and only there.",
+        )
         .parameter(query("cursor", "`next_cursor` of the page before", json!({ "type": "string" })))
         .parameter(query(
             "limit",

@@ -22,9 +22,10 @@ struct Paged {
     of_all: &'static str,
 }
 
-/// Rows that one page looks through: some ten milliseconds, whatever is asked for. A page that found too little has a next
-/// one all the same.
+/// Rows that one look goes through: some ten milliseconds, whatever is asked for.
 const WINDOW: i64 = 10_000;
+/// Looks of one page that has found nothing yet. A page that found too little, or still nothing, has a next one all the same.
+const LOOKS: usize = 3;
 
 /// What held or changed every throttle at once.
 const HELD_ALL: &str = "'kill', 'revive', 'override', 'hold_ended', 'unaccounted'";
@@ -157,7 +158,26 @@ fn states(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<Page<StateItem>>
     page(conn, &paged, ask, read, |item| item.id)
 }
 
+/// Looks on where nothing was found: most of those who ask take an empty page for the last one.
 fn page<T>(
+    conn: &Connection,
+    paged: &Paged,
+    ask: &PageAsk,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    number: impl Fn(&T) -> i64,
+) -> rusqlite::Result<Page<T>> {
+    let mut found = look(conn, paged, ask, &read, &number)?;
+    for _ in 1..LOOKS {
+        if found.next.is_none() || !found.items.is_empty() {
+            break;
+        }
+        let on = PageAsk { before: found.next, ..ask.clone() };
+        found = look(conn, paged, &on, &read, &number)?;
+    }
+    Ok(found)
+}
+
+fn look<T>(
     conn: &Connection,
     paged: &Paged,
     ask: &PageAsk,
@@ -190,7 +210,7 @@ fn page<T>(
 }
 
 impl Paged {
-    /// The rows that one page looks through, newest first, by the index of what is asked for: one part for a throttle's own
+    /// The rows that one look goes through, newest first, by the index of what is asked for: one part for a throttle's own
     /// and one for those of all.
     fn looked_through(&self, ask: &PageAsk) -> Vec<String> {
         let Self { table, number, throttle, kind, .. } = self;
