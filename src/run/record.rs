@@ -63,14 +63,7 @@ pub(super) async fn open(folder: &Path, holds: Holds, clock: &dyn Clock) -> Resu
     let lock = lock_folder(folder)?;
     let unusable = |e: std::io::Error| RunError::failed("the journal cannot be opened", e);
     let (journal, journal_found) = FileJournal::read(&folder.join("journal")).map_err(unusable)?;
-    let mut unkept = None;
-    let (last_state, last) = match StateFile::open(folder) {
-        Ok((file, last)) => (Some(file), last),
-        Err(error) => {
-            unkept = Some(format!("the last state can be neither read nor kept: {error}"));
-            (None, LastFound::default())
-        }
-    };
+    let (last_state, last, unkept) = last_state(folder);
     let ledger_was_there = std::fs::metadata(folder.join(LEDGER_FILE)).is_ok_and(|file| file.len() > 0);
     if !ledger_was_there && journal_found == JournalFound::Missing && last == LastFound::default() {
         // A new folder: its journal comes first, so that a ledger without one is never new.
@@ -95,11 +88,9 @@ pub(super) async fn open(folder: &Path, holds: Holds, clock: &dyn Clock) -> Resu
         }
     };
     let pending = journal.pending();
-    let lacking = match &opened {
-        // One that cannot be asked is not known to have them.
-        Some(_) => ledger.lacks(journal.settled()).await.unwrap_or(journal.settled().len()),
-        None => 0,
-    };
+    // A ledger that cannot be asked is not known to have them.
+    let settled = if opened.is_some() { journal.settled() } else { &[] };
+    let lacking = ledger.lacks(settled).await.unwrap_or(settled.len());
     let known = Known {
         ledger_was_there,
         ledger: opened.as_ref(),
@@ -137,6 +128,17 @@ pub(super) async fn open(folder: &Path, holds: Holds, clock: &dyn Clock) -> Resu
     let told = start.told;
     let (ledger, journal) = (Arc::new(ledger), Arc::new(journal));
     Ok(Kept { ledger, stored: start.stored, journal, last_state, told, _lock: lock })
+}
+
+/// The last state, and why it cannot be kept, if it cannot.
+fn last_state(folder: &Path) -> (Option<StateFile>, LastFound, Option<String>) {
+    match StateFile::open(folder) {
+        Ok((file, last)) => (Some(file), last, None),
+        Err(error) => {
+            let unkept = format!("the last state can be neither read nor kept: {error}");
+            (None, LastFound::default(), Some(unkept))
+        }
+    }
 }
 
 fn settle_ended(journal: &FileJournal, ended: &BTreeSet<&Epoch>) {

@@ -69,11 +69,14 @@ impl StandbyLedger {
         Ok(opened)
     }
 
-    /// How many of these commands of a journal it lacks; none where it cannot be asked.
+    /// How many of these commands of a journal it lacks.
     ///
     /// # Errors
     /// If it cannot be read.
     pub async fn lacks(&self, entries: &[JournalEntry]) -> Result<usize, LedgerError> {
+        if entries.is_empty() {
+            return Ok(0);
+        }
         let (folder, entries) = (self.folder.clone(), entries.to_vec());
         let asked = tokio::task::spawn_blocking(move || read::lacks(&read::connect(&folder)?, &entries)).await;
         let asked = asked.map_err(|error| LedgerError::Unavailable(error.to_string()))?;

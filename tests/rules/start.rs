@@ -130,7 +130,7 @@ fn what_is_missing_of_a_record_shuts_everything_and_a_new_folder_is_new() {
         ("an older journal, by the ledger alone", &JournalFound::Whole, 6, true, &ledger, &none, true),
         ("a journal of the release before, again", &JournalFound::Headless, 0, true, &ledger, &known, true),
         ("a journal of the release before", &JournalFound::Headless, 0, true, &fresh, &none, false),
-        ("no ledger, and a last state", &JournalFound::Whole, 7, false, &fresh, &known, false),
+        ("no ledger, and a last state", &JournalFound::Whole, 7, false, &fresh, &known, true),
         ("no ledger, and no last state", &JournalFound::Whole, 7, false, &fresh, &none, true),
         ("no ledger, and an old journal alone", &JournalFound::Headless, 0, false, &fresh, &none, true),
     ] {
@@ -144,6 +144,35 @@ fn what_is_missing_of_a_record_shuts_everything_and_a_new_folder_is_new() {
     let damaged = LastFound { state: None, fault: Some("x".to_owned()) };
     let start = added_up(Some(&ledger), &damaged, &[]);
     assert_eq!((start.lost.len(), start.told.len()), (0, 1), "a last state that is damaged alone is told");
+}
+
+#[test]
+fn a_ledger_that_lacks_what_the_journal_settled_is_an_older_one() {
+    let (ledger, whole, none) = (ledger(&[], &[], Vec::new()), last(&[], Vec::new()), LastFound::default());
+    let torn = LastFound { fault: Some("x".to_owned()), ..whole.clone() };
+    let mut behind = whole.clone();
+    behind.state.as_mut().unwrap().journal = Some(6);
+    // Where the last state is whole and knows of all, nothing that holds can be missing: it is told.
+    for (what, last, shut) in
+        [("whole", &whole, false), ("none", &none, true), ("torn", &torn, true), ("behind", &behind, true)]
+    {
+        let known = Known {
+            ledger_was_there: true,
+            ledger: Some(&ledger),
+            journal: &JournalFound::Whole,
+            journal_ever: 7,
+            journal_settled: 7,
+            lacking: 1,
+            pending: &[],
+            last,
+        };
+        let found = start(&known, NOW, || "new".to_owned());
+        assert_eq!(!found.lost.is_empty(), shut, "{what}: {found:?}");
+        assert_eq!(found.told.iter().any(|told| told.contains("an older one")), !shut, "{what}: {found:?}");
+        // One that cannot be read now is not known to have them: the same last states decide.
+        let found = start(&Known { ledger: None, lacking: 0, ..known }, NOW, || "new".to_owned());
+        assert_eq!(!found.lost.is_empty(), shut && *last != none, "{what}, ledger away: {found:?}");
+    }
 }
 
 #[test]
