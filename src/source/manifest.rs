@@ -2,16 +2,19 @@
 //!
 //! The rules that an API server would hold are held here, over the same types. Knows text, and nothing of files.
 
+mod words;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::crd::{Band, EchoThrottleSpec, GateTarget, SpecKill, Target};
 use super::crd_override::CONFIRMATION;
 use super::crd_remote::RemoteTarget;
-use super::rest::FieldError;
+use super::rest::{FieldError, fields_at};
 use crate::config::{REMOTE_KEY_FORM, is_remote_key};
 use crate::domain::level::Level;
 use crate::domain::text::{self, OPERATOR_LIMIT, REASON_LIMIT};
@@ -21,6 +24,9 @@ use crate::domain::throttle::{
 
 /// Largest file, bytes: more throttles than anybody declares.
 pub const LIMIT: usize = 16 << 20;
+
+/// The only version there is.
+const VERSION: &str = "echo-phoenix.dev/v1alpha1";
 
 /// Why a manifest cannot be used: everything wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,7 +66,7 @@ impl fmt::Display for Mistake {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Document {
     api_version: String,
@@ -75,7 +81,7 @@ struct Document {
 }
 
 /// Labels and what else kubectl shows may stand here; only these count.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Metadata {
     name: String,
     #[serde(default)]
@@ -136,8 +142,9 @@ fn throttle(document: Value) -> Result<FromFile, Vec<FieldError>> {
         return Err(vec![field_error("", "expected an EchoThrottle: apiVersion, kind, metadata and spec")]);
     }
     let document: Document = strict(document, "")?;
-    if document.api_version != "echo-phoenix.dev/v1alpha1" {
-        return Err(vec![field_error("apiVersion", "expected echo-phoenix.dev/v1alpha1")]);
+    if document.api_version != VERSION {
+        let what = format!("expected {VERSION}, got {:.64}", document.api_version);
+        return Err(vec![field_error("apiVersion", what)]);
     }
     if document.kind != "EchoThrottle" {
         let what = format!(
@@ -174,7 +181,7 @@ fn throttle(document: Value) -> Result<FromFile, Vec<FieldError>> {
 }
 
 /// Reads a value and refuses what nobody knows: a field that is misspelt must not be half a declaration.
-fn strict<T: serde::de::DeserializeOwned>(value: Value, below: &str) -> Result<T, Vec<FieldError>> {
+fn strict<T: serde::de::DeserializeOwned + JsonSchema>(value: Value, below: &str) -> Result<T, Vec<FieldError>> {
     let mut unknown = Vec::new();
     let within = |path: &str| match (below, path.trim_start_matches('.')) {
         ("", path) => path.to_owned(),
@@ -183,14 +190,22 @@ fn strict<T: serde::de::DeserializeOwned>(value: Value, below: &str) -> Result<T
     };
     let mut track = serde_path_to_error::Track::new();
     let mut note = |path: serde_ignored::Path<'_>| {
-        unknown.push(field_error(&within(&path.to_string().replace(".?", "")), "there is no such field"));
+        let path = path.to_string().replace(".?", "");
+        let mut steps: Vec<_> = path.split('.').collect();
+        let name = steps.pop().unwrap_or_default();
+        let said = words::unknown(name, &fields_at::<T>(&steps));
+        unknown.push(field_error(&within(&words::place(&path)), said));
     };
     let tracked = serde_path_to_error::Deserializer::new(value, &mut track);
     let read = T::deserialize(serde_ignored::Deserializer::new(tracked, &mut note));
     match read {
         Ok(_) if !unknown.is_empty() && below == "spec" => Err(unknown),
         Ok(read) => Ok(read),
-        Err(error) => Err(vec![field_error(&within(&track.path().to_string()), first_line(&error))]),
+        Err(error) => {
+            let path = track.path().to_string();
+            let said = words::sentence(path.trim_start_matches('.'), &first_line(&error));
+            Err(vec![field_error(&within(&path), said)])
+        }
     }
 }
 
@@ -202,9 +217,11 @@ fn broken_rules(spec: &EchoThrottleSpec) -> Vec<FieldError> {
             wrong.push(field_error(field, expected));
         }
     };
-    rule((0..=100).contains(&spec.throttle_percent), "spec.throttlePercent", "expected a whole number from 0 to 100");
-    let ramp = spec.ramp.max_percent_per_second;
-    rule((1..=100).contains(&ramp), "spec.ramp.maxPercentPerSecond", "expected a whole number from 1 to 100");
+    let (percent, ramp) = (spec.throttle_percent, spec.ramp.max_percent_per_second);
+    let expected = format!("expected a whole number from 0 to 100, got {percent}");
+    rule((0..=100).contains(&percent), "spec.throttlePercent", &expected);
+    let expected = format!("expected a whole number from 1 to 100, got {ramp}");
+    rule((1..=100).contains(&ramp), "spec.ramp.maxPercentPerSecond", &expected);
     if let Some(signals) = &spec.signals {
         let source = signals.source.as_deref().is_none_or(|source| fits(source, 128));
         rule(source, "spec.signals.source", "expected 1 to 128 characters");

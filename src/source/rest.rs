@@ -2,6 +2,7 @@
 //!
 //! Knows JSON and nothing of HTTP.
 
+mod asked;
 mod fields;
 mod long;
 mod lossy;
@@ -15,7 +16,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub use self::fields::nearest;
+pub use self::asked::Asked;
+pub use self::fields::{Fields, fields_at, nearest, no_such};
 pub use self::long::Shortened;
 pub use self::lossy::lossy;
 pub use self::moment::{MOMENT, moment};

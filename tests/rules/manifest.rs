@@ -33,11 +33,23 @@ fn every_mistake_is_named_with_its_document_and_field() {
         ("{throttlePercent: 25}", "0.25"),
         ("{throttlePercent: 101}", "document 1: spec.throttlePercent: expected a whole number from 0 to 100"),
         ("{throttlePercent: -1}", "document 1: spec.throttlePercent: expected a whole number"),
-        ("{throttlePercent: 2.5}", "document 1: spec.throttlePercent: invalid type"),
-        ("{throttlePercent: '25'}", "document 1: spec.throttlePercent: invalid type"),
+        (
+            "{throttlePercent: 0.25}",
+            "spec.throttlePercent: expected a whole number from 0 to 100, got 0.25; for 25 percent write 25",
+        ),
+        (
+            "{throttlePercent: 25%}",
+            "spec.throttlePercent: expected a whole number from 0 to 100, got the text `25%`; for 25 percent write 25",
+        ),
+        ("{throttlePercent: 2.5}", "spec.throttlePercent: expected a whole number from 0 to 100, got 2.5"),
+        ("{throttlePercent: '25'}", "got the text `25`; for 25 percent write 25"),
+        ("{throttlePercent: 400}", "spec.throttlePercent: expected a whole number from 0 to 100, got 400"),
         ("{throttlePercent: .nan}", "file: error: line 4 column 25: non-finite"),
-        ("{throtlePercent: 25}", "throtlePercent: there is no such field"),
-        ("{mode: observ}", "document 1: spec.mode: unknown variant"),
+        (
+            "{throtlePercent: 25}",
+            "spec.throtlePercent: there is no such field; did you mean throttlePercent? There are ",
+        ),
+        ("{mode: observ}", "document 1: spec.mode: expected Enforce or Observe, got observ"),
         (
             "{ramp: {maxPercentPerSecond: 0}}",
             "document 1: spec.ramp.maxPercentPerSecond: expected a whole number from 1",
@@ -56,7 +68,17 @@ fn every_mistake_is_named_with_its_document_and_field() {
         ("{targets: [{gate: {key: {header: 'a b'}}}]}", "spec.targets[0].gate.key.header: expected the name"),
         ("{targets: [{gate: {allow: [{}]}}]}", "spec.targets[0].gate.allow[0]: expected method or path"),
         ("{targets: [{gate: {allow: [{path: x}]}}]}", "spec.targets[0].gate.allow[0].path: expected"),
-        ("{targets: [{gate: {allow: [{paht: /x}]}}]}", "paht: there is no such field"),
+        (
+            "{targets: [{gate: {allow: [{paht: /x}]}}]}",
+            "spec.targets[0].gate.allow[0].paht: there is no such field; did you mean path? There are method, path, evenWhileKilled",
+        ),
+        ("{targets: [{gate: {key: {heeder: x}}}]}", "heeder"),
+        (
+            "{ramp: {maxPercentPerSecond: fast}}",
+            "spec.ramp.maxPercentPerSecond: expected a whole number from 1 to 100, got the text `fast`",
+        ),
+        ("{targets: {gate: {}}}", "spec.targets: expected a list, got fields"),
+        ("{targets: [{gate: on}]}", "spec.targets[0].gate: expected fields, got "),
     ];
     for (spec, wanted) in table {
         let said = said(spec);
@@ -188,7 +210,11 @@ fn mistakes_of_the_file_itself_are_named() {
         (format!("{good}---\n{good}"), "document 2: metadata.name: a is declared twice"),
         (good.replace("name: a", "name: A_b"), "document 1: metadata.name"),
         (good.replace("metadata: {name: a}", "metadata: {}"), "document 1: metadata"),
-        (good.replace("v1alpha1", "v2"), "document 1: apiVersion: expected echo-phoenix.dev/v1alpha1"),
+        (
+            good.replace("v1alpha1", "v2"),
+            "document 1: apiVersion: expected echo-phoenix.dev/v1alpha1, got echo-phoenix.dev/v2",
+        ),
+        (good.replace("metadata:", "metdata:"), "did you mean metadata?"),
         (good.replace("EchoThrottle", "EchoOverride"), "document 1: kind: expected EchoThrottle, got EchoOverride"),
         (format!("{good}more: 1\n"), "document 1: more"),
         (format!("{good}---\n{}", good.replace("throttlePercent: 1", "throttlePercent: 200")), "document 2"),

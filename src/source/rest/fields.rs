@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 use super::FieldError;
 use crate::domain::throttle::ThrottleName;
 
+/// Names of fields.
+pub type Fields = Vec<String>;
+
 /// Everything that is wrong with a document that should be a `T`, in the order of its fields and then of the document.
 pub(super) fn wrong<T: JsonSchema>(document: &Value) -> Vec<FieldError> {
     let schema = SchemaGenerator::default().into_root_schema_for::<T>().to_value();
@@ -88,7 +91,8 @@ pub(super) fn missing(field: String) -> FieldError {
 }
 
 /// What is said of a name that is none: the nearest of those there are, then all.
-pub(super) fn no_such(name: &str, known: &[&str]) -> String {
+#[must_use]
+pub fn no_such(name: &str, known: &[&str]) -> String {
     let all = known.join(", ");
     match nearest(name, known) {
         Some(nearest) => format!("no such field; did you mean {nearest}? There are {all}"),
@@ -104,6 +108,19 @@ pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let apart = |one: &str| if begins(one) { 1 } else { strsim::damerau_levenshtein(&name, one) };
     let (one, apart) = known.iter().map(|one| (*one, apart(one))).min_by_key(|(_, apart)| *apart)?;
     (apart <= one.len() / 3).then_some(one)
+}
+
+/// The names of fields that a type has at a path, whose numbers are places in a list; none where it has no such place.
+#[must_use]
+pub fn fields_at<T: JsonSchema>(path: &[&str]) -> Fields {
+    let root = SchemaGenerator::default().into_root_schema_for::<T>().to_value();
+    let something = Value::Bool(true);
+    let mut schema = of_value(&root, &root, &something);
+    for step in path {
+        let is_place = step.bytes().all(|byte| byte.is_ascii_digit());
+        schema = of_value(&root, if is_place { &schema["items"] } else { &schema["properties"][*step] }, &something);
+    }
+    schema["properties"].as_object().map(|known| known.keys().cloned().collect()).unwrap_or_default()
 }
 
 /// The schema that says something of this value: a reference is followed, of several the one that may be null is the other.
