@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use crate::domain::audit::{Answer, AuditDraft, ClientKey, Record, Wording};
 use crate::domain::hold::{HeldBy, Hold, Scope};
 use crate::domain::moment::Moment;
-use crate::source::rest::{ReviveBody, parse};
+use crate::source::rest::{Asked, ReviveBody, parse};
 
 use super::App;
 use super::answer::{Problem, body, named};
@@ -60,6 +60,8 @@ pub(super) struct Command {
     pub(super) kept_for_no_key: Option<&'static str>,
     request_id: String,
     key: Option<ClientKey>,
+    /// Its body, as it came.
+    raw: Bytes,
 }
 
 impl Command {
@@ -79,11 +81,12 @@ impl Command {
         Record { once: self.id.clone(), audit, answer }
     }
 
-    /// A refusal that is audited, and kept for no key: the next time it need not be true.
+    /// A refusal that is audited with who asked for what and why, and kept for no key: the next time it need not be true.
     pub(super) async fn refuse(&self, app: &App, action: &str, throttle: &str, why: &str, problem: Problem) -> Problem {
         let answer = Answer::new(problem.status().as_u16(), problem.members(), self.at);
         let mut record = self.record(action, throttle, answer);
-        why.clone_into(&mut record.audit.reason);
+        let asked = Asked::read(&self.raw);
+        (record.audit.reason, record.audit.operator) = (asked.refused(why), asked.operator);
         app.latch.record(record).await;
         problem
     }
@@ -164,7 +167,7 @@ pub(super) async fn carry(
         key = None;
     }
     let id = ulid::Ulid::generate().to_string();
-    parts.extensions.insert(Command { id, at, elapsed, actor, kept_for_no_key, request_id, key });
+    parts.extensions.insert(Command { id, at, elapsed, actor, kept_for_no_key, request_id, key, raw: raw.clone() });
     next.run(Request::from_parts(parts, Body::from(raw))).await
 }
 

@@ -11,9 +11,11 @@ use axum::response::{IntoResponse, Response};
 
 use crate::config::{Caller, Role};
 use crate::domain::audit::{Answer, AuditDraft, Record};
+use crate::source::rest::Asked;
 
 use super::App;
 use super::answer::Problem;
+use super::limits;
 use super::refusal::table;
 use super::request_id::RequestId;
 
@@ -63,7 +65,9 @@ pub(super) async fn check(State(app): State<Arc<App>>, mut request: Request, nex
         let problem = Problem::filled(&table::ROLE, &[("path", path), ("role", &role.as_str()), ("key", &caller.name)]);
         if let Some(action) = action {
             let id = request.extensions().get::<RequestId>().map(|RequestId(id)| id.clone()).unwrap_or_default();
-            record(&app, &caller, &problem, action, id).await;
+            // One that does not come is recorded all the same.
+            let raw = limits::whole(request.into_body()).await.unwrap_or_default();
+            record(&app, &caller, &problem, action, (id, Asked::read(&raw))).await;
         }
         let mut response = problem.into_response();
         response.extensions_mut().insert(Known);
@@ -109,9 +113,15 @@ fn given(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 /// A right key that may not do this: somebody meant to.
-async fn record(app: &App, caller: &Caller, problem: &Problem, action: &str, request_id: String) {
+async fn record(app: &App, caller: &Caller, problem: &Problem, action: &str, (request_id, asked): (String, Asked)) {
     let at = app.clock.now();
-    let audit = AuditDraft { reason: "role".to_owned(), request_id, ..AuditDraft::new(at, &caller.name, action) };
+    let audit = AuditDraft {
+        reason: asked.refused("role"),
+        throttle: asked.throttle.map(|name| name.to_string()).unwrap_or_default(),
+        operator: asked.operator,
+        request_id,
+        ..AuditDraft::new(at, &caller.name, action)
+    };
     let answer = Answer::new(problem.status().as_u16(), problem.members(), at);
     let record = Record { once: ulid::Ulid::generate().to_string(), audit, answer };
     app.latch.record(record).await;

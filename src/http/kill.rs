@@ -94,14 +94,20 @@ pub(super) async fn revive(
     if !held {
         return Ok(said(app.latch.record(record).await.answer));
     }
-    let ended = app.latch.revive(scope.clone(), asked.epoch.map(Epoch), record).await.map_err(not_revived)?;
+    let epoch = asked.epoch.map(Epoch);
+    let ended = app.latch.revive(scope.clone(), epoch.clone(), record).await.map_err(not_revived)?;
     if ended.ended.is_empty() {
         // Where the epoch is nobody's, who is meant can be told only by what there is.
-        let live = || live_kills(&app, &scope);
-        let held = if ended.held_by.is_empty() { live() } else { ended.held_by };
+        let (problem, why, held) = match epoch.filter(|_| ended.held_by.is_empty()) {
+            Some(epoch) => {
+                let none = Problem::filled(&table::NO_HOLD, &[("epoch", &epoch)]);
+                (none, format!("no hold {epoch}"), live_kills(&app, &scope))
+            }
+            None => (Problem::of(&table::NOTHING_ENDED), "nothing could end".to_owned(), ended.held_by),
+        };
         let held_by: Vec<_> = held.iter().map(HeldBy::from).collect();
-        let problem = Problem::of(&table::NOTHING_ENDED).with("held_by", json!(held_by));
-        return Err(command.refuse(&app, "revive_refused", &throttle, "nothing could end", problem).await);
+        let problem = problem.with("held_by", json!(held_by));
+        return Err(command.refuse(&app, "revive_refused", &throttle, &why, problem).await);
     }
     ended.answer.map(said).ok_or_else(|| Problem::of(&table::LOST_ANSWER))
 }

@@ -83,11 +83,21 @@ async fn a_key_opens_what_its_role_may_and_the_record_bears_its_name() {
             .filter(|(who, what, why)| (who.as_str(), what.as_str(), why.as_str()) == (actor, action, reason))
             .count()
     };
-    for action in ["observe_refused", "control_refused", "kill_refused", "revive_refused"] {
-        assert_eq!(count("ci", action, "role"), 1, "{action} in {entries:?}");
+    let asked = "role; 0 was asked for";
+    for (action, reason) in [
+        ("observe_refused", "role"),
+        ("control_refused", asked),
+        ("kill_refused", "role: double charges"),
+        ("revive_refused", "role"),
+    ] {
+        assert_eq!(count("ci", action, reason), 1, "{action} in {entries:?}");
     }
-    assert_eq!((count("red", "control_refused", "role"), count("red", "kill", "double charges")), (2, 2));
-    assert_eq!((count("ops", "kill_refused", "role"), count("ops", "control", "")), (1, 1), "{entries:?}");
+    assert_eq!((count("red", "control_refused", asked), count("red", "kill", "double charges")), (2, 2));
+    assert_eq!(
+        (count("ops", "kill_refused", "role: double charges"), count("ops", "control", "")),
+        (1, 1),
+        "{entries:?}"
+    );
     assert_eq!(count("ECHO_API_KEY", "kill", "double charges"), 1);
 
     let refused = ask(&echo, Method::POST, "/kill", &[("x-api-key", "k-operator")], KILL).await;

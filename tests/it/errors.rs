@@ -97,6 +97,26 @@ fn signed(body: &str) -> String {
     run(Command::new("bash").args(["-c", script, "sign", body]))
 }
 
+/// What a kill and its end are refused with. Kept under one key: done, ended, and asked for again; undone since; and another
+/// request.
+async fn commands(echo: &Echo) -> BTreeSet<String> {
+    let client = http();
+    let post = |path: &str| client.post(echo.url(path)).header("x-api-key", KEY);
+    let keyed = |path: &str, body: &'static str| post(path).header("idempotency-key", "k").body(body);
+    let done = async |request: RequestBuilder| assert!(request.send().await.unwrap().status().is_success());
+    let mut met = BTreeSet::new();
+    done(keyed("/kill", KILL)).await;
+    met.insert(row(post("/control").body(STEP_6)).await);
+    done(keyed("/revive", "")).await;
+    met.insert(row(keyed("/kill", KILL)).await);
+    done(post("/kill").body(KILL)).await;
+    met.insert(row(post("/revive").body(r#"{"epoch":"another"}"#)).await);
+    met.insert(row(keyed("/revive", "")).await);
+    met.insert(row(keyed("/revive", r#"{"reason":"another"}"#)).await);
+    done(post("/revive")).await;
+    met
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_refused_is_listed_with_its_status_and_its_words() {
     let folder = tempfile::tempdir().unwrap();
@@ -105,18 +125,7 @@ async fn whatever_is_refused_is_listed_with_its_status_and_its_words() {
     let ask = |method: Method, path: &str| client.request(method, echo.url(path)).header("x-api-key", KEY);
     let (get, post) = (|path: &str| ask(Method::GET, path), |path: &str| ask(Method::POST, path));
     let forged = || client.post(echo.url("/webhooks/stripe")).header("stripe-signature", "t=1,v1=00").body("{}");
-    let mut met = BTreeSet::new();
-
-    // Kept under one key: done, ended, and asked for again; undone since; and another request.
-    let keyed = |path: &str, body: &'static str| post(path).header("idempotency-key", "k").body(body);
-    assert!(keyed("/kill", KILL).send().await.unwrap().status().is_success());
-    met.insert(row(post("/control").body(STEP_6)).await);
-    assert!(keyed("/revive", "").send().await.unwrap().status().is_success());
-    met.insert(row(keyed("/kill", KILL)).await);
-    assert!(post("/kill").body(KILL).send().await.unwrap().status().is_success());
-    met.insert(row(keyed("/revive", "")).await);
-    met.insert(row(keyed("/revive", r#"{"reason":"another"}"#)).await);
-    assert!(post("/revive").send().await.unwrap().status().is_success());
+    let mut met = commands(&echo).await;
 
     let all = [
         post("/observe").body("{"),

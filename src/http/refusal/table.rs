@@ -92,8 +92,11 @@ refusals! {
         "`POST /control` while a kill holds; `held_by` names who holds what; audited",
         "`POST /revive`, then again", No;
     NOTHING_ENDED: CONFLICT, "Nothing could be ended here; see held_by for who holds what.",
-        "`POST /revive` while only a manifest or a spec holds; audited",
-        "End the kill where `held_by` says that it was declared", No;
+        "`POST /revive` while only a manifest, a spec or, for one throttle, a kill of all holds; audited",
+        "End the kill where `held_by` says that it was declared, or by its epoch", No;
+    NO_HOLD: CONFLICT, "There is no hold with the epoch {epoch}; see held_by for those there are.",
+        "`POST /revive` with an `epoch` that no hold has, or no longer, while another kill holds; audited",
+        "Take the epoch from `held_by` or `GET /v1/throttles`", No;
     ENDED_SINCE: CONFLICT,
         "This kill was done and has been ended since: to stop again, send it with a new Idempotency-Key.",
         "`POST /kill` again under the key of a kill that is over; `epoch` names that kill",

@@ -12,6 +12,7 @@ use crate::domain::evidence::Evidence;
 use crate::domain::hold::{Bite, Epoch, HeldBy, Hold, Scope, ScopedHold, Source};
 use crate::domain::level::Level;
 use crate::domain::offered::Offered;
+use crate::domain::text::{self, REASON_LIMIT};
 use crate::domain::throttle::{Declared, FromFile, Mode, Owner, ThrottleName};
 use crate::ports::{Declaration, DesiredError};
 
@@ -138,8 +139,12 @@ impl LedgerDesired {
                 "{} is declared by the {}: change it there, and name the throttle there again if it is gone from it",
                 found.level, floor.source
             );
-            let opens = if before.is_empty() { "none" } else { "opens tick by tick (5 s) down to what holds" };
+            let above = !before.is_empty() || found.stored > found.level;
+            let opens = if above { "opens tick by tick (5 s) down to what holds" } else { "none" };
             record.answer.set("next_step", format!("{opens}: {held}"));
+            // What is declared from here on is the owner's level; the one that was asked for is in the reason.
+            record.audit.after = found.level.to_string();
+            record.audit.reason = not_taken(level, &record.audit.reason);
         }
         let hold = (level > found.level).then(|| ScopedHold {
             scope: Scope::One(name.clone()),
@@ -244,6 +249,12 @@ fn row(declared: &Declared) -> ThrottleRow {
         spec: Some(declared.spec()),
         offered: declared.offered.clone(),
     }
+}
+
+/// Why somebody asked for a level that did not take.
+fn not_taken(level: Level, reason: &str) -> String {
+    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    text::cut(format!("{level} was asked for{why}"), REASON_LIMIT)
 }
 
 /// What somebody said, or what is said where nobody did.
