@@ -162,6 +162,7 @@ fn provide(command: Command, file: &DotEnv) -> Command {
 }
 
 fn provide_one(arg: Arg, name: &str, file: &DotEnv) -> Arg {
+    let arg = named(arg, name);
     if environment(name).is_some() {
         return arg;
     }
@@ -171,6 +172,15 @@ fn provide_one(arg: Arg, name: &str, file: &DotEnv) -> Arg {
         Some((value, _)) => arg.default_value(value.to_owned()).hide_default_value(true),
         None => arg,
     }
+}
+
+/// Names the variable in the help text, whether or not it is set, and never what it is set to.
+fn named(arg: Arg, name: &str) -> Arg {
+    let with = |help: &dyn std::fmt::Display| format!("{help} [env: {name}]");
+    let (help, long) = (arg.get_help().map(|help| with(help)), arg.get_long_help().map(|help| with(help)));
+    let arg = arg.hide_env(true);
+    let arg = help.into_iter().fold(arg, |arg, help| arg.help(help));
+    long.into_iter().fold(arg, |arg, help| arg.long_help(help))
 }
 
 /// A variable of the environment that is set; of one that is no text, what can be read of it.

@@ -40,6 +40,33 @@ fn every_command_teaches_by_example() {
 }
 
 #[test]
+fn every_flag_that_a_variable_can_set_names_it_and_never_its_value() {
+    let reference = run(Command::new(program()).args(["reference", "configuration"]).env_clear());
+    let rows = reference.lines().filter_map(|line| line.strip_prefix("| `"));
+    let mut seen = 0;
+    for row in rows {
+        let cells: Vec<_> = row.split(" | ").collect();
+        let variable = cells[0].trim_end_matches('`');
+        if cells.len() < 5
+            || variable.starts_with('-')
+            || !variable.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+        {
+            continue;
+        }
+        for command in cells[3].split(", ") {
+            let said =
+                Command::new(program()).args([command, "--help"]).env_clear().env(variable, "127.0.0.9:77").output();
+            let said = String::from_utf8(said.unwrap().stdout).unwrap();
+            let flat = said.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(flat.contains(&format!("[env: {variable}]")), "{command} does not name {variable}: {said}");
+            assert!(!said.contains("127.0.0.9:77"), "{command} tells what {variable} is");
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}
+
+#[test]
 fn the_first_help_names_the_exit_codes_and_only_commands_that_are_there() {
     let text = help(&[]);
     assert!(text.contains("Exit codes: 0 done"), "{text}");
