@@ -5,10 +5,12 @@
 mod audit;
 mod examples;
 mod kill;
+mod known;
 mod plan;
 mod record;
 mod reference;
 mod report;
+mod revive;
 mod service;
 mod set;
 mod status;
@@ -33,10 +35,11 @@ use crate::source::crd::EchoThrottle;
 use crate::source::crd_override::{ClusterEchoOverride, EchoOverride};
 use crate::telemetry;
 use audit::AuditArgs;
-use kill::{KillArgs, ReviveArgs};
+use kill::KillArgs;
 use plan::PlanArgs;
 use record::{BackupArgs, VerifyArgs};
 use reference::{Exit, Reference};
+use revive::ReviveArgs;
 use set::SetArgs;
 use status::StatusArgs;
 use terminal::{Paint, print, tell};
@@ -71,7 +74,7 @@ enum Command {
     /// Stop: everything, or one throttle
     #[command(after_help = examples::KILL)]
     Kill(KillArgs),
-    /// End kills; what is declared comes back step by step
+    /// End what people hold; what is declared comes back step by step
     #[command(after_help = examples::REVIVE)]
     Revive(ReviveArgs),
     /// Declare a level: what share of work is refused from now on
@@ -134,6 +137,10 @@ pub fn main() -> ExitCode {
             } else {
                 telemetry::tell(&text)
             }
+            // Whoever meant to stop has to know that nothing did.
+            if code != Exit::Done as u8 && stops() {
+                tell!("{}", kill::NOTHING);
+            }
             code
         }
     };
@@ -154,6 +161,11 @@ fn run_it(cli: Cli) -> u8 {
         }
     };
     exit as u8
+}
+
+/// Whether the command line is that of a kill, readable or not.
+fn stops() -> bool {
+    std::env::args_os().skip(1).find(|word| !word.to_string_lossy().starts_with('-')).is_some_and(|word| word == "kill")
 }
 
 /// Starts the log of a role.
@@ -178,7 +190,7 @@ fn dispatch(command: Command, paint: Paint) -> Result<(), RunError> {
         Command::SetupAirtable(args) => block_on(run::setup_airtable(&args)),
         Command::Status(args) => block_on(status::status(args, paint)),
         Command::Kill(args) => block_on(kill::kill(args, paint)),
-        Command::Revive(args) => block_on(kill::revive(args, paint)),
+        Command::Revive(args) => block_on(revive::revive(args, paint)),
         Command::Set(args) => block_on(set::set(args, paint)),
         Command::Audit(args) => block_on(audit::audit(args)),
         Command::Plan(args) => block_on(plan::plan(args, paint)),

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::kill::throttle_name;
+use super::known::Known;
 use super::service::{Output, ServiceArgs, failed};
 use super::terminal::{print, tell};
 use crate::client::{AuditEntry, AuditPage, Client, ClientError};
@@ -39,8 +40,11 @@ fn since(text: &str) -> Result<Timestamp, String> {
 pub(super) async fn audit(args: AuditArgs) -> Result<(), RunError> {
     let client = args.service.client()?;
     let mut filter = format!("/v1/audit?limit={PAGE}");
-    filter += &args.throttle.map(|name| format!("&throttle={name}")).unwrap_or_default();
+    filter += &args.throttle.as_ref().map(|name| format!("&throttle={name}")).unwrap_or_default();
     filter += &args.since.map(|since| format!("&since={since}")).unwrap_or_default();
+    if let Some(name) = &args.throttle {
+        exists(&client, name).await?;
+    }
     let (mut cursor, mut written) = (String::new(), 0);
     loop {
         let (items, page) =
@@ -61,6 +65,27 @@ pub(super) async fn audit(args: AuditArgs) -> Result<(), RunError> {
         }
         Output::Text => Ok(()),
     }
+}
+
+/// That there is such a throttle, or was: what concerned all is found under every name, a misspelt one too.
+async fn exists(client: &Client, name: &ThrottleName) -> Result<(), RunError> {
+    let known = Known::look(client).await;
+    let filter = format!("/v1/audit?limit={PAGE}&throttle={name}");
+    let (mut cursor, mut lacks) = (String::new(), known.lacks_throttle(name));
+    while lacks {
+        let (_, page) = ask(client, &format!("{filter}{cursor}")).await.map_err(|error| failed(client, &error))?;
+        lacks = !page.items.iter().any(|entry| entry.throttle == name.as_str());
+        let Some(next) = page.next_cursor.filter(|_| lacks) else { break };
+        cursor = format!("&cursor={next}");
+    }
+    if !lacks {
+        return Ok(());
+    }
+    let meant = known.meant(name).map(|meant| format!("\n  - Did you mean {meant}?")).unwrap_or_default();
+    Err(RunError::Failed(format!(
+        "there is no throttle `{name}`, and none of that name is on record there{meant}\n  - `echo-phoenix status` lists the \
+         throttles there are."
+    )))
 }
 
 /// A page, as it came and as people read it.

@@ -108,7 +108,8 @@ pub(super) const KILL: &str = "Examples:
   echo-phoenix kill --reason \"alert 4711\" --operator pager --confirm CONFIRM_KILL
 
 Exit code 0 means that the kill is whole: every target stopped, recorded, and safe from a crash. 1: it was refused, \
-     nobody answered, or something is missing (it says what; what could be stopped is). 2: usage; nothing was stopped.";
+     nobody answered, or something is missing (it says what; what could be stopped is). 2: usage, configuration, or the word \
+     was not given; nothing was stopped.";
 
 pub(super) const REVIVE: &str = "Examples:
   echo-phoenix revive --operator dana --reason \"fixed in 4.2.1\"
@@ -116,8 +117,10 @@ pub(super) const REVIVE: &str = "Examples:
   # this kill alone, should there be others
   echo-phoenix revive --epoch 01KA3N…
 
-Ends kills, and nothing opens at once: the level goes down step by step to what is declared. What a manifest, a \
-     spec or an override holds ends where it was declared; that is exit code 1 and says so.";
+Ends kills and levels that people set on top of a manifest, once something is killed, and names each; --throttle ends \
+     those of one throttle, --epoch one. A kill of all is ended whole or not at all. Nothing opens at once: the level goes \
+     down step by step to what is declared. What a manifest, a spec or an override holds ends where it was declared; that \
+     is exit code 1 and says so.";
 
 pub(super) const PLAN: &str = "Examples:
   # what the service does next by itself

@@ -1,4 +1,4 @@
-//! `kill` and `revive`: a person's two orders. A kill is whole or the exit code says that it is not.
+//! `kill`: a person's order to stop. It is whole, or the exit code says that it is not; what surely stopped nothing says so.
 
 mod sites;
 
@@ -9,10 +9,10 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde_json::{Map, Value, json};
 
-use super::service::{Output, ServiceArgs, failed};
+use super::service::{Output, ServiceArgs, failed, order_failed};
 use super::terminal::{Paint, json_line, print_done, say, tell};
-use super::words::{ends, held_by, since};
-use crate::client::{Client, ClientError, Killed, Revived, Throttles};
+use super::words::since;
+use crate::client::{Client, ClientError, Killed, Throttles};
 use crate::config::ConfigError;
 use crate::domain::text::{OPERATOR_LIMIT, REASON_LIMIT, cut};
 use crate::domain::throttle::ThrottleName;
@@ -20,6 +20,9 @@ use crate::ports::Clock;
 use crate::run::RunError;
 use crate::run::clock::SystemClock;
 use crate::source::crd_override::CONFIRMATION;
+
+/// What is said of a kill that surely did nothing.
+pub(super) const NOTHING: &str = "NOTHING WAS STOPPED.";
 
 /// How often the word may be mistyped.
 const TRIES: usize = 3;
@@ -49,28 +52,6 @@ pub(super) struct KillArgs {
     service: ServiceArgs,
 }
 
-/// `echo-phoenix revive`
-#[derive(Args)]
-pub(super) struct ReviveArgs {
-    /// Who ends it
-    #[arg(long, allow_hyphen_values = true)]
-    operator: Option<String>,
-    /// Why
-    #[arg(long, allow_hyphen_values = true)]
-    reason: Option<String>,
-    /// Only kills of this throttle; all of them if not set
-    #[arg(long, value_name = "NAME", value_parser = throttle_name)]
-    throttle: Option<ThrottleName>,
-    /// Only this kill, by the epoch that `status` shows
-    #[arg(long)]
-    epoch: Option<String>,
-    /// How the result is written
-    #[arg(short, long, value_enum, default_value = "text")]
-    output: Output,
-    #[command(flatten)]
-    service: ServiceArgs,
-}
-
 /// Whatever was typed: nobody is kept from stopping by a character.
 fn any_text() -> impl TypedValueParser<Value = String> {
     OsStringValueParser::new().map(|text| text.to_string_lossy().into_owned())
@@ -81,7 +62,7 @@ pub(super) fn throttle_name(text: &str) -> Result<ThrottleName, String> {
 }
 
 pub(super) async fn kill(args: KillArgs, paint: Paint) -> Result<(), RunError> {
-    let client = args.service.client()?;
+    let client = args.service.client().map_err(nothing_stopped)?;
     let scope = args.throttle.as_ref().map_or_else(|| "all throttles".to_owned(), |name| format!("throttle {name}"));
     confirm(args.confirm.as_deref(), &format!("This stops {scope} of {}.", client.base()))?;
     let mut body = Map::new();
@@ -90,10 +71,13 @@ pub(super) async fn kill(args: KillArgs, paint: Paint) -> Result<(), RunError> {
     body.insert("confirmation".to_owned(), json!(CONFIRMATION));
     body.extend(args.throttle.as_ref().map(|name| ("throttle".to_owned(), json!(name))));
     let sent = send(&client, "/kill", &Value::Object(body), Some(Duration::from_secs(args.patience))).await;
-    let mut answer = sent.map_err(|error| match failed(&client, &error) {
-        RunError::Failed(text) if error.did_nothing() => RunError::Failed(format!("{text}\n  - NOTHING WAS STOPPED.")),
-        other => other,
-    })?;
+    let mut answer = match sent {
+        Ok(answer) => answer,
+        Err(error) => {
+            let told = order_failed(&client, &error, args.throttle.as_ref()).await;
+            return Err(if error.did_nothing() { nothing_stopped(told) } else { told });
+        }
+    };
     let mut killed: Killed = client.typed("/kill", &answer).map_err(|error| failed(&client, &error))?;
     sites::read_back(&client, &mut answer, &mut killed).await;
     let gaps = killed.gaps();
@@ -116,6 +100,15 @@ pub(super) async fn kill(args: KillArgs, paint: Paint) -> Result<(), RunError> {
          other means until then.",
         gaps.join("; ")
     )))
+}
+
+/// The same error, of a kill that surely did nothing.
+fn nothing_stopped(error: RunError) -> RunError {
+    match error {
+        RunError::Config(error) => RunError::Config(ConfigError { fix: format!("{} {NOTHING}", error.fix), ..error }),
+        RunError::Failed(text) => RunError::Failed(format!("{text}\n  - {NOTHING}")),
+        other => other,
+    }
 }
 
 /// Who took the hold that was there before.
@@ -165,59 +158,6 @@ fn told(killed: &Killed, scope: &str, by: Option<&str>, gaps: &[String], paint: 
     text
 }
 
-pub(super) async fn revive(args: ReviveArgs, paint: Paint) -> Result<(), RunError> {
-    let client = args.service.client()?;
-    let only = args.throttle.map(|name| name.to_string());
-    let mut body = Map::new();
-    let fields = [
-        ("operator", args.operator),
-        ("reason", args.reason),
-        ("throttle", only.clone()),
-        ("epoch", args.epoch.clone()),
-    ];
-    body.extend(fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::String(value?)))));
-    // Tried again only if it names its kill: otherwise it might end one that came in between.
-    let patience = args.epoch.map(|_| Duration::from_secs(30));
-    let sent = send(&client, "/revive", &Value::Object(body), patience).await;
-    let answer = sent.map_err(|error| failed(&client, &error))?;
-    let revived: Revived = client.typed("/revive", &answer).map_err(|error| failed(&client, &error))?;
-    match args.output {
-        Output::Json => print_done(&json_line(&answer)),
-        Output::Text if revived.status == "already_running" => {
-            print_done("Nothing was killed, so nothing was ended.\n")
-        }
-        Output::Text => {
-            let mut text = paint.good(&format!("REVIVED: {} hold(s) ended\n", revived.ended.len()));
-            revived.ended.iter().for_each(|epoch| text += &format!("  epoch    {epoch}\n"));
-            text += &revived.audit_id.map(|seq| format!("  record   audit entry {seq}\n")).unwrap_or_default();
-            print_done(&text);
-        }
-    }
-    if let [_, ..] = revived.held_by.as_slice() {
-        let held: Vec<_> =
-            revived.held_by.iter().map(|held| format!("\n  - {}. It ends so: {}", held_by(held), ends(held))).collect();
-        return Err(RunError::Failed(format!("still killed, by what this command does not end:{}", held.concat())));
-    }
-    if revived.status == "revived" {
-        tell!("{} Next: echo-phoenix status --watch", opens(&client, only.as_deref()).await);
-    }
-    Ok(())
-}
-
-/// What follows a revival: nothing, where a full stop is declared anyway.
-async fn opens(client: &Client, only: Option<&str>) -> &'static str {
-    let found = client.get("/v1/throttles").await.and_then(|found| client.typed::<Throttles>("/v1/throttles", &found));
-    let meant = |name: &str| only.is_none_or(|only| only == name);
-    let shut = found.is_ok_and(|found| {
-        let mut all = found.items.iter().filter(|one| meant(&one.name)).peekable();
-        all.peek().is_some() && all.all(|one| one.spec.throttle_percent == 100)
-    });
-    match shut {
-        true => "Nothing opens yet: a full stop is declared (echo-phoenix set 0, or the manifest).",
-        false => "It opens step by step to what is declared.",
-    }
-}
-
 /// Sends a command; what is tried again is told on stderr.
 pub(super) async fn send(
     client: &Client,
@@ -236,15 +176,16 @@ pub(super) async fn send(
 
 /// Asks for the word, unless it was given.
 fn confirm(given: Option<&str>, what: &str) -> Result<(), RunError> {
-    let expected = |expected: &str, fix: &str| {
-        Err(RunError::Config(ConfigError { variable: "--confirm", expected: expected.to_owned(), fix: fix.to_owned() }))
+    let unconfirmed = |expected: &str, fix: &str| {
+        let (variable, expected, fix) = ("--confirm", expected.to_owned(), format!("{fix}{NOTHING}"));
+        Err(RunError::Config(ConfigError { variable, expected, fix }))
     };
     match given {
         Some(CONFIRMATION) => return Ok(()),
-        Some(_) => return expected("the word CONFIRM_KILL", "Nothing was stopped."),
+        Some(_) => return unconfirmed("the word CONFIRM_KILL", ""),
         None if !io::stdin().is_terminal() => {
-            let fix = "Nothing was stopped. To stop, add --confirm CONFIRM_KILL.";
-            return expected("the word CONFIRM_KILL, since there is no terminal to type it on", fix);
+            let expected = "the word CONFIRM_KILL, since there is no terminal to type it on";
+            return unconfirmed(expected, "To stop, add --confirm CONFIRM_KILL. ");
         }
         None => {}
     }
@@ -264,5 +205,5 @@ fn confirm(given: Option<&str>, what: &str) -> Result<(), RunError> {
             _ => break,
         }
     }
-    Err(RunError::Failed("not confirmed: nothing was stopped".to_owned()))
+    unconfirmed("the word CONFIRM_KILL, which was not typed", "")
 }

@@ -14,9 +14,9 @@ use self::changes::{Kind, Planned, from_file, from_service};
 use super::service::{Output, ServiceArgs, failed};
 use super::terminal::{Paint, json_line, print, tell};
 use crate::client::{Client, ClientError, Health, Throttles};
-use crate::config::ConfigError;
 use crate::config::files::{PatientReader, text};
-use crate::domain::throttle::FromFile;
+use crate::config::{ConfigError, RemoteKeys};
+use crate::domain::throttle::{FromFile, TargetSpec};
 use crate::run::RunError;
 use crate::source::manifest;
 
@@ -36,6 +36,7 @@ pub(super) struct PlanArgs {
 pub(super) async fn plan(args: PlanArgs, paint: Paint) -> Result<(), RunError> {
     // A file that is wrong is wrong without any service.
     let file = args.file.as_deref().map(read).transpose()?;
+    file.iter().flatten().for_each(without_keys);
     let client = args.service.client()?;
     let (planned, compared) = match (ask(&client).await, &file) {
         (Ok((_, throttles)), None) => (from_service(&throttles.items), true),
@@ -81,6 +82,21 @@ fn read(path: &Path) -> Result<Vec<FromFile>, RunError> {
         let mistakes: Vec<_> = error.0.iter().map(|mistake| format!("\n  - {mistake}")).collect();
         wrong(format!("{}:{}", path.display(), mistakes.concat()))
     })
+}
+
+/// Says which keys to other sites are not here: a service without them refuses the file, and its variables may be others.
+fn without_keys(one: &FromFile) {
+    let keys = RemoteKeys::read();
+    for target in &one.spec.targets {
+        if let TargetSpec::Remote(remote) = target
+            && let Err(why) = keys.get(&remote.api_key_env)
+        {
+            let (name, url, variable) = (&one.name, &remote.url, &remote.api_key_env);
+            tell!(
+                "Note: {name}, remote {url}: {variable} {why}, here. `serve` refuses this file unless it is set where it runs."
+            );
+        }
+    }
 }
 
 /// What is piped in, up to more than a manifest may have, which is told as such.

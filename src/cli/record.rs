@@ -1,13 +1,14 @@
 //! `verify` and `backup`: the record looked at from outside. Neither needs the folder's lock, so the service may run.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::terminal::{Progress, print, print_done, tell};
 use crate::config::{ConfigError, StoreArgs};
 use crate::run::RunError;
-use crate::store::{self, Head, LEDGER_FILE, Verified};
+use crate::store::{self, Head, LEDGER_FILE, Verified, VerifyError};
 
 /// `echo-phoenix verify`
 #[derive(Args)]
@@ -33,13 +34,39 @@ pub(super) struct BackupArgs {
     store: StoreArgs,
 }
 
+/// What is wrong with a file that can be no ledger, and where it was looked for; nothing of one that may be one.
+fn no_ledger(file: &Path, data_dir: Option<&Path>) -> Option<String> {
+    let what = match std::fs::metadata(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        Err(error) => error.to_string(),
+        Ok(found) if found.is_dir() => "it is a folder; the folder of a record is named by --data-dir".to_owned(),
+        Ok(found) if found.len() == 0 => "it is empty, so it is no ledger and no backup".to_owned(),
+        Ok(_) => return None,
+    };
+    let way_out = match data_dir {
+        Some(folder) => format!(
+            "It was looked for in the data folder {}: --data-dir or ECHO_DATA_DIR names the one that the service uses.",
+            folder.display()
+        ),
+        None => "--file names a ledger or a backup.".to_owned(),
+    };
+    Some(format!("{}: {what}\n  - {way_out}", file.display()))
+}
+
 pub(super) fn verify(args: &VerifyArgs) -> Result<(), RunError> {
+    let folder = args.file.is_none().then_some(args.store.data_dir.as_path());
     let file = args.file.clone().unwrap_or_else(|| args.store.data_dir.join(LEDGER_FILE));
+    if let Some(wrong) = no_ledger(&file, folder) {
+        return Err(RunError::Failed(wrong));
+    }
     let verified = {
         let mut progress = Progress::new();
         store::verify(&file, &args.heads, &mut |part, done, all| progress.tell(part, done, all))
     };
-    let verified = verified.map_err(|error| RunError::Failed(error.to_string()))?;
+    let verified = verified.map_err(|error| match error {
+        VerifyError::Unreadable(_) => RunError::Failed(format!("{}: {error}", file.display())),
+        VerifyError::Bad(_) => RunError::Failed(error.to_string()),
+    })?;
     tell!("{}: every row is as it was written", file.display());
     if args.heads.is_empty() {
         tell!(
@@ -55,6 +82,10 @@ pub(super) fn backup(args: &BackupArgs) -> Result<(), RunError> {
         let expected = "a file: a copy is read back before it counts, which stdout cannot be".to_owned();
         let fix = "Nothing was written. Name a file; one whose name is - is ./-".to_owned();
         return Err(RunError::Config(ConfigError { variable: "FILE", expected, fix }));
+    }
+    let ledger = args.store.data_dir.join(LEDGER_FILE);
+    if let Some(wrong) = no_ledger(&ledger, Some(&args.store.data_dir)) {
+        return Err(RunError::Failed(format!("no backup was made: {wrong}")));
     }
     let saved = {
         let mut progress = Progress::new();

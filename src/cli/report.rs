@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
+use super::known::covers_all;
 use super::terminal::Paint;
-use super::words::{by_source, holder, since, span, way_to_end};
+use super::words::{WIDE, by_source, holder, lower_to, since, span, way_to_end};
 use crate::client::{AuditEntry, Health, Throttle};
 use crate::source::crd_status::ConditionStatus;
 
@@ -13,22 +14,26 @@ use crate::source::crd_status::ConditionStatus;
 pub(super) struct Found {
     pub(super) health: Health,
     pub(super) throttles: Vec<Throttle>,
+    /// Whether they could not be read: then nobody here knows what each of them does.
+    pub(super) unread: bool,
     /// The last `control` of throttles, where it was looked up.
     pub(super) commands: Vec<(String, AuditEntry)>,
 }
 
 /// Everything, for a person.
 pub(super) fn report(base: &str, found: &Found, now: Timestamp, paint: Paint) -> String {
-    let Found { health, throttles, commands } = found;
+    let Found { health, throttles, unread, commands } = found;
     let is = match health.status.as_str() {
         "healthy" => paint.good("healthy"),
         other => paint.warn(other),
     };
     let mut text = format!("{base}: {} {}, {is}, up {}\n", health.mode, health.version, span(health.uptime_seconds));
     if throttles.is_empty() {
-        let stands = match (health.killed, health.throttle_pct) {
-            (true, _) => paint.alarm("KILLED"),
-            (false, level) => format!("{} refused at most", percent(level)),
+        let stands = match (health.killed, unread) {
+            (true, true) => paint.alarm("KILLED, as far as /health tells; which throttles, by whom and why is unknown"),
+            (true, false) => paint.alarm("KILLED"),
+            (false, true) => paint.warn("what each throttle refuses is unknown: they could not be read"),
+            (false, false) => format!("{} refused at most", percent(health.throttle_pct)),
         };
         let _ = writeln!(text, "\n{stands}");
     }
@@ -38,7 +43,7 @@ pub(super) fn report(base: &str, found: &Found, now: Timestamp, paint: Paint) ->
         let by_file = health.checks.get("manifest").is_some_and(|state| !state.starts_with("off"))
             && one.status.declared.as_ref().is_some_and(|declared| declared.source == "spec");
         let command = commands.iter().find(|(name, _)| *name == one.name && !by_file).map(|(_, entry)| entry);
-        throttle(&mut text, one, command, health.killed, now, paint);
+        throttle(&mut text, one, command, found, now, paint);
     }
     parts(&mut text, health);
     text
@@ -60,13 +65,14 @@ fn throttle(
     text: &mut String,
     one: &Throttle,
     command: Option<&AuditEntry>,
-    any_killed: bool,
+    all: &Found,
     now: Timestamp,
     paint: Paint,
 ) {
     let status = &one.status;
     let Some(effective) = &status.effective else {
-        let stands = if any_killed { "KILLED, as far as /health tells" } else { "the loop has not looked at it yet" };
+        let stands =
+            if all.health.killed { "KILLED, as far as /health tells" } else { "the loop has not looked at it yet" };
         let _ = writeln!(text, "{}: {}", one.name, paint.warn(stands));
         return;
     };
@@ -85,15 +91,7 @@ fn throttle(
     let mut row = |name: &str, value: &str| {
         let _ = writeln!(text, "  {name:<9} {value}");
     };
-    for hold in &status.holds {
-        if let Some(percent) = hold.throttle_percent {
-            row("held", &format!("at {percent} % or more, by {}: {}", holder(hold), hold.reason));
-        } else {
-            row("since", &since(&hold.taken_at, now));
-            row("by", &format!("{}: {}", holder(hold), hold.reason));
-            row("epoch", &hold.epoch);
-        }
-    }
+    holds(one, &all.throttles, killed, now, &mut row);
     if !killed {
         row("declared", &declared_words(one, command, declared, now));
         if effective.level_millionths > 0 && effective.reason != "target" && effective.reason != "none" {
@@ -114,6 +112,28 @@ fn throttle(
             false => next(effective.throttle_percent, declared, by, command.is_some()),
         };
         row("next", &next);
+    }
+}
+
+/// What people hold, and what a kill covers besides this throttle.
+fn holds(one: &Throttle, all: &[Throttle], killed: bool, now: Timestamp, row: &mut impl FnMut(&str, &str)) {
+    for hold in &one.status.holds {
+        if let Some(percent) = hold.throttle_percent {
+            row("held", &format!("at {percent} % or more, by {}: {}", holder(hold), hold.reason));
+            let ends = match hold.kind.as_str() {
+                "Rest" if killed => "a revive that names no epoch ends this too".to_owned(),
+                "Rest" => format!("by {}; a revive that ends a kill ends this too", lower_to(hold, one)),
+                _ => lower_to(hold, one),
+            };
+            row("ends", &ends);
+        } else {
+            row("since", &since(&hold.taken_at, now));
+            row("by", &format!("{}: {}", holder(hold), hold.reason));
+            row("epoch", &hold.epoch);
+            if covers_all(all, &hold.epoch) {
+                row("covers", WIDE);
+            }
+        }
     }
 }
 

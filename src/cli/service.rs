@@ -8,10 +8,12 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::known::Known;
 use super::terminal::tell;
-use super::words::{ends, held_by};
-use crate::client::{Client, ClientError, Refusal};
+use super::words::{WIDE, ends, held_by};
+use crate::client::{Client, ClientError, HeldRow, Refusal};
 use crate::config::{ConfigError, Secret, is_of_dotenv};
+use crate::domain::throttle::ThrottleName;
 use crate::run::{RunError, made_key};
 
 const HERE: &str = "127.0.0.1:8080";
@@ -110,14 +112,29 @@ fn local(listen: &str) -> String {
 
 /// What went wrong and what to try, line by line.
 pub(super) fn failed(client: &Client, error: &ClientError) -> RunError {
+    told(client, error, &Known::default(), None)
+}
+
+/// The same of an order, with what the service lists where that says more: what a hold covers, which throttle was meant.
+pub(super) async fn order_failed(client: &Client, error: &ClientError, throttle: Option<&ThrottleName>) -> RunError {
+    let known = match error {
+        ClientError::Refused(refusal) if refusal.status == 404 || !refusal.held_by.is_empty() => {
+            Known::look(client).await
+        }
+        _ => Known::default(),
+    };
+    told(client, error, &known, throttle)
+}
+
+fn told(client: &Client, error: &ClientError, known: &Known, throttle: Option<&ThrottleName>) -> RunError {
     let mut text = error.to_string();
-    for line in ways_out(client, error) {
+    for line in ways_out(client, error, known, throttle) {
         text += &format!("\n  - {line}");
     }
     RunError::Failed(text)
 }
 
-fn ways_out(client: &Client, error: &ClientError) -> Vec<String> {
+fn ways_out(client: &Client, error: &ClientError, known: &Known, throttle: Option<&ThrottleName>) -> Vec<String> {
     match error {
         ClientError::Silent { sent, .. } => {
             let mut ways = vec![
@@ -138,13 +155,12 @@ fn ways_out(client: &Client, error: &ClientError) -> Vec<String> {
             format!("Is {} the service itself? A proxy or another program may answer there.", client.base()),
             "ECHO_URL or --url names another address; `echo-phoenix --version` tells which version asks.".to_owned(),
         ],
-        ClientError::Refused(refusal) => refused(refusal),
+        ClientError::Refused(refusal) => refused(refusal, known, throttle),
     }
 }
 
-fn refused(refusal: &Refusal) -> Vec<String> {
-    let held = refusal.held_by.iter().map(|held| format!("Held by {}. It ends so: {}.", held_by(held), ends(held)));
-    let mut ways: Vec<String> = held.collect();
+fn refused(refusal: &Refusal, known: &Known, throttle: Option<&ThrottleName>) -> Vec<String> {
+    let mut ways: Vec<String> = refusal.held_by.iter().map(|held| format!("Held by {}.", stays(held, known))).collect();
     let way = match refusal.status {
         401 => "Set ECHO_API_KEY to a key of the service.",
         403 => {
@@ -153,7 +169,11 @@ fn refused(refusal: &Refusal) -> Vec<String> {
         404 if refusal.detail.contains("route") => {
             "This process does not take that: ask the one that runs `serve`, or the operator of the cluster."
         }
-        404 => "`echo-phoenix status` lists the throttles there are.",
+        404 => {
+            let meant = throttle.filter(|name| known.lacks_throttle(name)).and_then(|name| known.meant(name));
+            ways.extend(meant.map(|meant| format!("Did you mean {meant}?")));
+            "`echo-phoenix status` lists the throttles there are."
+        }
         500 if refusal.detail.contains("not configured") => {
             "Set ECHO_API_KEY where the service runs, then start it again."
         }
@@ -163,6 +183,12 @@ fn refused(refusal: &Refusal) -> Vec<String> {
     let wait = refusal.retry_after.as_ref().map(|seconds| format!(" Wait {seconds} s.")).unwrap_or_default();
     ways.push(format!("{way}{wait}"));
     ways
+}
+
+/// A hold that stays: whose it is, what it covers, how it ends.
+pub(super) fn stays(held: &HeldRow, known: &Known) -> String {
+    let wide = if known.covers_all(&held.epoch) { format!(" {WIDE}") } else { String::new() };
+    format!("{}.{wide} It ends so: {}", held_by(held), ends(held))
 }
 
 #[cfg(test)]

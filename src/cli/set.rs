@@ -6,10 +6,10 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::kill::{send, throttle_name};
-use super::service::{Output, ServiceArgs, failed};
+use super::service::{Output, ServiceArgs, failed, order_failed};
 use super::terminal::{Paint, json_line, print_done, tell};
-use super::words::held_by;
-use crate::client::{Client, ClientError, Controlled};
+use super::words::by_source;
+use crate::client::{Client, ClientError, Controlled, HeldRow};
 use crate::domain::level::Level;
 use crate::domain::throttle::ThrottleName;
 use crate::run::RunError;
@@ -31,10 +31,10 @@ pub(super) struct SetArgs {
     #[arg(long, value_name = "NAME", value_parser = throttle_name)]
     throttle: Option<ThrottleName>,
     /// Who declares it
-    #[arg(long, allow_hyphen_values = true)]
+    #[arg(long, allow_hyphen_values = true, value_parser = some_text)]
     operator: String,
     /// Why, for the record and for whoever is on call next
-    #[arg(long, allow_hyphen_values = true)]
+    #[arg(long, allow_hyphen_values = true, value_parser = some_text)]
     reason: String,
     /// How the result is written
     #[arg(short, long, value_enum, default_value = "text")]
@@ -43,13 +43,26 @@ pub(super) struct SetArgs {
     service: ServiceArgs,
 }
 
-/// Reads a level. A bare number above 1 may be meant either way, and one of them is a full stop.
+/// Words for the record: a variable that was empty is no name.
+pub(super) fn some_text(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("expected some text, for the record".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// Reads a level. A bare number above 1 may be meant either way, and one of them is a full stop; so may a sign be, as a
+/// level or as a change of one.
 fn level(text: &str) -> Result<Level, String> {
     let expected = "expected a fraction from 0 to 1, as 0.25, or a percentage with its sign, as 25%";
     let (number, percent) = match text.trim().strip_suffix('%') {
         Some(number) => (number.trim(), true),
         None => (text.trim(), false),
     };
+    if let Some(plain) = number.strip_prefix('+') {
+        let sign = if percent { "%" } else { "" };
+        return Err(format!(
+            "`{}` may be meant as a change: a level is set whole, as {plain}{sign}; {expected}",
+            text.trim()
+        ));
+    }
     let value: f64 = number.parse().map_err(|_| expected.to_owned())?;
     if !percent && value > 1.0 && value <= 100.0 {
         return Err(format!("`{number}` may be meant either way: say {} or {number}%", value / 100.0));
@@ -64,7 +77,10 @@ pub(super) async fn set(args: SetArgs, paint: Paint) -> Result<(), RunError> {
     body.insert("operator".to_owned(), json!(args.operator));
     body.insert("reason".to_owned(), json!(args.reason));
     body.extend(args.throttle.as_ref().map(|name| ("throttle".to_owned(), json!(name))));
-    let answer = declare(&client, Value::Object(body)).await.map_err(|error| failed(&client, &error))?;
+    let answer = match declare(&client, Value::Object(body)).await {
+        Ok(answer) => answer,
+        Err(error) => return Err(order_failed(&client, &error, args.throttle.as_ref()).await),
+    };
     let declared: Controlled = client.typed("/control", &answer).map_err(|error| failed(&client, &error))?;
     match args.output {
         Output::Json => print_done(&json_line(&answer)),
@@ -89,8 +105,16 @@ async fn declare(client: &Client, mut body: Value) -> Result<Value, ClientError>
 
 fn told(declared: &Controlled, paint: Paint) -> String {
     let percent = |share: f64| format!("{} %", (share * 1000.0).round() / 10.0);
-    let head = format!("DECLARED: {} refuses {}\n", declared.throttle, percent(declared.target_throttle));
-    let mut text = if declared.held_by.is_empty() { paint.good(&head) } else { paint.warn(&head) };
+    let (name, asked) = (&declared.throttle, percent(declared.target_throttle));
+    let mut text = match declared.held_by.first() {
+        None => paint.good(&format!("DECLARED: {name} refuses {asked}\n")),
+        Some(by) => {
+            let level = by.reason.strip_prefix("declared ").and_then(|level| level.parse().ok());
+            let stays = level.map_or_else(|| "more".to_owned(), percent);
+            let whose = by_source(&by.source);
+            paint.warn(&format!("NOT LOWER: {name} stays declared at {stays} {whose}; {asked} was asked for\n"))
+        }
+    };
     let mut row = |name: &str, value: &str| text += &format!("  {name:<9} {value}\n");
     row("in force", &percent(declared.in_force));
     row("next", &declared.next_step);
@@ -101,10 +125,19 @@ fn told(declared: &Controlled, paint: Paint) -> String {
     text
 }
 
+/// Where a declaration is changed that this door does not lower.
+fn lowers(by: &HeldRow) -> String {
+    match by.source.as_str() {
+        "manifest" => "change throttlePercent in the manifest file".to_owned(),
+        _ => format!("change it {}", by_source(&by.source)),
+    }
+}
+
 /// What somebody else declares more of is not in force, and that is no success.
 fn finish(client: &Client, declared: &Controlled) -> Result<(), RunError> {
     if let Some(by) = declared.held_by.first() {
-        return Err(RunError::Failed(format!("more than that stays declared, by {}", held_by(by))));
+        let more = format!("more than that stays declared, {}: {}", by_source(&by.source), by.reason);
+        return Err(RunError::Failed(format!("{more}\n  - It ends so: {}", lowers(by))));
     }
     if declared.audit != "recorded" || !declared.durable {
         return Err(RunError::Failed(format!(
@@ -135,6 +168,9 @@ mod tests {
             ("-0.1", "expected a fraction"),
             ("NaN", "expected a fraction"),
             ("open", "expected a fraction"),
+            ("+5%", "as 5%; expected a fraction from 0 to 1"),
+            ("+0.1", "as 0.1; expected a fraction from 0 to 1"),
+            ("+ 5 %", "a level is set whole"),
             ("", "expected a fraction"),
         ] {
             let error = level(text).map(|level| level.fraction()).unwrap_err();

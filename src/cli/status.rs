@@ -43,7 +43,8 @@ pub(super) async fn status(args: StatusArgs, paint: Paint) -> Result<(), RunErro
         Ok(throttles) => (Some(throttles), None),
         Err(error) => (None, Some(error)),
     };
-    let found = look(&client, &health, throttles.as_ref()).await.map_err(|error| failed(&client, &error))?;
+    let mut found = look(&client, &health, throttles.as_ref()).await.map_err(|error| failed(&client, &error))?;
+    found.unread = refused.as_ref().is_some_and(|error| !elsewhere(error));
     let printed = print(&written(&client, args.output, &health, throttles.as_ref(), &found, paint));
     match refused {
         None => printed,
@@ -103,6 +104,7 @@ async fn round(client: &Client) -> Result<(Value, Value, Found), ClientError> {
     let found = Found {
         health: client.typed("/health", &health)?,
         throttles: client.typed::<Throttles>("/v1/throttles", &throttles)?.items,
+        unread: false,
         commands: Vec::new(),
     };
     Ok((health, throttles, found))
@@ -126,7 +128,7 @@ async fn look(client: &Client, health: &Value, throttles: Option<&Value>) -> Res
             commands.push((one.name.clone(), entry));
         }
     }
-    Ok(Found { health, throttles, commands })
+    Ok(Found { health, throttles, unread: false, commands })
 }
 
 fn written(

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::client::HeldRow;
+use crate::client::{HeldRow, Throttle};
 use crate::domain::remote::is_sender;
 use crate::source::crd_status::HoldStatus;
 
@@ -30,9 +30,13 @@ pub(super) fn span(seconds: i64) -> String {
     }
 }
 
-/// Who holds, as a refusal names it.
+/// What a kill of everything is, said where one throttle was asked about.
+pub(super) const WIDE: &str = "This kill covers every throttle; ending it opens all.";
+
+/// Who holds, as a refusal names it; a declaration does not tell since when.
 pub(super) fn held_by(held: &HeldRow) -> String {
-    format!("{}, {}, since {}: {}", held.operator, by_source(&held.source), held.since, held.reason)
+    let since = if held.since.is_empty() { String::new() } else { format!(", since {}", held.since) };
+    format!("{}, {}{since}: {}", held.operator, by_source(&held.source), held.reason)
 }
 
 /// Who holds, and by which door.
@@ -80,6 +84,17 @@ pub(super) fn way_to_end(hold: &HoldStatus, throttle: &str) -> String {
         }
         "ClusterEchoOverride" if hold.state.is_empty() => format!("kubectl delete clusterechooverride {}", hold.name),
         _ => format!("echo-phoenix revive --epoch {} --operator YOU --reason WHY", hold.epoch),
+    }
+}
+
+/// What takes back a level that people set on top of a manifest.
+pub(super) fn lower_to(hold: &HoldStatus, throttle: &Throttle) -> String {
+    let Throttle { name, spec, .. } = throttle;
+    match hold.kind.as_str() {
+        "Rest" => {
+            format!("echo-phoenix set {}% --throttle {name} --operator YOU --reason WHY", spec.throttle_percent)
+        }
+        _ => way_to_end(hold, name),
     }
 }
 

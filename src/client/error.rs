@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use super::answers::HeldRow;
 
+/// What a process answers that has no key at all.
+const NO_KEY_THERE: &str = "API key not configured";
+
 /// Why there is no answer that can be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
@@ -104,7 +107,12 @@ impl ClientError {
         match self {
             Self::Silent { sent, .. } => !sent,
             // A 409 to a kill is the answer to one that was done and ended; a 5xx leaves it open.
-            Self::Refused(refusal) => (400..500).contains(&refusal.status) && refusal.status != 409,
+            Self::Refused(refusal) => match refusal.status {
+                400..500 => refusal.status != 409,
+                // Said before anything else is looked at: a process without any key does nothing for anybody.
+                500 => refusal.detail == NO_KEY_THERE,
+                _ => false,
+            },
             Self::Strange { .. } => false,
         }
     }

@@ -13,6 +13,7 @@ mod help;
 mod hostile;
 mod plan;
 mod set;
+mod words;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -144,15 +145,15 @@ async fn without_the_word_nothing_is_stopped() {
     let (folder, url) = (folder.path(), echo.url(""));
     let unasked = ask(folder, &url, &KILL[..5]);
     assert_eq!(unasked.status.code(), Some(2));
-    assert!(err(&unasked).contains("--confirm CONFIRM_KILL") && err(&unasked).contains("Nothing was stopped"));
+    assert!(err(&unasked).contains("--confirm CONFIRM_KILL") && err(&unasked).contains("NOTHING WAS STOPPED"));
     let wrong = ask(folder, &url, &[&KILL[..6], &["confirm_kill"]].concat());
     assert_eq!(wrong.status.code(), Some(2), "{}", err(&wrong));
     for usage in [&["kill"][..], &["kill", "--reason", "x"], &["kill", "--reason", "", "--operator", "x"]] {
         assert_eq!(ask(folder, &url, usage).status.code(), Some(2), "{usage:?}");
     }
     let (code, said) = on_terminal(&mut command(folder, &url, &KILL[..5]), "no\n");
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("Type CONFIRM_KILL") && said.contains("nothing was stopped"), "{said}");
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("Type CONFIRM_KILL") && said.contains("NOTHING WAS STOPPED"), "{said}");
     assert!(kills(&echo).await.is_empty());
     assert_ne!(echo.verdict("default").await.1, "kill");
 
@@ -269,7 +270,7 @@ async fn a_kill_whose_answer_is_lost_is_sent_again_and_done_once() {
     assert_eq!(kills(&echo).await.len(), 1, "one kill, one entry");
 
     // A revival that names no kill is not sent again: it might end one that came in between.
-    let front = Front::before(echo.address, vec![front::Fault::LoseAnswer]);
+    let front = Front::before(echo.address, vec![front::Fault::None, front::Fault::LoseAnswer]);
     let lost = ask(folder.path(), &front.url(), &["revive"]);
     assert_eq!(lost.status.code(), Some(1));
     assert!(err(&lost).contains("may have received this"), "{}", err(&lost));

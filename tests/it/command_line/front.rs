@@ -8,6 +8,8 @@ use std::thread;
 /// What happens to one connection.
 #[derive(Clone, Copy)]
 pub(super) enum Fault {
+    /// None.
+    None,
     /// It is closed before anything of it is passed on.
     Refuse,
     /// It is passed on, and the answer is thrown away.
@@ -98,13 +100,13 @@ impl Front {
         self.requests.lock().unwrap().len()
     }
 
-    /// The Idempotency-Key of each request that arrived.
+    /// The Idempotency-Key of each command that arrived.
     pub(super) fn keys(&self) -> Vec<String> {
         let key = |request: &String| {
             let line = request.lines().find_map(|line| line.strip_prefix("idempotency-key: "));
             line.expect("a command bears a key").to_owned()
         };
-        self.requests.lock().unwrap().iter().map(key).collect()
+        self.requests.lock().unwrap().iter().filter(|request| request.starts_with("POST ")).map(key).collect()
     }
 }
 

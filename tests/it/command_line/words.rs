@@ -1,0 +1,210 @@
+//! What orders are told in words: what a revival ended, what it did not and why, which throttle was meant, what was refused.
+
+use super::*;
+
+const MANIFEST: &str = "
+apiVersion: echo-phoenix.dev/v1alpha1
+kind: EchoThrottle
+metadata: {name: default}
+spec: {throttlePercent: 0}
+---
+apiVersion: echo-phoenix.dev/v1alpha1
+kind: EchoThrottle
+metadata: {name: checkout, namespace: payments}
+spec: {throttlePercent: 25}
+";
+const CHECKOUT: &str = "payments.checkout";
+
+/// A service with two throttles of a manifest.
+async fn with_manifest() -> (tempfile::TempDir, Echo) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("echo.yaml");
+    std::fs::write(&file, MANIFEST).unwrap();
+    let echo = Echo::start("serve", &[("ECHO_MANIFEST", file.display().to_string())], folder.path()).await;
+    (folder, echo)
+}
+
+fn set(folder: &Path, url: &str, level: &str) -> Output {
+    ask(folder, url, &["set", level, "--throttle", CHECKOUT, "--operator", "eve", "--reason", "fraud wave"])
+}
+
+/// The newest entry of an action.
+async fn newest(echo: &Echo, action: &str) -> Value {
+    let request = http().get(echo.url(&format!("/v1/audit?limit=1&action={action}"))).header("x-api-key", KEY);
+    let page: Value = request.send().await.unwrap().json().await.unwrap();
+    page["items"][0].clone()
+}
+
+/// What stands on stderr and stdout is all in there.
+fn has(done: &Output, code: i32, parts: &[&str]) {
+    let text = format!("{}{}", out(done), err(done));
+    assert_eq!(done.status.code(), Some(code), "{text}");
+    for part in parts {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revival_names_the_kill_and_the_level_that_it_ended() {
+    let (folder, echo) = with_manifest().await;
+    let (folder, url) = (folder.path(), echo.url(""));
+    eventually("the loop has passed", Duration::from_secs(20), async || {
+        out(&ask(folder, &url, &["status"])).contains("payments.checkout: 25 %").then_some(())
+    })
+    .await;
+    has(&set(folder, &url, "40%"), 0, &["DECLARED: payments.checkout refuses 40 %"]);
+    let held = "at 40 % or more, by eve, over the API: fraud wave";
+    let lower = "echo-phoenix set 25% --throttle payments.checkout";
+    has(&ask(folder, &url, &["status"]), 0, &[held, lower, "a revive that ends a kill ends this too"]);
+    // Nothing is killed, so by contract nothing ends; the level is told with what takes it back.
+    has(&ask(folder, &url, &["revive"]), 0, &["nothing was ended", "of payments.checkout stays", lower]);
+    has(&ask(folder, &url, &["revive", "--epoch", "wrong"]), 0, &["There is no hold with the epoch wrong"]);
+
+    has(&ask(folder, &url, &KILL), 0, &["KILLED: all throttles"]);
+    let told = eventually("the loop has seen the kill", Duration::from_secs(20), async || {
+        let told = ask(folder, &url, &["status"]);
+        out(&told).contains("default: KILLED").then_some(told)
+    })
+    .await;
+    let wide = "This kill covers every throttle; ending it opens all.";
+    has(&told, 0, &[held, "a revive that names no epoch ends this too", wide]);
+    assert_eq!(out(&told).matches(wide).count(), 2, "under each throttle: {}", out(&told));
+    let only = ask(folder, &url, &["revive", "--throttle", "default"]);
+    has(&only, 1, &["(409)", "dana, over the API", wide, "echo-phoenix revive --epoch "]);
+    let wrong = ask(folder, &url, &["revive", "--epoch", "wrong", "--operator", "dana", "--reason", "why"]);
+    has(&wrong, 1, &["There is no hold with the epoch wrong", wide]);
+    let entry = newest(&echo, "revive_refused").await;
+    assert_eq!((&entry["operator"], &entry["reason"]), (&json!("dana"), &json!("no hold wrong: why")), "{entry}");
+
+    let revived = ask(folder, &url, &["revive", "--operator", "dana", "--reason", "fixed"]);
+    has(
+        &revived,
+        0,
+        &["REVIVED: 2 hold(s) ended", "the kill of every throttle by dana, over the API", "double charges"],
+    );
+    has(&revived, 0, &["the level of payments.checkout, 40 % or more by eve, over the API", "fraud wave"]);
+    let help = ask(folder, &url, &["revive", "--help"]);
+    has(&help, 0, &["Ends kills and levels that people set on top of a manifest"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_level_below_the_manifests_is_not_told_as_declared() {
+    let (folder, echo) = with_manifest().await;
+    let (folder, url) = (folder.path(), echo.url(""));
+    has(&set(folder, &url, "60%"), 0, &["DECLARED: payments.checkout refuses 60 %"]);
+    let lower = set(folder, &url, "10%");
+    has(&lower, 1, &["NOT LOWER: payments.checkout stays declared at 25 % in the manifest file; 10 % was asked for"]);
+    has(&lower, 1, &["opens tick by tick (5 s) down to what holds", "change throttlePercent in the manifest file"]);
+    assert!(!out(&lower).contains("DECLARED") && !err(&lower).contains("since :"), "{}{}", out(&lower), err(&lower));
+    let entry = newest(&echo, "control").await;
+    assert_eq!((&entry["after"], &entry["operator"]), (&json!("0.25"), &json!("eve")), "{entry}");
+    assert_eq!(entry["reason"], "0.1 was asked for: fraud wave");
+    // It opens still, though no level of a person's is left.
+    let still = set(folder, &url, "10%");
+    has(&still, 1, &["NOT LOWER"]);
+    let row = out(&still).lines().find(|line| line.contains("next")).unwrap().to_owned();
+    let opened = out(&still).contains("in force  25 %");
+    assert!(opened || row.contains("opens tick by tick"), "{}", out(&still));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_throttle_that_is_not_there_is_told_with_the_one_that_was_meant() {
+    let (folder, echo) = with_manifest().await;
+    let (folder, url) = (folder.path(), echo.url(""));
+    let meant = "Did you mean payments.checkout?";
+    let kill = ask(folder, &url, &[&KILL[..], &["--throttle", "checkout"]].concat());
+    has(&kill, 1, &["there is no throttle `checkout`", meant, "NOTHING WAS STOPPED"]);
+    has(&ask(folder, &url, &["revive", "--throttle", "chekout"]), 1, &[meant]);
+    let level = ["set", "1", "--operator", "o", "--reason", "r", "--throttle", "payments.chekout"];
+    has(&ask(folder, &url, &level), 1, &[meant]);
+    for output in ["text", "json"] {
+        let audit = ask(folder, &url, &["audit", "--throttle", "checkout", "-o", output]);
+        has(&audit, 1, &["there is no throttle `checkout`", meant, "echo-phoenix status"]);
+        assert_eq!(out(&audit), "");
+    }
+    has(&ask(folder, &url, &["audit", "--throttle", CHECKOUT]), 0, &["declare"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_order_keeps_who_asked_for_what_and_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = [("ECHO_API_KEYS", "ci:reader:reads-only".to_owned())];
+    let echo = Echo::start("serve", &keys, folder.path()).await;
+    let (folder, url) = (folder.path(), echo.url(""));
+    let order = ["set", "25%", "--operator", "eve", "--reason", "go live"];
+    let read_only = |arguments: &[&str]| {
+        let done = command(folder, &url, arguments).env("ECHO_API_KEY", "reads-only").output().unwrap();
+        assert_eq!(done.status.code(), Some(1), "{}", err(&done));
+    };
+    let said = async |action: &str| {
+        let entry = newest(&echo, action).await;
+        (entry["operator"].as_str().unwrap().to_owned(), entry["reason"].as_str().unwrap().to_owned())
+    };
+    let pair = |operator: &str, reason: &str| (operator.to_owned(), reason.to_owned());
+    read_only(&order);
+    assert_eq!(said("control_refused").await, pair("eve", "role; 0.25 was asked for: go live"));
+    read_only(&KILL);
+    assert_eq!(said("kill_refused").await, pair("dana", "role: double charges"));
+    ask(folder, &url, &KILL);
+    has(&ask(folder, &url, &order), 1, &["Held by dana, over the API"]);
+    assert_eq!(said("control_refused").await, pair("eve", "killed; 0.25 was asked for: go live"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_that_surely_stopped_nothing_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let variables = [("ENVIRONMENT", "production".to_owned()), ("ECHO_API_KEY", String::new())];
+    let echo = Echo::start("serve", &variables, folder.path()).await;
+    let nothing = "NOTHING WAS STOPPED";
+    let (folder, url) = (folder.path(), echo.url(""));
+    has(&ask(folder, &url, &KILL), 1, &["API key not configured", nothing]);
+    has(&ask(folder, "ftp://127.0.0.1", &KILL), 2, &["ECHO_URL", nothing]);
+    has(&ask(folder, &url, &KILL[..5]), 2, &["--confirm CONFIRM_KILL", nothing]);
+    has(&ask(folder, &url, &[&KILL[..], &["--patience", "soon"]].concat()), 2, &["--patience", nothing]);
+    let help = ask(folder, &url, &["kill", "--help"]);
+    assert!(help.status.success() && !err(&help).contains(nothing), "{}", err(&help));
+    let (code, said) = on_terminal(&mut command(folder, &url, &KILL[..5]), "no\n");
+    assert!(code == Some(2) && said.contains(nothing), "{code:?} {said}");
+    // Any other 5xx leaves it open.
+    let front = Front::answering(500, "application/problem+json", r#"{"detail":"The kill broke off"}"#);
+    let broke = ask(folder, &front.url(), &KILL);
+    assert!(!err(&broke).contains(nothing), "{}", err(&broke));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_unknown_and_no_figure() {
+    let (folder, echo) = service().await;
+    let (folder, url) = (folder.path(), echo.url(""));
+    let wrong = || command(folder, &url, &["status"]).env("ECHO_API_KEY", "wrong").output().unwrap();
+    has(&wrong(), 1, &["what each throttle refuses is unknown", "Invalid API key"]);
+    assert!(!out(&wrong()).contains("% refused"), "{}", out(&wrong()));
+    ask(folder, &url, &KILL);
+    has(&wrong(), 1, &["KILLED, as far as /health tells", "unknown"]);
+}
+
+#[test]
+fn words_that_are_blank_and_levels_with_a_sign_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = |arguments: &[&str]| ask(folder.path(), "http://127.0.0.1:1", &[&["set"], arguments].concat());
+    has(&set(&["0", "--operator", "", "--reason", "r"]), 2, &["--operator", "expected some text"]);
+    has(&set(&["0", "--operator", "o", "--reason", "  "]), 2, &["--reason", "expected some text"]);
+    has(&set(&["+5%", "--operator", "o", "--reason", "r"]), 2, &["as 5%", "0.25", "25%"]);
+    has(&ask(folder.path(), "", &["revive", "--operator", ""]), 2, &["expected some text"]);
+}
+
+#[test]
+fn a_record_that_is_not_there_is_named_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let (folder, empty) = (folder.path(), folder.path().join("empty.db"));
+    std::fs::write(&empty, "").unwrap();
+    let empty = empty.display().to_string();
+    let missing = ["data/ledger.db: there is no such file", "--data-dir or ECHO_DATA_DIR"];
+    has(&ask(folder, "", &["verify"]), 1, &missing);
+    has(&ask(folder, "", &["backup", "b.db"]), 1, &missing);
+    assert!(!folder.join("b.db").exists() && !folder.join("data").exists());
+    has(&ask(folder, "", &["verify", "--file", &empty]), 1, &[&empty, "it is empty", "--file names a ledger"]);
+    has(&ask(folder, "", &["verify", "--file", "gone.db"]), 1, &["gone.db: there is no such file"]);
+    has(&ask(folder, "", &["verify", "--file", "."]), 1, &["it is a folder", "--data-dir"]);
+    std::fs::write(folder.join("text.db"), "no database at all, and long enough to be looked at").unwrap();
+    has(&ask(folder, "", &["verify", "--file", "text.db"]), 1, &["text.db: the ledger cannot be read"]);
+}
