@@ -8,6 +8,7 @@ mod level;
 mod obey;
 mod owed;
 mod record;
+mod told;
 pub mod watch;
 
 use std::collections::BTreeSet;
@@ -138,6 +139,9 @@ impl Latch {
         record.answer.set("already_killed", !fresh);
         record.answer.set("targets", self.enforced(hold, &throttles));
         record.audit.after = format!("killed {epoch}");
+        if fresh {
+            told::killed(&scoped.scope, hold, &record.audit);
+        }
         let brought = if fresh {
             self.bring(Effect::Hold(Box::new(scoped.clone())), None, record, None).await
         } else {
@@ -172,6 +176,8 @@ impl Latch {
         let meant = |held: &ScopedHold| epoch.map_or_else(|| within(held), |epoch| held.hold.epoch == *epoch);
         self.lock().iter_mut().filter(|live| meant(&live.held)).for_each(|live| live.ending = true);
         let spared = |epoch: &Epoch| self.lock().iter().any(|live| !live.ending && live.held.hold.epoch == *epoch);
+        let standing = told::Standing::of(self.desired.declared().iter().map(Arc::as_ref));
+        let audit = record.audit.clone();
         let ended = self.desired.end(Meant { scope, epoch, spared: &spared }, record).await;
         let mut live = self.lock();
         if let Ok(ended) = &ended {
@@ -180,6 +186,7 @@ impl Latch {
         live.iter_mut().for_each(|live| live.ending = false);
         drop(live);
         let ended = ended?;
+        ended.ended.iter().for_each(|epoch| standing.ended(&epoch.0, &audit));
         self.gate.end(&ended.ended);
         self.desired.wake();
         Ok(ended)

@@ -25,17 +25,25 @@ pub struct Spoken {
 }
 
 impl Dialect {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Envoy, Self::Nginx, Self::Forward];
+
+    /// Its word in the path.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Envoy => "envoy",
+            Self::Nginx => "nginx",
+            Self::Forward => "forward",
+        }
+    }
+
     /// Reads the path of an endpoint, `/authz/DIALECT/THROTTLE` and what follows: dialect, throttle, and the rest of the
     /// path, which begins with a slash or is empty. Nothing is decoded: a throttle's name has nothing to decode, so one
     /// that is written otherwise is unknown.
     pub fn of_path(path: &str) -> Option<(Self, &str, &str)> {
         let (dialect, rest) = path.strip_prefix("/authz/")?.split_once('/')?;
-        let dialect = match dialect {
-            "envoy" => Self::Envoy,
-            "nginx" => Self::Nginx,
-            "forward" => Self::Forward,
-            _ => return None,
-        };
+        let dialect = Self::ALL.into_iter().find(|known| known.as_str() == dialect)?;
         let (throttle, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         Some((dialect, throttle, rest))
     }

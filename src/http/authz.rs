@@ -11,6 +11,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::decide::verdict::Reason;
 use crate::domain::throttle::GateSpec;
 use crate::gate::dialect::{Dialect, path_of, path_of_url};
 use crate::gate::{Question, Reply};
@@ -69,6 +70,10 @@ fn answer(app: &App, request: &Request) -> Response {
         key: spec.key_header.as_deref().and_then(|name| caller(headers, name)),
     };
     let reply = app.gate.ask_by(throttle, read, app.clock.moment());
+    if reply.verdict.reason == Reason::Unknown {
+        app.metrics.count_unknown(dialect.as_str());
+        app.strangers.unknown(throttle, dialect.as_str());
+    }
     let spoken = dialect.says(&reply.verdict);
     let mut response = StatusCode::from_u16(spoken.status).unwrap_or(StatusCode::FORBIDDEN).into_response();
     describe(response.headers_mut(), throttle, &reply);

@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 
+use crate::decide::verdict::Reason;
 use crate::gate::Question;
 use crate::gate::dialect::path_of;
 use crate::source::rest::{DecideBody, parse};
@@ -14,6 +15,9 @@ use crate::source::rest::{DecideBody, parse};
 use super::App;
 use super::answer::{Problem, body};
 use super::wire::Decided;
+
+/// What this door is called in the log and in metrics.
+const DOOR: &str = "decide";
 
 pub(super) async fn decide(
     State(app): State<Arc<App>>,
@@ -27,6 +31,10 @@ pub(super) async fn decide(
     let (method, path) = route.split_once(' ').unwrap_or(("", route));
     let question = Question { method, path: path_of(path), key: asked.key.as_deref().map(str::as_bytes) };
     let reply = app.gate.ask(&throttle, question, app.clock.moment());
+    if reply.verdict.reason == Reason::Unknown {
+        app.metrics.count_unknown(DOOR);
+        app.strangers.unknown(&throttle, DOOR);
+    }
     Ok(Json(Decided {
         decision: if reply.verdict.admitted { "allow" } else { "deny" },
         throttle,

@@ -1,7 +1,8 @@
 //! What strangers can make us write into the log, bounded: refusals are counted, each client's are told at most once a
 //! minute with their number, and at most twenty such lines a second are written in all.
 //!
-//! Whoever bears a right key is no stranger: what becomes of their requests is told line by line.
+//! Whoever bears a right key is no stranger: what becomes of their requests is told line by line. A throttle that nobody
+//! declared may be asked for by a proxy whose file has a mistake, or by a stranger who makes names up: it is told likewise.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -18,6 +19,12 @@ const LINES: u32 = 20;
 /// Clients that are remembered: as many as can be told of within the minute.
 const CLIENTS: usize = LINES as usize * 60;
 
+/// Names of throttles that nobody declared which are remembered, and what the others are counted under.
+const NAMES: usize = 64;
+const OTHER_NAMES: &str = "(other names)";
+/// Longest such name in a line, characters.
+const NAME: usize = 80;
+
 /// What was refused to strangers and has not been told.
 pub struct Strangers {
     elapsed: Elapsed,
@@ -32,6 +39,8 @@ struct Told {
     /// The second that is counted, and its lines.
     second: u64,
     lines: u32,
+    /// Questions about throttles that nobody declared: when each was told last, and how many came since.
+    unknown: BTreeMap<(String, &'static str), (Duration, u64)>,
     /// When each other thing was told last.
     things: BTreeMap<&'static str, Duration>,
 }
@@ -94,6 +103,20 @@ impl Strangers {
         }
     }
 
+    /// Tells of a question about a throttle that nobody declared, at most once a minute for each name and door.
+    pub fn unknown(&self, throttle: &str, door: &'static str) {
+        let now = (self.elapsed)();
+        let told = self.told().unknown(throttle, door, now);
+        if let Some((throttle, count)) = told {
+            tracing::warn!(
+                throttle,
+                door,
+                count,
+                "verdicts are asked of a throttle that nobody declared, and all are refused: a typo in the proxy, or here?"
+            );
+        }
+    }
+
     /// Whether this thing, which strangers can bring about, was not told within the last minute.
     pub fn due(&self, thing: &'static str) -> bool {
         let now = (self.elapsed)();
@@ -109,6 +132,27 @@ impl Told {
         }
         self.lines += 1;
         self.lines <= LINES
+    }
+
+    /// The name to be told now, if any, and how many questions there were since it was told last.
+    fn unknown(&mut self, throttle: &str, door: &'static str, now: Duration) -> Option<(String, u64)> {
+        let mut key = (throttle.chars().take(NAME).collect::<String>(), door);
+        if !self.unknown.contains_key(&key) && self.unknown.len() >= NAMES {
+            self.unknown.retain(|_, (told, _)| now.saturating_sub(*told) < EVERY);
+            if self.unknown.len() >= NAMES {
+                key.0 = OTHER_NAMES.to_owned();
+            }
+        }
+        let known = self.unknown.get_mut(&key).map(|(told, count)| {
+            *count += 1;
+            (*told, *count)
+        });
+        let due = known.is_none_or(|(told, _)| now.saturating_sub(told) >= EVERY);
+        if !due || !self.line(now) {
+            return None;
+        }
+        self.unknown.insert(key.clone(), (now, 0));
+        Some((key.0, known.map_or(1, |(_, count)| count)))
     }
 
     fn due(&mut self, thing: &'static str, now: Duration) -> bool {
@@ -156,6 +200,28 @@ mod tests {
         ms.fetch_add(60_000, Ordering::Relaxed);
         strangers.tell();
         assert_eq!(count(&strangers, address), None, "forgotten");
+    }
+
+    #[test]
+    fn a_throttle_that_nobody_declared_is_told_once_a_minute_and_made_up_names_are_bounded() {
+        let (strangers, ms) = strangers();
+        let ask = |name: &str, door| {
+            let now = Duration::from_millis(ms.load(Ordering::Relaxed));
+            strangers.told().unknown(name, door, now)
+        };
+        assert_eq!(ask("chekout", "nginx"), Some(("chekout".to_owned(), 1)));
+        assert_eq!(ask("chekout", "envoy").map(|told| told.1), Some(1), "another door is another line");
+        assert!((0..1000).all(|_| ask("chekout", "nginx").is_none()));
+        ms.fetch_add(60_000, Ordering::Relaxed);
+        assert_eq!(ask("chekout", "nginx"), Some(("chekout".to_owned(), 1001)));
+        let mut lines = 0;
+        for index in 0..100_000_u64 {
+            ms.fetch_add(index % 2, Ordering::Relaxed); // for 50 seconds
+            lines += usize::from(ask(&format!("{index}-{}", "x".repeat(5000)), "nginx").is_some());
+        }
+        assert!((NAMES - 2..=NAMES + 1).contains(&lines), "{lines}");
+        let told = strangers.told();
+        assert!(told.unknown.len() <= NAMES + 1 && told.unknown.keys().all(|(name, _)| name.len() <= NAME));
     }
 
     #[test]

@@ -6,13 +6,13 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::record::{Brought, LEDGER_PATIENCE};
-use super::{AuditState, Latch, whole};
+use super::{AuditState, Latch, told, whole};
 use crate::decide::precedence::asked;
 use crate::decide::verdict::Reason;
 use crate::domain::audit::Record;
 use crate::domain::evidence::Evidence;
 use crate::domain::level::Level;
-use crate::domain::throttle::{Mode, ThrottleName};
+use crate::domain::throttle::{Mode, Owner, ThrottleName};
 use crate::gate::Setting;
 use crate::ports::{DesiredError, Effect};
 
@@ -46,10 +46,14 @@ impl Latch {
         let LevelOrder { throttle, level, measured, at, mut record } = order;
         let declared = self.desired.declared().into_iter().find(|declared| declared.name == throttle);
         let declared = declared.ok_or_else(|| DesiredError::Unknown(throttle.clone()))?;
+        let floor = (declared.owner != Owner::Rest && level < declared.level).then_some(declared.level);
+        let audit = record.audit.clone();
         let holds: Vec<_> = declared.holds.iter().filter(|hold| !hold.is_kill()).cloned().collect();
         if level < asked(declared.level, Mode::Enforce, &holds).level {
             let opened = timeout(LEDGER_PATIENCE, self.open(&throttle, level, measured, record)).await;
-            return opened.map_err(|_| DesiredError::Unavailable("the ledger is slow".to_owned()))?;
+            let opened = opened.map_err(|_| DesiredError::Unavailable("the ledger is slow".to_owned()))??;
+            told::declared(&throttle, level, floor, &audit);
+            return Ok(opened);
         }
         let setting = Setting { level, reason: Reason::Target, generation: declared.generation, at };
         // In this order: a pass that does not know the declaration yet is then overtaken at the gate.
@@ -61,6 +65,7 @@ impl Latch {
             record.answer.set("in_force", standing.level.fraction());
         }
         record.answer.set("generation", declared.generation);
+        told::declared(&throttle, level, floor, &audit);
         // It holds already. Its record does not wait for ever for somebody else's.
         let _one_at_a_time = timeout(LEDGER_PATIENCE, self.levelling.lock()).await;
         Ok(self.bring(Effect::Level { throttle, level }, measured, record, None).await)

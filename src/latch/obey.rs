@@ -1,9 +1,10 @@
 //! Bringing the gate in line with what is declared, where that is safer; what opens is the loop's.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Latch;
+use super::{Latch, told};
 use crate::decide::precedence::asked;
 use crate::decide::verdict::Reason;
 use crate::domain::hold::{Epoch, Hold, Scope};
@@ -12,9 +13,10 @@ use crate::gate::Setting;
 
 impl Latch {
     /// Makes every declared throttle known to the gate, closes what is declared closed, and takes its kills. After a
-    /// restart every level starts from what was stored, never from open.
+    /// restart every level starts from what was stored, never from open. A kill that the gate did not know is told.
     pub fn obey(&self, at: Duration) {
         let wanted: Vec<_> = self.desired.declared().into_iter().map(|declared| Wanted::of(&declared, at)).collect();
+        let unknown: Vec<_> = wanted.iter().map(|one| self.unknown_to_the_gate(&one.name, &one.kills)).collect();
         self.gate.change(|draft| {
             for Wanted { name, gate, stored, asked, kills } in &wanted {
                 draft.declare(name, gate, *stored);
@@ -24,6 +26,21 @@ impl Latch {
                 }
             }
         });
+        let mut fresh = BTreeMap::<Epoch, (Arc<Hold>, Vec<ThrottleName>)>::new();
+        for (Wanted { name, .. }, unknown) in wanted.iter().zip(unknown) {
+            // One that has ended meanwhile was not taken.
+            let held = self.gate.kills(name);
+            for hold in unknown.into_iter().filter(|hold| held.iter().any(|held| held.epoch == hold.epoch)) {
+                fresh.entry(hold.epoch.clone()).or_insert_with(|| (hold, Vec::new())).1.push(name.clone());
+            }
+        }
+        fresh.values().for_each(|(hold, throttles)| told::holds(hold, throttles));
+    }
+
+    /// Those of these kills that the gate does not hold yet.
+    pub(super) fn unknown_to_the_gate(&self, name: &ThrottleName, kills: &[Arc<Hold>]) -> Vec<Arc<Hold>> {
+        let known = self.gate.kills(name);
+        kills.iter().filter(|hold| !known.iter().any(|known| known.epoch == hold.epoch)).map(Arc::clone).collect()
     }
 
     /// Lets go of holds that have ended.

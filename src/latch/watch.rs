@@ -12,7 +12,7 @@ use crate::domain::level::Level;
 use crate::domain::throttle::{GateSpec, ThrottleName};
 use crate::gate::Setting;
 
-use super::Latch;
+use super::{Latch, told};
 
 /// Everything a watching process sees of one throttle.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +57,7 @@ impl Latch {
         let reason = if level == Level::OPEN { Reason::None } else { Reason::Target };
         let setting = Setting { level, reason, generation: view.seen.generation, at };
         let kills: Vec<_> = view.kills.iter().cloned().map(Arc::new).collect();
+        let (before, fresh) = (self.gate.kills(&view.name), self.unknown_to_the_gate(&view.name, &kills));
         self.gate.change(|draft| {
             draft.declare(&view.name, &view.gate, setting);
             for hold in &kills {
@@ -67,5 +68,13 @@ impl Latch {
                 draft.release(&view.name, ended);
             }
         });
+        let held = self.gate.kills(&view.name);
+        let holds = |hold: &Hold| held.iter().any(|held| held.epoch == hold.epoch);
+        for hold in fresh.iter().filter(|hold| holds(hold)) {
+            told::holds(hold, std::slice::from_ref(&view.name));
+        }
+        for hold in before.iter().filter(|hold| !holds(hold)) {
+            told::gone(hold, &view.name);
+        }
     }
 }

@@ -45,6 +45,8 @@ struct State {
     good: Vec<FromFile>,
     /// Whether the ledger has that.
     taken: bool,
+    /// Whether there is a state to stand on: of an earlier file, or of a process before.
+    stands: bool,
     /// Why the file cannot be used now.
     trouble: Option<Trouble>,
     /// Throttles the file owned and no longer names.
@@ -116,6 +118,7 @@ impl Manifest {
     /// # Errors
     /// If it cannot be used and there is no earlier state to stand on.
     pub(super) async fn start(self: &Arc<Self>, on: &Arc<On>, has_state: bool) -> Result<(), RunError> {
+        self.lock().stands = has_state;
         self.pass(on).await;
         let trouble = self.lock().trouble.clone();
         match trouble {
@@ -158,17 +161,21 @@ impl Manifest {
                 on.latch.obey(on.clock.elapsed());
                 if !done.ended.is_empty() {
                     on.latch.let_go(&done.ended);
+                    let epochs: Vec<_> = done.ended.iter().map(ToString::to_string).collect();
+                    tracing::warn!(epoch = epochs.join(", "), "the manifest's kill ended: the file has it no more");
                 }
-                for name in &done.changed {
-                    tracing::info!(throttle = %name, "declared by the manifest");
+                for one in good.iter().filter(|one| done.changed.contains(&one.name)) {
+                    tracing::info!(throttle = %one.name, level = one.level.fraction(), "declared by the manifest");
                 }
                 let mut state = self.lock();
-                if state.left != done.left {
-                    let names: Vec<_> = done.left.iter().map(ThrottleName::as_str).collect();
-                    tracing::warn!(
-                        throttles = names.join(", "),
-                        "no longer in the manifest: they keep their last state"
-                    );
+                let names: Vec<_> = done.left.iter().map(ThrottleName::as_str).collect();
+                let throttles = names.join(", ");
+                match state.left != done.left {
+                    true if names.is_empty() => {
+                        tracing::info!("every throttle that had left the manifest is back in it")
+                    }
+                    true => tracing::warn!(throttles, "no longer in the manifest: they keep their last state"),
+                    false => {}
                 }
                 (state.left, state.taken) = (done.left, true);
             }
@@ -215,10 +222,16 @@ impl Manifest {
                 }
             }
         };
-        if let Some(trouble) = trouble.as_ref().filter(|new| state.trouble.as_ref() != Some(new)) {
-            let trouble = &trouble.words;
-            tracing::error!(file = %self.path.display(), trouble, "the manifest cannot be used; the last good state stays");
+        let file = self.path.display();
+        match &trouble {
+            Some(new) if state.trouble.as_ref() != Some(new) => {
+                let (trouble, stays) = (&new.words, if state.stands { "; the last good state stays" } else { "" });
+                tracing::error!(%file, trouble, "the manifest cannot be used{stays}");
+            }
+            None if state.trouble.is_some() => tracing::info!(%file, "the manifest can be used again"),
+            _ => {}
         }
+        state.stands |= trouble.is_none();
         state.trouble = trouble;
     }
 

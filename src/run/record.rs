@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ConfigError;
-use crate::domain::hold::{Epoch, ScopedHold, Source};
+use crate::domain::hold::{Bite, Epoch, Scope, ScopedHold, Source};
 use crate::gate::Gate;
 use crate::http::Parts;
 use crate::latch::Latch;
@@ -157,6 +157,14 @@ fn tell(start: &Start) {
     for held in start.stored.holds.iter().filter(|held| held.hold.source == Source::Unaccounted) {
         let (epoch, reason) = (&held.hold.epoch.0, &held.hold.reason);
         tracing::error!(epoch, reason, "unaccounted: nothing tells that this hold ended; it stays until /revive");
+    }
+    // Kills are told as the gate takes them.
+    for ScopedHold { scope, hold } in &start.stored.holds {
+        if let (Bite::AtLeast(level), Scope::One(throttle)) = (hold.bite, scope) {
+            let (epoch, operator, reason) = (&hold.epoch.0, &hold.operator, &hold.reason);
+            let (level, since) = (level.fraction(), hold.taken_at.to_string());
+            tracing::warn!(%throttle, epoch, level, operator, reason, since, "a level is held on top of what is declared");
+        }
     }
     for what in &start.told {
         tracing::warn!(what, "the record is not as it was left");

@@ -98,6 +98,12 @@ pub(super) const VERDICTS: Family = family(
     &["throttle", "decision", "reason"],
     "Verdicts of this process's gate.",
 );
+pub(super) const UNKNOWN: Family = family(
+    "echo_gate_unknown_total",
+    Kind::Counter,
+    &["door"],
+    "Verdicts asked of throttles that nobody declared, all refused (`echo-reason: unknown`): a typo in a proxy's file; the log has the names. By door: nginx, envoy, forward, or decide.",
+);
 pub(super) const STATE_AGE: Family = family(
     "echo_gate_state_age_seconds",
     Kind::Gauge,
@@ -214,6 +220,7 @@ pub(super) const ALL: &[&Family] = &[
     &WEBHOOKS_REJECTED,
     &WEBHOOKS_REASONS,
     &VERDICTS,
+    &UNKNOWN,
     &STATE_AGE,
     &COMMANDS,
     &REQUESTS,

@@ -96,6 +96,7 @@ pub struct Metrics {
     keys_refused: IntCounterVec,
     cut: IntCounterVec,
     unread: IntCounterVec,
+    unknown: IntCounterVec,
     connections: IntGauge,
     record: Mutex<Option<RecordGauges>>,
 }
@@ -119,7 +120,7 @@ impl Metrics {
         let (limited, cut) = (counters(&families::LIMITED)?, counters(&families::CUT)?);
         let webhooks_refused = counters(&families::WEBHOOKS_REASONS)?;
         let keys_refused = counters(&families::KEYS_REFUSED)?;
-        let unread = counters(&families::UNREAD)?;
+        let (unread, unknown) = (counters(&families::UNREAD)?, counters(&families::UNKNOWN)?);
         let connections = IntGauge::new(families::CONNECTIONS.name, families::CONNECTIONS.help)?;
         registry.register(Box::new(connections.clone()))?;
         // A series that begins at 1 hides its first event.
@@ -127,10 +128,12 @@ impl Metrics {
             (&limited, ["client", "key", "kill"]),
             (&keys_refused, ["missing", "wrong", "role"]),
             (&cut, ["slow", "idle", "crowded"]),
+            (&unknown, ["nginx", "envoy", "forward"]),
         ] {
             words.iter().for_each(|word| of.with_label_values(&[word]).inc_by(0));
         }
         cut.with_label_values(&["intake"]).inc_by(0);
+        unknown.with_label_values(&["decide"]).inc_by(0);
         for (listener, why) in
             [("api", "malformed"), ("api", "too_large"), ("gate", "malformed"), ("gate", "too_large")]
         {
@@ -155,6 +158,7 @@ impl Metrics {
             keys_refused,
             cut,
             unread,
+            unknown,
             connections,
             record: Mutex::default(),
         })
@@ -225,6 +229,11 @@ impl Metrics {
     /// Counts a head that could not be read. Both are words of ours.
     pub fn count_unread(&self, listener: &'static str, why: &'static str) {
         self.unread.with_label_values(&[listener, why]).inc();
+    }
+
+    /// Counts a verdict that was asked of a throttle that nobody declared. `door` is a word of ours.
+    pub fn count_unknown(&self, door: &'static str) {
+        self.unknown.with_label_values(&[door]).inc();
     }
 
     /// Tells how many connections one listener has more (or less) than before.

@@ -52,5 +52,6 @@ mod stripe_signatures;
 mod supervise;
 mod support;
 mod throttles;
+mod told;
 mod verify;
 mod webhooks;

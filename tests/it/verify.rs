@@ -203,6 +203,7 @@ fn the_documented_alerts_of_the_brake_fire() {
         ),
         (&[("echo_commands_owed{kept=\"memory\"}", "0 0", "1 1")], "EchoCommandsInMemory", "kept: memory"),
         (&[("echo_enforced{throttle=\"default\"}", "1 1", "0 0")], "EchoNotEnforced", "throttle: default"),
+        (&[("echo_gate_unknown_total{door=\"nginx\"}", "0 0", "0 3")], "EchoUnknownThrottle", "door: nginx"),
     ] {
         for fires in [false, true] {
             let expected = if fires { format!("[{{exp_labels: {{{labels}}}}}]") } else { "[]".to_owned() };

@@ -1,0 +1,105 @@
+//! What the log says of commands and of the holds that a process starts with: who, why, which throttle, which hold.
+//!
+//! Only words; nothing here decides, closes or opens.
+
+use std::collections::BTreeMap;
+
+use crate::domain::audit::AuditDraft;
+use crate::domain::hold::{Hold, Scope};
+use crate::domain::level::Level;
+use crate::domain::throttle::{Declared, ThrottleName};
+
+/// What stands for every throttle.
+const ALL: &str = "all";
+/// Names in one line.
+const NAMED: usize = 8;
+
+/// A kill that a person sent.
+pub(super) fn killed(scope: &Scope, hold: &Hold, audit: &AuditDraft) {
+    let throttle = match scope {
+        Scope::All => ALL,
+        Scope::One(name) => name.as_str(),
+    };
+    let (epoch, operator, reason) = (&hold.epoch.0, &hold.operator, &hold.reason);
+    let AuditDraft { actor, request_id, .. } = audit;
+    tracing::warn!(throttle, epoch, operator, reason, actor, request_id, "killed");
+}
+
+/// A kill that was found declared, in a manifest or a cluster, or that holds from before a start.
+pub(super) fn holds(hold: &Hold, throttles: &[ThrottleName]) {
+    let throttle = names(throttles);
+    let (epoch, source, operator, reason) = (&hold.epoch.0, hold.source.to_string(), &hold.operator, &hold.reason);
+    let since = hold.taken_at.to_string();
+    tracing::warn!(throttle, epoch, source, operator, reason, since, "a kill is in force");
+}
+
+/// A kill that was found to have ended.
+pub(super) fn gone(hold: &Hold, throttle: &ThrottleName) {
+    let (epoch, source, operator, reason) = (&hold.epoch.0, hold.source.to_string(), &hold.operator, &hold.reason);
+    tracing::warn!(%throttle, epoch, source, operator, reason, "a kill has ended");
+}
+
+/// What holds before a command ends some of it.
+pub(super) struct Standing(BTreeMap<String, (Hold, Vec<ThrottleName>)>);
+
+impl Standing {
+    pub(super) fn of<'a>(all: impl IntoIterator<Item = &'a Declared>) -> Self {
+        let mut standing = BTreeMap::<String, (Hold, Vec<ThrottleName>)>::new();
+        for declared in all {
+            for hold in &declared.holds {
+                let (_, under) = standing.entry(hold.epoch.0.clone()).or_insert_with(|| (hold.clone(), Vec::new()));
+                under.push(declared.name.clone());
+            }
+        }
+        Self(standing)
+    }
+
+    /// A hold of these that a person ended.
+    pub(super) fn ended(&self, epoch: &str, audit: &AuditDraft) {
+        let AuditDraft { actor, operator, reason, request_id, .. } = audit;
+        let Some((hold, throttles)) = self.0.get(epoch) else {
+            tracing::warn!(epoch, operator, reason, actor, request_id, "revived: a hold ended");
+            return;
+        };
+        let (throttle, taken_by, taken_for) = (names(throttles), &hold.operator, &hold.reason);
+        let what = if hold.is_kill() { "kill" } else { "level" };
+        tracing::warn!(
+            throttle,
+            epoch,
+            what,
+            taken_by,
+            taken_for,
+            operator,
+            reason,
+            actor,
+            request_id,
+            "revived: a hold ended"
+        );
+    }
+}
+
+/// A level that a person declared; `floor` is what somebody else declares more of, which stays.
+pub(super) fn declared(throttle: &ThrottleName, level: Level, floor: Option<Level>, audit: &AuditDraft) {
+    let AuditDraft { actor, operator, reason, request_id, .. } = audit;
+    let (throttle, level) = (throttle.as_str(), level.fraction());
+    match floor.map(Level::fraction) {
+        None => tracing::info!(throttle, level, operator, reason, actor, request_id, "a level was declared"),
+        Some(stays) => tracing::info!(
+            throttle,
+            level,
+            stays,
+            operator,
+            reason,
+            actor,
+            request_id,
+            "a lower level was asked for than the manifest or spec declares, which stays"
+        ),
+    }
+}
+
+fn names(throttles: &[ThrottleName]) -> String {
+    let named: Vec<_> = throttles.iter().take(NAMED).map(ThrottleName::as_str).collect();
+    let more = throttles.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", named.join(", "))
+}
