@@ -331,3 +331,19 @@ async fn who_tells_pages_that_nobody_decides() {
         assert_eq!(answer.headers().contains_key("access-control-allow-origin"), told, "{}", kind.name);
     }
 }
+
+/// A site of Caddy's whose address bears a host answers an empty 200 to requests for any other, killed or not.
+#[test]
+fn no_printed_site_of_caddys_is_for_one_host_alone() {
+    let mut sites = 0;
+    for page in ["README.md", "docs/caddy.md"] {
+        let text = std::fs::read_to_string(page).unwrap();
+        for block in text.split("```caddy\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
+            for line in block.lines().filter(|line| line.starts_with("http") && line.ends_with('{')) {
+                assert!(line.starts_with("http://:"), "{page}: {line}");
+                sites += 1;
+            }
+        }
+    }
+    assert!(sites > 4, "{sites}");
+}
