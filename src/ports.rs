@@ -95,14 +95,16 @@ pub trait History: Send + Sync {
     async fn states(&self, ask: PageAsk) -> Result<Page<StateItem>, LedgerError>;
 }
 
-/// Where a tightening becomes durable before the ledger has it.
+/// Where a tightening becomes durable before the ledger has it. Nobody who asks holds up the thread it asks on.
+#[async_trait]
 pub trait Journal: Send + Sync {
-    /// Appends and syncs one entry; returns when it is on the disk.
-    fn append(&self, entry: &JournalEntry) -> std::io::Result<()>;
-    /// What is not yet known to be in the ledger, oldest first.
+    /// Appends and syncs one entry; returns when it is on the disk. Whoever stops waiting does not take it back: it
+    /// is written all the same. After an error nobody relies on it.
+    async fn append(&self, entry: &JournalEntry) -> std::io::Result<()>;
+    /// What is on the disk and not yet known to be in the ledger, oldest first: as it is known, without a wait.
     fn pending(&self) -> Vec<JournalEntry>;
-    /// The ledger has the entry whose record has this id.
-    fn settle(&self, once: &str) -> std::io::Result<()>;
+    /// The ledger has the entry whose record has this id. It is pending no more at once, and on the disk when this returns.
+    async fn settle(&self, once: &str) -> std::io::Result<()>;
 }
 
 /// One tightening as the journal keeps it.

@@ -23,7 +23,7 @@ pub use accounts::{Accounts, Unexplained};
 pub use backup::{BackupError, Saved, backup};
 pub use declared::{LedgerDesired, Taken};
 pub use head::Head;
-pub use journal::{FileJournal, JOURNAL_BYTES, JournalFound};
+pub use journal::{FileJournal, JOURNAL_BYTES, JournalFile, JournalFound};
 pub use last_state::{LAST_STATE_FILE, LastFound, LastState, StateFile};
 pub use sqlite::{OpenError, Outbox, SqliteLedger};
 pub use standby::{AtStart, StandbyLedger};

@@ -4,6 +4,8 @@
 //! rule once: a rule that finds nothing there would find nothing here.
 #![allow(clippy::expect_used, reason = "a test that cannot read its own sources fails")]
 
+#[path = "architecture/disk.rs"]
+mod disk;
 #[path = "architecture/moments.rs"]
 mod moments;
 #[path = "architecture/planted.rs"]
@@ -134,6 +136,7 @@ fn check(files: &[(String, String)]) -> Vec<String> {
             found.extend(loud(path, &source));
             found.extend(layers(path, &source, &mut edges));
             found.extend(moments::subtracted(path, &source.code));
+            found.extend(disk::touched(path, &source.code));
         }
     }
     found.extend(cycles(&edges));

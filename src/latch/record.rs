@@ -179,14 +179,8 @@ impl Latch {
     /// Writes an entry to the journal; answers whether it is on the disk.
     async fn journalled(&self, entry: &JournalEntry) -> bool {
         let Some(journal) = self.journal.clone() else { return false };
-        let copy = entry.clone();
-        let written = tokio::task::spawn_blocking(move || journal.append(&copy)).await;
-        let failed = match written {
-            Ok(Ok(())) => return true,
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
-        };
-        tracing::error!(error = failed, "the journal did not take a command; what it closed stays shut");
+        let Err(error) = journal.append(entry).await else { return true };
+        tracing::error!(%error, "the journal did not take a command; what it closed stays shut");
         false
     }
 
@@ -238,13 +232,9 @@ impl Latch {
         self.owed.entered(once);
         self.told().remove(once);
         let Some(journal) = self.journal.clone() else { return };
-        let once = once.to_owned();
-        let settled = tokio::task::spawn_blocking(move || journal.settle(&once));
         // A disk that hangs keeps nobody: what is not settled by then is settled later.
-        let settled = match timeout(LEDGER_PATIENCE, settled).await {
-            Ok(done) => done.unwrap_or_else(|error| Err(io::Error::other(error))),
-            Err(late) => Err(io::Error::new(io::ErrorKind::TimedOut, late)),
-        };
+        let settled = timeout(LEDGER_PATIENCE, journal.settle(once)).await;
+        let settled = settled.unwrap_or_else(|late| Err(io::Error::new(io::ErrorKind::TimedOut, late)));
         if let Err(error) = settled {
             tracing::warn!(%error, "the journal could not be settled; it will be replayed, which changes nothing");
         }

@@ -131,14 +131,14 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     let candidate = Candidate::new(client, namespace, args.cluster.pod_name.clone(), clock, desired);
     supervisor.start("lease", candidate.run(stop.clone()));
     let (clock, latch) = (Arc::clone(&on.clock), Arc::clone(&on.latch));
-    supervisor.start("record", record::watch(Arc::clone(&ledger), file, None, latch, clock, stop.clone()));
+    supervisor.start("record", record::watch(Arc::clone(&ledger), Arc::clone(&file), None, latch, clock, stop.clone()));
     upkeep::keep_up(&mut supervisor, &ledger, &app);
     let stop = supervisor.stage();
     supervisor.start("reconcile", Reconciler::new(reconciler_parts(&on, record, &args.cluster), &stored).run(stop));
     let routes = http::operator_routes(Arc::clone(&app));
     listen::start(&mut supervisor, doors, routes, app);
     let ended = supervisor.run().await;
-    record::close(ledger).await?;
+    record::close(file, ledger).await?;
     ended
 }
 

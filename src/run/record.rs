@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -15,10 +16,10 @@ use crate::domain::hold::{Bite, Epoch, Scope, ScopedHold, Source};
 use crate::gate::Gate;
 use crate::http::Parts;
 use crate::latch::Latch;
-use crate::ports::{Clock, Effect, Journal, Stored};
+use crate::ports::{Clock, Effect, Journal, JournalEntry, Stored};
 use crate::store::{
-    self, AtStart, FileJournal, JournalFound, Known, LEDGER_FILE, LastFound, LastState, LedgerDesired, StandbyLedger,
-    Start, StateFile, private,
+    self, AtStart, FileJournal, JournalFile, JournalFound, Known, LEDGER_FILE, LastFound, LastState, LedgerDesired,
+    Opened, StandbyLedger, Start, StateFile, private,
 };
 
 use super::RunError;
@@ -62,7 +63,7 @@ pub(super) struct Kept {
 pub(super) async fn open(folder: &Path, holds: Holds, clock: &dyn Clock) -> Result<Kept, RunError> {
     let lock = lock_folder(folder)?;
     let unusable = |e: std::io::Error| RunError::failed("the journal cannot be opened", e);
-    let (journal, journal_found) = FileJournal::read(&folder.join("journal")).map_err(unusable)?;
+    let (mut journal, journal_found) = JournalFile::read(&folder.join("journal")).map_err(unusable)?;
     let (last_state, last, unkept) = last_state(folder);
     let ledger_was_there = std::fs::metadata(folder.join(LEDGER_FILE)).is_ok_and(|file| file.len() > 0);
     if !ledger_was_there && journal_found == JournalFound::Missing && last == LastFound::default() {
@@ -71,22 +72,7 @@ pub(super) async fn open(folder: &Path, holds: Holds, clock: &dyn Clock) -> Resu
     }
     let started = StandbyLedger::start(folder, clock.now()).await;
     let (ledger, found) = started.map_err(|e| RunError::failed(&format!("ECHO_DATA_DIR {}", folder.display()), e))?;
-    let opened = match found {
-        AtStart::Open(opened) => Some(opened),
-        AtStart::ReadOnly(opened, error) => {
-            tracing::error!(%error, "the ledger can be read only: openings wait until it can be written, kills do not");
-            Some(opened)
-        }
-        AtStart::Away(error) if last.state.is_some() => {
-            let at = clock.now().to_string();
-            tracing::error!(%error, at, "the ledger cannot be read: starting from the last state; openings wait for it");
-            None
-        }
-        AtStart::Away(error) => {
-            let what = format!("ECHO_DATA_DIR {}", folder.display());
-            return Err(RunError::failed(&what, error));
-        }
-    };
+    let opened = known_at_start(found, &last, folder, clock)?;
     let pending = journal.pending();
     // A ledger that cannot be asked is not known to have them.
     let settled = if opened.is_some() { journal.settled() } else { &[] };
@@ -123,11 +109,10 @@ pub(super) async fn open(folder: &Path, holds: Holds, clock: &dyn Clock) -> Resu
     if holds == Holds::Here {
         // What the ledger says has ended was brought to it: it does not bite until it has been brought there again.
         let ended = opened.iter().flat_map(|opened| &opened.accounts.ended);
-        settle_ended(&journal, &ended.collect());
+        settle_ended(&mut journal, &ended.collect());
     }
-    let told = start.told;
-    let (ledger, journal) = (Arc::new(ledger), Arc::new(journal));
-    Ok(Kept { ledger, stored: start.stored, journal, last_state, told, _lock: lock })
+    let journal = Arc::new(FileJournal::start(journal).map_err(unusable)?);
+    Ok(Kept { ledger: Arc::new(ledger), stored: start.stored, journal, last_state, told: start.told, _lock: lock })
 }
 
 /// The last state, and why it cannot be kept, if it cannot.
@@ -141,14 +126,42 @@ fn last_state(folder: &Path) -> (Option<StateFile>, LastFound, Option<String>) {
     }
 }
 
-fn settle_ended(journal: &FileJournal, ended: &BTreeSet<&Epoch>) {
-    for entry in journal.pending() {
-        if let Effect::Hold(hold) = &entry.effect
-            && ended.contains(&hold.hold.epoch)
-            && let Err(error) = journal.settle(&entry.record.once)
-        {
-            tracing::warn!(%error, "the journal could not be settled; what has ended of it is settled at the next start");
+/// What the ledger knew, if it can be read.
+///
+/// # Errors
+/// If it cannot, and there is no last state to start from.
+fn known_at_start(
+    found: AtStart,
+    last: &LastFound,
+    folder: &Path,
+    clock: &dyn Clock,
+) -> Result<Option<Opened>, RunError> {
+    match found {
+        AtStart::Open(opened) => Ok(Some(opened)),
+        AtStart::ReadOnly(opened, error) => {
+            tracing::error!(%error, "the ledger can be read only: openings wait until it can be written, kills do not");
+            Ok(Some(opened))
         }
+        AtStart::Away(error) if last.state.is_some() => {
+            let at = clock.now().to_string();
+            tracing::error!(%error, at, "the ledger cannot be read: starting from the last state; openings wait for it");
+            Ok(None)
+        }
+        AtStart::Away(error) => {
+            let what = format!("ECHO_DATA_DIR {}", folder.display());
+            Err(RunError::failed(&what, error))
+        }
+    }
+}
+
+fn settle_ended(journal: &mut JournalFile, ended: &BTreeSet<&Epoch>) {
+    let has_ended =
+        |entry: &JournalEntry| matches!(&entry.effect, Effect::Hold(held) if ended.contains(&held.hold.epoch));
+    let settled: Vec<_> = journal.pending().into_iter().filter(has_ended).map(|entry| entry.record.once).collect();
+    if !settled.is_empty()
+        && let Err(error) = journal.settle(&settled)
+    {
+        tracing::warn!(%error, "the journal could not be settled; what has ended of it is settled at the next start");
     }
 }
 
@@ -282,11 +295,19 @@ pub(super) async fn watch(
     stop.cancelled().await;
 }
 
-/// Closes the ledger; one whose disk does not answer is left, so that it keeps no process from ending.
-pub(super) async fn close(ledger: Arc<StandbyLedger>) -> Result<(), RunError> {
-    match timeout(CLOSE, tokio::task::spawn_blocking(move || ledger.close())).await {
-        Ok(closed) => closed.map_err(|error| RunError::failed("closing the ledger", error)),
-        Err(_) => Err(RunError::Failed(format!("the ledger did not close within {} s", CLOSE.as_secs()))),
+/// Closes journal and ledger; one whose disk does not answer is left, so that it keeps no process from ending.
+pub(super) async fn close(journal: Arc<FileJournal>, ledger: Arc<StandbyLedger>) -> Result<(), RunError> {
+    let both = tokio::join!(
+        closed("journal", tokio::task::spawn_blocking(move || journal.close())),
+        closed("ledger", tokio::task::spawn_blocking(move || ledger.close())),
+    );
+    both.0.and(both.1)
+}
+
+async fn closed(what: &str, closing: JoinHandle<()>) -> Result<(), RunError> {
+    match timeout(CLOSE, closing).await {
+        Ok(closed) => closed.map_err(|error| RunError::failed(&format!("closing the {what}"), error)),
+        Err(_) => Err(RunError::Failed(format!("the {what} did not close within {} s", CLOSE.as_secs()))),
     }
 }
 

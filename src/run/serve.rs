@@ -108,7 +108,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let (ledger_too, declared_too) = (Arc::clone(&ledger), Some(Arc::clone(&declared)));
     let opening = record::watch(ledger_too, Arc::clone(&file), declared_too, latch_too, clock_too, stop.clone());
     supervisor.start("record", opening);
-    keep_files(&mut supervisor, last_state, (&declared, &gate), file, &ledger);
+    keep_files(&mut supervisor, last_state, (&declared, &gate), Arc::clone(&file), &ledger);
     if let Some(manifest) = manifest {
         supervisor.keep_up("manifest", move |stop| Arc::clone(&manifest).run(Arc::clone(&on), stop));
     }
@@ -131,7 +131,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     supervisor.stage();
     supervisor.keep_up("self-test", move |stop| Arc::clone(&self_test).run(stop));
     let ended = supervisor.run().await;
-    record::close(ledger).await?;
+    record::close(file, ledger).await?;
     ended
 }
 

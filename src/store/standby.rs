@@ -60,7 +60,14 @@ impl StandbyLedger {
         let folder = self.folder.clone();
         let opened = tokio::task::spawn_blocking(move || SqliteLedger::open_and_account(&folder)).await;
         let (ledger, opened) = opened.map_err(std::io::Error::other)??;
-        let closed = ledger.close_interrupted(at).await?;
+        let closed = match ledger.close_interrupted(at).await {
+            Ok(closed) => closed,
+            Err(error) => {
+                // It waits for its thread and its disk as it closes: not on a thread that answers.
+                drop(tokio::task::spawn_blocking(move || drop(ledger)));
+                return Err(error.into());
+            }
+        };
         if !closed.audit.is_empty() {
             tracing::warn!(intents = closed.audit.len(), "the last process was interrupted; its intents are closed");
         }

@@ -40,6 +40,24 @@ pub(crate) const PLANTS: &[Plant] = &[
         ],
         &["src/cli/x.rs:3: loud: eprintln! breaks when nobody hears it"],
     ),
+    one(
+        "disk",
+        &[
+            (
+                "src/http/x.rs",
+                "//! x\nuse std::fs;\nfn f(p: &std::path::Path) {\n    fs::read(p);\n    p.exists();\n    g.sync_data();\n}\n",
+            ),
+            ("src/latch/x.rs", "//! x\nuse std::fs::File;\nfn f() {\n    FromFile::g(NoFile::open, resync_all);\n}\n"),
+            ("src/store/journal/file.rs", "//! x\nuse std::fs::File;\n"),
+            ("tests/x.rs", "//! x\nuse std::fs;\n"),
+        ],
+        &[
+            "src/http/x.rs:2: disk: std::fs where",
+            "src/http/x.rs:5: disk: .exists() where",
+            "src/http/x.rs:6: disk: sync_data where",
+            "src/latch/x.rs:2: disk: std::fs where",
+        ],
+    ),
     // Imports, in every form a path can take.
     one(
         "use",

@@ -500,7 +500,7 @@ async fn a_kill_that_the_journal_still_has_and_the_ledger_ended_has_ended() {
     // As if its end had come before the journal was settled.
     let record = Record { once: epoch.clone(), ..values::record("kill") };
     let entry = JournalEntry { effect: Effect::Hold(Box::new(values::kill(&epoch))), record };
-    echo_phoenix::store::FileJournal::open(&home.file("journal")).unwrap().append(&entry).unwrap();
+    echo_phoenix::store::FileJournal::open(&home.file("journal")).unwrap().append(&entry).await.unwrap();
     let echo = home.start().await;
     assert_ne!(echo.verdict("default").await.1, "kill");
     home.is_healthy(&echo, "an ended kill").await;

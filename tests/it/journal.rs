@@ -11,7 +11,7 @@ use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::ThrottleName;
 use echo_phoenix::ports::{Effect, Journal, JournalEntry};
-use echo_phoenix::store::{FileJournal, JOURNAL_BYTES, JournalFound};
+use echo_phoenix::store::{FileJournal, JOURNAL_BYTES, JournalFile, JournalFound};
 use jiff::Timestamp;
 use tempfile::TempDir;
 
@@ -38,8 +38,21 @@ fn entry(epoch: &str) -> JournalEntry {
     JournalEntry { effect: Effect::Hold(Box::new(hold)), record: Record { once: epoch.to_owned(), ..record("kill") } }
 }
 
-fn epochs(journal: &FileJournal) -> Vec<String> {
-    journal.pending().into_iter().map(|entry| entry.record.once).collect()
+fn epochs(pending: &[JournalEntry]) -> Vec<String> {
+    pending.iter().map(|entry| entry.record.once.clone()).collect()
+}
+
+/// Waits for it on this thread.
+fn waited<T>(asked: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(asked)
+}
+
+fn append(journal: &FileJournal, entry: &JournalEntry) -> std::io::Result<()> {
+    waited(journal.append(entry))
+}
+
+fn settle(journal: &FileJournal, once: &str) -> std::io::Result<()> {
+    waited(journal.settle(once))
 }
 
 fn home() -> (TempDir, PathBuf) {
@@ -50,7 +63,7 @@ fn home() -> (TempDir, PathBuf) {
 
 /// What the file is found to be.
 fn found(path: &Path) -> JournalFound {
-    FileJournal::read(path).unwrap().1
+    JournalFile::read(path).unwrap().1
 }
 
 /// Sectors in which anything stands, but for the first.
@@ -63,8 +76,8 @@ fn what_was_appended_is_there_after_a_restart() {
     let (_dir, path) = home();
     let journal = FileJournal::open(&path).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().len(), JOURNAL_BYTES as u64);
-    journal.append(&entry("a")).unwrap();
-    journal.append(&entry("b")).unwrap();
+    append(&journal, &entry("a")).unwrap();
+    append(&journal, &entry("b")).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().len(), JOURNAL_BYTES as u64, "it never grows");
     // Not dropped in an orderly way: what counts is on the disk.
     std::mem::forget(journal);
@@ -84,18 +97,18 @@ fn a_settled_kill_is_pending_no_more_and_an_empty_journal_starts_over() {
     let (_dir, path) = home();
     let journal = FileJournal::open(&path).unwrap();
     for name in ["a", "b", "c"] {
-        journal.append(&entry(name)).unwrap();
+        append(&journal, &entry(name)).unwrap();
     }
-    journal.settle("b").unwrap();
-    journal.settle("unknown").unwrap();
-    assert_eq!(epochs(&journal), ["a", "c"]);
-    journal.settle("a").unwrap();
-    journal.settle("c").unwrap();
+    settle(&journal, "b").unwrap();
+    settle(&journal, "unknown").unwrap();
+    assert_eq!(epochs(&journal.pending()), ["a", "c"]);
+    settle(&journal, "a").unwrap();
+    settle(&journal, "c").unwrap();
     assert_eq!(FileJournal::open(&path).unwrap().pending(), []);
     // A record as long as the first must not bring the second and third back.
-    journal.append(&entry("d")).unwrap();
+    append(&journal, &entry("d")).unwrap();
     drop(journal);
-    assert_eq!(epochs(&FileJournal::open(&path).unwrap()), ["d"]);
+    assert_eq!(epochs(&FileJournal::open(&path).unwrap().pending()), ["d"]);
 }
 
 #[test]
@@ -105,18 +118,18 @@ fn a_full_journal_says_so_and_keeps_what_it_has() {
     let mut big = entry("big");
     big.record.audit.reason = "x".repeat(JOURNAL_BYTES / 4);
     for _ in 0..3 {
-        journal.append(&big).unwrap();
+        append(&journal, &big).unwrap();
     }
-    let error = journal.append(&big).unwrap_err();
+    let error = append(&journal, &big).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::StorageFull);
     assert!(error.to_string().contains("journal is full"), "{error}");
-    journal.append(&entry("small")).expect("a smaller one still fits");
+    append(&journal, &entry("small")).expect("a smaller one still fits");
     drop(journal);
     let journal = FileJournal::open(&path).unwrap();
     assert_eq!(journal.pending().len(), 4);
-    journal.settle("big").unwrap();
-    journal.settle("small").unwrap();
-    journal.append(&big).expect("room again");
+    settle(&journal, "big").unwrap();
+    settle(&journal, "small").unwrap();
+    append(&journal, &big).expect("room again");
 }
 
 /// A journal of three records that fill more than a sector each, and its bytes; the last one begins at the sector given.
@@ -129,11 +142,11 @@ fn three(path: &Path) -> (Vec<u8>, usize) {
 fn three_and_two(path: &Path) -> (Vec<u8>, usize, Vec<u8>) {
     let journal = FileJournal::open(path).unwrap();
     for name in ["a", "b"] {
-        journal.append(&entry(name)).unwrap();
+        append(&journal, &entry(name)).unwrap();
     }
     let two = fs::read(path).unwrap();
     let third = used(&two) + 1;
-    journal.append(&entry("c")).unwrap();
+    append(&journal, &entry("c")).unwrap();
     (fs::read(path).unwrap(), third, two[..512].to_vec())
 }
 
@@ -151,17 +164,19 @@ fn a_write_that_stopped_at_any_byte_costs_only_itself() {
             break; // what is left of the last sector is zeros
         }
         fs::write(&path, &torn).unwrap();
-        let (journal, found) = FileJournal::read(&path).unwrap();
+        let (journal, found) = JournalFile::read(&path).unwrap();
         assert_eq!(journal.pending(), [entry("a"), entry("b")], "byte {at}");
         // A disk writes a sector whole or not at all: what stops between two of them raises no alarm.
         if at % 512 != 0 {
             continue;
         }
         assert_eq!(found, JournalFound::Whole, "byte {at}");
-        journal.append(&entry("d")).unwrap();
-        drop(journal);
-        let (journal, found) = FileJournal::read(&path).unwrap();
-        assert_eq!((found, epochs(&journal)), (JournalFound::Whole, ["a", "b", "d"].map(str::to_owned).into()));
+        append(&FileJournal::start(journal).unwrap(), &entry("d")).unwrap();
+        let (journal, found) = JournalFile::read(&path).unwrap();
+        assert_eq!(
+            (found, epochs(&journal.pending())),
+            (JournalFound::Whole, ["a", "b", "d"].map(str::to_owned).into())
+        );
     }
 }
 
@@ -178,7 +193,7 @@ fn whatever_bit_is_flipped_the_other_records_are_read_and_it_is_told() {
         let mut flipped = whole.clone();
         flipped[at] ^= 1 << (at % 8);
         fs::write(&path, &flipped).unwrap();
-        let (journal, found) = FileJournal::read(&path).unwrap();
+        let (journal, found) = JournalFile::read(&path).unwrap();
         assert!(matches!(found, JournalFound::Damaged(_)), "byte {at}: {found:?}");
         let hit = of(at).map_or("", |sector| match sector {
             sector if sector < second => "a",
@@ -187,7 +202,7 @@ fn whatever_bit_is_flipped_the_other_records_are_read_and_it_is_told() {
             _ => "",
         });
         let kept: Vec<_> = ["a", "b", "c"].into_iter().filter(|name| *name != hit).map(str::to_owned).collect();
-        assert_eq!(epochs(&journal), kept, "byte {at}");
+        assert_eq!(epochs(&journal.pending()), kept, "byte {at}");
     }
 }
 
@@ -217,14 +232,14 @@ fn a_record_that_is_counted_and_gone_is_damage() {
         let mut bytes = whole.clone();
         bytes[from..].fill(0);
         fs::write(&path, &bytes).unwrap();
-        let (journal, found) = FileJournal::read(&path).unwrap();
+        let (journal, found) = JournalFile::read(&path).unwrap();
         assert!(matches!(found, JournalFound::Damaged(_)), "from {from}: {found:?}");
-        assert_eq!(epochs(&journal), ["a", "b"]);
+        assert_eq!(epochs(&journal.pending()), ["a", "b"]);
     }
 
     // Alone in its journal, too.
     let (_dir, path) = home();
-    FileJournal::open(&path).unwrap().append(&entry("a")).unwrap();
+    append(&FileJournal::open(&path).unwrap(), &entry("a")).unwrap();
     let mut bytes = fs::read(&path).unwrap();
     bytes[512..].fill(0);
     fs::write(&path, &bytes).unwrap();
@@ -235,15 +250,15 @@ fn a_record_that_is_counted_and_gone_is_damage() {
 fn a_damaged_journal_is_mended_with_what_is_whole_and_the_old_one_is_kept() {
     let (dir, path) = home();
     let (mut bytes, third) = three(&path);
-    let ever = FileJournal::read(&path).unwrap().0.ever();
+    let ever = JournalFile::read(&path).unwrap().0.ever();
     bytes[(third - 1) * 512 + 40] ^= 1;
     fs::write(&path, &bytes).unwrap();
     let journal = FileJournal::open(&path).unwrap();
-    assert_eq!(epochs(&journal), ["a", "c"]);
-    journal.append(&entry("d")).unwrap();
+    assert_eq!(epochs(&journal.pending()), ["a", "c"]);
+    append(&journal, &entry("d")).unwrap();
     assert!(journal.ever() > ever, "it never counts back");
-    let (again, found) = FileJournal::read(&path).unwrap();
-    assert_eq!((found, epochs(&again)), (JournalFound::Whole, ["a", "c", "d"].map(str::to_owned).into()));
+    let (again, found) = JournalFile::read(&path).unwrap();
+    assert_eq!((found, epochs(&again.pending())), (JournalFound::Whole, ["a", "c", "d"].map(str::to_owned).into()));
     assert_eq!(fs::read(dir.path().join("kills.journal.damaged")).unwrap(), bytes);
 }
 
@@ -251,14 +266,14 @@ fn a_damaged_journal_is_mended_with_what_is_whole_and_the_old_one_is_kept() {
 fn an_older_journal_counts_fewer_records() {
     let (_dir, path) = home();
     let journal = FileJournal::open(&path).unwrap();
-    journal.append(&entry("a")).unwrap();
-    journal.settle("a").unwrap();
+    append(&journal, &entry("a")).unwrap();
+    settle(&journal, "a").unwrap();
     let older = fs::read(&path).unwrap();
-    journal.append(&entry("b")).unwrap();
+    append(&journal, &entry("b")).unwrap();
     let ever = journal.ever();
     drop(journal);
     fs::write(&path, older).unwrap();
-    let (journal, found) = FileJournal::read(&path).unwrap();
+    let (mut journal, found) = JournalFile::read(&path).unwrap();
     assert_eq!((found, journal.ever() < ever), (JournalFound::Whole, true));
     journal.mend(ever, false).unwrap();
     assert!(journal.ever() >= ever);
@@ -277,12 +292,19 @@ fn a_journal_of_the_release_before_is_read_and_rewritten() {
     let end = old.len();
     old.resize(JOURNAL_BYTES, 0);
     fs::write(&path, &old).unwrap();
-    let (journal, found) = FileJournal::read(&path).unwrap();
-    assert_eq!((found, epochs(&journal)), (JournalFound::Headless, ["a", "b"].map(str::to_owned).into()));
+    let (mut journal, found) = JournalFile::read(&path).unwrap();
+    assert_eq!((found, epochs(&journal.pending())), (JournalFound::Headless, ["a", "b"].map(str::to_owned).into()));
     assert_eq!(fs::read(&path).unwrap(), old, "reading touches nothing");
     journal.mend(0, false).unwrap();
-    let (journal, found) = FileJournal::read(&path).unwrap();
-    assert_eq!((found, epochs(&journal)), (JournalFound::Whole, ["a", "b"].map(str::to_owned).into()));
+    let (journal, found) = JournalFile::read(&path).unwrap();
+    assert_eq!((found, epochs(&journal.pending())), (JournalFound::Whole, ["a", "b"].map(str::to_owned).into()));
+
+    // What could not be mended at a start is mended by the first that is appended.
+    fs::write(&path, &old).unwrap();
+    let (journal, _) = JournalFile::read(&path).unwrap();
+    append(&FileJournal::start(journal).unwrap(), &entry("c")).unwrap();
+    let (journal, found) = JournalFile::read(&path).unwrap();
+    assert_eq!((found, epochs(&journal.pending())), (JournalFound::Whole, ["a", "b", "c"].map(str::to_owned).into()));
 
     let mut torn = old.clone();
     torn[end - 3..].fill(0);
@@ -302,9 +324,9 @@ fn a_file_that_is_no_journal_has_no_kills_and_is_told() {
     assert!(matches!(found(&path), JournalFound::Damaged(_)));
     let journal = FileJournal::open(&path).unwrap();
     assert_eq!(journal.pending(), []);
-    journal.append(&entry("a")).unwrap();
+    append(&journal, &entry("a")).unwrap();
     drop(journal);
-    assert_eq!(epochs(&FileJournal::open(&path).unwrap()), ["a"]);
+    assert_eq!(epochs(&FileJournal::open(&path).unwrap().pending()), ["a"]);
 }
 
 #[test]
@@ -320,40 +342,12 @@ fn concurrent_kills_are_all_kept() {
     std::thread::scope(|scope| {
         for thread in 0..8 {
             let journal = &journal;
-            scope.spawn(move || (0..10).for_each(|i| journal.append(&entry(&format!("{thread}-{i}"))).unwrap()));
+            scope.spawn(move || (0..10).for_each(|i| append(journal, &entry(&format!("{thread}-{i}"))).unwrap()));
         }
     });
     drop(journal);
-    let mut found = epochs(&FileJournal::open(&path).unwrap());
+    let mut found = epochs(&FileJournal::open(&path).unwrap().pending());
     found.sort_unstable();
     found.dedup();
     assert_eq!(found.len(), 80);
-}
-
-#[test]
-fn who_asks_what_is_pending_does_not_wait_for_a_disk_that_hangs() {
-    use std::sync::{Barrier, Mutex, mpsc};
-    static WRITING: Barrier = Barrier::new(2);
-    static DISK: Mutex<()> = Mutex::new(());
-    let hangs = |file: &fs::File| {
-        WRITING.wait();
-        let _until_it_answers = DISK.lock();
-        file.sync_data()
-    };
-    let (_dir, path) = home();
-    let journal = FileJournal::open(&path).unwrap();
-    journal.append(&entry("a")).unwrap();
-    let (journal, ever) = (&journal.synced_by(hangs), FileJournal::read(&path).unwrap().0.ever());
-    std::thread::scope(|scope| {
-        let hanging = DISK.lock().unwrap();
-        let writing = scope.spawn(|| journal.append(&entry("b")));
-        WRITING.wait();
-        let (tell, told) = mpsc::channel();
-        scope.spawn(move || tell.send((epochs(journal), journal.ever())));
-        let told = told.recv_timeout(std::time::Duration::from_secs(20));
-        drop(hanging);
-        writing.join().unwrap().unwrap();
-        assert_eq!(told, Ok((vec!["a".to_owned()], ever)));
-    });
-    assert_eq!((epochs(journal), journal.ever()), (vec!["a".to_owned(), "b".to_owned()], ever + 1));
 }

@@ -26,6 +26,7 @@ mod guide;
 mod idempotency;
 mod intake;
 mod journal;
+mod journal_thread;
 mod journey_cluster;
 mod journey_service;
 mod journey_stripe;

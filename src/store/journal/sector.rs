@@ -61,9 +61,19 @@ impl Head {
     }
 }
 
+/// Sectors of a record with so much content.
+fn count_of(content: usize) -> usize {
+    content.div_ceil(CONTENT).max(1)
+}
+
+/// Bytes of a record with so much content.
+pub(super) fn bytes_of(content: usize) -> usize {
+    count_of(content) * SECTOR
+}
+
 /// The sectors of one record; none if it is longer than any journal.
 pub(super) fn record(number: u64, content: &[u8]) -> Option<Vec<u8>> {
-    let count = u16::try_from(content.len().div_ceil(CONTENT).max(1)).ok()?;
+    let count = u16::try_from(count_of(content.len())).ok()?;
     let mut all = Vec::with_capacity(usize::from(count) * SECTOR);
     for index in 0..count {
         let from = usize::from(index) * CONTENT;

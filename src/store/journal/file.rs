@@ -1,0 +1,352 @@
+//! The journal's file: of fixed size, written in place, so that neither a full disk nor the store's lock is in a kill's way.
+//!
+//! Blocks for as long as a disk does. Whose it is, writes it: the start, then the journal's thread.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::sector::{Head, SECTOR};
+use super::writer::Written;
+use super::{Shown, headless, lock, sector};
+use crate::ports::{Effect, JournalEntry};
+
+/// Size of the file: some 1,000 kills of 700 bytes, more than anybody takes while a ledger is away.
+pub const JOURNAL_BYTES: usize = 1 << 20;
+
+/// What a journal was found to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JournalFound {
+    /// There was none.
+    Missing,
+    /// As it was written; the write that a crash broke off is nothing that anybody relies on.
+    Whole,
+    /// As a release up to 2.4.0 wrote it.
+    Headless,
+    /// Something of it is gone or was changed, and this is what. What is still whole of it was read.
+    Damaged(String),
+}
+
+/// The file of a journal.
+#[derive(Debug)]
+pub struct JournalFile {
+    path: PathBuf,
+    shown: Arc<Shown>,
+    /// None until it is of today's form and can be written.
+    file: Option<File>,
+    head: Head,
+    /// The sector the next record goes to.
+    next: usize,
+    /// Sectors of a write that failed, to be zeroed before the next.
+    stained: Option<std::ops::Range<usize>>,
+    /// What brings it to the disk.
+    sync: fn(&File) -> io::Result<()>,
+    /// Whether what is there is kept beside the new one when it is rewritten.
+    damaged: bool,
+    /// What was settled when it was read, as far as it is still there.
+    settled: Vec<JournalEntry>,
+    /// Up to which record that was.
+    settled_up_to: u64,
+}
+
+impl JournalFile {
+    /// Reads a journal and touches nothing. It takes no records before [`JournalFile::mend`].
+    ///
+    /// # Errors
+    /// If there is a file that cannot be read.
+    pub fn read(path: &Path) -> io::Result<(Self, JournalFound)> {
+        let bytes = match fs::read(path) {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let (head, sync) = (Head::default(), File::sync_data);
+        let (path, shown) = (path.to_owned(), Arc::default());
+        let (file, stained, settled) = (None, None, Vec::new());
+        let mut read =
+            Self { path, shown, file, head, next: 1, stained, sync, damaged: false, settled, settled_up_to: 0 };
+        let found = bytes.map_or(JournalFound::Missing, |bytes| read.take_in(&bytes));
+        read.damaged = matches!(found, JournalFound::Damaged(_));
+        if found == JournalFound::Whole {
+            read.file = writable(&read.path).ok();
+        }
+        read.settled_up_to = read.head.settled;
+        read.tell();
+        Ok((read, found))
+    }
+
+    /// The same, brought to the disk by this.
+    #[must_use]
+    pub fn synced_by(self, sync: fn(&File) -> io::Result<()>) -> Self {
+        Self { sync, ..self }
+    }
+
+    /// What is not yet known to be in the ledger, oldest first.
+    pub fn pending(&self) -> Vec<JournalEntry> {
+        lock(&self.shown.pending).clone()
+    }
+
+    /// What was settled when the file was read: a ledger that lacks one of these is another, or an older one. The newest are
+    /// among them; those before are written over.
+    pub fn settled(&self) -> &[JournalEntry] {
+        &self.settled
+    }
+
+    /// Up to which record a ledger had everything when the file was read.
+    pub fn settled_up_to(&self) -> u64 {
+        self.settled_up_to
+    }
+
+    /// How many records there ever were.
+    pub fn ever(&self) -> u64 {
+        self.head.ever
+    }
+
+    pub(super) fn shown(&self) -> &Arc<Shown> {
+        &self.shown
+    }
+
+    fn tell(&self) {
+        self.shown.ever.store(self.head.ever, Ordering::SeqCst);
+    }
+
+    /// Takes over what a file holds, and judges it.
+    fn take_in(&mut self, bytes: &[u8]) -> JournalFound {
+        let headless = !bytes.is_empty() && !sector::is_of_this_form(bytes);
+        let (records, mut faults) = if headless {
+            let (records, fault) = headless::scan(bytes);
+            (records, fault.into_iter().collect())
+        } else {
+            let found = sector::scan(bytes, JOURNAL_BYTES);
+            (self.head, self.next, self.stained) = (found.head, found.next, found.torn);
+            self.settled = found.settled.iter().flat_map(|record| entries_of(record)).flatten().collect();
+            (found.records, found.faults)
+        };
+        let mut pending = lock(&self.shown.pending);
+        for entry in records.iter().flat_map(|record| entries_of(record)) {
+            match entry {
+                Ok(entry) => pending.push(entry),
+                Err(error) => faults.push(format!("a record makes no sense: {error}")),
+            }
+        }
+        match (faults.first(), headless) {
+            (Some(_), _) => JournalFound::Damaged(told(&faults)),
+            (None, true) if bytes.len() != JOURNAL_BYTES => {
+                JournalFound::Damaged(format!("it has {} bytes and not {JOURNAL_BYTES}", bytes.len()))
+            }
+            (None, true) => JournalFound::Headless,
+            (None, false) => JournalFound::Whole,
+        }
+    }
+
+    /// Writes entries as one record, with one sync: all that find room, or none. Answers what became of each.
+    pub(super) fn append(&mut self, entries: Vec<Written>) -> Vec<io::Result<()>> {
+        if entries.is_empty() {
+            return Vec::new();
+        }
+        let written = self.put(&entries).or_else(|_| {
+            self.file = None; // it may be writable again through a file that is opened anew
+            self.put(&entries)
+        });
+        self.tell();
+        let fit = match written {
+            Ok(fit) => fit,
+            Err(error) => {
+                return entries.iter().map(|_| Err(io::Error::new(error.kind(), error.to_string()))).collect();
+            }
+        };
+        let used = self.next * SECTOR;
+        let full = || {
+            let why = format!("the journal is full: {used} of {JOURNAL_BYTES} bytes hold commands the ledger lacks");
+            io::Error::new(io::ErrorKind::StorageFull, why)
+        };
+        let mut pending = lock(&self.shown.pending);
+        let taken = entries.into_iter().zip(fit).map(|((entry, _), fits)| {
+            if fits {
+                pending.push(*entry);
+            }
+            fits.then_some(()).ok_or_else(full)
+        });
+        taken.collect()
+    }
+
+    /// The record, and once that is on the disk the head that counts it: a record that is counted and not whole was damaged.
+    /// The head's own way to the disk is waited for by nobody; what is not counted and whole counts all the same. Answers
+    /// which entries found room.
+    fn put(&mut self, entries: &[Written]) -> io::Result<Vec<bool>> {
+        self.ready()?;
+        let (content, fit) = self.that_fit(entries);
+        let Some(record) = sector::record(self.head.ever + 1, &content).filter(|_| !content.is_empty()) else {
+            return Ok(fit.iter().map(|_| false).collect());
+        };
+        let stained = self.stained.clone();
+        if let Some(stained) = &stained {
+            self.ready()?.write_all_at(&vec![0; stained.len() * SECTOR], offset(stained.start))?;
+        }
+        let (first, sectors) = (self.next, record.len() / SECTOR);
+        let from = stained.map_or(first, |old| old.start.min(first));
+        self.stained = Some(from..first + sectors);
+        let head = Head { ever: self.head.ever + 1, ..self.head };
+        let sync = self.sync;
+        let file = self.ready()?;
+        file.write_all_at(&record, offset(first))?;
+        sync(file)?;
+        // One that could not be written is written with the next.
+        let _counted = file.write_all_at(&head.sector(), 0);
+        (self.stained, self.head, self.next) = (None, head, first + sectors);
+        Ok(fit)
+    }
+
+    /// What of these there is room for, and which. A record alone must not take the room that a kill may need: whoever
+    /// repeats a command fills half of it at most.
+    fn that_fit(&self, entries: &[Written]) -> (Vec<u8>, Vec<bool>) {
+        let mut content = Vec::new();
+        let fit = entries.iter().map(|(entry, own)| {
+            let room = if entry.effect == Effect::Nothing { JOURNAL_BYTES / 2 } else { JOURNAL_BYTES };
+            let fits = self.next * SECTOR + sector::bytes_of(content.len() + own.len()) <= room;
+            content.extend_from_slice(if fits { own } else { &[] });
+            fits
+        });
+        let fit = fit.collect();
+        (content, fit)
+    }
+
+    /// The ledger has the entries whose records have these ids. Where that leaves none, the file counts as empty.
+    ///
+    /// # Errors
+    /// If that cannot be written: a start brings them to the ledger again.
+    pub fn settle(&mut self, settled: &[String]) -> io::Result<()> {
+        let is_empty = {
+            let mut pending = lock(&self.shown.pending);
+            pending.retain(|entry| !settled.contains(&entry.record.once));
+            pending.is_empty()
+        };
+        if !is_empty || self.head.settled == self.head.ever {
+            return Ok(());
+        }
+        let (head, sync) = (Head { settled: self.head.ever, ..self.head }, self.sync);
+        let file = self.ready()?;
+        file.write_all_at(&head.sector(), 0)?;
+        sync(file)?;
+        (self.head, self.next) = (head, 1);
+        Ok(())
+    }
+
+    fn ready(&mut self) -> io::Result<&File> {
+        self.mend(0, false)?;
+        self.file.as_ref().ok_or_else(|| io::Error::other("the journal is not open"))
+    }
+
+    /// Brings the file into today's form, where it is not: what is pending stays. Its number of records is at least
+    /// `seen` from here on. A damaged file is kept beside it, as `journal.damaged`. `anew`: what was settled leaves no trace.
+    ///
+    /// # Errors
+    /// If it cannot be written; it is tried again with the next record.
+    pub fn mend(&mut self, seen: u64, anew: bool) -> io::Result<()> {
+        // A number more than there are makes it a new file.
+        let seen = if anew { seen.max(self.head.ever + 1) } else { seen };
+        let in_form = self.file.is_some() || (!self.damaged && self.head != Head::default());
+        if in_form && self.head.ever >= seen {
+            if self.file.is_none() {
+                self.file = Some(writable(&self.path)?);
+            }
+            return Ok(());
+        }
+        let settled = self.head.ever.max(seen);
+        let Image { bytes, head, next } = Image::of(&self.pending(), settled)?;
+        self.file = Some(replace(&self.path, &bytes, self.damaged)?);
+        (self.head, self.next, self.stained, self.damaged) = (head, next, None, false);
+        self.tell();
+        Ok(())
+    }
+}
+
+/// The entries of a record, one after the other.
+fn entries_of(record: &[u8]) -> impl Iterator<Item = serde_json::Result<JournalEntry>> {
+    serde_json::Deserializer::from_slice(record).into_iter()
+}
+
+/// A link put in the file's place is not followed.
+fn no_follow() -> i32 {
+    rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()
+}
+
+fn writable(path: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).custom_flags(no_follow()).open(path)
+}
+
+/// A whole new file.
+struct Image {
+    bytes: Vec<u8>,
+    head: Head,
+    next: usize,
+}
+
+impl Image {
+    /// With what is pending, numbered anew behind `settled`.
+    fn of(pending: &[JournalEntry], settled: u64) -> io::Result<Self> {
+        let mut bytes = vec![0; SECTOR];
+        let mut ever = settled.max(1); // a file of today's form counts at least itself
+        for entry in pending {
+            ever += 1;
+            let content = serde_json::to_vec(entry).map_err(io::Error::other)?;
+            bytes.extend(sector::record(ever, &content).ok_or_else(|| io::Error::other("a record is too long"))?);
+        }
+        let (head, next) = (Head { settled: settled.max(1), ever }, bytes.len() / SECTOR);
+        bytes.resize(JOURNAL_BYTES.max(bytes.len()), 0);
+        bytes.splice(..SECTOR, head.sector());
+        Ok(Self { bytes, head, next })
+    }
+}
+
+/// Puts a whole new file in the place of what is there; where there is no room for a second one, over it.
+fn replace(path: &Path, image: &[u8], keep: bool) -> io::Result<File> {
+    let beside = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let new = beside(".new");
+    let made = || -> io::Result<File> {
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // Written, not only sized: a hole in the file would want disk space just when a kill comes.
+        let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&new)?;
+        file.write_all_at(image, 0)?;
+        file.sync_all()?;
+        if keep && let Err(error) = fs::rename(path, beside(".damaged")) {
+            tracing::warn!(%error, "the damaged journal could not be kept");
+        }
+        fs::rename(&new, path)?;
+        if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            File::open(dir)?.sync_all()?;
+        }
+        Ok(file)
+    };
+    made().or_else(|error| {
+        let _gone = fs::remove_file(&new);
+        if !path.exists() {
+            return Err(error);
+        }
+        let file = writable(path)?;
+        file.write_all_at(image, 0)?;
+        file.sync_all()?;
+        Ok(file)
+    })
+}
+
+fn offset(sector: usize) -> u64 {
+    (sector * SECTOR) as u64
+}
+
+/// The first few faults; a file of noise has thousands.
+fn told(faults: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let more = if faults.len() > SHOWN { format!("; and {} more", faults.len() - SHOWN) } else { String::new() };
+    format!("{}{more}", faults[..faults.len().min(SHOWN)].join("; "))
+}
