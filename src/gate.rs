@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::decide::bite::Counts;
 use crate::decide::verdict::{Caller, Reason, Salt, Verdict, hour, point, verdict};
@@ -26,7 +26,7 @@ use crate::domain::moment::Moment;
 use crate::domain::throttle::{GateSpec, ThrottleName};
 
 pub use draft::Draft;
-use draft::Table;
+use draft::{Drafted, Table};
 use ended::EndedHolds;
 use salts::Salts;
 
@@ -77,6 +77,8 @@ pub struct Standing {
     pub contradicts: bool,
     /// How often the rule has changed: counts between which it did not were made under one rule.
     pub changes: u64,
+    /// The number that its newest hold has among the gate's tightenings, whether it has ended or not; 0 if there was none.
+    pub held: u64,
 }
 
 impl Standing {
@@ -108,6 +110,8 @@ pub struct Gate {
     changed: Notify,
     /// Tightenings so far: the number of the newest one.
     tightenings: AtomicU64,
+    /// The number that the newest hold has among them.
+    held: watch::Sender<u64>,
     /// Questions about throttles that nobody declared.
     unknown: AtomicU64,
     /// What the hour's salt follows from; none: from the hour alone.
@@ -159,10 +163,13 @@ impl Gate {
         let old = self.table.load_full();
         let mut draft = Draft::of(&old, &mut ended, &self.tightenings);
         let told = changes(&mut draft);
-        let (next, ignored) = draft.done();
+        let Drafted { next, held, ignored } = draft.done();
         if let Some(table) = next {
             self.table.store(Arc::new(table));
             self.changed.notify_one();
+        }
+        if let Some(number) = held {
+            self.held.send_replace(number);
         }
         // What follows keeps nobody who closes: a table of thousands is freed, and a log is written.
         drop(ended);
@@ -212,9 +219,18 @@ impl Gate {
         self.change(|draft| draft.tighten(name, setting));
     }
 
-    /// The number of the newest tightening: what is decided from here on knows of all up to it.
+    /// The number of the newest tightening, holds included: what is decided from here on knows of all up to it.
     pub fn tightenings(&self) -> u64 {
+        // One that is under way is not in the table yet.
+        let _whole = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.tightenings.load(Ordering::SeqCst)
+    }
+
+    /// Waits for a hold that is newer than this tightening. For any number of waiters.
+    pub async fn held_after(&self, known: u64) {
+        let mut held = self.held.subscribe();
+        // It fails only where the gate is gone, and whoever waits has the gate.
+        let _newest = held.wait_for(|newest| *newest > known).await;
     }
 
     /// Puts a throttle to a level that was decided when `known` was the newest tightening; answers whether it was done.

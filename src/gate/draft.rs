@@ -26,18 +26,29 @@ pub struct Draft<'a> {
     new: Option<Table>,
     ended: &'a mut EndedHolds,
     tightenings: &'a AtomicU64,
+    /// The number of its newest hold, if it adds one.
+    held: Option<u64>,
     /// What of a specification is not applied.
     ignored: Vec<(ThrottleName, String)>,
 }
 
+/// What came of a draft.
+pub(super) struct Drafted {
+    /// The next table, if it differs.
+    pub(super) next: Option<Table>,
+    /// The number of its newest hold, if there is one more.
+    pub(super) held: Option<u64>,
+    /// What is to be told.
+    pub(super) ignored: Vec<(ThrottleName, String)>,
+}
+
 impl<'a> Draft<'a> {
     pub(super) fn of(old: &'a Table, ended: &'a mut EndedHolds, tightenings: &'a AtomicU64) -> Self {
-        Self { old, new: None, ended, tightenings, ignored: Vec::new() }
+        Self { old, new: None, ended, tightenings, held: None, ignored: Vec::new() }
     }
 
-    /// The next table, if it differs, and what is to be told.
-    pub(super) fn done(self) -> (Option<Table>, Vec<(ThrottleName, String)>) {
-        (self.new, self.ignored)
+    pub(super) fn done(self) -> Drafted {
+        Drafted { next: self.new, held: self.held, ignored: self.ignored }
     }
 
     fn table(&self) -> &Table {
@@ -87,21 +98,28 @@ impl<'a> Draft<'a> {
         if hold.source == Source::Rest && self.ended.has(&hold.epoch) {
             return Vec::new();
         }
-        match scope {
+        let number = self.tightenings.load(Ordering::SeqCst) + 1;
+        let mut is_new = false;
+        let held: Vec<_> = match scope {
             Scope::One(name) => {
-                self.change(name, |entry| entry.hold(hold, at));
+                self.change(name, |entry| is_new = entry.hold(hold, at, number));
                 self.table().get_key_value(name.as_str()).map(|(name, _)| Arc::clone(name)).into_iter().collect()
             }
             Scope::All => {
                 let hidden = ThrottleName::self_test();
                 let all = self.next().iter_mut().filter(|(name, _)| name.as_ref() != hidden.as_str());
                 let held = all.map(|(name, entry)| {
-                    Arc::make_mut(entry).hold(hold, at);
+                    is_new |= Arc::make_mut(entry).hold(hold, at, number);
                     Arc::clone(name)
                 });
                 held.collect()
             }
+        };
+        if is_new {
+            self.tightenings.store(number, Ordering::SeqCst);
+            self.held = Some(number);
         }
+        held
     }
 
     /// Ends holds, on whatever they are; the level stays where it is, which after a kill is a full stop.
@@ -152,7 +170,10 @@ impl<'a> Draft<'a> {
             self.add(&name, Entry::new(Arc::default(), open));
         }
         self.change(&name, |entry| match hold {
-            Some(hold) => entry.hold(&Arc::new(hold.clone()), at),
+            // Nothing that anybody decides is of this throttle.
+            Some(hold) => {
+                entry.hold(&Arc::new(hold.clone()), at, 0);
+            }
             None => {
                 entry.release(|_| true);
                 entry.set(open);

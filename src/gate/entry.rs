@@ -61,8 +61,9 @@ pub(super) struct Entry {
     pub(super) rule: Rule,
     pub(super) confirmed_at: Duration,
     pub(super) accumulator: Arc<Accumulator>,
-    /// The number of the newest tightening of it.
+    /// The number of the newest tightening of it, and of the newest one that was a hold.
     pub(super) tightened: u64,
+    held: u64,
     reason: Reason,
     /// How often the rule has changed.
     changes: u64,
@@ -83,6 +84,7 @@ impl Entry {
             confirmed_at: setting.at,
             accumulator: Arc::default(),
             tightened: 0,
+            held: 0,
             reason: setting.reason,
             changes: 0,
             counters: Arc::default(),
@@ -104,12 +106,16 @@ impl Entry {
         self.spec = spec;
     }
 
-    pub(super) fn hold(&mut self, hold: &Arc<Hold>, at: Duration) {
+    /// Adds a hold; answers whether it is new, and then the tightening of this number.
+    pub(super) fn hold(&mut self, hold: &Arc<Hold>, at: Duration, number: u64) -> bool {
         self.confirmed_at = at;
-        if !self.is_held_by(&hold.epoch) {
+        let is_new = !self.is_held_by(&hold.epoch);
+        if is_new {
             self.holds.push(Arc::clone(hold));
+            (self.tightened, self.held) = (number, number);
         }
         self.ruled();
+        is_new
     }
 
     pub(super) fn is_held_by(&self, epoch: &Epoch) -> bool {
@@ -203,6 +209,7 @@ impl Entry {
             named: self.named.get().is_some().then(|| self.counters.decided(true)),
             contradicts: self.contradicts(),
             changes: self.changes,
+            held: self.held,
         }
     }
 }

@@ -113,6 +113,22 @@ fn the_end_of_a_kill_opens_nothing() {
     assert_eq!(gate.standing(&name()).unwrap().level, Level::STOP);
 }
 
+/// Whoever decided before a kill knows nothing of it, be it over or not.
+#[test]
+fn what_was_decided_before_a_kill_opens_nothing_after_it() {
+    let gate = open_gate(&GateSpec::default());
+    let known = gate.tightenings();
+    gate.hold(&Scope::All, &kill("a"), Duration::ZERO);
+    assert!(!gate.set_knowing(&name(), setting(Level::OPEN), known), "while it lasts");
+    gate.hold(&Scope::All, &kill("a"), Duration::ZERO);
+    assert_eq!(gate.tightenings(), known + 1, "one that is known is no other kill");
+    gate.release(&name(), &Epoch("a".to_owned()));
+    assert!(!gate.set_knowing(&name(), setting(Level::OPEN), known), "and when it is over");
+    let standing = gate.standing(&name()).unwrap();
+    assert_eq!((standing.level, standing.held), (Level::STOP, known + 1));
+    assert!(gate.set_knowing(&name(), setting(Level::OPEN), gate.tightenings()), "whoever knows of it may");
+}
+
 /// What an earlier version stored is believed only as far as this one would take it.
 #[test]
 fn a_stored_rule_that_nobody_would_take_any_more_is_not_applied_and_is_named_and_the_rest_holds() {
