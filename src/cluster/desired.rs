@@ -42,11 +42,13 @@ pub struct ClusterDesired {
 impl ClusterDesired {
     /// Nothing seen yet. Commands of people are written to `ledger`; a gate process has none and takes none.
     pub fn new(client: Client, clock: Arc<dyn Clock>, ledger: Option<Arc<dyn Ledger>>) -> Self {
+        // Whoever has a ledger has a loop.
+        let index = if ledger.is_some() { Index::looked_at() } else { Index::default() };
         Self {
             client,
             clock,
             ledger,
-            index: Mutex::default(),
+            index: Mutex::new(index),
             latch: OnceLock::new(),
             leads: AtomicBool::new(false),
             listed: AtomicU8::new(0),
@@ -65,6 +67,7 @@ impl ClusterDesired {
     pub fn lead(&self, leads: bool) {
         if self.leads.swap(leads, Ordering::AcqRel) != leads {
             tracing::info!(leads, "leadership changed");
+            self.index().forget_shown();
             self.changed.notify_one();
         }
     }
@@ -121,7 +124,7 @@ impl ClusterDesired {
         }
     }
 
-    /// Ends a hold everywhere and lets the gates know.
+    /// Ends a hold everywhere; the gates know once a pass of the loop has seen it.
     pub(super) fn end_hold(&self, epoch: &Epoch) {
         let touched = self.index().end(epoch);
         self.follow(&touched);
@@ -159,6 +162,11 @@ impl Desired for ClusterDesired {
     async fn refresh(&self) {
         if self.leads() {
             endings::look(&self.client, self).await;
+            let gone = self.index().let_go();
+            self.follow(&gone);
+            if self.index().show() {
+                self.changed.notify_one();
+            }
         }
     }
 
@@ -195,6 +203,7 @@ impl Desired for ClusterDesired {
         let held: Vec<(Hold, HoldState)> = names.iter().flat_map(|name| self.index().states(name)).collect();
         let meant = held
             .into_iter()
+            .filter(|(_, state)| *state != HoldState::Over)
             .filter(|(hold, _)| meant.epoch.is_none_or(|only| *only == hold.epoch) && !(meant.spared)(&hold.epoch));
         let (stay, end): (Vec<_>, Vec<_>) = meant.partition(|(hold, _)| hold.source.is_declared());
         let mut ended = Ended { held_by: stay.into_iter().map(|(hold, _)| hold).collect(), ..Ended::default() };

@@ -44,7 +44,7 @@ pub(super) async fn look(client: &Client, desired: &ClusterDesired) {
     for (epoch, (hold, state)) in holds {
         match state {
             HoldState::Live => learn_home(client, desired, &epoch, &hold).await,
-            HoldState::Orphaned => {}
+            HoldState::Orphaned | HoldState::Over => {}
             HoldState::Missing => match look_at(client, &hold).await {
                 Found::There => desired.index().found(&epoch),
                 Found::Ended => {

@@ -24,13 +24,19 @@ pub use known::{HoldState, Override};
 pub struct Index {
     throttles: BTreeMap<ThrottleName, Known>,
     overrides: BTreeMap<Epoch, Override>,
+    looked_at: bool,
 }
 
 impl Index {
+    /// One that a loop goes by: a hold that has ended goes once a pass has seen it.
+    pub fn looked_at() -> Self {
+        Self { looked_at: true, ..Self::default() }
+    }
+
     /// A throttle as it was seen. Answers its name if anything of it counts: an older one than was applied does not.
     pub fn throttle(&mut self, object: &EchoThrottle, now: Timestamp) -> Option<ThrottleName> {
         let name = ThrottleName::in_namespace(&object.namespace()?, &object.name_any());
-        let known = self.throttles.entry(name.clone()).or_default();
+        let known = self.throttles.entry(name.clone()).or_insert_with(|| Known::new(self.looked_at));
         if !known.apply(object, now) {
             return None;
         }
@@ -111,17 +117,38 @@ impl Index {
         any
     }
 
-    /// Ends a hold everywhere, for ever.
+    /// Ends a hold everywhere, for ever. Where a loop looks it goes with [`Index::let_go`].
     pub fn end(&mut self, epoch: &Epoch) -> Vec<ThrottleName> {
         self.overrides.remove(epoch);
         let mut touched = Vec::new();
         for (name, known) in &mut self.throttles {
             if known.holds.contains_key(epoch) {
-                known.end(epoch);
+                known.is_over(epoch);
                 touched.push(name.clone());
             }
         }
         touched
+    }
+
+    /// Lets go of the holds that have ended and that a pass has seen; answers the throttles they were on.
+    pub fn let_go(&mut self) -> Vec<ThrottleName> {
+        self.throttles.iter_mut().filter_map(|(name, known)| known.let_go().then(|| name.clone())).collect()
+    }
+
+    /// A pass begins that goes by what is declared from now on. Answers whether it sees a hold that has ended: the next pass
+    /// lets go of it.
+    pub fn show(&mut self) -> bool {
+        let held = self.throttles.values_mut().flat_map(|known| known.holds.values_mut());
+        held.fold(false, |any, held| {
+            held.shown = true;
+            any || held.state == HoldState::Over
+        })
+    }
+
+    /// What passes have seen is remembered no more: the next one begins anew.
+    pub fn forget_shown(&mut self) {
+        let held = self.throttles.values_mut().flat_map(|known| known.holds.values_mut());
+        held.for_each(|held| held.shown = false);
     }
 
     /// A live look found an override that had been missed.
@@ -134,7 +161,8 @@ impl Index {
 
     /// Notes what was learned of a hold by a live look.
     pub fn note(&mut self, epoch: &Epoch, change: impl Fn(&mut Hold, &mut HoldState)) {
-        for held in self.throttles.values_mut().filter_map(|known| known.holds.get_mut(epoch)) {
+        let held = self.throttles.values_mut().filter_map(|known| known.holds.get_mut(epoch));
+        for held in held.filter(|held| held.state != HoldState::Over) {
             change(&mut held.hold, &mut held.state);
         }
     }

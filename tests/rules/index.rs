@@ -149,3 +149,40 @@ fn a_throttle_that_is_gone_keeps_its_gate_and_leaves_the_loop() {
     index.throttle_gone(&object);
     assert!(killed(&index) && index.declared().is_empty());
 }
+
+/// Where a loop looks, a hold that has ended goes once a pass has seen it, whoever ended it and however short it was.
+#[test]
+fn a_hold_that_has_ended_is_seen_by_one_pass_before_it_goes() {
+    let ended = |index: &Index| index.ended(&name()).iter().map(|epoch| epoch.0.clone()).collect::<Vec<_>>();
+    for seen_before in [false, true] {
+        let mut index = Index::looked_at();
+        index.throttle(&throttle(1, 1, json!({}), opened(1)), NOW);
+        let epoch = Epoch("a".to_owned());
+        index.override_seen(&epoch, stop("a"));
+        if seen_before {
+            assert!(!index.show());
+        }
+        index.end(&epoch);
+        assert_eq!(index.states(&name())[0].1, HoldState::Over);
+        index.override_seen(&epoch, stop("a"));
+        index.found(&epoch);
+        assert_eq!(index.states(&name())[0].1, HoldState::Over, "and nothing brings it back");
+        assert_eq!(index.let_go(), if seen_before { vec![name()] } else { vec![] });
+        if !seen_before {
+            assert!(index.show() && killed(&index) && ended(&index).is_empty(), "this pass sees it");
+            assert_eq!(index.let_go(), [name()], "and the next one lets go of it");
+        }
+        assert!(!killed(&index) && ended(&index) == ["a"]);
+    }
+
+    let mut index = Index::looked_at();
+    index.throttle(&throttle(1, 1, json!({}), opened(1)), NOW);
+    index.throttle(&throttle(2, 2, kill_spec(), opened(1)), NOW);
+    index.throttle(&throttle(3, 3, json!({}), opened(1)), NOW);
+    assert!(killed(&index), "the specification's own as well");
+    assert!(index.show());
+    index.forget_shown();
+    assert!(index.let_go().is_empty(), "a new leader's passes have seen nothing yet");
+    index.throttle(&throttle(3, 4, json!({}), opened(3)), NOW);
+    assert!(!killed(&index), "another leader has seen it end");
+}

@@ -25,6 +25,8 @@ pub enum HoldState {
     Missing,
     /// It went away with its namespace or its resource definition: only a person ends it.
     Orphaned,
+    /// It has ended, and holds until a pass of the loop has seen it: it was a stop, however short it was.
+    Over,
 }
 
 /// An override as it was seen.
@@ -59,9 +61,15 @@ impl Override {
 pub(super) struct Held {
     pub(super) hold: Hold,
     pub(super) state: HoldState,
+    /// Whether a pass of the loop has it in what it goes by.
+    pub(super) shown: bool,
 }
 
 impl Held {
+    fn new(hold: Hold, state: HoldState) -> Self {
+        Self { hold, state, shown: false }
+    }
+
     pub(super) fn is_override(&self) -> bool {
         matches!(self.hold.source, Source::Override { .. })
     }
@@ -84,9 +92,15 @@ pub(super) struct Known {
     remembered: BTreeMap<String, i64>,
     acknowledged: BTreeMap<String, i64>,
     pub(super) gone: bool,
+    /// Whether a loop goes by it, which sees each hold before it goes.
+    looked_at: bool,
 }
 
 impl Known {
+    pub(super) fn new(looked_at: bool) -> Self {
+        Self { looked_at, ..Self::default() }
+    }
+
     /// Takes an object in; false if it is older than what was applied, or cannot be understood.
     pub(super) fn apply(&mut self, object: &EchoThrottle, now: Timestamp) -> bool {
         let uid = object.meta().uid.clone().unwrap_or_default();
@@ -122,7 +136,7 @@ impl Known {
         let over: Vec<_> =
             self.holds.values().filter(|held| held.hold.source == Source::Spec).map(|h| h.hold.epoch.clone()).collect();
         for old in over.into_iter().filter(|old| kill.is_none() || *old != epoch) {
-            self.end(&old);
+            self.is_over(&old);
         }
         if let Some(kill) = kill {
             let hold = Hold {
@@ -134,7 +148,7 @@ impl Known {
                 taken_at: now,
             };
             if !self.ended.contains(&epoch) {
-                self.holds.entry(epoch).or_insert(Held { hold, state: HoldState::Live });
+                self.holds.entry(epoch).or_insert(Held::new(hold, HoldState::Live));
             }
         }
     }
@@ -143,6 +157,12 @@ impl Known {
         for epoch in &status.ended_holds {
             self.end(&Epoch(epoch.clone()));
         }
+        if status.observed_generation >= self.generation {
+            // Whoever wrote it went by this specification, so it has seen the ones before end.
+            let is_past = |held: &&Held| held.state == HoldState::Over && held.hold.source == Source::Spec;
+            let past: Vec<_> = self.holds.values().filter(is_past).map(|held| held.hold.epoch.clone()).collect();
+            past.iter().for_each(|epoch| self.end(epoch));
+        }
         for told in status.holds.iter().filter(|told| told.kind != "Spec") {
             let Some(hold) = told_hold(told) else { continue };
             if self.ended.contains(&hold.epoch) {
@@ -150,7 +170,7 @@ impl Known {
             }
             let state = if told.state.is_empty() { HoldState::Missing } else { HoldState::Orphaned };
             // Known already: what we saw ourselves is newer, but for the UIDs that only the leader looks up.
-            let held = self.holds.entry(hold.epoch.clone()).or_insert_with(|| Held { hold: hold.clone(), state });
+            let held = self.holds.entry(hold.epoch.clone()).or_insert_with(|| Held::new(hold.clone(), state));
             if held.is_override() {
                 held.hold.source = hold.source;
             }
@@ -169,16 +189,33 @@ impl Known {
             return false;
         }
         match self.holds.get_mut(epoch) {
+            Some(held) if held.state == HoldState::Over => false,
             Some(held) => {
                 let news = held.state == HoldState::Missing;
                 held.state = HoldState::Live;
                 news
             }
             None => {
-                self.holds.insert(epoch.clone(), Held { hold: seen.hold.clone(), state: HoldState::Live });
+                self.holds.insert(epoch.clone(), Held::new(seen.hold.clone(), HoldState::Live));
                 true
             }
         }
+    }
+
+    /// A hold has ended: at once, or where a loop looks, once that has seen it.
+    pub(super) fn is_over(&mut self, epoch: &Epoch) {
+        match self.holds.get_mut(epoch) {
+            Some(held) if self.looked_at => held.state = HoldState::Over,
+            _ => self.end(epoch),
+        }
+    }
+
+    /// Lets go of what is over and was seen; answers whether there was anything.
+    pub(super) fn let_go(&mut self) -> bool {
+        let seen = |held: &&Held| held.state == HoldState::Over && held.shown;
+        let seen: Vec<_> = self.holds.values().filter(seen).map(|held| held.hold.epoch.clone()).collect();
+        seen.iter().for_each(|epoch| self.end(epoch));
+        !seen.is_empty()
     }
 
     pub(super) fn end(&mut self, epoch: &Epoch) {
