@@ -1,17 +1,20 @@
-//! The loop on one screen: gather → decide → check → record → apply → record → report.
+//! The loop on one screen: gather → decide → check → close → record → open → record → report.
 //!
-//! Level-triggered: every pass looks at everything again, so a lost event costs a tick and never the truth. Knows no
-//! Kubernetes, no HTTP and no SQL; what it acts on are the seams of `ports`.
+//! Level-triggered: every pass looks at everything again, so a lost event costs a tick and never the truth. What closes waits
+//! for no record, and a kill that comes during a pass waits for nothing that hangs. Knows no Kubernetes, no HTTP and no SQL;
+//! what it acts on are the seams of `ports`.
 
 mod apply;
 mod gather;
 mod memory;
+mod owed;
 mod record;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join;
 use futures::{StreamExt, stream};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -23,10 +26,11 @@ use crate::decide::precedence::{Asked, asked};
 use crate::decide::step::{NextLevel, worst};
 use crate::domain::moment::Moment;
 use crate::domain::throttle::{Declared, TargetKind, ThrottleName};
+use crate::gate::Gate;
 use crate::latch::Latch;
 use crate::ports::{Clock, Desired, Ledger, Report, Stored, Target};
 
-use apply::Done;
+use apply::{Done, Now};
 use memory::Memory;
 
 /// The ticker's period: the control law's tick.
@@ -35,7 +39,7 @@ const TICK: Duration = Duration::from_secs(5);
 /// The pause while something asked for is not in force or not read back yet.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Throttles whose other sites are spoken to at the same time; each has at most as many sites as it has targets.
+/// Throttles that are looked at, or whose other sites are spoken to, at the same time; each has so many targets at most.
 const AT_ONCE: usize = 64;
 
 /// What the loop is made of.
@@ -46,6 +50,8 @@ pub struct Parts {
     pub ledger: Arc<dyn Ledger>,
     /// The kill path, for what it still owes to the ledger.
     pub latch: Arc<Latch>,
+    /// The gates of this process, where a kill is before it is declared.
+    pub gate: Arc<Gate>,
     /// What can be acted on.
     pub targets: HashMap<TargetKind, Arc<dyn Target>>,
     /// Who is told.
@@ -65,17 +71,23 @@ struct Pass<'a> {
     now: Moment,
 }
 
-/// A pass whose steps here are done, and whose words to other sites are not said yet.
+/// A pass for one throttle, from what was decided on.
 struct Begun {
     throttle: Arc<Declared>,
     want: Asked,
     next: NextLevel,
     now: Moment,
     reads: Vec<gather::Read>,
+    memory: Memory,
     planned: Planned,
-    intents: record::Intents,
+    /// What became of each step; none: it is still to come.
+    done: Vec<Option<Done>>,
+    intents: Vec<record::Intent>,
+    /// Whether the ledger has what it intends.
+    recorded: bool,
     refused: Option<String>,
-    done: Vec<Done>,
+    /// What came while something opened that would have kept it from that.
+    late: Option<&'static str>,
 }
 
 /// The loop.
@@ -85,6 +97,8 @@ pub struct Reconciler {
     records: record::Records,
     /// Whether everything was in force and read back in the last pass.
     settled: bool,
+    /// The gates' newest tightening when the last pass began.
+    known: u64,
     /// How long until it is known what waits behind some throttle that is to open.
     known_in: Option<Duration>,
 }
@@ -92,12 +106,14 @@ pub struct Reconciler {
 impl Reconciler {
     /// A loop over these parts; `stored` is what the ledger knew at the start.
     pub fn new(parts: Parts, stored: &Stored) -> Self {
-        Self { parts, memory: BTreeMap::new(), records: record::Records::new(stored), settled: true, known_in: None }
+        let records = record::Records::new(stored);
+        Self { parts, memory: BTreeMap::new(), records, settled: true, known: 0, known_in: None }
     }
 
     /// Runs until told to stop: at every tick, and at once when something was declared.
     pub async fn run(mut self, shutdown: CancellationToken) {
         loop {
+            let known = self.parts.gate.tightenings();
             self.pass().await;
             let pause = if self.settled { TICK } else { LOOK_AGAIN };
             let pause = self.known_in.map_or(pause, |known| known.min(pause));
@@ -105,105 +121,104 @@ impl Reconciler {
                 () = shutdown.cancelled() => return,
                 () = sleep(pause) => {}
                 () = self.parts.desired.woken() => {}
+                () = self.parts.gate.held_after(known) => {}
             }
         }
     }
 
     /// One pass over everything declared; whatever is killed comes first.
     pub async fn pass(&mut self) {
-        self.parts.latch.settle().await;
-        self.parts.desired.refresh().await;
+        let known = self.parts.gate.tightenings();
+        self.records.begin(known);
+        self.refresh(known).await;
         if !self.parts.desired.leads() {
             // Another process acts now; what we remember would be stale when we lead again.
             self.memory.clear();
-            return;
+            return self.records.settle(&self.parts).await;
         }
         self.parts.targets.values().for_each(|target| target.begin());
         let mut all = self.parts.desired.declared();
-        all.sort_by_key(|throttle| !throttle.holds.iter().any(|hold| hold.is_kill()));
-        self.memory.retain(|name, _| all.iter().any(|throttle| throttle.name == *name));
-        self.records.catch_up(&self.parts).await;
-        self.records.holds(&self.parts, &all, self.parts.clock.now()).await;
+        all.sort_by_key(|throttle| !is_killed(throttle));
         (self.settled, self.known_in) = (true, None);
+        if all.iter().any(|throttle| self.comes(throttle)) {
+            self.records.give_up();
+        }
+        self.known = known;
+
+        let mut memory = std::mem::take(&mut self.memory);
+        let parts = &self.parts;
+        let begin = all.iter().map(|throttle| begin(parts, Arc::clone(throttle), memory.remove(&throttle.name)));
+        let closing = async {
+            let begun: Vec<Begun> = stream::iter(begin.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await;
+            let told = begun.into_iter().map(async |mut begun| {
+                apply::close_elsewhere(parts, &mut begun).await;
+                begun
+            });
+            stream::iter(told.collect::<Vec<_>>()).buffered(AT_ONCE).collect::<Vec<_>>().await
+        };
+        let (begun, ()) = join(closing, self.records.catch_up(parts, &all)).await;
+        self.open(begun, known).await;
+    }
+
+    /// Whether a kill that no pass has seen is at the gate and not declared yet: the next pass sees it, and is not far.
+    fn comes(&self, throttle: &Declared) -> bool {
+        let is_new = || self.parts.gate.standing(&throttle.name).is_some_and(|standing| standing.held > self.known);
+        !is_killed(throttle) && !self.parts.gate.kills(&throttle.name).is_empty() && is_new()
+    }
+
+    /// What only a live look can tell; not while a kill waits that no pass has seen.
+    async fn refresh(&self, known: u64) {
+        let seen = |throttle: &Declared| self.memory.get(&throttle.name).is_some_and(Memory::is_killed);
+        if self.parts.desired.declared().iter().any(|throttle| is_killed(throttle) && !seen(throttle)) {
+            return;
+        }
+        tokio::select! {
+            () = self.parts.desired.refresh() => {}
+            () = self.parts.gate.held_after(known) => {}
+        }
+    }
+
+    /// All that closes is done; what opens is recorded first. Other sites hear of it last and at the same time: a silent one
+    /// costs a pass its own limit, and what is here waits for none.
+    async fn open(&mut self, begun: Vec<Begun>, known: u64) {
         let mut reaching_out = Vec::new();
-        for throttle in all {
-            let begun = self.begin(throttle).await;
-            if apply::reaches_out(&begun.planned.plan) {
+        for mut begun in begun {
+            self.records.intent(&self.parts, &mut begun).await;
+            apply::open_here(Now { parts: &self.parts, known }, &mut begun).await;
+            if apply::reaches_out(&begun) {
                 reaching_out.push(begun);
             } else {
                 self.finish(begun).await;
             }
         }
-        // Everything here is done. Other sites hear of it at the same time: a silent one costs a pass its own limit.
-        let asked = reaching_out.into_iter().map(|mut begun| {
-            let parts = &self.parts;
-            async move {
-                let done = apply::elsewhere(parts, &begun.planned.plan, &begun.done).await;
-                begun.done.extend(done);
-                begun
-            }
+        let now = Now { parts: &self.parts, known };
+        let told = reaching_out.into_iter().map(async |mut begun| {
+            apply::open_elsewhere(now, &mut begun).await;
+            begun
         });
-        let asked: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
-        for begun in asked {
+        let told: Vec<_> = stream::iter(told.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await;
+        for begun in told {
             self.finish(begun).await;
         }
     }
 
-    /// A pass for one throttle, up to what is done here.
-    async fn begin(&mut self, throttle: Arc<Declared>) -> Begun {
-        let parts = &self.parts;
-        let now = parts.clock.moment();
-        let reads = gather::read(parts, &throttle).await;
-        let memory = self.memory.entry(throttle.name.clone()).or_insert_with(|| Memory::new(&throttle, now));
-        memory.found(gather::level(&reads), gather::measured(&reads), now.elapsed);
-
-        let want = asked(throttle.level, throttle.mode, &throttle.holds);
-        let next = worst(&parts.law.of(&throttle.signals), &memory.situations(&throttle, &want, now.elapsed));
-        let pass = Pass { throttle: &throttle, want: &want, next, now };
-        let known = memory.recall(&throttle);
-        let facts = Facts {
-            throttle: &known,
-            asked: want.level,
-            killed: want.killed,
-            current: memory.level,
-            next,
-            reads: &reads,
-            now: now.wall,
-        };
-        let mut planned: Planned = plan(&facts);
-        memory.look(&reads, &planned.agreeing);
-        memory.damp(&mut planned.plan, want.killed, now.elapsed);
-        memory.name_drifts(&mut planned.plan, now.wall);
-
-        let intents = self.records.intent(parts, memory, &pass, &mut planned).await;
-        let may = Permissions { killed: want.killed, leads: parts.desired.leads(), recorded: intents.is_some() };
-        let violations = check(&planned.plan, memory.level, may);
-        if !violations.is_empty() {
-            tracing::error!(throttle = %throttle.name, ?violations, "a plan was refused");
-            planned.plan.steps.clear();
-            planned.effective = memory.level;
-        }
-        memory.note_corrections(&planned.plan, now.elapsed);
-        let done = apply::here(parts, &planned.plan).await;
-        let refused = violations.first().map(|v| format!("plan refused: {v}"));
-        Begun { throttle, want, next, now, reads, planned, intents: intents.unwrap_or_default(), refused, done }
-    }
-
     /// The end of a pass for one throttle: what became of it is recorded, remembered and told.
-    async fn finish(&mut self, begun: Begun) {
-        let Begun { throttle, want, next, now, reads, mut planned, intents, refused, done } = begun;
+    async fn finish(&mut self, mut begun: Begun) {
         let parts = &self.parts;
+        let none = || Done::Skipped("the pass ended before");
+        let done: Vec<_> = std::mem::take(&mut begun.done).into_iter().map(|done| done.unwrap_or_else(none)).collect();
+        apply::take_back(&mut begun.planned, &done, begun.memory.level);
+        self.records.outcome(parts, &begun, &done).await;
+        let Begun { throttle, want, next, now, reads, mut memory, planned, recorded, refused, late, .. } = begun;
         let pass = Pass { throttle: &throttle, want: &want, next, now };
-        let Some(memory) = self.memory.get_mut(&throttle.name) else { return }; // `begin` made it
-        apply::take_back(&mut planned, &done, memory.level);
-        self.records.outcome(parts, &planned, &done, intents, now.wall).await;
         if planned.plan.steps.iter().any(|step| step.action.kind() != TargetKind::Gate) {
             parts.desired.wake(); // read back what was just written
         }
+        memory.note_corrections(&planned.plan, &done, now.elapsed);
         memory.note_refusals(&planned.plan, &done);
-        let trouble = refused.or_else(|| apply::trouble(&done));
+        let trouble = refused.or_else(|| late.map(str::to_owned)).or_else(|| apply::trouble(&done));
         // While it opens by the ramp, small steps; while it sheds, the law's own tick.
-        self.settled &= next.shedding || planned.effective == want.level;
+        self.settled &= recorded && (next.shedding || planned.effective == want.level);
         self.settled &= trouble.is_none() && reads.iter().all(|(spec, _)| planned.agreeing.contains(&spec.id()));
         memory.keep(&planned, &pass);
         if memory.level > want.level {
@@ -211,6 +226,64 @@ impl Reconciler {
             self.known_in = self.known_in.into_iter().chain(memory.known_in(now.elapsed)).min();
         }
         parts.latch.found(&throttle, &planned.agreeing);
-        gather::report(parts, &pass, &reads, &planned, memory, trouble).await;
+        gather::report(parts, &pass, &reads, &planned, &memory, trouble).await;
+        self.memory.insert(throttle.name.clone(), memory);
     }
+}
+
+fn is_killed(throttle: &Declared) -> bool {
+    throttle.holds.iter().any(|hold| hold.is_kill())
+}
+
+/// A pass for one throttle, up to what closes here.
+async fn begin(parts: &Parts, throttle: Arc<Declared>, memory: Option<Memory>) -> Begun {
+    let now = parts.clock.moment();
+    let mut memory = memory.unwrap_or_else(|| Memory::new(&throttle, now));
+    let reads = gather::read(parts, &throttle).await;
+    memory.found(gather::level(&reads), gather::held(&reads), gather::measured(&reads), now.elapsed);
+
+    let want = asked(throttle.level, throttle.mode, &throttle.holds);
+    memory.spare(want.killed, now.elapsed);
+    let next = worst(&parts.law.of(&throttle.signals), &memory.situations(&throttle, &want, now.elapsed));
+    let known = memory.recall(&throttle);
+    let facts = Facts {
+        throttle: &known,
+        asked: want.level,
+        killed: want.killed,
+        current: memory.level,
+        next,
+        reads: &reads,
+        now: now.wall,
+    };
+    let mut planned: Planned = plan(&facts);
+    memory.look(&reads, &planned.agreeing);
+    memory.damp(&mut planned.plan, want.killed, now.elapsed);
+    memory.name_drifts(&mut planned.plan, now.wall);
+
+    // That it is recorded is asked again before anything opens.
+    let may = Permissions { killed: want.killed, leads: parts.desired.leads(), recorded: true };
+    let violations = check(&planned.plan, memory.level, may);
+    if !violations.is_empty() {
+        tracing::error!(throttle = %throttle.name, ?violations, "a plan was refused");
+        planned.plan.steps.clear();
+        planned.effective = memory.level;
+    }
+    let refused = violations.first().map(|v| format!("plan refused: {v}"));
+    let (done, intents) = (planned.plan.steps.iter().map(|_| None).collect(), Vec::new());
+    let mut begun = Begun {
+        throttle,
+        want,
+        next,
+        now,
+        reads,
+        memory,
+        planned,
+        done,
+        intents,
+        recorded: false,
+        refused,
+        late: None,
+    };
+    apply::close_here(parts, &mut begun).await;
+    begun
 }

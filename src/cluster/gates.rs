@@ -54,15 +54,24 @@ pub struct ClusterGates {
     desired: Arc<ClusterDesired>,
     clock: Arc<dyn Clock>,
     words: Mutex<Words>,
+    /// Throttles are read at the same time, and one list serves them all.
+    listing: tokio::sync::Mutex<()>,
 }
 
 impl ClusterGates {
     /// Gates whose Leases are in this namespace.
     pub fn new(client: Client, namespace: &str, desired: Arc<ClusterDesired>, clock: Arc<dyn Clock>) -> Self {
-        Self { api: Api::namespaced(client, namespace), desired, clock, words: Mutex::default() }
+        Self {
+            api: Api::namespaced(client, namespace),
+            desired,
+            clock,
+            words: Mutex::default(),
+            listing: tokio::sync::Mutex::default(),
+        }
     }
 
     async fn words(&self) -> Result<Vec<Heard>, TargetError> {
+        let _one_at_a_time = self.listing.lock().await;
         let now = self.clock.elapsed();
         {
             let words = self.lock();
@@ -129,6 +138,8 @@ impl Target for ClusterGates {
             offered_rpm: f64::from(u32::try_from(offered).unwrap_or(u32::MAX)),
             measured_from: from,
             level: None,
+            // A hold that has ended is declared until a pass has seen it.
+            held: false,
             refused: None,
             off: false,
             callers: None,

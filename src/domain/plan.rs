@@ -40,6 +40,8 @@ pub struct GateReadBack {
     pub measured_from: Option<Duration>,
     /// The level that was found in force, a kill's full stop included; none where they do not tell.
     pub level: Option<Level>,
+    /// Whether a kill began since the pass before this one did, be it over or not.
+    pub held: bool,
     /// Share they were measured to refuse, fraction; none while too little was asked or they do not tell.
     pub refused: Option<f64>,
     /// Whether that has differed from the level in force for three ticks; of a throttle with a key: whether a caller was told

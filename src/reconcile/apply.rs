@@ -1,21 +1,24 @@
 //! Doing what was planned, in order. Nothing is decided here.
 //!
-//! A step that fails stops the steps after it that would open; closing steps are all tried. Other sites are told last, all
-//! at once, and none of them waits for another.
+//! What closes comes first and needs nothing: closing steps are all tried, and none waits for the ledger. A step that fails
+//! stops the steps after it that would open. Each of those asks right before it and after it whether it still may. Other
+//! sites are told last, all at once, and none of them waits for another.
 
 use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::time::timeout;
 
+use crate::decide::check::{Permissions, check};
 use crate::decide::plan::Planned;
+use crate::decide::precedence;
 use crate::domain::drift::{Outcome, Side};
 use crate::domain::level::Level;
-use crate::domain::plan::{Action, Plan, RemoteOrder, Step};
+use crate::domain::plan::{Action, RemoteOrder, Step};
 use crate::domain::throttle::{TargetKind, TargetSpec, ThrottleName};
 use crate::ports::TargetError;
 
-use super::Parts;
+use super::{Begun, Parts};
 
 /// How long one step may take.
 const STEP_LIMIT: Duration = Duration::from_secs(5);
@@ -29,66 +32,172 @@ pub(super) enum Done {
     Failed(String),
     /// It was acknowledged, and something else holds.
     Held(String),
-    /// It was not tried, because an earlier step failed and this one opens.
-    Skipped,
+    /// It was not tried, since it opens: why not.
+    Skipped(&'static str),
+    /// It opens, and this came before it, or while it was under way.
+    Overtaken(&'static str),
 }
 
-/// Does the steps of a plan on what is here; answers what became of each.
-pub(super) async fn here(parts: &Parts, plan: &Plan) -> Vec<Done> {
-    let mut done = Vec::with_capacity(plan.steps.len());
-    let mut failed = false;
-    for step in plan.steps.iter().take_while(|step| is_here(step)) {
-        if failed && step.side == Side::Riskier {
-            done.push(Done::Skipped);
+const NOT_TRIED: Done = Done::Skipped("an earlier step failed");
+const NOT_RECORDED: Done = Done::Skipped("the ledger had not taken the intent");
+
+impl Done {
+    /// Whether it was tried, and to its end.
+    pub(super) fn was_tried(&self) -> bool {
+        matches!(self, Self::Yes | Self::Failed(_) | Self::Held(_))
+    }
+
+    /// Why it is not as planned, if that is for somebody to know.
+    fn trouble(&self) -> Option<&str> {
+        match self {
+            Self::Failed(why) | Self::Held(why) => Some(why),
+            Self::Overtaken(why) => Some(why),
+            Self::Yes | Self::Skipped(_) => None,
+        }
+    }
+}
+
+/// What a step that opens asks, when it does: the moment, and not what the pass began with.
+#[derive(Clone, Copy)]
+pub(super) struct Now<'a> {
+    pub(super) parts: &'a Parts,
+    /// The newest tightening of the gates when the pass began.
+    pub(super) known: u64,
+}
+
+impl Now<'_> {
+    /// What stands against opening this throttle, of which the pass knew that this level was asked for.
+    fn objection(&self, throttle: &ThrottleName, asked: Level, kind: TargetKind) -> Option<&'static str> {
+        if !self.parts.desired.leads() {
+            return Some("another process leads");
+        }
+        // A kill is at the gates of this process before it is declared.
+        if !self.parts.gate.kills(throttle).is_empty() {
+            return Some("a kill came meanwhile");
+        }
+        if kind == TargetKind::Gate {
+            return None; // it refuses by itself what was tightened since
+        }
+        let Some(declared) = self.parts.desired.declared().into_iter().find(|one| one.name == *throttle) else {
+            return Some("it is not declared any more");
+        };
+        let now = precedence::asked(declared.level, declared.mode, &declared.holds);
+        if now.killed {
+            return Some("a kill came meanwhile");
+        }
+        (now.level > asked).then_some("something tighter was declared meanwhile")
+    }
+
+    /// One step that opens, of a throttle of which the pass knew that this level was asked for.
+    async fn opens(&self, throttle: &ThrottleName, asked: Level, step: &Step) -> Opened {
+        let kind = step.action.kind();
+        if let Some(why) = self.objection(throttle, asked, kind) {
+            return Opened { done: Done::Overtaken(why), late: None };
+        }
+        let done = tokio::select! {
+            biased;
+            done = one(self.parts, throttle, &step.action) => done,
+            // It may be done or not: the next pass reads it back, and it comes at once.
+            () = self.parts.gate.held_after(self.known) => Done::Overtaken("a kill came while it was being done"),
+        };
+        // A gate that was killed since is shut by that.
+        let asks_again = done == Done::Yes && kind != TargetKind::Gate;
+        let late = if asks_again { self.objection(throttle, asked, kind) } else { None };
+        Opened { done, late }
+    }
+
+    /// What keeps all of a plan from opening.
+    fn bar(&self, begun: &Begun) -> Option<Done> {
+        let may =
+            Permissions { killed: begun.want.killed, leads: self.parts.desired.leads(), recorded: begun.recorded };
+        if check(&begun.planned.plan, begun.memory.level, may).is_empty() {
+            return None;
+        }
+        Some(if begun.recorded { Done::Overtaken("another process leads") } else { NOT_RECORDED })
+    }
+}
+
+/// What became of a step that opens, and what came while it was being done.
+struct Opened {
+    done: Done,
+    late: Option<&'static str>,
+}
+
+impl From<Done> for Opened {
+    fn from(done: Done) -> Self {
+        Self { done, late: None }
+    }
+}
+
+/// Does what closes here.
+pub(super) async fn close_here(parts: &Parts, begun: &mut Begun) {
+    for (step, done) in begun.planned.plan.steps.iter().zip(&mut begun.done) {
+        if step.side == Side::Safer && is_here(step) {
+            *done = Some(one(parts, &begun.throttle.name, &step.action).await);
+        }
+    }
+}
+
+/// Tells other sites what closes.
+pub(super) async fn close_elsewhere(parts: &Parts, begun: &mut Begun) {
+    let throttle = &begun.throttle.name;
+    let steps = begun.planned.plan.steps.iter().zip(&mut begun.done);
+    let closing = steps.filter(|(step, _)| step.side == Side::Safer && !is_here(step));
+    join_all(closing.map(async |(step, done)| *done = Some(one(parts, throttle, &step.action).await))).await;
+}
+
+/// Does what opens here, if it is recorded and still may be.
+pub(super) async fn open_here(now: Now<'_>, begun: &mut Begun) {
+    let bar = now.bar(begun);
+    let mut failed = failed(begun);
+    for (step, done) in begun.planned.plan.steps.iter().zip(&mut begun.done) {
+        if done.is_some() || !is_here(step) {
             continue;
         }
-        done.push(match one(parts, &plan.throttle, &step.action).await {
-            Ok(()) => Done::Yes,
-            Err(error) => {
-                failed = true;
-                told(plan, error)
-            }
-        });
+        let opened = match &bar {
+            Some(done) => done.clone().into(),
+            None if failed => NOT_TRIED.into(),
+            None => now.opens(&begun.throttle.name, begun.want.level, step).await,
+        };
+        failed |= opened.done != Done::Yes;
+        (*done, begun.late) = (Some(opened.done), begun.late.or(opened.late));
     }
-    done
 }
 
-/// Does the steps of a plan on other sites, which come last; `before` is what became of those before.
-pub(super) async fn elsewhere(parts: &Parts, plan: &Plan, before: &[Done]) -> Vec<Done> {
-    let failed = before.iter().any(|done| *done != Done::Yes);
-    let steps = plan.steps.iter().skip_while(|step| is_here(step));
-    join_all(steps.map(|step| async move {
-        if failed && step.side == Side::Riskier {
-            return Done::Skipped;
-        }
-        one(parts, &plan.throttle, &step.action).await.map_or_else(|error| told(plan, error), |()| Done::Yes)
-    }))
-    .await
+/// Tells other sites what opens, if it is recorded and still may be.
+pub(super) async fn open_elsewhere(now: Now<'_>, begun: &mut Begun) {
+    let bar = now.bar(begun).or_else(|| failed(begun).then_some(NOT_TRIED));
+    let (throttle, asked) = (&begun.throttle.name, begun.want.level);
+    let steps = begun.planned.plan.steps.iter().zip(&mut begun.done).filter(|(_, done)| done.is_none());
+    let told = join_all(steps.map(async |(step, done)| {
+        let opened = match &bar {
+            Some(done) => done.clone().into(),
+            None => now.opens(throttle, asked, step).await,
+        };
+        *done = Some(opened.done);
+        opened.late
+    }));
+    let late = told.await.into_iter().flatten().next();
+    begun.late = begun.late.or(late);
 }
 
-/// Whether a plan tells other sites anything.
-pub(super) fn reaches_out(plan: &Plan) -> bool {
-    !plan.steps.iter().all(is_here)
+/// Whether something of a plan is not done that was to be by now.
+fn failed(begun: &Begun) -> bool {
+    begun.done.iter().flatten().any(|done| *done != Done::Yes)
+}
+
+/// Whether a plan has yet to tell other sites anything.
+pub(super) fn reaches_out(begun: &Begun) -> bool {
+    begun.planned.plan.steps.iter().zip(&begun.done).any(|(step, done)| done.is_none() && !is_here(step))
 }
 
 fn is_here(step: &Step) -> bool {
     step.action.kind() != TargetKind::Remote
 }
 
-fn told(plan: &Plan, error: TargetError) -> Done {
-    tracing::warn!(throttle = %plan.throttle, %error, "a step failed; it is planned again at the next look");
-    match error {
-        TargetError::Held(by) => Done::Held(by),
-        error => Done::Failed(error.to_string()),
-    }
-}
-
 /// What went wrong first, if anything did.
 pub(super) fn trouble(done: &[Done]) -> Option<String> {
-    done.iter().find_map(|done| match done {
-        Done::Failed(error) | Done::Held(error) => Some(error.clone()),
-        Done::Yes | Done::Skipped => None,
-    })
+    done.iter().find_map(Done::trouble).map(str::to_owned)
 }
 
 /// Takes out of `planned` what did not happen, so that nothing is remembered as done; puts in what other sites took.
@@ -114,20 +223,23 @@ pub(super) fn take_back(planned: &mut Planned, done: &[Done], before: Level) {
         }
         if let Some(drift) = &mut step.corrects {
             drift.action = Outcome::Failed;
-            drift.error = Some(match done {
-                Done::Failed(error) | Done::Held(error) => error.clone(),
-                Done::Yes | Done::Skipped => "not tried".to_owned(),
-            });
+            drift.error = Some(done.trouble().unwrap_or("not tried").to_owned());
         }
     }
 }
 
-async fn one(parts: &Parts, throttle: &ThrottleName, action: &Action) -> Result<(), TargetError> {
-    let Some(target) = parts.targets.get(&action.kind()) else {
-        return Err(TargetError::Refused("this process cannot act on such a target".to_owned()));
+async fn one(parts: &Parts, throttle: &ThrottleName, action: &Action) -> Done {
+    let done = match parts.targets.get(&action.kind()) {
+        None => Err(TargetError::Refused("this process cannot act on such a target".to_owned())),
+        Some(target) => match timeout(STEP_LIMIT, target.apply(throttle, action)).await {
+            Ok(result) => result,
+            Err(_) => Err(TargetError::Unavailable(format!("no answer within {} s", STEP_LIMIT.as_secs()))),
+        },
     };
-    match timeout(STEP_LIMIT, target.apply(throttle, action)).await {
-        Ok(result) => result,
-        Err(_) => Err(TargetError::Unavailable(format!("no answer within {} s", STEP_LIMIT.as_secs()))),
+    let Err(error) = done else { return Done::Yes };
+    tracing::warn!(%throttle, %error, "a step failed; it is planned again at the next look");
+    match error {
+        TargetError::Held(by) => Done::Held(by),
+        error => Done::Failed(error.to_string()),
     }
 }

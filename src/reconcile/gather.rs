@@ -57,6 +57,11 @@ pub(super) fn level(reads: &[Read]) -> Option<Level> {
     reads.iter().filter_map(told).max()
 }
 
+/// Whether a kill began at one of the gates since the last pass.
+pub(super) fn held(reads: &[Read]) -> bool {
+    reads.iter().any(|(_, read)| matches!(read, Ok(ReadBack::Gate(gate)) if gate.held))
+}
+
 pub(super) async fn report(
     parts: &Parts,
     pass: &Pass<'_>,

@@ -44,9 +44,8 @@ pub(super) struct Memory {
     pub(super) shedding: bool,
     pub(super) shed_since: Timestamp,
     pub(super) shed_most: Level,
-    /// What was asked for, and by which generation, in the last pass.
-    pub(super) asked: Level,
-    pub(super) generation: i64,
+    /// Whether a kill was in force in the last pass.
+    killed: bool,
     /// What decided the level in force.
     pub(super) reason: Reason,
     /// When the tick under way began, and the lowest level since.
@@ -63,8 +62,9 @@ pub(super) struct Memory {
     /// When we began to look, and when the last stop was, if that was later.
     began: Duration,
     stopped: Duration,
-    /// What the ledger has of level and offer.
-    pub(super) recorded: Level,
+    /// What the ledger has; none while that is not known.
+    recorded: Option<Recorded>,
+    /// What it was last known to have of the offer.
     kept: Option<Offered>,
     remembered: BTreeMap<String, i64>,
     acknowledged: BTreeMap<String, i64>,
@@ -81,6 +81,14 @@ pub(super) struct Memory {
     pub(super) damped: bool,
 }
 
+/// The state of a throttle as the ledger has it, apart from what is in force.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) struct Recorded {
+    pub(super) effective: Level,
+    pub(super) asked: Level,
+    pub(super) generation: i64,
+}
+
 impl Memory {
     pub(super) fn new(throttle: &Declared, now: Moment) -> Self {
         Self {
@@ -88,8 +96,7 @@ impl Memory {
             shedding: false,
             shed_since: now.wall,
             shed_most: Level::OPEN,
-            asked: throttle.stored,
-            generation: 0, // older than any: the first pass records the state
+            killed: false,
             reason: Reason::None,
             tick_at: None,
             tick_level: throttle.stored,
@@ -101,7 +108,7 @@ impl Memory {
             measured: None,
             began: now.elapsed,
             stopped: now.elapsed,
-            recorded: throttle.stored,
+            recorded: None, // the first pass records the state
             kept: None,
             remembered: throttle.remembered.clone(),
             acknowledged: throttle.acknowledged.clone(),
@@ -115,8 +122,9 @@ impl Memory {
         }
     }
 
-    /// Takes note of what the gates were found at: the level a command left them at, and what they were offered.
-    pub(super) fn found(&mut self, level: Option<Level>, measured: Option<Measured>, now: Duration) {
+    /// Takes note of what the gates were found at: the level a command left them at, whether a kill began since the last
+    /// pass, and what they were offered.
+    pub(super) fn found(&mut self, level: Option<Level>, held: bool, measured: Option<Measured>, now: Duration) {
         while now.saturating_sub(self.slot_at) >= SLOT {
             self.slot_at += SLOT;
             self.offered.turn(1);
@@ -128,10 +136,32 @@ impl Memory {
         // A command closes the gate by itself, and may be over before we look: it was a stop all the same.
         // What is new was shut until it was recorded, and nobody can have come: that is none.
         let is_new = self.kept.is_none() && self.offered == Offered::new_throttle();
-        if let Some(level) = level.filter(|level| *level > self.level && !is_new) {
+        let shut = if held { Some(Level::STOP) } else { level.filter(|level| *level > self.level && !is_new) };
+        if let Some(level) = shut {
             self.moves(level, level, now);
-            self.level = level;
+            (self.level, self.stopped) = (level, now);
+            self.earns_from(now);
         }
+    }
+
+    /// Time under a kill earns nothing: neither what was under this one, if there is one, nor what was since the last pass,
+    /// if there was one then. What had been earned before stays.
+    pub(super) fn spare(&mut self, killed: bool, now: Duration) {
+        if killed || self.killed {
+            self.earns_from(now);
+        }
+        self.killed = killed;
+    }
+
+    /// Whether a kill was in force in the last pass.
+    pub(super) fn is_killed(&self) -> bool {
+        self.killed
+    }
+
+    /// What was earned up to the last pass is kept, and more is earned from now on.
+    fn earns_from(&mut self, now: Duration) {
+        self.credit = self.credit.grown(self.stepped_at.saturating_sub(self.credit_at).as_secs_f64());
+        (self.credit_at, self.stepped_at) = (now, now);
     }
 
     /// The level moves; what was asked for may be why.
@@ -154,14 +184,19 @@ impl Memory {
         left.filter(|_| self.waiting(now) == Waiting::Unmeasured)
     }
 
-    /// Whether more was offered than the ledger has.
-    pub(super) fn grew(&self, offered: &Offered) -> bool {
-        self.kept.as_ref().is_none_or(|kept| offered.says_more_than(kept))
+    /// Whether the ledger lacks this.
+    pub(super) fn lacks(&self, state: Recorded, offered: &Offered) -> bool {
+        self.recorded != Some(state) || self.kept.as_ref().is_none_or(|kept| offered.says_more_than(kept))
     }
 
     /// The ledger has this.
-    pub(super) fn recorded(&mut self, level: Level, offered: Offered) {
-        (self.recorded, self.kept) = (level, Some(offered));
+    pub(super) fn recorded(&mut self, state: Recorded, offered: Offered) {
+        (self.recorded, self.kept) = (Some(state), Some(offered));
+    }
+
+    /// The ledger may have something else by now.
+    pub(super) fn doubts(&mut self) {
+        self.recorded = None;
     }
 
     /// How things stand by each source that was heard lately; by none of them if none was.
@@ -264,16 +299,17 @@ impl Memory {
         }
     }
 
-    /// Takes note of what a plan corrects, and of what it tells other sites.
-    pub(super) fn note_corrections(&mut self, plan: &Plan, now: Duration) {
-        for (id, word) in plan.steps.iter().filter_map(order_of) {
+    /// Takes note of what was corrected, and of what other sites were told; not of what was not tried.
+    pub(super) fn note_corrections(&mut self, plan: &Plan, done: &[Done], now: Duration) {
+        let tried = || plan.steps.iter().zip(done).filter(|(_, done)| done.was_tried()).map(|(step, _)| step);
+        for (id, word) in tried().filter_map(order_of) {
             let known = self.patience.entry(id).or_insert((word, Patience::default()));
             if known.0 != word {
                 *known = (word, Patience::default()); // a new order never waits for an old one
             }
             known.1.sent(now);
         }
-        for drift in plan.steps.iter().filter_map(|step| step.corrects.as_ref()) {
+        for drift in tried().filter_map(|step| step.corrects.as_ref()) {
             self.damping.entry(drift.target.clone()).or_default().corrected(now);
         }
     }
@@ -285,7 +321,7 @@ impl Memory {
             match done {
                 Done::Failed(why) | Done::Held(why) => self.refusals.insert(target.id(), why.clone()),
                 Done::Yes => self.refusals.remove(&target.id()),
-                Done::Skipped => None,
+                Done::Skipped(_) | Done::Overtaken(_) => None,
             };
         }
     }
@@ -300,7 +336,7 @@ impl Memory {
     }
 
     pub(super) fn keep(&mut self, planned: &Planned, pass: &Pass<'_>) {
-        let Pass { throttle, want, next, now } = *pass;
+        let Pass { want, next, now, .. } = *pass;
         self.moves(planned.effective, want.level, now.elapsed);
         if next.shedding && !self.shedding {
             (self.shed_since, self.shed_most) = (now.wall, Level::OPEN);
@@ -314,8 +350,7 @@ impl Memory {
         }
         self.level = planned.effective;
         self.tick_level = self.tick_level.min(self.level);
-        (self.asked, self.generation, self.shedding) = (want.level, throttle.generation, next.shedding);
-        self.reason = next.reason;
+        (self.shedding, self.reason) = (next.shedding, next.reason);
         if let Some(credit) = next.credit {
             (self.credit, self.credit_at) = (credit, now.elapsed);
         }

@@ -1,61 +1,74 @@
 //! The loop's words to the ledger: intent before, outcome after, and holds that came and went in the cluster.
 //!
-//! What the ledger does not take is owed and told again; nothing that opens is done before its intent is in.
+//! What the ledger does not take is owed, with the time when it was. Nothing that opens is done before its intent is in; what
+//! closes has been done already.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::decide::plan::Planned;
-use crate::decide::precedence::Asked;
+use crate::decide::precedence::Asked as Want;
 use crate::domain::audit::{AuditDraft, Change, IntentId, ThrottleRow};
 use crate::domain::drift::Side;
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold, Source};
-use crate::domain::moment::Moment;
+use crate::domain::level::Level;
+use crate::domain::offered::Offered;
 use crate::domain::plan::{Action, RemoteOrder, Step};
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::ports::{LedgerError, Stored};
 
 use super::apply::Done;
-use super::memory::{Memory, new_id};
-use super::{Parts, Pass};
+use super::memory::{Recorded, new_id};
+use super::owed::{Asked, Owed};
+use super::{Begun, Parts};
 
 /// Who the loop is in audit entries.
 const ACTOR: &str = "echo-phoenix";
-/// Outcomes kept while the ledger is away: at one a second, four minutes; older intents are closed at the next start.
-const OWED: usize = 256;
 
 /// What the ledger has been told, and what it is still owed.
 pub(super) struct Records {
+    /// Holds that it has, or is owed.
     holds: BTreeMap<Epoch, ScopedHold>,
-    owed: VecDeque<Change>,
+    owed: Owed,
 }
 
-/// The intents of one plan: a step's number and its id.
-pub(super) type Intents = Vec<(usize, IntentId)>;
+/// The intent of one step: the step's number and the intent's id.
+pub(super) type Intent = (usize, IntentId);
 
 impl Records {
     pub(super) fn new(stored: &Stored) -> Self {
         let holds = stored.holds.iter().map(|held| (held.hold.epoch.clone(), held.clone()));
-        Self { holds: holds.collect(), owed: VecDeque::new() }
+        Self { holds: holds.collect(), owed: Owed::default() }
     }
 
-    /// Tells again what the ledger did not take.
-    pub(super) async fn catch_up(&mut self, parts: &Parts) {
-        while let Some(change) = self.owed.front() {
-            match parts.ledger.commit(change.clone()).await {
-                Err(LedgerError::Unavailable(_)) => return,
-                Err(error) => tracing::error!(%error, "an outcome was refused for good"),
-                Ok(_) => {}
-            }
-            self.owed.pop_front();
+    /// A pass begins, when this was the gates' newest tightening.
+    pub(super) fn begin(&mut self, known: u64) {
+        self.owed.begin(known);
+    }
+
+    /// Nothing more of this pass waits for the ledger.
+    pub(super) fn give_up(&mut self) {
+        self.owed.give_up();
+    }
+
+    /// Brings commands to the ledger that it did not take before.
+    pub(super) async fn settle(&mut self, parts: &Parts) {
+        if !self.owed.is_silent() && self.owed.within(parts, parts.latch.settle()).await.is_none() {
+            self.owed.give_up();
         }
+    }
+
+    /// Brings the ledger up to date: with commands, with what it did not take before, and with the holds there are now.
+    pub(super) async fn catch_up(&mut self, parts: &Parts, all: &[Arc<Declared>]) {
+        self.settle(parts).await;
+        self.holds(all, parts.clock.now());
+        self.owed.tell_all(parts).await;
     }
 
     /// Records holds that the cluster shows and the ledger does not know, and the end of those that ended there.
     /// Holds of REST and of a manifest are recorded by the door they came through.
-    pub(super) async fn holds(&mut self, parts: &Parts, all: &[Arc<Declared>], now: Timestamp) {
+    fn holds(&mut self, all: &[Arc<Declared>], now: Timestamp) {
         let mut live: BTreeMap<&Epoch, (&Hold, Vec<&ThrottleName>)> = BTreeMap::new();
         for throttle in all {
             for hold in throttle.holds.iter().filter(|hold| recorded_here(hold)) {
@@ -76,8 +89,8 @@ impl Records {
             entry.after = format!("{} {epoch}{whom}", if hold.is_kill() { "killed" } else { "tightened" });
             (entry.reason, entry.operator) = (hold.reason.clone(), hold.operator.clone());
             let held = ScopedHold { scope, hold: (*hold).clone() };
-            let change = Change { audit: vec![entry], holds_taken: vec![held.clone()], ..Change::default() };
-            if parts.ledger.commit(change).await.is_ok() {
+            let change = Change { audit: vec![entry], holds_taken: vec![held.clone()], ..own(now) };
+            if self.owed.push(change) {
                 self.holds.insert((*epoch).clone(), held);
             }
         }
@@ -92,38 +105,113 @@ impl Records {
             let mut entry = draft(throttle, "hold_ended", now);
             entry.before = held.hold.epoch.to_string();
             entry.reason = format!("{} is gone", held.hold.source);
-            let change = Change { audit: vec![entry], holds_ended: vec![held.hold.epoch.clone()], ..Change::default() };
-            if parts.ledger.commit(change).await.is_ok() {
+            let change = Change { audit: vec![entry], holds_ended: vec![held.hold.epoch.clone()], ..own(now) };
+            if self.owed.push(change) {
                 self.holds.remove(&held.hold.epoch);
             }
         }
     }
 
-    /// Makes the intent durable. Answers `None` if the ledger did not take it; then nothing of the plan that opens is left.
-    pub(super) async fn intent(
-        &mut self,
-        parts: &Parts,
-        memory: &mut Memory,
-        pass: &Pass<'_>,
-        planned: &mut Planned,
-    ) -> Option<Intents> {
-        let Pass { throttle, want, next, now: Moment { wall: now, .. } } = *pass;
-        let mut change = Change::default();
-        let mut intents = Intents::new();
-        let offered = memory.offered.moved(memory.level, planned.effective, want.level);
-        let moved = planned.effective != memory.recorded;
-        if moved || want.level != memory.asked || throttle.generation != memory.generation || memory.grew(&offered) {
-            change.throttles.push(ThrottleRow {
-                name: throttle.name.clone(),
-                declared: throttle.level,
-                effective: planned.effective,
-                generation: throttle.generation,
-                owner: throttle.owner,
-                spec: None,
-                offered: Some(offered.clone()),
-            });
+    /// Makes the intent durable. Where the ledger does not take it nothing opens, and it is owed what has begun.
+    pub(super) async fn intent(&mut self, parts: &Parts, begun: &mut Begun) {
+        let intention = Intention::of(begun);
+        let change = intention.change(|_| true);
+        if change == Change::default() {
+            begun.recorded = true;
+            return;
         }
-        if next.shedding != memory.shedding {
+        let asked = self.owed.ask(parts, change.clone()).await;
+        let throttle = &begun.throttle.name;
+        let (owed, intents) = match asked {
+            Asked::Taken => {
+                if let Some((state, offered)) = intention.state() {
+                    begun.memory.recorded(state, offered);
+                }
+                begun.recorded = true;
+                (None, intention.intents(|_| true))
+            }
+            Asked::Unheard => {
+                tracing::warn!(%throttle, "nothing opens in this pass: the ledger did not answer, or a kill came first");
+                self.owed.give_up();
+                begun.memory.doubts();
+                // It may have all of it, and then this does nothing.
+                (Some(change), intention.intents(|_| true))
+            }
+            Asked::Not(why) => {
+                match &why {
+                    Some(LedgerError::Conflict(_)) => tracing::debug!("declared anew; the next pass goes by that"),
+                    Some(error) => {
+                        tracing::error!(%throttle, %error, "nothing opens until the ledger is back");
+                        self.owed.give_up();
+                    }
+                    None => {} // it was told when it began
+                }
+                let closes = |side| side == Side::Safer;
+                (Some(intention.change(closes)), intention.intents(closes))
+            }
+        };
+        begun.intents = intents;
+        // The state is told anew by the pass that finds the ledger well: an older one would stand in for the newest.
+        let owed = owed.map(|change| Change { throttles: Vec::new(), ..change });
+        if let Some(owed) = owed.filter(|owed| !owed.audit.is_empty()) {
+            let _kept = self.owed.push(owed);
+        }
+    }
+
+    /// Records what became of a plan; each intent gets its one outcome.
+    pub(super) async fn outcome(&mut self, parts: &Parts, begun: &Begun, done: &[Done]) {
+        let plan = &begun.planned.plan;
+        let now = begun.now.wall;
+        let mut change = own(now);
+        change.drifts.clone_from(&plan.reported);
+        change.drifts.extend(plan.steps.iter().filter_map(|step| step.corrects.clone()));
+        for (index, id) in &begun.intents {
+            let Some((step, done)) = plan.steps.get(*index).zip(done.get(*index)) else { continue };
+            let Some(told) = told(&step.action) else { continue };
+            let mut entry = draft(plan.throttle.as_str(), told.outcome, now);
+            (entry.before, entry.after) = (told.before, told.after);
+            entry.reason = match done {
+                Done::Yes => "done".to_owned(),
+                Done::Held(by) => format!("taken, and held there: {by}"),
+                Done::Failed(error) => format!("failed: {error}"),
+                Done::Skipped(why) => format!("not tried: {why}"),
+                Done::Overtaken(why) => format!("not done: {why}"),
+            };
+            entry.request_id.clone_from(&id.0);
+            change.audit.push(entry);
+            change.settles.push(id.clone());
+        }
+        if !(change.audit.is_empty() && change.drifts.is_empty()) {
+            self.owed.tell(parts, change).await;
+        }
+    }
+}
+
+/// What a pass is about to do for one throttle, as the ledger is told.
+struct Intention {
+    once: String,
+    row: Option<ThrottleRow>,
+    asked: Level,
+    shed: Option<AuditDraft>,
+    steps: Vec<(usize, Side, IntentId, AuditDraft)>,
+}
+
+impl Intention {
+    fn of(begun: &Begun) -> Self {
+        let Begun { throttle, want, next, planned, memory, .. } = begun;
+        let now = begun.now.wall;
+        let offered = memory.offered.moved(memory.level, planned.effective, want.level);
+        let state = Recorded { effective: planned.effective, asked: want.level, generation: throttle.generation };
+        let row = memory.lacks(state, &offered).then(|| ThrottleRow {
+            name: throttle.name.clone(),
+            declared: throttle.level,
+            effective: planned.effective,
+            generation: throttle.generation,
+            owner: throttle.owner,
+            spec: None,
+            offered: Some(offered),
+        });
+        let shed = (next.shedding != memory.shedding).then(|| {
             let mut entry = draft(throttle.name.as_str(), if next.shedding { "shed_start" } else { "shed_end" }, now);
             entry.before = memory.level.to_string();
             entry.after = planned.effective.to_string();
@@ -131,87 +219,50 @@ impl Records {
             if memory.shedding {
                 entry.reason = format!("refused up to {} since {}", memory.shed_most, memory.shed_since);
             }
-            change.audit.push(entry);
-        }
-        for (index, step) in planned.plan.steps.iter().enumerate() {
-            let Some(told) = told(&step.action) else { continue };
+            entry
+        });
+        let steps = planned.plan.steps.iter().enumerate().filter_map(|(index, step)| {
+            let told = told(&step.action)?;
             let id = IntentId(new_id(now));
             let mut entry = draft(throttle.name.as_str(), told.intent, now);
             (entry.before, entry.after) = (told.before, told.after);
             entry.reason = reason_of(step, want);
             entry.request_id.clone_from(&id.0);
-            change.audit.push(entry);
-            change.opens.push(id.clone());
-            intents.push((index, id));
-        }
-        if change == Change::default() {
-            return Some(intents);
-        }
-        let keeps = !change.throttles.is_empty();
-        match parts.ledger.commit(change).await {
-            Ok(_) => {
-                if keeps {
-                    memory.recorded(planned.effective, offered);
-                }
-                Some(intents)
-            }
-            Err(error) => {
-                match &error {
-                    LedgerError::Conflict(_) => tracing::debug!(%error, "declared anew; the next pass goes by that"),
-                    _ => tracing::error!(throttle = %throttle.name, %error, "nothing opens until the ledger is back"),
-                }
-                planned.plan.steps.retain(|step| step.side == Side::Safer);
-                planned.effective = planned.effective.safer(memory.level);
-                None
-            }
+            Some((index, step.side, id, entry))
+        });
+        Self { once: new_id(now), row, asked: want.level, shed, steps: steps.collect() }
+    }
+
+    /// It as a change, with the steps of these sides.
+    fn change(&self, of: impl Fn(Side) -> bool) -> Change {
+        let steps = || self.steps.iter().filter(|(_, side, ..)| of(*side));
+        let audit: Vec<_> = self.shed.iter().chain(steps().map(|(.., entry)| entry)).cloned().collect();
+        Change {
+            // The state alone may be told twice.
+            once: (!audit.is_empty()).then(|| self.once.clone()),
+            throttles: self.row.iter().cloned().collect(),
+            opens: steps().map(|(_, _, id, _)| id.clone()).collect(),
+            audit,
+            ..Change::default()
         }
     }
 
-    /// Records what became of a plan; each intent gets its one outcome.
-    pub(super) async fn outcome(
-        &mut self,
-        parts: &Parts,
-        planned: &Planned,
-        done: &[Done],
-        intents: Intents,
-        now: Timestamp,
-    ) {
-        let mut change = Change { drifts: planned.plan.reported.clone(), ..Change::default() };
-        change.drifts.extend(planned.plan.steps.iter().filter_map(|step| step.corrects.clone()));
-        for (index, id) in intents {
-            let made = planned.plan.steps.get(index).zip(done.get(index));
-            let made = made.and_then(|(step, done)| Some((told(&step.action)?, done)));
-            let mut entry = match made {
-                Some((told, done)) => {
-                    let mut entry = draft(planned.plan.throttle.as_str(), told.outcome, now);
-                    (entry.before, entry.after) = (told.before, told.after);
-                    entry.reason = match done {
-                        Done::Yes => "done".to_owned(),
-                        Done::Held(by) => format!("taken, and held there: {by}"),
-                        Done::Failed(error) => format!("failed: {error}"),
-                        Done::Skipped => "not tried: an earlier step failed".to_owned(),
-                    };
-                    entry
-                }
-                // The checker took the steps away; the intent has its one outcome all the same.
-                None => {
-                    let mut entry = draft(planned.plan.throttle.as_str(), "intent_refused", now);
-                    "not done: the plan was refused".clone_into(&mut entry.reason);
-                    entry
-                }
-            };
-            entry.request_id.clone_from(&id.0);
-            change.audit.push(entry);
-            change.settles.push(id);
-        }
-        if change != Change::default() && parts.ledger.commit(change.clone()).await.is_err() {
-            if self.owed.len() == OWED {
-                self.owed.pop_front();
-                tracing::error!("an outcome is lost to the ledger's absence; its intent is closed at the next start");
-            }
-            self.owed.push_back(change);
-        }
+    fn intents(&self, of: impl Fn(Side) -> bool) -> Vec<Intent> {
+        let steps = self.steps.iter().filter(|(_, side, ..)| of(*side));
+        steps.map(|(index, _, id, _)| (*index, id.clone())).collect()
     }
+
+    /// The state that the ledger has from it.
+    fn state(&self) -> Option<(Recorded, Offered)> {
+        let row = self.row.as_ref()?;
+        let state = Recorded { effective: row.effective, asked: self.asked, generation: row.generation };
+        Some((state, row.offered.clone()?))
+    }
+}
+
+/// A change of the loop's own. Told twice, it is made once.
+fn own(now: Timestamp) -> Change {
+    Change { once: Some(new_id(now)), ..Change::default() }
 }
 
 /// A step as the audit log tells it.
@@ -262,7 +313,7 @@ fn listed(names: &[&ThrottleName]) -> String {
     text
 }
 
-fn reason_of(step: &Step, want: &Asked) -> String {
+fn reason_of(step: &Step, want: &Want) -> String {
     match &step.corrects {
         Some(drift) => format!("drift {}: found {}", drift.id, drift.actual),
         None => format!("declared by {}", want.source),

@@ -158,6 +158,7 @@ fn reconciler_parts(on: &Watching, ledger: Arc<dyn Ledger>, cluster: &ClusterArg
         desired,
         ledger,
         latch: Arc::clone(&on.latch),
+        gate: Arc::clone(&on.gate),
         targets: HashMap::from([(TargetKind::Gate, gates), (TargetKind::Scale, workloads)]),
         report: Some(report),
         clock,

@@ -16,7 +16,7 @@ use crate::gate::Gate;
 use crate::http::{self, App, Hosts, Large, LedgerLook, Parts as HttpParts, Rates, Strangers, UnderWay};
 use crate::latch::Latch;
 use crate::mirror::counters::MirrorCounters;
-use crate::ports::{Clock, Desired, History, Journal, JournalEntry, Ledger, Target};
+use crate::ports::{Clock, Desired, History, Journal, JournalEntry, Ledger, Report, Target};
 use crate::reconcile::{Parts, Reconciler};
 use crate::source::stripe::Secrets;
 use crate::store::{FileJournal, LedgerDesired, StandbyLedger, StateFile};
@@ -117,14 +117,14 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
         mirror::keep_up(&mut supervisor, worker);
     }
     let stop = supervisor.stage();
-    let local: Arc<dyn Target> = Arc::new(LocalGate::new(gate, Arc::clone(&clock)));
+    let local: Arc<dyn Target> = Arc::new(LocalGate::new(Arc::clone(&gate), Arc::clone(&clock)));
     let remotes = remotes(&args, remote_keys, &desired, &clock)?;
     let there: Arc<dyn Target> = Arc::<Remotes>::clone(&remotes);
     supervisor.keep_up("remotes", move |stop| Arc::clone(&remotes).run(stop));
     let targets = HashMap::from([(TargetKind::Gate, local), (TargetKind::Remote, there)]);
-    let told = Everyone(vec![declared, Arc::<http::Board>::clone(&app.board)]);
-    let parts =
-        Parts { desired, ledger: record, latch, targets, report: Some(Arc::new(told)), clock, law: Law::default() };
+    let told: Arc<dyn Report> = Arc::new(Everyone(vec![declared, Arc::<http::Board>::clone(&app.board)]));
+    let (report, law) = (Some(told), Law::default());
+    let parts = Parts { desired, ledger: record, latch, gate, targets, report, clock, law };
     supervisor.start("reconcile", Reconciler::new(parts, &stored).run(stop));
     let routes = http::service_routes(Arc::clone(&app));
     listen::start(&mut supervisor, doors, routes, app);

@@ -26,8 +26,9 @@ pub struct LocalGate {
     gate: Arc<Gate>,
     clock: Arc<dyn Clock>,
     counted: Mutex<HashMap<ThrottleName, Counted>>,
-    /// The newest tightening when the pass under way began.
+    /// The newest tightening when the pass under way began, and when the one before it did.
     known: AtomicU64,
+    known_before: AtomicU64,
 }
 
 /// What was counted of one throttle.
@@ -73,7 +74,7 @@ fn level(standing: &Standing) -> Level {
 impl LocalGate {
     /// A target over this process's gate.
     pub fn new(gate: Arc<Gate>, clock: Arc<dyn Clock>) -> Self {
-        Self { gate, clock, counted: Mutex::new(HashMap::new()), known: AtomicU64::new(0) }
+        Self { gate, clock, counted: Mutex::default(), known: AtomicU64::new(0), known_before: AtomicU64::new(0) }
     }
 
     /// What was offered in the last window, and what the gate was last measured to refuse.
@@ -93,7 +94,8 @@ impl LocalGate {
 #[async_trait]
 impl Target for LocalGate {
     fn begin(&self) {
-        self.known.store(self.gate.tightenings(), Ordering::SeqCst);
+        let before = self.known.swap(self.gate.tightenings(), Ordering::SeqCst);
+        self.known_before.store(before, Ordering::SeqCst);
     }
 
     async fn read(&self, throttle: &Declared, _spec: &TargetSpec) -> Result<ReadBack, TargetError> {
@@ -108,6 +110,7 @@ impl Target for LocalGate {
             offered_rpm: rpm,
             measured_from: from,
             level: Some(level(&standing)),
+            held: standing.held > self.known_before.load(Ordering::SeqCst),
             refused: bite.refused,
             // Few or uneven callers lawfully differ from the level: there the verdicts themselves are worked out again.
             off: if standing.named.is_some() { standing.contradicts } else { bite.is_off() },

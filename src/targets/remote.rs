@@ -203,6 +203,14 @@ impl Remotes {
         known.orders
     }
 
+    /// Nobody can say what became of an order: it is asked next, and not in its turn.
+    fn hasten(&self, name: &Name) {
+        if let Some(known) = self.lock().get_mut(name) {
+            known.at = known.at.min(self.clock.elapsed().saturating_sub(EVERY));
+        }
+        self.due.notify_one();
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Name, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -211,6 +219,23 @@ impl Remotes {
 impl Known {
     fn new(spec: &RemoteSpec, now: Duration) -> Self {
         Self { spec: spec.clone(), heard: None, at: now, wanted: now, orders: 0 }
+    }
+}
+
+/// An order that nobody waits for any more: it may have been obeyed or not, so what was heard before says nothing.
+struct BrokenOff<'a> {
+    remotes: &'a Remotes,
+    name: &'a Name,
+    spec: &'a RemoteSpec,
+}
+
+impl Drop for BrokenOff<'_> {
+    fn drop(&mut self) {
+        self.remotes.turn(self.name, self.spec);
+        if let Some(known) = self.remotes.lock().get_mut(self.name) {
+            known.heard = None;
+        }
+        self.remotes.due.notify_one();
     }
 }
 
@@ -248,10 +273,13 @@ impl Target for Remotes {
         };
         let name = (throttle.clone(), spec.id());
         self.turn(&name, spec);
+        let broken_off = BrokenOff { remotes: self, name: &name, spec };
         let done = self.order(&name, spec, order).await;
+        std::mem::forget(broken_off);
         let turn = self.turn(&name, spec);
         if matches!(done, Err(TargetError::Unavailable(_))) {
-            // It would cost this pass a second limit. What was heard before stays until it is asked in its turn.
+            // It would cost this pass a second limit. What was heard before stays until it is asked, which is soon.
+            self.hasten(&name);
             return done;
         }
         let rows = self.sites.throttles(spec, false).await;

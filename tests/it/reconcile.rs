@@ -1,6 +1,8 @@
 //! The loop over a real ledger and a real gate: nothing opens before its intent is durable, nothing opens while killed.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod slow;
+
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -72,6 +74,7 @@ fn service() -> Service {
         desired: as_port,
         ledger: Arc::<Fickle>::clone(&ledger),
         latch: Arc::clone(&latch),
+        gate: Arc::clone(&gate),
         targets: HashMap::from([(TargetKind::Gate, local)]),
         report: None,
         clock,

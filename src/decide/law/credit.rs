@@ -31,6 +31,12 @@ impl Credit {
         }
     }
 
+    /// The credit to write down after so many seconds in which nothing was asked of it.
+    #[must_use]
+    pub fn grown(self, elapsed_seconds: f64) -> Credit {
+        Credit(self.at(elapsed_seconds))
+    }
+
     /// The credit to write down after `answer`, which was given `elapsed_seconds` later to the level `before`.
     #[must_use]
     pub fn after(self, elapsed_seconds: f64, before: Level, answer: &Answer) -> Credit {

@@ -36,8 +36,8 @@ impl Fickle {
 
 pub(crate) const WELL: u8 = 0;
 pub(crate) const AWAY: u8 = 1;
-const HANGS: u8 = 2;
-const COMMITS_THEN_HANGS: u8 = 3;
+pub(crate) const HANGS: u8 = 2;
+pub(crate) const COMMITS_THEN_HANGS: u8 = 3;
 pub(crate) const WAITS: u8 = 4;
 
 #[async_trait]

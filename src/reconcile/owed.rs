@@ -1,0 +1,117 @@
+//! What the loop owes to the ledger: in order, bounded, and told again until it is taken.
+//!
+//! A ledger that hangs keeps a pass for one limit, and for none where a kill waits for the next pass. Knows nothing of what
+//! a change means, but for those that belong together.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::domain::audit::Change;
+use crate::ports::LedgerError;
+
+use super::Parts;
+
+/// How long the ledger may take for a change.
+const LIMIT: Duration = Duration::from_secs(2);
+/// Changes kept while the ledger is away: at one a second, four minutes. Older intents are closed at the next start.
+const MOST: usize = 256;
+
+/// What became of a change.
+pub(super) enum Asked {
+    /// The ledger has it.
+    Taken,
+    /// It has not, and will not have it from this; no error: it was not asked, since it lacks what was before.
+    Not(Option<LedgerError>),
+    /// It was not heard in time: it may have it yet.
+    Unheard,
+}
+
+/// The changes, oldest first.
+#[derive(Default)]
+pub(super) struct Owed {
+    changes: VecDeque<Change>,
+    /// The newest tightening of the gates when the pass under way began.
+    known: u64,
+    /// It did not take something in this pass: nothing more of this pass waits for it.
+    silent: bool,
+}
+
+impl Owed {
+    /// A pass begins: the ledger is asked again.
+    pub(super) fn begin(&mut self, known: u64) {
+        (self.known, self.silent) = (known, false);
+    }
+
+    /// Nothing more of this pass waits for the ledger.
+    pub(super) fn give_up(&mut self) {
+        self.silent = true;
+    }
+
+    /// Whether nothing more of this pass waits for it.
+    pub(super) fn is_silent(&self) -> bool {
+        self.silent
+    }
+
+    /// Owes a change; false if there is no room, and none can be made.
+    pub(super) fn push(&mut self, change: Change) -> bool {
+        while self.changes.len() >= MOST {
+            tracing::error!("an entry is lost to the ledger's absence; an intent it had is closed at the next start");
+            // Who was stopped and since when is not given up for what the loop did.
+            let moves_holds = |change: &Change| !(change.holds_taken.is_empty() && change.holds_ended.is_empty());
+            let Some(index) = self.changes.iter().position(|change| !moves_holds(change)) else { return false };
+            let Some(lost) = self.changes.remove(index) else { return false };
+            // An outcome without its intent would be refused.
+            self.changes.retain(|change| !change.settles.iter().any(|intent| lost.opens.contains(intent)));
+        }
+        self.changes.push_back(change);
+        true
+    }
+
+    /// Tells a change at once if nothing comes before it; what is not taken is owed.
+    pub(super) async fn tell(&mut self, parts: &Parts, change: Change) {
+        let _kept_or_told = self.push(change);
+        self.tell_all(parts).await;
+    }
+
+    /// Tells again what the ledger did not take.
+    pub(super) async fn tell_all(&mut self, parts: &Parts) {
+        while let Some(change) = self.changes.front().filter(|_| !self.silent) {
+            match self.within(parts, parts.ledger.commit(change.clone())).await {
+                Some(Ok(_)) => {}
+                Some(Err(LedgerError::Unavailable(error))) => {
+                    tracing::warn!(error, "the ledger does not take what it is owed yet; nothing opens in this pass");
+                    return self.give_up();
+                }
+                Some(Err(error)) => tracing::error!(%error, "an entry was refused for good"),
+                None => {
+                    tracing::warn!("nothing opens in this pass: the ledger did not answer, or a kill came first");
+                    return self.give_up();
+                }
+            }
+            self.changes.pop_front();
+        }
+    }
+
+    /// Asks the ledger to take a change, if it has all that was before.
+    pub(super) async fn ask(&self, parts: &Parts, change: Change) -> Asked {
+        if self.silent || !self.changes.is_empty() {
+            return Asked::Not(None);
+        }
+        match self.within(parts, parts.ledger.commit(change)).await {
+            Some(Ok(_)) => Asked::Taken,
+            Some(Err(error)) => Asked::Not(Some(error)),
+            None => Asked::Unheard,
+        }
+    }
+
+    /// Waits for an answer, for as long as it may take and no kill waits for the next pass; none otherwise.
+    pub(super) async fn within<T>(&self, parts: &Parts, answer: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            answer = timeout(LIMIT, answer) => answer.ok(),
+            () = parts.gate.held_after(self.known) => None,
+        }
+    }
+}
