@@ -9,10 +9,11 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde_json::{Map, Value, json};
 
+use super::known::Known;
 use super::service::{Output, ServiceArgs, failed, order_failed};
 use super::terminal::{Paint, json_line, print_done, say, tell};
-use super::words::since;
-use crate::client::{Client, ClientError, Killed, Throttles};
+use super::words::{WIDE, since};
+use crate::client::{Client, ClientError, Killed};
 use crate::config::ConfigError;
 use crate::domain::text::{OPERATOR_LIMIT, REASON_LIMIT, cut};
 use crate::domain::throttle::ThrottleName;
@@ -84,8 +85,12 @@ pub(super) async fn kill(args: KillArgs, paint: Paint) -> Result<(), RunError> {
     match args.output {
         Output::Json => print_done(&json_line(&answer)),
         Output::Text => {
-            let by = if killed.already_killed { first(&client, &killed).await } else { None };
-            print_done(&told(&killed, &scope, by.as_deref(), &gaps, paint));
+            let known = if killed.already_killed { Known::look(&client).await } else { Known::default() };
+            let epoch = killed.epoch.as_deref().unwrap_or_default();
+            // Whoever wanted one stopped shall know that it opens with all others.
+            let wide = args.throttle.is_some() && known.covers_all(epoch);
+            let first = (known.by(epoch), wide.then_some(WIDE));
+            print_done(&told(&killed, &scope, first, &gaps, paint));
         }
     }
     let only = args.throttle.map(|name| format!(" --throttle {name}")).unwrap_or_default();
@@ -111,17 +116,8 @@ fn nothing_stopped(error: RunError) -> RunError {
     }
 }
 
-/// Who took the hold that was there before.
-async fn first(client: &Client, killed: &Killed) -> Option<String> {
-    let found = client.get("/v1/throttles").await.ok()?;
-    let found = client.typed::<Throttles>("/v1/throttles", &found).ok()?;
-    let mut holds = found.items.iter().flat_map(|one| &one.status.holds);
-    let hold = holds.find(|hold| Some(&hold.epoch) == killed.epoch.as_ref())?;
-    Some(format!("{}: {}", hold.operator, hold.reason))
-}
-
 /// The kill as a person reads it.
-fn told(killed: &Killed, scope: &str, by: Option<&str>, gaps: &[String], paint: Paint) -> String {
+fn told(killed: &Killed, scope: &str, first: (Option<String>, Option<&str>), gaps: &[String], paint: Paint) -> String {
     let now = SystemClock.now();
     let mut text = match gaps {
         [] if killed.already_killed => {
@@ -132,9 +128,9 @@ fn told(killed: &Killed, scope: &str, by: Option<&str>, gaps: &[String], paint: 
     };
     let mut row = |name: &str, value: &str| text += &format!("  {name:<8} {value}\n");
     row("since", &killed.latched_at.as_deref().map_or_else(|| "unknown".to_owned(), |at| since(at, now)));
-    if let Some(by) = by {
-        row("by", by);
-    }
+    let (by, covers) = first;
+    by.into_iter().for_each(|by| row("by", &by));
+    covers.into_iter().for_each(|covers| row("covers", covers));
     row("epoch", killed.epoch.as_deref().unwrap_or("unknown"));
     let record = match (killed.audit.as_str(), killed.audit_id) {
         ("recorded", Some(seq)) => format!("audit entry {seq}"),

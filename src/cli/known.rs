@@ -3,6 +3,8 @@
 //!
 //! Where they cannot be read an order is done all the same, and less is said of it.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::words::{holder, since};
@@ -56,6 +58,20 @@ impl Known {
             Some(percent) => format!("level of {}, {percent} % or more", throttle.name),
         };
         Some(format!("the {what} by {}, {}: {}", holder(hold), since(&hold.taken_at, now), hold.reason))
+    }
+
+    /// Every kill that holds one of these throttles, in words.
+    pub(super) fn kills(&self, only: Option<&str>, now: Timestamp) -> Vec<String> {
+        let meant = self.all().iter().filter(|one| only.is_none_or(|only| only == one.name));
+        let kills = meant.flat_map(|one| &one.status.holds).filter(|hold| hold.throttle_percent.is_none());
+        let epochs: BTreeSet<_> = kills.map(|hold| hold.epoch.as_str()).collect();
+        epochs.into_iter().filter_map(|epoch| self.words(epoch, now)).collect()
+    }
+
+    /// Who took a hold, and why.
+    pub(super) fn by(&self, epoch: &str) -> Option<String> {
+        let (_, hold) = self.holds(epoch).next()?;
+        Some(format!("{}: {}", hold.operator, hold.reason))
     }
 
     /// Levels that people hold on top of a manifest, which a revival of a kill ends too: the throttle, and what it declares.

@@ -75,9 +75,13 @@ pub(super) async fn revive(args: ReviveArgs, paint: Paint) -> Result<(), RunErro
         return Err(RunError::Failed(format!("still killed, by what this command does not end:{}", held.concat())));
     }
     if revived.status == "revived" {
-        let opens = match Known::look(&client).await.all_shut(only.as_deref()) {
-            true => "Nothing opens yet: a full stop is declared (echo-phoenix set 0, or the manifest).",
-            false => "It opens step by step to what is declared.",
+        let now = Known::look(&client).await;
+        let opens = match (now.kills(only.as_deref(), SystemClock.now()).as_slice(), now.all_shut(only.as_deref())) {
+            ([], true) => {
+                "Nothing opens yet: a full stop is declared (echo-phoenix set 0, or the manifest).".to_owned()
+            }
+            ([], false) => "It opens step by step to what is declared.".to_owned(),
+            (still, _) => format!("Still killed, by what was not to be ended: {}.", still.join("; ")),
         };
         tell!("{opens} Next: echo-phoenix status --watch");
     }

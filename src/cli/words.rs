@@ -55,6 +55,7 @@ pub(super) fn by_source(source: &str) -> String {
         "rest" => "over the API".to_owned(),
         "manifest" => "in the manifest file".to_owned(),
         "spec" => "in the spec".to_owned(),
+        "unaccounted" => "unaccounted for".to_owned(),
         other => format!("by {other}"),
     }
 }

@@ -214,6 +214,10 @@ impl Desired for ClusterDesired {
             ended.answer = Some(record.answer);
             return Ok(ended);
         }
+        let stays = |hold: &Hold| hold.is_kill() && !epochs.contains(&hold.epoch);
+        if names.iter().any(|name| self.index().states(name).iter().any(|(hold, _)| stays(hold))) {
+            "killed".clone_into(&mut record.audit.after);
+        }
         ended.answer = self.record(Change::of(record)).await?;
         for (hold, state) in end {
             if ended.ended.contains(&hold.epoch) {

@@ -30,6 +30,9 @@ use state::{State, hear};
 /// How long a door waits for the ledger before it says that the ledger is away.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What the record says of a revival that leaves a kill behind.
+const STILL_KILLED: &str = "killed";
+
 /// Declared state kept in the ledger.
 pub struct LedgerDesired {
     ledger: Arc<dyn Ledger>,
@@ -204,7 +207,14 @@ impl Desired for LedgerDesired {
     }
 
     async fn end(&self, meant: Meant<'_>, mut record: Record) -> Result<Ended, DesiredError> {
-        let (ending, held_by, unrecorded) = lock(&self.state).endings(meant);
+        let (ending, held_by, unrecorded) = {
+            let (scope, state) = (meant.scope, lock(&self.state));
+            let endings = state.endings(meant);
+            if state.still_killed(scope, &endings.0) {
+                STILL_KILLED.clone_into(&mut record.audit.after);
+            }
+            endings
+        };
         record.answer.set("held_by", serde_json::json!(held_by.iter().map(HeldBy::from).collect::<Vec<_>>()));
         record.answer.set("ended", serde_json::json!(ending));
         if ending.is_empty() {

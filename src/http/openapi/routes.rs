@@ -110,8 +110,8 @@ fn brake() -> Vec<Route> {
             .refuses(&[400, 404, 408, 409, 413, 422, 503]),
         command("/revive", "End kills")
             .text(
-                "Ends what REST or an override holds, then the level opens by the ramp. An empty body means \
-                   everything. Needs the role breaker. Replayed under a newer kill: 409, with `held_by`. The example \
+                "Ends what REST or an override holds, kills and levels on top of a manifest alike, then the level opens by the ramp. \
+                   An empty body means everything. Not killed: nothing ends. Needs the role breaker. Replayed under a newer kill: 409, with `held_by`. The example \
                    is refused as it stands.",
             )
             .takes::<ReviveBody>(

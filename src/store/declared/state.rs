@@ -211,6 +211,12 @@ impl State {
         (ending, staying, lacking)
     }
 
+    /// Whether a kill holds what a command means, once these have ended.
+    pub(super) fn still_killed(&self, scope: &Scope, ended: &[Epoch]) -> bool {
+        let meant = |held: &Scope| *scope == Scope::All || *held == Scope::All || held == scope;
+        self.holds.iter().any(|one| one.hold.is_kill() && meant(&one.scope) && !ended.contains(&one.hold.epoch))
+    }
+
     /// Hands out what is declared now.
     pub(super) fn publish(&mut self) {
         let foreseen = |mut declared: Declared| {

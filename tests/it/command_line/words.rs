@@ -88,6 +88,34 @@ async fn a_revival_names_the_kill_and_the_level_that_it_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_stays_killed_is_told_by_whoever_stops_part_of_it_and_whoever_ends_part_of_it() {
+    let (folder, echo) = with_manifest().await;
+    let (folder, url) = (folder.path(), echo.url(""));
+    let by_name =
+        ["kill", "--throttle", CHECKOUT, "--reason", "narrow", "--operator", "eve", "--confirm", "CONFIRM_KILL"];
+    let wide = "This kill covers every throttle; ending it opens all.";
+    let narrow = ask(folder, &url, &[&by_name[..], &["-o", "json"]].concat());
+    let epoch = serde_json::from_str::<Value>(&out(&narrow)).unwrap()["epoch"].as_str().unwrap().to_owned();
+    has(&ask(folder, &url, &KILL), 0, &["KILLED: all throttles"]);
+    let default = ask(folder, &url, &[&KILL[..], &["--throttle", "default"]].concat());
+    has(&default, 0, &["KILLED ALREADY: throttle default", "dana: double charges", wide]);
+
+    let one = ask(folder, &url, &["revive", "--epoch", &epoch, "--operator", "kim", "--reason", "one of two"]);
+    has(
+        &one,
+        0,
+        &[
+            "the kill of payments.checkout by eve",
+            "Still killed, by what was not to be ended: the kill of every throttle",
+        ],
+    );
+    assert!(!err(&one).contains("It opens"), "{}", err(&one));
+    assert_eq!(newest(&echo, "revive").await["after"], "killed");
+    has(&ask(folder, &url, &["revive"]), 0, &["It opens step by step"]);
+    assert_eq!(newest(&echo, "revive").await["after"], "opening");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_level_below_the_manifests_is_not_told_as_declared() {
     let (folder, echo) = with_manifest().await;
     let (folder, url) = (folder.path(), echo.url(""));
