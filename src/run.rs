@@ -5,6 +5,7 @@
 //! listeners first, the loop next, the record last, so that nothing opens on the way down.
 
 pub mod clock;
+mod data_folder;
 mod everyone;
 mod gate;
 mod gate_secret;

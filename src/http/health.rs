@@ -24,7 +24,7 @@ use checks::{Checks, Found};
 
 pub use ledger::{LedgerLook, watch_ledger};
 
-/// A look at a part: `ok`, or what is wrong with it.
+/// A look at a part: `ok`, nothing where it is not worth a word, or what is wrong with it.
 pub type Look = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
 
 /// What `/health` and `/readyz` say beyond the gate and the ledger.
@@ -105,7 +105,8 @@ fn looked(app: &App) -> Checks {
         checks.add(name, look().map_or_else(Found::Gone, Found::Fine));
     }
     for (name, look) in &app.parts.on {
-        checks.add(name, look().map_or_else(Found::Amiss, Found::Fine));
+        let fine = |words: String| if words.is_empty() { Found::Quiet } else { Found::Fine(words) };
+        checks.add(name, look().map_or_else(Found::Amiss, fine));
     }
     if !app.stripe.is_empty() {
         checks.add("webhooks", Found::Told(app.webhooks.words()));

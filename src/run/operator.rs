@@ -30,7 +30,7 @@ use super::clock::{SystemClock, monotonic};
 use super::listen::Doors;
 use super::record::{Holds, Kept};
 use super::supervise::Supervisor;
-use super::{RunError, gate_secret, listen, local_key, mirror, record, unaccounted, upkeep};
+use super::{RunError, data_folder, gate_secret, listen, local_key, mirror, record, unaccounted, upkeep};
 
 /// `echo-phoenix operator`
 #[derive(Args, Clone, Debug)]
@@ -114,8 +114,9 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     );
     local_key::part(&keys, args.listen.environment, &mut parts);
     let desired: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&on.desired);
-    unaccounted::part(told, &desired, &mut parts);
-    record::part(&args.store.data_dir, &mut parts);
+    let folder = Arc::clone(&told.folder);
+    unaccounted::part(told.record, &desired, &mut parts);
+    data_folder::part(told.folder, &mut parts);
     let app = app("operator", &args.listen, keys, &on, Some(&ledger), parts)?;
     let doors = Doors::open(&args.listen, &app.metrics).await?;
 
@@ -132,6 +133,7 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     supervisor.start("lease", candidate.run(stop.clone()));
     let (clock, latch) = (Arc::clone(&on.clock), Arc::clone(&on.latch));
     supervisor.start("record", record::watch(Arc::clone(&ledger), Arc::clone(&file), None, latch, clock, stop.clone()));
+    supervisor.keep_up("data-folder", move |stop| Arc::clone(&folder).watch(stop));
     upkeep::keep_up(&mut supervisor, &ledger, &app);
     let stop = supervisor.stage();
     supervisor.start("reconcile", Reconciler::new(reconciler_parts(&on, record, &args.cluster), &stored).run(stop));

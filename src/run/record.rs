@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use crate::config::ConfigError;
 use crate::domain::hold::{Bite, Epoch, Scope, ScopedHold, Source};
 use crate::gate::Gate;
-use crate::http::Parts;
 use crate::latch::Latch;
 use crate::ports::{Clock, Effect, Journal, JournalEntry, Stored};
 use crate::store::{
@@ -23,6 +22,7 @@ use crate::store::{
 };
 
 use super::RunError;
+use super::data_folder::DataFolder;
 
 /// How often opening a ledger is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -50,10 +50,19 @@ pub(super) struct Kept {
     pub(super) journal: Arc<FileJournal>,
     /// Where the last state is kept; none if that file cannot be used.
     pub(super) last_state: Option<StateFile>,
-    /// What was not as it was left, and holds nothing: told under `record` in `/health`.
-    pub(super) told: Vec<String>,
+    /// What there is to tell of it in `/health`.
+    pub(super) told: Told,
     /// Held for as long as the process uses the folder.
     pub(super) _lock: File,
+}
+
+/// What `/health` tells of the folder and what is in it.
+#[derive(Clone)]
+pub(super) struct Told {
+    /// What was not as it was left, and holds nothing: told under `record`.
+    pub(super) record: Vec<String>,
+    /// The folder itself.
+    pub(super) folder: Arc<DataFolder>,
 }
 
 /// Opens everything in a folder.
@@ -112,7 +121,8 @@ pub(super) async fn open(folder: &Path, holds: Holds, clock: &dyn Clock) -> Resu
         settle_ended(&mut journal, &ended.collect());
     }
     let journal = Arc::new(FileJournal::start(journal).map_err(unusable)?);
-    Ok(Kept { ledger: Arc::new(ledger), stored: start.stored, journal, last_state, told: start.told, _lock: lock })
+    let told = Told { record: start.told, folder: DataFolder::of(folder) };
+    Ok(Kept { ledger: Arc::new(ledger), stored: start.stored, journal, last_state, told, _lock: lock })
 }
 
 /// The last state, and why it cannot be kept, if it cannot.
@@ -227,27 +237,13 @@ fn lock_folder(folder: &Path) -> Result<File, RunError> {
     Ok(file)
 }
 
-/// Takes from others what they could read in the folder, and says where they still can.
+/// Takes from others what they could read in the folder, and says what it could not.
 fn tighten(folder: &Path) {
     for (file, done) in private::tighten(folder) {
         match done {
             Ok(()) => tracing::warn!(file, "others could read it: it is its owner's alone now (0600)"),
             Err(error) => tracing::warn!(file, %error, "others may read it, and that cannot be changed"),
         }
-    }
-    if let Some(told) = others(folder) {
-        tracing::warn!(folder = %folder.display(), "ECHO_DATA_DIR is {told}");
-    }
-}
-
-fn others(folder: &Path) -> Option<String> {
-    private::open_to_others(folder).map(|mode| format!("open to others (mode {mode:04o}): chmod 700 it"))
-}
-
-/// Whose the folder is, for `/health`: as it was at the start, since a disk that hangs must not keep anybody waiting.
-pub(super) fn part(folder: &Path, parts: &mut Parts) {
-    if let Some(told) = others(folder) {
-        parts.on.push(("data_folder", Arc::new(move || Ok(told.clone()))));
     }
 }
 

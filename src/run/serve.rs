@@ -28,10 +28,10 @@ use super::clock::{SystemClock, monotonic};
 use super::everyone::Everyone;
 use super::listen::Doors;
 use super::manifest::{Manifest, On};
-use super::record::{Holds, Kept, LastKept};
+use super::record::{Holds, Kept, LastKept, Told};
 use super::self_test::SelfTest;
 use super::supervise::Supervisor;
-use super::{RunError, gate_secret, installation, listen, local_key, mirror, record, unaccounted, upkeep};
+use super::{RunError, data_folder, gate_secret, installation, listen, local_key, mirror, record, unaccounted, upkeep};
 
 /// `echo-phoenix serve`
 #[derive(Args, Clone, Debug)]
@@ -69,7 +69,7 @@ pub struct ServeArgs {
 pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let stripe = checked(&args)?;
-    let Kept { ledger, stored, journal: file, last_state, told, _lock } =
+    let Kept { ledger, stored, journal: file, last_state, mut told, _lock } =
         record::open(&args.store.data_dir, Holds::Here, clock.as_ref()).await?;
     let journal: Arc<dyn Journal> = Arc::<FileJournal>::clone(&file);
     let keys = local_key::keys(&args.keys, args.listen.environment, Some(&args.store.data_dir))?;
@@ -82,8 +82,8 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let desired: Arc<dyn Desired> = Arc::<LedgerDesired>::clone(&declared);
     // What was done and never reached the ledger is declared state too.
     journal.pending().iter().for_each(|entry| declared.owes(entry));
-    let data = Some(args.store.data_dir.as_path());
-    let gate = Arc::new(gate_secret::gate(&args.secret, args.listen.environment, data)?);
+    let kept = Some((args.store.data_dir.as_path(), &mut told.record));
+    let gate = Arc::new(gate_secret::gate(&args.secret, args.listen.environment, kept)?);
     let held =
         stored.holds.iter().cloned().chain(journal.pending().into_iter().filter_map(JournalEntry::hold)).collect();
     let latch = Arc::new(Latch::new(Arc::clone(&gate), Arc::clone(&desired), Some(Arc::clone(&journal)), held));
@@ -99,6 +99,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let worker = mirror::worker(&args.airtable, &args.hosts, Arc::clone(&record), Arc::clone(&clock))?;
     let (history, counters) = (Arc::<StandbyLedger>::clone(&ledger), worker.as_ref().map(|(_, c)| Arc::clone(c)));
     let look = manifest.as_ref().map(Manifest::look);
+    let folder = Arc::clone(&told.folder);
     let app = app(&args, keys, told, stripe, &clock, &gate, &latch, &desired, &record, history, counters, look)?;
     let doors = Doors::open(&args.listen, &app.metrics).await?;
     let self_test = SelfTest::new(&app, doors.asked_by_proxies(), Some(args.hosts.clone()))?;
@@ -112,6 +113,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     if let Some(manifest) = manifest {
         supervisor.keep_up("manifest", move |stop| Arc::clone(&manifest).run(Arc::clone(&on), stop));
     }
+    supervisor.keep_up("data-folder", move |stop| Arc::clone(&folder).watch(stop));
     upkeep::keep_up(&mut supervisor, &ledger, &app);
     if let Some((worker, _)) = worker {
         mirror::keep_up(&mut supervisor, worker);
@@ -177,7 +179,7 @@ fn keep_files(
 fn app(
     args: &ServeArgs,
     keys: crate::config::Keys,
-    told: Vec<String>,
+    told: Told,
     stripe: Secrets,
     clock: &Arc<dyn Clock>,
     gate: &Arc<Gate>,
@@ -195,8 +197,8 @@ fn app(
     let loaded = move || all.declared().iter().all(|declared| table.standing(&declared.name).is_some());
     let mut parts = HttpParts::new(Arc::new(loaded));
     local_key::part(&keys, args.listen.environment, &mut parts);
-    unaccounted::part(told, desired, &mut parts);
-    record::part(&args.store.data_dir, &mut parts);
+    unaccounted::part(told.record, desired, &mut parts);
+    data_folder::part(told.folder, &mut parts);
     let on: Option<http::Look> = if stripe.is_empty() { None } else { Some(Arc::new(|| Ok("ok".to_owned()))) };
     parts.part("stripe", "STRIPE_WEBHOOK_SECRET", on);
     parts.part("manifest", "ECHO_MANIFEST", manifest);

@@ -68,6 +68,10 @@ impl StateFile {
     /// If it can neither be read nor made.
     pub fn open(folder: &Path) -> io::Result<(Self, LastFound)> {
         let path = folder.join(LAST_STATE_FILE);
+        // A link is left for whoever laid it to explain, also one that leads nowhere.
+        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
+            return Err(io::Error::other(format!("{LAST_STATE_FILE} is a link")));
+        }
         if !path.try_exists()? {
             make(&path)?;
         }

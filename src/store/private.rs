@@ -53,6 +53,20 @@ pub fn trusted(path: &Path, or: Option<u32>) -> io::Result<File> {
     Ok(file)
 }
 
+/// Takes from others what they may do with a regular file of this user's; answers its mode before.
+///
+/// # Errors
+/// If it is none, or that cannot be done.
+pub fn take_back(path: &Path) -> io::Result<u32> {
+    let file = open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() || found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::new(ErrorKind::PermissionDenied, "it is no file of this user's"));
+    }
+    file.set_permissions(fs::Permissions::from_mode(OWNER))?;
+    Ok(mode(&found))
+}
+
 /// Opens without following a link and without waiting for the other end of a pipe.
 fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -187,10 +187,26 @@ async fn a_secret_that_others_laid_or_may_read_is_not_taken() {
     assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "0123456789abcdef0123456789abcdef");
     std::fs::remove_file(&file).unwrap();
     std::fs::rename(&elsewhere, &file).unwrap();
-    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
-    let echo = start(folder.path(), 50, &[]).await;
-    assert!(echo.process.said().contains("mode 0644, expected 0600"), "{}", echo.process.said());
-    drop(echo);
+    // A file of ours is taken back, and what others may know or have chosen is told.
+    let health =
+        async |echo: &Echo| -> Value { http().get(echo.url("/health")).send().await.unwrap().json().await.unwrap() };
+    let secret = "0123456789abcdef0123456789abcdef";
+    for (mode, text, told, kept) in [
+        (0o644, secret, "mode 0644", true),
+        (0o666, secret, "mode 0666", false),
+        (0o600, "x", "too short", false),
+        (0o600, secret, "", true),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
+        let echo = start(folder.path(), 50, &[]).await;
+        let health = health(&echo).await;
+        let said = health["checks"]["record"].as_str().unwrap_or_default();
+        assert!(said.contains(told) && said.contains("gate-secret") != told.is_empty(), "{mode:o} {text}: {health}");
+        drop(echo);
+        let now = std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+        assert_eq!((std::fs::read_to_string(&file).unwrap() == text, now), (kept, 0o600), "{mode:o} {text}");
+    }
     std::fs::remove_file(&file).unwrap();
     std::fs::write(&file, "").unwrap();
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
