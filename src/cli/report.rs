@@ -8,6 +8,7 @@ use super::known::covers_all;
 use super::terminal::Paint;
 use super::words::{WIDE, by_source, holder, lower_to, since, span, way_to_end};
 use crate::client::{AuditEntry, Health, Throttle};
+use crate::domain::level::Level;
 use crate::source::crd_status::ConditionStatus;
 
 /// What the service answered.
@@ -86,7 +87,11 @@ fn throttle(
         1_000_000 => paint.alarm("shut, nothing but its allow-list is admitted"),
         _ => paint.warn(&format!("{}{} refused", percent(in_force), of_whom(one))),
     };
-    let observes = if one.mode == "observe" { " (mode observe: only reported)" } else { "" };
+    let observes = match one.mode.as_str() {
+        "enforce" => String::new(),
+        "observe" => " (mode observe: only reported)".to_owned(),
+        other => format!(" (mode {other}, which this version does not know)"),
+    };
     let _ = writeln!(text, "{}: {stands}{observes}", one.name);
     let mut row = |name: &str, value: &str| {
         let _ = writeln!(text, "  {name:<9} {value}");
@@ -230,6 +235,5 @@ fn condition<'a>(all: &'a [ConditionStatus], kind: &str) -> Option<&'a Condition
 
 /// A share as a person reads it: `25 %`, `12.5 %`.
 fn percent(share: f64) -> String {
-    let tenths = (share * 1000.0).round() / 10.0;
-    format!("{tenths} %")
+    Level::new(share).map_or_else(|_| format!("{share}, which is no share,"), Level::percent_words)
 }

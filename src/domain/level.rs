@@ -104,6 +104,14 @@ impl Level {
         self.ceil_in(100)
     }
 
+    /// The share refused as people read it, `12.5 %`: to a tenth, and neither end unless it is that end.
+    #[must_use]
+    pub fn percent_words(self) -> String {
+        let tenths = (self.0 * 1000.0).round();
+        let between = self.0 > 0.0 && self.0 < 1.0;
+        format!("{} %", if between { tenths.clamp(1.0, 999.0) } else { tenths } / 10.0)
+    }
+
     /// The share refused as the gate's fixed point, round(u * 2^32): 0 admits everything, 2^32 refuses everything.
     ///
     /// A level nearer than 2^-33 to either end is that end, which is less than one request in eight thousand million.

@@ -129,10 +129,11 @@ fn observed(outcome: &Outcome, before: &EchoThrottleStatus) -> ObservedStatus {
     }
 }
 
-/// A share as whole percent, to the nearest.
+/// A share as whole percent, to the nearest that is no end it does not reach.
 #[allow(clippy::cast_possible_truncation, reason = "a share of 0..=1")]
 fn whole_percent(share: f64) -> i32 {
-    (share * 100.0).round() as i32
+    let nearest = (share * 100.0).round() as i32;
+    if share > 0.0 && share < 1.0 { nearest.clamp(1, 99) } else { nearest }
 }
 
 fn hold_row(hold: &Hold, orphaned: bool) -> HoldStatus {
@@ -174,7 +175,7 @@ fn off_words(outcome: &Outcome, one: &Observed) -> Option<String> {
             return Some(match (&found.others, found.killed) {
                 (Some(others), _) => format!("killed there by {others}, who has to end it there"),
                 (None, true) => "killed there".to_owned(),
-                (None, false) => format!("declared {} % there", found.declared.percent_ceil()),
+                (None, false) => format!("declared {} there", found.declared.percent_words()),
             });
         }
         _ => return None,
@@ -183,8 +184,8 @@ fn off_words(outcome: &Outcome, one: &Observed) -> Option<String> {
         return Some("callers were told something else than the level gives them".to_owned());
     }
     let refused = gate.refused.filter(|_| gate.off).map(whole_percent)?;
-    let wanted = if outcome.throttle.holds.iter().any(Hold::is_kill) { 100 } else { outcome.effective.percent_ceil() };
-    Some(format!("refuses {refused} % of what is asked, not {wanted} %"))
+    let wanted = if outcome.throttle.holds.iter().any(Hold::is_kill) { Level::STOP } else { outcome.effective };
+    Some(format!("refuses {refused} % of what is asked, not {}", wanted.percent_words()))
 }
 
 /// All conditions, in a fixed order; RulesIgnored, Reconciling and Stalled stand there only while they are true.
@@ -203,8 +204,8 @@ fn conditions(outcome: &Outcome, killed: bool, before: &EchoThrottleStatus) -> V
     let named = |one: &Observed| matches!(&one.read, Ok(ReadBack::Gate(gate)) if gate.callers.is_some());
     let keyed = outcome.throttle.gate().key_header.is_some() || outcome.observed.iter().any(named);
     let of = if keyed { " of callers" } else { "" };
-    let (effective, declared) = (outcome.effective.percent_ceil(), outcome.declared.percent_ceil());
-    let level = format!("{effective} %{of} refused, declared {declared} %");
+    let (effective, declared) = (outcome.effective.percent_words(), outcome.declared.percent_words());
+    let level = format!("{effective}{of} refused, declared {declared}");
     let ready = enforced && !ramping;
     let mut all = vec![
         row(

@@ -361,6 +361,24 @@ fn whole_parts_come_back_as_they_went() {
 }
 
 #[test]
+fn a_level_is_said_to_a_tenth_and_is_neither_end_that_it_is_not() {
+    for (fraction, words) in [
+        (0.0, "0 %"),
+        (1e-9, "0.1 %"),
+        (0.0004, "0.1 %"),
+        (0.25, "25 %"),
+        (0.125, "12.5 %"),
+        (1.0 / 3.0, "33.3 %"),
+        (0.999, "99.9 %"),
+        (0.9996, "99.9 %"),
+        (1.0 - 1e-12, "99.9 %"),
+        (1.0, "100 %"),
+    ] {
+        assert_eq!(level(fraction).percent_words(), words, "{fraction}");
+    }
+}
+
+#[test]
 fn a_level_out_of_range_is_refused_and_says_so() {
     for bad in [-1e-9, 1.0 + 1e-9, -1.0, 2.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         assert!(Level::new(bad).is_err(), "{bad}");
