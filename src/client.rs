@@ -61,7 +61,11 @@ impl Client {
         if !base.username().is_empty() || base.password().is_some() {
             return Err(wrong("Leave out user and password; the key is ECHO_API_KEY's.".to_owned()));
         }
-        if !matches!(base.scheme(), "http" | "https") || base.host().is_none() || base.query().is_some() {
+        if !matches!(base.scheme(), "http" | "https")
+            || base.host().is_none()
+            || base.query().is_some()
+            || base.fragment().is_some()
+        {
             return Err(wrong(format!("`{base}` is none that can be asked")));
         }
         let key = key.map(|key| {

@@ -174,7 +174,7 @@ fn past() -> Router<Arc<App>> {
         .route("/v1/state", get(pages::state))
 }
 
-/// Only verdicts, for a listener that proxies alone can reach.
+/// Only verdicts, and metrics without a key, for a listener that proxies and whoever gathers metrics alone can reach.
 pub fn verdict_routes(app: Arc<App>) -> Router {
     Router::new()
         .route("/authz/nginx/{throttle}", any(authz::trusted))
@@ -182,7 +182,9 @@ pub fn verdict_routes(app: Arc<App>) -> Router {
         .route("/authz/envoy/{throttle}", any(authz::trusted))
         .route("/authz/envoy/{throttle}/", any(authz::trusted))
         .route("/authz/envoy/{throttle}/{*asked}", any(authz::trusted))
+        .route("/metrics", get(health::metrics))
         .fallback(answer::no_route)
+        .method_not_allowed_fallback(answer::no_method)
         .with_state(app)
 }
 

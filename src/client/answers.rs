@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::source::crd::EchoThrottleSpec;
 use crate::source::crd_status::EchoThrottleStatus;
@@ -165,6 +166,7 @@ pub struct Throttle {
     /// Counts up with each declaration.
     pub generation: i64,
     /// What is declared, as a manifest would.
+    #[serde(deserialize_with = "as_far_as_known")]
     pub spec: EchoThrottleSpec,
     /// What it acts on.
     #[serde(default)]
@@ -172,6 +174,23 @@ pub struct Throttle {
     /// As the status of the custom resource has it.
     #[serde(flatten)]
     pub status: EchoThrottleStatus,
+}
+
+/// A specification without what this version cannot read of it: what a later one declares must not hide what holds.
+fn as_far_as_known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<EchoThrottleSpec, D::Error> {
+    let said = Map::deserialize(deserializer)?;
+    let read = |members: &Map<String, Value>| EchoThrottleSpec::deserialize(Value::Object(members.clone()));
+    let mut known: Map<String, Value> = said.iter().filter(|(name, _)| *name == "throttlePercent").map(owned).collect();
+    for member in said.iter().map(owned) {
+        let mut with = known.clone();
+        with.extend([member]);
+        known = if read(&with).is_ok() { with } else { known };
+    }
+    read(&known).map_err(D::Error::custom)
+}
+
+fn owned((name, value): (&String, &Value)) -> (String, Value) {
+    (name.clone(), value.clone())
 }
 
 /// A target of a throttle.

@@ -64,7 +64,8 @@ pub(super) fn framed(request: &Request) -> Result<(), Problem> {
     let headers = request.headers();
     let mut hosts = headers.get_all(header::HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
-    if second.is_some() || (first.is_none() && request.version() != Version::HTTP_10) {
+    let named = first.map_or(request.version() == Version::HTTP_10, |host| host.as_bytes().iter().all(of_a_host));
+    if second.is_some() || !named {
         return Err(Problem::of(&table::HOST));
     }
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
@@ -73,6 +74,12 @@ pub(super) fn framed(request: &Request) -> Result<(), Problem> {
         (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(()),
         _ => Err(Problem::of(&table::CODING)),
     }
+}
+
+/// Whether a byte may stand in one host and its port. A comma may not, though a registered name may have one: who folds
+/// two headers into one writes it.
+fn of_a_host(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%:[]!$&'()*+;=".contains(byte)
 }
 
 /// Refuses what is not framed, not for us, or posted by a page of another site.

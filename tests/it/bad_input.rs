@@ -329,6 +329,12 @@ async fn a_wrong_header_is_a_4xx_or_is_not_believed() {
         ("POST /observe HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n".to_owned(), 401),
         (
             format!(
+                "POST /observe HTTP/1.1\r\nhost: localhost\r\nx-api-key: {KEY}\r\ntransfer-encoding: chunked\r\n\r\nffffffffffffffffff\r\n"
+            ),
+            400,
+        ),
+        (
+            format!(
                 "POST /observe HTTP/1.1\r\nhost: localhost\r\nx-api-key: {KEY}\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"
             ),
             400,

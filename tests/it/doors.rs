@@ -118,14 +118,16 @@ async fn a_brake_that_nobody_may_pull_is_told() {
     let observed = ask(&echo, Method::POST, "/observe", &[("x-api-key", "l")], OBSERVE).await;
     assert_eq!(observed.json::<Value>().await.unwrap()["health"], "degraded", "an observation is told the same");
     drop(echo);
-    let none = [("ENVIRONMENT", "production".to_owned()), ("ECHO_API_KEY", String::new())];
-    let echo = Echo::start("serve", &none, folder.path()).await;
-    let health: Value = ask(&echo, Method::GET, "/health", &[], "").await.json().await.unwrap();
-    let words = health["checks"]["keys"].as_str().unwrap();
-    assert!(
-        health["status"] == "degraded" && words.starts_with("ECHO_API_KEY is not set: nobody can kill"),
-        "{health}"
-    );
+    for environment in ["production", "staging"] {
+        let none = [("ENVIRONMENT", environment.to_owned()), ("ECHO_API_KEY", String::new())];
+        let echo = Echo::start("serve", &none, folder.path()).await;
+        let health: Value = ask(&echo, Method::GET, "/health", &[], "").await.json().await.unwrap();
+        let words = health["checks"]["keys"].as_str().unwrap();
+        assert!(
+            health["status"] == "degraded" && words.starts_with("ECHO_API_KEY is not set: nobody can kill"),
+            "{environment}: {health}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

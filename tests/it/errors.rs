@@ -13,7 +13,7 @@ use crate::support::{Echo, KEY, http, program, run};
 
 /// What a healthy service answers to nobody on loopback: faults, other roles, and connections that break or dawdle.
 const ELSEWHERE: [&str; 17] = [
-    "HTTP/1.1 needs one Host header, and one only.",
+    "HTTP/1.1 needs one Host header, with one host in it.",
     "Of transfer codings only `chunked` is known here, alone.",
     "A question bears no transfer coding but `chunked`.",
     "The body did not arrive whole.",

@@ -56,6 +56,12 @@ async fn a_head_names_one_host_and_no_coding_but_chunked() {
         ("HTTP/1.1", "host: localhost\r\nhost: other\r\n", 400),
         ("HTTP/1.0", "host: localhost\r\nhost: localhost\r\n", 400),
         ("HTTP/1.0", "", 0),
+        ("HTTP/1.1", "host: x y\r\n", 400),
+        ("HTTP/1.1", "host: localhost, localhost\r\n", 400),
+        ("HTTP/1.1", "host: localhost,other\r\n", 400),
+        ("HTTP/1.0", "host: localhost/x\r\n", 400),
+        ("HTTP/1.1", "host: user@localhost\r\n", 400),
+        ("HTTP/1.1", "host: [::1]:8080\r\n", 0),
         ("HTTP/1.1", "host: localhost\r\n", 0),
         ("HTTP/1.1", "host: localhost\r\ntransfer-encoding: gzip, chunked\r\n", 501),
         ("HTTP/1.1", "host: localhost\r\ntransfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n", 501),
@@ -233,6 +239,27 @@ async fn what_an_app_would_serve_finds_its_verdict_and_what_cannot_be_read_is_co
         assert_eq!(ask(address, "no colon here\r\n").await, 400);
     }
     eventually("they are counted", SOON, async || (unread(&echo).await == [1, 2, 1, 2]).then_some(())).await;
+}
+
+/// Whoever gathers metrics needs no key there: the listener is one that only proxies and they can reach.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_listener_of_verdicts_tells_metrics_without_a_key_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_echo, gate) = with_a_gate(folder.path(), &[("ENVIRONMENT", "production".to_owned())]).await;
+    let ask = async |method: &str, path: &str| {
+        raw(gate, &format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"))
+            .await
+    };
+    let metrics = ask("GET", "/metrics").await;
+    assert!(status(&metrics) == 200 && metrics.contains("text/plain; version=0.0.4"), "{metrics}");
+    let url = format!("http://{gate}/metrics");
+    let text = http().get(url).send().await.unwrap().text().await.unwrap();
+    assert!(text.lines().any(|line| line.starts_with("echo_killed{")), "{text}");
+    for (method, path, code) in
+        [("POST", "/metrics", 405), ("GET", "/health", 404), ("POST", "/kill", 404), ("GET", "/v1/audit", 404)]
+    {
+        assert_eq!(status(&ask(method, path).await), code, "{method} {path}");
+    }
 }
 
 /// A client that sends all it has before it reads: what it is answered meanwhile must not be lost with the connection.

@@ -24,8 +24,8 @@ refusals! {
     MALFORMED: BAD_REQUEST, "the body is no JSON at {path}: {problem}",
         "The body is no JSON, or bears a number that JSON cannot hold; `path` says where",
         "Mend the body", No;
-    HOST: BAD_REQUEST, "HTTP/1.1 needs one Host header, and one only.",
-        "A request without `Host`, or with two: who reads it next may take it for another one's; HTTP/1.0 may go without",
+    HOST: BAD_REQUEST, "HTTP/1.1 needs one Host header, with one host in it.",
+        "A request without `Host`, with two, or with one in which a space, a comma or the like stands: who reads it next may take it for another one's; HTTP/1.0 may go without",
         "Send one", No;
     CODING_ASKED: BAD_REQUEST, "A question bears no transfer coding but `chunked`.",
         "A proxy's question at `/authz/…` whose `Transfer-Encoding` names another one; never with a 5xx, which Envoy takes for a failure that may let the request through",

@@ -116,6 +116,39 @@ async fn an_address_may_be_a_host_and_a_port() {
     }
 }
 
+#[test]
+fn an_address_with_a_fragment_is_none_that_can_be_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    for address in ["http://127.0.0.1:8080/#x", "http://127.0.0.1:8080#", "127.0.0.1:8080/#/docs"] {
+        let done = ask(folder.path(), address, &["status"]);
+        assert_eq!(done.status.code(), Some(2), "{address}: {}", err(&done));
+        assert!(err(&done).contains("ECHO_URL"), "{address}: {}", err(&done));
+    }
+}
+
+/// A service of a later version, whose specification has what this one cannot read.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_later_version_declares_hides_nothing_that_holds() {
+    let (folder, echo) = service().await;
+    ask(folder.path(), &echo.url(""), &KILL);
+    let mut throttles = eventually("the loop has seen the kill", Duration::from_secs(20), async || {
+        let found = get(&echo, "/v1/throttles").await;
+        (found["items"][0]["holds"].as_array()?.len() == 1).then_some(found)
+    })
+    .await;
+    let health = get(&echo, "/health").await;
+    throttles["items"][0]["mode"] = json!("shadow");
+    throttles["items"][0]["spec"]["mode"] = json!("Shadow");
+    throttles["items"][0]["spec"]["targets"] = json!([{ "beam": { "colour": "red" } }]);
+    let front = Front::routing(vec![
+        ("/health", 200, "application/json", health.to_string()),
+        ("/v1/throttles", 200, "application/json", throttles.to_string()),
+    ]);
+    let told = ask(folder.path(), &front.url(), &["status"]);
+    assert_eq!(told.status.code(), Some(0), "{}", err(&told));
+    assert!(out(&told).contains("default: KILLED") && out(&told).contains("mode shadow"), "{}", out(&told));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_holds_stands_above_what_is_off() {
     let (folder, echo) = service().await;
