@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
+use crate::config::files::patiently;
 use crate::config::{ConfigError, is_loopback};
 use crate::domain::text::shown;
 pub use answers::{
@@ -77,16 +78,7 @@ impl Client {
             value.set_sensitive(true);
             Ok(value)
         });
-        let mut http = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
-            .timeout(ANSWER)
-            // A key must not follow a redirect to somebody else.
-            .redirect(redirect::Policy::none())
-            .user_agent(concat!("echo-phoenix/", env!("CARGO_PKG_VERSION")));
-        if is_loopback(&base) {
-            http = http.no_proxy();
-        }
-        let http = http.build().map_err(|error| wrong(format!("no client can be made for it: {error}")))?;
+        let http = connections(&base).map_err(|why| wrong(format!("no client can be made for it: {why}")))?;
         Ok(Self { http, base, key: key.transpose()?, waits: |_, _| {} })
     }
 
@@ -234,6 +226,32 @@ impl Client {
             status: 200,
             what: format!("an answer that is none of this version's: {error}"),
         })
+    }
+}
+
+/// Connections to a service. A file of certificates that does not answer, or is none, keeps nobody from one that is reached
+/// by plain http.
+fn connections(base: &Url) -> Result<reqwest::Client, String> {
+    let (local, plain) = (is_loopback(base), base.scheme() == "http");
+    let builder = move || {
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            .timeout(ANSWER)
+            // A key must not follow a redirect to somebody else.
+            .redirect(redirect::Policy::none())
+            .user_agent(concat!("echo-phoenix/", env!("CARGO_PKG_VERSION")));
+        if local { http.no_proxy() } else { http }
+    };
+    let without = || builder().tls_certs_only([]).build().map_err(|error| error.to_string());
+    if plain && local {
+        return without();
+    }
+    match patiently(move || builder().build()) {
+        Ok(Ok(http)) => Ok(http),
+        // A proxy in between may have wanted them.
+        _ if plain => without(),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(error) => Err(format!("the system's certificates (SSL_CERT_FILE, SSL_CERT_DIR): {error}")),
     }
 }
 

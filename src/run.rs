@@ -4,6 +4,7 @@
 //! The only place that may know everything. Starting: the gate knows its holds before a listener answers. Stopping:
 //! listeners first, the loop next, the record last, so that nothing opens on the way down.
 
+mod awaited;
 pub mod clock;
 mod data_folder;
 mod everyone;

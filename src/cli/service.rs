@@ -12,6 +12,7 @@ use super::known::Known;
 use super::terminal::tell;
 use super::words::{WIDE, ends, held_by};
 use crate::client::{Client, ClientError, HeldRow, Refusal};
+use crate::config::files::patiently;
 use crate::config::{ConfigError, Secret, is_of_dotenv};
 use crate::domain::throttle::ThrottleName;
 use crate::run::{RunError, made_key};
@@ -93,7 +94,9 @@ impl ServiceArgs {
 
     /// The key that a service in development made; says why one that is there is not used.
     fn made_key(&self) -> Option<(String, PathBuf)> {
-        made_key(&self.data_dir).unwrap_or_else(|why| {
+        let folder = self.data_dir.clone();
+        let unread = |error: std::io::Error| Err(format!("{}: {error}", self.data_dir.display()));
+        patiently(move || made_key(&folder)).unwrap_or_else(unread).unwrap_or_else(|why| {
             tell!("{why}");
             None
         })

@@ -16,6 +16,9 @@ use rustix::fs::{Mode, OFlags};
 /// Longest that a file is waited for; a disk that is only slow has long answered.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Why what would be waited for, or never ends, is not read.
+pub const SPECIAL: &str = "it is no regular file but a pipe, a socket or a device";
+
 /// What a file has, or why that is not known.
 type Bytes = io::Result<Vec<u8>>;
 
@@ -53,18 +56,14 @@ impl PatientReader {
             return Err(io::Error::new(ErrorKind::TimedOut, "an earlier try to read it has not ended yet"));
         }
         // What an abandoned read brought in the end is old: it is read anew.
-        let (to, from) = sync_channel(1);
         let read = Arc::clone(&self.read);
-        let body = move || drop(to.send(read()));
-        thread::Builder::new().name("file-reader".to_owned()).spawn(body)?;
-        match from.recv_timeout(self.patience) {
+        let from = begun(move || read())?;
+        match answer(&from, self.patience) {
             Ok(read) => read,
-            Err(RecvTimeoutError::Timeout) => {
-                *abandoned = Some(from);
-                let why = format!("no answer within {} s; is its disk or network gone?", self.patience.as_secs());
-                Err(io::Error::new(ErrorKind::TimedOut, why))
+            Err(error) => {
+                *abandoned = Some(from).filter(|_| error.kind() == ErrorKind::TimedOut);
+                Err(error)
             }
-            Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("reading it broke off")),
         }
     }
 
@@ -75,6 +74,31 @@ impl PatientReader {
     pub fn read_text(&self) -> io::Result<String> {
         text(self.read()?)
     }
+}
+
+/// What `work` comes to, which reads files; it is abandoned where that takes longer than [`PATIENCE`].
+///
+/// # Errors
+/// With the kind `TimedOut` if it does not answer.
+pub fn patiently<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    answer(&begun(work)?, PATIENCE)
+}
+
+/// Begins something on a thread of its own; gives where its answer will come from.
+fn begun<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<Receiver<T>> {
+    let (to, from) = sync_channel(1);
+    thread::Builder::new().name("file-reader".to_owned()).spawn(move || drop(to.send(work())))?;
+    Ok(from)
+}
+
+fn answer<T>(from: &Receiver<T>, patience: Duration) -> io::Result<T> {
+    from.recv_timeout(patience).map_err(|error| match error {
+        RecvTimeoutError::Timeout => {
+            let why = format!("no answer within {} s; is its disk or network gone?", patience.as_secs());
+            io::Error::new(ErrorKind::TimedOut, why)
+        }
+        RecvTimeoutError::Disconnected => io::Error::other("reading it broke off"),
+    })
 }
 
 /// Bytes as text.
@@ -95,7 +119,7 @@ fn regular(path: &Path, limit: usize) -> Bytes {
         return Err(io::Error::new(ErrorKind::IsADirectory, "it is a folder"));
     }
     if !kind.is_file() {
-        return Err(io::Error::new(ErrorKind::Unsupported, "it is no regular file but a pipe, a socket or a device"));
+        return Err(io::Error::new(ErrorKind::Unsupported, SPECIAL));
     }
     let mut bytes = Vec::new();
     file.take(limit as u64 + 1).read_to_end(&mut bytes)?;

@@ -11,8 +11,8 @@ use crate::http::{self, Parts as HttpParts};
 
 use super::listen::Doors;
 use super::operator::{app, watching};
-use super::self_test::SelfTest;
-use super::supervise::Supervisor;
+use super::self_test::{self, SelfTest};
+use super::supervise::{Signals, Supervisor};
 use super::{RunError, gate_secret, listen, local_key};
 
 /// `echo-phoenix gate`
@@ -43,8 +43,9 @@ pub async fn gate(args: GateArgs) -> Result<(), RunError> {
     let loaded = Arc::clone(&on.desired);
     let parts = HttpParts::new(Arc::new(move || loaded.loaded()));
     let app = app("gate", &args.listen, keys, &on, None, parts)?;
+    let (http, signals) = (self_test::client()?, Signals::listen()?);
     let doors = Doors::open(&args.listen, &app.metrics).await?;
-    let self_test = SelfTest::new(&app, doors.asked_by_proxies(), None)?;
+    let self_test = SelfTest::new(http, &app, doors.asked_by_proxies(), None)?;
 
     let mut supervisor = Supervisor::default();
     let stop = supervisor.stage();
@@ -63,5 +64,5 @@ pub async fn gate(args: GateArgs) -> Result<(), RunError> {
     listen::start(&mut supervisor, doors, routes, app);
     supervisor.stage();
     supervisor.keep_up("self-test", move |stop| Arc::clone(&self_test).run(stop));
-    supervisor.run().await
+    supervisor.run(signals).await
 }

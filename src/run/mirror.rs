@@ -17,6 +17,7 @@ use crate::ports::{Clock, Ledger};
 use crate::telemetry::{Shown, shown_so_far};
 
 use super::RunError;
+use super::awaited::Awaited;
 use super::supervise::Supervisor;
 
 /// `echo-phoenix setup-airtable`
@@ -130,6 +131,7 @@ fn client(args: &AirtableArgs, hosts: &HostArgs) -> Result<Option<Airtable>, Run
             fix: "Copy it from the API documentation of your base.".to_owned(),
         }));
     }
+    let _awaited = Awaited::on_certificates();
     let config = AirtableConfig { base_url: args.airtable_api_base.clone(), ..AirtableConfig::new(token, base) };
     Airtable::new(config).map(Some).map_err(|error| RunError::failed("AIRTABLE_API_BASE", error))
 }

@@ -29,7 +29,7 @@ use crate::telemetry::Metrics;
 use super::clock::{SystemClock, monotonic};
 use super::listen::Doors;
 use super::record::{Holds, Kept};
-use super::supervise::Supervisor;
+use super::supervise::{Signals, Supervisor};
 use super::{RunError, data_folder, gate_secret, listen, local_key, mirror, record, unaccounted, upkeep};
 
 /// `echo-phoenix operator`
@@ -118,6 +118,7 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     unaccounted::part(told.record, &desired, &mut parts);
     data_folder::part(told.folder, &mut parts);
     let app = app("operator", &args.listen, keys, &on, Some(&ledger), parts)?;
+    let signals = Signals::listen()?;
     let doors = Doors::open(&args.listen, &app.metrics).await?;
 
     let mut supervisor = Supervisor::default();
@@ -139,7 +140,7 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     supervisor.start("reconcile", Reconciler::new(reconciler_parts(&on, record, &args.cluster), &stored).run(stop));
     let routes = http::operator_routes(Arc::clone(&app));
     listen::start(&mut supervisor, doors, routes, app);
-    let ended = supervisor.run().await;
+    let ended = supervisor.run(signals).await;
     record::close(file, ledger).await?;
     ended
 }

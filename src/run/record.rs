@@ -22,6 +22,7 @@ use crate::store::{
 };
 
 use super::RunError;
+use super::awaited::Awaited;
 use super::data_folder::DataFolder;
 
 /// How often opening a ledger is tried again.
@@ -70,6 +71,7 @@ pub(super) struct Told {
 /// # Errors
 /// If another process uses it, or it cannot be used and there is no last state to start from.
 pub(super) async fn open(folder: &Path, holds: Holds, clock: &dyn Clock) -> Result<Kept, RunError> {
+    let _awaited = Awaited::on(format!("ECHO_DATA_DIR {}", folder.display()));
     let lock = lock_folder(folder)?;
     let unusable = |e: std::io::Error| RunError::failed("the journal cannot be opened", e);
     let (mut journal, journal_found) = JournalFile::read(&folder.join("journal")).map_err(unusable)?;
@@ -208,6 +210,13 @@ fn lock_folder(folder: &Path) -> Result<File, RunError> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
     // It holds raw payment events and a key: nobody else's to read.
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| unusable(folder, &error))?;
+    if let Some((file, what)) = private::first_special(folder) {
+        return Err(RunError::Config(ConfigError {
+            variable: "ECHO_DATA_DIR",
+            expected: "a folder whose files are files".to_owned(),
+            fix: format!("{}: {what}. Look who put it there; then remove it, or name another folder.", file.display()),
+        }));
+    }
     let path = folder.join("lock");
     let nofollow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
     let options = |write| {

@@ -21,7 +21,10 @@ use crate::ports::{Clock, Desired};
 use crate::telemetry::Metrics;
 
 use super::RunError;
+use super::awaited::Awaited;
 
+/// What it is, in an error.
+const WHAT: &str = "the kill path's self-test";
 /// How often.
 const EVERY: Duration = Duration::from_secs(60);
 /// How long one question may take.
@@ -48,23 +51,34 @@ struct Way {
     proxied: bool,
 }
 
+/// Connections to ask by: made before a port is open, since certificates are read for it.
+///
+/// # Errors
+/// If none can be made.
+pub(super) fn client() -> Result<reqwest::Client, RunError> {
+    let _awaited = Awaited::on_certificates();
+    let http = reqwest::Client::builder()
+        .user_agent(concat!("echo-phoenix-self-test/", env!("CARGO_PKG_VERSION")))
+        .timeout(LIMIT)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .pool_max_idle_per_host(0); // a connection that lives on would not notice that nobody is let in any more
+    http.build().map_err(|e| RunError::failed(WHAT, e))
+}
+
 impl SelfTest {
     /// `listener`: the one that proxies ask. `canaries`: the hosts of canary URLs that are asked, which works where this
     /// process is the only gate behind them: of many, another one would answer.
     ///
     /// # Errors
-    /// If no client can be made.
-    pub(super) fn new(app: &App, listener: &TcpListener, canaries: Option<HostArgs>) -> Result<Arc<Self>, RunError> {
-        let failed = |e: &dyn std::fmt::Display| RunError::Failed(format!("the kill path's self-test: {e}"));
-        let address = reachable(listener.local_addr().map_err(|e| failed(&e))?);
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("echo-phoenix-self-test/", env!("CARGO_PKG_VERSION")))
-            .timeout(LIMIT)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .pool_max_idle_per_host(0) // a connection that lives on would not notice that nobody is let in any more
-            .build()
-            .map_err(|e| failed(&e))?;
+    /// If the listener does not say where it is.
+    pub(super) fn new(
+        http: reqwest::Client,
+        app: &App,
+        listener: &TcpListener,
+        canaries: Option<HostArgs>,
+    ) -> Result<Arc<Self>, RunError> {
+        let address = reachable(listener.local_addr().map_err(|e| RunError::failed(WHAT, e))?);
         let listener = format!("http://{address}/authz/nginx/{}", ThrottleName::self_test());
         Ok(Arc::new(Self {
             gate: Arc::clone(&app.gate),

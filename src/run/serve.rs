@@ -24,13 +24,14 @@ use crate::targets::gate::LocalGate;
 use crate::targets::remote::Remotes;
 use crate::telemetry::Metrics;
 
+use super::awaited::Awaited;
 use super::clock::{SystemClock, monotonic};
 use super::everyone::Everyone;
 use super::listen::Doors;
 use super::manifest::{Manifest, On};
 use super::record::{Holds, Kept, LastKept, Told};
-use super::self_test::SelfTest;
-use super::supervise::Supervisor;
+use super::self_test::{self, SelfTest};
+use super::supervise::{Signals, Supervisor};
 use super::{RunError, data_folder, gate_secret, installation, listen, local_key, mirror, record, unaccounted, upkeep};
 
 /// `echo-phoenix serve`
@@ -101,8 +102,10 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let look = manifest.as_ref().map(Manifest::look);
     let folder = Arc::clone(&told.folder);
     let app = app(&args, keys, told, stripe, &clock, &gate, &latch, &desired, &record, history, counters, look)?;
+    let remotes = remotes(&args, remote_keys, &desired, &clock)?;
+    let (http, signals) = (self_test::client()?, Signals::listen()?);
     let doors = Doors::open(&args.listen, &app.metrics).await?;
-    let self_test = SelfTest::new(&app, doors.asked_by_proxies(), Some(args.hosts.clone()))?;
+    let self_test = SelfTest::new(http, &app, doors.asked_by_proxies(), Some(args.hosts.clone()))?;
     let mut supervisor = Supervisor::default();
     let stop = supervisor.stage();
     let (clock_too, latch_too) = (Arc::clone(&clock), Arc::clone(&latch));
@@ -120,7 +123,6 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     }
     let stop = supervisor.stage();
     let local: Arc<dyn Target> = Arc::new(LocalGate::new(Arc::clone(&gate), Arc::clone(&clock)));
-    let remotes = remotes(&args, remote_keys, &desired, &clock)?;
     let there: Arc<dyn Target> = Arc::<Remotes>::clone(&remotes);
     supervisor.keep_up("remotes", move |stop| Arc::clone(&remotes).run(stop));
     let targets = HashMap::from([(TargetKind::Gate, local), (TargetKind::Remote, there)]);
@@ -132,7 +134,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     listen::start(&mut supervisor, doors, routes, app);
     supervisor.stage();
     supervisor.keep_up("self-test", move |stop| Arc::clone(&self_test).run(stop));
-    let ended = supervisor.run().await;
+    let ended = supervisor.run(signals).await;
     record::close(file, ledger).await?;
     ended
 }
@@ -154,6 +156,7 @@ fn remotes(
     desired: &Arc<dyn Desired>,
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<Remotes>, RunError> {
+    let _awaited = Awaited::on_certificates();
     let id = installation::id(&args.store.data_dir);
     let remotes = Remotes::new(id, Arc::clone(desired), Arc::clone(clock), keys, args.hosts.clone());
     Ok(Arc::new(remotes.map_err(|e| RunError::failed("a client for other sites", e))?))

@@ -9,7 +9,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures::FutureExt;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,32 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 struct Stage {
     tasks: JoinSet<&'static str>,
     stop: CancellationToken,
+}
+
+/// The signals that end a process. Listened to before a port is open: whoever was answered once is ended in order. Until
+/// then a signal ends it at once, whatever it waits for.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Begins to listen: one that comes from now on is not lost.
+    ///
+    /// # Errors
+    /// If the system does not let us.
+    pub fn listen() -> Result<Self, RunError> {
+        let of = |kind| signal(kind).map_err(|e| RunError::failed("no signal handler", e));
+        Ok(Self { terminate: of(SignalKind::terminate())?, interrupt: of(SignalKind::interrupt())? })
+    }
+
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// All tasks of the process.
@@ -98,12 +124,9 @@ impl Supervisor {
     ///
     /// # Errors
     /// If a task ended on its own.
-    pub async fn run(mut self) -> Result<(), RunError> {
-        let mut terminate = signal(SignalKind::terminate()).map_err(|e| RunError::failed("no signal handler", e))?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| RunError::failed("no signal handler", e))?;
+    pub async fn run(mut self, mut signals: Signals) -> Result<(), RunError> {
         let early = tokio::select! {
-            _ = terminate.recv() => None,
-            _ = interrupt.recv() => None,
+            () = signals.any() => None,
             ended = self.first_end() => Some(ended),
         };
         tracing::info!(reason = early.as_deref().unwrap_or("signal"), "stopping");

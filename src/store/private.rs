@@ -5,10 +5,12 @@
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+
+use crate::config::files::SPECIAL;
 
 /// What the names of the files in a data folder begin with; of `api-key` see [`trusted`].
 const OURS: [&str; 5] = ["ledger.db", "journal", "last-state", "lock", "installation"];
@@ -77,10 +79,7 @@ fn open(path: &Path) -> io::Result<File> {
 /// ledger is opened: closing a file lets go of SQLite's locks on it. Answers whose mode was wrong, and what could not be
 /// mended.
 pub fn tighten(folder: &Path) -> Vec<(String, io::Result<()>)> {
-    let all = fs::read_dir(folder).into_iter().flatten().flatten();
-    let names = all.filter_map(|entry| entry.file_name().into_string().ok());
-    let ours = names.filter(|name| OURS.iter().any(|known| name.starts_with(known)));
-    ours.filter_map(|name| {
+    let tightened = ours(folder).into_iter().filter_map(|name| {
         let path = folder.join(&name);
         let found = fs::symlink_metadata(&path).ok().filter(Metadata::is_file)?;
         if mode(&found) & OTHERS == 0 {
@@ -88,8 +87,35 @@ pub fn tighten(folder: &Path) -> Vec<(String, io::Result<()>)> {
         }
         let done = open(&path).and_then(|file| file.set_permissions(fs::Permissions::from_mode(OWNER)));
         Some((name, done))
+    });
+    tightened.collect()
+}
+
+/// Whether what has this name, if anything has, can be read as a file: a named pipe would be waited for, a device never
+/// end.
+///
+/// # Errors
+/// If it is a pipe, a socket or a device.
+pub fn no_special(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() && !found.is_dir() => Err(io::Error::new(ErrorKind::Unsupported, SPECIAL)),
+        _ => Ok(()),
+    }
+}
+
+/// The first file of ours in a data folder that is none, and what it is instead.
+pub fn first_special(folder: &Path) -> Option<(PathBuf, io::Error)> {
+    ours(folder).into_iter().find_map(|name| {
+        let path = folder.join(name);
+        no_special(&path).err().map(|error| (path, error))
     })
-    .collect()
+}
+
+/// Names of what is ours in a data folder.
+fn ours(folder: &Path) -> Vec<String> {
+    let all = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = all.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| OURS.iter().any(|known| name.starts_with(known))).collect()
 }
 
 /// The mode of a folder, if others than its owner have a way into it.

@@ -2,6 +2,7 @@
 //!
 //! Knows the shape of what is stored, nothing of when or why it is written.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use rusqlite::Connection;
@@ -253,6 +254,29 @@ const SIXTH: &str = "
 ALTER TABLE audit_log ADD COLUMN declares TEXT NOT NULL DEFAULT '';
 CREATE INDEX audit_log_ends ON audit_log (seq) WHERE holds_ended <> '';
 ";
+
+/// Every column of a file, by table and name.
+type Columns = BTreeSet<(String, String)>;
+
+fn columns(conn: &Connection) -> rusqlite::Result<Columns> {
+    let all =
+        "SELECT one.name, of.name FROM sqlite_schema one, pragma_table_xinfo(one.name) of WHERE one.type = 'table'";
+    conn.prepare_cached(all)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+/// What a file of today's version lacks of its tables and columns: somebody took it off.
+pub(crate) fn lacking(conn: &Connection) -> rusqlite::Result<Option<String>> {
+    static OURS: LazyLock<Columns> = LazyLock::new(|| {
+        let ours = Connection::open_in_memory()
+            .and_then(|conn| migrate(&conn)?.map_or(Ok(Columns::new()), |()| columns(&conn)));
+        ours.unwrap_or_default()
+    });
+    let found = columns(conn)?;
+    Ok(OURS.difference(&found).next().map(|(table, column)| match found.iter().any(|(known, _)| known == table) {
+        true => format!("the column {column} of {table} is gone"),
+        false => format!("the table {table} is gone"),
+    }))
+}
 
 /// Brings a file to [`VERSION`]. Gives the version found where that is newer than this program knows.
 pub(crate) fn migrate(conn: &Connection) -> rusqlite::Result<Result<(), i64>> {

@@ -130,6 +130,7 @@ impl SqliteLedger {
         if std::fs::symlink_metadata(dir.join(LEDGER_FILE)).is_ok_and(|found| found.is_symlink()) {
             return Err(std::io::Error::other(format!("{LEDGER_FILE} is a link")).into());
         }
+        private::no_special(&dir.join(LEDGER_FILE))?;
         // Made before SQLite would make it readable for all; its log and index take the mode of it.
         match private::make(&dir.join(LEDGER_FILE)) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),

@@ -23,6 +23,7 @@ mod floods;
 mod fly;
 mod front;
 mod guide;
+mod hung;
 mod idempotency;
 mod intake;
 mod journal;

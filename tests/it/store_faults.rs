@@ -104,6 +104,29 @@ impl Drop for Frozen {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_without_its_events_or_nonces_is_not_healthy() {
+    for table in ["evidence_ledger", "used_nonces"] {
+        let folder = tempfile::tempdir().unwrap();
+        let echo = Echo::start("serve", &[], folder.path()).await;
+        assert_eq!(get(&echo, "/health").await, StatusCode::OK);
+        let file = rusqlite::Connection::open(folder.path().join("data/ledger.db")).unwrap();
+        file.busy_timeout(Duration::from_secs(10)).unwrap();
+        file.execute_batch(&format!("DROP TABLE {table}")).unwrap();
+        let answer = http().get(echo.url("/health")).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{table}");
+        let health: Value = answer.json().await.unwrap();
+        assert!(health["status"] == "unhealthy" && health["checks"]["ledger"] != "ok", "{table}: {health}");
+        eventually("the log names it", BACK, async || {
+            echo.process.said().contains(&format!("the table {table} is gone")).then_some(())
+        })
+        .await;
+        // A kill needs none of it.
+        assert_eq!(post(&echo, "/kill", KILL).await.0, StatusCode::OK);
+        assert_eq!(echo.verdict("default").await.1, "kill");
+    }
+}
+
 /// A service that is open at 25 %, in this data folder.
 async fn opened(data: &Path, folder: &Path) -> Echo {
     let echo = start(data, folder).await;

@@ -14,7 +14,7 @@ use crate::domain::hold::{Epoch, Hold, ScopedHold, Source};
 use crate::domain::payment::Storing;
 use crate::domain::throttle::ThrottleName;
 use crate::ports::{LedgerError, Owed};
-use crate::store::accounts;
+use crate::store::{accounts, schema};
 
 /// Why one change was not made.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,8 @@ pub(super) enum Refusal {
     NotOpen(IntentId),
     #[error("a hold neither begins nor ends without an entry that says so")]
     Unsaid,
+    #[error("{0}")]
+    Lacking(String),
     #[error(transparent)]
     Sql(#[from] rusqlite::Error),
 }
@@ -34,6 +36,7 @@ impl From<Refusal> for LedgerError {
         match refusal {
             Refusal::Stale(name) => Self::Conflict(name),
             Refusal::NotOpen(_) | Refusal::Unsaid => Self::Refused(refusal.to_string()),
+            Refusal::Lacking(_) => unavailable(refusal),
             Refusal::Sql(error) => unavailable(error),
         }
     }
@@ -47,7 +50,7 @@ pub(super) fn apply(conn: &Group<'_>, work: &Work) -> Result<Receipt, Refusal> {
             // A real write: taking the lock alone succeeds on a full disk, and on a file that may not be written.
             // A number that is skipped harms nobody; one that stays the same would not be written.
             conn.prepare_cached("UPDATE outbox_versions SET last = last + 1")?.execute([])?;
-            Ok(Receipt::default())
+            schema::lacking(conn)?.map_or(Ok(Receipt::default()), |what| Err(Refusal::Lacking(what)))
         }
         Work::Delivered(owed) => delivered(conn, owed),
         Work::CloseInterrupted(at) => close_interrupted(conn, *at),

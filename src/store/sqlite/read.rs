@@ -10,7 +10,7 @@ use crate::domain::audit::ThrottleRow;
 use crate::domain::level::Level;
 use crate::domain::throttle::{Owner, ThrottleName};
 use crate::ports::{Effect, JournalEntry, Owed, Stored};
-use crate::store::{LEDGER_FILE, Opened, accounts, schema};
+use crate::store::{LEDGER_FILE, Opened, accounts, private, schema};
 
 /// Opens an existing ledger for reading only.
 pub(in crate::store) fn connect(dir: &Path) -> rusqlite::Result<Connection> {
@@ -19,6 +19,10 @@ pub(in crate::store) fn connect(dir: &Path) -> rusqlite::Result<Connection> {
 
 /// The same for a file of any name, a backup for example.
 pub(in crate::store) fn connect_file(file: &Path) -> rusqlite::Result<Connection> {
+    private::no_special(file).map_err(|error| {
+        let cannot = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
+        rusqlite::Error::SqliteFailure(cannot, Some(format!("{}: {error}", file.display())))
+    })?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(file, flags)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;

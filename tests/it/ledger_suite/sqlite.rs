@@ -45,6 +45,37 @@ async fn a_locked_store_is_an_error_soon_and_works_again_afterwards() {
 }
 
 #[tokio::test]
+async fn a_table_or_a_column_that_is_gone_is_found_by_the_check() {
+    let tables = {
+        let dir = TempDir::new().unwrap();
+        drop(open(&dir));
+        let found = raw(dir.path());
+        let mut all = found.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
+        let all: Vec<String> = all.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+        all
+    };
+    assert!(tables.len() > 10, "{tables:?}");
+    for table in &tables {
+        let dir = TempDir::new().unwrap();
+        let ledger = open(&dir);
+        ledger.check().await.unwrap();
+        raw(dir.path()).execute_batch(&format!("DROP TABLE {table}")).unwrap();
+        let Err(LedgerError::Unavailable(why)) = ledger.check().await else { panic!("{table} is not missed") };
+        assert!(why.contains(table), "{table}: {why}");
+        // Nor after a start, where that is still possible.
+        drop(ledger);
+        if let Ok((ledger, _)) = SqliteLedger::open(dir.path()) {
+            assert!(ledger.check().await.is_err(), "{table} is not missed after a start");
+        }
+    }
+    let dir = TempDir::new().unwrap();
+    let ledger = open(&dir);
+    raw(dir.path()).execute_batch("ALTER TABLE used_nonces DROP COLUMN answer").unwrap();
+    let Err(LedgerError::Unavailable(why)) = ledger.check().await else { panic!("a column is not missed") };
+    assert!(why.contains("the column answer of used_nonces"), "{why}");
+}
+
+#[tokio::test]
 async fn a_refused_change_takes_none_of_its_group_along() {
     let dir = TempDir::new().unwrap();
     let ledger = Arc::new(open(&dir));
