@@ -30,12 +30,12 @@ const EXITS: [(Exit, &str, &str); 3] = [
     (
         Exit::Failed,
         "Failed; stderr says why, and below it what to try. A process: something that it needs did not work. `kill`: refused, nobody \
-         answered, or not whole. `revive`: something still holds. `verify`, `backup`: a row is not as it was written. `healthcheck`: not sound",
+         answered, or not whole. `revive`: something still holds. `audit`: there is no such throttle. `verify`, `backup`: a row is not as it was written. `healthcheck`: not sound",
         "What the lines say; `kill` may always be sent again",
     ),
     (
         Exit::Refused,
-        "Usage or configuration; nothing was begun. `plan -f`, `serve --manifest` with an empty data folder: the file is wrong",
+        "Usage or configuration; nothing was begun. `kill`: its word too was not given. `plan -f`, `serve --manifest` with an empty data folder: the file is wrong",
         "Mend what it names: flag or variable, what was expected, the way out; a secret is never repeated",
     ),
 ];
