@@ -7,9 +7,9 @@ use serde_json::Value;
 use super::kill::throttle_name;
 use super::known::Known;
 use super::service::{Output, ServiceArgs, failed};
-use super::terminal::{print, tell};
+use super::terminal::{columns, fit, print, tell};
 use crate::client::{AuditEntry, AuditPage, Client, ClientError};
-use crate::domain::text::shown_json;
+use crate::domain::text::{cut, shown_json};
 use crate::domain::throttle::ThrottleName;
 use crate::run::RunError;
 use crate::source::rest::{MOMENT, moment};
@@ -51,7 +51,7 @@ pub(super) async fn audit(args: AuditArgs) -> Result<(), RunError> {
             ask(&client, &format!("{filter}{cursor}")).await.map_err(|error| failed(&client, &error))?;
         match args.output {
             Output::Json => print(&rows(&items, written == 0))?,
-            Output::Text => print(&table(&page.items, written == 0))?,
+            Output::Text => print(&table(&page.items, written == 0, columns()))?,
         }
         written += items.len();
         let Some(next) = page.next_cursor else { break };
@@ -107,11 +107,15 @@ fn rows(items: &[Value], first: bool) -> String {
 }
 
 /// Columns and their heads; why comes last, since it may be long.
+/// Columns that a time takes.
+const WHEN: usize = 20;
 const HEADS: [&str; 6] = ["SEQ", "WHEN", "WHO", "WHAT", "THROTTLE", "CHANGE"];
 
-/// A page as a table; each page is as wide as it needs.
-fn table(entries: &[AuditEntry], first: bool) -> String {
-    let cells: Vec<[String; 6]> = entries.iter().map(cells).collect();
+/// A page as a table; each page is as wide as it needs. On a terminal of so many columns an entry is one line and none of its
+/// words takes most of it, so that nothing stands where another entry would begin; `-o json` has the whole of it.
+fn table(entries: &[AuditEntry], first: bool, columns: Option<usize>) -> String {
+    let most = columns.map_or(usize::MAX, |columns| (columns / 4).max(WHEN));
+    let cells: Vec<[String; 6]> = entries.iter().map(|entry| cells(entry).map(|cell| cut(cell, most))).collect();
     let width = |column: usize| {
         let longest = cells.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
         longest.max(HEADS[column].len())
@@ -128,7 +132,7 @@ fn table(entries: &[AuditEntry], first: bool) -> String {
     for (row, entry) in cells.iter().zip(entries) {
         text += &line(row, &entry.reason);
     }
-    text
+    columns.map_or(text.clone(), |columns| fit(&text, columns))
 }
 
 fn cells(entry: &AuditEntry) -> [String; 6] {
@@ -145,4 +149,33 @@ fn cells(entry: &AuditEntry) -> [String; 6] {
         (before, after) => format!("{before} -> {after}"),
     };
     [entry.seq.to_string(), when, who, entry.action.clone(), throttle.to_owned(), change]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::table;
+    use crate::client::AuditEntry;
+
+    #[test]
+    fn on_a_terminal_an_entry_is_one_line_and_no_word_pushes_the_others_out() {
+        let entry = |operator: &str, reason: &str| AuditEntry {
+            seq: 7,
+            at: "2026-01-14T21:32:07Z".to_owned(),
+            actor: "ECHO_API_KEY".to_owned(),
+            operator: operator.to_owned(),
+            action: "kill".to_owned(),
+            throttle: String::new(),
+            before: String::new(),
+            after: String::new(),
+            reason: reason.to_owned(),
+        };
+        let long = format!("dana{}8  2026", " ".repeat(240));
+        let entries = [entry(&long, &long), entry("kim", "double charges")];
+        let told = table(&entries, true, Some(100));
+        let lines: Vec<_> = told.lines().collect();
+        assert_eq!(lines.len(), 3, "{told}");
+        assert!(lines.iter().all(|line| line.chars().count() <= 100 && !line.contains("8  2026")), "{told}");
+        assert!(lines[1].contains('…') && lines[2].ends_with("double charges"), "{told}");
+        assert!(table(&entries, true, None).contains("8  2026"), "a file has all of it");
+    }
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::known::Known;
 use super::service::{Output, ServiceArgs, failed, order_failed};
-use super::terminal::{Paint, json_line, print_done, say, tell};
+use super::terminal::{Paint, columns, fit_words, json_line, print_done, say, tell};
 use super::words::{WIDE, since};
 use crate::client::{Client, ClientError, Killed};
 use crate::config::ConfigError;
@@ -90,7 +90,7 @@ pub(super) async fn kill(args: KillArgs, paint: Paint) -> Result<(), RunError> {
             // Whoever wanted one stopped shall know that it opens with all others.
             let wide = args.throttle.is_some() && known.covers_all(epoch);
             let first = (known.by(epoch), wide.then_some(WIDE));
-            print_done(&told(&killed, &scope, first, &gaps, paint));
+            print_done(&fit_words(&told(&killed, &scope, first, &gaps, paint), columns()));
         }
     }
     let only = args.throttle.map(|name| format!(" --throttle {name}")).unwrap_or_default();

@@ -6,9 +6,8 @@ use jiff::Timestamp;
 
 use super::known::covers_all;
 use super::terminal::Paint;
-use super::words::{WIDE, by_source, holder, lower_to, since, span, way_to_end};
+use super::words::{WIDE, by_source, holder, lower_to, percent, since, span, way_to_end};
 use crate::client::{AuditEntry, Health, Throttle};
-use crate::domain::level::Level;
 use crate::source::crd_status::ConditionStatus;
 
 /// What the service answered.
@@ -182,10 +181,15 @@ fn declared_words(one: &Throttle, command: Option<&AuditEntry>, declared: i32, n
     let source = one.status.declared.as_ref().map_or("", |declared| declared.source.as_str());
     let by_file = source == "spec" && declared == one.spec.throttle_percent && command.filter(stands).is_none();
     match command.filter(stands) {
-        Some(entry) => format!("{declared} % by {}, {}", entry.actor, since(&entry.at, now)),
+        // As it was asked for: what is declared is told rounded up to whole percent.
+        Some(entry) => format!("{} by {}, {}", exactly(entry), entry.actor, since(&entry.at, now)),
         None if by_file || source.is_empty() => format!("{declared} %"),
         None => format!("{declared} % {}", by_source(source)),
     }
+}
+
+fn exactly(entry: &AuditEntry) -> String {
+    entry.after.parse().map_or_else(|_| entry.after.clone(), percent)
 }
 
 fn targets(one: &Throttle, row: &mut impl FnMut(&str, &str), paint: Paint) {
@@ -231,9 +235,4 @@ fn next(effective: i32, declared: i32, shed_by: Option<&str>, commanded: bool) -
 
 fn condition<'a>(all: &'a [ConditionStatus], kind: &str) -> Option<&'a ConditionStatus> {
     all.iter().find(|one| one.kind == kind)
-}
-
-/// A share as a person reads it: `25 %`, `12.5 %`.
-fn percent(share: f64) -> String {
-    Level::new(share).map_or_else(|_| format!("{share}, which is no share,"), Level::percent_words)
 }

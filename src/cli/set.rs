@@ -8,9 +8,10 @@ use serde_json::{Map, Value, json};
 use super::kill::{send, throttle_name};
 use super::service::{Output, ServiceArgs, failed, order_failed};
 use super::terminal::{Paint, json_line, print_done, tell};
-use super::words::by_source;
+use super::words::{by_source, percent};
 use crate::client::{Client, ClientError, Controlled, HeldRow};
 use crate::domain::level::Level;
+use crate::domain::text::is_blank;
 use crate::domain::throttle::ThrottleName;
 use crate::run::RunError;
 use crate::source::rest::older;
@@ -45,7 +46,7 @@ pub(super) struct SetArgs {
 
 /// Words for the record: a variable that was empty is no name.
 pub(super) fn some_text(text: &str) -> Result<String, String> {
-    if text.trim().is_empty() { Err("expected some text, for the record".to_owned()) } else { Ok(text.to_owned()) }
+    if is_blank(text) { Err("expected some text, for the record".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 /// Reads a level. A bare number above 1 may be meant either way, and one of them is a full stop; so may a sign be, as a
@@ -104,7 +105,6 @@ async fn declare(client: &Client, mut body: Value) -> Result<Value, ClientError>
 }
 
 fn told(declared: &Controlled, paint: Paint) -> String {
-    let percent = |share: f64| format!("{} %", (share * 1000.0).round() / 10.0);
     let (name, asked) = (&declared.throttle, percent(declared.target_throttle));
     let mut text = match declared.held_by.first() {
         None => paint.good(&format!("DECLARED: {name} refuses {asked}\n")),

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::report::{Found, report};
 use super::service::{Output, ServiceArgs, failed};
-use super::terminal::{Paint, clear, columns, fit, json_line, print, tell};
+use super::terminal::{Paint, clear, columns, fit, fit_words, json_line, print, tell};
 use crate::client::{AuditEntry, Client, ClientError, Health, Throttles};
 use crate::ports::Clock;
 use crate::run::RunError;
@@ -45,7 +45,9 @@ pub(super) async fn status(args: StatusArgs, paint: Paint) -> Result<(), RunErro
     };
     let mut found = look(&client, &health, throttles.as_ref()).await.map_err(|error| failed(&client, &error))?;
     found.unread = refused.as_ref().is_some_and(|error| !elsewhere(error));
-    let printed = print(&written(&client, args.output, &health, throttles.as_ref(), &found, paint));
+    let text = written(&client, args.output, &health, throttles.as_ref(), &found, paint);
+    let columns = columns().filter(|_| args.output == Output::Text);
+    let printed = print(&fit_words(&text, columns));
     match refused {
         None => printed,
         Some(error) if elsewhere(&error) => {

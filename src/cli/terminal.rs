@@ -50,6 +50,20 @@ pub(super) fn fit(text: &str, columns: usize) -> String {
     text.split_inclusive('\n').map(|line| fit_line(line, columns)).collect()
 }
 
+/// Rows of a report that say what people wrote.
+const WORDS: [&str; 3] = ["by", "held", "declared"];
+
+/// A report for a terminal of so many columns. What people wrote is cut where it would run over, or it could stand where our
+/// own lines begin; what is ours, as a command to type, stays whole.
+pub(super) fn fit_words(text: &str, columns: Option<usize>) -> String {
+    let Some(columns) = columns else { return text.to_owned() };
+    let words = |line: &str| {
+        line.strip_prefix("  ").and_then(|line| line.split(' ').next()).is_some_and(|row| WORDS.contains(&row))
+    };
+    let lines = text.split_inclusive('\n');
+    lines.map(|line| if words(line) { fit_line(line, columns) } else { line.to_owned() }).collect()
+}
+
 fn fit_line(line: &str, columns: usize) -> String {
     let (mut out, mut width, mut colour) = (String::with_capacity(line.len()), 0, false);
     let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
@@ -155,4 +169,24 @@ pub(super) fn clear() -> Result<bool, RunError> {
         print("\x1b[H\x1b[2J")?;
     }
     Ok(on)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fit_words;
+
+    #[test]
+    fn what_people_wrote_stands_at_the_start_of_no_line_of_a_terminal() {
+        let padded = format!("dana{}default: open, all is well", " ".repeat(200));
+        let next = "  next      echo-phoenix revive --epoch 01HZY3V8Q0000000000000000 --operator YOU --reason WHY";
+        let text = format!("default: KILLED\n  by        {padded}\n  held      at 5 % or more, by {padded}\n{next}\n");
+        let fitted = fit_words(&text, Some(40));
+        let lines: Vec<_> = fitted.lines().collect();
+        assert_eq!(lines.len(), 4);
+        assert_eq!((lines[0], lines[3]), ("default: KILLED", next), "what is ours is whole");
+        for line in &lines[1..3] {
+            assert!(line.chars().count() <= 40 && line.ends_with('…') && !line.contains("all is well"), "{line}");
+        }
+        assert_eq!(fit_words(&text, None), text, "a file has no width");
+    }
 }

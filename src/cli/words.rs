@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::client::{HeldRow, Throttle};
+use crate::domain::level::Level;
 use crate::domain::remote::is_sender;
 use crate::source::crd_status::HoldStatus;
 
@@ -17,6 +18,11 @@ pub(super) fn since(text: &str, now: Timestamp) -> String {
         _ => format!("{} ago", span(seconds)),
     };
     format!("{} ({ago})", at.strftime("%Y-%m-%d %H:%M:%S UTC"))
+}
+
+/// A share as a person reads it: `25 %`, `12.5 %`.
+pub(super) fn percent(share: f64) -> String {
+    Level::new(share).map_or_else(|_| format!("{share}, which is no share,"), Level::percent_words)
 }
 
 /// A span in its two largest units.

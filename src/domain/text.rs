@@ -29,6 +29,13 @@ pub fn is_hidden(c: char) -> bool {
             | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// Whether nothing of a text is seen: spaces of any kind, the empty pattern of Braille, what has no width. Controls are
+/// written out where a text is shown, so they are seen.
+#[must_use]
+pub fn is_blank(text: &str) -> bool {
+    text.chars().all(|c| c.is_whitespace() || c == '\u{2800}' || (is_hidden(c) && !c.is_control()))
+}
+
 /// A text as people are shown it: what would not be seen is written out, as `\u{1b}`.
 #[must_use]
 pub fn shown(text: &str) -> Cow<'_, str> {
@@ -98,5 +105,5 @@ pub fn cut(text: String, limit: usize) -> String {
 /// The words of whoever stops: never a reason to refuse it.
 #[must_use]
 pub fn given(text: String, limit: usize) -> String {
-    if text.trim().is_empty() { none_given() } else { cut(kept(text), limit) }
+    if is_blank(&text) { none_given() } else { cut(kept(text), limit) }
 }

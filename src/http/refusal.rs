@@ -81,7 +81,7 @@ pub fn reference() -> String {
     text.push_str(
         "\nNot 2xx and no problem: `/health` answers its usual body with 503 while the ledger is not available, `/readyz` 503 `not ready` \
          while the\ngate does not know all there is. Before any route is looked for, a head that is no HTTP is answered by a bare 400, one \
-         of more than 256\nheaders or of far more than 64 KiB by a bare 431, and one that takes more than 10 s by the end of the connection.\n\n## Verdicts\n\n\
+         of more than 256\nheaders or of more than 64 KiB by a bare 431, and one that takes more than 10 s by the end of the connection. The two bare answers have no\nbody, no `cache-control` and no `x-content-type-options`, which all others bear.\n\n## Verdicts\n\n\
          A refusal by the gate, at `/authz/DIALECT/THROTTLE`, is no error of the request that asked: it says so in `echo-decision: deny`,\n\
          `echo-reason` and `Retry-After`, in the status that the asking proxy understands. nginx can hand on no status of ours but 401 and\n\
          403, so the one for its client travels in `echo-status`. `POST /v1/decide` always answers 200.\n\

@@ -17,7 +17,7 @@ use super::crd_remote::RemoteTarget;
 use super::rest::{FieldError, fields_at};
 use crate::config::{REMOTE_KEY_FORM, is_remote_key};
 use crate::domain::level::Level;
-use crate::domain::text::{self, OPERATOR_LIMIT, REASON_LIMIT};
+use crate::domain::text::{self, OPERATOR_LIMIT, REASON_LIMIT, is_blank};
 use crate::domain::throttle::{
     AllowFlaw, AllowRule, FromFile, KillWords, NO_USER, Spec, TargetKind, ThrottleName, bears_user,
 };
@@ -316,5 +316,5 @@ impl Site {
 }
 
 fn fits(text: &str, limit: usize) -> bool {
-    !text.trim().is_empty() && text.chars().count() <= limit
+    !is_blank(text) && text.chars().count() <= limit
 }

@@ -96,7 +96,7 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
 /// Words of a person, who or why: the fields that are longer than so many characters, or empty where they must not be.
 fn words(fields: &[(&str, &str, std::ops::RangeInclusive<usize>)]) -> Vec<FieldError> {
     let fits = |text: &str, range: &std::ops::RangeInclusive<usize>| {
-        range.contains(&text.chars().count()) && (*range.start() == 0 || !text.trim().is_empty())
+        range.contains(&text.chars().count()) && (*range.start() == 0 || !text::is_blank(text))
     };
     let wrong = fields.iter().filter(|(_, text, range)| !fits(text, range));
     wrong

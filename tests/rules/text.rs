@@ -66,7 +66,9 @@ proptest! {
 #[test]
 fn words_are_kept_as_they_came_but_for_nul_blanks_and_what_is_too_long() {
     assert_eq!(kept("a\0b\u{1b}".to_owned()), "a\\u{0}b\u{1b}");
-    for blank in ["", " \t\n", "\u{2003}"] {
+    for blank in
+        ["", " \t\n", "\u{2003}", "\u{2800}", "\u{3164} \u{3164}", "\u{200b}\u{feff}\u{2060}\u{ad}", "\u{e0041}"]
+    {
         assert_eq!(given(blank.to_owned(), 9), NONE_GIVEN);
     }
     assert_eq!(given("é".repeat(10), 10), "é".repeat(10));
