@@ -68,8 +68,12 @@ pub struct Owed {
 /// The record of truth. Acknowledged means committed.
 #[async_trait]
 pub trait Ledger: Send + Sync {
-    /// Makes a change durable, whole.
+    /// Makes a change durable, whole. Waits for as long as that takes. Whoever stops waiting withdraws a change that was
+    /// not begun; one that was begun may be made all the same.
     async fn commit(&self, change: Change) -> Result<Receipt, LedgerError>;
+    /// The same, with an outcome that is certain: a change that was not begun within `patience` is withdrawn and never
+    /// made; one that was begun is waited for, however long the disk takes.
+    async fn commit_within(&self, change: Change, patience: Duration) -> Result<Receipt, LedgerError>;
     /// The current state, for a start.
     async fn stored(&self) -> Result<Stored, LedgerError>;
     /// Whether it answers and can be written.

@@ -22,6 +22,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
 
 use super::{Head, LEDGER_FILE, Opened, lock, private, schema};
 use crate::domain::audit::{Answer, Change, ClientKey, Receipt};
@@ -29,7 +30,7 @@ use crate::domain::hold::ScopedHold;
 use crate::ports::{Ledger, LedgerError, Owed, Stored};
 use asking::Asking;
 use pool::Pool;
-use writer::{GROUP_LIMIT, Job, Work};
+use writer::{Claim, GROUP_LIMIT, Job, Work};
 
 /// The first SQLite without the WAL-reset bug, which can lose acknowledged rows.
 const OLDEST_SQLITE: i32 = 3_051_003;
@@ -211,15 +212,20 @@ impl SqliteLedger {
     }
 
     async fn submit(&self, work: Work) -> Result<Receipt, LedgerError> {
+        self.queued(work)?.answer().await
+    }
+
+    fn queued(&self, work: Work) -> Result<Waiting, LedgerError> {
         let (reply, answer) = oneshot::channel();
+        let claim = Arc::new(Claim::default());
         match &*lock(&self.queue) {
             None => return Err(unavailable("it is closed")),
-            Some(queue) => queue.try_send(Job { work, reply }).map_err(|e| match e {
+            Some(queue) => queue.try_send(Job { work, reply, claim: Arc::clone(&claim) }).map_err(|e| match e {
                 TrySendError::Full(_) => unavailable("its queue is full"),
                 TrySendError::Disconnected(_) => unavailable("its writer has stopped"),
             })?,
         }
-        answer.await.unwrap_or_else(|_| Err(unavailable("its writer stopped before it answered")))
+        Ok(Waiting { answer, claim })
     }
 
     /// Reads a page of the past: few at a time, so that connections are left for commands; and not for a client that left.
@@ -250,6 +256,36 @@ impl SqliteLedger {
     }
 }
 
+/// Somebody who waits for the writer.
+struct Waiting {
+    answer: oneshot::Receiver<Result<Receipt, LedgerError>>,
+    claim: Arc<Claim>,
+}
+
+impl Waiting {
+    async fn answer(&mut self) -> Result<Receipt, LedgerError> {
+        (&mut self.answer).await.unwrap_or_else(|_| Err(unavailable("its writer stopped before it answered")))
+    }
+
+    /// The answer, or the certainty that it was not begun within `patience` and never will be.
+    async fn answer_within(&mut self, patience: Duration) -> Result<Receipt, LedgerError> {
+        match timeout(patience, self.answer()).await {
+            Ok(answer) => answer,
+            Err(_) if self.claim.withdraw() => {
+                Err(unavailable(format!("it did not begin to write this within {} s", patience.as_secs_f64())))
+            }
+            Err(_) => self.answer().await,
+        }
+    }
+}
+
+/// Whoever goes away does not want it any more.
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let _begun = self.claim.withdraw();
+    }
+}
+
 impl Drop for SqliteLedger {
     fn drop(&mut self) {
         self.close();
@@ -260,6 +296,10 @@ impl Drop for SqliteLedger {
 impl Ledger for SqliteLedger {
     async fn commit(&self, change: Change) -> Result<Receipt, LedgerError> {
         self.submit(Work::Commit(Box::new(change))).await
+    }
+
+    async fn commit_within(&self, change: Change, patience: Duration) -> Result<Receipt, LedgerError> {
+        self.queued(Work::Commit(Box::new(change)))?.answer_within(patience).await
     }
 
     async fn stored(&self) -> Result<Stored, LedgerError> {

@@ -2,6 +2,8 @@
 //!
 //! Knows transactions; what a change means to the tables is `apply`'s.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::Receiver;
 
 use jiff::Timestamp;
@@ -51,6 +53,32 @@ pub(super) enum Work {
 pub(super) struct Job {
     pub(super) work: Work,
     pub(super) reply: oneshot::Sender<Result<Receipt, LedgerError>>,
+    pub(super) claim: Arc<Claim>,
+}
+
+/// Whose a piece of work is: its caller's, who may withdraw it, until the writer begins it; then the writer's. One of the
+/// two has it for ever.
+#[derive(Debug, Default)]
+pub(super) struct Claim(AtomicU8);
+
+const QUEUED: u8 = 0;
+const BEGUN: u8 = 1;
+const WITHDRAWN: u8 = 2;
+
+impl Claim {
+    /// The writer begins it, unless it was withdrawn.
+    fn begin(&self) -> bool {
+        self.goes_to(BEGUN)
+    }
+
+    /// Its caller gives it up, unless it was begun. What was withdrawn is never made.
+    pub(super) fn withdraw(&self) -> bool {
+        self.goes_to(WITHDRAWN)
+    }
+
+    fn goes_to(&self, state: u8) -> bool {
+        self.0.compare_exchange(QUEUED, state, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
 }
 
 /// Serves until the queue is closed and empty.
@@ -58,8 +86,11 @@ pub(super) fn run(conn: &Connection, index: &SharedIndex, jobs: &Receiver<Job>) 
     while let Ok(first) = jobs.recv() {
         let mut group = vec![first];
         group.extend(jobs.try_iter().take(GROUP_LIMIT - 1));
+        // Who waits for the lock of another process may still withdraw; nobody may from here on.
+        let begun = index.writable().and_then(|()| run_sql(conn, "BEGIN IMMEDIATE").map_err(unavailable));
+        group.retain(|job| job.claim.begin());
         let (works, replies): (Vec<_>, Vec<_>) = group.into_iter().map(|job| (job.work, job.reply)).unzip();
-        let committed = index.writable().and_then(|()| commit(conn, &works).map_err(unavailable));
+        let committed = begun.and_then(|()| commit(conn, &works).map_err(unavailable));
         let answers = committed.unwrap_or_else(|e| works.iter().map(|_| Err(e.clone())).collect());
         for (reply, answer) in replies.into_iter().zip(answers) {
             // Whoever stopped waiting does not hear of it; the change stands all the same.
@@ -70,9 +101,8 @@ pub(super) fn run(conn: &Connection, index: &SharedIndex, jobs: &Receiver<Job>) 
 
 type Answers = Vec<Result<Receipt, LedgerError>>;
 
-/// One transaction for the group. An error means that nothing of the whole group was written.
+/// The transaction of the group, which is open. An error means that nothing of the whole group was written.
 fn commit(conn: &Connection, works: &[Work]) -> rusqlite::Result<Answers> {
-    run_sql(conn, "BEGIN IMMEDIATE")?;
     let answers = all(&Group::new(conn), works).and_then(|answers| run_sql(conn, "COMMIT").map(|()| answers));
     if answers.is_err()
         && !conn.is_autocommit()
