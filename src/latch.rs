@@ -13,8 +13,11 @@ pub mod watch;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::{sleep, timeout};
 
 use crate::domain::audit::{Answer, Record};
 use crate::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
@@ -25,7 +28,11 @@ use crate::gate::Gate;
 use crate::ports::{Desired, DesiredError, Effect, Ended, Journal, Meant};
 
 pub use level::LevelOrder;
+use record::LEDGER_PATIENCE;
 pub use record::{AuditState, Brought, Lacking};
+
+/// How often it is asked what became of a revival that is not decided.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// A person's order to stop.
 #[derive(Clone, Debug)]
@@ -70,7 +77,7 @@ pub struct Latch {
     /// Commands that neither journal nor ledger took.
     owed: owed::Owed,
     /// Revivals go one at a time; kills never wait for it.
-    reviving: tokio::sync::Mutex<()>,
+    reviving: Arc<tokio::sync::Mutex<()>>,
     /// One level is recorded at a time, so that an opening does not meet the half-done record of a closing.
     levelling: tokio::sync::Mutex<()>,
     /// Commands whose client was told that the ledger lacks them.
@@ -106,7 +113,7 @@ impl Latch {
             journal,
             live: Mutex::new(live),
             owed: owed::Owed::default(),
-            reviving: tokio::sync::Mutex::default(),
+            reviving: Arc::default(),
             levelling: tokio::sync::Mutex::default(),
             told: Mutex::default(),
             under_way: Mutex::default(),
@@ -129,8 +136,7 @@ impl Latch {
         {
             return Err(DesiredError::Unknown(name.clone()));
         }
-        let (scoped, fresh) = self.hold_for(&order);
-        let throttles = self.gate.hold(&order.scope, &scoped.hold, order.at.elapsed);
+        let (scoped, fresh, throttles) = self.close(&order);
         let hold = &scoped.hold;
         let (epoch, latched_at) = (hold.epoch.clone(), hold.taken_at);
         let mut record = order.record;
@@ -156,7 +162,8 @@ impl Latch {
     /// Ends holds. The ledger first: what is not recorded does not open.
     ///
     /// # Errors
-    /// [`DesiredError::Unavailable`] while the end cannot be made durable; every hold then stays.
+    /// [`DesiredError::Unavailable`] while the end cannot be made durable; every hold then stays. [`DesiredError::Undecided`]
+    /// if that is not known: it is found out, and then gate, memory and record agree.
     pub async fn revive(
         self: &Arc<Self>,
         scope: Scope,
@@ -167,8 +174,14 @@ impl Latch {
         whole(async move { latch.revive_whole(&scope, epoch.as_ref(), record).await }).await
     }
 
-    async fn revive_whole(&self, scope: &Scope, epoch: Option<&Epoch>, record: Record) -> Result<Ended, DesiredError> {
-        let _one_at_a_time = self.reviving.lock().await;
+    async fn revive_whole(
+        self: Arc<Self>,
+        scope: &Scope,
+        epoch: Option<&Epoch>,
+        record: Record,
+    ) -> Result<Ended, DesiredError> {
+        let waits = |_| DesiredError::Unavailable("an earlier revival is not decided yet".to_owned());
+        let turn = timeout(LEDGER_PATIENCE, Arc::clone(&self.reviving).lock_owned()).await.map_err(waits)?;
         // The record shall not say `killed` after it said `revived`.
         self.catch_up().await?;
         // From here on a kill makes a hold of its own, which this command spares.
@@ -178,43 +191,62 @@ impl Latch {
         let spared = |epoch: &Epoch| self.lock().iter().any(|live| !live.ending && live.held.hold.epoch == *epoch);
         let standing = told::Standing::of(self.desired.declared().iter().map(Arc::as_ref));
         let audit = record.audit.clone();
+        let ending = self.ending(&spared);
         let ended = self.desired.end(Meant { scope, epoch, spared: &spared }, record).await;
-        let mut live = self.lock();
-        if let Ok(ended) = &ended {
-            live.retain(|live| !ended.ended.contains(&live.held.hold.epoch));
+        if matches!(ended, Err(DesiredError::Undecided)) {
+            // Its caller is told so. Nobody leans on these holds meanwhile, and no other revival begins.
+            let latch = Arc::clone(&self);
+            owned(async move { latch.decide(ending, turn).await });
+            return ended;
         }
-        live.iter_mut().for_each(|live| live.ending = false);
-        drop(live);
-        let ended = ended?;
-        ended.ended.iter().for_each(|epoch| standing.ended(&epoch.0, &audit));
-        self.gate.end(&ended.ended);
-        self.desired.wake();
-        Ok(ended)
+        let of = ended.as_ref().map(|ended| ended.ended.as_slice()).unwrap_or_default();
+        of.iter().for_each(|epoch| standing.ended(&epoch.0, &audit));
+        self.over(of);
+        ended
     }
 
-    /// The hold an order asks for: the one in force if there is one that covers it, otherwise a new one.
-    fn hold_for(&self, order: &KillOrder) -> (ScopedHold, bool) {
-        let mut live = self.lock();
-        let covers = |held: &Scope| *held == Scope::All || *held == order.scope;
-        // Another site ends its own kills: nobody here leans on one of them, and it leans on nobody's here.
-        let shared = |by: &str| by == order.operator || !(is_sender(by) || is_sender(&order.operator));
-        // Nor on a hold that nobody accounts for: a kill of today has its own record.
-        let counts = |held: &ScopedHold| held.hold.is_kill() && held.hold.source != Source::Unaccounted;
-        let joins = |held: &ScopedHold| counts(held) && covers(&held.scope) && shared(&held.hold.operator);
-        if let Some(known) = live.iter().find(|live| !live.ending && joins(&live.held)) {
-            return (known.held.clone(), false);
+    /// Everything that a revival may end: all that is declared, but for what it spares.
+    fn ending(&self, spared: &dyn Fn(&Epoch) -> bool) -> Vec<Epoch> {
+        let declared = self.desired.declared();
+        let holds = declared.iter().flat_map(|declared| &declared.holds).filter(|hold| !hold.source.is_declared());
+        let ending: BTreeSet<Epoch> = holds.map(|hold| hold.epoch.clone()).filter(|epoch| !spared(epoch)).collect();
+        ending.into_iter().collect()
+    }
+
+    /// Finds out what became of a revival that was not decided, however long its disk takes.
+    async fn decide(self: Arc<Self>, ending: Vec<Epoch>, _turn: OwnedMutexGuard<()>) {
+        loop {
+            match self.desired.became(&ending).await {
+                Ok(ended) => {
+                    let became = if ended.is_empty() { "nothing was opened" } else { "it was done" };
+                    tracing::warn!(ended = ended.len(), "a revival that was not decided is: {became}");
+                    return self.over(&ended);
+                }
+                Err(error) => tracing::debug!(%error, "a revival is not decided yet"),
+            }
+            sleep(AGAIN).await;
         }
-        let hold = Hold {
-            epoch: order.epoch.clone(),
-            bite: Bite::Kill,
-            source: Source::Rest,
-            reason: order.reason.clone(),
-            operator: order.operator.clone(),
-            taken_at: order.at.wall,
-        };
-        let scoped = ScopedHold { scope: order.scope.clone(), hold };
-        live.push(Live { held: scoped.clone(), audit: AuditState::Pending, durable: false, ending: false });
-        (scoped, true)
+    }
+
+    /// These holds have ended; those that were to end and did not, stay.
+    fn over(&self, ended: &[Epoch]) {
+        let mut live = self.lock();
+        live.retain(|live| !ended.contains(&live.held.hold.epoch));
+        live.iter_mut().for_each(|live| live.ending = false);
+        drop(live);
+        if !ended.is_empty() {
+            self.gate.end(ended);
+            self.desired.wake();
+        }
+    }
+
+    /// Shuts the gates by the hold that an order asks for; answers it, whether it is new, and which throttles are shut. Under
+    /// one lock with what marks holds to be ended: nobody leans on one that ends, or brings it back.
+    fn close(&self, order: &KillOrder) -> (ScopedHold, bool, Vec<ThrottleName>) {
+        let mut live = self.lock();
+        let (scoped, fresh) = hold_for(&mut live, order);
+        let throttles = self.gate.hold(&order.scope, &scoped.hold, order.at.elapsed);
+        (scoped, fresh, throttles)
     }
 
     fn note(&self, epoch: &Epoch, audit: Option<AuditState>, durable: Option<bool>) {
@@ -233,6 +265,36 @@ impl Latch {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Live>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The hold an order asks for: the one in force if there is one that covers it, otherwise a new one; and whether it is new.
+fn hold_for(live: &mut Vec<Live>, order: &KillOrder) -> (ScopedHold, bool) {
+    let covers = |held: &Scope| *held == Scope::All || *held == order.scope;
+    // Another site ends its own kills: nobody here leans on one of them, and it leans on nobody's here.
+    let shared = |by: &str| by == order.operator || !(is_sender(by) || is_sender(&order.operator));
+    // Nor on a hold that nobody accounts for: a kill of today has its own record.
+    let counts = |held: &ScopedHold| held.hold.is_kill() && held.hold.source != Source::Unaccounted;
+    let joins = |held: &ScopedHold| counts(held) && covers(&held.scope) && shared(&held.hold.operator);
+    if let Some(known) = live.iter().find(|live| !live.ending && joins(&live.held)) {
+        return (known.held.clone(), false);
+    }
+    let hold = Hold {
+        epoch: order.epoch.clone(),
+        bite: Bite::Kill,
+        source: Source::Rest,
+        reason: order.reason.clone(),
+        operator: order.operator.clone(),
+        taken_at: order.at.wall,
+    };
+    let scoped = ScopedHold { scope: order.scope.clone(), hold };
+    live.push(Live { held: scoped.clone(), audit: AuditState::Pending, durable: false, ending: false });
+    (scoped, true)
+}
+
+/// Lets a task go on by itself that has somebody else's outcome to find out.
+#[allow(clippy::disallowed_methods, reason = "it ends once the ledger answers, and holds no door open")]
+fn owned(task: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(task);
 }
 
 /// Runs a command to its end even if its caller hangs up: half a kill would be in the gate and in no record.

@@ -35,6 +35,9 @@ pub enum LedgerError {
     /// It cannot be written or read now; the same change may succeed later.
     #[error("the ledger is not available: {0}")]
     Unavailable(String),
+    /// It was begun and not answered in time: whether it is made is not known yet.
+    #[error("the ledger has begun to write this and does not answer: it may still happen")]
+    Undecided,
     /// Somebody else changed what this change was based on.
     #[error("the ledger holds a newer state of throttle {0}")]
     Conflict(ThrottleName),
@@ -68,15 +71,12 @@ pub struct Owed {
 /// The record of truth. Acknowledged means committed.
 #[async_trait]
 pub trait Ledger: Send + Sync {
-    /// Makes a change durable, whole. Waits for as long as that takes. Whoever stops waiting withdraws a change that was
-    /// not begun; one that was begun may be made all the same.
+    /// Makes a change durable, whole. Whoever stops waiting withdraws a change that was not begun; one that was begun may be
+    /// made all the same, and so may one that is answered as [`LedgerError::Undecided`].
     async fn commit(&self, change: Change) -> Result<Receipt, LedgerError>;
-    /// The same, with an outcome that is certain: a change that was not begun within `patience` is withdrawn and never
-    /// made; one that was begun is waited for, however long the disk takes.
-    async fn commit_within(&self, change: Change, patience: Duration) -> Result<Receipt, LedgerError>;
     /// The current state, for a start.
     async fn stored(&self) -> Result<Stored, LedgerError>;
-    /// Whether it answers and can be written.
+    /// Whether it answers and can be written. What was begun before is decided when this succeeds.
     async fn check(&self) -> Result<(), LedgerError>;
     /// What the mirror owes, oldest first, at most `limit`.
     async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError>;
@@ -150,6 +150,9 @@ pub enum DesiredError {
     /// The place where declarations live does not answer; nothing was changed.
     #[error("{0}")]
     Unavailable(String),
+    /// Whether it is done is not known yet: it may still happen.
+    #[error("not decided yet: it may still happen")]
+    Undecided,
     /// There is no throttle of that name.
     #[error("there is no throttle `{0}`")]
     Unknown(ThrottleName),
@@ -212,6 +215,12 @@ pub trait Desired: Send + Sync {
     /// Ends every hold that REST or an override made and that is meant, but for those that are spared. Durable when it
     /// returns. Sets `ended` and `held_by` in the answer.
     async fn end(&self, meant: Meant<'_>, record: Record) -> Result<Ended, DesiredError>;
+    /// Which of these holds have ended after all, once that is known: an end that was [`DesiredError::Undecided`] is. They bite
+    /// no more when this returns.
+    ///
+    /// # Errors
+    /// While it is not known.
+    async fn became(&self, ending: &[Epoch]) -> Result<Vec<Epoch>, DesiredError>;
     /// Records a command that moved nothing. Durable when it returns.
     async fn note(&self, record: Record) -> Result<Answer, DesiredError>;
     /// What somebody measured; the loop believes it for three ticks.

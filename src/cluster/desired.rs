@@ -16,7 +16,7 @@ use crate::domain::hold::{Epoch, HeldBy, Hold, ScopedHold};
 use crate::domain::level::Level;
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::latch::Latch;
-use crate::ports::{Clock, Declaration, Desired, DesiredError, Ended, Ledger, Meant};
+use crate::ports::{Clock, Declaration, Desired, DesiredError, Ended, Ledger, LedgerError, Meant};
 use crate::source::crd::EchoThrottle;
 
 use super::endings;
@@ -148,7 +148,10 @@ impl ClusterDesired {
     /// Writes a person's command to the record, before anything of it is done.
     async fn record(&self, change: Change) -> Result<Option<Answer>, DesiredError> {
         let Some(ledger) = &self.ledger else { return Ok(change.answer) };
-        let receipt = ledger.commit(change).await.map_err(|error| DesiredError::Unavailable(error.to_string()))?;
+        let receipt = ledger.commit(change).await.map_err(|error| match error {
+            LedgerError::Undecided => DesiredError::Undecided,
+            error => DesiredError::Unavailable(error.to_string()),
+        })?;
         Ok(receipt.answer)
     }
 }
@@ -230,6 +233,11 @@ impl Desired for ClusterDesired {
             ended.ended.push(hold.epoch);
         }
         Ok(ended)
+    }
+
+    /// What was not recorded for sure was not deleted: nothing of it has ended.
+    async fn became(&self, _ending: &[Epoch]) -> Result<Vec<Epoch>, DesiredError> {
+        Ok(Vec::new())
     }
 
     async fn note(&self, record: Record) -> Result<Answer, DesiredError> {

@@ -111,6 +111,10 @@ fn not_declared(error: DesiredError) -> Problem {
             tracing::error!(%error, "an opening was refused");
             Problem::of(&table::OPENING_WAITS)
         }
+        DesiredError::Undecided => {
+            tracing::error!(%error, "an opening");
+            Problem::of(&table::OPENING_UNDECIDED)
+        }
     }
 }
 

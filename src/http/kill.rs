@@ -113,6 +113,10 @@ pub(super) async fn revive(
 }
 
 fn not_revived(error: DesiredError) -> Problem {
+    if let DesiredError::Undecided = error {
+        tracing::error!(%error, "a revival");
+        return Problem::of(&table::REVIVE_UNDECIDED);
+    }
     tracing::error!(%error, "a revival was refused");
     Problem::of(&table::REVIVE_WAITS)
 }
@@ -132,7 +136,7 @@ pub(super) fn live_kills(app: &App, scope: &Scope) -> Vec<Hold> {
 fn not_killed(error: DesiredError) -> Problem {
     match error {
         DesiredError::Unknown(name) => unknown(&name),
-        DesiredError::Unavailable(_) => {
+        DesiredError::Unavailable(_) | DesiredError::Undecided => {
             tracing::error!(%error, "a kill broke off");
             Problem::of(&table::KILL_BROKE)
         }

@@ -36,7 +36,7 @@ impl Latch {
     ///
     /// # Errors
     /// [`DesiredError::Unknown`] if there is no such throttle; [`DesiredError::Unavailable`] if it opens and cannot be
-    /// made durable: then nothing was changed.
+    /// made durable: then nothing was changed. [`DesiredError::Undecided`] if that is not known.
     pub async fn declare(self: &Arc<Self>, order: LevelOrder) -> Result<Brought, DesiredError> {
         let latch = Arc::clone(self);
         whole(async move { latch.declare_whole(order).await }).await
@@ -50,8 +50,7 @@ impl Latch {
         let audit = record.audit.clone();
         let holds: Vec<_> = declared.holds.iter().filter(|hold| !hold.is_kill()).cloned().collect();
         if level < asked(declared.level, Mode::Enforce, &holds).level {
-            let opened = timeout(LEDGER_PATIENCE, self.open(&throttle, level, measured, record)).await;
-            let opened = opened.map_err(|_| DesiredError::Unavailable("the ledger is slow".to_owned()))??;
+            let opened = self.open(&throttle, level, measured, record).await?;
             told::declared(&throttle, level, floor, &audit);
             return Ok(opened);
         }
@@ -79,7 +78,8 @@ impl Latch {
         measured: Option<Evidence>,
         mut record: Record,
     ) -> Result<Brought, DesiredError> {
-        let _one_at_a_time = self.levelling.lock().await;
+        let slow = |_| DesiredError::Unavailable("an earlier command is not recorded yet".to_owned());
+        let _one_at_a_time = timeout(LEDGER_PATIENCE, self.levelling.lock()).await.map_err(slow)?;
         // What is journalled happened before: the ledger gets it first, or this opening would be undone by it.
         self.catch_up().await?;
         AuditState::Recorded.tell(&mut record.answer, true);

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::lock;
 use crate::domain::audit::{Answer, Change, Receipt, Record, ThrottleRow};
 use crate::domain::evidence::Evidence;
-use crate::domain::hold::{HeldBy, ScopedHold};
+use crate::domain::hold::{Epoch, HeldBy, ScopedHold};
 use crate::domain::level::Level;
 use crate::domain::offered::Offered;
 use crate::domain::report::Outcome;
@@ -32,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the record says of a revival that leaves a kill behind.
 const STILL_KILLED: &str = "killed";
+
+/// How long the ledger may take to say what became of a change.
+const UNDECIDED: Duration = Duration::from_secs(5);
 
 /// Declared state kept in the ledger.
 pub struct LedgerDesired {
@@ -64,13 +67,20 @@ impl LedgerDesired {
         lock(&self.state).change(throttle, |declared| (declared.stored, declared.offered) = (level, offered));
     }
 
+    /// A ledger bounds its own wait, and knows what it has begun; whoever answers later than that is not known to have.
     async fn commit(&self, change: Change) -> Result<Receipt, DesiredError> {
-        let answer = timeout(PATIENCE, self.ledger.commit(change)).await;
-        answer.unwrap_or_else(|_| Err(away())).map_err(unavailable)
+        let answer = timeout(UNDECIDED, self.ledger.commit(change)).await;
+        answer.unwrap_or(Err(LedgerError::Undecided)).map_err(unavailable)
     }
 
     async fn stored(&self) -> Result<Stored, DesiredError> {
         timeout(PATIENCE, self.ledger.stored()).await.unwrap_or_else(|_| Err(away())).map_err(unavailable)
+    }
+
+    /// What the ledger knows once all that was begun is decided: a look that comes earlier would miss what lands after it.
+    async fn decided(&self) -> Result<Stored, DesiredError> {
+        timeout(PATIENCE, self.ledger.check()).await.unwrap_or_else(|_| Err(away())).map_err(unavailable)?;
+        self.stored().await
     }
 
     /// Takes over what the ledger knows, once it could be opened: what is safer of it, and what is newer.
@@ -133,7 +143,7 @@ impl Desired for LedgerDesired {
         if !lock(&self.state).unsure {
             return;
         }
-        match self.stored().await {
+        match self.decided().await {
             Ok(stored) => lock(&self.state).adopt(&stored.throttles),
             Err(e) => tracing::debug!(error = %e, "the ledger cannot be asked what was declared"),
         }
@@ -169,10 +179,13 @@ impl Desired for LedgerDesired {
         let (name, owner) = (throttle.clone(), Owner::Rest);
         let row =
             ThrottleRow { name, declared: level, effective, generation, owner, spec: None, offered: found.offered };
+        // Whoever stops waiting in the middle leaves it unknown.
+        let was_unsure = std::mem::replace(&mut lock(&self.state).unsure, true);
         let committed = self.commit(Change { throttles: vec![row], ..Change::of(record) }).await;
         let mut state = lock(&self.state);
         match committed {
             Ok(receipt) => {
+                state.unsure = was_unsure;
                 let level = state.arrived(throttle, level);
                 if receipt.repeated {
                     state.unsure = true; // it was declared when it came first; what holds now is the ledger's to say
@@ -187,8 +200,8 @@ impl Desired for LedgerDesired {
                 Ok(Declaration { generation, answer: receipt.answer.unwrap_or(asked) })
             }
             Err(e) => {
-                // It may have become durable after we stopped waiting: `refresh` finds out.
-                state.unsure = true;
+                // It may yet become durable: `refresh` finds out.
+                state.unsure = was_unsure || matches!(e, DesiredError::Undecided);
                 if tightened {
                     state.stuck(throttle);
                 }
@@ -230,6 +243,17 @@ impl Desired for LedgerDesired {
         Ok(Ended { ended: ending, held_by, answer: receipt.answer })
     }
 
+    async fn became(&self, ending: &[Epoch]) -> Result<Vec<Epoch>, DesiredError> {
+        // What is not recorded before the look need not be in it.
+        let recorded = self.recorded();
+        let stored = self.decided().await?;
+        let is_recorded = |epoch: &&Epoch| recorded.iter().any(|held| held.hold.epoch == **epoch);
+        let holds = |epoch: &&Epoch| stored.holds.iter().any(|held| held.hold.epoch == **epoch);
+        let ended: Vec<Epoch> = ending.iter().filter(is_recorded).filter(|epoch| !holds(epoch)).cloned().collect();
+        lock(&self.state).release(&ended);
+        Ok(ended)
+    }
+
     async fn note(&self, record: Record) -> Result<Answer, DesiredError> {
         let asked = record.answer.clone();
         Ok(self.commit(Change::of(record)).await?.answer.unwrap_or(asked))
@@ -261,5 +285,8 @@ fn away() -> LedgerError {
 }
 
 fn unavailable(error: LedgerError) -> DesiredError {
-    DesiredError::Unavailable(error.to_string())
+    match error {
+        LedgerError::Undecided => DesiredError::Undecided,
+        error => DesiredError::Unavailable(error.to_string()),
+    }
 }

@@ -42,6 +42,9 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
 /// be answered after more than two seconds, when its caller has given up: better refused at once.
 const QUEUE_LIMIT: usize = 8 * GROUP_LIMIT;
 
+/// How long a change may wait to be begun, and then for its outcome.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Pages of the past that are read at the same time: half of the connections, so that a command finds one free.
 const PAGES_AT_ONCE: usize = 2;
 
@@ -267,15 +270,16 @@ impl Waiting {
         (&mut self.answer).await.unwrap_or_else(|_| Err(unavailable("its writer stopped before it answered")))
     }
 
-    /// The answer, or the certainty that it was not begun within `patience` and never will be.
-    async fn answer_within(&mut self, patience: Duration) -> Result<Receipt, LedgerError> {
-        match timeout(patience, self.answer()).await {
-            Ok(answer) => answer,
-            Err(_) if self.claim.withdraw() => {
-                Err(unavailable(format!("it did not begin to write this within {} s", patience.as_secs_f64())))
-            }
-            Err(_) => self.answer().await,
+    /// The answer; or the certainty that it was not begun in time and never will be; or, after another while, that it was
+    /// begun, which is all that is known of a disk that hangs.
+    async fn answer_in_time(&mut self) -> Result<Receipt, LedgerError> {
+        if let Ok(answer) = timeout(PATIENCE, self.answer()).await {
+            return answer;
         }
+        if self.claim.withdraw() {
+            return Err(unavailable(format!("it did not begin to write this within {} s", PATIENCE.as_secs())));
+        }
+        timeout(PATIENCE, self.answer()).await.unwrap_or(Err(LedgerError::Undecided))
     }
 }
 
@@ -295,11 +299,7 @@ impl Drop for SqliteLedger {
 #[async_trait]
 impl Ledger for SqliteLedger {
     async fn commit(&self, change: Change) -> Result<Receipt, LedgerError> {
-        self.submit(Work::Commit(Box::new(change))).await
-    }
-
-    async fn commit_within(&self, change: Change, patience: Duration) -> Result<Receipt, LedgerError> {
-        self.queued(Work::Commit(Box::new(change)))?.answer_within(patience).await
+        self.queued(Work::Commit(Box::new(change)))?.answer_in_time().await
     }
 
     async fn stored(&self) -> Result<Stored, LedgerError> {

@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -111,10 +110,6 @@ impl StandbyLedger {
 impl Ledger for StandbyLedger {
     async fn commit(&self, change: Change) -> Result<Receipt, LedgerError> {
         self.ledger()?.commit(change).await
-    }
-
-    async fn commit_within(&self, change: Change, patience: Duration) -> Result<Receipt, LedgerError> {
-        self.ledger()?.commit_within(change, patience).await
     }
 
     async fn stored(&self) -> Result<Stored, LedgerError> {

@@ -6,8 +6,8 @@
 )]
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,14 +22,15 @@ use echo_phoenix::domain::throttle::{GateSpec, ThrottleName};
 use echo_phoenix::gate::{Gate, Setting};
 use echo_phoenix::latch::watch::View;
 use echo_phoenix::latch::{KillOrder, Latch};
-use echo_phoenix::ports::{Ledger, LedgerError, Owed, Stored};
+use echo_phoenix::ports::{Desired, DesiredError, Ledger, LedgerError, Owed, Stored};
 use echo_phoenix::store::{LEDGER_FILE, LedgerDesired, SqliteLedger};
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::sleep;
 
 use crate::ledger_suite::declared::{AWAY, Fickle, WELL};
 use crate::ledger_suite::values::record;
+use crate::support::eventually;
 
 const NOW: Moment = Moment { wall: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO };
 
@@ -263,5 +264,129 @@ async fn a_kill_that_another_site_sent_and_a_persons_never_lean_on_each_other() 
         latch.revive(Scope::All, Some(Epoch(epoch.to_owned())), record("revive")).await.unwrap();
         let holds: Vec<_> = gate.kills(&name).into_iter().map(|hold| hold.epoch.0).collect();
         assert_eq!(holds, left, "the end of one spares the others");
+    }
+}
+
+/// A ledger whose disk hangs in the middle of a revival's write, and lets it land, or not, once it goes on.
+struct Hangs {
+    ledger: SqliteLedger,
+    hangs: AtomicBool,
+    lands: bool,
+    begun: Mutex<Option<Change>>,
+    goes_on: Notify,
+}
+
+#[async_trait]
+impl Ledger for Hangs {
+    async fn commit(&self, change: Change) -> Result<Receipt, LedgerError> {
+        if !change.holds_ended.is_empty() && self.hangs.swap(false, Ordering::SeqCst) {
+            *self.begun.lock().unwrap() = Some(change);
+            return Err(LedgerError::Undecided);
+        }
+        self.ledger.commit(change).await
+    }
+
+    async fn stored(&self) -> Result<Stored, LedgerError> {
+        self.ledger.stored().await
+    }
+
+    async fn check(&self) -> Result<(), LedgerError> {
+        if self.begun.lock().unwrap().is_some() {
+            self.goes_on.notified().await;
+            let begun = self.begun.lock().unwrap().take();
+            if let Some(begun) = begun.filter(|_| self.lands) {
+                self.ledger.commit(begun).await?;
+            }
+        }
+        self.ledger.check().await
+    }
+
+    async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError> {
+        self.ledger.owed(limit).await
+    }
+
+    async fn delivered(&self, rows: &[Owed]) -> Result<(), LedgerError> {
+        self.ledger.delivered(rows).await
+    }
+
+    async fn answered(&self, key: &ClientKey) -> Result<Option<Answer>, LedgerError> {
+        self.ledger.answered(key).await
+    }
+}
+
+fn open_gate() -> Arc<Gate> {
+    let gate = Arc::new(Gate::default());
+    let setting = Setting { level: Level::OPEN, reason: Reason::None, generation: 1, at: NOW.elapsed };
+    gate.declare(&ThrottleName::default_throttle(), &GateSpec::default(), setting);
+    gate
+}
+
+/// What gate, memory and ledger hold, each sorted.
+async fn everywhere(gate: &Gate, desired: &LedgerDesired, ledger: &dyn Ledger) -> [Vec<Epoch>; 3] {
+    let mut gates = gate.standing(&ThrottleName::default_throttle()).unwrap().holds;
+    let mut memory: Vec<_> = desired.declared()[0].holds.iter().map(|hold| hold.epoch.clone()).collect();
+    let mut stored: Vec<_> = ledger.stored().await.unwrap().holds.into_iter().map(|held| held.hold.epoch).collect();
+    gates.sort();
+    memory.sort();
+    stored.sort();
+    [gates, memory, stored]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revival_that_is_not_decided_says_so_and_then_gate_memory_and_ledger_agree() {
+    for lands in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let (ledger, stored) = SqliteLedger::open(folder.path()).unwrap();
+        let (hangs, goes_on) = (AtomicBool::new(true), Notify::new());
+        let hangs = Arc::new(Hangs { ledger, hangs, lands, begun: Mutex::default(), goes_on });
+        let desired = Arc::new(LedgerDesired::new(Arc::<Hangs>::clone(&hangs), stored));
+        let gate = open_gate();
+        let latch = Arc::new(Latch::new(Arc::clone(&gate), Arc::<LedgerDesired>::clone(&desired), None, Vec::new()));
+        latch.kill(order("first")).await.unwrap();
+        let revived = latch.revive(Scope::All, None, record("revive")).await;
+        assert!(matches!(revived, Err(DesiredError::Undecided)), "{revived:?}");
+        assert_eq!(gate.standing(&ThrottleName::default_throttle()).unwrap().holds, [Epoch("first".to_owned())]);
+        // A kill that comes meanwhile does not lean on what may be over.
+        assert_eq!(latch.kill(order("second")).await.unwrap().epoch, Epoch("second".to_owned()));
+        let told = latch.revive(Scope::All, None, record("revive")).await;
+        assert!(matches!(told, Err(DesiredError::Unavailable(_))), "one at a time: {told:?}");
+        hangs.goes_on.notify_one();
+        let left: &[&str] = if lands { &["second"] } else { &["first", "second"] };
+        let left: Vec<_> = left.iter().map(|epoch| Epoch((*epoch).to_owned())).collect();
+        eventually("all agree", Duration::from_secs(20), async || {
+            let all = everywhere(&gate, &desired, hangs.as_ref()).await;
+            all.iter().all(|holds| *holds == left).then_some(())
+        })
+        .await;
+        let ended = eventually("it can be revived", Duration::from_secs(20), async || {
+            latch.revive(Scope::All, None, record("revive")).await.ok()
+        })
+        .await;
+        assert_eq!(ended.ended.len(), left.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn kills_and_revivals_that_cross_leave_no_ghost() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, stored) = SqliteLedger::open(folder.path()).unwrap();
+    let ledger: Arc<dyn Ledger> = Arc::new(ledger);
+    let desired = Arc::new(LedgerDesired::new(Arc::clone(&ledger), stored));
+    let gate = open_gate();
+    let latch = Arc::new(Latch::new(Arc::clone(&gate), Arc::<LedgerDesired>::clone(&desired), None, Vec::new()));
+    for round in 0..200 {
+        let kills = (0..3).map(|number| {
+            let latch = Arc::clone(&latch);
+            tokio::spawn(async move { latch.kill(order(&format!("{round}-{number}"))).await.map(drop) })
+        });
+        let revivals = (0..2).map(|_| {
+            let latch = Arc::clone(&latch);
+            tokio::spawn(async move { latch.revive(Scope::All, None, record("revive")).await.map(drop) })
+        });
+        for task in kills.chain(revivals).collect::<Vec<_>>() {
+            task.await.unwrap().unwrap();
+        }
+        let [gates, memory, stored] = everywhere(&gate, &desired, ledger.as_ref()).await;
+        assert_eq!((&gates, &gates), (&memory, &stored), "round {round}");
     }
 }

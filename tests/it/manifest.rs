@@ -254,6 +254,41 @@ async fn a_hold_whose_number_is_spent_keeps_nothing_else_of_the_file_out_of_the_
 }
 
 #[tokio::test]
+async fn a_tightening_that_is_brought_twice_holds_once_and_does_not_end_itself() {
+    use std::sync::Arc;
+
+    use echo_phoenix::domain::level::Level;
+    use echo_phoenix::ports::{Desired, Ledger};
+    use echo_phoenix::source::manifest::parse;
+    use echo_phoenix::store::{LedgerDesired, SqliteLedger};
+    use jiff::Timestamp;
+
+    use crate::ledger_suite::values::record;
+
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, stored) = SqliteLedger::open(folder.path()).unwrap();
+    let ledger: Arc<dyn Ledger> = Arc::new(ledger);
+    let declared = LedgerDesired::with_manifest(Arc::clone(&ledger), stored);
+    let file = parse(&throttle("checkout", 40, "")).unwrap();
+    declared.take_over(&file, Timestamp::UNIX_EPOCH).await.unwrap();
+    let name = &file[0].name;
+    let level = |fraction| Level::new(fraction).unwrap();
+    let first = record("control");
+    for _ in 0..3 {
+        declared.declare(name, level(0.7), None, first.clone()).await.unwrap();
+        let holds: Vec<_> = declared.declared()[0].holds.iter().map(|hold| hold.epoch.0.clone()).collect();
+        assert_eq!(holds, [first.once.clone()]);
+        assert_eq!(ledger.stored().await.unwrap().holds.len(), 1);
+    }
+    // Another one takes its place; that the first is brought again brings it not back.
+    let second = record("control");
+    declared.declare(name, level(0.9), None, second.clone()).await.unwrap();
+    declared.declare(name, level(0.7), None, first).await.unwrap();
+    let holds: Vec<_> = declared.declared()[0].holds.iter().map(|hold| hold.epoch.0.clone()).collect();
+    assert_eq!(holds, [second.once]);
+}
+
+#[tokio::test]
 async fn a_broken_file_keeps_the_last_good_state() {
     let good = throttle("checkout", 40, "");
     let service = service(&good).await;

@@ -145,6 +145,14 @@ refusals! {
         "The record is not available: ending a kill waits for it. Nothing was opened.",
         "`POST /revive` while the ledger does not answer",
         "`/health` says how the ledger is; mend it (disk full, folder not writable), then again", Yes;
+    REVIVE_UNDECIDED: SERVICE_UNAVAILABLE,
+        "The record has begun to write this and does not answer: the revival may still happen. `echo-phoenix status` tells what it became.",
+        "`POST /revive` while the ledger's disk hangs in the middle of a write; what becomes of it is found out, and gate and record then agree",
+        "Wait until `/health` says that the ledger is well; then look at the status, and revive again if it still holds", Yes;
+    OPENING_UNDECIDED: SERVICE_UNAVAILABLE,
+        "The ledger has begun to write this and does not answer: the declaration may still happen. `echo-phoenix status` tells what it became.",
+        "`POST /control` with a lower level while the ledger's disk hangs in the middle of a write",
+        "Wait until `/health` says that the ledger is well; then look at the status, and declare again if need be", Yes;
     OPENING_WAITS: SERVICE_UNAVAILABLE,
         "The ledger is not available: an opening waits for it, tightening and /kill do not. Nothing was changed.",
         "`POST /control` with a lower level while the ledger does not answer",

@@ -124,7 +124,9 @@ impl LedgerDesired {
     ) -> Result<Declaration, DesiredError> {
         let name = &found.name;
         let mine = |hold: &&Hold| hold.source == Source::Rest && !hold.is_kill();
-        let before: Vec<Epoch> = found.holds.iter().filter(mine).map(|hold| hold.epoch.clone()).collect();
+        // Brought again, it is in force already: it takes the place of others, never of itself.
+        let other = |hold: &&Hold| mine(hold) && hold.epoch.0 != record.once;
+        let before: Vec<Epoch> = found.holds.iter().filter(other).map(|hold| hold.epoch.clone()).collect();
         record.answer.set("generation", found.generation);
         let floor = HeldBy {
             epoch: format!("{name}@{}", found.generation),
@@ -168,11 +170,16 @@ impl LedgerDesired {
         let change =
             Change { holds_taken: hold.iter().cloned().collect(), holds_ended: before.clone(), ..Change::of(record) };
         let receipt = self.commit(change).await?;
+        // It was here before: what it ended then has ended, what was taken since has not.
+        let live = if receipt.repeated { Some(self.stored().await?.holds) } else { None };
+        let holds = |epoch: &Epoch| live.as_ref().is_some_and(|live| live.iter().any(|held| held.hold.epoch == *epoch));
+        let mut gone: Vec<Epoch> = before.into_iter().filter(|epoch| !holds(epoch)).collect();
         let mut state = lock(&self.state);
         if let Some(hold) = &hold {
             state.recorded(&hold.hold.epoch);
+            gone.extend(Some(hold.hold.epoch.clone()).filter(|epoch| live.is_some() && !holds(epoch)));
         }
-        state.release(&before);
+        state.release(&gone);
         state.change(name, |declared| with_end.into_iter().for_each(|measured| hear(declared, measured)));
         Ok(Declaration { generation: found.generation, answer: receipt.answer.unwrap_or(asked) })
     }

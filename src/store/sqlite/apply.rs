@@ -9,7 +9,7 @@ use super::group::Group;
 use super::rows::Moved;
 use super::writer::Work;
 use super::{rows, unavailable};
-use crate::domain::audit::{Answer, AuditDraft, Change, IntentId, Receipt, ThrottleRow};
+use crate::domain::audit::{AuditDraft, Change, IntentId, Receipt, ThrottleRow};
 use crate::domain::hold::{Epoch, Hold, ScopedHold, Source};
 use crate::domain::payment::Storing;
 use crate::domain::throttle::ThrottleName;
@@ -152,10 +152,8 @@ fn before(conn: &Connection, change: &Change) -> Result<Option<Receipt>, Refusal
     // One that has expired, and has not been forgotten yet, is the client's to use again.
     let at = change.answer.as_ref().map(|answer| answer.at);
     let first = first.filter(|first| first.key.as_ref().map(|key| key.expires_at) > at);
-    // What closes is never left out for another request's sake.
-    let stops = !change.holds_taken.is_empty();
-    let same = |first: &Answer| first.key.as_ref().map(|key| &key.digest) == key.map(|key| &key.digest);
-    let first = first.filter(|first| same(first) || !stops);
+    // What closes is left out for no key's sake: the stop that was answered under it may have ended since.
+    let first = first.filter(|_| change.holds_taken.is_empty());
     let mut known = first.is_some();
     if let Some(once) = &change.once
         && rows::knows_command(conn, once)?

@@ -311,7 +311,14 @@ pub(crate) async fn a_client_key_gets_the_first_answer(backend: &dyn Backend) {
     {
         assert_eq!(ledger.answered(&other).await.unwrap(), None, "a key is its caller's, for one route");
     }
-    // What stops is never left out, whatever its key was used for; the key stays the first one's.
+    // What stops is never left out, whatever its key was used for; the key stays the first one's. Nor is the same stop again,
+    // once the hold of the first has ended.
+    let again = keyed("stop", "s");
+    assert!(!told(&*ledger, Change { holds_taken: vec![kill("h-1")], ..Change::of(again.clone()) }).await.repeated);
+    told(&*ledger, ending("h-1")).await;
+    let again = Record { once: "again".to_owned(), ..again };
+    assert!(!told(&*ledger, Change { holds_taken: vec![kill("h-2")], ..Change::of(again) }).await.repeated);
+    assert_eq!(live(&*ledger).await, ["h-2"]);
     let mut stop = keyed("c", "z");
     stop.audit.action = "kill".to_owned();
     let stop = told(&*ledger, Change { holds_taken: vec![kill("h-9")], ..Change::of(stop) }).await;
