@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio::time::{sleep, timeout};
 
 use crate::domain::audit::{Answer, Record};
@@ -84,6 +84,8 @@ pub struct Latch {
     told: Mutex<BTreeSet<String>>,
     /// Commands whose own caller is telling the ledger right now.
     under_way: Mutex<BTreeSet<String>>,
+    /// One of them is done.
+    arrived: Notify,
     /// What the loop read back of throttles that are killed.
     found: Mutex<enforced::Found>,
 }
@@ -117,6 +119,7 @@ impl Latch {
             levelling: tokio::sync::Mutex::default(),
             told: Mutex::default(),
             under_way: Mutex::default(),
+            arrived: Notify::new(),
             found: Mutex::default(),
         }
     }

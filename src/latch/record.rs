@@ -18,6 +18,9 @@ use crate::ports::{Declaration, DesiredError, Effect, JournalEntry};
 /// How long a command waits for the ledger before it answers `pending`. The gate has been shut since before the wait.
 pub(super) const LEDGER_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long it waits for the journal before it answers `durable: false`. What was begun is written all the same.
+const JOURNAL_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Where the record of a command stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditState {
@@ -86,6 +89,7 @@ impl<'a> UnderWay<'a> {
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.0.under_way().remove(&self.1);
+        self.0.arrived.notify_waiters();
     }
 }
 
@@ -121,12 +125,16 @@ impl Latch {
         let owed = owing(true);
         let once = owed.record.once.clone();
         let under_way = UnderWay::of(self, once);
-        let durable = self.journalled(&owed).await;
-        if durable && let Effect::Hold(hold) = &effect {
-            self.note(&hold.hold.epoch, None, Some(true));
-        }
-        let record = saying(AuditState::Recorded, true);
-        let entered = self.enter(&JournalEntry { effect: effect.clone(), record }, measured).await;
+        let entry = JournalEntry { effect: effect.clone(), record: saying(AuditState::Recorded, true) };
+        // Side by side: memory, other sites and objects of a cluster hear of it by the second, and wait for no disk.
+        let journalled = async {
+            let durable = timeout(JOURNAL_PATIENCE, self.journalled(&owed)).await.unwrap_or(false);
+            if durable && let Effect::Hold(hold) = &effect {
+                self.note(&hold.hold.epoch, None, Some(true));
+            }
+            durable
+        };
+        let (durable, entered) = tokio::join!(journalled, self.enter(&entry, measured));
         drop(under_way);
         if let Entered::Told(answer) = entered {
             let (audit, durable) = told(AuditState::Recorded, true);
@@ -154,8 +162,11 @@ impl Latch {
 
     /// Everything the ledger lacks, oldest first.
     pub(super) fn pending(&self) -> Vec<JournalEntry> {
+        let owed = self.owed.all();
         let mut all = self.journal.as_ref().map(|journal| journal.pending()).unwrap_or_default();
-        all.extend(self.owed.all());
+        // What the journal took too late for its caller was told as owed from memory.
+        all.retain(|entry| !owed.iter().any(|owed| owed.record.once == entry.record.once));
+        all.extend(owed);
         all
     }
 
@@ -240,18 +251,35 @@ impl Latch {
         }
     }
 
-    /// Tells the ledger again what it does not have yet, in the order it happened. Answers whether it has all that came
-    /// before now, but for commands whose own caller is telling it at this moment.
+    /// Tells the ledger again what it does not have yet, in the order it happened; whose own caller is telling it at this
+    /// moment is waited for. Answers whether it has all that came before now.
     pub async fn settle(&self) -> bool {
         for entry in self.pending() {
-            if self.under_way().contains(&entry.record.once) {
-                return true; // it is about to be there, with the answer its caller will hear
+            if self.waited_for(&entry.record.once).await && !self.lacks(&entry.record.once) {
+                continue; // it is there, with the answer its caller heard
             }
             if matches!(self.enter(&entry, None).await, Entered::NotYet) {
                 return false; // what came later waits, so that the order stays
             }
         }
         true
+    }
+
+    /// Waits until nobody else is telling the ledger of this command; answers whether somebody was.
+    async fn waited_for(&self, once: &str) -> bool {
+        let mut waited = false;
+        loop {
+            let arrived = self.arrived.notified();
+            if !self.under_way().contains(once) {
+                return waited;
+            }
+            waited = true;
+            arrived.await;
+        }
+    }
+
+    fn lacks(&self, once: &str) -> bool {
+        self.pending().iter().any(|entry| entry.record.once == once)
     }
 
     /// The same, for a command that may go into the ledger only behind all that happened before it.

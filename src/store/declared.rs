@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const STILL_KILLED: &str = "killed";
 
 /// How long the ledger may take to say what became of a change.
-const UNDECIDED: Duration = Duration::from_secs(5);
+const UNDECIDED: Duration = Duration::from_secs(4);
 
 /// Declared state kept in the ledger.
 pub struct LedgerDesired {

@@ -42,8 +42,10 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
 /// be answered after more than two seconds, when its caller has given up: better refused at once.
 const QUEUE_LIMIT: usize = 8 * GROUP_LIMIT;
 
-/// How long a change may wait to be begun, and then for its outcome.
+/// How long a change may wait to be begun.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long it may then take: the largest take seconds, a disk that hangs takes longer.
+const WORK: Duration = Duration::from_secs(10);
 
 /// Pages of the past that are read at the same time: half of the connections, so that a command finds one free.
 const PAGES_AT_ONCE: usize = 2;
@@ -279,7 +281,7 @@ impl Waiting {
         if self.claim.withdraw() {
             return Err(unavailable(format!("it did not begin to write this within {} s", PATIENCE.as_secs())));
         }
-        timeout(PATIENCE, self.answer()).await.unwrap_or(Err(LedgerError::Undecided))
+        timeout(WORK, self.answer()).await.unwrap_or(Err(LedgerError::Undecided))
     }
 }
 

@@ -81,6 +81,10 @@ impl Desired for Declarations {
         Ok(Ended::default())
     }
 
+    async fn became(&self, _: &[Epoch]) -> Result<Vec<Epoch>, DesiredError> {
+        Ok(Vec::new())
+    }
+
     async fn note(&self, record: Record) -> Result<Answer, DesiredError> {
         Ok(record.answer)
     }
