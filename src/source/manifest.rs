@@ -204,7 +204,10 @@ fn strict<T: serde::de::DeserializeOwned + JsonSchema>(value: Value, below: &str
         Err(error) => {
             let path = track.path().to_string();
             let said = words::sentence(path.trim_start_matches('.'), &first_line(&error));
-            Err(vec![field_error(&within(&path), said)])
+            // A wrong name is often why another one is missing.
+            let mut all = vec![field_error(&within(&path), said)];
+            all.extend(unknown.into_iter().filter(|_| below == "spec"));
+            Err(all)
         }
     }
 }

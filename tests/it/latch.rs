@@ -293,10 +293,12 @@ impl Ledger for Hangs {
     async fn check(&self) -> Result<(), LedgerError> {
         if self.begun.lock().unwrap().is_some() {
             self.goes_on.notified().await;
-            let begun = self.begun.lock().unwrap().take();
+            self.goes_on.notify_one();
+            let begun = self.begun.lock().unwrap().clone();
             if let Some(begun) = begun.filter(|_| self.lands) {
                 self.ledger.commit(begun).await?;
             }
+            *self.begun.lock().unwrap() = None;
         }
         self.ledger.check().await
     }
