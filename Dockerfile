@@ -10,8 +10,8 @@ COPY . .
 # target folder is not part of the image's layers, hence the copy out of it in the same step.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked \
-    && cp target/release/echo-phoenix /usr/local/bin/echo-phoenix \
+    cargo build --profile dist --locked \
+    && cp target/dist/echo-phoenix /usr/local/bin/echo-phoenix \
     # What a new named volume takes its owner from.
     && install -d -m 0750 -o 65532 -g 65532 /data
 
