@@ -55,8 +55,8 @@ const IDLE: Duration = Duration::from_secs(180);
 const HEAD_SIZE: usize = 64 * 1024;
 /// Most fields of a head, for the same reason; hyper's own 100 are what a browser and two proxies can come near.
 const FIELDS: usize = 256;
-/// Most connections of a listener: all of them with half a head were seen to cost 75 MB, in a machine of 256.
-const MOST: usize = 3072;
+/// Most connections of a listener: each costs up to 32 kB before it holds anything of the budget, in a machine of 256 MB.
+const MOST: usize = 2048;
 /// Which part of the places is made free at once when all are taken.
 const SHARE: usize = 16;
 /// Files that are not connections: the record, the journal, calls of ours.

@@ -81,6 +81,18 @@ fn idle(bytes: usize) -> Vec<u8> {
     format!("GET /livez HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "a".repeat(bytes)).into_bytes()
 }
 
+/// Whole requests, and behind them, in the same breath, half a head.
+fn behind(requests: usize, bytes: usize) -> Vec<u8> {
+    let whole = "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(requests).into_bytes();
+    [whole, head(bytes)].concat()
+}
+
+/// A head of many small fields, of which the end is missing.
+fn fields(count: usize) -> Vec<u8> {
+    let fields: String = (0..count).map(|number| format!("x-{number}: a\r\n")).collect();
+    format!("GET /livez HTTP/1.1\r\nhost: localhost\r\n{fields}").into_bytes()
+}
+
 /// Room for the connections of these tests beside those of others, which run in the same process.
 fn many_files() {
     let limit = getrlimit(Resource::Nofile);
@@ -99,6 +111,17 @@ async fn a_kill_gets_through(echo: &Echo) {
     let kill = http().post(echo.url("/kill")).header("x-api-key", KEY).body(KILL);
     assert_eq!(kill.send().await.unwrap().status(), 200);
     assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()));
+}
+
+/// Whether a connection was not ended; what it was answered is read away.
+fn is_left(stream: &TcpStream) -> bool {
+    loop {
+        match stream.try_read(&mut [0; 4096]) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) => return error.kind() != std::io::ErrorKind::ConnectionReset,
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,20 +148,14 @@ async fn unfinished_requests_have_one_budget_and_whoever_holds_most_is_cut() {
         })
         .await;
         a_kill_gets_through(&echo).await;
-        let mut left = 0;
-        for stream in &held {
-            let ended = [Ok(0), Err(std::io::ErrorKind::ConnectionReset)];
-            let found = loop {
-                match stream.try_read(&mut [0; 4096]).map_err(|error| error.kind()) {
-                    Ok(1..) => {}
-                    found => break found,
-                }
-            };
-            left += usize::from(!ended.contains(&found));
-        }
+        // Whoever still stands back has to read on before it can be cut.
+        let left = eventually("as many are left as the budget has room for", LATER, async || {
+            let left = held.iter().filter(|stream| is_left(stream)).count();
+            (left * 55_000 < 2 * BUDGET).then_some(left)
+        })
+        .await;
         let grown = memory(&echo).await - before;
         println!("kind {kind}: {left} of {} are left, {:.1} MB more", held.len(), grown / 1e6);
-        assert!(left * 55_000 < 2 * BUDGET, "kind {kind}: {left} are left");
         // Each costs more than it holds, in this build some 27 kB.
         assert!(grown < 48e6, "kind {kind}: {} MB", grown / 1e6);
     }
@@ -148,27 +165,41 @@ async fn unfinished_requests_have_one_budget_and_whoever_holds_most_is_cut() {
     assert!(said[..length].starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&said[..length]));
 }
 
-/// The measure of it: as many connections as there are places, on the default budget.
+/// What strangers send, made to a size, and two sizes of it.
+type Form = (fn(usize) -> Vec<u8>, [usize; 2]);
+
+/// The measure of it: more connections than there are places, on the default budget.
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_stays_bounded_under_half_requests() {
     let full = std::env::var_os("ECHO_TEST_FULL").is_some();
-    let (count, limit) = if full { (5000, 96e6) } else { (600, 128e6) };
-    for part in [head, body] {
+    let forms: [Form; 7] = [
+        (head, [31_000, 60_000]),
+        (body, [31_000, 60_000]),
+        (|bytes| behind(1, bytes), [31_000, 31_000]),
+        (|bytes| behind(40, bytes), [31_000, 31_000]),
+        (idle, [31_000, 16_000]),
+        (fields, [240, 240]),
+        (|count| [fields(count), b"\r\n".to_vec(), fields(count)].concat(), [240, 240]),
+    ];
+    for (kind, (part, sizes)) in forms.into_iter().enumerate() {
         let folder = tempfile::tempdir().unwrap();
         let echo = service(folder.path(), &[]).await;
         a_kill_gets_through(&echo).await;
         let before = memory(&echo).await;
+        // Few connections cost what the budget gives them and some kB each; a build that is not optimised twice that.
+        let (count, limit, soon) = if full { (5000, 96e6, 30) } else { (600, before + 64e6, 90) };
         let mut held = Vec::new();
         for index in 0..count {
-            held.extend(begin(&echo, index, &part(if index % 2 == 0 { 31_000 } else { 60_000 })).await);
+            held.extend(begin(&echo, index, &part(sizes[index % 2])).await);
         }
-        let most = memory(&echo).await;
+        let mut most = memory(&echo).await;
         a_kill_gets_through(&echo).await;
-        println!("{count}: {:.1} MB before, {:.1} while", before / 1e6, most / 1e6);
-        assert!(most < limit, "{} MB", most / 1e6);
+        most = most.max(memory(&echo).await);
+        println!("kind {kind}, {count}: {:.1} MB before, {:.1} while", before / 1e6, most / 1e6);
+        assert!(most < limit, "kind {kind}: {} MB", most / 1e6);
         // What strangers took is given back once they are gone.
         drop(held);
-        eventually("the memory is given back", Duration::from_secs(90), async || {
+        eventually("the memory is given back", Duration::from_secs(soon), async || {
             (memory(&echo).await < before + 16e6).then_some(())
         })
         .await;

@@ -37,8 +37,11 @@ const REQUEST: u64 = 1;
 const ANSWERED: u64 = 2;
 const BODY: u64 = 3;
 
-/// Most that is read at once of a request that has begun: hyper doubles its buffers for whoever fills them.
+/// Most that is read at once of a request that has begun...
 const READ: usize = 4096;
+/// ...and of one that begins: less than the 8 KiB that hyper asks for, which it doubles for whoever fills them, and does not
+/// halve again before it was read from twice.
+const FIRST: usize = 8191;
 /// How long, and for how many bytes, we read on after an answer to something that was not read whole. A proxy sends what it
 /// has begun, a megabyte of an address at most.
 const LINGER: Duration = Duration::from_secs(5);
@@ -262,8 +265,9 @@ impl AsyncRead for Watched {
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        let read = if self.connection.held.some() && buf.remaining() > READ {
-            let mut part = ReadBuf::new(buf.initialize_unfilled_to(READ));
+        let most = if self.connection.held.some() { READ } else { FIRST };
+        let read = if buf.remaining() > most {
+            let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
             let read = Pin::new(&mut self.stream).poll_read(cx, &mut part);
             let some = part.filled().len();
             buf.advance(some);

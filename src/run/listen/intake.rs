@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::task::Context;
 
 use super::connection::Connection;
@@ -53,19 +53,25 @@ impl Intake {
     /// Ends those that hold most, until a part of the budget is free. What they hold counts until they are gone.
     fn make_room(&self) {
         // Whoever finds somebody at it need not do it again.
-        let Ok(mut holders) = self.holders.try_lock() else { return };
+        let mut holders = match self.holders.try_lock() {
+            Ok(holders) => holders,
+            Err(TryLockError::Poisoned(holders)) => holders.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
         holders.retain(|_, one| one.held.bytes() > 0);
         let bytes = |one: &Arc<Connection>| one.held.bytes();
         let going: u64 = holders.values().filter(|one| one.shall_end()).map(bytes).sum();
         let mut over = self.held.load(Ordering::Relaxed).saturating_sub(going);
         let enough = self.budget - self.budget / SHARE;
-        let mut able: Vec<_> = holders.values().filter(|one| !one.shall_end() && one.waits().is_some()).collect();
-        able.sort_unstable_by_key(|one| std::cmp::Reverse(bytes(one)));
-        for one in able {
+        // As they hold at one look: they go on reading meanwhile, and what changes while it is sorted has no order.
+        let able = holders.values().filter(|one| !one.shall_end() && one.waits().is_some());
+        let mut able: Vec<_> = able.map(|one| (bytes(one), one)).collect();
+        able.sort_unstable_by_key(|(holds, _)| std::cmp::Reverse(*holds));
+        for (holds, one) in able {
             if over <= enough {
                 break;
             }
-            over = over.saturating_sub(bytes(one));
+            over = over.saturating_sub(holds);
             one.end();
             self.metrics.count_cut("intake");
         }
@@ -75,8 +81,10 @@ impl Intake {
 /// What one connection holds. Only its own task changes it.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    /// Read of the request that is on its way.
+    /// Read of the request that is on its way, with what came before it in the same piece.
     read: AtomicU64,
+    /// The last piece that was read.
+    piece: AtomicU64,
     /// Most that a head of this connection took: the buffer behind it stays.
     head: AtomicU64,
     /// Of an answer, what waits to be taken.
@@ -106,15 +114,19 @@ impl Connection {
     pub(super) fn holds(self: &Arc<Self>, more: u64, of_a_head: bool) {
         let read = self.held.read.load(Ordering::Relaxed) + more;
         self.held.read.store(read, Ordering::Relaxed);
+        self.held.piece.store(more, Ordering::Relaxed);
         if of_a_head && read > self.held.head.load(Ordering::Relaxed) {
             self.held.head.store(read, Ordering::Relaxed);
         }
         self.count();
     }
 
-    /// The request has come whole, or will not be read any further.
+    /// The request has come whole, or will not be read any further. What its last piece has beyond it is the beginning of
+    /// the next one, in the same buffer; a small one is not worth asking how much that is.
     pub(super) fn came_whole(self: &Arc<Self>) {
-        self.held.read.store(0, Ordering::Relaxed);
+        let piece = self.held.piece.load(Ordering::Relaxed);
+        let rest = if piece > FREE { piece } else { 0 };
+        self.held.read.store(rest, Ordering::Relaxed);
         self.count();
     }
 
@@ -128,7 +140,8 @@ impl Connection {
     fn count(self: &Arc<Self>) {
         let held = &self.held;
         let load = |of: &AtomicU64| of.load(Ordering::Relaxed);
-        let read = load(&held.read).max(buffer_of(load(&held.head)));
+        let (read, head) = (load(&held.read), load(&held.head));
+        let read = buffer_of(head) + body_of(read.saturating_sub(head));
         let holds = read.saturating_sub(FREE) + load(&held.unsent).saturating_sub(FREE);
         let before = held.counted.swap(holds, Ordering::Relaxed);
         if holds == before {
@@ -169,7 +182,68 @@ impl Connection {
     }
 }
 
+/// What so much of a body takes: a vector that doubles, and hyper's buffer, out of which it is copied.
+fn body_of(bytes: u64) -> u64 {
+    if bytes <= FREE { bytes } else { bytes.next_power_of_two() + 2 * AHEAD }
+}
+
 /// The buffer behind so much of a head.
 fn buffer_of(head: u64) -> u64 {
     if head <= FREE { head } else { (head + AHEAD).next_power_of_two() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::super::connection::Coarse;
+    use super::*;
+    use crate::http::Client;
+
+    /// A connection, and the budget it has to itself.
+    fn alone() -> Option<(Arc<Connection>, Arc<Intake>)> {
+        let intake = Intake::new(32 << 20, Arc::new(Metrics::new().ok()?));
+        let client = Client::of(Ipv4Addr::LOCALHOST.into());
+        Some((Arc::new(Connection::new(client, Arc::<Coarse>::default(), Arc::clone(&intake))), intake))
+    }
+
+    #[test]
+    fn half_a_head_is_counted_with_what_came_before_it_in_the_same_piece() {
+        let Some((connection, intake)) = alone() else { return assert!(alone().is_some()) };
+        let held = || intake.held.load(Ordering::Relaxed);
+        // Forty small requests and the beginning of a large head come at once; the rest of it follows.
+        connection.holds(8191, true);
+        for _ in 0..40 {
+            connection.came_whole(); // when it begins...
+            connection.came_whole(); // ...and when it is answered
+        }
+        (0..6).for_each(|_| connection.holds(4096, true));
+        // The buffer begins with the first of them, and hyper keeps 8 KiB free behind the last byte.
+        assert_eq!(held(), 65_536 - FREE);
+        // A whole request later the buffer is as large as it was.
+        connection.came_whole();
+        assert_eq!(held(), 65_536 - FREE);
+        connection.gives_back();
+        assert_eq!(held(), 0);
+    }
+
+    #[test]
+    fn a_body_is_counted_with_the_vector_and_the_buffer_behind_it() {
+        let Some((connection, intake)) = alone() else { return assert!(alone().is_some()) };
+        connection.holds(300, true);
+        (0..8).for_each(|_| connection.holds(4000, false));
+        assert_eq!(intake.held.load(Ordering::Relaxed), 300 + 32_768 + 16_384 - FREE);
+    }
+
+    #[test]
+    fn small_requests_one_after_the_other_hold_nothing() {
+        let Some((connection, intake)) = alone() else { return assert!(alone().is_some()) };
+        for _ in 0..1000 {
+            connection.holds(FREE, true);
+            assert!(connection.held.some());
+            connection.came_whole();
+            assert!(!connection.held.some());
+            assert_eq!(intake.held.load(Ordering::Relaxed), 0);
+        }
+    }
 }
