@@ -251,6 +251,7 @@ pub struct DecideBody {
 /// `POST /observe`. An unknown field is refused: a measurement whose name is misspelt would count as a calm one.
 #[derive(Clone, Debug, Deserialize, PartialEq, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = never_null)]
 pub struct ObserveBody {
     /// Who measured.
     #[serde(deserialize_with = "object::kept")]
@@ -287,6 +288,16 @@ pub struct ObserveBody {
     #[serde(default, deserialize_with = "object::number")]
     #[schemars(with = "f64", range(min = 0))]
     pub susceptibility: Option<f64>,
+}
+
+/// A field that is a number where it is there: no default of `null`, which would be none.
+fn never_null(schema: &mut schemars::Schema) {
+    let fields = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut);
+    for field in fields.into_iter().flat_map(|fields| fields.values_mut()).filter_map(|field| field.as_object_mut()) {
+        if field.get("type").is_some_and(|kind| kind == "number") {
+            field.shift_remove("default");
+        }
+    }
 }
 
 impl ObserveBody {
