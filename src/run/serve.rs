@@ -99,8 +99,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
 
     let worker = mirror::worker(&args.airtable, &args.hosts, Arc::clone(&record), Arc::clone(&clock))?;
     let (history, counters) = (Arc::<StandbyLedger>::clone(&ledger), worker.as_ref().map(|(_, c)| Arc::clone(c)));
-    let look = manifest.as_ref().map(Manifest::look);
-    let folder = Arc::clone(&told.folder);
+    let (look, folder) = (manifest.as_ref().map(Manifest::look), Arc::clone(&told.folder));
     let app = app(&args, keys, told, stripe, &clock, &gate, &latch, &desired, &record, history, counters, look)?;
     let remotes = remotes(&args, remote_keys, &desired, &clock)?;
     let (http, signals) = (self_test::client()?, Signals::listen()?);
