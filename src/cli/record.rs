@@ -40,6 +40,7 @@ fn no_ledger(file: &Path, data_dir: Option<&Path>) -> Option<String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => "there is no such file".to_owned(),
         Err(error) => error.to_string(),
         Ok(found) if found.is_dir() => "it is a folder; the folder of a record is named by --data-dir".to_owned(),
+        Ok(found) if !found.is_file() => "it is no regular file but a pipe, a socket or a device".to_owned(),
         Ok(found) if found.len() == 0 => "it is empty, so it is no ledger and no backup".to_owned(),
         Ok(_) => return None,
     };

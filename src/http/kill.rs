@@ -146,3 +146,17 @@ fn not_killed(error: DesiredError) -> Problem {
 fn unknown(name: &ThrottleName) -> Problem {
     Problem::filled(&table::UNKNOWN, &[("throttle", name)])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_decided_is_never_said_to_have_done_nothing() {
+        let said = |error| not_revived(error).members().get("detail").map(ToString::to_string).unwrap_or_default();
+        let undecided = said(DesiredError::Undecided);
+        assert!(undecided.contains("may still happen") && !undecided.contains("Nothing"), "{undecided}");
+        let refused = said(DesiredError::Unavailable("away".to_owned()));
+        assert!(refused.contains("Nothing was opened"), "{refused}");
+    }
+}

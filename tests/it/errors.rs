@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::support::{Echo, KEY, http, program, run};
 
 /// What a healthy service answers to nobody on loopback: faults, other roles, and connections that break or dawdle.
-const ELSEWHERE: [&str; 17] = [
+const ELSEWHERE: [&str; 19] = [
     "HTTP/1.1 needs one Host header, with one host in it.",
     "Of transfer codings only `chunked` is known here, alone.",
     "A question bears no transfer coding but `chunked`.",
@@ -25,6 +25,8 @@ const ELSEWHERE: [&str; 17] = [
     "The kill broke off; look at /health and send it again.",
     "The record is not available: ending a kill waits for it. Nothing was opened.",
     "The ledger is not available: an opening waits for it, tightening and /kill do not. Nothing was changed.",
+    "The record has begun to write this and does not answer: the revival may still happen. `echo-phoenix status` tells what it became.",
+    "The ledger has begun to write this and does not answer: the declaration may still happen. `echo-phoenix status` tells what it became.",
     "The ledger is not available; the observation was not stored.",
     "The ledger is not available; ask again.",
     "The event could not be stored; send it again.",

@@ -277,7 +277,7 @@ async fn a_tightening_that_is_brought_twice_holds_once_and_does_not_end_itself()
     for _ in 0..3 {
         declared.declare(name, level(0.7), None, first.clone()).await.unwrap();
         let holds: Vec<_> = declared.declared()[0].holds.iter().map(|hold| hold.epoch.0.clone()).collect();
-        assert_eq!(holds, [first.once.clone()]);
+        assert_eq!(holds, std::slice::from_ref(&first.once));
         assert_eq!(ledger.stored().await.unwrap().holds.len(), 1);
     }
     // Another one takes its place; that the first is brought again brings it not back.
