@@ -124,7 +124,8 @@ impl Latch {
         };
         let owed = owing(true);
         let once = owed.record.once.clone();
-        let under_way = UnderWay::of(self, once);
+        // Until it is known here too what its client is told: whoever settled it before would not replay that.
+        let _under_way = UnderWay::of(self, once);
         let entry = JournalEntry { effect: effect.clone(), record: saying(AuditState::Recorded, true) };
         // Side by side: memory, other sites and objects of a cluster hear of it by the second, and wait for no disk.
         let journalled = async {
@@ -135,7 +136,6 @@ impl Latch {
             durable
         };
         let (durable, entered) = tokio::join!(journalled, self.enter(&entry, measured));
-        drop(under_way);
         if let Entered::Told(answer) = entered {
             let (audit, durable) = told(AuditState::Recorded, true);
             return Brought { audit, durable, answer: *answer };
