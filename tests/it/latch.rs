@@ -379,7 +379,11 @@ async fn kills_and_revivals_that_cross_leave_no_ghost() {
     for round in 0..200 {
         let kills = (0..3).map(|number| {
             let latch = Arc::clone(&latch);
-            tokio::spawn(async move { latch.kill(order(&format!("{round}-{number}"))).await.map(drop) })
+            tokio::spawn(async move {
+                let killed = latch.kill(order(&format!("{round}-{number}"))).await?;
+                assert_eq!(killed.throttles, [ThrottleName::default_throttle()], "it leans on nothing that has ended");
+                Ok::<_, DesiredError>(())
+            })
         });
         let revivals = (0..2).map(|_| {
             let latch = Arc::clone(&latch);
