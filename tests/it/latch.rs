@@ -21,14 +21,14 @@ use echo_phoenix::domain::remote::sender;
 use echo_phoenix::domain::throttle::{GateSpec, ThrottleName};
 use echo_phoenix::gate::{Gate, Setting};
 use echo_phoenix::latch::watch::View;
-use echo_phoenix::latch::{KillOrder, Latch};
-use echo_phoenix::ports::{Desired, DesiredError, Ledger, LedgerError, Owed, Stored};
-use echo_phoenix::store::{LEDGER_FILE, LedgerDesired, SqliteLedger};
+use echo_phoenix::latch::{AuditState, KillOrder, Lacking, Latch};
+use echo_phoenix::ports::{Desired, DesiredError, Journal, Ledger, LedgerError, Owed, Stored};
+use echo_phoenix::store::{FileJournal, LEDGER_FILE, LedgerDesired, SqliteLedger};
 use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::sleep;
 
-use crate::ledger_suite::declared::{AWAY, Fickle, WELL};
+use crate::ledger_suite::declared::{AWAY, Fickle, WAITS, WELL};
 use crate::ledger_suite::values::record;
 use crate::support::eventually;
 
@@ -265,6 +265,37 @@ async fn a_kill_that_another_site_sent_and_a_persons_never_lean_on_each_other() 
         let holds: Vec<_> = gate.kills(&name).into_iter().map(|hold| hold.epoch.0).collect();
         assert_eq!(holds, left, "the end of one spares the others");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settling_waits_for_whoever_is_telling_the_ledger_and_skips_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, stored) = SqliteLedger::open(folder.path()).unwrap();
+    let ledger = Arc::new(Fickle::new(Arc::new(ledger)));
+    let desired = Arc::new(LedgerDesired::new(Arc::<Fickle>::clone(&ledger), stored));
+    let journal: Arc<dyn Journal> = Arc::new(FileJournal::open(&folder.path().join("journal")).unwrap());
+    let latch = Arc::new(Latch::new(open_gate(), desired, Some(journal), Vec::new()));
+
+    ledger.mood.store(WAITS, Ordering::SeqCst);
+    let refusing = tokio::spawn({
+        let latch = Arc::clone(&latch);
+        async move { latch.record(record("kill_refused")).await }
+    });
+    ledger.waits.notified().await;
+    ledger.mood.store(AWAY, Ordering::SeqCst);
+    assert_eq!(latch.kill(order("behind")).await.unwrap().audit, AuditState::Pending);
+    ledger.mood.store(WELL, Ordering::SeqCst);
+    let settling = tokio::spawn({
+        let latch = Arc::clone(&latch);
+        async move { latch.settle().await }
+    });
+    sleep(Duration::from_millis(50)).await; // it has met the one that is under way
+    ledger.goes_on.notify_one();
+    assert_eq!(refusing.await.unwrap().audit, AuditState::Recorded);
+    assert!(settling.await.unwrap(), "all is there");
+    let holds = ledger.stored().await.unwrap().holds;
+    assert_eq!(holds.len(), 1, "what came behind it is there too");
+    assert_eq!(latch.lacking(), Lacking::default());
 }
 
 /// A ledger whose disk hangs in the middle of a revival's write, and lets it land, or not, once it goes on.

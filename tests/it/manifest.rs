@@ -256,6 +256,7 @@ async fn a_hold_whose_number_is_spent_keeps_nothing_else_of_the_file_out_of_the_
 #[tokio::test]
 async fn a_tightening_that_is_brought_twice_holds_once_and_does_not_end_itself() {
     use std::sync::Arc;
+    use std::sync::atomic::Ordering;
 
     use echo_phoenix::domain::level::Level;
     use echo_phoenix::ports::{Desired, Ledger};
@@ -263,17 +264,22 @@ async fn a_tightening_that_is_brought_twice_holds_once_and_does_not_end_itself()
     use echo_phoenix::store::{LedgerDesired, SqliteLedger};
     use jiff::Timestamp;
 
+    use crate::ledger_suite::declared::{AWAY, Fickle, WELL};
     use crate::ledger_suite::values::record;
 
     let folder = tempfile::tempdir().unwrap();
     let (ledger, stored) = SqliteLedger::open(folder.path()).unwrap();
-    let ledger: Arc<dyn Ledger> = Arc::new(ledger);
-    let declared = LedgerDesired::with_manifest(Arc::clone(&ledger), stored);
+    let ledger = Arc::new(Fickle::new(Arc::new(ledger)));
+    let declared = LedgerDesired::with_manifest(Arc::<Fickle>::clone(&ledger), stored);
     let file = parse(&throttle("checkout", 40, "")).unwrap();
     declared.take_over(&file, Timestamp::UNIX_EPOCH).await.unwrap();
     let name = &file[0].name;
     let level = |fraction| Level::new(fraction).unwrap();
     let first = record("control");
+    // In memory at once; the ledger, which was away, gets it when it is told again.
+    ledger.mood.store(AWAY, Ordering::SeqCst);
+    declared.declare(name, level(0.7), None, first.clone()).await.unwrap_err();
+    ledger.mood.store(WELL, Ordering::SeqCst);
     for _ in 0..3 {
         declared.declare(name, level(0.7), None, first.clone()).await.unwrap();
         let holds: Vec<_> = declared.declared()[0].holds.iter().map(|hold| hold.epoch.0.clone()).collect();
