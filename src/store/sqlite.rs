@@ -278,7 +278,7 @@ impl Waiting {
         if let Ok(answer) = timeout(PATIENCE, self.answer()).await {
             return answer;
         }
-        if self.claim.withdraw() {
+        if self.claim.take() {
             return Err(unavailable(format!("it did not begin to write this within {} s", PATIENCE.as_secs())));
         }
         timeout(WORK, self.answer()).await.unwrap_or(Err(LedgerError::Undecided))
@@ -288,7 +288,7 @@ impl Waiting {
 /// Whoever goes away does not want it any more.
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let _begun = self.claim.withdraw();
+        let _withdrawn = self.claim.take();
     }
 }
 

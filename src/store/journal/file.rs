@@ -48,8 +48,6 @@ pub struct JournalFile {
     damaged: bool,
     /// What was settled when it was read, as far as it is still there.
     settled: Vec<JournalEntry>,
-    /// Up to which record that was.
-    settled_up_to: u64,
 }
 
 impl JournalFile {
@@ -66,14 +64,12 @@ impl JournalFile {
         let (head, sync) = (Head::default(), File::sync_data);
         let (path, shown) = (path.to_owned(), Arc::default());
         let (file, stained, settled) = (None, None, Vec::new());
-        let mut read =
-            Self { path, shown, file, head, next: 1, stained, sync, damaged: false, settled, settled_up_to: 0 };
+        let mut read = Self { path, shown, file, head, next: 1, stained, sync, damaged: false, settled };
         let found = bytes.map_or(JournalFound::Missing, |bytes| read.take_in(&bytes));
         read.damaged = matches!(found, JournalFound::Damaged(_));
         if found == JournalFound::Whole {
             read.file = writable(&read.path).ok();
         }
-        read.settled_up_to = read.head.settled;
         read.tell();
         Ok((read, found))
     }
@@ -95,9 +91,9 @@ impl JournalFile {
         &self.settled
     }
 
-    /// Up to which record a ledger had everything when the file was read.
+    /// Up to which record a ledger has everything.
     pub fn settled_up_to(&self) -> u64 {
-        self.settled_up_to
+        self.head.settled
     }
 
     /// How many records there ever were.

@@ -3,7 +3,7 @@
 //! Knows transactions; what a change means to the tables is `apply`'s.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 
 use jiff::Timestamp;
@@ -56,28 +56,15 @@ pub(super) struct Job {
     pub(super) claim: Arc<Claim>,
 }
 
-/// Whose a piece of work is: its caller's, who may withdraw it, until the writer begins it; then the writer's. One of the
-/// two has it for ever.
+/// Whose a piece of work is: the writer's, who begins it, or its caller's, who withdraws it. Whoever takes it first has it
+/// for ever; what was withdrawn is never made.
 #[derive(Debug, Default)]
-pub(super) struct Claim(AtomicU8);
-
-const QUEUED: u8 = 0;
-const BEGUN: u8 = 1;
-const WITHDRAWN: u8 = 2;
+pub(super) struct Claim(AtomicBool);
 
 impl Claim {
-    /// The writer begins it, unless it was withdrawn.
-    fn begin(&self) -> bool {
-        self.goes_to(BEGUN)
-    }
-
-    /// Its caller gives it up, unless it was begun. What was withdrawn is never made.
-    pub(super) fn withdraw(&self) -> bool {
-        self.goes_to(WITHDRAWN)
-    }
-
-    fn goes_to(&self, state: u8) -> bool {
-        self.0.compare_exchange(QUEUED, state, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    /// Takes it; answers whether nobody had it.
+    pub(super) fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::SeqCst)
     }
 }
 
@@ -88,7 +75,7 @@ pub(super) fn run(conn: &Connection, index: &SharedIndex, jobs: &Receiver<Job>) 
         group.extend(jobs.try_iter().take(GROUP_LIMIT - 1));
         // Who waits for the lock of another process may still withdraw; nobody may from here on.
         let begun = index.writable().and_then(|()| run_sql(conn, "BEGIN IMMEDIATE").map_err(unavailable));
-        group.retain(|job| job.claim.begin());
+        group.retain(|job| job.claim.take());
         let (works, replies): (Vec<_>, Vec<_>) = group.into_iter().map(|job| (job.work, job.reply)).unzip();
         let committed = begun.and_then(|()| commit(conn, &works).map_err(unavailable));
         let answers = committed.unwrap_or_else(|e| works.iter().map(|_| Err(e.clone())).collect());
