@@ -20,6 +20,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
@@ -261,6 +262,10 @@ impl Attended {
                 connection.answers();
                 if let Ok(answer) = &mut answer {
                     http::stamp(answer.headers_mut());
+                    // It ends then: what comes next on it would find nobody.
+                    if connection.left_unread() {
+                        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
                 }
                 answer as Result<_, Infallible>
             }

@@ -284,7 +284,10 @@ async fn a_refusal_arrives_however_much_its_client_still_sends() {
             let mut said = Vec::new();
             let read = timeout(SOON, stream.read_to_end(&mut said)).await.expect("it is answered");
             assert!(read.is_ok(), "{wanted}: {read:?}");
-            assert_eq!(status(&String::from_utf8_lossy(&said)), wanted, "{}", &text[..40]);
+            let said = String::from_utf8_lossy(&said);
+            assert_eq!(status(&said), wanted, "{}", &text[..40]);
+            // So that its client does not send its next command on a connection that is about to end.
+            assert!(said.contains("\r\nconnection: close\r\n"), "{said}");
         }
     }
 }

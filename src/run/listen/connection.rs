@@ -151,9 +151,14 @@ impl Connection {
         }
     }
 
+    /// Whether the last answer came before its request was read whole.
+    pub(super) fn left_unread(&self) -> bool {
+        self.early.load(Ordering::Relaxed)
+    }
+
     /// Whether its client may still be sending what will not be read.
     fn leaves_unread(&self) -> bool {
-        self.held.some() || self.early.load(Ordering::Relaxed)
+        self.held.some() || self.left_unread()
     }
 
     /// Ends it.
