@@ -13,6 +13,10 @@ const WAITING: usize = 1024 * 1024;
 /// Pause before a stream that is full, and does not wait itself, is tried again.
 const FULL: Duration = Duration::from_millis(20);
 
+/// Pause after each write, so that what is said meanwhile shares the next one: a thread that is woken for every line of a
+/// busy service costs more than the lines do. What is said after a silence is written at once.
+const GATHER: Duration = Duration::from_millis(2);
+
 /// A stream that is written by a thread of its own.
 #[derive(Clone, Debug)]
 pub(super) struct Sink(Arc<Shared>);
@@ -56,9 +60,12 @@ impl Sink {
         {
             let mut queue = self.queue();
             if queue.text.len() + lines.len() <= WAITING {
+                let first = queue.text.is_empty();
                 queue.text.extend_from_slice(lines);
                 drop(queue);
-                self.0.changed.notify_all();
+                if first {
+                    self.0.changed.notify_all();
+                }
                 return;
             }
         }
@@ -110,6 +117,7 @@ impl Sink {
                 self.count_lost(rest, elapsed);
                 continue;
             }
+            std::thread::sleep(GATHER);
             let lost = self.lost();
             if lost > told {
                 recovered(lost - told);
@@ -203,6 +211,19 @@ mod tests {
         let text: Vec<u8> = came.try_iter().flatten().collect();
         assert_eq!(text.iter().filter(|byte| **byte == b'\n').count() as u64, 3001 - lost);
         assert_eq!(again.try_iter().collect::<Vec<_>>(), [lost]);
+    }
+
+    #[test]
+    fn what_is_said_in_a_storm_shares_few_writes() {
+        let (say, told) = channel();
+        let (out, came) = channel();
+        drop(say);
+        let sink = Sink::start(Told(told, out), now, |_| {});
+        (0..1000).for_each(|_| sink.offer(b"line\n", now));
+        assert!(sink.flush(LONG));
+        let writes: Vec<Vec<u8>> = came.try_iter().collect();
+        assert_eq!(writes.concat(), b"line\n".repeat(1000));
+        assert!(writes.len() < 100, "{}", writes.len());
     }
 
     #[test]
