@@ -50,6 +50,7 @@ mod self_test;
 mod shedding;
 mod soak;
 mod store_faults;
+mod storms;
 mod stripe_signatures;
 mod supervise;
 mod support;

@@ -18,6 +18,8 @@ pub(crate) mod cluster;
 pub(crate) mod plain;
 #[path = "support/proxy.rs"]
 pub(crate) mod proxy;
+#[path = "support/slow_disk.rs"]
+pub(crate) mod slow_disk;
 #[path = "support/stripe.rs"]
 pub(crate) mod stripe;
 #[path = "support/wall.rs"]

@@ -1,0 +1,276 @@
+//! A disk that stalls: each sync of the journal, of the ledger, of all of the record takes 0.3 to 12 s, on one worker and
+//! under a load of commands, events and verdicts. Nothing is admitted while killed, nothing opens of which it was said that
+//! nothing was opened, nothing is lost that was acknowledged, a kill is answered, and a restart changes nothing.
+//!
+//! Three of the twelve storms in every run, all of them one after another with ECHO_TEST_FULL=1; `--nocapture` shows figures.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on fails; it reads its variables and the clock itself"
+)]
+
+mod known;
+mod load;
+mod sites;
+mod standing;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::support::{Echo, eventually};
+use known::{Became, Known};
+use load::Sender;
+use standing::{Place, ledger, revived};
+
+/// What a client of a kill waits for at most.
+const ANSWERED: Duration = Duration::from_secs(5);
+/// What syncs of any length may add to a verdict.
+const VERDICT: Duration = Duration::from_millis(50);
+
+/// Files whose syncs are stalled.
+#[derive(Clone, Copy)]
+struct Files {
+    name: &'static str,
+    parts: &'static [&'static str],
+}
+
+const JOURNAL: Files = Files { name: "journal", parts: &["/data/journal"] };
+const LEDGER: Files = Files { name: "ledger", parts: &["/data/ledger.db"] };
+/// And whatever else there is of the record.
+const BOTH: Files = Files { name: "both", parts: &["/data/"] };
+
+const DELAYS_MS: [u64; 4] = [300, 2000, 5000, 12_000];
+
+fn full() -> bool {
+    std::env::var("ECHO_TEST_FULL").is_ok_and(|value| value == "1")
+}
+
+struct Storm {
+    files: Files,
+    delay: Duration,
+    place: Place,
+    sender: Sender,
+    calm: Echo,
+}
+
+impl Storm {
+    async fn new(files: Files, delay: Duration) -> Self {
+        let mut place = Place::new();
+        place.rise().await;
+        let calm_folder = place.folder.path().join("calm");
+        std::fs::create_dir(&calm_folder).unwrap();
+        let calm = Echo::start("serve", &[("TOKIO_WORKER_THREADS", "1".to_owned())], &calm_folder).await;
+        let known = Arc::new(Known::new(100));
+        let sender = Sender { known, url: place.url(), calm: calm.url(""), client: load::patient() };
+        Self { files, delay, place, sender, calm }
+    }
+
+    fn name(&self) -> String {
+        format!("{} × {} s", self.files.name, self.delay.as_secs_f64())
+    }
+
+    fn stall(&self) {
+        self.place.disk.stall(self.files.parts, self.delay);
+    }
+
+    /// Whether the ledger can be kept busy for longer than a command waits for its turn.
+    fn keeps_busy(&self) -> bool {
+        self.files.name != JOURNAL.name && self.delay >= Duration::from_secs(2)
+    }
+
+    /// Stalls the disk; `busy`: and only when the ledger waits for it is there anything else.
+    async fn stalls(&self, busy: bool) {
+        self.stall();
+        if busy {
+            let own = self.sender.clone();
+            let id = format!("evt_busy_{}", ulid::Ulid::generate());
+            tokio::spawn(async move { own.event(&id).await });
+            eventually("the ledger waits for its disk", Duration::from_secs(20), async || {
+                let health = self.sender.get("/health").await;
+                health["checks"]["ledger"].as_str()?.starts_with("unavailable").then_some(())
+            })
+            .await;
+        }
+    }
+
+    /// A power cut while a revival waits for its disk: what it was answered is what a start finds.
+    async fn revival_cut_short(&mut self, busy: bool) {
+        let when = format!("{}: a revival cut short, busy: {busy}", self.name());
+        let (_, killed) = self.sender.kill(None).await;
+        let epoch = killed["epoch"].as_str().unwrap().to_owned();
+        let before = self.place.standing(&self.sender, &when).await;
+        assert!(before.holds.contains(&epoch), "{when}: {before:?}");
+        self.stalls(busy).await;
+        let (became, said) = self.sender.revive(None, false).await;
+        self.place.fall();
+        self.place.rise().await;
+        let verdict = self.place.verdict().await;
+        let after = self.place.standing(&self.sender, &when).await;
+        println!("{when}: {became:?}, then killed: {}", after.killed());
+        assert_eq!(verdict == "kill", after.killed(), "{when}: {after:?}");
+        match became {
+            Became::Done => assert!(!after.killed(), "{when}: {said}, and then {after:?}"),
+            Became::Nothing => assert_eq!(after.holds, before.holds, "{when}: {said}"),
+            Became::Undecided => {}
+            other => panic!("{when}: {other:?} {said}"),
+        }
+        self.place.restarts(&self.sender, &when).await;
+    }
+
+    /// The same of an opening, and of a kill beside it that is cut short too.
+    async fn opening_cut_short(&mut self, busy: bool) {
+        let when = format!("{}: an opening cut short, busy: {busy}", self.name());
+        revived(&self.sender).await;
+        let (became, said) = self.sender.control(None, 60).await;
+        assert_eq!(became, Became::Done, "{when}: {said}");
+        self.place.standing(&self.sender, &when).await;
+        self.stalls(busy).await;
+        let (became, said) = self.sender.control(None, 20).await;
+        let (_, killed) = self.sender.kill(None).await;
+        self.place.fall();
+        self.place.rise().await;
+        let after = self.place.standing(&self.sender, &when).await;
+        println!("{when}: {became:?}, then {} %; the kill durable: {}", after.declared, killed["durable"]);
+        match became {
+            Became::Done => assert_eq!(after.declared, 20, "{when}: {said}"),
+            Became::Nothing => assert_eq!(after.declared, 60, "{when}: {said}"),
+            Became::Undecided => assert!([20, 60].contains(&after.declared), "{when}: {after:?}"),
+            other => panic!("{when}: {other:?} {said}"),
+        }
+        assert!(after.killed() || killed["durable"] == false, "{when}: {killed}, and then {after:?}");
+        self.place.restarts(&self.sender, &when).await;
+    }
+
+    /// All that was acknowledged is in the ledger, once; of what was not done there is nothing.
+    fn is_complete(&self) {
+        let ledger = ledger(&self.place.data());
+        let mut entries = ledger.prepare("SELECT count(*) FROM audit_log WHERE request_id = ?1").unwrap();
+        for told in self.sender.known.commands() {
+            let found: i64 = entries.query_row([&told.id], |row| row.get(0)).unwrap();
+            let may = match told.became {
+                Became::Done if told.may_be_lost => 0..=1,
+                Became::Done | Became::Refused => 1..=1,
+                Became::Nothing | Became::Replayed(_) => 0..=0,
+                Became::Undecided | Became::Unheard => 0..=1,
+            };
+            assert!(may.contains(&found), "{}: {told:?} has {found} entries", self.name());
+        }
+        let mut stored = ledger.prepare("SELECT count(*) FROM evidence_ledger WHERE event_id = ?1").unwrap();
+        for event in self.sender.known.events().0 {
+            let found: i64 = stored.query_row([&event], |row| row.get(0)).unwrap();
+            assert_eq!(found, 1, "{}: {event}", self.name());
+        }
+    }
+
+    /// What it was, as a row of a table; and whether it was in time.
+    fn figures(&self) {
+        let known = &self.sender.known;
+        let commands = known.commands();
+        let kills = commands.iter().filter(|told| told.what == "/kill" && told.became != Became::Unheard);
+        let slowest = kills.clone().map(|told| told.took).max().unwrap_or_default();
+        let were = |became: Became| commands.iter().filter(|told| told.became == became).count();
+        let [verdicts, calm] = known.verdicts();
+        let [there, well] = [&verdicts, &calm].map(|all| [50, 99, 100].map(|share| percentile(all, share)));
+        let ms = |took: Duration| format!("{:.1}", took.as_secs_f64() * 1e3);
+        let (events, refused) = known.events();
+        println!(
+            "| {} | {} | {:.2} | {} | {} / {} / {} | {} | {} / 0 | {refused} | {} / {} / {} | equal |",
+            self.name(),
+            kills.count(),
+            slowest.as_secs_f64(),
+            verdicts.len(),
+            ms(there[0]),
+            ms(there[1]),
+            ms(there[2]),
+            ms(well[1]),
+            events.len(),
+            were(Became::Done),
+            were(Became::Nothing),
+            were(Became::Undecided),
+        );
+        assert!(slowest <= ANSWERED, "{}: a kill was answered after {slowest:?}", self.name());
+        assert!(verdicts.len() > 50 && were(Became::Done) > 2 && !events.is_empty(), "the load was none");
+        // What a loaded machine adds to the other one's, it may add to this one's too.
+        let limit = if full() { VERDICT + 2 * well[1] } else { Duration::from_secs(1) };
+        let measured = percentile(&verdicts, if full() { 99 } else { 90 });
+        assert!(measured < limit, "{}: verdicts took {there:?}, where the disk is well {well:?}", self.name());
+    }
+}
+
+fn percentile(sorted: &[Duration], share: usize) -> Duration {
+    let index = (sorted.len() * share / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(index).copied().unwrap_or_default()
+}
+
+async fn storm(files: Files, delay_ms: u64) {
+    let delay = Duration::from_millis(delay_ms);
+    let mut storm = Storm::new(files, delay).await;
+    let name = storm.name();
+    let (became, said) = storm.sender.control(None, 40).await;
+    assert_eq!(became, Became::Done, "{said}");
+
+    storm.stall();
+    load::until(&storm.sender, Instant::now() + (2 * delay).clamp(Duration::from_secs(6), Duration::from_secs(26)))
+        .await;
+    storm.place.disk.flow();
+    storm.sender.known.is_sound(&name);
+    let was_killed = storm.sender.known.is_killed();
+    let after = storm.place.standing(&storm.sender, &name).await;
+    assert!(after.killed() || !was_killed, "{name}: {after:?}");
+    storm.sender.known.settled();
+    storm.is_complete();
+    storm.place.restarts(&storm.sender, &name).await;
+    storm.is_complete();
+    // No ghosts: what holds can be ended, and then a start knows of it too.
+    revived(&storm.sender).await;
+    let open = storm.place.restarts(&storm.sender, &name).await;
+    assert!(!open.killed(), "{name}: {open:?}");
+
+    for busy in [false, true].into_iter().take(if storm.keeps_busy() { 2 } else { 1 }) {
+        storm.revival_cut_short(busy).await;
+        storm.opening_cut_short(busy).await;
+    }
+    storm.sender.known.is_sound(&name);
+    storm.is_complete();
+    storm.figures();
+    assert!(storm.calm.process.runs());
+}
+
+/// One of the three that are part of every run; at full length they are among all of them.
+async fn one_of_three(files: Files, delay_ms: u64) {
+    if !full() {
+        storm(files, delay_ms).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_sync_of_the_record_takes_a_third_of_a_second() {
+    one_of_three(BOTH, 300).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_sync_of_the_ledger_takes_five_seconds() {
+    one_of_three(LEDGER, 5000).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_sync_of_the_journal_takes_twelve_seconds() {
+    one_of_three(JOURNAL, 12_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn all_twelve_storms() {
+    if !full() {
+        return println!("storms: three of them; all twelve with ECHO_TEST_FULL=1");
+    }
+    println!(
+        "| storm | kills | slowest, s | verdicts | p50 / p99 / max, ms | p99 where the disk is well, ms | events acknowledged / lost \
+         | events refused | commands done / nothing / undecided | restart |\n|---|---|---|---|---|---|---|---|---|---|"
+    );
+    for files in [JOURNAL, LEDGER, BOTH] {
+        for delay_ms in DELAYS_MS {
+            storm(files, delay_ms).await;
+        }
+    }
+}
