@@ -137,12 +137,12 @@ impl Gate {
             let number = self.unknown.fetch_add(1, Ordering::Relaxed);
             return Reply { verdict, state_age_ms: 0, retry_after_s: dialect::retry_after(&verdict, false, number) };
         };
-        let question = read(&entry.spec);
+        let question = read(entry.spec());
         let listed = entry.allows(question.method, question.path);
         let key = question.key.filter(|key| !key.is_empty());
         let second = now.wall.as_second();
         let point = key.map(|key| point(&self.salt(second), throttle, key));
-        let verdict = verdict(&entry.rule, listed, point.map_or(Caller::Unkeyed(&entry.accumulator), Caller::Keyed));
+        let verdict = verdict(&entry.rule, listed, point.map_or(Caller::Unkeyed(entry.accumulator()), Caller::Keyed));
         let like_it = entry.count(verdict, point, hour(second));
         let state_age = now.elapsed.saturating_sub(entry.confirmed_at);
         let state_age_ms = i64::try_from(state_age.as_millis()).unwrap_or(i64::MAX);
@@ -187,10 +187,7 @@ impl Gate {
     /// [`Draft::hold`] alone; answers which throttles hold it, by name. In force before it returns.
     pub fn hold(&self, scope: &Scope, hold: &Hold, at: Duration) -> Vec<ThrottleName> {
         let hold = Arc::new(hold.clone());
-        let held = self.change(|draft| draft.hold(scope, &hold, at));
-        let mut held: Vec<_> = held.iter().filter_map(|name| listed(name)).collect();
-        held.sort();
-        held
+        self.change(|draft| draft.hold(scope, &hold, at))
     }
 
     /// [`Draft::end`] alone.
@@ -241,10 +238,7 @@ impl Gate {
 
     /// Everything known, by name.
     pub fn standings(&self) -> Vec<Standing> {
-        let table = self.table.load();
-        let mut all: Vec<_> = table.iter().filter_map(|(name, entry)| Some(entry.standing(listed(name)?))).collect();
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        all
+        self.table.load().listed().map(|(name, entry)| entry.standing(name.clone())).collect()
     }
 
     /// One throttle, if it is known.
@@ -273,9 +267,4 @@ impl Gate {
     pub async fn changed(&self) {
         self.changed.notified().await;
     }
-}
-
-/// The name of a throttle that listings show.
-fn listed(name: &str) -> Option<ThrottleName> {
-    ThrottleName::try_from(name.to_owned()).ok()
 }

@@ -5,7 +5,9 @@
 mod allow;
 mod spec;
 
+use std::borrow::Borrow;
 use std::fmt;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,10 +22,11 @@ pub use spec::{GateSpec, Mode, NO_USER, RemoteSpec, ScaleSpec, SignalSpec, Spec,
 pub const NAME_LIMIT: usize = 317;
 
 /// A throttle's name; in a cluster it is `namespace.name` (namespaces hold no dot).
+// Shared text: thousands of them are told at once when everything is stopped.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "String")]
+#[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = "^[a-z0-9.-]{1,317}$"))]
-pub struct ThrottleName(String);
+pub struct ThrottleName(Arc<str>);
 
 /// Why a text is no throttle name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,19 +34,27 @@ pub struct ThrottleName(String);
 pub struct BadName(String);
 
 impl ThrottleName {
+    /// The name that [`Self::self_test`] has.
+    const SELF_TEST: &str = "_self-test";
+
     /// The throttle of a service that declares none.
     pub fn default_throttle() -> Self {
-        Self("default".to_owned())
+        Self("default".into())
     }
 
     /// The throttle on which the kill path proves itself; nobody can declare one of this name.
     pub fn self_test() -> Self {
-        Self("_self-test".to_owned())
+        Self(Self::SELF_TEST.into())
+    }
+
+    /// Whether it is that one, which no listing shows and no command covers.
+    pub fn is_hidden(&self) -> bool {
+        self.as_str() == Self::SELF_TEST
     }
 
     /// The name of a throttle in a cluster.
     pub fn in_namespace(namespace: &str, name: &str) -> Self {
-        Self(format!("{namespace}.{name}"))
+        Self(format!("{namespace}.{name}").into())
     }
 
     /// Namespace and name of a throttle in a cluster; `None` where there is no namespace.
@@ -63,7 +74,19 @@ impl TryFrom<String> for ThrottleName {
     fn try_from(text: String) -> Result<Self, BadName> {
         let fits = (1..=NAME_LIMIT).contains(&text.len())
             && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'));
-        if fits { Ok(Self(text)) } else { Err(BadName(text.chars().take(80).collect())) }
+        if fits { Ok(Self(text.into())) } else { Err(BadName(text.chars().take(80).collect())) }
+    }
+}
+
+impl From<ThrottleName> for String {
+    fn from(name: ThrottleName) -> Self {
+        name.as_str().to_owned()
+    }
+}
+
+impl Borrow<str> for ThrottleName {
+    fn borrow(&self) -> &str {
+        self.as_str()
     }
 }
 

@@ -16,14 +16,32 @@ use super::Setting;
 use super::ended::EndedHolds;
 use super::entry::Entry;
 
-/// Every throttle, by name.
-pub(super) type Table = HashMap<Arc<str>, Arc<Entry>>;
+/// Every throttle.
+#[derive(Clone, Default)]
+pub(super) struct Table {
+    entries: HashMap<ThrottleName, Arc<Entry>>,
+    /// The names that listings show, in order: kept, since a kill of all tells them.
+    names: Arc<[ThrottleName]>,
+}
+
+impl Table {
+    pub(super) fn get(&self, name: &str) -> Option<&Arc<Entry>> {
+        self.entries.get(name)
+    }
+
+    /// Everything that listings show, by name.
+    pub(super) fn listed(&self) -> impl Iterator<Item = (&ThrottleName, &Arc<Entry>)> {
+        self.names.iter().filter_map(|name| self.entries.get_key_value(name))
+    }
+}
 
 /// The next table, made from the one in force.
 pub struct Draft<'a> {
     old: &'a Table,
     /// None until something differs.
     new: Option<Table>,
+    /// Whether it has a throttle more.
+    grown: bool,
     ended: &'a mut EndedHolds,
     tightenings: &'a AtomicU64,
     /// The number of its newest hold, if it adds one.
@@ -44,10 +62,11 @@ pub(super) struct Drafted {
 
 impl<'a> Draft<'a> {
     pub(super) fn of(old: &'a Table, ended: &'a mut EndedHolds, tightenings: &'a AtomicU64) -> Self {
-        Self { old, new: None, ended, tightenings, held: None, ignored: Vec::new() }
+        Self { old, new: None, grown: false, ended, tightenings, held: None, ignored: Vec::new() }
     }
 
-    pub(super) fn done(self) -> Drafted {
+    pub(super) fn done(mut self) -> Drafted {
+        self.list();
         Drafted { next: self.new, held: self.held, ignored: self.ignored }
     }
 
@@ -65,26 +84,40 @@ impl<'a> Draft<'a> {
 
     fn change(&mut self, name: &ThrottleName, change: impl FnOnce(&mut Entry)) {
         if self.entry(name).is_some()
-            && let Some(entry) = self.next().get_mut(name.as_str())
+            && let Some(entry) = self.next().entries.get_mut(name)
         {
             change(Arc::make_mut(entry));
         }
     }
 
+    /// Brings the list of names in line with the throttles there are.
+    fn list(&mut self) {
+        if let Some(table) = self.new.as_mut().filter(|_| std::mem::take(&mut self.grown)) {
+            let mut names: Vec<_> = table.entries.keys().filter(|name| !name.is_hidden()).cloned().collect();
+            names.sort_unstable();
+            table.names = names.into();
+        }
+    }
+
+    fn names(&mut self) -> Vec<ThrottleName> {
+        self.list();
+        self.table().names.to_vec()
+    }
+
     fn add(&mut self, name: &ThrottleName, entry: Entry) {
-        self.next().insert(name.as_str().into(), Arc::new(entry));
+        self.next().entries.insert(name.clone(), Arc::new(entry));
+        self.grown = true;
     }
 
     /// Makes a throttle known, or changes how it reads requests; level and holds of a known one stay.
     /// What of it cannot be used is not applied, and told.
     pub fn declare(&mut self, name: &ThrottleName, spec: &GateSpec, setting: Setting) {
         let known = self.entry(name);
-        if known.is_some_and(|entry| *entry.spec == *spec) {
+        if known.is_some_and(|entry| entry.spec() == spec) {
             return;
         }
         let is_new = known.is_none();
         self.ignored.extend(spec.ignored().into_iter().map(|what| (name.clone(), what)));
-        let spec = Arc::new(spec.clone());
         if is_new {
             self.add(name, Entry::new(spec, setting));
         } else {
@@ -92,27 +125,25 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Adds a hold to every throttle it covers that is known; tells each of them. One of `POST /kill` that has ended adds
-    /// nothing: whoever brings it was overtaken. What a declaration or an object holds, holds for as long as it is seen.
-    pub fn hold(&mut self, scope: &Scope, hold: &Arc<Hold>, at: Duration) -> Vec<Arc<str>> {
+    /// Adds a hold to every throttle it covers that is known; tells each of them, by name. One of `POST /kill` that has ended
+    /// adds nothing: whoever brings it was overtaken. What a declaration or an object holds, holds for as long as it is seen.
+    pub fn hold(&mut self, scope: &Scope, hold: &Arc<Hold>, at: Duration) -> Vec<ThrottleName> {
         if hold.source == Source::Rest && self.ended.has(&hold.epoch) {
             return Vec::new();
         }
         let number = self.tightenings.load(Ordering::SeqCst) + 1;
         let mut is_new = false;
-        let held: Vec<_> = match scope {
+        let held = match scope {
             Scope::One(name) => {
                 self.change(name, |entry| is_new = entry.hold(hold, at, number));
-                self.table().get_key_value(name.as_str()).map(|(name, _)| Arc::clone(name)).into_iter().collect()
+                self.entry(name).map(|_| name.clone()).into_iter().collect()
             }
             Scope::All => {
-                let hidden = ThrottleName::self_test();
-                let all = self.next().iter_mut().filter(|(name, _)| name.as_ref() != hidden.as_str());
-                let held = all.map(|(name, entry)| {
+                let all = self.next().entries.iter_mut().filter(|(name, _)| !name.is_hidden());
+                for (_, entry) in all {
                     is_new |= Arc::make_mut(entry).hold(hold, at, number);
-                    Arc::clone(name)
-                });
-                held.collect()
+                }
+                self.names()
             }
         };
         if is_new {
@@ -127,10 +158,10 @@ impl<'a> Draft<'a> {
         ended.iter().for_each(|epoch| self.ended.add(epoch));
         let meant: std::collections::HashSet<_> = ended.iter().collect();
         let holds = |entry: &Entry| entry.holds.iter().any(|hold| meant.contains(&hold.epoch));
-        if !self.table().values().any(|entry| holds(entry)) {
+        if !self.table().entries.values().any(|entry| holds(entry)) {
             return;
         }
-        for entry in self.next().values_mut().filter(|entry| holds(entry)) {
+        for entry in self.next().entries.values_mut().filter(|entry| holds(entry)) {
             Arc::make_mut(entry).release(|epoch| meant.contains(epoch));
         }
     }
@@ -167,7 +198,7 @@ impl<'a> Draft<'a> {
         let (name, open) =
             (ThrottleName::self_test(), Setting { level: Level::OPEN, reason: Reason::None, generation: 0, at });
         if self.entry(&name).is_none() {
-            self.add(&name, Entry::new(Arc::default(), open));
+            self.add(&name, Entry::new(&GateSpec::default(), open));
         }
         self.change(&name, |entry| match hold {
             // Nothing that anybody decides is of this throttle.

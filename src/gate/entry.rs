@@ -45,6 +45,27 @@ struct Named {
     sample: Sample,
 }
 
+/// What outlives every change of a throttle.
+#[derive(Debug, Default)]
+struct Tally {
+    accumulator: Accumulator,
+    counters: Counters,
+}
+
+/// How requests are read.
+#[derive(Debug)]
+struct Reading {
+    spec: GateSpec,
+    /// The rules of the allow-list that are applied.
+    allow: Vec<AllowRule>,
+}
+
+impl Reading {
+    fn of(spec: &GateSpec) -> Arc<Self> {
+        Arc::new(Self { allow: spec.applied().cloned().collect(), spec: spec.clone() })
+    }
+}
+
 /// Room for callers with a name, which is taken at once where one is declared.
 fn of_names(spec: &GateSpec) -> Arc<OnceLock<Named>> {
     Arc::new(if spec.key_header.is_some() { OnceLock::from(Named::default()) } else { OnceLock::new() })
@@ -53,57 +74,59 @@ fn of_names(spec: &GateSpec) -> Arc<OnceLock<Named>> {
 /// One throttle.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    pub(super) spec: Arc<GateSpec>,
-    /// The rules of the allow-list that are applied.
-    allow: Arc<[AllowRule]>,
+    reading: Arc<Reading>,
     pub(super) level: Level,
     pub(super) holds: Vec<Arc<Hold>>,
     pub(super) rule: Rule,
     pub(super) confirmed_at: Duration,
-    pub(super) accumulator: Arc<Accumulator>,
     /// The number of the newest tightening of it, and of the newest one that was a hold.
     pub(super) tightened: u64,
     held: u64,
     reason: Reason,
     /// How often the rule has changed.
     changes: u64,
-    counters: Arc<Counters>,
+    tally: Arc<Tally>,
     /// Of a throttle that declares where their name stands, or that an app has asked about by name.
     named: Arc<OnceLock<Named>>,
 }
 
 impl Entry {
-    pub(super) fn new(spec: Arc<GateSpec>, setting: Setting) -> Self {
+    pub(super) fn new(spec: &GateSpec, setting: Setting) -> Self {
         let mut entry = Self {
-            allow: spec.applied().cloned().collect(),
-            named: of_names(&spec),
-            spec,
+            named: of_names(spec),
+            reading: Reading::of(spec),
             level: setting.level,
             holds: Vec::new(),
             rule: Rule { refuse: 0, killed: false, binding: setting.reason, generation: setting.generation },
             confirmed_at: setting.at,
-            accumulator: Arc::default(),
             tightened: 0,
             held: 0,
             reason: setting.reason,
             changes: 0,
-            counters: Arc::default(),
+            tally: Arc::default(),
         };
         entry.ruled();
         entry
     }
 
-    pub(super) fn respecify(&mut self, spec: Arc<GateSpec>) {
-        match (&self.spec.key_header, &spec.key_header) {
+    pub(super) fn respecify(&mut self, spec: &GateSpec) {
+        match (&self.spec().key_header, &spec.key_header) {
             (None, None) => {}
             (_, Some(_)) => {
                 self.named.get_or_init(Named::default);
             }
             // Without the header nobody has a name any more, until an app gives one.
-            (Some(_), None) => self.named = of_names(&spec),
+            (Some(_), None) => self.named = of_names(spec),
         }
-        self.allow = spec.applied().cloned().collect();
-        self.spec = spec;
+        self.reading = Reading::of(spec);
+    }
+
+    pub(super) fn spec(&self) -> &GateSpec {
+        &self.reading.spec
+    }
+
+    pub(super) fn accumulator(&self) -> &Accumulator {
+        &self.tally.accumulator
     }
 
     /// Adds a hold; answers whether it is new, and then the tightening of this number.
@@ -158,12 +181,12 @@ impl Entry {
     }
 
     pub(super) fn allows(&self, method: &str, path: &str) -> bool {
-        self.allow.iter().any(|rule| rule.matches(method, path))
+        self.reading.allow.iter().any(|rule| rule.matches(method, path))
     }
 
     /// Counts one verdict, on a caller at this point if it has a name; answers how many like it there were before.
     pub(super) fn count(&self, verdict: Verdict, point: Option<u32>, hour: i64) -> u64 {
-        let of = &self.counters.0[usize::from(point.is_some())][usize::from(verdict.admitted)];
+        let of = &self.tally.counters.0[usize::from(point.is_some())][usize::from(verdict.admitted)];
         let number = of[verdict.reason as usize].fetch_add(1, Ordering::Relaxed);
         if let Some(point) = point.filter(|_| verdict.reason != Reason::AllowList) {
             let named = self.named.get_or_init(Named::default);
@@ -187,7 +210,7 @@ impl Entry {
     /// Verdicts given so far: whether admitted, why, how many.
     pub(super) fn verdicts(&self) -> Vec<(bool, Reason, u64)> {
         let of = |admitted: bool| {
-            let [plain, keyed] = &self.counters.0;
+            let [plain, keyed] = &self.tally.counters.0;
             let counts = plain[usize::from(admitted)].iter().zip(&keyed[usize::from(admitted)]);
             let counts = counts.map(|(a, b)| a.load(Ordering::Relaxed) + b.load(Ordering::Relaxed));
             Reason::ALL.into_iter().zip(counts).map(move |(reason, count)| (admitted, reason, count))
@@ -196,17 +219,17 @@ impl Entry {
     }
 
     pub(super) fn standing(&self, name: ThrottleName) -> Standing {
-        let admitted = self.counters.sum(true);
+        let admitted = self.tally.counters.sum(true);
         Standing {
             name,
             level: self.level,
             holds: self.holds.iter().map(|hold| hold.epoch.clone()).collect(),
             generation: self.rule.generation,
             confirmed_at: self.confirmed_at,
-            offered: admitted + self.counters.sum(false),
+            offered: admitted + self.tally.counters.sum(false),
             admitted,
-            decided: self.counters.decided(false),
-            named: self.named.get().is_some().then(|| self.counters.decided(true)),
+            decided: self.tally.counters.decided(false),
+            named: self.named.get().is_some().then(|| self.tally.counters.decided(true)),
             contradicts: self.contradicts(),
             changes: self.changes,
             held: self.held,
