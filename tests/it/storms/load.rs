@@ -1,4 +1,4 @@
-//! A storm's load: somebody at the brake, somebody at the level, Stripe, proxies, and somebody who looks.
+//! A storm's load: two at the brake, one at the level, Stripe, proxies, and somebody who looks.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::support::{KEY, http};
 
 pub(super) const SECRET: &str = "whsec_of_the_storms";
 /// Senders of events: each waits for its answer.
-const SENDERS: usize = 4;
+const SENDERS: usize = 8;
 /// A verdict is asked for so often, whether those before it were answered or not.
 const OFTEN: Duration = Duration::from_millis(25);
 
@@ -170,6 +170,14 @@ impl Sender {
         }
     }
 
+    /// Somebody else stops what is stopped: it leans on the kill there is, or crosses its end.
+    async fn stop_again(&self) {
+        if self.known.is_killed() {
+            self.kill(None).await;
+        }
+        sleep(Duration::from_millis(400)).await;
+    }
+
     /// Levels up and down; every other one with a key, with which it is sent again where nothing is known.
     async fn level(&self, round: u64) {
         let percent = i64::from(rand::rng().random_range(1..=9_u8)) * 10;
@@ -224,6 +232,12 @@ pub(super) async fn until(sender: &Sender, end: Instant) {
     tasks.spawn(async move {
         for round in (0..).take_while(|_| goes_on()) {
             own.level(round).await;
+        }
+    });
+    let own = sender.clone();
+    tasks.spawn(async move {
+        while goes_on() {
+            own.stop_again().await;
         }
     });
     for number in 0..SENDERS {
