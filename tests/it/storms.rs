@@ -27,8 +27,10 @@ use standing::{Place, ledger, revived};
 
 /// What a client of a kill waits for at most.
 const ANSWERED: Duration = Duration::from_secs(5);
-/// What syncs of any length may add to a verdict.
+/// What 99 of 100 verdicts take at most, however long syncs take,
 const VERDICT: Duration = Duration::from_millis(50);
+/// where they take no longer than this from a service whose disk is well.
+const QUIET: Duration = Duration::from_millis(15);
 
 /// Files whose syncs are stalled.
 #[derive(Clone, Copy)]
@@ -253,9 +255,10 @@ impl Storm {
         );
         assert!(slowest <= ANSWERED, "{}: a kill was answered after {slowest:?}", self.name());
         assert!(verdicts.len() > 50 && were(Became::Done) > 2 && events.len() as u64 + refused > 4, "no load");
-        // What a loaded machine adds to the other one's, it may add to this one's too.
-        let limit = if full() { VERDICT + 2 * well[1] } else { Duration::from_secs(1) };
-        let measured = percentile(&verdicts, if full() { 99 } else { 90 });
+        // A loaded machine makes every verdict late: then only a worker that waits for a disk is told from it.
+        let tells = full() && well[1] < QUIET;
+        let limit = if tells { VERDICT } else { Duration::from_secs(1) };
+        let measured = percentile(&verdicts, if tells { 99 } else { 90 });
         assert!(measured < limit, "{}: verdicts took {there:?}, where the disk is well {well:?}", self.name());
     }
 }
