@@ -11,7 +11,7 @@
 # A test that needs a cluster of its own, to break it, starts one in a folder beside ECHO_TEST_CLUSTER; what it leaves
 # running there is stopped at the end.
 #
-# Needs Rust, Go >= 1.26 (or what tests/cluster/build.sh says), Python 3, curl, openssl. The first run builds the cluster's
+# Needs Rust, Go >= 1.26 (or what tests/cluster/build.sh says), Python 3, cc, curl, openssl. The first run builds the cluster's
 # programs: about 10 minutes on 2 cores; then that takes no time.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
