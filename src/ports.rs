@@ -210,7 +210,7 @@ pub trait Desired: Send + Sync {
         measured: Option<Evidence>,
         record: Record,
     ) -> Result<Declaration, DesiredError>;
-    /// Takes a hold. Durable when it returns; a known epoch changes nothing.
+    /// Takes a hold. Durable when it returns; a known epoch takes no second one.
     async fn take(&self, hold: ScopedHold, record: Record) -> Result<Answer, DesiredError>;
     /// Ends every hold that REST or an override made and that is meant, but for those that are spared. Durable when it
     /// returns. Sets `ended` and `held_by` in the answer.

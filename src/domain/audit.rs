@@ -260,8 +260,12 @@ pub struct Change {
     pub audit: Vec<AuditDraft>,
     /// The new state of throttles.
     pub throttles: Vec<ThrottleRow>,
-    /// Holds that begin. One that is already known (ended or not) changes nothing, its entries included.
+    /// Holds that begin by what the entries say. One that is already known (ended or not) begins no second time; all else of
+    /// the change is made.
     pub holds_taken: Vec<ScopedHold>,
+    /// Holds that begin by an entry of their own, which comes before the others: of one that is already known, neither is
+    /// written.
+    pub begins: Vec<(ScopedHold, AuditDraft)>,
     /// Holds that end.
     pub holds_ended: Vec<Epoch>,
     /// Observations.
@@ -274,7 +278,7 @@ pub struct Change {
     pub opens: Vec<IntentId>,
     /// Intents that now have their outcome.
     pub settles: Vec<IntentId>,
-    /// Id of the command behind it. A change whose command was here before does nothing.
+    /// Id of the command behind it, which alone says whether it was here before: then the change does nothing.
     pub once: Option<String>,
     /// The answer the client gets. A client's key that was used already makes the change do nothing, entries included.
     pub answer: Option<Answer>,
@@ -285,6 +289,17 @@ impl Change {
     pub fn of(record: Record) -> Self {
         let Record { once, audit, answer } = record;
         Self { audit: vec![audit], once: Some(once), answer: Some(answer), ..Self::default() }
+    }
+
+    /// Every hold that begins.
+    pub fn takes(&self) -> impl Iterator<Item = &ScopedHold> {
+        self.begins.iter().map(|(hold, _)| hold).chain(&self.holds_taken)
+    }
+
+    /// Whether a hold begins or ends.
+    #[must_use]
+    pub fn moves_holds(&self) -> bool {
+        self.takes().next().is_some() || !self.holds_ended.is_empty()
     }
 }
 
@@ -297,6 +312,10 @@ pub struct Receipt {
     pub evidence: Option<payment::Storing>,
     /// Whether the command or the client's key was here before, so that nothing was written.
     pub repeated: bool,
+    /// Of the holds that the change takes, those that were here before it.
+    pub known: Vec<Epoch>,
+    /// Of the holds that it takes or ends, those that have ended: by it, or before.
+    pub over: Vec<Epoch>,
     /// The answer: of this change, or the first one with the same key.
     pub answer: Option<Answer>,
     /// How many rows were forgotten, where that was asked for.

@@ -59,8 +59,7 @@ impl Owed {
         while self.changes.len() >= MOST {
             tracing::error!("an entry is lost to the ledger's absence; an intent it had is closed at the next start");
             // Who was stopped and since when is not given up for what the loop did.
-            let moves_holds = |change: &Change| !(change.holds_taken.is_empty() && change.holds_ended.is_empty());
-            let Some(index) = self.changes.iter().position(|change| !moves_holds(change)) else { return false };
+            let Some(index) = self.changes.iter().position(|change| !change.moves_holds()) else { return false };
             let Some(lost) = self.changes.remove(index) else { return false };
             // An outcome without its intent would be refused.
             self.changes.retain(|change| !change.settles.iter().any(|intent| lost.opens.contains(intent)));

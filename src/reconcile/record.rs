@@ -89,7 +89,8 @@ impl Records {
             entry.after = format!("{} {epoch}{whom}", if hold.is_kill() { "killed" } else { "tightened" });
             (entry.reason, entry.operator) = (hold.reason.clone(), hold.operator.clone());
             let held = ScopedHold { scope, hold: (*hold).clone() };
-            let change = Change { audit: vec![entry], holds_taken: vec![held.clone()], ..own(now) };
+            // Its own command may have recorded it: then nothing is left to say.
+            let change = Change { begins: vec![(held.clone(), entry)], ..own(now) };
             if self.owed.push(change) {
                 self.holds.insert((*epoch).clone(), held);
             }

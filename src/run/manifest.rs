@@ -16,7 +16,7 @@ use crate::http::Look;
 use crate::latch::Latch;
 use crate::ports::Clock;
 use crate::source::manifest::{LIMIT, parse};
-use crate::store::LedgerDesired;
+use crate::store::{LedgerDesired, Taken};
 
 use super::RunError;
 
@@ -156,31 +156,36 @@ impl Manifest {
         let at = on.clock.now();
         on.declared.foresee(&good, at);
         on.latch.obey(on.clock.elapsed());
-        match on.declared.take_over(&good, at).await {
-            Ok(done) => {
-                on.latch.obey(on.clock.elapsed());
-                if !done.ended.is_empty() {
-                    on.latch.let_go(&done.ended);
-                    let epochs: Vec<_> = done.ended.iter().map(ToString::to_string).collect();
-                    tracing::warn!(epoch = epochs.join(", "), "the manifest's kill ended: the file has it no more");
-                }
-                for one in good.iter().filter(|one| done.changed.contains(&one.name)) {
-                    tracing::info!(throttle = %one.name, level = one.level.fraction(), "declared by the manifest");
-                }
-                let mut state = self.lock();
-                let names: Vec<_> = done.left.iter().map(ThrottleName::as_str).collect();
-                let throttles = names.join(", ");
-                match state.left != done.left {
-                    true if names.is_empty() => {
-                        tracing::info!("every throttle that had left the manifest is back in it")
-                    }
-                    true => tracing::warn!(throttles, "no longer in the manifest: they keep their last state"),
-                    false => {}
-                }
-                (state.left, state.taken) = (done.left, true);
-            }
-            Err(error) => tracing::error!(%error, "the manifest waits for the ledger; what it tightens holds already"),
+        let done = on.declared.take_over(&good, at).await;
+        on.latch.obey(on.clock.elapsed());
+        if !done.spent.is_empty() {
+            on.latch.let_go(&done.spent);
         }
+        if !done.ended.is_empty() {
+            on.latch.let_go(&done.ended);
+            let epochs: Vec<_> = done.ended.iter().map(ToString::to_string).collect();
+            tracing::warn!(epoch = epochs.join(", "), "the manifest's kill ended: the file has it no more");
+        }
+        for one in good.iter().filter(|one| done.changed.contains(&one.name)) {
+            tracing::info!(throttle = %one.name, level = one.level.fraction(), "declared by the manifest");
+        }
+        if let Some(error) = &done.owed {
+            tracing::error!(%error, "the manifest waits for the ledger; what it tightens holds already");
+        }
+        self.keep(done);
+    }
+
+    /// Keeps what the ledger has of the file.
+    fn keep(&self, done: Taken) {
+        let mut state = self.lock();
+        let names: Vec<_> = done.left.iter().map(ThrottleName::as_str).collect();
+        let throttles = names.join(", ");
+        match state.left != done.left {
+            true if names.is_empty() => tracing::info!("every throttle that had left the manifest is back in it"),
+            true => tracing::warn!(throttles, "no longer in the manifest: they keep their last state"),
+            false => {}
+        }
+        (state.left, state.taken) = (done.left, done.owed.is_none());
     }
 
     /// Reads the file, and what it declares if that is new. Blocks for as long as a file is waited for.

@@ -3,7 +3,9 @@
 //! A kill is in memory before the ledger is asked, so that no pass of the loop opens meanwhile; everything that may
 //! open is in memory only once the ledger has it. Knows no SQL and no journal: that one is the latch's.
 
+mod added;
 mod manifest;
+mod moves;
 mod state;
 
 use std::sync::{Arc, Mutex};
@@ -69,8 +71,19 @@ impl LedgerDesired {
 
     /// A ledger bounds its own wait, and knows what it has begun; whoever answers later than that is not known to have.
     async fn commit(&self, change: Change) -> Result<Receipt, DesiredError> {
+        let mut doubt = (!change.throttles.is_empty()).then_some(Doubt(Some(&self.state)));
         let answer = timeout(UNDECIDED, self.ledger.commit(change)).await;
-        answer.unwrap_or(Err(LedgerError::Undecided)).map_err(unavailable)
+        let answer = answer.unwrap_or(Err(LedgerError::Undecided));
+        let is_known = match &answer {
+            // It was declared when it came first; what holds now is the ledger's to say.
+            Ok(receipt) => !receipt.repeated,
+            Err(LedgerError::Unavailable(_) | LedgerError::Refused(_)) => true,
+            Err(LedgerError::Undecided | LedgerError::Conflict(_)) => false,
+        };
+        if let Some(doubt) = doubt.as_mut().filter(|_| is_known) {
+            doubt.0 = None;
+        }
+        answer.map_err(unavailable)
     }
 
     async fn stored(&self) -> Result<Stored, DesiredError> {
@@ -121,14 +134,24 @@ impl LedgerDesired {
         let epoch = hold.hold.epoch.clone();
         let asked = record.answer.clone();
         let receipt = self.commit(Change { holds_taken: vec![hold], ..Change::of(record) }).await?;
-        // The epoch was known. If the ledger no longer lists it, it has ended, and must not bite.
-        let ended = receipt.repeated && !self.stored().await?.holds.iter().any(|stored| stored.hold.epoch == epoch);
         let mut state = lock(&self.state);
         state.recorded(&epoch);
-        if ended {
+        // It was known, and has ended: it must not bite.
+        if receipt.over.contains(&epoch) {
             state.release(std::slice::from_ref(&epoch));
         }
         Ok(receipt.answer.unwrap_or(asked))
+    }
+}
+
+/// A declaration on its way to the ledger: unless it is known what became of it, the ledger may have one that memory has not.
+struct Doubt<'a>(Option<&'a Mutex<State>>);
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        if let Some(state) = self.0 {
+            lock(state).unsure = true;
+        }
     }
 }
 
@@ -179,35 +202,23 @@ impl Desired for LedgerDesired {
         let (name, owner) = (throttle.clone(), Owner::Rest);
         let row =
             ThrottleRow { name, declared: level, effective, generation, owner, spec: None, offered: found.offered };
-        // Whoever stops waiting in the middle leaves it unknown.
-        let was_unsure = std::mem::replace(&mut lock(&self.state).unsure, true);
         let committed = self.commit(Change { throttles: vec![row], ..Change::of(record) }).await;
         let mut state = lock(&self.state);
-        match committed {
-            Ok(receipt) => {
-                state.unsure = was_unsure;
-                let level = state.arrived(throttle, level);
-                if receipt.repeated {
-                    state.unsure = true; // it was declared when it came first; what holds now is the ledger's to say
-                } else {
-                    state.change(throttle, |declared| {
-                        (declared.level, declared.generation) = (level, generation);
-                        if let Some(measured) = measured.filter(|_| !tightened) {
-                            hear(declared, measured);
-                        }
-                    });
-                }
-                Ok(Declaration { generation, answer: receipt.answer.unwrap_or(asked) })
+        let receipt = committed.inspect_err(|_| {
+            if tightened {
+                state.stuck(throttle);
             }
-            Err(e) => {
-                // It may yet become durable: `refresh` finds out.
-                state.unsure = was_unsure || matches!(e, DesiredError::Undecided);
-                if tightened {
-                    state.stuck(throttle);
+        })?;
+        let level = state.arrived(throttle, level);
+        if !receipt.repeated {
+            state.change(throttle, |declared| {
+                (declared.level, declared.generation) = (level, generation);
+                if let Some(measured) = measured.filter(|_| !tightened) {
+                    hear(declared, measured);
                 }
-                Err(e)
-            }
+            });
         }
+        Ok(Declaration { generation, answer: receipt.answer.unwrap_or(asked) })
     }
 
     /// In memory at once, and there it stays if the ledger cannot take it: then the error says so, and the hold

@@ -56,6 +56,7 @@ suite!(
     Sqlite::new(),
     audit_entries_are_numbered_from_one,
     a_hold_is_taken_once,
+    a_command_whose_hold_is_known_leaves_its_entry_and_its_answer,
     an_ended_hold_never_comes_back,
     a_hold_that_ended_before_it_came_never_bites,
     an_event_is_stored_once,

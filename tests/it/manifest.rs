@@ -1,6 +1,8 @@
 //! A service with a manifest file: the file owns what it declares, REST only tightens, a broken file changes nothing.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod one_lock;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -244,9 +246,13 @@ async fn a_hold_whose_number_is_spent_keeps_nothing_else_of_the_file_out_of_the_
     let declared = LedgerDesired::with_manifest(std::sync::Arc::<SqliteLedger>::clone(&ledger), stored);
     let at = crate::ledger_suite::values::at(1);
     declared.foresee(&file, at);
-    declared.take_over(&file, at).await.unwrap_err();
+    let taken = declared.take_over(&file, at).await;
+    assert!(taken.owed.is_some(), "{taken:?}");
     assert_eq!(declared.last_state().holds[0].hold.epoch.0, "checkout@2", "it holds all the while");
-    declared.take_over(&file, at).await.unwrap();
+    let names: Vec<_> = ledger.stored().await.unwrap().throttles.into_iter().map(|row| row.name).collect();
+    assert_eq!(names, [file[0].name.clone(), file[1].name.clone()], "nothing else waits for it");
+    let taken = declared.take_over(&file, at).await;
+    assert!(taken.owed.is_none(), "{taken:?}");
     let stored = ledger.stored().await.unwrap();
     let names: Vec<_> = stored.throttles.iter().map(|row| row.name.as_str()).collect();
     assert_eq!(names, ["checkout", "search"]);
@@ -272,7 +278,7 @@ async fn a_tightening_that_is_brought_twice_holds_once_and_does_not_end_itself()
     let ledger = Arc::new(Fickle::new(Arc::new(ledger)));
     let declared = LedgerDesired::with_manifest(Arc::<Fickle>::clone(&ledger), stored);
     let file = parse(&throttle("checkout", 40, "")).unwrap();
-    declared.take_over(&file, Timestamp::UNIX_EPOCH).await.unwrap();
+    assert!(declared.take_over(&file, Timestamp::UNIX_EPOCH).await.owed.is_none());
     let name = &file[0].name;
     let level = |fraction| Level::new(fraction).unwrap();
     let first = record("control");

@@ -1,6 +1,6 @@
 //! What is declared, in memory: throttles and holds, and the snapshot that is handed out. Pure; waits for nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::domain::audit::{Record, ThrottleRow};
@@ -24,6 +24,8 @@ pub(super) struct State {
     holds: Vec<ScopedHold>,
     /// Holds that are not known to be in the ledger, with the records owed for them.
     unrecorded: Vec<(ScopedHold, Record)>,
+    /// Holds of a file that the ledger is known to have.
+    in_ledger: BTreeSet<Epoch>,
     /// Whether the ledger may have a declaration that is not here.
     pub(super) unsure: bool,
     /// Levels that hold before the ledger has the declarations they come from, where they are safer.
@@ -41,6 +43,7 @@ impl State {
             throttles: stored.throttles.iter().map(|row| (row.name.clone(), declared(row))).collect(),
             holds: stored.holds,
             unrecorded: Vec::new(),
+            in_ledger: BTreeSet::new(),
             unsure: false,
             foreseen: BTreeMap::new(),
             tightening: BTreeMap::new(),
@@ -72,11 +75,28 @@ impl State {
         self.throttles.values().map(|declared| self.with_holds(declared)).collect()
     }
 
-    /// Puts a throttle in the place of the one of its name. To be published.
+    /// Declares a throttle anew. What is in force of it and what was measured goes on, unless it is new. To be published.
     pub(super) fn put(&mut self, declared: Declared) {
         self.foreseen.remove(&declared.name);
-        self.tightening.remove(&declared.name);
-        self.throttles.insert(declared.name.clone(), Declared { holds: Vec::new(), ..declared });
+        match self.throttles.get_mut(&declared.name).filter(|known| known.generation > 0) {
+            Some(known) => {
+                known.set_spec(declared.spec());
+                (known.owner, known.level, known.generation) = (declared.owner, declared.level, declared.generation);
+            }
+            None => {
+                self.throttles.insert(declared.name.clone(), Declared { holds: Vec::new(), ..declared });
+            }
+        }
+    }
+
+    /// Holds of a file that the ledger is known to have.
+    pub(super) fn in_ledger(&self) -> &BTreeSet<Epoch> {
+        &self.in_ledger
+    }
+
+    /// The ledger has this hold of a file.
+    pub(super) fn has(&mut self, epoch: &Epoch) {
+        self.in_ledger.insert(epoch.clone());
     }
 
     /// Nothing is foreseen any more. To be published.
@@ -97,18 +117,32 @@ impl State {
         }
     }
 
-    /// Takes a level that is as safe as the one declared, with what was measured beside it; answers whether it was one.
+    /// Takes a level that is as safe as the one declared, with what was measured beside it; answers whether it is declared
+    /// so from now on. Where somebody else declares, it stands above that until it is [`State::held`].
     pub(super) fn tighten(&mut self, name: &ThrottleName, level: Level, measured: Option<&Evidence>) -> bool {
-        let tightens = |declared: &&Declared| declared.owner == Owner::Rest && level >= declared.level;
-        let is_one = self.throttles.get(name).as_ref().is_some_and(tightens);
+        let known = self.throttles.get(name).filter(|declared| level >= declared.level);
+        let Some(owner) = known.map(|declared| declared.owner) else { return false };
+        let is_one = owner == Owner::Rest;
+        let highest = self.tightening.get(name).map_or(level, |(before, _)| before.safer(level));
+        self.tightening.insert(name.clone(), (if is_one { level } else { highest }, true));
         if is_one {
-            self.tightening.insert(name.clone(), (level, true));
             self.change(name, |declared| {
                 declared.level = level;
                 measured.into_iter().for_each(|measured| hear(declared, measured.clone()));
             });
+        } else {
+            self.publish();
         }
         is_one
+    }
+
+    /// What tightens a level that somebody else declares, as `declared`, is a hold from here on, or asks for no more than
+    /// that.
+    pub(super) fn held(&mut self, name: &ThrottleName, level: Level, declared: Level) {
+        if self.tightening.get(name).is_some_and(|(tightening, _)| *tightening <= level || level < declared) {
+            self.tightening.remove(name);
+            self.publish();
+        }
     }
 
     /// The ledger has this declaration; answers the level that is declared from here on, which is a safer one while that
@@ -132,7 +166,8 @@ impl State {
     pub(super) fn adopt(&mut self, rows: &[ThrottleRow]) {
         for row in rows {
             if let Some(declared) = self.throttles.get_mut(&row.name).filter(|d| d.generation < row.generation) {
-                let tighter = self.tightening.get(&row.name).map_or(Level::OPEN, |(level, _)| *level);
+                let own = self.tightening.get(&row.name).filter(|_| declared.owner == Owner::Rest);
+                let tighter = own.map_or(Level::OPEN, |(level, _)| *level);
                 (declared.level, declared.generation) = (row.declared.safer(tighter), row.generation);
             }
         }
@@ -188,6 +223,7 @@ impl State {
     pub(super) fn release(&mut self, epochs: &[Epoch]) {
         self.holds.retain(|hold| !epochs.contains(&hold.hold.epoch));
         self.unrecorded.retain(|(hold, _)| !epochs.contains(&hold.hold.epoch));
+        self.in_ledger.retain(|epoch| !epochs.contains(epoch));
         self.publish();
     }
 
@@ -220,9 +256,9 @@ impl State {
     /// Hands out what is declared now.
     pub(super) fn publish(&mut self) {
         let foreseen = |mut declared: Declared| {
-            if let Some(level) = self.foreseen.get(&declared.name) {
-                declared.level = declared.level.safer(*level);
-            }
+            let foreseen = self.foreseen.get(&declared.name).into_iter();
+            let tightening = self.tightening.get(&declared.name).map(|(level, _)| level);
+            declared.level = foreseen.chain(tightening).fold(declared.level, |level, one| level.safer(*one));
             Arc::new(declared)
         };
         self.snapshot = self.throttles.values().map(|declared| foreseen(self.with_holds(declared))).collect();

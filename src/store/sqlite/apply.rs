@@ -1,6 +1,8 @@
 //! What one change does to the tables. The caller has opened a transaction and rolls back on an error.
 //!
-//! Exactly-once is decided here: a known hold or a known event makes a change do nothing.
+//! Exactly-once is decided here: a known command or a known event makes a change do nothing, a known hold is left out of it.
+
+mod holds;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -10,11 +12,12 @@ use super::rows::Moved;
 use super::writer::Work;
 use super::{rows, unavailable};
 use crate::domain::audit::{AuditDraft, Change, IntentId, Receipt, ThrottleRow};
-use crate::domain::hold::{Epoch, Hold, ScopedHold, Source};
+use crate::domain::hold::{Hold, ScopedHold, Source};
 use crate::domain::payment::Storing;
 use crate::domain::throttle::ThrottleName;
 use crate::ports::{LedgerError, Owed};
 use crate::store::{accounts, schema};
+use holds::Standing;
 
 /// Why one change was not made.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +73,8 @@ pub(super) fn apply(conn: &Group<'_>, work: &Work) -> Result<Receipt, Refusal> {
 }
 
 fn commit(conn: &Group<'_>, change: &Change) -> Result<Receipt, Refusal> {
-    if let Some(first) = before(conn, change)? {
+    let standing = Standing::of(conn, change)?;
+    if let Some(first) = before(conn, change, &standing)? {
         return Ok(first);
     }
     let mut receipt = Receipt::default();
@@ -86,33 +90,20 @@ fn commit(conn: &Group<'_>, change: &Change) -> Result<Receipt, Refusal> {
             }
         }
     }
-    // The last entry bears the holds of the change: which are live follows from the log alone.
-    let moved = Moved { taken: &change.holds_taken, ended: &change.holds_ended };
-    if change.audit.is_empty() && !(moved.taken.is_empty() && moved.ended.is_empty()) {
-        return Err(Refusal::Unsaid);
-    }
-    let last = change.audit.len().saturating_sub(1);
-    for (index, draft) in change.audit.iter().enumerate() {
-        receipt.audit.push(if index == last {
-            rows::append_declaring(conn, draft, moved, &declares(conn, change)?)?
-        } else {
-            rows::append_audit(conn, draft, Moved::default())?
-        });
-    }
+    say(conn, change, &standing, &mut receipt)?;
     // The entry that says why is also what says when.
-    let at = change.audit.last().map(|draft| rows::time(draft.at));
+    let last = change.audit.last().or(change.begins.last().map(|(_, draft)| draft));
+    let at = last.map(|draft| rows::time(draft.at));
     for throttle in &change.throttles {
         put_throttle(conn, throttle, at.as_deref())?;
     }
-    for taken in &change.holds_taken {
-        take(conn, taken)?;
+    for taken in change.takes().filter(|taken| standing.is_new(taken)) {
+        holds::take(conn, taken)?;
     }
     for epoch in &change.holds_ended {
-        end(conn, epoch)?;
+        holds::end(conn, epoch)?;
     }
-    if !(change.throttles.is_empty() && change.holds_taken.is_empty() && change.holds_ended.is_empty()) {
-        tell_kills(conn)?;
-    }
+    holds::tell_kills(conn, change)?;
     for state in &change.states {
         conn.prepare_cached("INSERT INTO system_state (at, source, throttle, state) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![rows::time(state.at), state.source, state.throttle.as_str(), state.state])?;
@@ -130,7 +121,31 @@ fn commit(conn: &Group<'_>, change: &Change) -> Result<Receipt, Refusal> {
     if let Some(answer) = &change.answer {
         receipt.answer = Some(rows::keep_answer(conn, answer, receipt.audit.last().copied())?);
     }
-    Ok(receipt)
+    receipt.over = change.holds_ended.clone();
+    Ok(standing.told(receipt))
+}
+
+/// Appends the entries of a change: first those of holds that begin by their own, then its own. The last one bears the other
+/// holds: which are live follows from the log alone, so it names none a second time.
+fn say(conn: &Group<'_>, change: &Change, standing: &Standing, receipt: &mut Receipt) -> Result<(), Refusal> {
+    if change.audit.is_empty() && !(change.holds_taken.is_empty() && change.holds_ended.is_empty()) {
+        return Err(Refusal::Unsaid);
+    }
+    for (held, draft) in change.begins.iter().filter(|(held, _)| standing.is_new(held)) {
+        let moved = Moved { taken: std::slice::from_ref(held), ended: &[] };
+        receipt.audit.push(rows::append_audit(conn, draft, moved)?);
+    }
+    let taken: Vec<_> = change.holds_taken.iter().filter(|taken| standing.is_new(taken)).cloned().collect();
+    let moved = Moved { taken: &taken, ended: &change.holds_ended };
+    let last = change.audit.len().saturating_sub(1);
+    for (index, draft) in change.audit.iter().enumerate() {
+        receipt.audit.push(if index == last {
+            rows::append_declaring(conn, draft, moved, &declares(conn, change)?)?
+        } else {
+            rows::append_audit(conn, draft, Moved::default())?
+        });
+    }
+    Ok(())
 }
 
 /// What a change declares anew, as its entry says it.
@@ -145,35 +160,33 @@ fn declares(conn: &Connection, change: &Change) -> Result<Vec<accounts::Said>, R
     Ok(all)
 }
 
-/// What is answered to a change that was here before: its command, its client's key, or a hold it takes.
-fn before(conn: &Connection, change: &Change) -> Result<Option<Receipt>, Refusal> {
+/// What is answered to a change that was here before: its command, or its client's key.
+fn before(conn: &Connection, change: &Change, standing: &Standing) -> Result<Option<Receipt>, Refusal> {
     let key = change.answer.as_ref().and_then(|answer| answer.key.as_ref());
     let first = key.map(|key| rows::answered(conn, key)).transpose()?.flatten();
     // One that has expired, and has not been forgotten yet, is the client's to use again.
     let at = change.answer.as_ref().map(|answer| answer.at);
     let first = first.filter(|first| first.key.as_ref().map(|key| key.expires_at) > at);
     // What closes is left out for no key's sake: the stop that was answered under it may have ended since.
-    let first = first.filter(|_| change.holds_taken.is_empty());
-    let mut known = first.is_some();
-    if let Some(once) = &change.once
-        && rows::knows_command(conn, once)?
-    {
-        // Its client has heard this already: it was told before we answered.
-        if let Some(told) = change.answer.as_ref().filter(|answer| answer.told && answer.sent.is_some()) {
-            rows::told(conn, told)?;
-            return Ok(Some(Receipt { repeated: true, answer: Some(told.clone()), ..Receipt::default() }));
-        }
-        known = true;
+    let first = first.filter(|_| change.takes().next().is_none());
+    let is_known = change.once.as_ref().map(|once| rows::knows_command(conn, once)).transpose()?.unwrap_or_default();
+    // Nor for a note of its command that stands here without it.
+    let is_known = is_known && !change.takes().any(|taken| taken.hold.is_kill() && standing.is_new(taken));
+    // Its client has heard this already: it was told before we answered.
+    let told = change.answer.as_ref().filter(|answer| is_known && answer.told && answer.sent.is_some());
+    if let Some(told) = told {
+        rows::told(conn, told)?;
     }
-    for taken in &change.holds_taken {
-        known |= is_known(conn, &taken.hold.epoch)?;
+    if !is_known && first.is_none() {
+        return Ok(None);
     }
-    let answer = first.or_else(|| change.answer.clone());
-    Ok(known.then(|| Receipt { repeated: true, answer, ..Receipt::default() }))
-}
-
-fn is_known(conn: &Connection, epoch: &Epoch) -> rusqlite::Result<bool> {
-    conn.prepare_cached("SELECT 1 FROM holds WHERE epoch = ?1")?.exists([&epoch.0])
+    let answer = told.cloned().or(first).or_else(|| change.answer.clone());
+    let mut over = Vec::new();
+    for epoch in &change.holds_ended {
+        over.extend(holds::has_ended(conn, epoch)?.unwrap_or_default().then(|| epoch.clone()));
+    }
+    let receipt = Receipt { repeated: true, answer, over, ..Receipt::default() };
+    Ok(Some(standing.told(receipt)))
 }
 
 fn put_throttle(conn: &Connection, row: &ThrottleRow, at: Option<&str>) -> Result<(), Refusal> {
@@ -201,36 +214,6 @@ fn put_throttle(conn: &Connection, row: &ThrottleRow, at: Option<&str>) -> Resul
             offered
         ])?;
     if written == 0 { Err(Refusal::Stale(row.name.clone())) } else { Ok(()) }
-}
-
-/// Brings what `system_throttle` says of kills in line with the holds: the oldest one that covers a throttle is its epoch.
-fn tell_kills(conn: &Connection) -> Result<(), Refusal> {
-    conn.prepare_cached(
-        "UPDATE system_throttle SET epoch = kill.epoch, killed = kill.epoch IS NOT NULL
-         FROM (SELECT name, (SELECT epoch FROM holds WHERE ended = 0 AND scope IN ('', name)
-                   AND json_extract(hold, '$.hold.bite') = 'kill' ORDER BY taken LIMIT 1) AS epoch
-               FROM system_throttle) AS kill
-         WHERE kill.name = system_throttle.name AND kill.epoch IS NOT system_throttle.epoch",
-    )?
-    .execute([])?;
-    Ok(())
-}
-
-fn take(conn: &Connection, taken: &ScopedHold) -> Result<(), Refusal> {
-    let scope = accounts::scope_text(&taken.scope);
-    let insert = "INSERT INTO holds (epoch, scope, hold, ended) VALUES (?1, ?2, ?3, 0)";
-    let rows = conn.prepare_cached(insert)?.execute(params![taken.hold.epoch.0, scope, rows::json(taken)?])?;
-    if rows == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(rows).into()) }
-}
-
-/// Ends a hold. One that was never heard of is remembered as ended too: should it still arrive, it must not bite.
-fn end(conn: &Connection, epoch: &Epoch) -> Result<(), Refusal> {
-    conn.prepare_cached(
-        "INSERT INTO holds (epoch, scope, hold, ended) VALUES (?1, '', NULL, 1)
-         ON CONFLICT (epoch) DO UPDATE SET ended = 1",
-    )?
-    .execute([&epoch.0])?;
-    Ok(())
 }
 
 fn open(conn: &Connection, change: &Change, audit_seq: Option<i64>) -> Result<(), Refusal> {
@@ -269,7 +252,7 @@ fn begin(conn: &Group<'_>, at: Timestamp, holds: &[ScopedHold]) -> Result<Receip
         }
         lost.push(held);
     }
-    tell_kills(conn)?;
+    holds::tell_kills_of(conn, None)?;
     let mut live = accounts::now(conn)?.live;
     live.retain(|known| !has(&lost, known));
     live.extend(lost);
@@ -287,8 +270,8 @@ fn tell_lost(conn: &Group<'_>, at: Timestamp, held: &ScopedHold, receipt: &mut R
     };
     let moved = Moved { taken: std::slice::from_ref(held), ended: &[] };
     receipt.audit.push(rows::append_audit(conn, &draft, moved)?);
-    if !is_known(conn, &held.hold.epoch)? {
-        take(conn, held)?;
+    if holds::has_ended(conn, &held.hold.epoch)?.is_none() {
+        holds::take(conn, held)?;
     }
     Ok(())
 }

@@ -304,7 +304,8 @@ pub(super) fn knows_command(conn: &Connection, once: &str) -> rusqlite::Result<b
 /// Remembers that a command was here, for ever: nobody knows how old a journal can get.
 pub(super) fn keep_command(conn: &Connection, once: &str, at: Option<&str>) -> rusqlite::Result<()> {
     conn.prepare_cached(
-        "INSERT INTO used_nonces (kind, livemode, account, id, digest, used_at) VALUES ('command', 0, '', ?1, '', ?2)",
+        "INSERT INTO used_nonces (kind, livemode, account, id, digest, used_at) VALUES ('command', 0, '', ?1, '', ?2)
+         ON CONFLICT DO NOTHING",
     )?
     .execute(params![once, at.unwrap_or_default()])?;
     Ok(())

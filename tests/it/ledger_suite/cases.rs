@@ -44,14 +44,43 @@ pub(crate) async fn a_hold_is_taken_once(backend: &dyn Backend) {
     let ledger = backend.open();
     assert_eq!(told(&*ledger, taking("e1")).await.audit, [1]);
     assert_eq!(ledger.stored().await.unwrap().holds, [kill("e1")]);
-    assert_eq!(told(&*ledger, taking("e1")).await, Receipt { repeated: true, ..Receipt::default() });
-    assert_eq!(next_seq(&*ledger).await, 2, "a replayed kill wrote a second entry");
+    let own = || Change { begins: vec![(kill("e1"), draft("kill"))], ..Change::default() };
+    let known = || vec![epoch("e1")];
+    assert_eq!(told(&*ledger, own()).await, Receipt { known: known(), ..Receipt::default() });
+    assert_eq!(next_seq(&*ledger).await, 2, "a hold that is here already got a second entry");
     assert_eq!(live(&*ledger).await, ["e1"]);
-    // A replayed hold takes nothing else of its change along.
-    let mixed = Change { holds_taken: vec![kill("e2"), kill("e1")], throttles: vec![row(1, 0.1)], ..entry("kill") };
-    assert_eq!(told(&*ledger, mixed).await, Receipt { repeated: true, ..Receipt::default() });
+    // It is a part of its change, and keeps no other out.
+    let mixed = Change { holds_taken: vec![kill("e2"), kill("e1")], throttles: vec![row(1, 0.1)], ..own() };
+    let mixed = Change { audit: vec![draft("kill")], ..mixed };
+    assert_eq!(told(&*ledger, mixed).await, Receipt { audit: vec![3], known: known(), ..Receipt::default() });
     let stored = ledger.stored().await.unwrap();
-    assert_eq!((stored.holds.len(), stored.throttles.len()), (1, 0));
+    assert_eq!((live(&*ledger).await, stored.throttles.len()), (vec!["e1".to_owned(), "e2".to_owned()], 1));
+}
+
+/// The loop may see an override before its own command has recorded it.
+pub(crate) async fn a_command_whose_hold_is_known_leaves_its_entry_and_its_answer(backend: &dyn Backend) {
+    let ledger = backend.open();
+    let own = Change { begins: vec![(kill("e1"), draft("kill"))], ..Change::default() };
+    assert_eq!(told(&*ledger, own.clone()).await.audit, [1]);
+    let mut command = record("kill");
+    command.answer.key = Some(client_key("k", 86_400));
+    let command = Change { holds_taken: vec![kill("e1")], ..Change::of(command) };
+    let first = told(&*ledger, command.clone()).await;
+    assert_eq!((&first.audit[..], first.repeated, &first.known[..]), (&[2][..], false, &[epoch("e1")][..]));
+    assert_eq!(first.answer.as_ref().unwrap().body["audit_id"], 2);
+    assert_eq!(ledger.answered(&client_key("k", 86_400)).await.unwrap(), first.answer, "a retry hears it");
+    // What is known, and what has ended of it, is told at every time.
+    assert_eq!((first.over.len(), live(&*ledger).await), (0, vec!["e1".to_owned()]));
+    told(&*ledger, ending("e1")).await;
+    let again = told(&*ledger, command).await;
+    assert_eq!((again.repeated, again.audit.len(), &again.over[..]), (true, 0, &[epoch("e1")][..]));
+    assert_eq!(told(&*ledger, own).await.over, [epoch("e1")]);
+    assert_eq!(next_seq(&*ledger).await, 4);
+    // A kill is never left out for a note of its command that stands there without it.
+    let swallowed = record("kill");
+    told(&*ledger, Change::of(swallowed.clone())).await;
+    let stop = told(&*ledger, Change { holds_taken: vec![kill("e9")], ..Change::of(swallowed) }).await;
+    assert_eq!((stop.repeated, live(&*ledger).await), (false, vec!["e9".to_owned()]));
 }
 
 pub(crate) async fn an_ended_hold_never_comes_back(backend: &dyn Backend) {
@@ -60,18 +89,19 @@ pub(crate) async fn an_ended_hold_never_comes_back(backend: &dyn Backend) {
     told(&*ledger, taking("e2")).await;
     assert_eq!(told(&*ledger, ending("e1")).await.audit, [3]);
     assert_eq!(live(&*ledger).await, ["e2"]);
-    assert_eq!(told(&*ledger, taking("e1")).await, Receipt { repeated: true, ..Receipt::default() });
-    assert_eq!(live(&*ledger).await, ["e2"]);
+    let over = || (vec![epoch("e1")], vec![epoch("e1")]);
+    let again = told(&*ledger, taking("e1")).await;
+    assert_eq!(((again.known, again.over), live(&*ledger).await), (over(), vec!["e2".to_owned()]));
     drop(ledger);
     let ledger = backend.open();
-    assert_eq!(told(&*ledger, taking("e1")).await, Receipt { repeated: true, ..Receipt::default() });
-    assert_eq!(live(&*ledger).await, ["e2"]);
+    let again = told(&*ledger, taking("e1")).await;
+    assert_eq!(((again.known, again.over), live(&*ledger).await), (over(), vec!["e2".to_owned()]));
 }
 
 pub(crate) async fn a_hold_that_ended_before_it_came_never_bites(backend: &dyn Backend) {
     let ledger = backend.open();
     told(&*ledger, ending("late")).await;
-    assert_eq!(told(&*ledger, taking("late")).await, Receipt { repeated: true, ..Receipt::default() });
+    assert_eq!(told(&*ledger, taking("late")).await.over, [epoch("late")]);
     assert_eq!(live(&*ledger).await, [""; 0]);
 }
 
@@ -163,7 +193,8 @@ pub(crate) async fn a_refused_change_leaves_nothing(backend: &dyn Backend) {
     assert_eq!(ledger.stored().await.unwrap(), Stored::default());
     assert_eq!(ledger.owed(10).await.unwrap(), []);
     let receipt = told(&*ledger, whole).await;
-    assert_eq!(receipt, Receipt { audit: vec![1], evidence: Some(Storing::Stored), ..Receipt::default() });
+    let over = vec![epoch("e0")];
+    assert_eq!(receipt, Receipt { audit: vec![1], evidence: Some(Storing::Stored), over, ..Receipt::default() });
 }
 
 pub(crate) async fn the_mirror_owes_the_newest_version(backend: &dyn Backend) {

@@ -227,8 +227,9 @@ async fn concurrent_declarations_get_generations_of_their_own() {
 #[tokio::test]
 async fn a_kill_is_taken_once_and_outlives_a_restart() {
     let service = service(Sqlite::new()).await;
+    let command = record("kill");
     for _ in 0..3 {
-        service.desired.take(kill("e1"), record("kill")).await.unwrap();
+        service.desired.take(kill("e1"), command.clone()).await.unwrap();
         assert_eq!(service.held(), ["e1"]);
     }
     assert_eq!(service.stored().await, ["e1"]);
@@ -255,7 +256,8 @@ async fn a_kill_bites_while_the_ledger_hangs() {
 async fn a_kill_the_ledger_lacks_is_recorded_before_it_ends() {
     let service = service(Sqlite::new()).await;
     service.mood(AWAY);
-    service.desired.take(kill("e1"), record("kill")).await.unwrap_err();
+    let command = record("kill");
+    service.desired.take(kill("e1"), command.clone()).await.unwrap_err();
     assert_eq!(service.held(), ["e1"]);
     service.desired.end(meant(&Scope::All, None), record("revive")).await.unwrap_err();
     assert_eq!(service.held(), ["e1"], "opening waits for the ledger");
@@ -265,7 +267,7 @@ async fn a_kill_the_ledger_lacks_is_recorded_before_it_ends() {
     assert_eq!(ended.answer.unwrap().body["audit_id"], 2);
     assert!(service.held().is_empty());
     // The journal's replay comes late: it neither bites nor is written twice.
-    service.desired.take(kill("e1"), record("kill")).await.unwrap();
+    service.desired.take(kill("e1"), command).await.unwrap();
     assert!(service.held().is_empty());
     assert_eq!(service.ledger.commit(entry("probe")).await.unwrap().audit, [3]);
 }

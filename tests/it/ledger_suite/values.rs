@@ -57,6 +57,10 @@ pub(crate) fn hold(epoch: &str, scope: Scope, source: Source) -> ScopedHold {
     ScopedHold { scope, hold }
 }
 
+pub(crate) fn epoch(epoch: &str) -> Epoch {
+    Epoch(epoch.to_owned())
+}
+
 pub(crate) fn kill(epoch: &str) -> ScopedHold {
     hold(epoch, Scope::All, Source::Rest)
 }

@@ -1,0 +1,98 @@
+//! What REST adds to a throttle that somebody else owns: a hold that only tightens.
+
+use super::LedgerDesired;
+use super::lock;
+use super::state::hear;
+use crate::domain::audit::{Answer, Change, Record};
+use crate::domain::evidence::Evidence;
+use crate::domain::hold::{Bite, Epoch, HeldBy, Hold, Scope, ScopedHold, Source};
+use crate::domain::level::Level;
+use crate::domain::text::{self, REASON_LIMIT};
+use crate::domain::throttle::Declared;
+use crate::ports::{Declaration, DesiredError};
+
+impl LedgerDesired {
+    /// What `POST /control` does to a throttle that somebody else owns: a hold that only tightens, in place of the one it
+    /// made before.
+    pub(super) async fn tighten(
+        &self,
+        found: &Declared,
+        level: Level,
+        measured: Option<Evidence>,
+        mut record: Record,
+    ) -> Result<Declaration, DesiredError> {
+        let name = &found.name;
+        let mine = |hold: &&Hold| hold.source == Source::Rest && !hold.is_kill();
+        // Brought again, it is in force already: it takes the place of others, never of itself.
+        let other = |hold: &&Hold| mine(hold) && hold.epoch.0 != record.once;
+        let before: Vec<Epoch> = found.holds.iter().filter(other).map(|hold| hold.epoch.clone()).collect();
+        record.answer.set("generation", found.generation);
+        let floor = HeldBy {
+            epoch: format!("{name}@{}", found.generation),
+            source: found.owner.as_str().to_owned(),
+            operator: found.owner.as_str().to_owned(),
+            reason: format!("declared {}", found.level),
+            since: None,
+        };
+        if level < found.level {
+            record.answer.set("held_by", serde_json::json!([floor]));
+            let held = format!(
+                "{} is declared by the {}: change it there, and name the throttle there again if it is gone from it",
+                found.level, floor.source
+            );
+            let above = !before.is_empty() || found.stored > found.level;
+            let opens = if above { "opens tick by tick (5 s) down to what holds" } else { "none" };
+            record.answer.set("next_step", format!("{opens}: {held}"));
+            // What is declared from here on is the owner's level; the one that was asked for is in the reason.
+            record.audit.after = found.level.to_string();
+            record.audit.reason = not_taken(level, &record.audit.reason);
+        }
+        let hold = (level > found.level).then(|| ScopedHold {
+            scope: Scope::One(name.clone()),
+            hold: Hold {
+                epoch: Epoch(record.once.clone()),
+                bite: Bite::AtLeast(level),
+                source: Source::Rest,
+                reason: said(&record.audit.reason, "POST /control"),
+                operator: said(&record.audit.operator, &record.audit.actor),
+                taken_at: record.audit.at,
+            },
+        });
+        // What is measured comes with what holds from here on; where less will hold, with that, once the ledger has it.
+        let (with_hold, with_end) = if hold.is_some() { (measured, None) } else { (None, measured) };
+        {
+            let mut state = lock(&self.state);
+            if let Some(hold) = &hold {
+                state.take(hold, &record);
+                state.change(name, |declared| with_hold.into_iter().for_each(|measured| hear(declared, measured)));
+            }
+            state.held(name, level, found.level);
+        }
+        let asked: Answer = record.answer.clone();
+        let change =
+            Change { holds_taken: hold.iter().cloned().collect(), holds_ended: before.clone(), ..Change::of(record) };
+        let receipt = self.commit(change).await?;
+        // It was here before: what it ended then has ended, what was taken since has not, what it did not take then does
+        // not begin now.
+        let mut gone = receipt.over.clone();
+        let mut state = lock(&self.state);
+        if let Some(ScopedHold { hold: Hold { epoch, .. }, .. }) = &hold {
+            state.recorded(epoch);
+            gone.extend((receipt.repeated && !receipt.known.contains(epoch)).then(|| epoch.clone()));
+        }
+        state.release(&gone);
+        state.change(name, |declared| with_end.into_iter().for_each(|measured| hear(declared, measured)));
+        Ok(Declaration { generation: found.generation, answer: receipt.answer.unwrap_or(asked) })
+    }
+}
+
+/// Why somebody asked for a level that did not take.
+fn not_taken(level: Level, reason: &str) -> String {
+    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    text::cut(format!("{level} was asked for{why}"), REASON_LIMIT)
+}
+
+/// What somebody said, or what is said where nobody did.
+fn said(words: &str, otherwise: &str) -> String {
+    if words.is_empty() { otherwise } else { words }.to_owned()
+}

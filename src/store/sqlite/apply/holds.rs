@@ -1,0 +1,92 @@
+//! Holds in their table: which a change finds there, how they begin and end.
+//!
+//! Each is a row for ever: an ended one never comes back. What is said of it in the log is its caller's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+
+use super::Refusal;
+use crate::domain::audit::{Change, Receipt};
+use crate::domain::hold::{Epoch, Scope, ScopedHold};
+use crate::store::accounts;
+use crate::store::sqlite::rows;
+
+/// The holds that a change takes and that are here before it, and whether they have ended.
+pub(super) struct Standing(BTreeMap<Epoch, bool>);
+
+impl Standing {
+    pub(super) fn of(conn: &Connection, change: &Change) -> rusqlite::Result<Self> {
+        let mut known = BTreeMap::new();
+        for ScopedHold { hold, .. } in change.takes() {
+            if let Some(ended) = has_ended(conn, &hold.epoch)? {
+                known.insert(hold.epoch.clone(), ended);
+            }
+        }
+        Ok(Self(known))
+    }
+
+    pub(super) fn is_new(&self, held: &ScopedHold) -> bool {
+        !self.0.contains_key(&held.hold.epoch)
+    }
+
+    /// A receipt that says it too.
+    pub(super) fn told(&self, mut receipt: Receipt) -> Receipt {
+        for (epoch, ended) in &self.0 {
+            receipt.over.extend(ended.then(|| epoch.clone()));
+            receipt.known.push(epoch.clone());
+        }
+        receipt
+    }
+}
+
+/// Whether a hold has ended; none where it was never heard of.
+pub(super) fn has_ended(conn: &Connection, epoch: &Epoch) -> rusqlite::Result<Option<bool>> {
+    conn.prepare_cached("SELECT ended FROM holds WHERE epoch = ?1")?.query_row([&epoch.0], |row| row.get(0)).optional()
+}
+
+/// Brings what `system_throttle` says of kills in line with the holds, for every throttle that a change can have touched.
+pub(super) fn tell_kills(conn: &Connection, change: &Change) -> rusqlite::Result<()> {
+    let mut names: BTreeSet<&str> = change.throttles.iter().map(|row| row.name.as_str()).collect();
+    for taken in change.takes() {
+        match &taken.scope {
+            Scope::All => return tell_kills_of(conn, None),
+            Scope::One(name) => names.insert(name.as_str()),
+        };
+    }
+    if !change.holds_ended.is_empty() {
+        return tell_kills_of(conn, None);
+    }
+    names.into_iter().try_for_each(|name| tell_kills_of(conn, Some(name)))
+}
+
+/// The same for one throttle, or for all: the oldest kill that covers a throttle is its epoch.
+pub(super) fn tell_kills_of(conn: &Connection, name: Option<&str>) -> rusqlite::Result<()> {
+    let which = if name.is_some() { "WHERE name = ?1" } else { "" };
+    let sql = format!(
+        "UPDATE system_throttle SET epoch = kill.epoch, killed = kill.epoch IS NOT NULL
+         FROM (SELECT name, (SELECT epoch FROM holds WHERE ended = 0 AND scope IN ('', name)
+                   AND json_extract(hold, '$.hold.bite') = 'kill' ORDER BY taken LIMIT 1) AS epoch
+               FROM system_throttle {which}) AS kill
+         WHERE kill.name = system_throttle.name AND kill.epoch IS NOT system_throttle.epoch"
+    );
+    conn.prepare_cached(&sql)?.execute(params_from_iter(name))?;
+    Ok(())
+}
+
+pub(super) fn take(conn: &Connection, taken: &ScopedHold) -> Result<(), Refusal> {
+    let scope = accounts::scope_text(&taken.scope);
+    let insert = "INSERT INTO holds (epoch, scope, hold, ended) VALUES (?1, ?2, ?3, 0)";
+    let rows = conn.prepare_cached(insert)?.execute(params![taken.hold.epoch.0, scope, rows::json(taken)?])?;
+    if rows == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(rows).into()) }
+}
+
+/// Ends a hold. One that was never heard of is remembered as ended too: should it still arrive, it must not bite.
+pub(super) fn end(conn: &Connection, epoch: &Epoch) -> Result<(), Refusal> {
+    conn.prepare_cached(
+        "INSERT INTO holds (epoch, scope, hold, ended) VALUES (?1, '', NULL, 1)
+         ON CONFLICT (epoch) DO UPDATE SET ended = 1",
+    )?
+    .execute([&epoch.0])?;
+    Ok(())
+}

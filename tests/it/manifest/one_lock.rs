@@ -1,0 +1,211 @@
+//! A file and REST declare the same throttle, kills begin and end meanwhile: each is recorded by itself, and what closes holds
+//! all the while.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use echo_phoenix::domain::audit::Change;
+use echo_phoenix::domain::evidence::Evidence;
+use echo_phoenix::domain::observation::Signals;
+use echo_phoenix::domain::throttle::{FromFile, ThrottleName};
+use echo_phoenix::ports::{Desired, Ledger, Stored};
+use echo_phoenix::source::manifest::parse;
+use echo_phoenix::store::{LEDGER_FILE, LedgerDesired, SqliteLedger, Taken, verify};
+use tempfile::TempDir;
+
+use super::throttle;
+use crate::ledger_suite::declared::{AWAY, Fickle, WAITS, WELL};
+use crate::ledger_suite::values::{at, entry, level, record, row};
+use crate::support::eventually;
+
+const KILL: &str = "  kill: {reason: double charges, operator: dana, confirmation: CONFIRM_KILL}\n";
+
+/// A service with the throttle `default` that REST declared, half open.
+struct House {
+    folder: TempDir,
+    ledger: Arc<Fickle>,
+    desired: Arc<LedgerDesired>,
+}
+
+impl House {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (ledger, _) = SqliteLedger::open(folder.path()).unwrap();
+        let ledger = Arc::new(Fickle::new(Arc::new(ledger)));
+        ledger.commit(Change { throttles: vec![row(1, 0.5)], ..entry("control") }).await.unwrap();
+        let stored = ledger.stored().await.unwrap();
+        let desired = Arc::new(LedgerDesired::with_manifest(Arc::<Fickle>::clone(&ledger), stored));
+        Self { folder, ledger, desired }
+    }
+
+    fn mood(&self, mood: u8) {
+        self.ledger.mood.store(mood, Ordering::SeqCst);
+    }
+
+    /// Goes by a file, as a look at it does.
+    async fn goes_by(&self, file: &[FromFile]) -> Taken {
+        self.desired.foresee(file, at(1));
+        self.desired.take_over(file, at(1)).await
+    }
+
+    async fn stored(&self) -> Stored {
+        self.ledger.stored().await.unwrap()
+    }
+
+    fn held(&self) -> Vec<String> {
+        self.desired.declared()[0].holds.iter().map(|hold| hold.epoch.0.clone()).collect()
+    }
+
+    /// Action and throttle of each entry, once everything adds up.
+    fn audit(self) -> Vec<String> {
+        let Self { folder, ledger, desired } = self;
+        drop((desired, ledger));
+        verify(&folder.path().join(LEDGER_FILE), &[], &mut |_, _, _| ()).unwrap();
+        let conn = rusqlite::Connection::open(folder.path().join(LEDGER_FILE)).unwrap();
+        let mut rows = conn.prepare("SELECT action || ' ' || throttle FROM audit_log ORDER BY seq").unwrap();
+        let rows = rows.query_map([], |row| row.get(0)).unwrap();
+        rows.collect::<Result<_, _>>().unwrap()
+    }
+}
+
+fn file(text: &str) -> Vec<FromFile> {
+    parse(text).unwrap()
+}
+
+fn epochs(stored: &Stored) -> Vec<&str> {
+    stored.holds.iter().map(|held| held.hold.epoch.0.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_kill_of_the_file_is_recorded_though_a_declaration_is_under_way() {
+    let house = House::new().await;
+    let killed = file(&throttle("default", 60, KILL));
+    house.mood(WAITS);
+    let desired = Arc::clone(&house.desired);
+    let declaring = async { desired.declare(&killed[0].name, level(0.2), None, record("control")).await };
+    let taking = async {
+        house.ledger.waits.notified().await;
+        // It holds at once, by the number that the declaration under way will have.
+        house.desired.foresee(&killed, at(1));
+        assert_eq!(house.held(), ["default@2"]);
+        house.mood(WELL);
+        house.ledger.goes_on.notify_one();
+        house.desired.take_over(&killed, at(1)).await
+    };
+    let (declared, taken) = tokio::join!(declaring, taking);
+    assert_eq!(declared.unwrap().generation, 2);
+    assert!(taken.owed.is_none(), "{taken:?}");
+    let stored = house.stored().await;
+    assert_eq!((epochs(&stored), house.held()), (vec!["default@2"], vec!["default@2".to_owned()]));
+    assert_eq!((stored.throttles[0].generation, stored.throttles[0].declared), (3, level(0.6)));
+    let taken = house.goes_by(&killed).await;
+    assert!(taken.changed.is_empty() && taken.owed.is_none(), "{taken:?}");
+    let audit = house.audit();
+    assert_eq!(audit, ["control default", "control default", "kill default", "declare default"]);
+}
+
+#[tokio::test]
+async fn what_the_ledger_refuses_of_one_throttle_keeps_no_other_out() {
+    let house = House::new().await;
+    let both = file(&format!("{}{}", throttle("default", 60, KILL), throttle("search", 40, "")));
+    // A declaration that nobody here heard of.
+    house.ledger.commit(Change { throttles: vec![row(7, 0.1)], ..entry("control") }).await.unwrap();
+    let taken = house.goes_by(&both).await;
+    assert!(taken.owed.is_some(), "{taken:?}");
+    let stored = house.stored().await;
+    let search = stored.throttles.iter().find(|row| row.name.as_str() == "search");
+    assert_eq!(search.map(|row| row.declared), Some(level(0.4)));
+    assert_eq!(house.held(), ["default@2"], "what the file stops is stopped");
+    house.desired.refresh().await;
+    let taken = house.goes_by(&both).await;
+    assert!(taken.owed.is_none(), "it is found out what is newer: {taken:?}");
+    let stored = house.stored().await;
+    assert_eq!(epochs(&stored), ["default@2"]);
+    assert_eq!(stored.throttles.iter().map(|row| row.generation).collect::<Vec<_>>(), [8, 1]);
+    house.audit();
+}
+
+#[tokio::test]
+async fn a_kill_that_came_and_went_while_the_ledger_was_away_has_a_beginning_and_an_end() {
+    let house = House::new().await;
+    house.mood(AWAY);
+    assert!(house.goes_by(&file(&throttle("default", 60, KILL))).await.owed.is_some());
+    let calm = file(&throttle("default", 60, ""));
+    house.desired.foresee(&calm, at(2));
+    assert_eq!(house.held(), ["default@2"], "what ends waits for the ledger");
+    house.mood(WELL);
+    let taken = house.goes_by(&calm).await;
+    assert_eq!((taken.ended.len(), house.held().len(), house.stored().await.holds.len()), (1, 0, 0), "{taken:?}");
+    // A kill of tomorrow is another one.
+    assert!(house.goes_by(&file(&throttle("default", 60, KILL))).await.owed.is_none());
+    assert_eq!(house.held(), ["default@3"]);
+    let wanted =
+        ["control", "kill", "declare", "hold_ended", "kill", "declare"].map(|action| format!("{action} default"));
+    assert_eq!(house.audit(), wanted);
+}
+
+#[tokio::test]
+async fn a_start_with_the_same_kill_in_the_file_says_nothing_anew() {
+    let house = House::new().await;
+    let killed = file(&throttle("default", 60, KILL));
+    assert!(house.goes_by(&killed).await.owed.is_none());
+    let stored = house.stored().await;
+    let desired = Arc::new(LedgerDesired::with_manifest(Arc::<Fickle>::clone(&house.ledger), stored));
+    let house = House { desired, ..house };
+    let taken = house.goes_by(&killed).await;
+    assert!(taken.changed.is_empty() && taken.owed.is_none(), "{taken:?}");
+    assert_eq!(house.audit(), ["control default", "kill default", "declare default"]);
+}
+
+#[tokio::test]
+async fn what_a_person_tightened_outlives_the_file_s_word_while_it_is_on_its_way() {
+    let house = House::new().await;
+    let name = ThrottleName::default_throttle();
+    let tightening = record("control");
+    house.mood(AWAY);
+    house.desired.declare(&name, level(0.9), None, tightening.clone()).await.unwrap_err();
+    house.mood(WELL);
+    assert!(house.goes_by(&file(&throttle("default", 20, ""))).await.owed.is_none());
+    let stands = || house.desired.declared()[0].level;
+    assert_eq!(stands(), level(0.9), "the ledger lacks it, and it holds");
+    house.desired.declare(&name, level(0.9), None, tightening).await.unwrap();
+    assert_eq!(
+        (stands(), house.held().len(), house.stored().await.holds.len()),
+        (level(0.2), 1, 1),
+        "it is a hold now"
+    );
+    house.audit();
+}
+
+#[tokio::test]
+async fn what_closes_and_what_is_measured_waits_for_no_file_that_is_being_taken_over() {
+    let house = House::new().await;
+    let name = ThrottleName::default_throttle();
+    assert!(house.goes_by(&file(&throttle("default", 20, ""))).await.owed.is_none());
+    let other = file(&throttle("default", 30, ""));
+    house.mood(WAITS);
+    let taking = house.goes_by(&other);
+    let evidence = Evidence { signals: Signals::calm(level(0.5)), at: Duration::from_secs(7), source: None };
+    let meanwhile = async {
+        house.ledger.waits.notified().await;
+        house.desired.observe(&name, evidence.clone());
+        house.desired.tighten(&name, level(0.8), None);
+        assert_eq!(house.desired.declared()[0].level, level(0.8), "no pass opens beyond it from here on");
+        let declaring = house.desired.declare(&name, level(0.8), None, record("control"));
+        let going_on = async {
+            house.mood(WELL);
+            house.ledger.goes_on.notify_one();
+        };
+        tokio::join!(declaring, going_on).0.unwrap();
+    };
+    let (taken, ()) = tokio::join!(taking, meanwhile);
+    assert!(taken.owed.is_none(), "{taken:?}");
+    let declared = eventually("the file's word and the person's", Duration::from_secs(5), async || {
+        let declared = Arc::clone(&house.desired.declared()[0]);
+        (declared.level == level(0.3) && declared.holds.len() == 1).then_some(declared)
+    })
+    .await;
+    assert_eq!(declared.evidence, [evidence]);
+    house.audit();
+}
