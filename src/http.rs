@@ -6,6 +6,7 @@ mod answer;
 mod authz;
 mod client;
 mod command;
+mod commands;
 mod control;
 mod decide;
 mod docs;
@@ -165,13 +166,14 @@ pub fn service_routes(app: Arc<App>) -> Router {
     finish(common(&app).merge(protected).merge(read).merge(webhook), app)
 }
 
-/// The record, page by page.
+/// The record, page by page; and commands that are not in it yet, or that nobody knows of.
 fn past() -> Router<Arc<App>> {
     Router::new()
         .route("/v1/audit", get(pages::audit))
         .route("/v1/drift", get(pages::drift))
         .route("/v1/evidence", get(pages::evidence))
         .route("/v1/state", get(pages::state))
+        .route("/v1/commands", get(commands::list))
 }
 
 /// Only verdicts, and metrics without a key, for a listener that proxies and whoever gathers metrics alone can reach.

@@ -3,11 +3,14 @@
 //!
 //! Nothing here waits for the ledger before it closes; nothing here opens before the ledger has it.
 
+mod doubts;
 mod enforced;
 mod level;
 mod obey;
 mod owed;
 mod record;
+mod revive;
+mod settle;
 mod told;
 pub mod watch;
 
@@ -16,8 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, OwnedMutexGuard};
-use tokio::time::{sleep, timeout};
+use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use crate::domain::audit::{Answer, Record};
 use crate::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
@@ -25,13 +28,14 @@ use crate::domain::moment::Moment;
 use crate::domain::remote::is_sender;
 use crate::domain::throttle::ThrottleName;
 use crate::gate::Gate;
-use crate::ports::{Desired, DesiredError, Effect, Ended, Journal, Meant};
+use crate::ports::{Became, Desired, DesiredError, Effect, Journal};
 
+use doubts::Doubts;
+pub use doubts::{Doubt, Outcome};
 pub use level::LevelOrder;
-use record::LEDGER_PATIENCE;
 pub use record::{AuditState, Brought, Lacking};
 
-/// How often it is asked what became of a revival that is not decided.
+/// How often it is asked what became of a command that is not decided.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// A person's order to stop.
@@ -79,7 +83,9 @@ pub struct Latch {
     /// Revivals go one at a time; kills never wait for it.
     reviving: Arc<tokio::sync::Mutex<()>>,
     /// One level is recorded at a time, so that an opening does not meet the half-done record of a closing.
-    levelling: tokio::sync::Mutex<()>,
+    levelling: Arc<tokio::sync::Mutex<()>>,
+    /// Commands whose outcome was not known when their client was answered, and what became of them.
+    doubts: Doubts,
     /// Commands whose client was told that the ledger lacks them.
     told: Mutex<BTreeSet<String>>,
     /// Commands whose own caller is telling the ledger right now.
@@ -97,6 +103,14 @@ struct Live {
     durable: bool,
     /// A command to end it is under way: a kill that comes now must not lean on it.
     ending: bool,
+    /// Nobody but this process has it, since what would tell others was refused for good: the next kill tries that again.
+    alone: bool,
+}
+
+impl Live {
+    fn new(held: ScopedHold, audit: AuditState, durable: bool) -> Self {
+        Self { held, audit, durable, ending: false, alone: false }
+    }
 }
 
 impl Latch {
@@ -108,7 +122,7 @@ impl Latch {
         known: Vec<ScopedHold>,
     ) -> Self {
         let known = known.into_iter();
-        let live = known.map(|held| Live { held, audit: AuditState::Recorded, durable: true, ending: false }).collect();
+        let live = known.map(|held| Live::new(held, AuditState::Recorded, true)).collect();
         Self {
             gate,
             desired,
@@ -116,7 +130,8 @@ impl Latch {
             live: Mutex::new(live),
             owed: owed::Owed::default(),
             reviving: Arc::default(),
-            levelling: tokio::sync::Mutex::default(),
+            levelling: Arc::default(),
+            doubts: Doubts::default(),
             told: Mutex::default(),
             under_way: Mutex::default(),
             arrived: Notify::new(),
@@ -139,7 +154,7 @@ impl Latch {
         {
             return Err(DesiredError::Unknown(name.clone()));
         }
-        let (scoped, fresh, throttles) = self.close(&order);
+        let Closed { scoped, fresh, alone, throttles } = self.close(&order);
         let hold = &scoped.hold;
         let (epoch, latched_at) = (hold.epoch.clone(), hold.taken_at);
         let mut record = order.record;
@@ -151,7 +166,7 @@ impl Latch {
         if fresh {
             told::killed(&scoped.scope, hold, &record.audit);
         }
-        let brought = if fresh {
+        let brought = if fresh || alone {
             self.bring(Effect::Hold(Box::new(scoped.clone())), None, record, None).await
         } else {
             record.audit.before.clone_from(&record.audit.after);
@@ -162,101 +177,31 @@ impl Latch {
         Ok(Killed { epoch, latched_at, audit, durable, throttles, answer })
     }
 
-    /// Ends holds. The ledger first: what is not recorded does not open.
-    ///
-    /// # Errors
-    /// [`DesiredError::Unavailable`] while the end cannot be made durable; every hold then stays. [`DesiredError::Undecided`]
-    /// if that is not known: it is found out, and then gate, memory and record agree.
-    pub async fn revive(
-        self: &Arc<Self>,
-        scope: Scope,
-        epoch: Option<Epoch>,
-        record: Record,
-    ) -> Result<Ended, DesiredError> {
-        let latch = Arc::clone(self);
-        whole(async move { latch.revive_whole(&scope, epoch.as_ref(), record).await }).await
+    /// Shuts the gates by the hold that an order asks for. Under one lock with what marks holds to be ended: nobody leans on one that ends, or brings it back.
+    fn close(&self, order: &KillOrder) -> Closed {
+        let mut live = self.lock();
+        let (scoped, fresh) = hold_for(&mut live, order);
+        let alone = live.iter().any(|live| live.alone && live.held.hold.epoch == scoped.hold.epoch);
+        let throttles = self.gate.hold(&order.scope, &scoped.hold, order.at.elapsed);
+        Closed { scoped, fresh, alone, throttles }
     }
 
-    async fn revive_whole(
-        self: Arc<Self>,
-        scope: &Scope,
-        epoch: Option<&Epoch>,
-        record: Record,
-    ) -> Result<Ended, DesiredError> {
-        let waits = |_| DesiredError::Unavailable("an earlier revival is not decided yet".to_owned());
-        let turn = timeout(LEDGER_PATIENCE, Arc::clone(&self.reviving).lock_owned()).await.map_err(waits)?;
-        // The record shall not say `killed` after it said `revived`.
-        self.catch_up().await?;
-        // From here on a kill makes a hold of its own, which this command spares.
-        let within = |held: &ScopedHold| *scope == Scope::All || held.scope == *scope || held.scope == Scope::All;
-        let meant = |held: &ScopedHold| epoch.map_or_else(|| within(held), |epoch| held.hold.epoch == *epoch);
-        self.lock().iter_mut().filter(|live| meant(&live.held)).for_each(|live| live.ending = true);
-        let spared = |epoch: &Epoch| self.lock().iter().any(|live| !live.ending && live.held.hold.epoch == *epoch);
-        let standing = told::Standing::of(self.desired.declared().iter().map(Arc::as_ref));
-        let audit = record.audit.clone();
-        let ending = self.ending(&spared);
-        let ended = self.desired.end(Meant { scope, epoch, spared: &spared }, record).await;
-        if matches!(ended, Err(DesiredError::Undecided)) {
-            // Its caller is told so. Nobody leans on these holds meanwhile, and no other revival begins.
-            let latch = Arc::clone(&self);
-            owned(async move { latch.decide(ending, turn).await });
-            return ended;
-        }
-        let of = ended.as_ref().map(|ended| ended.ended.as_slice()).unwrap_or_default();
-        of.iter().for_each(|epoch| standing.ended(&epoch.0, &audit));
-        self.over(of);
-        ended
-    }
-
-    /// Everything that a revival may end: all that is declared, but for what it spares.
-    fn ending(&self, spared: &dyn Fn(&Epoch) -> bool) -> Vec<Epoch> {
-        let declared = self.desired.declared();
-        let holds = declared.iter().flat_map(|declared| &declared.holds).filter(|hold| !hold.source.is_declared());
-        let ending: BTreeSet<Epoch> = holds.map(|hold| hold.epoch.clone()).filter(|epoch| !spared(epoch)).collect();
-        ending.into_iter().collect()
-    }
-
-    /// Finds out what became of a revival that was not decided, however long its disk takes.
-    async fn decide(self: Arc<Self>, ending: Vec<Epoch>, _turn: OwnedMutexGuard<()>) {
+    /// Finds out what became of a command that was not decided, however long its disk takes.
+    async fn find_out(&self, once: &str, ending: &[Epoch]) -> Became {
         loop {
-            match self.desired.became(&ending).await {
-                Ok(ended) => {
-                    let became = if ended.is_empty() { "nothing was opened" } else { "it was done" };
-                    tracing::warn!(ended = ended.len(), "a revival that was not decided is: {became}");
-                    return self.over(&ended);
+            match self.desired.became(once, ending).await {
+                Ok(became) => {
+                    self.doubts.decided(once, if became.done { Outcome::Done } else { Outcome::NotDone });
+                    return became;
                 }
-                Err(error) => tracing::debug!(%error, "a revival is not decided yet"),
+                Err(error) => tracing::debug!(%error, once, "a command is not decided yet"),
             }
             sleep(AGAIN).await;
         }
     }
 
-    /// These holds have ended; those that were to end and did not, stay.
-    fn over(&self, ended: &[Epoch]) {
-        let mut live = self.lock();
-        live.retain(|live| !ended.contains(&live.held.hold.epoch));
-        live.iter_mut().for_each(|live| live.ending = false);
-        drop(live);
-        if !ended.is_empty() {
-            self.gate.end(ended);
-            self.desired.wake();
-        }
-    }
-
-    /// Shuts the gates by the hold that an order asks for; answers it, whether it is new, and which throttles are shut. Under
-    /// one lock with what marks holds to be ended: nobody leans on one that ends, or brings it back.
-    fn close(&self, order: &KillOrder) -> (ScopedHold, bool, Vec<ThrottleName>) {
-        let mut live = self.lock();
-        let (scoped, fresh) = hold_for(&mut live, order);
-        let throttles = self.gate.hold(&order.scope, &scoped.hold, order.at.elapsed);
-        (scoped, fresh, throttles)
-    }
-
-    fn note(&self, epoch: &Epoch, audit: Option<AuditState>, durable: Option<bool>) {
-        for live in self.lock().iter_mut().filter(|live| live.held.hold.epoch == *epoch) {
-            live.audit = audit.unwrap_or(live.audit);
-            live.durable = durable.unwrap_or(live.durable);
-        }
+    fn note(&self, epoch: &Epoch, note: impl Fn(&mut Live)) {
+        self.lock().iter_mut().filter(|live| live.held.hold.epoch == *epoch).for_each(note);
     }
 
     fn record_of(&self, epoch: &Epoch) -> (AuditState, bool) {
@@ -268,6 +213,17 @@ impl Latch {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Live>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What closing came to.
+struct Closed {
+    scoped: ScopedHold,
+    /// Whether the hold is new.
+    fresh: bool,
+    /// Whether it is one that nobody but this process has.
+    alone: bool,
+    /// The throttles that are shut.
+    throttles: Vec<ThrottleName>,
 }
 
 /// The hold an order asks for: the one in force if there is one that covers it, otherwise a new one; and whether it is new.
@@ -290,7 +246,7 @@ fn hold_for(live: &mut Vec<Live>, order: &KillOrder) -> (ScopedHold, bool) {
         taken_at: order.at.wall,
     };
     let scoped = ScopedHold { scope: order.scope.clone(), hold };
-    live.push(Live { held: scoped.clone(), audit: AuditState::Pending, durable: false, ending: false });
+    live.push(Live::new(scoped.clone(), AuditState::Pending, false));
     (scoped, true)
 }
 

@@ -78,6 +78,8 @@ pub trait Ledger: Send + Sync {
     async fn stored(&self) -> Result<Stored, LedgerError>;
     /// Whether it answers and can be written. What was begun before is decided when this succeeds.
     async fn check(&self) -> Result<(), LedgerError>;
+    /// Whether it has the command of this id.
+    async fn has(&self, once: &str) -> Result<bool, LedgerError>;
     /// What the mirror owes, oldest first, at most `limit`.
     async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError>;
     /// The mirror has delivered these versions (newer ones stay owed).
@@ -156,6 +158,9 @@ pub enum DesiredError {
     /// There is no throttle of that name.
     #[error("there is no throttle `{0}`")]
     Unknown(ThrottleName),
+    /// It is refused, and trying again is no use: why.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// Which holds a command to end them means.
@@ -167,6 +172,8 @@ pub struct Meant<'a> {
     pub epoch: Option<&'a Epoch>,
     /// Never these: a kill that came after the command is not the command's to end.
     pub spared: &'a (dyn Fn(&Epoch) -> bool + Sync),
+    /// And these, which nobody knows of but who asks.
+    pub alone: &'a [Epoch],
 }
 
 /// What ending holds came to.
@@ -178,6 +185,15 @@ pub struct Ended {
     pub held_by: Vec<Hold>,
     /// What the client is answered.
     pub answer: Option<Answer>,
+}
+
+/// What became of a command that was [`DesiredError::Undecided`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Became {
+    /// Whether it was done.
+    pub done: bool,
+    /// Holds that ended by it.
+    pub ended: Vec<Epoch>,
 }
 
 /// What a declaration became.
@@ -215,12 +231,12 @@ pub trait Desired: Send + Sync {
     /// Ends every hold that REST or an override made and that is meant, but for those that are spared. Durable when it
     /// returns. Sets `ended` and `held_by` in the answer.
     async fn end(&self, meant: Meant<'_>, record: Record) -> Result<Ended, DesiredError>;
-    /// Which of these holds have ended after all, once that is known: an end that was [`DesiredError::Undecided`] is. They bite
-    /// no more when this returns.
+    /// What became of a command of this id that was [`DesiredError::Undecided`], and which of these holds, which it meant to
+    /// end, have ended: they bite no more when this returns.
     ///
     /// # Errors
     /// While it is not known.
-    async fn became(&self, ending: &[Epoch]) -> Result<Vec<Epoch>, DesiredError>;
+    async fn became(&self, once: &str, ending: &[Epoch]) -> Result<Became, DesiredError>;
     /// Records a command that moved nothing. Durable when it returns.
     async fn note(&self, record: Record) -> Result<Answer, DesiredError>;
     /// What somebody measured; the loop believes it for three ticks.

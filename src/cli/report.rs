@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::known::covers_all;
 use super::terminal::Paint;
 use super::words::{WIDE, by_source, holder, lower_to, percent, since, span, way_to_end};
-use crate::client::{AuditEntry, Health, Throttle};
+use crate::client::{AuditEntry, DoubtedCommand, Health, Throttle};
 use crate::source::crd_status::ConditionStatus;
 
 /// What the service answered.
@@ -18,11 +18,13 @@ pub(super) struct Found {
     pub(super) unread: bool,
     /// The last `control` of throttles, where it was looked up.
     pub(super) commands: Vec<(String, AuditEntry)>,
+    /// Commands whose outcome was not known when they were answered.
+    pub(super) doubts: Vec<DoubtedCommand>,
 }
 
 /// Everything, for a person.
 pub(super) fn report(base: &str, found: &Found, now: Timestamp, paint: Paint) -> String {
-    let Found { health, throttles, unread, commands } = found;
+    let Found { health, throttles, unread, commands, doubts } = found;
     let is = match health.status.as_str() {
         "healthy" => paint.good("healthy"),
         other => paint.warn(other),
@@ -45,8 +47,30 @@ pub(super) fn report(base: &str, found: &Found, now: Timestamp, paint: Paint) ->
         let command = commands.iter().find(|(name, _)| *name == one.name && !by_file).map(|(_, entry)| entry);
         throttle(&mut text, one, command, found, now, paint);
     }
+    doubted(&mut text, doubts, now, paint);
     parts(&mut text, health);
     text
+}
+
+/// What became of commands of which that was not known when they were answered.
+fn doubted(text: &mut String, doubts: &[DoubtedCommand], now: Timestamp, paint: Paint) {
+    text.push_str(if doubts.is_empty() {
+        ""
+    } else {
+        "\ncommands that were answered before their outcome was known:\n"
+    });
+    for one in doubts {
+        let became = match one.outcome.as_str() {
+            "done" => paint.good("it was done"),
+            "not_done" => "it was not done, and will not be".to_owned(),
+            "undecided" => paint.alarm("not decided yet: it may still happen"),
+            "refused" => paint.alarm(&format!("it holds there alone: {}", one.why.as_deref().unwrap_or_default())),
+            other => format!("{other}, which this version does not know"),
+        };
+        let of = if one.throttle.is_empty() { "all" } else { &one.throttle };
+        let by = if one.operator.is_empty() { &one.actor } else { &one.operator };
+        let _ = writeln!(text, "  {} of {of} by {by}, {}: {became}", one.action, since(&one.at, now));
+    }
 }
 
 /// The parts of the service that are not simply well, below what holds: what is wrong first, then what is off.

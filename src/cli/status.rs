@@ -9,12 +9,12 @@ use tokio::time::sleep;
 use super::report::{Found, report};
 use super::service::{Output, ServiceArgs, failed};
 use super::terminal::{Paint, clear, columns, fit, fit_words, json_line, print, tell};
-use crate::client::{AuditEntry, Client, ClientError, Health, Throttles};
+use crate::client::{AuditEntry, Client, ClientError, Commands, DoubtedCommand, Health, Throttles};
 use crate::ports::Clock;
 use crate::run::RunError;
 use crate::run::clock::SystemClock;
 
-/// Pause between two looks: 20 a minute, two requests each, so that others at this address can still ask.
+/// Pause between two looks: 20 a minute, three requests each, so that others at this address can still ask.
 const EVERY: Duration = Duration::from_secs(3);
 
 /// Throttles for which the last command is looked up.
@@ -43,9 +43,11 @@ pub(super) async fn status(args: StatusArgs, paint: Paint) -> Result<(), RunErro
         Ok(throttles) => (Some(throttles), None),
         Err(error) => (None, Some(error)),
     };
+    let commands = commands(&client).await;
     let mut found = look(&client, &health, throttles.as_ref()).await.map_err(|error| failed(&client, &error))?;
     found.unread = refused.as_ref().is_some_and(|error| !elsewhere(error));
-    let text = written(&client, args.output, &health, throttles.as_ref(), &found, paint);
+    found.doubts = doubts(&client, commands.as_ref());
+    let text = written(&client, args.output, [&Some(health), &throttles, &commands], &found, paint);
     let columns = columns().filter(|_| args.output == Output::Text);
     let printed = print(&fit_words(&text, columns));
     match refused {
@@ -67,9 +69,10 @@ async fn watch(client: &Client, output: Output, paint: Paint) -> Result<(), RunE
     let mut before = None;
     loop {
         let now = match round(client).await {
-            Ok((health, throttles, found)) => {
-                let changed = (Some(steady(&health)), Some(throttles.clone()), None);
-                (changed, written(client, output, &health, Some(&throttles), &found, paint))
+            Ok((health, throttles, commands, found)) => {
+                let changed = (Some(steady(&health)), Some((throttles.clone(), commands.clone())), None);
+                let answers = [&Some(health), &Some(throttles), &commands];
+                (changed, written(client, output, answers, &found, paint))
             }
             Err(error) => {
                 let text = format!("{}: {error}\n", paint.alarm("NOT KNOWN"));
@@ -97,19 +100,31 @@ fn steady(health: &Value) -> Value {
     steady
 }
 
-async fn round(client: &Client) -> Result<(Value, Value, Found), ClientError> {
+/// Commands whose outcome was not known when they were answered; none where a gate or an older service tells of none.
+async fn commands(client: &Client) -> Option<Value> {
+    client.get("/v1/commands").await.ok()
+}
+
+fn doubts(client: &Client, commands: Option<&Value>) -> Vec<DoubtedCommand> {
+    let commands = commands.and_then(|commands| client.typed::<Commands>("/v1/commands", commands).ok());
+    commands.unwrap_or_default().items
+}
+
+async fn round(client: &Client) -> Result<(Value, Value, Option<Value>, Found), ClientError> {
     let health = client.health().await?;
     let throttles = match client.get("/v1/throttles").await {
         Err(error) if elsewhere(&error) => json!({ "items": [] }),
         asked => asked?,
     };
+    let commands = commands(client).await;
     let found = Found {
         health: client.typed("/health", &health)?,
         throttles: client.typed::<Throttles>("/v1/throttles", &throttles)?.items,
         unread: false,
         commands: Vec::new(),
+        doubts: doubts(client, commands.as_ref()),
     };
-    Ok((health, throttles, found))
+    Ok((health, throttles, commands, found))
 }
 
 /// Everything that is told once: also who commanded last.
@@ -130,21 +145,17 @@ async fn look(client: &Client, health: &Value, throttles: Option<&Value>) -> Res
             commands.push((one.name.clone(), entry));
         }
     }
-    Ok(Found { health, throttles, unread: false, commands })
+    Ok(Found { health, throttles, unread: false, commands, doubts: Vec::new() })
 }
 
-fn written(
-    client: &Client,
-    output: Output,
-    health: &Value,
-    throttles: Option<&Value>,
-    found: &Found,
-    paint: Paint,
-) -> String {
+/// The report; `answers` are those of `/health`, of `/v1/throttles` and of `/v1/commands`.
+fn written(client: &Client, output: Output, answers: [&Option<Value>; 3], found: &Found, paint: Paint) -> String {
     match output {
         Output::Json => {
-            let items = throttles.and_then(|throttles| throttles.get("items")).cloned();
-            json_line(&json!({ "url": client.base(), "health": health, "throttles": items }))
+            let [health, throttles, commands] = answers;
+            let items = |answer: &Option<Value>| answer.as_ref().and_then(|answer| answer.get("items")).cloned();
+            let (throttles, commands) = (items(throttles), items(commands));
+            json_line(&json!({ "url": client.base(), "health": health, "throttles": throttles, "commands": commands }))
         }
         Output::Text => report(client.base(), found, SystemClock.now(), paint),
     }

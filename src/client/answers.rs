@@ -204,6 +204,35 @@ pub struct ThrottleTarget {
     pub error: Option<String>,
 }
 
+/// `GET /v1/commands`
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Commands {
+    /// Commands whose outcome was not known when they were answered, newest first.
+    pub items: Vec<DoubtedCommand>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, Deserialize)]
+pub struct DoubtedCommand {
+    /// When it came, RFC 3339.
+    pub at: String,
+    /// What was asked for, one word.
+    pub action: String,
+    /// On which throttle; empty for all.
+    #[serde(default)]
+    pub throttle: String,
+    /// The name of the key.
+    pub actor: String,
+    /// Who it was, as they say.
+    #[serde(default)]
+    pub operator: String,
+    /// undecided, done, not_done or refused.
+    pub outcome: String,
+    /// Why it was refused.
+    #[serde(default)]
+    pub why: Option<String>,
+}
+
 /// `GET /v1/audit`
 #[derive(Clone, Debug, Deserialize)]
 pub struct AuditPage {

@@ -66,3 +66,11 @@ fn readable(path: &Path) -> Result<(), ConnectError> {
 pub(super) fn is_gone(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
 }
+
+/// Whether the API server refuses a request for good, as far as anybody can tell: it would say the same the next time. Not where
+/// it is the one that lacks something: credentials that are made anew, roles it has not read yet, a quota, time.
+pub(super) fn lasts(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    let passes = ["RBAC: ", "exceeded quota"].iter().any(|word| status.message.contains(word));
+    matches!(status.code, 400 | 403 | 404 | 405 | 413 | 415 | 422) && !passes
+}

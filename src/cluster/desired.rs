@@ -5,10 +5,12 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use kube::Client;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::domain::audit::{Answer, Change, Record};
 use crate::domain::evidence::Evidence;
@@ -16,12 +18,15 @@ use crate::domain::hold::{Epoch, HeldBy, Hold, ScopedHold};
 use crate::domain::level::Level;
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::latch::Latch;
-use crate::ports::{Clock, Declaration, Desired, DesiredError, Ended, Ledger, LedgerError, Meant};
+use crate::ports::{Became, Clock, Declaration, Desired, DesiredError, Ended, Ledger, LedgerError, Meant};
 use crate::source::crd::EchoThrottle;
 
 use super::endings;
 use super::index::{HoldState, Index, Override};
 use super::made;
+
+/// How long the ledger may take to say what it knows.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// All three kinds have been listed once.
 const ALL_LISTED: u8 = 0b111;
@@ -148,11 +153,27 @@ impl ClusterDesired {
     /// Writes a person's command to the record, before anything of it is done.
     async fn record(&self, change: Change) -> Result<Option<Answer>, DesiredError> {
         let Some(ledger) = &self.ledger else { return Ok(change.answer) };
-        let receipt = ledger.commit(change).await.map_err(|error| match error {
-            LedgerError::Undecided => DesiredError::Undecided,
-            error => DesiredError::Unavailable(error.to_string()),
-        })?;
+        let receipt = ledger.commit(change).await.map_err(not_recorded)?;
         Ok(receipt.answer)
+    }
+
+    /// Deletes the overrides of these holds, and ends them everywhere.
+    async fn delete(&self, ending: &[Epoch]) -> Result<(), DesiredError> {
+        let all = self.index().override_holds();
+        for epoch in ending {
+            if let Some((hold, HoldState::Live)) = all.get(epoch) {
+                made::delete(&self.client, hold).await?;
+            }
+            self.end_hold(epoch);
+        }
+        Ok(())
+    }
+}
+
+fn not_recorded(error: LedgerError) -> DesiredError {
+    match error {
+        LedgerError::Undecided => DesiredError::Undecided,
+        error => DesiredError::Unavailable(error.to_string()),
     }
 }
 
@@ -201,7 +222,7 @@ impl Desired for ClusterDesired {
     }
 
     async fn end(&self, meant: Meant<'_>, mut record: Record) -> Result<Ended, DesiredError> {
-        let all = self.declared();
+        let (all, alone) = (self.declared(), meant.alone.to_vec());
         let names: Vec<_> = all.iter().map(|d| &d.name).filter(|name| meant.scope.covers(name)).collect();
         let held: Vec<(Hold, HoldState)> = names.iter().flat_map(|name| self.index().states(name)).collect();
         let meant = held
@@ -210,10 +231,10 @@ impl Desired for ClusterDesired {
             .filter(|(hold, _)| meant.epoch.is_none_or(|only| *only == hold.epoch) && !(meant.spared)(&hold.epoch));
         let (stay, end): (Vec<_>, Vec<_>) = meant.partition(|(hold, _)| hold.source.is_declared());
         let mut ended = Ended { held_by: stay.into_iter().map(|(hold, _)| hold).collect(), ..Ended::default() };
-        let epochs: BTreeSet<_> = end.iter().map(|(hold, _)| &hold.epoch).collect();
+        let epochs: BTreeSet<_> = end.iter().map(|(hold, _)| &hold.epoch).chain(&alone).collect();
         record.answer.set("held_by", serde_json::json!(ended.held_by.iter().map(HeldBy::from).collect::<Vec<_>>()));
         record.answer.set("ended", serde_json::json!(epochs));
-        if end.is_empty() {
+        if epochs.is_empty() {
             ended.answer = Some(record.answer);
             return Ok(ended);
         }
@@ -221,23 +242,36 @@ impl Desired for ClusterDesired {
         if names.iter().any(|name| self.index().states(name).iter().any(|(hold, _)| stays(hold))) {
             "killed".clone_into(&mut record.audit.after);
         }
+        let epochs: Vec<Epoch> = epochs.into_iter().cloned().collect();
         ended.answer = self.record(Change::of(record)).await?;
-        for (hold, state) in end {
-            if ended.ended.contains(&hold.epoch) {
-                continue; // one override may hold several throttles
-            }
-            if state == HoldState::Live {
-                made::delete(&self.client, &hold).await?;
-            }
-            self.end_hold(&hold.epoch);
-            ended.ended.push(hold.epoch);
+        if let Err(error) = self.delete(&epochs).await {
+            // The record says so, and some may be gone: it is done as soon as it can be.
+            tracing::warn!(%error, "a revival is recorded, and not done yet");
+            return Err(DesiredError::Undecided);
         }
+        ended.ended = epochs;
         Ok(ended)
     }
 
-    /// What was not recorded for sure was not deleted: nothing of it has ended.
-    async fn became(&self, _ending: &[Epoch]) -> Result<Vec<Epoch>, DesiredError> {
-        Ok(Vec::new())
+    /// What was recorded after all is done after all: the record says that these have ended.
+    async fn became(&self, once: &str, ending: &[Epoch]) -> Result<Became, DesiredError> {
+        let Some(ledger) = &self.ledger else { return Ok(Became::default()) };
+        let asked = async {
+            ledger.check().await?;
+            ledger.has(once).await
+        };
+        let late = LedgerError::Unavailable("it does not answer".to_owned());
+        if !timeout(PATIENCE, asked).await.unwrap_or(Err(late)).map_err(not_recorded)? {
+            return Ok(Became::default());
+        }
+        match self.delete(ending).await {
+            Err(DesiredError::Refused(why)) => tracing::error!(why, "a revival is recorded, and was refused for good"),
+            done => done?,
+        }
+        let all = self.index().override_holds();
+        let stays = |epoch: &Epoch| all.get(epoch).is_some_and(|(_, state)| *state != HoldState::Over);
+        let ended: Vec<_> = ending.iter().filter(|epoch| !stays(epoch)).cloned().collect();
+        Ok(Became { done: ended.len() == ending.len(), ended })
     }
 
     async fn note(&self, record: Record) -> Result<Answer, DesiredError> {

@@ -12,7 +12,7 @@ use crate::source::crd_override::{
     REST_PREFIX, Selector,
 };
 
-use super::connect::is_gone;
+use super::connect::{is_gone, lasts};
 
 /// Makes the override of a hold that REST took; one that is there already is as good.
 pub(super) async fn create(client: &Client, held: &ScopedHold) -> Result<(), DesiredError> {
@@ -48,7 +48,7 @@ pub(super) async fn create(client: &Client, held: &ScopedHold) -> Result<(), Des
     match made {
         Ok(()) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
-        Err(error) => Err(DesiredError::Unavailable(error.to_string())),
+        Err(error) => Err(failed(&error, "the API server refuses its override, so that no other gate hears of it")),
     }
 }
 
@@ -68,6 +68,11 @@ pub(super) async fn delete(client: &Client, hold: &Hold) -> Result<(), DesiredEr
         // Not there, or another object under its name: this one is gone either way.
         Err(error) if is_gone(&error) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_conflict() => Ok(()),
-        Err(error) => Err(DesiredError::Unavailable(format!("{} could not be deleted: {error}", hold.source))),
+        Err(error) => Err(failed(&error, &format!("the API server does not let {} be deleted", hold.source))),
     }
+}
+
+fn failed(error: &kube::Error, what: &str) -> DesiredError {
+    let said = format!("{what}: {error}");
+    if lasts(error) { DesiredError::Refused(said) } else { DesiredError::Unavailable(said) }
 }

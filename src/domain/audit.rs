@@ -149,6 +149,15 @@ impl Answer {
         }
     }
 
+    /// Adds a warning, behind one that is there.
+    pub fn warn(&mut self, warning: &str) {
+        if self.sent.is_none() {
+            let before = self.body.get("warning").and_then(serde_json::Value::as_str);
+            let all = before.map_or_else(|| warning.to_owned(), |before| format!("{before} {warning}"));
+            self.body.insert("warning".to_owned(), all.into());
+        }
+    }
+
     /// Writes it: from here on it stays as it is.
     pub fn write(&mut self) -> &str {
         let (wording, body) = (self.wording, &self.body);

@@ -107,7 +107,7 @@ fn answered(law: Law, measured: Option<Signals>, target: Level, in_force: Level)
 fn not_declared(error: DesiredError) -> Problem {
     match error {
         DesiredError::Unknown(name) => Problem::filled(&table::UNKNOWN, &[("throttle", &name)]),
-        DesiredError::Unavailable(_) => {
+        DesiredError::Unavailable(_) | DesiredError::Refused(_) => {
             tracing::error!(%error, "an opening was refused");
             Problem::of(&table::OPENING_WAITS)
         }

@@ -125,12 +125,15 @@ fn looked(app: &App) -> Checks {
     checks
 }
 
-/// What the ledger lacks though it can be written, if it lacks anything.
+/// What the ledger lacks though it can be written, and what it has not decided, if there is any of it.
 fn lacking_words(lacking: Lacking) -> Option<String> {
-    let Lacking { on_disk, in_memory } = lacking;
+    let Lacking { on_disk, in_memory, undecided } = lacking;
     let all = on_disk + in_memory;
     let alone = if in_memory > 0 { format!(", {in_memory} of them in memory alone") } else { String::new() };
-    (all > 0).then(|| format!("{all} command(s) are still on their way into it{alone}"))
+    let owed = (all > 0).then(|| format!("{all} command(s) are still on their way into it{alone}"));
+    let open = (undecided > 0).then(|| format!("{undecided} command(s) are not decided yet: they may still happen"));
+    let words: Vec<_> = owed.into_iter().chain(open).collect();
+    (!words.is_empty()).then(|| words.join("; "))
 }
 
 /// What the log lost, if it lost something a moment ago.

@@ -136,7 +136,7 @@ pub(super) fn live_kills(app: &App, scope: &Scope) -> Vec<Hold> {
 fn not_killed(error: DesiredError) -> Problem {
     match error {
         DesiredError::Unknown(name) => unknown(&name),
-        DesiredError::Unavailable(_) | DesiredError::Undecided => {
+        DesiredError::Unavailable(_) | DesiredError::Undecided | DesiredError::Refused(_) => {
             tracing::error!(%error, "a kill broke off");
             Problem::of(&table::KILL_BROKE)
         }

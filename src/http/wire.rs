@@ -218,6 +218,42 @@ pub struct Page<T> {
     pub next_cursor: Option<String>,
 }
 
+/// `GET /v1/commands`
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Commands {
+    /// The newest first: the last 16 since this process started.
+    pub items: Vec<DoubtedCommand>,
+}
+
+/// A command that was answered before it was known what becomes of it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct DoubtedCommand {
+    /// Its id.
+    pub id: String,
+    /// When it came.
+    #[schemars(extend("format" = "date-time"))]
+    pub at: String,
+    /// What was asked for, as the audit log says it: `revive`, `control`, `kill`.
+    pub action: String,
+    /// The throttle; empty: all of them.
+    pub throttle: String,
+    /// Whose key it was.
+    pub actor: String,
+    /// Who it was, as they say.
+    pub operator: String,
+    /// Why, in their words.
+    pub reason: String,
+    /// The request that brought it.
+    pub request_id: String,
+    /// `undecided`: it may still happen. `not_done`: it was not done, and will not be. `refused`: it holds in this process
+    /// alone, and others will not hear of it.
+    #[schemars(extend("enum" = ["undecided", "done", "not_done", "refused"]))]
+    pub outcome: &'static str,
+    /// Why it was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
 /// `GET /v1/throttles`
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Throttles {

@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::record::{Brought, LEDGER_PATIENCE};
-use super::{AuditState, Latch, told, whole};
+use super::{AuditState, Latch, Outcome, owned, told, whole};
 use crate::decide::precedence::asked;
 use crate::decide::verdict::Reason;
 use crate::domain::audit::Record;
 use crate::domain::evidence::Evidence;
+use crate::domain::hold::Scope;
 use crate::domain::level::Level;
 use crate::domain::throttle::{Mode, Owner, ThrottleName};
 use crate::gate::Setting;
@@ -42,7 +43,7 @@ impl Latch {
         whole(async move { latch.declare_whole(order).await }).await
     }
 
-    async fn declare_whole(&self, order: LevelOrder) -> Result<Brought, DesiredError> {
+    async fn declare_whole(self: &Arc<Self>, order: LevelOrder) -> Result<Brought, DesiredError> {
         let LevelOrder { throttle, level, measured, at, mut record } = order;
         let declared = self.desired.declared().into_iter().find(|declared| declared.name == throttle);
         let declared = declared.ok_or_else(|| DesiredError::Unknown(throttle.clone()))?;
@@ -72,18 +73,30 @@ impl Latch {
 
     /// Opening: the ledger first.
     async fn open(
-        &self,
+        self: &Arc<Self>,
         throttle: &ThrottleName,
         level: Level,
         measured: Option<Evidence>,
         mut record: Record,
     ) -> Result<Brought, DesiredError> {
         let slow = |_| DesiredError::Unavailable("an earlier command is not recorded yet".to_owned());
-        let _one_at_a_time = timeout(LEDGER_PATIENCE, self.levelling.lock()).await.map_err(slow)?;
+        let turn = timeout(LEDGER_PATIENCE, Arc::clone(&self.levelling).lock_owned()).await.map_err(slow)?;
         // What is journalled happened before: the ledger gets it first, or this opening would be undone by it.
-        self.catch_up().await?;
+        self.catch_up(&Scope::One(throttle.clone())).await?;
         AuditState::Recorded.tell(&mut record.answer, true);
-        let opened = self.desired.declare(throttle, level, measured, record).await?;
+        let (once, audit) = (record.once.clone(), record.audit.clone());
+        let opened = self.desired.declare(throttle, level, measured, record).await;
+        if matches!(opened, Err(DesiredError::Undecided)) {
+            // Its caller is told so, and nothing else opens until it is known.
+            self.doubts.push(&once, &audit, Outcome::Undecided);
+            let latch = Arc::clone(self);
+            owned(async move {
+                latch.find_out(&once, &[]).await;
+                latch.desired.wake();
+                drop(turn);
+            });
+        }
+        let opened = opened?;
         Ok(Brought { audit: AuditState::Recorded, durable: true, answer: opened.answer })
     }
 }

@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::doubts::{Doubt, Outcome};
 use super::{Latch, whole};
 use crate::domain::audit::{Answer, ClientKey, Record};
 use crate::domain::evidence::Evidence;
 use crate::domain::hold::ScopedHold;
+use crate::domain::text::{self, REASON_LIMIT};
 use crate::ports::{Declaration, DesiredError, Effect, JournalEntry};
 
 /// How long a command waits for the ledger before it answers `pending`. The gate has been shut since before the wait.
@@ -20,6 +22,9 @@ pub(super) const LEDGER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long it waits for the journal before it answers `durable: false`. What was begun is written all the same.
 const JOURNAL_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Longest word of why something was refused, characters: an API server's may be of any length.
+const WHY_LIMIT: usize = 512;
 
 /// Where the record of a command stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,12 +69,16 @@ pub struct Lacking {
     pub on_disk: usize,
     /// In memory alone.
     pub in_memory: usize,
+    /// Begun, and nobody knows yet whether it is done.
+    pub undecided: usize,
 }
 
 /// Whether an entry is in the ledger.
-enum Entered {
+pub(super) enum Entered {
     /// It is, and this is what its client is told.
     Told(Box<Answer>),
+    /// It is, as one that holds in this process alone; and this is what its client is told.
+    Alone(Box<Answer>),
     /// It never will be, since what it means is gone.
     LetGo,
     /// Not yet.
@@ -131,14 +140,20 @@ impl Latch {
         let journalled = async {
             let durable = timeout(JOURNAL_PATIENCE, self.journalled(&owed)).await.unwrap_or(false);
             if durable && let Effect::Hold(hold) = &effect {
-                self.note(&hold.hold.epoch, None, Some(true));
+                self.note(&hold.hold.epoch, |live| live.durable = true);
             }
             durable
         };
         let (durable, entered) = tokio::join!(journalled, self.enter(&entry, measured));
-        if let Entered::Told(answer) = entered {
-            let (audit, durable) = told(AuditState::Recorded, true);
-            return Brought { audit, durable, answer: *answer };
+        match entered {
+            Entered::Told(answer) => {
+                let (audit, durable) = told(AuditState::Recorded, true);
+                return Brought { audit, durable, answer: *answer };
+            }
+            Entered::Alone(answer) => {
+                return Brought { audit: AuditState::Recorded, durable: false, answer: *answer };
+            }
+            Entered::LetGo | Entered::NotYet => {}
         }
         let owed = if durable { owed } else { owing(false) };
         let answer = owed.record.answer.clone();
@@ -176,10 +191,15 @@ impl Latch {
         let on_disk = self.journal.as_ref().map(|journal| journal.pending()).unwrap_or_default();
         let under_way = self.under_way();
         let on_disk = on_disk.iter().filter(|entry| !under_way.contains(&entry.record.once)).count();
-        Lacking { on_disk, in_memory: self.owed.len() }
+        Lacking { on_disk, in_memory: self.owed.len(), undecided: self.doubts.undecided() }
     }
 
-    fn under_way(&self) -> MutexGuard<'_, BTreeSet<String>> {
+    /// Commands whose outcome was not known when they were answered, or that hold here alone: the newest first.
+    pub fn doubts(&self) -> Vec<Doubt> {
+        self.doubts.all()
+    }
+
+    pub(super) fn under_way(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -196,7 +216,7 @@ impl Latch {
     }
 
     /// Brings an entry to the ledger, with what was measured when it came: that is for the moment, and kept nowhere.
-    async fn enter(&self, entry: &JournalEntry, measured: Option<Evidence>) -> Entered {
+    pub(super) async fn enter(&self, entry: &JournalEntry, measured: Option<Evidence>) -> Entered {
         let mut record = entry.record.clone();
         let once = record.once.clone();
         record.answer.told = self.told().contains(&once);
@@ -212,9 +232,11 @@ impl Latch {
         };
         match timeout(LEDGER_PATIENCE, brought).await {
             Ok(Ok(answer)) => {
-                self.entered(entry, &once).await;
+                self.note_of(entry, true);
+                self.entered(&once).await;
                 Entered::Told(Box::new(answer))
             }
+            Ok(Err(DesiredError::Refused(why))) => self.alone(entry, &why).await,
             Ok(Err(DesiredError::Unknown(throttle))) => {
                 tracing::error!(%throttle, once, "a journalled command means a throttle that is gone; it is let go");
                 // It was there all the same, and the journal settles nothing that the ledger lacks.
@@ -222,7 +244,7 @@ impl Latch {
                 if !matches!(noted, Ok(Ok(_))) {
                     return Entered::NotYet;
                 }
-                self.entered(entry, &once).await;
+                self.entered(&once).await;
                 Entered::LetGo
             }
             Ok(Err(error)) => {
@@ -236,10 +258,36 @@ impl Latch {
         }
     }
 
-    async fn entered(&self, entry: &JournalEntry, once: &str) {
-        if let Effect::Hold(hold) = &entry.effect {
-            self.note(&hold.hold.epoch, Some(AuditState::Recorded), Some(true));
-        }
+    /// A command that was refused for good where it would be heard by others: what it closed here stays shut, and the record
+    /// and its client are told that it is no more than that. Nothing else waits for it any longer.
+    async fn alone(&self, entry: &JournalEntry, why: &str) -> Entered {
+        let (once, why) = (entry.record.once.clone(), text::cut(why.to_owned(), WHY_LIMIT));
+        tracing::error!(
+            once,
+            why,
+            "a command was refused for good; what it closed here stays shut, and nobody else heard it"
+        );
+        let mut record = entry.record.clone();
+        record.audit.after = format!("{}, here alone", record.audit.after);
+        record.audit.reason = text::cut(format!("{why}; {}", record.audit.reason), REASON_LIMIT);
+        record.answer.set("durable", false);
+        record.answer.warn(&format!("it holds in this process alone: {why}"));
+        let Ok(Ok(answer)) = timeout(LEDGER_PATIENCE, self.desired.note(record)).await else { return Entered::NotYet };
+        self.note_of(entry, false);
+        self.doubts.push(&once, &entry.record.audit, Outcome::Refused(why));
+        self.entered(&once).await;
+        Entered::Alone(Box::new(answer))
+    }
+
+    /// The hold of an entry is recorded; whether anybody but this process has it.
+    fn note_of(&self, entry: &JournalEntry, shared: bool) {
+        let Effect::Hold(hold) = &entry.effect else { return };
+        self.note(&hold.hold.epoch, |live| {
+            (live.audit, live.durable, live.alone) = (AuditState::Recorded, shared, !shared);
+        });
+    }
+
+    async fn entered(&self, once: &str) {
         self.owed.entered(once);
         self.told().remove(once);
         let Some(journal) = self.journal.clone() else { return };
@@ -249,43 +297,6 @@ impl Latch {
         if let Err(error) = settled {
             tracing::warn!(%error, "the journal could not be settled; it will be replayed, which changes nothing");
         }
-    }
-
-    /// Tells the ledger again what it does not have yet, in the order it happened; whose own caller is telling it at this
-    /// moment is waited for. Answers whether it has all that came before now.
-    pub async fn settle(&self) -> bool {
-        for entry in self.pending() {
-            if self.waited_for(&entry.record.once).await && !self.lacks(&entry.record.once) {
-                continue; // it is there, with the answer its caller heard
-            }
-            if matches!(self.enter(&entry, None).await, Entered::NotYet) {
-                return false; // what came later waits, so that the order stays
-            }
-        }
-        true
-    }
-
-    /// Waits until nobody else is telling the ledger of this command; answers whether somebody was.
-    async fn waited_for(&self, once: &str) -> bool {
-        let mut waited = false;
-        loop {
-            let arrived = self.arrived.notified();
-            if !self.under_way().contains(once) {
-                return waited;
-            }
-            waited = true;
-            arrived.await;
-        }
-    }
-
-    fn lacks(&self, once: &str) -> bool {
-        self.pending().iter().any(|entry| entry.record.once == once)
-    }
-
-    /// The same, for a command that may go into the ledger only behind all that happened before it.
-    pub(super) async fn catch_up(&self) -> Result<(), DesiredError> {
-        let lacks = || DesiredError::Unavailable("the ledger lacks an earlier command".to_owned());
-        timeout(LEDGER_PATIENCE, self.settle()).await.is_ok_and(|all| all).then_some(()).ok_or_else(lacks)
     }
 
     /// What a command with this key was answered, while the ledger is not known to have it.

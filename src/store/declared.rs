@@ -24,7 +24,7 @@ use crate::domain::offered::Offered;
 use crate::domain::report::Outcome;
 use crate::domain::throttle::{Declared, Owner, ThrottleName};
 use crate::ports::{
-    Declaration, Desired, DesiredError, Effect, Ended, JournalEntry, Ledger, LedgerError, Meant, Report, Stored,
+    Became, Declaration, Desired, DesiredError, Effect, Ended, JournalEntry, Ledger, LedgerError, Meant, Report, Stored,
 };
 pub use manifest::Taken;
 use state::{State, hear};
@@ -231,6 +231,7 @@ impl Desired for LedgerDesired {
     }
 
     async fn end(&self, meant: Meant<'_>, mut record: Record) -> Result<Ended, DesiredError> {
+        let alone = meant.alone.to_vec();
         let (ending, held_by, unrecorded) = {
             let (scope, state) = (meant.scope, lock(&self.state));
             let endings = state.endings(meant);
@@ -240,6 +241,7 @@ impl Desired for LedgerDesired {
             endings
         };
         record.answer.set("held_by", serde_json::json!(held_by.iter().map(HeldBy::from).collect::<Vec<_>>()));
+        let ending = [ending, alone].concat();
         record.answer.set("ended", serde_json::json!(ending));
         if ending.is_empty() {
             return Ok(Ended { held_by, answer: Some(record.answer), ..Ended::default() });
@@ -254,15 +256,19 @@ impl Desired for LedgerDesired {
         Ok(Ended { ended: ending, held_by, answer: receipt.answer })
     }
 
-    async fn became(&self, ending: &[Epoch]) -> Result<Vec<Epoch>, DesiredError> {
+    async fn became(&self, once: &str, ending: &[Epoch]) -> Result<Became, DesiredError> {
         // What is not recorded before the look need not be in it.
         let recorded = self.recorded();
         let stored = self.decided().await?;
+        let done =
+            timeout(PATIENCE, self.ledger.has(once)).await.unwrap_or_else(|_| Err(away())).map_err(unavailable)?;
         let is_recorded = |epoch: &&Epoch| recorded.iter().any(|held| held.hold.epoch == **epoch);
         let holds = |epoch: &&Epoch| stored.holds.iter().any(|held| held.hold.epoch == **epoch);
         let ended: Vec<Epoch> = ending.iter().filter(is_recorded).filter(|epoch| !holds(epoch)).cloned().collect();
-        lock(&self.state).release(&ended);
-        Ok(ended)
+        let mut state = lock(&self.state);
+        state.adopt(&stored.throttles);
+        state.release(&ended);
+        Ok(Became { done, ended })
     }
 
     async fn note(&self, record: Record) -> Result<Answer, DesiredError> {

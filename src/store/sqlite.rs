@@ -317,6 +317,11 @@ impl Ledger for SqliteLedger {
         self.submit(Work::Check).await.map(drop)
     }
 
+    async fn has(&self, once: &str) -> Result<bool, LedgerError> {
+        let once = once.to_owned();
+        self.read(move |conn| rows::knows_command(conn, &once)).await
+    }
+
     async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError> {
         self.read(move |conn| read::owed(conn, limit)).await
     }

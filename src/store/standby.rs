@@ -120,6 +120,10 @@ impl Ledger for StandbyLedger {
         self.ledger()?.check().await
     }
 
+    async fn has(&self, once: &str) -> Result<bool, LedgerError> {
+        self.ledger()?.has(once).await
+    }
+
     async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError> {
         self.ledger()?.owed(limit).await
     }

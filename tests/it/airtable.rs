@@ -71,6 +71,10 @@ impl Ledger for Outbox {
         Ok(())
     }
 
+    async fn has(&self, _once: &str) -> Result<bool, LedgerError> {
+        Ok(false)
+    }
+
     async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError> {
         Ok(self.0.lock().unwrap().iter().take(limit).cloned().collect())
     }

@@ -13,6 +13,7 @@ mod help;
 mod hostile;
 mod plan;
 mod set;
+mod undecided;
 mod words;
 
 use std::path::Path;

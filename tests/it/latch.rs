@@ -5,6 +5,8 @@
     reason = "a test that cannot go on fails; it has tasks of its own"
 )]
 
+mod reach;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,7 +23,7 @@ use echo_phoenix::domain::remote::sender;
 use echo_phoenix::domain::throttle::{GateSpec, ThrottleName};
 use echo_phoenix::gate::{Gate, Setting};
 use echo_phoenix::latch::watch::View;
-use echo_phoenix::latch::{AuditState, KillOrder, Lacking, Latch};
+use echo_phoenix::latch::{AuditState, KillOrder, Lacking, Latch, Outcome};
 use echo_phoenix::ports::{Desired, DesiredError, Journal, Ledger, LedgerError, Owed, Stored};
 use echo_phoenix::store::{FileJournal, LEDGER_FILE, LedgerDesired, SqliteLedger};
 use jiff::Timestamp;
@@ -55,6 +57,10 @@ impl Ledger for Slow {
 
     async fn check(&self) -> Result<(), LedgerError> {
         self.ledger.check().await
+    }
+
+    async fn has(&self, once: &str) -> Result<bool, LedgerError> {
+        self.ledger.has(once).await
     }
 
     async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError> {
@@ -298,19 +304,27 @@ async fn settling_waits_for_whoever_is_telling_the_ledger_and_skips_nothing_behi
     assert_eq!(latch.lacking(), Lacking::default());
 }
 
-/// A ledger whose disk hangs in the middle of a revival's write, and lets it land, or not, once it goes on.
+/// A ledger whose disk hangs in the middle of the first write of a kind, and lets it land, or not, once it goes on.
 struct Hangs {
     ledger: SqliteLedger,
     hangs: AtomicBool,
+    on: fn(&Change) -> bool,
     lands: bool,
     begun: Mutex<Option<Change>>,
     goes_on: Notify,
 }
 
+impl Hangs {
+    fn of(ledger: SqliteLedger, lands: bool, on: fn(&Change) -> bool) -> Self {
+        let (hangs, begun, goes_on) = (AtomicBool::new(true), Mutex::default(), Notify::new());
+        Self { ledger, hangs, on, lands, begun, goes_on }
+    }
+}
+
 #[async_trait]
 impl Ledger for Hangs {
     async fn commit(&self, change: Change) -> Result<Receipt, LedgerError> {
-        if !change.holds_ended.is_empty() && self.hangs.swap(false, Ordering::SeqCst) {
+        if (self.on)(&change) && self.hangs.swap(false, Ordering::SeqCst) {
             *self.begun.lock().unwrap() = Some(change);
             return Err(LedgerError::Undecided);
         }
@@ -332,6 +346,10 @@ impl Ledger for Hangs {
             *self.begun.lock().unwrap() = None;
         }
         self.ledger.check().await
+    }
+
+    async fn has(&self, once: &str) -> Result<bool, LedgerError> {
+        self.ledger.has(once).await
     }
 
     async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError> {
@@ -370,8 +388,7 @@ async fn a_revival_that_is_not_decided_says_so_and_then_gate_memory_and_ledger_a
     for lands in [true, false] {
         let folder = tempfile::tempdir().unwrap();
         let (ledger, stored) = SqliteLedger::open(folder.path()).unwrap();
-        let (hangs, goes_on) = (AtomicBool::new(true), Notify::new());
-        let hangs = Arc::new(Hangs { ledger, hangs, lands, begun: Mutex::default(), goes_on });
+        let hangs = Arc::new(Hangs::of(ledger, lands, |change| !change.holds_ended.is_empty()));
         let desired = Arc::new(LedgerDesired::new(Arc::<Hangs>::clone(&hangs), stored));
         let gate = open_gate();
         let latch = Arc::new(Latch::new(Arc::clone(&gate), Arc::<LedgerDesired>::clone(&desired), None, Vec::new()));
@@ -383,6 +400,7 @@ async fn a_revival_that_is_not_decided_says_so_and_then_gate_memory_and_ledger_a
         assert_eq!(latch.kill(order("second")).await.unwrap().epoch, Epoch("second".to_owned()));
         let told = latch.revive(Scope::All, None, record("revive")).await;
         assert!(matches!(told, Err(DesiredError::Unavailable(_))), "one at a time: {told:?}");
+        assert_eq!(latch.doubts()[0].outcome, Outcome::Undecided, "and so does the status");
         hangs.goes_on.notify_one();
         let left: &[&str] = if lands { &["second"] } else { &["first", "second"] };
         let left: Vec<_> = left.iter().map(|epoch| Epoch((*epoch).to_owned())).collect();
@@ -396,6 +414,8 @@ async fn a_revival_that_is_not_decided_says_so_and_then_gate_memory_and_ledger_a
         })
         .await;
         assert_eq!(ended.ended.len(), left.len());
+        let became = if lands { Outcome::Done } else { Outcome::NotDone };
+        assert_eq!((&latch.doubts()[0].outcome, latch.lacking().undecided), (&became, 0));
     }
 }
 

@@ -9,6 +9,7 @@ mod bad_input;
 mod before;
 mod callers;
 mod clock_steps;
+mod cluster_refusals;
 mod cluster_rules;
 mod command_line;
 mod configuration;

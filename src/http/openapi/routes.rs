@@ -137,6 +137,13 @@ fn records() -> Vec<Route> {
             .parameter(name)
             .answers::<wire::Throttle>(200, "The throttle")
             .refuses(&[404, 503]),
+        Route::new("get", "/v1/commands", "records", Key, "Commands whose outcome was not known when they were answered")
+            .text(
+                "And what became of them: of one that was answered 503 with `may still happen`, and of a kill that was \
+                 refused where others would hear of it. `checks.ledger` of `/health` counts those that are not decided.",
+            )
+            .answers::<wire::Commands>(200, "The last of them, newest first")
+            .refuses(&[503]),
         page("/v1/audit", "The audit log", "action", true)
             .answers::<wire::Page<AuditItem>>(200, "Entries, newest first"),
         page("/v1/drift", "Drifts, every version of each", "action", true)

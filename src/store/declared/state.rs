@@ -230,7 +230,7 @@ impl State {
     /// What a command to end holds comes to. A specification's own holds stay, and so do those that are wider than
     /// the command's scope: opening one throttle must not open the others.
     pub(super) fn endings(&self, asked: Meant<'_>) -> Endings {
-        let Meant { scope, epoch, spared } = asked;
+        let Meant { scope, epoch, spared, .. } = asked;
         let meant = |hold: &&ScopedHold| match (epoch, scope) {
             _ if spared(&hold.hold.epoch) => false,
             (Some(epoch), _) => hold.hold.epoch == *epoch,

@@ -67,6 +67,10 @@ impl Ledger for Fickle {
         self.ledger.check().await
     }
 
+    async fn has(&self, once: &str) -> Result<bool, LedgerError> {
+        self.ledger.has(once).await
+    }
+
     async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError> {
         self.ledger.owed(limit).await
     }
@@ -121,7 +125,7 @@ impl Service {
 
 /// A command that spares nothing.
 fn meant<'a>(scope: &'a Scope, epoch: Option<&'a Epoch>) -> Meant<'a> {
-    Meant { scope, epoch, spared: &|_| false }
+    Meant { scope, epoch, spared: &|_| false, alone: &[] }
 }
 
 fn name() -> ThrottleName {

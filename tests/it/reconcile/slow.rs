@@ -20,7 +20,7 @@ use echo_phoenix::domain::throttle::{Declared, GateSpec, ScaleSpec, TargetKind, 
 use echo_phoenix::gate::{Gate, Question, Setting};
 use echo_phoenix::latch::Latch;
 use echo_phoenix::ports::{
-    Clock, Declaration, Desired, DesiredError, Ended, History, Ledger, Meant, Report, Target, TargetError,
+    Became, Clock, Declaration, Desired, DesiredError, Ended, History, Ledger, Meant, Report, Target, TargetError,
 };
 use echo_phoenix::reconcile::{Parts, Reconciler};
 use echo_phoenix::store::SqliteLedger;
@@ -81,8 +81,8 @@ impl Desired for Declarations {
         Ok(Ended::default())
     }
 
-    async fn became(&self, _: &[Epoch]) -> Result<Vec<Epoch>, DesiredError> {
-        Ok(Vec::new())
+    async fn became(&self, _once: &str, _ending: &[Epoch]) -> Result<Became, DesiredError> {
+        Ok(Became::default())
     }
 
     async fn note(&self, record: Record) -> Result<Answer, DesiredError> {

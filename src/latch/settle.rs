@@ -1,0 +1,112 @@
+//! Telling the ledger again what it lacks: in the order it happened, as far as that matters.
+//!
+//! What is stuck keeps nothing back but what comes after it for the same throttle, or for all.
+
+use std::future::ready;
+
+use futures::stream::{self, StreamExt};
+use tokio::time::timeout;
+
+use super::Latch;
+use super::record::{Entered, LEDGER_PATIENCE};
+use crate::domain::hold::Scope;
+use crate::domain::throttle::ThrottleName;
+use crate::ports::{DesiredError, Effect, JournalEntry};
+
+/// Throttles whose entries are told at the same time.
+const LANES: usize = 32;
+
+impl Latch {
+    /// Tells the ledger again what it does not have yet; whose own caller is telling it at this moment is waited for. Answers
+    /// whether it has all that came before now.
+    pub async fn settle(&self) -> bool {
+        self.settle_all(self.pending()).await
+    }
+
+    /// The same, for a command that may go into the ledger only behind all that happened before it to what it means.
+    pub(super) async fn catch_up(&self, scope: &Scope) -> Result<(), DesiredError> {
+        let lacks = || DesiredError::Unavailable("the ledger lacks an earlier command".to_owned());
+        let settled = timeout(LEDGER_PATIENCE, self.settle_all(before(self.pending(), scope))).await;
+        settled.is_ok_and(|all| all).then_some(()).ok_or_else(lacks)
+    }
+
+    async fn settle_all(&self, entries: Vec<JournalEntry>) -> bool {
+        for lanes in in_turn(entries) {
+            let told = stream::iter(lanes).map(|lane| self.settle_lane(lane)).buffer_unordered(LANES);
+            if !told.fold(true, |all, one| ready(all && one)).await {
+                return false; // what came later waits, so that the order stays
+            }
+        }
+        true
+    }
+
+    async fn settle_lane(&self, lane: Vec<JournalEntry>) -> bool {
+        for entry in lane {
+            if self.waited_for(&entry.record.once).await && !self.lacks(&entry.record.once) {
+                continue; // it is there, with the answer its caller heard
+            }
+            if matches!(self.enter(&entry, None).await, Entered::NotYet) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Waits until nobody else is telling the ledger of this command; answers whether somebody was.
+    async fn waited_for(&self, once: &str) -> bool {
+        let mut waited = false;
+        loop {
+            let arrived = self.arrived.notified();
+            if !self.under_way().contains(once) {
+                return waited;
+            }
+            waited = true;
+            arrived.await;
+        }
+    }
+
+    fn lacks(&self, once: &str) -> bool {
+        self.pending().iter().any(|entry| entry.record.once == once)
+    }
+}
+
+/// The throttle an entry is about; none: all of them.
+fn throttle_of(entry: &JournalEntry) -> Option<ThrottleName> {
+    match &entry.effect {
+        Effect::Hold(held) => match &held.scope {
+            Scope::All => None,
+            Scope::One(name) => Some(name.clone()),
+        },
+        Effect::Level { throttle, .. } => Some(throttle.clone()),
+        Effect::Nothing => ThrottleName::try_from(entry.record.audit.throttle.clone()).ok(),
+    }
+}
+
+/// The entries that a command has to wait for: those of what it means, and whatever those wait for.
+fn before(entries: Vec<JournalEntry>, scope: &Scope) -> Vec<JournalEntry> {
+    let to_all = entries.iter().rposition(|entry| throttle_of(entry).is_none()).map_or(0, |last| last + 1);
+    let waits = |entry: &JournalEntry| throttle_of(entry).is_some_and(|name| scope.covers(&name));
+    let all = entries.into_iter().enumerate();
+    all.filter(|(index, entry)| *index < to_all || waits(entry)).map(|(_, entry)| entry).collect()
+}
+
+/// Entries that go one after the other, in lanes that wait for no other; all of these lanes before the next ones.
+fn in_turn(entries: Vec<JournalEntry>) -> Vec<Vec<Vec<JournalEntry>>> {
+    let mut turns: Vec<Vec<Vec<JournalEntry>>> = Vec::new();
+    // Whether the last turn is of all throttles.
+    let mut closed = true;
+    for entry in entries {
+        let of = throttle_of(&entry);
+        if of.is_none() || closed {
+            closed = of.is_none();
+            turns.push(vec![vec![entry]]);
+            continue;
+        }
+        let Some(lanes) = turns.last_mut() else { continue };
+        match lanes.iter_mut().find(|lane| lane.first().is_some_and(|first| throttle_of(first) == of)) {
+            Some(lane) => lane.push(entry),
+            None => lanes.push(vec![entry]),
+        }
+    }
+    turns
+}

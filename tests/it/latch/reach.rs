@@ -1,0 +1,317 @@
+//! What is refused or stuck on its way to others, and what is not decided: it is told, recorded, and keeps nobody else.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use echo_phoenix::decide::verdict::Reason;
+use echo_phoenix::domain::audit::{Answer, Record};
+use echo_phoenix::domain::evidence::Evidence;
+use echo_phoenix::domain::hold::{Epoch, Scope, ScopedHold};
+use echo_phoenix::domain::level::Level;
+use echo_phoenix::domain::throttle::{Declared, GateSpec, ThrottleName};
+use echo_phoenix::gate::{Gate, Setting};
+use echo_phoenix::latch::{AuditState, KillOrder, Latch, LevelOrder, Outcome};
+use echo_phoenix::ports::{
+    Became, Declaration, Desired, DesiredError, Ended, Journal, JournalEntry, Ledger, Meant, Stored,
+};
+use echo_phoenix::store::{LedgerDesired, SqliteLedger};
+use tempfile::TempDir;
+
+use super::{Hangs, NOW, audit, order};
+use crate::ledger_suite::values::{level, record, row};
+use crate::support::eventually;
+
+const WHY: &str = "the API server refuses its override";
+
+/// Declared state that others have to hear of: of these throttles' kills, none (the empty name: of kills of all) is let through.
+struct Reach {
+    ledger: LedgerDesired,
+    refuses: Mutex<BTreeSet<String>>,
+    stuck: Mutex<BTreeSet<String>>,
+    tries: AtomicU64,
+}
+
+impl Reach {
+    fn of(ledger: LedgerDesired) -> Arc<Self> {
+        let (refuses, stuck, tries) = (Mutex::default(), Mutex::default(), AtomicU64::new(0));
+        Arc::new(Self { ledger, refuses, stuck, tries })
+    }
+
+    fn refuse(&self, name: &str) {
+        self.refuses.lock().unwrap().insert(name.to_owned());
+    }
+
+    fn keep(&self, name: &str) {
+        self.stuck.lock().unwrap().insert(name.to_owned());
+    }
+
+    fn let_through(&self) {
+        self.refuses.lock().unwrap().clear();
+        self.stuck.lock().unwrap().clear();
+    }
+}
+
+#[async_trait]
+impl Desired for Reach {
+    fn declared(&self) -> Vec<Arc<Declared>> {
+        self.ledger.declared()
+    }
+
+    async fn refresh(&self) {
+        self.ledger.refresh().await;
+    }
+
+    fn leads(&self) -> bool {
+        true
+    }
+
+    fn tighten(&self, throttle: &ThrottleName, level: Level, measured: Option<&Evidence>) {
+        Desired::tighten(&self.ledger, throttle, level, measured);
+    }
+
+    async fn declare(
+        &self,
+        throttle: &ThrottleName,
+        level: Level,
+        measured: Option<Evidence>,
+        record: Record,
+    ) -> Result<Declaration, DesiredError> {
+        self.ledger.declare(throttle, level, measured, record).await
+    }
+
+    async fn take(&self, hold: ScopedHold, record: Record) -> Result<Answer, DesiredError> {
+        self.tries.fetch_add(1, Ordering::SeqCst);
+        let name = if let Scope::One(name) = &hold.scope { name.to_string() } else { String::new() };
+        if self.stuck.lock().unwrap().contains(&name) {
+            return std::future::pending().await;
+        }
+        if self.refuses.lock().unwrap().contains(&name) {
+            return Err(DesiredError::Refused(WHY.to_owned()));
+        }
+        self.ledger.take(hold, record).await
+    }
+
+    async fn end(&self, meant: Meant<'_>, record: Record) -> Result<Ended, DesiredError> {
+        self.ledger.end(meant, record).await
+    }
+
+    async fn became(&self, once: &str, ending: &[Epoch]) -> Result<Became, DesiredError> {
+        self.ledger.became(once, ending).await
+    }
+
+    async fn note(&self, record: Record) -> Result<Answer, DesiredError> {
+        self.ledger.note(record).await
+    }
+
+    fn observe(&self, throttle: &ThrottleName, evidence: Evidence) {
+        self.ledger.observe(throttle, evidence);
+    }
+
+    fn wake(&self) {
+        self.ledger.wake();
+    }
+
+    async fn woken(&self) {
+        self.ledger.woken().await;
+    }
+}
+
+/// The throttles `a` and `b`, open, in a gate and in a ledger.
+struct House {
+    folder: TempDir,
+    ledger: Arc<SqliteLedger>,
+    reach: Arc<Reach>,
+    gate: Arc<Gate>,
+    latch: Arc<Latch>,
+}
+
+fn name(name: &str) -> ThrottleName {
+    ThrottleName::try_from(name.to_owned()).unwrap()
+}
+
+fn one(throttle: &str) -> Scope {
+    Scope::One(name(throttle))
+}
+
+/// A kill of this throttle; of all, where it is empty.
+fn kill(throttle: &str, epoch: &str) -> KillOrder {
+    let scope = if throttle.is_empty() { Scope::All } else { one(throttle) };
+    let mut kill = KillOrder { scope, ..order(epoch) };
+    (kill.record.audit.throttle, kill.record.once) = (throttle.to_owned(), epoch.to_owned());
+    kill
+}
+
+fn gate_of_both() -> Arc<Gate> {
+    let gate = Arc::new(Gate::default());
+    let setting = Setting { level: Level::OPEN, reason: Reason::None, generation: 1, at: NOW.elapsed };
+    ["a", "b"].iter().for_each(|throttle| gate.declare(&name(throttle), &GateSpec::default(), setting));
+    gate
+}
+
+impl House {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Arc::new(SqliteLedger::open(folder.path()).unwrap().0);
+        let throttles = ["a", "b"].iter().map(|throttle| {
+            let mut row = row(1, 0.0);
+            row.name = name(throttle);
+            row
+        });
+        let stored = Stored { throttles: throttles.collect(), holds: Vec::new() };
+        let reach = Reach::of(LedgerDesired::with_manifest(Arc::<SqliteLedger>::clone(&ledger), stored));
+        let gate = gate_of_both();
+        let latch = Arc::new(Latch::new(Arc::clone(&gate), Arc::<Reach>::clone(&reach), None, Vec::new()));
+        Self { folder, ledger, reach, gate, latch }
+    }
+
+    fn held(&self) -> Vec<String> {
+        let holds = self.gate.standings().into_iter().flat_map(|standing| standing.holds);
+        let mut holds: Vec<_> = holds.map(|epoch| epoch.0).collect();
+        holds.sort();
+        holds.dedup();
+        holds
+    }
+
+    async fn recorded(&self) -> Vec<String> {
+        let holds = self.ledger.stored().await.unwrap().holds.into_iter();
+        holds.map(|held| held.hold.epoch.0).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_for_good_is_recorded_as_that_and_keeps_nobody_from_reviving() {
+    let house = House::new();
+    let House { reach, latch, .. } = &house;
+    reach.refuse("a");
+    let killed = latch.kill(kill("a", "k1")).await.unwrap();
+    assert_eq!((killed.audit, killed.durable), (AuditState::Recorded, false), "others were not told");
+    let warning = killed.answer.body["warning"].as_str().unwrap();
+    assert!(warning.contains(WHY) && warning.contains("this process alone"), "{warning}");
+    assert_eq!((house.held(), house.recorded().await), (vec!["k1".to_owned()], vec![]), "it is shut here all the same");
+    let doubt = latch.doubts().remove(0);
+    assert_eq!((doubt.once.as_str(), doubt.outcome), ("k1", Outcome::Refused(WHY.to_owned())));
+
+    // Nothing waits for it, and it stays until a person ends it.
+    assert_eq!(latch.lacking(), Default::default());
+    latch.kill(kill("b", "k2")).await.unwrap();
+    let ended = latch.revive(one("b"), None, record("revive")).await.unwrap();
+    assert_eq!((ended.ended, house.held()), (vec![Epoch("k2".to_owned())], vec!["k1".to_owned()]));
+
+    // The same kill again tries again, and is still one.
+    let again = latch.kill(kill("a", "k3")).await.unwrap();
+    assert_eq!((again.epoch.0.as_str(), again.durable), ("k1", false));
+    reach.let_through();
+    let again = latch.kill(kill("a", "k4")).await.unwrap();
+    assert_eq!((again.epoch.0.as_str(), again.audit, again.durable), ("k1", AuditState::Recorded, true));
+    assert_eq!((house.recorded().await, reach.tries.load(Ordering::SeqCst)), (vec!["k1".to_owned()], 4));
+
+    // One that nobody else ever heard of ends here, and the record says so.
+    reach.refuse("b");
+    latch.kill(kill("b", "k5")).await.unwrap();
+    let ended = latch.revive(Scope::All, None, record("revive")).await.unwrap();
+    assert_eq!(ended.ended, ["k1", "k5"].map(|epoch| Epoch(epoch.to_owned())));
+    assert_eq!((house.held(), house.recorded().await), (vec![], vec![]));
+    let kills: Vec<_> = audit(house.folder.path()).into_iter().filter(|(action, _)| action == "kill").collect();
+    let after: Vec<_> = kills.iter().map(|(_, after)| after.as_str()).collect();
+    let alone = "killed k1, here alone";
+    assert_eq!(after, [alone, "killed k2", alone, "killed k1", "killed k5, here alone"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stuck_keeps_back_what_comes_after_it_for_the_same_throttle_or_for_all_and_nothing_else() {
+    let house = House::new();
+    let House { reach, latch, .. } = &house;
+    reach.keep("a");
+    assert_eq!(latch.kill(kill("a", "k1")).await.unwrap().audit, AuditState::Pending);
+    assert_eq!(latch.kill(kill("b", "k2")).await.unwrap().audit, AuditState::Recorded);
+    let ended = latch.revive(one("b"), None, record("revive")).await.unwrap();
+    assert_eq!(ended.ended, [Epoch("k2".to_owned())], "the other throttle's is no matter of it");
+    for scope in [one("a"), Scope::All] {
+        let waits = latch.revive(scope, None, record("revive")).await;
+        assert!(matches!(waits, Err(DesiredError::Unavailable(_))), "{waits:?}");
+    }
+    // What is of all comes behind it, and everything behind that.
+    reach.keep("");
+    assert_eq!(latch.kill(kill("", "k3")).await.unwrap().audit, AuditState::Pending);
+    let waits = latch.revive(one("b"), None, record("revive")).await;
+    assert!(matches!(waits, Err(DesiredError::Unavailable(_))), "{waits:?}");
+    assert_eq!(house.held(), ["k1", "k3"]);
+    reach.let_through();
+    assert!(latch.settle().await);
+    assert_eq!(house.recorded().await, ["k1", "k3"], "in the order it happened");
+    assert_eq!(latch.revive(Scope::All, None, record("revive")).await.unwrap().ended.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opening_that_is_not_decided_is_told_and_found_out_and_nothing_opens_until_then() {
+    for lands in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = SqliteLedger::open(folder.path()).unwrap().0;
+        let hangs = Arc::new(Hangs::of(ledger, lands, |change| !change.throttles.is_empty()));
+        let desired = Arc::new(LedgerDesired::new(Arc::<Hangs>::clone(&hangs), Stored::default()));
+        let gate = super::open_gate();
+        let latch = Arc::new(Latch::new(gate, Arc::<LedgerDesired>::clone(&desired), None, Vec::new()));
+        let opening = |to: f64| LevelOrder {
+            throttle: ThrottleName::default_throttle(),
+            level: level(to),
+            measured: None,
+            at: NOW.elapsed,
+            record: record("control"),
+        };
+        let first = opening(0.25);
+        let once = first.record.once.clone();
+        let told = latch.declare(first).await;
+        assert!(matches!(told, Err(DesiredError::Undecided)), "{told:?}");
+        let outcome = || latch.doubts().into_iter().find(|doubt| doubt.once == once).map(|doubt| doubt.outcome);
+        assert_eq!((outcome(), latch.lacking().undecided), (Some(Outcome::Undecided), 1));
+        let told = latch.declare(opening(0.5)).await;
+        assert!(matches!(told, Err(DesiredError::Unavailable(_))), "one at a time: {told:?}");
+        hangs.goes_on.notify_one();
+        let wanted = if lands { Outcome::Done } else { Outcome::NotDone };
+        eventually("it is found out", Duration::from_secs(20), async || (outcome()? == wanted).then_some(())).await;
+        let stands = if lands { level(0.25) } else { Level::STOP };
+        assert_eq!((desired.declared()[0].level, latch.lacking().undecided), (stands, 0));
+        eventually("others open again", Duration::from_secs(20), async || latch.declare(opening(0.125)).await.ok())
+            .await;
+        assert_eq!(hangs.stored().await.unwrap().throttles[0].declared, level(0.125));
+    }
+}
+
+/// A journal whose disk hangs for ever.
+struct Hung;
+
+#[async_trait]
+impl Journal for Hung {
+    async fn append(&self, _entry: &JournalEntry) -> std::io::Result<()> {
+        std::future::pending().await
+    }
+
+    fn pending(&self) -> Vec<JournalEntry> {
+        Vec::new()
+    }
+
+    async fn settle(&self, _once: &str) -> std::io::Result<()> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn others_are_told_of_a_kill_before_anybody_waits_for_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = SqliteLedger::open(folder.path()).unwrap().0;
+    let reach = Reach::of(LedgerDesired::new(Arc::new(ledger), Stored::default()));
+    reach.keep("a");
+    let latch = Arc::new(Latch::new(gate_of_both(), Arc::<Reach>::clone(&reach), Some(Arc::new(Hung)), Vec::new()));
+    let killing = tokio::spawn(async move { latch.kill(kill("a", "k1")).await });
+    // A few turns of this one worker, far less than any limit.
+    for _ in 0..16 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(reach.tries.load(Ordering::SeqCst), 1);
+    let killed = killing.await.unwrap().unwrap();
+    assert_eq!((killed.audit, killed.durable), (AuditState::Pending, false));
+}
