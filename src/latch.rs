@@ -251,7 +251,7 @@ fn hold_for(live: &mut Vec<Live>, order: &KillOrder) -> (ScopedHold, bool) {
 }
 
 /// Lets a task go on by itself that has somebody else's outcome to find out.
-#[allow(clippy::disallowed_methods, reason = "it ends once the ledger answers, and holds no door open")]
+#[allow(clippy::disallowed_methods, reason = "it ends once a disk answers, and holds no door open")]
 fn owned(task: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(task);
 }

@@ -3,14 +3,14 @@
 //! Nothing here closes or opens a gate.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::poll;
 use tokio::time::timeout;
 
 use super::doubts::{Doubt, Outcome};
-use super::{Latch, whole};
+use super::{Latch, owned, whole};
 use crate::domain::audit::{Answer, ClientKey, Record};
 use crate::domain::evidence::Evidence;
 use crate::domain::hold::ScopedHold;
@@ -290,12 +290,15 @@ impl Latch {
     async fn entered(&self, once: &str) {
         self.owed.entered(once);
         self.told().remove(once);
-        let Some(journal) = self.journal.clone() else { return };
-        // A disk that hangs keeps nobody: what is not settled by then is settled later.
-        let settled = timeout(LEDGER_PATIENCE, journal.settle(once)).await;
-        let settled = settled.unwrap_or_else(|late| Err(io::Error::new(io::ErrorKind::TimedOut, late)));
-        if let Err(error) = settled {
-            tracing::warn!(%error, "the journal could not be settled; it will be replayed, which changes nothing");
+        let (Some(journal), once) = (self.journal.clone(), once.to_owned()) else { return };
+        let mut settling = Box::pin(async move {
+            if let Err(error) = journal.settle(&once).await {
+                tracing::warn!(%error, "the journal could not be settled; it will be replayed, which changes nothing");
+            }
+        });
+        // Begun here, so that it is pending no more; nobody's answer waits for the disk to know it too.
+        if poll!(&mut settling).is_pending() {
+            owned(settling);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -281,13 +281,25 @@ async fn an_opening_that_is_not_decided_is_told_and_found_out_and_nothing_opens_
     }
 }
 
-/// A journal whose disk hangs for ever.
-struct Hung;
+/// A journal whose disk hangs for ever, at once or after what is appended; and whether anybody gave up what it was to settle.
+#[derive(Default)]
+struct Hung {
+    appends: bool,
+    given_up: AtomicBool,
+}
+
+struct Settling<'a>(&'a AtomicBool);
+
+impl Drop for Settling<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
 
 #[async_trait]
 impl Journal for Hung {
     async fn append(&self, _entry: &JournalEntry) -> std::io::Result<()> {
-        std::future::pending().await
+        if self.appends { Ok(()) } else { std::future::pending().await }
     }
 
     fn pending(&self) -> Vec<JournalEntry> {
@@ -295,8 +307,21 @@ impl Journal for Hung {
     }
 
     async fn settle(&self, _once: &str) -> std::io::Result<()> {
+        let _settling = Settling(&self.given_up);
         std::future::pending().await
     }
+}
+
+#[tokio::test]
+async fn nobody_waits_for_what_is_recorded_to_be_settled_in_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = SqliteLedger::open(folder.path()).unwrap().0;
+    let desired = LedgerDesired::new(Arc::new(ledger), Stored::default());
+    let journal = Arc::new(Hung { appends: true, ..Hung::default() });
+    let latch = Arc::new(Latch::new(gate_of_both(), Arc::new(desired), Some(Arc::<Hung>::clone(&journal)), Vec::new()));
+    let killed = latch.kill(kill("a", "k1")).await.unwrap();
+    assert_eq!((killed.audit, killed.durable), (AuditState::Recorded, true));
+    assert!(!journal.given_up.load(Ordering::SeqCst), "its answer came only when somebody had waited long enough");
 }
 
 #[tokio::test]
@@ -305,7 +330,8 @@ async fn others_are_told_of_a_kill_before_anybody_waits_for_the_journal() {
     let ledger = SqliteLedger::open(folder.path()).unwrap().0;
     let reach = Reach::of(LedgerDesired::new(Arc::new(ledger), Stored::default()));
     reach.keep("a");
-    let latch = Arc::new(Latch::new(gate_of_both(), Arc::<Reach>::clone(&reach), Some(Arc::new(Hung)), Vec::new()));
+    let latch =
+        Arc::new(Latch::new(gate_of_both(), Arc::<Reach>::clone(&reach), Some(Arc::new(Hung::default())), Vec::new()));
     let killing = tokio::spawn(async move { latch.kill(kill("a", "k1")).await });
     // A few turns of this one worker, far less than any limit.
     for _ in 0..16 {
