@@ -179,6 +179,8 @@ pub struct Meant<'a> {
 /// What ending holds came to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ended {
+    /// Whether nothing was done, since its client's key was used: `answer` is what was said then.
+    pub repeated: bool,
     /// Holds that ended.
     pub ended: Vec<Epoch>,
     /// Holds that stay, and why they are not this door's to end.

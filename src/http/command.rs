@@ -81,6 +81,11 @@ impl Command {
         Record { once: self.id.clone(), audit, answer }
     }
 
+    /// What an earlier one was answered under its key.
+    pub(super) fn repeats(&self, app: &App, path: &str, first: Answer) -> Response {
+        replay(app, path, &self.raw, first)
+    }
+
     /// A refusal that is audited with who asked for what and why, and kept for no key: the next time it need not be true.
     pub(super) async fn refuse(&self, app: &App, action: &str, throttle: &str, why: &str, problem: Problem) -> Problem {
         let answer = Answer::new(problem.status().as_u16(), problem.members(), self.at);

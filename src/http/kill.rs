@@ -96,6 +96,9 @@ pub(super) async fn revive(
     }
     let epoch = asked.epoch.map(Epoch);
     let ended = app.latch.revive(scope.clone(), epoch.clone(), record).await.map_err(not_revived)?;
+    if let Some(first) = ended.answer.as_ref().filter(|_| ended.repeated) {
+        return Ok(command.repeats(&app, "/revive", first.clone())); // its key could not be looked up before
+    }
     if ended.ended.is_empty() {
         // Where the epoch is nobody's, who is meant can be told only by what there is.
         let (problem, why, held) = match epoch.filter(|_| ended.held_by.is_empty()) {

@@ -251,9 +251,11 @@ impl Desired for LedgerDesired {
             self.record(hold, owed).await?;
         }
         let receipt = self.commit(Change { holds_ended: ending.clone(), ..Change::of(record) }).await?;
-        lock(&self.state).release(&ending);
+        // Under a key that was used nothing ends that did not end then.
+        let ended: Vec<_> = ending.into_iter().filter(|epoch| receipt.over.contains(epoch)).collect();
+        lock(&self.state).release(&ended);
         self.woken.notify_one();
-        Ok(Ended { ended: ending, held_by, answer: receipt.answer })
+        Ok(Ended { ended, held_by, answer: receipt.answer, repeated: receipt.repeated })
     }
 
     async fn became(&self, once: &str, ending: &[Epoch]) -> Result<Became, DesiredError> {

@@ -57,5 +57,6 @@ mod supervise;
 mod support;
 mod throttles;
 mod told;
+mod used_keys;
 mod verify;
 mod webhooks;

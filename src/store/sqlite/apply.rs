@@ -167,8 +167,9 @@ fn before(conn: &Connection, change: &Change, standing: &Standing) -> Result<Opt
     // One that has expired, and has not been forgotten yet, is the client's to use again.
     let at = change.answer.as_ref().map(|answer| answer.at);
     let first = first.filter(|first| first.key.as_ref().map(|key| key.expires_at) > at);
-    // What closes is left out for no key's sake: the stop that was answered under it may have ended since.
-    let first = first.filter(|_| change.takes().next().is_none());
+    // What closes is left out for no key's sake: the stop or the level that was answered under it may be over since.
+    let closes = change.takes().next().is_some() || tightens(conn, change)?;
+    let first = first.filter(|_| !closes);
     let is_known = change.once.as_ref().map(|once| rows::knows_command(conn, once)).transpose()?.unwrap_or_default();
     // Nor for a note of its command that stands here without it.
     let is_known = is_known && !change.takes().any(|taken| taken.hold.is_kill() && standing.is_new(taken));
@@ -214,6 +215,18 @@ fn put_throttle(conn: &Connection, row: &ThrottleRow, at: Option<&str>) -> Resul
             offered
         ])?;
     if written == 0 { Err(Refusal::Stale(row.name.clone())) } else { Ok(()) }
+}
+
+/// Whether a change declares a level that is safer than the one there is.
+fn tightens(conn: &Connection, change: &Change) -> rusqlite::Result<bool> {
+    for row in &change.throttles {
+        let stored = "SELECT declared FROM system_throttle WHERE name = ?1";
+        let stored = conn.prepare_cached(stored)?.query_row([row.name.as_str()], |row| row.get(0)).optional()?;
+        if stored.is_some_and(|stored: f64| row.declared.fraction() > stored) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn open(conn: &Connection, change: &Change, audit_seq: Option<i64>) -> Result<(), Refusal> {
