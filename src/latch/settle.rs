@@ -2,9 +2,7 @@
 //!
 //! What is stuck keeps nothing back but what comes after it for the same throttle, or for all.
 
-use std::future::ready;
-
-use futures::stream::{self, StreamExt};
+use futures::future::join_all;
 use tokio::time::timeout;
 
 use super::Latch;
@@ -14,7 +12,7 @@ use crate::domain::throttle::ThrottleName;
 use crate::ports::{DesiredError, Effect, JournalEntry};
 
 /// Throttles whose entries are told at the same time.
-const LANES: usize = 32;
+const LANES: usize = 8;
 
 impl Latch {
     /// Tells the ledger again what it does not have yet; whose own caller is telling it at this moment is waited for. Answers
@@ -32,20 +30,28 @@ impl Latch {
 
     async fn settle_all(&self, entries: Vec<JournalEntry>) -> bool {
         for lanes in in_turn(entries) {
-            let told = stream::iter(lanes).map(|lane| self.settle_lane(lane)).buffer_unordered(LANES);
-            if !told.fold(true, |all, one| ready(all && one)).await {
+            let mut all = true;
+            for some in lanes.chunks(LANES) {
+                let told = join_all(some.iter().map(|lane| self.settle_lane(lane))).await;
+                all &= told.iter().all(|told| *told);
+                // Where nothing of several gets through, nothing else does.
+                if some.len() == LANES && !told.contains(&true) {
+                    break;
+                }
+            }
+            if !all {
                 return false; // what came later waits, so that the order stays
             }
         }
         true
     }
 
-    async fn settle_lane(&self, lane: Vec<JournalEntry>) -> bool {
+    async fn settle_lane(&self, lane: &[JournalEntry]) -> bool {
         for entry in lane {
             if self.waited_for(&entry.record.once).await && !self.lacks(&entry.record.once) {
                 continue; // it is there, with the answer its caller heard
             }
-            if matches!(self.enter(&entry, None).await, Entered::NotYet) {
+            if matches!(self.enter(entry, None).await, Entered::NotYet) {
                 return false;
             }
         }

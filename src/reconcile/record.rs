@@ -76,7 +76,9 @@ impl Records {
             }
         }
         for (epoch, (hold, names)) in &live {
-            if self.holds.contains_key(*epoch) {
+            if let Some(known) = self.holds.get_mut(*epoch) {
+                // What its own command recorded ends with its object all the same.
+                known.hold.source.clone_from(&hold.source);
                 continue;
             }
             // Of several throttles it is an entry of all, which is found under every name; which ones it says itself.

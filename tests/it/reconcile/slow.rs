@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use echo_phoenix::decide::law::Law;
 use echo_phoenix::decide::verdict::Reason;
-use echo_phoenix::domain::audit::{Answer, Record};
+use echo_phoenix::domain::audit::{Answer, Change, Record};
 use echo_phoenix::domain::evidence::Evidence;
 use echo_phoenix::domain::history::{AuditItem, PageAsk};
 use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
@@ -157,7 +157,11 @@ struct Plant {
 
 /// A loop over these throttles, each with a gate that stands where the throttle was stored, and whatever else it declares.
 fn plant(throttles: Vec<Declared>) -> Plant {
-    let folder = tempfile::tempdir().unwrap();
+    plant_in(tempfile::tempdir().unwrap(), throttles)
+}
+
+/// The same, over what a process before recorded.
+fn plant_in(folder: TempDir, throttles: Vec<Declared>) -> Plant {
     let (sqlite, stored) = SqliteLedger::open(folder.path()).unwrap();
     let sqlite = Arc::new(sqlite);
     let ledger = Arc::new(Fickle::new(Arc::<SqliteLedger>::clone(&sqlite)));
@@ -540,4 +544,26 @@ async fn a_hold_that_came_and_went_while_the_ledger_was_away_is_recorded_as_it_w
     let told: Vec<_> = audit.iter().map(|entry| (entry.action.as_str(), moment(entry))).collect();
     assert_eq!(told, [("kill", at[0]), ("hold_ended", at[1])]);
     assert!(plant.ledger.stored().await.unwrap().holds.is_empty());
+}
+
+/// What a command recorded as its own is an object by then, and ends with that: after a restart too.
+#[tokio::test]
+async fn the_end_of_a_hold_that_its_own_command_recorded_is_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, _) = SqliteLedger::open(folder.path()).unwrap();
+    let taken = ScopedHold { scope: Scope::One(name(0)), hold: hold("a") };
+    let change = Change { holds_taken: vec![taken], ..Change::of(crate::ledger_suite::values::record("kill")) };
+    ledger.commit(change).await.unwrap();
+    drop(ledger);
+    let (namespace, uid) = (Some("shop".to_owned()), "u".to_owned());
+    let (namespace_uid, definition_uid) = (None, None);
+    let source = Source::Override { namespace, name: "echo-a".to_owned(), uid, namespace_uid, definition_uid };
+    let seen = Hold { source, ..hold("a") };
+    let mut plant = plant_in(folder, vec![Declared { holds: vec![seen], ..throttle(1.0, 1.0) }]);
+    plant.reconciler.pass().await;
+    assert_eq!(plant.audit().await.iter().filter(|entry| entry.action == "kill").count(), 1, "it is known");
+    plant.desired.change(|declared| declared.holds.clear());
+    plant.reconciler.pass().await;
+    assert!(plant.audit().await.iter().any(|entry| entry.action == "hold_ended" && entry.before == "a"));
+    assert_eq!(plant.sqlite.stored().await.unwrap().holds, []);
 }
