@@ -166,6 +166,7 @@ impl Latch {
         if fresh {
             told::killed(&scoped.scope, hold, &record.audit);
         }
+        let mut own = record.answer.clone();
         let brought = if fresh || alone {
             self.bring(Effect::Hold(Box::new(scoped.clone())), None, record, None).await
         } else {
@@ -173,7 +174,12 @@ impl Latch {
             self.bring(Effect::Nothing, None, record, Some(self.record_of(&epoch))).await
         };
         self.desired.wake();
-        let Brought { audit, durable, answer } = brought;
+        let Brought { audit, durable, mut answer } = brought;
+        if answer.body.get("epoch") != own.body.get("epoch") {
+            // The first one under its key, which could not be looked up, is another kill, and may be over: what holds is told.
+            audit.tell(&mut own, durable);
+            answer = own;
+        }
         Ok(Killed { epoch, latched_at, audit, durable, throttles, answer })
     }
 
@@ -198,6 +204,11 @@ impl Latch {
             }
             sleep(AGAIN).await;
         }
+    }
+
+    /// Whether a command to end this hold is under way, or not decided yet.
+    pub fn is_ending(&self, epoch: &Epoch) -> bool {
+        self.lock().iter().any(|live| live.ending && live.held.hold.epoch == *epoch)
     }
 
     fn note(&self, epoch: &Epoch, note: impl Fn(&mut Live)) {
@@ -231,8 +242,9 @@ fn hold_for(live: &mut Vec<Live>, order: &KillOrder) -> (ScopedHold, bool) {
     let covers = |held: &Scope| *held == Scope::All || *held == order.scope;
     // Another site ends its own kills: nobody here leans on one of them, and it leans on nobody's here.
     let shared = |by: &str| by == order.operator || !(is_sender(by) || is_sender(&order.operator));
-    // Nor on a hold that nobody accounts for: a kill of today has its own record.
-    let counts = |held: &ScopedHold| held.hold.is_kill() && held.hold.source != Source::Unaccounted;
+    // Nor on a hold that nobody accounts for: a kill of today has its own record. Nor on one that a declaration ends.
+    let ends_here = |source: &Source| !source.is_declared() && *source != Source::Unaccounted;
+    let counts = |held: &ScopedHold| held.hold.is_kill() && ends_here(&held.hold.source);
     let joins = |held: &ScopedHold| counts(held) && covers(&held.scope) && shared(&held.hold.operator);
     if let Some(known) = live.iter().find(|live| !live.ending && joins(&live.held)) {
         return (known.held.clone(), false);

@@ -21,7 +21,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
 use crate::domain::audit::{Answer, AuditDraft, ClientKey, Record, Wording};
-use crate::domain::hold::{HeldBy, Hold, Scope};
+use crate::domain::hold::{Epoch, HeldBy, Hold, Scope};
 use crate::domain::moment::Moment;
 use crate::source::rest::{Asked, ReviveBody, parse};
 
@@ -252,6 +252,9 @@ fn newer_holds(app: &App, path: &str, raw: &[u8], first: &Answer) -> Vec<HeldBy>
     live_kills(app, &scope).iter().filter(|hold| newer(hold)).map(HeldBy::from).collect()
 }
 
+/// Whether a kill holds, and nobody is about to end it: that it does, and then does not, would be believed of it.
 fn holds(app: &App, epoch: &str) -> bool {
-    app.gate.standings().iter().any(|standing| standing.holds.iter().any(|hold| hold.0 == epoch))
+    let held = |epoch: &Epoch| app.gate.standings().iter().any(|standing| standing.holds.contains(epoch));
+    let epoch = Epoch(epoch.to_owned());
+    held(&epoch) && !app.latch.is_ending(&epoch)
 }

@@ -1,7 +1,6 @@
 //! The record of a process: its folder and lock, the ledger, the journal and the last state. A process starts with what
 //! of it can be had.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,10 +11,10 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ConfigError;
-use crate::domain::hold::{Bite, Epoch, Scope, ScopedHold, Source};
+use crate::domain::hold::{Bite, Scope, ScopedHold, Source};
 use crate::gate::Gate;
 use crate::latch::Latch;
-use crate::ports::{Clock, Effect, Journal, JournalEntry, Stored};
+use crate::ports::{Clock, Journal, Stored};
 use crate::store::{
     self, AtStart, FileJournal, JournalFile, JournalFound, Known, LEDGER_FILE, LastFound, LastState, LedgerDesired,
     Opened, StandbyLedger, Start, StateFile, private,
@@ -118,9 +117,8 @@ pub(super) async fn open(folder: &Path, holds: Holds, clock: &dyn Clock) -> Resu
         tracing::error!(%error, "the journal cannot be written; kills are durable once the ledger has them");
     }
     if holds == Holds::Here {
-        // What the ledger says has ended was brought to it: it does not bite until it has been brought there again.
-        let ended = opened.iter().flat_map(|opened| &opened.accounts.ended);
-        settle_ended(&mut journal, &ended.collect());
+        let ended = opened.as_ref().map(|opened| opened.accounts.ended.clone()).unwrap_or_default();
+        store::settle_had(&mut journal, &ended, &ledger).await;
     }
     let journal = Arc::new(FileJournal::start(journal).map_err(unusable)?);
     let told = Told { record: start.told, folder: DataFolder::of(folder) };
@@ -163,17 +161,6 @@ fn known_at_start(
             let what = format!("ECHO_DATA_DIR {}", folder.display());
             Err(RunError::failed(&what, error))
         }
-    }
-}
-
-fn settle_ended(journal: &mut JournalFile, ended: &BTreeSet<&Epoch>) {
-    let has_ended =
-        |entry: &JournalEntry| matches!(&entry.effect, Effect::Hold(held) if ended.contains(&held.hold.epoch));
-    let settled: Vec<_> = journal.pending().into_iter().filter(has_ended).map(|entry| entry.record.once).collect();
-    if !settled.is_empty()
-        && let Err(error) = journal.settle(&settled)
-    {
-        tracing::warn!(%error, "the journal could not be settled; what has ended of it is settled at the next start");
     }
 }
 

@@ -124,6 +124,11 @@ impl LedgerDesired {
             }
             Effect::Level { throttle, level } => {
                 state.tighten(throttle, *level, None);
+                // What somebody else declares is held above that.
+                let found = state.get(throttle);
+                if let Some(hold) = found.and_then(|found| added::added(&found, *level, &entry.record)) {
+                    state.take(&hold, &entry.record);
+                }
             }
             Effect::Nothing => {}
         }

@@ -23,6 +23,7 @@ use crate::ports::{Journal, JournalEntry};
 use writer::{Job, Work};
 
 pub use file::{JOURNAL_BYTES, JournalFile, JournalFound};
+pub use writer::{JournalBatch, JournalDone, JournalWriter};
 
 /// Commands that wait for the disk: as many as the file has room for. What finds no room is refused at once, and not
 /// written later.
@@ -62,12 +63,19 @@ impl FileJournal {
     ///
     /// # Errors
     /// If there can be no thread.
-    pub fn start(mut file: JournalFile) -> io::Result<Self> {
+    pub fn start(file: JournalFile) -> io::Result<Self> {
+        let (journal, mut writer) = Self::without_thread(file);
+        let thread = std::thread::Builder::new().name("journal".to_owned());
+        *lock(&journal.writer) = Some(thread.spawn(move || writer.run())?);
+        Ok(journal)
+    }
+
+    /// The same, for whoever gives the writer its turns.
+    pub fn without_thread(file: JournalFile) -> (Self, JournalWriter) {
         let shown = Arc::clone(file.shown());
         let (queue, jobs) = sync_channel(QUEUE_LIMIT);
-        let thread = std::thread::Builder::new().name("journal".to_owned());
-        let writer = thread.spawn(move || writer::run(&mut file, &jobs))?;
-        Ok(Self { shown, queue: Mutex::new(Some(queue)), writer: Mutex::new(Some(writer)) })
+        let journal = Self { shown, queue: Mutex::new(Some(queue)), writer: Mutex::new(None) };
+        (journal, JournalWriter { file, jobs })
     }
 
     /// How many records there ever were.

@@ -30,6 +30,7 @@ use crate::domain::hold::ScopedHold;
 use crate::ports::{Ledger, LedgerError, Owed, Stored};
 use asking::Asking;
 use pool::Pool;
+pub use writer::{Batch, Begun, Done, Writer};
 use writer::{Claim, GROUP_LIMIT, Job, Work};
 
 /// The first SQLite without the WAL-reset bug, which can lose acknowledged rows.
@@ -122,7 +123,12 @@ pub struct SqliteLedger {
     /// Turns for pages of the past.
     pages: Arc<Semaphore>,
     index: SharedIndex,
+    /// Where what reads is done.
+    apart: fn(Reading),
 }
+
+/// Something that waits for a disk.
+type Reading = Box<dyn FnOnce() + Send>;
 
 impl SqliteLedger {
     /// Opens the ledger of a directory, makes it where there is none, and tells what it knows.
@@ -132,6 +138,15 @@ impl SqliteLedger {
 
     /// The same, with the accounts of its holds.
     pub fn open_and_account(dir: &Path) -> Result<(Self, Opened), OpenError> {
+        let (mut ledger, mut writer, opened) = Self::open_without_threads(dir)?;
+        let thread = std::thread::Builder::new().name("ledger-writer".to_owned());
+        ledger.writer = Mutex::new(Some(thread.spawn(move || writer.run())?));
+        ledger.apart = |reading| drop(tokio::task::spawn_blocking(reading));
+        Ok((ledger, opened))
+    }
+
+    /// The same, for whoever gives the writer its turns and does not mind to wait for what is read.
+    pub fn open_without_threads(dir: &Path) -> Result<(Self, Writer, Opened), OpenError> {
         if rusqlite::version_number() < OLDEST_SQLITE {
             return Err(OpenError::TooOld(rusqlite::version()));
         }
@@ -163,17 +178,15 @@ impl SqliteLedger {
         let opened = readers.ask(read::opened).unwrap_or_else(|| Ok(Opened::default()))?;
         let (queue, jobs) = sync_channel(QUEUE_LIMIT);
         let index = SharedIndex(dir.join(format!("{LEDGER_FILE}-shm")));
-        let own = index.clone();
-        let thread = std::thread::Builder::new().name("ledger-writer".to_owned());
-        let writer = thread.spawn(move || writer::run(&conn, &own, &jobs))?;
         let ledger = Self {
             queue: Mutex::new(Some(queue)),
-            writer: Mutex::new(Some(writer)),
+            writer: Mutex::new(None),
             readers: Arc::new(readers),
             pages: Arc::new(Semaphore::new(PAGES_AT_ONCE)),
-            index,
+            index: index.clone(),
+            apart: |reading| reading(),
         };
-        Ok((ledger, opened))
+        Ok((ledger, Writer { conn, index, jobs }, opened))
     }
 
     /// Records what this process starts from: the holds in force, those that nobody accounts for by an entry of their own.
@@ -258,11 +271,12 @@ impl SqliteLedger {
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, LedgerError> {
         let (readers, index) = (Arc::clone(&self.readers), self.index.clone());
-        let answer = tokio::task::spawn_blocking(move || {
+        let (reply, answer) = oneshot::channel();
+        (self.apart)(Box::new(move || {
             let asked = readers.ask(|conn| index.writable().and_then(|()| query(conn).map_err(unavailable)));
-            asked.unwrap_or_else(|| Err(unavailable("it is closed")))
-        });
-        answer.await.unwrap_or_else(|e| Err(unavailable(e)))
+            let _gone = reply.send(asked.unwrap_or_else(|| Err(unavailable("it is closed"))));
+        }));
+        answer.await.unwrap_or_else(|_| Err(unavailable("reading it broke off")))
     }
 }
 

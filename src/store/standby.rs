@@ -33,6 +33,18 @@ pub enum AtStart {
     Away(OpenError),
 }
 
+/// How many of these commands of a journal the ledger of a folder lacks. Waits for its disk.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn lacking(folder: &Path, entries: &[JournalEntry]) -> Result<usize, LedgerError> {
+    if entries.is_empty() {
+        return Ok(0);
+    }
+    let asked = read::connect(folder).and_then(|conn| read::lacks(&conn, entries));
+    asked.map_err(|error| LedgerError::Unavailable(error.to_string()))
+}
+
 impl StandbyLedger {
     /// Opens the ledger of a folder, if that is possible now.
     ///
@@ -81,13 +93,9 @@ impl StandbyLedger {
     /// # Errors
     /// If it cannot be read.
     pub async fn lacks(&self, entries: &[JournalEntry]) -> Result<usize, LedgerError> {
-        if entries.is_empty() {
-            return Ok(0);
-        }
         let (folder, entries) = (self.folder.clone(), entries.to_vec());
-        let asked = tokio::task::spawn_blocking(move || read::lacks(&read::connect(&folder)?, &entries)).await;
-        let asked = asked.map_err(|error| LedgerError::Unavailable(error.to_string()))?;
-        asked.map_err(|error| LedgerError::Unavailable(error.to_string()))
+        let asked = tokio::task::spawn_blocking(move || lacking(&folder, &entries)).await;
+        asked.unwrap_or_else(|error| Err(LedgerError::Unavailable(error.to_string())))
     }
 
     /// The ledger, once it is open.

@@ -31,7 +31,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::sleep;
 
 use crate::ledger_suite::declared::{AWAY, Fickle, WAITS, WELL};
-use crate::ledger_suite::values::record;
+use crate::ledger_suite::values::{client_key, hold, record};
 use crate::support::eventually;
 
 const NOW: Moment = Moment { wall: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO };
@@ -446,4 +446,64 @@ async fn kills_and_revivals_that_cross_leave_no_ghost() {
         let [gates, memory, stored] = everywhere(&gate, &desired, ledger.as_ref()).await;
         assert_eq!((&gates, &gates), (&memory, &stored), "round {round}");
     }
+}
+
+#[tokio::test]
+async fn a_kill_does_not_lean_on_a_hold_that_its_manifest_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, mut stored) = SqliteLedger::open(folder.path()).unwrap();
+    let name = ThrottleName::default_throttle();
+    stored.holds = vec![hold("default@2", Scope::One(name.clone()), Source::Manifest)];
+    let (known, gate) = (stored.holds.clone(), open_gate());
+    let desired = Arc::new(LedgerDesired::new(Arc::new(ledger), stored));
+    // As a process starts that finds it.
+    let latch = Arc::new(Latch::new(Arc::clone(&gate), desired, None, known));
+    latch.obey(NOW.elapsed);
+    let killed = latch.kill(order("dana")).await.unwrap();
+    assert_eq!(killed.epoch.0, "dana", "the file ends its own, and not what a person stopped");
+    latch.let_go(&[Epoch("default@2".to_owned())]);
+    assert_eq!(gate.standing(&name).unwrap().holds, [killed.epoch]);
+}
+
+#[tokio::test]
+async fn a_revival_under_a_used_key_opens_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, stored) = SqliteLedger::open(folder.path()).unwrap();
+    let ledger = Arc::new(ledger);
+    let desired = Arc::new(LedgerDesired::new(Arc::<SqliteLedger>::clone(&ledger), stored));
+    let gate = open_gate();
+    let latch = Arc::new(Latch::new(Arc::clone(&gate), desired, None, Vec::new()));
+    let revive = || {
+        let mut record = record("revive");
+        record.answer.key = Some(client_key("k", 86_400));
+        latch.revive(Scope::All, None, record)
+    };
+    latch.kill(order("first")).await.unwrap();
+    assert_eq!(revive().await.unwrap().ended, [Epoch("first".to_owned())]);
+    // It comes again behind another kill, and its key could not be looked up.
+    latch.kill(order("second")).await.unwrap();
+    assert!(!revive().await.is_ok_and(|again| again.ended.contains(&Epoch("second".to_owned()))));
+    let at_the_gate = gate.standing(&ThrottleName::default_throttle()).unwrap().holds;
+    let recorded: Vec<_> = ledger.stored().await.unwrap().holds.into_iter().map(|held| held.hold.epoch).collect();
+    assert_eq!((at_the_gate, recorded), (vec![Epoch("second".to_owned())], vec![Epoch("second".to_owned())]));
+}
+
+#[tokio::test]
+async fn a_kill_under_a_used_key_is_told_the_hold_that_is_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, stored) = SqliteLedger::open(folder.path()).unwrap();
+    let desired = Arc::new(LedgerDesired::new(Arc::new(ledger), stored));
+    let latch = Arc::new(Latch::new(open_gate(), desired, None, Vec::new()));
+    let kill = |epoch: &str| {
+        let mut order = order(epoch);
+        order.record.answer.key = Some(client_key("k", 86_400));
+        order.record.answer.body.insert("epoch".to_owned(), serde_json::Value::Null);
+        latch.kill(order)
+    };
+    assert_eq!(kill("first").await.unwrap().answer.body["epoch"], "first");
+    latch.revive(Scope::All, None, record("revive")).await.unwrap();
+    latch.kill(order("second")).await.unwrap();
+    // It comes again, and its key could not be looked up.
+    let again = kill("again").await.unwrap();
+    assert_eq!((again.epoch.0.as_str(), again.answer.body["epoch"].as_str()), ("second", Some("second")));
 }

@@ -8,7 +8,7 @@ use crate::domain::evidence::Evidence;
 use crate::domain::hold::{Bite, Epoch, HeldBy, Hold, Scope, ScopedHold, Source};
 use crate::domain::level::Level;
 use crate::domain::text::{self, REASON_LIMIT};
-use crate::domain::throttle::Declared;
+use crate::domain::throttle::{Declared, Owner};
 use crate::ports::{Declaration, DesiredError};
 
 impl LedgerDesired {
@@ -47,17 +47,7 @@ impl LedgerDesired {
             record.audit.after = found.level.to_string();
             record.audit.reason = not_taken(level, &record.audit.reason);
         }
-        let hold = (level > found.level).then(|| ScopedHold {
-            scope: Scope::One(name.clone()),
-            hold: Hold {
-                epoch: Epoch(record.once.clone()),
-                bite: Bite::AtLeast(level),
-                source: Source::Rest,
-                reason: said(&record.audit.reason, "POST /control"),
-                operator: said(&record.audit.operator, &record.audit.actor),
-                taken_at: record.audit.at,
-            },
-        });
+        let hold = added(found, level, &record);
         // What is measured comes with what holds from here on; where less will hold, with that, once the ledger has it.
         let (with_hold, with_end) = if hold.is_some() { (measured, None) } else { (None, measured) };
         {
@@ -84,6 +74,21 @@ impl LedgerDesired {
         state.change(name, |declared| with_end.into_iter().for_each(|measured| hear(declared, measured)));
         Ok(Declaration { generation: found.generation, answer: receipt.answer.unwrap_or(asked) })
     }
+}
+
+/// The hold that stands for a level above what somebody else declares of a throttle.
+pub(super) fn added(found: &Declared, level: Level, record: &Record) -> Option<ScopedHold> {
+    (found.owner != Owner::Rest && level > found.level).then(|| ScopedHold {
+        scope: Scope::One(found.name.clone()),
+        hold: Hold {
+            epoch: Epoch(record.once.clone()),
+            bite: Bite::AtLeast(level),
+            source: Source::Rest,
+            reason: said(&record.audit.reason, "POST /control"),
+            operator: said(&record.audit.operator, &record.audit.actor),
+            taken_at: record.audit.at,
+        },
+    })
 }
 
 /// Why somebody asked for a level that did not take.

@@ -55,16 +55,24 @@ impl LedgerDesired {
     /// [`LedgerDesired::foresee`] tightened of it stays.
     pub async fn take_over(&self, file: &[FromFile], at: Timestamp) -> Taken {
         let _one_at_a_time = self.declaring.lock().await;
+        let looked = self.look_again().await;
         let (now, moves) = {
-            let state = lock(&self.state);
+            let mut state = lock(&self.state);
             let now = state.known();
             let moves = moves(&now, state.in_ledger(), file, at);
+            // In the place of one that has ended.
+            moves.iter().for_each(|one| state.adopt_holds(&one.begins));
+            state.publish();
             (now, moves)
         };
         let is_left = |one: &&Declared| one.owner == Owner::Manifest && !file.iter().any(|f| f.name == one.name);
         let left = now.iter().filter(is_left).map(|one| one.name.clone()).collect();
         let mut taken = Taken { left, ..Taken::default() };
-        if moves.is_empty() {
+        match looked {
+            Ok(spent) => taken.spent = spent,
+            Err(error) => taken.owed = Some(error),
+        }
+        if moves.is_empty() || taken.owed.is_some() {
             return taken;
         }
         for some in moves.chunks(AT_ONCE) {
@@ -76,7 +84,10 @@ impl LedgerDesired {
             for (one, answer) in some.iter().zip(answers) {
                 match answer {
                     Ok(receipt) => taken.one(&mut state, one, &receipt),
-                    Err(error) => taken.owed = taken.owed.take().or(Some(error)),
+                    Err(error) => {
+                        state.doubts_file |= matches!(error, DesiredError::Undecided);
+                        taken.owed = taken.owed.take().or(Some(error));
+                    }
                 }
             }
             state.release(&[&taken.ended[ended..], &taken.spent[spent..]].concat());
@@ -86,6 +97,18 @@ impl LedgerDesired {
         }
         self.woken.notify_one();
         taken
+    }
+}
+
+impl LedgerDesired {
+    /// Finds out what became of a change of the file that was not decided: a kill whose end the ledger has is none, and if it
+    /// is in the file again, the next one is. Answers those.
+    async fn look_again(&self) -> Result<Vec<Epoch>, DesiredError> {
+        if !lock(&self.state).doubts_file {
+            return Ok(Vec::new());
+        }
+        let stored = self.decided().await?;
+        Ok(lock(&self.state).look_again(&stored))
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct State {
     in_ledger: BTreeSet<Epoch>,
     /// Whether the ledger may have a declaration that is not here.
     pub(super) unsure: bool,
+    /// Whether it may have ended a hold of a file that is still here.
+    pub(super) doubts_file: bool,
     /// Levels that hold before the ledger has the declarations they come from, where they are safer.
     foreseen: BTreeMap<ThrottleName, Level>,
     /// Levels that tightened and that the ledger is not known to have yet, and whether they are on their way there: nothing
@@ -45,6 +47,7 @@ impl State {
             unrecorded: Vec::new(),
             in_ledger: BTreeSet::new(),
             unsure: false,
+            doubts_file: false,
             foreseen: BTreeMap::new(),
             tightening: BTreeMap::new(),
             snapshot: Vec::new(),
@@ -173,6 +176,16 @@ impl State {
         }
         self.unsure = false;
         self.publish();
+    }
+
+    /// Takes over what became of a file's change that was not decided; answers the holds of it that have ended.
+    pub(super) fn look_again(&mut self, stored: &Stored) -> Vec<Epoch> {
+        self.adopt(&stored.throttles);
+        self.doubts_file = false;
+        let holds = |epoch: &Epoch| stored.holds.iter().any(|held| held.hold.epoch == *epoch);
+        let ended: Vec<_> = self.in_ledger.iter().filter(|epoch| !holds(epoch)).cloned().collect();
+        self.release(&ended);
+        ended
     }
 
     /// Takes over holds that the ledger has and we do not.

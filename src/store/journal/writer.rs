@@ -31,29 +31,88 @@ pub(super) enum Work {
 /// An entry with what is written of it.
 pub(super) type Written = (Box<JournalEntry>, Vec<u8>);
 
-/// Serves until the queue is closed and empty.
-pub(super) fn run(file: &mut JournalFile, jobs: &Receiver<Job>) {
-    while let Ok(first) = jobs.recv() {
-        let (mut entries, mut settled) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
-        for Job { work, reply } in std::iter::once(first).chain(jobs.try_iter().take(GROUP_LIMIT - 1)) {
+/// The one who writes the file, with what is queued for it. It does nothing by itself: a journal's thread gives it its
+/// turns, or whoever says when a disk answers.
+#[derive(Debug)]
+pub struct JournalWriter {
+    pub(super) file: JournalFile,
+    pub(super) jobs: Receiver<Job>,
+}
+
+/// What was queued together and shares a sync.
+#[derive(Debug, Default)]
+pub struct JournalBatch {
+    entries: Vec<Written>,
+    settled: Vec<String>,
+    /// Who waits for an entry, in their order, and who for what is settled.
+    appending: Vec<Reply>,
+    settling: Vec<Reply>,
+}
+
+type Reply = oneshot::Sender<io::Result<()>>;
+
+/// What became of a batch, before anybody was told.
+#[derive(Debug)]
+pub struct JournalDone(Vec<(Reply, io::Result<()>)>);
+
+impl JournalWriter {
+    /// Serves until the queue is closed and empty.
+    pub(super) fn run(&mut self) {
+        while let Ok(first) = self.jobs.recv() {
+            let mut batch = self.batch(first);
+            // Entries first: a kill waits for them, and one of them may be among those that are settled.
+            self.append(&mut batch).tell();
+            self.settle(batch).tell();
+        }
+    }
+
+    /// What is queued, if anything is.
+    pub fn queued(&self) -> Option<JournalBatch> {
+        self.jobs.try_recv().ok().map(|first| self.batch(first))
+    }
+
+    fn batch(&self, first: Job) -> JournalBatch {
+        let mut batch = JournalBatch::default();
+        for Job { work, reply } in std::iter::once(first).chain(self.jobs.try_iter().take(GROUP_LIMIT - 1)) {
             match work {
                 Work::Append(entry) => {
-                    entries.0.push(entry);
-                    entries.1.push(reply);
+                    batch.entries.push(entry);
+                    batch.appending.push(reply);
                 }
                 Work::Settle(once) => {
-                    settled.0.push(once);
-                    settled.1.push(reply);
+                    batch.settled.push(once);
+                    batch.settling.push(reply);
                 }
             }
         }
-        // Entries first: a kill waits for them, and one of them may be among those that are settled.
-        let written = file.append(entries.0);
-        entries.1.into_iter().zip(written).for_each(|(reply, done)| tell(reply, done));
-        if !settled.0.is_empty() {
-            let done = file.settle(&settled.0);
-            settled.1.into_iter().for_each(|reply| tell(reply, again(&done)));
-        }
+        batch
+    }
+
+    /// Writes the entries of a batch.
+    pub fn append(&mut self, batch: &mut JournalBatch) -> JournalDone {
+        let written = self.file.append(std::mem::take(&mut batch.entries));
+        JournalDone(std::mem::take(&mut batch.appending).into_iter().zip(written).collect())
+    }
+
+    /// Settles what a batch settles.
+    pub fn settle(&mut self, batch: JournalBatch) -> JournalDone {
+        let JournalBatch { settled, settling, .. } = batch;
+        let done = if settled.is_empty() { Ok(()) } else { self.file.settle(&settled) };
+        JournalDone(settling.into_iter().map(|reply| (reply, again(&done))).collect())
+    }
+}
+
+impl JournalBatch {
+    /// Whether it has an entry.
+    pub fn appends(&self) -> bool {
+        !self.entries.is_empty()
+    }
+}
+
+impl JournalDone {
+    /// Tells everybody.
+    pub fn tell(self) {
+        self.0.into_iter().for_each(|(reply, done)| tell(reply, done));
     }
 }
 

@@ -75,6 +75,10 @@ pub(super) fn apply(conn: &Group<'_>, work: &Work) -> Result<Receipt, Refusal> {
 fn commit(conn: &Group<'_>, change: &Change) -> Result<Receipt, Refusal> {
     let standing = Standing::of(conn, change)?;
     if let Some(first) = before(conn, change, &standing)? {
+        // Under a used key or not: it was here, and a journal that settles it lacks nothing.
+        if let Some(once) = &change.once {
+            rows::keep_command(conn, once, change.audit.last().map(|draft| rows::time(draft.at)).as_deref())?;
+        }
         return Ok(first);
     }
     let mut receipt = Receipt::default();

@@ -68,19 +68,79 @@ impl Claim {
     }
 }
 
-/// Serves until the queue is closed and empty.
-pub(super) fn run(conn: &Connection, index: &SharedIndex, jobs: &Receiver<Job>) {
-    while let Ok(first) = jobs.recv() {
-        let mut group = vec![first];
-        group.extend(jobs.try_iter().take(GROUP_LIMIT - 1));
-        // Who waits for the lock of another process may still withdraw; nobody may from here on.
-        let begun = index.writable().and_then(|()| run_sql(conn, "BEGIN IMMEDIATE").map_err(unavailable));
-        group.retain(|job| job.claim.take());
-        let (works, replies): (Vec<_>, Vec<_>) = group.into_iter().map(|job| (job.work, job.reply)).unzip();
-        let committed = begun.and_then(|()| commit(conn, &works).map_err(unavailable));
+/// The one who writes, with what is queued for it. It does nothing by itself: a ledger's thread gives it its turns, or
+/// whoever says when a disk answers.
+#[derive(Debug)]
+pub struct Writer {
+    pub(super) conn: Connection,
+    pub(super) index: SharedIndex,
+    pub(super) jobs: Receiver<Job>,
+}
+
+type Reply = oneshot::Sender<Result<Receipt, LedgerError>>;
+
+/// What was queued together and shares a transaction. Who waits for it may still withdraw.
+#[derive(Debug)]
+pub struct Batch(Vec<Job>);
+
+/// A batch from which nobody withdraws any more, and its transaction, if there could be one.
+#[derive(Debug)]
+pub struct Begun {
+    works: Vec<Work>,
+    replies: Vec<Reply>,
+    transaction: Result<(), LedgerError>,
+}
+
+/// What became of a batch, before anybody was told.
+#[derive(Debug)]
+pub struct Done(Vec<(Reply, Result<Receipt, LedgerError>)>);
+
+impl Writer {
+    /// Serves until the queue is closed and empty.
+    pub(super) fn run(&mut self) {
+        while let Ok(first) = self.jobs.recv() {
+            let begun = self.begin(self.batch(first));
+            self.commit(begun).tell();
+        }
+    }
+
+    /// What is queued, if anything is.
+    pub fn queued(&self) -> Option<Batch> {
+        self.jobs.try_recv().ok().map(|first| self.batch(first))
+    }
+
+    fn batch(&self, first: Job) -> Batch {
+        Batch(std::iter::once(first).chain(self.jobs.try_iter().take(GROUP_LIMIT - 1)).collect())
+    }
+
+    /// Begins the transaction of a batch. Who waits for the lock of another process may still withdraw.
+    pub fn begin(&mut self, batch: Batch) -> Begun {
+        let begun = self.index.writable().and_then(|()| run_sql(&self.conn, "BEGIN IMMEDIATE").map_err(unavailable));
+        batch.begun(begun)
+    }
+
+    /// Makes it durable.
+    pub fn commit(&mut self, begun: Begun) -> Done {
+        let Begun { works, replies, transaction } = begun;
+        let committed = transaction.and_then(|()| commit(&self.conn, &works).map_err(unavailable));
         let answers = committed.unwrap_or_else(|e| works.iter().map(|_| Err(e.clone())).collect());
-        for (reply, answer) in replies.into_iter().zip(answers) {
-            // Whoever stopped waiting does not hear of it; the change stands all the same.
+        Done(replies.into_iter().zip(answers).collect())
+    }
+}
+
+impl Batch {
+    /// Nobody withdraws from here on.
+    pub fn begun(self, transaction: Result<(), LedgerError>) -> Begun {
+        let claimed = self.0.into_iter().filter(|job| job.claim.take());
+        let (works, replies) = claimed.map(|job| (job.work, job.reply)).unzip();
+        Begun { works, replies, transaction }
+    }
+}
+
+impl Done {
+    /// Answers everybody. Whoever stopped waiting does not hear of it; the change stands all the same.
+    pub fn tell(self) {
+        for (reply, answer) in self.0 {
             let _gone = reply.send(answer);
         }
     }

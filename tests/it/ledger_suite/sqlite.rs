@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use echo_phoenix::domain::audit::{Answer, Change, Record, StateRow};
 use echo_phoenix::domain::throttle::ThrottleName;
-use echo_phoenix::ports::{Ledger, LedgerError};
-use echo_phoenix::store::{LEDGER_FILE, OpenError, Outbox, SqliteLedger, verify};
+use echo_phoenix::ports::{Effect, JournalEntry, Ledger, LedgerError};
+use echo_phoenix::store::{LEDGER_FILE, OpenError, Outbox, SqliteLedger, lacking, verify};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -236,6 +236,22 @@ async fn a_key_that_has_expired_is_a_new_one_before_it_is_forgotten_too() {
     assert!(ledger.commit(with_key(9)).await.unwrap().repeated, "within its time it is the first one's");
     assert_eq!(ledger.commit(with_key(10)).await.unwrap().audit, [2]);
     assert!(ledger.commit(with_key(19)).await.unwrap().repeated, "and is known again from then on");
+}
+
+/// A journal that has settled it would lack it, and a start would take the ledger for an older one.
+#[tokio::test]
+async fn a_command_under_a_used_key_is_known_to_have_been_there() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(&dir);
+    let with_key = || {
+        let mut record = record("kill");
+        record.answer.key = Some(client_key("k", 86_400));
+        JournalEntry { effect: Effect::Nothing, record }
+    };
+    let (first, again) = (with_key(), with_key());
+    ledger.commit(Change::of(first.record.clone())).await.unwrap();
+    assert!(ledger.commit(Change::of(again.record.clone())).await.unwrap().repeated);
+    assert_eq!(lacking(dir.path(), &[first, again, with_key()]).unwrap(), 1, "only the one that never came");
 }
 
 #[tokio::test]
