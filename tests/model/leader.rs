@@ -1,0 +1,77 @@
+//! Declared state of a process that may not be the one that leads.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use echo_phoenix::domain::audit::{Answer, Record};
+use echo_phoenix::domain::evidence::Evidence;
+use echo_phoenix::domain::hold::{Epoch, ScopedHold};
+use echo_phoenix::domain::level::Level;
+use echo_phoenix::domain::throttle::{Declared, ThrottleName};
+use echo_phoenix::ports::{Became, Declaration, Desired, DesiredError, Ended, Meant};
+use echo_phoenix::store::LedgerDesired;
+
+use crate::outside::Outside;
+
+/// What is declared, by whoever may or may not lead.
+pub(crate) struct Led {
+    pub(crate) declared: Arc<LedgerDesired>,
+    pub(crate) outside: Arc<Outside>,
+}
+
+#[async_trait]
+impl Desired for Led {
+    fn declared(&self) -> Vec<Arc<Declared>> {
+        self.declared.declared()
+    }
+
+    async fn refresh(&self) {
+        self.declared.refresh().await;
+    }
+
+    fn leads(&self) -> bool {
+        self.outside.leads()
+    }
+
+    fn tighten(&self, throttle: &ThrottleName, level: Level, measured: Option<&Evidence>) {
+        Desired::tighten(self.declared.as_ref(), throttle, level, measured);
+    }
+
+    async fn declare(
+        &self,
+        throttle: &ThrottleName,
+        level: Level,
+        measured: Option<Evidence>,
+        record: Record,
+    ) -> Result<Declaration, DesiredError> {
+        self.declared.declare(throttle, level, measured, record).await
+    }
+
+    async fn take(&self, hold: ScopedHold, record: Record) -> Result<Answer, DesiredError> {
+        self.declared.take(hold, record).await
+    }
+
+    async fn end(&self, meant: Meant<'_>, record: Record) -> Result<Ended, DesiredError> {
+        self.declared.end(meant, record).await
+    }
+
+    async fn became(&self, once: &str, ending: &[Epoch]) -> Result<Became, DesiredError> {
+        self.declared.became(once, ending).await
+    }
+
+    async fn note(&self, record: Record) -> Result<Answer, DesiredError> {
+        self.declared.note(record).await
+    }
+
+    fn observe(&self, throttle: &ThrottleName, evidence: Evidence) {
+        self.declared.observe(throttle, evidence);
+    }
+
+    fn wake(&self) {
+        self.declared.wake();
+    }
+
+    async fn woken(&self) {
+        self.declared.woken().await;
+    }
+}

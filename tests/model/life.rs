@@ -1,0 +1,312 @@
+//! The life of one process: built as `run` builds it, from what is in its folder; gone with all its tasks when it ends.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use axum::Router;
+use echo_phoenix::config::Keys;
+use echo_phoenix::decide::law::Law;
+use echo_phoenix::domain::hold::{Hold, Source};
+use echo_phoenix::domain::throttle::{Declared, TargetKind, ThrottleName};
+use echo_phoenix::gate::{Gate, Question, Standing};
+use echo_phoenix::http::{App, Hosts, Large, LedgerLook, Parts as HttpParts, Rates, Strangers, UnderWay};
+use echo_phoenix::latch::Latch;
+use echo_phoenix::ports::{Clock, Desired, Journal, JournalEntry, Ledger, Report, Stored, Target};
+use echo_phoenix::reconcile::{Parts, Reconciler};
+use echo_phoenix::source::stripe::Secrets;
+use echo_phoenix::store::{
+    self, FileJournal, JournalFile, JournalFound, Known, LEDGER_FILE, LastFound, LastState, LedgerDesired,
+    SqliteLedger, StateFile,
+};
+use echo_phoenix::targets::gate::LocalGate;
+use echo_phoenix::telemetry::Metrics;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::disk::{self, Channel, Notebook};
+use crate::leader::Led;
+use crate::manifest::Manifest;
+use crate::outside::Outside;
+use crate::ramp::{Ramp, Watched};
+use crate::seen::{Rare, sometimes};
+use crate::site::{Line, Site};
+
+/// The key of everybody here.
+pub(crate) const API_KEY: &str = "model-0123456789abcdef0123456789abcdef";
+/// Between two requests of others, where they come all the time: 600 a minute, ten times what counts as a crowd.
+const BETWEEN: Duration = Duration::from_millis(100);
+
+/// A process.
+pub(crate) struct Life {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) desired: Arc<LedgerDesired>,
+    pub(crate) latch: Arc<Latch>,
+    pub(crate) channel: Arc<Channel>,
+    pub(crate) routes: Router,
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) ramp: Arc<Ramp>,
+    pub(crate) site: Arc<Site>,
+}
+
+/// What was kept, opened.
+struct Kept {
+    channel: Arc<Channel>,
+    stored: Stored,
+    journal: Arc<Notebook>,
+    last: StateFile,
+}
+
+/// Opens what is in the folder, as `run::record` does, with the ledger well.
+async fn kept(outside: &Arc<Outside>) -> Result<Kept, String> {
+    let folder = outside.folder.path();
+    let clock: &dyn Clock = outside.as_ref();
+    let (mut journal, found) = JournalFile::read(&folder.join("journal")).map_err(text)?;
+    journal = journal.synced_by(disk::sync);
+    let (last_file, last) = StateFile::open(folder).map_err(text)?;
+    let was_there = std::fs::metadata(folder.join(LEDGER_FILE)).is_ok_and(|file| file.len() > 0);
+    if !was_there && found == JournalFound::Missing && last == LastFound::default() {
+        journal.mend(0, false).map_err(text)?;
+    }
+    let (ledger, writer, opened) = SqliteLedger::open_without_threads(folder).map_err(text)?;
+    let channel = Arc::new(Channel { ledger, outside: Arc::clone(outside), work: Arc::default() });
+    goes_on(disk::write_ledger(Arc::clone(outside), writer, Arc::clone(&channel.work)));
+    channel.asks(channel.ledger.close_interrupted(clock.now())).await.map_err(text)?;
+    let pending = journal.pending();
+    if !pending.is_empty() {
+        sometimes(Rare::StartWithJournal);
+    }
+    let lacking = store::lacking(folder, journal.settled()).map_err(text)?;
+    let known = Known {
+        ledger_was_there: was_there,
+        ledger: Some(&opened),
+        journal: &found,
+        journal_ever: journal.ever(),
+        journal_settled: journal.settled_up_to(),
+        lacking,
+        pending: &pending,
+        last: &last,
+    };
+    let start = store::start(&known, clock.now(), || "unaccounted".to_owned());
+    crate::traced(|| format!("a start: told {:?}, throttles {:?}", start.told, start.stored.throttles));
+    if !start.lost.is_empty() {
+        return Err(format!("a start takes something for lost, and nothing is: {:?}", start.lost));
+    }
+    if start.stored.holds.iter().any(|held| held.hold.source == Source::Unaccounted) {
+        sometimes(Rare::Unaccounted);
+    }
+    let seen = opened.journal.max(last.state.as_ref().and_then(|last| last.journal));
+    last_file.write(&LastState { stored: start.stored.clone(), journal: seen }).map_err(text)?;
+    channel.asks(channel.ledger.begin(clock.now(), start.stored.holds.clone())).await.map_err(text)?;
+    journal.mend(seen.unwrap_or_default(), lacking > 0).map_err(text)?;
+    store::settle_had(&mut journal, &opened.accounts.ended, &channel.ledger).await;
+    let (journal, writer) = FileJournal::without_thread(journal);
+    let journal = Arc::new(Notebook { journal, work: Arc::default() });
+    goes_on(disk::write_journal(Arc::clone(outside), writer, Arc::clone(&journal.work)));
+    Ok(Kept { channel, stored: start.stored, journal, last: last_file })
+}
+
+impl Life {
+    /// Starts a process over a folder.
+    ///
+    /// # Errors
+    /// What is wrong with what it finds.
+    pub(crate) async fn start(
+        outside: &Arc<Outside>,
+        manifest: &Arc<Manifest>,
+        site: &Arc<Site>,
+        busy: bool,
+    ) -> Result<Self, String> {
+        let Kept { channel, stored, journal: notebook, last } = kept(outside).await?;
+        let clock: Arc<dyn Clock> = Arc::<Outside>::clone(outside);
+        let record: Arc<dyn Ledger> = Arc::<Channel>::clone(&channel);
+        let journal: Arc<dyn Journal> = Arc::<Notebook>::clone(&notebook);
+        let declared = Arc::new(LedgerDesired::new(Arc::clone(&record), stored.clone()));
+        let desired: Arc<dyn Desired> = Arc::new(Led { declared: Arc::clone(&declared), outside: Arc::clone(outside) });
+        journal.pending().iter().for_each(|entry| declared.owes(entry));
+        let gate = Arc::new(Gate::default());
+        let held = stored.holds.iter().cloned();
+        let held = held.chain(journal.pending().into_iter().filter_map(JournalEntry::hold)).collect();
+        let latch = Arc::new(Latch::new(Arc::clone(&gate), Arc::clone(&desired), Some(Arc::clone(&journal)), held));
+        latch.obey(clock.elapsed());
+        let ramp = Arc::new(Ramp::new(busy, Arc::clone(&gate), Arc::clone(&clock)));
+        manifest.pass(&declared, &latch, clock.as_ref()).await;
+        latch.settle().await;
+
+        let app = app(&clock, &gate, &latch, &desired, &record)?;
+        goes_on(ramp_and_last_state(
+            Arc::clone(&ramp),
+            last,
+            Arc::clone(&declared),
+            Arc::clone(&notebook),
+            Arc::clone(outside),
+        ));
+        goes_on(count(Arc::clone(&channel), Arc::clone(&notebook)));
+        goes_on(Arc::clone(manifest).run(Arc::clone(&declared), Arc::clone(&latch), Arc::clone(&clock)));
+        if busy {
+            goes_on(others(Arc::clone(&gate), Arc::clone(&clock)));
+        }
+        let local = LocalGate::new(Arc::clone(&gate), Arc::clone(&clock));
+        let local: Arc<dyn Target> = Arc::new(Watched { target: local, ramp: Arc::clone(&ramp) });
+        let line = Line { site: Arc::clone(site), outside: Arc::clone(outside), gate: Arc::clone(&gate) };
+        let there: Arc<dyn Target> = Arc::new(line);
+        let report: Arc<dyn Report> = Arc::<LedgerDesired>::clone(&declared);
+        let parts = Parts {
+            desired,
+            ledger: record,
+            latch: Arc::clone(&latch),
+            gate: Arc::clone(&gate),
+            targets: HashMap::from([(TargetKind::Gate, local), (TargetKind::Remote, there)]),
+            report: Some(report),
+            clock,
+            law: Law::default(),
+        };
+        goes_on(Reconciler::new(parts, &stored).run(CancellationToken::new()));
+        let routes = echo_phoenix::http::service_routes(app);
+        Ok(Self {
+            gate,
+            desired: declared,
+            latch,
+            channel,
+            routes,
+            manifest: Arc::clone(manifest),
+            ramp,
+            site: Arc::clone(site),
+        })
+    }
+}
+
+/// What is in force, by the names of throttles.
+impl Life {
+    pub(crate) fn standing(&self, name: &str) -> Option<Standing> {
+        self.gate.standing(&named(name))
+    }
+
+    pub(crate) fn kills(&self, name: &str) -> Vec<Hold> {
+        self.gate.kills(&named(name))
+    }
+
+    pub(crate) fn holds(&self, name: &str, epoch: &str) -> bool {
+        self.kills(name).iter().any(|hold| hold.epoch.0 == epoch)
+    }
+
+    pub(crate) fn declared(&self, name: &str) -> Option<Arc<Declared>> {
+        self.desired.declared().into_iter().find(|declared| declared.name.as_str() == name)
+    }
+}
+
+fn named(name: &str) -> ThrottleName {
+    ThrottleName::try_from(name.to_owned()).expect("a name")
+}
+
+/// A task that ends with the process.
+pub(crate) fn goes_on(task: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(task);
+}
+
+fn app(
+    clock: &Arc<dyn Clock>,
+    gate: &Arc<Gate>,
+    latch: &Arc<Latch>,
+    desired: &Arc<dyn Desired>,
+    ledger: &Arc<dyn Ledger>,
+) -> Result<Arc<App>, String> {
+    let ticks = || {
+        let clock = Arc::clone(clock);
+        Arc::new(move || clock.elapsed())
+    };
+    Ok(Arc::new(App {
+        mode: "serve",
+        started: clock.moment(),
+        clock: Arc::clone(clock),
+        gate: Arc::clone(gate),
+        latch: Arc::clone(latch),
+        desired: Arc::clone(desired),
+        ledger: Some(Arc::clone(ledger)),
+        history: None,
+        keys: Keys::parse(Some(API_KEY), "").map_err(text)?,
+        rates: Rates::of(NonZeroU32::MAX, echo_phoenix::config::Proxies::default(), ticks()),
+        large: Large::default(),
+        webhooks: Arc::default(),
+        ledger_look: LedgerLook::default(),
+        hosts: Hosts::Any,
+        strangers: Strangers::new(ticks()),
+        stripe: Secrets::parse(""),
+        metrics: Arc::new(Metrics::new().map_err(text)?),
+        law: Law::default(),
+        parts: HttpParts::new(Arc::new(|| true)),
+        board: Arc::default(),
+        under_way: UnderWay::default(),
+        listening: AtomicBool::new(true),
+        authz_to_loopback_only: false,
+    }))
+}
+
+/// Keeps the last state, as `run::record` does; and looks at the gate whenever it changes.
+async fn ramp_and_last_state(
+    ramp: Arc<Ramp>,
+    file: StateFile,
+    declared: Arc<LedgerDesired>,
+    journal: Arc<Notebook>,
+    outside: Arc<Outside>,
+) {
+    let changed = Arc::new(Notify::new());
+    let looks = {
+        let (ramp, changed) = (Arc::clone(&ramp), Arc::clone(&changed));
+        async move {
+            loop {
+                ramp.look();
+                changed.notify_one();
+                ramp.gate.changed().await;
+            }
+        }
+    };
+    goes_on(looks);
+    loop {
+        let ever = journal.journal.ever();
+        let state = LastState { stored: declared.last_state(), journal: Some(ever) };
+        outside.writes(|| file.write(&state)).await.expect("the disk is well");
+        sleep(Duration::from_millis(50)).await;
+        tokio::select! {
+            biased;
+            () = changed.notified() => {}
+            () = sleep(Duration::from_secs(5)) => {}
+        }
+    }
+}
+
+/// Tells the ledger how many records the journal ever had, as `run::record` does.
+async fn count(channel: Arc<Channel>, journal: Arc<Notebook>) {
+    let mut seen = 0;
+    loop {
+        let ever = journal.journal.ever();
+        if seen < ever && channel.asks(channel.ledger.saw_journal(ever)).await.is_ok() {
+            seen = ever;
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Requests of others.
+async fn others(gate: Arc<Gate>, clock: Arc<dyn Clock>) {
+    loop {
+        let now = clock.moment();
+        for name in ["default", "shop"] {
+            gate.ask(name, Question { method: "GET", path: "/", key: None }, now);
+        }
+        sleep(BETWEEN).await;
+    }
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// Where a request comes from.
+pub(crate) fn peer() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 4_000))
+}
