@@ -112,3 +112,37 @@ fn a_kill_that_is_in_its_manifest_again_before_its_end_is_decided_is_recorded() 
     assert!(world.is_killed("shop"), "as its file says");
     world.rest().unwrap();
 }
+
+/// What a sequence comes to, looked at after each step and at rest.
+fn holds_throughout(commands: &[Command]) {
+    let mut world = World::new(Setting { busy: false }).unwrap();
+    for command in commands {
+        world.apply(command).unwrap();
+    }
+    world.rest().unwrap();
+}
+
+#[test]
+fn an_older_tightening_that_is_settled_does_not_end_a_newer_one() {
+    let control = |fifths| Command::Control { shop: true, fifths, key: Key::None, stays: None };
+    for (first, second) in [(0, 1), (5, 5)] {
+        let file = Command::File { fifths: 0, kill: false };
+        let away = Command::Ledger(LedgerFault::Refuses, 100);
+        holds_throughout(&[file, away, control(first), control(second), Command::Settle, Command::Settle]);
+    }
+}
+
+#[test]
+fn a_level_that_is_foreseen_is_not_recorded_as_declared() {
+    let control = |shop, fifths| Command::Control { shop, fifths, key: Key::None, stays: None };
+    let kill = || Command::Kill { on: On::All, site: None, key: Key::None, stays: None };
+    holds_throughout(&[
+        kill(),
+        Command::Revive { on: On::All, by_epoch: false, key: Key::None, stays: None },
+        Command::File { fifths: 0, kill: false },
+        Command::Ledger(LedgerFault::Locked, 100),
+        control(false, 0),
+        control(true, 1),
+        kill(),
+    ]);
+}

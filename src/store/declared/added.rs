@@ -25,7 +25,10 @@ impl LedgerDesired {
         let mine = |hold: &&Hold| hold.source == Source::Rest && !hold.is_kill();
         // Brought again, it is in force already: it takes the place of others, never of itself.
         let other = |hold: &&Hold| mine(hold) && hold.epoch.0 != record.once;
-        let before: Vec<Epoch> = found.holds.iter().filter(other).map(|hold| hold.epoch.clone()).collect();
+        // Nor of one that came after it: what is as tight and owed to the ledger is brought there next.
+        let later = lock(&self.state).owed_above(level);
+        let replaced = |hold: &&Hold| other(hold) && !later.contains(&hold.epoch);
+        let before: Vec<Epoch> = found.holds.iter().filter(replaced).map(|hold| hold.epoch.clone()).collect();
         record.answer.set("generation", found.generation);
         let floor = HeldBy {
             epoch: format!("{name}@{}", found.generation),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::domain::audit::{Record, ThrottleRow};
 use crate::domain::evidence::Evidence;
-use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold};
+use crate::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold};
 use crate::domain::level::Level;
 use crate::domain::offered::Offered;
 use crate::domain::throttle::{Declared, Owner, ThrottleName};
@@ -225,6 +225,13 @@ impl State {
     /// The ledger has this hold.
     pub(super) fn recorded(&mut self, epoch: &Epoch) {
         self.unrecorded.retain(|(hold, _)| hold.hold.epoch != *epoch);
+    }
+
+    /// Holds as tight as this level whose own record is still owed to the ledger.
+    pub(super) fn owed_above(&self, level: Level) -> Vec<Epoch> {
+        let above = |hold: &Hold| matches!(hold.bite, Bite::AtLeast(least) if least >= level);
+        let owed = self.unrecorded.iter().map(|(held, _)| &held.hold).filter(|hold| above(hold));
+        owed.map(|hold| hold.epoch.clone()).collect()
     }
 
     /// Every hold whose record is not still owed.

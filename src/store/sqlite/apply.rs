@@ -194,6 +194,7 @@ fn before(conn: &Connection, change: &Change, standing: &Standing) -> Result<Opt
     Ok(Some(standing.told(receipt)))
 }
 
+/// The state of a throttle. What is declared changes with its generation alone: the loop knows what is foreseen, too.
 fn put_throttle(conn: &Connection, row: &ThrottleRow, at: Option<&str>) -> Result<(), Refusal> {
     let ThrottleRow { name, declared, effective, generation, owner, spec, offered } = row;
     let spec = spec.as_ref().map(rows::json).transpose()?;
@@ -202,7 +203,9 @@ fn put_throttle(conn: &Connection, row: &ThrottleRow, at: Option<&str>) -> Resul
         .prepare_cached(
             "INSERT INTO system_throttle (name, declared, effective, generation, updated_at, source, spec, offered)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-             ON CONFLICT (name) DO UPDATE SET declared = excluded.declared, effective = excluded.effective,
+             ON CONFLICT (name) DO UPDATE SET
+                 declared = CASE WHEN excluded.generation > generation THEN excluded.declared ELSE declared END,
+                 effective = excluded.effective,
                  generation = excluded.generation, updated_at = COALESCE(excluded.updated_at, updated_at),
                  source = excluded.source, spec = COALESCE(excluded.spec, spec),
                  offered = COALESCE(excluded.offered, offered)
