@@ -82,6 +82,8 @@ pub struct Latch {
     owed: owed::Owed,
     /// Revivals go one at a time; kills never wait for it.
     reviving: Arc<tokio::sync::Mutex<()>>,
+    /// Holds whose end is recorded and that the place where they live still has: others may revive meanwhile.
+    carried: Mutex<BTreeSet<Epoch>>,
     /// One level is recorded at a time, so that an opening does not meet the half-done record of a closing.
     levelling: Arc<tokio::sync::Mutex<()>>,
     /// Commands whose outcome was not known when their client was answered, and what became of them.
@@ -130,6 +132,7 @@ impl Latch {
             live: Mutex::new(live),
             owed: owed::Owed::default(),
             reviving: Arc::default(),
+            carried: Mutex::default(),
             levelling: Arc::default(),
             doubts: Doubts::default(),
             told: Mutex::default(),
@@ -196,10 +199,7 @@ impl Latch {
     async fn find_out(&self, once: &str, ending: &[Epoch]) -> Became {
         loop {
             match self.desired.became(once, ending).await {
-                Ok(became) => {
-                    self.doubts.decided(once, if became.done { Outcome::Done } else { Outcome::NotDone });
-                    return became;
-                }
+                Ok(became) => return became,
                 Err(error) => tracing::debug!(%error, once, "a command is not decided yet"),
             }
             sleep(AGAIN).await;
@@ -260,6 +260,11 @@ fn hold_for(live: &mut Vec<Live>, order: &KillOrder) -> (ScopedHold, bool) {
     let scoped = ScopedHold { scope: order.scope.clone(), hold };
     live.push(Live::new(scoped.clone(), AuditState::Pending, false));
     (scoped, true)
+}
+
+/// What is told of a command that was not decided.
+fn outcome(became: &Became) -> Outcome {
+    if became.done { Outcome::Done } else { Outcome::NotDone }
 }
 
 /// Lets a task go on by itself that has somebody else's outcome to find out.

@@ -198,6 +198,17 @@ pub struct Became {
     pub ended: Vec<Epoch>,
 }
 
+/// What going on with the end of holds came to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Went {
+    /// Holds that have ended.
+    pub ended: Vec<Epoch>,
+    /// Holds that could not be ended now: to be asked again.
+    pub left: Vec<Epoch>,
+    /// Whether the end of any was refused for good: then the record says so, and it stays.
+    pub refused: bool,
+}
+
 /// What a declaration became.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Declaration {
@@ -239,6 +250,14 @@ pub trait Desired: Send + Sync {
     /// # Errors
     /// While it is not known.
     async fn became(&self, once: &str, ending: &[Epoch]) -> Result<Became, DesiredError>;
+    /// Goes on with the end of those of these holds that a command ended, as the record has it. Where holds live in the record
+    /// itself there is nothing left to do.
+    ///
+    /// # Errors
+    /// While it is not known which ones, or cannot be recorded which ones stay.
+    async fn go_on(&self, _record: &Record, _ending: &[Epoch]) -> Result<Went, DesiredError> {
+        Ok(Went::default())
+    }
     /// Records a command that moved nothing. Durable when it returns.
     async fn note(&self, record: Record) -> Result<Answer, DesiredError>;
     /// What somebody measured; the loop believes it for three ticks.

@@ -2,6 +2,8 @@
 //!
 //! Implements `ports::Desired` over the index. Whether this process leads is the lease's word.
 
+mod revived;
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -12,13 +14,13 @@ use kube::Client;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::domain::audit::{Answer, Change, Record};
+use crate::domain::audit::{Answer, Change, Receipt, Record};
 use crate::domain::evidence::Evidence;
 use crate::domain::hold::{Epoch, HeldBy, Hold, ScopedHold};
 use crate::domain::level::Level;
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::latch::Latch;
-use crate::ports::{Became, Clock, Declaration, Desired, DesiredError, Ended, Ledger, LedgerError, Meant};
+use crate::ports::{Became, Clock, Declaration, Desired, DesiredError, Ended, Ledger, LedgerError, Meant, Went};
 use crate::source::crd::EchoThrottle;
 
 use super::endings;
@@ -151,22 +153,9 @@ impl ClusterDesired {
     }
 
     /// Writes a person's command to the record, before anything of it is done.
-    async fn record(&self, change: Change) -> Result<Option<Answer>, DesiredError> {
-        let Some(ledger) = &self.ledger else { return Ok(change.answer) };
-        let receipt = ledger.commit(change).await.map_err(not_recorded)?;
-        Ok(receipt.answer)
-    }
-
-    /// Deletes the overrides of these holds, and ends them everywhere.
-    async fn delete(&self, ending: &[Epoch]) -> Result<(), DesiredError> {
-        let all = self.index().override_holds();
-        for epoch in ending {
-            if let Some((hold, HoldState::Live)) = all.get(epoch) {
-                made::delete(&self.client, hold).await?;
-            }
-            self.end_hold(epoch);
-        }
-        Ok(())
+    async fn record(&self, change: Change) -> Result<Receipt, DesiredError> {
+        let Some(ledger) = &self.ledger else { return Ok(Receipt { answer: change.answer, ..Receipt::default() }) };
+        ledger.commit(change).await.map_err(not_recorded)
     }
 }
 
@@ -217,8 +206,8 @@ impl Desired for ClusterDesired {
     async fn take(&self, held: ScopedHold, record: Record) -> Result<Answer, DesiredError> {
         let asked = record.answer.clone();
         made::create(&self.client, &held).await?;
-        let answer = self.record(Change { holds_taken: vec![held], ..Change::of(record) }).await?;
-        Ok(answer.unwrap_or(asked))
+        let receipt = self.record(Change { holds_taken: vec![held], ..Change::of(record) }).await?;
+        Ok(receipt.answer.unwrap_or(asked))
     }
 
     async fn end(&self, meant: Meant<'_>, mut record: Record) -> Result<Ended, DesiredError> {
@@ -243,17 +232,9 @@ impl Desired for ClusterDesired {
             "killed".clone_into(&mut record.audit.after);
         }
         let epochs: Vec<Epoch> = epochs.into_iter().cloned().collect();
-        ended.answer = self.record(Change::of(record)).await?;
-        if let Err(error) = self.delete(&epochs).await {
-            // The record says so, and some may be gone: it is done as soon as it can be.
-            tracing::warn!(%error, "a revival is recorded, and not done yet");
-            return Err(DesiredError::Undecided);
-        }
-        ended.ended = epochs;
-        Ok(ended)
+        self.end_recorded(record, epochs, ended).await
     }
 
-    /// What was recorded after all is done after all: the record says that these have ended.
     async fn became(&self, once: &str, ending: &[Epoch]) -> Result<Became, DesiredError> {
         let Some(ledger) = &self.ledger else { return Ok(Became::default()) };
         let asked = async {
@@ -264,19 +245,19 @@ impl Desired for ClusterDesired {
         if !timeout(PATIENCE, asked).await.unwrap_or(Err(late)).map_err(not_recorded)? {
             return Ok(Became::default());
         }
-        match self.delete(ending).await {
-            Err(DesiredError::Refused(why)) => tracing::error!(why, "a revival is recorded, and was refused for good"),
-            done => done?,
-        }
         let all = self.index().override_holds();
         let stays = |epoch: &Epoch| all.get(epoch).is_some_and(|(_, state)| *state != HoldState::Over);
-        let ended: Vec<_> = ending.iter().filter(|epoch| !stays(epoch)).cloned().collect();
-        Ok(Became { done: ended.len() == ending.len(), ended })
+        Ok(Became { done: true, ended: ending.iter().filter(|epoch| !stays(epoch)).cloned().collect() })
+    }
+
+    async fn go_on(&self, record: &Record, ending: &[Epoch]) -> Result<Went, DesiredError> {
+        let ending = self.ended_by(record, ending).await?;
+        self.carry_out(record, &ending).await.map(|(went, _)| went)
     }
 
     async fn note(&self, record: Record) -> Result<Answer, DesiredError> {
         let asked = record.answer.clone();
-        Ok(self.record(Change::of(record)).await?.unwrap_or(asked))
+        Ok(self.record(Change::of(record)).await?.answer.unwrap_or(asked))
     }
 
     fn observe(&self, throttle: &ThrottleName, _evidence: Evidence) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::record::{Brought, LEDGER_PATIENCE};
-use super::{AuditState, Latch, Outcome, owned, told, whole};
+use super::{AuditState, Latch, Outcome, outcome, owned, told, whole};
 use crate::decide::precedence::asked;
 use crate::decide::verdict::Reason;
 use crate::domain::audit::Record;
@@ -91,7 +91,8 @@ impl Latch {
             self.doubts.push(&once, &audit, Outcome::Undecided);
             let latch = Arc::clone(self);
             owned(async move {
-                latch.find_out(&once, &[]).await;
+                let became = latch.find_out(&once, &[]).await;
+                latch.doubts.decided(&once, outcome(&became));
                 latch.desired.wake();
                 drop(turn);
             });

@@ -1,14 +1,14 @@
 //! Ending holds: the ledger first, the gate only then; what is not known to be done is found out.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use tokio::sync::OwnedMutexGuard;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::doubts::Outcome;
 use super::record::LEDGER_PATIENCE;
-use super::{Latch, owned, told, whole};
+use super::{AGAIN, Latch, outcome, owned, told, whole};
 use crate::domain::audit::Record;
 use crate::domain::hold::{Epoch, Scope, ScopedHold};
 use crate::ports::{DesiredError, Ended, Meant};
@@ -46,26 +46,43 @@ impl Latch {
         let within = |held: &ScopedHold| *scope == Scope::All || held.scope == *scope || held.scope == Scope::All;
         let meant = |held: &ScopedHold| epoch.map_or_else(|| within(held), |epoch| held.hold.epoch == *epoch);
         self.lock().iter_mut().filter(|live| meant(&live.held)).for_each(|live| live.ending = true);
-        let spared = |epoch: &Epoch| self.lock().iter().any(|live| !live.ending && live.held.hold.epoch == *epoch);
+        // What an earlier one has on record to end is being ended, and recorded once.
+        let carried = self.carried().clone();
+        let spared = |epoch: &Epoch| {
+            carried.contains(epoch) || self.lock().iter().any(|live| !live.ending && live.held.hold.epoch == *epoch)
+        };
         let ends = |held: &ScopedHold| epoch.is_some() || *scope == Scope::All || held.scope == *scope;
         let alone =
             self.lock().iter().filter(|live| live.alone && live.ending && ends(&live.held)).map(epoch_of).collect();
         let standing = told::Standing::of(self.desired.declared().iter().map(Arc::as_ref));
-        let (audit, once) = (record.audit.clone(), record.once.clone());
+        let (audit, asked) = (record.audit.clone(), record.clone());
         let (ending, alone): (_, Vec<Epoch>) = (self.ending(scope, epoch, &spared), alone);
         let meant = Meant { scope, epoch, spared: &spared, alone: &alone };
         let ended = self.desired.end(meant, record).await;
         if matches!(ended, Err(DesiredError::Undecided)) {
             // Its caller is told so. Nobody leans on these holds meanwhile, and no other revival begins.
-            self.doubts.push(&once, &audit, Outcome::Undecided);
+            self.doubts.push(&asked.once, &audit, Outcome::Undecided);
             let latch = Arc::clone(&self);
-            owned(async move { latch.decide(&once, ending, alone, turn).await });
+            owned(async move { latch.decide(asked, ending, alone, turn).await });
             return ended;
         }
         let of = ended.as_ref().map(|ended| ended.ended.as_slice()).unwrap_or_default();
         of.iter().for_each(|epoch| standing.ended(&epoch.0, &audit));
         self.over(of);
+        let nothing = ended.as_ref().is_ok_and(|ended| ended.ended.is_empty() && !ended.repeated);
+        if nothing && self.carries(&carried, scope, epoch) {
+            return Err(DesiredError::Unavailable("an earlier revival is recorded and not done yet".to_owned()));
+        }
         ended
+    }
+
+    /// Whether any of these holds is meant.
+    fn carries(&self, carried: &BTreeSet<Epoch>, scope: &Scope, epoch: Option<&Epoch>) -> bool {
+        let (declared, live) = (self.desired.declared(), self.lock());
+        let covered = declared.iter().filter(|one| scope.covers(&one.name)).flat_map(|one| &one.holds);
+        let alone = live.iter().filter(|live| *scope == Scope::All || live.held.scope == *scope);
+        let mut meant = covered.map(|hold| &hold.epoch).chain(alone.map(|live| &live.held.hold.epoch));
+        !carried.is_empty() && meant.any(|one| carried.contains(one) && epoch.is_none_or(|only| only == one))
     }
 
     /// Everything that a revival may end: all that is declared and meant, but for what it spares.
@@ -77,23 +94,74 @@ impl Latch {
         ending.into_iter().collect()
     }
 
-    /// Finds out what became of a revival that was not decided.
-    async fn decide(self: Arc<Self>, once: &str, ending: Vec<Epoch>, alone: Vec<Epoch>, _turn: OwnedMutexGuard<()>) {
-        let became = self.find_out(once, &ending).await;
-        let alone = if became.done { alone } else { Vec::new() };
-        self.over(&[became.ended, alone].concat());
+    /// Finds out what became of a revival that was not decided. Once that is known others may revive; what is recorded and not
+    /// done yet is gone on with, each hold by itself.
+    async fn decide(self: Arc<Self>, record: Record, ending: Vec<Epoch>, alone: Vec<Epoch>, turn: OwnedMutexGuard<()>) {
+        let became = self.find_out(&record.once, &ending).await;
+        let mut left = Vec::new();
+        if became.done {
+            left.extend(ending.into_iter().filter(|epoch| !became.ended.contains(epoch)).chain(alone));
+        }
+        let mut outcome = outcome(&became);
+        if left.is_empty() {
+            self.doubts.decided(&record.once, outcome.clone());
+        }
+        self.carried().extend(left.iter().cloned());
+        self.over(&became.ended);
+        drop(turn);
+        if left.is_empty() {
+            return;
+        }
+        while !left.is_empty() {
+            match self.desired.go_on(&record, &left).await {
+                Ok(went) => {
+                    let (stays, done): (Vec<_>, Vec<_>) = left.into_iter().partition(|epoch| went.left.contains(epoch));
+                    left = stays;
+                    self.carried_out(&done, &went.ended);
+                    if went.refused {
+                        outcome = Outcome::NotDone;
+                    }
+                }
+                Err(error) => tracing::debug!(%error, once = record.once, "a revival is not done yet"),
+            }
+            if !left.is_empty() {
+                sleep(AGAIN).await;
+            }
+        }
+        self.doubts.decided(&record.once, outcome);
     }
 
-    /// These holds have ended; those that were to end and did not, stay.
+    /// These holds have ended; those that were to end and did not, stay, but for those whose end is gone on with.
     fn over(&self, ended: &[Epoch]) {
         let mut live = self.lock();
+        let carried = self.carried();
+        live.iter_mut().filter(|live| !carried.contains(&live.held.hold.epoch)).for_each(|live| live.ending = false);
+        drop(carried);
         live.retain(|live| !ended.contains(&live.held.hold.epoch));
-        live.iter_mut().for_each(|live| live.ending = false);
         drop(live);
+        self.gone(ended);
+    }
+
+    /// It is known of these holds what became of their end: those have ended, the others stay.
+    fn carried_out(&self, known: &[Epoch], ended: &[Epoch]) {
+        let mut live = self.lock();
+        live.retain(|live| !ended.contains(&live.held.hold.epoch));
+        live.iter_mut().filter(|live| known.contains(&live.held.hold.epoch)).for_each(|live| live.ending = false);
+        self.carried().retain(|epoch| !known.contains(epoch));
+        drop(live);
+        self.gone(ended);
+    }
+
+    fn gone(&self, ended: &[Epoch]) {
         if !ended.is_empty() {
             self.gate.end(ended);
             self.desired.wake();
         }
+    }
+
+    /// Taken after the lock of what is live, where both are.
+    fn carried(&self) -> MutexGuard<'_, BTreeSet<Epoch>> {
+        self.carried.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
