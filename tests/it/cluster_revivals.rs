@@ -4,21 +4,23 @@
 #![allow(clippy::disallowed_methods, reason = "the API server is a task of the test")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use echo_phoenix::cluster::desired::ClusterDesired;
 use echo_phoenix::cluster::index::Override;
-use echo_phoenix::domain::audit::Record;
+use echo_phoenix::domain::audit::{Answer, Change, ClientKey, Receipt, Record};
 use echo_phoenix::domain::history::PageAsk;
 use echo_phoenix::domain::hold::{Epoch, Scope, Source};
 use echo_phoenix::domain::throttle::ThrottleName;
 use echo_phoenix::gate::Gate;
 use echo_phoenix::latch::{Latch, Outcome};
-use echo_phoenix::ports::{DesiredError, Ended, History, Ledger};
+use echo_phoenix::ports::{DesiredError, Ended, History, Ledger, LedgerError, Owed, Stored};
 use echo_phoenix::run::clock::SystemClock;
 use echo_phoenix::store::SqliteLedger;
 use jiff::Timestamp;
@@ -56,10 +58,49 @@ impl Server {
     }
 }
 
+/// A ledger that takes a revival, and does not say so in time.
+struct Late {
+    ledger: SqliteLedger,
+    late: AtomicBool,
+}
+
+#[async_trait]
+impl Ledger for Late {
+    async fn commit(&self, change: Change) -> Result<Receipt, LedgerError> {
+        let is_late = change.audit.iter().any(|draft| draft.action == "revive") && self.late.load(Ordering::SeqCst);
+        let receipt = self.ledger.commit(change).await;
+        if is_late { Err(LedgerError::Undecided) } else { receipt }
+    }
+
+    async fn stored(&self) -> Result<Stored, LedgerError> {
+        self.ledger.stored().await
+    }
+
+    async fn check(&self) -> Result<(), LedgerError> {
+        self.ledger.check().await
+    }
+
+    async fn has(&self, once: &str) -> Result<bool, LedgerError> {
+        self.ledger.has(once).await
+    }
+
+    async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError> {
+        self.ledger.owed(limit).await
+    }
+
+    async fn delivered(&self, rows: &[Owed]) -> Result<(), LedgerError> {
+        self.ledger.delivered(rows).await
+    }
+
+    async fn answered(&self, key: &ClientKey) -> Result<Option<Answer>, LedgerError> {
+        self.ledger.answered(key).await
+    }
+}
+
 struct House {
     _folder: TempDir,
     server: Arc<Server>,
-    ledger: Arc<SqliteLedger>,
+    ledger: Arc<Late>,
     desired: Arc<ClusterDesired>,
     gate: Arc<Gate>,
     latch: Arc<Latch>,
@@ -93,8 +134,9 @@ impl House {
         let client = kube::Client::try_from(config).unwrap();
 
         let folder = tempfile::tempdir().unwrap();
-        let ledger = Arc::new(SqliteLedger::open(folder.path()).unwrap().0);
-        let as_port: Arc<dyn Ledger> = Arc::<SqliteLedger>::clone(&ledger);
+        let ledger = SqliteLedger::open(folder.path()).unwrap().0;
+        let ledger = Arc::new(Late { ledger, late: AtomicBool::new(false) });
+        let as_port: Arc<dyn Ledger> = Arc::<Late>::clone(&ledger);
         let desired = Arc::new(ClusterDesired::new(client, Arc::new(SystemClock), Some(as_port)));
         let gate = Arc::new(Gate::default());
         let latch = Arc::new(Latch::new(Arc::clone(&gate), Arc::<ClusterDesired>::clone(&desired), None, Vec::new()));
@@ -151,7 +193,7 @@ impl House {
     /// Why, of every entry of this action, oldest first.
     async fn reasons(&self, action: &str) -> Vec<String> {
         let ask = PageAsk { limit: 50, ..PageAsk::default() };
-        let items = self.ledger.audit(ask).await.unwrap().items.into_iter().rev();
+        let items = self.ledger.ledger.audit(ask).await.unwrap().items.into_iter().rev();
         items.filter(|item| item.action == action).map(|item| item.reason).collect()
     }
 }
@@ -172,6 +214,20 @@ async fn a_revival_under_a_used_key_deletes_and_ends_no_kill_that_it_did_not_end
     assert_eq!((house.deleted(), house.held()), (vec!["k1".to_owned()], vec!["k2".to_owned()]));
     assert_eq!(house.revive("a", revival(None)).await.unwrap().ended, epochs(&["k2"]));
     assert_eq!((house.reasons("revive").await.len(), house.held()), (2, vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_does_one_that_is_not_decided_and_found_out_later() {
+    let house = House::new().await;
+    house.ledger.late.store(true, Ordering::SeqCst);
+    for (kill, held) in [("k1", vec![]), ("k2", vec!["k2".to_owned()])] {
+        house.kill("a", kill);
+        let told = house.revive("a", revival(Some("A"))).await;
+        assert!(matches!(told, Err(DesiredError::Undecided)), "{told:?}");
+        let decided = async || (house.latch.doubts()[0].outcome != Outcome::Undecided).then_some(());
+        eventually("it is decided", SOON, decided).await;
+        assert_eq!((house.deleted(), house.held()), (vec!["k1".to_owned()], held));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
