@@ -2,6 +2,7 @@
 //!
 //! Knows no Kubernetes, no HTTP, no SQL; who implements a seam is `run`'s choice.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -244,6 +245,9 @@ pub trait Desired: Send + Sync {
     /// Ends every hold that REST or an override made and that is meant, but for those that are spared. Durable when it
     /// returns. Sets `ended` and `held_by` in the answer.
     async fn end(&self, meant: Meant<'_>, record: Record) -> Result<Ended, DesiredError>;
+    /// What [`Desired::end`] would end by now. A specification's own holds stay, and so does what is not known to be of the
+    /// command's throttle alone: opening one must not open others.
+    fn ending(&self, meant: Meant<'_>) -> BTreeSet<Epoch>;
     /// What became of a command of this id that was [`DesiredError::Undecided`], and which of these holds, which it meant to
     /// end, have ended: they bite no more when this returns.
     ///

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::domain::audit::{Answer, Change, Receipt, Record};
 use crate::domain::evidence::Evidence;
-use crate::domain::hold::{Epoch, HeldBy, Hold, ScopedHold};
+use crate::domain::hold::{Epoch, HeldBy, Hold, Scope, ScopedHold};
 use crate::domain::level::Level;
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::latch::Latch;
@@ -157,6 +157,19 @@ impl ClusterDesired {
         let Some(ledger) = &self.ledger else { return Ok(Receipt { answer: change.answer, ..Receipt::default() }) };
         ledger.commit(change).await.map_err(not_recorded)
     }
+
+    /// What a command to end holds comes to: the holds that stay, and those that end.
+    fn endings(&self, meant: Meant<'_>) -> (Vec<Hold>, BTreeSet<Epoch>) {
+        let all = self.declared();
+        let names = all.iter().map(|declared| &declared.name).filter(|name| meant.scope.covers(name));
+        let held: Vec<(Hold, HoldState)> = names.flat_map(|name| self.index().states(name)).collect();
+        let is_meant = |hold: &Hold| meant.epoch.is_none_or(|only| *only == hold.epoch) && !(meant.spared)(&hold.epoch);
+        let whole = meant.epoch.is_some() || *meant.scope == Scope::All;
+        let ends = |hold: &Hold| !hold.source.is_declared() && (whole || self.index().is_of_one(&hold.epoch));
+        let held = held.into_iter().filter(|(_, state)| *state != HoldState::Over).map(|(hold, _)| hold);
+        let (end, stay): (Vec<_>, Vec<_>) = held.filter(is_meant).partition(ends);
+        (stay, end.into_iter().map(|hold| hold.epoch).collect())
+    }
 }
 
 fn not_recorded(error: LedgerError) -> DesiredError {
@@ -211,16 +224,9 @@ impl Desired for ClusterDesired {
     }
 
     async fn end(&self, meant: Meant<'_>, mut record: Record) -> Result<Ended, DesiredError> {
-        let (all, alone) = (self.declared(), meant.alone.to_vec());
-        let names: Vec<_> = all.iter().map(|d| &d.name).filter(|name| meant.scope.covers(name)).collect();
-        let held: Vec<(Hold, HoldState)> = names.iter().flat_map(|name| self.index().states(name)).collect();
-        let meant = held
-            .into_iter()
-            .filter(|(_, state)| *state != HoldState::Over)
-            .filter(|(hold, _)| meant.epoch.is_none_or(|only| *only == hold.epoch) && !(meant.spared)(&hold.epoch));
-        let (stay, end): (Vec<_>, Vec<_>) = meant.partition(|(hold, _)| hold.source.is_declared());
-        let mut ended = Ended { held_by: stay.into_iter().map(|(hold, _)| hold).collect(), ..Ended::default() };
-        let epochs: BTreeSet<_> = end.iter().map(|(hold, _)| &hold.epoch).chain(&alone).collect();
+        let (held_by, mut epochs) = self.endings(meant);
+        epochs.extend(meant.alone.iter().cloned());
+        let mut ended = Ended { held_by, ..Ended::default() };
         record.answer.set("held_by", serde_json::json!(ended.held_by.iter().map(HeldBy::from).collect::<Vec<_>>()));
         record.answer.set("ended", serde_json::json!(epochs));
         if epochs.is_empty() {
@@ -228,11 +234,17 @@ impl Desired for ClusterDesired {
             return Ok(ended);
         }
         let stays = |hold: &Hold| hold.is_kill() && !epochs.contains(&hold.epoch);
-        if names.iter().any(|name| self.index().states(name).iter().any(|(hold, _)| stays(hold))) {
+        let all = self.declared();
+        let mut names = all.iter().map(|declared| &declared.name).filter(|name| meant.scope.covers(name));
+        if names.any(|name| self.index().states(name).iter().any(|(hold, _)| stays(hold))) {
             "killed".clone_into(&mut record.audit.after);
         }
-        let epochs: Vec<Epoch> = epochs.into_iter().cloned().collect();
+        let epochs: Vec<Epoch> = epochs.into_iter().collect();
         self.end_recorded(record, epochs, ended).await
+    }
+
+    fn ending(&self, meant: Meant<'_>) -> BTreeSet<Epoch> {
+        self.endings(meant).1
     }
 
     async fn became(&self, once: &str, ending: &[Epoch]) -> Result<Became, DesiredError> {

@@ -173,6 +173,13 @@ impl Index {
         all.filter(|held| held.is_override()).map(|h| (h.hold.epoch.clone(), (h.hold.clone(), h.state))).collect()
     }
 
+    /// Whether a hold is of one throttle alone, as far as is known: not where its override was never seen here, since it went
+    /// before this process began.
+    pub fn is_of_one(&self, epoch: &Epoch) -> bool {
+        let held = self.throttles.values().filter(|known| known.holds.contains_key(epoch)).count();
+        held <= 1 && self.overrides.get(epoch).is_some_and(|seen| seen.throttle.is_some())
+    }
+
     /// Holds of one throttle with where they stand.
     pub fn states(&self, name: &ThrottleName) -> Vec<(Hold, HoldState)> {
         let known = self.throttles.get(name);

@@ -2,37 +2,45 @@
 //!
 //! Knows objects, not what they do to gates.
 
-use kube::Client;
-use kube::api::{Api, DeleteParams, ObjectMeta, PostParams, Preconditions};
+use std::fmt::Debug;
 
-use crate::domain::hold::{Hold, Scope, ScopedHold, Source};
+use kube::api::{Api, DeleteParams, ObjectMeta, PostParams, Preconditions};
+use kube::{Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::domain::hold::{Bite, Hold, Scope, ScopedHold, Source};
+use crate::domain::text;
 use crate::ports::DesiredError;
 use crate::source::crd_override::{
     CONFIRMATION, ClusterEchoOverride, ClusterEchoOverrideSpec, EchoOverride, EchoOverrideSpec, OverrideKill,
-    REST_PREFIX, Selector,
+    REST_PREFIX, Selector, bite,
 };
 
 use super::connect::{is_gone, lasts};
 
-/// Makes the override of a hold that REST took; one that is there already is as good.
+/// Longest word of why something was not done, characters: an API server's may be of any length.
+const WHY_LIMIT: usize = 512;
+
+/// Why a kill is not everybody's.
+const UNHEARD: &str = "so that no other gate hears of it";
+
+/// Makes the override of a hold that REST took; one that is there already is as good, if it stops the same.
 pub(super) async fn create(client: &Client, held: &ScopedHold) -> Result<(), DesiredError> {
     let kill = Some(OverrideKill { confirmation: CONFIRMATION.to_owned() });
     let (operator, reason) = (held.hold.operator.clone(), held.hold.reason.clone());
     // The epoch is in the name, so that asking twice makes one object.
     let name = format!("{REST_PREFIX}{}", held.hold.epoch.0.to_ascii_lowercase());
     let metadata = ObjectMeta { name: Some(name), ..ObjectMeta::default() };
-    let params = PostParams::default();
-    let made = match &held.scope {
+    match &held.scope {
         Scope::All => {
-            let spec = ClusterEchoOverrideSpec {
-                selector: Selector::default(),
-                kill,
-                throttle_percent: None,
-                operator,
-                reason,
+            let selector = Selector::default();
+            let spec = ClusterEchoOverrideSpec { selector, kill, throttle_percent: None, operator, reason };
+            let stops = |found: &ClusterEchoOverrideSpec| {
+                found.selector.match_labels.is_empty() && is_kill(found.kill.as_ref(), found.throttle_percent)
             };
-            let object = ClusterEchoOverride { metadata, spec };
-            Api::all(client.clone()).create(&params, &object).await.map(|_| ())
+            let same = |found: &ClusterEchoOverride| stops(&found.spec);
+            made(&Api::all(client.clone()), &ClusterEchoOverride { metadata, spec }, same).await
         }
         Scope::One(throttle) => {
             let Some((namespace, short)) = throttle.split() else {
@@ -41,14 +49,42 @@ pub(super) async fn create(client: &Client, held: &ScopedHold) -> Result<(), Des
             let throttle_ref = Some(short.to_owned());
             let spec =
                 EchoOverrideSpec { throttle_ref, selector: None, kill, throttle_percent: None, operator, reason };
-            let object = EchoOverride { metadata, spec };
-            Api::namespaced(client.clone(), namespace).create(&params, &object).await.map(|_| ())
+            let same = |EchoOverride { spec: found, .. }: &EchoOverride| {
+                found.throttle_ref.as_deref() == Some(short)
+                    && found.selector.is_none()
+                    && is_kill(found.kill.as_ref(), found.throttle_percent)
+            };
+            made(&Api::namespaced(client.clone(), namespace), &EchoOverride { metadata, spec }, same).await
         }
-    };
-    match made {
-        Ok(()) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
-        Err(error) => Err(failed(&error, "the API server refuses its override, so that no other gate hears of it")),
+    }
+}
+
+fn is_kill(kill: Option<&OverrideKill>, percent: Option<i32>) -> bool {
+    bite(kill, percent) == Some(Bite::Kill)
+}
+
+/// Makes an object. Where one of its name is there it was made by an earlier try, or by somebody who got ahead of us: then it
+/// stops nobody as ours would.
+async fn made<K>(api: &Api<K>, object: &K, same: impl Fn(&K) -> bool) -> Result<(), DesiredError>
+where
+    K: Resource + Clone + Debug + Serialize + DeserializeOwned,
+{
+    let refused = |error| failed(&error, &format!("the API server refuses its override, {UNHEARD}"));
+    match api.create(&PostParams::default(), object).await {
+        Ok(_) => return Ok(()),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+        Err(error) => return Err(refused(error)),
+    }
+    let name = object.name_any();
+    match api.get(&name).await {
+        Ok(found) if same(&found) => Ok(()),
+        Ok(_) => {
+            let other = format!("an override {name} that is not this kill was there before it, {UNHEARD}: delete it");
+            Err(DesiredError::Refused(other))
+        }
+        // Gone between the two: the next try makes it.
+        Err(error) if is_gone(&error) => Err(DesiredError::Unavailable(format!("override {name} went meanwhile"))),
+        Err(error) => Err(failed(&error, &format!("the API server does not show the override {name}, {UNHEARD}"))),
     }
 }
 
@@ -73,6 +109,6 @@ pub(super) async fn delete(client: &Client, hold: &Hold) -> Result<(), DesiredEr
 }
 
 fn failed(error: &kube::Error, what: &str) -> DesiredError {
-    let said = format!("{what}: {error}");
+    let said = text::cut(text::kept(format!("{what}: {error}")), WHY_LIMIT);
     if lasts(error) { DesiredError::Refused(said) } else { DesiredError::Unavailable(said) }
 }

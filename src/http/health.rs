@@ -119,6 +119,7 @@ fn looked(app: &App) -> Checks {
     }
     checks.add("log", log_words().map_or_else(Found::ok, Found::Amiss));
     checks.add("targets", app.board.trouble().map_or(Found::Quiet, Found::Amiss));
+    checks.add("kills", alone_words(app.latch.held_alone()).map_or(Found::Quiet, Found::Amiss));
     if lacking_words(app.latch.lacking()).is_some() {
         checks.lower();
     }
@@ -134,6 +135,12 @@ fn lacking_words(lacking: Lacking) -> Option<String> {
     let open = (undecided > 0).then(|| format!("{undecided} command(s) are not decided yet: they may still happen"));
     let words: Vec<_> = owed.into_iter().chain(open).collect();
     (!words.is_empty()).then(|| words.join("; "))
+}
+
+/// What nobody but this process was told of, if there is any of it.
+fn alone_words(alone: usize) -> Option<String> {
+    let why = "what would tell others was refused, see GET /v1/commands; send them again once that is mended";
+    (alone > 0).then(|| format!("{alone} kill(s) hold in this process alone: {why}"))
 }
 
 /// What the log lost, if it lost something a moment ago.

@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::domain::audit::AuditDraft;
+use crate::domain::hold::Epoch;
 
-/// Commands kept, the newest: what is not decided holds up the next of its kind, so these are few.
+/// Commands kept of which it is known what became of them, the newest. What is not decided, and what holds here alone, stays
+/// until it is known or ended: the first holds up the next of its kind, and of the second there is one for each hold.
 const KEPT: usize = 16;
 
 /// A command whose client was answered before it was known what becomes of it.
@@ -34,41 +36,77 @@ pub enum Outcome {
 
 /// Such commands, oldest first.
 #[derive(Default)]
-pub(super) struct Doubts(Mutex<VecDeque<Doubt>>);
+pub(super) struct Doubts(Mutex<VecDeque<One>>);
+
+/// One of them, with the hold that is here alone by it.
+struct One {
+    doubt: Doubt,
+    alone: Option<Epoch>,
+}
 
 impl Doubts {
-    /// One more.
-    pub(super) fn push(&self, once: &str, audit: &AuditDraft, outcome: Outcome) {
-        let mut all = self.lock();
-        while all.len() >= KEPT {
-            // What is not decided goes last.
-            let oldest = all.iter().position(|doubt| doubt.outcome != Outcome::Undecided).unwrap_or_default();
-            all.remove(oldest);
-        }
-        all.push_back(Doubt { once: once.to_owned(), audit: audit.clone(), outcome });
+    /// One of which it is not known what becomes of it.
+    pub(super) fn undecided(&self, once: &str, audit: &AuditDraft) {
+        let doubt = Doubt { once: once.to_owned(), audit: audit.clone(), outcome: Outcome::Undecided };
+        self.lock().push_back(One { doubt, alone: None });
     }
 
     /// It is known what became of one.
     pub(super) fn decided(&self, once: &str, outcome: Outcome) {
-        for doubt in self.lock().iter_mut().filter(|doubt| doubt.once == once) {
+        let mut all = self.lock();
+        for One { doubt, .. } in all.iter_mut().filter(|one| one.doubt.once == once) {
             let (action, throttle, operator) = (&doubt.audit.action, &doubt.audit.throttle, &doubt.audit.operator);
             let became = if outcome == Outcome::Done { "it was done" } else { "it was not done, and will not be" };
             tracing::warn!(action, throttle, operator, once, "a command that was not decided is: {became}");
             doubt.outcome = outcome.clone();
         }
+        flush(&mut all);
+    }
+
+    /// This hold is here alone, by this command and why: instead of what was said of it before.
+    pub(super) fn refused(&self, epoch: &Epoch, once: &str, audit: &AuditDraft, why: String) {
+        let mut all = self.lock();
+        all.retain(|one| one.alone.as_ref() != Some(epoch));
+        let doubt = Doubt { once: once.to_owned(), audit: audit.clone(), outcome: Outcome::Refused(why) };
+        all.push_back(One { doubt, alone: Some(epoch.clone()) });
+    }
+
+    /// Others have this hold after all.
+    pub(super) fn shared(&self, epoch: &Epoch) {
+        let mut all = self.lock();
+        for one in all.iter_mut().filter(|one| one.alone.as_ref() == Some(epoch)) {
+            (one.doubt.outcome, one.alone) = (Outcome::Done, None);
+        }
+        flush(&mut all);
+    }
+
+    /// This hold has ended: nothing of it is here alone any more.
+    pub(super) fn over(&self, epoch: &Epoch) {
+        self.lock().retain(|one| one.alone.as_ref() != Some(epoch));
     }
 
     /// All of them, newest first.
     pub(super) fn all(&self) -> Vec<Doubt> {
-        self.lock().iter().rev().cloned().collect()
+        self.lock().iter().rev().map(|one| one.doubt.clone()).collect()
     }
 
     /// How many are not decided.
-    pub(super) fn undecided(&self) -> usize {
-        self.lock().iter().filter(|doubt| doubt.outcome == Outcome::Undecided).count()
+    pub(super) fn count_undecided(&self) -> usize {
+        self.lock().iter().filter(|one| one.doubt.outcome == Outcome::Undecided).count()
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Doubt>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<One>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Lets the oldest go of which it is known what became of them, where they are too many.
+fn flush(all: &mut VecDeque<One>) {
+    let is_known = |one: &One| matches!(one.doubt.outcome, Outcome::Done | Outcome::NotDone);
+    let mut too_many = all.iter().filter(|one| is_known(one)).count().saturating_sub(KEPT);
+    all.retain(|one| {
+        let goes = too_many > 0 && is_known(one);
+        too_many -= usize::from(goes);
+        !goes
+    });
 }

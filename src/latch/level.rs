@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::record::{Brought, LEDGER_PATIENCE};
-use super::{AuditState, Latch, Outcome, outcome, owned, told, whole};
+use super::{AuditState, Latch, outcome, owned, told, whole};
 use crate::decide::precedence::asked;
 use crate::decide::verdict::Reason;
 use crate::domain::audit::Record;
@@ -88,7 +88,7 @@ impl Latch {
         let opened = self.desired.declare(throttle, level, measured, record).await;
         if matches!(opened, Err(DesiredError::Undecided)) {
             // Its caller is told so, and nothing else opens until it is known.
-            self.doubts.push(&once, &audit, Outcome::Undecided);
+            self.doubts.undecided(&once, &audit);
             let latch = Arc::clone(self);
             owned(async move {
                 let became = latch.find_out(&once, &[]).await;

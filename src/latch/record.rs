@@ -9,12 +9,11 @@ use std::time::Duration;
 use futures::poll;
 use tokio::time::timeout;
 
-use super::doubts::{Doubt, Outcome};
+use super::doubts::Doubt;
 use super::{Latch, owned, whole};
 use crate::domain::audit::{Answer, ClientKey, Record};
 use crate::domain::evidence::Evidence;
 use crate::domain::hold::ScopedHold;
-use crate::domain::text::{self, REASON_LIMIT};
 use crate::ports::{Declaration, DesiredError, Effect, JournalEntry};
 
 /// How long a command waits for the ledger before it answers `pending`. The gate has been shut since before the wait.
@@ -22,9 +21,6 @@ pub(super) const LEDGER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long it waits for the journal before it answers `durable: false`. What was begun is written all the same.
 const JOURNAL_PATIENCE: Duration = Duration::from_secs(1);
-
-/// Longest word of why something was refused, characters: an API server's may be of any length.
-const WHY_LIMIT: usize = 512;
 
 /// Where the record of a command stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,12 +187,17 @@ impl Latch {
         let on_disk = self.journal.as_ref().map(|journal| journal.pending()).unwrap_or_default();
         let under_way = self.under_way();
         let on_disk = on_disk.iter().filter(|entry| !under_way.contains(&entry.record.once)).count();
-        Lacking { on_disk, in_memory: self.owed.len(), undecided: self.doubts.undecided() }
+        Lacking { on_disk, in_memory: self.owed.len(), undecided: self.doubts.count_undecided() }
     }
 
     /// Commands whose outcome was not known when they were answered, or that hold here alone: the newest first.
     pub fn doubts(&self) -> Vec<Doubt> {
         self.doubts.all()
+    }
+
+    /// How many kills hold in this process alone, since what would tell others was refused for good.
+    pub fn held_alone(&self) -> usize {
+        self.lock().iter().filter(|live| live.alone).count()
     }
 
     pub(super) fn under_way(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -232,7 +233,7 @@ impl Latch {
         };
         match timeout(LEDGER_PATIENCE, brought).await {
             Ok(Ok(answer)) => {
-                self.note_of(entry, true);
+                self.note_of(entry, None);
                 self.entered(&once).await;
                 Entered::Told(Box::new(answer))
             }
@@ -261,7 +262,7 @@ impl Latch {
     /// A command that was refused for good where it would be heard by others: what it closed here stays shut, and the record
     /// and its client are told that it is no more than that. Nothing else waits for it any longer.
     async fn alone(&self, entry: &JournalEntry, why: &str) -> Entered {
-        let (once, why) = (entry.record.once.clone(), text::cut(why.to_owned(), WHY_LIMIT));
+        let once = entry.record.once.clone();
         tracing::error!(
             once,
             why,
@@ -269,22 +270,27 @@ impl Latch {
         );
         let mut record = entry.record.clone();
         record.audit.after = format!("{}, here alone", record.audit.after);
-        record.audit.reason = text::cut(format!("{why}; {}", record.audit.reason), REASON_LIMIT);
+        // Whatever an API server says: the words of whoever stopped come first, and whole.
+        record.audit.reason = format!("{}; {why}", record.audit.reason);
         record.answer.set("durable", false);
         record.answer.warn(&format!("it holds in this process alone: {why}"));
         let Ok(Ok(answer)) = timeout(LEDGER_PATIENCE, self.desired.note(record)).await else { return Entered::NotYet };
-        self.note_of(entry, false);
-        self.doubts.push(&once, &entry.record.audit, Outcome::Refused(why));
+        self.note_of(entry, Some(why));
         self.entered(&once).await;
         Entered::Alone(Box::new(answer))
     }
 
-    /// The hold of an entry is recorded; whether anybody but this process has it.
-    fn note_of(&self, entry: &JournalEntry, shared: bool) {
+    /// The hold of an entry is recorded; why nobody but this process has it, if that is so.
+    fn note_of(&self, entry: &JournalEntry, alone: Option<&str>) {
         let Effect::Hold(hold) = &entry.effect else { return };
-        self.note(&hold.hold.epoch, |live| {
-            (live.audit, live.durable, live.alone) = (AuditState::Recorded, shared, !shared);
-        });
+        let (epoch, mut all) = (&hold.hold.epoch, self.lock());
+        // Where it has ended meanwhile there is nothing to be said of it.
+        let Some(live) = all.iter_mut().find(|live| live.held.hold.epoch == *epoch) else { return };
+        (live.audit, live.durable, live.alone) = (AuditState::Recorded, alone.is_none(), alone.is_some());
+        match alone {
+            Some(why) => self.doubts.refused(epoch, &entry.record.once, &entry.record.audit, why.to_owned()),
+            None => self.doubts.shared(epoch),
+        }
     }
 
     async fn entered(&self, once: &str) {

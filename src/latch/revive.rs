@@ -52,16 +52,16 @@ impl Latch {
             carried.contains(epoch) || self.lock().iter().any(|live| !live.ending && live.held.hold.epoch == *epoch)
         };
         let ends = |held: &ScopedHold| epoch.is_some() || *scope == Scope::All || held.scope == *scope;
-        let alone =
+        let alone: Vec<Epoch> =
             self.lock().iter().filter(|live| live.alone && live.ending && ends(&live.held)).map(epoch_of).collect();
         let standing = told::Standing::of(self.desired.declared().iter().map(Arc::as_ref));
         let (audit, asked) = (record.audit.clone(), record.clone());
-        let (ending, alone): (_, Vec<Epoch>) = (self.ending(scope, epoch, &spared), alone);
         let meant = Meant { scope, epoch, spared: &spared, alone: &alone };
+        let ending: Vec<_> = self.desired.ending(meant).into_iter().collect();
         let ended = self.desired.end(meant, record).await;
         if matches!(ended, Err(DesiredError::Undecided)) {
             // Its caller is told so. Nobody leans on these holds meanwhile, and no other revival begins.
-            self.doubts.push(&asked.once, &audit, Outcome::Undecided);
+            self.doubts.undecided(&asked.once, &audit);
             let latch = Arc::clone(&self);
             owned(async move { latch.decide(asked, ending, alone, turn).await });
             return ended;
@@ -83,15 +83,6 @@ impl Latch {
         let alone = live.iter().filter(|live| *scope == Scope::All || live.held.scope == *scope);
         let mut meant = covered.map(|hold| &hold.epoch).chain(alone.map(|live| &live.held.hold.epoch));
         !carried.is_empty() && meant.any(|one| carried.contains(one) && epoch.is_none_or(|only| only == one))
-    }
-
-    /// Everything that a revival may end: all that is declared and meant, but for what it spares.
-    fn ending(&self, scope: &Scope, epoch: Option<&Epoch>, spared: &dyn Fn(&Epoch) -> bool) -> Vec<Epoch> {
-        let declared = self.desired.declared();
-        let holds = declared.iter().filter(|one| scope.covers(&one.name)).flat_map(|one| &one.holds);
-        let meant = holds.filter(|hold| !hold.source.is_declared() && epoch.is_none_or(|only| *only == hold.epoch));
-        let ending: BTreeSet<_> = meant.map(|hold| hold.epoch.clone()).filter(|epoch| !spared(epoch)).collect();
-        ending.into_iter().collect()
     }
 
     /// Finds out what became of a revival that was not decided. Once that is known others may revive; what is recorded and not
@@ -138,6 +129,7 @@ impl Latch {
         live.iter_mut().filter(|live| !carried.contains(&live.held.hold.epoch)).for_each(|live| live.ending = false);
         drop(carried);
         live.retain(|live| !ended.contains(&live.held.hold.epoch));
+        ended.iter().for_each(|epoch| self.doubts.over(epoch));
         drop(live);
         self.gone(ended);
     }
@@ -148,6 +140,7 @@ impl Latch {
         live.retain(|live| !ended.contains(&live.held.hold.epoch));
         live.iter_mut().filter(|live| known.contains(&live.held.hold.epoch)).for_each(|live| live.ending = false);
         self.carried().retain(|epoch| !known.contains(epoch));
+        ended.iter().for_each(|epoch| self.doubts.over(epoch));
         drop(live);
         self.gone(ended);
     }

@@ -8,6 +8,7 @@ mod manifest;
 mod moves;
 mod state;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -261,6 +262,10 @@ impl Desired for LedgerDesired {
         lock(&self.state).release(&ended);
         self.woken.notify_one();
         Ok(Ended { ended, held_by, answer: receipt.answer, repeated: receipt.repeated })
+    }
+
+    fn ending(&self, meant: Meant<'_>) -> BTreeSet<Epoch> {
+        lock(&self.state).endings(meant).0.into_iter().collect()
     }
 
     async fn became(&self, once: &str, ending: &[Epoch]) -> Result<Became, DesiredError> {

@@ -90,7 +90,13 @@ async fn an_override_that_is_refused_for_good_is_named_and_keeps_nobody_from_rev
     assert_eq!(gate.verdict(&throttles[0]).await, (200, "none".to_owned()), "what was said is so");
     let told = get(&operator, "/v1/commands").await["items"][0].clone();
     assert_eq!((&told["outcome"], &told["operator"]), (&json!("refused"), &json!("dana")), "{told}");
-    assert_eq!(get(&operator, "/health").await["checks"]["ledger"], "ok", "nothing waits for it");
+    let health = get(&operator, "/health").await;
+    assert_eq!(health["checks"]["ledger"], "ok", "nothing waits for it");
+    assert!(
+        health["checks"]["kills"].as_str().unwrap().starts_with("1 kill(s) hold in this process alone"),
+        "{health}"
+    );
+    assert_eq!(health["status"], "degraded", "{health}");
 
     // Another's kill is made, and ends.
     let (status, answer) = post(&operator, "/kill", &kill(&throttles[1])).await;

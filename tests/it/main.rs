@@ -41,6 +41,7 @@ mod metrics;
 mod migration;
 mod one_act;
 mod openapi;
+mod overrides;
 mod pages;
 mod private_files;
 mod proxies;

@@ -1,5 +1,6 @@
 //! Declared state of a process that may not be the one that leads.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -53,6 +54,10 @@ impl Desired for Led {
 
     async fn end(&self, meant: Meant<'_>, record: Record) -> Result<Ended, DesiredError> {
         self.declared.end(meant, record).await
+    }
+
+    fn ending(&self, meant: Meant<'_>) -> BTreeSet<Epoch> {
+        self.declared.ending(meant)
     }
 
     async fn became(&self, once: &str, ending: &[Epoch]) -> Result<Became, DesiredError> {

@@ -12,14 +12,10 @@ use crate::cluster::index::HoldState;
 use crate::cluster::made;
 use crate::domain::audit::{Answer, Change, Record};
 use crate::domain::hold::{Epoch, HeldBy, Hold};
-use crate::domain::text;
 use crate::ports::{DesiredError, Ended, Went};
 
 /// Overrides that are deleted at the same time.
 const LANES: usize = 8;
-
-/// Longest word of why something is refused, characters: an API server's may be of any length.
-const WHY_LIMIT: usize = 512;
 
 /// A hold that stays, since its override may not be deleted: why.
 pub(super) type Refused = (Hold, String);
@@ -99,7 +95,7 @@ impl ClusterDesired {
             audit.before.clone_from(&record.audit.after);
             audit.after = format!("held {}", hold.epoch);
             // Whatever an API server says: the words of whoever asked come first, and whole.
-            audit.reason = format!("{}; refused: {}", audit.reason, text::cut(why.clone(), WHY_LIMIT));
+            audit.reason = format!("{}; refused: {why}", audit.reason);
             let answer = Answer { key: None, ..record.answer.clone() };
             self.record(Change::of(Record { once, audit, answer })).await?;
         }

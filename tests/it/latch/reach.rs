@@ -99,6 +99,10 @@ impl Desired for Reach {
         self.ledger.end(meant, record).await
     }
 
+    fn ending(&self, meant: Meant<'_>) -> BTreeSet<Epoch> {
+        self.ledger.ending(meant)
+    }
+
     async fn became(&self, once: &str, ending: &[Epoch]) -> Result<Became, DesiredError> {
         self.ledger.became(once, ending).await
     }
@@ -219,6 +223,46 @@ async fn what_is_refused_for_good_is_recorded_as_that_and_keeps_nobody_from_revi
     let after: Vec<_> = kills.iter().map(|(_, after)| after.as_str()).collect();
     let alone = "killed k1, here alone";
     assert_eq!(after, [alone, "killed k2", alone, "killed k1", "killed k5, here alone"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_that_holds_here_alone_is_told_once_for_as_long_as_it_does() {
+    let house = House::new();
+    let House { reach, latch, .. } = &house;
+    let told = || {
+        let all = latch.doubts().into_iter();
+        all.map(|doubt| (doubt.once, matches!(doubt.outcome, Outcome::Refused(_)))).collect::<Vec<_>>()
+    };
+    let of = |once: &str, alone: bool| (once.to_owned(), alone);
+    reach.refuse("a");
+    reach.refuse("b");
+    latch.kill(kill("b", "first")).await.unwrap();
+    // However often another is sent again, neither pushes the other out.
+    for number in 0..40 {
+        latch.kill(kill("a", &format!("again-{number}"))).await.unwrap();
+    }
+    assert_eq!(told(), [of("again-39", true), of("first", true)]);
+    assert_eq!((latch.held_alone(), latch.lacking()), (2, Default::default()));
+
+    // What is everybody's after all is told as that, and what has ended no more.
+    reach.let_through();
+    latch.kill(kill("a", "through")).await.unwrap();
+    assert_eq!((told(), latch.held_alone()), (vec![of("again-39", false), of("first", true)], 1));
+    latch.revive(one("b"), None, record("revive")).await.unwrap();
+    assert_eq!((told(), latch.held_alone()), (vec![of("again-39", false)], 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_of_a_kill_that_was_refused_has_its_words_first_and_whole() {
+    let house = House::new();
+    let words = "double charges ".repeat(68);
+    house.reach.refuse("a");
+    let mut order = kill("a", "k1");
+    order.record.audit.reason.clone_from(&words);
+    house.latch.kill(order).await.unwrap();
+    let conn = rusqlite::Connection::open(house.folder.path().join("ledger.db")).unwrap();
+    let kept: String = conn.query_row("SELECT reason FROM audit_log", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, format!("{words}; {WHY}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

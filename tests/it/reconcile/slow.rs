@@ -1,6 +1,6 @@
 //! The loop while something is slow: a ledger that hangs, a workload that blocks, a kill that comes and goes meanwhile.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -79,6 +79,10 @@ impl Desired for Declarations {
 
     async fn end(&self, _meant: Meant<'_>, _record: Record) -> Result<Ended, DesiredError> {
         Ok(Ended::default())
+    }
+
+    fn ending(&self, _meant: Meant<'_>) -> BTreeSet<Epoch> {
+        BTreeSet::new()
     }
 
     async fn became(&self, _once: &str, _ending: &[Epoch]) -> Result<Became, DesiredError> {
