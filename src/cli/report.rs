@@ -18,8 +18,8 @@ pub(super) struct Found {
     pub(super) unread: bool,
     /// The last `control` of throttles, where it was looked up.
     pub(super) commands: Vec<(String, AuditEntry)>,
-    /// Commands whose outcome was not known when they were answered.
-    pub(super) doubts: Vec<DoubtedCommand>,
+    /// Commands whose outcome was not known when they were answered; none: they could not be read.
+    pub(super) doubts: Option<Vec<DoubtedCommand>>,
 }
 
 /// Everything, for a person.
@@ -47,13 +47,18 @@ pub(super) fn report(base: &str, found: &Found, now: Timestamp, paint: Paint) ->
         let command = commands.iter().find(|(name, _)| *name == one.name && !by_file).map(|(_, entry)| entry);
         throttle(&mut text, one, command, found, now, paint);
     }
-    doubted(&mut text, doubts, now, paint);
+    doubted(&mut text, doubts.as_deref(), now, paint);
     parts(&mut text, health);
     text
 }
 
-/// What became of commands of which that was not known when they were answered.
-fn doubted(text: &mut String, doubts: &[DoubtedCommand], now: Timestamp, paint: Paint) {
+/// What became of commands of which that was not known when they were answered. What people wrote comes last in its row.
+fn doubted(text: &mut String, doubts: Option<&[DoubtedCommand]>, now: Timestamp, paint: Paint) {
+    let Some(doubts) = doubts else {
+        let unread = "whether commands are not decided, or hold there alone, is unknown: they could not be read";
+        let _ = writeln!(text, "\n{}", paint.warn(unread));
+        return;
+    };
     text.push_str(if doubts.is_empty() {
         ""
     } else {
@@ -64,12 +69,14 @@ fn doubted(text: &mut String, doubts: &[DoubtedCommand], now: Timestamp, paint: 
             "done" => paint.good("it was done"),
             "not_done" => "it was not done, and will not be".to_owned(),
             "undecided" => paint.alarm("not decided yet: it may still happen"),
-            "refused" => paint.alarm(&format!("it holds there alone: {}", one.why.as_deref().unwrap_or_default())),
+            "refused" => paint.alarm("it holds there alone"),
             other => format!("{other}, which this version does not know"),
         };
         let of = if one.throttle.is_empty() { "all" } else { &one.throttle };
         let by = if one.operator.is_empty() { &one.actor } else { &one.operator };
-        let _ = writeln!(text, "  {} of {of} by {by}, {}: {became}", one.action, since(&one.at, now));
+        let why = one.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        let came = since(&one.at, now);
+        let _ = writeln!(text, "  {:<9} {became}: {} of {of}, {came}, by {by}{why}", "command", one.action);
     }
 }
 

@@ -100,14 +100,17 @@ fn steady(health: &Value) -> Value {
     steady
 }
 
-/// Commands whose outcome was not known when they were answered; none where a gate or an older service tells of none.
+/// Commands whose outcome was not known when they were answered, if that can be told. A gate and an older service, which know
+/// no such route, have none.
 async fn commands(client: &Client) -> Option<Value> {
-    client.get("/v1/commands").await.ok()
+    match client.get("/v1/commands").await {
+        Err(error) if elsewhere(&error) => Some(json!({ "items": [] })),
+        asked => asked.ok(),
+    }
 }
 
-fn doubts(client: &Client, commands: Option<&Value>) -> Vec<DoubtedCommand> {
-    let commands = commands.and_then(|commands| client.typed::<Commands>("/v1/commands", commands).ok());
-    commands.unwrap_or_default().items
+fn doubts(client: &Client, commands: Option<&Value>) -> Option<Vec<DoubtedCommand>> {
+    Some(client.typed::<Commands>("/v1/commands", commands?).ok()?.items)
 }
 
 async fn round(client: &Client) -> Result<(Value, Value, Option<Value>, Found), ClientError> {
@@ -145,7 +148,7 @@ async fn look(client: &Client, health: &Value, throttles: Option<&Value>) -> Res
             commands.push((one.name.clone(), entry));
         }
     }
-    Ok(Found { health, throttles, unread: false, commands, doubts: Vec::new() })
+    Ok(Found { health, throttles, unread: false, commands, doubts: None })
 }
 
 /// The report; `answers` are those of `/health`, of `/v1/throttles` and of `/v1/commands`.

@@ -51,7 +51,7 @@ pub(super) fn fit(text: &str, columns: usize) -> String {
 }
 
 /// Rows of a report that say what people wrote.
-const WORDS: [&str; 3] = ["by", "held", "declared"];
+const WORDS: [&str; 4] = ["by", "held", "declared", "command"];
 
 /// A report for a terminal of so many columns. What people wrote is cut where it would run over, or it could stand where our
 /// own lines begin; what is ours, as a command to type, stays whole.
@@ -180,11 +180,12 @@ mod tests {
         let padded = format!("dana{}default: open, all is well", " ".repeat(200));
         let next = "  next      echo-phoenix revive --epoch 01HZY3V8Q0000000000000000 --operator YOU --reason WHY";
         let text = format!("default: KILLED\n  by        {padded}\n  held      at 5 % or more, by {padded}\n{next}\n");
+        let text = format!("{text}  command   it was done: {padded} of all\n");
         let fitted = fit_words(&text, Some(40));
         let lines: Vec<_> = fitted.lines().collect();
-        assert_eq!(lines.len(), 4);
+        assert_eq!(lines.len(), 5);
         assert_eq!((lines[0], lines[3]), ("default: KILLED", next), "what is ours is whole");
-        for line in &lines[1..3] {
+        for line in [lines[1], lines[2], lines[4]] {
             assert!(line.chars().count() <= 40 && line.ends_with('…') && !line.contains("all is well"), "{line}");
         }
         assert_eq!(fit_words(&text, None), text, "a file has no width");

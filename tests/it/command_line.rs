@@ -403,7 +403,8 @@ async fn a_process_without_throttles_is_told_by_its_health() {
     let refusal = json!({ "detail": "There is no such route here.", "status": 404, "title": "Not Found" }).to_string();
     let front = Front::routing(vec![
         ("/health", 200, "application/json", health.to_string()),
-        ("/v1/throttles", 404, "application/problem+json", refusal),
+        ("/v1/throttles", 404, "application/problem+json", refusal.clone()),
+        ("/v1/commands", 404, "application/problem+json", refusal),
     ]);
     let asked = ask(folder.path(), &front.url(), &["status"]);
     assert_eq!(asked.status.code(), Some(0), "{}", err(&asked));

@@ -20,14 +20,14 @@ async fn a_revival_that_is_not_decided_is_shown_until_it_is_and_then_what_became
     assert_eq!(revived.status.code(), Some(1), "{}", out(&revived));
     assert!(err(&revived).contains("may still happen"), "{}", err(&revived));
     let told = status();
-    for words in ["revive of all by dana", "not decided yet: it may still happen", "KILLED"] {
+    for words in ["  command   not decided yet: it may still happen: revive of all, ", ", by dana\n", "KILLED"] {
         assert!(told.contains(words), "{words} is not in\n{told}");
     }
     disk.flow();
     eventually("what became of it is told", Duration::from_secs(30), async || {
         let told = status();
-        assert!(told.contains("revive of all by dana"), "{told}");
-        told.contains(": it was done").then_some(())
+        assert!(told.contains(": revive of all, "), "{told}");
+        told.contains("  command   it was done: ").then_some(())
     })
     .await;
     let request = http().get(echo.url("/v1/commands")).header("x-api-key", KEY);
@@ -40,4 +40,37 @@ async fn a_revival_that_is_not_decided_is_shown_until_it_is_and_then_what_became
     let audit: Value = request.send().await.unwrap().json().await.unwrap();
     assert_eq!(audit["items"][0]["request_id"], one["request_id"], "and the record has it");
     assert_eq!(http().get(echo.url("/v1/commands")).send().await.unwrap().status(), 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_that_could_not_be_read_are_unknown_and_an_older_service_has_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let health = json!({
+        "status": "healthy", "version": "2.4.0-secure", "mode": "serve", "uptime_seconds": 1, "throttle_pct": 0.0,
+        "killed": false, "checks": {},
+    });
+    let refusal = |status: u16| json!({ "detail": "No.", "status": status, "title": "No" }).to_string();
+    let alone = json!({ "items": [{ "at": "2026-01-14T09:00:00Z", "action": "kill", "throttle": "", "actor": "k",
+                                    "operator": "dana", "outcome": "refused", "why": "no overrides here" }] });
+    let unknown = "is unknown: they could not be read";
+    for (status, answer, words, json) in [
+        (404, refusal(404), None, json!([])),
+        (200, json!({ "items": [] }).to_string(), None, json!([])),
+        (200, alone.to_string(), Some("  command   it holds there alone: kill of all, "), alone["items"].clone()),
+        (403, refusal(403), Some(unknown), Value::Null),
+        (503, refusal(503), Some(unknown), Value::Null),
+    ] {
+        let kind = if status == 200 { "application/json" } else { "application/problem+json" };
+        let front = Front::routing(vec![
+            ("/health", 200, "application/json", health.to_string()),
+            ("/v1/throttles", 200, "application/json", json!({ "items": [] }).to_string()),
+            ("/v1/commands", status, kind, answer),
+        ]);
+        let told = out(&ask(folder.path(), &front.url(), &["status"]));
+        assert!(words.is_none_or(|words| told.contains(words)), "{status}: {told}");
+        assert_eq!(told.contains(unknown), words == Some(unknown), "{status}: {told}");
+        let said: Value =
+            serde_json::from_str(&out(&ask(folder.path(), &front.url(), &["status", "-o", "json"]))).unwrap();
+        assert_eq!(said["commands"], json, "{status}");
+    }
 }
