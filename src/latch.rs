@@ -242,9 +242,9 @@ fn hold_for(live: &mut Vec<Live>, order: &KillOrder) -> (ScopedHold, bool) {
     let covers = |held: &Scope| *held == Scope::All || *held == order.scope;
     // Another site ends its own kills: nobody here leans on one of them, and it leans on nobody's here.
     let shared = |by: &str| by == order.operator || !(is_sender(by) || is_sender(&order.operator));
-    // Nor on a hold that nobody accounts for: a kill of today has its own record. Nor on one that a declaration ends.
-    let ends_here = |source: &Source| !source.is_declared() && *source != Source::Unaccounted;
-    let counts = |held: &ScopedHold| held.hold.is_kill() && ends_here(&held.hold.source);
+    // Nor on one that ends by another door, with a file or an object, nor on one that nobody accounts for: a kill of today has
+    // its own record, and ends by its own word.
+    let counts = |held: &ScopedHold| held.hold.is_kill() && held.hold.source == Source::Rest;
     let joins = |held: &ScopedHold| counts(held) && covers(&held.scope) && shared(&held.hold.operator);
     if let Some(known) = live.iter().find(|live| !live.ending && joins(&live.held)) {
         return (known.held.clone(), false);

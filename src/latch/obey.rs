@@ -1,6 +1,6 @@
 //! Bringing the gate in line with what is declared, where that is safer; what opens is the loop's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,8 +45,17 @@ impl Latch {
 
     /// Lets go of holds that have ended.
     pub fn let_go(&self, ended: &[Epoch]) {
+        self.forget(ended.iter());
         self.gate.end(ended);
         self.desired.wake();
+    }
+
+    /// These have ended by another door: no kill leans on them any more.
+    pub(super) fn forget<'a>(&self, ended: impl Iterator<Item = &'a Epoch>) {
+        let ended: BTreeSet<&Epoch> = ended.collect();
+        if !ended.is_empty() {
+            self.lock().retain(|live| !ended.contains(&live.held.hold.epoch));
+        }
     }
 }
 

@@ -2,12 +2,15 @@
 //!
 //! What is stuck keeps nothing back but what comes after it for the same throttle, or for all.
 
+use std::collections::BTreeSet;
+
 use futures::future::join_all;
 use tokio::time::timeout;
 
 use super::Latch;
 use super::record::{Entered, LEDGER_PATIENCE};
-use crate::domain::hold::Scope;
+use crate::domain::hold::{Bite, Hold, Scope};
+use crate::domain::level::Level;
 use crate::domain::throttle::ThrottleName;
 use crate::ports::{DesiredError, Effect, JournalEntry};
 
@@ -29,44 +32,75 @@ impl Latch {
     }
 
     async fn settle_all(&self, entries: Vec<JournalEntry>) -> bool {
-        for lanes in in_turn(entries) {
-            let mut all = true;
-            for some in lanes.chunks(LANES) {
-                let told = join_all(some.iter().map(|lane| self.settle_lane(lane))).await;
-                all &= told.iter().all(|told| *told);
-                // Where nothing of several gets through, nothing else does.
-                if some.len() == LANES && !told.contains(&true) {
-                    break;
-                }
-            }
-            if !all {
-                return false; // what came later waits, so that the order stays
+        let mut stuck = BTreeSet::new();
+        for lanes in in_turn(entries.clone()) {
+            stuck.extend(self.settle_lanes(&lanes).await);
+            if !stuck.is_empty() {
+                break; // what came later waits, so that the order stays
             }
         }
-        true
+        if stuck.is_empty() {
+            return true;
+        }
+        // But for what stops: others hear of a kill whatever is stuck before it.
+        let is_stop = |entry: &JournalEntry| matches!(entry.effect, Effect::Hold(_));
+        let stops = entries.into_iter().filter(|entry| is_stop(entry) && !stuck.contains(&entry.record.once));
+        let stops: Vec<_> = stops.map(|entry| vec![entry]).collect();
+        self.settle_lanes(&stops).await;
+        false
     }
 
-    async fn settle_lane(&self, lane: &[JournalEntry]) -> bool {
+    /// Some lanes at a time; answers what is stuck in them.
+    async fn settle_lanes(&self, lanes: &[Vec<JournalEntry>]) -> Vec<String> {
+        let mut stuck = Vec::new();
+        for some in lanes.chunks(LANES) {
+            let told = join_all(some.iter().map(|lane| self.settle_lane(lane))).await;
+            let before = stuck.len();
+            stuck.extend(told.into_iter().flatten());
+            // Where nothing of several gets through, nothing else does.
+            if some.len() == LANES && stuck.len() == before + LANES {
+                break;
+            }
+        }
+        stuck
+    }
+
+    /// Answers which entry is stuck, if one is.
+    async fn settle_lane(&self, lane: &[JournalEntry]) -> Option<String> {
         for entry in lane {
-            if self.waited_for(&entry.record.once).await && !self.lacks(&entry.record.once) {
-                continue; // it is there, with the answer its caller heard
+            self.waited_for(&entry.record.once).await;
+            if !self.lacks(&entry.record.once) {
+                continue; // it is there, with the answer its caller heard; perhaps since we began
             }
-            if matches!(self.enter(entry, None).await, Entered::NotYet) {
-                return false;
+            let told = match &entry.effect {
+                // A safer level has come since: what this one asked for is recorded, and declares nothing any more.
+                Effect::Level { throttle, level } if self.asked_above(throttle, *level) => {
+                    self.enter(&JournalEntry { effect: Effect::Nothing, record: entry.record.clone() }, None).await
+                }
+                _ => self.enter(entry, None).await,
+            };
+            if matches!(told, Entered::NotYet) {
+                return Some(entry.record.once.clone());
             }
         }
-        true
+        None
     }
 
-    /// Waits until nobody else is telling the ledger of this command; answers whether somebody was.
-    async fn waited_for(&self, once: &str) -> bool {
-        let mut waited = false;
+    /// Whether more is asked of a throttle than this level, by its declaration or a hold.
+    fn asked_above(&self, throttle: &ThrottleName, level: Level) -> bool {
+        let declared = self.desired.declared();
+        let found = declared.iter().find(|declared| declared.name == *throttle);
+        let above = |hold: &Hold| matches!(hold.bite, Bite::AtLeast(held) if held > level);
+        found.is_some_and(|found| found.level > level || found.holds.iter().any(above))
+    }
+
+    /// Waits until nobody else is telling the ledger of this command.
+    async fn waited_for(&self, once: &str) {
         loop {
             let arrived = self.arrived.notified();
             if !self.under_way().contains(once) {
-                return waited;
+                return;
             }
-            waited = true;
             arrived.await;
         }
     }

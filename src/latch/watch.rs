@@ -58,15 +58,16 @@ impl Latch {
         let setting = Setting { level, reason, generation: view.seen.generation, at };
         let kills: Vec<_> = view.kills.iter().cloned().map(Arc::new).collect();
         let (before, fresh) = (self.gate.kills(&view.name), self.unknown_to_the_gate(&view.name, &kills));
+        let over = || view.ended.iter().filter(|ended| !view.kills.iter().any(|hold| hold.epoch == **ended));
+        // Before the gate lets go of them: a kill that comes in between takes a hold of its own.
+        self.forget(over());
         self.gate.change(|draft| {
             draft.declare(&view.name, &view.gate, setting);
             for hold in &kills {
                 draft.hold(&scope, hold, at);
             }
             draft.set(&view.name, setting);
-            for ended in view.ended.iter().filter(|ended| !view.kills.iter().any(|hold| hold.epoch == **ended)) {
-                draft.release(&view.name, ended);
-            }
+            over().for_each(|ended| draft.release(&view.name, ended));
         });
         let held = self.gate.kills(&view.name);
         let holds = |hold: &Hold| held.iter().any(|held| held.epoch == hold.epoch);

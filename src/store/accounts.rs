@@ -96,10 +96,17 @@ fn ended_before(conn: &Connection, from: i64, claimed: &[&Listed]) -> rusqlite::
     let first: Option<String> = conn.query_row(first, [CHECKPOINT], |row| row.get(0)).optional()?;
     let early = |listed: &&&Listed| {
         let taken = listed.hold.as_ref().map(|hold| format!("{:.6}", hold.hold.taken_at));
-        first.as_ref().is_some_and(|first| taken.is_none_or(|taken| taken < *first))
+        first.as_ref().zip(taken).is_some_and(|(first, taken)| taken < *first)
     };
     let is_named = |listed: &&&Listed| named.contains(&listed.epoch);
     Ok(claimed.iter().filter(|listed| is_named(listed) || early(listed)).map(|listed| listed.epoch.clone()).collect())
+}
+
+/// Whether the log, too, says of a hold that the table lists as ended that it has.
+pub(super) fn has_ended(conn: &Connection, epoch: &Epoch) -> rusqlite::Result<bool> {
+    let table = table(conn)?;
+    let listed: Vec<&Listed> = table.iter().filter(|listed| listed.epoch == *epoch).collect();
+    ended_before(conn, i64::MAX, &listed).map(|ended| ended.contains(epoch))
 }
 
 /// What the log says is declared, if it says so; within the transaction that appends to it.
@@ -310,7 +317,7 @@ fn held_against(told: Told, table: &[Listed], whole: bool) -> Accounts {
             (false, Some(_)) if exact => {
                 Some(format!("holds: row {number} ({epoch}) is live, and no audit entry took it"))
             }
-            (true, Some(hold)) if whole && !ended.contains(epoch) && !early.may_have_ended(hold) => {
+            (true, hold) if whole && !ended.contains(epoch) && !early.may_have_ended(epoch, hold.as_ref()) => {
                 Some(format!("holds: row {number} ({epoch}) was ended, and no audit entry ends it"))
             }
             _ => None,

@@ -69,8 +69,9 @@ impl Early {
         self.taken.iter().filter(|(seq, hold)| !self.ends.iter().any(|end| end.seq > *seq && end.by.means(hold)))
     }
 
-    /// Whether an entry at or after a hold's time may have ended it.
-    pub(super) fn may_have_ended(&self, hold: &ScopedHold) -> bool {
+    /// Whether an entry at or after a hold's time may have ended it. One that was never heard of before its end bears none.
+    pub(super) fn may_have_ended(&self, epoch: &Epoch, hold: Option<&ScopedHold>) -> bool {
+        let Some(hold) = hold else { return self.ends.iter().any(|end| end.by.may_mean(epoch)) };
         let taken = self.taken.iter().find(|(_, taken)| taken.hold.epoch == hold.hold.epoch).map(|(seq, _)| *seq);
         let at = format!("{:.6}", hold.hold.taken_at);
         let after = |end: &End| taken.map_or(end.at >= at, |seq| end.seq > seq);
@@ -79,6 +80,15 @@ impl Early {
 }
 
 impl By {
+    /// Whether it may mean a hold of which nothing but the id is known.
+    fn may_mean(&self, own: &Epoch) -> bool {
+        match self {
+            Self::Revival => true,
+            Self::Epoch(epoch) => epoch == own,
+            Self::Declaration(_) | Self::Level(_) => false,
+        }
+    }
+
     fn means(&self, hold: &ScopedHold) -> bool {
         let on = |name: &str| matches!(&hold.scope, Scope::One(own) if own.as_str() == name);
         match self {

@@ -101,7 +101,7 @@ fn commit(conn: &Group<'_>, change: &Change) -> Result<Receipt, Refusal> {
     for throttle in &change.throttles {
         put_throttle(conn, throttle, at.as_deref())?;
     }
-    for taken in change.takes().filter(|taken| standing.is_new(taken)) {
+    for taken in change.takes().filter(|taken| standing.is_unlisted(taken)) {
         holds::take(conn, taken)?;
     }
     for epoch in &change.holds_ended {

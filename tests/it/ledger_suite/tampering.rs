@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use echo_phoenix::domain::audit::Change;
+use echo_phoenix::domain::hold::{Scope, Source};
 use echo_phoenix::domain::payment::Storing;
 use echo_phoenix::ports::{Ledger, LedgerError};
 use echo_phoenix::store::{Head, LEDGER_FILE, SqliteLedger, Verified, VerifyError};
@@ -314,10 +315,10 @@ async fn triggers_refuse_to_change_what_is_append_only() {
              object_id, 1, currency, raw, digest, signature, received_at, prev_hash, hash
          FROM evidence_ledger WHERE seq = 2",
     );
+    verify(dir.path(), &heads, &mut |_, _, _| ()).unwrap();
     conn.execute("INSERT INTO holds (epoch, scope, hold, ended) VALUES ('e', '', '{}', 1)", []).unwrap();
     refused("DELETE FROM holds");
     refused("UPDATE holds SET ended = 0");
-    verify(dir.path(), &heads, &mut |_, _, _| ()).unwrap();
 }
 
 #[tokio::test]
@@ -367,4 +368,23 @@ async fn a_page_that_is_damaged_is_named() {
 fn what_a_row_says_of_itself_is_shown_as_people_can_see_it() {
     let bad = VerifyError::Bad("stripe_events: row 1 evt_1\nthe ledger is as written\u{1b}[2J".to_owned());
     assert!(!bad.to_string().chars().any(char::is_control), "{bad}");
+}
+
+#[tokio::test]
+async fn a_row_that_lets_a_hold_end_before_it_came_swallows_no_kill() {
+    let (dir, _) = filled().await;
+    edit(dir.path(), "INSERT INTO holds (epoch, scope, hold, ended) VALUES ('k', '', NULL, 1)");
+    assert_eq!(found(dir.path(), &[]), "holds: row 1 (k) was ended, and no audit entry ends it");
+    let (ledger, _) = SqliteLedger::open(dir.path()).unwrap();
+    let kill = || Change { holds_taken: vec![hold("k", Scope::All, Source::Rest)], ..Change::of(record("kill")) };
+    let receipt = ledger.commit(kill()).await.unwrap();
+    assert_eq!((receipt.over, receipt.known), (Vec::new(), Vec::new()), "it is the log that says what has ended");
+    ledger.close();
+    let (ledger, opened) = SqliteLedger::open_and_account(dir.path()).unwrap();
+    assert_eq!(opened.stored.holds.iter().map(|held| held.hold.epoch.0.as_str()).collect::<Vec<_>>(), ["k"]);
+    assert_eq!(opened.accounts.unaccounted.len(), 1);
+    // Its end is in the log then, and it takes no hold again.
+    let end = Change { holds_ended: vec![epoch("k")], ..Change::of(record("revive")) };
+    ledger.commit(end).await.unwrap();
+    assert_eq!(ledger.commit(kill()).await.unwrap().over, [epoch("k")]);
 }

@@ -12,27 +12,44 @@ use crate::domain::hold::{Epoch, Scope, ScopedHold};
 use crate::store::accounts;
 use crate::store::sqlite::rows;
 
-/// The holds that a change takes and that are here before it, and whether they have ended.
-pub(super) struct Standing(BTreeMap<Epoch, bool>);
+/// The holds that a change takes and that are here before it.
+pub(super) struct Standing {
+    /// Whether they have ended.
+    known: BTreeMap<Epoch, bool>,
+    /// Those that only the table lists as ended: the log, which says what holds, has no word of it.
+    forged: BTreeSet<Epoch>,
+}
 
 impl Standing {
     pub(super) fn of(conn: &Connection, change: &Change) -> rusqlite::Result<Self> {
-        let mut known = BTreeMap::new();
+        let (mut known, mut forged) = (BTreeMap::new(), BTreeSet::new());
         for ScopedHold { hold, .. } in change.takes() {
-            if let Some(ended) = has_ended(conn, &hold.epoch)? {
-                known.insert(hold.epoch.clone(), ended);
+            match has_ended(conn, &hold.epoch)? {
+                Some(true) if !accounts::has_ended(conn, &hold.epoch)? => {
+                    forged.insert(hold.epoch.clone());
+                }
+                Some(ended) => {
+                    known.insert(hold.epoch.clone(), ended);
+                }
+                None => {}
             }
         }
-        Ok(Self(known))
+        Ok(Self { known, forged })
     }
 
+    /// Whether the log is to say that it begins.
     pub(super) fn is_new(&self, held: &ScopedHold) -> bool {
-        !self.0.contains_key(&held.hold.epoch)
+        !self.known.contains_key(&held.hold.epoch)
+    }
+
+    /// Whether the table lacks it.
+    pub(super) fn is_unlisted(&self, held: &ScopedHold) -> bool {
+        self.is_new(held) && !self.forged.contains(&held.hold.epoch)
     }
 
     /// A receipt that says it too.
     pub(super) fn told(&self, mut receipt: Receipt) -> Receipt {
-        for (epoch, ended) in &self.0 {
+        for (epoch, ended) in &self.known {
             receipt.over.extend(ended.then(|| epoch.clone()));
             receipt.known.push(epoch.clone());
         }

@@ -1,0 +1,92 @@
+//! What a kill leans on, and what is told late: neither a hold that ends by another door, nor a level that was overtaken.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use echo_phoenix::decide::follow::Seen;
+use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
+use echo_phoenix::domain::level::Level;
+use echo_phoenix::domain::throttle::{GateSpec, ThrottleName};
+use echo_phoenix::latch::watch::View;
+use echo_phoenix::latch::{AuditState, Latch, LevelOrder};
+use echo_phoenix::ports::{Desired, Ledger, Stored};
+use echo_phoenix::store::{LedgerDesired, SqliteLedger};
+
+use super::{NOW, open_gate, order};
+use crate::ledger_suite::declared::{AWAY, Fickle, WELL};
+use crate::ledger_suite::values::{level, record};
+
+fn tightens(to: f64) -> LevelOrder {
+    LevelOrder {
+        throttle: ThrottleName::default_throttle(),
+        level: level(to),
+        measured: None,
+        at: NOW.elapsed,
+        record: record("control"),
+    }
+}
+
+#[tokio::test]
+async fn a_level_that_is_recorded_late_does_not_undo_a_safer_one_that_came_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Arc::new(Fickle::new(Arc::new(SqliteLedger::open(folder.path()).unwrap().0)));
+    let desired = Arc::new(LedgerDesired::new(Arc::<Fickle>::clone(&ledger), Stored::default()));
+    let latch = Arc::new(Latch::new(open_gate(), Arc::<LedgerDesired>::clone(&desired), None, Vec::new()));
+    latch.declare(tightens(0.0)).await.unwrap();
+    ledger.mood.store(AWAY, Ordering::SeqCst);
+    assert_eq!(latch.declare(tightens(0.5)).await.unwrap().audit, AuditState::Pending);
+    ledger.mood.store(WELL, Ordering::SeqCst);
+    assert_eq!(latch.declare(tightens(0.9)).await.unwrap().audit, AuditState::Recorded);
+    assert!(latch.settle().await);
+    assert_eq!(desired.declared()[0].level, level(0.9));
+    assert_eq!(ledger.stored().await.unwrap().throttles[0].declared, level(0.9));
+    assert_eq!(super::audit(folder.path()).len(), 3, "each is recorded");
+}
+
+fn held(source: Source) -> Hold {
+    let text = || "test".to_owned();
+    let epoch = Epoch("theirs".to_owned());
+    Hold { epoch, bite: Bite::Kill, source, reason: text(), operator: text(), taken_at: NOW.wall }
+}
+
+#[tokio::test]
+async fn no_kill_leans_on_one_that_ends_by_another_door() {
+    let manifest = Source::Manifest;
+    let object = Source::Override {
+        namespace: None,
+        name: "stop".to_owned(),
+        uid: "1".to_owned(),
+        namespace_uid: None,
+        definition_uid: None,
+    };
+    for source in [manifest, object] {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = SqliteLedger::open(folder.path()).unwrap().0;
+        let known = ScopedHold { scope: Scope::All, hold: held(source) };
+        let desired = Arc::new(LedgerDesired::new(Arc::new(ledger), Stored::default()));
+        let latch = Arc::new(Latch::new(open_gate(), desired, None, vec![known]));
+        let killed = latch.kill(order("mine")).await.unwrap();
+        assert_eq!(killed.epoch.0, "mine", "what ends the other one must not end this");
+    }
+}
+
+#[tokio::test]
+async fn no_kill_leans_on_one_that_has_ended_by_another_door() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = SqliteLedger::open(folder.path()).unwrap().0;
+    let desired = Arc::new(LedgerDesired::new(Arc::new(ledger), Stored::default()));
+    let latch = Arc::new(Latch::new(open_gate(), desired, None, Vec::new()));
+    for (epoch, again) in [("k1", "k2"), ("k2", "k3")] {
+        assert_eq!(latch.kill(order(epoch)).await.unwrap().epoch.0, epoch);
+        let ended = vec![Epoch(epoch.to_owned())];
+        if epoch == "k1" {
+            let seen = Seen { generation: 1, asked: Level::OPEN, killed: false, effective: Some((Level::OPEN, 1)) };
+            let (name, gate) = (ThrottleName::default_throttle(), GateSpec::default());
+            latch.follow(&View { name, gate, seen, kills: Vec::new(), ended }, NOW.elapsed);
+        } else {
+            latch.let_go(&ended);
+        }
+        assert_eq!(latch.kill(order(again)).await.unwrap().epoch.0, again, "the one before is over");
+        latch.let_go(&[Epoch(again.to_owned())]);
+    }
+}
