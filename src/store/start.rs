@@ -188,9 +188,11 @@ fn union(ledger: &Opened, last: Option<&Stored>, pending: &[JournalEntry], told:
                 if let (Some(offered), Some(last)) = (&known.offered, &row.offered) {
                     known.offered = Some(offered.safer(last));
                 }
-                let was = known.declared;
+                let (was, number) = (known.declared, known.generation);
                 raise(known, row);
                 if was != known.declared {
+                    // The ledger lacks this declaration: under a number of its own it is recorded with the next step.
+                    known.generation = known.generation.max(number.saturating_add(1));
                     told.push(format!("{}: the last state knows a higher level than the ledger", row.name));
                 }
             }

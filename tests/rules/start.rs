@@ -202,6 +202,8 @@ proptest! {
         } else {
             prop_assert!(found.declared.fraction() >= last_declared);
         }
-        prop_assert_eq!(found.generation, ours.max(theirs));
+        // A level that the ledger lacks is a declaration of its own, so that it gets there.
+        let anew = if ours <= theirs && last_declared > declared { ours + 1 } else { ours };
+        prop_assert_eq!(found.generation, anew.max(theirs));
     }
 }
