@@ -221,7 +221,7 @@ pub struct Page<T> {
 /// `GET /v1/commands`
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Commands {
-    /// The newest first: the last 16 since this process started.
+    /// The newest first, since this process started: what is not decided or holds here alone, and the last 16 of the others.
     pub items: Vec<DoubtedCommand>,
 }
 
