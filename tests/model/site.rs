@@ -117,10 +117,9 @@ fn away() -> TargetError {
 #[async_trait]
 impl Target for Line {
     async fn read(&self, _: &Declared, _: &TargetSpec) -> Result<ReadBack, TargetError> {
-        match self.outside.site() {
-            // What is told of a site is what was heard last: no pass waits for it.
-            Some(_) => return Err(away()),
-            None => {}
+        // What is told of a site is what was heard last: no pass waits for it.
+        if self.outside.site().is_some() {
+            return Err(away());
         }
         let there = self.site.lock();
         Ok(ReadBack::Remote(RemoteReadBack {

@@ -175,8 +175,8 @@ impl World {
             Command::Again { back, stays } => {
                 let again = {
                     let oracle = self.oracle.lock();
-                    let keyed = oracle.asked.iter().rev().filter(|asked| asked.key.is_some());
-                    keyed.cloned().nth(usize::from(*back))
+                    let mut keyed = oracle.asked.iter().rev().filter(|asked| asked.key.is_some());
+                    keyed.nth(usize::from(*back)).cloned()
                 };
                 if let Some(Asked { path, body, key, what, .. }) = again {
                     let mut oracle = self.oracle.lock();
