@@ -2,8 +2,6 @@
 //!
 //! What is stuck keeps nothing back but what comes after it for the same throttle, or for all.
 
-use std::collections::BTreeSet;
-
 use futures::future::join_all;
 use tokio::time::timeout;
 
@@ -32,41 +30,24 @@ impl Latch {
     }
 
     async fn settle_all(&self, entries: Vec<JournalEntry>) -> bool {
-        let mut stuck = BTreeSet::new();
-        for lanes in in_turn(entries.clone()) {
-            stuck.extend(self.settle_lanes(&lanes).await);
-            if !stuck.is_empty() {
-                break; // what came later waits, so that the order stays
+        for lanes in in_turn(entries) {
+            let mut all = true;
+            for some in lanes.chunks(LANES) {
+                let told = join_all(some.iter().map(|lane| self.settle_lane(lane))).await;
+                all &= told.iter().all(|told| *told);
+                // Where nothing of several gets through, nothing else does.
+                if some.len() == LANES && !told.contains(&true) {
+                    break;
+                }
+            }
+            if !all {
+                return false; // what came later waits, so that the order stays
             }
         }
-        if stuck.is_empty() {
-            return true;
-        }
-        // But for what stops: others hear of a kill whatever is stuck before it.
-        let is_stop = |entry: &JournalEntry| matches!(entry.effect, Effect::Hold(_));
-        let stops = entries.into_iter().filter(|entry| is_stop(entry) && !stuck.contains(&entry.record.once));
-        let stops: Vec<_> = stops.map(|entry| vec![entry]).collect();
-        self.settle_lanes(&stops).await;
-        false
+        true
     }
 
-    /// Some lanes at a time; answers what is stuck in them.
-    async fn settle_lanes(&self, lanes: &[Vec<JournalEntry>]) -> Vec<String> {
-        let mut stuck = Vec::new();
-        for some in lanes.chunks(LANES) {
-            let told = join_all(some.iter().map(|lane| self.settle_lane(lane))).await;
-            let before = stuck.len();
-            stuck.extend(told.into_iter().flatten());
-            // Where nothing of several gets through, nothing else does.
-            if some.len() == LANES && stuck.len() == before + LANES {
-                break;
-            }
-        }
-        stuck
-    }
-
-    /// Answers which entry is stuck, if one is.
-    async fn settle_lane(&self, lane: &[JournalEntry]) -> Option<String> {
+    async fn settle_lane(&self, lane: &[JournalEntry]) -> bool {
         for entry in lane {
             self.waited_for(&entry.record.once).await;
             if !self.lacks(&entry.record.once) {
@@ -80,10 +61,10 @@ impl Latch {
                 _ => self.enter(entry, None).await,
             };
             if matches!(told, Entered::NotYet) {
-                return Some(entry.record.once.clone());
+                return false;
             }
         }
-        None
+        true
     }
 
     /// Whether more is asked of a throttle than this level, by its declaration or a hold.
