@@ -263,7 +263,7 @@ impl Attended {
                 if let Ok(answer) = &mut answer {
                     http::stamp(answer.headers_mut());
                     // It ends then: what comes next on it would find nobody.
-                    if connection.left_unread() {
+                    if connection.left_unread() || self.stop.is_cancelled() {
                         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                     }
                 }
@@ -292,7 +292,11 @@ impl Attended {
                 }
                 () = self.stop.cancelled(), if !stopping => {
                     stopping = true;
-                    serving.as_mut().graceful_shutdown();
+                    // hyper ends a connection of which it has read nothing, though its first request may have arrived already:
+                    // a proxy takes that for a failure, since it opened it just for that. It is answered, and ends by that.
+                    if !connection.is_fresh(AT_THE_END) {
+                        serving.as_mut().graceful_shutdown();
+                    }
                 }
             }
         }

@@ -328,6 +328,24 @@ async fn on_a_socket_that_systemd_keeps_open_a_restart_refuses_nobody() {
     }
 }
 
+/// Proxies open a connection for one request: one that is taken is not closed before that request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_taken_just_before_the_end_has_its_first_request_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut echo, gate) = with_a_gate(folder.path(), &[]).await;
+    let mut opened = TcpStream::connect(gate).await.unwrap();
+    // Connections are taken in order: whoever is answered was taken after that one.
+    let asks = "GET /authz/nginx/default HTTP/1.1\r\nhost: x\r\n\r\n";
+    assert_eq!(status(&raw(gate, asks).await), 403);
+    let end = tokio::task::spawn_blocking(move || echo.process.terminate());
+    eventually("no more are taken", SOON, async || TcpStream::connect(gate).await.is_err().then_some(())).await;
+    opened.write_all(asks.as_bytes()).await.unwrap();
+    let mut said = String::new();
+    timeout(SOON, opened.read_to_string(&mut said)).await.unwrap().unwrap();
+    assert!(status(&said) == 403 && said.contains("\r\nconnection: close\r\n"), "{said}");
+    assert!(end.await.unwrap().success());
+}
+
 /// docs/systemd.md, as printed: sockets by the names that are taken, and flags and variables that there are.
 #[test]
 fn the_units_of_the_document_name_what_is_there() {

@@ -60,6 +60,8 @@ pub(super) struct Connection {
     phase: AtomicU64,
     /// Whether the last answer came before its request was read whole.
     early: AtomicBool,
+    /// Whether anything was read of it.
+    begun: AtomicBool,
     end: CancellationToken,
     ended: AtomicBool,
 }
@@ -75,6 +77,7 @@ impl Connection {
             phase: AtomicU64::new(coarse.now() << 2 | HEAD),
             coarse,
             early: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
             end: CancellationToken::new(),
             ended: AtomicBool::new(false),
         }
@@ -111,6 +114,7 @@ impl Connection {
     /// Bytes came: after an answer they are the next head's. Those that follow do not prolong it.
     fn reads(self: &Arc<Self>, bytes: usize) {
         let phase = self.phase().0;
+        self.begun.store(true, Ordering::Relaxed);
         if phase == ANSWERED {
             self.enter(HEAD);
         }
@@ -138,6 +142,11 @@ impl Connection {
     /// Whether it has waited for its client for so many looks; never while we have work for it.
     pub(super) fn waited(&self, looks: u64) -> bool {
         self.waits().is_some_and(|since| self.coarse.now().saturating_sub(since) >= looks)
+    }
+
+    /// Whether it was opened less than so many looks ago and nothing was read of it: its first request may be on its way.
+    pub(super) fn is_fresh(&self, looks: u64) -> bool {
+        !self.begun.load(Ordering::Relaxed) && !self.waited(looks)
     }
 
     /// Why it has to end, if it must; limits in looks.
