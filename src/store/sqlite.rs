@@ -9,6 +9,7 @@ mod group;
 mod history;
 mod pool;
 pub(super) mod read;
+mod rehearsal;
 pub(super) mod rows;
 mod writer;
 

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::group::Group;
-use super::{SharedIndex, apply, unavailable};
+use super::{SharedIndex, apply, rehearsal, unavailable};
 use crate::domain::audit::{Change, Receipt};
 use crate::domain::hold::ScopedHold;
 use crate::ports::{LedgerError, Owed};
@@ -98,6 +98,9 @@ pub struct Done(Vec<(Reply, Result<Receipt, LedgerError>)>);
 impl Writer {
     /// Serves until the queue is closed and empty.
     pub(super) fn run(&mut self) {
+        if let Err(error) = self.index.writable().and_then(|()| rehearsal::run(&self.conn)) {
+            tracing::debug!(%error, "the ledger's statements are not prepared: the first kill does it");
+        }
         while let Ok(first) = self.jobs.recv() {
             let begun = self.begin(self.batch(first));
             self.commit(begun).tell();
@@ -188,6 +191,6 @@ fn one(group: &Group<'_>, work: &Work) -> rusqlite::Result<Result<Receipt, Ledge
     Ok(answer.map_err(LedgerError::from))
 }
 
-fn run_sql(conn: &Connection, sql: &str) -> rusqlite::Result<()> {
+pub(super) fn run_sql(conn: &Connection, sql: &str) -> rusqlite::Result<()> {
     conn.prepare_cached(sql)?.execute([]).map(drop)
 }

@@ -1,0 +1,73 @@
+//! A kill and its end as a client sends them, made and taken back before anybody asks for one: preparing their statements
+//! takes longer than running them, and whoever stops first shall not be the one who waits for it.
+//!
+//! Nothing of it is ever committed.
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+
+use super::group::Group;
+use super::writer::{Work, run_sql};
+use super::{apply, unavailable};
+use crate::domain::audit::{Answer, AuditDraft, Change, ClientKey, Record};
+use crate::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
+use crate::ports::LedgerError;
+
+/// What every name of it begins with.
+const NAME: &str = "rehearsal";
+
+/// Makes them and takes them back. The connection has no transaction open.
+///
+/// # Errors
+/// If the ledger cannot be written; that is for whoever sends something to hear.
+pub(super) fn run(conn: &Connection) -> Result<(), LedgerError> {
+    run_sql(conn, "BEGIN IMMEDIATE").map_err(unavailable)?;
+    let group = Group::new(conn);
+    let savepoint = run_sql(conn, "SAVEPOINT whole").map_err(unavailable);
+    let made = savepoint.and_then(|()| changes().into_iter().try_for_each(|change| apply_one(&group, change)));
+    run_sql(conn, "ROLLBACK").map_err(unavailable)?;
+    made
+}
+
+fn apply_one(group: &Group<'_>, change: Change) -> Result<(), LedgerError> {
+    apply::apply(group, &Work::Commit(Box::new(change))).map(drop).map_err(LedgerError::from)
+}
+
+fn changes() -> [Change; 2] {
+    let at = Timestamp::UNIX_EPOCH;
+    let epoch = Epoch(NAME.to_owned());
+    let change = |action: &str| {
+        let text = NAME.to_owned();
+        let (caller, route, key, digest) = (text.clone(), text.clone(), text.clone(), text);
+        let key = Some(ClientKey { caller, route, key: format!("{key}-{action}"), digest, expires_at: at });
+        let answer = Answer { key, ..Answer::new(200, serde_json::Map::new(), at) };
+        Change::of(Record { once: format!("{NAME}-{action}"), audit: AuditDraft::new(at, NAME, action), answer })
+    };
+    let (reason, operator) = (NAME.to_owned(), NAME.to_owned());
+    let hold = Hold { epoch: epoch.clone(), bite: Bite::Kill, source: Source::Rest, reason, operator, taken_at: at };
+    [
+        Change { holds_taken: vec![ScopedHold { scope: Scope::All, hold }], ..change("kill") },
+        Change { holds_ended: vec![epoch], ..change("revive") },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::SqliteLedger;
+
+    #[test]
+    fn it_can_be_made_and_leaves_nothing() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let (_ledger, writer, _) = SqliteLedger::open_without_threads(folder.path())?;
+        for _ in 0..2 {
+            super::run(&writer.conn)?;
+            assert!(writer.conn.is_autocommit());
+            for table in ["audit_log", "holds", "used_nonces", "system_throttle", "outbox"] {
+                let rows =
+                    writer.conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0))?;
+                assert_eq!(rows, 0, "{table}");
+            }
+        }
+        Ok(())
+    }
+}
