@@ -3,6 +3,7 @@
 //! Nothing here closes or opens a gate.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,10 @@ pub(super) const LEDGER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long it waits for the journal before it answers `durable: false`. What was begun is written all the same.
 const JOURNAL_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long the journal is alone with its disk and a processor: as a rule it is done by then, and the ledger, whose commit takes
+/// more of both, keeps no verdict from the gate that has just been shut. One that is slow keeps nobody waiting.
+const HEAD_START: Duration = Duration::from_millis(5);
 
 /// Where the record of a command stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +137,7 @@ impl Latch {
         // Until it is known here too what its client is told: whoever settled it before would not replay that.
         let _under_way = UnderWay::of(self, once);
         let entry = JournalEntry { effect: effect.clone(), record: saying(AuditState::Recorded, true) };
-        // Side by side: memory, other sites and objects of a cluster hear of it by the second, and wait for no disk.
+        // Memory, other sites and objects of a cluster hear of it by the second, and wait for no disk that is slow.
         let journalled = async {
             let durable = timeout(JOURNAL_PATIENCE, self.journalled(&owed)).await.unwrap_or(false);
             if durable && let Effect::Hold(hold) = &effect {
@@ -140,7 +145,7 @@ impl Latch {
             }
             durable
         };
-        let (durable, entered) = tokio::join!(journalled, self.enter(&entry, measured));
+        let (durable, entered) = with_a_head_start(journalled, self.enter(&entry, measured)).await;
         match entered {
             Entered::Told(answer) => {
                 let (audit, durable) = told(AuditState::Recorded, true);
@@ -313,5 +318,14 @@ impl Latch {
         let is_it = |answer: &Answer| answer.is_success() && answer.key.as_ref().is_some_and(|own| key.is(own));
         let JournalEntry { record, .. } = self.pending().into_iter().find(|entry| is_it(&entry.record.answer))?;
         Some(Answer { told: self.told().contains(&record.once), ..record.answer })
+    }
+}
+
+/// Both: one after the other where the first is quick, otherwise side by side.
+async fn with_a_head_start<A, B>(first: impl Future<Output = A>, second: impl Future<Output = B>) -> (A, B) {
+    let mut first = pin!(first);
+    match timeout(HEAD_START, &mut first).await {
+        Ok(done) => (done, second.await),
+        Err(_) => tokio::join!(first, second),
     }
 }

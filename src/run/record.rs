@@ -312,7 +312,7 @@ pub(super) struct LastKept {
     pub(super) ledger: Arc<StandbyLedger>,
 }
 
-/// Keeps the last state on the disk: at once when the gate changes.
+/// Keeps the last state on the disk: soon after the gate changes, when journal and ledger have what changed it.
 pub(super) async fn keep(kept: Arc<LastKept>, stop: CancellationToken) {
     let LastKept { file, gate, declared, journal, .. } = kept.as_ref();
     let mut failed = false;
@@ -333,10 +333,9 @@ pub(super) async fn keep(kept: Arc<LastKept>, stop: CancellationToken) {
         if stop.is_cancelled() {
             return;
         }
-        sleep(BREATH).await;
         tokio::select! {
             () = stop.cancelled() => {} // once more: what changed last is kept
-            () = gate.changed() => {}
+            () = gate.changed() => sleep(BREATH).await,
             () = sleep(LOOK) => {}
         }
     }
