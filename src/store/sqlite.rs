@@ -289,7 +289,11 @@ struct Waiting {
 
 impl Waiting {
     async fn answer(&mut self) -> Result<Receipt, LedgerError> {
-        (&mut self.answer).await.unwrap_or_else(|_| Err(unavailable("its writer stopped before it answered")))
+        match (&mut self.answer).await {
+            Ok(answer) => answer,
+            Err(_) if self.claim.take() => Err(unavailable("its writer stopped before it began this")),
+            Err(_) => Err(LedgerError::Undecided),
+        }
     }
 
     /// The answer; or the certainty that it was not begun in time and never will be; or, after another while, that it was
@@ -329,7 +333,10 @@ impl Ledger for SqliteLedger {
     }
 
     async fn check(&self) -> Result<(), LedgerError> {
-        self.submit(Work::Check).await.map(drop)
+        self.submit(Work::Check).await.map(drop).map_err(|error| match error {
+            LedgerError::Undecided => unavailable("its disk does not sync what is written"),
+            error => error,
+        })
     }
 
     async fn has(&self, once: &str) -> Result<bool, LedgerError> {

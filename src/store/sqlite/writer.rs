@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 
 use jiff::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::group::Group;
@@ -125,7 +125,7 @@ impl Writer {
     /// Makes it durable.
     pub fn commit(&mut self, begun: Begun) -> Done {
         let Begun { works, replies, transaction } = begun;
-        let committed = transaction.and_then(|()| commit(&self.conn, &works).map_err(unavailable));
+        let committed = transaction.and_then(|()| commit(&self.conn, &works));
         let answers = committed.unwrap_or_else(|e| works.iter().map(|_| Err(e.clone())).collect());
         Done(replies.into_iter().zip(answers).collect())
     }
@@ -151,9 +151,11 @@ impl Done {
 
 type Answers = Vec<Result<Receipt, LedgerError>>;
 
-/// The transaction of the group, which is open. An error means that nothing of the whole group was written.
-fn commit(conn: &Connection, works: &[Work]) -> rusqlite::Result<Answers> {
-    let answers = all(&Group::new(conn), works).and_then(|answers| run_sql(conn, "COMMIT").map(|()| answers));
+/// The transaction of the group, which is open. An error means that nothing of the whole group was written, or that this is
+/// not known.
+fn commit(conn: &Connection, works: &[Work]) -> Result<Answers, LedgerError> {
+    let made = all(&Group::new(conn), works).map_err(unavailable);
+    let answers = made.and_then(|answers| run_sql(conn, "COMMIT").map(|()| answers).map_err(|e| not_committed(&e)));
     if answers.is_err()
         && !conn.is_autocommit()
         && let Err(e) = run_sql(conn, "ROLLBACK")
@@ -161,6 +163,16 @@ fn commit(conn: &Connection, works: &[Work]) -> rusqlite::Result<Answers> {
         tracing::error!(error = %e, "the ledger could not roll back");
     }
     answers
+}
+
+/// Why a commit failed. What the disk failed at while it was written or synced may be in the file, whole: a start would read it
+/// there, unless another commit is written over it.
+fn not_committed(error: &rusqlite::Error) -> LedgerError {
+    tracing::error!(%error, "the ledger could not commit");
+    match error.sqlite_error_code() {
+        Some(ErrorCode::SystemIoFailure) => LedgerError::Undecided,
+        _ => unavailable(error),
+    }
 }
 
 /// Every change of the group. Nearly always all of them are made, and then none needs a savepoint of its own; if one is

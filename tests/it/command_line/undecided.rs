@@ -42,6 +42,33 @@ async fn a_revival_that_is_not_decided_is_shown_until_it_is_and_then_what_became
     assert_eq!(http().get(echo.url("/v1/commands")).send().await.unwrap().status(), 401);
 }
 
+/// What a failed sync leaves in the file may be there after a crash, or not: nobody is told that it was not done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revival_whose_sync_fails_is_not_decided_and_then_what_a_restart_finds() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = SlowDisk::new(folder.path());
+    let mut echo = Echo::start("serve", &disk.variables(), folder.path()).await;
+    let folder = folder.path();
+    assert_eq!(ask(folder, &echo.url(""), &KILL).status.code(), Some(0));
+    disk.fail(&["/data/ledger.db"]);
+    let revived = ask(folder, &echo.url(""), &REVIVE);
+    assert_eq!(revived.status.code(), Some(1), "{}", out(&revived));
+    assert!(err(&revived).contains("may still happen"), "{}", err(&revived));
+    // It is never told as done or not done while the disk cannot say.
+    assert!(out(&ask(folder, &echo.url(""), &["status"])).contains("not decided yet"));
+    disk.flow();
+    eventually("what became of it is told", Duration::from_secs(30), async || {
+        out(&ask(folder, &echo.url(""), &["status"])).contains("  command   it was not done").then_some(())
+    })
+    .await;
+    for _ in 0..2 {
+        assert!(out(&ask(folder, &echo.url(""), &["status"])).contains("KILLED"));
+        echo.process.kill_9();
+        echo = Echo::start("serve", &disk.variables(), folder).await;
+    }
+    assert_eq!(ask(folder, &echo.url(""), &REVIVE).status.code(), Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_that_could_not_be_read_are_unknown_and_an_older_service_has_none() {
     let folder = tempfile::tempdir().unwrap();

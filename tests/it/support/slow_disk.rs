@@ -1,4 +1,4 @@
-//! A disk that a test stalls while a program runs on it: syncs of chosen files take as long as the test says.
+//! A disk that a test stalls while a program runs on it: syncs of chosen files take as long as the test says, or fail.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,7 +22,12 @@ impl SlowDisk {
         self.ask(&parts.iter().map(line).collect::<String>());
     }
 
-    /// No sync waits any more, those that have begun to included.
+    /// Each sync of a file whose path has one of these parts fails; what was written is in the file all the same.
+    pub(crate) fn fail(&self, parts: &[&str]) {
+        self.ask(&parts.iter().map(|part| format!("{part} -1\n")).collect::<String>());
+    }
+
+    /// No sync waits or fails any more, those that have begun to included.
     pub(crate) fn flow(&self) {
         self.ask("");
     }
