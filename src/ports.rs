@@ -177,6 +177,15 @@ pub struct Meant<'a> {
     pub alone: &'a [Epoch],
 }
 
+/// What taking a hold came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HoldTaken {
+    /// What the client is answered.
+    pub answer: Answer,
+    /// Whether it was known, and has ended: it must not bite any more.
+    pub over: bool,
+}
+
 /// What ending holds came to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ended {
@@ -241,7 +250,7 @@ pub trait Desired: Send + Sync {
         record: Record,
     ) -> Result<Declaration, DesiredError>;
     /// Takes a hold. Durable when it returns; a known epoch takes no second one.
-    async fn take(&self, hold: ScopedHold, record: Record) -> Result<Answer, DesiredError>;
+    async fn take(&self, hold: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError>;
     /// Ends every hold that REST or an override made and that is meant, but for those that are spared. Durable when it
     /// returns. Sets `ended` and `held_by` in the answer.
     async fn end(&self, meant: Meant<'_>, record: Record) -> Result<Ended, DesiredError>;

@@ -20,7 +20,9 @@ use crate::domain::hold::{Epoch, HeldBy, Hold, Scope, ScopedHold};
 use crate::domain::level::Level;
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::latch::Latch;
-use crate::ports::{Became, Clock, Declaration, Desired, DesiredError, Ended, Ledger, LedgerError, Meant, Went};
+use crate::ports::{
+    Became, Clock, Declaration, Desired, DesiredError, Ended, HoldTaken, Ledger, LedgerError, Meant, Went,
+};
 use crate::source::crd::EchoThrottle;
 
 use super::endings;
@@ -216,11 +218,11 @@ impl Desired for ClusterDesired {
     }
 
     /// The object first: it is what every gate hears of, and a stop waits for no ledger.
-    async fn take(&self, held: ScopedHold, record: Record) -> Result<Answer, DesiredError> {
-        let asked = record.answer.clone();
+    async fn take(&self, held: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError> {
+        let (asked, epoch) = (record.answer.clone(), held.hold.epoch.clone());
         made::create(&self.client, &held).await?;
         let receipt = self.record(Change { holds_taken: vec![held], ..Change::of(record) }).await?;
-        Ok(receipt.answer.unwrap_or(asked))
+        Ok(HoldTaken { over: receipt.over.contains(&epoch), answer: receipt.answer.unwrap_or(asked) })
     }
 
     async fn end(&self, meant: Meant<'_>, mut record: Record) -> Result<Ended, DesiredError> {

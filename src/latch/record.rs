@@ -15,7 +15,7 @@ use super::{Latch, owned, whole};
 use crate::domain::audit::{Answer, ClientKey, Record};
 use crate::domain::evidence::Evidence;
 use crate::domain::hold::ScopedHold;
-use crate::ports::{Declaration, DesiredError, Effect, JournalEntry};
+use crate::ports::{DesiredError, Effect, HoldTaken, JournalEntry};
 
 /// How long a command waits for the ledger before it answers `pending`. The gate has been shut since before the wait.
 pub(super) const LEDGER_PATIENCE: Duration = Duration::from_secs(2);
@@ -141,7 +141,8 @@ impl Latch {
         let journalled = async {
             let durable = timeout(JOURNAL_PATIENCE, self.journalled(&owed)).await.unwrap_or(false);
             if durable && let Effect::Hold(hold) = &effect {
-                self.note(&hold.hold.epoch, |live| live.durable = true);
+                // One that is here alone is told as that, whatever the disk has: a start makes it anew, and is refused again.
+                self.note(&hold.hold.epoch, |live| live.durable = !live.alone);
             }
             durable
         };
@@ -227,18 +228,25 @@ impl Latch {
         let once = record.once.clone();
         record.answer.told = self.told().contains(&once);
         let brought = async {
-            match &entry.effect {
-                Effect::Hold(hold) => self.desired.take(ScopedHold::clone(hold), record).await,
-                Effect::Level { throttle, level } => {
-                    let declared = self.desired.declare(throttle, *level, measured, record).await;
-                    declared.map(|Declaration { answer, .. }| answer)
+            let (answer, over) = match &entry.effect {
+                Effect::Hold(hold) => {
+                    let HoldTaken { answer, over } = self.desired.take(ScopedHold::clone(hold), record).await?;
+                    (answer, over.then_some(&hold.hold.epoch))
                 }
-                Effect::Nothing => self.desired.note(record).await,
-            }
+                Effect::Level { throttle, level } => {
+                    (self.desired.declare(throttle, *level, measured, record).await?.answer, None)
+                }
+                Effect::Nothing => (self.desired.note(record).await?, None),
+            };
+            Ok((answer, over))
         };
         match timeout(LEDGER_PATIENCE, brought).await {
-            Ok(Ok(answer)) => {
+            Ok(Ok((answer, over))) => {
                 self.note_of(entry, None);
+                if let Some(over) = over {
+                    // A start without the ledger did not know that it had ended.
+                    self.known(std::slice::from_ref(over), std::slice::from_ref(over));
+                }
                 self.entered(&once).await;
                 Entered::Told(Box::new(answer))
             }

@@ -25,7 +25,8 @@ use crate::domain::offered::Offered;
 use crate::domain::report::Outcome;
 use crate::domain::throttle::{Declared, Owner, ThrottleName};
 use crate::ports::{
-    Became, Declaration, Desired, DesiredError, Effect, Ended, JournalEntry, Ledger, LedgerError, Meant, Report, Stored,
+    Became, Declaration, Desired, DesiredError, Effect, Ended, HoldTaken, JournalEntry, Ledger, LedgerError, Meant,
+    Report, Stored,
 };
 pub use manifest::Taken;
 use state::{State, hear};
@@ -136,17 +137,17 @@ impl LedgerDesired {
     }
 
     /// Brings a hold that is in memory into the ledger.
-    async fn record(&self, hold: ScopedHold, record: Record) -> Result<Answer, DesiredError> {
+    async fn record(&self, hold: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError> {
         let epoch = hold.hold.epoch.clone();
         let asked = record.answer.clone();
         let receipt = self.commit(Change { holds_taken: vec![hold], ..Change::of(record) }).await?;
         let mut state = lock(&self.state);
         state.recorded(&epoch);
-        // It was known, and has ended: it must not bite.
-        if receipt.over.contains(&epoch) {
+        let over = receipt.over.contains(&epoch);
+        if over {
             state.release(std::slice::from_ref(&epoch));
         }
-        Ok(receipt.answer.unwrap_or(asked))
+        Ok(HoldTaken { answer: receipt.answer.unwrap_or(asked), over })
     }
 }
 
@@ -229,7 +230,7 @@ impl Desired for LedgerDesired {
 
     /// In memory at once, and there it stays if the ledger cannot take it: then the error says so, and the hold
     /// bites all the same.
-    async fn take(&self, hold: ScopedHold, record: Record) -> Result<Answer, DesiredError> {
+    async fn take(&self, hold: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError> {
         if lock(&self.state).take(&hold, &record) {
             self.woken.notify_one();
         }

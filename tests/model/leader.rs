@@ -9,7 +9,7 @@ use echo_phoenix::domain::evidence::Evidence;
 use echo_phoenix::domain::hold::{Epoch, ScopedHold};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::{Declared, ThrottleName};
-use echo_phoenix::ports::{Became, Declaration, Desired, DesiredError, Ended, Meant};
+use echo_phoenix::ports::{Became, Declaration, Desired, DesiredError, Ended, HoldTaken, Meant};
 use echo_phoenix::store::LedgerDesired;
 
 use crate::outside::Outside;
@@ -48,7 +48,7 @@ impl Desired for Led {
         self.declared.declare(throttle, level, measured, record).await
     }
 
-    async fn take(&self, hold: ScopedHold, record: Record) -> Result<Answer, DesiredError> {
+    async fn take(&self, hold: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError> {
         self.declared.take(hold, record).await
     }
 

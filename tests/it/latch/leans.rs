@@ -9,8 +9,8 @@ use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::{GateSpec, ThrottleName};
 use echo_phoenix::latch::watch::View;
 use echo_phoenix::latch::{AuditState, Latch, LevelOrder};
-use echo_phoenix::ports::{Desired, Ledger, Stored};
-use echo_phoenix::store::{LedgerDesired, SqliteLedger};
+use echo_phoenix::ports::{Desired, Effect, Journal, JournalEntry, Ledger, Meant, Stored};
+use echo_phoenix::store::{FileJournal, LedgerDesired, SqliteLedger};
 
 use super::{NOW, open_gate, order};
 use crate::ledger_suite::declared::{AWAY, Fickle, WELL};
@@ -47,6 +47,33 @@ fn held(source: Source) -> Hold {
     let text = || "test".to_owned();
     let epoch = Epoch("theirs".to_owned());
     Hold { epoch, bite: Bite::Kill, source, reason: text(), operator: text(), taken_at: NOW.wall }
+}
+
+/// A start without the ledger goes by the journal, which may have what has ended since.
+#[tokio::test]
+async fn a_kill_of_the_journal_that_has_ended_goes_once_that_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Arc::new(SqliteLedger::open(folder.path()).unwrap().0);
+    let (held, command) = (ScopedHold { scope: Scope::All, hold: held(Source::Rest) }, record("kill"));
+    let earlier = LedgerDesired::new(Arc::<SqliteLedger>::clone(&ledger), Stored::default());
+    earlier.take(held.clone(), command.clone()).await.unwrap();
+    let all = Meant { scope: &Scope::All, epoch: None, spared: &|_| false, alone: &[] };
+    assert_eq!(earlier.end(all, record("revive")).await.unwrap().ended, [held.hold.epoch.clone()]);
+
+    let journal = FileJournal::open(&folder.path().join("journal")).unwrap();
+    let entry = JournalEntry { effect: Effect::Hold(Box::new(held.clone())), record: command };
+    journal.append(&entry).await.unwrap();
+    let (gate, desired) = (open_gate(), Arc::new(LedgerDesired::new(ledger, Stored::default())));
+    desired.owes(&entry);
+    gate.hold(&Scope::All, &held.hold, NOW.elapsed);
+    let latch =
+        Latch::new(Arc::clone(&gate), Arc::<LedgerDesired>::clone(&desired), Some(Arc::new(journal)), vec![held]);
+    let latch = Arc::new(latch);
+    assert!(latch.settle().await);
+    let holds = || gate.standing(&ThrottleName::default_throttle()).unwrap().holds;
+    assert!(holds().is_empty() && desired.declared()[0].holds.is_empty());
+    let killed = latch.kill(order("next")).await.unwrap();
+    assert_eq!((&killed.epoch.0[..], holds()), ("next", vec![killed.epoch.clone()]), "nor does one lean on it");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use echo_phoenix::domain::throttle::{Declared, GateSpec, ThrottleName};
 use echo_phoenix::gate::{Gate, Setting};
 use echo_phoenix::latch::{AuditState, KillOrder, Latch, LevelOrder, Outcome};
 use echo_phoenix::ports::{
-    Became, Declaration, Desired, DesiredError, Ended, Journal, JournalEntry, Ledger, Meant, Stored,
+    Became, Declaration, Desired, DesiredError, Ended, HoldTaken, Journal, JournalEntry, Ledger, Meant, Stored,
 };
 use echo_phoenix::store::{LedgerDesired, SqliteLedger};
 use tempfile::TempDir;
@@ -83,7 +83,7 @@ impl Desired for Reach {
         self.ledger.declare(throttle, level, measured, record).await
     }
 
-    async fn take(&self, hold: ScopedHold, record: Record) -> Result<Answer, DesiredError> {
+    async fn take(&self, hold: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError> {
         self.tries.fetch_add(1, Ordering::SeqCst);
         let name = if let Scope::One(name) = &hold.scope { name.to_string() } else { String::new() };
         if self.stuck.lock().unwrap().contains(&name) {

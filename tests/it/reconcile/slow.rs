@@ -20,7 +20,8 @@ use echo_phoenix::domain::throttle::{Declared, GateSpec, ScaleSpec, TargetKind, 
 use echo_phoenix::gate::{Gate, Question, Setting};
 use echo_phoenix::latch::Latch;
 use echo_phoenix::ports::{
-    Became, Clock, Declaration, Desired, DesiredError, Ended, History, Ledger, Meant, Report, Target, TargetError,
+    Became, Clock, Declaration, Desired, DesiredError, Ended, History, HoldTaken, Ledger, Meant, Report, Target,
+    TargetError,
 };
 use echo_phoenix::reconcile::{Parts, Reconciler};
 use echo_phoenix::store::SqliteLedger;
@@ -73,8 +74,8 @@ impl Desired for Declarations {
         Err(DesiredError::Unknown(throttle.clone()))
     }
 
-    async fn take(&self, _hold: ScopedHold, record: Record) -> Result<Answer, DesiredError> {
-        Ok(record.answer)
+    async fn take(&self, _hold: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError> {
+        Ok(HoldTaken { answer: record.answer, over: false })
     }
 
     async fn end(&self, _meant: Meant<'_>, _record: Record) -> Result<Ended, DesiredError> {
