@@ -16,11 +16,16 @@ pub(super) struct Owed(Mutex<Vec<JournalEntry>>);
 
 impl Owed {
     /// Keeps one. Where there is no room, the oldest goes that repeated what held already, then the oldest level; what
-    /// went is counted in an entry of its own. A hold never goes: there is at most one of each throttle's.
-    pub(super) fn push(&self, entry: JournalEntry) {
-        let mut all = self.lock();
-        while all.len() >= MOST && make_room(&mut all) {}
+    /// went is counted in an entry of its own, and answered. A hold never goes: there is at most one of each throttle's.
+    pub(super) fn push(&self, entry: JournalEntry) -> Vec<String> {
+        let (mut all, mut gone) = (self.lock(), Vec::new());
+        while all.len() >= MOST
+            && let Some(once) = make_room(&mut all)
+        {
+            gone.push(once);
+        }
         all.push(entry);
+        gone
     }
 
     /// The ledger has this one.
@@ -43,18 +48,18 @@ impl Owed {
     }
 }
 
-/// Gives one up; answers whether there was one that may be.
-fn make_room(all: &mut Vec<JournalEntry>) -> bool {
+/// Gives one up, if there is one that may be; answers its id.
+fn make_room(all: &mut Vec<JournalEntry>) -> Option<String> {
     let is_tally = |entry: &JournalEntry| entry.record.audit.action == TALLY;
     let repeats = |entry: &JournalEntry| entry.effect == Effect::Nothing && !is_tally(entry);
     let is_level = |entry: &JournalEntry| matches!(entry.effect, Effect::Level { .. });
-    let Some(index) = all.iter().position(repeats).or_else(|| all.iter().position(is_level)) else { return false };
+    let index = all.iter().position(repeats).or_else(|| all.iter().position(is_level))?;
     let gone = all.remove(index);
     match all.iter_mut().find(|entry| is_tally(entry)) {
         Some(tally) => count_one_more(&mut tally.record.audit),
         None => all.insert(index, tally(&gone.record)),
     }
-    true
+    Some(gone.record.once)
 }
 
 fn tally(first: &Record) -> JournalEntry {

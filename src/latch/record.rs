@@ -161,7 +161,8 @@ impl Latch {
         let answer = owed.record.answer.clone();
         self.told().insert(owed.record.once.clone());
         if !durable {
-            self.owed.push(owed);
+            let given_up = self.owed.push(owed);
+            self.told().retain(|once| !given_up.contains(once));
         }
         let (audit, durable) = told(AuditState::Pending, durable);
         Brought { audit, durable, answer }

@@ -197,7 +197,12 @@ impl Desired for LedgerDesired {
         // Tightening waits for nobody: the loop must not open what the gate has just closed. Should the ledger not take
         // it, the tighter level stays until it does, and with it what was measured.
         let tightened = lock(&self.state).tighten(throttle, level, measured.as_ref());
-        let _one_at_a_time = self.declaring.lock().await;
+        let turn = timeout(PATIENCE, self.declaring.lock()).await;
+        if turn.is_err() && tightened {
+            lock(&self.state).stuck(throttle);
+        }
+        let busy = || DesiredError::Unavailable("earlier declarations are not recorded yet".to_owned());
+        let _one_at_a_time = turn.map_err(|_| busy())?;
         let found = lock(&self.state).get(throttle);
         let found = found.ok_or_else(|| DesiredError::Unknown(throttle.clone()))?;
         if found.owner != Owner::Rest {

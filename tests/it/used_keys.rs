@@ -78,6 +78,38 @@ impl Service {
     }
 }
 
+/// The answer to another request is no answer to this one.
+#[tokio::test]
+async fn what_opens_under_the_key_of_another_request_is_not_done_and_what_closes_is() {
+    let service = service();
+    let other = |action: &str| {
+        let mut record = keyed("control");
+        record.audit.action = action.to_owned();
+        record.answer.key.as_mut().unwrap().digest = "another".to_owned();
+        record
+    };
+    let throttle = ThrottleName::default_throttle();
+    let order = |fraction: f64, record| LevelOrder {
+        throttle: throttle.clone(),
+        level: level(fraction),
+        measured: None,
+        at: NOW.elapsed,
+        record,
+    };
+    assert_eq!(service.declare(0.6, keyed("control")).await, level(0.6));
+    let refused = service.latch.declare(order(0.3, other("control"))).await.unwrap_err();
+    assert!(refused.to_string().contains("Idempotency-Key was used for another request"), "{refused}");
+    assert_eq!(service.desired.declared()[0].level, level(0.6));
+    assert_eq!(service.declare(0.8, other("control")).await, level(0.8));
+
+    service.kill("first").await;
+    let refused = service.latch.revive(Scope::All, None, other("revive")).await.unwrap_err();
+    assert!(refused.to_string().contains("Idempotency-Key was used for another request"), "{refused}");
+    assert!(service.holds().await.iter().all(|holds| *holds == [Epoch("first".to_owned())]));
+    let noted = service.latch.record(other("kill_refused")).await;
+    assert_eq!((noted.durable, service.latch.lacking()), (true, Default::default()), "it keeps nothing behind it");
+}
+
 #[tokio::test]
 async fn a_level_that_tightens_under_a_used_key_is_recorded_and_one_that_opens_is_not_declared_twice() {
     let service = service();

@@ -26,6 +26,8 @@ pub(super) enum Refusal {
     Stale(ThrottleName),
     #[error("intent {} is not open, so it cannot have an outcome", .0.0)]
     NotOpen(IntentId),
+    #[error("its Idempotency-Key was used for another request")]
+    OtherRequest,
     #[error("a hold neither begins nor ends without an entry that says so")]
     Unsaid,
     #[error("{0}")]
@@ -38,7 +40,7 @@ impl From<Refusal> for LedgerError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Stale(name) => Self::Conflict(name),
-            Refusal::NotOpen(_) | Refusal::Unsaid => Self::Refused(refusal.to_string()),
+            Refusal::NotOpen(_) | Refusal::Unsaid | Refusal::OtherRequest => Self::Refused(refusal.to_string()),
             Refusal::Lacking(_) => unavailable(refusal),
             Refusal::Sql(error) => unavailable(error),
         }
@@ -182,6 +184,15 @@ fn before(conn: &Connection, change: &Change, standing: &Standing) -> Result<Opt
     if let Some(told) = told {
         rows::told(conn, told)?;
     }
+    // The same key for another request is a mistake of its client: what was answered then is no answer to this one. What opens
+    // is not done for it, unless its client was answered long ago; all else is.
+    let is_other =
+        first.as_ref().is_some_and(|first| first.key.as_ref().map(|key| &key.digest) != key.map(|key| &key.digest));
+    let is_answered = change.answer.as_ref().is_some_and(|answer| answer.sent.is_some());
+    if is_other && !is_known && !is_answered && opens(conn, change)? {
+        return Err(Refusal::OtherRequest);
+    }
+    let first = first.filter(|_| !is_other);
     if !is_known && first.is_none() {
         return Ok(None);
     }
@@ -226,10 +237,20 @@ fn put_throttle(conn: &Connection, row: &ThrottleRow, at: Option<&str>) -> Resul
 
 /// Whether a change declares a level that is safer than the one there is.
 fn tightens(conn: &Connection, change: &Change) -> rusqlite::Result<bool> {
+    declares_one(conn, change, |declared, stored| declared > stored)
+}
+
+/// Whether a change ends a hold, or declares a level that is less safe than the one there is.
+fn opens(conn: &Connection, change: &Change) -> rusqlite::Result<bool> {
+    Ok(!change.holds_ended.is_empty() || declares_one(conn, change, |declared, stored| declared < stored)?)
+}
+
+/// Whether one of the levels that a change declares is so to the one there is.
+fn declares_one(conn: &Connection, change: &Change, so: impl Fn(f64, f64) -> bool) -> rusqlite::Result<bool> {
     for row in &change.throttles {
         let stored = "SELECT declared FROM system_throttle WHERE name = ?1";
         let stored = conn.prepare_cached(stored)?.query_row([row.name.as_str()], |row| row.get(0)).optional()?;
-        if stored.is_some_and(|stored: f64| row.declared.fraction() > stored) {
+        if stored.is_some_and(|stored: f64| so(row.declared.fraction(), stored)) {
             return Ok(true);
         }
     }
