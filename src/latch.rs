@@ -11,10 +11,12 @@ mod owed;
 mod record;
 mod revive;
 mod settle;
+mod share;
 mod told;
 pub mod watch;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -94,6 +96,8 @@ pub struct Latch {
     under_way: Mutex<BTreeSet<String>>,
     /// One of them is done.
     arrived: Notify,
+    /// How many kills that hold here alone were tried again.
+    shared: AtomicUsize,
     /// What the loop read back of throttles that are killed.
     found: Mutex<enforced::Found>,
 }
@@ -105,13 +109,14 @@ struct Live {
     durable: bool,
     /// A command to end it is under way: a kill that comes now must not lean on it.
     ending: bool,
-    /// Nobody but this process has it, since what would tell others was refused for good: the next kill tries that again.
-    alone: bool,
+    /// Nobody but this process has it, since what would tell others was refused: what is recorded once they hear of it after
+    /// all, which is tried again and again, and by the next kill.
+    alone: Option<Box<Record>>,
 }
 
 impl Live {
     fn new(held: ScopedHold, audit: AuditState, durable: bool) -> Self {
-        Self { held, audit, durable, ending: false, alone: false }
+        Self { held, audit, durable, ending: false, alone: None }
     }
 }
 
@@ -138,6 +143,7 @@ impl Latch {
             told: Mutex::default(),
             under_way: Mutex::default(),
             arrived: Notify::new(),
+            shared: AtomicUsize::new(0),
             found: Mutex::default(),
         }
     }
@@ -190,7 +196,7 @@ impl Latch {
     fn close(&self, order: &KillOrder) -> Closed {
         let mut live = self.lock();
         let (scoped, fresh) = hold_for(&mut live, order);
-        let alone = live.iter().any(|live| live.alone && live.held.hold.epoch == scoped.hold.epoch);
+        let alone = live.iter().any(|live| live.alone.is_some() && live.held.hold.epoch == scoped.hold.epoch);
         let throttles = self.gate.hold(&order.scope, &scoped.hold, order.at.elapsed);
         Closed { scoped, fresh, alone, throttles }
     }

@@ -11,6 +11,7 @@ use futures::poll;
 use tokio::time::timeout;
 
 use super::doubts::Doubt;
+use super::share::shared;
 use super::{Latch, owned, whole};
 use crate::domain::audit::{Answer, ClientKey, Record};
 use crate::domain::evidence::Evidence;
@@ -142,7 +143,7 @@ impl Latch {
             let durable = timeout(JOURNAL_PATIENCE, self.journalled(&owed)).await.unwrap_or(false);
             if durable && let Effect::Hold(hold) = &effect {
                 // One that is here alone is told as that, whatever the disk has: a start makes it anew, and is refused again.
-                self.note(&hold.hold.epoch, |live| live.durable = !live.alone);
+                self.note(&hold.hold.epoch, |live| live.durable = live.alone.is_none());
             }
             durable
         };
@@ -204,7 +205,7 @@ impl Latch {
 
     /// How many kills hold in this process alone, since what would tell others was refused for good.
     pub fn held_alone(&self) -> usize {
-        self.lock().iter().filter(|live| live.alone).count()
+        self.lock().iter().filter(|live| live.alone.is_some()).count()
     }
 
     pub(super) fn under_way(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -295,12 +296,13 @@ impl Latch {
     }
 
     /// The hold of an entry is recorded; why nobody but this process has it, if that is so.
-    fn note_of(&self, entry: &JournalEntry, alone: Option<&str>) {
+    pub(super) fn note_of(&self, entry: &JournalEntry, alone: Option<&str>) {
         let Effect::Hold(hold) = &entry.effect else { return };
         let (epoch, mut all) = (&hold.hold.epoch, self.lock());
         // Where it has ended meanwhile there is nothing to be said of it.
         let Some(live) = all.iter_mut().find(|live| live.held.hold.epoch == *epoch) else { return };
-        (live.audit, live.durable, live.alone) = (AuditState::Recorded, alone.is_none(), alone.is_some());
+        (live.audit, live.durable) = (AuditState::Recorded, alone.is_none());
+        live.alone = alone.map(|_| Box::new(shared(&entry.record)));
         match alone {
             Some(why) => self.doubts.refused(epoch, &entry.record.once, &entry.record.audit, why.to_owned()),
             None => self.doubts.shared(epoch),

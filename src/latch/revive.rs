@@ -52,8 +52,12 @@ impl Latch {
             carried.contains(epoch) || self.lock().iter().any(|live| !live.ending && live.held.hold.epoch == *epoch)
         };
         let ends = |held: &ScopedHold| epoch.is_some() || *scope == Scope::All || held.scope == *scope;
-        let alone: Vec<Epoch> =
-            self.lock().iter().filter(|live| live.alone && live.ending && ends(&live.held)).map(epoch_of).collect();
+        let alone: Vec<Epoch> = self
+            .lock()
+            .iter()
+            .filter(|live| live.alone.is_some() && live.ending && ends(&live.held))
+            .map(epoch_of)
+            .collect();
         let standing = told::Standing::of(self.desired.declared().iter().map(Arc::as_ref));
         let (audit, asked) = (record.audit.clone(), record.clone());
         let meant = Meant { scope, epoch, spared: &spared, alone: &alone };

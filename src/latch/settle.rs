@@ -19,7 +19,9 @@ impl Latch {
     /// Tells the ledger again what it does not have yet; whose own caller is telling it at this moment is waited for. Answers
     /// whether it has all that came before now.
     pub async fn settle(&self) -> bool {
-        self.settle_all(self.pending()).await
+        let all = self.settle_all(self.pending()).await;
+        self.share().await;
+        all
     }
 
     /// The same, for a command that may go into the ledger only behind all that happened before it to what it means.

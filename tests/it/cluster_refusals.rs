@@ -106,9 +106,13 @@ async fn an_override_that_is_refused_for_good_is_named_and_keeps_nobody_from_rev
     verdict(&throttles[1], (200, "none")).await;
     assert_eq!(operator.verdict(&throttles[0]).await, (403, "kill".to_owned()), "it stays until a person ends it");
 
-    // Sent again once it is let in, it is the same kill, and everybody's.
+    // Once it is let in it is everybody's, sent again or not, and the same kill.
     cluster.kubectl(&["delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", &policy]);
     takes(&cluster, installed.folder.path(), &here, true).await;
+    eventually("the gate hears of it", PATIENCE, async || {
+        (gate.verdict(&throttles[0]).await == (403, "kill".to_owned())).then_some(())
+    })
+    .await;
     let (_, again) = post(&operator, "/kill", &kill(&throttles[0])).await;
     let told = ["epoch", "already_killed", "audit", "durable"].map(|name| again[name].clone());
     assert_eq!(told, [killed["epoch"].clone(), json!(true), json!("recorded"), json!(true)], "{again}");

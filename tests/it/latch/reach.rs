@@ -250,6 +250,15 @@ async fn a_kill_that_holds_here_alone_is_told_once_for_as_long_as_it_does() {
     assert_eq!((told(), latch.held_alone()), (vec![of("again-39", false), of("first", true)], 1));
     latch.revive(one("b"), None, record("revive")).await.unwrap();
     assert_eq!((told(), latch.held_alone()), (vec![of("again-39", false)], 0));
+
+    // It is tried again without anybody's word.
+    reach.refuse("b");
+    latch.kill(kill("b", "second")).await.unwrap();
+    assert!(latch.settle().await && latch.held_alone() == 1 && told()[0] == of("second", true));
+    reach.let_through();
+    assert!(latch.settle().await && latch.held_alone() == 0 && told()[0] == of("second", false));
+    assert_eq!(house.recorded().await, ["again-0", "second"]);
+    assert_eq!(latch.revive(Scope::All, None, record("revive")).await.unwrap().ended.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
