@@ -251,6 +251,11 @@ pub trait Desired: Send + Sync {
     ) -> Result<Declaration, DesiredError>;
     /// Takes a hold. Durable when it returns; a known epoch takes no second one.
     async fn take(&self, hold: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError>;
+    /// Lets others hear of a hold that the record does not have yet, where they hear of it by anything but the record. May be
+    /// asked again and again.
+    async fn announce(&self, _hold: &ScopedHold) -> Result<(), DesiredError> {
+        Ok(())
+    }
     /// Ends every hold that REST or an override made and that is meant, but for those that are spared. Durable when it
     /// returns. Sets `ended` and `held_by` in the answer.
     async fn end(&self, meant: Meant<'_>, record: Record) -> Result<Ended, DesiredError>;

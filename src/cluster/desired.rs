@@ -225,6 +225,10 @@ impl Desired for ClusterDesired {
         Ok(HoldTaken { over: receipt.over.contains(&epoch), answer: receipt.answer.unwrap_or(asked) })
     }
 
+    async fn announce(&self, held: &ScopedHold) -> Result<(), DesiredError> {
+        made::create(&self.client, held).await
+    }
+
     async fn end(&self, meant: Meant<'_>, mut record: Record) -> Result<Ended, DesiredError> {
         let (held_by, mut epochs) = self.endings(meant);
         epochs.extend(meant.alone.iter().cloned());

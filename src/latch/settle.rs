@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::Latch;
 use super::record::{Entered, LEDGER_PATIENCE};
+use super::share::PATIENCE;
 use crate::domain::hold::{Bite, Hold, Scope};
 use crate::domain::level::Level;
 use crate::domain::throttle::ThrottleName;
@@ -19,7 +20,9 @@ impl Latch {
     /// Tells the ledger again what it does not have yet; whose own caller is telling it at this moment is waited for. Answers
     /// whether it has all that came before now.
     pub async fn settle(&self) -> bool {
-        let all = self.settle_all(self.pending()).await;
+        let pending = self.pending();
+        self.announce(&pending).await;
+        let all = self.settle_all(pending).await;
         self.share().await;
         all
     }
@@ -29,6 +32,19 @@ impl Latch {
         let lacks = || DesiredError::Unavailable("the ledger lacks an earlier command".to_owned());
         let settled = timeout(LEDGER_PATIENCE, self.settle_all(before(self.pending(), scope))).await;
         settled.is_ok_and(|all| all).then_some(()).ok_or_else(lacks)
+    }
+
+    /// Lets others hear of the holds among these before the record has them: that has an order, a stop waits for none.
+    async fn announce(&self, pending: &[JournalEntry]) {
+        let hold = |entry: &JournalEntry| entry.clone().hold();
+        let holds: Vec<_> = pending.iter().filter_map(hold).collect();
+        for some in holds.chunks(LANES) {
+            let told = join_all(some.iter().map(|held| timeout(PATIENCE, self.desired.announce(held)))).await;
+            // Who does not answer for one of them does not for the next ones.
+            if told.iter().all(Result::is_err) {
+                return;
+            }
+        }
     }
 
     async fn settle_all(&self, entries: Vec<JournalEntry>) -> bool {

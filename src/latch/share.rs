@@ -14,7 +14,7 @@ use crate::domain::hold::ScopedHold;
 use crate::ports::{Effect, JournalEntry};
 
 /// How long the loop lets itself be kept by one of them.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// Kills tried in one go.
 const AT_ONCE: usize = 8;
 

@@ -33,12 +33,14 @@ struct Reach {
     refuses: Mutex<BTreeSet<String>>,
     stuck: Mutex<BTreeSet<String>>,
     tries: AtomicU64,
+    /// Throttles of the kills that others heard of before the record had them.
+    announced: Mutex<BTreeSet<String>>,
 }
 
 impl Reach {
     fn of(ledger: LedgerDesired) -> Arc<Self> {
-        let (refuses, stuck, tries) = (Mutex::default(), Mutex::default(), AtomicU64::new(0));
-        Arc::new(Self { ledger, refuses, stuck, tries })
+        let (refuses, stuck, tries, announced) = Default::default();
+        Arc::new(Self { ledger, refuses, stuck, tries, announced })
     }
 
     fn refuse(&self, name: &str) {
@@ -93,6 +95,11 @@ impl Desired for Reach {
             return Err(DesiredError::Refused(WHY.to_owned()));
         }
         self.ledger.take(hold, record).await
+    }
+
+    async fn announce(&self, held: &ScopedHold) -> Result<(), DesiredError> {
+        self.announced.lock().unwrap().insert(held.hold.epoch.0.clone());
+        Ok(())
     }
 
     async fn end(&self, meant: Meant<'_>, record: Record) -> Result<Ended, DesiredError> {
@@ -293,6 +300,9 @@ async fn what_is_stuck_keeps_back_what_comes_after_it_for_the_same_throttle_or_f
     let waits = latch.revive(one("b"), None, record("revive")).await;
     assert!(matches!(waits, Err(DesiredError::Unavailable(_))), "{waits:?}");
     assert_eq!(house.held(), ["k1", "k3"]);
+    // Others hear of all of them meanwhile: only the record has an order.
+    assert!(!latch.settle().await);
+    assert_eq!(*reach.announced.lock().unwrap(), ["k1", "k3"].map(str::to_owned).into());
     reach.let_through();
     assert!(latch.settle().await);
     assert_eq!(house.recorded().await, ["k1", "k3"], "in the order it happened");
