@@ -211,8 +211,10 @@ impl Reconciler {
         self.records.outcome(parts, &begun, &done).await;
         let Begun { throttle, want, next, now, reads, mut memory, planned, recorded, refused, late, .. } = begun;
         let pass = Pass { throttle: &throttle, want: &want, next, now };
-        if planned.plan.steps.iter().any(|step| step.action.kind() != TargetKind::Gate) {
-            parts.desired.wake(); // read back what was just written
+        // What was just written is read back; what was not tried would wake the loop for nothing, again and again.
+        let mut steps = planned.plan.steps.iter().zip(&done);
+        if steps.any(|(step, done)| step.action.kind() != TargetKind::Gate && done.was_tried()) {
+            parts.desired.wake();
         }
         memory.note_corrections(&planned.plan, &done, now.elapsed);
         memory.note_refusals(&planned.plan, &done);

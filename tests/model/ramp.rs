@@ -18,6 +18,8 @@ use crate::seen::{Rare, sometimes};
 const EARNED: f64 = 0.02;
 /// How much later a step may be done than it was decided: the ledger is waited for.
 const LATE: f64 = 5.0;
+/// Passes that may begin at one moment: whoever commands wakes the loop, and so does what was written.
+const AT_ONCE: u64 = 500;
 /// What rounding may give.
 const HAIR: f64 = 1e-6;
 
@@ -33,6 +35,9 @@ pub(crate) struct Ramp {
 struct Seen {
     throttles: BTreeMap<ThrottleName, Last>,
     passes: u64,
+    /// When the last pass began, and how many did at that moment.
+    at: Duration,
+    at_once: u64,
     wrong: Vec<String>,
 }
 
@@ -58,7 +63,7 @@ impl Ramp {
     pub(crate) fn look(&self) {
         let now = self.clock.elapsed();
         let mut seen = self.lock();
-        let Seen { throttles, passes, wrong } = &mut *seen;
+        let Seen { throttles, passes, wrong, .. } = &mut *seen;
         for standing in self.gate.standings() {
             let killed = standing.killed();
             let (level, pass) = (standing.level, *passes);
@@ -91,6 +96,20 @@ impl Ramp {
         }
     }
 
+    /// A pass of the loop begins. One that runs without a pause would keep time from going on, and is ended.
+    fn begins(&self) {
+        let now = self.clock.elapsed();
+        let mut seen = self.lock();
+        seen.passes += 1;
+        seen.at_once = if seen.at == now { seen.at_once + 1 } else { 0 };
+        seen.at = now;
+        if seen.at_once > AT_ONCE {
+            seen.wrong.push(format!("the loop makes {AT_ONCE} passes without a pause"));
+            drop(seen);
+            panic!("the loop does not pause");
+        }
+    }
+
     /// What has opened as it must not.
     pub(crate) fn wrong(&self) -> Option<String> {
         self.lock().wrong.first().cloned()
@@ -110,7 +129,7 @@ pub(crate) struct Watched {
 #[async_trait]
 impl Target for Watched {
     fn begin(&self) {
-        self.ramp.lock().passes += 1;
+        self.ramp.begins();
         self.target.begin();
     }
 

@@ -146,3 +146,23 @@ fn a_level_that_is_foreseen_is_not_recorded_as_declared() {
         kill(),
     ]);
 }
+
+#[test]
+fn the_loop_pauses_while_what_another_site_is_to_hear_is_not_recorded() {
+    holds_throughout(&[
+        Command::Kill { on: On::All, site: None, key: Key::None, stays: None },
+        Command::Wait(1_000),
+        Command::Ledger(LedgerFault::Refuses, 5_000),
+        Command::Site(DiskFault::Fails, 300),
+        Command::Wait(100),
+    ]);
+    holds_throughout(&[
+        Command::Kill { on: On::All, site: None, key: Key::None, stays: None },
+        Command::Reads(DiskFault::Hangs, 100),
+        Command::Revive { on: On::All, by_epoch: false, key: Key::None, stays: None },
+        Command::Revive { on: On::All, by_epoch: false, key: Key::None, stays: None },
+        Command::CrashNow,
+        Command::Ledger(LedgerFault::Refuses, 100),
+        Command::Wait(1),
+    ]);
+}
