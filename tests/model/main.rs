@@ -1,6 +1,6 @@
 //! The model: a service of the program's own parts, on disks that fail, hang and answer late, with clients that hang up, and
 //! a process that ends at any write; in virtual time. Whatever happens, what clients were told holds, and at rest everybody
-//! agrees. 70,000 steps, and a million with ECHO_TEST_FULL=1.
+//! agrees. 100,000 steps, and a million with ECHO_TEST_FULL=1.
 //!
 //! A sequence that finds something is made small and printed with its seed: ECHO_MODEL_SEED=seed runs it again.
 //! ECHO_MODEL_STEPS says how many steps there are, ECHO_MODEL_TRACE=1 tells each of them.
@@ -99,7 +99,7 @@ fn whatever_happens_what_was_told_holds_and_at_rest_all_agree() {
         return;
     }
     let full = std::env::var("ECHO_TEST_FULL").is_ok_and(|value| value == "1");
-    let wanted = variable("ECHO_MODEL_STEPS").unwrap_or(if full { 1_000_000 } else { 70_000 });
+    let wanted = variable("ECHO_MODEL_STEPS").unwrap_or(if full { 1_000_000 } else { 100_000 });
     let first = variable("ECHO_MODEL_FIRST").unwrap_or(SEEDS);
     let (began, next) = (Instant::now(), AtomicU64::new(first));
     let found: Vec<Found> = std::thread::scope(|scope| {

@@ -15,8 +15,9 @@ use crate::life::Life;
 use crate::oracle::{Asked, Became, Shared, What};
 use crate::outside::Outside;
 
-/// The longest that a command goes on by itself, once all is well.
-const COMMANDS: u64 = 40;
+/// How long a command goes on by itself, once all is well, and the longest that its client waits.
+const COMMANDS: Duration = Duration::from_secs(12);
+const ANSWERED: u64 = 40;
 /// A ramp over the whole dial, and what is waited for before it.
 const RAMP: u64 = 150;
 
@@ -73,13 +74,16 @@ impl Agreed {
 /// # Errors
 /// What does not agree.
 pub(crate) async fn rest(life: &Life, oracle: &Shared, outside: &Outside) -> Result<Agreed, String> {
-    for _ in 0..COMMANDS {
+    sleep(COMMANDS).await;
+    let mut waited = 0;
+    while oracle.lock().waits_in_vain() {
+        if waited > ANSWERED {
+            return Err("a command is not answered, and every disk is well".to_owned());
+        }
+        waited += 1;
         sleep(Duration::from_secs(1)).await;
     }
-    if oracle.lock().waits_in_vain() {
-        return Err("a command is not answered, and every disk is well".to_owned());
-    }
-    let mut waited = 0;
+    waited = 0;
     while let Some(apart) = apart(life).await? {
         if waited > RAMP {
             return Err(format!("at rest {apart}"));

@@ -134,7 +134,7 @@ pub(super) fn scan(bytes: &[u8], size: usize) -> Scanned {
         match Part::of(sector) {
             Some(part) if part.number > found.head.settled => records.entry(part.number).or_default().push((at, part)),
             Some(part) => settled.entry(part.number).or_default().push((at, part)), // free
-            None if sector.iter().all(|byte| *byte == 0) => {}
+            None if *sector == [0; SECTOR] => {}
             None => found.faults.push(format!("sector {at} is not as it was written")),
         }
     }
