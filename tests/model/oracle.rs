@@ -279,9 +279,10 @@ impl Asked {
     /// What it is about; none: nothing.
     fn on(&self) -> Option<On> {
         match &self.what {
-            What::Kill(on) | What::Revive(on, _) => Some(*on),
+            What::Kill(on) | What::Revive(on, None) => Some(*on),
             What::Control { shop, .. } => Some(if *shop { On::Shop } else { On::Default }),
-            What::Unconfirmed => None,
+            // One hold, on whatever it is.
+            What::Revive(_, Some(_)) | What::Unconfirmed => None,
         }
     }
 
