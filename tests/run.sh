@@ -113,5 +113,9 @@ case ${1:-} in
     start_cluster
     say "cargo test --release --locked $*"
     step cargo test --release --locked "$@"
+    if [ "${ECHO_TEST_FULL:-}" = 1 ] && [ $# -eq 0 ]; then
+      say "faults that were there once, put back: tests/model/old_faults.sh"
+      step tests/model/old_faults.sh
+    fi
     ;;
 esac

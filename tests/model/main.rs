@@ -28,7 +28,7 @@ mod slow;
 mod world;
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -101,13 +101,14 @@ fn whatever_happens_what_was_told_holds_and_at_rest_all_agree() {
     let full = std::env::var("ECHO_TEST_FULL").is_ok_and(|value| value == "1");
     let wanted = variable("ECHO_MODEL_STEPS").unwrap_or(if full { 1_000_000 } else { 100_000 });
     let first = variable("ECHO_MODEL_FIRST").unwrap_or(SEEDS);
-    let (began, next) = (Instant::now(), AtomicU64::new(first));
+    let (began, next, found) = (Instant::now(), AtomicU64::new(first), AtomicBool::new(false));
     let found: Vec<Found> = std::thread::scope(|scope| {
         let threads = std::thread::available_parallelism().map_or(2, |threads| threads.get().min(4));
         let runs = (0..threads).map(|_| {
             scope.spawn(|| {
-                while steps.load(Ordering::Relaxed) < wanted {
-                    run(next.fetch_add(1, Ordering::Relaxed), &steps)?;
+                while steps.load(Ordering::Relaxed) < wanted && !found.load(Ordering::Relaxed) {
+                    run(next.fetch_add(1, Ordering::Relaxed), &steps)
+                        .inspect_err(|_| found.store(true, Ordering::Relaxed))?;
                 }
                 Ok(())
             })

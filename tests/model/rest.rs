@@ -7,9 +7,9 @@ use echo_phoenix::decide::precedence::asked as asked_for;
 use echo_phoenix::domain::hold::ScopedHold;
 use echo_phoenix::domain::remote::is_sender;
 use echo_phoenix::domain::throttle::Mode;
-use echo_phoenix::ports::{Desired, Ledger};
+use echo_phoenix::ports::{Desired, Journal, Ledger};
 use echo_phoenix::store::LEDGER_FILE;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::life::Life;
 use crate::oracle::{Asked, Became, Shared, What};
@@ -21,6 +21,8 @@ const ANSWERED: u64 = 40;
 /// A ramp over the whole dial, and what is waited for before it.
 const RAMP: u64 = 150;
 
+/// How long settling may take where nothing is lacking.
+const SETTLED: Duration = Duration::from_secs(60);
 /// How often the last state is looked at.
 const LAST_STATE: Duration = Duration::from_secs(6);
 
@@ -95,7 +97,8 @@ pub(crate) async fn rest(life: &Life, oracle: &Shared, outside: &Outside) -> Res
     said(&oracle.lock().asked, &told)?;
     let before = Agreed::of(life).await?;
     for _ in 0..2 {
-        life.latch.settle().await;
+        let settled = timeout(SETTLED, life.latch.settle()).await;
+        settled.map_err(|_| "settling does not end, and nothing is lacking".to_owned())?;
     }
     sleep(Duration::from_millis(10)).await;
     before.same_as(&Agreed::of(life).await?).map_err(|wrong| format!("settling again changed something: {wrong}"))?;
@@ -113,6 +116,10 @@ async fn apart(life: &Life) -> Result<Option<String>, String> {
     let lacking = life.latch.lacking();
     if lacking != echo_phoenix::latch::Lacking::default() {
         return Ok(Some(format!("the ledger lacks commands: {lacking:?}")));
+    }
+    let left: Vec<_> = life.journal.pending().into_iter().map(|entry| entry.record.once).collect();
+    if !left.is_empty() {
+        return Ok(Some(format!("the journal is not empty: {left:?}")));
     }
     if !life.manifest.taken() {
         return Ok(Some("the ledger lacks the manifest".to_owned()));

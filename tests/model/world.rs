@@ -7,7 +7,7 @@ use echo_phoenix::domain::remote::sender;
 use echo_phoenix::domain::throttle::ThrottleName;
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::commands::{Command, Key, On, Setting, Stays};
 use crate::doors;
@@ -19,6 +19,8 @@ use crate::rest;
 use crate::seen::{Rare, sometimes};
 use crate::site::Site;
 
+/// How long a start may take, with every disk well.
+const START: Duration = Duration::from_secs(60);
 /// Looks at what is ready to go on, after a command came.
 const LOOKS: usize = 4;
 
@@ -48,7 +50,8 @@ impl World {
         self.manifest.starts();
         let life = runtime.block_on(async {
             self.outside.starts();
-            Life::start(&self.outside, &self.manifest, &self.site, self.busy).await
+            let start = Life::start(&self.outside, &self.manifest, &self.site, self.busy);
+            timeout(START, start).await.unwrap_or_else(|_| Err("a start does not end".to_owned()))
         })?;
         self.life = Some((life, runtime));
         Ok(())
