@@ -39,6 +39,10 @@ const TICK: Duration = Duration::from_secs(5);
 /// The pause while something asked for is not in force or not read back yet.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// How long a kill that is at the gates may take to be declared. Until then no pass waits for the ledger or for a look: the one
+/// that tells others of the kill would be late by that.
+const DECLARED_WITHIN: Duration = Duration::from_secs(1);
+
 /// Throttles that are looked at, or whose other sites are spoken to, at the same time; each has so many targets at most.
 const AT_ONCE: usize = 64;
 
@@ -97,8 +101,8 @@ pub struct Reconciler {
     records: record::Records,
     /// Whether everything was in force and read back in the last pass.
     settled: bool,
-    /// The gates' newest tightening when the last pass began.
-    known: u64,
+    /// The gates' newest tightening that was seen, and when it first was.
+    tightened: (u64, Duration),
     /// How long until it is known what waits behind some throttle that is to open.
     known_in: Option<Duration>,
 }
@@ -107,7 +111,7 @@ impl Reconciler {
     /// A loop over these parts; `stored` is what the ledger knew at the start.
     pub fn new(parts: Parts, stored: &Stored) -> Self {
         let records = record::Records::new(stored);
-        Self { parts, memory: BTreeMap::new(), records, settled: true, known: 0, known_in: None }
+        Self { parts, memory: BTreeMap::new(), records, settled: true, tightened: (0, Duration::ZERO), known_in: None }
     }
 
     /// Runs until told to stop: at every tick, and at once when something was declared.
@@ -140,10 +144,9 @@ impl Reconciler {
         let mut all = self.parts.desired.declared();
         all.sort_by_key(|throttle| !is_killed(throttle));
         (self.settled, self.known_in) = (true, None);
-        if all.iter().any(|throttle| self.comes(throttle)) {
+        if self.comes() {
             self.records.give_up();
         }
-        self.known = known;
 
         let mut memory = std::mem::take(&mut self.memory);
         let parts = &self.parts;
@@ -160,14 +163,23 @@ impl Reconciler {
         self.open(begun, known).await;
     }
 
-    /// Whether a kill that no pass has seen is at the gate and not declared yet: the next pass sees it, and is not far.
-    fn comes(&self, throttle: &Declared) -> bool {
-        let is_new = || self.parts.gate.standing(&throttle.name).is_some_and(|standing| standing.held > self.known);
-        !is_killed(throttle) && !self.parts.gate.kills(&throttle.name).is_empty() && is_new()
+    /// Whether a kill is at the gates that will be declared in a moment: by its journal, ledger or object. The pass that sees it
+    /// is not far, however many come before.
+    fn comes(&mut self) -> bool {
+        let Parts { gate, desired, clock, .. } = &self.parts;
+        let (newest, now) = (gate.tightenings(), clock.elapsed());
+        if newest > self.tightened.0 {
+            self.tightened = (newest, now);
+        }
+        let comes = |throttle: &Declared| !is_killed(throttle) && !gate.kills(&throttle.name).is_empty();
+        now.saturating_sub(self.tightened.1) < DECLARED_WITHIN && desired.declared().iter().any(|one| comes(one))
     }
 
     /// What only a live look can tell; not while a kill waits that no pass has seen.
-    async fn refresh(&self, known: u64) {
+    async fn refresh(&mut self, known: u64) {
+        if self.comes() {
+            return;
+        }
         let seen = |throttle: &Declared| self.memory.get(&throttle.name).is_some_and(Memory::is_killed);
         if self.parts.desired.declared().iter().any(|throttle| is_killed(throttle) && !seen(throttle)) {
             return;
