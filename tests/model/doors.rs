@@ -6,6 +6,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::Request;
@@ -14,8 +15,9 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
 
 use crate::commands::Stays;
-use crate::life::{API_KEY, Life, goes_on, peer};
+use crate::life::{API_KEY, goes_on, peer};
 use crate::oracle::{Asked, Shared, Told};
+use crate::outside::Outside;
 use crate::seen::{Rare, sometimes};
 
 /// How another site's kills begin their operator.
@@ -44,8 +46,8 @@ impl<F: Future> Future for HangsUp<F> {
 }
 
 /// Sends a command; what comes of it is told to the oracle.
-pub(crate) fn send(life: &Life, oracle: &Shared, asked: &Asked, stays: Stays) {
-    let routes = TowerToHyperService::new(life.routes.clone());
+pub(crate) fn send(routes: &Router, outside: &Arc<Outside>, oracle: &Shared, asked: &Asked, stays: Stays) {
+    let routes = TowerToHyperService::new(routes.clone());
     let request = Request::post(asked.path)
         .header("host", "localhost")
         .header("x-api-key", API_KEY)
@@ -56,7 +58,7 @@ pub(crate) fn send(life: &Life, oracle: &Shared, asked: &Asked, stays: Stays) {
         None => request,
     };
     let request = request.body(Body::from(asked.body.clone())).expect("a request");
-    let (oracle, id, outside) = (oracle.clone(), asked.id.clone(), Arc::clone(&life.channel.outside));
+    let (oracle, id, outside) = (oracle.clone(), asked.id.clone(), Arc::clone(outside));
     let answer = async move {
         let answer = routes.call(request).await.expect("routes answer");
         let status = answer.status().as_u16();

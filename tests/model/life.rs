@@ -55,15 +55,15 @@ pub(crate) struct Life {
 }
 
 /// What was kept, opened.
-struct Kept {
-    channel: Arc<Channel>,
-    stored: Stored,
-    journal: Arc<Notebook>,
+pub(crate) struct Kept {
+    pub(crate) channel: Arc<Channel>,
+    pub(crate) stored: Stored,
+    pub(crate) journal: Arc<Notebook>,
     last: StateFile,
 }
 
 /// Opens what is in the folder, as `run::record` does, with the ledger well.
-async fn kept(outside: &Arc<Outside>) -> Result<Kept, String> {
+pub(crate) async fn kept(outside: &Arc<Outside>) -> Result<Kept, String> {
     let folder = outside.folder.path();
     let clock: &dyn Clock = outside.as_ref();
     let (mut journal, found) = JournalFile::read(&folder.join("journal")).map_err(text)?;
@@ -138,7 +138,7 @@ impl Life {
         manifest.pass(&declared, &latch, clock.as_ref()).await;
         latch.settle().await;
 
-        let app = app(&clock, &gate, &latch, &desired, &record)?;
+        let app = app("serve", &clock, &gate, &latch, &desired, &record)?;
         goes_on(ramp_and_last_state(
             Arc::clone(&ramp),
             last,
@@ -210,7 +210,8 @@ pub(crate) fn goes_on(task: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(task);
 }
 
-fn app(
+pub(crate) fn app(
+    mode: &'static str,
     clock: &Arc<dyn Clock>,
     gate: &Arc<Gate>,
     latch: &Arc<Latch>,
@@ -222,7 +223,7 @@ fn app(
         Arc::new(move || clock.elapsed())
     };
     Ok(Arc::new(App {
-        mode: "serve",
+        mode,
         started: clock.moment(),
         clock: Arc::clone(clock),
         gate: Arc::clone(gate),

@@ -12,6 +12,8 @@
     reason = "a test that cannot go on fails; it reads its variables itself"
 )]
 
+mod api_server;
+mod cluster;
 mod commands;
 mod disk;
 mod doors;

@@ -40,6 +40,7 @@ struct Faults {
     reads: Option<(DiskFault, Duration)>,
     journal: Option<(DiskFault, Duration)>,
     site: Option<(DiskFault, Duration)>,
+    api: Option<(DiskFault, Duration)>,
     follows: Duration,
     /// Writes before the end of the process, and whether the one of its end lands.
     crash: Option<(u8, bool)>,
@@ -53,6 +54,7 @@ pub(crate) enum Place {
     Reads,
     Journal,
     Site,
+    Api,
 }
 
 impl Outside {
@@ -104,6 +106,10 @@ impl Outside {
         self.faults().site = Some((fault, self.until(ms)));
     }
 
+    pub(crate) fn api_is(&self, fault: DiskFault, ms: u16) {
+        self.faults().api = Some((fault, self.until(ms)));
+    }
+
     pub(crate) fn follows(&self, ms: u16) {
         self.faults().follows = self.until(ms);
     }
@@ -148,6 +154,11 @@ impl Outside {
         self.faults().site.filter(|(_, until)| now < *until).map(|(fault, _)| fault)
     }
 
+    pub(crate) fn api(&self) -> Option<DiskFault> {
+        let now = self.now();
+        self.faults().api.filter(|(_, until)| now < *until).map(|(fault, _)| fault)
+    }
+
     /// Waits until a fault that is there now is over, or is another one that ends.
     pub(crate) async fn healed(&self, place: Place) {
         loop {
@@ -157,6 +168,7 @@ impl Outside {
                 Place::Reads => self.faults().reads.map(|(_, until)| until),
                 Place::Journal => self.faults().journal.map(|(_, until)| until),
                 Place::Site => self.faults().site.map(|(_, until)| until),
+                Place::Api => self.faults().api.map(|(_, until)| until),
             };
             let left = until.unwrap_or_default().saturating_sub(self.now());
             if left.is_zero() {

@@ -186,7 +186,7 @@ impl World {
                     let asked = oracle.sent(path, body, key, what);
                     oracle.declared(self.manifest.ceiling());
                     drop(oracle);
-                    doors::send(life, &self.oracle, &asked, *stays);
+                    doors::send(&life.routes, &self.outside, &self.oracle, &asked, *stays);
                 }
             }
             Command::Unconfirmed { stays } => {
@@ -234,7 +234,7 @@ impl World {
             oracle.declared(self.manifest.ceiling());
             asked
         };
-        doors::send(life, &self.oracle, &asked, stays);
+        doors::send(&life.routes, &self.outside, &self.oracle, &asked, stays);
     }
 }
 
