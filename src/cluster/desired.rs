@@ -42,6 +42,8 @@ pub struct ClusterDesired {
     ledger: Option<Arc<dyn Ledger>>,
     index: Mutex<Index>,
     latch: OnceLock<Arc<Latch>>,
+    /// Holds whose object was made and that the record does not have yet. None is made twice: whoever deletes one ends it.
+    made: Mutex<BTreeSet<Epoch>>,
     leads: AtomicBool,
     listed: AtomicU8,
     changed: Notify,
@@ -59,6 +61,7 @@ impl ClusterDesired {
             ledger,
             index: Mutex::new(index),
             latch: OnceLock::new(),
+            made: Mutex::default(),
             leads: AtomicBool::new(false),
             listed: AtomicU8::new(0),
             changed: Notify::new(),
@@ -100,6 +103,10 @@ impl ClusterDesired {
     /// What was seen, for reading.
     pub fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn made(&self) -> MutexGuard<'_, BTreeSet<Epoch>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn throttle(&self, object: &EchoThrottle) {
@@ -220,13 +227,19 @@ impl Desired for ClusterDesired {
     /// The object first: it is what every gate hears of, and a stop waits for no ledger.
     async fn take(&self, held: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError> {
         let (asked, epoch) = (record.answer.clone(), held.hold.epoch.clone());
-        made::create(&self.client, &held).await?;
+        self.announce(&held).await?;
         let receipt = self.record(Change { holds_taken: vec![held], ..Change::of(record) }).await?;
+        self.made().remove(&epoch);
         Ok(HoldTaken { over: receipt.over.contains(&epoch), answer: receipt.answer.unwrap_or(asked) })
     }
 
     async fn announce(&self, held: &ScopedHold) -> Result<(), DesiredError> {
-        made::create(&self.client, held).await
+        let epoch = &held.hold.epoch;
+        if !self.made().contains(epoch) {
+            made::create(&self.client, held).await?;
+            self.made().insert(epoch.clone());
+        }
+        Ok(())
     }
 
     async fn end(&self, meant: Meant<'_>, mut record: Record) -> Result<Ended, DesiredError> {

@@ -190,6 +190,29 @@ async fn a_kill_is_told_to_others_only_if_what_is_there_under_its_name_stops_the
     assert!(matches!(house.take(checkout()).await, Err(DesiredError::Unavailable(_))));
 }
 
+/// Whoever deletes the object ends the kill: it is not made anew while the record lacks it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_object_of_a_kill_is_made_once_however_often_others_are_told() {
+    let house = House::new().await;
+    let made = json!({
+        "apiVersion": "echo-phoenix.dev/v1alpha1", "kind": "EchoOverride",
+        "metadata": { "name": "echo-01k", "namespace": "shop" },
+        "spec": { "throttleRef": "checkout", "kill": { "confirmation": "CONFIRM_KILL" }, "operator": "dana", "reason": "r" },
+    });
+    let held = hold("01K", checkout(), Source::Rest);
+    house.said.say(format!("POST {LOCAL}"), 503, failure(503, "ServiceUnavailable", "later"));
+    assert!(matches!(house.desired.announce(&held).await, Err(DesiredError::Unavailable(_))));
+    house.said.say(format!("POST {LOCAL}"), 201, made);
+    house.desired.announce(&held).await.unwrap();
+    house.said.say(format!("POST {LOCAL}"), 403, failure(403, "Forbidden", "it would be made again"));
+    house.desired.announce(&held).await.unwrap();
+    house.take(checkout()).await.unwrap();
+    assert!(
+        matches!(house.take(checkout()).await, Err(DesiredError::Refused(_))),
+        "it is recorded: this is another try"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_api_server_says_of_a_refusal_is_cut_where_it_comes_in() {
     let house = House::new().await;
