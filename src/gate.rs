@@ -10,11 +10,9 @@ mod ended;
 pub mod entry;
 mod salts;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
@@ -24,6 +22,8 @@ use crate::domain::hold::{Epoch, Hold, Scope};
 use crate::domain::level::Level;
 use crate::domain::moment::Moment;
 use crate::domain::throttle::{GateSpec, ThrottleName};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{ArcSwap, Mutex, lock};
 
 pub use draft::Draft;
 use draft::{Drafted, Table};
@@ -159,7 +159,7 @@ impl Gate {
 
     /// Several changes that come into force at once, by one swap of the table. Keep it short: whoever closes waits for it.
     pub fn change<T>(&self, changes: impl FnOnce(&mut Draft<'_>) -> T) -> T {
-        let mut ended = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ended = lock(&self.writing);
         let old = self.table.load_full();
         let mut draft = Draft::of(&old, &mut ended, &self.tightenings);
         let told = changes(&mut draft);
@@ -219,7 +219,7 @@ impl Gate {
     /// The number of the newest tightening, holds included: what is decided from here on knows of all up to it.
     pub fn tightenings(&self) -> u64 {
         // One that is under way is not in the table yet.
-        let _whole = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _whole = lock(&self.writing);
         self.tightenings.load(Ordering::SeqCst)
     }
 

@@ -16,13 +16,11 @@ mod told;
 pub mod watch;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
-use tokio::time::sleep;
 
 use crate::domain::audit::{Answer, Record};
 use crate::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
@@ -31,6 +29,8 @@ use crate::domain::remote::is_sender;
 use crate::domain::throttle::ThrottleName;
 use crate::gate::Gate;
 use crate::ports::{Became, Desired, DesiredError, Effect, Journal};
+use crate::sync::atomic::AtomicUsize;
+use crate::sync::{Mutex, MutexGuard, lock, sleep, spawn};
 
 use doubts::Doubts;
 pub use doubts::{Doubt, Outcome};
@@ -227,8 +227,8 @@ impl Latch {
         found.map_or((AuditState::Pending, false), |live| (live.audit, live.durable))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Live>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Vec<Live>> {
+        lock(&self.live)
     }
 }
 
@@ -276,7 +276,7 @@ fn outcome(became: &Became) -> Outcome {
 /// Lets a task go on by itself that has somebody else's outcome to find out.
 #[allow(clippy::disallowed_methods, reason = "it ends once a disk answers, and holds no door open")]
 fn owned(task: impl Future<Output = ()> + Send + 'static) {
-    tokio::spawn(task);
+    spawn(task);
 }
 
 /// Runs a command to its end even if its caller hangs up: half a kill would be in the gate and in no record.
@@ -287,6 +287,6 @@ fn owned(task: impl Future<Output = ()> + Send + 'static) {
 async fn whole<T: Send + 'static>(
     command: impl Future<Output = Result<T, DesiredError>> + Send + 'static,
 ) -> Result<T, DesiredError> {
-    let ended = tokio::spawn(command).await;
+    let ended = spawn(command).await;
     ended.unwrap_or_else(|error| Err(DesiredError::Unavailable(format!("the command broke off: {error}"))))
 }

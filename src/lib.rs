@@ -26,6 +26,7 @@ pub mod mirror;
 pub mod store;
 
 pub mod config;
+mod sync;
 pub mod telemetry;
 
 pub mod cli;

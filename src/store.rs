@@ -18,7 +18,7 @@ mod standby;
 mod start;
 mod verify;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::sync::lock;
 
 pub use accounts::{Accounts, Unexplained};
 pub use backup::{BackupError, Saved, backup};
@@ -34,8 +34,3 @@ pub use verify::{Verified, VerifyError, verify};
 
 /// File name of the ledger within its directory.
 pub const LEDGER_FILE: &str = "ledger.db";
-
-/// Locks a mutex; a panic elsewhere must not take the brake's memory with it, so poison is ignored.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

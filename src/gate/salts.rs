@@ -1,8 +1,9 @@
 //! The hour's salt: worked out once an hour, read with every verdict, without a lock.
 
-use arc_swap::ArcSwap;
+use std::sync::Arc;
 
 use crate::decide::verdict::{Salt, hour};
+use crate::sync::ArcSwap;
 
 /// The salt of a secret.
 pub(super) struct Salts {
@@ -24,7 +25,7 @@ impl Salts {
             return known.1;
         }
         let salt = Salt::of(&self.secret, unix_seconds);
-        self.known.store(std::sync::Arc::new((hour, salt)));
+        self.known.store(Arc::new((hour, salt)));
         salt
     }
 }

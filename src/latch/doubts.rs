@@ -1,10 +1,10 @@
 //! Commands that were answered before it was known what becomes of them, and what did. For people; nothing goes by it.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::domain::audit::AuditDraft;
 use crate::domain::hold::Epoch;
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// Commands kept of which it is known what became of them, the newest. What is not decided, and what holds here alone, stays
 /// until it is known or ended: the first holds up the next of its kind, and of the second there is one for each hold.
@@ -96,7 +96,7 @@ impl Doubts {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<One>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -3,7 +3,6 @@
 //! A kill waits for nobody, so a site that was not read back since counts as not stopped.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::PoisonError;
 
 use serde_json::{Value, json};
 
@@ -11,6 +10,7 @@ use super::Latch;
 use crate::domain::hold::{Epoch, Hold};
 use crate::domain::remote::is_sender;
 use crate::domain::throttle::{Declared, TargetKind, ThrottleName};
+use crate::sync::lock;
 
 /// What the loop found of each throttle that is killed: the holds it knew of, and the targets that obeyed them.
 pub(super) type Found = BTreeMap<ThrottleName, (BTreeSet<Epoch>, BTreeSet<String>)>;
@@ -19,7 +19,7 @@ impl Latch {
     /// What the loop found: these targets of a throttle are what they should be.
     pub fn found(&self, throttle: &Declared, agreeing: &[String]) {
         let kills: BTreeSet<_> = throttle.holds.iter().filter(|hold| hold.is_kill()).map(|h| h.epoch.clone()).collect();
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = lock(&self.found);
         if kills.is_empty() {
             found.remove(&throttle.name);
         } else {
@@ -37,7 +37,7 @@ impl Latch {
         if is_sender(&hold.operator) {
             return told.into();
         }
-        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = lock(&self.found);
         for declared in self.desired.declared().iter().filter(|declared| throttles.contains(&declared.name)) {
             let read =
                 found.get(&declared.name).filter(|(kills, _)| kills.contains(&hold.epoch)).map(|(_, targets)| targets);

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
-
 use super::record::{Brought, LEDGER_PATIENCE};
 use super::{AuditState, Latch, outcome, owned, told, whole};
 use crate::decide::precedence::asked;
@@ -16,6 +14,7 @@ use crate::domain::level::Level;
 use crate::domain::throttle::{Mode, Owner, ThrottleName};
 use crate::gate::Setting;
 use crate::ports::{DesiredError, Effect};
+use crate::sync::timeout;
 
 /// A person's order for a level.
 #[derive(Clone, Debug)]

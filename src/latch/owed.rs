@@ -1,9 +1,8 @@
 //! What neither journal nor ledger took, kept in memory. Bounded, and what stops something is never given up for it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use crate::domain::audit::{Answer, AuditDraft, Record};
 use crate::ports::{Effect, JournalEntry};
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// Commands kept: some hundred bytes each, and each a person's.
 const MOST: usize = 4096;
@@ -44,7 +43,7 @@ impl Owed {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<JournalEntry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -4,11 +4,10 @@
 
 use std::collections::BTreeSet;
 use std::pin::pin;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::poll;
-use tokio::time::timeout;
 
 use super::doubts::Doubt;
 use super::share::shared;
@@ -17,6 +16,7 @@ use crate::domain::audit::{Answer, ClientKey, Record};
 use crate::domain::evidence::Evidence;
 use crate::domain::hold::ScopedHold;
 use crate::ports::{DesiredError, Effect, HoldTaken, JournalEntry};
+use crate::sync::{MutexGuard, lock, timeout};
 
 /// How long a command waits for the ledger before it answers `pending`. The gate has been shut since before the wait.
 pub(super) const LEDGER_PATIENCE: Duration = Duration::from_secs(2);
@@ -209,11 +209,11 @@ impl Latch {
     }
 
     pub(super) fn under_way(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.under_way)
     }
 
     fn told(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.told)
     }
 
     /// Writes an entry to the journal; answers whether it is on the disk.

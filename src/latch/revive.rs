@@ -1,10 +1,9 @@
 //! Ending holds: the ledger first, the gate only then; what is not known to be done is found out.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::OwnedMutexGuard;
-use tokio::time::{sleep, timeout};
 
 use super::doubts::Outcome;
 use super::record::LEDGER_PATIENCE;
@@ -12,6 +11,7 @@ use super::{AGAIN, Latch, outcome, owned, told, whole};
 use crate::domain::audit::Record;
 use crate::domain::hold::{Epoch, Scope, ScopedHold};
 use crate::ports::{DesiredError, Ended, Meant};
+use crate::sync::{MutexGuard, lock, sleep, timeout};
 
 impl Latch {
     /// Ends holds. The ledger first: what is not recorded does not open.
@@ -158,7 +158,7 @@ impl Latch {
 
     /// Taken after the lock of what is live, where both are.
     fn carried(&self) -> MutexGuard<'_, BTreeSet<Epoch>> {
-        self.carried.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.carried)
     }
 }
 

@@ -3,7 +3,6 @@
 //! What is stuck keeps nothing back but what comes after it for the same throttle, or for all.
 
 use futures::future::join_all;
-use tokio::time::timeout;
 
 use super::Latch;
 use super::record::{Entered, LEDGER_PATIENCE};
@@ -12,6 +11,7 @@ use crate::domain::hold::{Bite, Hold, Scope};
 use crate::domain::level::Level;
 use crate::domain::throttle::ThrottleName;
 use crate::ports::{DesiredError, Effect, JournalEntry};
+use crate::sync::timeout;
 
 /// Throttles whose entries are told at the same time.
 const LANES: usize = 8;

@@ -3,15 +3,14 @@
 //! Closes and opens nothing here.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-use tokio::time::timeout;
 
 use super::Latch;
 use crate::domain::audit::Record;
 use crate::domain::hold::ScopedHold;
 use crate::ports::{Effect, JournalEntry};
+use crate::sync::atomic::Ordering;
+use crate::sync::timeout;
 
 /// How long the loop lets itself be kept by one of them.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);

@@ -9,12 +9,11 @@ mod moves;
 mod state;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
-use tokio::time::timeout;
 
 use super::lock;
 use crate::domain::audit::{Answer, Change, Receipt, Record, ThrottleRow};
@@ -28,6 +27,7 @@ use crate::ports::{
     Became, Declaration, Desired, DesiredError, Effect, Ended, HoldTaken, JournalEntry, Ledger, LedgerError, Meant,
     Report, Stored,
 };
+use crate::sync::{Mutex, timeout};
 pub use manifest::Taken;
 use state::{State, hear};
 

@@ -10,16 +10,17 @@ mod writer;
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use super::lock;
 use crate::ports::{Journal, JournalEntry};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use crate::sync::thread::{self, JoinHandle};
 use writer::{Job, Work};
 
 pub use file::{JOURNAL_BYTES, JournalFile, JournalFound};
@@ -65,7 +66,7 @@ impl FileJournal {
     /// If there can be no thread.
     pub fn start(file: JournalFile) -> io::Result<Self> {
         let (journal, mut writer) = Self::without_thread(file);
-        let thread = std::thread::Builder::new().name("journal".to_owned());
+        let thread = thread::Builder::new().name("journal".to_owned());
         *lock(&journal.writer) = Some(thread.spawn(move || writer.run())?);
         Ok(journal)
     }

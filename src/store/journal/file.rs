@@ -7,12 +7,12 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::sector::{Head, SECTOR};
 use super::writer::Written;
 use super::{Shown, headless, lock, sector};
 use crate::ports::{Effect, JournalEntry};
+use crate::sync::atomic::Ordering;
 
 /// Size of the file: some 1,000 kills of 700 bytes, more than anybody takes while a ledger is away.
 pub const JOURNAL_BYTES: usize = 1 << 20;

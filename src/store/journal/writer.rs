@@ -3,12 +3,12 @@
 //! Knows the order of things; what they look like in the file is `file`'s.
 
 use std::io;
-use std::sync::mpsc::Receiver;
 
 use tokio::sync::oneshot;
 
 use super::file::JournalFile;
 use crate::ports::JournalEntry;
+use crate::sync::mpsc::Receiver;
 
 /// Most that is taken at once: what queued up during a sync is the next group.
 const GROUP_LIMIT: usize = 64;
