@@ -52,21 +52,26 @@ impl Latch {
             carried.contains(epoch) || self.lock().iter().any(|live| !live.ending && live.held.hold.epoch == *epoch)
         };
         let ends = |held: &ScopedHold| epoch.is_some() || *scope == Scope::All || held.scope == *scope;
-        let alone: Vec<Epoch> = self
+        let alone = self
             .lock()
             .iter()
             .filter(|live| live.alone.is_some() && live.ending && ends(&live.held))
             .map(epoch_of)
-            .collect();
-        let standing = told::Standing::of(self.desired.declared().iter().map(Arc::as_ref));
+            .collect::<Vec<_>>();
+        let declared = self.desired.declared();
+        let standing = told::Standing::of(declared.iter().map(Arc::as_ref));
+        let before: BTreeSet<_> = declared.iter().flat_map(|one| &one.holds).map(|hold| &hold.epoch).collect();
         let (audit, asked) = (record.audit.clone(), record.clone());
         let meant = Meant { scope, epoch, spared: &spared, alone: &alone };
-        let ending: Vec<_> = self.desired.ending(meant).into_iter().collect();
-        let ended = self.desired.end(meant, record).await;
+        let ending = self.desired.ending(meant);
+        // Nor is what came since then to be ended: nobody would find out what became of it.
+        let spared = |epoch: &Epoch| spared(epoch) || !(ending.contains(epoch) || before.contains(epoch));
+        let ended = self.desired.end(Meant { spared: &spared, ..meant }, record).await;
         if matches!(ended, Err(DesiredError::Undecided)) {
             // Its caller is told so. Nobody leans on these holds meanwhile, and no other revival begins.
             self.doubts.undecided(&asked.once, &audit);
             let latch = Arc::clone(&self);
+            let ending = ending.into_iter().collect();
             owned(async move { latch.decide(asked, ending, alone, turn).await });
             return ended;
         }
@@ -98,11 +103,12 @@ impl Latch {
             left.extend(ending.into_iter().filter(|epoch| !became.ended.contains(epoch)).chain(alone));
         }
         let mut outcome = outcome(&became);
+        self.carried().extend(left.iter().cloned());
+        self.over(&became.ended);
+        // Told once it is so, and before another revival begins.
         if left.is_empty() {
             self.doubts.decided(&record.once, outcome.clone());
         }
-        self.carried().extend(left.iter().cloned());
-        self.over(&became.ended);
         drop(turn);
         if left.is_empty() {
             return;
