@@ -15,7 +15,7 @@ mod share;
 mod told;
 pub mod watch;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,8 +92,8 @@ pub struct Latch {
     doubts: Doubts,
     /// Commands whose client was told that the ledger lacks them.
     told: Mutex<BTreeSet<String>>,
-    /// Commands whose own caller is telling the ledger right now.
-    under_way: Mutex<BTreeSet<String>>,
+    /// Commands that somebody is telling the ledger right now, and who.
+    under_way: Mutex<BTreeMap<String, record::Teller>>,
     /// One of them is done.
     arrived: Notify,
     /// How many kills that hold here alone were tried again.

@@ -3,6 +3,7 @@
 //! Nothing here closes or opens a gate.
 
 use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,13 +88,36 @@ pub(super) enum Entered {
     NotYet,
 }
 
-/// A command whose own caller is telling the ledger, for as long as it does.
-struct UnderWay<'a>(&'a Latch, String);
+/// Who tells the ledger of a command.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Teller {
+    /// Its own caller, who is not answered yet.
+    Caller,
+    /// Whoever tells it again.
+    Settler,
+}
+
+/// A command that somebody is telling the ledger, for as long as they do. Nobody else tells it meanwhile: who did so behind
+/// a newer command would declare it anew in memory, and the ledger would not.
+pub(super) struct UnderWay<'a>(&'a Latch, String);
 
 impl<'a> UnderWay<'a> {
+    /// By its own caller: nobody else knows of it yet.
     fn of(latch: &'a Latch, once: String) -> Self {
-        latch.under_way().insert(once.clone());
+        latch.under_way().insert(once.clone(), Teller::Caller);
         Self(latch, once)
+    }
+
+    /// Again, once nobody else does.
+    pub(super) async fn again(latch: &'a Latch, once: &str) -> Self {
+        loop {
+            let arrived = latch.arrived.notified();
+            if let Entry::Vacant(place) = latch.under_way().entry(once.to_owned()) {
+                place.insert(Teller::Settler);
+                return Self(latch, once.to_owned());
+            }
+            arrived.await;
+        }
     }
 }
 
@@ -194,7 +218,7 @@ impl Latch {
     pub fn lacking(&self) -> Lacking {
         let on_disk = self.journal.as_ref().map(|journal| journal.pending()).unwrap_or_default();
         let under_way = self.under_way();
-        let on_disk = on_disk.iter().filter(|entry| !under_way.contains(&entry.record.once)).count();
+        let on_disk = on_disk.iter().filter(|entry| under_way.get(&entry.record.once) != Some(&Teller::Caller)).count();
         Lacking { on_disk, in_memory: self.owed.len(), undecided: self.doubts.count_undecided() }
     }
 
@@ -208,7 +232,7 @@ impl Latch {
         self.lock().iter().filter(|live| live.alone.is_some()).count()
     }
 
-    pub(super) fn under_way(&self) -> MutexGuard<'_, BTreeSet<String>> {
+    fn under_way(&self) -> MutexGuard<'_, BTreeMap<String, Teller>> {
         lock(&self.under_way)
     }
 

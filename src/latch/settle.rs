@@ -5,7 +5,7 @@
 use futures::future::join_all;
 
 use super::Latch;
-use super::record::{Entered, LEDGER_PATIENCE};
+use super::record::{Entered, LEDGER_PATIENCE, UnderWay};
 use super::share::PATIENCE;
 use crate::domain::hold::{Bite, Hold, Scope};
 use crate::domain::level::Level;
@@ -17,7 +17,7 @@ use crate::sync::timeout;
 const LANES: usize = 8;
 
 impl Latch {
-    /// Tells the ledger again what it does not have yet; whose own caller is telling it at this moment is waited for. Answers
+    /// Tells the ledger again what it does not have yet; whoever else is telling it at this moment is waited for. Answers
     /// whether it has all that came before now.
     pub async fn settle(&self) -> bool {
         let pending = self.pending();
@@ -67,7 +67,7 @@ impl Latch {
 
     async fn settle_lane(&self, lane: &[JournalEntry]) -> bool {
         for entry in lane {
-            self.waited_for(&entry.record.once).await;
+            let _under_way = UnderWay::again(self, &entry.record.once).await;
             if !self.lacks(&entry.record.once) {
                 continue; // it is there, with the answer its caller heard; perhaps since we began
             }
@@ -91,17 +91,6 @@ impl Latch {
         let found = declared.iter().find(|declared| declared.name == *throttle);
         let above = |hold: &Hold| matches!(hold.bite, Bite::AtLeast(held) if held > level);
         found.is_some_and(|found| found.level > level || found.holds.iter().any(above))
-    }
-
-    /// Waits until nobody else is telling the ledger of this command.
-    async fn waited_for(&self, once: &str) {
-        loop {
-            let arrived = self.arrived.notified();
-            if !self.under_way().contains(once) {
-                return;
-            }
-            arrived.await;
-        }
     }
 
     fn lacks(&self, once: &str) -> bool {
