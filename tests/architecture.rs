@@ -108,6 +108,21 @@ const FILE_LINES: usize = 400;
 /// Most lines of a function, anywhere.
 const FUNCTION_LINES: usize = 70;
 
+/// What tests/interleavings builds with another `sync` than src/sync.rs.
+const INTERLEAVED: &[&str] = &["src/gate", "src/latch", "src/store/declared", "src/store/journal"];
+/// What these take from `sync`: a thread that waits for one of these unseen stops all others of such a test. Counters may be
+/// the standard library's.
+const SHARED_BY_THREADS: &[&[&str]] = &[
+    &["std", "sync", "Mutex"],
+    &["std", "sync", "RwLock"],
+    &["std", "sync", "Condvar"],
+    &["std", "sync", "mpsc"],
+    &["std", "thread"],
+    &["arc_swap"],
+    &["tokio", "spawn"],
+    &["tokio", "time"],
+];
+
 const UNFINISHED: &[&str] = &["todo", "unimplemented", "dbg"];
 
 /// They end the process when nobody hears them, and wait for who does not listen.
@@ -138,6 +153,7 @@ fn check(files: &[(String, String)]) -> Vec<String> {
             found.extend(layers(path, &source, &mut edges));
             found.extend(moments::subtracted(path, &source.code));
             found.extend(disk::touched(path, &source.code));
+            found.extend(unseen(path, &source));
         }
     }
     found.extend(cycles(&edges));
@@ -160,6 +176,21 @@ fn loud(path: &str, source: &Source) -> Vec<String> {
     let macros: BTreeSet<_> = source.macros.iter().filter(|name| LOUD.contains(&name.as_str())).collect();
     let line = |name: &str| source.line(&[&format!("{name}!")]);
     macros.iter().map(|name| format!("{path}:{}: loud: {name}! breaks when nobody hears it", line(name))).collect()
+}
+
+/// What threads share here without the test of their orders seeing it.
+fn unseen(path: &str, source: &Source) -> BTreeSet<String> {
+    let is_tried = INTERLEAVED.iter().any(|place| path.starts_with(place));
+    let named = source.paths.iter().filter(|_| is_tried).filter_map(|names| {
+        let begins = |shared: &&&[&str]| names.iter().zip(**shared).filter(|(a, b)| a == b).count() == shared.len();
+        SHARED_BY_THREADS.iter().find(begins)
+    });
+    named
+        .map(|shared| {
+            let line = source.line(&[&shared.join("::"), shared.last().unwrap_or(&"")]);
+            format!("{path}:{line}: shared: {} is not seen by tests/interleavings; crate::sync is", shared.join("::"))
+        })
+        .collect()
 }
 
 fn sizes(path: &str, text: &str, source: &Source) -> Vec<String> {

@@ -58,6 +58,15 @@ pub(crate) const PLANTS: &[Plant] = &[
             "src/latch/x.rs:2: disk: std::fs where",
         ],
     ),
+    one(
+        "shared unseen",
+        &[
+            ("src/gate/x.rs", "//! x\nuse std::sync::atomic::AtomicU64;\nuse std::sync::{Arc, Mutex};\n"),
+            ("src/store/journal.rs", "//! x\nuse crate::sync::Mutex;\nfn f() {\n    std::thread::spawn(g);\n}\n"),
+            ("src/store/sqlite/x.rs", "//! x\nuse std::sync::Mutex;\n"),
+        ],
+        &["src/gate/x.rs:3: shared: std::sync::Mutex is", "src/store/journal.rs:4: shared: std::thread is"],
+    ),
     // Imports, in every form a path can take.
     one(
         "use",
