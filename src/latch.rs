@@ -96,8 +96,8 @@ pub struct Latch {
     under_way: Mutex<BTreeMap<String, record::Teller>>,
     /// One of them is done.
     arrived: Notify,
-    /// How many kills that hold here alone were tried again.
-    shared: AtomicUsize,
+    /// How often others were told again of what they lack: whose turn it is.
+    turn: AtomicUsize,
     /// What the loop read back of throttles that are killed.
     found: Mutex<enforced::Found>,
 }
@@ -109,6 +109,8 @@ struct Live {
     durable: bool,
     /// A command to end it is under way: a kill that comes now must not lean on it.
     ending: bool,
+    /// It comes from the journal of a process before, and the ledger, which may have its end, was not heard yet: nor on this.
+    replayed: bool,
     /// Nobody but this process has it, since what would tell others was refused: what is recorded once they hear of it after
     /// all, which is tried again and again, and by the next kill.
     alone: Option<Box<Record>>,
@@ -116,7 +118,7 @@ struct Live {
 
 impl Live {
     fn new(held: ScopedHold, audit: AuditState, durable: bool) -> Self {
-        Self { held, audit, durable, ending: false, alone: None }
+        Self { held, audit, durable, ending: false, replayed: false, alone: None }
     }
 }
 
@@ -128,8 +130,14 @@ impl Latch {
         journal: Option<Arc<dyn Journal>>,
         known: Vec<ScopedHold>,
     ) -> Self {
-        let known = known.into_iter();
-        let live = known.map(|held| Live::new(held, AuditState::Recorded, true)).collect();
+        let pending = journal.as_ref().map(|journal| journal.pending()).unwrap_or_default();
+        let replayed: BTreeSet<Epoch> =
+            pending.into_iter().filter_map(|entry| Some(entry.hold()?.hold.epoch)).collect();
+        let known = known.into_iter().map(|held| Live {
+            replayed: replayed.contains(&held.hold.epoch),
+            ..Live::new(held, AuditState::Recorded, true)
+        });
+        let live = known.collect();
         Self {
             gate,
             desired,
@@ -143,7 +151,7 @@ impl Latch {
             told: Mutex::default(),
             under_way: Mutex::default(),
             arrived: Notify::new(),
-            shared: AtomicUsize::new(0),
+            turn: AtomicUsize::new(0),
             found: Mutex::default(),
         }
     }
@@ -252,7 +260,7 @@ fn hold_for(live: &mut Vec<Live>, order: &KillOrder) -> (ScopedHold, bool) {
     // its own record, and ends by its own word.
     let counts = |held: &ScopedHold| held.hold.is_kill() && held.hold.source == Source::Rest;
     let joins = |held: &ScopedHold| counts(held) && covers(&held.scope) && shared(&held.hold.operator);
-    if let Some(known) = live.iter().find(|live| !live.ending && joins(&live.held)) {
+    if let Some(known) = live.iter().find(|live| !live.ending && !live.replayed && joins(&live.held)) {
         return (known.held.clone(), false);
     }
     let hold = Hold {

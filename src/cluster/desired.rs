@@ -5,7 +5,7 @@
 mod revived;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +32,9 @@ use super::made;
 /// How long the ledger may take to say what it knows.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long an API server may take to make an object; a loop that waits for one lets itself be kept for twice as long.
+const MAKING: Duration = Duration::from_secs(1);
+
 /// All three kinds have been listed once.
 const ALL_LISTED: u8 = 0b111;
 
@@ -45,6 +48,8 @@ pub struct ClusterDesired {
     /// Holds whose object was made and that the record does not have yet. None is made twice: whoever deletes one ends it.
     made: Mutex<BTreeSet<Epoch>>,
     leads: AtomicBool,
+    /// How many looks at overrides there were: whose turn it is.
+    looks: AtomicUsize,
     listed: AtomicU8,
     changed: Notify,
     gates_changed: Notify,
@@ -63,6 +68,7 @@ impl ClusterDesired {
             latch: OnceLock::new(),
             made: Mutex::default(),
             leads: AtomicBool::new(false),
+            looks: AtomicUsize::new(0),
             listed: AtomicU8::new(0),
             changed: Notify::new(),
             gates_changed: Notify::new(),
@@ -107,6 +113,11 @@ impl ClusterDesired {
 
     fn made(&self) -> MutexGuard<'_, BTreeSet<Epoch>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where a look at overrides begins that comes this far.
+    pub(super) fn next_look(&self, far: usize) -> usize {
+        self.looks.fetch_add(far, Ordering::Relaxed)
     }
 
     pub(super) fn throttle(&self, object: &EchoThrottle) {
@@ -236,7 +247,8 @@ impl Desired for ClusterDesired {
     async fn announce(&self, held: &ScopedHold) -> Result<(), DesiredError> {
         let epoch = &held.hold.epoch;
         if !self.made().contains(epoch) {
-            made::create(&self.client, held).await?;
+            let late = || DesiredError::Unavailable("the API server does not answer".to_owned());
+            timeout(MAKING, made::create(&self.client, held)).await.map_err(|_| late())??;
             self.made().insert(epoch.clone());
         }
         Ok(())

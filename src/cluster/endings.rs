@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use futures::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -22,7 +23,10 @@ use super::connect::is_gone;
 use super::desired::ClusterDesired;
 use super::index::HoldState;
 
-/// How long one look may take.
+/// Overrides that are looked at at the same time.
+const AT_ONCE: usize = 8;
+
+/// How long one look may take, and all of a pass.
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a look at an override found.
@@ -38,26 +42,34 @@ pub(super) enum Found {
     Unknown,
 }
 
-/// Looks at every override hold that needs it.
+/// Looks at every override hold that needs it, for as long as the loop lets itself be kept by that.
 pub(super) async fn look(client: &Client, desired: &ClusterDesired) {
-    let holds = desired.index().override_holds();
-    for (epoch, (hold, state)) in holds {
-        match state {
-            HoldState::Live => learn_home(client, desired, &epoch, &hold).await,
-            HoldState::Orphaned | HoldState::Over => {}
-            HoldState::Missing => match look_at(client, &hold).await {
-                Found::There => desired.index().found(&epoch),
-                Found::Ended => {
-                    tracing::info!(%epoch, source = %hold.source, "a hold ended: its override was deleted");
-                    desired.end_hold(&epoch);
-                }
-                Found::Orphaned => {
-                    tracing::warn!(%epoch, source = %hold.source, "a hold lost its home; it stays until /revive");
-                    desired.index().note(&epoch, |_, state| *state = HoldState::Orphaned);
-                }
-                Found::Unknown => {}
-            },
-        }
+    let mut holds: Vec<_> = desired.index().override_holds().into_iter().collect();
+    let first = desired.next_look(AT_ONCE) % holds.len().max(1);
+    holds.rotate_left(first);
+    let looks = holds.into_iter().map(|(epoch, (hold, state))| look_once(client, desired, epoch, hold, state));
+    let looks = stream::iter(looks.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect::<()>();
+    if timeout(LOOK_LIMIT, looks).await.is_err() {
+        tracing::debug!("not every override was looked at: the others come first in the next pass");
+    }
+}
+
+async fn look_once(client: &Client, desired: &ClusterDesired, epoch: Epoch, hold: Hold, state: HoldState) {
+    match state {
+        HoldState::Live => learn_home(client, desired, &epoch, &hold).await,
+        HoldState::Orphaned | HoldState::Over => {}
+        HoldState::Missing => match look_at(client, &hold).await {
+            Found::There => desired.index().found(&epoch),
+            Found::Ended => {
+                tracing::info!(%epoch, source = %hold.source, "a hold ended: its override was deleted");
+                desired.end_hold(&epoch);
+            }
+            Found::Orphaned => {
+                tracing::warn!(%epoch, source = %hold.source, "a hold lost its home; it stays until /revive");
+                desired.index().note(&epoch, |_, state| *state = HoldState::Orphaned);
+            }
+            Found::Unknown => {}
+        },
     }
 }
 

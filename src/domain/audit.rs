@@ -277,6 +277,8 @@ pub struct Change {
     pub begins: Vec<(ScopedHold, AuditDraft)>,
     /// Holds that end.
     pub holds_ended: Vec<Epoch>,
+    /// Whether it opens something that is not in the ledger itself.
+    pub opens_elsewhere: bool,
     /// Observations.
     pub states: Vec<StateRow>,
     /// A payment event; a duplicate changes nothing, entries of this change included.

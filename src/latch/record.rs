@@ -325,7 +325,7 @@ impl Latch {
         let (epoch, mut all) = (&hold.hold.epoch, self.lock());
         // Where it has ended meanwhile there is nothing to be said of it.
         let Some(live) = all.iter_mut().find(|live| live.held.hold.epoch == *epoch) else { return };
-        (live.audit, live.durable) = (AuditState::Recorded, alone.is_none());
+        (live.audit, live.durable, live.replayed) = (AuditState::Recorded, alone.is_none(), false);
         live.alone = alone.map(|_| Box::new(shared(&entry.record)));
         match alone {
             Some(why) => self.doubts.refused(epoch, &entry.record.once, &entry.record.audit, why.to_owned()),

@@ -2,7 +2,7 @@
 //!
 //! What is stuck keeps nothing back but what comes after it for the same throttle, or for all.
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 
 use super::Latch;
 use super::record::{Entered, LEDGER_PATIENCE, UnderWay};
@@ -21,9 +21,8 @@ impl Latch {
     /// whether it has all that came before now.
     pub async fn settle(&self) -> bool {
         let pending = self.pending();
-        self.announce(&pending).await;
-        let all = self.settle_all(pending).await;
-        self.share().await;
+        // Others are told beside it, for as long as the loop lets itself be kept by them.
+        let (all, _told) = join(self.settle_all(pending.clone()), timeout(PATIENCE, self.tell_others(&pending))).await;
         all
     }
 
@@ -32,19 +31,6 @@ impl Latch {
         let lacks = || DesiredError::Unavailable("the ledger lacks an earlier command".to_owned());
         let settled = timeout(LEDGER_PATIENCE, self.settle_all(before(self.pending(), scope))).await;
         settled.is_ok_and(|all| all).then_some(()).ok_or_else(lacks)
-    }
-
-    /// Lets others hear of the holds among these before the record has them: that has an order, a stop waits for none.
-    async fn announce(&self, pending: &[JournalEntry]) {
-        let hold = |entry: &JournalEntry| entry.clone().hold();
-        let holds: Vec<_> = pending.iter().filter_map(hold).collect();
-        for some in holds.chunks(LANES) {
-            let told = join_all(some.iter().map(|held| timeout(PATIENCE, self.desired.announce(held)))).await;
-            // Who does not answer for one of them does not for the next ones.
-            if told.iter().all(Result::is_err) {
-                return;
-            }
-        }
     }
 
     async fn settle_all(&self, entries: Vec<JournalEntry>) -> bool {
@@ -93,7 +79,7 @@ impl Latch {
         found.is_some_and(|found| found.level > level || found.holds.iter().any(above))
     }
 
-    fn lacks(&self, once: &str) -> bool {
+    pub(super) fn lacks(&self, once: &str) -> bool {
         self.pending().iter().any(|entry| entry.record.once == once)
     }
 }

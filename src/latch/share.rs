@@ -1,52 +1,73 @@
-//! Telling others of the kills that hold in this process alone: what was refused may be let in now.
+//! Telling others of kills that they have not heard of: those that wait for their turn in the record, and those that hold in
+//! this process alone, since what was refused may be let in now.
 //!
 //! Closes and opens nothing here.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Latch;
+use futures::future::{join, join_all};
+use futures::stream::{self, StreamExt as _};
+
+use super::{Latch, Live};
 use crate::domain::audit::Record;
 use crate::domain::hold::ScopedHold;
 use crate::ports::{Effect, JournalEntry};
 use crate::sync::atomic::Ordering;
-use crate::sync::timeout;
 
-/// How long the loop lets itself be kept by one of them.
+/// How long the loop lets itself be kept by them.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
-/// Kills tried in one go.
+/// Kills that others are told of at the same time.
 const AT_ONCE: usize = 8;
 
 impl Latch {
-    /// Tries some of them again, the next ones the next time.
-    pub(super) async fn share(&self) {
-        let alone = self.alone_now();
-        if alone.is_empty() {
+    /// Lets others hear of the holds among these, which the record has not: that has an order, a stop waits for none. And tries
+    /// some of those again that hold here alone. Each time others come first, so that one that hangs keeps back no other.
+    pub(super) async fn tell_others(&self, pending: &[JournalEntry]) {
+        let mut held: Vec<_> =
+            pending.iter().filter_map(|entry| Some((entry.record.once.clone(), entry.clone().hold()?))).collect();
+        let mut alone = self.all_alone();
+        if held.is_empty() && alone.is_empty() {
             return;
         }
         // None of them ends meanwhile: what others hear of then would be there for ever.
         let Ok(_turn) = Arc::clone(&self.reviving).try_lock_owned() else { return };
-        for (held, record) in alone {
-            let entry = JournalEntry { effect: Effect::Hold(Box::new(held.clone())), record };
-            let (epoch, once) = (held.hold.epoch.clone(), &entry.record.once);
-            match timeout(PATIENCE, self.desired.take(held, entry.record.clone())).await {
-                Ok(Ok(_)) => {
-                    tracing::warn!(%epoch, once, "a kill that held in this process alone is told to others now");
-                    self.note_of(&entry, None);
-                }
-                Ok(Err(error)) => tracing::debug!(%epoch, %error, "a kill still holds in this process alone"),
-                Err(_) => return,
-            }
+        let turn = self.turn.fetch_add(AT_ONCE, Ordering::Relaxed);
+        let (of_held, of_alone) = (turn % held.len().max(1), turn % alone.len().max(1));
+        held.rotate_left(of_held);
+        alone.rotate_left(of_alone);
+        let announced: Vec<_> = held.into_iter().map(|(once, held)| self.announce(once, held)).collect();
+        let announced = stream::iter(announced).buffer_unordered(AT_ONCE).collect::<()>();
+        let shared: Vec<_> = alone.into_iter().take(AT_ONCE).map(|(held, record)| self.share(held, record)).collect();
+        join(announced, join_all(shared)).await;
+    }
+
+    async fn announce(&self, once: String, held: ScopedHold) {
+        let stands = |live: &Live| !live.ending && live.held.hold.epoch == held.hold.epoch;
+        if !self.lacks(&once) || !self.lock().iter().any(stands) {
+            return;
+        }
+        if let Err(error) = self.desired.announce(&held).await {
+            tracing::debug!(epoch = %held.hold.epoch, %error, "others have not heard of a kill yet");
         }
     }
 
-    fn alone_now(&self) -> Vec<(ScopedHold, Record)> {
+    async fn share(&self, held: ScopedHold, record: Record) {
+        let entry = JournalEntry { effect: Effect::Hold(Box::new(held.clone())), record };
+        let (epoch, once) = (held.hold.epoch.clone(), &entry.record.once);
+        match self.desired.take(held, entry.record.clone()).await {
+            Ok(_) => {
+                tracing::warn!(%epoch, once, "a kill that held in this process alone is told to others now");
+                self.note_of(&entry, None);
+            }
+            Err(error) => tracing::debug!(%epoch, %error, "a kill still holds in this process alone"),
+        }
+    }
+
+    fn all_alone(&self) -> Vec<(ScopedHold, Record)> {
         let live = self.lock();
         let alone = live.iter().filter(|live| !live.ending);
-        let alone: Vec<_> = alone.filter_map(|live| Some((&live.held, live.alone.as_deref()?))).collect();
-        let from = self.shared.fetch_add(AT_ONCE, Ordering::Relaxed) % alone.len().max(1);
-        let next = alone.iter().cycle().skip(from).take(AT_ONCE.min(alone.len()));
-        next.map(|(held, record)| (ScopedHold::clone(held), Record::clone(record))).collect()
+        alone.filter_map(|live| Some((live.held.clone(), live.alone.as_deref()?.clone()))).collect()
     }
 }
 

@@ -79,8 +79,8 @@ impl Owed {
         while let Some(change) = self.changes.front().filter(|_| !self.silent) {
             match self.within(parts, parts.ledger.commit(change.clone())).await {
                 Some(Ok(_)) => {}
-                Some(Err(LedgerError::Unavailable(error))) => {
-                    tracing::warn!(error, "the ledger does not take what it is owed yet; nothing opens in this pass");
+                Some(Err(error @ (LedgerError::Unavailable(_) | LedgerError::Undecided))) => {
+                    tracing::warn!(%error, "the ledger does not take what it is owed yet; nothing opens in this pass");
                     return self.give_up();
                 }
                 Some(Err(error)) => tracing::error!(%error, "an entry was refused for good"),
@@ -100,8 +100,8 @@ impl Owed {
         }
         match self.within(parts, parts.ledger.commit(change)).await {
             Some(Ok(_)) => Asked::Taken,
+            Some(Err(LedgerError::Undecided)) | None => Asked::Unheard,
             Some(Err(error)) => Asked::Not(Some(error)),
-            None => Asked::Unheard,
         }
     }
 

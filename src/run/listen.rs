@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use futures::FutureExt as _;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
@@ -133,6 +134,10 @@ impl Served {
                     }
                 },
             }
+        }
+        // Who has been let in by the system already is answered, too.
+        while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+            self.take(stream, peer);
         }
         drop(listener);
         for since_the_stop in 0_u64.. {

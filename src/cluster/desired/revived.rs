@@ -28,7 +28,7 @@ impl ClusterDesired {
         epochs: Vec<Epoch>,
         mut ended: Ended,
     ) -> Result<Ended, DesiredError> {
-        let receipt = self.record(Change::of(record.clone())).await?;
+        let receipt = self.record(Change { opens_elsewhere: true, ..Change::of(record.clone()) }).await?;
         let said = receipt.answer.as_ref().filter(|_| receipt.repeated).map(told_ended);
         // Under a key that was used nothing ends that did not end then.
         let epochs: Vec<_> = epochs.into_iter().filter(|e| said.as_ref().is_none_or(|said| said.contains(e))).collect();

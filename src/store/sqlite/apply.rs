@@ -242,7 +242,9 @@ fn tightens(conn: &Connection, change: &Change) -> rusqlite::Result<bool> {
 
 /// Whether a change ends a hold, or declares a level that is less safe than the one there is.
 fn opens(conn: &Connection, change: &Change) -> rusqlite::Result<bool> {
-    Ok(!change.holds_ended.is_empty() || declares_one(conn, change, |declared, stored| declared < stored)?)
+    Ok(change.opens_elsewhere
+        || !change.holds_ended.is_empty()
+        || declares_one(conn, change, |declared, stored| declared < stored)?)
 }
 
 /// Whether one of the levels that a change declares is so to the one there is.

@@ -11,6 +11,7 @@ use super::writer::{Work, run_sql};
 use super::{apply, unavailable};
 use crate::domain::audit::{Answer, AuditDraft, Change, ClientKey, Record};
 use crate::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
+use crate::domain::throttle::ThrottleName;
 use crate::ports::LedgerError;
 
 /// What every name of it begins with.
@@ -43,10 +44,12 @@ fn changes() -> [Change; 2] {
         let answer = Answer { key, ..Answer::new(200, serde_json::Map::new(), at) };
         Change::of(Record { once: format!("{NAME}-{action}"), audit: AuditDraft::new(at, NAME, action), answer })
     };
+    // No throttle has this name: rows of 10,000 would be written to be taken back.
+    let nobody = ThrottleName::in_namespace(NAME, NAME);
     let (reason, operator) = (NAME.to_owned(), NAME.to_owned());
     let hold = Hold { epoch: epoch.clone(), bite: Bite::Kill, source: Source::Rest, reason, operator, taken_at: at };
     [
-        Change { holds_taken: vec![ScopedHold { scope: Scope::All, hold }], ..change("kill") },
+        Change { holds_taken: vec![ScopedHold { scope: Scope::One(nobody), hold }], ..change("kill") },
         Change { holds_ended: vec![epoch], ..change("revive") },
     ]
 }

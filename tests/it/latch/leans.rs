@@ -69,11 +69,14 @@ async fn a_kill_of_the_journal_that_has_ended_goes_once_that_is_known() {
     let latch =
         Latch::new(Arc::clone(&gate), Arc::<LedgerDesired>::clone(&desired), Some(Arc::new(journal)), vec![held]);
     let latch = Arc::new(latch);
+    let early = latch.kill(order("early")).await.unwrap();
+    assert_eq!(early.epoch.0, "early", "nobody knows yet whether the other one is over");
     assert!(latch.settle().await);
     let holds = || gate.standing(&ThrottleName::default_throttle()).unwrap().holds;
-    assert!(holds().is_empty() && desired.declared()[0].holds.is_empty());
-    let killed = latch.kill(order("next")).await.unwrap();
-    assert_eq!((&killed.epoch.0[..], holds()), ("next", vec![killed.epoch.clone()]), "nor does one lean on it");
+    assert_eq!((holds(), desired.declared()[0].holds.len()), (vec![early.epoch.clone()], 1));
+    assert_eq!(latch.kill(order("late")).await.unwrap().epoch, early.epoch);
+    assert_eq!(latch.revive(Scope::All, None, record("revive")).await.unwrap().ended, [early.epoch]);
+    assert!(holds().is_empty());
 }
 
 #[tokio::test]
