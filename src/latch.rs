@@ -13,6 +13,7 @@ mod revive;
 mod settle;
 mod share;
 mod told;
+mod turn;
 pub mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +23,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use crate::domain::audit::{Answer, Record};
+use crate::domain::audit::{Answer, ClientKey, Record};
 use crate::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
 use crate::domain::moment::Moment;
 use crate::domain::remote::is_sender;
@@ -30,11 +31,12 @@ use crate::domain::throttle::ThrottleName;
 use crate::gate::Gate;
 use crate::ports::{Became, Desired, DesiredError, Effect, Journal};
 use crate::sync::atomic::AtomicUsize;
-use crate::sync::{Mutex, MutexGuard, lock, sleep, spawn};
+use crate::sync::{Mutex, MutexGuard, lock, sleep, spawn, timeout};
 
 use doubts::Doubts;
 pub use doubts::{Doubt, Outcome};
 pub use level::LevelOrder;
+use record::LEDGER_PATIENCE;
 pub use record::{AuditState, Brought, Lacking};
 
 /// How often it is asked what became of a command that is not decided.
@@ -86,6 +88,8 @@ pub struct Latch {
     reviving: Arc<tokio::sync::Mutex<()>>,
     /// Holds whose end is recorded and that the place where they live still has: others may revive meanwhile.
     carried: Mutex<BTreeSet<Epoch>>,
+    /// Keys of the commands that open, or are not decided, by the id of each.
+    opening: Mutex<BTreeMap<String, ClientKey>>,
     /// One level is recorded at a time, so that an opening does not meet the half-done record of a closing.
     levelling: Arc<tokio::sync::Mutex<()>>,
     /// Commands whose outcome was not known when their client was answered, and what became of them.
@@ -109,6 +113,8 @@ struct Live {
     durable: bool,
     /// A command to end it is under way: a kill that comes now must not lean on it.
     ending: bool,
+    /// Its own command is telling journal and ledger of it: where its record stands is known in a moment.
+    telling: bool,
     /// It comes from the journal of a process before, and the ledger, which may have its end, was not heard yet: nor on this.
     replayed: bool,
     /// Nobody but this process has it, since what would tell others was refused: what is recorded once they hear of it after
@@ -118,7 +124,7 @@ struct Live {
 
 impl Live {
     fn new(held: ScopedHold, audit: AuditState, durable: bool) -> Self {
-        Self { held, audit, durable, ending: false, replayed: false, alone: None }
+        Self { held, audit, durable, ending: false, telling: false, replayed: false, alone: None }
     }
 }
 
@@ -146,6 +152,7 @@ impl Latch {
             owed: owed::Owed::default(),
             reviving: Arc::default(),
             carried: Mutex::default(),
+            opening: Mutex::default(),
             levelling: Arc::default(),
             doubts: Doubts::default(),
             told: Mutex::default(),
@@ -154,6 +161,11 @@ impl Latch {
             turn: AtomicUsize::new(0),
             found: Mutex::default(),
         }
+    }
+
+    /// The ledger has these, and no end of them, whatever the journal says.
+    pub fn heard(&self, live: &[Epoch]) {
+        self.lock().iter_mut().filter(|one| live.contains(&one.held.hold.epoch)).for_each(|one| one.replayed = false);
     }
 
     /// Stops. The gates are shut before anything that can fail is tried.
@@ -185,9 +197,14 @@ impl Latch {
         }
         let mut own = record.answer.clone();
         let brought = if fresh || alone {
-            self.bring(Effect::Hold(Box::new(scoped.clone())), None, record, None).await
+            let brought = self.bring(Effect::Hold(Box::new(scoped.clone())), None, record, None).await;
+            self.note(&epoch, |live| live.telling = false);
+            self.arrived.notify_waiters();
+            brought
         } else {
             record.audit.before.clone_from(&record.audit.after);
+            // Of two at once the second says what became of the first one's hold, behind it.
+            let _late = timeout(LEDGER_PATIENCE, self.told_of(&epoch)).await;
             self.bring(Effect::Nothing, None, record, Some(self.record_of(&epoch))).await
         };
         self.desired.wake();
@@ -227,6 +244,17 @@ impl Latch {
 
     fn note(&self, epoch: &Epoch, note: impl Fn(&mut Live)) {
         self.lock().iter_mut().filter(|live| live.held.hold.epoch == *epoch).for_each(note);
+    }
+
+    /// Waits until the command that took this hold has told journal and ledger of it, or given that up.
+    async fn told_of(&self, epoch: &Epoch) {
+        loop {
+            let arrived = self.arrived.notified();
+            if !self.lock().iter().any(|live| live.telling && live.held.hold.epoch == *epoch) {
+                return;
+            }
+            arrived.await;
+        }
     }
 
     fn record_of(&self, epoch: &Epoch) -> (AuditState, bool) {
@@ -272,7 +300,7 @@ fn hold_for(live: &mut Vec<Live>, order: &KillOrder) -> (ScopedHold, bool) {
         taken_at: order.at.wall,
     };
     let scoped = ScopedHold { scope: order.scope.clone(), hold };
-    live.push(Live::new(scoped.clone(), AuditState::Pending, false));
+    live.push(Live { telling: true, ..Live::new(scoped.clone(), AuditState::Pending, false) });
     (scoped, true)
 }
 

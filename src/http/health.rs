@@ -85,14 +85,14 @@ pub(super) fn standing(app: &App) -> &'static str {
 }
 
 /// Everything, with what the ledger said, if there is one.
-fn all(app: &App, ledger: Option<bool>) -> Checks {
+fn all(app: &App, ledger: Option<Result<(), String>>) -> Checks {
     let mut checks = looked(app);
     // Loading is what `/readyz` is for.
     let loading = if (app.parts.loaded)() { "ok" } else { "loading" };
     checks.add("gate", Found::Fine(loading.to_owned()));
     match ledger {
-        Some(true) => checks.add("ledger", lacking_words(app.latch.lacking()).map_or_else(Found::ok, Found::Amiss)),
-        Some(false) => checks.add("ledger", Found::Gone("unavailable: openings wait, kills do not".to_owned())),
+        Some(Ok(())) => checks.add("ledger", lacking_words(app.latch.lacking()).map_or_else(Found::ok, Found::Amiss)),
+        Some(Err(why)) => checks.add("ledger", Found::Gone(away_words(&why, app.latch.lacking()))),
         None => {}
     }
     checks
@@ -124,6 +124,15 @@ fn looked(app: &App) -> Checks {
         checks.lower();
     }
     checks
+}
+
+/// That the ledger is away, why, and what would be lost with this process.
+fn away_words(why: &str, lacking: Lacking) -> String {
+    let alone = match lacking.in_memory {
+        0 => String::new(),
+        some => format!("; {some} command(s) are in memory alone: a restart loses them"),
+    };
+    format!("unavailable: openings wait, kills do not ({why}){alone}")
 }
 
 /// What the ledger lacks though it can be written, and what it has not decided, if there is any of it.

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::record::{Brought, LEDGER_PATIENCE};
+use super::turn::Turn;
 use super::{AuditState, Latch, outcome, owned, told, whole};
 use crate::decide::precedence::asked;
 use crate::decide::verdict::Reason;
 use crate::domain::audit::Record;
 use crate::domain::evidence::Evidence;
-use crate::domain::hold::Scope;
+use crate::domain::hold::{Hold, Scope, Source};
 use crate::domain::level::Level;
 use crate::domain::throttle::{Mode, Owner, ThrottleName};
 use crate::gate::Setting;
@@ -78,19 +79,23 @@ impl Latch {
         measured: Option<Evidence>,
         mut record: Record,
     ) -> Result<Brought, DesiredError> {
-        let slow = |_| DesiredError::Unavailable("an earlier command is not recorded yet".to_owned());
-        let turn = timeout(LEDGER_PATIENCE, Arc::clone(&self.levelling).lock_owned()).await.map_err(slow)?;
+        let turn = Turn::wait(self, &self.levelling, &record, "an earlier command is not recorded yet").await?;
         // What is journalled happened before: the ledger gets it first, or this opening would be undone by it.
         self.catch_up(&Scope::One(throttle.clone())).await?;
         AuditState::Recorded.tell(&mut record.answer, true);
         let (once, audit) = (record.once.clone(), record.audit.clone());
+        // Those that a level above what somebody else declares may take the place of.
+        let holds =
+            self.desired.declared().into_iter().filter(|one| one.name == *throttle).flat_map(|one| one.holds.clone());
+        let replaces = |hold: &Hold| hold.source == Source::Rest && !hold.is_kill();
+        let ending: Vec<_> = holds.filter(replaces).map(|hold| hold.epoch).collect();
         let opened = self.desired.declare(throttle, level, measured, record).await;
         if matches!(opened, Err(DesiredError::Undecided)) {
             // Its caller is told so, and nothing else opens until it is known.
             self.doubts.undecided(&once, &audit);
             let latch = Arc::clone(self);
             owned(async move {
-                let became = latch.find_out(&once, &[]).await;
+                let became = latch.find_out(&once, &ending).await;
                 latch.doubts.decided(&once, outcome(&became));
                 latch.desired.wake();
                 drop(turn);

@@ -141,7 +141,7 @@ impl Latch {
         hold: Option<(AuditState, bool)>,
     ) -> Brought {
         let told = |audit: AuditState, durable: bool| match hold {
-            Some((AuditState::Pending, durable)) => (AuditState::Pending, durable),
+            Some((AuditState::Pending, holds)) => (AuditState::Pending, holds && durable),
             Some((AuditState::Recorded, durable)) => (audit, durable),
             None => (audit, durable),
         };

@@ -3,15 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tokio::sync::OwnedMutexGuard;
-
 use super::doubts::Outcome;
-use super::record::LEDGER_PATIENCE;
+use super::turn::Turn;
 use super::{AGAIN, Latch, outcome, owned, told, whole};
 use crate::domain::audit::Record;
 use crate::domain::hold::{Epoch, Scope, ScopedHold};
 use crate::ports::{DesiredError, Ended, Meant};
-use crate::sync::{MutexGuard, lock, sleep, timeout};
+use crate::sync::{MutexGuard, lock, sleep};
 
 impl Latch {
     /// Ends holds. The ledger first: what is not recorded does not open.
@@ -35,8 +33,7 @@ impl Latch {
         epoch: Option<&Epoch>,
         record: Record,
     ) -> Result<Ended, DesiredError> {
-        let waits = |_| DesiredError::Unavailable("an earlier revival is not decided yet".to_owned());
-        let turn = timeout(LEDGER_PATIENCE, Arc::clone(&self.reviving).lock_owned()).await.map_err(waits)?;
+        let turn = Turn::wait(&self, &self.reviving, &record, "an earlier revival is not decided yet").await?;
         let held =
             |epoch: &Epoch| self.lock().iter().find(|live| live.held.hold.epoch == *epoch).map(|l| l.held.clone());
         let of = epoch.and_then(held).map_or_else(|| scope.clone(), |held| held.scope);
@@ -96,7 +93,7 @@ impl Latch {
 
     /// Finds out what became of a revival that was not decided. Once that is known others may revive; what is recorded and not
     /// done yet is gone on with, each hold by itself.
-    async fn decide(self: Arc<Self>, record: Record, ending: Vec<Epoch>, alone: Vec<Epoch>, turn: OwnedMutexGuard<()>) {
+    async fn decide(self: Arc<Self>, record: Record, ending: Vec<Epoch>, alone: Vec<Epoch>, turn: Turn) {
         let became = self.find_out(&record.once, &ending).await;
         let mut left = Vec::new();
         if became.done {

@@ -97,12 +97,13 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     local_key::configured(&args.keys, args.listen.environment)?;
     mirror::check(&args.airtable, &args.hosts)?;
     let kept = record::open(&args.store.data_dir, Holds::Cluster, &SystemClock).await?;
-    let Kept { ledger, stored, journal: file, told, _lock, .. } = kept;
+    let Kept { ledger, stored, journal: file, heard, told, _lock, .. } = kept;
     let journal: Arc<dyn Journal> = Arc::<FileJournal>::clone(&file);
     let keys = local_key::keys(&args.keys, args.listen.environment, Some(&args.store.data_dir))?;
     let record: Arc<dyn Ledger> = Arc::<StandbyLedger>::clone(&ledger);
     let gate = gate_secret::gate(&args.secret, args.listen.environment, None)?;
     let on = watching(&args.cluster, gate, Some((Arc::clone(&record), journal))).await?;
+    on.latch.heard(&heard);
     let worker = mirror::worker(&args.airtable, &args.hosts, Arc::clone(&record), Arc::clone(&on.clock))?;
 
     let loaded = Arc::clone(&on.desired);
@@ -141,6 +142,7 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     let routes = http::operator_routes(Arc::clone(&app));
     listen::start(&mut supervisor, doors, routes, app);
     let ended = supervisor.run(signals).await;
+    record::last_words(&on.latch).await;
     record::close(file, ledger).await?;
     ended
 }

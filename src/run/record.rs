@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ConfigError;
-use crate::domain::hold::{Bite, Scope, ScopedHold, Source};
+use crate::domain::hold::{Bite, Epoch, Scope, ScopedHold, Source};
 use crate::gate::Gate;
 use crate::latch::Latch;
 use crate::ports::{Clock, Journal, Stored};
@@ -48,6 +48,8 @@ pub(super) struct Kept {
     /// What was known when the process before ended.
     pub(super) stored: Stored,
     pub(super) journal: Arc<FileJournal>,
+    /// Holds that the ledger was heard to have.
+    pub(super) heard: Vec<Epoch>,
     /// Where the last state is kept; none if that file cannot be used.
     pub(super) last_state: Option<StateFile>,
     /// What there is to tell of it in `/health`.
@@ -72,7 +74,8 @@ pub(super) struct Told {
 pub(super) async fn open(folder: &Path, holds: Holds, clock: &dyn Clock) -> Result<Kept, RunError> {
     let _awaited = Awaited::on(format!("ECHO_DATA_DIR {}", folder.display()));
     let lock = lock_folder(folder)?;
-    let unusable = |e: std::io::Error| RunError::failed("the journal cannot be opened", e);
+    let unusable =
+        |e: std::io::Error| RunError::failed(&format!("the journal cannot be opened in {}", folder.display()), e);
     let (mut journal, journal_found) = JournalFile::read(&folder.join("journal")).map_err(unusable)?;
     let (last_state, last, unkept) = last_state(folder);
     let ledger_was_there = std::fs::metadata(folder.join(LEDGER_FILE)).is_ok_and(|file| file.len() > 0);
@@ -122,7 +125,9 @@ pub(super) async fn open(folder: &Path, holds: Holds, clock: &dyn Clock) -> Resu
     }
     let journal = Arc::new(FileJournal::start(journal).map_err(unusable)?);
     let told = Told { record: start.told, folder: DataFolder::of(folder) };
-    Ok(Kept { ledger: Arc::new(ledger), stored: start.stored, journal, last_state, told, _lock: lock })
+    let live = opened.iter().flat_map(|opened| &opened.accounts.live);
+    let heard = live.map(|held| held.hold.epoch.clone()).collect();
+    Ok(Kept { ledger: Arc::new(ledger), stored: start.stored, journal, heard, last_state, told, _lock: lock })
 }
 
 /// The last state, and why it cannot be kept, if it cannot.
@@ -285,6 +290,21 @@ pub(super) async fn watch(
         }
     }
     stop.cancelled().await;
+}
+
+/// Tells the ledger once more what it lacks, and what is lost with this process if it still does.
+pub(super) async fn last_words(latch: &Latch) {
+    if latch.lacking().in_memory == 0 {
+        return;
+    }
+    let _late = timeout(CLOSE, latch.settle()).await;
+    let lost = latch.lacking().in_memory;
+    if lost > 0 {
+        tracing::error!(
+            lost,
+            "commands are lost with this process, kills among them: neither journal nor ledger took them"
+        );
+    }
 }
 
 /// Closes journal and ledger; one whose disk does not answer is left, so that it keeps no process from ending.

@@ -70,7 +70,7 @@ pub struct ServeArgs {
 pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let stripe = checked(&args)?;
-    let Kept { ledger, stored, journal: file, last_state, mut told, _lock } =
+    let Kept { ledger, stored, journal: file, heard, last_state, mut told, _lock } =
         record::open(&args.store.data_dir, Holds::Here, clock.as_ref()).await?;
     let journal: Arc<dyn Journal> = Arc::<FileJournal>::clone(&file);
     let keys = local_key::keys(&args.keys, args.listen.environment, Some(&args.store.data_dir))?;
@@ -88,6 +88,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let held =
         stored.holds.iter().cloned().chain(journal.pending().into_iter().filter_map(JournalEntry::hold)).collect();
     let latch = Arc::new(Latch::new(Arc::clone(&gate), Arc::clone(&desired), Some(Arc::clone(&journal)), held));
+    latch.heard(&heard);
     // The gate knows every hold, the journal's and the manifest's included, before a listener is bound.
     latch.obey(clock.elapsed());
     let remote_keys = RemoteKeys::read();
@@ -127,6 +128,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let targets = HashMap::from([(TargetKind::Gate, local), (TargetKind::Remote, there)]);
     let told: Arc<dyn Report> = Arc::new(Everyone(vec![declared, Arc::<http::Board>::clone(&app.board)]));
     let (report, law) = (Some(told), Law::default());
+    let last = Arc::clone(&latch);
     let parts = Parts { desired, ledger: record, latch, gate, targets, report, clock, law };
     supervisor.start("reconcile", Reconciler::new(parts, &stored).run(stop));
     let routes = http::service_routes(Arc::clone(&app));
@@ -134,6 +136,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     supervisor.stage();
     supervisor.keep_up("self-test", move |stop| Arc::clone(&self_test).run(stop));
     let ended = supervisor.run(signals).await;
+    record::last_words(&last).await;
     record::close(file, ledger).await?;
     ended
 }

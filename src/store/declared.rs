@@ -285,6 +285,9 @@ impl Desired for LedgerDesired {
         let ended: Vec<Epoch> = ending.iter().filter(is_recorded).filter(|epoch| !holds(epoch)).cloned().collect();
         let mut state = lock(&self.state);
         state.adopt(&stored.throttles);
+        // A level above what somebody else declares is a hold by the id of its command.
+        let own = stored.holds.iter().filter(|held| held.hold.epoch.0 == once).cloned().collect::<Vec<_>>();
+        state.adopt_holds(&own);
         state.release(&ended);
         Ok(Became { done, ended })
     }

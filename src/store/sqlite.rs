@@ -101,7 +101,7 @@ impl SharedIndex {
     fn writable(&self) -> Result<(), LedgerError> {
         match rustix::fs::access(&self.0, rustix::fs::Access::WRITE_OK) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
-            Err(error) => Err(unavailable(format!("{}: {error}", self.0.display()))),
+            Err(error) => Err(unavailable(format!("{LEDGER_FILE}-shm: {error}"))),
         }
     }
 }

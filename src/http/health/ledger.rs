@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::text;
 use crate::http::App;
-use crate::ports::{Clock, Ledger};
+use crate::ports::{Clock, Ledger, LedgerError};
 
 /// How long one look waits for the ledger.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -19,29 +20,43 @@ const COUNTS: Duration = Duration::from_secs(15);
 /// What is told at most once a minute, whoever looks.
 pub(super) const LEDGER: &str = "ledger";
 
-/// The last look at the ledger: when, by the clock that nobody sets, and whether it answered.
+/// What is shown of why it does not answer, characters.
+const WHY: usize = 160;
+
+/// The last look at the ledger: when, by the clock that nobody sets, and why it did not answer, if it did not.
 #[derive(Debug, Default)]
-pub struct LedgerLook(Mutex<Option<(Duration, bool)>>);
+pub struct LedgerLook(Mutex<Option<(Duration, Result<(), String>)>>);
 
 impl LedgerLook {
     /// Looks now.
     /// `due`: whether a failure may be told, since anybody may have us look.
-    pub(super) async fn fresh(&self, ledger: &dyn Ledger, clock: &dyn Clock, due: impl Fn() -> bool) -> bool {
+    pub(super) async fn fresh(
+        &self,
+        ledger: &dyn Ledger,
+        clock: &dyn Clock,
+        due: impl Fn() -> bool,
+    ) -> Result<(), String> {
         let answer = timeout(LIMIT, ledger.check()).await;
         if let Ok(Err(error)) = &answer
             && due()
         {
             tracing::warn!(%error, "the ledger does not answer");
         }
-        let fine = matches!(answer, Ok(Ok(())));
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((clock.elapsed(), fine));
-        fine
+        let found = match answer {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(LedgerError::Unavailable(why))) => Err(text::cut(why, WHY)),
+            Ok(Err(error)) => Err(text::cut(error.to_string(), WHY)),
+            Err(_) => Err(format!("no answer within {} s", LIMIT.as_secs())),
+        };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((clock.elapsed(), found.clone()));
+        found
     }
 
-    /// Whether it answered last; not, if that is too long ago to be known.
-    pub(super) fn last(&self, now: Duration) -> bool {
-        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.is_some_and(|(at, fine)| fine && now.saturating_sub(at) < COUNTS)
+    /// Whether it answered last, or why not; not, if that is too long ago to be known.
+    pub(super) fn last(&self, now: Duration) -> Result<(), String> {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let last = last.filter(|(at, _)| now.saturating_sub(*at) < COUNTS);
+        last.map_or_else(|| Err("not looked at for a while".to_owned()), |(_, found)| found)
     }
 }
 
@@ -49,7 +64,7 @@ impl LedgerLook {
 pub async fn watch_ledger(app: Arc<App>, stop: CancellationToken) {
     let Some(ledger) = &app.ledger else { return stop.cancelled().await };
     loop {
-        app.ledger_look.fresh(ledger.as_ref(), app.clock.as_ref(), || app.strangers.due(LEDGER)).await;
+        let _found = app.ledger_look.fresh(ledger.as_ref(), app.clock.as_ref(), || app.strangers.due(LEDGER)).await;
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep(EVERY) => {}
@@ -67,12 +82,12 @@ mod tests {
     #[test]
     fn a_look_counts_for_fifteen_seconds_and_what_was_never_seen_is_not_there() {
         let look = LedgerLook::default();
-        assert!(!look.last(Duration::ZERO));
+        assert!(look.last(Duration::ZERO).is_err());
         let seen =
-            |fine| *look.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Duration::from_secs(100), fine));
-        seen(true);
-        assert!(look.last(Duration::from_secs(114)) && !look.last(Duration::from_secs(115)));
-        seen(false);
-        assert!(!look.last(Duration::from_secs(100)));
+            |found| *look.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Duration::from_secs(100), found));
+        seen(Ok(()));
+        assert!(look.last(Duration::from_secs(114)).is_ok() && look.last(Duration::from_secs(115)).is_err());
+        seen(Err("full".to_owned()));
+        assert_eq!(look.last(Duration::from_secs(100)), Err("full".to_owned()));
     }
 }

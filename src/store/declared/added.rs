@@ -53,18 +53,29 @@ impl LedgerDesired {
         let hold = added(found, level, &record);
         // What is measured comes with what holds from here on; where less will hold, with that, once the ledger has it.
         let (with_hold, with_end) = if hold.is_some() { (measured, None) } else { (None, measured) };
-        {
+        // In place of one that holds more it opens: then it is in memory only once the ledger has it.
+        let more = |hold: &Hold| matches!(hold.bite, Bite::AtLeast(held) if held > level);
+        let lowers = found.holds.iter().filter(replaced).any(more);
+        let command = record.clone();
+        let takes = || {
             let mut state = lock(&self.state);
             if let Some(hold) = &hold {
-                state.take(hold, &record);
+                state.take(hold, &command);
                 state.change(name, |declared| with_hold.into_iter().for_each(|measured| hear(declared, measured)));
             }
             state.held(name, level, found.level);
+        };
+        let mut takes = Some(takes);
+        if !lowers && let Some(takes) = takes.take() {
+            takes();
         }
         let asked: Answer = record.answer.clone();
         let change =
             Change { holds_taken: hold.iter().cloned().collect(), holds_ended: before.clone(), ..Change::of(record) };
         let receipt = self.commit(change).await?;
+        if let Some(takes) = takes {
+            takes();
+        }
         // It was here before: what it ended then has ended, what was taken since has not, what it did not take then does
         // not begin now.
         let mut gone = receipt.over.clone();

@@ -58,7 +58,7 @@ async fn a_kill_of_the_journal_that_has_ended_goes_once_that_is_known() {
     let earlier = LedgerDesired::new(Arc::<SqliteLedger>::clone(&ledger), Stored::default());
     earlier.take(held.clone(), command.clone()).await.unwrap();
     let all = Meant { scope: &Scope::All, epoch: None, spared: &|_| false, alone: &[] };
-    assert_eq!(earlier.end(all, record("revive")).await.unwrap().ended, [held.hold.epoch.clone()]);
+    assert_eq!(earlier.end(all, record("revive")).await.unwrap().ended, std::slice::from_ref(&held.hold.epoch));
 
     let journal = FileJournal::open(&folder.path().join("journal")).unwrap();
     let entry = JournalEntry { effect: Effect::Hold(Box::new(held.clone())), record: command };
@@ -77,6 +77,29 @@ async fn a_kill_of_the_journal_that_has_ended_goes_once_that_is_known() {
     assert_eq!(latch.kill(order("late")).await.unwrap().epoch, early.epoch);
     assert_eq!(latch.revive(Scope::All, None, record("revive")).await.unwrap().ended, [early.epoch]);
     assert!(holds().is_empty());
+}
+
+/// Two on call hit it together: the second says what became of the first one's kill, and not what was so before it was known.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_kills_at_once_both_are_told_that_they_are_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = SqliteLedger::open(folder.path()).unwrap().0;
+    let desired = Arc::new(LedgerDesired::new(Arc::new(ledger), Stored::default()));
+    let journal = FileJournal::open(&folder.path().join("journal")).unwrap();
+    let latch = Arc::new(Latch::new(open_gate(), desired, Some(Arc::new(journal)), Vec::new()));
+    for round in 0..20 {
+        let kill = |who: &str| {
+            let (latch, order) = (Arc::clone(&latch), order(&format!("{who}-{round}")));
+            tokio::spawn(async move { latch.kill(order).await.unwrap() })
+        };
+        let (one, other) = (kill("one"), kill("other"));
+        let (one, other) = (one.await.unwrap(), other.await.unwrap());
+        assert_eq!(one.epoch, other.epoch);
+        for killed in [one, other] {
+            assert_eq!((killed.audit, killed.durable), (AuditState::Recorded, true), "round {round}: {}", killed.epoch);
+        }
+        latch.revive(Scope::All, None, record("revive")).await.unwrap();
+    }
 }
 
 #[tokio::test]

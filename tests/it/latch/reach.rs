@@ -10,9 +10,9 @@ use async_trait::async_trait;
 use echo_phoenix::decide::verdict::Reason;
 use echo_phoenix::domain::audit::{Answer, Record};
 use echo_phoenix::domain::evidence::Evidence;
-use echo_phoenix::domain::hold::{Epoch, Scope, ScopedHold};
+use echo_phoenix::domain::hold::{Bite, Epoch, Scope, ScopedHold};
 use echo_phoenix::domain::level::Level;
-use echo_phoenix::domain::throttle::{Declared, GateSpec, ThrottleName};
+use echo_phoenix::domain::throttle::{Declared, GateSpec, Owner, ThrottleName};
 use echo_phoenix::gate::{Gate, Setting};
 use echo_phoenix::latch::{AuditState, KillOrder, Latch, LevelOrder, Outcome};
 use echo_phoenix::ports::{
@@ -22,7 +22,8 @@ use echo_phoenix::store::{LedgerDesired, SqliteLedger};
 use tempfile::TempDir;
 
 use super::{Hangs, NOW, audit, order};
-use crate::ledger_suite::values::{level, record, row};
+use crate::ledger_suite::declared::{AWAY, Fickle};
+use crate::ledger_suite::values::{client_key, level, record, row};
 use crate::support::eventually;
 
 const WHY: &str = "the API server refuses its override";
@@ -325,7 +326,11 @@ async fn an_opening_that_is_not_decided_is_told_and_found_out_and_nothing_opens_
             at: NOW.elapsed,
             record: record("control"),
         };
-        let first = opening(0.25);
+        let keyed = |mut order: LevelOrder| {
+            order.record.answer.key = Some(client_key("k", 1000));
+            order
+        };
+        let first = keyed(opening(0.25));
         let once = first.record.once.clone();
         let told = latch.declare(first).await;
         assert!(matches!(told, Err(DesiredError::Undecided)), "{told:?}");
@@ -333,6 +338,8 @@ async fn an_opening_that_is_not_decided_is_told_and_found_out_and_nothing_opens_
         assert_eq!((outcome(), latch.lacking().undecided), (Some(Outcome::Undecided), 1));
         let told = latch.declare(opening(0.5)).await;
         assert!(matches!(told, Err(DesiredError::Unavailable(_))), "one at a time: {told:?}");
+        let told = latch.declare(keyed(opening(0.25))).await;
+        assert!(matches!(told, Err(DesiredError::Undecided)), "it is the same request: {told:?}");
         hangs.goes_on.notify_one();
         let wanted = if lands { Outcome::Done } else { Outcome::NotDone };
         eventually("it is found out", Duration::from_secs(20), async || (outcome()? == wanted).then_some(())).await;
@@ -341,6 +348,48 @@ async fn an_opening_that_is_not_decided_is_told_and_found_out_and_nothing_opens_
         eventually("others open again", Duration::from_secs(20), async || latch.declare(opening(0.125)).await.ok())
             .await;
         assert_eq!(hangs.stored().await.unwrap().throttles[0].declared, level(0.125));
+    }
+}
+
+/// What is above a file's level is a hold: a lower one takes the place of a higher one in memory when it does in the ledger.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_level_that_is_lowered_above_a_files_is_in_memory_what_it_is_in_the_ledger() {
+    for (lands, refused) in [(true, false), (false, false), (false, true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = SqliteLedger::open(folder.path()).unwrap().0;
+        let hangs = Arc::new(Hangs::of(ledger, lands, |change| !change.holds_ended.is_empty()));
+        let fickle = Arc::new(Fickle::new(Arc::<Hangs>::clone(&hangs)));
+        let mut file = row(1, 0.125);
+        (file.name, file.owner) = (ThrottleName::default_throttle(), Owner::Manifest);
+        let stored = Stored { throttles: vec![file], holds: Vec::new() };
+        let desired = Arc::new(LedgerDesired::with_manifest(Arc::<Fickle>::clone(&fickle), stored));
+        let latch = Arc::new(Latch::new(super::open_gate(), Arc::<LedgerDesired>::clone(&desired), None, Vec::new()));
+        let order = |to: f64| LevelOrder {
+            throttle: ThrottleName::default_throttle(),
+            level: level(to),
+            measured: None,
+            at: NOW.elapsed,
+            record: record("control"),
+        };
+        let holds = || desired.declared()[0].holds.iter().map(|hold| hold.bite).collect::<Vec<_>>();
+        let bites = |of: f64| vec![Bite::AtLeast(level(of))];
+        latch.declare(order(0.5)).await.unwrap();
+        assert_eq!(holds(), bites(0.5));
+        if refused {
+            fickle.mood.store(AWAY, Ordering::SeqCst);
+            latch.declare(order(0.25)).await.unwrap_err();
+            assert_eq!(holds(), bites(0.5), "nothing was changed");
+            continue;
+        }
+        let told = latch.declare(order(0.25)).await;
+        assert!(matches!(told, Err(DesiredError::Undecided)), "{told:?}");
+        assert_eq!(holds(), bites(0.5));
+        hangs.goes_on.notify_one();
+        let wanted = if lands { 0.25 } else { 0.5 };
+        eventually("it is found out", Duration::from_secs(20), async || (latch.lacking().undecided == 0).then_some(()))
+            .await;
+        let stored = hangs.stored().await.unwrap().holds.into_iter().map(|held| held.hold.bite).collect::<Vec<_>>();
+        assert_eq!((holds(), stored), (bites(wanted), bites(wanted)), "{lands}");
     }
 }
 

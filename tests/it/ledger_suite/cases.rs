@@ -334,8 +334,13 @@ pub(crate) async fn a_client_key_gets_the_first_answer(backend: &dyn Backend) {
     assert_eq!(ledger.answered(&key).await.unwrap(), None);
     let first = told(&*ledger, Change::of(keyed("a", "x"))).await.answer.unwrap();
     assert_eq!(first.body["audit_id"], 1, "the answer names its entry");
-    let second = told(&*ledger, Change::of(keyed("b", "y"))).await;
+    let second = told(&*ledger, Change::of(keyed("b", "x"))).await;
     assert_eq!((second.audit.len(), second.answer.as_ref()), (0, Some(&first)), "done once, answered alike");
+    // Another request is not: it is told by its own words, and what opens by it is refused.
+    let other = told(&*ledger, Change::of(keyed("o", "y"))).await;
+    assert_eq!((other.repeated, other.answer.unwrap().body["audit_id"].clone()), (false, 2.into()));
+    let opens = Change { holds_ended: vec![epoch("h-0")], ..Change::of(keyed("p", "y")) };
+    assert!(matches!(ledger.commit(opens).await, Err(LedgerError::Refused(_))));
     assert_eq!(backend.open().answered(&key).await.unwrap(), Some(first.clone()));
     assert_eq!(first.sent.as_deref(), Some(r#"{"audit_id":1}"#), "kept as it was sent");
     for other in [ClientKey { caller: "eve".to_owned(), ..key.clone() }, ClientKey { route: "/kill".to_owned(), ..key }]
