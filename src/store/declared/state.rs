@@ -165,10 +165,11 @@ impl State {
         self.tightening.entry(name.clone()).and_modify(|(_, under_way)| *under_way = false);
     }
 
-    /// Takes over declarations that the ledger has and we do not.
+    /// Takes over declarations that the ledger has and we do not. Of one generation, too: what came a second time may have
+    /// tightened it here, where the ledger has it behind an older one.
     pub(super) fn adopt(&mut self, rows: &[ThrottleRow]) {
         for row in rows {
-            if let Some(declared) = self.throttles.get_mut(&row.name).filter(|d| d.generation < row.generation) {
+            if let Some(declared) = self.throttles.get_mut(&row.name).filter(|d| d.generation <= row.generation) {
                 let own = self.tightening.get(&row.name).filter(|_| declared.owner == Owner::Rest);
                 let tighter = own.map_or(Level::OPEN, |(level, _)| *level);
                 (declared.level, declared.generation) = (row.declared.safer(tighter), row.generation);
