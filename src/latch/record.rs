@@ -268,10 +268,13 @@ impl Latch {
         };
         match timeout(LEDGER_PATIENCE, brought).await {
             Ok(Ok((answer, over))) => {
-                self.note_of(entry, None);
-                if let Some(over) = over {
+                match over {
+                    None => self.note_of(entry, None),
                     // A start without the ledger did not know that it had ended.
-                    self.known(std::slice::from_ref(over), std::slice::from_ref(over));
+                    Some(over) => {
+                        tracing::warn!(epoch = %over, "a kill of the journal has ended, as the ledger has it");
+                        self.known(std::slice::from_ref(over), std::slice::from_ref(over));
+                    }
                 }
                 self.entered(&once).await;
                 Entered::Told(Box::new(answer))

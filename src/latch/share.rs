@@ -30,8 +30,11 @@ impl Latch {
         if held.is_empty() && alone.is_empty() {
             return;
         }
-        // None of them ends meanwhile: what others hear of then would be there for ever.
-        let Ok(_turn) = Arc::clone(&self.reviving).try_lock_owned() else { return };
+        // None of these ends meanwhile: what others hear of then would be there for ever.
+        let reviving = Arc::clone(&self.reviving).try_lock_owned();
+        if reviving.is_err() {
+            alone.clear();
+        }
         let turn = self.turn.fetch_add(AT_ONCE, Ordering::Relaxed);
         let (of_held, of_alone) = (turn % held.len().max(1), turn % alone.len().max(1));
         held.rotate_left(of_held);

@@ -32,7 +32,9 @@ impl Turn {
     ) -> Result<Self, DesiredError> {
         let key = record.answer.key.as_ref();
         let Ok(turn) = timeout(LEDGER_PATIENCE, Arc::clone(turns).lock_owned()).await else {
-            let same = key.is_some_and(|key| lock(&latch.opening).values().any(|other| key.is(other)));
+            let same = key.is_some_and(|key| {
+                lock(&latch.opening).values().any(|other| key.is(other) && key.digest == other.digest)
+            });
             return Err(if same { DesiredError::Undecided } else { DesiredError::Unavailable(why.to_owned()) });
         };
         if let Some(key) = key {

@@ -187,7 +187,7 @@ impl SqliteLedger {
             index: index.clone(),
             apart: |reading| reading(),
         };
-        Ok((ledger, Writer { conn, index, jobs }, opened))
+        Ok((ledger, Writer { conn, index, jobs, failing: false }, opened))
     }
 
     /// Records what this process starts from: the holds in force, those that nobody accounts for by an entry of their own.

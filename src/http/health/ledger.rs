@@ -44,7 +44,7 @@ impl LedgerLook {
         }
         let found = match answer {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(LedgerError::Unavailable(why))) => Err(text::cut(why, WHY)),
+            Ok(Err(LedgerError::Unavailable(why))) => Err(text::cut(text::shown(&why).into_owned(), WHY)),
             Ok(Err(error)) => Err(text::cut(error.to_string(), WHY)),
             Err(_) => Err(format!("no answer within {} s", LIMIT.as_secs())),
         };

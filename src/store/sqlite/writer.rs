@@ -75,6 +75,8 @@ pub struct Writer {
     pub(super) conn: Connection,
     pub(super) index: SharedIndex,
     pub(super) jobs: Receiver<Job>,
+    /// Whether its disk failed in the last commit: that is told once.
+    pub(super) failing: bool,
 }
 
 type Reply = oneshot::Sender<Result<Receipt, LedgerError>>;
@@ -125,7 +127,7 @@ impl Writer {
     /// Makes it durable.
     pub fn commit(&mut self, begun: Begun) -> Done {
         let Begun { works, replies, transaction } = begun;
-        let committed = transaction.and_then(|()| commit(&self.conn, &works));
+        let committed = transaction.and_then(|()| commit(&self.conn, &works, &mut self.failing));
         let answers = committed.unwrap_or_else(|e| works.iter().map(|_| Err(e.clone())).collect());
         Done(replies.into_iter().zip(answers).collect())
     }
@@ -153,9 +155,11 @@ type Answers = Vec<Result<Receipt, LedgerError>>;
 
 /// The transaction of the group, which is open. An error means that nothing of the whole group was written, or that this is
 /// not known.
-fn commit(conn: &Connection, works: &[Work]) -> Result<Answers, LedgerError> {
+fn commit(conn: &Connection, works: &[Work], failing: &mut bool) -> Result<Answers, LedgerError> {
     let made = all(&Group::new(conn), works).map_err(unavailable);
-    let answers = made.and_then(|answers| run_sql(conn, "COMMIT").map(|()| answers).map_err(|e| not_committed(&e)));
+    let answers =
+        made.and_then(|answers| run_sql(conn, "COMMIT").map(|()| answers).map_err(|e| not_committed(&e, failing)));
+    *failing &= answers.is_err();
     if answers.is_err()
         && !conn.is_autocommit()
         && let Err(e) = run_sql(conn, "ROLLBACK")
@@ -167,12 +171,14 @@ fn commit(conn: &Connection, works: &[Work]) -> Result<Answers, LedgerError> {
 
 /// Why a commit failed. What the disk failed at while it was written or synced may be in the file, whole: a start would read it
 /// there, unless another commit is written over it.
-fn not_committed(error: &rusqlite::Error) -> LedgerError {
-    tracing::error!(%error, "the ledger could not commit");
-    match error.sqlite_error_code() {
-        Some(ErrorCode::SystemIoFailure) => LedgerError::Undecided,
-        _ => unavailable(error),
+fn not_committed(error: &rusqlite::Error, failing: &mut bool) -> LedgerError {
+    if error.sqlite_error_code() != Some(ErrorCode::SystemIoFailure) {
+        return unavailable(error);
     }
+    if !std::mem::replace(failing, true) {
+        tracing::error!(%error, "the ledger's disk fails: what was being written may be there or not");
+    }
+    LedgerError::Undecided
 }
 
 /// Every change of the group. Nearly always all of them are made, and then none needs a savepoint of its own; if one is
