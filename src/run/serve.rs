@@ -11,12 +11,13 @@ use crate::config::{
     StripeArgs,
 };
 use crate::decide::law::Law;
+use crate::domain::hold::Epoch;
 use crate::domain::throttle::TargetKind;
 use crate::gate::Gate;
 use crate::http::{self, App, Hosts, Large, LedgerLook, Parts as HttpParts, Rates, Strangers, UnderWay};
 use crate::latch::Latch;
 use crate::mirror::counters::MirrorCounters;
-use crate::ports::{Clock, Desired, History, Journal, JournalEntry, Ledger, Report, Target};
+use crate::ports::{Clock, Desired, History, Journal, JournalEntry, Ledger, Report, Stored, Target};
 use crate::reconcile::{Parts, Reconciler};
 use crate::source::stripe::Secrets;
 use crate::store::{FileJournal, LedgerDesired, StandbyLedger, StateFile};
@@ -63,6 +64,21 @@ pub struct ServeArgs {
     pub hosts: HostArgs,
 }
 
+/// The kill path with every hold there is, those that only the journal has included.
+fn latch(
+    gate: &Arc<Gate>,
+    desired: &Arc<dyn Desired>,
+    journal: &Arc<dyn Journal>,
+    stored: &Stored,
+    heard: &[Epoch],
+) -> Arc<Latch> {
+    let pending = journal.pending().into_iter().filter_map(JournalEntry::hold);
+    let held = stored.holds.iter().cloned().chain(pending).collect();
+    let latch = Latch::new(Arc::clone(gate), Arc::clone(desired), Some(Arc::clone(journal)), held);
+    latch.heard(heard);
+    Arc::new(latch)
+}
+
 /// Runs the service until it is told to stop.
 ///
 /// # Errors
@@ -85,10 +101,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     journal.pending().iter().for_each(|entry| declared.owes(entry));
     let kept = Some((args.store.data_dir.as_path(), &mut told.record));
     let gate = Arc::new(gate_secret::gate(&args.secret, args.listen.environment, kept)?);
-    let held =
-        stored.holds.iter().cloned().chain(journal.pending().into_iter().filter_map(JournalEntry::hold)).collect();
-    let latch = Arc::new(Latch::new(Arc::clone(&gate), Arc::clone(&desired), Some(Arc::clone(&journal)), held));
-    latch.heard(&heard);
+    let latch = latch(&gate, &desired, &journal, &stored, &heard);
     // The gate knows every hold, the journal's and the manifest's included, before a listener is bound.
     latch.obey(clock.elapsed());
     let remote_keys = RemoteKeys::read();

@@ -30,13 +30,7 @@ impl LedgerDesired {
         let replaced = |hold: &&Hold| other(hold) && !later.contains(&hold.epoch);
         let before: Vec<Epoch> = found.holds.iter().filter(replaced).map(|hold| hold.epoch.clone()).collect();
         record.answer.set("generation", found.generation);
-        let floor = HeldBy {
-            epoch: format!("{name}@{}", found.generation),
-            source: found.owner.as_str().to_owned(),
-            operator: found.owner.as_str().to_owned(),
-            reason: format!("declared {}", found.level),
-            since: None,
-        };
+        let floor = floor(found);
         if level < found.level {
             record.answer.set("held_by", serde_json::json!([floor]));
             let held = format!(
@@ -87,6 +81,17 @@ impl LedgerDesired {
         state.release(&gone);
         state.change(name, |declared| with_end.into_iter().for_each(|measured| hear(declared, measured)));
         Ok(Declaration { generation: found.generation, answer: receipt.answer.unwrap_or(asked) })
+    }
+}
+
+/// What somebody else declares of a throttle, as what holds it there.
+fn floor(found: &Declared) -> HeldBy {
+    HeldBy {
+        epoch: format!("{}@{}", found.name, found.generation),
+        source: found.owner.as_str().to_owned(),
+        operator: found.owner.as_str().to_owned(),
+        reason: format!("declared {}", found.level),
+        since: None,
     }
 }
 
