@@ -57,12 +57,13 @@ impl LedgerDesired {
                 state.take(hold, &command);
                 state.change(name, |declared| with_hold.into_iter().for_each(|measured| hear(declared, measured)));
             }
-            state.held(name, level, found.level);
         };
         let mut takes = Some(takes);
         if !lowers && let Some(takes) = takes.take() {
             takes();
         }
+        // It is no declaration of its own, nor where the ledger refuses it: a hold asks for as much, this one or a higher one.
+        lock(&self.state).held(name, level, found.level);
         let asked: Answer = record.answer.clone();
         let change =
             Change { holds_taken: hold.iter().cloned().collect(), holds_ended: before.clone(), ..Change::of(record) };
