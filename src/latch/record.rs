@@ -273,7 +273,7 @@ impl Latch {
                     // A start without the ledger did not know that it had ended.
                     Some(over) => {
                         tracing::warn!(epoch = %over, "a kill of the journal has ended, as the ledger has it");
-                        self.known(std::slice::from_ref(over), std::slice::from_ref(over));
+                        self.conclude(std::slice::from_ref(over), std::slice::from_ref(over));
                     }
                 }
                 self.entered(&once).await;

@@ -115,7 +115,7 @@ impl Latch {
                 Ok(went) => {
                     let (stays, done): (Vec<_>, Vec<_>) = left.into_iter().partition(|epoch| went.left.contains(epoch));
                     left = stays;
-                    self.known(&done, &went.ended);
+                    self.conclude(&done, &went.ended);
                     if went.refused {
                         outcome = Outcome::NotDone;
                     }
@@ -142,7 +142,7 @@ impl Latch {
     }
 
     /// It is known of these holds what became of their end: those have ended, the others stay.
-    pub(super) fn known(&self, known: &[Epoch], ended: &[Epoch]) {
+    pub(super) fn conclude(&self, known: &[Epoch], ended: &[Epoch]) {
         let mut live = self.lock();
         live.retain(|live| !ended.contains(&live.held.hold.epoch));
         live.iter_mut().filter(|live| known.contains(&live.held.hold.epoch)).for_each(|live| live.ending = false);

@@ -24,25 +24,29 @@ impl Latch {
     /// Lets others hear of the holds among these, which the record has not: that has an order, a stop waits for none. And tries
     /// some of those again that hold here alone. Each time others come first, so that one that hangs keeps back no other.
     pub(super) async fn tell_others(&self, pending: &[JournalEntry]) {
-        let mut held: Vec<_> =
-            pending.iter().filter_map(|entry| Some((entry.record.once.clone(), entry.clone().hold()?))).collect();
+        let turn = self.turn.fetch_add(AT_ONCE, Ordering::Relaxed);
+        join(self.announce_all(pending, turn), self.share_some(turn)).await;
+    }
+
+    async fn announce_all(&self, pending: &[JournalEntry], turn: usize) {
+        let held = pending.iter().filter_map(|entry| Some((entry.record.once.clone(), entry.clone().hold()?)));
+        let mut all: Vec<_> = held.map(|(once, held)| self.announce(once, held)).collect();
+        let first = turn % all.len().max(1);
+        all.rotate_left(first);
+        stream::iter(all).buffer_unordered(AT_ONCE).collect::<()>().await;
+    }
+
+    async fn share_some(&self, turn: usize) {
         let mut alone = self.all_alone();
-        if held.is_empty() && alone.is_empty() {
+        if alone.is_empty() {
             return;
         }
-        // None of these ends meanwhile: what others hear of then would be there for ever.
-        let reviving = Arc::clone(&self.reviving).try_lock_owned();
-        if reviving.is_err() {
-            alone.clear();
-        }
-        let turn = self.turn.fetch_add(AT_ONCE, Ordering::Relaxed);
-        let (of_held, of_alone) = (turn % held.len().max(1), turn % alone.len().max(1));
-        held.rotate_left(of_held);
-        alone.rotate_left(of_alone);
-        let announced: Vec<_> = held.into_iter().map(|(once, held)| self.announce(once, held)).collect();
-        let announced = stream::iter(announced).buffer_unordered(AT_ONCE).collect::<()>();
-        let shared: Vec<_> = alone.into_iter().take(AT_ONCE).map(|(held, record)| self.share(held, record)).collect();
-        join(announced, join_all(shared)).await;
+        // None of them ends meanwhile: what others hear of then would be there for ever.
+        let Ok(_turn) = Arc::clone(&self.reviving).try_lock_owned() else { return };
+        let first = turn % alone.len();
+        alone.rotate_left(first);
+        let some: Vec<_> = alone.into_iter().take(AT_ONCE).map(|(held, record)| self.share(held, record)).collect();
+        join_all(some).await;
     }
 
     async fn announce(&self, once: String, held: ScopedHold) {

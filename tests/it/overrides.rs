@@ -8,7 +8,9 @@
 )]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -24,6 +26,7 @@ use echo_phoenix::source::crd_override::Selector;
 use echo_phoenix::store::SqliteLedger;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::ledger_suite::values::{epoch, hold, record};
 
@@ -35,6 +38,8 @@ const WIDE: &str = "/apis/echo-phoenix.dev/v1alpha1/clusterechooverrides";
 struct Said {
     answers: Mutex<BTreeMap<String, (u16, Value)>>,
     deleted: Mutex<Vec<String>>,
+    /// Whether it answers nothing at all.
+    hangs: AtomicBool,
 }
 
 impl Said {
@@ -48,6 +53,9 @@ impl Said {
 }
 
 async fn answer(State(said): State<Arc<Said>>, method: Method, uri: Uri) -> Response {
+    if said.hangs.load(Ordering::SeqCst) {
+        std::future::pending::<()>().await;
+    }
     if method == Method::DELETE {
         said.deleted.lock().unwrap().push(uri.path().to_owned());
     }
@@ -211,6 +219,23 @@ async fn the_object_of_a_kill_is_made_once_however_often_others_are_told() {
         matches!(house.take(checkout()).await, Err(DesiredError::Refused(_))),
         "it is recorded: this is another try"
     );
+}
+
+/// A pass of the loop looks for a while, however many there are and whatever hangs.
+#[tokio::test(flavor = "multi_thread")]
+async fn looks_at_overrides_end_where_an_api_server_never_answers() {
+    const MANY: usize = 200;
+    let house = House::new().await;
+    for number in 0..MANY {
+        let name = format!("stop-{number:03}");
+        house.seen(&name, Some("shop"), Some("checkout"), &[]);
+        house.desired.index().override_missing(&epoch(&name));
+    }
+    (0..3).for_each(|kind| house.desired.listed(kind));
+    house.desired.lead(true);
+    house.said.hangs.store(true, Ordering::SeqCst);
+    // One after the other they would take minutes.
+    timeout(Duration::from_secs(60), house.desired.refresh()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

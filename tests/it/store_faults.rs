@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Echo, KEY, eventually, http, prepared, program, run};
 
+/// Why a ledger cannot be written: full, not to be changed, locked.
+const WHYS: [&str; 3] = ["database or disk is full", "ledger.db-shm: ", "database is locked"];
 const KILL: &str = r#"{"reason":"double charges","operator":"dana","confirmation":"CONFIRM_KILL"}"#;
 /// How long the service may take to find its way back.
 const BACK: Duration = Duration::from_secs(15);
@@ -172,7 +174,13 @@ async fn stands(echo: &Echo, durable: bool) {
     assert_eq!(status, StatusCode::CONFLICT, "{answer}");
 
     assert_eq!((get(echo, "/livez").await, get(echo, "/readyz").await), (StatusCode::OK, StatusCode::OK));
-    assert_eq!(get(echo, "/health").await, StatusCode::SERVICE_UNAVAILABLE);
+    let health = http().get(echo.url("/health")).send().await.unwrap();
+    assert_eq!(health.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let health: Value = health.json().await.unwrap();
+    let told = health["checks"]["ledger"].as_str().unwrap();
+    // Why, and what a restart would lose.
+    assert!(WHYS.iter().any(|why| told.contains(&format!("({why}"))), "{told}");
+    assert_eq!(told.contains("in memory alone: a restart loses them"), !durable, "{told}");
 }
 
 /// What must hold once the ledger is back: all that was acknowledged is in it, once, in order.
@@ -233,13 +241,21 @@ async fn frozen_files() {
     let (_, killed) = post(&echo, "/kill", KILL).await;
     echo.process.kill_9();
     let frozen = Frozen::new(&data);
-    let echo = start(&data, folder.path()).await;
+    let mut echo = start(&data, folder.path()).await;
     assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()), "started while frozen, it denies at once");
     let (status, again) = post(&echo, "/kill", KILL).await;
     assert_eq!((status, &again["epoch"]), (StatusCode::OK, &killed["epoch"]));
     drop(frozen);
     let before = ["control", "control", "kill", "kill_refused", "control_refused"];
     complete(&echo, &data, &[&before[..], &["revive", "kill", "kill"]].concat()).await;
+
+    // What nothing took is lost with the process, which says so.
+    let frozen = Frozen::new(&data);
+    assert_eq!(post(&echo, "/kill", KILL).await.1["durable"], false);
+    assert!(!echo.process.said().contains("are lost with this process"));
+    echo.process.terminate();
+    assert!(echo.process.said().contains("commands are lost with this process"), "{}", echo.process.said());
+    drop(frozen);
 }
 
 #[tokio::test]

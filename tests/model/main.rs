@@ -92,6 +92,19 @@ fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|value| value.parse().ok())
 }
 
+/// `old_faults.sh` puts them back, which takes long; here only that it can.
+#[test]
+fn every_old_fault_can_be_put_back() {
+    let mut faults = 0;
+    for fault in std::fs::read_dir("tests/model/old_faults").unwrap() {
+        let fault = fault.unwrap().path();
+        let applies = std::process::Command::new("git").args(["apply", "--check", "-C1"]).arg(&fault).status().unwrap();
+        assert!(applies.success(), "{} is to be written anew", fault.display());
+        faults += 1;
+    }
+    assert!(faults > 0);
+}
+
 #[test]
 fn whatever_happens_what_was_told_holds_and_at_rest_all_agree() {
     let steps = AtomicU64::new(0);

@@ -52,14 +52,11 @@ impl LedgerDesired {
         let lowers = found.holds.iter().filter(replaced).any(more);
         let command = record.clone();
         let takes = || {
-            let mut state = lock(&self.state);
-            if let Some(hold) = &hold {
-                state.take(hold, &command);
-                state.change(name, |declared| with_hold.into_iter().for_each(|measured| hear(declared, measured)));
-            }
+            let (Some(hold), mut state) = (&hold, lock(&self.state)) else { return };
+            state.take(hold, &command);
+            state.change(name, |declared| with_hold.iter().for_each(|measured| hear(declared, measured.clone())));
         };
-        let mut takes = Some(takes);
-        if !lowers && let Some(takes) = takes.take() {
+        if !lowers {
             takes();
         }
         // It is no declaration of its own, nor where the ledger refuses it: a hold asks for as much, this one or a higher one.
@@ -68,7 +65,7 @@ impl LedgerDesired {
         let change =
             Change { holds_taken: hold.iter().cloned().collect(), holds_ended: before.clone(), ..Change::of(record) };
         let receipt = self.commit(change).await?;
-        if let Some(takes) = takes {
+        if lowers {
             takes();
         }
         // It was here before: what it ended then has ended, what was taken since has not, what it did not take then does

@@ -63,7 +63,9 @@ mod tests {
         let folder = tempfile::tempdir()?;
         let (_ledger, writer, _) = SqliteLedger::open_without_threads(folder.path())?;
         for _ in 0..2 {
+            let before = writer.conn.total_changes();
             super::run(&writer.conn)?;
+            assert!(writer.conn.total_changes() > before, "what is taken back counts, too");
             assert!(writer.conn.is_autocommit());
             for table in ["audit_log", "holds", "used_nonces", "system_throttle", "outbox"] {
                 let rows =

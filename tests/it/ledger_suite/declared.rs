@@ -39,12 +39,16 @@ pub(crate) const AWAY: u8 = 1;
 pub(crate) const HANGS: u8 = 2;
 pub(crate) const COMMITS_THEN_HANGS: u8 = 3;
 pub(crate) const WAITS: u8 = 4;
+pub(crate) const UNDECIDED: u8 = 5;
+pub(crate) const COMMITS_UNDECIDED: u8 = 6;
 
 #[async_trait]
 impl Ledger for Fickle {
     async fn commit(&self, change: Change) -> Result<Receipt, LedgerError> {
         match self.mood.load(Ordering::SeqCst) {
             AWAY => Err(LedgerError::Unavailable("away".to_owned())),
+            UNDECIDED => Err(LedgerError::Undecided),
+            COMMITS_UNDECIDED => self.ledger.commit(change).await.and(Err(LedgerError::Undecided)),
             HANGS => std::future::pending().await,
             COMMITS_THEN_HANGS => {
                 self.ledger.commit(change).await?;

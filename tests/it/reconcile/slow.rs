@@ -32,7 +32,9 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::Manual;
-use crate::ledger_suite::declared::{AWAY, COMMITS_THEN_HANGS, Fickle, HANGS, WAITS, WELL};
+use crate::ledger_suite::declared::{
+    AWAY, COMMITS_THEN_HANGS, COMMITS_UNDECIDED, Fickle, HANGS, UNDECIDED, WAITS, WELL,
+};
 
 /// Far longer than anything here takes, and shorter than for ever.
 const SOON: Duration = Duration::from_secs(30);
@@ -456,12 +458,12 @@ async fn closing_waits_behind_no_ledger() {
     assert_eq!(plant.replicas(0), 0, "stopped, whatever the ledger does");
 }
 
-/// A ledger that hangs costs a pass its limit once, however many throttles there are. What it was not told then it is told
+/// A ledger that hangs, or cannot tell, costs a pass its limit once, however many throttles there are. What it was not told then it is told
 /// later: once, in order, and with the time when it was.
 #[tokio::test]
 async fn a_pass_ends_while_the_ledger_hangs_and_what_it_owes_is_told_again() {
     const MANY: usize = 20;
-    for hangs in [HANGS, COMMITS_THEN_HANGS] {
+    for hangs in [HANGS, COMMITS_THEN_HANGS, UNDECIDED, COMMITS_UNDECIDED] {
         let mut plant = plant((0..MANY).map(with_workload).collect());
         plant.reconciler.pass().await;
         let before = plant.audit().await.len();
