@@ -309,6 +309,11 @@ pub(super) async fn last_words(latch: &Latch) {
 
 /// Closes journal and ledger; one whose disk does not answer is left, so that it keeps no process from ending.
 pub(super) async fn close(journal: Arc<FileJournal>, ledger: Arc<StandbyLedger>) -> Result<(), RunError> {
+    if !ledger.can_close() {
+        tracing::warn!("the ledger cannot be written, so it is left as it is: what it took is in it");
+        std::mem::forget(ledger); // for as long as the process is there
+        return closed("journal", tokio::task::spawn_blocking(move || journal.close())).await;
+    }
     let both = tokio::join!(
         closed("journal", tokio::task::spawn_blocking(move || journal.close())),
         closed("ledger", tokio::task::spawn_blocking(move || ledger.close())),

@@ -222,6 +222,12 @@ impl SqliteLedger {
         self.read(rows::heads).await
     }
 
+    /// Whether closing it can succeed: that writes to its index, which is memory, and a process that may not write there ends by
+    /// a signal.
+    pub fn can_close(&self) -> bool {
+        self.index.writable().is_ok()
+    }
+
     /// Writes what is queued, then closes. Blocks until that is done; later calls find the ledger unavailable.
     pub fn close(&self) {
         // The readers go first: only a last connection that can write folds the log into the file as it closes, and

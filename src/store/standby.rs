@@ -106,6 +106,11 @@ impl StandbyLedger {
         self.open.get().ok_or_else(|| LedgerError::Unavailable("it could not be opened yet".to_owned()))
     }
 
+    /// Whether closing it can succeed.
+    pub fn can_close(&self) -> bool {
+        self.open.get().is_none_or(SqliteLedger::can_close)
+    }
+
     /// Writes what is queued, then closes. Blocks until that is done.
     pub fn close(&self) {
         if let Some(ledger) = self.open.get() {

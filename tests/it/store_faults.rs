@@ -253,7 +253,7 @@ async fn frozen_files() {
     let frozen = Frozen::new(&data);
     assert_eq!(post(&echo, "/kill", KILL).await.1["durable"], false);
     assert!(!echo.process.said().contains("are lost with this process"));
-    echo.process.terminate();
+    assert!(echo.process.terminate().success(), "{}", echo.process.said());
     assert!(echo.process.said().contains("commands are lost with this process"), "{}", echo.process.said());
     drop(frozen);
 }
