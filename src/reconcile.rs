@@ -141,7 +141,8 @@ impl Reconciler {
             return self.records.settle(&self.parts).await;
         }
         self.parts.targets.values().for_each(|target| target.begin());
-        let mut all = self.parts.desired.declared();
+        let declared = self.parts.desired.declared().into_iter();
+        let mut all: Vec<_> = declared.map(|throttle| self.parts.latch.with_its_kills(throttle)).collect();
         all.sort_by_key(|throttle| !is_killed(throttle));
         (self.settled, self.known_in) = (true, None);
         if self.comes() {

@@ -37,6 +37,25 @@ impl Latch {
         fresh.values().for_each(|(hold, throttles)| told::holds(hold, throttles));
     }
 
+    /// What the loop goes by: a throttle with the kills of this process that it is not declared to have yet. What declares them
+    /// may hang, and a stop waits for nothing.
+    pub fn with_its_kills(&self, declared: Arc<Declared>) -> Arc<Declared> {
+        let known = |hold: &Hold| declared.holds.iter().any(|one| one.epoch == hold.epoch);
+        let own: Vec<Hold> = self
+            .lock()
+            .iter()
+            .map(|live| &live.held)
+            .filter(|held| held.hold.is_kill() && held.scope.covers(&declared.name) && !known(&held.hold))
+            .map(|held| held.hold.clone())
+            .collect();
+        if own.is_empty() {
+            return declared;
+        }
+        let mut with = Arc::unwrap_or_clone(declared);
+        with.holds.extend(own);
+        Arc::new(with)
+    }
+
     /// Those of these kills that the gate does not hold yet.
     pub(super) fn unknown_to_the_gate(&self, name: &ThrottleName, kills: &[Arc<Hold>]) -> Vec<Arc<Hold>> {
         let known = self.gate.kills(name);

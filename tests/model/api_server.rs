@@ -55,6 +55,8 @@ pub(crate) struct ApiServer {
 struct Kept {
     version: u64,
     objects: BTreeMap<Key, Value>,
+    /// Kinds of which it was asked to make one, whether it did or hung.
+    asked_for: Vec<String>,
     /// What happened, each with its version.
     log: Vec<(u64, Key, &'static str, Value)>,
 }
@@ -79,6 +81,11 @@ impl ApiServer {
     /// How many objects there are of a kind.
     pub(crate) fn count(&self, plural: &str) -> usize {
         self.lock().objects.keys().filter(|key| key.plural == plural).count()
+    }
+
+    /// How many of a kind it was asked to make, by whoever did not wait for it to answer.
+    pub(crate) fn asked_for(&self, plural: &str) -> usize {
+        self.lock().asked_for.iter().filter(|asked| *asked == plural).count()
     }
 
     fn keep(&self, key: Key, mut object: Value) -> Value {
@@ -222,6 +229,9 @@ fn other(asked: &Value, found: &Value, member: &str) -> bool {
 
 async fn answered(State(server): State<Arc<ApiServer>>, method: Method, uri: Uri, body: Bytes) -> Response {
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    if method == Method::POST {
+        server.lock().asked_for.push(Asked::of(&uri).key.plural);
+    }
     match server.outside.api() {
         Some(DiskFault::Fails) => return refused(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "a fault"),
         // Nothing is done for a client that has given up.
