@@ -172,6 +172,14 @@ impl Law {
         Ok(Answer { level, binding: binding(input, level, &stress, holds), stress: stress.worst, automatic, open_step })
     }
 
+    /// Whether a system that looks like this may open at all. One that may not closes or is held where it is, whatever is
+    /// declared.
+    #[must_use]
+    pub fn may_open(&self, signals: &Signals) -> bool {
+        let noise = self.noise(signals);
+        self.stress(signals, noise).worst <= self.open_below(noise)
+    }
+
     /// S_o: stress at or below which the level may open. A noisier system needs more calm.
     fn open_below(&self, noise: f64) -> f64 {
         let band = self.hold_least + self.hold_per_noise * noise;

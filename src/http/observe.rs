@@ -56,12 +56,22 @@ pub(super) async fn observe(
         source: asked.source.clone(),
     };
     let answer = command.answer(StatusCode::OK, members(&body));
-    let answer = store(&app, row, answer).await?;
-    if asked.measured() {
-        app.desired.observe(&name, Evidence { signals, at: command.elapsed, source: Some(asked.source.clone()) });
-        app.desired.wake();
+    let hear = || {
+        if asked.measured() {
+            app.desired.observe(&name, Evidence { signals, at: command.elapsed, source: Some(asked.source.clone()) });
+            app.desired.wake();
+        }
+    };
+    // What closes waits for no ledger; what may open counts once it is stored, since its caller is told if it is not.
+    let declared = app.desired.declared().into_iter().find(|declared| declared.name == name);
+    let law = declared.map_or(app.law, |declared| app.law.of(&declared.signals));
+    if law.may_open(&signals) {
+        let answer = store(&app, row, answer).await?;
+        hear();
+        return Ok(said(answer));
     }
-    Ok(said(answer))
+    hear();
+    Ok(said(store(&app, row, answer).await?))
 }
 
 async fn store(app: &App, row: StateRow, answer: Answer) -> Result<Answer, Problem> {

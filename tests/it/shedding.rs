@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::support::{Echo, KEY, eventually, http};
 
@@ -61,4 +63,46 @@ async fn an_alarm_closes_by_halves_and_a_calm_voice_does_not_end_it() {
     let said = ends[0]["reason"].as_str().unwrap();
     let most: f64 = said.strip_prefix("refused up to ").unwrap().split(' ').next().unwrap().parse().unwrap();
     assert!((0.75..=0.9).contains(&most), "{said}");
+}
+
+/// What began while the ledger could not be written is in it afterwards: the episode with its time, and the level in force.
+#[tokio::test]
+async fn an_episode_that_began_while_the_ledger_was_locked_is_recorded_when_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = Echo::start("serve", &[], folder.path()).await;
+    let state = json!({
+        "throttle_pct": 1.0, "error_rate": 0.0, "latency_p99_ms": 100, "requests_per_minute": 0,
+        "phi_static": 0.5, "phi_dynamic": 0.5, "temperature": 0.85, "susceptibility": 2.0,
+    });
+    post(&echo, "/control", json!({ "current_state": state, "target_throttle": 0.0 })).await;
+    eventually("it is open", SOON, async || (level(&echo).await == 0.0).then_some(())).await;
+
+    let other = rusqlite::Connection::open(folder.path().join("data/ledger.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let began = Timestamp::now();
+    let alarm = json!({ "source": "alarm", "error_rate": 1.0, "requests_per_minute": 6000 });
+    let answer = http().post(echo.url("/observe")).header("x-api-key", KEY).body(alarm.to_string()).send();
+    assert_eq!(answer.await.unwrap().status().as_u16(), 503, "it was not stored, and counts");
+    eventually("it closes", SOON, async || (level(&echo).await >= 0.5).then_some(())).await;
+    let closed = Timestamp::now();
+    // Its intent was refused, and the passes after it found it closed.
+    sleep(Duration::from_secs(4)).await;
+    let freed = Timestamp::now();
+    other.execute_batch("ROLLBACK").unwrap();
+
+    let start = eventually("the episode is recorded", SOON, async || {
+        let answer = http().get(echo.url("/v1/audit?limit=200")).header("x-api-key", KEY).send().await.ok()?;
+        let page: Value = answer.json().await.ok()?;
+        page["items"].as_array()?.iter().find(|item| item["action"] == "shed_start").cloned()
+    })
+    .await;
+    let at: Timestamp = start["at"].as_str().unwrap().parse().unwrap();
+    assert!(began <= at && at <= closed, "{began} {start} {closed}");
+    assert!(closed < freed);
+    let row = "SELECT effective FROM system_throttle";
+    eventually("the level in force is in the ledger", SOON, async || {
+        let stored: f64 = other.query_row(row, [], |row| row.get(0)).unwrap();
+        (stored >= 0.5).then_some(())
+    })
+    .await;
 }

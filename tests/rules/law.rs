@@ -436,6 +436,12 @@ proptest! {
     }
 
     #[test]
+    fn what_may_not_open_never_does(input in any_input()) {
+        let free = Input { credit: 1.0, killed: false, ..input };
+        prop_assert_eq!(law(&free).open_step > 0.0, Law::default().may_open(&input.signals));
+    }
+
+    #[test]
     fn monotone_in_error_rate(input in any_input(), a in error_rate(), b in error_rate()) {
         let (low, high) = ordered(a, b);
         let [low, high] = [low, high].map(|e| next(&with(&input, |s| s.error_rate = e)));

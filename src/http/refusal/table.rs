@@ -158,7 +158,7 @@ refusals! {
         "`POST /control` with a lower level while the ledger does not answer",
         "`/health` says how the ledger is; mend it, then again", Yes;
     NOT_OBSERVED: SERVICE_UNAVAILABLE, "The ledger is not available; the observation was not stored.",
-        "`POST /observe` while the ledger does not answer",
+        "`POST /observe` while the ledger does not answer; what was measured counts all the same where it closes",
         "Send the next measurement; an old one is worth nothing", Yes;
     NO_PAGE: SERVICE_UNAVAILABLE, "The ledger is not available; ask again.",
         "A page of the record while the ledger does not answer",
