@@ -11,5 +11,7 @@ pub mod heartbeat;
 pub mod index;
 pub mod lane;
 pub mod lease;
+pub mod leftovers;
 mod made;
+mod sent;
 pub mod status;

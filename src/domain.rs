@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod drift;
+pub mod ended;
 pub mod evidence;
 pub mod history;
 pub mod hold;

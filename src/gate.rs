@@ -6,7 +6,6 @@
 
 pub mod dialect;
 mod draft;
-mod ended;
 pub mod entry;
 mod salts;
 
@@ -18,6 +17,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::decide::bite::Counts;
 use crate::decide::verdict::{Caller, Reason, Salt, Verdict, hour, point, verdict};
+use crate::domain::ended::EndedHolds;
 use crate::domain::hold::{Epoch, Hold, Scope};
 use crate::domain::level::Level;
 use crate::domain::moment::Moment;
@@ -27,7 +27,6 @@ use crate::sync::{ArcSwap, Mutex, lock};
 
 pub use draft::Draft;
 use draft::{Drafted, Table};
-use ended::EndedHolds;
 use salts::Salts;
 
 /// What a proxy or an app asks.

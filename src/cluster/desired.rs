@@ -28,6 +28,7 @@ use crate::source::crd::EchoThrottle;
 use super::endings;
 use super::index::{HoldState, Index, Override};
 use super::made;
+use super::sent::Sent;
 
 /// How long the ledger may take to say what it knows.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -45,8 +46,10 @@ pub struct ClusterDesired {
     ledger: Option<Arc<dyn Ledger>>,
     index: Mutex<Index>,
     latch: OnceLock<Arc<Latch>>,
-    /// Holds whose object was made and that the record does not have yet. None is made twice: whoever deletes one ends it.
-    made: Mutex<BTreeSet<Epoch>>,
+    /// What was sent for holds of REST.
+    sent: Sent,
+    /// Something of a hold that has ended is there, or may be.
+    left: Notify,
     leads: AtomicBool,
     /// How many looks at overrides there were: whose turn it is.
     looks: AtomicUsize,
@@ -66,7 +69,8 @@ impl ClusterDesired {
             ledger,
             index: Mutex::new(index),
             latch: OnceLock::new(),
-            made: Mutex::default(),
+            sent: Sent::default(),
+            left: Notify::new(),
             leads: AtomicBool::new(false),
             looks: AtomicUsize::new(0),
             listed: AtomicU8::new(0),
@@ -111,8 +115,13 @@ impl ClusterDesired {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn made(&self) -> MutexGuard<'_, BTreeSet<Epoch>> {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn sent(&self) -> &Sent {
+        &self.sent
+    }
+
+    /// Waits until something of a hold that has ended is there, or may be.
+    pub(super) async fn left_behind(&self) {
+        self.left.notified().await;
     }
 
     /// Where a look at overrides begins that comes this far.
@@ -131,8 +140,14 @@ impl ClusterDesired {
 
     pub(super) fn override_seen(&self, seen: Override) {
         let epoch = seen.hold.epoch.clone();
-        let touched = self.index().override_seen(&epoch, seen);
+        let (touched, over) = {
+            let mut index = self.index();
+            (index.override_seen(&epoch, seen), index.is_over(&epoch))
+        };
         self.follow(&touched);
+        if over {
+            self.left.notify_one();
+        }
     }
 
     pub(super) fn override_missing(&self, epoch: &Epoch) {
@@ -151,10 +166,41 @@ impl ClusterDesired {
         }
     }
 
-    /// Ends a hold everywhere; the gates know once a pass of the loop has seen it.
+    /// Ends a hold everywhere whose object was deleted; the gates know once a pass of the loop has seen it.
     pub(super) fn end_hold(&self, epoch: &Epoch) {
-        let touched = self.index().end(epoch);
+        match self.sent.over(epoch) {
+            Some(sent) => self.over_as(epoch, Some(&sent.scope)),
+            None => {
+                let touched = self.index().end(epoch);
+                self.follow(&touched);
+            }
+        }
+    }
+
+    /// Ends a hold everywhere that a command ended, or that has ended as the record has it: what is there of it, or comes, is
+    /// nobody's any more.
+    fn over(&self, epoch: &Epoch) {
+        let sent = self.sent.over(epoch);
+        self.over_as(epoch, sent.as_ref().map(|sent| &sent.scope));
+    }
+
+    fn over_as(&self, epoch: &Epoch, sent: Option<&Scope>) {
+        let mut touched = self.index().over(epoch);
+        if touched.is_empty() {
+            touched = self.let_go_here(epoch);
+        }
+        touched.extend(sent.map(|scope| self.index().refuse(epoch, scope)).unwrap_or_default());
         self.follow(&touched);
+        self.left.notify_one();
+    }
+
+    /// Lets the gate of this process go of a hold that no object bore: no event says later that it opens. Answers where.
+    fn let_go_here(&self, epoch: &Epoch) -> Vec<ThrottleName> {
+        let Some(latch) = self.latch.get() else { return Vec::new() };
+        let held = latch.obeyed().into_iter().filter(|one| one.kills.contains(epoch));
+        let held: Vec<_> = held.map(|one| one.name).collect();
+        latch.let_go(std::slice::from_ref(epoch));
+        held
     }
 
     fn follow(&self, names: &[ThrottleName]) {
@@ -240,18 +286,27 @@ impl Desired for ClusterDesired {
         let (asked, epoch) = (record.answer.clone(), held.hold.epoch.clone());
         self.announce(&held).await?;
         let receipt = self.record(Change { holds_taken: vec![held], ..Change::of(record) }).await?;
-        self.made().remove(&epoch);
-        Ok(HoldTaken { over: receipt.over.contains(&epoch), answer: receipt.answer.unwrap_or(asked) })
+        let over = receipt.over.contains(&epoch);
+        if over {
+            self.over(&epoch);
+        } else {
+            self.sent.recorded(&epoch);
+        }
+        Ok(HoldTaken { over, answer: receipt.answer.unwrap_or(asked) })
     }
 
     async fn announce(&self, held: &ScopedHold) -> Result<(), DesiredError> {
         let epoch = &held.hold.epoch;
-        if !self.made().contains(epoch) {
-            let late = || DesiredError::Unavailable("the API server does not answer".to_owned());
-            timeout(MAKING, made::create(&self.client, held)).await.map_err(|_| late())??;
-            self.made().insert(epoch.clone());
+        if self.index().is_over(epoch) || !self.sent.begins(held) {
+            return Ok(());
         }
-        Ok(())
+        let late = || Err(DesiredError::Unavailable("the API server does not answer".to_owned()));
+        // Who is not heard, by us or because nobody waits for this, may have made it all the same.
+        let made = timeout(MAKING, made::create(&self.client, held)).await.unwrap_or_else(|_| late());
+        if self.sent.heard(epoch, &made) {
+            self.left.notify_one();
+        }
+        made
     }
 
     async fn end(&self, meant: Meant<'_>, mut record: Record) -> Result<Ended, DesiredError> {

@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
 use crate::decide::precedence::asked;
-use crate::domain::hold::{Epoch, Hold, Source};
+use crate::domain::ended::EndedHolds;
+use crate::domain::hold::{Epoch, Hold, Scope, Source};
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::latch::watch::View;
 use crate::source::crd::EchoThrottle;
@@ -24,6 +25,10 @@ pub use known::{HoldState, Override};
 pub struct Index {
     throttles: BTreeMap<ThrottleName, Known>,
     overrides: BTreeMap<Epoch, Override>,
+    /// Holds that a command ended, or that have ended as the record has it: by no object do they bite again.
+    over: EndedHolds,
+    /// Objects of those that were seen since.
+    left: BTreeMap<Epoch, Hold>,
     looked_at: bool,
 }
 
@@ -59,8 +64,13 @@ impl Index {
         }
     }
 
-    /// An override that is there. Answers the throttles it newly holds.
+    /// An override that is there. Answers the throttles it newly holds, or of which it is to be told that it has ended.
     pub fn override_seen(&mut self, epoch: &Epoch, seen: Override) -> Vec<ThrottleName> {
+        if self.over.has(epoch) {
+            let touched = self.know_end(epoch, |name, known| seen.covers(name, &known.labels));
+            self.left.insert(epoch.clone(), seen.hold);
+            return touched;
+        }
         // An object that was seen to go does not come back under its UID: this is an old list. The leader looks for itself.
         if self.overrides.get(epoch).is_some_and(|known| !known.present) {
             return Vec::new();
@@ -78,6 +88,7 @@ impl Index {
 
     /// An override that is not there any more. It lifts nothing yet: the leader has to look.
     pub fn override_missing(&mut self, epoch: &Epoch) {
+        self.left.remove(epoch);
         if let Some(held) = self.overrides.get_mut(epoch) {
             held.present = false;
         }
@@ -99,16 +110,13 @@ impl Index {
         for epoch in missing {
             self.override_missing(&epoch);
         }
+        self.left.retain(|epoch, hold| !is_of(hold, namespaced) || listed.contains(epoch));
     }
 
     /// A watch broke: what it showed last may be over, so the leader looks at every override of that kind. Answers whether
     /// there is anything to look at.
     pub fn overrides_doubted(&mut self, namespaced: bool) -> bool {
-        let doubted = |held: &&mut Held| {
-            let here =
-                matches!(&held.hold.source, Source::Override { namespace, .. } if namespace.is_some() == namespaced);
-            here && held.state == HoldState::Live
-        };
+        let doubted = |held: &&mut Held| is_of(&held.hold, namespaced) && held.state == HoldState::Live;
         let mut any = false;
         for held in self.throttles.values_mut().flat_map(|known| known.holds.values_mut()).filter(doubted) {
             held.state = HoldState::Missing;
@@ -128,6 +136,42 @@ impl Index {
             }
         }
         touched
+    }
+
+    /// Ends a hold everywhere, for ever, by a command or as the record has it: no object of it bites here again. Answers the
+    /// throttles it was on.
+    pub fn over(&mut self, epoch: &Epoch) -> Vec<ThrottleName> {
+        self.over.add(epoch);
+        self.end(epoch)
+    }
+
+    /// An object may come yet of a hold that is over: every gate is told of its end before that. Answers the throttles that did
+    /// not know it.
+    pub fn refuse(&mut self, epoch: &Epoch, scope: &Scope) -> Vec<ThrottleName> {
+        self.know_end(epoch, |name, _| scope.covers(name))
+    }
+
+    /// Whether a command ended this hold, or the record has its end.
+    pub fn is_over(&self, epoch: &Epoch) -> bool {
+        self.over.has(epoch)
+    }
+
+    /// Overrides that are there though their holds have ended.
+    pub fn left_behind(&self) -> Vec<Hold> {
+        self.left.values().cloned().collect()
+    }
+
+    /// Such a one is gone.
+    pub fn swept(&mut self, gone: &Hold) {
+        if self.left.get(&gone.epoch).is_some_and(|left| left.source == gone.source) {
+            self.left.remove(&gone.epoch);
+        }
+    }
+
+    /// Lets throttles have an end that they did not know; answers which.
+    fn know_end(&mut self, epoch: &Epoch, of: impl Fn(&ThrottleName, &Known) -> bool) -> Vec<ThrottleName> {
+        let all = self.throttles.iter_mut().filter(|(name, known)| of(name, known));
+        all.filter_map(|(name, known)| known.know_end(epoch).then(|| name.clone())).collect()
     }
 
     /// Lets go of the holds that have ended and that a pass has seen; answers the throttles they were on.
@@ -210,6 +254,11 @@ impl Index {
     pub fn declared(&self) -> Vec<Declared> {
         self.throttles.iter().filter(|(_, known)| !known.gone).map(|(name, known)| known.declared(name)).collect()
     }
+}
+
+/// Whether a hold is an override's of this kind.
+fn is_of(hold: &Hold, namespaced: bool) -> bool {
+    matches!(&hold.source, Source::Override { namespace, .. } if namespace.is_some() == namespaced)
 }
 
 impl Known {

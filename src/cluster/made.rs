@@ -29,34 +29,51 @@ const UNHEARD: &str = "so that no other gate hears of it";
 pub(super) async fn create(client: &Client, held: &ScopedHold) -> Result<(), DesiredError> {
     let kill = Some(OverrideKill { confirmation: CONFIRMATION.to_owned() });
     let (operator, reason) = (held.hold.operator.clone(), held.hold.reason.clone());
-    // The epoch is in the name, so that asking twice makes one object.
-    let name = format!("{REST_PREFIX}{}", held.hold.epoch.0.to_ascii_lowercase());
-    let metadata = ObjectMeta { name: Some(name), ..ObjectMeta::default() };
+    let metadata = ObjectMeta { name: Some(name_of(held)), ..ObjectMeta::default() };
     match &held.scope {
         Scope::All => {
             let selector = Selector::default();
             let spec = ClusterEchoOverrideSpec { selector, kill, throttle_percent: None, operator, reason };
-            let stops = |found: &ClusterEchoOverrideSpec| {
-                found.selector.match_labels.is_empty() && is_kill(found.kill.as_ref(), found.throttle_percent)
-            };
-            let same = |found: &ClusterEchoOverride| stops(&found.spec);
-            made(&Api::all(client.clone()), &ClusterEchoOverride { metadata, spec }, same).await
+            made(&Api::all(client.clone()), &ClusterEchoOverride { metadata, spec }, stops_all).await
         }
         Scope::One(throttle) => {
-            let Some((namespace, short)) = throttle.split() else {
-                return Err(DesiredError::Unknown(throttle.clone()));
-            };
+            let (namespace, short) = throttle.split().ok_or_else(|| DesiredError::Unknown(throttle.clone()))?;
             let throttle_ref = Some(short.to_owned());
             let spec =
                 EchoOverrideSpec { throttle_ref, selector: None, kill, throttle_percent: None, operator, reason };
-            let same = |EchoOverride { spec: found, .. }: &EchoOverride| {
-                found.throttle_ref.as_deref() == Some(short)
-                    && found.selector.is_none()
-                    && is_kill(found.kill.as_ref(), found.throttle_percent)
-            };
-            made(&Api::namespaced(client.clone(), namespace), &EchoOverride { metadata, spec }, same).await
+            let object = EchoOverride { metadata, spec };
+            made(&Api::namespaced(client.clone(), namespace), &object, |found| stops_one(found, short)).await
         }
     }
+}
+
+/// Deletes what a create may have made of a hold; answers whether it was read back as gone. What is there in its place and
+/// stops something else is somebody else's.
+pub(super) async fn unmake(client: &Client, held: &ScopedHold) -> Result<bool, DesiredError> {
+    let name = name_of(held);
+    match &held.scope {
+        Scope::All => unmade(&Api::all(client.clone()), &name, stops_all).await,
+        Scope::One(throttle) => {
+            let (namespace, short) = throttle.split().ok_or_else(|| DesiredError::Unknown(throttle.clone()))?;
+            unmade(&Api::namespaced(client.clone(), namespace), &name, |found| stops_one(found, short)).await
+        }
+    }
+}
+
+/// The epoch is in the name, so that asking twice makes one object.
+fn name_of(held: &ScopedHold) -> String {
+    format!("{REST_PREFIX}{}", held.hold.epoch.0.to_ascii_lowercase())
+}
+
+fn stops_all(found: &ClusterEchoOverride) -> bool {
+    found.spec.selector.match_labels.is_empty() && is_kill(found.spec.kill.as_ref(), found.spec.throttle_percent)
+}
+
+fn stops_one(found: &EchoOverride, short: &str) -> bool {
+    let spec = &found.spec;
+    spec.throttle_ref.as_deref() == Some(short)
+        && spec.selector.is_none()
+        && is_kill(spec.kill.as_ref(), spec.throttle_percent)
 }
 
 fn is_kill(kill: Option<&OverrideKill>, percent: Option<i32>) -> bool {
@@ -88,23 +105,40 @@ where
     }
 }
 
-/// Deletes the override of a hold; one that is gone already is as good.
-pub(super) async fn delete(client: &Client, hold: &Hold) -> Result<(), DesiredError> {
-    let Source::Override { namespace, name, uid, .. } = &hold.source else { return Ok(()) };
-    let exactly = Preconditions { uid: Some(uid.clone()), ..Preconditions::default() };
+/// Deletes the override of a hold; answers whether it was gone already, which is as good.
+pub(super) async fn delete(client: &Client, hold: &Hold) -> Result<bool, DesiredError> {
+    let Source::Override { namespace, name, uid, .. } = &hold.source else { return Ok(true) };
+    match namespace {
+        Some(namespace) => deleted::<EchoOverride>(&Api::namespaced(client.clone(), namespace), name, uid).await,
+        None => deleted::<ClusterEchoOverride>(&Api::all(client.clone()), name, uid).await,
+    }
+}
+
+async fn unmade<K>(api: &Api<K>, name: &str, same: impl Fn(&K) -> bool) -> Result<bool, DesiredError>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    match api.get(name).await {
+        Ok(found) if same(&found) => deleted(api, name, found.meta().uid.as_deref().unwrap_or_default()).await,
+        Ok(_) => Ok(true),
+        Err(error) if is_gone(&error) => Ok(true),
+        Err(error) => Err(failed(&error, &format!("the API server does not show the override {name}"))),
+    }
+}
+
+/// Deletes exactly this object.
+async fn deleted<K>(api: &Api<K>, name: &str, uid: &str) -> Result<bool, DesiredError>
+where
+    K: Clone + Debug + DeserializeOwned,
+{
+    let exactly = Preconditions { uid: Some(uid.to_owned()), ..Preconditions::default() };
     let params = DeleteParams { preconditions: Some(exactly), ..DeleteParams::default() };
-    let gone = match namespace {
-        Some(namespace) => {
-            Api::<EchoOverride>::namespaced(client.clone(), namespace).delete(name, &params).await.map(|_| ())
-        }
-        None => Api::<ClusterEchoOverride>::all(client.clone()).delete(name, &params).await.map(|_| ()),
-    };
-    match gone {
-        Ok(()) => Ok(()),
+    match api.delete(name, &params).await {
+        Ok(_) => Ok(false),
         // Not there, or another object under its name: this one is gone either way.
-        Err(error) if is_gone(&error) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(()),
-        Err(error) => Err(failed(&error, &format!("the API server does not let {} be deleted", hold.source))),
+        Err(error) if is_gone(&error) => Ok(true),
+        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(true),
+        Err(error) => Err(failed(&error, &format!("the API server does not let the override {name} be deleted"))),
     }
 }
 

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::decide::verdict::Reason;
+use crate::domain::ended::EndedHolds;
 use crate::domain::hold::{Epoch, Hold, Scope, Source};
 use crate::domain::level::Level;
 use crate::domain::throttle::{GateSpec, ThrottleName};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 use super::Setting;
-use super::ended::EndedHolds;
 use super::entry::Entry;
 
 /// Every throttle.

@@ -12,6 +12,7 @@ use crate::cluster::desired::ClusterDesired;
 use crate::cluster::gates::ClusterGates;
 use crate::cluster::lane::Lane;
 use crate::cluster::lease::Candidate;
+use crate::cluster::leftovers;
 use crate::cluster::status::StatusWriter;
 use crate::config::{AirtableArgs, ClusterArgs, Environment, GateSecretArgs, HostArgs, KeyArgs, ListenArgs, StoreArgs};
 use crate::decide::law::Law;
@@ -130,6 +131,8 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     let namespace = &args.cluster.pod_namespace;
     let lane = Lane::new(on.client.clone(), Arc::clone(&on.desired));
     supervisor.start("kill-lane", lane.run(stop.clone()));
+    let swept = (on.client.clone(), Arc::clone(&on.desired));
+    supervisor.start("leftovers", leftovers::run(swept.0, swept.1, stop.clone()));
     let (client, desired, clock) = (on.client.clone(), Arc::clone(&on.desired), Arc::clone(&on.clock));
     let candidate = Candidate::new(client, namespace, args.cluster.pod_name.clone(), clock, desired);
     supervisor.start("lease", candidate.run(stop.clone()));

@@ -119,6 +119,17 @@ async fn an_override_that_is_refused_for_good_is_named_and_keeps_nobody_from_rev
     let (status, revived) = post(&operator, "/revive", &json!({})).await;
     assert_eq!((status, &revived["ended"]), (200, &json!([killed["epoch"]])), "{revived}");
     verdict(&throttles[0], (200, "none")).await;
+    // A create of it that nobody heard of lands: it is deleted, and stops nobody for long.
+    let late = format!("echo-{}", killed["epoch"].as_str().unwrap().to_ascii_lowercase());
+    let object = crate::support::cluster::kill(&here).replace("name: stop", &format!("name: {late}"));
+    cluster.feed("create", &object).unwrap();
+    eventually("what came late is deleted", PATIENCE, async || {
+        let left = cluster.kubectl(&["get", "echooverrides", "-n", &here, "-o", "name"]);
+        left.trim().is_empty().then_some(())
+    })
+    .await;
+    verdict(&throttles[0], (200, "none")).await;
+    eventually("the gate admits", PATIENCE, async || (gate.verdict(&throttles[0]).await.0 == 200).then_some(())).await;
     let page = get(&operator, &format!("/v1/audit?action=kill&throttle={}", throttles[0])).await;
     let reasons: Vec<_> = page["items"].as_array().unwrap().iter().map(|one| one["reason"].clone()).collect();
     assert!(reasons.last().unwrap().as_str().unwrap().contains("no overrides in this namespace"), "{page}");

@@ -44,11 +44,24 @@ struct Asked {
     from: u64,
 }
 
+/// What becomes of objects that are to be made.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) enum Creates {
+    #[default]
+    Well,
+    /// They are refused for good.
+    Refused,
+    /// Each lands once it is let go, whoever waits for it then.
+    KeptBack,
+}
+
 /// The server.
 pub(crate) struct ApiServer {
     outside: Arc<Outside>,
     kept: Mutex<Kept>,
     changed: Notify,
+    creates: Mutex<Creates>,
+    let_go: Notify,
 }
 
 #[derive(Default)]
@@ -63,7 +76,13 @@ struct Kept {
 
 impl ApiServer {
     pub(crate) fn new(outside: &Arc<Outside>) -> Arc<Self> {
-        Arc::new(Self { outside: Arc::clone(outside), kept: Mutex::default(), changed: Notify::new() })
+        Arc::new(Self {
+            outside: Arc::clone(outside),
+            kept: Mutex::default(),
+            changed: Notify::new(),
+            creates: Mutex::default(),
+            let_go: Notify::new(),
+        })
     }
 
     /// A client of it; called by the runtime that it is used in.
@@ -86,6 +105,21 @@ impl ApiServer {
     /// How many of a kind it was asked to make, by whoever did not wait for it to answer.
     pub(crate) fn asked_for(&self, plural: &str) -> usize {
         self.lock().asked_for.iter().filter(|asked| *asked == plural).count()
+    }
+
+    /// How many objects were ever made of a kind.
+    pub(crate) fn made(&self, plural: &str) -> usize {
+        self.lock().log.iter().filter(|(_, key, what, _)| key.plural == plural && *what == "ADDED").count()
+    }
+
+    /// From now on this becomes of what is to be made; what was kept back stays so.
+    pub(crate) fn creates(&self, creates: Creates) {
+        *self.creates.lock().unwrap_or_else(PoisonError::into_inner) = creates;
+    }
+
+    /// What was kept back lands.
+    pub(crate) fn let_go(&self) {
+        self.let_go.notify_waiters();
     }
 
     fn keep(&self, key: Key, mut object: Value) -> Value {
@@ -206,6 +240,10 @@ impl Key {
 }
 
 impl Asked {
+    fn makes_override(&self, method: &Method) -> bool {
+        *method == Method::POST && self.key.plural.ends_with("echooverrides")
+    }
+
     /// A request by its path: `/api/v1/…` or `/apis/group/version/…`.
     fn of(uri: &Uri) -> Self {
         let mut words: Vec<&str> = uri.path().split('/').filter(|word| !word.is_empty()).collect();
@@ -238,7 +276,22 @@ async fn answered(State(server): State<Arc<ApiServer>>, method: Method, uri: Uri
         Some(DiskFault::Hangs) => server.outside.healed(Place::Api).await,
         Some(DiskFault::HangsAfter) | None => {}
     }
-    let answer = server.answer(&method, Asked::of(&uri), &body);
+    let creates = *server.creates.lock().unwrap_or_else(PoisonError::into_inner);
+    let asked = Asked::of(&uri);
+    let answer = match creates {
+        Creates::Refused if asked.makes_override(&method) => {
+            refused(StatusCode::FORBIDDEN, "Forbidden", &asked.key.plural)
+        }
+        Creates::KeptBack if asked.makes_override(&method) => {
+            let late = Arc::clone(&server);
+            let lands = tokio::spawn(async move {
+                late.let_go.notified().await;
+                late.answer(&method, asked, &body)
+            });
+            lands.await.expect("an answer")
+        }
+        _ => server.answer(&method, asked, &body),
+    };
     if server.outside.api() == Some(DiskFault::HangsAfter) {
         server.outside.healed(Place::Api).await;
     }

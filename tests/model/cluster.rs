@@ -6,6 +6,8 @@
 //! One worker does it all. Other gates go by objects: they hear of a kill once the API server answers. An operator's rules let
 //! it tell no other site yet; here its loop may, so that all of them hang at once.
 
+mod leftovers;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use echo_phoenix::cluster::gates::ClusterGates;
 use echo_phoenix::cluster::heartbeat::Heartbeat;
 use echo_phoenix::cluster::lane::Lane;
 use echo_phoenix::cluster::lease::Candidate;
+use echo_phoenix::cluster::leftovers as swept;
 use echo_phoenix::cluster::status::StatusWriter;
 use echo_phoenix::decide::law::Law;
 use echo_phoenix::domain::level::Level;
@@ -139,6 +142,7 @@ impl Cluster {
         let (client, desired) = (on.client.clone(), Arc::clone(&on.desired));
         let candidate = Candidate::new(client, HOME, "operator".to_owned(), Arc::clone(&clock), desired);
         goes_on(candidate.run(CancellationToken::new()));
+        goes_on(swept::run(on.client.clone(), Arc::clone(&on.desired), CancellationToken::new()));
         goes_on(Reconciler::new(parts(&on, &channel, &site, outside), &stored).run(CancellationToken::new()));
         let (desired, record): (Arc<dyn Desired>, Arc<dyn Ledger>) =
             (Arc::<ClusterDesired>::clone(&on.desired), Arc::<Channel>::clone(&channel));

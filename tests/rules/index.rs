@@ -2,10 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use echo_phoenix::cluster::index::{HoldState, Index, Override};
-use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Source};
+use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::ThrottleName;
 use echo_phoenix::source::crd::EchoThrottle;
+use echo_phoenix::source::crd_override::Selector;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -185,4 +186,52 @@ fn a_hold_that_has_ended_is_seen_by_one_pass_before_it_goes() {
     assert!(index.let_go().is_empty(), "a new leader's passes have seen nothing yet");
     index.throttle(&throttle(3, 4, json!({}), opened(3)), NOW);
     assert!(!killed(&index), "another leader has seen it end");
+}
+
+/// A create that nobody heard of lands when it will: of a hold that a command ended it stops nothing, nor what comes later.
+#[test]
+fn an_override_of_a_hold_that_is_over_bites_nothing_and_is_left_behind() {
+    let at = |name: &str, version| {
+        let mut object = throttle(1, version, json!({}), opened(1));
+        object.metadata.name = Some(name.to_owned());
+        object
+    };
+    let (epoch, selected) =
+        (Epoch("a".to_owned()), Override { throttle: None, selector: Some(Selector::default()), ..stop("a") });
+    let left = |index: &Index| index.left_behind().iter().map(|hold| hold.epoch.0.clone()).collect::<Vec<_>>();
+    let mut index = Index::looked_at();
+    index.throttle(&at("checkout", 1), NOW);
+    assert!(index.over(&epoch).is_empty(), "it was on nothing yet");
+    assert_eq!(index.override_seen(&epoch, selected.clone()), [name()], "its end is to be told");
+    assert!(!killed(&index) && index.is_over(&epoch));
+    assert_eq!((left(&index), index.ended(&name())), (vec!["a".to_owned()], vec![epoch.clone()]));
+    assert!(index.override_seen(&epoch, selected).is_empty(), "which is told once");
+    index.throttle(&at("later", 2), NOW);
+    let later = ThrottleName::in_namespace("shop", "later");
+    assert!(!index.view(&later).unwrap().seen.killed && index.override_holds().is_empty());
+
+    index.swept(&Hold { source: Source::Rest, ..stop("a").hold });
+    assert_eq!(left(&index), ["a"], "it is another object that is gone");
+    index.swept(&stop("a").hold);
+    assert!(left(&index).is_empty());
+    index.override_seen(&epoch, stop("a"));
+    index.overrides_listed(false, &[]);
+    assert_eq!(left(&index), ["a"], "a list of the other kind says nothing of it");
+    index.overrides_listed(true, &[]);
+    assert!(left(&index).is_empty());
+    index.override_seen(&epoch, stop("a"));
+    index.override_missing(&epoch);
+    assert!(left(&index).is_empty());
+}
+
+/// What may come of it is told before it comes, on what it would stop and on nothing else.
+#[test]
+fn the_end_of_a_hold_whose_object_may_come_is_told_before_that() {
+    let mut index = Index::looked_at();
+    index.throttle(&throttle(1, 1, json!({}), opened(1)), NOW);
+    let epoch = Epoch("a".to_owned());
+    index.over(&epoch);
+    assert!(index.refuse(&epoch, &Scope::One(ThrottleName::in_namespace("shop", "other"))).is_empty());
+    assert_eq!(index.refuse(&epoch, &Scope::All), [name()]);
+    assert!(index.refuse(&epoch, &Scope::All).is_empty() && index.ended(&name()) == [epoch]);
 }

@@ -3,9 +3,11 @@
 //! Knows objects and the record; not in which turn revivals come, nor what a gate does.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures::future::join_all;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::{ClusterDesired, not_recorded};
 use crate::cluster::index::HoldState;
@@ -16,6 +18,9 @@ use crate::ports::{DesiredError, Ended, Went};
 
 /// Overrides that are deleted at the same time.
 const LANES: usize = 8;
+
+/// How long the API server may take for one. What is on record is gone on with: nobody else's revival waits for it.
+const DELETING: Duration = Duration::from_secs(4);
 
 /// A hold that stays, since its override may not be deleted: why.
 pub(super) type Refused = (Hold, String);
@@ -63,7 +68,7 @@ impl ClusterDesired {
             for (epoch, tried) in some.iter().zip(tried) {
                 match tried {
                     Ok(()) => {
-                        self.end_hold(epoch);
+                        self.over(epoch);
                         went.ended.push(epoch.clone());
                     }
                     Err((hold, DesiredError::Refused(why))) => refused.push((hold.clone(), why)),
@@ -81,7 +86,9 @@ impl ClusterDesired {
 
     async fn delete<'a>(&self, live: Option<&'a Hold>) -> Result<(), (&'a Hold, DesiredError)> {
         let Some(hold) = live else { return Ok(()) };
-        made::delete(&self.client, hold).await.map_err(|error| (hold, error))
+        let late = || Err(DesiredError::Unavailable("the API server does not answer".to_owned()));
+        let deleted = timeout(DELETING, made::delete(&self.client, hold)).await.unwrap_or_else(|_| late());
+        deleted.map(drop).map_err(|error| (hold, error))
     }
 
     /// Records what stays against what the record said before, and has it said to whoever asks again under the same key.

@@ -218,6 +218,15 @@ impl Known {
         !seen.is_empty()
     }
 
+    /// Knows the end of a hold that is not here; answers whether that is news.
+    pub(super) fn know_end(&mut self, epoch: &Epoch) -> bool {
+        let news = !(self.holds.contains_key(epoch) || self.ended.contains(epoch));
+        if news {
+            self.end(epoch);
+        }
+        news
+    }
+
     pub(super) fn end(&mut self, epoch: &Epoch) {
         self.holds.remove(epoch);
         if !self.ended.contains(epoch) {

@@ -5,7 +5,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use crate::domain::hold::Epoch;
+use super::hold::Epoch;
 
 /// Ids remembered: some 100 bytes each. Whoever brings a hold late began to before it ended, seconds ago; the oldest of so
 /// many ended long before that.
@@ -13,13 +13,14 @@ const MOST: usize = 1 << 16;
 
 /// The ids of holds that have ended, the oldest first.
 #[derive(Default)]
-pub(super) struct EndedHolds {
+pub struct EndedHolds {
     known: HashSet<Arc<str>>,
     order: VecDeque<Arc<str>>,
 }
 
 impl EndedHolds {
-    pub(super) fn add(&mut self, epoch: &Epoch) {
+    /// This one has ended.
+    pub fn add(&mut self, epoch: &Epoch) {
         let id: Arc<str> = epoch.0.as_str().into();
         if !self.known.insert(Arc::clone(&id)) {
             return;
@@ -32,7 +33,8 @@ impl EndedHolds {
         }
     }
 
-    pub(super) fn has(&self, epoch: &Epoch) -> bool {
+    /// Whether it has.
+    pub fn has(&self, epoch: &Epoch) -> bool {
         self.known.contains(epoch.0.as_str())
     }
 }
