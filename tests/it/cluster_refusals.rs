@@ -58,6 +58,17 @@ async fn takes(cluster: &Cluster, folder: &Path, namespace: &str, expected: bool
     .await;
 }
 
+/// A create that nobody heard of lands when its hold has ended: it is deleted.
+async fn lands_late(cluster: &Cluster, namespace: &str, epoch: &str) {
+    let named = format!("name: echo-{}", epoch.to_ascii_lowercase());
+    cluster.feed("create", &crate::support::cluster::kill(namespace).replace("name: stop", &named)).unwrap();
+    eventually("what came late is deleted", PATIENCE, async || {
+        let left = cluster.kubectl(&["get", "echooverrides", "-n", namespace, "-o", "name"]);
+        left.trim().is_empty().then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_override_that_is_refused_for_good_is_named_and_keeps_nobody_from_reviving() {
     let (cluster, _turn) = Cluster::turn().await;
@@ -119,15 +130,7 @@ async fn an_override_that_is_refused_for_good_is_named_and_keeps_nobody_from_rev
     let (status, revived) = post(&operator, "/revive", &json!({})).await;
     assert_eq!((status, &revived["ended"]), (200, &json!([killed["epoch"]])), "{revived}");
     verdict(&throttles[0], (200, "none")).await;
-    // A create of it that nobody heard of lands: it is deleted, and stops nobody for long.
-    let late = format!("echo-{}", killed["epoch"].as_str().unwrap().to_ascii_lowercase());
-    let object = crate::support::cluster::kill(&here).replace("name: stop", &format!("name: {late}"));
-    cluster.feed("create", &object).unwrap();
-    eventually("what came late is deleted", PATIENCE, async || {
-        let left = cluster.kubectl(&["get", "echooverrides", "-n", &here, "-o", "name"]);
-        left.trim().is_empty().then_some(())
-    })
-    .await;
+    lands_late(&cluster, &here, killed["epoch"].as_str().unwrap()).await;
     verdict(&throttles[0], (200, "none")).await;
     eventually("the gate admits", PATIENCE, async || (gate.verdict(&throttles[0]).await.0 == 200).then_some(())).await;
     let page = get(&operator, &format!("/v1/audit?action=kill&throttle={}", throttles[0])).await;
