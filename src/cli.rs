@@ -157,7 +157,11 @@ fn run_it(cli: Cli) -> u8 {
         Ok(()) | Err(RunError::Enough) => Exit::Done,
         Err(error) => {
             tell!("echo-phoenix: {}", shown_lines(&error.to_string()));
-            if matches!(error, RunError::Config(_)) { Exit::Refused } else { Exit::Failed }
+            match error {
+                RunError::Config(_) => Exit::Refused,
+                RunError::Undecided(_) => Exit::Undecided,
+                _ => Exit::Failed,
+            }
         }
     };
     exit as u8

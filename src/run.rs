@@ -52,6 +52,9 @@ pub enum RunError {
     /// Something that was needed did not work; exit code 1.
     #[error("{0}")]
     Failed(String),
+    /// Whether an order was done, or will be, is not known; exit code 3.
+    #[error("{0}")]
+    Undecided(String),
 }
 
 impl RunError {

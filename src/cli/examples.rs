@@ -17,7 +17,8 @@ pub(super) const ALL: &str = "Examples:
 
 Variables may also stand in a file .env; a flag beats the environment, which beats .env.
 
-Exit codes: 0 done, 1 failed (a kill that is not whole too), 2 usage or configuration.";
+Exit codes: 0 done, 1 failed (a kill that is not whole too), 2 usage or configuration, 3 an order of which it is not known \
+     whether it was done.";
 
 pub(super) const SERVE: &str = "Examples:
   # everything with its defaults: a key is made and shown once
@@ -108,8 +109,8 @@ pub(super) const KILL: &str = "Examples:
   echo-phoenix kill --reason \"alert 4711\" --operator pager --confirm CONFIRM_KILL
 
 Exit code 0 means that the kill is whole: every target stopped, recorded, and safe from a crash. 1: it was refused, \
-     nobody answered, or something is missing (it says what; what could be stopped is). 2: usage, configuration, or the word \
-     was not given; nothing was stopped.";
+     nobody was reached, or something is missing (it says what; what could be stopped is). 2: usage, configuration, or the word \
+     was not given; nothing was stopped. 3: its answer was lost, so it may have been done: send it again.";
 
 pub(super) const REVIVE: &str = "Examples:
   echo-phoenix revive --operator dana --reason \"fixed in 4.2.1\"
@@ -120,7 +121,8 @@ pub(super) const REVIVE: &str = "Examples:
 Ends kills and levels that people set on top of a manifest, once something is killed, and names each; --throttle ends \
      those of one throttle, --epoch one. A kill of all is ended whole or not at all. Nothing opens at once: the level goes \
      down step by step to what is declared. What a manifest, a spec or an override holds ends where it was declared; that \
-     is exit code 1 and says so.";
+     is exit code 1 and says so, and so is an epoch that no hold has. 3: whether it was done, or still will be, is not known; \
+     echo-phoenix status tells what became of it.";
 
 pub(super) const PLAN: &str = "Examples:
   # what the service does next by itself
@@ -141,7 +143,8 @@ pub(super) const SET: &str = "Examples:
   echo-phoenix set 0.25 --throttle payments.checkout --operator dana --reason \"fraud wave\"
 
 More is in force before the answer; less opens by the ramp. It is a declaration alone: nothing is taken as measured. A \
-     kill stands above it: echo-phoenix revive.";
+     kill stands above it: echo-phoenix revive. Exit code 3: whether it was done, or still will be, is not known; \
+     echo-phoenix status tells what became of it.";
 
 pub(super) const AUDIT: &str = "Examples:
   # all of it

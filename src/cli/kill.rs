@@ -10,7 +10,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde_json::{Map, Value, json};
 
 use super::known::Known;
-use super::service::{Output, ServiceArgs, failed, order_failed};
+use super::service::{Output, ServiceArgs, order_failed, order_strange};
 use super::terminal::{Paint, columns, fit_words, json_line, print_done, say, tell};
 use super::words::{WIDE, since};
 use crate::client::{Client, ClientError, Killed};
@@ -79,7 +79,7 @@ pub(super) async fn kill(args: KillArgs, paint: Paint) -> Result<(), RunError> {
             return Err(if error.did_nothing() { nothing_stopped(told) } else { told });
         }
     };
-    let mut killed: Killed = client.typed("/kill", &answer).map_err(|error| failed(&client, &error))?;
+    let mut killed: Killed = client.typed("/kill", &answer).map_err(|error| order_strange(&client, &error))?;
     sites::read_back(&client, &mut answer, &mut killed).await;
     let gaps = killed.gaps();
     match args.output {

@@ -18,10 +18,12 @@ pub(super) enum Exit {
     Failed = 1,
     /// It did not begin: usage or configuration. clap ends with the same.
     Refused = 2,
+    /// Whether an order was done, or will be, is not known.
+    Undecided = 3,
 }
 
 /// Code, what it means, and what to do.
-const EXITS: [(Exit, &str, &str); 3] = [
+const EXITS: [(Exit, &str, &str); 4] = [
     (
         Exit::Done,
         "Done. A process: told to end by SIGTERM or SIGINT. `kill`: whole. `status`: the service told, not that all is well",
@@ -30,13 +32,20 @@ const EXITS: [(Exit, &str, &str); 3] = [
     (
         Exit::Failed,
         "Failed; stderr says why, and below it what to try. A process: something that it needs did not work. `kill`: refused, nobody \
-         answered, or not whole. `revive`: something still holds. `audit`: there is no such throttle. `verify`, `backup`: a row is not as it was written. `healthcheck`: not sound",
+         was reached, or not whole. `revive`: something still holds, or no hold has the epoch. `audit`: there is no such throttle. `verify`, `backup`: a row is not as it was written. `healthcheck`: not sound",
         "What the lines say; `kill` may always be sent again",
     ),
     (
         Exit::Refused,
         "Usage or configuration; nothing was begun. `kill`: its word too was not given. `plan -f`, `serve --manifest` with an empty data folder: the file is wrong",
         "Mend what it names: flag or variable, what was expected, the way out; a secret is never repeated",
+    ),
+    (
+        Exit::Undecided,
+        "`kill`, `revive`, `set`: whether it was done is not known. Its answer was lost or made no sense, or the service \
+         itself said that it may still happen",
+        "`echo-phoenix status` lists what is not decided, and what became of it; after a restart `echo-phoenix audit` does. \
+         `kill` may be sent again at once",
     ),
 ];
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::kill::{send, throttle_name};
 use super::known::Known;
-use super::service::{Output, ServiceArgs, failed, order_failed, stays};
+use super::service::{Output, ServiceArgs, order_failed, order_strange, stays};
 use super::set::some_text;
 use super::terminal::{Paint, json_line, print_done, tell};
 use super::words::lower_to;
@@ -62,13 +62,16 @@ pub(super) async fn revive(args: ReviveArgs, paint: Paint) -> Result<(), RunErro
         Ok(answer) => answer,
         Err(error) => return Err(order_failed(&client, &error, args.throttle.as_ref()).await),
     };
-    let revived: Revived = client.typed("/revive", &answer).map_err(|error| failed(&client, &error))?;
+    let revived: Revived = client.typed("/revive", &answer).map_err(|error| order_strange(&client, &error))?;
     match args.output {
         Output::Json => print_done(&json_line(&answer)),
         Output::Text if revived.status == "already_running" => {
             print_done(&nothing(&known, args.epoch.as_deref()));
         }
         Output::Text => print_done(&told(&revived, &known, paint)),
+    }
+    if let Some(epoch) = args.epoch.filter(|_| revived.status == "already_running") {
+        return Err(RunError::Failed(format!("nothing was ended, and so not the hold {epoch} either")));
     }
     if !revived.held_by.is_empty() {
         let held: Vec<_> = revived.held_by.iter().map(|held| format!("\n  - {}", stays(held, &known))).collect();

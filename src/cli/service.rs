@@ -115,7 +115,7 @@ fn local(listen: &str) -> String {
 
 /// What went wrong and what to try, line by line.
 pub(super) fn failed(client: &Client, error: &ClientError) -> RunError {
-    told(client, error, &Known::default(), None)
+    RunError::Failed(told(client, error, &Known::default(), None))
 }
 
 /// The same of an order, with what the service lists where that says more: what a hold covers, which throttle was meant.
@@ -126,15 +126,26 @@ pub(super) async fn order_failed(client: &Client, error: &ClientError, throttle:
         }
         _ => Known::default(),
     };
-    told(client, error, &known, throttle)
+    order_told(client, error, &known, throttle)
 }
 
-fn told(client: &Client, error: &ClientError, known: &Known, throttle: Option<&ThrottleName>) -> RunError {
+/// An answer to an order that is none of this version's.
+pub(super) fn order_strange(client: &Client, error: &ClientError) -> RunError {
+    order_told(client, error, &Known::default(), None)
+}
+
+/// What went wrong with an order: refused, or not known whether it was done. The one may be sent again, the other be looked up.
+fn order_told(client: &Client, error: &ClientError, known: &Known, throttle: Option<&ThrottleName>) -> RunError {
+    let text = told(client, error, known, throttle);
+    if error.may_have_arrived() { RunError::Undecided(text) } else { RunError::Failed(text) }
+}
+
+fn told(client: &Client, error: &ClientError, known: &Known, throttle: Option<&ThrottleName>) -> String {
     let mut text = error.to_string();
     for line in ways_out(client, error, known, throttle) {
         text += &format!("\n  - {line}");
     }
-    RunError::Failed(text)
+    text
 }
 
 fn ways_out(client: &Client, error: &ClientError, known: &Known, throttle: Option<&ThrottleName>) -> Vec<String> {
@@ -163,6 +174,14 @@ fn ways_out(client: &Client, error: &ClientError, known: &Known, throttle: Optio
 }
 
 fn refused(refusal: &Refusal, known: &Known, throttle: Option<&ThrottleName>) -> Vec<String> {
+    if refusal.undecided {
+        return vec![
+            "This is no refusal. `echo-phoenix status` lists it until it is known what became of it, and then that; so does GET \
+             /v1/commands."
+                .to_owned(),
+            "If the service was started again meanwhile: it was done if `echo-phoenix audit` has it.".to_owned(),
+        ];
+    }
     let mut ways: Vec<String> = refusal.held_by.iter().map(|held| format!("Held by {}.", stays(held, known))).collect();
     let way = match refusal.status {
         401 => "Set ECHO_API_KEY to a key of the service.",

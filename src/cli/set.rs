@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::kill::{send, throttle_name};
-use super::service::{Output, ServiceArgs, failed, order_failed};
+use super::service::{Output, ServiceArgs, order_failed, order_strange};
 use super::terminal::{Paint, json_line, print_done, tell};
 use super::words::{by_source, percent};
 use crate::client::{Client, ClientError, Controlled, HeldRow};
@@ -82,7 +82,7 @@ pub(super) async fn set(args: SetArgs, paint: Paint) -> Result<(), RunError> {
         Ok(answer) => answer,
         Err(error) => return Err(order_failed(&client, &error, args.throttle.as_ref()).await),
     };
-    let declared: Controlled = client.typed("/control", &answer).map_err(|error| failed(&client, &error))?;
+    let declared: Controlled = client.typed("/control", &answer).map_err(|error| order_strange(&client, &error))?;
     match args.output {
         Output::Json => print_done(&json_line(&answer)),
         Output::Text => print_done(&told(&declared, paint)),

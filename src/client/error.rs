@@ -9,6 +9,8 @@ use super::answers::HeldRow;
 
 /// What a process answers that has no key at all.
 const NO_KEY_THERE: &str = "API key not configured";
+/// What is answered of an order that is not decided.
+const MAY_STILL: &str = "may still happen";
 
 /// Why there is no answer that can be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +42,7 @@ pub enum ClientError {
 
 /// A refusal of the service, as it worded it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path} was refused ({status}): {detail}")]
+#[error("{path} {} ({status}): {detail}", if *.undecided { "is not decided" } else { "was refused" })]
 pub struct Refusal {
     /// What was asked.
     pub path: String,
@@ -54,6 +56,8 @@ pub struct Refusal {
     pub held_by: Vec<HeldRow>,
     /// What is wrong with which field, where that is why; null otherwise.
     pub errors: Value,
+    /// Whether it may have been done all the same, or may still happen: then it is no refusal.
+    pub undecided: bool,
 }
 
 impl Refusal {
@@ -61,7 +65,9 @@ impl Refusal {
         let detail = body.get("detail").and_then(Value::as_str).unwrap_or("without a word why").to_owned();
         let held_by = body.get("held_by").and_then(|held| Vec::deserialize(held).ok()).unwrap_or_default();
         let errors = body.get("errors").cloned().unwrap_or_default();
-        Self { path: path.to_owned(), status, detail, retry_after, held_by, errors }
+        // A service of the version before says it in these words alone.
+        let undecided = body.get("outcome").is_some_and(|outcome| outcome == "unknown") || detail.contains(MAY_STILL);
+        Self { path: path.to_owned(), status, detail, retry_after, held_by, errors, undecided }
     }
 }
 
@@ -98,7 +104,7 @@ impl ClientError {
         match self {
             Self::Silent { sent, .. } => *sent,
             Self::Strange { .. } => true,
-            Self::Refused(_) => false,
+            Self::Refused(refusal) => refusal.undecided,
         }
     }
 

@@ -41,6 +41,11 @@ impl Problem {
         Self { status: refusal.status, detail, members: Map::new() }
     }
 
+    /// The same, of an order of which it is not known whether it was done, or still will be.
+    pub(super) fn undecided(self) -> Self {
+        self.with("outcome", json!("unknown"))
+    }
+
     /// Adds a member beside `detail`.
     pub(super) fn with(mut self, name: &str, value: Value) -> Self {
         self.members.insert(name.to_owned(), value);

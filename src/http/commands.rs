@@ -11,7 +11,8 @@ use super::App;
 use super::wire::{Commands, DoubtedCommand};
 
 pub(super) async fn list(State(app): State<Arc<App>>) -> Json<Commands> {
-    Json(Commands { items: app.latch.doubts().into_iter().map(told).collect() })
+    let items = app.latch.doubts().into_iter().map(told).collect();
+    Json(Commands { items, since: app.started.wall.to_string() })
 }
 
 fn told(doubt: Doubt) -> DoubtedCommand {

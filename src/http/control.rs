@@ -113,7 +113,7 @@ fn not_declared(error: DesiredError) -> Problem {
         }
         DesiredError::Undecided => {
             tracing::error!(%error, "an opening");
-            Problem::of(&table::OPENING_UNDECIDED)
+            Problem::of(&table::OPENING_UNDECIDED).undecided()
         }
     }
 }

@@ -112,13 +112,13 @@ pub(super) async fn revive(
         let problem = problem.with("held_by", json!(held_by));
         return Err(command.refuse(&app, "revive_refused", &throttle, &why, problem).await);
     }
-    ended.answer.map(said).ok_or_else(|| Problem::of(&table::LOST_ANSWER))
+    ended.answer.map(said).ok_or_else(|| Problem::of(&table::LOST_ANSWER).undecided())
 }
 
 fn not_revived(error: DesiredError) -> Problem {
     if let DesiredError::Undecided = error {
         tracing::error!(%error, "a revival");
-        return Problem::of(&table::REVIVE_UNDECIDED);
+        return Problem::of(&table::REVIVE_UNDECIDED).undecided();
     }
     tracing::error!(%error, "a revival was refused");
     Problem::of(&table::REVIVE_WAITS)
@@ -141,7 +141,7 @@ fn not_killed(error: DesiredError) -> Problem {
         DesiredError::Unknown(name) => unknown(&name),
         DesiredError::Unavailable(_) | DesiredError::Undecided | DesiredError::Refused(_) => {
             tracing::error!(%error, "a kill broke off");
-            Problem::of(&table::KILL_BROKE)
+            Problem::of(&table::KILL_BROKE).undecided()
         }
     }
 }

@@ -194,7 +194,9 @@ pub(super) async fn carry(request: Request, next: Next) -> Response {
 }
 
 async fn handled(request: Request, next: Next) -> Response {
-    in_time(next.run(request)).await.unwrap_or_else(IntoResponse::into_response)
+    let orders = request.method() == Method::POST;
+    let given_up = |problem: Problem| if orders { problem.undecided() } else { problem }.into_response();
+    in_time(next.run(request)).await.unwrap_or_else(given_up)
 }
 
 /// Lets a handler work, for as long as one may.

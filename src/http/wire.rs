@@ -29,6 +29,9 @@ pub struct Problem {
     /// Who keeps it killed (409).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_by: Option<Vec<HeldBy>>,
+    /// `unknown`: this is no refusal. The order may have been done, or may still happen (5xx).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<&'static str>,
 }
 
 /// One thing wrong with a body or a query.
@@ -221,8 +224,12 @@ pub struct Page<T> {
 /// `GET /v1/commands`
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Commands {
-    /// The newest first, since this process started: what is not decided or holds here alone, and the last 16 of the others.
+    /// The newest first, since `since`: what is not decided or holds here alone, and the last 16 of the others.
     pub items: Vec<DoubtedCommand>,
+    /// Since when this process knows of any: its start. What was answered before is decided, and none of these: the audit
+    /// log has the entry of what was done.
+    #[schemars(extend("format" = "date-time"))]
+    pub since: String,
 }
 
 /// A command that was answered before it was known what becomes of it.

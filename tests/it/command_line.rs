@@ -273,7 +273,7 @@ async fn a_kill_whose_answer_is_lost_is_sent_again_and_done_once() {
     // A revival that names no kill is not sent again: it might end one that came in between.
     let front = Front::before(echo.address, vec![front::Fault::None, front::Fault::LoseAnswer]);
     let lost = ask(folder.path(), &front.url(), &["revive"]);
-    assert_eq!(lost.status.code(), Some(1));
+    assert_eq!(lost.status.code(), Some(3));
     assert!(err(&lost).contains("may have received this"), "{}", err(&lost));
     assert_eq!(front.keys().len(), 1);
 }

@@ -140,7 +140,9 @@ fn records() -> Vec<Route> {
         Route::new("get", "/v1/commands", "records", Key, "Commands whose outcome was not known when they were answered")
             .text(
                 "And what became of them: of one that was answered 503 with `may still happen`, and of a kill that was \
-                 refused where others would hear of it. `checks.ledger` of `/health` counts those that are not decided.",
+                 refused where others would hear of it. `checks.ledger` of `/health` counts those that are not decided. \
+                 A process knows of those since its start, `since`, alone: what a process before answered so is decided, and \
+                 `/v1/audit` has its entry if it was done, under the same `request_id`.",
             )
             .answers::<wire::Commands>(200, "The last of them, newest first")
             .refuses(&[503]),

@@ -58,7 +58,10 @@ async fn a_revival_names_the_kill_and_the_level_that_it_ended() {
     has(&ask(folder, &url, &["status"]), 0, &[held, lower, "a revive that ends a kill ends this too"]);
     // Nothing is killed, so by contract nothing ends; the level is told with what takes it back.
     has(&ask(folder, &url, &["revive"]), 0, &["nothing was ended", "of payments.checkout stays", lower]);
-    has(&ask(folder, &url, &["revive", "--epoch", "wrong"]), 0, &["There is no hold with the epoch wrong"]);
+    let wrong = ask(folder, &url, &["revive", "--epoch", "wrong"]);
+    has(&wrong, 1, &["There is no hold with the epoch wrong, and nothing is killed", "so not the hold wrong either"]);
+    let json = ask(folder, &url, &["revive", "--epoch", "wrong", "-o", "json"]);
+    has(&json, 1, &[r#""status":"already_running""#, "so not the hold wrong either"]);
 
     has(&ask(folder, &url, &KILL), 0, &["KILLED: all throttles"]);
     let told = eventually("the loop has seen the kill", Duration::from_secs(20), async || {
