@@ -2,6 +2,7 @@
 //!
 //! Exit codes: [`Exit`]. Results go to stdout, talk to stderr; that nobody hears it changes no exit code.
 
+mod api;
 mod audit;
 mod examples;
 mod kill;

@@ -18,8 +18,8 @@ use crate::config::files::patiently;
 use crate::config::{ConfigError, is_loopback};
 use crate::domain::text::shown;
 pub use answers::{
-    AuditEntry, AuditPage, Commands, Controlled, DoubtedCommand, Health, HeldRow, Killed, KilledTarget, Revived,
-    Throttle, ThrottleTarget, Throttles,
+    AuditEntry, AuditPage, Commands, Controlled, DoubtedCommand, Health, HeldLevelRow, HeldRow, Killed, KilledTarget,
+    Revived, Throttle, ThrottleTarget, Throttles,
 };
 pub use error::{ClientError, Refusal};
 

@@ -11,6 +11,7 @@ mod had;
 mod head;
 mod journal;
 mod last_state;
+mod looks;
 pub mod private;
 mod schema;
 mod sqlite;

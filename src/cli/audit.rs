@@ -8,6 +8,7 @@ use super::kill::throttle_name;
 use super::known::Known;
 use super::service::{Output, ServiceArgs, failed};
 use super::terminal::{columns, fit, print, tell};
+use super::words::who;
 use crate::client::{AuditEntry, AuditPage, Client, ClientError};
 use crate::domain::text::{cut, shown_json};
 use crate::domain::throttle::ThrottleName;
@@ -138,17 +139,14 @@ fn table(entries: &[AuditEntry], first: bool, columns: Option<usize>) -> String 
 fn cells(entry: &AuditEntry) -> [String; 6] {
     let at = entry.at.parse::<Timestamp>();
     let when = at.map_or_else(|_| entry.at.clone(), |at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string());
-    let who = match entry.operator.as_str() {
-        "" => entry.actor.clone(),
-        operator => format!("{operator} ({})", entry.actor),
-    };
+    let by = who(&entry.operator, &entry.actor);
     let throttle = if entry.throttle.is_empty() { "all" } else { &entry.throttle };
     let change = match (entry.before.as_str(), entry.after.as_str()) {
         ("", after) => after.to_owned(),
         (before, "") => before.to_owned(),
         (before, after) => format!("{before} -> {after}"),
     };
-    [entry.seq.to_string(), when, who, entry.action.clone(), throttle.to_owned(), change]
+    [entry.seq.to_string(), when, by, entry.action.clone(), throttle.to_owned(), change]
 }
 
 #[cfg(test)]

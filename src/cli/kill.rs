@@ -9,6 +9,7 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde_json::{Map, Value, json};
 
+use super::api::by_command;
 use super::known::Known;
 use super::service::{Output, ServiceArgs, order_failed, order_strange};
 use super::terminal::{Paint, columns, fit_words, json_line, print_done, say, tell};
@@ -146,7 +147,7 @@ fn told(killed: &Killed, scope: &str, first: (Option<String>, Option<&str>), gap
         row("target", &format!("{} of {}: {enforced}", one.target, one.throttle));
     }
     if let Some(warning) = &killed.warning {
-        row("note", warning);
+        row("note", &by_command(warning));
     }
     for gap in gaps {
         row("missing", gap);

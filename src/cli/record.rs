@@ -8,7 +8,7 @@ use clap::Args;
 use super::terminal::{Progress, print, print_done, tell};
 use crate::config::{ConfigError, StoreArgs};
 use crate::run::RunError;
-use crate::store::{self, Head, LEDGER_FILE, Verified, VerifyError};
+use crate::store::{self, Head, LEDGER_FILE, Verified};
 
 /// `echo-phoenix verify`
 #[derive(Args)]
@@ -54,6 +54,16 @@ fn no_ledger(file: &Path, data_dir: Option<&Path>) -> Option<String> {
     Some(format!("{}: {what}\n  - {way_out}", file.display()))
 }
 
+/// What a ledger looks like that is none or not as it was written, and what to go on with.
+fn ways_out(looks: Option<&str>) -> String {
+    let looks = looks.map(|looks| format!("\n  - What it looks like: {looks}.")).unwrap_or_default();
+    format!(
+        "{looks}\n  - Keep the file as it is. Which backup is whole: echo-phoenix verify --file BACKUP\n  - To go on from that one: stop \
+         the service, mkdir -m 700 NEW, cp BACKUP NEW/ledger.db, start it with ECHO_DATA_DIR=NEW, look (echo-phoenix status), \
+         echo-phoenix revive."
+    )
+}
+
 pub(super) fn verify(args: &VerifyArgs) -> Result<(), RunError> {
     let folder = args.file.is_none().then_some(args.store.data_dir.as_path());
     let file = args.file.clone().unwrap_or_else(|| args.store.data_dir.join(LEDGER_FILE));
@@ -64,9 +74,9 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<(), RunError> {
         let mut progress = Progress::new();
         store::verify(&file, &args.heads, &mut |part, done, all| progress.tell(part, done, all))
     };
-    let verified = verified.map_err(|error| match error {
-        VerifyError::Unreadable(_) => RunError::Failed(format!("{}: {error}", file.display())),
-        VerifyError::Bad(_) => RunError::Failed(error.to_string()),
+    let verified = verified.map_err(|error| {
+        let looks = error.looks(&file);
+        RunError::Failed(format!("{}: {error}{}", file.display(), ways_out(looks.as_deref())))
     })?;
     tell!("{}: every row is as it was written", file.display());
     if args.heads.is_empty() {
@@ -92,7 +102,12 @@ pub(super) fn backup(args: &BackupArgs) -> Result<(), RunError> {
         let mut progress = Progress::new();
         store::backup(&args.store.data_dir, &args.file, &mut |part, done, all| progress.tell(part, done, all))
     };
-    let saved = saved.map_err(|error| RunError::Failed(format!("no backup was made: {error}")))?;
+    let saved = saved.map_err(|error| {
+        let dir = &args.store.data_dir;
+        let ways = if error.is_of_the_ledger(dir) { ways_out(error.looks(dir).as_deref()) } else { String::new() };
+        let file = if ways.is_empty() { String::new() } else { format!("{}: ", ledger.display()) };
+        RunError::Failed(format!("no backup was made: {file}{error}{ways}"))
+    })?;
     let bytes = saved.bytes;
     tell!(
         "{}: {bytes} bytes of {}, readable by its owner alone; read back, and every row is as written",

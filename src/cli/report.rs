@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::known::covers_all;
 use super::terminal::Paint;
-use super::words::{WIDE, by_source, holder, lower_to, percent, since, span, way_to_end};
+use super::words::{WIDE, by_source, holder, lower_to, percent, since, span, way_to_end, who};
 use crate::client::{AuditEntry, DoubtedCommand, Health, Throttle};
 use crate::source::crd_status::ConditionStatus;
 
@@ -73,7 +73,7 @@ fn doubted(text: &mut String, doubts: Option<&[DoubtedCommand]>, now: Timestamp,
             other => format!("{other}, which this version does not know"),
         };
         let of = if one.throttle.is_empty() { "all" } else { &one.throttle };
-        let by = if one.operator.is_empty() { &one.actor } else { &one.operator };
+        let by = who(&one.operator, &one.actor);
         let why = one.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
         let came = since(&one.at, now);
         let _ = writeln!(text, "  {:<9} {became}: {} of {of}, {came}, by {by}{why}", "command", one.action);
@@ -213,7 +213,9 @@ fn declared_words(one: &Throttle, command: Option<&AuditEntry>, declared: i32, n
     let by_file = source == "spec" && declared == one.spec.throttle_percent && command.filter(stands).is_none();
     match command.filter(stands) {
         // As it was asked for: what is declared is told rounded up to whole percent.
-        Some(entry) => format!("{} by {}, {}", exactly(entry), entry.actor, since(&entry.at, now)),
+        Some(entry) => {
+            format!("{}, {}, by {}", exactly(entry), since(&entry.at, now), who(&entry.operator, &entry.actor))
+        }
         None if by_file || source.is_empty() => format!("{declared} %"),
         None => format!("{declared} % {}", by_source(source)),
     }

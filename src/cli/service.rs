@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::api;
 use super::known::Known;
 use super::terminal::tell;
 use super::words::{WIDE, ends, held_by};
@@ -141,7 +142,10 @@ fn order_told(client: &Client, error: &ClientError, known: &Known, throttle: Opt
 }
 
 fn told(client: &Client, error: &ClientError, known: &Known, throttle: Option<&ThrottleName>) -> String {
-    let mut text = error.to_string();
+    let mut text = match error {
+        ClientError::Refused(refusal) => api::refused(refusal),
+        other => other.to_string(),
+    };
     for line in ways_out(client, error, known, throttle) {
         text += &format!("\n  - {line}");
     }

@@ -5,11 +5,12 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use super::api::by_command;
 use super::kill::{send, throttle_name};
 use super::service::{Output, ServiceArgs, order_failed, order_strange};
 use super::terminal::{Paint, json_line, print_done, tell};
-use super::words::{by_source, percent};
-use crate::client::{Client, ClientError, Controlled, HeldRow};
+use super::words::{by_source, held_by, percent};
+use crate::client::{Client, ClientError, Controlled, HeldLevelRow, HeldRow};
 use crate::domain::level::Level;
 use crate::domain::text::is_blank;
 use crate::domain::throttle::ThrottleName;
@@ -116,8 +117,11 @@ fn told(declared: &Controlled, paint: Paint) -> String {
         }
     };
     let mut row = |name: &str, value: &str| text += &format!("  {name:<9} {value}\n");
+    for HeldLevelRow { level, held } in &declared.replaced {
+        row("ended", &format!("{} or more by {}", percent(*level), held_by(held)));
+    }
     row("in force", &percent(declared.in_force));
-    row("next", &declared.next_step);
+    row("next", &by_command(&declared.next_step));
     let record = declared
         .audit_id
         .map_or_else(|| format!("{}: not in the ledger yet", declared.audit), |seq| format!("audit entry {seq}"));

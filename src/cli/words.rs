@@ -55,6 +55,11 @@ pub(super) fn holder(hold: &HoldStatus) -> String {
     format!("{}, {door}", hold.operator)
 }
 
+/// Who it was, as they say, and the name of the key in brackets; that alone where nobody said, or the service does not tell.
+pub(super) fn who(operator: &str, key: &str) -> String {
+    if operator.is_empty() { key.to_owned() } else { format!("{operator} ({key})") }
+}
+
 /// The door that something came by, in plain words.
 pub(super) fn by_source(source: &str) -> String {
     match source {

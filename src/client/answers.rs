@@ -126,12 +126,25 @@ pub struct Controlled {
     /// Who declares more than was asked for.
     #[serde(default)]
     pub held_by: Vec<HeldRow>,
+    /// Levels that people held and that it took the place of; an older service does not tell.
+    #[serde(default)]
+    pub replaced: Vec<HeldLevelRow>,
     /// Whether the ledger has it, or is owed it.
     pub audit: String,
     /// Number of the audit entry.
     pub audit_id: Option<i64>,
     /// Whether it outlives a crash.
     pub durable: bool,
+}
+
+/// A level that people held on top of what is declared.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct HeldLevelRow {
+    /// The level, 0 to 1.
+    pub level: f64,
+    /// Whose it was.
+    #[serde(flatten)]
+    pub held: HeldRow,
 }
 
 /// `POST /revive`

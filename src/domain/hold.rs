@@ -135,6 +135,25 @@ impl From<&Hold> for HeldBy {
     }
 }
 
+/// A level that people held on top of what is declared, as the answer to what took its place names it.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct HeldLevel {
+    /// The level, 0 to 1.
+    #[schemars(range(min = 0, max = 1))]
+    pub level: f64,
+    /// Whose it was.
+    #[serde(flatten)]
+    pub held: HeldBy,
+}
+
+impl HeldLevel {
+    /// Of a hold, if it asks for a level.
+    pub fn of(hold: &Hold) -> Option<Self> {
+        let Bite::AtLeast(level) = hold.bite else { return None };
+        Some(Self { level: level.fraction(), held: hold.into() })
+    }
+}
+
 /// Which throttles a hold or a command means.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -62,6 +62,7 @@ pub(super) async fn control(
         next_step: if observes { OBSERVED.to_owned() } else { next_step(in_force.safer(target), target) },
         generation: standing.generation,
         held_by: Vec::new(),
+        replaced: Vec::new(),
         audit_id: None,
         audit: AuditState::Recorded.as_str(),
         durable: true,

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::domain::hold::HeldBy;
+use crate::domain::hold::{HeldBy, HeldLevel};
 use crate::source::crd::EchoThrottleSpec;
 use crate::source::crd_status::EchoThrottleStatus;
 
@@ -123,6 +123,8 @@ pub struct Controlled {
     pub generation: i64,
     /// Who declares more than was asked for, where somebody does: a manifest's level is not this door's to lower.
     pub held_by: Vec<HeldBy>,
+    /// Levels that people held on top of a manifest's and that this one took the place of: they have ended.
+    pub replaced: Vec<HeldLevel>,
     /// Number of the audit entry, once it is recorded.
     pub audit_id: Option<i64>,
     /// Whether the ledger has it, or is owed it.

@@ -25,6 +25,9 @@ use crate::domain::throttle::{
 /// Largest file, bytes: more throttles than anybody declares.
 pub const LIMIT: usize = 16 << 20;
 
+/// Documents of one file, those counted in which nothing stands: what separates them costs next to nothing to write.
+const DOCUMENTS: usize = 1024;
+
 /// The only version there is.
 const VERSION: &str = "echo-phoenix.dev/v1alpha1";
 
@@ -98,7 +101,9 @@ pub fn parse(text: &str) -> Result<Vec<FromFile>, ManifestError> {
         return Err(whole(format!("expected at most {LIMIT} bytes, got {}", text.len())));
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| whole(first_line(&error)))?;
+    let bounds = serde_saphyr::options! { budget: serde_saphyr::budget! { max_documents: DOCUMENTS } };
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple_with_options(text, bounds).map_err(|error| whole(words::unread(&error)))?;
     let mut wrong = Vec::new();
     let (mut names, mut sites) = (BTreeSet::new(), BTreeSet::new());
     let mut all = Vec::new();
@@ -132,11 +137,6 @@ fn field_error(field: &str, expected: impl Into<String>) -> FieldError {
     FieldError { field: field.to_owned(), expected: expected.into() }
 }
 
-/// The first line of an error says what and where; the rest quotes the file.
-fn first_line(error: &impl fmt::Display) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
-}
-
 fn throttle(document: Value) -> Result<FromFile, Vec<FieldError>> {
     if !document.is_object() {
         return Err(vec![field_error("", "expected an EchoThrottle: apiVersion, kind, metadata and spec")]);
@@ -148,7 +148,7 @@ fn throttle(document: Value) -> Result<FromFile, Vec<FieldError>> {
     }
     if document.kind != "EchoThrottle" {
         let what = format!(
-            "expected EchoThrottle, got {:.64}; overrides are people's: POST /kill and POST /control make them",
+            "expected EchoThrottle, got {:.64}; overrides are people's: `echo-phoenix kill` and `echo-phoenix set` make them",
             document.kind
         );
         return Err(vec![field_error("kind", what)]);
@@ -203,7 +203,7 @@ fn strict<T: serde::de::DeserializeOwned + JsonSchema>(value: Value, below: &str
         Ok(read) => Ok(read),
         Err(error) => {
             let path = track.path().to_string();
-            let said = words::sentence(path.trim_start_matches('.'), &first_line(&error));
+            let said = words::sentence(path.trim_start_matches('.'), &words::first_line(&error));
             // A wrong name is often why another one is missing.
             let mut all = vec![field_error(&within(&path), said)];
             all.extend(unknown.into_iter().filter(|_| below == "spec"));

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
+use super::LEDGER_FILE;
+use super::looks::{FOREIGN, has_ours, looks};
 use super::private;
 use super::sqlite::{read, rows};
 use super::verify::{Verified, VerifyError, chains, guarded};
@@ -51,6 +53,23 @@ pub enum BackupError {
     Bad(#[from] VerifyError),
 }
 
+impl BackupError {
+    /// What the ledger looks like that was to be copied, where that says more.
+    pub fn looks(&self, dir: &Path) -> Option<String> {
+        let file = dir.join(LEDGER_FILE);
+        match self {
+            Self::Sql(error) => looks(&file, error),
+            Self::Bad(error) => error.looks(&file),
+            _ => None,
+        }
+    }
+
+    /// Whether it is the ledger that is not as it should be, and not where the copy was to go.
+    pub fn is_of_the_ledger(&self, dir: &Path) -> bool {
+        matches!(self, Self::Bad(_)) || self.looks(dir).is_some()
+    }
+}
+
 /// A backup that was read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saved {
@@ -69,6 +88,9 @@ pub fn backup(dir: &Path, file: &Path, progress: &mut dyn FnMut(&str, i64, i64))
     let source = read::connect(dir)?;
     // One snapshot for the whole copy: writers go on, and the copy need not begin anew.
     let snapshot = source.unchecked_transaction()?;
+    if !has_ours(&snapshot)? {
+        return Err(VerifyError::Bad(FOREIGN.to_owned()).into());
+    }
     let (heads, counts) = (rows::heads_within(&snapshot)?, counts(&snapshot)?);
     let part = Part::claim(file)?;
     copy(&snapshot, &part.path, progress)?;

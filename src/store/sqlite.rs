@@ -87,6 +87,16 @@ impl OpenError {
     pub fn lasts(&self) -> bool {
         matches!(self, Self::TooOld(_) | Self::TooNew { .. } | Self::NoWal(_))
     }
+
+    /// What is behind it, without that the ledger cannot be opened.
+    pub(super) fn why(&self) -> String {
+        match self {
+            Self::Io(error) => error.to_string(),
+            Self::Sql(error) => error.to_string(),
+            Self::Unwritable(LedgerError::Unavailable(why)) => why.clone(),
+            other => other.to_string(),
+        }
+    }
 }
 
 /// Where SQLite keeps the index of the write-ahead log, in memory that is mapped from a file.

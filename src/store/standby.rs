@@ -14,12 +14,15 @@ use super::sqlite::{OpenError, SqliteLedger, read};
 use crate::domain::audit::{Answer, Change, ClientKey, Receipt};
 use crate::domain::history::{AuditItem, DriftItem, EvidenceItem, Page, PageAsk, StateItem};
 use crate::ports::{History, JournalEntry, Ledger, LedgerError, Owed, Stored};
+use crate::sync::{Mutex, lock};
 
 /// The ledger of a folder, open or not.
 #[derive(Debug)]
 pub struct StandbyLedger {
     folder: PathBuf,
     open: OnceLock<SqliteLedger>,
+    /// Why it could not be opened the last time.
+    why: Mutex<String>,
 }
 
 /// What is known of a ledger at the start.
@@ -51,7 +54,7 @@ impl StandbyLedger {
     /// # Errors
     /// What trying again cannot mend: a file of a newer program, a library or a file system that must not be used.
     pub async fn start(folder: &Path, at: Timestamp) -> Result<(Self, AtStart), OpenError> {
-        let ledger = Self { folder: folder.to_owned(), open: OnceLock::new() };
+        let ledger = Self { folder: folder.to_owned(), open: OnceLock::new(), why: Mutex::default() };
         let found = match ledger.try_open(at).await {
             Ok(opened) => AtStart::Open(opened),
             Err(error) if error.lasts() => return Err(error),
@@ -69,6 +72,14 @@ impl StandbyLedger {
     /// # Errors
     /// Why it still cannot be opened.
     pub async fn try_open(&self, at: Timestamp) -> Result<Opened, OpenError> {
+        let opened = self.opened(at).await;
+        if let Err(error) = &opened {
+            *lock(&self.why) = error.why();
+        }
+        opened
+    }
+
+    async fn opened(&self, at: Timestamp) -> Result<Opened, OpenError> {
         let folder = self.folder.clone();
         let opened = tokio::task::spawn_blocking(move || SqliteLedger::open_and_account(&folder)).await;
         let (ledger, opened) = opened.map_err(std::io::Error::other)??;
@@ -103,7 +114,10 @@ impl StandbyLedger {
     /// # Errors
     /// [`LedgerError::Unavailable`] until then.
     pub fn ledger(&self) -> Result<&SqliteLedger, LedgerError> {
-        self.open.get().ok_or_else(|| LedgerError::Unavailable("it could not be opened yet".to_owned()))
+        self.open.get().ok_or_else(|| match lock(&self.why).as_str() {
+            "" => LedgerError::Unavailable("it is not open yet".to_owned()),
+            why => LedgerError::Unavailable(format!("it could not be opened yet: {why}")),
+        })
     }
 
     /// Whether closing it can succeed.

@@ -14,6 +14,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::accounts;
 use super::chain::{self, Cell, GENESIS};
 use super::head::Head;
+use super::looks::{FOREIGN, has_ours, looks};
 use super::schema::{self, CHAINED, Chained};
 use super::sqlite::read;
 use crate::domain::text::shown;
@@ -43,6 +44,16 @@ pub enum VerifyError {
     Unreadable(#[from] rusqlite::Error),
 }
 
+impl VerifyError {
+    /// What the file looks like, where that says more.
+    pub fn looks(&self, file: &Path) -> Option<String> {
+        match self {
+            Self::Bad(_) => None,
+            Self::Unreadable(error) => looks(file, error),
+        }
+    }
+}
+
 /// Verifies the ledger in a file. `exported` are heads that were written down earlier: without one, rows cut from the end
 /// of its table leave no trace here. `progress` hears table, rows done, rows in all.
 ///
@@ -55,6 +66,9 @@ pub fn verify(
 ) -> Result<Verified, VerifyError> {
     let conn = read::connect_file(file)?;
     let tx = conn.unchecked_transaction()?;
+    if !has_ours(&tx)? {
+        return Err(VerifyError::Bad(FOREIGN.to_owned()));
+    }
     let verified = chains(&tx, exported, progress)?;
     // What the chains do not cover is held against them.
     match accounts::of(&tx, 1)?.faults.into_iter().next() {

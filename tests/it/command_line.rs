@@ -252,7 +252,7 @@ async fn every_gap_of_a_kill_is_told_and_none_of_them_is_success() {
     // Half an answer is none.
     let front = Front::answering(200, "application/json", r#"{"killed":true}"#);
     let done = ask(folder.path(), &front.url(), &KILL);
-    assert_eq!((done.status.code(), out(&done).as_str()), (Some(1), ""));
+    assert_eq!((done.status.code(), out(&done).as_str()), (Some(3), ""));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -302,7 +302,7 @@ async fn somebody_else_who_answers_is_told_apart_and_gets_no_key_by_a_redirect()
     let folder = tempfile::tempdir().unwrap();
     let page = Front::answering(200, "text/html", "<html>Welcome\u{1b}[31m to nginx</html>");
     let done = ask(folder.path(), &page.url(), &KILL);
-    assert_eq!(done.status.code(), Some(1));
+    assert_eq!(done.status.code(), Some(3));
     assert!(err(&done).contains("Welcome") && !err(&done).contains('\u{1b}'), "{}", err(&done));
     assert!(!err(&done).contains("NOTHING WAS STOPPED"), "nobody can know");
 

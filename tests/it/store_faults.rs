@@ -268,7 +268,11 @@ async fn a_lock_of_another_process() {
     echo.process.kill_9();
     let echo = start(&data, folder.path()).await;
     assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()), "started while locked, it denies at once");
-    assert_eq!(get(&echo, "/health").await, StatusCode::SERVICE_UNAVAILABLE);
+    let health = http().get(echo.url("/health")).send().await.unwrap();
+    assert_eq!(health.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let health: Value = health.json().await.unwrap();
+    let told = health["checks"]["ledger"].as_str().unwrap();
+    assert!(told.contains("(it could not be opened yet: database is locked"), "{told}");
     drop(lock);
     complete(&echo, &data, &["control", "control", "kill", "kill_refused", "control_refused"]).await;
 }

@@ -245,3 +245,34 @@ proptest! {
         }
     }
 }
+
+/// A bound is named with the line that goes beyond it and with what to do, and one below it is none.
+#[test]
+fn a_file_beyond_a_bound_is_told_which_and_the_way_out() {
+    let throttle = |number: usize| {
+        format!(
+            "apiVersion: echo-phoenix.dev/v1alpha1\nkind: EchoThrottle\nmetadata: {{name: t{number}}}\nspec: {{throttlePercent: 0}}\n"
+        )
+    };
+    let documents = |count: usize| (0..count).map(throttle).collect::<Vec<_>>().join("---\n");
+    assert_eq!(parse(&documents(1024)).unwrap().len(), 1024);
+    let with = |status: String| format!("{}status: {status}\n", throttle(0));
+    let aliases = format!("[&a 1, {}]", vec!["*a"; 200].join(", "));
+    for (text, said) in [
+        (
+            documents(1025),
+            "file: expected at most 1024 documents, one a throttle, those counted in which nothing stands; line 5120 begins one \
+             more: leave out throttles that nobody asks for, or give some to a service of their own",
+        ),
+        (format!("{}{}", throttle(0), "---\n".repeat(1024)), "expected at most 1024 documents"),
+        (
+            with(format!("{}{}", "[".repeat(70), "]".repeat(70))),
+            "expected at most 64 levels of nesting, and line 5 has more",
+        ),
+        (with(aliases), "expected fewer aliases (`*name`, `<<`)"),
+        (with(format!("[{}1]", "1,".repeat(250_000))), "which is too much to be read by line 5: leave out"),
+    ] {
+        let error = parse(&text).unwrap_err().to_string();
+        assert!(error.contains(said) && !error.contains("budget"), "{error}");
+    }
+}

@@ -1,5 +1,11 @@
 //! What serde says of a manifest, in sentences: what was expected, what stands there, what may have been meant. Pure.
 
+use std::fmt;
+
+use serde_saphyr::Error;
+use serde_saphyr::budget::BudgetBreach;
+
+use super::DOCUMENTS;
 use crate::source::rest::{Fields, no_such};
 
 /// Longest text that is repeated, characters: a level is short, and what is longer may be a secret in the wrong place.
@@ -9,6 +15,37 @@ const REPEATED: usize = 16;
 pub(super) fn unknown(name: &str, known: &Fields) -> String {
     let known: Vec<_> = known.iter().map(String::as_str).collect();
     format!("there is {}", no_such(name, &known))
+}
+
+/// Why the YAML cannot be read: a bound of ours or of its reader by name, with what to do; all else in its first line, since
+/// the rest quotes the file.
+pub(super) fn unread(error: &serde_saphyr::Error) -> String {
+    let Error::Budget { breach, location } = error.without_snippet() else {
+        return first_line(error);
+    };
+    let line = location.line();
+    let bound = match breach {
+        BudgetBreach::Documents { .. } => format!(
+            "at most {DOCUMENTS} documents, one a throttle, those counted in which nothing stands; line {line} begins one more: \
+             leave out throttles that nobody asks for, or give some to a service of their own with a file of its own"
+        ),
+        BudgetBreach::Depth { depth } => {
+            format!(
+                "at most {} levels of nesting, and line {line} has more: no field of a throttle is as deep",
+                depth - 1
+            )
+        }
+        BudgetBreach::Aliases { .. } | BudgetBreach::AliasAnchorRatio { .. } | BudgetBreach::MergeKeys { .. } => {
+            format!("fewer aliases (`*name`, `<<`); they are too many by line {line}: write what they stand for")
+        }
+        _ => format!("less in one file, which is too much to be read by line {line}: leave out what is no throttle's"),
+    };
+    format!("expected {bound}")
+}
+
+/// The first line of an error says what and where; the rest quotes the file.
+pub(super) fn first_line(error: &impl fmt::Display) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 /// A path as all others are written: a place in a list in brackets.

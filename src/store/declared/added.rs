@@ -5,7 +5,7 @@ use super::lock;
 use super::state::hear;
 use crate::domain::audit::{Answer, Change, Record};
 use crate::domain::evidence::Evidence;
-use crate::domain::hold::{Bite, Epoch, HeldBy, Hold, Scope, ScopedHold, Source};
+use crate::domain::hold::{Bite, Epoch, HeldBy, HeldLevel, Hold, Scope, ScopedHold, Source};
 use crate::domain::level::Level;
 use crate::domain::text::{self, REASON_LIMIT};
 use crate::domain::throttle::{Declared, Owner};
@@ -29,6 +29,8 @@ impl LedgerDesired {
         let later = lock(&self.state).owed_above(level);
         let replaced = |hold: &&Hold| other(hold) && !later.contains(&hold.epoch);
         let before: Vec<Epoch> = found.holds.iter().filter(replaced).map(|hold| hold.epoch.clone()).collect();
+        let levels: Vec<_> = found.holds.iter().filter(replaced).filter_map(HeldLevel::of).collect();
+        record.answer.set("replaced", serde_json::json!(levels));
         record.answer.set("generation", found.generation);
         let floor = floor(found);
         if level < found.level {

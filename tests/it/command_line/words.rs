@@ -122,8 +122,15 @@ async fn what_stays_killed_is_told_by_whoever_stops_part_of_it_and_whoever_ends_
 async fn a_level_below_the_manifests_is_not_told_as_declared() {
     let (folder, echo) = with_manifest().await;
     let (folder, url) = (folder.path(), echo.url(""));
-    has(&set(folder, &url, "60%"), 0, &["DECLARED: payments.checkout refuses 60 %"]);
+    let first = set(folder, &url, "60%");
+    has(&first, 0, &["DECLARED: payments.checkout refuses 60 %"]);
+    assert!(!out(&first).contains("  ended "), "{}", out(&first));
+    // Whose tightening it takes the place of is named: nobody else would be told.
+    let by = ["--throttle", CHECKOUT, "--operator", "dana", "--reason", "worse"];
+    let higher = ask(folder, &url, &[&["set", "70%"][..], &by].concat());
+    has(&higher, 0, &["DECLARED", "  ended     60 % or more by eve, over the API, since 2", ": fraud wave\n"]);
     let lower = set(folder, &url, "10%");
+    has(&lower, 1, &["  ended     70 % or more by dana, over the API, since 2", ": worse\n"]);
     has(&lower, 1, &["NOT LOWER: payments.checkout stays declared at 25 % in the manifest file; 10 % was asked for"]);
     has(&lower, 1, &["opens tick by tick (5 s) down to what holds", "change throttlePercent in the manifest file"]);
     assert!(!out(&lower).contains("DECLARED") && !err(&lower).contains("since :"), "{}{}", out(&lower), err(&lower));
@@ -133,9 +140,22 @@ async fn a_level_below_the_manifests_is_not_told_as_declared() {
     // It opens still, though no level of a person's is left.
     let still = set(folder, &url, "10%");
     has(&still, 1, &["NOT LOWER"]);
+    assert!(!out(&still).contains("  ended "), "nothing was left to end: {}", out(&still));
     let row = out(&still).lines().find(|line| line.contains("next")).unwrap().to_owned();
     let opened = out(&still).contains("in force  25 %");
     assert!(opened || row.contains("opens tick by tick"), "{}", out(&still));
+}
+
+/// Who declared is a person where one said so, and the key alone where nobody did.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_declaration_is_told_with_the_person_and_the_key() {
+    let (folder, echo) = service().await;
+    let (folder, url) = (folder.path(), echo.url(""));
+    has(&ask(folder, &url, &["set", "25%", "--operator", "dana", "--reason", "fraud wave"]), 0, &["DECLARED"]);
+    has(&ask(folder, &url, &["status"]), 0, &["  declared  25 %, 2", ", by dana (ECHO_API_KEY)\n"]);
+    let request = http().post(echo.url("/control")).header("x-api-key", KEY).json(&json!({ "target_throttle": 0.5 }));
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    has(&ask(folder, &url, &["status"]), 0, &["  declared  50 %, 2", ", by ECHO_API_KEY\n"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,6 +199,52 @@ async fn a_refused_order_keeps_who_asked_for_what_and_why() {
     ask(folder, &url, &KILL);
     has(&ask(folder, &url, &order), 1, &["Held by dana, over the API"]);
     assert_eq!(said("control_refused").await, pair("eve", "killed; 0.25 was asked for: go live"));
+}
+
+/// Whoever typed a command sent no request: the command and the flag are named, and no route, header or field.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_is_told_in_commands_and_flags() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("echo.yaml");
+    std::fs::write(
+        &file,
+        format!("{MANIFEST}  kill: {{reason: r, operator: o, confirmation: CONFIRM_KILL}}\n")
+            .replace("spec: {throttlePercent: 25}\n", "spec:\n  throttlePercent: 25\n"),
+    )
+    .unwrap();
+    let variables =
+        [("ECHO_API_KEYS", "ci:reader:reads-only".to_owned()), ("ECHO_MANIFEST", file.display().to_string())];
+    let echo = Echo::start("serve", &variables, folder.path()).await;
+    let (folder, url) = (folder.path(), echo.url(""));
+    let (long, order) = ("x".repeat(1000), ["--operator", "eve", "--reason", "go live"]);
+    let set = |arguments: &[&str]| ask(folder, &url, &[&["set", "0"][..], arguments].concat());
+    let reader =
+        |arguments: &[&str]| command(folder, &url, arguments).env("ECHO_API_KEY", "reads-only").output().unwrap();
+    let nobody = command(folder, &url, &KILL).env("ECHO_API_KEY", "").env("ENVIRONMENT", "staging").output().unwrap();
+    let killed = set(&[&order[..], &["--throttle", CHECKOUT]].concat());
+    let ended = ask(folder, &url, &["revive"]);
+    let told = [
+        (set(&["--operator", &long, "--reason", "r"]), "set was refused (422): --operator: expected "),
+        (set(&["--operator", "o", "--reason", &long.repeat(20)]), "set was refused (422): --reason: expected "),
+        (reader(&KILL), "kill was refused (403): `echo-phoenix kill` needs the role breaker, which the key ci has not"),
+        (reader(&["revive"]), "revive was refused (403): `echo-phoenix revive` needs the role breaker"),
+        (nobody, "kill was refused (401): Missing API key."),
+        (
+            killed,
+            "set was refused (409): Throttle payments.checkout is killed; end the kill with `echo-phoenix revive` first.",
+        ),
+        (ended, "revive was refused (409): Nothing could be ended here; see below for who holds what."),
+        (
+            ask(folder, &url, &["revive", "--epoch", "wrong"]),
+            "no hold with the epoch wrong; see below for those there are.",
+        ),
+    ];
+    for (done, words) in &told {
+        has(done, 1, &[words]);
+        for theirs in ["POST ", "held_by", "X-API-Key", "Idempotency-Key", "target_throttle", "\noperator:"] {
+            assert!(!err(done).contains(theirs), "{theirs} is in {}", err(done));
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -236,6 +302,62 @@ fn a_record_that_is_not_there_is_named_with_the_way_out() {
     has(&ask(folder, "", &["verify", "--file", &empty]), 1, &[&empty, "it is empty", "--file names a ledger"]);
     has(&ask(folder, "", &["verify", "--file", "gone.db"]), 1, &["gone.db: there is no such file"]);
     has(&ask(folder, "", &["verify", "--file", "."]), 1, &["it is a folder", "--data-dir"]);
-    std::fs::write(folder.join("text.db"), "no database at all, and long enough to be looked at").unwrap();
-    has(&ask(folder, "", &["verify", "--file", "text.db"]), 1, &["text.db: the ledger cannot be read"]);
+}
+
+/// Whatever lies where a ledger should be is named, with what it looks like and how to go on, by both that read it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_no_ledger_is_named_with_what_it_looks_like_and_the_way_out() {
+    let (home, mut echo) = service().await;
+    let folder = home.path();
+    has(&ask(folder, "", &["backup", "whole.db"]), 0, &[]);
+    echo.process.kill_9();
+    let whole = std::fs::read(folder.join("whole.db")).unwrap();
+    let mut damaged = whole.clone();
+    damaged[4096..].fill(0xa5);
+    let other = |sql: &str| {
+        let file = folder.join("other.db");
+        let _ = std::fs::remove_file(&file);
+        Connection::open(&file).unwrap().execute_batch(sql).unwrap();
+        std::fs::read(file).unwrap()
+    };
+    let text =
+        b"no database at all, and long enough to be looked at, which is to say a hundred bytes and a few more of them"
+            .to_vec();
+    let (unread, none) = ("the ledger cannot be read: ", "no ledger, ");
+    let cases = [
+        (text, unread, "it does not begin as a ledger does"),
+        (b"SQLite format 3\0".to_vec(), unread, "it does not begin as a ledger does"),
+        ([&[0x1f, 0x8b, 8, 0][..], &whole].concat(), unread, "it is compressed (gzip): unpack it first"),
+        ([&b"Salted__"[..], &whole].concat(), unread, "it is encrypted (openssl): decrypt it first"),
+        (whole[..whole.len() / 2].to_vec(), unread, "it was cut short: "),
+        (damaged, unread, "it begins as a ledger does and is damaged further in"),
+        (
+            other("CREATE TABLE notes (text)"),
+            none,
+            "but an SQLite file of another program: none of a ledger's tables is in it",
+        ),
+    ];
+    let ways = ["echo-phoenix verify --file BACKUP", "cp BACKUP NEW/ledger.db", "ECHO_DATA_DIR=NEW"];
+    std::fs::create_dir(folder.join("bad")).unwrap();
+    for (bytes, what, looks) in cases {
+        std::fs::write(folder.join("bad/ledger.db"), bytes).unwrap();
+        let verified = ask(folder, "", &["verify", "--file", "bad/ledger.db"]);
+        has(&verified, 1, &[&format!("bad/ledger.db: {what}"), looks]);
+        has(&verified, 1, &ways);
+        let saved = ask(folder, "", &["backup", "new.db", "--data-dir", "bad"]);
+        has(&saved, 1, &["no backup was made: bad/ledger.db: ", looks]);
+        has(&saved, 1, &ways);
+        assert!(!folder.join("new.db").exists(), "{looks}");
+    }
+    // A row that was edited leaves no doubt of what the file is.
+    std::fs::write(folder.join("bad/ledger.db"), &whole).unwrap();
+    let edit = "DROP TRIGGER audit_log_no_update; UPDATE audit_log SET reason = 'another' WHERE seq = 1";
+    Connection::open(folder.join("bad/ledger.db")).unwrap().execute_batch(edit).unwrap();
+    let verified = ask(folder, "", &["verify", "--data-dir", "bad"]);
+    has(&verified, 1, &["bad/ledger.db: audit_log: row 1 was edited"]);
+    has(&verified, 1, &ways);
+    // What is wrong with the place of the copy is not the ledger's.
+    let nowhere = ask(folder, "", &["backup", "gone/new.db"]);
+    assert!(!err(&nowhere).contains("BACKUP"), "{}", err(&nowhere));
+    has(&nowhere, 1, &["no backup was made: gone/new.db"]);
 }
