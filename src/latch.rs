@@ -96,6 +96,8 @@ pub struct Latch {
     doubts: Doubts,
     /// Commands whose client was told that the ledger lacks them.
     told: Mutex<BTreeSet<String>>,
+    /// What was said of telling them again.
+    again: told::Again,
     /// Commands that somebody is telling the ledger right now, and who.
     under_way: Mutex<BTreeMap<String, record::Teller>>,
     /// One of them is done.
@@ -156,6 +158,7 @@ impl Latch {
             levelling: Arc::default(),
             doubts: Doubts::default(),
             told: Mutex::default(),
+            again: told::Again::default(),
             under_way: Mutex::default(),
             arrived: Notify::new(),
             turn: AtomicUsize::new(0),

@@ -5,14 +5,14 @@
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::poll;
 
 use super::doubts::Doubt;
 use super::share::shared;
-use super::{Latch, owned, whole};
+use super::{Latch, owned, told, whole};
 use crate::domain::audit::{Answer, ClientKey, Record};
 use crate::domain::evidence::Evidence;
 use crate::domain::hold::ScopedHold;
@@ -28,6 +28,9 @@ const JOURNAL_PATIENCE: Duration = Duration::from_secs(1);
 /// How long the journal is alone with its disk and a processor: as a rule it is done by then, and the ledger, whose commit takes
 /// more of both, keeps no verdict from the gate that has just been shut. One that is slow keeps nobody waiting.
 const HEAD_START: Duration = Duration::from_millis(5);
+
+/// Why a command is not in the ledger whose effect is settled without it.
+const UNNOTED: &str = "that it has no effect beyond this process could not be recorded";
 
 /// Where the record of a command stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,8 +87,8 @@ pub(super) enum Entered {
     Alone(Box<Answer>),
     /// It never will be, since what it means is gone.
     LetGo,
-    /// Not yet.
-    NotYet,
+    /// Not yet, and why. Whoever asked says so: of a command once, of what is told again when that changes.
+    NotYet(String),
 }
 
 /// Who tells the ledger of a command.
@@ -163,8 +166,9 @@ impl Latch {
         let _under_way = UnderWay::of(self, once);
         let entry = JournalEntry { effect: effect.clone(), record: saying(AuditState::Recorded, true) };
         // Memory, other sites and objects of a cluster hear of it by the second, and wait for no disk that is slow.
+        let unkept = OnceLock::new();
         let journalled = async {
-            let durable = timeout(JOURNAL_PATIENCE, self.journalled(&owed)).await.unwrap_or(false);
+            let durable = timeout(JOURNAL_PATIENCE, self.journalled(&owed, &unkept)).await.unwrap_or(false);
             if durable && let Effect::Hold(hold) = &effect {
                 // One that is here alone is told as that, whatever the disk has: a start makes it anew, and is refused again.
                 self.note(&hold.hold.epoch, |live| live.durable = live.alone.is_none());
@@ -174,13 +178,15 @@ impl Latch {
         let (durable, entered) = with_a_head_start(journalled, self.enter(&entry, measured)).await;
         match entered {
             Entered::Told(answer) => {
+                told::kept_by_the_ledger_alone(&owed.record, unkept.get());
                 let (audit, durable) = told(AuditState::Recorded, true);
                 return Brought { audit, durable, answer: *answer };
             }
             Entered::Alone(answer) => {
                 return Brought { audit: AuditState::Recorded, durable: false, answer: *answer };
             }
-            Entered::LetGo | Entered::NotYet => {}
+            Entered::LetGo => {}
+            Entered::NotYet(why) => told::not_taken(&owed.record, &why, durable, unkept.get()),
         }
         let owed = if durable { owed } else { owing(false) };
         let answer = owed.record.answer.clone();
@@ -240,11 +246,11 @@ impl Latch {
         lock(&self.told)
     }
 
-    /// Writes an entry to the journal; answers whether it is on the disk.
-    async fn journalled(&self, entry: &JournalEntry) -> bool {
+    /// Writes an entry to the journal; answers whether it is on the disk, and leaves why not.
+    async fn journalled(&self, entry: &JournalEntry, unkept: &OnceLock<String>) -> bool {
         let Some(journal) = self.journal.clone() else { return false };
         let Err(error) = journal.append(entry).await else { return true };
-        tracing::error!(%error, "the journal did not take a command; what it closed stays shut");
+        let _first = unkept.set(error.to_string());
         false
     }
 
@@ -285,19 +291,13 @@ impl Latch {
                 // It was there all the same, and the journal settles nothing that the ledger lacks.
                 let noted = timeout(LEDGER_PATIENCE, self.desired.note(entry.record.clone())).await;
                 if !matches!(noted, Ok(Ok(_))) {
-                    return Entered::NotYet;
+                    return Entered::NotYet(UNNOTED.to_owned());
                 }
                 self.entered(&once).await;
                 Entered::LetGo
             }
-            Ok(Err(error)) => {
-                tracing::error!(%error, once, "the ledger did not take a command yet; what it closed stays shut");
-                Entered::NotYet
-            }
-            Err(_) => {
-                tracing::error!(once, "the ledger is slow to take a command; what it closed stays shut");
-                Entered::NotYet
-            }
+            Ok(Err(error)) => Entered::NotYet(error.to_string()),
+            Err(_) => Entered::NotYet(format!("no answer within {} s", LEDGER_PATIENCE.as_secs())),
         }
     }
 
@@ -316,7 +316,9 @@ impl Latch {
         record.audit.reason = format!("{}; {why}", record.audit.reason);
         record.answer.set("durable", false);
         record.answer.warn(&format!("it holds in this process alone: {why}"));
-        let Ok(Ok(answer)) = timeout(LEDGER_PATIENCE, self.desired.note(record)).await else { return Entered::NotYet };
+        let Ok(Ok(answer)) = timeout(LEDGER_PATIENCE, self.desired.note(record)).await else {
+            return Entered::NotYet(UNNOTED.to_owned());
+        };
         self.note_of(entry, Some(why));
         self.entered(&once).await;
         Entered::Alone(Box::new(answer))

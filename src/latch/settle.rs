@@ -28,7 +28,7 @@ impl Latch {
 
     /// The same, for a command that may go into the ledger only behind all that happened before it to what it means.
     pub(super) async fn catch_up(&self, scope: &Scope) -> Result<(), DesiredError> {
-        let lacks = || DesiredError::Unavailable("the ledger lacks an earlier command".to_owned());
+        let lacks = || DesiredError::Unavailable(format!("the ledger lacks an earlier command{}", self.again.why()));
         let settled = timeout(LEDGER_PATIENCE, self.settle_all(before(self.pending(), scope))).await;
         settled.is_ok_and(|all| all).then_some(()).ok_or_else(lacks)
     }
@@ -64,9 +64,11 @@ impl Latch {
                 }
                 _ => self.enter(entry, None).await,
             };
-            if matches!(told, Entered::NotYet) {
+            if let Entered::NotYet(why) = told {
+                self.again.fails(&entry.record, why);
                 return false;
             }
+            self.again.works();
         }
         true
     }

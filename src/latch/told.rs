@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::audit::AuditDraft;
+use crate::domain::audit::{AuditDraft, Record};
 use crate::domain::hold::{Hold, Scope};
 use crate::domain::level::Level;
 use crate::domain::throttle::{Declared, ThrottleName};
+use crate::sync::{Mutex, lock};
 
 /// What stands for every throttle.
 const ALL: &str = "all";
@@ -23,6 +24,70 @@ pub(super) fn killed(scope: &Scope, hold: &Hold, audit: &AuditDraft) {
     let (epoch, operator, reason) = (&hold.epoch.0, &hold.operator, &hold.reason);
     let AuditDraft { actor, request_id, .. } = audit;
     tracing::warn!(throttle, epoch, operator, reason, actor, request_id, "killed");
+}
+
+/// A command that the ledger did not take: all that is to be said of it, in one line.
+pub(super) fn not_taken(record: &Record, ledger: &str, durable: bool, journal: Option<&String>) {
+    let Record { once, audit: AuditDraft { action, throttle, operator, request_id, .. }, .. } = record;
+    let journal = match (durable, journal) {
+        (true, _) => "has it",
+        (false, Some(error)) => error,
+        (false, None) => "did not take it in time, or there is none",
+    };
+    let lost = if durable { "" } else { ", and a restart loses it" };
+    tracing::error!(
+        action,
+        throttle,
+        operator,
+        request_id,
+        once,
+        ledger,
+        journal,
+        "the ledger did not take a command yet{lost}; what it closed stays shut"
+    );
+}
+
+/// A command that the ledger has and the journal did not take.
+pub(super) fn kept_by_the_ledger_alone(record: &Record, journal: Option<&String>) {
+    let Some(journal) = journal else { return };
+    let Record { once, audit: AuditDraft { action, throttle, operator, request_id, .. }, .. } = record;
+    tracing::error!(
+        action,
+        throttle,
+        operator,
+        request_id,
+        once,
+        journal,
+        "the journal did not take a command; the ledger has it"
+    );
+}
+
+/// Whether commands that are told the ledger again get through: said when it begins that they do not, and when that is over,
+/// not each time.
+#[derive(Default)]
+pub(super) struct Again(Mutex<Option<String>>);
+
+impl Again {
+    /// One does not.
+    pub(super) fn fails(&self, record: &Record, why: String) {
+        let Record { once, audit: AuditDraft { action, .. }, .. } = record;
+        match lock(&self.0).replace(why.clone()) {
+            None => tracing::error!(why, once, action, "the ledger takes no command; it is told them until it does"),
+            Some(_) => tracing::debug!(why, once, action, "the ledger does not take a command that it is told again"),
+        }
+    }
+
+    /// One does.
+    pub(super) fn works(&self) {
+        if lock(&self.0).take().is_some() {
+            tracing::info!("the ledger takes commands again");
+        }
+    }
+
+    /// Why not, after a colon; nothing where none failed.
+    pub(super) fn why(&self) -> String {
+        lock(&self.0).as_ref().map(|why| format!(": {why}")).unwrap_or_default()
+    }
 }
 
 /// A kill that was found declared, in a manifest or a cluster, or that holds from before a start.

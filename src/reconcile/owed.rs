@@ -4,6 +4,8 @@
 //! a change means, but for those that belong together.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
+use std::mem;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -17,6 +19,9 @@ use super::Parts;
 const LIMIT: Duration = Duration::from_secs(2);
 /// Changes kept while the ledger is away: at one a second, four minutes. Older intents are closed at the next start.
 const MOST: usize = 256;
+
+/// Why nothing was heard of a change.
+pub(super) const UNHEARD: &str = "the ledger did not answer in time, or a kill came first";
 
 /// What became of a change.
 pub(super) enum Asked {
@@ -36,12 +41,30 @@ pub(super) struct Owed {
     known: u64,
     /// It did not take something in this pass: nothing more of this pass waits for it.
     silent: bool,
+    /// It was said that it takes nothing.
+    away: bool,
 }
 
 impl Owed {
     /// A pass begins: the ledger is asked again.
     pub(super) fn begin(&mut self, known: u64) {
         (self.known, self.silent) = (known, false);
+    }
+
+    /// It did not take something: nothing more of this pass waits for it. That is said when it begins, not in each pass.
+    pub(super) fn away(&mut self, why: &dyn Display) {
+        match mem::replace(&mut self.away, true) {
+            false => tracing::error!(%why, "nothing opens until the ledger is back"),
+            true => tracing::debug!(%why, "nothing opens in this pass"),
+        }
+        self.give_up();
+    }
+
+    /// It took something.
+    fn is_back(&mut self) {
+        if mem::take(&mut self.away) {
+            tracing::info!("the ledger takes what the loop does again");
+        }
     }
 
     /// Nothing more of this pass waits for the ledger.
@@ -78,28 +101,25 @@ impl Owed {
     pub(super) async fn tell_all(&mut self, parts: &Parts) {
         while let Some(change) = self.changes.front().filter(|_| !self.silent) {
             match self.within(parts, parts.ledger.commit(change.clone())).await {
-                Some(Ok(_)) => {}
-                Some(Err(error @ (LedgerError::Unavailable(_) | LedgerError::Undecided))) => {
-                    tracing::warn!(%error, "the ledger does not take what it is owed yet; nothing opens in this pass");
-                    return self.give_up();
-                }
+                Some(Ok(_)) => self.is_back(),
+                Some(Err(error @ (LedgerError::Unavailable(_) | LedgerError::Undecided))) => return self.away(&error),
                 Some(Err(error)) => tracing::error!(%error, "an entry was refused for good"),
-                None => {
-                    tracing::warn!("nothing opens in this pass: the ledger did not answer, or a kill came first");
-                    return self.give_up();
-                }
+                None => return self.away(&UNHEARD),
             }
             self.changes.pop_front();
         }
     }
 
     /// Asks the ledger to take a change, if it has all that was before.
-    pub(super) async fn ask(&self, parts: &Parts, change: Change) -> Asked {
+    pub(super) async fn ask(&mut self, parts: &Parts, change: Change) -> Asked {
         if self.silent || !self.changes.is_empty() {
             return Asked::Not(None);
         }
         match self.within(parts, parts.ledger.commit(change)).await {
-            Some(Ok(_)) => Asked::Taken,
+            Some(Ok(_)) => {
+                self.is_back();
+                Asked::Taken
+            }
             Some(Err(LedgerError::Undecided)) | None => Asked::Unheard,
             Some(Err(error)) => Asked::Not(Some(error)),
         }

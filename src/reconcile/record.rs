@@ -20,7 +20,7 @@ use crate::ports::{LedgerError, Stored};
 
 use super::apply::Done;
 use super::memory::{Recorded, new_id};
-use super::owed::{Asked, Owed};
+use super::owed::{Asked, Owed, UNHEARD};
 use super::{Begun, Parts};
 
 /// Who the loop is in audit entries.
@@ -124,7 +124,6 @@ impl Records {
             return;
         }
         let asked = self.owed.ask(parts, change.clone()).await;
-        let throttle = &begun.throttle.name;
         let (owed, intents) = match asked {
             Asked::Taken => {
                 if let Some((state, offered)) = intention.state() {
@@ -134,8 +133,7 @@ impl Records {
                 (None, intention.intents(|_| true))
             }
             Asked::Unheard => {
-                tracing::warn!(%throttle, "nothing opens in this pass: the ledger did not answer, or a kill came first");
-                self.owed.give_up();
+                self.owed.away(&UNHEARD);
                 begun.memory.doubts();
                 // It may have all of it, and then this does nothing.
                 (Some(change), intention.intents(|_| true))
@@ -143,10 +141,7 @@ impl Records {
             Asked::Not(why) => {
                 match &why {
                     Some(LedgerError::Conflict(_)) => tracing::debug!("declared anew; the next pass goes by that"),
-                    Some(error) => {
-                        tracing::error!(%throttle, %error, "nothing opens until the ledger is back");
-                        self.owed.give_up();
-                    }
+                    Some(error) => self.owed.away(error),
                     None => {} // it was told when it began
                 }
                 let closes = |side| side == Side::Safer;

@@ -131,7 +131,14 @@ async fn a_ledger_without_its_events_or_nonces_is_not_healthy() {
 
 /// A service that is open at 25 %, in this data folder.
 async fn opened(data: &Path, folder: &Path) -> Echo {
-    let echo = start(data, folder).await;
+    opened_with(data, folder, &[]).await
+}
+
+/// The same with these variables.
+async fn opened_with(data: &Path, folder: &Path, more: &[(&str, &str)]) -> Echo {
+    let mut variables = vec![("ECHO_DATA_DIR", data.display().to_string())];
+    variables.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    let echo = Echo::start("serve", &variables, folder).await;
     let (status, answer) = post(&echo, "/control", &control(0.25)).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     eventually("it opens", Duration::from_secs(10), async || {
@@ -221,6 +228,60 @@ async fn a_full_disk() {
     assert_eq!((status, &answer["durable"]), (StatusCode::OK, &json!(true)), "{answer}");
     disk.free();
     complete(&echo, &data, &["control", "control", "kill", "kill_refused", "control_refused", "kill"]).await;
+}
+
+/// Lines of the log that are errors or warnings, but for those that say what was ordered and that `/health` looked.
+fn troubles(said: &str) -> Vec<String> {
+    let told = |line: &&str| line.contains(r#""level":"ERROR""#) || line.contains(r#""level":"WARN""#);
+    let orders = [r#""message":"killed""#, "the ledger does not answer"];
+    let other = |line: &&str| !orders.iter().any(|order| line.contains(order));
+    said.lines().filter(told).filter(other).map(str::to_owned).collect()
+}
+
+/// A full disk is said once, and each command in one line that has all of it, however often the service tries again.
+#[tokio::test]
+async fn a_full_disk_is_one_line_a_command_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = SmallDisk::new(folder.path());
+    let echo = opened_with(&disk.0.join("data"), folder.path(), &[("ECHO_LOG", "echo_phoenix=debug")]).await;
+    assert_eq!(troubles(&echo.process.said()), [""; 0]);
+    disk.fill();
+    let orders = [
+        ("/control", control(0.0), StatusCode::SERVICE_UNAVAILABLE),
+        ("/control", control(0.5), StatusCode::OK),
+        ("/kill", KILL.to_owned(), StatusCode::OK),
+        ("/kill", KILL.to_owned(), StatusCode::OK),
+        ("/kill", KILL.replace("CONFIRM_KILL", "yes"), StatusCode::BAD_REQUEST),
+        ("/revive", String::new(), StatusCode::SERVICE_UNAVAILABLE),
+    ];
+    for (path, body, status) in &orders {
+        assert_eq!(post(&echo, path, body).await.0, *status, "{path} {body}");
+    }
+    // Which is tried all the time, and told only to whoever wants to see everything.
+    eventually("it was tried again", BACK, async || {
+        let said = echo.process.said();
+        let again = |words: &str| said.matches(words).count() > 3;
+        let told = ["the ledger does not take a command that it is told again", "nothing opens in this pass"];
+        told.into_iter().all(again).then_some(())
+    })
+    .await;
+    let lines = troubles(&echo.process.said());
+    let of = |words: &str| lines.iter().filter(|line| line.contains(words)).count();
+    assert_eq!(of("the ledger did not take a command yet; what it closed stays shut"), 4, "{lines:#?}");
+    assert_eq!((of("an opening was refused"), of("a revival was refused")), (1, 1), "{lines:#?}");
+    let once = ["the ledger takes no command", "nothing opens until the ledger is back"];
+    assert!(once.iter().all(|words| of(words) <= 1), "once each: {lines:#?}");
+    assert!(lines.len() <= orders.len() + once.len(), "{lines:#?}");
+    assert_eq!(of("database or disk is full"), lines.len(), "each says why: {lines:#?}");
+    let kill = lines.iter().find(|line| line.contains(r#""action":"kill""#)).unwrap();
+    for part in [r#""operator":"dana""#, r#""journal":"has it""#, r#""request_id":""#, r#""once":""#] {
+        assert!(kill.contains(part), "{part} is not in {kill}");
+    }
+    disk.free();
+    eventually("that it is over is said", BACK, async || {
+        echo.process.said().contains("the ledger takes commands again").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
