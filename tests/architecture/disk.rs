@@ -43,6 +43,7 @@ const PLACES: &[(&str, &str)] = &[
     ("src/store/backup.rs", "a command of its own"),
     ("src/store/journal/file.rs", "the start, then the journal's thread"),
     ("src/store/last_state.rs", "the start, then a blocking task"),
+    ("src/store/looks.rs", "for `verify` and `backup`, each a command of its own"),
     ("src/store/private.rs", "the start, and the ledger's opening in a blocking task"),
     ("src/store/sqlite.rs", "its opening and its readers in blocking tasks, its writer on a thread of its own"),
     ("src/store/sqlite/read.rs", "a ledger that can only be read: at the start, and commands of their own"),
