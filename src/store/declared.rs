@@ -29,6 +29,7 @@ use crate::ports::{
 };
 use crate::sync::{Mutex, timeout};
 pub use manifest::Taken;
+use manifest::Taking;
 use state::{State, hear};
 
 /// How long a door waits for the ledger before it says that the ledger is away.
@@ -45,8 +46,10 @@ pub struct LedgerDesired {
     ledger: Arc<dyn Ledger>,
     state: Mutex<State>,
     /// Declarations go one at a time: two with the same next generation would both be accepted. Kills never wait
-    /// for it.
-    declaring: tokio::sync::Mutex<()>,
+    /// for it. A file gives its turn back again and again; what it has not declared yet is in here.
+    declaring: tokio::sync::Mutex<Option<Taking>>,
+    /// Files go one after the other, each whole.
+    files: tokio::sync::Mutex<()>,
     woken: Notify,
 }
 
@@ -63,7 +66,13 @@ impl LedgerDesired {
 
     fn over(ledger: Arc<dyn Ledger>, state: State) -> Self {
         let state = Mutex::new(state);
-        Self { ledger, state, declaring: tokio::sync::Mutex::new(()), woken: Notify::new() }
+        Self {
+            ledger,
+            state,
+            declaring: tokio::sync::Mutex::default(),
+            files: tokio::sync::Mutex::default(),
+            woken: Notify::new(),
+        }
     }
 
     /// The level now in force, and what was offered: what a declaration gives as stored from here on.
@@ -197,12 +206,17 @@ impl Desired for LedgerDesired {
         // Tightening waits for nobody: the loop must not open what the gate has just closed. Should the ledger not take
         // it, the tighter level stays until it does, and with it what was measured.
         let tightened = lock(&self.state).tighten(throttle, level, measured.as_ref());
-        let turn = timeout(PATIENCE, self.declaring.lock()).await;
-        if turn.is_err() && tightened {
-            lock(&self.state).stuck(throttle);
+        let mut turn = timeout(PATIENCE, self.declaring.lock()).await.ok();
+        let is_ours = match &mut turn {
+            Some(turn) => self.file_first(turn, throttle).await,
+            None => false,
+        };
+        if !is_ours {
+            if tightened {
+                lock(&self.state).stuck(throttle);
+            }
+            return Err(DesiredError::Unavailable("earlier declarations are not recorded yet".to_owned()));
         }
-        let busy = || DesiredError::Unavailable("earlier declarations are not recorded yet".to_owned());
-        let _one_at_a_time = turn.map_err(|_| busy())?;
         let found = lock(&self.state).get(throttle);
         let found = found.ok_or_else(|| DesiredError::Unknown(throttle.clone()))?;
         if found.owner != Owner::Rest {

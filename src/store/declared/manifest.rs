@@ -2,6 +2,8 @@
 //!
 //! The file's word is taken over once the ledger has it; what is safer of it holds before that. Knows no files.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use futures::future::join_all;
 use jiff::Timestamp;
 
@@ -15,7 +17,7 @@ use crate::domain::level::Level;
 use crate::domain::throttle::{Declared, FromFile, Owner, ThrottleName};
 use crate::ports::DesiredError;
 
-/// Throttles taken over at a time: as many as share one write to the disk.
+/// Throttles taken over in one turn: as many as share one write to the disk.
 const AT_ONCE: usize = 64;
 
 /// What taking over a manifest came to.
@@ -31,6 +33,16 @@ pub struct Taken {
     pub left: Vec<ThrottleName>,
     /// Why the ledger does not have all of it yet.
     pub owed: Option<DesiredError>,
+}
+
+/// A file that is being taken over.
+pub(super) struct Taking {
+    /// What it declares of the throttles that differ from it.
+    file: BTreeMap<ThrottleName, FromFile>,
+    at: Timestamp,
+    /// Those that it has still to declare, or whose kills the ledger is not known to have.
+    left: BTreeSet<ThrottleName>,
+    taken: Taken,
 }
 
 impl LedgerDesired {
@@ -53,8 +65,37 @@ impl LedgerDesired {
     /// Takes over what a file declares, each throttle by itself: one that changes is an audit entry, and a kill that begins
     /// or ends another one, by the word by which all such are found. What the ledger does not take now is told; what
     /// [`LedgerDesired::foresee`] tightened of it stays.
+    ///
+    /// Whoever else declares has a turn after every few: nobody waits for a whole file. What they declare of a throttle that
+    /// the file has still to declare comes behind that, as it would if the file were done: it does not undo what is newer.
     pub async fn take_over(&self, file: &[FromFile], at: Timestamp) -> Taken {
-        let _one_at_a_time = self.declaring.lock().await;
+        let _one_file = self.files.lock().await;
+        let mut turn = self.declaring.lock().await;
+        *turn = Some(self.begun(file, at).await);
+        while let Some(taking) = turn.as_mut().filter(|taking| !taking.left.is_empty()) {
+            let some = taking.left.iter().take(AT_ONCE).cloned().collect();
+            // A ledger that takes nothing is not asked for the rest.
+            if !self.take_some(taking, some).await {
+                break;
+            }
+            // Who waits for it has it next.
+            drop(turn);
+            turn = self.declaring.lock().await;
+        }
+        self.woken.notify_one();
+        turn.take().map(|taking| taking.taken).unwrap_or_default()
+    }
+
+    /// Lets a file that is being taken over have a throttle before somebody else declares it; answers whether it has.
+    pub(super) async fn file_first(&self, turn: &mut Option<Taking>, throttle: &ThrottleName) -> bool {
+        match turn.as_mut().filter(|taking| taking.left.contains(throttle)) {
+            Some(taking) => self.take_some(taking, vec![throttle.clone()]).await,
+            None => true,
+        }
+    }
+
+    /// What there is to be taken over; nothing where that cannot be known yet.
+    async fn begun(&self, file: &[FromFile], at: Timestamp) -> Taking {
         let looked = self.look_again().await;
         let (now, moves) = {
             let mut state = lock(&self.state);
@@ -68,39 +109,49 @@ impl LedgerDesired {
         let is_left = |one: &&Declared| one.owner == Owner::Manifest && !file.iter().any(|f| f.name == one.name);
         let left = now.iter().filter(is_left).map(|one| one.name.clone()).collect();
         let mut taken = Taken { left, ..Taken::default() };
+        let mut left: BTreeSet<_> = moves.iter().map(|one| one.after.name.clone()).collect();
         match looked {
             Ok(spent) => taken.spent = spent,
-            Err(error) => taken.owed = Some(error),
+            Err(error) => {
+                taken.owed = Some(error);
+                left.clear();
+            }
         }
-        if moves.is_empty() || taken.owed.is_some() {
-            return taken;
+        let file = file.iter().filter(|one| left.contains(&one.name));
+        Taking { file: file.map(|one| (one.name.clone(), one.clone())).collect(), at, left, taken }
+    }
+
+    /// Takes over these of a file's throttles, as they are declared by now; answers whether the ledger took any.
+    async fn take_some(&self, taking: &mut Taking, some: Vec<ThrottleName>) -> bool {
+        let at = taking.at;
+        let moves = {
+            let state = lock(&self.state);
+            let now: Vec<_> = some.iter().filter_map(|name| state.get(name)).collect();
+            let file: Vec<_> = some.iter().filter_map(|name| taking.file.get(name)).cloned().collect();
+            moves(&now, state.in_ledger(), &file, at)
+        };
+        let answers = join_all(moves.iter().map(|one| self.commit(one.change(at)))).await;
+        let takes_any = answers.is_empty() || answers.iter().any(Result::is_ok);
+        let Taking { left, taken, .. } = taking;
+        // Not before that is known: whoever stops waiting leaves them to the next turn.
+        for name in &some {
+            left.remove(name);
         }
-        for some in moves.chunks(AT_ONCE) {
-            let answers = join_all(some.iter().map(|one| self.commit(one.change(at)))).await;
-            // A ledger that takes nothing is not asked for the rest.
-            let is_away = answers.iter().all(Result::is_err);
-            let mut state = lock(&self.state);
-            let (ended, spent) = (taken.ended.len(), taken.spent.len());
-            for (one, answer) in some.iter().zip(answers) {
-                match answer {
-                    Ok(receipt) => taken.one(&mut state, one, &receipt),
-                    Err(error) => {
-                        state.doubts_file |= matches!(error, DesiredError::Undecided);
-                        taken.owed = taken.owed.take().or(Some(error));
-                    }
+        let mut state = lock(&self.state);
+        let (ended, spent) = (taken.ended.len(), taken.spent.len());
+        for (one, answer) in moves.iter().zip(answers) {
+            match answer {
+                Ok(receipt) => taken.one(&mut state, one, &receipt),
+                Err(error) => {
+                    state.doubts_file |= matches!(error, DesiredError::Undecided);
+                    taken.owed = taken.owed.take().or(Some(error));
                 }
             }
-            state.release(&[&taken.ended[ended..], &taken.spent[spent..]].concat());
-            if is_away {
-                break;
-            }
         }
-        self.woken.notify_one();
-        taken
+        state.release(&[&taken.ended[ended..], &taken.spent[spent..]].concat());
+        takes_any
     }
-}
 
-impl LedgerDesired {
     /// Finds out what became of a change of the file that was not decided: a kill whose end the ledger has is none, and if it
     /// is in the file again, the next one is. Answers those.
     async fn look_again(&self) -> Result<Vec<Epoch>, DesiredError> {

@@ -1,17 +1,19 @@
 //! A file and REST declare the same throttle, kills begin and end meanwhile: each is recorded by itself, and what closes holds
 //! all the while.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use echo_phoenix::domain::audit::Change;
+use echo_phoenix::domain::audit::{Change, Record};
 use echo_phoenix::domain::evidence::Evidence;
 use echo_phoenix::domain::observation::Signals;
-use echo_phoenix::domain::throttle::{FromFile, ThrottleName};
-use echo_phoenix::ports::{Desired, Ledger, Stored};
+use echo_phoenix::domain::throttle::{FromFile, Owner, ThrottleName};
+use echo_phoenix::ports::{Declaration, Desired, Ledger, Stored};
 use echo_phoenix::source::manifest::parse;
 use echo_phoenix::store::{LEDGER_FILE, LedgerDesired, SqliteLedger, Taken, verify};
+use futures::poll;
 use tempfile::TempDir;
 
 use super::throttle;
@@ -54,7 +56,9 @@ impl House {
     }
 
     fn held(&self) -> Vec<String> {
-        self.desired.declared()[0].holds.iter().map(|hold| hold.epoch.0.clone()).collect()
+        let declared = self.desired.declared();
+        let default = declared.iter().find(|one| one.name == ThrottleName::default_throttle()).unwrap();
+        default.holds.iter().map(|hold| hold.epoch.0.clone()).collect()
     }
 
     /// Action and throttle of each entry, once everything adds up.
@@ -207,5 +211,91 @@ async fn what_closes_and_what_is_measured_waits_for_no_file_that_is_being_taken_
     })
     .await;
     assert_eq!(declared.evidence, [evidence]);
+    house.audit();
+}
+
+/// A file with more throttles than it declares in one turn, and what comes behind them.
+fn large(more: &str) -> Vec<FromFile> {
+    let many: String = (0..70).map(|number| throttle(&format!("a{number:02}"), 40, "")).collect();
+    file(&(many + more))
+}
+
+impl House {
+    /// Goes by a file, and declares a level of `default` while the first of the file's turns is on its way to the ledger.
+    async fn declares_meanwhile(&self, file: &[FromFile], asked: f64, command: Record) -> (Taken, Declaration) {
+        self.mood(WAITS);
+        let meanwhile = async {
+            self.ledger.waits.notified().await;
+            let name = ThrottleName::default_throttle();
+            let mut declaring = pin!(self.desired.declare(&name, level(asked), None, command));
+            assert!(poll!(&mut declaring).is_pending(), "the file has its turn");
+            self.mood(WELL);
+            self.ledger.goes_on.notify_waiters();
+            declaring.await.unwrap()
+        };
+        tokio::join!(self.goes_by(file), meanwhile)
+    }
+}
+
+#[tokio::test]
+async fn a_declaration_waits_for_one_turn_of_a_file_and_not_for_all_of_it() {
+    let house = House::new().await;
+    let (taken, declared) = house.declares_meanwhile(&large(""), 0.1, record("control")).await;
+    assert_eq!((taken.changed.len(), declared.generation), (70, 2), "{taken:?}");
+    assert!(taken.owed.is_none(), "{taken:?}");
+    let audit = house.audit();
+    let place = audit.iter().rposition(|entry| entry == "control default").unwrap();
+    assert_eq!((place, audit.len()), (65, 72), "after the first turn: {audit:?}");
+}
+
+#[tokio::test]
+async fn what_a_person_declares_comes_behind_a_file_that_was_there_before_and_is_not_undone_by_it() {
+    for (asked, holds) in [(0.9, 1), (0.1, 0)] {
+        let house = House::new().await;
+        let file = large(&throttle("default", 20, ""));
+        let (taken, declared) = house.declares_meanwhile(&file, asked, record("control")).await;
+        assert_eq!((taken.changed.len(), declared.generation), (71, 2), "{taken:?}");
+        assert!(taken.owed.is_none(), "{taken:?}");
+        let stored = house.stored().await;
+        let row = stored.throttles.iter().find(|row| row.name == ThrottleName::default_throttle()).unwrap();
+        assert_eq!((row.declared, row.generation, row.owner), (level(0.2), 2, Owner::Manifest));
+        assert_eq!((stored.holds.len(), house.held().len()), (holds, holds), "{asked} stands above the file's word");
+        let again = house.goes_by(&file).await;
+        assert!(again.changed.is_empty() && again.owed.is_none(), "{again:?}");
+        let of = |entry: &&String| entry.ends_with(" default");
+        let audit: Vec<_> = house.audit();
+        assert_eq!(
+            audit.iter().filter(of).collect::<Vec<_>>(),
+            ["control default", "declare default", "control default"]
+        );
+    }
+}
+
+/// Whoever stops waiting leaves the file what it has still to declare.
+#[tokio::test]
+async fn a_declaration_that_is_given_up_takes_nothing_from_a_file() {
+    let house = House::new().await;
+    let file = large(&throttle("default", 20, KILL));
+    house.mood(WAITS);
+    let meanwhile = async {
+        house.ledger.waits.notified().await;
+        let name = ThrottleName::default_throttle();
+        let mut declaring = Box::pin(house.desired.declare(&name, level(0.1), None, record("control")));
+        assert!(poll!(&mut declaring).is_pending());
+        house.ledger.goes_on.notify_waiters();
+        // Its turn comes, and the file's part of it waits for the ledger.
+        tokio::select! {
+            _ = &mut declaring => panic!("the ledger waits"),
+            () = house.ledger.waits.notified() => {}
+        }
+        drop(declaring);
+        house.mood(WELL);
+        house.ledger.goes_on.notify_waiters();
+    };
+    let (taken, ()) = tokio::join!(house.goes_by(&file), meanwhile);
+    assert_eq!(taken.changed.len(), 71, "{taken:?}");
+    let stored = house.stored().await;
+    assert_eq!((epochs(&stored), house.held()), (vec!["default@2"], vec!["default@2".to_owned()]));
+    assert!(house.goes_by(&file).await.changed.is_empty());
     house.audit();
 }
