@@ -20,9 +20,6 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// Changes kept while the ledger is away: at one a second, four minutes. Older intents are closed at the next start.
 const MOST: usize = 256;
 
-/// Why nothing was heard of a change.
-pub(super) const UNHEARD: &str = "the ledger did not answer in time, or a kill came first";
-
 /// What became of a change.
 pub(super) enum Asked {
     /// The ledger has it.
@@ -58,6 +55,16 @@ impl Owed {
             true => tracing::debug!(%why, "nothing opens in this pass"),
         }
         self.give_up();
+    }
+
+    /// Nothing was heard of a change: the ledger is away, or a kill came that waits for nothing.
+    pub(super) fn unheard(&mut self, parts: &Parts) {
+        if parts.gate.tightenings() > self.known {
+            tracing::debug!("nothing opens in this pass: a kill came first");
+            self.give_up();
+        } else {
+            self.away(&format_args!("no answer within {} s", LIMIT.as_secs()));
+        }
     }
 
     /// It took something.
@@ -104,7 +111,7 @@ impl Owed {
                 Some(Ok(_)) => self.is_back(),
                 Some(Err(error @ (LedgerError::Unavailable(_) | LedgerError::Undecided))) => return self.away(&error),
                 Some(Err(error)) => tracing::error!(%error, "an entry was refused for good"),
-                None => return self.away(&UNHEARD),
+                None => return self.unheard(parts),
             }
             self.changes.pop_front();
         }

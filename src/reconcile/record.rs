@@ -20,7 +20,7 @@ use crate::ports::{LedgerError, Stored};
 
 use super::apply::Done;
 use super::memory::{Recorded, new_id};
-use super::owed::{Asked, Owed, UNHEARD};
+use super::owed::{Asked, Owed};
 use super::{Begun, Parts};
 
 /// Who the loop is in audit entries.
@@ -133,7 +133,7 @@ impl Records {
                 (None, intention.intents(|_| true))
             }
             Asked::Unheard => {
-                self.owed.away(&UNHEARD);
+                self.owed.unheard(parts);
                 begun.memory.doubts();
                 // It may have all of it, and then this does nothing.
                 (Some(change), intention.intents(|_| true))
