@@ -198,7 +198,6 @@ impl Latch {
         if fresh {
             told::killed(&scoped.scope, hold, &record.audit);
         }
-        let mut own = record.answer.clone();
         let brought = if fresh || alone {
             let brought = self.bring(Effect::Hold(Box::new(scoped.clone())), None, record, None).await;
             self.note(&epoch, |live| live.telling = false);
@@ -211,12 +210,7 @@ impl Latch {
             self.bring(Effect::Nothing, None, record, Some(self.record_of(&epoch))).await
         };
         self.desired.wake();
-        let Brought { audit, durable, mut answer } = brought;
-        if answer.body.get("epoch") != own.body.get("epoch") {
-            // The first one under its key, which could not be looked up, is another kill, and may be over: what holds is told.
-            audit.tell(&mut own, durable);
-            answer = own;
-        }
+        let Brought { audit, durable, answer } = brought;
         Ok(Killed { epoch, latched_at, audit, durable, throttles, answer })
     }
 

@@ -131,6 +131,8 @@ pub struct Answer {
     /// Whether this process sent it to the client before the ledger knew. Of what a process before wrote down nobody knows
     /// whether it was sent: what the ledger has counts then.
     pub told: bool,
+    /// Whether it is what its key was answered before, and not what this command did.
+    pub replayed: bool,
     /// Kills that held when a revival came, ended by it or not; of other answers, and of those kept before, nothing.
     pub stood: Option<Vec<Epoch>>,
 }
@@ -139,7 +141,8 @@ impl Answer {
     /// An answer that is not kept.
     #[must_use]
     pub fn new(status: u16, body: Members, at: Timestamp) -> Self {
-        Self { key: None, status, body, at, wording: Wording::default(), sent: None, told: false, stood: None }
+        let wording = Wording::default();
+        Self { key: None, status, body, at, wording, sent: None, told: false, replayed: false, stood: None }
     }
 
     /// Sets a member that the body has; one that it does not have is not wanted. What was written is written.
@@ -162,6 +165,12 @@ impl Answer {
     pub fn write(&mut self) -> &str {
         let (wording, body) = (self.wording, &self.body);
         self.sent.get_or_insert_with(|| (wording.0)(body))
+    }
+
+    /// The kill that it tells of, where it tells of one.
+    #[must_use]
+    pub fn kill(&self) -> Option<&str> {
+        self.body.get("epoch").and_then(serde_json::Value::as_str)
     }
 
     /// Whether it says that something was done. A refusal is not kept: what it says need not be true the next time.
@@ -212,7 +221,7 @@ impl From<Kept> for Answer {
     fn from(kept: Kept) -> Self {
         let Kept { key, status, body, at, sent, stood } = kept;
         let written = sent.as_deref().and_then(|sent| serde_json::from_str(sent).ok());
-        Self { key, status, body: written.unwrap_or(body), at, wording: Wording::default(), sent, told: false, stood }
+        Self { key, sent, stood, ..Self::new(status, written.unwrap_or(body), at) }
     }
 }
 
@@ -291,7 +300,8 @@ pub struct Change {
     pub settles: Vec<IntentId>,
     /// Id of the command behind it, which alone says whether it was here before: then the change does nothing.
     pub once: Option<String>,
-    /// The answer the client gets. A client's key that was used already makes the change do nothing, entries included.
+    /// The answer the client gets. A client's key that was used already makes the change do nothing, entries included: unless it
+    /// closes, tells of another kill, or was answered before.
     pub answer: Option<Answer>,
 }
 

@@ -31,6 +31,18 @@ pub enum Bite {
     AtLeast(Level),
 }
 
+impl Bite {
+    /// Whether it is safer than another one: a kill is than any level.
+    #[must_use]
+    pub fn exceeds(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::AtLeast(level), Self::AtLeast(other)) => level > other,
+            (Self::Kill, Self::AtLeast(_)) => true,
+            (_, Self::Kill) => false,
+        }
+    }
+}
+
 /// Who keeps a hold, and so how it ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -181,4 +193,14 @@ pub struct ScopedHold {
     pub scope: Scope,
     /// The hold.
     pub hold: Hold,
+}
+
+/// Whether one of these holds asks for more, of a throttle that it means, than each of the others there: in their place it
+/// closes, and they open in its.
+pub fn ask_for_more<'a>(these: impl IntoIterator<Item = &'a ScopedHold>, others: &[&ScopedHold]) -> bool {
+    let outdone = |held: &ScopedHold| {
+        let as_much = |other: &&ScopedHold| !held.hold.bite.exceeds(other.hold.bite);
+        !others.iter().any(|other| (other.scope == Scope::All || other.scope == held.scope) && as_much(other))
+    };
+    these.into_iter().any(outdone)
 }

@@ -60,6 +60,7 @@ pub(super) struct Command {
     pub(super) kept_for_no_key: Option<&'static str>,
     request_id: String,
     key: Option<ClientKey>,
+    path: String,
     /// Its body, as it came.
     raw: Bytes,
 }
@@ -81,9 +82,9 @@ impl Command {
         Record { once: self.id.clone(), audit, answer }
     }
 
-    /// What an earlier one was answered under its key.
-    pub(super) fn repeats(&self, app: &App, path: &str, first: Answer) -> Response {
-        replay(app, path, &self.raw, first)
+    /// Says its answer; or that of an earlier one under its key, which could not be looked up before.
+    pub(super) fn said(&self, app: &App, answer: Answer) -> Response {
+        if answer.replayed { replay(app, &self.path, &self.raw, answer) } else { said(answer) }
     }
 
     /// A refusal that is audited with who asked for what and why, and kept for no key: the next time it need not be true.
@@ -103,7 +104,7 @@ fn worded(members: &Map<String, Value>) -> String {
 }
 
 /// Says an answer: what was kept, or will be.
-pub(super) fn said(mut answer: Answer) -> Response {
+fn said(mut answer: Answer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
     answer.write();
     (status, [(header::CONTENT_TYPE, "application/json")], answer.sent.unwrap_or_default()).into_response()
@@ -172,7 +173,8 @@ pub(super) async fn carry(
         key = None;
     }
     let id = ulid::Ulid::generate().to_string();
-    parts.extensions.insert(Command { id, at, elapsed, actor, kept_for_no_key, request_id, key, raw: raw.clone() });
+    let command = Command { id, at, elapsed, actor, kept_for_no_key, request_id, key, path, raw: raw.clone() };
+    parts.extensions.insert(command);
     next.run(Request::from_parts(parts, Body::from(raw))).await
 }
 
@@ -199,7 +201,8 @@ fn key(headers: &HeaderMap, actor: &str, path: &str, raw: &[u8], at: Timestamp) 
 
 async fn first_answer(app: &App, key: &ClientKey) -> Option<Answer> {
     let owed = app.latch.answered(key);
-    if owed.as_ref().is_some_and(|owed| owed.told) {
+    let is_same = |answer: &Answer| answer.key.as_ref().is_some_and(|own| own.digest == key.digest);
+    if owed.as_ref().is_some_and(|owed| owed.told && is_same(owed)) {
         return owed;
     }
     // What a process before wrote down, and then perhaps told the ledger: what is there counts.
@@ -216,12 +219,16 @@ async fn first_answer(app: &App, key: &ClientKey) -> Option<Answer> {
             None
         }
     };
-    found.or(owed)
+    // The same kill may have been done again, since its key could not be looked up: the one that holds counts.
+    let is_over = |answer: &Answer| answer.kill().is_some_and(|epoch| !holds(app, epoch));
+    match (found, owed) {
+        (Some(found), Some(owed)) if is_same(&owed) && is_over(&found) && !is_over(&owed) => Some(owed),
+        (found, owed) => found.or(owed),
+    }
 }
 
 fn replay(app: &App, path: &str, raw: &[u8], first: Answer) -> Response {
-    let epoch = first.body.get("epoch").and_then(Value::as_str);
-    let mut response = match epoch.filter(|epoch| path == "/kill" && !holds(app, epoch)) {
+    let mut response = match first.kill().filter(|epoch| !holds(app, epoch)) {
         // Nobody shall believe in a stop that is over,
         Some(epoch) => Problem::of(&table::ENDED_SINCE).with("epoch", epoch.into()).into_response(),
         // nor in an end that another stop has overtaken.

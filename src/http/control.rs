@@ -22,7 +22,7 @@ use crate::source::rest::{BodyError, ControlBody, FieldError, parse};
 
 use super::App;
 use super::answer::Problem;
-use super::command::{Command, members, said};
+use super::command::{Command, members};
 use super::refusal::table;
 use super::wire::Controlled;
 
@@ -77,7 +77,7 @@ pub(super) async fn control(
     let order = LevelOrder { throttle: name.clone(), level: target, measured, at: command.elapsed, record };
     let declared = app.latch.declare(order).await.map_err(not_declared)?;
     app.desired.wake();
-    Ok(said(declared.answer))
+    Ok(command.said(&app, declared.answer))
 }
 
 /// What is answered of what the caller measured.

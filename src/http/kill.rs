@@ -19,7 +19,7 @@ use crate::source::rest::{KillBody, ReviveBody, confirmed, lossy, parse};
 
 use super::App;
 use super::answer::Problem;
-use super::command::{Command, members, said};
+use super::command::{Command, members};
 use super::refusal::table;
 use super::wire::{Killed, Revived};
 
@@ -62,7 +62,8 @@ pub(super) async fn kill(
         at: Moment { wall: command.at, elapsed: command.elapsed },
         record,
     };
-    Ok(said(app.latch.kill(order).await.map_err(not_killed)?.answer))
+    let killed = app.latch.kill(order).await.map_err(not_killed)?;
+    Ok(command.said(&app, killed.answer))
 }
 
 pub(super) async fn revive(
@@ -92,14 +93,11 @@ pub(super) async fn revive(
     };
     (record.audit.reason, record.audit.operator) = (asked.reason, asked.operator);
     if !held {
-        return Ok(said(app.latch.record(record).await.answer));
+        return Ok(command.said(&app, app.latch.record(record).await.answer));
     }
     let epoch = asked.epoch.map(Epoch);
     let ended = app.latch.revive(scope.clone(), epoch.clone(), record).await.map_err(not_revived)?;
-    if let Some(first) = ended.answer.as_ref().filter(|_| ended.repeated) {
-        return Ok(command.repeats(&app, "/revive", first.clone())); // its key could not be looked up before
-    }
-    if ended.ended.is_empty() {
+    if ended.ended.is_empty() && !ended.repeated {
         // Where the epoch is nobody's, who is meant can be told only by what there is.
         let (problem, why, held) = match epoch.filter(|_| ended.held_by.is_empty()) {
             Some(epoch) => {
@@ -112,7 +110,7 @@ pub(super) async fn revive(
         let problem = problem.with("held_by", json!(held_by));
         return Err(command.refuse(&app, "revive_refused", &throttle, &why, problem).await);
     }
-    ended.answer.map(said).ok_or_else(|| Problem::of(&table::LOST_ANSWER).undecided())
+    ended.answer.map(|answer| command.said(&app, answer)).ok_or_else(|| Problem::of(&table::LOST_ANSWER).undecided())
 }
 
 fn not_revived(error: DesiredError) -> Problem {

@@ -20,7 +20,7 @@ use crate::source::rest::{ObserveBody, parse};
 
 use super::App;
 use super::answer::Problem;
-use super::command::{Command, members, said};
+use super::command::{Command, members};
 use super::health;
 use super::refusal::table;
 use super::wire::{Observed, ObservedState};
@@ -65,13 +65,16 @@ pub(super) async fn observe(
     // What closes waits for no ledger; what may open counts once it is stored, since its caller is told if it is not.
     let declared = app.desired.declared().into_iter().find(|declared| declared.name == name);
     let law = declared.map_or(app.law, |declared| app.law.of(&declared.signals));
-    if law.may_open(&signals) {
-        let answer = store(&app, row, answer).await?;
+    let may_open = law.may_open(&signals);
+    if !may_open {
         hear();
-        return Ok(said(answer));
     }
-    hear();
-    Ok(said(store(&app, row, answer).await?))
+    let answer = store(&app, row, answer).await?;
+    // Nor is it what is measured now, where its key was used long ago.
+    if may_open && !answer.replayed {
+        hear();
+    }
+    Ok(command.said(&app, answer))
 }
 
 async fn store(app: &App, row: StateRow, answer: Answer) -> Result<Answer, Problem> {

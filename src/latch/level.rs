@@ -52,7 +52,9 @@ impl Latch {
         let holds: Vec<_> = declared.holds.iter().filter(|hold| !hold.is_kill()).cloned().collect();
         if level < asked(declared.level, Mode::Enforce, &holds).level {
             let opened = self.open(&throttle, level, measured, record).await?;
-            told::declared(&throttle, level, floor, &audit);
+            if !opened.answer.replayed {
+                told::declared(&throttle, level, floor, &audit);
+            }
             return Ok(opened);
         }
         let setting = Setting { level, reason: Reason::Target, generation: declared.generation, at };

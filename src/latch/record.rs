@@ -356,7 +356,14 @@ impl Latch {
     /// What a command with this key was answered, while the ledger is not known to have it.
     pub fn answered(&self, key: &ClientKey) -> Option<Answer> {
         let is_it = |answer: &Answer| answer.is_success() && answer.key.as_ref().is_some_and(|own| key.is(own));
-        let JournalEntry { record, .. } = self.pending().into_iter().find(|entry| is_it(&entry.record.answer))?;
+        let mut all = self.pending();
+        all.retain(|entry| is_it(&entry.record.answer));
+        // The same request may have been done again, since its key could not be looked up: what it did last counts. To another
+        // one the key is that of the first.
+        let is_same =
+            |entry: &JournalEntry| entry.record.answer.key.as_ref().is_some_and(|own| own.digest == key.digest);
+        let index = all.iter().rposition(is_same).unwrap_or_default();
+        let JournalEntry { record, .. } = all.into_iter().nth(index)?;
         Some(Answer { told: self.told().contains(&record.once), ..record.answer })
     }
 }

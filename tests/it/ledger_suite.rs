@@ -74,5 +74,9 @@ suite!(
     what_was_acknowledged_is_there_after_a_restart,
     a_command_is_recorded_once,
     a_client_key_gets_the_first_answer,
+    a_used_key_lets_a_level_close_and_none_open,
+    a_first_declaration_is_not_made_under_the_key_of_another_request,
+    a_kill_under_a_used_key_is_recorded_unless_it_tells_of_the_same_kill,
+    what_its_client_was_told_is_recorded_under_a_used_key_too,
     a_retry_hears_what_was_told_and_a_refusal_is_kept_for_nobody,
 );

@@ -45,28 +45,32 @@ impl<F: Future> Future for HangsUp<F> {
     }
 }
 
-/// Sends a command; what comes of it is told to the oracle.
-pub(crate) fn send(routes: &Router, outside: &Arc<Outside>, oracle: &Shared, asked: &Asked, stays: Stays) {
+/// Asks, and waits for the answer.
+pub(crate) async fn ask(routes: &Router, path: &str, id: &str, key: Option<&str>, body: String) -> Told {
     let routes = TowerToHyperService::new(routes.clone());
-    let request = Request::post(asked.path)
+    let request = Request::post(path)
         .header("host", "localhost")
         .header("x-api-key", API_KEY)
-        .header("request-id", &asked.id)
+        .header("request-id", id)
         .extension(ConnectInfo(peer()));
-    let request = match &asked.key {
+    let request = match key {
         Some(key) => request.header("idempotency-key", key),
         None => request,
     };
-    let request = request.body(Body::from(asked.body.clone())).expect("a request");
+    let request = request.body(Body::from(body)).expect("a request");
+    let answer = routes.call(request).await.expect("routes answer");
+    let status = answer.status().as_u16();
+    let replayed = answer.headers().contains_key("idempotent-replayed");
+    let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await.expect("a body");
+    let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    Told { status, body, bytes, replayed }
+}
+
+/// Sends a command; what comes of it is told to the oracle.
+pub(crate) fn send(routes: &Router, outside: &Arc<Outside>, oracle: &Shared, asked: &Asked, stays: Stays) {
     let (oracle, id, outside) = (oracle.clone(), asked.id.clone(), Arc::clone(outside));
-    let answer = async move {
-        let answer = routes.call(request).await.expect("routes answer");
-        let status = answer.status().as_u16();
-        let replayed = answer.headers().contains_key("idempotent-replayed");
-        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await.expect("a body");
-        let body: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        (status, body, bytes, replayed)
-    };
+    let (routes, asked) = (routes.clone(), asked.clone());
+    let answer = async move { ask(&routes, asked.path, &asked.id, asked.key.as_deref(), asked.body.clone()).await };
     goes_on(async move {
         let answer = match stays {
             None => Some(pin!(answer).await),
@@ -77,7 +81,7 @@ pub(crate) fn send(routes: &Router, outside: &Arc<Outside>, oracle: &Shared, ask
         }
         let mut oracle = oracle.lock();
         match answer {
-            Some((status, body, bytes, replayed)) => oracle.told(&id, Told { status, body, bytes, replayed }),
+            Some(told) => oracle.told(&id, told),
             None => {
                 sometimes(Rare::HungUp);
                 oracle.hung_up(&id);

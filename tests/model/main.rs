@@ -17,6 +17,7 @@ mod cluster;
 mod commands;
 mod disk;
 mod doors;
+mod keys;
 mod leader;
 mod life;
 mod manifest;

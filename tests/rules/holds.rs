@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use echo_phoenix::decide::precedence::{Asked, asked};
-use echo_phoenix::domain::hold::{Bite, Epoch, HeldBy, Hold, Scope, Source};
+use echo_phoenix::domain::hold::{Bite, Epoch, HeldBy, Hold, Scope, ScopedHold, Source, ask_for_more};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::{Mode, ThrottleName};
 use jiff::Timestamp;
@@ -94,6 +94,33 @@ fn a_scope_means_one_throttle_or_all() {
     let (one, other) = (ThrottleName::default_throttle(), ThrottleName::in_namespace("shop", "checkout"));
     assert!(Scope::All.covers(&one) && Scope::All.covers(&other));
     assert!(Scope::One(one.clone()).covers(&one) && !Scope::One(one).covers(&other));
+}
+
+#[test]
+fn holds_in_the_place_of_others_close_where_one_asks_for_more_than_each_of_those_there() {
+    let one = || Scope::One(ThrottleName::default_throttle());
+    let other = || Scope::One(ThrottleName::in_namespace("shop", "checkout"));
+    let all = |holds: Vec<(Scope, Hold)>| {
+        holds.into_iter().map(|(scope, hold)| ScopedHold { scope, hold }).collect::<Vec<_>>()
+    };
+    for (what, these, others, expected) in [
+        ("nothing", vec![], vec![(one(), kill())], false),
+        ("in place of nothing", vec![(one(), at_least(0.0))], vec![], true),
+        ("a higher level", vec![(one(), at_least(0.6))], vec![(one(), at_least(0.5))], true),
+        ("one as high", vec![(one(), at_least(0.6))], vec![(one(), at_least(0.6))], false),
+        ("a lower one", vec![(one(), at_least(0.5))], vec![(one(), at_least(0.6))], false),
+        ("between two", vec![(one(), at_least(0.5))], vec![(one(), at_least(0.2)), (one(), at_least(0.6))], false),
+        ("one of two", vec![(one(), at_least(0.1)), (one(), at_least(0.7))], vec![(one(), at_least(0.6))], true),
+        ("of another throttle", vec![(one(), at_least(0.5))], vec![(other(), at_least(0.6))], true),
+        ("of all, in place of one", vec![(Scope::All, at_least(0.5))], vec![(one(), at_least(0.6))], true),
+        ("of one, in place of all", vec![(one(), at_least(0.5))], vec![(Scope::All, at_least(0.6))], false),
+        ("a kill in place of a full stop", vec![(one(), kill())], vec![(one(), at_least(1.0))], true),
+        ("a full stop in place of a kill", vec![(one(), at_least(1.0))], vec![(one(), kill())], false),
+        ("a kill in place of a kill", vec![(one(), kill())], vec![(one(), kill())], false),
+    ] {
+        let (these, others) = (all(these), all(others));
+        assert_eq!(ask_for_more(&these, &others.iter().collect::<Vec<_>>()), expected, "{what}");
+    }
 }
 
 proptest! {

@@ -67,18 +67,21 @@ impl LedgerDesired {
         let change =
             Change { holds_taken: hold.iter().cloned().collect(), holds_ended: before.clone(), ..Change::of(record) };
         let receipt = self.commit(change).await?;
-        if lowers {
+        // It was here before: what it ended then has ended, what was taken since has not, what it did not take then does
+        // not begin now, nor is what was measured then what is measured now.
+        let epoch = hold.as_ref().map(|held| &held.hold.epoch);
+        let is_done = !receipt.repeated || epoch.is_some_and(|epoch| receipt.known.contains(epoch));
+        if lowers && is_done {
             takes();
         }
-        // It was here before: what it ended then has ended, what was taken since has not, what it did not take then does
-        // not begin now.
         let mut gone = receipt.over.clone();
         let mut state = lock(&self.state);
-        if let Some(ScopedHold { hold: Hold { epoch, .. }, .. }) = &hold {
+        if let Some(epoch) = epoch {
             state.recorded(epoch);
-            gone.extend((receipt.repeated && !receipt.known.contains(epoch)).then(|| epoch.clone()));
+            gone.extend((!is_done).then(|| epoch.clone()));
         }
         state.release(&gone);
+        let with_end = with_end.filter(|_| is_done);
         state.change(name, |declared| with_end.into_iter().for_each(|measured| hear(declared, measured)));
         Ok(Declaration { generation: found.generation, answer: receipt.answer.unwrap_or(asked) })
     }

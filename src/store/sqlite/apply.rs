@@ -2,6 +2,7 @@
 //!
 //! Exactly-once is decided here: a known command or a known event makes a change do nothing, a known hold is left out of it.
 
+mod before;
 mod holds;
 
 use jiff::Timestamp;
@@ -17,6 +18,7 @@ use crate::domain::payment::Storing;
 use crate::domain::throttle::ThrottleName;
 use crate::ports::{LedgerError, Owed};
 use crate::store::{accounts, schema};
+use before::before;
 use holds::Standing;
 
 /// Why one change was not made.
@@ -166,45 +168,6 @@ fn declares(conn: &Connection, change: &Change) -> Result<Vec<accounts::Said>, R
     Ok(all)
 }
 
-/// What is answered to a change that was here before: its command, or its client's key.
-fn before(conn: &Connection, change: &Change, standing: &Standing) -> Result<Option<Receipt>, Refusal> {
-    let key = change.answer.as_ref().and_then(|answer| answer.key.as_ref());
-    let first = key.map(|key| rows::answered(conn, key)).transpose()?.flatten();
-    // One that has expired, and has not been forgotten yet, is the client's to use again.
-    let at = change.answer.as_ref().map(|answer| answer.at);
-    let first = first.filter(|first| first.key.as_ref().map(|key| key.expires_at) > at);
-    // What closes is left out for no key's sake: the stop or the level that was answered under it may be over since.
-    let closes = change.takes().next().is_some() || tightens(conn, change)?;
-    let first = first.filter(|_| !closes);
-    let is_known = change.once.as_ref().map(|once| rows::knows_command(conn, once)).transpose()?.unwrap_or_default();
-    // Nor for a note of its command that stands here without it.
-    let is_known = is_known && !change.takes().any(|taken| taken.hold.is_kill() && standing.is_new(taken));
-    // Its client has heard this already: it was told before we answered.
-    let told = change.answer.as_ref().filter(|answer| is_known && answer.told && answer.sent.is_some());
-    if let Some(told) = told {
-        rows::told(conn, told)?;
-    }
-    // The same key for another request is a mistake of its client: what was answered then is no answer to this one. What opens
-    // is not done for it, unless its client was answered long ago; all else is.
-    let is_other =
-        first.as_ref().is_some_and(|first| first.key.as_ref().map(|key| &key.digest) != key.map(|key| &key.digest));
-    let is_answered = change.answer.as_ref().is_some_and(|answer| answer.sent.is_some());
-    if is_other && !is_known && !is_answered && opens(conn, change)? {
-        return Err(Refusal::OtherRequest);
-    }
-    let first = first.filter(|_| !is_other);
-    if !is_known && first.is_none() {
-        return Ok(None);
-    }
-    let answer = told.cloned().or(first).or_else(|| change.answer.clone());
-    let mut over = Vec::new();
-    for epoch in &change.holds_ended {
-        over.extend(holds::has_ended(conn, epoch)?.unwrap_or_default().then(|| epoch.clone()));
-    }
-    let receipt = Receipt { repeated: true, answer, over, ..Receipt::default() };
-    Ok(Some(standing.told(receipt)))
-}
-
 /// The state of a throttle. What is declared changes with its generation alone: the loop knows what is foreseen, too.
 fn put_throttle(conn: &Connection, row: &ThrottleRow, at: Option<&str>) -> Result<(), Refusal> {
     let ThrottleRow { name, declared, effective, generation, owner, spec, offered } = row;
@@ -233,30 +196,6 @@ fn put_throttle(conn: &Connection, row: &ThrottleRow, at: Option<&str>) -> Resul
             offered
         ])?;
     if written == 0 { Err(Refusal::Stale(row.name.clone())) } else { Ok(()) }
-}
-
-/// Whether a change declares a level that is safer than the one there is.
-fn tightens(conn: &Connection, change: &Change) -> rusqlite::Result<bool> {
-    declares_one(conn, change, |declared, stored| declared > stored)
-}
-
-/// Whether a change ends a hold, or declares a level that is less safe than the one there is.
-fn opens(conn: &Connection, change: &Change) -> rusqlite::Result<bool> {
-    Ok(change.opens_elsewhere
-        || !change.holds_ended.is_empty()
-        || declares_one(conn, change, |declared, stored| declared < stored)?)
-}
-
-/// Whether one of the levels that a change declares is so to the one there is.
-fn declares_one(conn: &Connection, change: &Change, so: impl Fn(f64, f64) -> bool) -> rusqlite::Result<bool> {
-    for row in &change.throttles {
-        let stored = "SELECT declared FROM system_throttle WHERE name = ?1";
-        let stored = conn.prepare_cached(stored)?.query_row([row.name.as_str()], |row| row.get(0)).optional()?;
-        if stored.is_some_and(|stored: f64| so(row.declared.fraction(), stored)) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 fn open(conn: &Connection, change: &Change, audit_seq: Option<i64>) -> Result<(), Refusal> {

@@ -311,7 +311,8 @@ pub(super) fn keep_command(conn: &Connection, once: &str, at: Option<&str>) -> r
     Ok(())
 }
 
-/// The answer with the number of its audit entry; kept, if the client gave a key, in the place of one that has expired.
+/// The answer with the number of its audit entry; kept, if the client gave a key, in the place of one that has
+/// expired, or that the same request got before it was done again: a retry hears of what holds now.
 pub(super) fn keep_answer(conn: &Connection, answer: &Answer, audit: Option<i64>) -> rusqlite::Result<Answer> {
     let mut kept = answer.clone();
     // What was said to be pending had no number when it was said, and a retry hears the same.
@@ -326,7 +327,7 @@ pub(super) fn keep_answer(conn: &Connection, answer: &Answer, audit: Option<i64>
              VALUES ('client', 0, ?6, ?1, ?2, ?3, ?4, ?5)
              ON CONFLICT DO UPDATE SET digest = excluded.digest, used_at = excluded.used_at,
                  expires_at = excluded.expires_at, answer = excluded.answer
-             WHERE used_nonces.expires_at <= excluded.used_at",
+             WHERE used_nonces.expires_at <= excluded.used_at OR used_nonces.digest = excluded.digest",
         )?
         .execute(params![
             key.key,

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use echo_phoenix::domain::audit::{Change, ClientKey, Receipt, Record, StateRow};
+use echo_phoenix::domain::audit::{Answer, Change, ClientKey, Receipt, Record, StateRow};
+use echo_phoenix::domain::hold::ScopedHold;
 use echo_phoenix::domain::payment::Storing;
 use echo_phoenix::domain::throttle::ThrottleName;
 use echo_phoenix::ports::{Ledger, LedgerError, Owed, Stored};
@@ -335,7 +336,8 @@ pub(crate) async fn a_client_key_gets_the_first_answer(backend: &dyn Backend) {
     let first = told(&*ledger, Change::of(keyed("a", "x"))).await.answer.unwrap();
     assert_eq!(first.body["audit_id"], 1, "the answer names its entry");
     let second = told(&*ledger, Change::of(keyed("b", "x"))).await;
-    assert_eq!((second.audit.len(), second.answer.as_ref()), (0, Some(&first)), "done once, answered alike");
+    let replayed = Answer { replayed: true, ..first.clone() };
+    assert_eq!((second.audit.len(), second.answer.as_ref()), (0, Some(&replayed)), "done once, answered alike");
     // Another request is not: it is told by its own words, and what opens by it is refused.
     let other = told(&*ledger, Change::of(keyed("o", "y"))).await;
     assert_eq!((other.repeated, other.answer.unwrap().body["audit_id"].clone()), (false, 2.into()));
@@ -359,7 +361,115 @@ pub(crate) async fn a_client_key_gets_the_first_answer(backend: &dyn Backend) {
     stop.audit.action = "kill".to_owned();
     let stop = told(&*ledger, Change { holds_taken: vec![kill("h-9")], ..Change::of(stop) }).await;
     assert_eq!((stop.audit.len(), stop.repeated), (1, false));
-    assert_eq!(told(&*ledger, Change::of(keyed("d", "x"))).await.answer, Some(first));
+    assert_eq!(told(&*ledger, Change::of(keyed("d", "x"))).await.answer, Some(replayed));
+}
+
+/// What a level in the place of others is under the key that the first level was answered by, and under the key of another
+/// request.
+pub(crate) async fn a_used_key_lets_a_level_close_and_none_open(backend: &dyn Backend) {
+    let ledger = backend.open();
+    let order = |taken: Option<ScopedHold>, ended: &[&str], key: Option<(&str, &str)>| {
+        let mut record = record("control");
+        let of = |(key, digest): (&str, &str)| ClientKey { digest: digest.to_owned(), ..client_key(key, 86_400) };
+        record.answer.key = key.map(of);
+        let (holds_taken, holds_ended) = (taken.into_iter().collect(), ended.iter().copied().map(epoch).collect());
+        Change { holds_taken, holds_ended, ..Change::of(record) }
+    };
+    for (what, taken, ended, again, other) in [
+        ("a lower one", Some(0.6), &["high"][..], "replayed", "refused"),
+        ("none", None, &["high"], "replayed", "refused"),
+        ("one between two", Some(0.7), &["low", "high"], "replayed", "refused"),
+        ("one as high", Some(0.8), &["high"], "replayed", "done"),
+        ("a higher one", Some(0.9), &["low", "high"], "done", "done"),
+        ("a higher one than one that is not here yet", Some(0.9), &["unheard of"], "done", "done"),
+        ("a lower one than one that has ended", Some(0.6), &["over"], "done", "done"),
+        ("a lower one that ends nothing", Some(0.1), &[], "done", "done"),
+    ] {
+        for (digest, expected) in [("d", again), ("another", other)] {
+            let id = format!("{what} {digest}");
+            let of = |name: &str| format!("{id} {name}");
+            let names: Vec<_> = ended.iter().map(|name| of(name)).collect();
+            let ended: Vec<_> = names.iter().map(String::as_str).collect();
+            for (name, share) in [("high", 0.8), ("low", 0.3), ("over", 0.8)] {
+                told(&*ledger, order(Some(at_least(&of(name), share)), &[], None)).await;
+            }
+            told(&*ledger, ending(&of("over"))).await;
+            told(&*ledger, order(None, &[], Some((&id, "d")))).await;
+            let before = ledger.stored().await.unwrap().holds;
+            let taken = taken.map(|share| at_least(&id, share));
+            let became = ledger.commit(order(taken, &ended, Some((&id, digest)))).await;
+            let moved = ledger.stored().await.unwrap().holds != before;
+            let became = match &became {
+                Ok(receipt) if receipt.repeated => "replayed",
+                Ok(_) => "done",
+                Err(_) => "refused",
+            };
+            assert_eq!((became, moved), (expected, expected == "done"), "{id}");
+        }
+    }
+}
+
+/// A throttle that was never declared stands still: whatever is less than that opens it.
+pub(crate) async fn a_first_declaration_is_not_made_under_the_key_of_another_request(backend: &dyn Backend) {
+    let ledger = backend.open();
+    let declares = |level: f64, digest: &str| {
+        let mut record = record("control");
+        record.answer.key = Some(ClientKey { digest: digest.to_owned(), ..client_key("k", 86_400) });
+        Change { throttles: vec![row(1, level)], ..Change::of(record) }
+    };
+    told(&*ledger, Change { throttles: vec![], ..declares(0.5, "d") }).await;
+    assert!(is_refused(&ledger.commit(declares(0.9, "another")).await));
+    assert!(told(&*ledger, declares(0.9, "d")).await.repeated);
+    assert_eq!(ledger.stored().await.unwrap().throttles, []);
+    assert!(!told(&*ledger, declares(1.0, "another")).await.repeated, "a full stop opens nothing");
+}
+
+/// A kill whose key could not be looked up, and that the ledger finds used.
+pub(crate) async fn a_kill_under_a_used_key_is_recorded_unless_it_tells_of_the_same_kill(backend: &dyn Backend) {
+    let ledger = backend.open();
+    let key = client_key("k", 86_400);
+    let of = |kill: &str| {
+        let mut record = record("kill");
+        record.answer.key = Some(key.clone());
+        record.answer.body.insert("epoch".to_owned(), kill.into());
+        record
+    };
+    let first = told(&*ledger, Change { holds_taken: vec![kill("e1")], ..Change::of(of("e1")) }).await.answer.unwrap();
+    // It leans on what holds.
+    let same = told(&*ledger, Change::of(of("e1"))).await;
+    assert_eq!((same.repeated, same.audit.len()), (true, 0));
+    assert_eq!(same.answer, Some(Answer { replayed: true, ..first }));
+    // And on another one, since that is over: a retry hears of the one that holds.
+    told(&*ledger, ending("e1")).await;
+    told(&*ledger, taking("e2")).await;
+    let other = told(&*ledger, Change::of(of("e2"))).await;
+    let answer = other.answer.unwrap();
+    assert_eq!((other.repeated, other.audit.as_slice(), &answer.body["audit_id"]), (false, &[4][..], &4.into()));
+    assert_eq!(ledger.answered(&key).await.unwrap(), Some(answer));
+    // One that is taken anew likewise.
+    told(&*ledger, ending("e2")).await;
+    let anew = told(&*ledger, Change { holds_taken: vec![kill("e3")], ..Change::of(of("e3")) }).await;
+    assert_eq!((anew.repeated, live(&*ledger).await), (false, vec!["e3".to_owned()]));
+    assert_eq!(ledger.answered(&key).await.unwrap(), anew.answer);
+}
+
+/// It was in force when its client was told so, and the ledger hears of it only now.
+pub(crate) async fn what_its_client_was_told_is_recorded_under_a_used_key_too(backend: &dyn Backend) {
+    let ledger = backend.open();
+    let keyed = || {
+        let mut record = record("control");
+        record.answer.key = Some(client_key("k", 86_400));
+        record
+    };
+    told(&*ledger, Change::of(keyed())).await;
+    let mut owed = keyed();
+    owed.answer.sent = Some(r#"{"audit":"pending"}"#.to_owned());
+    owed.answer.told = true;
+    let entered = told(&*ledger, Change::of(owed.clone())).await;
+    assert_eq!((entered.repeated, entered.audit.as_slice()), (false, &[2][..]));
+    let kept = ledger.answered(&client_key("k", 86_400)).await.unwrap().unwrap();
+    assert_eq!(kept.sent, owed.answer.sent, "a retry hears the same");
+    assert!(told(&*ledger, Change::of(owed)).await.repeated, "once");
 }
 
 pub(crate) async fn a_retry_hears_what_was_told_and_a_refusal_is_kept_for_nobody(backend: &dyn Backend) {

@@ -65,6 +65,12 @@ pub(crate) fn kill(epoch: &str) -> ScopedHold {
     hold(epoch, Scope::All, Source::Rest)
 }
 
+/// A level above what somebody else declares of the throttle `default`.
+pub(crate) fn at_least(epoch: &str, share: f64) -> ScopedHold {
+    let held = hold(epoch, Scope::One(ThrottleName::default_throttle()), Source::Rest);
+    ScopedHold { hold: Hold { bite: Bite::AtLeast(level(share)), ..held.hold }, ..held }
+}
+
 pub(crate) fn taking(epoch: &str) -> Change {
     Change { holds_taken: vec![kill(epoch)], ..entry("kill") }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::Refusal;
@@ -60,6 +61,20 @@ impl Standing {
 /// Whether a hold has ended; none where it was never heard of.
 pub(super) fn has_ended(conn: &Connection, epoch: &Epoch) -> rusqlite::Result<Option<bool>> {
     conn.prepare_cached("SELECT ended FROM holds WHERE epoch = ?1")?.query_row([&epoch.0], |row| row.get(0)).optional()
+}
+
+/// The holds that a change ends and that are in force here until then.
+pub(super) fn ending(conn: &Connection, change: &Change) -> rusqlite::Result<Vec<ScopedHold>> {
+    let mut all = Vec::new();
+    for epoch in &change.holds_ended {
+        let live = "SELECT hold FROM holds WHERE epoch = ?1 AND ended = 0";
+        let live: Option<String> = conn.prepare_cached(live)?.query_row([&epoch.0], |row| row.get(0)).optional()?;
+        let read = |text: String| {
+            serde_json::from_str(&text).map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, e.into()))
+        };
+        all.extend(live.map(read).transpose()?);
+    }
+    Ok(all)
 }
 
 /// Brings what `system_throttle` says of kills in line with the holds, for every throttle that a change can have touched.
