@@ -229,8 +229,11 @@ async fn first_answer(app: &App, key: &ClientKey) -> Option<Answer> {
 
 fn replay(app: &App, path: &str, raw: &[u8], first: Answer) -> Response {
     let mut response = match first.kill().filter(|epoch| !holds(app, epoch)) {
-        // Nobody shall believe in a stop that is over,
-        Some(epoch) => Problem::of(&table::ENDED_SINCE).with("epoch", epoch.into()).into_response(),
+        // Nobody shall believe in a stop that is over, or may be in a moment,
+        Some(epoch) => {
+            let over = if is_held(app, epoch) { &table::MAY_END } else { &table::ENDED_SINCE };
+            Problem::of(over).with("epoch", epoch.into()).into_response()
+        }
         // nor in an end that another stop has overtaken.
         None => match newer_holds(app, path, raw, &first) {
             held if held.is_empty() => said(first),
@@ -261,7 +264,10 @@ fn newer_holds(app: &App, path: &str, raw: &[u8], first: &Answer) -> Vec<HeldBy>
 
 /// Whether a kill holds, and nobody is about to end it: that it does, and then does not, would be believed of it.
 fn holds(app: &App, epoch: &str) -> bool {
-    let held = |epoch: &Epoch| app.gate.standings().iter().any(|standing| standing.holds.contains(epoch));
+    is_held(app, epoch) && !app.latch.is_ending(&Epoch(epoch.to_owned()))
+}
+
+fn is_held(app: &App, epoch: &str) -> bool {
     let epoch = Epoch(epoch.to_owned());
-    held(&epoch) && !app.latch.is_ending(&epoch)
+    app.gate.standings().iter().any(|standing| standing.holds.contains(&epoch))
 }

@@ -181,7 +181,7 @@ fn operation(route: &Route, inward: &mut SchemaGenerator, outward: &mut SchemaGe
             }
         };
         let mut headers = json!({ "request-id": reference("headers", "request-id") });
-        if route.method == "post" && route.door == Door::Key {
+        if route.parameters.contains(&reference("parameters", "Idempotency-Key")) {
             headers["idempotent-replayed"] = reference("headers", "idempotent-replayed");
         }
         let mut response = json!({ "description": what, "headers": headers });
@@ -233,6 +233,9 @@ fn refusals(problem: &Schema) -> Value {
     ];
     let one = |(status, what): (u16, &str)| {
         let mut headers = json!({ "request-id": reference("headers", "request-id") });
+        if status == 409 {
+            headers["idempotent-replayed"] = reference("headers", "idempotent-replayed");
+        }
         if status == 429 {
             headers["Retry-After"] = reference("headers", "Retry-After");
         }
@@ -245,7 +248,7 @@ fn refusals(problem: &Schema) -> Value {
 fn headers() -> Value {
     json!({
         "request-id": { "description": "Id of the request: the one that was sent, or one that was made", "schema": { "type": "string" } },
-        "idempotent-replayed": { "description": "The answer is the one that this caller's Idempotency-Key got first", "schema": { "const": "true" } },
+        "idempotent-replayed": { "description": "The answer is of a command that was done before under this caller's Idempotency-Key; nothing was done now", "schema": { "const": "true" } },
         "Retry-After": { "description": "Seconds to wait", "schema": { "type": "integer", "minimum": 0 } },
     })
 }

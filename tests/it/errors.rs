@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::support::{Echo, KEY, http, program, run};
 
 /// What a healthy service answers to nobody on loopback: faults, other roles, and connections that break or dawdle.
-const ELSEWHERE: [&str; 19] = [
+const ELSEWHERE: [&str; 20] = [
     "HTTP/1.1 needs one Host header, with one host in it.",
     "Of transfer codings only `chunked` is known here, alone.",
     "A question bears no transfer coding but `chunked`.",
@@ -20,6 +20,7 @@ const ELSEWHERE: [&str; 19] = [
     "The body did not arrive within {seconds} s.",
     "In production verdicts are answered on ECHO_GATE_LISTEN; here only to this machine, and to nobody whom a proxy passes on (Forwarded, X-Forwarded-*).",
     "Nothing could be ended here; see held_by for who holds what.",
+    "This kill holds, and whether it is about to end is not known: to stop for certain, send it with a new Idempotency-Key.",
     "This process keeps no record.",
     "The answer is lost.",
     "The kill broke off; look at /health and send it again.",

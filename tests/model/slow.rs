@@ -97,6 +97,8 @@ fn a_retried_kill_is_not_told_as_done_while_its_end_is_not_decided() {
     world.apply(&Command::Again { back: 0, stays: None }).unwrap();
     world.apply(&Command::Wait(100)).unwrap();
     assert_eq!(world.last_told(), Some(409), "killed, and open a moment later");
+    let detail = world.last_detail().unwrap();
+    assert!(detail.contains("whether it is about to end is not known"), "{detail}");
     world.rest().unwrap();
     assert!(!world.is_killed("default"), "it was done after all");
 }

@@ -82,6 +82,13 @@ impl World {
         self.oracle.lock().asked.last().and_then(|asked| asked.told.as_ref()).map(|told| told.status)
     }
 
+    /// Why the newest command was refused.
+    pub(crate) fn last_detail(&self) -> Option<String> {
+        let oracle = self.oracle.lock();
+        let told = oracle.asked.last()?.told.as_ref()?;
+        Some(told.body["detail"].as_str()?.to_owned())
+    }
+
     pub(crate) fn is_killed(&self, name: &str) -> bool {
         let standing = self.life.as_ref().and_then(|(life, _)| life.standing(name));
         standing.is_some_and(|standing| standing.killed())

@@ -15,7 +15,7 @@ The brake of a system that moves money. A *level* is the share of work refused, 
 A *kill* stands above every level until it is ended.
 
 - Refusals are RFC 9457 problems and always bear `detail`.
-- `POST` routes with a key take an `Idempotency-Key`: a command that its caller sends again to the same route under it is done once and answered alike for a day, byte for byte. Refusals are not kept.
+- Commands take an `Idempotency-Key`: one that its caller sends again to the same route under it is done once and answered alike for a day, byte for byte. Refusals are not kept.
 - An unknown field is refused with the nearest name there is, and all that is wrong with a body is named at once.
 - Every answer bears `request-id`, which the log and the audit entry bear too.";
 

@@ -101,6 +101,10 @@ refusals! {
         "This kill was done and has been ended since: to stop again, send it with a new Idempotency-Key.",
         "`POST /kill` again under the key of a kill that is over; `epoch` names that kill",
         "To stop again, send it with a new key", No;
+    MAY_END: CONFLICT,
+        "This kill holds, and whether it is about to end is not known: to stop for certain, send it with a new Idempotency-Key.",
+        "`POST /kill` again under its key while a revival of that kill is under way or not decided; `epoch` names the kill",
+        "To stop for certain, send it with a new key", No;
     HELD_SINCE: CONFLICT,
         "This revival was done, and a newer kill holds since: see held_by. To end that one too, send it with a new Idempotency-Key.",
         "`POST /revive` again under the key of a revival, while kills hold that it did not name; `held_by` names them",
