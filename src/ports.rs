@@ -249,6 +249,9 @@ pub trait Desired: Send + Sync {
         measured: Option<Evidence>,
         record: Record,
     ) -> Result<Declaration, DesiredError>;
+    /// A hold that is in force, and is taken next: it is declared from now on, where declarations are kept here. Nothing that
+    /// counts records may count one whose hold nobody declares yet.
+    fn hold(&self, _hold: &ScopedHold, _record: &Record) {}
     /// Takes a hold. Durable when it returns; a known epoch takes no second one.
     async fn take(&self, hold: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError>;
     /// Lets others hear of a hold that the record does not have yet, where they hear of it by anything but the record. May be

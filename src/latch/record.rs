@@ -175,6 +175,10 @@ impl Latch {
             }
             durable
         };
+        if let Effect::Hold(hold) = &effect {
+            // Before a record of it is counted: what is kept of memory says how many records it knows of.
+            self.desired.hold(hold, &entry.record);
+        }
         let (durable, entered) = with_a_head_start(journalled, self.enter(&entry, measured)).await;
         match entered {
             Entered::Told(answer) => {

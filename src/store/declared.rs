@@ -247,12 +247,15 @@ impl Desired for LedgerDesired {
         Ok(Declaration { generation, answer: receipt.answer.unwrap_or(asked) })
     }
 
+    fn hold(&self, hold: &ScopedHold, record: &Record) {
+        lock(&self.state).take(hold, record);
+    }
+
     /// In memory at once, and there it stays if the ledger cannot take it: then the error says so, and the hold
     /// bites all the same.
     async fn take(&self, hold: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError> {
-        if lock(&self.state).take(&hold, &record) {
-            self.woken.notify_one();
-        }
+        lock(&self.state).take(&hold, &record);
+        self.woken.notify_one();
         self.record(hold, record).await
     }
 

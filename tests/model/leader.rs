@@ -48,6 +48,10 @@ impl Desired for Led {
         self.declared.declare(throttle, level, measured, record).await
     }
 
+    fn hold(&self, hold: &ScopedHold, record: &Record) {
+        self.declared.hold(hold, record);
+    }
+
     async fn take(&self, hold: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError> {
         self.declared.take(hold, record).await
     }

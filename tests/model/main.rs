@@ -22,6 +22,7 @@ mod leader;
 mod life;
 mod manifest;
 mod oracle;
+mod order;
 mod outside;
 mod ramp;
 mod rest;
