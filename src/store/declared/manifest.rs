@@ -35,13 +35,15 @@ pub struct Taken {
     pub owed: Option<DesiredError>,
 }
 
-/// A file that is being taken over.
+/// A file that is being taken over, or that the ledger does not have all of yet.
 pub(super) struct Taking {
     /// What it declares of the throttles that differ from it.
     file: BTreeMap<ThrottleName, FromFile>,
     at: Timestamp,
     /// Those that it has still to declare, or whose kills the ledger is not known to have.
     left: BTreeSet<ThrottleName>,
+    /// What became of the change before is not known: until it is nothing of the file can be declared.
+    undecided: bool,
     taken: Taken,
 }
 
@@ -67,15 +69,19 @@ impl LedgerDesired {
     /// [`LedgerDesired::foresee`] tightened of it stays.
     ///
     /// Whoever else declares has a turn after every few: nobody waits for a whole file. What they declare of a throttle that
-    /// the file has still to declare comes behind that, as it would if the file were done: it does not undo what is newer.
+    /// the file has still to declare comes behind that, as it would if the file were done: it does not undo what is newer. So
+    /// it is, too, while the ledger does not have all of the file.
     pub async fn take_over(&self, file: &[FromFile], at: Timestamp) -> Taken {
         let _one_file = self.files.lock().await;
         let mut turn = self.declaring.lock().await;
-        *turn = Some(self.begun(file, at).await);
-        while let Some(taking) = turn.as_mut().filter(|taking| !taking.left.is_empty()) {
-            let some = taking.left.iter().take(AT_ONCE).cloned().collect();
+        let before = turn.take().map(|taking| taking.taken).unwrap_or_default();
+        *turn = Some(self.begun(file, at, before).await);
+        let mut tried = BTreeSet::new();
+        while let Some(taking) = turn.as_mut().filter(|taking| !taking.undecided) {
+            let some: Vec<_> = taking.left.difference(&tried).take(AT_ONCE).cloned().collect();
+            tried.extend(some.iter().cloned());
             // A ledger that takes nothing is not asked for the rest.
-            if !self.take_some(taking, some).await {
+            if some.is_empty() || !self.take_some(taking, some).await {
                 break;
             }
             // Who waits for it has it next.
@@ -83,19 +89,24 @@ impl LedgerDesired {
             turn = self.declaring.lock().await;
         }
         self.woken.notify_one();
-        turn.take().map(|taking| taking.taken).unwrap_or_default()
+        let taken = turn.as_mut().map(|taking| std::mem::take(&mut taking.taken)).unwrap_or_default();
+        if taken.owed.is_none() {
+            *turn = None;
+        }
+        taken
     }
 
     /// Lets a file that is being taken over have a throttle before somebody else declares it; answers whether it has.
     pub(super) async fn file_first(&self, turn: &mut Option<Taking>, throttle: &ThrottleName) -> bool {
         match turn.as_mut().filter(|taking| taking.left.contains(throttle)) {
+            Some(taking) if taking.undecided => false,
             Some(taking) => self.take_some(taking, vec![throttle.clone()]).await,
             None => true,
         }
     }
 
-    /// What there is to be taken over; nothing where that cannot be known yet.
-    async fn begun(&self, file: &[FromFile], at: Timestamp) -> Taking {
+    /// What there is to be taken over, beside what others had taken over before they declared.
+    async fn begun(&self, file: &[FromFile], at: Timestamp, before: Taken) -> Taking {
         let looked = self.look_again().await;
         let (now, moves) = {
             let mut state = lock(&self.state);
@@ -108,17 +119,15 @@ impl LedgerDesired {
         };
         let is_left = |one: &&Declared| one.owner == Owner::Manifest && !file.iter().any(|f| f.name == one.name);
         let left = now.iter().filter(is_left).map(|one| one.name.clone()).collect();
-        let mut taken = Taken { left, ..Taken::default() };
-        let mut left: BTreeSet<_> = moves.iter().map(|one| one.after.name.clone()).collect();
+        let mut taken = Taken { left, owed: None, ..before };
+        let left: BTreeSet<_> = moves.iter().map(|one| one.after.name.clone()).collect();
+        let undecided = looked.is_err();
         match looked {
-            Ok(spent) => taken.spent = spent,
-            Err(error) => {
-                taken.owed = Some(error);
-                left.clear();
-            }
+            Ok(spent) => taken.spent.extend(spent),
+            Err(error) => taken.owed = Some(error),
         }
         let file = file.iter().filter(|one| left.contains(&one.name));
-        Taking { file: file.map(|one| (one.name.clone(), one.clone())).collect(), at, left, taken }
+        Taking { file: file.map(|one| (one.name.clone(), one.clone())).collect(), at, left, undecided, taken }
     }
 
     /// Takes over these of a file's throttles, as they are declared by now; answers whether the ledger took any.
@@ -132,7 +141,7 @@ impl LedgerDesired {
         };
         let answers = join_all(moves.iter().map(|one| self.commit(one.change(at)))).await;
         let takes_any = answers.is_empty() || answers.iter().any(Result::is_ok);
-        let Taking { left, taken, .. } = taking;
+        let Taking { left, taken, undecided, .. } = taking;
         // Not before that is known: whoever stops waiting leaves them to the next turn.
         for name in &some {
             left.remove(name);
@@ -143,11 +152,16 @@ impl LedgerDesired {
             match answer {
                 Ok(receipt) => taken.one(&mut state, one, &receipt),
                 Err(error) => {
-                    state.doubts_file |= matches!(error, DesiredError::Undecided);
+                    *undecided |= matches!(error, DesiredError::Undecided);
+                    // What is refused for good is in nobody's way.
+                    if !matches!(error, DesiredError::Refused(_)) {
+                        left.insert(one.after.name.clone());
+                    }
                     taken.owed = taken.owed.take().or(Some(error));
                 }
             }
         }
+        state.doubts_file |= *undecided;
         state.release(&[&taken.ended[ended..], &taken.spent[spent..]].concat());
         takes_any
     }

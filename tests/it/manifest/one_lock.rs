@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use echo_phoenix::domain::audit::{Change, Record};
 use echo_phoenix::domain::evidence::Evidence;
+use echo_phoenix::domain::hold::Bite;
 use echo_phoenix::domain::observation::Signals;
 use echo_phoenix::domain::throttle::{FromFile, Owner, ThrottleName};
 use echo_phoenix::ports::{Declaration, Desired, Ledger, Stored};
@@ -298,4 +299,25 @@ async fn a_declaration_that_is_given_up_takes_nothing_from_a_file() {
     assert_eq!((epochs(&stored), house.held()), (vec!["default@2"], vec!["default@2".to_owned()]));
     assert!(house.goes_by(&file).await.changed.is_empty());
     house.audit();
+}
+
+/// The file was read before a person declared, and recorded after that: it does not undo what is newer.
+#[tokio::test]
+async fn a_file_that_the_ledger_does_not_have_yet_does_not_undo_what_is_declared_meanwhile() {
+    let house = House::new().await;
+    let calm = file(&format!("{}{}", throttle("default", 20, ""), throttle("search", 40, "")));
+    house.mood(AWAY);
+    assert!(house.goes_by(&calm).await.owed.is_some());
+    house.mood(WELL);
+    let name = ThrottleName::default_throttle();
+    house.desired.declare(&name, level(0.9), None, record("control")).await.unwrap();
+    let taken = house.goes_by(&calm).await;
+    assert!(taken.owed.is_none(), "{taken:?}");
+    assert!(taken.changed.contains(&name), "who took it over meanwhile is told of: {taken:?}");
+    let declared = house.desired.declared();
+    let found = declared.iter().find(|one| one.name == name).unwrap();
+    assert_eq!((found.owner, found.level), (Owner::Manifest, level(0.2)));
+    assert!(found.holds.iter().any(|hold| hold.bite == Bite::AtLeast(level(0.9))), "{found:?}");
+    let audit = house.audit();
+    assert_eq!(audit, ["control default", "declare default", "control default", "declare search"]);
 }
