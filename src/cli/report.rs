@@ -55,7 +55,7 @@ pub(super) fn report(base: &str, found: &Found, now: Timestamp, paint: Paint) ->
 /// What became of commands of which that was not known when they were answered. What people wrote comes last in its row.
 fn doubted(text: &mut String, doubts: Option<&[DoubtedCommand]>, now: Timestamp, paint: Paint) {
     let Some(doubts) = doubts else {
-        let unread = "whether commands are not decided, or hold there alone, is unknown: they could not be read";
+        let unread = "whether commands are not decided, or known there alone, is unknown: they could not be read";
         let _ = writeln!(text, "\n{}", paint.warn(unread));
         return;
     };
@@ -69,7 +69,7 @@ fn doubted(text: &mut String, doubts: Option<&[DoubtedCommand]>, now: Timestamp,
             "done" => paint.good("it was done"),
             "not_done" => "it was not done, and will not be".to_owned(),
             "undecided" => paint.alarm("not decided yet: it may still happen"),
-            "refused" => paint.alarm("it holds there alone"),
+            "refused" => paint.alarm("it is known there alone"),
             other => format!("{other}, which this version does not know"),
         };
         let of = if one.throttle.is_empty() { "all" } else { &one.throttle };

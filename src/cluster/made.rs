@@ -23,7 +23,7 @@ use super::connect::{is_gone, lasts};
 const WHY_LIMIT: usize = 512;
 
 /// Why a kill is not everybody's.
-const UNHEARD: &str = "so that no other gate hears of it";
+const UNHEARD: &str = "so that other gates hear of it by their level alone";
 
 /// Makes the override of a hold that REST took; one that is there already is as good, if it stops the same.
 pub(super) async fn create(client: &Client, held: &ScopedHold) -> Result<(), DesiredError> {

@@ -149,7 +149,7 @@ fn lacking_words(lacking: Lacking) -> Option<String> {
 /// What nobody but this process was told of, if there is any of it.
 fn alone_words(alone: usize) -> Option<String> {
     let why = "what would tell others was refused, see GET /v1/commands; send them again once that is mended";
-    (alone > 0).then(|| format!("{alone} kill(s) hold in this process alone: {why}"))
+    (alone > 0).then(|| format!("{alone} kill(s) are known to this process alone: {why}"))
 }
 
 /// What the log lost, if it lost something a moment ago.

@@ -319,7 +319,9 @@ impl Latch {
         // Whatever an API server says: the words of whoever stopped come first, and whole.
         record.audit.reason = format!("{}; {why}", record.audit.reason);
         record.answer.set("durable", false);
-        record.answer.warn(&format!("it holds in this process alone: {why}"));
+        record
+            .answer
+            .warn(&format!("it is known to this process alone, and what its loop acts on stops while it leads: {why}"));
         let Ok(Ok(answer)) = timeout(LEDGER_PATIENCE, self.desired.note(record)).await else {
             return Entered::NotYet(UNNOTED.to_owned());
         };

@@ -110,7 +110,7 @@ async fn commands_that_could_not_be_read_are_unknown_and_an_older_service_has_no
     for (status, answer, words, json) in [
         (404, refusal(404), None, json!([])),
         (200, json!({ "items": [] }).to_string(), None, json!([])),
-        (200, alone.to_string(), Some("  command   it holds there alone: kill of all, "), alone["items"].clone()),
+        (200, alone.to_string(), Some("  command   it is known there alone: kill of all, "), alone["items"].clone()),
         (403, refusal(403), Some(unknown), Value::Null),
         (503, refusal(503), Some(unknown), Value::Null),
     ] {
