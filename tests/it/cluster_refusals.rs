@@ -69,6 +69,13 @@ async fn lands_late(cluster: &Cluster, namespace: &str, epoch: &str) {
     .await;
 }
 
+/// Why it was refused stays on record.
+async fn reason_is_on_record(operator: &Echo, throttle: &str) {
+    let page = get(operator, &format!("/v1/audit?action=kill&throttle={throttle}")).await;
+    let reasons: Vec<_> = page["items"].as_array().unwrap().iter().map(|one| one["reason"].clone()).collect();
+    assert!(reasons.last().unwrap().as_str().unwrap().contains("no overrides in this namespace"), "{page}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_override_that_is_refused_for_good_is_named_and_keeps_nobody_from_reviving() {
     let (cluster, _turn) = Cluster::turn().await;
@@ -136,9 +143,7 @@ async fn an_override_that_is_refused_for_good_is_named_and_keeps_nobody_from_rev
     lands_late(&cluster, &here, killed["epoch"].as_str().unwrap()).await;
     verdict(&throttles[0], (200, "none")).await;
     eventually("the gate admits", PATIENCE, async || (gate.verdict(&throttles[0]).await.0 == 200).then_some(())).await;
-    let page = get(&operator, &format!("/v1/audit?action=kill&throttle={}", throttles[0])).await;
-    let reasons: Vec<_> = page["items"].as_array().unwrap().iter().map(|one| one["reason"].clone()).collect();
-    assert!(reasons.last().unwrap().as_str().unwrap().contains("no overrides in this namespace"), "{page}");
+    reason_is_on_record(&operator, &throttles[0]).await;
     for namespace in [here, other] {
         cluster.kubectl(&["delete", "namespace", &namespace, "--wait=false"]);
     }

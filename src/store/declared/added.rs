@@ -32,19 +32,9 @@ impl LedgerDesired {
         let levels: Vec<_> = found.holds.iter().filter(replaced).filter_map(HeldLevel::of).collect();
         record.answer.set("replaced", serde_json::json!(levels));
         record.answer.set("generation", found.generation);
-        let floor = floor(found);
         if level < found.level {
-            record.answer.set("held_by", serde_json::json!([floor]));
-            let held = format!(
-                "{} is declared by the {}: change it there, and name the throttle there again if it is gone from it",
-                found.level, floor.source
-            );
             let above = !before.is_empty() || found.stored > found.level;
-            let opens = if above { "opens tick by tick (5 s) down to what holds" } else { "none" };
-            record.answer.set("next_step", format!("{opens}: {held}"));
-            // What is declared from here on is the owner's level; the one that was asked for is in the reason.
-            record.audit.after = found.level.to_string();
-            record.audit.reason = not_taken(level, &record.audit.reason);
+            told_below(found, level, above, &mut record);
         }
         let hold = added(found, level, &record);
         // What is measured comes with what holds from here on; where less will hold, with that, once the ledger has it.
@@ -85,6 +75,21 @@ impl LedgerDesired {
         state.change(name, |declared| with_end.into_iter().for_each(|measured| hear(declared, measured)));
         Ok(Declaration { generation: found.generation, answer: receipt.answer.unwrap_or(asked) })
     }
+}
+
+/// A level below the owner's is told as what it comes to: the owner's, which holds; and what opens of a level `above` that.
+fn told_below(found: &Declared, level: Level, above: bool, record: &mut Record) {
+    let floor = floor(found);
+    record.answer.set("held_by", serde_json::json!([floor]));
+    let held = format!(
+        "{} is declared by the {}: change it there, and name the throttle there again if it is gone from it",
+        found.level, floor.source
+    );
+    let opens = if above { "opens tick by tick (5 s) down to what holds" } else { "none" };
+    record.answer.set("next_step", format!("{opens}: {held}"));
+    // What is declared from here on is the owner's level; the one that was asked for is in the reason.
+    record.audit.after = found.level.to_string();
+    record.audit.reason = not_taken(level, &record.audit.reason);
 }
 
 /// What somebody else declares of a throttle, as what holds it there.
