@@ -69,6 +69,19 @@ async fn lands_late(cluster: &Cluster, namespace: &str, epoch: &str) {
     .await;
 }
 
+/// By commands and health.
+async fn it_is_told(operator: &Echo) {
+    let told = get(operator, "/v1/commands").await["items"][0].clone();
+    assert_eq!((&told["outcome"], &told["operator"]), (&json!("refused"), &json!("dana")), "{told}");
+    let health = get(operator, "/health").await;
+    assert_eq!(health["checks"]["ledger"], "ok", "nothing waits for it");
+    assert!(
+        health["checks"]["kills"].as_str().unwrap().starts_with("1 kill(s) are known to this process alone"),
+        "{health}"
+    );
+    assert_eq!(health["status"], "degraded", "{health}");
+}
+
 /// Why it was refused stays on record.
 async fn reason_is_on_record(operator: &Echo, throttle: &str) {
     let page = get(operator, &format!("/v1/audit?action=kill&throttle={throttle}")).await;
@@ -109,15 +122,7 @@ async fn an_override_that_is_refused_for_good_is_named_and_keeps_nobody_from_rev
         (gate.verdict(&throttles[0]).await.0 != 200).then_some(())
     })
     .await;
-    let told = get(&operator, "/v1/commands").await["items"][0].clone();
-    assert_eq!((&told["outcome"], &told["operator"]), (&json!("refused"), &json!("dana")), "{told}");
-    let health = get(&operator, "/health").await;
-    assert_eq!(health["checks"]["ledger"], "ok", "nothing waits for it");
-    assert!(
-        health["checks"]["kills"].as_str().unwrap().starts_with("1 kill(s) are known to this process alone"),
-        "{health}"
-    );
-    assert_eq!(health["status"], "degraded", "{health}");
+    it_is_told(&operator).await;
 
     // Another's kill is made, and ends.
     let (status, answer) = post(&operator, "/kill", &kill(&throttles[1])).await;

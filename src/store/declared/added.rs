@@ -22,9 +22,9 @@ impl LedgerDesired {
         mut record: Record,
     ) -> Result<Declaration, DesiredError> {
         let name = &found.name;
-        let mine = |hold: &&Hold| hold.source == Source::Rest && !hold.is_kill();
         // Brought again, it is in force already: it takes the place of others, never of itself.
-        let other = |hold: &&Hold| mine(hold) && hold.epoch.0 != record.once;
+        let once = record.once.clone();
+        let other = |hold: &&Hold| is_mine(hold) && hold.epoch.0 != once;
         // Nor of one that came after it: what is as tight and owed to the ledger is brought there next.
         let later = lock(&self.state).owed_above(level);
         let replaced = |hold: &&Hold| other(hold) && !later.contains(&hold.epoch);
@@ -75,6 +75,11 @@ impl LedgerDesired {
         state.change(name, |declared| with_end.into_iter().for_each(|measured| hear(declared, measured)));
         Ok(Declaration { generation: found.generation, answer: receipt.answer.unwrap_or(asked) })
     }
+}
+
+/// Whether a hold is one that this door took.
+fn is_mine(hold: &Hold) -> bool {
+    hold.source == Source::Rest && !hold.is_kill()
 }
 
 /// A level below the owner's is told as what it comes to: the owner's, which holds; and what opens of a level `above` that.
