@@ -119,6 +119,8 @@ struct Live {
     telling: bool,
     /// It comes from the journal of a process before, and the ledger, which may have its end, was not heard yet: nor on this.
     replayed: bool,
+    /// It has ended somewhere, or is about to, by another door: a kill that comes now must not lean on it.
+    doubted: bool,
     /// Nobody but this process has it, since what would tell others was refused: what is recorded once they hear of it after
     /// all, which is tried again and again, and by the next kill.
     alone: Option<Box<Record>>,
@@ -126,7 +128,7 @@ struct Live {
 
 impl Live {
     fn new(held: ScopedHold, audit: AuditState, durable: bool) -> Self {
-        Self { held, audit, durable, ending: false, telling: false, replayed: false, alone: None }
+        Self { held, audit, durable, ending: false, telling: false, replayed: false, doubted: false, alone: None }
     }
 }
 
@@ -239,6 +241,12 @@ impl Latch {
         self.lock().iter().any(|live| live.ending && live.held.hold.epoch == *epoch)
     }
 
+    /// Whether its own command has still to record this hold.
+    pub fn owes(&self, epoch: &Epoch) -> bool {
+        let owes = |live: &Live| live.telling || live.replayed || live.audit == AuditState::Pending;
+        self.lock().iter().any(|live| live.held.hold.epoch == *epoch && owes(live))
+    }
+
     fn note(&self, epoch: &Epoch, note: impl Fn(&mut Live)) {
         self.lock().iter_mut().filter(|live| live.held.hold.epoch == *epoch).for_each(note);
     }
@@ -285,7 +293,7 @@ fn hold_for(live: &mut Vec<Live>, order: &KillOrder) -> (ScopedHold, bool) {
     // its own record, and ends by its own word.
     let counts = |held: &ScopedHold| held.hold.is_kill() && held.hold.source == Source::Rest;
     let joins = |held: &ScopedHold| counts(held) && covers(&held.scope) && shared(&held.hold.operator);
-    if let Some(known) = live.iter().find(|live| !live.ending && !live.replayed && joins(&live.held)) {
+    if let Some(known) = live.iter().find(|live| !live.ending && !live.replayed && !live.doubted && joins(&live.held)) {
         return (known.held.clone(), false);
     }
     let hold = Hold {

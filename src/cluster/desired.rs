@@ -140,14 +140,11 @@ impl ClusterDesired {
 
     pub(super) fn override_seen(&self, seen: Override) {
         let epoch = seen.hold.epoch.clone();
-        let (touched, over) = {
-            let mut index = self.index();
-            (index.override_seen(&epoch, seen), index.is_over(&epoch))
-        };
-        self.follow(&touched);
-        if over {
-            self.left.notify_one();
+        if self.sent.is_left(&epoch, &seen.hold.source, self.clock.elapsed()) {
+            return self.left.notify_one();
         }
+        let touched = self.index().override_seen(&epoch, seen);
+        self.follow(&touched);
     }
 
     pub(super) fn override_missing(&self, epoch: &Epoch) {
@@ -166,15 +163,29 @@ impl ClusterDesired {
         }
     }
 
-    /// Ends a hold everywhere whose object was deleted; the gates know once a pass of the loop has seen it.
-    pub(super) fn end_hold(&self, epoch: &Epoch) {
-        match self.sent.over(epoch) {
-            Some(sent) => self.over_as(epoch, Some(&sent.scope)),
-            None => {
-                let touched = self.index().end(epoch);
-                self.follow(&touched);
-            }
+    /// Ends a hold whose object was deleted, wherever that object held; the gates know once a pass of the loop has seen it.
+    pub(super) fn end_hold(&self, hold: &Hold) {
+        if let Some(sent) = self.sent.deleted(&hold.epoch, &hold.source) {
+            return self.over_as(&hold.epoch, Some(&sent.scope));
         }
+        let touched = self.index().end_of(hold);
+        if let Some(latch) = self.latch.get()
+            && !self.index().holds(&hold.epoch)
+        {
+            // It goes with the next pass: no kill leans on it any more.
+            latch.doubt(&hold.epoch);
+        }
+        self.follow(&touched);
+    }
+
+    /// The time that this process goes by.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
+    /// Holds that have ended and of which something that this process sent may be there, or come.
+    pub(super) fn sent_and_over(&self) -> Vec<ScopedHold> {
+        self.sent.left_behind(self.clock.elapsed())
     }
 
     /// Ends a hold everywhere that a command ended, or that has ended as the record has it: what is there of it, or comes, is
@@ -211,7 +222,7 @@ impl ClusterDesired {
         if let Some(latch) = self.latch.get() {
             let index = self.index();
             for view in names.iter().filter_map(|name| index.view(name)) {
-                latch.follow(&view, now);
+                latch.follow(&view, now, &|epoch| index.holds(epoch));
             }
         }
         self.changed.notify_one();
@@ -290,20 +301,20 @@ impl Desired for ClusterDesired {
         if over {
             self.over(&epoch);
         } else {
-            self.sent.recorded(&epoch);
+            self.sent.recorded(&epoch, self.clock.elapsed());
         }
         Ok(HoldTaken { over, answer: receipt.answer.unwrap_or(asked) })
     }
 
     async fn announce(&self, held: &ScopedHold) -> Result<(), DesiredError> {
         let epoch = &held.hold.epoch;
-        if self.index().is_over(epoch) || !self.sent.begins(held) {
+        if self.index().is_over(epoch) || !self.sent.begins(held, self.clock.elapsed()) {
             return Ok(());
         }
         let late = || Err(DesiredError::Unavailable("the API server does not answer".to_owned()));
         // Who is not heard, by us or because nobody waits for this, may have made it all the same.
         let made = timeout(MAKING, made::create(&self.client, held)).await.unwrap_or_else(|_| late());
-        if self.sent.heard(epoch, &made) {
+        if self.sent.heard(epoch, &made, self.clock.elapsed()) {
             self.left.notify_one();
         }
         made

@@ -62,7 +62,7 @@ async fn look_once(client: &Client, desired: &ClusterDesired, epoch: Epoch, hold
             Found::There => desired.index().found(&epoch),
             Found::Ended => {
                 tracing::info!(%epoch, source = %hold.source, "a hold ended: its override was deleted");
-                desired.end_hold(&epoch);
+                desired.end_hold(&hold);
             }
             Found::Orphaned => {
                 tracing::warn!(%epoch, source = %hold.source, "a hold lost its home; it stays until /revive");

@@ -25,10 +25,8 @@ pub use known::{HoldState, Override};
 pub struct Index {
     throttles: BTreeMap<ThrottleName, Known>,
     overrides: BTreeMap<Epoch, Override>,
-    /// Holds that a command ended, or that have ended as the record has it: by no object do they bite again.
+    /// Holds that a command ended, or that have ended as the record has it: no object is made of them again.
     over: EndedHolds,
-    /// Objects of those that were seen since.
-    left: BTreeMap<Epoch, Hold>,
     looked_at: bool,
 }
 
@@ -64,13 +62,8 @@ impl Index {
         }
     }
 
-    /// An override that is there. Answers the throttles it newly holds, or of which it is to be told that it has ended.
+    /// An override that is there. Answers the throttles it newly holds.
     pub fn override_seen(&mut self, epoch: &Epoch, seen: Override) -> Vec<ThrottleName> {
-        if self.over.has(epoch) {
-            let touched = self.know_end(epoch, |name, known| seen.covers(name, &known.labels));
-            self.left.insert(epoch.clone(), seen.hold);
-            return touched;
-        }
         // An object that was seen to go does not come back under its UID: this is an old list. The leader looks for itself.
         if self.overrides.get(epoch).is_some_and(|known| !known.present) {
             return Vec::new();
@@ -88,7 +81,6 @@ impl Index {
 
     /// An override that is not there any more. It lifts nothing yet: the leader has to look.
     pub fn override_missing(&mut self, epoch: &Epoch) {
-        self.left.remove(epoch);
         if let Some(held) = self.overrides.get_mut(epoch) {
             held.present = false;
         }
@@ -110,7 +102,6 @@ impl Index {
         for epoch in missing {
             self.override_missing(&epoch);
         }
-        self.left.retain(|epoch, hold| !is_of(hold, namespaced) || listed.contains(epoch));
     }
 
     /// A watch broke: what it showed last may be over, so the leader looks at every override of that kind. Answers whether
@@ -138,8 +129,29 @@ impl Index {
         touched
     }
 
-    /// Ends a hold everywhere, for ever, by a command or as the record has it: no object of it bites here again. Answers the
-    /// throttles it was on.
+    /// An object was deleted, and the hold that it bore has ended: where another one bears the same id, that one's stays.
+    pub fn end_of(&mut self, gone: &Hold) -> Vec<ThrottleName> {
+        let epoch = &gone.epoch;
+        if self.overrides.get(epoch).is_some_and(|known| known.hold.source.is_object_of(&gone.source)) {
+            self.overrides.remove(epoch);
+        }
+        let bears =
+            |known: &Known| known.holds.get(epoch).is_some_and(|held| held.hold.source.is_object_of(&gone.source));
+        let all = self.throttles.iter_mut().filter(|(_, known)| bears(known));
+        all.map(|(name, known)| {
+            known.is_over(epoch);
+            name.clone()
+        })
+        .collect()
+    }
+
+    /// Whether a hold is in force on any throttle, as far as was seen.
+    pub fn holds(&self, epoch: &Epoch) -> bool {
+        let held = self.throttles.values().filter_map(|known| known.holds.get(epoch));
+        held.into_iter().any(|held| held.state != HoldState::Over)
+    }
+
+    /// Ends a hold everywhere, for ever, by a command or as the record has it. Answers the throttles it was on.
     pub fn over(&mut self, epoch: &Epoch) -> Vec<ThrottleName> {
         self.over.add(epoch);
         self.end(epoch)
@@ -154,18 +166,6 @@ impl Index {
     /// Whether a command ended this hold, or the record has its end.
     pub fn is_over(&self, epoch: &Epoch) -> bool {
         self.over.has(epoch)
-    }
-
-    /// Overrides that are there though their holds have ended.
-    pub fn left_behind(&self) -> Vec<Hold> {
-        self.left.values().cloned().collect()
-    }
-
-    /// Such a one is gone.
-    pub fn swept(&mut self, gone: &Hold) {
-        if self.left.get(&gone.epoch).is_some_and(|left| left.source == gone.source) {
-            self.left.remove(&gone.epoch);
-        }
     }
 
     /// Lets throttles have an end that they did not know; answers which.

@@ -1,10 +1,10 @@
 //! Deletes the objects of holds that have ended: a create that nobody heard of lands when it will, and what nobody takes away
 //! would stop throttles that come later, and gates that have forgotten its end.
 //!
-//! Each is tried again until it is read back as gone. Only what this process knows to have ended, by a command or by its
-//! record, is deleted; knows nothing of what a gate does.
+//! Only what this process sent, and knows to have ended by a command or by its record, is deleted. Each is tried again until
+//! nothing of it can come any more, the less often the longer it takes. Knows nothing of what a gate does.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,47 +13,50 @@ use kube::Client;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::hold::{Epoch, Hold, ScopedHold};
+use crate::domain::hold::{Epoch, ScopedHold};
 use crate::ports::DesiredError;
 
 use super::desired::ClusterDesired;
 use super::made;
 
-/// How often what is left behind is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
+/// How often what is left behind is tried again, at first and at last.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
 /// How long the API server may take for one.
 const LIMIT: Duration = Duration::from_secs(2);
 /// Objects that are deleted at the same time.
 const AT_ONCE: usize = 8;
 
-/// An object that is left behind.
-enum Left {
-    /// It may be there: a create was sent.
-    Sent(ScopedHold),
-    /// It was seen.
-    Seen(Hold),
+/// When one is tried again.
+struct Next {
+    at: Duration,
+    pause: Duration,
+    told: bool,
 }
 
 /// Deletes what is left behind until told to stop.
 pub async fn run(client: Client, desired: Arc<ClusterDesired>, stop: CancellationToken) {
-    let mut told = BTreeSet::new();
+    let mut known = BTreeMap::<Epoch, Next>::new();
     let all = async {
         loop {
-            tokio::select! {
-                () = desired.left_behind() => {}
-                () = sleep(AGAIN) => {}
-            }
-            let left = desired.sent().left_behind().into_iter().map(Left::Sent);
-            let left: Vec<_> = left.chain(desired.index().left_behind().into_iter().map(Left::Seen)).collect();
-            told.retain(|epoch| left.iter().any(|left| left.epoch() == epoch));
-            let swept = left.iter().map(|left| async { (left.epoch().clone(), left.sweep(&client, &desired).await) });
+            let seen = tokio::select! {
+                () = desired.left_behind() => true,
+                () = sleep(AGAIN.0) => false,
+            };
+            let (left, now) = (desired.sent_and_over(), desired.elapsed());
+            known.retain(|epoch, _| left.iter().any(|held| held.hold.epoch == *epoch));
+            // What was seen to come is there now: it does not wait for its turn.
+            let due = |held: &ScopedHold| {
+                known.get(&held.hold.epoch).is_none_or(|next| seen && next.pause > AGAIN.0 || next.at <= now)
+            };
+            let due: Vec<_> = left.into_iter().filter(due).collect();
+            let swept =
+                due.iter().map(|held| async { (held.hold.epoch.clone(), sweep(&client, &desired, held).await) });
             let swept: Vec<_> = stream::iter(swept.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect().await;
             for (epoch, became) in swept {
-                // Of one that is gone already, as a list of a moment ago still shows it, there is nothing to tell.
-                if !matches!(became, Ok(true)) && told.insert(epoch.clone()) {
-                    tell(&epoch, became.err());
-                }
+                again(&mut known, epoch, became, now);
             }
+            // However often something is seen.
+            sleep(AGAIN.0).await;
         }
     };
     tokio::select! {
@@ -62,34 +65,26 @@ pub async fn run(client: Client, desired: Arc<ClusterDesired>, stop: Cancellatio
     }
 }
 
-impl Left {
-    fn epoch(&self) -> &Epoch {
-        match self {
-            Self::Sent(held) => &held.hold.epoch,
-            Self::Seen(hold) => &hold.epoch,
-        }
+/// When one is tried again that was tried at this time, and of which this became.
+fn again(known: &mut BTreeMap<Epoch, Next>, epoch: Epoch, became: Result<bool, DesiredError>, now: Duration) {
+    let pause = known.get(&epoch).map_or(AGAIN.0, |next| (next.pause * 2).min(AGAIN.1));
+    let told = known.get(&epoch).is_some_and(|next| next.told);
+    // Of one that is not there, or not there yet, there is nothing to tell.
+    let tells = !matches!(became, Ok(true));
+    if tells && !told {
+        tell(&epoch, became.err());
     }
+    known.insert(epoch, Next { at: now + pause, pause, told: told || tells });
+}
 
-    /// Deletes it; answers whether it was read back as gone.
-    async fn sweep(&self, client: &Client, desired: &ClusterDesired) -> Result<bool, DesiredError> {
-        let late = || Err(DesiredError::Unavailable("the API server does not answer".to_owned()));
-        match self {
-            Self::Sent(held) => {
-                let gone = timeout(LIMIT, made::unmake(client, held)).await.unwrap_or_else(|_| late())?;
-                if gone {
-                    desired.sent().gone(self.epoch());
-                }
-                Ok(gone)
-            }
-            Self::Seen(hold) => {
-                let gone = timeout(LIMIT, made::delete(client, hold)).await.unwrap_or_else(|_| late())?;
-                if gone {
-                    desired.index().swept(hold);
-                }
-                Ok(gone)
-            }
-        }
+/// Deletes it; answers whether it was read back as gone.
+async fn sweep(client: &Client, desired: &ClusterDesired, held: &ScopedHold) -> Result<bool, DesiredError> {
+    let late = || Err(DesiredError::Unavailable("the API server does not answer".to_owned()));
+    let gone = timeout(LIMIT, made::unmake(client, held)).await.unwrap_or_else(|_| late())?;
+    if gone {
+        desired.sent().gone(&held.hold.epoch);
     }
+    Ok(gone)
 }
 
 fn tell(epoch: &Epoch, error: Option<DesiredError>) {

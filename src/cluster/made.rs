@@ -61,7 +61,7 @@ pub(super) async fn unmake(client: &Client, held: &ScopedHold) -> Result<bool, D
 }
 
 /// The epoch is in the name, so that asking twice makes one object.
-fn name_of(held: &ScopedHold) -> String {
+pub(super) fn name_of(held: &ScopedHold) -> String {
     format!("{REST_PREFIX}{}", held.hold.epoch.0.to_ascii_lowercase())
 }
 
@@ -119,6 +119,8 @@ where
     K: Resource + Clone + Debug + DeserializeOwned,
 {
     match api.get(name).await {
+        // It is on its way, as far as whoever has a finalizer on it lets it.
+        Ok(found) if same(&found) && found.meta().deletion_timestamp.is_some() => Ok(false),
         Ok(found) if same(&found) => deleted(api, name, found.meta().uid.as_deref().unwrap_or_default()).await,
         Ok(_) => Ok(true),
         Err(error) if is_gone(&error) => Ok(true),

@@ -1,13 +1,20 @@
 //! What this process sent to the API server for holds of REST: which of their objects may be there, whatever was heard.
 //!
 //! A create that nobody answered may land at any time later. Whoever sent it answers for it: what may be there of a hold that
-//! has ended is looked for and deleted. Waits for nothing; knows no objects.
+//! has ended is looked for and deleted. Another object that bears the hold's id is none of its business. Waits for nothing;
+//! knows no objects.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use crate::domain::hold::{Epoch, ScopedHold};
+use crate::domain::hold::{Epoch, Scope, ScopedHold, Source};
 use crate::ports::DesiredError;
+
+use super::made::name_of;
+
+/// How long after it was sent a create may land: an API server gives up a request after 60 s, whatever its client does.
+const LANDS: Duration = Duration::from_secs(300);
 
 /// The holds, by what was sent for each.
 #[derive(Default)]
@@ -15,8 +22,10 @@ pub(super) struct Sent(Mutex<BTreeMap<Epoch, One>>);
 
 struct One {
     held: ScopedHold,
-    /// Creates of which nobody knows what became.
+    /// Creates of which nobody knows what became,
     unheard: usize,
+    /// and when the newest of all was sent.
+    at: Duration,
     /// Its object was made, and the record does not have the hold yet. None is made twice: whoever deletes one ends it.
     made: bool,
     /// It has ended.
@@ -24,25 +33,42 @@ struct One {
 }
 
 impl One {
+    /// Whether something of it may land by now.
+    fn may_come(&self, now: Duration) -> bool {
+        self.unheard > 0 && now.saturating_sub(self.at) < LANDS
+    }
+
     /// Whether anything of it may be there, or come.
-    fn may_be(&self) -> bool {
-        self.made || self.unheard > 0
+    fn may_be(&self, now: Duration) -> bool {
+        self.made || self.may_come(now)
+    }
+
+    /// Whether this object is the one that a create of ours makes.
+    fn is_of(&self, source: &Source) -> bool {
+        let Source::Override { namespace, name, .. } = source else { return false };
+        let home = match &self.held.scope {
+            Scope::All => None,
+            Scope::One(throttle) => throttle.split().map(|(namespace, _)| namespace),
+        };
+        namespace.as_deref() == home && *name == name_of(&self.held)
     }
 }
 
 impl Sent {
     /// A create is sent; false if there is nothing to be made: it was made, or the hold has ended.
-    pub(super) fn begins(&self, held: &ScopedHold) -> bool {
+    pub(super) fn begins(&self, held: &ScopedHold, now: Duration) -> bool {
         let mut all = self.lock();
-        let new = || One { held: held.clone(), unheard: 0, made: false, over: false };
+        let new = || One { held: held.clone(), unheard: 0, at: now, made: false, over: false };
         let one = all.entry(held.hold.epoch.clone()).or_insert_with(new);
         let begins = !(one.made || one.over);
-        one.unheard += usize::from(begins);
+        if begins {
+            (one.unheard, one.at) = (one.unheard + 1, now);
+        }
         begins
     }
 
     /// A create was answered; answers whether its hold has ended meanwhile. Who stops waiting for it has heard nothing.
-    pub(super) fn heard(&self, epoch: &Epoch, made: &Result<(), DesiredError>) -> bool {
+    pub(super) fn heard(&self, epoch: &Epoch, made: &Result<(), DesiredError>, now: Duration) -> bool {
         let mut all = self.lock();
         let Some(one) = all.get_mut(epoch) else { return false };
         // Whatever else an API server says, it may have made it.
@@ -50,7 +76,7 @@ impl Sent {
             one.unheard = one.unheard.saturating_sub(1);
         }
         one.made |= made.is_ok();
-        let (over, may_be) = (one.over, one.may_be());
+        let (over, may_be) = (one.over, one.may_be(now));
         if !may_be {
             all.remove(epoch);
         }
@@ -58,11 +84,11 @@ impl Sent {
     }
 
     /// The record has this hold.
-    pub(super) fn recorded(&self, epoch: &Epoch) {
+    pub(super) fn recorded(&self, epoch: &Epoch, now: Duration) {
         let mut all = self.lock();
         let Some(one) = all.get_mut(epoch).filter(|one| !one.over) else { return };
         one.made = false;
-        if !one.may_be() {
+        if !one.may_be(now) {
             all.remove(epoch);
         }
     }
@@ -75,14 +101,32 @@ impl Sent {
         Some(one.held.clone())
     }
 
-    /// Holds that have ended and of which something may be there.
-    pub(super) fn left_behind(&self) -> Vec<ScopedHold> {
-        self.lock().values().filter(|one| one.over).map(|one| one.held.clone()).collect()
+    /// This object was deleted; answers the hold that has ended by that, if it is the one that was sent.
+    pub(super) fn deleted(&self, epoch: &Epoch, source: &Source) -> Option<ScopedHold> {
+        let mut all = self.lock();
+        let one = all.get_mut(epoch).filter(|one| one.is_of(source))?;
+        one.over = true;
+        Some(one.held.clone())
     }
 
-    /// Nothing of this one is there. What comes yet is seen as it comes.
+    /// Whether this object is what was sent for a hold that has ended. One that comes when nothing may land any more is
+    /// somebody's new one.
+    pub(super) fn is_left(&self, epoch: &Epoch, source: &Source, now: Duration) -> bool {
+        self.lock().get(epoch).is_some_and(|one| one.over && one.may_be(now) && one.is_of(source))
+    }
+
+    /// Holds that have ended and of which something may be there, or come.
+    pub(super) fn left_behind(&self, now: Duration) -> Vec<ScopedHold> {
+        let mut all = self.lock();
+        all.retain(|_, one| !one.over || one.may_be(now));
+        all.values().filter(|one| one.over).map(|one| one.held.clone()).collect()
+    }
+
+    /// Nothing of this one is there now. What comes yet is looked for.
     pub(super) fn gone(&self, epoch: &Epoch) {
-        self.lock().remove(epoch);
+        if let Some(one) = self.lock().get_mut(epoch) {
+            one.made = false;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Epoch, One>> {

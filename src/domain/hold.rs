@@ -77,6 +77,18 @@ impl Source {
     pub fn is_declared(&self) -> bool {
         matches!(self, Self::Spec | Self::Manifest)
     }
+
+    /// Whether both are one object of a cluster.
+    #[must_use]
+    pub fn is_object_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Override { namespace, name, uid, .. },
+                Self::Override { namespace: other_namespace, name: other_name, uid: other_uid, .. },
+            ) => (namespace, name, uid) == (other_namespace, other_name, other_uid),
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for Source {

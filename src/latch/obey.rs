@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Latch, told};
 use crate::decide::precedence::asked;
 use crate::decide::verdict::Reason;
-use crate::domain::hold::{Epoch, Hold, Scope};
+use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold};
 use crate::domain::throttle::{Declared, GateSpec, ThrottleName};
 use crate::gate::Setting;
 
@@ -37,10 +37,18 @@ impl Latch {
         fresh.values().for_each(|(hold, throttles)| told::holds(hold, throttles));
     }
 
-    /// What the loop goes by: a throttle with the kills of this process that it is not declared to have yet. What declares them
-    /// may hang, and a stop waits for nothing.
+    /// What the loop goes by: a throttle with the kills of this process that its gate holds and that it is not declared to have
+    /// yet. What declares them may hang, and a stop waits for nothing.
     pub fn with_its_kills(&self, declared: Arc<Declared>) -> Arc<Declared> {
-        let known = |hold: &Hold| declared.holds.iter().any(|one| one.epoch == hold.epoch);
+        let kills = self.gate.kills(&declared.name);
+        // Whatever else bears its id is no kill.
+        let known = |hold: &Hold| {
+            declared.holds.iter().any(|one| one.is_kill() && one.epoch == hold.epoch)
+                || !kills.iter().any(|held| held.epoch == hold.epoch)
+        };
+        if kills.iter().all(&known) {
+            return declared;
+        }
         let own: Vec<Hold> = self
             .lock()
             .iter()
@@ -67,6 +75,33 @@ impl Latch {
         self.forget(ended.iter());
         self.gate.end(ended);
         self.desired.wake();
+    }
+
+    /// These have ended on one throttle, by another door: no kill leans on them any more, and what is of it alone, or is seen to
+    /// hold nowhere else, is forgotten.
+    pub(super) fn forget_at<'a>(
+        &self,
+        name: &ThrottleName,
+        ended: impl Iterator<Item = &'a Epoch>,
+        holds: &dyn Fn(&Epoch) -> bool,
+    ) {
+        let ended: BTreeSet<&Epoch> = ended.collect();
+        if ended.is_empty() {
+            return;
+        }
+        self.lock().retain_mut(|live| {
+            let ScopedHold { scope, hold } = &live.held;
+            if !ended.contains(&hold.epoch) {
+                return true;
+            }
+            live.doubted = true;
+            matches!(scope, Scope::All) && holds(&hold.epoch) || matches!(scope, Scope::One(own) if own != name)
+        });
+    }
+
+    /// This one is ending by another door: no kill leans on it any more.
+    pub fn doubt(&self, epoch: &Epoch) {
+        self.note(epoch, |live| live.doubted = true);
     }
 
     /// These have ended by another door: no kill leans on them any more.

@@ -50,7 +50,9 @@ impl Latch {
     }
 
     /// Puts the gate where a view says. Closing comes first and alone needs nothing; a hold goes only if it has ended.
-    pub fn follow(&self, view: &View, at: Duration) {
+    ///
+    /// `holds`: whether a hold is seen to be in force on any throttle.
+    pub fn follow(&self, view: &View, at: Duration, holds: &dyn Fn(&Epoch) -> bool) {
         let scope = Scope::One(view.name.clone());
         let before = self.gate.standing(&view.name).map(|standing| standing.level);
         let level = follow(before, &view.seen);
@@ -60,7 +62,7 @@ impl Latch {
         let (before, fresh) = (self.gate.kills(&view.name), self.unknown_to_the_gate(&view.name, &kills));
         let over = || view.ended.iter().filter(|ended| !view.kills.iter().any(|hold| hold.epoch == **ended));
         // Before the gate lets go of them: a kill that comes in between takes a hold of its own.
-        self.forget(over());
+        self.forget_at(&view.name, over(), holds);
         self.gate.change(|draft| {
             draft.declare(&view.name, &view.gate, setting);
             for hold in &kills {
@@ -70,11 +72,11 @@ impl Latch {
             over().for_each(|ended| draft.release(&view.name, ended));
         });
         let held = self.gate.kills(&view.name);
-        let holds = |hold: &Hold| held.iter().any(|held| held.epoch == hold.epoch);
-        for hold in fresh.iter().filter(|hold| holds(hold)) {
+        let is_held = |hold: &Hold| held.iter().any(|held| held.epoch == hold.epoch);
+        for hold in fresh.iter().filter(|hold| is_held(hold)) {
             told::holds(hold, std::slice::from_ref(&view.name));
         }
-        for hold in before.iter().filter(|hold| !holds(hold)) {
+        for hold in before.iter().filter(|hold| !is_held(hold)) {
             told::gone(hold, &view.name);
         }
     }

@@ -62,13 +62,14 @@ impl Records {
     /// Brings the ledger up to date: with commands, with what it did not take before, and with the holds there are now.
     pub(super) async fn catch_up(&mut self, parts: &Parts, all: &[Arc<Declared>]) {
         self.settle(parts).await;
-        self.holds(all, parts.clock.now());
+        self.holds(parts, all);
         self.owed.tell_all(parts).await;
     }
 
     /// Records holds that the cluster shows and the ledger does not know, and the end of those that ended there.
     /// Holds of REST and of a manifest are recorded by the door they came through.
-    fn holds(&mut self, all: &[Arc<Declared>], now: Timestamp) {
+    fn holds(&mut self, parts: &Parts, all: &[Arc<Declared>]) {
+        let now = parts.clock.now();
         let mut live: BTreeMap<&Epoch, (&Hold, Vec<&ThrottleName>)> = BTreeMap::new();
         for throttle in all {
             for hold in throttle.holds.iter().filter(|hold| recorded_here(hold)) {
@@ -79,6 +80,10 @@ impl Records {
             if let Some(known) = self.holds.get_mut(*epoch) {
                 // What its own command recorded ends with its object all the same.
                 known.hold.source.clone_from(&hold.source);
+                continue;
+            }
+            // Its command says what it is: an object that bears its id may be anybody's.
+            if parts.latch.owes(epoch) {
                 continue;
             }
             // Of several throttles it is an entry of all, which is found under every name; which ones it says itself.

@@ -58,17 +58,6 @@ async fn takes(cluster: &Cluster, folder: &Path, namespace: &str, expected: bool
     .await;
 }
 
-/// A create that nobody heard of lands when its hold has ended: it is deleted.
-async fn lands_late(cluster: &Cluster, namespace: &str, epoch: &str) {
-    let named = format!("name: echo-{}", epoch.to_ascii_lowercase());
-    cluster.feed("create", &crate::support::cluster::kill(namespace).replace("name: stop", &named)).unwrap();
-    eventually("what came late is deleted", PATIENCE, async || {
-        let left = cluster.kubectl(&["get", "echooverrides", "-n", namespace, "-o", "name"]);
-        left.trim().is_empty().then_some(())
-    })
-    .await;
-}
-
 /// By commands and health.
 async fn it_is_told(operator: &Echo) {
     let told = get(operator, "/v1/commands").await["items"][0].clone();
@@ -144,8 +133,6 @@ async fn an_override_that_is_refused_for_good_is_named_and_keeps_nobody_from_rev
     assert_eq!(told, [killed["epoch"].clone(), json!(true), json!("recorded"), json!(true)], "{again}");
     let (status, revived) = post(&operator, "/revive", &json!({})).await;
     assert_eq!((status, &revived["ended"]), (200, &json!([killed["epoch"]])), "{revived}");
-    verdict(&throttles[0], (200, "none")).await;
-    lands_late(&cluster, &here, killed["epoch"].as_str().unwrap()).await;
     verdict(&throttles[0], (200, "none")).await;
     eventually("the gate admits", PATIENCE, async || (gate.verdict(&throttles[0]).await.0 == 200).then_some(())).await;
     reason_is_on_record(&operator, &throttles[0]).await;

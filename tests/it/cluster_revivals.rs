@@ -171,7 +171,7 @@ impl House {
         index.override_seen(&Epoch(epoch.to_owned()), seen);
         let views = index.views();
         drop(index);
-        views.iter().for_each(|view| self.latch.follow(view, Duration::ZERO));
+        views.iter().for_each(|view| self.latch.follow(view, Duration::ZERO, &|_| false));
     }
 
     async fn revive(&self, short: &str, record: Record) -> Result<Ended, DesiredError> {

@@ -238,13 +238,13 @@ async fn a_watching_gate_keeps_a_hold_until_the_leader_says_it_ended() {
     let view = View { name: name.clone(), gate: GateSpec::default(), seen, kills: Vec::new(), ended: Vec::new() };
     let killed = View { seen: Seen { killed: true, ..seen }, kills: vec![hold.clone()], ..view.clone() };
     let holds = || gate.standing(&name).unwrap().holds.len();
-    latch.follow(&killed, NOW.elapsed);
+    latch.follow(&killed, NOW.elapsed, &|_| false);
     assert_eq!(holds(), 1);
-    latch.follow(&view, NOW.elapsed);
+    latch.follow(&view, NOW.elapsed, &|_| false);
     assert_eq!(holds(), 1, "not to be seen any more is not to have ended");
-    latch.follow(&View { ended: vec![hold.epoch.clone()], ..killed }, NOW.elapsed);
+    latch.follow(&View { ended: vec![hold.epoch.clone()], ..killed }, NOW.elapsed, &|_| false);
     assert_eq!(holds(), 1, "what is seen bites");
-    latch.follow(&View { ended: vec![hold.epoch], ..view }, NOW.elapsed);
+    latch.follow(&View { ended: vec![hold.epoch], ..view }, NOW.elapsed, &|_| false);
     assert_eq!(holds(), 0);
 }
 

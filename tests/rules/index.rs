@@ -188,40 +188,34 @@ fn a_hold_that_has_ended_is_seen_by_one_pass_before_it_goes() {
     assert!(!killed(&index), "another leader has seen it end");
 }
 
-/// A create that nobody heard of lands when it will: of a hold that a command ended it stops nothing, nor what comes later.
+/// Whoever copies the name of a kill's object has the copy alone to end: what the kill's own object holds stays.
 #[test]
-fn an_override_of_a_hold_that_is_over_bites_nothing_and_is_left_behind() {
+fn the_end_of_an_object_ends_what_it_bore_and_not_what_another_of_its_id_bears() {
     let at = |name: &str, version| {
         let mut object = throttle(1, version, json!({}), opened(1));
         object.metadata.name = Some(name.to_owned());
         object
     };
-    let (epoch, selected) =
-        (Epoch("a".to_owned()), Override { throttle: None, selector: Some(Selector::default()), ..stop("a") });
-    let left = |index: &Index| index.left_behind().iter().map(|hold| hold.epoch.0.clone()).collect::<Vec<_>>();
-    let mut index = Index::looked_at();
-    index.throttle(&at("checkout", 1), NOW);
-    assert!(index.over(&epoch).is_empty(), "it was on nothing yet");
-    assert_eq!(index.override_seen(&epoch, selected.clone()), [name()], "its end is to be told");
-    assert!(!killed(&index) && index.is_over(&epoch));
-    assert_eq!((left(&index), index.ended(&name())), (vec!["a".to_owned()], vec![epoch.clone()]));
-    assert!(index.override_seen(&epoch, selected).is_empty(), "which is told once");
-    index.throttle(&at("later", 2), NOW);
+    let epoch = Epoch("a".to_owned());
+    let wide = Override { throttle: None, selector: Some(Selector::default()), ..stop("a") };
+    let mut copy = stop("a");
+    let Source::Override { uid, name, .. } = &mut copy.hold.source else { unreachable!() };
+    (*uid, *name) = ("copy".to_owned(), "copy".to_owned());
     let later = ThrottleName::in_namespace("shop", "later");
-    assert!(!index.view(&later).unwrap().seen.killed && index.override_holds().is_empty());
-
-    index.swept(&Hold { source: Source::Rest, ..stop("a").hold });
-    assert_eq!(left(&index), ["a"], "it is another object that is gone");
-    index.swept(&stop("a").hold);
-    assert!(left(&index).is_empty());
-    index.override_seen(&epoch, stop("a"));
-    index.overrides_listed(false, &[]);
-    assert_eq!(left(&index), ["a"], "a list of the other kind says nothing of it");
-    index.overrides_listed(true, &[]);
-    assert!(left(&index).is_empty());
-    index.override_seen(&epoch, stop("a"));
-    index.override_missing(&epoch);
-    assert!(left(&index).is_empty());
+    // Whichever of both was seen first.
+    for first in [&copy, &wide] {
+        let mut index = Index::default();
+        index.throttle(&at("checkout", 1), NOW);
+        index.throttle(&at("later", 2), NOW);
+        index.override_seen(&epoch, first.clone());
+        index.override_seen(&epoch, if first == &copy { wide.clone() } else { copy.clone() });
+        index.override_missing(&epoch);
+        index.end_of(&copy.hold);
+        assert!(index.view(&later).unwrap().seen.killed, "its own object is there");
+        assert!(index.holds(&epoch));
+        index.end_of(&wide.hold);
+        assert!(!index.holds(&epoch) && !index.view(&later).unwrap().seen.killed);
+    }
 }
 
 /// What may come of it is told before it comes, on what it would stop and on nothing else.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use echo_phoenix::decide::follow::Seen;
 use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
 use echo_phoenix::domain::level::Level;
-use echo_phoenix::domain::throttle::{GateSpec, ThrottleName};
+use echo_phoenix::domain::throttle::{Declared, GateSpec, ThrottleName};
 use echo_phoenix::latch::watch::View;
 use echo_phoenix::latch::{AuditState, Latch, LevelOrder};
 use echo_phoenix::ports::{Desired, Effect, Journal, JournalEntry, Ledger, Meant, Stored};
@@ -135,11 +135,39 @@ async fn no_kill_leans_on_one_that_has_ended_by_another_door() {
         if epoch == "k1" {
             let seen = Seen { generation: 1, asked: Level::OPEN, killed: false, effective: Some((Level::OPEN, 1)) };
             let (name, gate) = (ThrottleName::default_throttle(), GateSpec::default());
-            latch.follow(&View { name, gate, seen, kills: Vec::new(), ended }, NOW.elapsed);
+            latch.follow(&View { name, gate, seen, kills: Vec::new(), ended }, NOW.elapsed, &|_| false);
         } else {
             latch.let_go(&ended);
         }
         assert_eq!(latch.kill(order(again)).await.unwrap().epoch.0, again, "the one before is over");
         latch.let_go(&[Epoch(again.to_owned())]);
     }
+}
+
+/// Somebody copies the name of a kill's object in a namespace of their own: what they end or loosen there moves nothing else.
+#[tokio::test]
+async fn a_copy_of_a_kill_takes_it_away_from_no_other_throttle() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = SqliteLedger::open(folder.path()).unwrap().0;
+    let desired = Arc::new(LedgerDesired::new(Arc::new(ledger), Stored::default()));
+    let gate = open_gate();
+    let theirs = ThrottleName::in_namespace("evil", "foo");
+    let opened = Seen { generation: 1, asked: Level::OPEN, killed: false, effective: Some((Level::OPEN, 1)) };
+    let view = |ended| View { name: theirs.clone(), gate: GateSpec::default(), seen: opened, kills: Vec::new(), ended };
+    let latch = Arc::new(Latch::new(Arc::clone(&gate), desired, None, Vec::new()));
+    latch.follow(&view(Vec::new()), NOW.elapsed, &|_| false);
+    let killed = latch.kill(order("k1")).await.unwrap();
+    assert_eq!(killed.throttles.len(), 2);
+
+    // It asks for a level under the kill's id: the loop goes by the kill.
+    let loose = Hold { epoch: killed.epoch.clone(), bite: Bite::AtLeast(Level::OPEN), ..held(Source::Rest) };
+    let declared = Arc::new(Declared { holds: vec![loose], ..Declared::bare(theirs.clone(), Level::OPEN) });
+    assert!(latch.with_its_kills(declared).holds.iter().any(Hold::is_kill));
+
+    // It ends: there alone, and no kill leans on what is in doubt.
+    latch.follow(&view(vec![killed.epoch.clone()]), NOW.elapsed, &|_| true);
+    let default = Arc::new(Declared::bare(ThrottleName::default_throttle(), Level::OPEN));
+    assert_eq!(latch.with_its_kills(default).holds.len(), 1);
+    assert_eq!(gate.kills(&ThrottleName::default_throttle()).len(), 1);
+    assert_eq!(latch.kill(order("k2")).await.unwrap().epoch.0, "k2");
 }
