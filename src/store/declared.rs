@@ -247,15 +247,18 @@ impl Desired for LedgerDesired {
         Ok(Declaration { generation, answer: receipt.answer.unwrap_or(asked) })
     }
 
+    /// Whoever takes it again wakes nobody: a loop that brings it to the ledger in each pass would wake itself.
     fn hold(&self, hold: &ScopedHold, record: &Record) {
-        lock(&self.state).take(hold, record);
+        let is_new = lock(&self.state).take(hold, record);
+        if is_new {
+            self.woken.notify_one();
+        }
     }
 
     /// In memory at once, and there it stays if the ledger cannot take it: then the error says so, and the hold
     /// bites all the same.
     async fn take(&self, hold: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError> {
-        lock(&self.state).take(&hold, &record);
-        self.woken.notify_one();
+        self.hold(&hold, &record);
         self.record(hold, record).await
     }
 

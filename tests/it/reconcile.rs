@@ -1,6 +1,7 @@
 //! The loop over a real ledger and a real gate: nothing opens before its intent is durable, nothing opens while killed.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod owed;
 mod slow;
 
 use std::collections::HashMap;
