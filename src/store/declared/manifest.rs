@@ -89,7 +89,10 @@ impl LedgerDesired {
             turn = self.declaring.lock().await;
         }
         self.woken.notify_one();
-        let taken = turn.as_mut().map(|taking| std::mem::take(&mut taking.taken)).unwrap_or_default();
+        let undecided = turn.as_ref().is_some_and(|taking| taking.undecided);
+        let mut taken = turn.as_mut().map(|taking| std::mem::take(&mut taking.taken)).unwrap_or_default();
+        // Of a part that somebody stopped waiting for nobody heard why.
+        taken.owed = taken.owed.or(undecided.then_some(DesiredError::Undecided));
         if taken.owed.is_none() {
             *turn = None;
         }
@@ -139,9 +142,13 @@ impl LedgerDesired {
             let file: Vec<_> = some.iter().filter_map(|name| taking.file.get(name)).cloned().collect();
             moves(&now, state.in_ledger(), &file, at)
         };
+        // Whoever stops waiting hears of none of them, and each may be made all the same.
+        taking.undecided = true;
+        lock(&self.state).doubts_file = true;
         let answers = join_all(moves.iter().map(|one| self.commit(one.change(at)))).await;
         let takes_any = answers.is_empty() || answers.iter().any(Result::is_ok);
         let Taking { left, taken, undecided, .. } = taking;
+        *undecided = answers.iter().any(|answer| matches!(answer, Err(DesiredError::Undecided)));
         // Not before that is known: whoever stops waiting leaves them to the next turn.
         for name in &some {
             left.remove(name);
@@ -152,7 +159,6 @@ impl LedgerDesired {
             match answer {
                 Ok(receipt) => taken.one(&mut state, one, &receipt),
                 Err(error) => {
-                    *undecided |= matches!(error, DesiredError::Undecided);
                     // What is refused for good is in nobody's way.
                     if !matches!(error, DesiredError::Refused(_)) {
                         left.insert(one.after.name.clone());
@@ -161,7 +167,7 @@ impl LedgerDesired {
                 }
             }
         }
-        state.doubts_file |= *undecided;
+        state.doubts_file = *undecided;
         state.release(&[&taken.ended[ended..], &taken.spent[spent..]].concat());
         takes_any
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use echo_phoenix::domain::audit::{Change, Record};
 use echo_phoenix::domain::evidence::Evidence;
-use echo_phoenix::domain::hold::Bite;
+use echo_phoenix::domain::hold::{Bite, Epoch};
 use echo_phoenix::domain::observation::Signals;
 use echo_phoenix::domain::throttle::{FromFile, Owner, ThrottleName};
 use echo_phoenix::ports::{Declaration, Desired, Ledger, Stored};
@@ -18,7 +18,7 @@ use futures::poll;
 use tempfile::TempDir;
 
 use super::throttle;
-use crate::ledger_suite::declared::{AWAY, Fickle, WAITS, WELL};
+use crate::ledger_suite::declared::{AWAY, COMMITS_THEN_HANGS, Fickle, WAITS, WELL};
 use crate::ledger_suite::values::{at, entry, level, record, row};
 use crate::support::eventually;
 
@@ -294,10 +294,43 @@ async fn a_declaration_that_is_given_up_takes_nothing_from_a_file() {
         house.ledger.goes_on.notify_waiters();
     };
     let (taken, ()) = tokio::join!(house.goes_by(&file), meanwhile);
-    assert_eq!(taken.changed.len(), 71, "{taken:?}");
+    assert!(taken.owed.is_some(), "nobody heard what became of it: {taken:?}");
+    let again = house.goes_by(&file).await;
+    assert_eq!((taken.changed.len() + again.changed.len(), again.owed.is_none()), (71, true), "{again:?}");
     let stored = house.stored().await;
     assert_eq!((epochs(&stored), house.held()), (vec!["default@2"], vec!["default@2".to_owned()]));
     assert!(house.goes_by(&file).await.changed.is_empty());
+    house.audit();
+}
+
+/// The file's part of it may be made all the same: then memory has a kill that the ledger has ended.
+#[tokio::test]
+async fn what_a_given_up_declaration_took_over_of_a_file_is_found_out_before_the_file_declares_again() {
+    let house = House::new().await;
+    let (killed, calm) = (file(&throttle("default", 60, KILL)), file(&throttle("default", 60, "")));
+    assert!(house.goes_by(&killed).await.owed.is_none());
+    house.mood(AWAY);
+    assert!(house.goes_by(&calm).await.owed.is_some());
+    house.mood(COMMITS_THEN_HANGS);
+    let name = ThrottleName::default_throttle();
+    {
+        let mut declaring = pin!(house.desired.declare(&name, level(0.1), None, record("control")));
+        eventually("the ledger has the end", Duration::from_secs(5), async || {
+            assert!(poll!(&mut declaring).is_pending(), "its answer hangs");
+            house.stored().await.holds.is_empty().then_some(())
+        })
+        .await;
+    }
+    house.mood(WELL);
+    assert_eq!(house.held(), ["default@2"], "nobody here heard of it");
+    house.desired.declare(&name, level(0.1), None, record("control")).await.unwrap_err();
+
+    let taken = house.goes_by(&killed).await;
+    assert!(taken.owed.is_none(), "{taken:?}");
+    assert_eq!(taken.spent, [Epoch("default@2".to_owned())], "the gate lets go of it, and of no other");
+    let stored = house.stored().await;
+    assert_eq!((epochs(&stored), house.held()), (vec!["default@4"], vec!["default@4".to_owned()]));
+    house.desired.declare(&name, level(0.1), None, record("control")).await.unwrap();
     house.audit();
 }
 
