@@ -21,6 +21,7 @@ impl Latch {
     /// whether it has all that came before now.
     pub async fn settle(&self) -> bool {
         let pending = self.pending();
+        self.again.keep(&pending);
         // Others are told beside it, for as long as the loop lets itself be kept by them.
         let (all, _told) = join(self.settle_all(pending.clone()), timeout(PATIENCE, self.tell_others(&pending))).await;
         all
@@ -28,9 +29,10 @@ impl Latch {
 
     /// The same, for a command that may go into the ledger only behind all that happened before it to what it means.
     pub(super) async fn catch_up(&self, scope: &Scope) -> Result<(), DesiredError> {
-        let lacks = || DesiredError::Unavailable(format!("the ledger lacks an earlier command{}", self.again.why()));
-        let settled = timeout(LEDGER_PATIENCE, self.settle_all(before(self.pending(), scope))).await;
-        settled.is_ok_and(|all| all).then_some(()).ok_or_else(lacks)
+        let before = before(self.pending(), scope);
+        let settled = timeout(LEDGER_PATIENCE, self.settle_all(before.clone())).await;
+        let lacks = || format!("the ledger lacks an earlier command{}", self.again.why(&before));
+        settled.is_ok_and(|all| all).then_some(()).ok_or_else(|| DesiredError::Unavailable(lacks()))
     }
 
     async fn settle_all(&self, entries: Vec<JournalEntry>) -> bool {
@@ -55,6 +57,7 @@ impl Latch {
         for entry in lane {
             let _under_way = UnderWay::again(self, &entry.record.once).await;
             if !self.lacks(&entry.record.once) {
+                self.again.works(&entry.record.once);
                 continue; // it is there, with the answer its caller heard; perhaps since we began
             }
             let told = match &entry.effect {
@@ -68,7 +71,7 @@ impl Latch {
                 self.again.fails(&entry.record, why);
                 return false;
             }
-            self.again.works();
+            self.again.works(&entry.record.once);
         }
         true
     }

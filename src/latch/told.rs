@@ -8,6 +8,7 @@ use crate::domain::audit::{AuditDraft, Record};
 use crate::domain::hold::{Hold, Scope};
 use crate::domain::level::Level;
 use crate::domain::throttle::{Declared, ThrottleName};
+use crate::ports::JournalEntry;
 use crate::sync::{Mutex, lock};
 
 /// What stands for every throttle.
@@ -62,31 +63,41 @@ pub(super) fn kept_by_the_ledger_alone(record: &Record, journal: Option<&String>
     );
 }
 
-/// Whether commands that are told the ledger again get through: said when it begins that they do not, and when that is over,
-/// not each time.
+/// Commands that are told the ledger again and do not get through, and why: said when it begins that there is one, and when
+/// there is none any more, not each time. Others that get through meanwhile end nothing of it.
 #[derive(Default)]
-pub(super) struct Again(Mutex<Option<String>>);
+pub(super) struct Again(Mutex<BTreeMap<String, String>>);
 
 impl Again {
     /// One does not.
     pub(super) fn fails(&self, record: &Record, why: String) {
         let Record { once, audit: AuditDraft { action, .. }, .. } = record;
-        match lock(&self.0).replace(why.clone()) {
-            None => tracing::error!(why, once, action, "the ledger takes no command; it is told them until it does"),
-            Some(_) => tracing::debug!(why, once, action, "the ledger does not take a command that it is told again"),
+        let mut stuck = lock(&self.0);
+        if stuck.is_empty() {
+            tracing::error!(why, once, action, "the ledger does not take a command; it is told it until it does");
+        } else {
+            tracing::debug!(why, once, action, "the ledger does not take a command that it is told again");
         }
+        stuck.insert(once.clone(), why);
     }
 
     /// One does.
-    pub(super) fn works(&self) {
-        if lock(&self.0).take().is_some() {
-            tracing::info!("the ledger takes commands again");
+    pub(super) fn works(&self, once: &str) {
+        let mut stuck = lock(&self.0);
+        if stuck.remove(once).is_some() && stuck.is_empty() {
+            tracing::info!(once, "the ledger takes commands again");
         }
     }
 
-    /// Why not, after a colon; nothing where none failed.
-    pub(super) fn why(&self) -> String {
-        lock(&self.0).as_ref().map(|why| format!(": {why}")).unwrap_or_default()
+    /// Those that are not owed any more, got through another way or were given up.
+    pub(super) fn keep(&self, owed: &[JournalEntry]) {
+        lock(&self.0).retain(|once, _| owed.iter().any(|entry| entry.record.once == *once));
+    }
+
+    /// Why one of these does not, after a colon; nothing where none failed.
+    pub(super) fn why(&self, of: &[JournalEntry]) -> String {
+        let stuck = lock(&self.0);
+        of.iter().find_map(|entry| stuck.get(&entry.record.once)).map(|why| format!(": {why}")).unwrap_or_default()
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod leans;
 mod reach;
+mod said;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

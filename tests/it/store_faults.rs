@@ -269,7 +269,7 @@ async fn a_full_disk_is_one_line_a_command_in_the_log() {
     let of = |words: &str| lines.iter().filter(|line| line.contains(words)).count();
     assert_eq!(of("the ledger did not take a command yet; what it closed stays shut"), 4, "{lines:#?}");
     assert_eq!((of("an opening was refused"), of("a revival was refused")), (1, 1), "{lines:#?}");
-    let once = ["the ledger takes no command", "nothing opens until the ledger is back"];
+    let once = ["the ledger does not take a command; it is told it", "nothing opens until the ledger is back"];
     assert!(once.iter().all(|words| of(words) <= 1), "once each: {lines:#?}");
     assert!(lines.len() <= orders.len() + once.len(), "{lines:#?}");
     assert_eq!(of("database or disk is full"), lines.len(), "each says why: {lines:#?}");

@@ -21,6 +21,7 @@ use echo_phoenix::ports::{
 use echo_phoenix::store::{LedgerDesired, SqliteLedger};
 use tempfile::TempDir;
 
+use super::said::Said;
 use super::{Hangs, NOW, audit, order};
 use crate::ledger_suite::declared::{AWAY, Fickle};
 use crate::ledger_suite::values::{client_key, level, record, row};
@@ -33,6 +34,7 @@ struct Reach {
     ledger: LedgerDesired,
     refuses: Mutex<BTreeSet<String>>,
     stuck: Mutex<BTreeSet<String>>,
+    away: Mutex<BTreeSet<String>>,
     tries: AtomicU64,
     /// Throttles of the kills that others heard of before the record had them.
     announced: Mutex<BTreeSet<String>>,
@@ -40,8 +42,8 @@ struct Reach {
 
 impl Reach {
     fn of(ledger: LedgerDesired) -> Arc<Self> {
-        let (refuses, stuck, tries, announced) = Default::default();
-        Arc::new(Self { ledger, refuses, stuck, tries, announced })
+        let (refuses, stuck, away, tries, announced) = Default::default();
+        Arc::new(Self { ledger, refuses, stuck, away, tries, announced })
     }
 
     fn refuse(&self, name: &str) {
@@ -55,6 +57,7 @@ impl Reach {
     fn let_through(&self) {
         self.refuses.lock().unwrap().clear();
         self.stuck.lock().unwrap().clear();
+        self.away.lock().unwrap().clear();
     }
 }
 
@@ -91,6 +94,9 @@ impl Desired for Reach {
         let name = if let Scope::One(name) = &hold.scope { name.to_string() } else { String::new() };
         if self.stuck.lock().unwrap().contains(&name) {
             return std::future::pending().await;
+        }
+        if self.away.lock().unwrap().contains(&name) {
+            return Err(DesiredError::Unavailable(format!("`{name}` is away")));
         }
         if self.refuses.lock().unwrap().contains(&name) {
             return Err(DesiredError::Refused(WHY.to_owned()));
@@ -308,6 +314,33 @@ async fn what_is_stuck_keeps_back_what_comes_after_it_for_the_same_throttle_or_f
     assert!(latch.settle().await);
     assert_eq!(house.recorded().await, ["k1", "k3"], "in the order it happened");
     assert_eq!(latch.revive(Scope::All, None, record("revive")).await.unwrap().ended.len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_stuck_is_told_once_whatever_else_gets_through_meanwhile() {
+    let said = Said::default();
+    let _said = said.is_told();
+    let house = House::new();
+    let House { reach, latch, .. } = &house;
+    let begins = || said.lines("the ledger does not take a command; it is told it until it does");
+    let ends = || said.lines("the ledger takes commands again");
+    let away = |name: &str| reach.away.lock().unwrap().insert(name.to_owned());
+    away("a");
+    latch.kill(kill("a", "k1")).await.unwrap();
+    for round in 0..3 {
+        away("b");
+        latch.kill(kill("b", &format!("b{round}"))).await.unwrap();
+        assert!(!latch.settle().await);
+        let why = latch.revive(one("b"), None, record("revive")).await.unwrap_err().to_string();
+        assert!(why.ends_with("`b` is away"), "what it waits for, and nothing else: {why}");
+        reach.away.lock().unwrap().remove("b");
+        assert!(!latch.settle().await);
+        latch.revive(one("b"), None, record("revive")).await.unwrap();
+        assert_eq!((begins(), ends()), (1, 0), "round {round}");
+    }
+    reach.let_through();
+    assert!(latch.settle().await);
+    assert_eq!((begins(), ends()), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
