@@ -13,5 +13,6 @@ pub mod opening;
 pub mod plan;
 pub mod precedence;
 pub mod step;
+pub mod unstored;
 pub mod verdict;
 pub mod waiting;

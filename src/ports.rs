@@ -283,6 +283,15 @@ pub trait Desired: Send + Sync {
     async fn note(&self, record: Record) -> Result<Answer, DesiredError>;
     /// What somebody measured; the loop believes it for three ticks.
     fn observe(&self, throttle: &ThrottleName, evidence: Evidence);
+    /// What somebody measured and is not stored; `among` says what of all that was heard is believed from here on. Nothing
+    /// where no measurements are kept.
+    fn observe_unstored(
+        &self,
+        _throttle: &ThrottleName,
+        _evidence: &Evidence,
+        _among: &dyn Fn(&[Evidence], &Evidence) -> Vec<Evidence>,
+    ) {
+    }
     /// Something changed: do not wait for the tick.
     fn wake(&self);
     /// Waits for the next wake.

@@ -180,6 +180,23 @@ impl Law {
         self.stress(signals, noise).worst <= self.open_below(noise)
     }
 
+    /// Whether a system that looks like this, and may not open, closes and is held at least as much as one that looks like
+    /// `other`, however much the gate says is offered beyond what each of them tells. Of those whose order parameters or noise
+    /// differ that is not known.
+    #[must_use]
+    pub fn closes_as_much(&self, signals: &Signals, other: &Signals) -> bool {
+        let rest = |s: &Signals| [s.phi_static, s.phi_dynamic, s.temperature, s.susceptibility].map(f64::to_bits);
+        let own = |s: &Signals| self.stress(s, self.noise(s)).worst;
+        // What is offered weighs both alike beyond what either tells; below it each stands on its own.
+        rest(signals) == rest(other) && self.at_most(signals) >= self.at_most(other) && own(signals) >= own(other)
+    }
+
+    /// How far a system that looks like this closes, a fraction 0..=1 of what automation may.
+    #[must_use]
+    pub fn closing(&self, signals: &Signals) -> f64 {
+        rise(self.stress(signals, self.noise(signals)).worst, self.close_above, 1.0)
+    }
+
     /// S_o: stress at or below which the level may open. A noisier system needs more calm.
     fn open_below(&self, noise: f64) -> f64 {
         let band = self.hold_least + self.hold_per_noise * noise;

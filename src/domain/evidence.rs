@@ -4,6 +4,12 @@ use std::time::Duration;
 
 use super::observation::Signals;
 
+/// How long what somebody measured is believed: three ticks of 5 s.
+pub const LIFE: Duration = Duration::from_secs(15);
+
+/// Measurements kept of one throttle: anybody with a key may make names of sources up.
+pub const MOST: usize = 16;
+
 /// Signals that somebody measured, and when we learned of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evidence {
@@ -13,4 +19,12 @@ pub struct Evidence {
     pub at: Duration,
     /// Who measured, as they name themselves; none for the body of `POST /control`.
     pub source: Option<String>,
+}
+
+impl Evidence {
+    /// Whether it is believed still.
+    #[must_use]
+    pub fn is_fresh(&self, now: Duration) -> bool {
+        now.saturating_sub(self.at) <= LIFE
+    }
 }

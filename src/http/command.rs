@@ -58,7 +58,7 @@ pub(super) struct Command {
     pub(super) actor: String,
     /// A kill whose `Idempotency-Key` is good for nothing is done all the same, and says this.
     pub(super) kept_for_no_key: Option<&'static str>,
-    request_id: String,
+    pub(super) request_id: String,
     key: Option<ClientKey>,
     path: String,
     /// Its body, as it came.

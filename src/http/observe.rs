@@ -12,6 +12,7 @@ use axum::response::Response;
 use serde_json::Value;
 use tokio::time::timeout;
 
+use crate::decide::unstored::among;
 use crate::domain::audit::{Answer, Change, StateRow};
 use crate::domain::evidence::Evidence;
 use crate::domain::throttle::ThrottleName;
@@ -24,6 +25,9 @@ use super::command::{Command, members};
 use super::health;
 use super::refusal::table;
 use super::wire::{Observed, ObservedState};
+
+/// What is told where nobody waited for the ledger.
+const GONE: &str = "its caller went away before the ledger answered";
 
 /// How long an observation waits for the ledger.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -56,37 +60,57 @@ pub(super) async fn observe(
         source: asked.source.clone(),
     };
     let answer = command.answer(StatusCode::OK, members(&body));
-    let hear = || {
-        if asked.measured() {
-            app.desired.observe(&name, Evidence { signals, at: command.elapsed, source: Some(asked.source.clone()) });
-            app.desired.wake();
-        }
-    };
+    let law = app.desired.declared().into_iter().find(|declared| declared.name == name);
+    let law = law.map_or(app.law, |declared| app.law.of(&declared.signals));
+    let measured =
+        asked.measured().then(|| Evidence { signals, at: command.elapsed, source: Some(asked.source.clone()) });
     // What closes waits for no ledger; what may open counts once it is stored, since its caller is told if it is not.
-    let declared = app.desired.declared().into_iter().find(|declared| declared.name == name);
-    let law = declared.map_or(app.law, |declared| app.law.of(&declared.signals));
-    let may_open = law.may_open(&signals);
-    if !may_open {
-        hear();
+    let closes = measured.as_ref().filter(|_| !law.may_open(&signals));
+    if let Some(evidence) = closes {
+        app.desired.observe_unstored(&name, evidence, &|heard, word| among(&law, heard, word));
+        app.desired.wake();
     }
-    let answer = store(&app, row, answer).await?;
-    // Nor is it what is measured now, where its key was used long ago.
-    if may_open && !answer.replayed {
-        hear();
+    let unstored = Unstored { row: &row, command: &command, counts: closes.is_some(), why: Some(GONE.to_owned()) };
+    let answer = store(&app, row.clone(), answer, unstored).await?;
+    // It is not what is measured now, where its key was used long ago.
+    if let Some(evidence) = measured.filter(|_| !answer.replayed) {
+        app.desired.observe(&name, evidence);
+        app.desired.wake();
     }
     Ok(command.said(&app, answer))
 }
 
-async fn store(app: &App, row: StateRow, answer: Answer) -> Result<Answer, Problem> {
-    let Some(ledger) = &app.ledger else { return Ok(answer) };
+/// An observation that the ledger does not have. What counts of it all the same is told with whose it was, also where its
+/// caller did not wait to hear: nothing else would say.
+struct Unstored<'a> {
+    row: &'a StateRow,
+    command: &'a Command,
+    /// Whether it is believed, since it closes.
+    counts: bool,
+    /// Why it is not stored; none where it is.
+    why: Option<String>,
+}
+
+impl Drop for Unstored<'_> {
+    fn drop(&mut self) {
+        let Some(error) = &self.why else { return };
+        let (Command { actor, request_id, .. }, StateRow { throttle, source, .. }) = (self.command, self.row);
+        let (throttle, counts) = (throttle.as_str(), self.counts);
+        tracing::error!(error, actor, throttle, source, request_id, counts, "an observation was not stored");
+    }
+}
+
+async fn store(app: &App, row: StateRow, answer: Answer, mut unstored: Unstored<'_>) -> Result<Answer, Problem> {
+    let Some(ledger) = &app.ledger else {
+        unstored.why = None;
+        return Ok(answer);
+    };
     let change = Change { states: vec![row], answer: Some(answer.clone()), ..Change::default() };
     let stored = timeout(PATIENCE, ledger.commit(change)).await;
     let stored = stored.unwrap_or_else(|_| Err(LedgerError::Unavailable("it is slow".to_owned())));
+    unstored.why = stored.as_ref().err().map(ToString::to_string);
     match stored {
         Ok(receipt) => Ok(receipt.answer.unwrap_or(answer)),
-        Err(error) => {
-            tracing::error!(%error, "an observation was not stored");
-            Err(Problem::of(&table::NOT_OBSERVED))
-        }
+        Err(_) => Err(Problem::of(&table::NOT_OBSERVED)),
     }
 }

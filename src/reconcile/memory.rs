@@ -27,8 +27,6 @@ use super::Pass;
 use super::apply::Done;
 use super::gather::Read;
 
-/// How long what somebody measured is believed: three ticks of 5 s.
-const EVIDENCE_LIFE: Duration = Duration::from_secs(15);
 /// The control law's tick, a little short, so that a ticker that is early by a hair does not lose one.
 const TICK: Duration = Duration::from_millis(4_900);
 /// How long one of the maxima lasts that an hour's rates are kept as.
@@ -203,7 +201,7 @@ impl Memory {
     pub(super) fn situations(&self, throttle: &Declared, want: &Asked, now: Duration) -> Vec<Situation> {
         // One that only observes sheds nothing, so nobody is asked.
         let all = if throttle.mode == Mode::Observe { &[] } else { throttle.evidence.as_slice() };
-        let fresh = all.iter().filter(|one| now.saturating_sub(one.at) <= EVIDENCE_LIFE);
+        let fresh = all.iter().filter(|one| one.is_fresh(now));
         let heard: Vec<_> = fresh.map(|evidence| Some(evidence.signals)).collect();
         let heard = if heard.is_empty() { vec![None] } else { heard };
         heard.into_iter().map(|signals| self.situation(throttle, want, signals, now)).collect()

@@ -30,7 +30,7 @@ use crate::ports::{
 use crate::sync::{Mutex, timeout};
 pub use manifest::Taken;
 use manifest::Taking;
-use state::{State, hear};
+use state::{State, hear, listens};
 
 /// How long a door waits for the ledger before it says that the ledger is away.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -319,6 +319,19 @@ impl Desired for LedgerDesired {
 
     fn observe(&self, throttle: &ThrottleName, evidence: Evidence) {
         lock(&self.state).change(throttle, |declared| hear(declared, evidence));
+    }
+
+    fn observe_unstored(
+        &self,
+        throttle: &ThrottleName,
+        evidence: &Evidence,
+        among: &dyn Fn(&[Evidence], &Evidence) -> Vec<Evidence>,
+    ) {
+        lock(&self.state).change(throttle, |declared| {
+            if listens(declared, evidence) {
+                declared.evidence = among(&declared.evidence, evidence);
+            }
+        });
     }
 
     fn wake(&self) {

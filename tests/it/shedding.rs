@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::time::sleep;
 
 use crate::support::{Echo, KEY, eventually, http};
 
@@ -89,8 +88,22 @@ async fn an_episode_that_began_while_the_ledger_was_locked_is_recorded_when_it_i
     assert_eq!(answer.await.unwrap().status().as_u16(), 503, "it was not stored, and counts");
     eventually("it closes", SOON, async || (level(&echo).await >= 0.5).then_some(())).await;
     let closed = Timestamp::now();
+    // Somebody says less under the alarm's name, which is not stored either: it goes on closing, by the word that was worse.
+    let hold = json!({ "source": "alarm", "error_rate": 0.035, "requests_per_minute": 6000 });
+    eventually("it closes further", SOON, async || {
+        let request = http().post(echo.url("/observe")).header("x-api-key", KEY).header("request-id", "less");
+        assert_eq!(request.body(hold.to_string()).send().await.unwrap().status().as_u16(), 503);
+        (level(&echo).await >= 0.75).then_some(())
+    })
+    .await;
+    let said = echo.process.said();
+    let told = said.lines().filter(|line| line.contains("an observation was not stored")).collect::<Vec<_>>();
+    for part in
+        [r#""actor":"ECHO_API_KEY""#, r#""throttle":"default""#, r#""source":"alarm""#, r#""request_id":"less""#]
+    {
+        assert!(told.last().unwrap().contains(part), "{part} is not in {told:?}");
+    }
     // Its intent was refused, and the passes after it found it closed.
-    sleep(Duration::from_secs(4)).await;
     let freed = Timestamp::now();
     other.execute_batch("ROLLBACK").unwrap();
 

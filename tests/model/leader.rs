@@ -76,6 +76,15 @@ impl Desired for Led {
         self.declared.observe(throttle, evidence);
     }
 
+    fn observe_unstored(
+        &self,
+        throttle: &ThrottleName,
+        evidence: &Evidence,
+        among: &dyn Fn(&[Evidence], &Evidence) -> Vec<Evidence>,
+    ) {
+        self.declared.observe_unstored(throttle, evidence, among);
+    }
+
     fn wake(&self) {
         self.declared.wake();
     }

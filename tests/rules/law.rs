@@ -14,7 +14,7 @@ use proptest::test_runner::TestRunner;
 /// Float noise allowed where a test computes another way than the law does.
 const NOISE: f64 = 1e-9;
 
-fn cases() -> ProptestConfig {
+pub(crate) fn cases() -> ProptestConfig {
     ProptestConfig {
         cases: 10_000,
         // A failure is turned into an example by hand; nothing is written next to the sources.
@@ -54,7 +54,7 @@ fn latency_ms() -> impl Strategy<Value = f64> {
     ]
 }
 
-fn rpm() -> impl Strategy<Value = f64> {
+pub(crate) fn rpm() -> impl Strategy<Value = f64> {
     prop_oneof![
         2 => 0.0..150.0,
         2 => (0.0..7.0).prop_map(|x: f64| 10f64.powf(x)),
@@ -95,7 +95,7 @@ fn phis() -> impl Strategy<Value = (f64, f64)> {
     ]
 }
 
-fn signals() -> impl Strategy<Value = Signals> {
+pub(crate) fn signals() -> impl Strategy<Value = Signals> {
     (fraction(), error_rate(), latency_ms(), rpm(), phis(), temperature(), susceptibility()).prop_map(
         |(u, e, l, r, (ps, pd), t, x)| Signals {
             throttle_pct: u,

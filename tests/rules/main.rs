@@ -22,6 +22,7 @@ mod start;
 mod step;
 mod stripe;
 mod text;
+mod unstored;
 mod verdict;
 mod waiting;
 mod workloads;

@@ -37,6 +37,12 @@ impl Law {
         stress
     }
 
+    /// What errors and latency come to where so much is offered that all of them count.
+    pub(super) fn at_most(&self, signals: &Signals) -> f64 {
+        let errors = rise(signals.error_rate, self.error_low, self.error_high);
+        errors.max(rise(signals.latency_p99_ms, self.latency_low_ms, self.latency_high_ms))
+    }
+
     /// w: few requests are weak evidence, but never none, or a trickle of pure failures would look calm.
     fn evidence(&self, rpm: f64) -> f64 {
         (rpm + self.evidence_floor * self.evidence_rpm) / (rpm + self.evidence_rpm)

@@ -4,15 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::domain::audit::{Record, ThrottleRow};
-use crate::domain::evidence::Evidence;
+use crate::domain::evidence::{Evidence, MOST};
 use crate::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold};
 use crate::domain::level::Level;
 use crate::domain::offered::Offered;
 use crate::domain::throttle::{Declared, Owner, ThrottleName};
 use crate::ports::{Meant, Stored};
-
-/// Sources of measurements kept of one throttle, the newest: anybody with a key may make names up.
-const SOURCES: usize = 16;
 
 /// Holds that end, holds that stay, and what the ledger lacks of the first.
 pub(super) type Endings = (Vec<Epoch>, Vec<Hold>, Vec<(ScopedHold, Record)>);
@@ -291,13 +288,17 @@ impl State {
     }
 }
 
+/// Whether a word counts for a throttle: where a source is declared, nobody else's opens or closes.
+pub(super) fn listens(declared: &Declared, evidence: &Evidence) -> bool {
+    declared.signals.source.is_none() || declared.signals.source == evidence.source
+}
+
 /// Takes note of what somebody measured.
 pub(super) fn hear(declared: &mut Declared, evidence: Evidence) {
-    // Where a source is declared, nobody else's word opens or closes.
-    if declared.signals.source.is_none() || declared.signals.source == evidence.source {
+    if listens(declared, &evidence) {
         declared.evidence.retain(|known| known.source != evidence.source);
         declared.evidence.push(evidence);
-        let too_many = declared.evidence.len().saturating_sub(SOURCES);
+        let too_many = declared.evidence.len().saturating_sub(MOST);
         declared.evidence.drain(..too_many);
     }
 }

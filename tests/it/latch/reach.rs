@@ -129,6 +129,15 @@ impl Desired for Reach {
         self.ledger.observe(throttle, evidence);
     }
 
+    fn observe_unstored(
+        &self,
+        throttle: &ThrottleName,
+        evidence: &Evidence,
+        among: &dyn Fn(&[Evidence], &Evidence) -> Vec<Evidence>,
+    ) {
+        self.ledger.observe_unstored(throttle, evidence, among);
+    }
+
     fn wake(&self) {
         self.ledger.wake();
     }
