@@ -116,7 +116,7 @@ const HEADS: [&str; 6] = ["SEQ", "WHEN", "WHO", "WHAT", "THROTTLE", "CHANGE"];
 /// words takes most of it, so that nothing stands where another entry would begin; `-o json` has the whole of it.
 fn table(entries: &[AuditEntry], first: bool, columns: Option<usize>) -> String {
     let most = columns.map_or(usize::MAX, |columns| (columns / 4).max(WHEN));
-    let cells: Vec<[String; 6]> = entries.iter().map(|entry| cells(entry).map(|cell| cut(cell, most))).collect();
+    let cells: Vec<[String; 6]> = entries.iter().map(|entry| cells(entry, most)).collect();
     let width = |column: usize| {
         let longest = cells.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
         longest.max(HEADS[column].len())
@@ -136,17 +136,20 @@ fn table(entries: &[AuditEntry], first: bool, columns: Option<usize>) -> String 
     columns.map_or(text.clone(), |columns| fit(&text, columns))
 }
 
-fn cells(entry: &AuditEntry) -> [String; 6] {
+/// The cells of an entry, none longer than `most` but where the name of a key is: that is whole, whatever its bearer says.
+fn cells(entry: &AuditEntry, most: usize) -> [String; 6] {
     let at = entry.at.parse::<Timestamp>();
     let when = at.map_or_else(|_| entry.at.clone(), |at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string());
-    let by = who(&entry.operator, &entry.actor);
+    let by = cut(who(&entry.operator, &entry.actor), most.max(entry.actor.chars().count() + 1));
     let throttle = if entry.throttle.is_empty() { "all" } else { &entry.throttle };
     let change = match (entry.before.as_str(), entry.after.as_str()) {
         ("", after) => after.to_owned(),
         (before, "") => before.to_owned(),
         (before, after) => format!("{before} -> {after}"),
     };
-    [entry.seq.to_string(), when, by, entry.action.clone(), throttle.to_owned(), change]
+    let [seq, when, what, throttle, change] =
+        [entry.seq.to_string(), when, entry.action.clone(), throttle.to_owned(), change].map(|cell| cut(cell, most));
+    [seq, when, by, what, throttle, change]
 }
 
 #[cfg(test)]
@@ -174,6 +177,10 @@ mod tests {
         assert_eq!(lines.len(), 3, "{told}");
         assert!(lines.iter().all(|line| line.chars().count() <= 100 && !line.contains("8  2026")), "{told}");
         assert!(lines[1].contains('…') && lines[2].ends_with("double charges"), "{told}");
+        assert!(lines[1].contains("  ECHO_API_KEY: dana"), "whose key it was comes first: {told}");
         assert!(table(&entries, true, None).contains("8  2026"), "a file has all of it");
+        let key = "k".repeat(64);
+        let told = table(&[AuditEntry { actor: key.clone(), ..entry(&long, &long) }], true, Some(100));
+        assert!(told.contains(&format!("  {key}…")), "it is never cut: {told}");
     }
 }

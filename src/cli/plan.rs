@@ -12,7 +12,7 @@ use serde_json::json;
 
 use self::changes::{Kind, Planned, from_file, from_service};
 use super::service::{Output, ServiceArgs, failed};
-use super::terminal::{Paint, json_line, print, tell};
+use super::terminal::{Paint, columns, fit_words, json_line, print, tell};
 use crate::client::{Client, ClientError, Health, Throttles};
 use crate::config::files::{PatientReader, text};
 use crate::config::{ConfigError, RemoteKeys};
@@ -58,7 +58,7 @@ pub(super) async fn plan(args: PlanArgs, paint: Paint) -> Result<(), RunError> {
             let url = compared.then(|| client.base());
             print(&json_line(&json!({ "url": url, "file": from, "compared": compared, "throttles": planned })))
         }
-        Output::Text => print(&written(&planned, paint)),
+        Output::Text => print(&fit_words(&written(&planned, paint), columns())),
     }
 }
 

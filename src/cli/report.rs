@@ -52,7 +52,8 @@ pub(super) fn report(base: &str, found: &Found, now: Timestamp, paint: Paint) ->
     text
 }
 
-/// What became of commands of which that was not known when they were answered. What people wrote comes last in its row.
+/// What became of commands of which that was not known when they were answered. Whose they were has a row of its own, so that
+/// a narrow terminal leaves the key whole.
 fn doubted(text: &mut String, doubts: Option<&[DoubtedCommand]>, now: Timestamp, paint: Paint) {
     let Some(doubts) = doubts else {
         let unread = "whether commands are not decided, or known there alone, is unknown: they could not be read";
@@ -73,10 +74,10 @@ fn doubted(text: &mut String, doubts: Option<&[DoubtedCommand]>, now: Timestamp,
             other => format!("{other}, which this version does not know"),
         };
         let of = if one.throttle.is_empty() { "all" } else { &one.throttle };
-        let by = who(&one.operator, &one.actor);
         let why = one.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
         let came = since(&one.at, now);
-        let _ = writeln!(text, "  {:<9} {became}: {} of {of}, {came}, by {by}{why}", "command", one.action);
+        let _ = writeln!(text, "  {:<9} {became}: {} of {of}, {came}{why}", "command", one.action);
+        let _ = writeln!(text, "  {:<9} {}", "by", who(&one.operator, &one.actor));
     }
 }
 
@@ -128,7 +129,7 @@ fn throttle(
     };
     holds(one, &all.throttles, killed, now, &mut row);
     if !killed {
-        row("declared", &declared_words(one, command, declared, now));
+        declared_rows(one, command, declared, now, &mut row);
         if effective.level_millionths > 0 && effective.reason != "target" && effective.reason != "none" {
             row("because", &format!("of {}", effective.reason));
         }
@@ -205,7 +206,13 @@ fn callers_words(one: &Throttle) -> Option<String> {
 }
 
 /// What is declared, and by whom. Who and when is known of the last command alone, and counts only if its level stands.
-fn declared_words(one: &Throttle, command: Option<&AuditEntry>, declared: i32, now: Timestamp) -> String {
+fn declared_rows(
+    one: &Throttle,
+    command: Option<&AuditEntry>,
+    declared: i32,
+    now: Timestamp,
+    row: &mut impl FnMut(&str, &str),
+) {
     let stands = |entry: &&AuditEntry| {
         entry.after.parse::<f64>().is_ok_and(|level| format!("{:.0}", (level * 100.0).ceil()) == declared.to_string())
     };
@@ -214,10 +221,11 @@ fn declared_words(one: &Throttle, command: Option<&AuditEntry>, declared: i32, n
     match command.filter(stands) {
         // As it was asked for: what is declared is told rounded up to whole percent.
         Some(entry) => {
-            format!("{}, {}, by {}", exactly(entry), since(&entry.at, now), who(&entry.operator, &entry.actor))
+            row("declared", &format!("{}, {}", exactly(entry), since(&entry.at, now)));
+            row("by", &who(&entry.operator, &entry.actor));
         }
-        None if by_file || source.is_empty() => format!("{declared} %"),
-        None => format!("{declared} % {}", by_source(source)),
+        None if by_file || source.is_empty() => row("declared", &format!("{declared} %")),
+        None => row("declared", &format!("{declared} % {}", by_source(source))),
     }
 }
 
@@ -268,4 +276,36 @@ fn next(effective: i32, declared: i32, shed_by: Option<&str>, commanded: bool) -
 
 fn condition<'a>(all: &'a [ConditionStatus], kind: &str) -> Option<&'a ConditionStatus> {
     all.iter().find(|one| one.kind == kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::terminal::fit_words;
+
+    /// A long name of a person leaves the name of the key whole, in a row that begins with it.
+    #[test]
+    fn whose_key_it_was_is_never_cut_by_what_its_bearer_says() {
+        let now = Timestamp::UNIX_EPOCH;
+        let (key, long) = ("k".repeat(64), format!("dana{}all is well", " ".repeat(200)));
+        let (mut rows, at) = (String::new(), now.to_string());
+        let one = json!({ "name": "default", "mode": "enforce", "generation": 1, "spec": { "throttlePercent": 25 } });
+        let entry = json!({
+            "seq": 1, "at": at, "actor": key, "operator": long, "action": "control", "after": "0.25", "reason": "r",
+        });
+        let mut row = |name: &str, value: &str| rows += &format!("  {name:<9} {value}\n");
+        let entry = serde_json::from_value(entry).unwrap();
+        declared_rows(&serde_json::from_value(one).unwrap(), Some(&entry), 25, now, &mut row);
+        let doubt = json!({ "at": at, "action": "revive", "actor": key, "operator": long, "outcome": "undecided" });
+        let doubts = [serde_json::from_value(doubt).unwrap()];
+        doubted(&mut rows, Some(&doubts), now, Paint::new(Some("1")));
+        let fitted = fit_words(&rows, Some(80));
+        let by: Vec<_> = fitted.lines().filter(|line| line.starts_with("  by ")).collect();
+        assert_eq!(by.len(), 2, "{fitted}");
+        assert!(by.iter().all(|row| row.starts_with(&format!("  by        {key}: "))), "{fitted}");
+        assert!(fitted.lines().all(|line| line.chars().count() <= 80), "{fitted}");
+        assert_eq!((who("dana", "ci"), who("", "ci")), ("ci: dana".to_owned(), "ci".to_owned()));
+    }
 }

@@ -10,7 +10,7 @@ use super::kill::{send, throttle_name};
 use super::known::Known;
 use super::service::{Output, ServiceArgs, order_failed, order_strange, stays};
 use super::set::some_text;
-use super::terminal::{Paint, json_line, print_done, tell};
+use super::terminal::{Paint, columns, fit_words, json_line, print_done, tell};
 use super::words::lower_to;
 use crate::client::Revived;
 use crate::domain::throttle::ThrottleName;
@@ -68,7 +68,7 @@ pub(super) async fn revive(args: ReviveArgs, paint: Paint) -> Result<(), RunErro
         Output::Text if revived.status == "already_running" => {
             print_done(&nothing(&known, args.epoch.as_deref()));
         }
-        Output::Text => print_done(&told(&revived, &known, paint)),
+        Output::Text => print_done(&fit_words(&told(&revived, &known, paint), columns())),
     }
     if let Some(epoch) = args.epoch.filter(|_| revived.status == "already_running") {
         return Err(RunError::Failed(format!("nothing was ended, and so not the hold {epoch} either")));

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::api::by_command;
 use super::kill::{send, throttle_name};
 use super::service::{Output, ServiceArgs, order_failed, order_strange};
-use super::terminal::{Paint, json_line, print_done, tell};
+use super::terminal::{Paint, columns, fit_words, json_line, print_done, tell};
 use super::words::{by_source, held_by, percent};
 use crate::client::{Client, ClientError, Controlled, HeldLevelRow, HeldRow};
 use crate::domain::level::Level;
@@ -86,7 +86,7 @@ pub(super) async fn set(args: SetArgs, paint: Paint) -> Result<(), RunError> {
     let declared: Controlled = client.typed("/control", &answer).map_err(|error| order_strange(&client, &error))?;
     match args.output {
         Output::Json => print_done(&json_line(&answer)),
-        Output::Text => print_done(&told(&declared, paint)),
+        Output::Text => print_done(&told(&declared, paint, columns())),
     }
     finish(&client, &declared)
 }
@@ -105,7 +105,7 @@ async fn declare(client: &Client, mut body: Value) -> Result<Value, ClientError>
     send(client, "/control", &body, Some(PATIENCE)).await
 }
 
-fn told(declared: &Controlled, paint: Paint) -> String {
+fn told(declared: &Controlled, paint: Paint, columns: Option<usize>) -> String {
     let (name, asked) = (&declared.throttle, percent(declared.target_throttle));
     let mut text = match declared.held_by.first() {
         None => paint.good(&format!("DECLARED: {name} refuses {asked}\n")),
@@ -126,7 +126,7 @@ fn told(declared: &Controlled, paint: Paint) -> String {
         .audit_id
         .map_or_else(|| format!("{}: not in the ledger yet", declared.audit), |seq| format!("audit entry {seq}"));
     row("record", &record);
-    text
+    fit_words(&text, columns)
 }
 
 /// Where a declaration is changed that this door does not lower.
@@ -155,7 +155,25 @@ fn finish(client: &Client, declared: &Controlled) -> Result<(), RunError> {
 
 #[cfg(test)]
 mod tests {
-    use super::level;
+    use serde_json::json;
+
+    use super::{level, told};
+    use crate::cli::terminal::Paint;
+
+    #[test]
+    fn a_level_that_was_ended_is_one_line_of_a_terminal_whatever_its_owner_said() {
+        let words = format!("eve{}DECLARED: default refuses 0 %", " ".repeat(90));
+        let ended = json!({ "level": 0.6, "epoch": "e", "source": "rest", "operator": words, "reason": words });
+        let answer = json!({
+            "throttle": "default", "in_force": 0.7, "target_throttle": 0.7, "next_step": "none", "replaced": [ended],
+            "audit": "recorded", "audit_id": 7, "durable": true,
+        });
+        let text = told(&serde_json::from_value(answer).unwrap(), Paint::new(Some("1")), Some(80));
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 5, "{text}");
+        assert!(lines[1].starts_with("  ended     60 % or more by eve") && lines[1].ends_with('…'), "{text}");
+        assert!(lines.iter().all(|line| line.chars().count() <= 80), "{text}");
+    }
 
     #[test]
     fn a_level_is_a_fraction_or_a_percentage_with_its_sign() {

@@ -50,15 +50,15 @@ pub(super) fn fit(text: &str, columns: usize) -> String {
     text.split_inclusive('\n').map(|line| fit_line(line, columns)).collect()
 }
 
-/// Rows of a report that say what people wrote.
-const WORDS: [&str; 4] = ["by", "held", "declared", "command"];
+/// What the rows of a report begin with that say what people wrote.
+const WORDS: [&str; 7] = ["by", "held", "declared", "command", "ended", "KILLED", "stays"];
 
 /// A report for a terminal of so many columns. What people wrote is cut where it would run over, or it could stand where our
 /// own lines begin; what is ours, as a command to type, stays whole.
 pub(super) fn fit_words(text: &str, columns: Option<usize>) -> String {
     let Some(columns) = columns else { return text.to_owned() };
     let words = |line: &str| {
-        line.strip_prefix("  ").and_then(|line| line.split(' ').next()).is_some_and(|row| WORDS.contains(&row))
+        line.strip_prefix("  ").is_some_and(|row| row.split_whitespace().next().is_some_and(|row| WORDS.contains(&row)))
     };
     let lines = text.split_inclusive('\n');
     lines.map(|line| if words(line) { fit_line(line, columns) } else { line.to_owned() }).collect()
@@ -180,12 +180,13 @@ mod tests {
         let padded = format!("dana{}default: open, all is well", " ".repeat(200));
         let next = "  next      echo-phoenix revive --epoch 01HZY3V8Q0000000000000000 --operator YOU --reason WHY";
         let text = format!("default: KILLED\n  by        {padded}\n  held      at 5 % or more, by {padded}\n{next}\n");
-        let text = format!("{text}  command   it was done: {padded} of all\n");
+        let text = format!("{text}  command   it was done: {padded} of all\n  ended     60 % or more by {padded}\n");
+        let text = format!("{text}    stays killed by {padded}\n    KILLED at once by {padded}\n");
         let fitted = fit_words(&text, Some(40));
         let lines: Vec<_> = fitted.lines().collect();
-        assert_eq!(lines.len(), 5);
+        assert_eq!(lines.len(), 8);
         assert_eq!((lines[0], lines[3]), ("default: KILLED", next), "what is ours is whole");
-        for line in [lines[1], lines[2], lines[4]] {
+        for line in [&lines[1..3], &lines[4..]].concat() {
             assert!(line.chars().count() <= 40 && line.ends_with('…') && !line.contains("all is well"), "{line}");
         }
         assert_eq!(fit_words(&text, None), text, "a file has no width");

@@ -55,9 +55,10 @@ pub(super) fn holder(hold: &HoldStatus) -> String {
     format!("{}, {door}", hold.operator)
 }
 
-/// Who it was, as they say, and the name of the key in brackets; that alone where nobody said, or the service does not tell.
+/// The name of the key, and who it was, as they say: `ci: dana`. The name alone where nobody said, or the service does not
+/// tell. It comes first: what people say may be long, and be cut.
 pub(super) fn who(operator: &str, key: &str) -> String {
-    if operator.is_empty() { key.to_owned() } else { format!("{operator} ({key})") }
+    if operator.is_empty() { key.to_owned() } else { format!("{key}: {operator}") }
 }
 
 /// The door that something came by, in plain words.

@@ -35,7 +35,10 @@ async fn a_level_is_set_as_a_plain_declaration_and_read_in_the_record() {
     assert_eq!(who, (&json!("ECHO_API_KEY"), &json!("dana"), &json!("fraud wave"), &json!("target")));
     let table = out(&ask(folder, &url, &["audit", "--throttle", "default", "--since", "2026-01-01"]));
     let row = table.lines().find(|line| line.contains("control")).unwrap();
-    assert!(table.starts_with("SEQ") && row.contains("dana (ECHO_API_KEY)") && row.ends_with("fraud wave"), "{table}");
+    assert!(
+        table.starts_with("SEQ") && row.contains("  ECHO_API_KEY: dana  ") && row.ends_with("fraud wave"),
+        "{table}"
+    );
     let unknown = set(folder, &url, &["0", "--throttle", "other"]);
     assert_eq!(unknown.status.code(), Some(1), "{}", err(&unknown));
 

@@ -32,9 +32,11 @@ async fn a_revival_that_is_not_decided_is_shown_until_it_is_and_then_what_became
     assert_eq!(revived.status.code(), Some(3), "it is no refusal: {}", out(&revived));
     not_decided(&err(&revived));
     let told = status();
-    for words in
-        ["  command   not decided yet: it may still happen: revive of all, ", ", by dana (ECHO_API_KEY)\n", "KILLED"]
-    {
+    for words in [
+        "  command   not decided yet: it may still happen: revive of all, ",
+        "  by        ECHO_API_KEY: dana\n",
+        "KILLED",
+    ] {
         assert!(told.contains(words), "{words} is not in\n{told}");
     }
     disk.flow();

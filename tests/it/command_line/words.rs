@@ -152,10 +152,10 @@ async fn a_declaration_is_told_with_the_person_and_the_key() {
     let (folder, echo) = service().await;
     let (folder, url) = (folder.path(), echo.url(""));
     has(&ask(folder, &url, &["set", "25%", "--operator", "dana", "--reason", "fraud wave"]), 0, &["DECLARED"]);
-    has(&ask(folder, &url, &["status"]), 0, &["  declared  25 %, 2", ", by dana (ECHO_API_KEY)\n"]);
+    has(&ask(folder, &url, &["status"]), 0, &["  declared  25 %, 2", ")\n  by        ECHO_API_KEY: dana\n"]);
     let request = http().post(echo.url("/control")).header("x-api-key", KEY).json(&json!({ "target_throttle": 0.5 }));
     assert_eq!(request.send().await.unwrap().status(), 200);
-    has(&ask(folder, &url, &["status"]), 0, &["  declared  50 %, 2", ", by ECHO_API_KEY\n"]);
+    has(&ask(folder, &url, &["status"]), 0, &["  declared  50 %, 2", ")\n  by        ECHO_API_KEY\n"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
