@@ -11,6 +11,7 @@ mod pool;
 pub(super) mod read;
 mod rehearsal;
 pub(super) mod rows;
+mod told;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -87,16 +88,6 @@ impl OpenError {
     pub fn lasts(&self) -> bool {
         matches!(self, Self::TooOld(_) | Self::TooNew { .. } | Self::NoWal(_))
     }
-
-    /// What is behind it, without that the ledger cannot be opened.
-    pub(super) fn why(&self) -> String {
-        match self {
-            Self::Io(error) => error.to_string(),
-            Self::Sql(error) => error.to_string(),
-            Self::Unwritable(LedgerError::Unavailable(why)) => why.clone(),
-            other => other.to_string(),
-        }
-    }
 }
 
 /// Where SQLite keeps the index of the write-ahead log, in memory that is mapped from a file.
@@ -172,7 +163,8 @@ impl SqliteLedger {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),
             _ => {}
         }
-        let conn = Connection::open(dir.join(LEDGER_FILE))?;
+        let file = dir.join(LEDGER_FILE);
+        let conn = Connection::open(&file).map_err(|error| refused(&file, error))?;
         conn.busy_timeout(BUSY_TIMEOUT)?;
         let mode: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
         if mode != "wal" {
@@ -371,6 +363,17 @@ impl Ledger for SqliteLedger {
     async fn answered(&self, key: &ClientKey) -> Result<Option<Answer>, LedgerError> {
         let key = key.clone();
         self.read(move |conn| rows::answered(conn, &key)).await
+    }
+}
+
+/// Why a file was not opened: SQLite does not tell that this user may not.
+fn refused(file: &Path, error: rusqlite::Error) -> OpenError {
+    use rustix::fs::{Access, access};
+    match access(file, Access::READ_OK | Access::WRITE_OK).map_err(std::io::Error::from) {
+        Err(denied) if denied.kind() == std::io::ErrorKind::PermissionDenied => {
+            std::io::Error::new(denied.kind(), format!("{}: {denied}", file.display())).into()
+        }
+        _ => error.into(),
     }
 }
 

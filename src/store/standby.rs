@@ -21,7 +21,7 @@ use crate::sync::{Mutex, lock};
 pub struct StandbyLedger {
     folder: PathBuf,
     open: OnceLock<SqliteLedger>,
-    /// Why it could not be opened the last time.
+    /// Why it could not be opened the last time, as anybody may hear it.
     why: Mutex<String>,
 }
 
@@ -74,7 +74,7 @@ impl StandbyLedger {
     pub async fn try_open(&self, at: Timestamp) -> Result<Opened, OpenError> {
         let opened = self.opened(at).await;
         if let Err(error) = &opened {
-            *lock(&self.why) = error.why();
+            *lock(&self.why) = error.told();
         }
         opened
     }

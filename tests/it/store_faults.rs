@@ -333,9 +333,31 @@ async fn a_lock_of_another_process() {
     assert_eq!(health.status(), StatusCode::SERVICE_UNAVAILABLE);
     let health: Value = health.json().await.unwrap();
     let told = health["checks"]["ledger"].as_str().unwrap();
-    assert!(told.contains("(it could not be opened yet: database is locked"), "{told}");
+    assert!(told.contains("(it could not be opened yet: it is locked by another process"), "{told}");
     drop(lock);
     complete(&echo, &data, &["control", "control", "kill", "kill_refused", "control_refused"]).await;
+}
+
+/// Anybody may ask `/health`: why a ledger cannot be opened is a word there, and its place is the log's.
+#[tokio::test]
+async fn a_ledger_that_cannot_be_opened_is_told_to_strangers_without_its_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut echo = opened(&data, folder.path()).await;
+    echo.process.kill_9();
+    fs::remove_file(data.join("ledger.db")).unwrap();
+    fs::create_dir(data.join("ledger.db")).unwrap();
+    let echo = start(&data, folder.path()).await;
+    let health = http().get(echo.url("/health")).send().await.unwrap();
+    assert_eq!(health.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let health = health.text().await.unwrap();
+    assert!(health.contains("(it could not be opened yet: its file cannot be opened)"), "{health}");
+    let place = folder.path().display().to_string();
+    assert!(!health.contains(&place) && !health.contains("unable to open"), "{health}");
+    eventually("the log names it", BACK, async || {
+        echo.process.said().contains(&data.join("ledger.db").display().to_string()).then_some(())
+    })
+    .await;
 }
 
 /// Another program that holds the write lock of a ledger.
