@@ -109,9 +109,12 @@ pub fn text(bytes: Vec<u8>) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is no UTF-8 text"))
 }
 
-/// Reads a regular file of at most `limit` bytes. A named pipe would be waited for until somebody writes, a device for
-/// ever, so neither is read; opening does not wait either.
-fn regular(path: &Path, limit: usize) -> Bytes {
+/// Opens a regular file for reading, through symlinks. A named pipe would be waited for until somebody writes, a device for
+/// ever, so neither is opened; opening does not wait either.
+///
+/// # Errors
+/// If it cannot be opened; `IsADirectory` or `Unsupported` if it is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
     let kind = file.metadata()?.file_type();
@@ -121,8 +124,13 @@ fn regular(path: &Path, limit: usize) -> Bytes {
     if !kind.is_file() {
         return Err(io::Error::new(ErrorKind::Unsupported, SPECIAL));
     }
+    Ok(file)
+}
+
+/// Reads a regular file of at most `limit` bytes.
+fn regular(path: &Path, limit: usize) -> Bytes {
     let mut bytes = Vec::new();
-    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    open_regular(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > limit {
         return Err(io::Error::new(ErrorKind::FileTooLarge, format!("it has more than {limit} bytes")));
     }

@@ -2,14 +2,14 @@
 //!
 //! Reads its beginning and its length, and changes nothing. Knows no command line and no way out.
 
-use std::fs::File;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
 use rusqlite::{Connection, Error, ErrorCode};
 
 use super::schema::CHAINED;
 use super::sqlite::read;
+use crate::config::files::open_regular;
 
 /// How every SQLite file begins.
 const MAGIC: &[u8] = b"SQLite format 3\0";
@@ -36,8 +36,11 @@ pub(super) fn looks(file: &Path, error: &Error) -> Option<String> {
             Some("another program holds it locked: try again".to_owned())
         }
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
-            let unread = File::open(file).err()?;
-            Some(format!("this user may not read it ({unread}); the service's own user may"))
+            let unread = open_regular(file).err()?;
+            Some(match unread.kind() {
+                ErrorKind::Unsupported | ErrorKind::IsADirectory => unread.to_string(),
+                _ => format!("this user may not read it ({unread}); the service's own user may"),
+            })
         }
         // A column or a table that is not there has no code of its own.
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) => inside(file),
@@ -47,7 +50,11 @@ pub(super) fn looks(file: &Path, error: &Error) -> Option<String> {
 
 fn inside(file: &Path) -> Option<String> {
     let mut head = Vec::with_capacity(HEADER);
-    let opened = File::open(file).ok()?;
+    let opened = match open_regular(file) {
+        // Somebody put it there since.
+        Err(error) if error.kind() == ErrorKind::Unsupported => return Some(error.to_string()),
+        opened => opened.ok()?,
+    };
     let length = opened.metadata().ok()?.len();
     opened.take(HEADER as u64).read_to_end(&mut head).ok()?;
     if let Some((_, packed)) = PACKED.iter().find(|(begins, _)| head.starts_with(begins)) {

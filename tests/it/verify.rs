@@ -2,15 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use echo_phoenix::config::files::patiently;
 use echo_phoenix::ports::Ledger;
-use echo_phoenix::store::{LEDGER_FILE, SqliteLedger};
+use echo_phoenix::store::{LEDGER_FILE, SqliteLedger, VerifyError};
 use rusqlite::Connection;
 
 use crate::ledger_suite::values::{drifting, event};
-use crate::support::{Echo, KEY, eventually, http, prepared, program};
+use crate::support::{Echo, KEY, eventually, http, prepared, program, run};
 
 const TABLES: [&str; 3] = ["audit_log", "evidence_ledger", "reconciliation_log"];
 
@@ -222,5 +223,36 @@ fn the_documented_alerts_of_the_brake_fire() {
             let done = promtool.args(["test", "rules", "test.yml"]).current_dir(folder.path()).output().unwrap();
             assert!(done.status.success(), "{alert} {fires}: {}{}", text(&done.stdout), text(&done.stderr));
         }
+    }
+}
+
+/// A pipe that somebody puts where a ledger was, or beside it, is never waited for: neither by a look at what the file is that
+/// could not be read, nor by what SQLite reads besides.
+#[tokio::test]
+async fn a_pipe_in_place_of_a_ledger_or_beside_it_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    filled(&data).await;
+    let pipe = folder.path().join("pipe");
+    let make = |path: &Path| drop(run(Command::new("mkfifo").arg(path)));
+    make(&pipe);
+    for code in [rusqlite::ffi::SQLITE_NOTADB, rusqlite::ffi::SQLITE_CANTOPEN] {
+        let error = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+        let (error, file) = (VerifyError::from(error), pipe.clone());
+        let looks = patiently(move || error.looks(&file)).unwrap();
+        assert_eq!(looks.as_deref(), Some("it is no regular file but a pipe, a socket or a device"), "{code}");
+    }
+    for beside in ["ledger.db-wal", "ledger.db-journal"] {
+        let _ = std::fs::remove_file(data.join(beside));
+        make(&data.join(beside));
+        for command in [&["verify"][..], &["backup", "new.db"]] {
+            let mut asked = Command::new(program());
+            asked.args(command).arg("--data-dir").arg(&data).current_dir(folder.path()).stderr(Stdio::piped());
+            let mut child = asked.spawn().unwrap();
+            eventually("it ends", Duration::from_secs(20), async || child.try_wait().unwrap()).await;
+            let said = text(&child.wait_with_output().unwrap().stderr);
+            assert!(said.contains(&format!("{beside}: it is no regular file")), "{command:?} {said}");
+        }
+        std::fs::remove_file(data.join(beside)).unwrap();
     }
 }

@@ -19,10 +19,15 @@ pub(in crate::store) fn connect(dir: &Path) -> rusqlite::Result<Connection> {
 
 /// The same for a file of any name, a backup for example.
 pub(in crate::store) fn connect_file(file: &Path) -> rusqlite::Result<Connection> {
-    private::no_special(file).map_err(|error| {
-        let cannot = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
-        rusqlite::Error::SqliteFailure(cannot, Some(format!("{}: {error}", file.display())))
-    })?;
+    // What SQLite opens beside it, too: it waits for a pipe as anybody would.
+    for end in ["", "-wal", "-journal"] {
+        let mut one = file.as_os_str().to_owned();
+        one.push(end);
+        private::no_special(Path::new(&one)).map_err(|error| {
+            let cannot = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
+            rusqlite::Error::SqliteFailure(cannot, Some(format!("{}: {error}", one.display())))
+        })?;
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(file, flags)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
