@@ -9,6 +9,7 @@ mod level;
 mod obey;
 mod owed;
 mod record;
+mod replay;
 mod revive;
 mod settle;
 mod share;
@@ -96,6 +97,8 @@ pub struct Latch {
     doubts: Doubts,
     /// Commands whose client was told that the ledger lacks them.
     told: Mutex<BTreeSet<String>>,
+    /// Commands of a journal of which it is not known yet whether the record has them.
+    unasked: Mutex<BTreeSet<String>>,
     /// What was said of telling them again.
     again: told::Again,
     /// Commands that somebody is telling the ledger right now, and who.
@@ -160,6 +163,7 @@ impl Latch {
             levelling: Arc::default(),
             doubts: Doubts::default(),
             told: Mutex::default(),
+            unasked: Mutex::default(),
             again: told::Again::default(),
             under_way: Mutex::default(),
             arrived: Notify::new(),

@@ -170,7 +170,7 @@ impl Latch {
         let journalled = async {
             let durable = timeout(JOURNAL_PATIENCE, self.journalled(&owed, &unkept)).await.unwrap_or(false);
             if durable && let Effect::Hold(hold) = &effect {
-                // One that is here alone is told as that, whatever the disk has: a start makes it anew, and is refused again.
+                // One that is here alone is told as that, whatever the disk has: its command is on record, and a start settles it.
                 self.note(&hold.hold.epoch, |live| live.durable = live.alone.is_none());
             }
             durable
@@ -344,7 +344,7 @@ impl Latch {
         }
     }
 
-    async fn entered(&self, once: &str) {
+    pub(super) async fn entered(&self, once: &str) {
         self.owed.entered(once);
         self.told().remove(once);
         let (Some(journal), once) = (self.journal.clone(), once.to_owned()) else { return };

@@ -60,6 +60,9 @@ impl Latch {
                 self.again.works(&entry.record.once);
                 continue; // it is there, with the answer its caller heard; perhaps since we began
             }
+            if self.is_unasked(&entry.record.once) {
+                return false; // others would hear of it by that
+            }
             let told = match &entry.effect {
                 // A safer level has come since: what this one asked for is recorded, and declares nothing any more.
                 Effect::Level { throttle, level } if self.asked_above(throttle, *level) => {

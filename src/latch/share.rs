@@ -51,7 +51,7 @@ impl Latch {
 
     async fn announce(&self, once: String, held: ScopedHold) {
         let stands = |live: &Live| !live.ending && live.held.hold.epoch == held.hold.epoch;
-        if !self.lacks(&once) || !self.lock().iter().any(stands) {
+        if !self.lacks(&once) || self.is_unasked(&once) || !self.lock().iter().any(stands) {
             return;
         }
         if let Err(error) = self.desired.announce(&held).await {

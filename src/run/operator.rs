@@ -76,12 +76,15 @@ pub(super) async fn watching(args: &ClusterArgs, gate: Gate, record: Option<Reco
     let client = connect::client(args.kubeconfig.as_deref()).await.map_err(|e| RunError::Failed(e.to_string()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (ledger, journal) = record.map_or((None, None), |record| (Some(record.0), Some(record.1)));
-    let desired = Arc::new(ClusterDesired::new(client.clone(), Arc::clone(&clock), ledger));
+    let desired = Arc::new(ClusterDesired::new(client.clone(), Arc::clone(&clock), ledger.clone()));
     let gate = Arc::new(gate);
     let as_port: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&desired);
     // A kill that the API server never took is tried again from the journal.
     let owed = journal.iter().flat_map(|journal| journal.pending()).filter_map(JournalEntry::hold).collect();
     let latch = Arc::new(Latch::new(Arc::clone(&gate), as_port, journal, owed));
+    if let Some(record) = ledger {
+        latch.asks(record);
+    }
     desired.moves(Arc::clone(&latch));
     Ok(Watching { client, clock, desired, gate, latch })
 }
@@ -98,13 +101,12 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     local_key::configured(&args.keys, args.listen.environment)?;
     mirror::check(&args.airtable, &args.hosts)?;
     let kept = record::open(&args.store.data_dir, Holds::Cluster, &SystemClock).await?;
-    let Kept { ledger, stored, journal: file, heard, told, _lock, .. } = kept;
+    let Kept { ledger, stored, journal: file, told, _lock, .. } = kept;
     let journal: Arc<dyn Journal> = Arc::<FileJournal>::clone(&file);
     let keys = local_key::keys(&args.keys, args.listen.environment, Some(&args.store.data_dir))?;
     let record: Arc<dyn Ledger> = Arc::<StandbyLedger>::clone(&ledger);
     let gate = gate_secret::gate(&args.secret, args.listen.environment, None)?;
     let on = watching(&args.cluster, gate, Some((Arc::clone(&record), journal))).await?;
-    on.latch.heard(&heard);
     let worker = mirror::worker(&args.airtable, &args.hosts, Arc::clone(&record), Arc::clone(&on.clock))?;
 
     let loaded = Arc::clone(&on.desired);

@@ -119,10 +119,8 @@ pub(super) async fn open(folder: &Path, holds: Holds, clock: &dyn Clock) -> Resu
     if let Err(error) = journal.mend(seen.unwrap_or_default(), lacking > 0) {
         tracing::error!(%error, "the journal cannot be written; kills are durable once the ledger has them");
     }
-    if holds == Holds::Here {
-        let ended = opened.as_ref().map(|opened| opened.accounts.ended.clone()).unwrap_or_default();
-        store::settle_had(&mut journal, &ended, &ledger).await;
-    }
+    let ended = opened.as_ref().map(|opened| opened.accounts.ended.clone()).unwrap_or_default();
+    store::settle_had(&mut journal, &ended, &ledger).await;
     let journal = Arc::new(FileJournal::start(journal).map_err(unusable)?);
     let told = Told { record: start.told, folder: DataFolder::of(folder) };
     let live = opened.iter().flat_map(|opened| &opened.accounts.live);

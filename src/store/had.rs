@@ -1,23 +1,35 @@
 //! What of a journal the ledger has already: settled at a start, before anything goes by it.
 //!
-//! An entry that was answered as not written may be on the disk all the same, and what it closed has been opened since.
+//! An entry that was answered as not written may be on the disk all the same, and what it closed has been opened since. So may
+//! one that was settled while another was still owed: the file says it of all at once.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::JournalFile;
 use crate::domain::hold::Epoch;
 use crate::ports::{Effect, JournalEntry, Ledger};
+use crate::sync::timeout;
+
+/// How long a start waits for the ledger to say it.
+const LIMIT: Duration = Duration::from_secs(2);
 
 /// Settles what has ended, which was brought to the ledger before: it does not bite until it has been brought there again;
-/// and every command that the ledger has. What cannot be asked stays.
+/// and every command that the ledger has. What cannot be asked in time stays.
 pub async fn settle_had(journal: &mut JournalFile, ended: &BTreeSet<Epoch>, ledger: &dyn Ledger) {
     let has_ended =
         |entry: &JournalEntry| matches!(&entry.effect, Effect::Hold(held) if ended.contains(&held.hold.epoch));
-    let mut settled = Vec::new();
-    for entry in journal.pending() {
-        if has_ended(&entry) || ledger.has(&entry.record.once).await.unwrap_or(false) {
-            settled.push(entry.record.once);
+    let (ended, open): (Vec<_>, Vec<_>) = journal.pending().into_iter().partition(has_ended);
+    let mut settled: Vec<_> = ended.into_iter().map(|entry| entry.record.once).collect();
+    let asking = async {
+        for JournalEntry { record, .. } in open {
+            if ledger.has(&record.once).await.unwrap_or(false) {
+                settled.push(record.once);
+            }
         }
+    };
+    if timeout(LIMIT, asking).await.is_err() {
+        tracing::warn!("the ledger does not say which commands of the journal it has; they are brought to it again");
     }
     if !settled.is_empty()
         && let Err(error) = journal.settle(&settled)

@@ -349,7 +349,7 @@ impl Ledger for SqliteLedger {
 
     async fn has(&self, once: &str) -> Result<bool, LedgerError> {
         let once = once.to_owned();
-        self.read(move |conn| rows::knows_command(conn, &once)).await
+        self.read(move |conn| read::has(conn, &once)).await
     }
 
     async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError> {

@@ -147,8 +147,16 @@ impl Ledger for StandbyLedger {
         self.ledger()?.check().await
     }
 
+    /// One that cannot be written can be asked this all the same.
     async fn has(&self, once: &str) -> Result<bool, LedgerError> {
-        self.ledger()?.has(once).await
+        if let Ok(ledger) = self.ledger() {
+            return ledger.has(once).await;
+        }
+        let (folder, once) = (self.folder.clone(), once.to_owned());
+        let asked = move || read::connect(&folder).and_then(|conn| read::has(&conn, &once));
+        let asked = tokio::task::spawn_blocking(asked).await;
+        let asked = asked.map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+        asked.map_err(|error| LedgerError::Unavailable(error.to_string()))
     }
 
     async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError> {

@@ -2,16 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use echo_phoenix::domain::audit::Record;
+use echo_phoenix::domain::audit::{Change, Record};
 use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::ThrottleName;
-use echo_phoenix::ports::{Effect, Journal, JournalEntry};
-use echo_phoenix::store::{FileJournal, JOURNAL_BYTES, JournalFile, JournalFound};
+use echo_phoenix::ports::{Effect, Journal, JournalEntry, Ledger, LedgerError};
+use echo_phoenix::store::{
+    AtStart, FileJournal, JOURNAL_BYTES, JournalFile, JournalFound, LEDGER_FILE, SqliteLedger, StandbyLedger,
+    settle_had,
+};
 use jiff::Timestamp;
 use tempfile::TempDir;
 
@@ -350,4 +354,27 @@ fn concurrent_kills_are_all_kept() {
     found.sort_unstable();
     found.dedup();
     assert_eq!(found.len(), 80);
+}
+
+/// A full disk as a process starts: what the ledger has it can say all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_can_be_read_only_says_what_it_has_of_a_journal() {
+    let (dir, path) = home();
+    let journal = FileJournal::open(&path).unwrap();
+    journal.append(&entry("had")).await.unwrap();
+    journal.append(&entry("lacked")).await.unwrap();
+    tokio::task::spawn_blocking(move || journal.close()).await.unwrap();
+    let (ledger, _) = SqliteLedger::open(dir.path()).unwrap();
+    ledger.commit(Change::of(entry("had").record)).await.unwrap();
+    drop(ledger);
+    let other = rusqlite::Connection::open(dir.path().join(LEDGER_FILE)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (ledger, found) = StandbyLedger::start(dir.path(), Timestamp::UNIX_EPOCH).await.unwrap();
+    assert!(matches!(found, AtStart::ReadOnly(..)), "{found:?}");
+    assert!(matches!(ledger.check().await, Err(LedgerError::Unavailable(_))));
+    assert_eq!((ledger.has("had").await.unwrap(), ledger.has("lacked").await.unwrap()), (true, false));
+
+    let mut journal = JournalFile::read(&path).unwrap().0;
+    settle_had(&mut journal, &BTreeSet::new(), &ledger).await;
+    assert_eq!(epochs(&journal.pending()), ["lacked"]);
 }

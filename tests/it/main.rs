@@ -10,6 +10,7 @@ mod before;
 mod callers;
 mod clock_steps;
 mod cluster_refusals;
+mod cluster_replays;
 mod cluster_revivals;
 mod cluster_rules;
 mod command_line;

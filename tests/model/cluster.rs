@@ -7,6 +7,7 @@
 //! it tell no other site yet; here its loop may, so that all of them hang at once.
 
 mod leftovers;
+mod replayed;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -108,11 +109,14 @@ impl Watching {
     ) -> Self {
         let (client, clock) = (server.client(), clock(outside));
         let (ledger, journal) = record.map_or((None, None), |record| (Some(record.0), Some(record.1)));
-        let desired = Arc::new(ClusterDesired::new(client.clone(), clock, ledger));
+        let desired = Arc::new(ClusterDesired::new(client.clone(), clock, ledger.clone()));
         let gate = Arc::new(Gate::default());
         let as_port: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&desired);
         let owed = journal.iter().flat_map(|journal| journal.pending()).filter_map(JournalEntry::hold).collect();
         let latch = Arc::new(Latch::new(Arc::clone(&gate), as_port, journal, owed));
+        if let Some(record) = ledger {
+            latch.asks(record);
+        }
         desired.moves(Arc::clone(&latch));
         goes_on(Lane::new(client.clone(), Arc::clone(&desired)).run(CancellationToken::new()));
         Self { client, desired, gate, latch }
@@ -130,11 +134,13 @@ impl Watching {
 impl Cluster {
     async fn start(outside: &Arc<Outside>) -> Result<Self, String> {
         let (server, site) = (ApiServer::new(outside), Arc::new(Site::new()));
-        KINDS
-            .iter()
-            .for_each(|kind| server.put("customresourcedefinitions", "", json!({ "metadata": { "name": kind } })));
-        server.put("namespaces", "", json!({ "metadata": { "name": SHOP } }));
-        server.put("echothrottles", SHOP, throttle(0));
+        installed(&server);
+        settled(&server, SHOP, throttle(0));
+        Self::over(outside, server, site).await
+    }
+
+    /// Over what is outside of it, and was there before.
+    async fn over(outside: &Arc<Outside>, server: Arc<ApiServer>, site: Arc<Site>) -> Result<Self, String> {
         let Kept { channel, stored, journal, .. } = life::kept(outside).await?;
         let record: (Arc<dyn Ledger>, Arc<dyn Journal>) =
             (Arc::<Channel>::clone(&channel), Arc::<Notebook>::clone(&journal));
@@ -239,6 +245,16 @@ impl Cluster {
         }
         sleep(Duration::from_millis(300)).await;
     }
+}
+
+fn installed(server: &ApiServer) {
+    KINDS.iter().for_each(|kind| server.put("customresourcedefinitions", "", json!({ "metadata": { "name": kind } })));
+}
+
+/// A namespace with a throttle.
+fn settled(server: &ApiServer, namespace: &str, throttle: serde_json::Value) {
+    server.put("namespaces", "", json!({ "metadata": { "name": namespace } }));
+    server.put("echothrottles", namespace, throttle);
 }
 
 fn clock(outside: &Arc<Outside>) -> Arc<dyn Clock> {

@@ -104,7 +104,7 @@ pub(crate) async fn kept(outside: &Arc<Outside>) -> Result<Kept, String> {
     last_file.write(&LastState { stored: start.stored.clone(), journal: seen }).map_err(text)?;
     channel.asks(channel.ledger.begin(clock.now(), start.stored.holds.clone())).await.map_err(text)?;
     journal.mend(seen.unwrap_or_default(), lacking > 0).map_err(text)?;
-    store::settle_had(&mut journal, &opened.accounts.ended, &channel.ledger).await;
+    store::settle_had(&mut journal, &opened.accounts.ended, channel.as_ref()).await;
     let (journal, writer) = FileJournal::without_thread(journal);
     let journal = Arc::new(Notebook { journal, work: Arc::default() });
     goes_on(disk::write_journal(Arc::clone(outside), writer, Arc::clone(&journal.work)));

@@ -63,6 +63,11 @@ pub(in crate::store) fn lacks(conn: &Connection, entries: &[JournalEntry]) -> ru
     Ok(lacking)
 }
 
+/// Whether it has the command of this id.
+pub(in crate::store) fn has(conn: &Connection, once: &str) -> rusqlite::Result<bool> {
+    rows::knows_command(conn, once)
+}
+
 fn journal_seen(conn: &Connection) -> rusqlite::Result<Option<u64>> {
     let ever: Option<i64> = conn.query_row("SELECT ever FROM journal_seen", [], |row| row.get(0)).optional()?;
     Ok(ever.and_then(|ever| u64::try_from(ever).ok()))
