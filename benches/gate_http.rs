@@ -12,7 +12,11 @@
     reason = "a measurement: it reads its arguments, and stops when something fails"
 )]
 
-#[allow(dead_code, unreachable_pub, reason = "the tests' support, of which a measurement needs a part")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the tests' support, of which a measurement needs a part"
+)]
 #[path = "../tests/it/support.rs"]
 mod support;
 #[allow(dead_code, reason = "not every measurement needs all of it")]
@@ -47,16 +51,26 @@ async fn bare() {
 
 /// Processor time a process has used, seconds: fields 14 and 15 of its `stat`, counted behind the name in brackets.
 fn used(pid: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("Linux, and the process runs");
+    let stat =
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("Linux, and the process runs");
     let (_, fields) = stat.rsplit_once(')').unwrap();
-    let ticks = fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<f64>().unwrap());
+    let ticks = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|field| field.parse::<f64>().unwrap());
     ticks.sum::<f64>() / TICKS_A_SECOND
 }
 
 fn ask(wrk: &str, address: SocketAddr) -> Child {
     Command::new(wrk)
         .args(["-t1", &format!("-c{CONNECTIONS}"), &format!("-d{SECONDS}s")])
-        .args(["-H", "x-forwarded-method: GET", "-H", "x-forwarded-uri: /checkout/7?x=y"])
+        .args([
+            "-H",
+            "x-forwarded-method: GET",
+            "-H",
+            "x-forwarded-uri: /checkout/7?x=y",
+        ])
         .arg(format!("http://{address}/authz/forward/default"))
         .stdout(Stdio::piped())
         .spawn()
@@ -67,8 +81,14 @@ fn ask(wrk: &str, address: SocketAddr) -> Child {
 fn answered(wrk: Child) -> f64 {
     let done = wrk.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&done.stdout);
-    assert!(done.status.success() && !said.contains("Non-2xx") && !said.contains("Socket errors"), "{said}");
-    let line = said.lines().find(|line| line.contains(" requests in ")).unwrap_or_else(|| panic!("{said}"));
+    assert!(
+        done.status.success() && !said.contains("Non-2xx") && !said.contains("Socket errors"),
+        "{said}"
+    );
+    let line = said
+        .lines()
+        .find(|line| line.contains(" requests in "))
+        .unwrap_or_else(|| panic!("{said}"));
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
@@ -83,19 +103,33 @@ struct Server {
 fn round(wrk: &str, servers: [Server; 2], swapped: bool) -> [(f64, f64); 2] {
     let before = servers.map(|server| used(server.pid));
     let [first, second] = if swapped { [1, 0] } else { [0, 1] };
-    let clients = [ask(wrk, servers[first].address), ask(wrk, servers[second].address)].map(answered);
+    let clients = [
+        ask(wrk, servers[first].address),
+        ask(wrk, servers[second].address),
+    ]
+    .map(answered);
     let requests = [clients[first], clients[second]];
     let after = servers.map(|server| used(server.pid));
-    [0, 1].map(|which| (requests[which], (after[which] - before[which]) * 1e6 / requests[which]))
+    [0, 1].map(|which| {
+        (
+            requests[which],
+            (after[which] - before[which]) * 1e6 / requests[which],
+        )
+    })
 }
 
 async fn start_bare(folder: &Path) -> (Process, Server) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     let process = Process::start(command.arg(BARE), &folder.join("bare.log"));
-    let address = eventually("the bare handler says where it listens", Duration::from_secs(20), async || {
-        process.said().lines().find_map(|line| line.parse().ok())
-    });
-    let server = Server { address: address.await, pid: process.pid() };
+    let address = eventually(
+        "the bare handler says where it listens",
+        Duration::from_secs(20),
+        async || process.said().lines().find_map(|line| line.parse().ok()),
+    );
+    let server = Server {
+        address: address.await,
+        pid: process.pid(),
+    };
     (process, server)
 }
 
@@ -105,15 +139,31 @@ async fn start_open(program: &Path, folder: &Path) -> (Process, Server) {
     let calm = json!({ "throttle_pct": 1.0, "error_rate": 0.0, "latency_p99_ms": 0, "requests_per_minute": 0,
                        "phi_static": 0.5, "phi_dynamic": 0.5, "temperature": 0.0, "susceptibility": 1.0 });
     let control = json!({ "current_state": calm, "target_throttle": 0.0 });
-    let opened = http().post(echo.url("/control")).header("x-api-key", KEY).json(&control).send().await.unwrap();
+    let opened = http()
+        .post(echo.url("/control"))
+        .header("x-api-key", KEY)
+        .json(&control)
+        .send()
+        .await
+        .unwrap();
     assert!(opened.status().is_success());
     // Whoever asked for verdicts meanwhile would be load, and load is let in by the ramp.
     eventually("it is open", Duration::from_secs(60), async || {
-        let health: Value = http().get(echo.url("/health")).send().await.ok()?.json().await.ok()?;
+        let health: Value = http()
+            .get(echo.url("/health"))
+            .send()
+            .await
+            .ok()?
+            .json()
+            .await
+            .ok()?;
         (health["throttle_pct"] == 0.0).then_some(())
     })
     .await;
-    let server = Server { address: echo.address, pid: echo.process.pid() };
+    let server = Server {
+        address: echo.address,
+        pid: echo.process.pid(),
+    };
     (echo.process, server)
 }
 
@@ -126,12 +176,18 @@ async fn measure(wrk: &str) {
     };
     let servers = [ours, other];
     let (mut throughput, mut processor) = (Vec::new(), Vec::new());
-    println!("{CONNECTIONS} connections each, {SECONDS} s a round; requests/s and µs of processor time a request:");
+    println!(
+        "{CONNECTIONS} connections each, {SECONDS} s a round; requests/s and µs of processor time a request:"
+    );
     for number in 0..=ROUNDS {
         let [ours, theirs] = round(wrk, servers, number % 2 == 1);
         let (faster, cheaper) = (ours.0 / theirs.0, theirs.1 / ours.1);
         let rate = |requests: f64| requests / f64::from(SECONDS);
-        let warm_up = if number == 0 { "  (warm-up, not counted)" } else { "" };
+        let warm_up = if number == 0 {
+            "  (warm-up, not counted)"
+        } else {
+            ""
+        };
         println!(
             "round {number}: serve {:.0}/s {:.1} µs  {name} {:.0}/s {:.1} µs  of its throughput {faster:.2}  of its processor time {cheaper:.2}{warm_up}",
             rate(ours.0),

@@ -13,7 +13,11 @@
     reason = "a measurement: it reads the clock, and stops when something fails"
 )]
 
-#[allow(dead_code, unreachable_pub, reason = "the tests' support, of which a measurement needs a part")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the tests' support, of which a measurement needs a part"
+)]
 #[path = "../tests/it/support.rs"]
 mod support;
 #[allow(dead_code, reason = "not every measurement needs all of it")]
@@ -85,8 +89,10 @@ async fn first_denial(client: reqwest::Client, url: String) -> Instant {
 }
 
 async fn admits(echo: &Echo, throttle: &str) {
-    eventually("it admits", Duration::from_secs(30), async || (echo.verdict(throttle).await.0 == 200).then_some(()))
-        .await;
+    eventually("it admits", Duration::from_secs(30), async || {
+        (echo.verdict(throttle).await.0 == 200).then_some(())
+    })
+    .await;
 }
 
 /// Asks for verdicts as fast as answers come, on every connection; says so once all of them were answered.
@@ -98,7 +104,9 @@ fn load(address: SocketAddr) {
             stream.set_nodelay(true).unwrap();
             verdict(&mut stream).unwrap();
             // Once the service is gone there is nothing more to ask.
-            std::thread::spawn(move || while began.elapsed() < LOAD_LASTS && verdict(&mut stream).is_ok() {})
+            std::thread::spawn(move || {
+                while began.elapsed() < LOAD_LASTS && verdict(&mut stream).is_ok() {}
+            })
         })
         .collect();
     println!("loaded");
@@ -126,9 +134,15 @@ struct Load(Child);
 impl Load {
     fn start(address: SocketAddr) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        let mut child = command.args([LOAD, &address.to_string()]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .args([LOAD, &address.to_string()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut said = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut said)
+            .unwrap();
         assert_eq!(said, "loaded\n");
         Self(child)
     }
@@ -150,8 +164,14 @@ struct Times {
 
 impl Times {
     fn tell(&self, how: &str) {
-        tell(&format!("POST /kill sent to first denied verdict on a live connection, {how}"), &self.to_denial);
-        tell(&format!("POST /kill sent to its answer, durable, {how}"), &self.to_answer);
+        tell(
+            &format!("POST /kill sent to first denied verdict on a live connection, {how}"),
+            &self.to_denial,
+        );
+        tell(
+            &format!("POST /kill sent to its answer, durable, {how}"),
+            &self.to_answer,
+        );
     }
 }
 
@@ -188,12 +208,31 @@ async fn kill_once(program: &Path, loaded: bool, times: &mut Times) {
                        "phi_static": 0.5, "phi_dynamic": 0.5, "temperature": 0.0, "susceptibility": 1.0 });
     let folder = tempfile::tempdir().unwrap();
     let echo = Echo::start_of(program, "serve", &[], folder.path()).await;
-    let post = |path: &str, body: Value| client.post(echo.url(path)).header("x-api-key", KEY).json(&body).send();
+    let post = |path: &str, body: Value| {
+        client
+            .post(echo.url(path))
+            .header("x-api-key", KEY)
+            .json(&body)
+            .send()
+    };
     let control = json!({ "current_state": calm, "target_throttle": 0.0 });
-    assert!(post("/control", control).await.unwrap().status().is_success());
+    assert!(
+        post("/control", control)
+            .await
+            .unwrap()
+            .status()
+            .is_success()
+    );
     // Whoever asked for verdicts meanwhile would be load, and load is let in by the ramp.
     eventually("it is open", Duration::from_secs(60), async || {
-        let health: Value = http().get(echo.url("/health")).send().await.ok()?.json().await.ok()?;
+        let health: Value = http()
+            .get(echo.url("/health"))
+            .send()
+            .await
+            .ok()?
+            .json()
+            .await
+            .ok()?;
         (health["throttle_pct"] == 0.0).then_some(())
     })
     .await;
@@ -201,16 +240,24 @@ async fn kill_once(program: &Path, loaded: bool, times: &mut Times) {
     let live = tokio::spawn(first_denial(http(), echo.url("/authz/nginx/default")));
     tokio::time::sleep(Duration::from_millis(5)).await;
     let began = Instant::now();
-    let order = json!({ "reason": "measured", "operator": "bench", "confirmation": "CONFIRM_KILL" });
+    let order =
+        json!({ "reason": "measured", "operator": "bench", "confirmation": "CONFIRM_KILL" });
     assert!(post("/kill", order).await.unwrap().status().is_success());
     times.to_answer.push(ms(began.elapsed()));
-    times.to_denial.push(ms(live.await.unwrap().duration_since(began)));
+    times
+        .to_denial
+        .push(ms(live.await.unwrap().duration_since(began)));
 }
 
 /// Calls of the gate, which return once the hold is in force, or gone.
 fn in_the_table() {
     let (gate, at) = (Gate::default(), Duration::ZERO);
-    let open = Setting { level: Level::OPEN, reason: Reason::None, generation: 1, at };
+    let open = Setting {
+        level: Level::OPEN,
+        reason: Reason::None,
+        generation: 1,
+        at,
+    };
     gate.change(|draft| {
         for number in 0..THROTTLES {
             let name = ThrottleName::try_from(format!("shop.throttle-{number}")).unwrap();
@@ -236,8 +283,14 @@ fn in_the_table() {
         gate.end(&[epoch]);
         to_end.push(ms(began.elapsed()));
     }
-    tell(&format!("kill of all {THROTTLES} throttles of one gate, in force"), &to_kill);
-    tell(&format!("the end of a kill of all {THROTTLES} throttles of one gate"), &to_end);
+    tell(
+        &format!("kill of all {THROTTLES} throttles of one gate, in force"),
+        &to_kill,
+    );
+    tell(
+        &format!("the end of a kill of all {THROTTLES} throttles of one gate"),
+        &to_end,
+    );
 }
 
 /// A throttle of its own for each run, for the same reason.
@@ -263,7 +316,10 @@ async fn by_kubectl(program: PathBuf, whose: &str) {
     for run in 0..CLUSTER_RUNS {
         let throttle = format!("{namespace}.t{run}");
         admits(&gate, &throttle).await;
-        let live = tokio::spawn(first_denial(http(), gate.url(&format!("/authz/nginx/{throttle}"))));
+        let live = tokio::spawn(first_denial(
+            http(),
+            gate.url(&format!("/authz/nginx/{throttle}")),
+        ));
         tokio::time::sleep(Duration::from_millis(5)).await;
         let object = serde_json::from_value(json!({
             "apiVersion": "echo-phoenix.dev/v1alpha1", "kind": "EchoOverride", "metadata": { "name": format!("stop-{run}") },
@@ -273,15 +329,24 @@ async fn by_kubectl(program: PathBuf, whose: &str) {
         api.create(&PostParams::default(), &object).await.unwrap();
         let answered = Instant::now();
         let denied = live.await.unwrap();
-        times.push(ms(denied.saturating_duration_since(answered)) - ms(answered.saturating_duration_since(denied)));
+        times.push(
+            ms(denied.saturating_duration_since(answered))
+                - ms(answered.saturating_duration_since(denied)),
+        );
     }
-    tell(&format!("the API server's answer to create, to the gate process's first denial{whose}"), &times);
+    tell(
+        &format!("the API server's answer to create, to the gate process's first denial{whose}"),
+        &times,
+    );
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     // cargo bench adds a word of its own.
-    let words: Vec<_> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let words: Vec<_> = std::env::args()
+        .skip(1)
+        .filter(|word| word != "--bench")
+        .collect();
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     let (table, rest, cluster) = match words[..] {
         [LOAD, address] => return load(address.parse().unwrap()),

@@ -55,7 +55,9 @@ struct Bare(SyncSender<Job>);
 impl Bare {
     fn open(folder: &Path) -> Self {
         let conn = Connection::open(folder.join("bare.db")).unwrap();
-        let mode: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).unwrap();
+        let mode: String = conn
+            .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
+            .unwrap();
         assert_eq!(mode, "wal");
         conn.pragma_update(None, "synchronous", "FULL").unwrap();
         conn.execute_batch(
@@ -77,7 +79,10 @@ impl Bare {
         while let Ok(first) = jobs.recv() {
             let mut group = vec![first];
             group.extend(jobs.try_iter().take(WRITERS - 1));
-            conn.prepare_cached("BEGIN IMMEDIATE").unwrap().execute([]).unwrap();
+            conn.prepare_cached("BEGIN IMMEDIATE")
+                .unwrap()
+                .execute([])
+                .unwrap();
             let mut numbers = Vec::with_capacity(group.len());
             for (draft, _) in &group {
                 let at = format!("{:.6}", draft.at);
@@ -116,7 +121,9 @@ impl Bare {
 }
 
 /// One batch: every writer writes [`EACH`] times, each time waiting until it is durable; answers how long all of it took.
-async fn batch<W: Future<Output = i64> + Send + 'static>(write: impl Fn() -> W + Clone + Send + 'static) -> Duration {
+async fn batch<W: Future<Output = i64> + Send + 'static>(
+    write: impl Fn() -> W + Clone + Send + 'static,
+) -> Duration {
     let began = Instant::now();
     let writers: Vec<_> = (0..WRITERS)
         .map(|_| {
@@ -149,7 +156,16 @@ impl Pairs {
             let ledger = Arc::clone(&self.ledger);
             self.runtime.block_on(batch(move || {
                 let ledger = Arc::clone(&ledger);
-                async move { ledger.commit(Change { audit: vec![draft()], ..Change::default() }).await.unwrap().audit[0] }
+                async move {
+                    ledger
+                        .commit(Change {
+                            audit: vec![draft()],
+                            ..Change::default()
+                        })
+                        .await
+                        .unwrap()
+                        .audit[0]
+                }
             }))
         };
         let bare = || {
@@ -174,17 +190,36 @@ impl Pairs {
 fn main() {
     // Beside the build, and not in a temporary folder: that may be memory, where nothing is durable and all is fast.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let (ledger, _) = SqliteLedger::open(folder.path()).unwrap();
-    let pairs = Pairs { runtime, ledger: Arc::new(ledger), bare: Bare::open(folder.path()), taken: RefCell::default() };
+    let pairs = Pairs {
+        runtime,
+        ledger: Arc::new(ledger),
+        bare: Bare::open(folder.path()),
+        taken: RefCell::default(),
+    };
     let mut criterion = Criterion::default().sample_size(20).configure_from_args();
-    let mut group = criterion.benchmark_group(format!("{WRITERS} writers, {EACH} durable audit writes each"));
+    let mut group = criterion.benchmark_group(format!(
+        "{WRITERS} writers, {EACH} durable audit writes each"
+    ));
     group.throughput(criterion::Throughput::Elements((WRITERS * EACH) as u64));
-    group.bench_function("ledger", |b| b.iter_custom(|times| (0..times).map(|_| pairs.pair().0).sum()));
-    group.bench_function("bare", |b| b.iter_custom(|times| (0..times).map(|_| pairs.pair().1).sum()));
+    group.bench_function("ledger", |b| {
+        b.iter_custom(|times| (0..times).map(|_| pairs.pair().0).sum())
+    });
+    group.bench_function("bare", |b| {
+        b.iter_custom(|times| (0..times).map(|_| pairs.pair().1).sum())
+    });
     group.finish();
     criterion.final_summary();
-    let mut ratios: Vec<f64> = pairs.taken.borrow().iter().map(|(ours, theirs)| theirs / ours).collect();
+    let mut ratios: Vec<f64> = pairs
+        .taken
+        .borrow()
+        .iter()
+        .map(|(ours, theirs)| theirs / ours)
+        .collect();
     ratios.sort_by(f64::total_cmp);
     let at = |percent: usize| ratios[(ratios.len() - 1) * percent / 100];
     println!(

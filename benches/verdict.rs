@@ -28,7 +28,12 @@ fn rule(killed: bool) -> Rule {
 }
 
 fn unkeyed(rule: &Rule, accumulator: &Accumulator) -> bool {
-    verdict(black_box(rule), black_box(false), Caller::Unkeyed(black_box(accumulator))).admitted
+    verdict(
+        black_box(rule),
+        black_box(false),
+        Caller::Unkeyed(black_box(accumulator)),
+    )
+    .admitted
 }
 
 fn keyed(rule: &Rule, salt: &Salt) -> bool {
@@ -46,7 +51,11 @@ fn count_allocations() {
             black_box(unkeyed(&killed, &accumulator));
         }
     });
-    println!("allocations in {} verdicts: {}", 3 * COUNTED, counted.count_total);
+    println!(
+        "allocations in {} verdicts: {}",
+        3 * COUNTED,
+        counted.count_total
+    );
     assert_eq!(counted.count_total, 0, "a verdict must not allocate");
     // The counter itself must be alive, or 0 says nothing.
     let alive = measure(|| drop(black_box(vec![0_u8; 64])));
@@ -58,7 +67,9 @@ fn time(criterion: &mut Criterion) {
     let (accumulator, salt) = (Accumulator::default(), Salt::hourly(1_700_000_000));
     let mut group = criterion.benchmark_group("verdict");
     group.bench_function("unkeyed", |b| b.iter(|| unkeyed(&rule, &accumulator)));
-    group.bench_function("keyed, with the hash of 36 bytes", |b| b.iter(|| keyed(&rule, &salt)));
+    group.bench_function("keyed, with the hash of 36 bytes", |b| {
+        b.iter(|| keyed(&rule, &salt))
+    });
     group.bench_function("killed", |b| b.iter(|| unkeyed(&killed, &accumulator)));
     group.finish();
 }

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 /// The program that `BASE` names.
 pub(crate) fn base() -> Option<PathBuf> {
     let path = PathBuf::from(std::env::var_os("BASE").filter(|path| !path.is_empty())?);
-    Some(path.canonicalize().unwrap_or_else(|error| panic!("BASE={}: {error}", path.display())))
+    Some(
+        path.canonicalize()
+            .unwrap_or_else(|error| panic!("BASE={}: {error}", path.display())),
+    )
 }
 
 /// The one in the middle.

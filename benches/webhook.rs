@@ -11,7 +11,11 @@
     reason = "a measurement: it reads the clock and its variables, and stops when something fails"
 )]
 
-#[allow(dead_code, unreachable_pub, reason = "the tests' support, of which a measurement needs a part")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the tests' support, of which a measurement needs a part"
+)]
 #[path = "../tests/it/support.rs"]
 mod support;
 #[allow(dead_code, reason = "not every measurement needs all of it")]
@@ -76,7 +80,9 @@ async fn send(address: SocketAddr, requests: Vec<Vec<u8>>) {
 
 /// One batch: events a second.
 async fn batch(echo: &Echo, number: usize) -> f64 {
-    let all: Vec<_> = (0..SENDERS).map(|sender| requests(number, sender)).collect();
+    let all: Vec<_> = (0..SENDERS)
+        .map(|sender| requests(number, sender))
+        .collect();
     let began = Instant::now();
     let mut senders = JoinSet::new();
     for requests in all {
@@ -91,7 +97,10 @@ async fn batch(echo: &Echo, number: usize) -> f64 {
 async fn start(program: &std::path::Path) -> (Echo, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let variables = [("STRIPE_WEBHOOK_SECRET", SECRET.to_owned())];
-    (Echo::start_of(program, "serve", &variables, folder.path()).await, folder)
+    (
+        Echo::start_of(program, "serve", &variables, folder.path()).await,
+        folder,
+    )
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -112,18 +121,32 @@ async fn main() {
                 None => {}
             }
         }
-        let versus = other.map(|other| format!("  base {other:.0}/s  ratio {:.3}", own / other)).unwrap_or_default();
+        let versus = other
+            .map(|other| format!("  base {other:.0}/s  ratio {:.3}", own / other))
+            .unwrap_or_default();
         println!(
             "batch {number}: {own:.0} events/s{versus}{}",
-            if number == 0 { "  (warm-up, not counted)" } else { "" }
+            if number == 0 {
+                "  (warm-up, not counted)"
+            } else {
+                ""
+            }
         );
         if number > 0 {
             figures.push(own);
             ratios.extend(other.map(|other| own / other));
         }
     }
-    println!("signed distinct events from {SENDERS} senders, median of {}: {:.0}/s", figures.len(), median(figures));
+    println!(
+        "signed distinct events from {SENDERS} senders, median of {}: {:.0}/s",
+        figures.len(),
+        median(figures)
+    );
     if !ratios.is_empty() {
-        println!("against BASE, median of {} pairs: {:.3} of its events", ratios.len(), median(ratios));
+        println!(
+            "against BASE, median of {} pairs: {:.3} of its events",
+            ratios.len(),
+            median(ratios)
+        );
     }
 }

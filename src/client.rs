@@ -18,8 +18,8 @@ use crate::config::files::patiently;
 use crate::config::{ConfigError, is_loopback};
 use crate::domain::text::shown;
 pub use answers::{
-    AuditEntry, AuditPage, Commands, Controlled, DoubtedCommand, Health, HeldLevelRow, HeldRow, Killed, KilledTarget,
-    Revived, Throttle, ThrottleTarget, Throttles,
+    AuditEntry, AuditPage, Commands, Controlled, DoubtedCommand, Health, HeldLevelRow, HeldRow,
+    Killed, KilledTarget, Revived, Throttle, ThrottleTarget, Throttles,
 };
 pub use error::{ClientError, Refusal};
 
@@ -54,13 +54,17 @@ impl Client {
     pub fn new(base: &str, key: Option<&str>) -> Result<Self, ConfigError> {
         let wrong = |fix: String| ConfigError {
             variable: "ECHO_URL",
-            expected: "the service's address, as http://127.0.0.1:8080 or https://echo.example.com".to_owned(),
+            expected: "the service's address, as http://127.0.0.1:8080 or https://echo.example.com"
+                .to_owned(),
             fix,
         };
         // Not told: it may bear a password.
-        let base = Url::parse(&with_scheme(base)).map_err(|error| wrong(format!("What is set is none: {error}.")))?;
+        let base = Url::parse(&with_scheme(base))
+            .map_err(|error| wrong(format!("What is set is none: {error}.")))?;
         if !base.username().is_empty() || base.password().is_some() {
-            return Err(wrong("Leave out user and password; the key is ECHO_API_KEY's.".to_owned()));
+            return Err(wrong(
+                "Leave out user and password; the key is ECHO_API_KEY's.".to_owned(),
+            ));
         }
         if !matches!(base.scheme(), "http" | "https")
             || base.host().is_none()
@@ -78,8 +82,14 @@ impl Client {
             value.set_sensitive(true);
             Ok(value)
         });
-        let http = connections(&base).map_err(|why| wrong(format!("no client can be made for it: {why}")))?;
-        Ok(Self { http, base, key: key.transpose()?, waits: |_, _| {} })
+        let http = connections(&base)
+            .map_err(|why| wrong(format!("no client can be made for it: {why}")))?;
+        Ok(Self {
+            http,
+            base,
+            key: key.transpose()?,
+            waits: |_, _| {},
+        })
     }
 
     /// The same, and whoever waits for it hears why: each refusal for too many requests, and how long it is waited for.
@@ -108,7 +118,8 @@ impl Client {
     /// # Errors
     /// If nobody answers, or somebody else does.
     pub async fn health(&self) -> Result<Value, ClientError> {
-        self.answered("/health", || self.request(Method::GET, "/health")).await
+        self.answered("/health", || self.request(Method::GET, "/health"))
+            .await
     }
 
     /// Reads a route.
@@ -116,7 +127,8 @@ impl Client {
     /// # Errors
     /// If nobody answers, somebody else does, or the service refuses.
     pub async fn get(&self, path: &str) -> Result<Value, ClientError> {
-        self.answered(path, || self.request(Method::GET, path)).await
+        self.answered(path, || self.request(Method::GET, path))
+            .await
     }
 
     /// Sends a command under this `Idempotency-Key`, and sends it again while it does not get through, for as long as
@@ -132,8 +144,14 @@ impl Client {
         patience: Option<Duration>,
         again: &mut (dyn FnMut(&ClientError, Duration) + Send),
     ) -> Result<Value, ClientError> {
-        let request = || self.request(Method::POST, path).header("idempotency-key", once).json(body);
-        let Some(patience) = patience else { return self.answered(path, request).await };
+        let request = || {
+            self.request(Method::POST, path)
+                .header("idempotency-key", once)
+                .json(body)
+        };
+        let Some(patience) = patience else {
+            return self.answered(path, request).await;
+        };
         let mut last = None;
         // Whether any attempt may have arrived, though no answer came; and whether one is under way.
         let (mut sent, mut flying) = (false, false);
@@ -158,8 +176,11 @@ impl Client {
         match timeout(patience, attempts).await {
             Ok(done) => done,
             Err(_) => {
-                let unheard =
-                    || ClientError::Silent { url: self.url(path), why: "it took too long".into(), sent: true };
+                let unheard = || ClientError::Silent {
+                    url: self.url(path),
+                    why: "it took too long".into(),
+                    sent: true,
+                };
                 Err(last.unwrap_or_else(unheard).with_sent(sent || flying))
             }
         }
@@ -178,11 +199,17 @@ impl Client {
     }
 
     /// Asks; where the service is asked too often, asks again when it said.
-    async fn answered(&self, path: &str, request: impl Fn() -> RequestBuilder) -> Result<Value, ClientError> {
+    async fn answered(
+        &self,
+        path: &str,
+        request: impl Fn() -> RequestBuilder,
+    ) -> Result<Value, ClientError> {
         let mut left = WAITS;
         loop {
             match self.once(path, request()).await {
-                Err(ClientError::Refused(refusal)) if refusal.pause().is_some_and(|pause| pause <= left) => {
+                Err(ClientError::Refused(refusal))
+                    if refusal.pause().is_some_and(|pause| pause <= left) =>
+                {
                     let pause = refusal.pause().unwrap_or_default();
                     left -= pause;
                     (self.waits)(&refusal, pause);
@@ -195,23 +222,57 @@ impl Client {
 
     async fn once(&self, path: &str, request: RequestBuilder) -> Result<Value, ClientError> {
         let url = self.url(path);
-        let answer = request.send().await.map_err(|error| ClientError::of(&url, &error))?;
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| ClientError::of(&url, &error))?;
         let status = answer.status();
-        let header = |name| answer.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let (retry_after, location) = (header(RETRY_AFTER).map(str::to_owned), header(LOCATION).map(str::to_owned));
-        let problem = header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/problem+json"));
-        let body = whole(answer).await.map_err(|error| ClientError::of(&url, &error))?;
+        let header = |name| {
+            answer
+                .headers()
+                .get(name)
+                .and_then(|value: &HeaderValue| value.to_str().ok())
+        };
+        let (retry_after, location) = (
+            header(RETRY_AFTER).map(str::to_owned),
+            header(LOCATION).map(str::to_owned),
+        );
+        let problem =
+            header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/problem+json"));
+        let body = whole(answer)
+            .await
+            .map_err(|error| ClientError::of(&url, &error))?;
         let value: Option<Value> = serde_json::from_slice(&body).ok();
-        let strange = |what: String| ClientError::Strange { url: url.clone(), status: status.as_u16(), what };
+        let strange = |what: String| ClientError::Strange {
+            url: url.clone(),
+            status: status.as_u16(),
+            what,
+        };
         if status.is_redirection() {
-            return Err(strange(format!("a redirect to {}", shown(&location.unwrap_or_default()))));
+            return Err(strange(format!(
+                "a redirect to {}",
+                shown(&location.unwrap_or_default())
+            )));
         }
         match value {
-            Some(value) if problem || (!status.is_success() && value.get("detail").is_some_and(Value::is_string)) => {
-                Err(ClientError::Refused(Box::new(Refusal::read(path, status.as_u16(), retry_after, &visible(value)))))
+            Some(value)
+                if problem
+                    || (!status.is_success()
+                        && value.get("detail").is_some_and(Value::is_string)) =>
+            {
+                Err(ClientError::Refused(Box::new(Refusal::read(
+                    path,
+                    status.as_u16(),
+                    retry_after,
+                    &visible(value),
+                ))))
             }
             // An unhealthy service says so with a 503 that is an answer all the same.
-            Some(value) if status.is_success() || (path == "/health" && value.get("checks").is_some()) => Ok(value),
+            Some(value)
+                if status.is_success() || (path == "/health" && value.get("checks").is_some()) =>
+            {
+                Ok(value)
+            }
             _ => Err(strange(format!("`{}`", beginning(&body)))),
         }
     }
@@ -242,7 +303,12 @@ fn connections(base: &Url) -> Result<reqwest::Client, String> {
             .user_agent(concat!("echo-phoenix/", env!("CARGO_PKG_VERSION")));
         if local { http.no_proxy() } else { http }
     };
-    let without = || builder().tls_certs_only([]).build().map_err(|error| error.to_string());
+    let without = || {
+        builder()
+            .tls_certs_only([])
+            .build()
+            .map_err(|error| error.to_string())
+    };
     if plain && local {
         return without();
     }
@@ -251,7 +317,9 @@ fn connections(base: &Url) -> Result<reqwest::Client, String> {
         // A proxy in between may have wanted them.
         _ if plain => without(),
         Ok(Err(error)) => Err(error.to_string()),
-        Err(error) => Err(format!("the system's certificates (SSL_CERT_FILE, SSL_CERT_DIR): {error}")),
+        Err(error) => Err(format!(
+            "the system's certificates (SSL_CERT_FILE, SSL_CERT_DIR): {error}"
+        )),
     }
 }
 
@@ -261,7 +329,11 @@ fn with_scheme(base: &str) -> String {
         return base.to_owned();
     }
     let plain = format!("http://{base}");
-    if Url::parse(&plain).is_ok_and(|url| is_loopback(&url)) { plain } else { format!("https://{base}") }
+    if Url::parse(&plain).is_ok_and(|url| is_loopback(&url)) {
+        plain
+    } else {
+        format!("https://{base}")
+    }
 }
 
 /// A document whose texts are all written so that people can see them.
@@ -269,9 +341,10 @@ fn visible(document: Value) -> Value {
     match document {
         Value::String(text) => Value::String(shown(&text).into_owned()),
         Value::Array(all) => all.into_iter().map(visible).collect(),
-        Value::Object(members) => {
-            members.into_iter().map(|(name, value)| (shown(&name).into_owned(), visible(value))).collect()
-        }
+        Value::Object(members) => members
+            .into_iter()
+            .map(|(name, value)| (shown(&name).into_owned(), visible(value)))
+            .collect(),
         plain => plain,
     }
 }
@@ -304,6 +377,9 @@ mod tests {
     #[test]
     fn names_of_members_are_shown_like_values() {
         let document = json!({ "a\u{1b}": [{ "\u{202e}": "\n" }] });
-        assert_eq!(visible(document), json!({ r"a\u{1b}": [{ r"\u{202e}": r"\u{a}" }] }));
+        assert_eq!(
+            visible(document),
+            json!({ r"a\u{1b}": [{ r"\u{202e}": r"\u{a}" }] })
+        );
     }
 }

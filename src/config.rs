@@ -38,7 +38,11 @@ pub struct ConfigError {
 
 impl ConfigError {
     fn new(variable: &'static str, expected: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { variable, expected: expected.into(), fix: fix.into() }
+        Self {
+            variable,
+            expected: expected.into(),
+            fix: fix.into(),
+        }
     }
 }
 
@@ -55,17 +59,25 @@ impl Secret {
 }
 
 /// What the guide writes where a value will stand; … is any text.
-pub const PLACEHOLDERS: [&str; 5] = ["whsec_PLACEHOLDER", "YOUR_…", "…_YOUR_KEY", "…_YOUR_SECRET", "…..."];
+pub const PLACEHOLDERS: [&str; 5] = [
+    "whsec_PLACEHOLDER",
+    "YOUR_…",
+    "…_YOUR_KEY",
+    "…_YOUR_SECRET",
+    "…...",
+];
 
 /// Whether a value says that none is set: nothing, or what the guide writes where a value will stand.
 fn not_set(text: &str) -> bool {
     let text = text.trim();
     text.is_empty()
         || text.ends_with('…')
-        || PLACEHOLDERS.iter().any(|known| match (known.strip_suffix('…'), known.strip_prefix('…')) {
-            (Some(lead), _) => text.starts_with(lead),
-            (None, Some(tail)) => text.ends_with(tail),
-            (None, None) => text == *known,
+        || PLACEHOLDERS.iter().any(|known| {
+            match (known.strip_suffix('…'), known.strip_prefix('…')) {
+                (Some(lead), _) => text.starts_with(lead),
+                (None, Some(tail)) => text.ends_with(tail),
+                (None, None) => text == *known,
+            }
         })
 }
 
@@ -85,7 +97,11 @@ impl std::str::FromStr for Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.given().is_some() { "(set)" } else { "(not set)" })
+        f.write_str(if self.given().is_some() {
+            "(set)"
+        } else {
+            "(not set)"
+        })
     }
 }
 
@@ -144,24 +160,42 @@ impl ListenArgs {
                 "{} is ECHO_LISTEN's, which answers verdicts too: leave it unset, or name another port.",
                 self.listen
             );
-            return Err(ConfigError::new("ECHO_GATE_LISTEN", "an address of its own", fix));
+            return Err(ConfigError::new(
+                "ECHO_GATE_LISTEN",
+                "an address of its own",
+                fix,
+            ));
         }
         Ok(())
     }
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
-    text.trim().parse().map_err(|_| "expected an IP address and a port, as 127.0.0.1:8080 or [::]:8080".to_owned())
+    text.trim()
+        .parse()
+        .map_err(|_| "expected an IP address and a port, as 127.0.0.1:8080 or [::]:8080".to_owned())
 }
 
 /// Who may call.
 #[derive(Args, Clone, Debug)]
 pub struct KeyArgs {
     /// Key of protected routes; in development one is made if this is not set
-    #[arg(long, env = "ECHO_API_KEY", default_value = "", hide_default_value = true, hide_env_values = true)]
+    #[arg(
+        long,
+        env = "ECHO_API_KEY",
+        default_value = "",
+        hide_default_value = true,
+        hide_env_values = true
+    )]
     pub api_key: Secret,
     /// More keys: name:role:key, comma-separated; a role is reader, gate, operator or breaker
-    #[arg(long, env = "ECHO_API_KEYS", default_value = "", hide_default_value = true, hide_env_values = true)]
+    #[arg(
+        long,
+        env = "ECHO_API_KEYS",
+        default_value = "",
+        hide_default_value = true,
+        hide_env_values = true
+    )]
     pub api_keys: Secret,
 }
 
@@ -169,7 +203,13 @@ pub struct KeyArgs {
 #[derive(Args, Clone, Debug)]
 pub struct GateSecretArgs {
     /// What decides which callers with a key are refused: the same for the operator and all gates of a cluster, and for every serve behind one proxy. serve makes one beside its ledger if not set; the others then go by the hour alone, which anybody can compute
-    #[arg(long, env = "ECHO_GATE_SECRET", default_value = "", hide_default_value = true, hide_env_values = true)]
+    #[arg(
+        long,
+        env = "ECHO_GATE_SECRET",
+        default_value = "",
+        hide_default_value = true,
+        hide_env_values = true
+    )]
     pub gate_secret: Secret,
 }
 
@@ -180,10 +220,17 @@ impl GateSecretArgs {
     /// If it is too short for production.
     pub fn check(&self, environment: Environment) -> Result<(), ConfigError> {
         const SHORTEST: usize = 32;
-        let short = self.gate_secret.given().is_some_and(|secret| secret.len() < SHORTEST);
+        let short = self
+            .gate_secret
+            .given()
+            .is_some_and(|secret| secret.len() < SHORTEST);
         if short && environment == Environment::Production {
             let expected = format!("{SHORTEST} characters or more while ENVIRONMENT is production");
-            return Err(ConfigError::new("ECHO_GATE_SECRET", expected, "Make one with: openssl rand -hex 32"));
+            return Err(ConfigError::new(
+                "ECHO_GATE_SECRET",
+                expected,
+                "Make one with: openssl rand -hex 32",
+            ));
         }
         Ok(())
     }
@@ -196,7 +243,13 @@ pub struct StoreArgs {
     #[arg(long, env = "ECHO_DATA_DIR", default_value = "./data")]
     pub data_dir: PathBuf,
     /// What keeps the record: sqlite, in that folder
-    #[arg(long, env = "ECHO_STORE", default_value = "", hide_default_value = true, hide_env_values = true)]
+    #[arg(
+        long,
+        env = "ECHO_STORE",
+        default_value = "",
+        hide_default_value = true,
+        hide_env_values = true
+    )]
     pub store: Secret,
 }
 
@@ -206,7 +259,13 @@ impl StoreArgs {
     /// # Errors
     /// For anything but SQLite.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let wrong = |fix: &str| Err(ConfigError::new("ECHO_STORE", "sqlite, or nothing, which means the same", fix));
+        let wrong = |fix: &str| {
+            Err(ConfigError::new(
+                "ECHO_STORE",
+                "sqlite, or nothing, which means the same",
+                fix,
+            ))
+        };
         match self.store.given() {
             None | Some("sqlite") => Ok(()),
             Some(text) if text.starts_with("postgres") => wrong(
@@ -229,10 +288,22 @@ pub struct ManifestArgs {
 #[derive(Args, Clone, Debug)]
 pub struct StripeArgs {
     /// Signing secrets of webhooks, comma-separated while one replaces another; off if not set
-    #[arg(long, env = "STRIPE_WEBHOOK_SECRET", default_value = "", hide_default_value = true, hide_env_values = true)]
+    #[arg(
+        long,
+        env = "STRIPE_WEBHOOK_SECRET",
+        default_value = "",
+        hide_default_value = true,
+        hide_env_values = true
+    )]
     pub stripe_webhook_secret: Secret,
     /// Key of Stripe's API (sk_… or rk_…); a test-mode key is refused in production
-    #[arg(long, env = "STRIPE_SECRET_KEY", default_value = "", hide_default_value = true, hide_env_values = true)]
+    #[arg(
+        long,
+        env = "STRIPE_SECRET_KEY",
+        default_value = "",
+        hide_default_value = true,
+        hide_env_values = true
+    )]
     pub stripe_secret_key: Secret,
 }
 
@@ -247,19 +318,37 @@ impl StripeArgs {
         let well_formed = (key.starts_with("sk_") || key.starts_with("rk_")) && graphic(key);
         if !key.is_empty() && !well_formed {
             let fix = "Copy it from Stripe's Dashboard, Developers, API keys; or leave it unset.";
-            return Err(ConfigError::new("STRIPE_SECRET_KEY", "a secret key of Stripe: sk_… or rk_…", fix));
+            return Err(ConfigError::new(
+                "STRIPE_SECRET_KEY",
+                "a secret key of Stripe: sk_… or rk_…",
+                fix,
+            ));
         }
         if test_mode && environment == Environment::Production {
             let fix = "Set the live key, or set ENVIRONMENT=staging: real payments never show under a test key.";
-            return Err(ConfigError::new("STRIPE_SECRET_KEY", "a live-mode key while ENVIRONMENT is production", fix));
+            return Err(ConfigError::new(
+                "STRIPE_SECRET_KEY",
+                "a live-mode key while ENVIRONMENT is production",
+                fix,
+            ));
         }
-        let all = self.stripe_webhook_secret.given().unwrap_or_default().split(',');
-        let given: Vec<_> = all.enumerate().filter(|(_, secret)| !not_set(secret)).collect();
+        let all = self
+            .stripe_webhook_secret
+            .given()
+            .unwrap_or_default()
+            .split(',');
+        let given: Vec<_> = all
+            .enumerate()
+            .filter(|(_, secret)| !not_set(secret))
+            .collect();
         if let Some((index, _)) = given.iter().find(|(_, secret)| {
             let secret = secret.trim();
             secret.strip_prefix("whsec_").is_none_or(str::is_empty) || !graphic(secret)
         }) {
-            let expected = format!("signing secrets whsec_…, comma-separated; number {} is none", index + 1);
+            let expected = format!(
+                "signing secrets whsec_…, comma-separated; number {} is none",
+                index + 1
+            );
             let fix = "Copy it from Stripe's Dashboard, Developers, Webhooks, Reveal.";
             return Err(ConfigError::new("STRIPE_WEBHOOK_SECRET", expected, fix));
         }
@@ -269,7 +358,9 @@ impl StripeArgs {
 }
 
 fn url(text: &str) -> Result<String, String> {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
     match rest.is_some_and(|rest| !rest.is_empty() && graphic(rest)) {
         true => Ok(text.to_owned()),
         false => Err("expected an address, as https://api.airtable.com".to_owned()),
@@ -295,10 +386,21 @@ fn graphic(text: &str) -> bool {
 #[derive(Args, Clone, Debug)]
 pub struct AirtableArgs {
     /// Personal access token (pat…); the mirror is off if not set
-    #[arg(long, env = "AIRTABLE_API_KEY", default_value = "", hide_default_value = true, hide_env_values = true)]
+    #[arg(
+        long,
+        env = "AIRTABLE_API_KEY",
+        default_value = "",
+        hide_default_value = true,
+        hide_env_values = true
+    )]
     pub airtable_api_key: Secret,
     /// Base that is written to (app…); the mirror is off if not set
-    #[arg(long, env = "AIRTABLE_BASE_ID", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        env = "AIRTABLE_BASE_ID",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub airtable_base_id: Secret,
     /// Where Airtable's API is; for tests and proxies
     #[arg(long, env = "AIRTABLE_API_BASE", default_value = "https://api.airtable.com", value_parser = url)]
@@ -322,7 +424,10 @@ pub struct ClusterArgs {
 impl AirtableArgs {
     /// Token and base id; `None` if the mirror is off.
     pub fn given(&self) -> Option<(&str, &str)> {
-        Some((self.airtable_api_key.given()?, self.airtable_base_id.given()?))
+        Some((
+            self.airtable_api_key.given()?,
+            self.airtable_base_id.given()?,
+        ))
     }
 
     /// Whether the token may be sent to where the API is said to be.
@@ -330,21 +435,29 @@ impl AirtableArgs {
     /// # Errors
     /// If it could be read on the way, or if the address is somebody else's word.
     pub fn check_base(&self, hosts: &HostArgs) -> Result<(), ConfigError> {
-        let wrong = |expected: &str, fix: &str| Err(ConfigError::new("AIRTABLE_API_BASE", expected, fix));
+        let wrong =
+            |expected: &str, fix: &str| Err(ConfigError::new("AIRTABLE_API_BASE", expected, fix));
         let url = url::Url::parse(&self.airtable_api_base).ok();
         let local = url.as_ref().is_some_and(is_loopback);
         if !url.is_some_and(|url| {
-            (url.scheme() == "https" || local) && url.username().is_empty() && url.password().is_none()
+            (url.scheme() == "https" || local)
+                && url.username().is_empty()
+                && url.password().is_none()
         }) {
             let fix = "The token would be sent as plain text, or the address bears a password. Leave it unset for Airtable's own.";
-            return wrong("https://HOST, or http:// to this machine (127.0.0.1, [::1], localhost)", fix);
+            return wrong(
+                "https://HOST, or http:// to this machine (127.0.0.1, [::1], localhost)",
+                fix,
+            );
         }
         if let Err(why) = hosts.check(&self.airtable_api_base) {
-            return wrong("a host of ECHO_ALLOWED_HOSTS", &format!("As it stands {why}. Add it, or leave both unset."));
+            return wrong(
+                "a host of ECHO_ALLOWED_HOSTS",
+                &format!("As it stands {why}. Add it, or leave both unset."),
+            );
         }
         if is_of_dotenv("AIRTABLE_API_BASE") && !is_of_dotenv("AIRTABLE_API_KEY") {
-            let fix =
-                "It is .env's and AIRTABLE_API_KEY is not, so the token is not sent there. Set both in the same place.";
+            let fix = "It is .env's and AIRTABLE_API_KEY is not, so the token is not sent there. Set both in the same place.";
             return wrong("an address from where the token is from", fix);
         }
         Ok(())
@@ -352,6 +465,10 @@ impl AirtableArgs {
 
     /// The variable that turns the mirror on, while it is off.
     pub fn missing(&self) -> &'static str {
-        if self.airtable_api_key.given().is_none() { "AIRTABLE_API_KEY" } else { "AIRTABLE_BASE_ID" }
+        if self.airtable_api_key.given().is_none() {
+            "AIRTABLE_API_KEY"
+        } else {
+            "AIRTABLE_BASE_ID"
+        }
     }
 }

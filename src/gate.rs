@@ -120,7 +120,10 @@ pub struct Gate {
 impl Gate {
     /// A gate of which nobody who does not know this secret can compute whom it refuses.
     pub fn with_secret(secret: &[u8]) -> Self {
-        Self { salts: Some(Salts::new(secret)), ..Self::default() }
+        Self {
+            salts: Some(Salts::new(secret)),
+            ..Self::default()
+        }
     }
 
     /// Answers one request. `now` only dates the state and picks the hour's salt.
@@ -129,31 +132,55 @@ impl Gate {
     }
 
     /// Answers one request that is read once the throttle is known, since that says which header names the caller.
-    pub fn ask_by<'q>(&self, throttle: &str, read: impl FnOnce(&GateSpec) -> Question<'q>, now: Moment) -> Reply {
+    pub fn ask_by<'q>(
+        &self,
+        throttle: &str,
+        read: impl FnOnce(&GateSpec) -> Question<'q>,
+        now: Moment,
+    ) -> Reply {
         let table = self.table.load();
         let Some(entry) = table.get(throttle) else {
-            let verdict = Verdict { admitted: false, reason: Reason::Unknown, generation: 0 };
+            let verdict = Verdict {
+                admitted: false,
+                reason: Reason::Unknown,
+                generation: 0,
+            };
             let number = self.unknown.fetch_add(1, Ordering::Relaxed);
-            return Reply { verdict, state_age_ms: 0, retry_after_s: dialect::retry_after(&verdict, false, number) };
+            return Reply {
+                verdict,
+                state_age_ms: 0,
+                retry_after_s: dialect::retry_after(&verdict, false, number),
+            };
         };
         let question = read(entry.spec());
         let listed = entry.allows(question.method, question.path);
         let key = question.key.filter(|key| !key.is_empty());
         let second = now.wall.as_second();
         let point = key.map(|key| point(&self.salt(second), throttle, key));
-        let verdict = verdict(&entry.rule, listed, point.map_or(Caller::Unkeyed(entry.accumulator()), Caller::Keyed));
+        let verdict = verdict(
+            &entry.rule,
+            listed,
+            point.map_or(Caller::Unkeyed(entry.accumulator()), Caller::Keyed),
+        );
         let like_it = entry.count(verdict, point, hour(second));
         let state_age = now.elapsed.saturating_sub(entry.confirmed_at);
         let state_age_ms = i64::try_from(state_age.as_millis()).unwrap_or(i64::MAX);
         // A caller with a key is refused until the hour, and at a full stop so is everybody until it opens.
         let soon = point.is_none() && entry.level != Level::STOP;
         let number = like_it.wrapping_add(u64::from(point.unwrap_or_default()));
-        Reply { verdict, state_age_ms, retry_after_s: dialect::retry_after(&verdict, soon, number) }
+        Reply {
+            verdict,
+            state_age_ms,
+            retry_after_s: dialect::retry_after(&verdict, soon, number),
+        }
     }
 
     /// The salt of the hour that this second lies in.
     fn salt(&self, unix_seconds: i64) -> Salt {
-        self.salts.as_ref().map_or_else(|| Salt::hourly(unix_seconds), |salts| salts.at(unix_seconds))
+        self.salts.as_ref().map_or_else(
+            || Salt::hourly(unix_seconds),
+            |salts| salts.at(unix_seconds),
+        )
     }
 
     /// Several changes that come into force at once, by one swap of the table. Keep it short: whoever closes waits for it.
@@ -162,7 +189,11 @@ impl Gate {
         let old = self.table.load_full();
         let mut draft = Draft::of(&old, &mut ended, &self.tightenings);
         let told = changes(&mut draft);
-        let Drafted { next, held, ignored } = draft.done();
+        let Drafted {
+            next,
+            held,
+            ignored,
+        } = draft.done();
         if let Some(table) = next {
             self.table.store(Arc::new(table));
             self.changed.notify_one();
@@ -237,28 +268,45 @@ impl Gate {
 
     /// Everything known, by name.
     pub fn standings(&self) -> Vec<Standing> {
-        self.table.load().listed().map(|(name, entry)| entry.standing(name.clone())).collect()
+        self.table
+            .load()
+            .listed()
+            .map(|(name, entry)| entry.standing(name.clone()))
+            .collect()
     }
 
     /// One throttle, if it is known.
     pub fn standing(&self, name: &ThrottleName) -> Option<Standing> {
-        self.table.load().get(name.as_str()).map(|entry| entry.standing(name.clone()))
+        self.table
+            .load()
+            .get(name.as_str())
+            .map(|entry| entry.standing(name.clone()))
     }
 
     /// Verdicts given on one throttle since the process started: whether admitted, why, how many.
     pub fn verdicts(&self, name: &ThrottleName) -> Vec<(bool, Reason, u64)> {
-        self.table.load().get(name.as_str()).map(|entry| entry.verdicts()).unwrap_or_default()
+        self.table
+            .load()
+            .get(name.as_str())
+            .map(|entry| entry.verdicts())
+            .unwrap_or_default()
     }
 
     /// About how many callers one throttle has seen in the hour of its salt; none where it declares no key.
     pub fn callers(&self, name: &ThrottleName, now: Timestamp) -> Option<u64> {
-        self.table.load().get(name.as_str())?.callers(hour(now.as_second()))
+        self.table
+            .load()
+            .get(name.as_str())?
+            .callers(hour(now.as_second()))
     }
 
     /// The live kill holds of one throttle, oldest first.
     pub fn kills(&self, name: &ThrottleName) -> Vec<Hold> {
         let table = self.table.load();
-        let holds = table.get(name.as_str()).into_iter().flat_map(|entry| &entry.holds);
+        let holds = table
+            .get(name.as_str())
+            .into_iter()
+            .flat_map(|entry| &entry.holds);
         holds.map(|hold| Hold::clone(hold)).collect()
     }
 

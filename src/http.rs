@@ -163,7 +163,10 @@ pub fn service_routes(app: Arc<App>) -> Router {
         .merge(past())
         .route_layer(from_fn(limits::carry))
         .route_layer(from_fn_with_state(Arc::clone(&app), keys::check));
-    finish(common(&app).merge(protected).merge(read).merge(webhook), app)
+    finish(
+        common(&app).merge(protected).merge(read).merge(webhook),
+        app,
+    )
 }
 
 /// The record, page by page; and commands that are not in it yet, or that nobody knows of.

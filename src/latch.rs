@@ -131,7 +131,16 @@ struct Live {
 
 impl Live {
     fn new(held: ScopedHold, audit: AuditState, durable: bool) -> Self {
-        Self { held, audit, durable, ending: false, telling: false, replayed: false, doubted: false, alone: None }
+        Self {
+            held,
+            audit,
+            durable,
+            ending: false,
+            telling: false,
+            replayed: false,
+            doubted: false,
+            alone: None,
+        }
     }
 }
 
@@ -143,9 +152,14 @@ impl Latch {
         journal: Option<Arc<dyn Journal>>,
         known: Vec<ScopedHold>,
     ) -> Self {
-        let pending = journal.as_ref().map(|journal| journal.pending()).unwrap_or_default();
-        let replayed: BTreeSet<Epoch> =
-            pending.into_iter().filter_map(|entry| Some(entry.hold()?.hold.epoch)).collect();
+        let pending = journal
+            .as_ref()
+            .map(|journal| journal.pending())
+            .unwrap_or_default();
+        let replayed: BTreeSet<Epoch> = pending
+            .into_iter()
+            .filter_map(|entry| Some(entry.hold()?.hold.epoch))
+            .collect();
         let known = known.into_iter().map(|held| Live {
             replayed: replayed.contains(&held.hold.epoch),
             ..Live::new(held, AuditState::Recorded, true)
@@ -174,7 +188,10 @@ impl Latch {
 
     /// The ledger has these, and no end of them, whatever the journal says.
     pub fn heard(&self, live: &[Epoch]) {
-        self.lock().iter_mut().filter(|one| live.contains(&one.held.hold.epoch)).for_each(|one| one.replayed = false);
+        self.lock()
+            .iter_mut()
+            .filter(|one| live.contains(&one.held.hold.epoch))
+            .for_each(|one| one.replayed = false);
     }
 
     /// Stops. The gates are shut before anything that can fail is tried.
@@ -192,20 +209,29 @@ impl Latch {
         {
             return Err(DesiredError::Unknown(name.clone()));
         }
-        let Closed { scoped, fresh, alone, throttles } = self.close(&order);
+        let Closed {
+            scoped,
+            fresh,
+            alone,
+            throttles,
+        } = self.close(&order);
         let hold = &scoped.hold;
         let (epoch, latched_at) = (hold.epoch.clone(), hold.taken_at);
         let mut record = order.record;
         record.answer.set("epoch", epoch.0.as_str());
         record.answer.set("latched_at", latched_at.to_string());
         record.answer.set("already_killed", !fresh);
-        record.answer.set("targets", self.enforced(hold, &throttles));
+        record
+            .answer
+            .set("targets", self.enforced(hold, &throttles));
         record.audit.after = format!("killed {epoch}");
         if fresh {
             told::killed(&scoped.scope, hold, &record.audit);
         }
         let brought = if fresh || alone {
-            let brought = self.bring(Effect::Hold(Box::new(scoped.clone())), None, record, None).await;
+            let brought = self
+                .bring(Effect::Hold(Box::new(scoped.clone())), None, record, None)
+                .await;
             self.note(&epoch, |live| live.telling = false);
             self.arrived.notify_waiters();
             brought
@@ -213,20 +239,39 @@ impl Latch {
             record.audit.before.clone_from(&record.audit.after);
             // Of two at once the second says what became of the first one's hold, behind it.
             let _late = timeout(LEDGER_PATIENCE, self.told_of(&epoch)).await;
-            self.bring(Effect::Nothing, None, record, Some(self.record_of(&epoch))).await
+            self.bring(Effect::Nothing, None, record, Some(self.record_of(&epoch)))
+                .await
         };
         self.desired.wake();
-        let Brought { audit, durable, answer } = brought;
-        Ok(Killed { epoch, latched_at, audit, durable, throttles, answer })
+        let Brought {
+            audit,
+            durable,
+            answer,
+        } = brought;
+        Ok(Killed {
+            epoch,
+            latched_at,
+            audit,
+            durable,
+            throttles,
+            answer,
+        })
     }
 
     /// Shuts the gates by the hold that an order asks for. Under one lock with what marks holds to be ended: nobody leans on one that ends, or brings it back.
     fn close(&self, order: &KillOrder) -> Closed {
         let mut live = self.lock();
         let (scoped, fresh) = hold_for(&mut live, order);
-        let alone = live.iter().any(|live| live.alone.is_some() && live.held.hold.epoch == scoped.hold.epoch);
+        let alone = live
+            .iter()
+            .any(|live| live.alone.is_some() && live.held.hold.epoch == scoped.hold.epoch);
         let throttles = self.gate.hold(&order.scope, &scoped.hold, order.at.elapsed);
-        Closed { scoped, fresh, alone, throttles }
+        Closed {
+            scoped,
+            fresh,
+            alone,
+            throttles,
+        }
     }
 
     /// Finds out what became of a command that was not decided, however long its disk takes.
@@ -242,24 +287,35 @@ impl Latch {
 
     /// Whether a command to end this hold is under way, or not decided yet.
     pub fn is_ending(&self, epoch: &Epoch) -> bool {
-        self.lock().iter().any(|live| live.ending && live.held.hold.epoch == *epoch)
+        self.lock()
+            .iter()
+            .any(|live| live.ending && live.held.hold.epoch == *epoch)
     }
 
     /// Whether its own command has still to record this hold.
     pub fn owes(&self, epoch: &Epoch) -> bool {
         let owes = |live: &Live| live.telling || live.replayed || live.audit == AuditState::Pending;
-        self.lock().iter().any(|live| live.held.hold.epoch == *epoch && owes(live))
+        self.lock()
+            .iter()
+            .any(|live| live.held.hold.epoch == *epoch && owes(live))
     }
 
     fn note(&self, epoch: &Epoch, note: impl Fn(&mut Live)) {
-        self.lock().iter_mut().filter(|live| live.held.hold.epoch == *epoch).for_each(note);
+        self.lock()
+            .iter_mut()
+            .filter(|live| live.held.hold.epoch == *epoch)
+            .for_each(note);
     }
 
     /// Waits until the command that took this hold has told journal and ledger of it, or given that up.
     async fn told_of(&self, epoch: &Epoch) {
         loop {
             let arrived = self.arrived.notified();
-            if !self.lock().iter().any(|live| live.telling && live.held.hold.epoch == *epoch) {
+            if !self
+                .lock()
+                .iter()
+                .any(|live| live.telling && live.held.hold.epoch == *epoch)
+            {
                 return;
             }
             arrived.await;
@@ -269,7 +325,9 @@ impl Latch {
     fn record_of(&self, epoch: &Epoch) -> (AuditState, bool) {
         let live = self.lock();
         let found = live.iter().find(|live| live.held.hold.epoch == *epoch);
-        found.map_or((AuditState::Pending, false), |live| (live.audit, live.durable))
+        found.map_or((AuditState::Pending, false), |live| {
+            (live.audit, live.durable)
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Live>> {
@@ -296,8 +354,12 @@ fn hold_for(live: &mut Vec<Live>, order: &KillOrder) -> (ScopedHold, bool) {
     // Nor on one that ends by another door, with a file or an object, nor on one that nobody accounts for: a kill of today has
     // its own record, and ends by its own word.
     let counts = |held: &ScopedHold| held.hold.is_kill() && held.hold.source == Source::Rest;
-    let joins = |held: &ScopedHold| counts(held) && covers(&held.scope) && shared(&held.hold.operator);
-    if let Some(known) = live.iter().find(|live| !live.ending && !live.replayed && !live.doubted && joins(&live.held)) {
+    let joins =
+        |held: &ScopedHold| counts(held) && covers(&held.scope) && shared(&held.hold.operator);
+    if let Some(known) = live
+        .iter()
+        .find(|live| !live.ending && !live.replayed && !live.doubted && joins(&live.held))
+    {
         return (known.held.clone(), false);
     }
     let hold = Hold {
@@ -308,18 +370,31 @@ fn hold_for(live: &mut Vec<Live>, order: &KillOrder) -> (ScopedHold, bool) {
         operator: order.operator.clone(),
         taken_at: order.at.wall,
     };
-    let scoped = ScopedHold { scope: order.scope.clone(), hold };
-    live.push(Live { telling: true, ..Live::new(scoped.clone(), AuditState::Pending, false) });
+    let scoped = ScopedHold {
+        scope: order.scope.clone(),
+        hold,
+    };
+    live.push(Live {
+        telling: true,
+        ..Live::new(scoped.clone(), AuditState::Pending, false)
+    });
     (scoped, true)
 }
 
 /// What is told of a command that was not decided.
 fn outcome(became: &Became) -> Outcome {
-    if became.done { Outcome::Done } else { Outcome::NotDone }
+    if became.done {
+        Outcome::Done
+    } else {
+        Outcome::NotDone
+    }
 }
 
 /// Lets a task go on by itself that has somebody else's outcome to find out.
-#[allow(clippy::disallowed_methods, reason = "it ends once a disk answers, and holds no door open")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "it ends once a disk answers, and holds no door open"
+)]
 fn owned(task: impl Future<Output = ()> + Send + 'static) {
     spawn(task);
 }
@@ -333,5 +408,9 @@ async fn whole<T: Send + 'static>(
     command: impl Future<Output = Result<T, DesiredError>> + Send + 'static,
 ) -> Result<T, DesiredError> {
     let ended = spawn(command).await;
-    ended.unwrap_or_else(|error| Err(DesiredError::Unavailable(format!("the command broke off: {error}"))))
+    ended.unwrap_or_else(|error| {
+        Err(DesiredError::Unavailable(format!(
+            "the command broke off: {error}"
+        )))
+    })
 }

@@ -26,7 +26,10 @@ pub trait Clock: Send + Sync {
     fn elapsed(&self) -> Duration;
     /// Both at once.
     fn moment(&self) -> Moment {
-        Moment { wall: self.now(), elapsed: self.elapsed() }
+        Moment {
+            wall: self.now(),
+            elapsed: self.elapsed(),
+        }
     }
 }
 
@@ -126,7 +129,11 @@ pub struct JournalEntry {
 impl JournalEntry {
     /// The hold it took, if it took one.
     pub fn hold(self) -> Option<ScopedHold> {
-        if let Effect::Hold(hold) = self.effect { Some(*hold) } else { None }
+        if let Effect::Hold(hold) = self.effect {
+            Some(*hold)
+        } else {
+            None
+        }
     }
 }
 

@@ -111,7 +111,14 @@ impl Reconciler {
     /// A loop over these parts; `stored` is what the ledger knew at the start.
     pub fn new(parts: Parts, stored: &Stored) -> Self {
         let records = record::Records::new(stored);
-        Self { parts, memory: BTreeMap::new(), records, settled: true, tightened: (0, Duration::ZERO), known_in: None }
+        Self {
+            parts,
+            memory: BTreeMap::new(),
+            records,
+            settled: true,
+            tightened: (0, Duration::ZERO),
+            known_in: None,
+        }
     }
 
     /// Runs until told to stop: at every tick, and at once when something was declared.
@@ -140,9 +147,14 @@ impl Reconciler {
             self.memory.clear();
             return self.records.settle(&self.parts).await;
         }
-        self.parts.targets.values().for_each(|target| target.begin());
+        self.parts
+            .targets
+            .values()
+            .for_each(|target| target.begin());
         let declared = self.parts.desired.declared().into_iter();
-        let mut all: Vec<_> = declared.map(|throttle| self.parts.latch.with_its_kills(throttle)).collect();
+        let mut all: Vec<_> = declared
+            .map(|throttle| self.parts.latch.with_its_kills(throttle))
+            .collect();
         all.sort_by_key(|throttle| !is_killed(throttle));
         (self.settled, self.known_in) = (true, None);
         if self.comes() {
@@ -151,14 +163,22 @@ impl Reconciler {
 
         let mut memory = std::mem::take(&mut self.memory);
         let parts = &self.parts;
-        let begin = all.iter().map(|throttle| begin(parts, Arc::clone(throttle), memory.remove(&throttle.name)));
+        let begin = all
+            .iter()
+            .map(|throttle| begin(parts, Arc::clone(throttle), memory.remove(&throttle.name)));
         let closing = async {
-            let begun: Vec<Begun> = stream::iter(begin.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await;
+            let begun: Vec<Begun> = stream::iter(begin.collect::<Vec<_>>())
+                .buffered(AT_ONCE)
+                .collect()
+                .await;
             let told = begun.into_iter().map(async |mut begun| {
                 apply::close_elsewhere(parts, &mut begun).await;
                 begun
             });
-            stream::iter(told.collect::<Vec<_>>()).buffered(AT_ONCE).collect::<Vec<_>>().await
+            stream::iter(told.collect::<Vec<_>>())
+                .buffered(AT_ONCE)
+                .collect::<Vec<_>>()
+                .await
         };
         let (begun, ()) = join(closing, self.records.catch_up(parts, &all)).await;
         self.open(begun, known).await;
@@ -167,13 +187,20 @@ impl Reconciler {
     /// Whether a kill is at the gates that will be declared in a moment: by its journal, ledger or object. The pass that sees it
     /// is not far, however many come before.
     fn comes(&mut self) -> bool {
-        let Parts { gate, desired, clock, .. } = &self.parts;
+        let Parts {
+            gate,
+            desired,
+            clock,
+            ..
+        } = &self.parts;
         let (newest, now) = (gate.tightenings(), clock.elapsed());
         if newest > self.tightened.0 {
             self.tightened = (newest, now);
         }
-        let comes = |throttle: &Declared| !is_killed(throttle) && !gate.kills(&throttle.name).is_empty();
-        now.saturating_sub(self.tightened.1) < DECLARED_WITHIN && desired.declared().iter().any(|one| comes(one))
+        let comes =
+            |throttle: &Declared| !is_killed(throttle) && !gate.kills(&throttle.name).is_empty();
+        now.saturating_sub(self.tightened.1) < DECLARED_WITHIN
+            && desired.declared().iter().any(|one| comes(one))
     }
 
     /// What only a live look can tell; not while a kill waits that no pass has seen.
@@ -181,8 +208,18 @@ impl Reconciler {
         if self.comes() {
             return;
         }
-        let seen = |throttle: &Declared| self.memory.get(&throttle.name).is_some_and(Memory::is_killed);
-        if self.parts.desired.declared().iter().any(|throttle| is_killed(throttle) && !seen(throttle)) {
+        let seen = |throttle: &Declared| {
+            self.memory
+                .get(&throttle.name)
+                .is_some_and(Memory::is_killed)
+        };
+        if self
+            .parts
+            .desired
+            .declared()
+            .iter()
+            .any(|throttle| is_killed(throttle) && !seen(throttle))
+        {
             return;
         }
         tokio::select! {
@@ -197,19 +234,32 @@ impl Reconciler {
         let mut reaching_out = Vec::new();
         for mut begun in begun {
             self.records.intent(&self.parts, &mut begun).await;
-            apply::open_here(Now { parts: &self.parts, known }, &mut begun).await;
+            apply::open_here(
+                Now {
+                    parts: &self.parts,
+                    known,
+                },
+                &mut begun,
+            )
+            .await;
             if apply::reaches_out(&begun) {
                 reaching_out.push(begun);
             } else {
                 self.finish(begun).await;
             }
         }
-        let now = Now { parts: &self.parts, known };
+        let now = Now {
+            parts: &self.parts,
+            known,
+        };
         let told = reaching_out.into_iter().map(async |mut begun| {
             apply::open_elsewhere(now, &mut begun).await;
             begun
         });
-        let told: Vec<_> = stream::iter(told.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await;
+        let told: Vec<_> = stream::iter(told.collect::<Vec<_>>())
+            .buffered(AT_ONCE)
+            .collect()
+            .await;
         for begun in told {
             self.finish(begun).await;
         }
@@ -219,11 +269,31 @@ impl Reconciler {
     async fn finish(&mut self, mut begun: Begun) {
         let parts = &self.parts;
         let none = || Done::Skipped("the pass ended before");
-        let done: Vec<_> = std::mem::take(&mut begun.done).into_iter().map(|done| done.unwrap_or_else(none)).collect();
+        let done: Vec<_> = std::mem::take(&mut begun.done)
+            .into_iter()
+            .map(|done| done.unwrap_or_else(none))
+            .collect();
         apply::take_back(&mut begun.planned, &done, begun.memory.level);
         self.records.outcome(parts, &begun, &done).await;
-        let Begun { throttle, want, next, now, reads, mut memory, planned, recorded, refused, late, .. } = begun;
-        let pass = Pass { throttle: &throttle, want: &want, next, now };
+        let Begun {
+            throttle,
+            want,
+            next,
+            now,
+            reads,
+            mut memory,
+            planned,
+            recorded,
+            refused,
+            late,
+            ..
+        } = begun;
+        let pass = Pass {
+            throttle: &throttle,
+            want: &want,
+            next,
+            now,
+        };
         // What was just written is read back; what was not tried would wake the loop for nothing, again and again.
         let mut steps = planned.plan.steps.iter().zip(&done);
         if steps.any(|(step, done)| step.action.kind() != TargetKind::Gate && done.was_tried()) {
@@ -231,14 +301,23 @@ impl Reconciler {
         }
         memory.note_corrections(&planned.plan, &done, now.elapsed);
         memory.note_refusals(&planned.plan, &done);
-        let trouble = refused.or_else(|| late.map(str::to_owned)).or_else(|| apply::trouble(&done));
+        let trouble = refused
+            .or_else(|| late.map(str::to_owned))
+            .or_else(|| apply::trouble(&done));
         // While it opens by the ramp, small steps; while it sheds, the law's own tick.
         self.settled &= recorded && (next.shedding || planned.effective == want.level);
-        self.settled &= trouble.is_none() && reads.iter().all(|(spec, _)| planned.agreeing.contains(&spec.id()));
+        self.settled &= trouble.is_none()
+            && reads
+                .iter()
+                .all(|(spec, _)| planned.agreeing.contains(&spec.id()));
         memory.keep(&planned, &pass);
         if memory.level > want.level {
             // Nothing opens before it is known what waits; then at once.
-            self.known_in = self.known_in.into_iter().chain(memory.known_in(now.elapsed)).min();
+            self.known_in = self
+                .known_in
+                .into_iter()
+                .chain(memory.known_in(now.elapsed))
+                .min();
         }
         parts.latch.found(&throttle, &planned.agreeing);
         gather::report(parts, &pass, &reads, &planned, &memory, trouble).await;
@@ -255,11 +334,19 @@ async fn begin(parts: &Parts, throttle: Arc<Declared>, memory: Option<Memory>) -
     let now = parts.clock.moment();
     let mut memory = memory.unwrap_or_else(|| Memory::new(&throttle, now));
     let reads = gather::read(parts, &throttle).await;
-    memory.found(gather::level(&reads), gather::held(&reads), gather::measured(&reads), now.elapsed);
+    memory.found(
+        gather::level(&reads),
+        gather::held(&reads),
+        gather::measured(&reads),
+        now.elapsed,
+    );
 
     let want = asked(throttle.level, throttle.mode, &throttle.holds);
     memory.spare(want.killed, now.elapsed);
-    let next = worst(&parts.law.of(&throttle.signals), &memory.situations(&throttle, &want, now.elapsed));
+    let next = worst(
+        &parts.law.of(&throttle.signals),
+        &memory.situations(&throttle, &want, now.elapsed),
+    );
     let known = memory.recall(&throttle);
     let facts = Facts {
         throttle: &known,
@@ -276,7 +363,11 @@ async fn begin(parts: &Parts, throttle: Arc<Declared>, memory: Option<Memory>) -
     memory.name_drifts(&mut planned.plan, now.wall);
 
     // That it is recorded is asked again before anything opens.
-    let may = Permissions { killed: want.killed, leads: parts.desired.leads(), recorded: true };
+    let may = Permissions {
+        killed: want.killed,
+        leads: parts.desired.leads(),
+        recorded: true,
+    };
     let violations = check(&planned.plan, memory.level, may);
     if !violations.is_empty() {
         tracing::error!(throttle = %throttle.name, ?violations, "a plan was refused");
@@ -284,7 +375,10 @@ async fn begin(parts: &Parts, throttle: Arc<Declared>, memory: Option<Memory>) -
         planned.effective = memory.level;
     }
     let refused = violations.first().map(|v| format!("plan refused: {v}"));
-    let (done, intents) = (planned.plan.steps.iter().map(|_| None).collect(), Vec::new());
+    let (done, intents) = (
+        planned.plan.steps.iter().map(|_| None).collect(),
+        Vec::new(),
+    );
     let mut begun = Begun {
         throttle,
         want,

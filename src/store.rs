@@ -26,7 +26,9 @@ pub use backup::{BackupError, Saved, backup};
 pub use declared::{LedgerDesired, Taken};
 pub use had::settle_had;
 pub use head::Head;
-pub use journal::{FileJournal, JOURNAL_BYTES, JournalBatch, JournalDone, JournalFile, JournalFound, JournalWriter};
+pub use journal::{
+    FileJournal, JOURNAL_BYTES, JournalBatch, JournalDone, JournalFile, JournalFound, JournalWriter,
+};
 pub use last_state::{LAST_STATE_FILE, LastFound, LastState, StateFile};
 pub use sqlite::{Batch, Begun, Done, OpenError, Outbox, SqliteLedger, Writer};
 pub use standby::{AtStart, StandbyLedger, lacking};

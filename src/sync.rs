@@ -12,5 +12,7 @@ pub(crate) use tokio::time::{sleep, timeout};
 
 /// Locks a mutex; a panic elsewhere must not take the brake's memory with it, so poison is ignored.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -39,7 +39,8 @@ const RECENT: Duration = Duration::from_secs(60);
 
 /// Stderr, of which there is one.
 static STDERR: LazyLock<Sink> = LazyLock::new(|| {
-    let recovered = |lines| tracing::warn!(lines, "lines of the log were lost; it is written again");
+    let recovered =
+        |lines| tracing::warn!(lines, "lines of the log were lost; it is written again");
     sink(io::stderr(), recovered)
 });
 /// Stdout, for what is said there by the way.
@@ -66,7 +67,11 @@ fn sink(out: impl AsFd + Write + Send + 'static, recovered: impl Fn(u64) + Send 
 ///
 /// # Errors
 /// If the filter is none.
-pub fn start_logs(filter: &str, format: Option<LogFormat>, clock: fn() -> Duration) -> Result<(), ConfigError> {
+pub fn start_logs(
+    filter: &str,
+    format: Option<LogFormat>,
+    clock: fn() -> Duration,
+) -> Result<(), ConfigError> {
     let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| ConfigError {
         variable: "ECHO_LOG",
         expected: format!("a level or a filter, as info or echo_phoenix=debug: {error}"),
@@ -74,13 +79,17 @@ pub fn start_logs(filter: &str, format: Option<LogFormat>, clock: fn() -> Durati
     })?;
     let on_terminal = io::stderr().is_terminal();
     let _ = CLOCK.set(clock);
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(on_terminal);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(on_terminal);
     // Its own complaints would go to stderr, past the queue, and a stderr that is broken would make them a panic.
     let logs = logs.log_internal_errors(false);
     let for_people = format.map_or(on_terminal, |format| format == LogFormat::Human);
     // A second start (a test's) keeps the first.
     let _ = if for_people {
-        logs.fmt_fields(debug_fn(field).delimited(" ")).with_writer(|| Line { json: false }).try_init()
+        logs.fmt_fields(debug_fn(field).delimited(" "))
+            .with_writer(|| Line { json: false })
+            .try_init()
     } else {
         logs.with_writer(|| Line { json: true }).json().try_init()
     };
@@ -129,7 +138,9 @@ pub fn tell(text: &str) {
 
 /// Says something on stdout in the same way.
 pub fn show(text: &str) {
-    STDOUT.get_or_init(|| sink(io::stdout(), |_| {})).offer(text.as_bytes(), elapsed);
+    STDOUT
+        .get_or_init(|| sink(io::stdout(), |_| {}))
+        .offer(text.as_bytes(), elapsed);
 }
 
 /// Waits a moment until what was told and shown is written: between two streams, and before the process ends. Only for
@@ -144,7 +155,9 @@ pub fn flush() {
 /// # Errors
 /// If some of it did not come out: why, or that nobody reads it.
 pub fn shown_so_far() -> io::Result<()> {
-    let Some(stdout) = STDOUT.get() else { return Ok(()) };
+    let Some(stdout) = STDOUT.get() else {
+        return Ok(());
+    };
     let all = flushed(stdout);
     match stdout.error() {
         Some(error) => Err(error),
@@ -154,7 +167,11 @@ pub fn shown_so_far() -> io::Result<()> {
 }
 
 fn flushed(sink: &Sink) -> bool {
-    let all = sink.flush(if IN_VAIN.load(Ordering::Relaxed) { NO_MORE } else { PATIENCE });
+    let all = sink.flush(if IN_VAIN.load(Ordering::Relaxed) {
+        NO_MORE
+    } else {
+        PATIENCE
+    });
     IN_VAIN.fetch_or(!all, Ordering::Relaxed);
     all
 }
@@ -185,6 +202,11 @@ pub struct LostLines {
 
 /// What the log lost so far.
 pub fn lost_lines() -> LostLines {
-    let recently = STDERR.lost_at().is_some_and(|at| elapsed().saturating_sub(at) < RECENT);
-    LostLines { lines: STDERR.lost(), recently }
+    let recently = STDERR
+        .lost_at()
+        .is_some_and(|at| elapsed().saturating_sub(at) < RECENT);
+    LostLines {
+        lines: STDERR.lost(),
+        recently,
+    }
 }

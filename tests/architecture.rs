@@ -2,7 +2,10 @@
 //!
 //! The rules are one pure function over paths and texts. It is run over this repository, and over texts that break each
 //! rule once: a rule that finds nothing there would find nothing here.
-#![allow(clippy::expect_used, reason = "a test that cannot read its own sources fails")]
+#![allow(
+    clippy::expect_used,
+    reason = "a test that cannot read its own sources fails"
+)]
 
 #[path = "architecture/disk.rs"]
 mod disk;
@@ -31,7 +34,11 @@ const fn layer(
     imports: &'static [&'static str],
     never: &'static [&'static [&'static str]],
 ) -> Layer {
-    Layer { name, imports, never }
+    Layer {
+        name,
+        imports,
+        never,
+    }
 }
 
 const RUNTIME: &[&str] = &["tokio", "tokio_util", "futures"];
@@ -46,24 +53,72 @@ const CLIENT: &[&str] = &["reqwest"];
 /// the cluster's index asks `decide::precedence`. A pure rule in two copies would be the worse neighbour.
 const LAYERS: &[Layer] = &[
     layer("domain", &[], &[RUNTIME, DICE, KUBE, SERVER, SQL, CLIENT]),
-    layer("decide", &["domain"], &[RUNTIME, DICE, KUBE, SERVER, SQL, CLIENT]),
-    layer("ports", &["domain"], &[RUNTIME, DICE, KUBE, SERVER, SQL, CLIENT]),
+    layer(
+        "decide",
+        &["domain"],
+        &[RUNTIME, DICE, KUBE, SERVER, SQL, CLIENT],
+    ),
+    layer(
+        "ports",
+        &["domain"],
+        &[RUNTIME, DICE, KUBE, SERVER, SQL, CLIENT],
+    ),
     layer("sync", &[], &[DICE, KUBE, SERVER, SQL, CLIENT]),
     layer("config", &["domain"], &[KUBE, SERVER, SQL, CLIENT]),
     layer("telemetry", &["domain"], &[KUBE, SERVER, SQL, CLIENT]),
     // kube for the derive alone: see `DERIVES`.
-    layer("source", &["domain"], &[&["k8s_openapi"], SERVER, SQL, CLIENT]),
-    layer("gate", &["domain", "decide", "sync"], &[KUBE, SERVER, SQL, CLIENT]),
-    layer("store", &["domain", "ports", "sync"], &[KUBE, SERVER, CLIENT]),
-    layer("latch", &["domain", "decide", "ports", "gate", "sync"], &[KUBE, SERVER, SQL, CLIENT]),
-    layer("reconcile", &["domain", "decide", "ports", "latch", "gate"], &[KUBE, SERVER, SQL, CLIENT]),
-    layer("targets", &["domain", "decide", "ports", "gate", "source"], &[SERVER, SQL]),
-    layer("cluster", &["domain", "decide", "ports", "source", "latch"], &[SERVER, SQL]),
-    layer("mirror", &["domain", "decide", "ports", "source"], &[KUBE, SERVER, SQL]),
-    layer("http", &["domain", "decide", "ports", "source", "gate", "latch"], &[KUBE, SQL, CLIENT]),
+    layer(
+        "source",
+        &["domain"],
+        &[&["k8s_openapi"], SERVER, SQL, CLIENT],
+    ),
+    layer(
+        "gate",
+        &["domain", "decide", "sync"],
+        &[KUBE, SERVER, SQL, CLIENT],
+    ),
+    layer(
+        "store",
+        &["domain", "ports", "sync"],
+        &[KUBE, SERVER, CLIENT],
+    ),
+    layer(
+        "latch",
+        &["domain", "decide", "ports", "gate", "sync"],
+        &[KUBE, SERVER, SQL, CLIENT],
+    ),
+    layer(
+        "reconcile",
+        &["domain", "decide", "ports", "latch", "gate"],
+        &[KUBE, SERVER, SQL, CLIENT],
+    ),
+    layer(
+        "targets",
+        &["domain", "decide", "ports", "gate", "source"],
+        &[SERVER, SQL],
+    ),
+    layer(
+        "cluster",
+        &["domain", "decide", "ports", "source", "latch"],
+        &[SERVER, SQL],
+    ),
+    layer(
+        "mirror",
+        &["domain", "decide", "ports", "source"],
+        &[KUBE, SERVER, SQL],
+    ),
+    layer(
+        "http",
+        &["domain", "decide", "ports", "source", "gate", "latch"],
+        &[KUBE, SQL, CLIENT],
+    ),
     layer("client", &["domain", "source"], &[KUBE, SERVER, SQL]),
     layer("run", EVERYTHING_BELOW_RUN, &[]),
-    layer("cli", &["domain", "ports", "client", "run", "source", "store"], &[SERVER, SQL, CLIENT]),
+    layer(
+        "cli",
+        &["domain", "ports", "client", "run", "source", "store"],
+        &[SERVER, SQL, CLIENT],
+    ),
     layer("main", &["cli"], &[KUBE, SERVER, SQL, CLIENT, RUNTIME]),
     layer("lib", &[], &[]),
 ];
@@ -109,7 +164,12 @@ const FILE_LINES: usize = 400;
 const FUNCTION_LINES: usize = 70;
 
 /// What tests/interleavings builds with another `sync` than src/sync.rs.
-const INTERLEAVED: &[&str] = &["src/gate", "src/latch", "src/store/declared", "src/store/journal"];
+const INTERLEAVED: &[&str] = &[
+    "src/gate",
+    "src/latch",
+    "src/store/declared",
+    "src/store/journal",
+];
 /// What these take from `sync`: a thread that waits for one of these unseen stops all others of such a test. Counters may be
 /// the standard library's.
 const SHARED_BY_THREADS: &[&[&str]] = &[
@@ -134,10 +194,14 @@ fn check(files: &[(String, String)]) -> Vec<String> {
     let mut edges = BTreeMap::<(String, String), String>::new();
     for (path, text) in files {
         if path.ends_with("/mod.rs") {
-            found.push(format!("{path}:1: mod.rs: a module is NAME.rs beside its folder NAME/"));
+            found.push(format!(
+                "{path}:1: mod.rs: a module is NAME.rs beside its folder NAME/"
+            ));
         }
         if !text.starts_with("//!") {
-            found.push(format!("{path}:1: header: a file begins with `//!` and what it is for"));
+            found.push(format!(
+                "{path}:1: header: a file begins with `//!` and what it is for"
+            ));
         }
         let source = match Source::read(path, text) {
             Ok(source) => source,
@@ -161,34 +225,67 @@ fn check(files: &[(String, String)]) -> Vec<String> {
 }
 
 fn unfinished(path: &str, source: &Source) -> Vec<String> {
-    let macros: BTreeSet<_> = source.macros.iter().filter(|name| UNFINISHED.contains(&name.as_str())).collect();
+    let macros: BTreeSet<_> = source
+        .macros
+        .iter()
+        .filter(|name| UNFINISHED.contains(&name.as_str()))
+        .collect();
     let mut found: Vec<_> = macros
         .iter()
-        .map(|name| format!("{path}:{}: unfinished: {name}!", source.line(&[&format!("{name}!")])))
+        .map(|name| {
+            format!(
+                "{path}:{}: unfinished: {name}!",
+                source.line(&[&format!("{name}!")])
+            )
+        })
         .collect();
     if source.attributes.iter().any(|name| name == "ignore") {
-        found.push(format!("{path}:{}: ignored: a test runs or is removed", source.line(&["ignore"])));
+        found.push(format!(
+            "{path}:{}: ignored: a test runs or is removed",
+            source.line(&["ignore"])
+        ));
     }
     found
 }
 
 fn loud(path: &str, source: &Source) -> Vec<String> {
-    let macros: BTreeSet<_> = source.macros.iter().filter(|name| LOUD.contains(&name.as_str())).collect();
+    let macros: BTreeSet<_> = source
+        .macros
+        .iter()
+        .filter(|name| LOUD.contains(&name.as_str()))
+        .collect();
     let line = |name: &str| source.line(&[&format!("{name}!")]);
-    macros.iter().map(|name| format!("{path}:{}: loud: {name}! breaks when nobody hears it", line(name))).collect()
+    macros
+        .iter()
+        .map(|name| {
+            format!(
+                "{path}:{}: loud: {name}! breaks when nobody hears it",
+                line(name)
+            )
+        })
+        .collect()
 }
 
 /// What threads share here without the test of their orders seeing it.
 fn unseen(path: &str, source: &Source) -> BTreeSet<String> {
     let is_tried = INTERLEAVED.iter().any(|place| path.starts_with(place));
-    let named = source.paths.iter().filter(|_| is_tried).filter_map(|names| {
-        let begins = |shared: &&&[&str]| names.iter().zip(**shared).filter(|(a, b)| a == b).count() == shared.len();
-        SHARED_BY_THREADS.iter().find(begins)
-    });
+    let named = source
+        .paths
+        .iter()
+        .filter(|_| is_tried)
+        .filter_map(|names| {
+            let begins = |shared: &&&[&str]| {
+                names.iter().zip(**shared).filter(|(a, b)| a == b).count() == shared.len()
+            };
+            SHARED_BY_THREADS.iter().find(begins)
+        });
     named
         .map(|shared| {
             let line = source.line(&[&shared.join("::"), shared.last().unwrap_or(&"")]);
-            format!("{path}:{line}: shared: {} is not seen by tests/interleavings; crate::sync is", shared.join("::"))
+            format!(
+                "{path}:{line}: shared: {} is not seen by tests/interleavings; crate::sync is",
+                shared.join("::")
+            )
         })
         .collect()
 }
@@ -197,36 +294,65 @@ fn sizes(path: &str, text: &str, source: &Source) -> Vec<String> {
     let lines = text.lines().count();
     let long = (lines > FILE_LINES && path.starts_with("src/"))
         .then(|| format!("{path}:{lines}: size: more than {FILE_LINES} lines in a file"));
-    let functions = source.functions().into_iter().filter(|function| function.lines > FUNCTION_LINES);
+    let functions = source
+        .functions()
+        .into_iter()
+        .filter(|function| function.lines > FUNCTION_LINES);
     let functions = functions.map(|f| {
-        format!("{path}:{}: size: function {} has {} lines, at most {FUNCTION_LINES}", f.line, f.name, f.lines)
+        format!(
+            "{path}:{}: size: function {} has {} lines, at most {FUNCTION_LINES}",
+            f.line, f.name, f.lines
+        )
     });
     long.into_iter().chain(functions).collect()
 }
 
 /// Imports, crates and clocks of one file; notes its imports in `edges`, with where they were seen.
-fn layers(path: &str, source: &Source, edges: &mut BTreeMap<(String, String), String>) -> Vec<String> {
+fn layers(
+    path: &str,
+    source: &Source,
+    edges: &mut BTreeMap<(String, String), String>,
+) -> Vec<String> {
     let Some(layer) = LAYERS.iter().find(|layer| layer.name == source.module) else {
-        return vec![format!("{path}:1: import: module {} has no row in the table of layers", source.module)];
+        return vec![format!(
+            "{path}:1: import: module {} has no row in the table of layers",
+            source.module
+        )];
     };
     let mut found = BTreeSet::new();
     for names in &source.paths {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         match names.as_slice() {
             ["crate"] | ["crate", "self" | "*", ..] => {
-                let line = source.line(&["crate::*", "super::*", "crate as", "crate::{self", "crate"]);
-                found.insert(format!("{path}:{line}: import: the whole crate, which hides what is meant"));
+                let line =
+                    source.line(&["crate::*", "super::*", "crate as", "crate::{self", "crate"]);
+                found.insert(format!(
+                    "{path}:{line}: import: the whole crate, which hides what is meant"
+                ));
             }
-            ["crate", target, ..] if *target != layer.name && LAYERS.iter().any(|layer| layer.name == *target) => {
-                let texts = [format!("crate::{target}"), format!("super::{target}"), format!("phoenix::{target}")];
+            ["crate", target, ..]
+                if *target != layer.name && LAYERS.iter().any(|layer| layer.name == *target) =>
+            {
+                let texts = [
+                    format!("crate::{target}"),
+                    format!("super::{target}"),
+                    format!("phoenix::{target}"),
+                ];
                 let line = source.line(&[&texts[0], &texts[1], &texts[2], target]);
-                edges.entry((layer.name.to_owned(), (*target).to_owned())).or_insert(format!("{path}:{line}"));
+                edges
+                    .entry((layer.name.to_owned(), (*target).to_owned()))
+                    .or_insert(format!("{path}:{line}"));
                 let shared = SHARED.contains(target) && !PURE.contains(&layer.name);
                 if !shared && !layer.imports.contains(target) {
-                    found.insert(format!("{path}:{line}: import: {} may not import {target}", layer.name));
+                    found.insert(format!(
+                        "{path}:{line}: import: {} may not import {target}",
+                        layer.name
+                    ));
                 }
             }
-            ["kube", rest @ ..] if layer.name == "source" && !matches!(rest, [one] if DERIVES.contains(one)) => {
+            ["kube", rest @ ..]
+                if layer.name == "source" && !matches!(rest, [one] if DERIVES.contains(one)) =>
+            {
                 let line = source.line(&["kube::"]);
                 found.insert(format!(
                     "{path}:{line}: crate: source names kube::{}, not only its derives",
@@ -235,7 +361,10 @@ fn layers(path: &str, source: &Source, edges: &mut BTreeMap<(String, String), St
             }
             [name, ..] if layer.never.iter().any(|family| family.contains(name)) => {
                 let line = source.line(&[&format!("{name}::"), name]);
-                found.insert(format!("{path}:{line}: crate: {} must never name {name}", layer.name));
+                found.insert(format!(
+                    "{path}:{line}: crate: {} must never name {name}",
+                    layer.name
+                ));
             }
             _ => {}
         }
@@ -243,20 +372,35 @@ fn layers(path: &str, source: &Source, edges: &mut BTreeMap<(String, String), St
         let reads = |pair: &&[&str; 2]| names.windows(2).any(|two| two == *pair) && !door(pair);
         for [a, b] in CLOCKS.iter().filter(reads).filter(|_| layer.name != "run") {
             let line = source.line(&[&format!("{a}::{b}"), b]);
-            found.insert(format!("{path}:{line}: clock: {} names {a}::{b}; time is an argument", layer.name));
+            found.insert(format!(
+                "{path}:{line}: clock: {} names {a}::{b}; time is an argument",
+                layer.name
+            ));
         }
     }
     if layer.name == "decide" && source.waits {
-        found.insert(format!("{path}:{}: async: decide waits for nothing", source.line(&["async", "await"])));
+        found.insert(format!(
+            "{path}:{}: async: decide waits for nothing",
+            source.line(&["async", "await"])
+        ));
     }
     found.into_iter().collect()
 }
 
 /// One cycle for each module that can reach itself by imports and is the first of its cycle by name.
 fn cycles(edges: &BTreeMap<(String, String), String>) -> Vec<String> {
-    let from = |module: &str| edges.iter().filter(move |((from, _), _)| from == module).collect::<Vec<_>>();
+    let from = |module: &str| {
+        edges
+            .iter()
+            .filter(move |((from, _), _)| from == module)
+            .collect::<Vec<_>>()
+    };
     let mut found = Vec::new();
-    for start in edges.keys().map(|(from, _)| from.as_str()).collect::<BTreeSet<_>>() {
+    for start in edges
+        .keys()
+        .map(|(from, _)| from.as_str())
+        .collect::<BTreeSet<_>>()
+    {
         let (mut ways, mut seen) = (vec![vec![start]], BTreeSet::new());
         while let Some(way) = ways.pop() {
             for ((_, to), place) in from(way.last().copied().unwrap_or(start)) {
@@ -282,7 +426,11 @@ fn tree(folders: &[&str]) -> Vec<(String, String)> {
             if path.is_dir() {
                 open.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(root).expect("inside").to_string_lossy().replace('\\', "/");
+                let name = path
+                    .strip_prefix(root)
+                    .expect("inside")
+                    .to_string_lossy()
+                    .replace('\\', "/");
                 files.push((name, fs::read_to_string(path).expect("a text")));
             }
         }
@@ -294,19 +442,39 @@ fn tree(folders: &[&str]) -> Vec<(String, String)> {
 #[test]
 fn this_repository_keeps_its_rules() {
     let files = tree(&["src", "tests", "benches"]);
-    assert!(files.len() > 100, "only {} files were found: is this the repository?", files.len());
+    assert!(
+        files.len() > 100,
+        "only {} files were found: is this the repository?",
+        files.len()
+    );
     let found = check(&files);
-    assert!(found.is_empty(), "{} violations:\n{}", found.len(), found.join("\n"));
+    assert!(
+        found.is_empty(),
+        "{} violations:\n{}",
+        found.len(),
+        found.join("\n")
+    );
 }
 
 #[test]
 fn each_rule_finds_what_breaks_it() {
     for plant in planted::PLANTS {
-        let files: Vec<_> = plant.files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+        let files: Vec<_> = plant
+            .files
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
+            .collect();
         let found = check(&files);
         let as_expected = found.len() == plant.found.len()
-            && plant.found.iter().all(|expected| found.iter().any(|one| one.starts_with(expected)));
-        assert!(as_expected, "{}: expected {:#?}, found {found:#?}", plant.what, plant.found);
+            && plant
+                .found
+                .iter()
+                .all(|expected| found.iter().any(|one| one.starts_with(expected)));
+        assert!(
+            as_expected,
+            "{}: expected {:#?}, found {found:#?}",
+            plant.what, plant.found
+        );
     }
 }
 
@@ -319,10 +487,19 @@ fn long_files_and_long_functions_are_found() {
         calls(FUNCTION_LINES - 5)
     );
     let file = format!("//! x\n{}", "const X: &str = \"}\";\n".repeat(FILE_LINES));
-    let found = check(&[("src/gate/a.rs".to_owned(), fits), ("src/gate/b.rs".to_owned(), long)]);
-    assert_eq!(found, ["src/gate/b.rs:4: size: function long has 71 lines, at most 70"]);
+    let found = check(&[
+        ("src/gate/a.rs".to_owned(), fits),
+        ("src/gate/b.rs".to_owned(), long),
+    ]);
+    assert_eq!(
+        found,
+        ["src/gate/b.rs:4: size: function long has 71 lines, at most 70"]
+    );
     let found = check(&[("src/gate.rs".to_owned(), file)]);
-    assert_eq!(found, ["src/gate.rs:401: size: more than 400 lines in a file"]);
+    assert_eq!(
+        found,
+        ["src/gate.rs:401: size: more than 400 lines in a file"]
+    );
 }
 
 /// A row for every module and a module for every row, or the table is about another program.
@@ -341,10 +518,16 @@ fn lost<'a>(document: &'a str, is_file: impl Fn(&str) -> bool, code: &str) -> Ve
     let prose = document.split("```").step_by(2);
     let spans = prose.flat_map(|text| text.split('`').skip(1).step_by(2));
     let is_lost = |span: &&str| {
-        let is_path =
-            [".md", ".sh"].iter().any(|end| span.ends_with(end)) || span.contains('/') && span.ends_with(".rs");
-        let function = span.strip_suffix("()").and_then(|name| name.rsplit("::").next());
-        let begins = |name: &str| ["(", "<"].iter().any(|then| code.contains(&format!("fn {name}{then}")));
+        let is_path = [".md", ".sh"].iter().any(|end| span.ends_with(end))
+            || span.contains('/') && span.ends_with(".rs");
+        let function = span
+            .strip_suffix("()")
+            .and_then(|name| name.rsplit("::").next());
+        let begins = |name: &str| {
+            ["(", "<"]
+                .iter()
+                .any(|then| code.contains(&format!("fn {name}{then}")))
+        };
         is_path && !is_file(span) || function.is_some_and(|name| !begins(name))
     };
     spans.filter(is_lost).collect()
@@ -354,14 +537,30 @@ fn lost<'a>(document: &'a str, is_file: impl Fn(&str) -> bool, code: &str) -> Ve
 #[test]
 fn what_the_documents_name_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let is_file = |name: &str| [root.join(name), root.join("src").join(name)].iter().any(|path| path.is_file());
-    let code: String = tree(&["src", "tests"]).into_iter().map(|(_, text)| text).collect();
+    let is_file = |name: &str| {
+        [root.join(name), root.join("src").join(name)]
+            .iter()
+            .any(|path| path.is_file())
+    };
+    let code: String = tree(&["src", "tests"])
+        .into_iter()
+        .map(|(_, text)| text)
+        .collect();
     for (name, most) in [("ARCHITECTURE.md", 200), ("CONTRIBUTING.md", 200)] {
         let document = fs::read_to_string(root.join(name)).expect(name);
-        assert!(document.lines().count() <= most, "{name} is to be read in one sitting: at most {most} lines");
-        assert_eq!(lost(&document, is_file, &code), Vec::<&str>::new(), "{name} names what is not there");
+        assert!(
+            document.lines().count() <= most,
+            "{name} is to be read in one sitting: at most {most} lines"
+        );
+        assert_eq!(
+            lost(&document, is_file, &code),
+            Vec::<&str>::new(),
+            "{name} names what is not there"
+        );
     }
-    let planted =
-        "`src/gone.rs`, `gate.rs`, `Gate::ask()` and `Gate::gone()`, `a b`\n```\n`x()`\n```\n`GONE.md`, `map<T>`";
-    assert_eq!(lost(planted, |_| false, "fn ask(&self) fn gone_by()"), ["src/gone.rs", "Gate::gone()", "GONE.md"]);
+    let planted = "`src/gone.rs`, `gate.rs`, `Gate::ask()` and `Gate::gone()`, `a b`\n```\n`x()`\n```\n`GONE.md`, `map<T>`";
+    assert_eq!(
+        lost(planted, |_| false, "fn ask(&self) fn gone_by()"),
+        ["src/gone.rs", "Gate::gone()", "GONE.md"]
+    );
 }

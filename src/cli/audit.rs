@@ -41,15 +41,23 @@ fn since(text: &str) -> Result<Timestamp, String> {
 pub(super) async fn audit(args: AuditArgs) -> Result<(), RunError> {
     let client = args.service.client()?;
     let mut filter = format!("/v1/audit?limit={PAGE}");
-    filter += &args.throttle.as_ref().map(|name| format!("&throttle={name}")).unwrap_or_default();
-    filter += &args.since.map(|since| format!("&since={since}")).unwrap_or_default();
+    filter += &args
+        .throttle
+        .as_ref()
+        .map(|name| format!("&throttle={name}"))
+        .unwrap_or_default();
+    filter += &args
+        .since
+        .map(|since| format!("&since={since}"))
+        .unwrap_or_default();
     if let Some(name) = &args.throttle {
         exists(&client, name).await?;
     }
     let (mut cursor, mut written) = (String::new(), 0);
     loop {
-        let (items, page) =
-            ask(&client, &format!("{filter}{cursor}")).await.map_err(|error| failed(&client, &error))?;
+        let (items, page) = ask(&client, &format!("{filter}{cursor}"))
+            .await
+            .map_err(|error| failed(&client, &error))?;
         match args.output {
             Output::Json => print(&rows(&items, written == 0))?,
             Output::Text => print(&table(&page.items, written == 0, columns()))?,
@@ -74,15 +82,25 @@ async fn exists(client: &Client, name: &ThrottleName) -> Result<(), RunError> {
     let filter = format!("/v1/audit?limit={PAGE}&throttle={name}");
     let (mut cursor, mut lacks) = (String::new(), known.lacks_throttle(name));
     while lacks {
-        let (_, page) = ask(client, &format!("{filter}{cursor}")).await.map_err(|error| failed(client, &error))?;
-        lacks = !page.items.iter().any(|entry| entry.throttle == name.as_str());
-        let Some(next) = page.next_cursor.filter(|_| lacks) else { break };
+        let (_, page) = ask(client, &format!("{filter}{cursor}"))
+            .await
+            .map_err(|error| failed(client, &error))?;
+        lacks = !page
+            .items
+            .iter()
+            .any(|entry| entry.throttle == name.as_str());
+        let Some(next) = page.next_cursor.filter(|_| lacks) else {
+            break;
+        };
         cursor = format!("&cursor={next}");
     }
     if !lacks {
         return Ok(());
     }
-    let meant = known.meant(name).map(|meant| format!("\n  - Did you mean {meant}?")).unwrap_or_default();
+    let meant = known
+        .meant(name)
+        .map(|meant| format!("\n  - Did you mean {meant}?"))
+        .unwrap_or_default();
     Err(RunError::Failed(format!(
         "there is no throttle `{name}`, and none of that name is on record there{meant}\n  - `echo-phoenix status` lists the \
          throttles there are."
@@ -93,7 +111,11 @@ async fn exists(client: &Client, name: &ThrottleName) -> Result<(), RunError> {
 async fn ask(client: &Client, path: &str) -> Result<(Vec<Value>, AuditPage), ClientError> {
     let answer = client.get(path).await?;
     let page = client.typed("/v1/audit", &answer)?;
-    let items = answer.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+    let items = answer
+        .get("items")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
     Ok((items, page))
 }
 
@@ -118,13 +140,23 @@ fn table(entries: &[AuditEntry], first: bool, columns: Option<usize>) -> String 
     let most = columns.map_or(usize::MAX, |columns| (columns / 4).max(WHEN));
     let cells: Vec<[String; 6]> = entries.iter().map(|entry| cells(entry, most)).collect();
     let width = |column: usize| {
-        let longest = cells.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+        let longest = cells
+            .iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or_default();
         longest.max(HEADS[column].len())
     };
     let widths: Vec<usize> = (0..HEADS.len()).map(width).collect();
     let line = |row: &[String; 6], why: &str| {
-        let padded = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}  "));
-        format!("{}{why}", padded.collect::<String>()).trim_end().to_owned() + "\n"
+        let padded = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}  "));
+        format!("{}{why}", padded.collect::<String>())
+            .trim_end()
+            .to_owned()
+            + "\n"
     };
     let mut text = String::new();
     if first && !entries.is_empty() {
@@ -139,16 +171,32 @@ fn table(entries: &[AuditEntry], first: bool, columns: Option<usize>) -> String 
 /// The cells of an entry, none longer than `most` but where the name of a key is: that is whole, whatever its bearer says.
 fn cells(entry: &AuditEntry, most: usize) -> [String; 6] {
     let at = entry.at.parse::<Timestamp>();
-    let when = at.map_or_else(|_| entry.at.clone(), |at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string());
-    let by = cut(who(&entry.operator, &entry.actor), most.max(entry.actor.chars().count() + 1));
-    let throttle = if entry.throttle.is_empty() { "all" } else { &entry.throttle };
+    let when = at.map_or_else(
+        |_| entry.at.clone(),
+        |at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+    );
+    let by = cut(
+        who(&entry.operator, &entry.actor),
+        most.max(entry.actor.chars().count() + 1),
+    );
+    let throttle = if entry.throttle.is_empty() {
+        "all"
+    } else {
+        &entry.throttle
+    };
     let change = match (entry.before.as_str(), entry.after.as_str()) {
         ("", after) => after.to_owned(),
         (before, "") => before.to_owned(),
         (before, after) => format!("{before} -> {after}"),
     };
-    let [seq, when, what, throttle, change] =
-        [entry.seq.to_string(), when, entry.action.clone(), throttle.to_owned(), change].map(|cell| cut(cell, most));
+    let [seq, when, what, throttle, change] = [
+        entry.seq.to_string(),
+        when,
+        entry.action.clone(),
+        throttle.to_owned(),
+        change,
+    ]
+    .map(|cell| cut(cell, most));
     [seq, when, by, what, throttle, change]
 }
 
@@ -175,12 +223,36 @@ mod tests {
         let told = table(&entries, true, Some(100));
         let lines: Vec<_> = told.lines().collect();
         assert_eq!(lines.len(), 3, "{told}");
-        assert!(lines.iter().all(|line| line.chars().count() <= 100 && !line.contains("8  2026")), "{told}");
-        assert!(lines[1].contains('…') && lines[2].ends_with("double charges"), "{told}");
-        assert!(lines[1].contains("  ECHO_API_KEY: dana"), "whose key it was comes first: {told}");
-        assert!(table(&entries, true, None).contains("8  2026"), "a file has all of it");
+        assert!(
+            lines
+                .iter()
+                .all(|line| line.chars().count() <= 100 && !line.contains("8  2026")),
+            "{told}"
+        );
+        assert!(
+            lines[1].contains('…') && lines[2].ends_with("double charges"),
+            "{told}"
+        );
+        assert!(
+            lines[1].contains("  ECHO_API_KEY: dana"),
+            "whose key it was comes first: {told}"
+        );
+        assert!(
+            table(&entries, true, None).contains("8  2026"),
+            "a file has all of it"
+        );
         let key = "k".repeat(64);
-        let told = table(&[AuditEntry { actor: key.clone(), ..entry(&long, &long) }], true, Some(100));
-        assert!(told.contains(&format!("  {key}…")), "it is never cut: {told}");
+        let told = table(
+            &[AuditEntry {
+                actor: key.clone(),
+                ..entry(&long, &long)
+            }],
+            true,
+            Some(100),
+        );
+        assert!(
+            told.contains(&format!("  {key}…")),
+            "it is never cut: {told}"
+        );
     }
 }

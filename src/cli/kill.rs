@@ -65,36 +65,71 @@ pub(super) fn throttle_name(text: &str) -> Result<ThrottleName, String> {
 
 pub(super) async fn kill(args: KillArgs, paint: Paint) -> Result<(), RunError> {
     let client = args.service.client().map_err(nothing_stopped)?;
-    let scope = args.throttle.as_ref().map_or_else(|| "all throttles".to_owned(), |name| format!("throttle {name}"));
-    confirm(args.confirm.as_deref(), &format!("This stops {scope} of {}.", client.base()))?;
+    let scope = args.throttle.as_ref().map_or_else(
+        || "all throttles".to_owned(),
+        |name| format!("throttle {name}"),
+    );
+    confirm(
+        args.confirm.as_deref(),
+        &format!("This stops {scope} of {}.", client.base()),
+    )?;
     let mut body = Map::new();
     body.insert("reason".to_owned(), json!(cut(args.reason, REASON_LIMIT)));
-    body.insert("operator".to_owned(), json!(cut(args.operator, OPERATOR_LIMIT)));
+    body.insert(
+        "operator".to_owned(),
+        json!(cut(args.operator, OPERATOR_LIMIT)),
+    );
     body.insert("confirmation".to_owned(), json!(CONFIRMATION));
-    body.extend(args.throttle.as_ref().map(|name| ("throttle".to_owned(), json!(name))));
-    let sent = send(&client, "/kill", &Value::Object(body), Some(Duration::from_secs(args.patience))).await;
+    body.extend(
+        args.throttle
+            .as_ref()
+            .map(|name| ("throttle".to_owned(), json!(name))),
+    );
+    let sent = send(
+        &client,
+        "/kill",
+        &Value::Object(body),
+        Some(Duration::from_secs(args.patience)),
+    )
+    .await;
     let mut answer = match sent {
         Ok(answer) => answer,
         Err(error) => {
             let told = order_failed(&client, &error, args.throttle.as_ref()).await;
-            return Err(if error.did_nothing() { nothing_stopped(told) } else { told });
+            return Err(if error.did_nothing() {
+                nothing_stopped(told)
+            } else {
+                told
+            });
         }
     };
-    let mut killed: Killed = client.typed("/kill", &answer).map_err(|error| order_strange(&client, &error))?;
+    let mut killed: Killed = client
+        .typed("/kill", &answer)
+        .map_err(|error| order_strange(&client, &error))?;
     sites::read_back(&client, &mut answer, &mut killed).await;
     let gaps = killed.gaps();
     match args.output {
         Output::Json => print_done(&json_line(&answer)),
         Output::Text => {
-            let known = if killed.already_killed { Known::look(&client).await } else { Known::default() };
+            let known = if killed.already_killed {
+                Known::look(&client).await
+            } else {
+                Known::default()
+            };
             let epoch = killed.epoch.as_deref().unwrap_or_default();
             // Whoever wanted one stopped shall know that it opens with all others.
             let wide = args.throttle.is_some() && known.covers_all(epoch);
             let first = (known.by(epoch), wide.then_some(WIDE));
-            print_done(&fit_words(&told(&killed, &scope, first, &gaps, paint), columns()));
+            print_done(&fit_words(
+                &told(&killed, &scope, first, &gaps, paint),
+                columns(),
+            ));
         }
     }
-    let only = args.throttle.map(|name| format!(" --throttle {name}")).unwrap_or_default();
+    let only = args
+        .throttle
+        .map(|name| format!(" --throttle {name}"))
+        .unwrap_or_default();
     if gaps.is_empty() {
         tell!("Next: echo-phoenix status --watch          see it hold, and what is left to stop");
         tell!("      echo-phoenix revive{only} --operator YOU --reason WHY");
@@ -111,24 +146,41 @@ pub(super) async fn kill(args: KillArgs, paint: Paint) -> Result<(), RunError> {
 /// The same error, of a kill that surely did nothing.
 fn nothing_stopped(error: RunError) -> RunError {
     match error {
-        RunError::Config(error) => RunError::Config(ConfigError { fix: format!("{} {NOTHING}", error.fix), ..error }),
+        RunError::Config(error) => RunError::Config(ConfigError {
+            fix: format!("{} {NOTHING}", error.fix),
+            ..error
+        }),
         RunError::Failed(text) => RunError::Failed(format!("{text}\n  - {NOTHING}")),
         other => other,
     }
 }
 
 /// The kill as a person reads it.
-fn told(killed: &Killed, scope: &str, first: (Option<String>, Option<&str>), gaps: &[String], paint: Paint) -> String {
+fn told(
+    killed: &Killed,
+    scope: &str,
+    first: (Option<String>, Option<&str>),
+    gaps: &[String],
+    paint: Paint,
+) -> String {
     let now = SystemClock.now();
     let mut text = match gaps {
-        [] if killed.already_killed => {
-            paint.alarm(&format!("KILLED ALREADY: {scope}; this order changes nothing, and is on record\n"))
-        }
-        [] => paint.alarm(&format!("KILLED: {scope}, nothing but what is on an allow-list is admitted\n")),
+        [] if killed.already_killed => paint.alarm(&format!(
+            "KILLED ALREADY: {scope}; this order changes nothing, and is on record\n"
+        )),
+        [] => paint.alarm(&format!(
+            "KILLED: {scope}, nothing but what is on an allow-list is admitted\n"
+        )),
         _ => paint.alarm(&format!("KILLED, BUT NOT WHOLE: {scope}\n")),
     };
     let mut row = |name: &str, value: &str| text += &format!("  {name:<8} {value}\n");
-    row("since", &killed.latched_at.as_deref().map_or_else(|| "unknown".to_owned(), |at| since(at, now)));
+    row(
+        "since",
+        &killed
+            .latched_at
+            .as_deref()
+            .map_or_else(|| "unknown".to_owned(), |at| since(at, now)),
+    );
     let (by, covers) = first;
     by.into_iter().for_each(|by| row("by", &by));
     covers.into_iter().for_each(|covers| row("covers", covers));
@@ -140,11 +192,25 @@ fn told(killed: &Killed, scope: &str, first: (Option<String>, Option<&str>), gap
     };
     row(
         "record",
-        &format!("{record}; {}", if killed.durable { "outlives a crash" } else { "LOST IF THE SERVICE RESTARTS" }),
+        &format!(
+            "{record}; {}",
+            if killed.durable {
+                "outlives a crash"
+            } else {
+                "LOST IF THE SERVICE RESTARTS"
+            }
+        ),
     );
     for one in &killed.targets {
-        let enforced = if one.enforced { "stopped" } else { "NOT STOPPED YET" };
-        row("target", &format!("{} of {}: {enforced}", one.target, one.throttle));
+        let enforced = if one.enforced {
+            "stopped"
+        } else {
+            "NOT STOPPED YET"
+        };
+        row(
+            "target",
+            &format!("{} of {}: {enforced}", one.target, one.throttle),
+        );
     }
     if let Some(warning) = &killed.warning {
         row("note", &by_command(warning));
@@ -165,17 +231,27 @@ pub(super) async fn send(
     let once = format!("cli-{}", hex::encode(rand::random::<[u8; 16]>()));
     let mut tries = 1;
     let mut again = |error: &ClientError, pause: Duration| {
-        tell!("{error}; attempt {tries}, again in {} ms under the same Idempotency-Key", pause.as_millis());
+        tell!(
+            "{error}; attempt {tries}, again in {} ms under the same Idempotency-Key",
+            pause.as_millis()
+        );
         tries += 1;
     };
-    client.command(path, body, &once, patience, &mut again).await
+    client
+        .command(path, body, &once, patience, &mut again)
+        .await
 }
 
 /// Asks for the word, unless it was given.
 fn confirm(given: Option<&str>, what: &str) -> Result<(), RunError> {
     let unconfirmed = |expected: &str, fix: &str| {
-        let (variable, expected, fix) = ("--confirm", expected.to_owned(), format!("{fix}{NOTHING}"));
-        Err(RunError::Config(ConfigError { variable, expected, fix }))
+        let (variable, expected, fix) =
+            ("--confirm", expected.to_owned(), format!("{fix}{NOTHING}"));
+        Err(RunError::Config(ConfigError {
+            variable,
+            expected,
+            fix,
+        }))
     };
     match given {
         Some(CONFIRMATION) => return Ok(()),
@@ -188,14 +264,17 @@ fn confirm(given: Option<&str>, what: &str) -> Result<(), RunError> {
     }
     tell!("{what}");
     for _ in 0..TRIES {
-        say(&format!("Type {CONFIRMATION} to stop, or anything else not to: "));
+        say(&format!(
+            "Type {CONFIRMATION} to stop, or anything else not to: "
+        ));
         let mut line = String::new();
         let read = io::stdin().lock().read_line(&mut line);
         match (read, line.trim()) {
             (Ok(1..), CONFIRMATION) => return Ok(()),
             // A typing error, as far as that can be told; nothing else is asked twice.
             (Ok(1..), typed)
-                if typed.eq_ignore_ascii_case(CONFIRMATION) || typed.to_uppercase().starts_with("CONFIRM") =>
+                if typed.eq_ignore_ascii_case(CONFIRMATION)
+                    || typed.to_uppercase().starts_with("CONFIRM") =>
             {
                 tell!("`{typed}` is not {CONFIRMATION}.");
             }

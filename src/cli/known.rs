@@ -57,15 +57,28 @@ impl Known {
             None => format!("kill of {}", throttle.name),
             Some(percent) => format!("level of {}, {percent} % or more", throttle.name),
         };
-        Some(format!("the {what} by {}, {}: {}", holder(hold), since(&hold.taken_at, now), hold.reason))
+        Some(format!(
+            "the {what} by {}, {}: {}",
+            holder(hold),
+            since(&hold.taken_at, now),
+            hold.reason
+        ))
     }
 
     /// Every kill that holds one of these throttles, in words.
     pub(super) fn kills(&self, only: Option<&str>, now: Timestamp) -> Vec<String> {
-        let meant = self.all().iter().filter(|one| only.is_none_or(|only| only == one.name));
-        let kills = meant.flat_map(|one| &one.status.holds).filter(|hold| hold.throttle_percent.is_none());
+        let meant = self
+            .all()
+            .iter()
+            .filter(|one| only.is_none_or(|only| only == one.name));
+        let kills = meant
+            .flat_map(|one| &one.status.holds)
+            .filter(|hold| hold.throttle_percent.is_none());
         let epochs: BTreeSet<_> = kills.map(|hold| hold.epoch.as_str()).collect();
-        epochs.into_iter().filter_map(|epoch| self.words(epoch, now)).collect()
+        epochs
+            .into_iter()
+            .filter_map(|epoch| self.words(epoch, now))
+            .collect()
     }
 
     /// Who took a hold, and why.
@@ -76,7 +89,10 @@ impl Known {
 
     /// Levels that people hold on top of a manifest, which a revival of a kill ends too: the throttle, and what it declares.
     pub(super) fn levels(&self) -> impl Iterator<Item = (&Throttle, &HoldStatus)> {
-        let held = self.all().iter().flat_map(|one| one.status.holds.iter().map(move |hold| (one, hold)));
+        let held = self
+            .all()
+            .iter()
+            .flat_map(|one| one.status.holds.iter().map(move |hold| (one, hold)));
         held.filter(|(_, hold)| hold.throttle_percent.is_some() && hold.kind == "Rest")
     }
 
@@ -93,7 +109,11 @@ impl Known {
 
     /// Whether all throttles of an order are declared at a full stop.
     pub(super) fn all_shut(&self, only: Option<&str>) -> bool {
-        let mut meant = self.all().iter().filter(|one| only.is_none_or(|only| only == one.name)).peekable();
+        let mut meant = self
+            .all()
+            .iter()
+            .filter(|one| only.is_none_or(|only| only == one.name))
+            .peekable();
         meant.peek().is_some() && meant.all(|one| one.spec.throttle_percent == 100)
     }
 }
@@ -107,7 +127,12 @@ pub(super) fn covers_all(throttles: &[Throttle], epoch: &str) -> bool {
 /// A name without its namespace, or with one: those are meant first. Then what is written almost alike.
 fn meant(name: &str, known: &[&str]) -> Option<String> {
     let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
-    let within: Vec<_> = known.iter().copied().filter(|one| last(one) == last(name)).take(OFFERED).collect();
+    let within: Vec<_> = known
+        .iter()
+        .copied()
+        .filter(|one| last(one) == last(name))
+        .take(OFFERED)
+        .collect();
     if !within.is_empty() {
         return Some(within.join(" or "));
     }

@@ -41,13 +41,22 @@ pub(super) async fn plan(args: PlanArgs, paint: Paint) -> Result<(), RunError> {
     let (planned, compared) = match (ask(&client).await, &file) {
         (Ok((_, throttles)), None) => (from_service(&throttles.items), true),
         (Ok((health, throttles)), Some(file)) => {
-            if health.checks.get("manifest").is_some_and(|state| state.starts_with("off")) {
-                tell!("{} takes no manifest yet: start it with --manifest FILE or ECHO_MANIFEST.", client.base());
+            if health
+                .checks
+                .get("manifest")
+                .is_some_and(|state| state.starts_with("off"))
+            {
+                tell!(
+                    "{} takes no manifest yet: start it with --manifest FILE or ECHO_MANIFEST.",
+                    client.base()
+                );
             }
             (from_file(file, Some(&throttles.items)), true)
         }
         (Err(error @ ClientError::Silent { .. }), Some(file)) => {
-            tell!("Not compared: {error}. This is what the file declares; ECHO_URL names a service.");
+            tell!(
+                "Not compared: {error}. This is what the file declares; ECHO_URL names a service."
+            );
             (from_file(file, None), false)
         }
         (Err(error), _) => return Err(failed(&client, &error)),
@@ -56,7 +65,9 @@ pub(super) async fn plan(args: PlanArgs, paint: Paint) -> Result<(), RunError> {
         Output::Json => {
             let from = args.file.as_ref().map(|file| file.display().to_string());
             let url = compared.then(|| client.base());
-            print(&json_line(&json!({ "url": url, "file": from, "compared": compared, "throttles": planned })))
+            print(&json_line(
+                &json!({ "url": url, "file": from, "compared": compared, "throttles": planned }),
+            ))
         }
         Output::Text => print(&fit_words(&written(&planned, paint), columns())),
     }
@@ -70,8 +81,13 @@ async fn ask(client: &Client) -> Result<(Health, Throttles), ClientError> {
 
 fn read(path: &Path) -> Result<Vec<FromFile>, RunError> {
     let wrong = |fix: String| {
-        let expected = "a file of EchoThrottle documents, as `serve --manifest` takes it".to_owned();
-        RunError::Config(ConfigError { variable: "--file", expected, fix })
+        let expected =
+            "a file of EchoThrottle documents, as `serve --manifest` takes it".to_owned();
+        RunError::Config(ConfigError {
+            variable: "--file",
+            expected,
+            fix,
+        })
     };
     let text = match path.as_os_str() == "-" {
         true => stdin(),
@@ -79,7 +95,11 @@ fn read(path: &Path) -> Result<Vec<FromFile>, RunError> {
     };
     let text = text.map_err(|error| wrong(format!("{}: {error}", path.display())))?;
     manifest::parse(&text).map_err(|error| {
-        let mistakes: Vec<_> = error.0.iter().map(|mistake| format!("\n  - {mistake}")).collect();
+        let mistakes: Vec<_> = error
+            .0
+            .iter()
+            .map(|mistake| format!("\n  - {mistake}"))
+            .collect();
         wrong(format!("{}:{}", path.display(), mistakes.concat()))
     })
 }
@@ -102,7 +122,10 @@ fn without_keys(one: &FromFile) {
 /// What is piped in, up to more than a manifest may have, which is told as such.
 fn stdin() -> io::Result<String> {
     let mut bytes = Vec::new();
-    io::stdin().lock().take(manifest::LIMIT as u64 + 1).read_to_end(&mut bytes)?;
+    io::stdin()
+        .lock()
+        .take(manifest::LIMIT as u64 + 1)
+        .read_to_end(&mut bytes)?;
     text(bytes)
 }
 
@@ -121,7 +144,9 @@ fn written(planned: &[Planned], paint: Paint) -> String {
             Kind::Unknown => format!("? {}", one.throttle),
         };
         text += &format!("\n{name}\n");
-        one.steps.iter().for_each(|step| text += &format!("    {step}\n"));
+        one.steps
+            .iter()
+            .for_each(|step| text += &format!("    {step}\n"));
     }
     text
 }

@@ -39,8 +39,12 @@ fn no_ledger(file: &Path, data_dir: Option<&Path>) -> Option<String> {
     let what = match std::fs::metadata(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => "there is no such file".to_owned(),
         Err(error) => error.to_string(),
-        Ok(found) if found.is_dir() => "it is a folder; the folder of a record is named by --data-dir".to_owned(),
-        Ok(found) if !found.is_file() => "it is no regular file but a pipe, a socket or a device".to_owned(),
+        Ok(found) if found.is_dir() => {
+            "it is a folder; the folder of a record is named by --data-dir".to_owned()
+        }
+        Ok(found) if !found.is_file() => {
+            "it is no regular file but a pipe, a socket or a device".to_owned()
+        }
         Ok(found) if found.len() == 0 => "it is empty, so it is no ledger and no backup".to_owned(),
         Ok(_) => return None,
     };
@@ -56,7 +60,9 @@ fn no_ledger(file: &Path, data_dir: Option<&Path>) -> Option<String> {
 
 /// What a ledger looks like that is none or not as it was written, and what to go on with.
 fn ways_out(looks: Option<&str>) -> String {
-    let looks = looks.map(|looks| format!("\n  - What it looks like: {looks}.")).unwrap_or_default();
+    let looks = looks
+        .map(|looks| format!("\n  - What it looks like: {looks}."))
+        .unwrap_or_default();
     format!(
         "{looks}\n  - Keep the file as it is. Which backup is whole: echo-phoenix verify --file BACKUP\n  - To go on from that one: stop \
          the service, mkdir -m 700 NEW, cp BACKUP NEW/ledger.db, start it with ECHO_DATA_DIR=NEW, look (echo-phoenix status), \
@@ -66,17 +72,26 @@ fn ways_out(looks: Option<&str>) -> String {
 
 pub(super) fn verify(args: &VerifyArgs) -> Result<(), RunError> {
     let folder = args.file.is_none().then_some(args.store.data_dir.as_path());
-    let file = args.file.clone().unwrap_or_else(|| args.store.data_dir.join(LEDGER_FILE));
+    let file = args
+        .file
+        .clone()
+        .unwrap_or_else(|| args.store.data_dir.join(LEDGER_FILE));
     if let Some(wrong) = no_ledger(&file, folder) {
         return Err(RunError::Failed(wrong));
     }
     let verified = {
         let mut progress = Progress::new();
-        store::verify(&file, &args.heads, &mut |part, done, all| progress.tell(part, done, all))
+        store::verify(&file, &args.heads, &mut |part, done, all| {
+            progress.tell(part, done, all)
+        })
     };
     let verified = verified.map_err(|error| {
         let looks = error.looks(&file);
-        RunError::Failed(format!("{}: {error}{}", file.display(), ways_out(looks.as_deref())))
+        RunError::Failed(format!(
+            "{}: {error}{}",
+            file.display(),
+            ways_out(looks.as_deref())
+        ))
     })?;
     tell!("{}: every row is as it was written", file.display());
     if args.heads.is_empty() {
@@ -90,9 +105,14 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<(), RunError> {
 
 pub(super) fn backup(args: &BackupArgs) -> Result<(), RunError> {
     if args.file.as_os_str() == "-" {
-        let expected = "a file: a copy is read back before it counts, which stdout cannot be".to_owned();
+        let expected =
+            "a file: a copy is read back before it counts, which stdout cannot be".to_owned();
         let fix = "Nothing was written. Name a file; one whose name is - is ./-".to_owned();
-        return Err(RunError::Config(ConfigError { variable: "FILE", expected, fix }));
+        return Err(RunError::Config(ConfigError {
+            variable: "FILE",
+            expected,
+            fix,
+        }));
     }
     let ledger = args.store.data_dir.join(LEDGER_FILE);
     if let Some(wrong) = no_ledger(&ledger, Some(&args.store.data_dir)) {
@@ -100,12 +120,22 @@ pub(super) fn backup(args: &BackupArgs) -> Result<(), RunError> {
     }
     let saved = {
         let mut progress = Progress::new();
-        store::backup(&args.store.data_dir, &args.file, &mut |part, done, all| progress.tell(part, done, all))
+        store::backup(&args.store.data_dir, &args.file, &mut |part, done, all| {
+            progress.tell(part, done, all)
+        })
     };
     let saved = saved.map_err(|error| {
         let dir = &args.store.data_dir;
-        let ways = if error.is_of_the_ledger(dir) { ways_out(error.looks(dir).as_deref()) } else { String::new() };
-        let file = if ways.is_empty() { String::new() } else { format!("{}: ", ledger.display()) };
+        let ways = if error.is_of_the_ledger(dir) {
+            ways_out(error.looks(dir).as_deref())
+        } else {
+            String::new()
+        };
+        let file = if ways.is_empty() {
+            String::new()
+        } else {
+            format!("{}: ", ledger.display())
+        };
         RunError::Failed(format!("no backup was made: {file}{error}{ways}"))
     })?;
     let bytes = saved.bytes;

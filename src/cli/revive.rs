@@ -53,7 +53,11 @@ pub(super) async fn revive(args: ReviveArgs, paint: Paint) -> Result<(), RunErro
         ("throttle", only.clone()),
         ("epoch", args.epoch.clone()),
     ];
-    body.extend(fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::String(value?)))));
+    body.extend(
+        fields
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), Value::String(value?)))),
+    );
     // What has ended is listed no more, so it is looked at before.
     let known = Known::look(&client).await;
     // Tried again only if it names its hold: otherwise it might end one that came in between.
@@ -62,7 +66,9 @@ pub(super) async fn revive(args: ReviveArgs, paint: Paint) -> Result<(), RunErro
         Ok(answer) => answer,
         Err(error) => return Err(order_failed(&client, &error, args.throttle.as_ref()).await),
     };
-    let revived: Revived = client.typed("/revive", &answer).map_err(|error| order_strange(&client, &error))?;
+    let revived: Revived = client
+        .typed("/revive", &answer)
+        .map_err(|error| order_strange(&client, &error))?;
     match args.output {
         Output::Json => print_done(&json_line(&answer)),
         Output::Text if revived.status == "already_running" => {
@@ -71,20 +77,36 @@ pub(super) async fn revive(args: ReviveArgs, paint: Paint) -> Result<(), RunErro
         Output::Text => print_done(&fit_words(&told(&revived, &known, paint), columns())),
     }
     if let Some(epoch) = args.epoch.filter(|_| revived.status == "already_running") {
-        return Err(RunError::Failed(format!("nothing was ended, and so not the hold {epoch} either")));
+        return Err(RunError::Failed(format!(
+            "nothing was ended, and so not the hold {epoch} either"
+        )));
     }
     if !revived.held_by.is_empty() {
-        let held: Vec<_> = revived.held_by.iter().map(|held| format!("\n  - {}", stays(held, &known))).collect();
-        return Err(RunError::Failed(format!("still killed, by what this command does not end:{}", held.concat())));
+        let held: Vec<_> = revived
+            .held_by
+            .iter()
+            .map(|held| format!("\n  - {}", stays(held, &known)))
+            .collect();
+        return Err(RunError::Failed(format!(
+            "still killed, by what this command does not end:{}",
+            held.concat()
+        )));
     }
     if revived.status == "revived" {
         let now = Known::look(&client).await;
-        let opens = match (now.kills(only.as_deref(), SystemClock.now()).as_slice(), now.all_shut(only.as_deref())) {
+        let opens = match (
+            now.kills(only.as_deref(), SystemClock.now()).as_slice(),
+            now.all_shut(only.as_deref()),
+        ) {
             ([], true) => {
-                "Nothing opens yet: a full stop is declared (echo-phoenix set 0, or the manifest).".to_owned()
+                "Nothing opens yet: a full stop is declared (echo-phoenix set 0, or the manifest)."
+                    .to_owned()
             }
             ([], false) => "It opens step by step to what is declared.".to_owned(),
-            (still, _) => format!("Still killed, by what was not to be ended: {}.", still.join("; ")),
+            (still, _) => format!(
+                "Still killed, by what was not to be ended: {}.",
+                still.join("; ")
+            ),
         };
         tell!("{opens} Next: echo-phoenix status --watch");
     }
@@ -96,20 +118,31 @@ fn told(revived: &Revived, known: &Known, paint: Paint) -> String {
     let now = SystemClock.now();
     let mut text = paint.good(&format!("REVIVED: {} hold(s) ended\n", revived.ended.len()));
     for epoch in &revived.ended {
-        let words = known.words(epoch, now).unwrap_or_else(|| "a hold that was not listed before it ended".to_owned());
+        let words = known
+            .words(epoch, now)
+            .unwrap_or_else(|| "a hold that was not listed before it ended".to_owned());
         text += &format!("  ended    {words}\n           epoch {epoch}\n");
     }
-    text + &revived.audit_id.map(|seq| format!("  record   audit entry {seq}\n")).unwrap_or_default()
+    text + &revived
+        .audit_id
+        .map(|seq| format!("  record   audit entry {seq}\n"))
+        .unwrap_or_default()
 }
 
 /// What is said where nothing was killed.
 fn nothing(known: &Known, epoch: Option<&str>) -> String {
     let mut text = match epoch.filter(|epoch| known.lacks(epoch)) {
-        Some(epoch) => format!("There is no hold with the epoch {epoch}, and nothing is killed: nothing was ended.\n"),
+        Some(epoch) => format!(
+            "There is no hold with the epoch {epoch}, and nothing is killed: nothing was ended.\n"
+        ),
         None => "Nothing was killed, so nothing was ended.\n".to_owned(),
     };
     for (one, hold) in known.levels() {
-        text += &format!("  level    of {} stays: {}\n", one.name, lower_to(hold, one));
+        text += &format!(
+            "  level    of {} stays: {}\n",
+            one.name,
+            lower_to(hold, one)
+        );
     }
     text
 }

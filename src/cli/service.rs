@@ -29,7 +29,13 @@ pub(super) struct ServiceArgs {
     #[arg(long, env = "ECHO_LISTEN", default_value = HERE, hide = true)]
     listen: String,
     /// Key of the service; one that a service in development made beside its record is found by itself
-    #[arg(long, env = "ECHO_API_KEY", default_value = "", hide_default_value = true, hide_env_values = true)]
+    #[arg(
+        long,
+        env = "ECHO_API_KEY",
+        default_value = "",
+        hide_default_value = true,
+        hide_env_values = true
+    )]
     api_key: Secret,
     #[arg(long, env = "ECHO_DATA_DIR", default_value = "./data", hide = true)]
     data_dir: PathBuf,
@@ -50,10 +56,18 @@ pub(super) enum Output {
 impl ServiceArgs {
     /// A client of the service; says on stderr what a person may not expect.
     pub(super) fn client(&self) -> Result<Client, RunError> {
-        let given = self.url.as_deref().map(str::trim).filter(|url| !url.is_empty());
+        let given = self
+            .url
+            .as_deref()
+            .map(str::trim)
+            .filter(|url| !url.is_empty());
         let url = given.map_or_else(|| local(&self.listen), str::to_owned);
         let mut key = self.api_key.given().map(str::to_owned);
-        let named_by = if given.is_some() { "ECHO_URL" } else { "ECHO_LISTEN" };
+        let named_by = if given.is_some() {
+            "ECHO_URL"
+        } else {
+            "ECHO_LISTEN"
+        };
         if key.is_some() && is_of_dotenv(named_by) && !is_of_dotenv("ECHO_API_KEY") {
             // Whoever wrote that file would get a key that is not in it.
             return Err(RunError::Config(ConfigError {
@@ -69,26 +83,50 @@ impl ServiceArgs {
             && let Some((made, file)) = self.made_key()
         {
             // Whoever wrote that file may listen there, and may have named somebody else's folder.
-            if let Some(whose) = [named_by, "ECHO_DATA_DIR"].into_iter().find(|variable| is_of_dotenv(variable)) {
+            if let Some(whose) = [named_by, "ECHO_DATA_DIR"]
+                .into_iter()
+                .find(|variable| is_of_dotenv(variable))
+            {
                 let file = file.display();
                 tell!(
                     "ECHO_API_KEY is not set, and the key that the service made, {file}, is not used: {whose} is .env's. \
                        Set ECHO_API_KEY, or give --api-key."
                 );
             } else {
-                tell!("ECHO_API_KEY is not set: using the key that the service made, {}", file.display());
+                tell!(
+                    "ECHO_API_KEY is not set: using the key that the service made, {}",
+                    file.display()
+                );
                 key = Some(made);
             }
         }
         let client = Client::new(&url, key.as_deref())?.telling(|refusal, pause| {
-            tell!("{}: too many requests; asked again in {} s", refusal.path, pause.as_secs());
+            tell!(
+                "{}: too many requests; asked again in {} s",
+                refusal.path,
+                pause.as_secs()
+            );
         });
         if key.is_some() && !client.is_local() {
-            let whose = |variable| if is_of_dotenv(variable) { "of .env" } else { "that was given" };
-            tell!("The key {} goes to {}, the address {}.", whose("ECHO_API_KEY"), client.base(), whose(named_by));
+            let whose = |variable| {
+                if is_of_dotenv(variable) {
+                    "of .env"
+                } else {
+                    "that was given"
+                }
+            };
+            tell!(
+                "The key {} goes to {}, the address {}.",
+                whose("ECHO_API_KEY"),
+                client.base(),
+                whose(named_by)
+            );
         }
         if client.tells_its_key() {
-            tell!("{}: not https, so the key can be read on the way", client.base());
+            tell!(
+                "{}: not https, so the key can be read on the way",
+                client.base()
+            );
         }
         Ok(client)
     }
@@ -97,19 +135,26 @@ impl ServiceArgs {
     fn made_key(&self) -> Option<(String, PathBuf)> {
         let folder = self.data_dir.clone();
         let unread = |error: std::io::Error| Err(format!("{}: {error}", self.data_dir.display()));
-        patiently(move || made_key(&folder)).unwrap_or_else(unread).unwrap_or_else(|why| {
-            tell!("{why}");
-            None
-        })
+        patiently(move || made_key(&folder))
+            .unwrap_or_else(unread)
+            .unwrap_or_else(|why| {
+                tell!("{why}");
+                None
+            })
     }
 }
 
 /// The address of a service on this machine that listens there.
 fn local(listen: &str) -> String {
-    let address: Option<SocketAddr> = listen.parse().ok().filter(|address: &SocketAddr| address.port() != 0);
+    let address: Option<SocketAddr> = listen
+        .parse()
+        .ok()
+        .filter(|address: &SocketAddr| address.port() != 0);
     match address {
         None => format!("http://{HERE}"),
-        Some(address) if address.ip().is_unspecified() => format!("http://127.0.0.1:{}", address.port()),
+        Some(address) if address.ip().is_unspecified() => {
+            format!("http://127.0.0.1:{}", address.port())
+        }
         Some(address) => format!("http://{address}"),
     }
 }
@@ -120,7 +165,11 @@ pub(super) fn failed(client: &Client, error: &ClientError) -> RunError {
 }
 
 /// The same of an order, with what the service lists where that says more: what a hold covers, which throttle was meant.
-pub(super) async fn order_failed(client: &Client, error: &ClientError, throttle: Option<&ThrottleName>) -> RunError {
+pub(super) async fn order_failed(
+    client: &Client,
+    error: &ClientError,
+    throttle: Option<&ThrottleName>,
+) -> RunError {
     let known = match error {
         ClientError::Refused(refusal) if refusal.status == 404 || !refusal.held_by.is_empty() => {
             Known::look(client).await
@@ -136,12 +185,26 @@ pub(super) fn order_strange(client: &Client, error: &ClientError) -> RunError {
 }
 
 /// What went wrong with an order: refused, or not known whether it was done. The one may be sent again, the other be looked up.
-fn order_told(client: &Client, error: &ClientError, known: &Known, throttle: Option<&ThrottleName>) -> RunError {
+fn order_told(
+    client: &Client,
+    error: &ClientError,
+    known: &Known,
+    throttle: Option<&ThrottleName>,
+) -> RunError {
     let text = told(client, error, known, throttle);
-    if error.may_have_arrived() { RunError::Undecided(text) } else { RunError::Failed(text) }
+    if error.may_have_arrived() {
+        RunError::Undecided(text)
+    } else {
+        RunError::Failed(text)
+    }
 }
 
-fn told(client: &Client, error: &ClientError, known: &Known, throttle: Option<&ThrottleName>) -> String {
+fn told(
+    client: &Client,
+    error: &ClientError,
+    known: &Known,
+    throttle: Option<&ThrottleName>,
+) -> String {
     let mut text = match error {
         ClientError::Refused(refusal) => api::refused(refusal),
         other => other.to_string(),
@@ -152,7 +215,12 @@ fn told(client: &Client, error: &ClientError, known: &Known, throttle: Option<&T
     text
 }
 
-fn ways_out(client: &Client, error: &ClientError, known: &Known, throttle: Option<&ThrottleName>) -> Vec<String> {
+fn ways_out(
+    client: &Client,
+    error: &ClientError,
+    known: &Known,
+    throttle: Option<&ThrottleName>,
+) -> Vec<String> {
     match error {
         ClientError::Silent { sent, .. } => {
             let mut ways = vec![
@@ -186,7 +254,11 @@ fn refused(refusal: &Refusal, known: &Known, throttle: Option<&ThrottleName>) ->
             "If the service was started again meanwhile: it was done if `echo-phoenix audit` has it.".to_owned(),
         ];
     }
-    let mut ways: Vec<String> = refusal.held_by.iter().map(|held| format!("Held by {}.", stays(held, known))).collect();
+    let mut ways: Vec<String> = refusal
+        .held_by
+        .iter()
+        .map(|held| format!("Held by {}.", stays(held, known)))
+        .collect();
     let way = match refusal.status {
         401 => "Set ECHO_API_KEY to a key of the service.",
         403 => {
@@ -196,7 +268,9 @@ fn refused(refusal: &Refusal, known: &Known, throttle: Option<&ThrottleName>) ->
             "This process does not take that: ask the one that runs `serve`, or the operator of the cluster."
         }
         404 => {
-            let meant = throttle.filter(|name| known.lacks_throttle(name)).and_then(|name| known.meant(name));
+            let meant = throttle
+                .filter(|name| known.lacks_throttle(name))
+                .and_then(|name| known.meant(name));
             ways.extend(meant.map(|meant| format!("Did you mean {meant}?")));
             "`echo-phoenix status` lists the throttles there are."
         }
@@ -206,14 +280,22 @@ fn refused(refusal: &Refusal, known: &Known, throttle: Option<&ThrottleName>) ->
         429 | 503 => "Try again; `echo-phoenix status` tells how the service is.",
         _ => return ways,
     };
-    let wait = refusal.retry_after.as_ref().map(|seconds| format!(" Wait {seconds} s.")).unwrap_or_default();
+    let wait = refusal
+        .retry_after
+        .as_ref()
+        .map(|seconds| format!(" Wait {seconds} s."))
+        .unwrap_or_default();
     ways.push(format!("{way}{wait}"));
     ways
 }
 
 /// A hold that stays: whose it is, what it covers, how it ends.
 pub(super) fn stays(held: &HeldRow, known: &Known) -> String {
-    let wide = if known.covers_all(&held.epoch) { format!(" {WIDE}") } else { String::new() };
+    let wide = if known.covers_all(&held.epoch) {
+        format!(" {WIDE}")
+    } else {
+        String::new()
+    };
     format!("{}.{wide} It ends so: {}", held_by(held), ends(held))
 }
 

@@ -47,13 +47,18 @@ pub(super) struct SetArgs {
 
 /// Words for the record: a variable that was empty is no name.
 pub(super) fn some_text(text: &str) -> Result<String, String> {
-    if is_blank(text) { Err("expected some text, for the record".to_owned()) } else { Ok(text.to_owned()) }
+    if is_blank(text) {
+        Err("expected some text, for the record".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
 }
 
 /// Reads a level. A bare number above 1 may be meant either way, and one of them is a full stop; so may a sign be, as a
 /// level or as a change of one.
 fn level(text: &str) -> Result<Level, String> {
-    let expected = "expected a fraction from 0 to 1, as 0.25, or a percentage with its sign, as 25%";
+    let expected =
+        "expected a fraction from 0 to 1, as 0.25, or a percentage with its sign, as 25%";
     let (number, percent) = match text.trim().strip_suffix('%') {
         Some(number) => (number.trim(), true),
         None => (text.trim(), false),
@@ -67,7 +72,10 @@ fn level(text: &str) -> Result<Level, String> {
     }
     let value: f64 = number.parse().map_err(|_| expected.to_owned())?;
     if !percent && value > 1.0 && value <= 100.0 {
-        return Err(format!("`{number}` may be meant either way: say {} or {number}%", value / 100.0));
+        return Err(format!(
+            "`{number}` may be meant either way: say {} or {number}%",
+            value / 100.0
+        ));
     }
     Level::new(if percent { value / 100.0 } else { value }).map_err(|_| expected.to_owned())
 }
@@ -78,12 +86,18 @@ pub(super) async fn set(args: SetArgs, paint: Paint) -> Result<(), RunError> {
     body.insert("target_throttle".to_owned(), json!(args.level));
     body.insert("operator".to_owned(), json!(args.operator));
     body.insert("reason".to_owned(), json!(args.reason));
-    body.extend(args.throttle.as_ref().map(|name| ("throttle".to_owned(), json!(name))));
+    body.extend(
+        args.throttle
+            .as_ref()
+            .map(|name| ("throttle".to_owned(), json!(name))),
+    );
     let answer = match declare(&client, Value::Object(body)).await {
         Ok(answer) => answer,
         Err(error) => return Err(order_failed(&client, &error, args.throttle.as_ref()).await),
     };
-    let declared: Controlled = client.typed("/control", &answer).map_err(|error| order_strange(&client, &error))?;
+    let declared: Controlled = client
+        .typed("/control", &answer)
+        .map_err(|error| order_strange(&client, &error))?;
     match args.output {
         Output::Json => print_done(&json_line(&answer)),
         Output::Text => print_done(&told(&declared, paint, columns())),
@@ -95,10 +109,17 @@ pub(super) async fn set(args: SetArgs, paint: Paint) -> Result<(), RunError> {
 async fn declare(client: &Client, mut body: Value) -> Result<Value, ClientError> {
     for _ in 0..FIELDS {
         let sent = send(client, "/control", &body, Some(PATIENCE)).await;
-        let Err(ClientError::Refused(refusal)) = &sent else { return sent };
-        let Some(next) = older(&body, &refusal.errors, Level::STOP) else { return sent };
+        let Err(ClientError::Refused(refusal)) = &sent else {
+            return sent;
+        };
+        let Some(next) = older(&body, &refusal.errors, Level::STOP) else {
+            return sent;
+        };
         if next.get("operator").is_none() && body.get("operator").is_some() {
-            tell!("{} is an earlier version, whose record has no place for who and why.", client.base());
+            tell!(
+                "{} is an earlier version, whose record has no place for who and why.",
+                client.base()
+            );
         }
         body = next;
     }
@@ -110,21 +131,30 @@ fn told(declared: &Controlled, paint: Paint, columns: Option<usize>) -> String {
     let mut text = match declared.held_by.first() {
         None => paint.good(&format!("DECLARED: {name} refuses {asked}\n")),
         Some(by) => {
-            let level = by.reason.strip_prefix("declared ").and_then(|level| level.parse().ok());
+            let level = by
+                .reason
+                .strip_prefix("declared ")
+                .and_then(|level| level.parse().ok());
             let stays = level.map_or_else(|| "more".to_owned(), percent);
             let whose = by_source(&by.source);
-            paint.warn(&format!("NOT LOWER: {name} stays declared at {stays} {whose}; {asked} was asked for\n"))
+            paint.warn(&format!(
+                "NOT LOWER: {name} stays declared at {stays} {whose}; {asked} was asked for\n"
+            ))
         }
     };
     let mut row = |name: &str, value: &str| text += &format!("  {name:<9} {value}\n");
     for HeldLevelRow { level, held } in &declared.replaced {
-        row("ended", &format!("{} or more by {}", percent(*level), held_by(held)));
+        row(
+            "ended",
+            &format!("{} or more by {}", percent(*level), held_by(held)),
+        );
     }
     row("in force", &percent(declared.in_force));
     row("next", &by_command(&declared.next_step));
-    let record = declared
-        .audit_id
-        .map_or_else(|| format!("{}: not in the ledger yet", declared.audit), |seq| format!("audit entry {seq}"));
+    let record = declared.audit_id.map_or_else(
+        || format!("{}: not in the ledger yet", declared.audit),
+        |seq| format!("audit entry {seq}"),
+    );
     row("record", &record);
     fit_words(&text, columns)
 }
@@ -140,8 +170,15 @@ fn lowers(by: &HeldRow) -> String {
 /// What somebody else declares more of is not in force, and that is no success.
 fn finish(client: &Client, declared: &Controlled) -> Result<(), RunError> {
     if let Some(by) = declared.held_by.first() {
-        let more = format!("more than that stays declared, {}: {}", by_source(&by.source), by.reason);
-        return Err(RunError::Failed(format!("{more}\n  - It ends so: {}", lowers(by))));
+        let more = format!(
+            "more than that stays declared, {}: {}",
+            by_source(&by.source),
+            by.reason
+        );
+        return Err(RunError::Failed(format!(
+            "{more}\n  - It ends so: {}",
+            lowers(by)
+        )));
     }
     if declared.audit != "recorded" || !declared.durable {
         return Err(RunError::Failed(format!(
@@ -168,19 +205,39 @@ mod tests {
             "throttle": "default", "in_force": 0.7, "target_throttle": 0.7, "next_step": "none", "replaced": [ended],
             "audit": "recorded", "audit_id": 7, "durable": true,
         });
-        let text = told(&serde_json::from_value(answer).unwrap(), Paint::new(Some("1")), Some(80));
+        let text = told(
+            &serde_json::from_value(answer).unwrap(),
+            Paint::new(Some("1")),
+            Some(80),
+        );
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 5, "{text}");
-        assert!(lines[1].starts_with("  ended     60 % or more by eve") && lines[1].ends_with('…'), "{text}");
-        assert!(lines.iter().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(
+            lines[1].starts_with("  ended     60 % or more by eve") && lines[1].ends_with('…'),
+            "{text}"
+        );
+        assert!(
+            lines.iter().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
     }
 
     #[test]
     fn a_level_is_a_fraction_or_a_percentage_with_its_sign() {
-        for (text, share) in
-            [("0", 0.0), ("1", 1.0), ("0.25", 0.25), ("25%", 0.25), ("100 %", 1.0), ("0.5%", 0.005), ("1e-1", 0.1)]
-        {
-            assert_eq!(level(text).map(|level| level.fraction()), Ok(share), "{text}");
+        for (text, share) in [
+            ("0", 0.0),
+            ("1", 1.0),
+            ("0.25", 0.25),
+            ("25%", 0.25),
+            ("100 %", 1.0),
+            ("0.5%", 0.005),
+            ("1e-1", 0.1),
+        ] {
+            assert_eq!(
+                level(text).map(|level| level.fraction()),
+                Ok(share),
+                "{text}"
+            );
         }
         for (text, said) in [
             ("25", "say 0.25 or 25%"),

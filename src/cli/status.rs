@@ -38,22 +38,36 @@ pub(super) async fn status(args: StatusArgs, paint: Paint) -> Result<(), RunErro
     if args.watch {
         return watch(&client, args.output, paint).await;
     }
-    let health = client.health().await.map_err(|error| failed(&client, &error))?;
+    let health = client
+        .health()
+        .await
+        .map_err(|error| failed(&client, &error))?;
     let (throttles, refused) = match client.get("/v1/throttles").await {
         Ok(throttles) => (Some(throttles), None),
         Err(error) => (None, Some(error)),
     };
     let commands = commands(&client).await;
-    let mut found = look(&client, &health, throttles.as_ref()).await.map_err(|error| failed(&client, &error))?;
+    let mut found = look(&client, &health, throttles.as_ref())
+        .await
+        .map_err(|error| failed(&client, &error))?;
     found.unread = refused.as_ref().is_some_and(|error| !elsewhere(error));
     found.doubts = doubts(&client, commands.as_ref());
-    let text = written(&client, args.output, [&Some(health), &throttles, &commands], &found, paint);
+    let text = written(
+        &client,
+        args.output,
+        [&Some(health), &throttles, &commands],
+        &found,
+        paint,
+    );
     let columns = columns().filter(|_| args.output == Output::Text);
     let printed = print(&fit_words(&text, columns));
     match refused {
         None => printed,
         Some(error) if elsewhere(&error) => {
-            tell!("{}: the throttles of a cluster are told by kubectl get echothrottles -A", client.base());
+            tell!(
+                "{}: the throttles of a cluster are told by kubectl get echothrottles -A",
+                client.base()
+            );
             printed
         }
         Some(error) => Err(failed(&client, &error)),
@@ -70,21 +84,32 @@ async fn watch(client: &Client, output: Output, paint: Paint) -> Result<(), RunE
     loop {
         let now = match round(client).await {
             Ok((health, throttles, commands, found)) => {
-                let changed = (Some(steady(&health)), Some((throttles.clone(), commands.clone())), None);
+                let changed = (
+                    Some(steady(&health)),
+                    Some((throttles.clone(), commands.clone())),
+                    None,
+                );
                 let answers = [&Some(health), &Some(throttles), &commands];
                 (changed, written(client, output, answers, &found, paint))
             }
             Err(error) => {
                 let text = format!("{}: {error}\n", paint.alarm("NOT KNOWN"));
-                let text =
-                    if output == Output::Json { json_line(&json!({ "error": error.to_string() })) } else { text };
+                let text = if output == Output::Json {
+                    json_line(&json!({ "error": error.to_string() }))
+                } else {
+                    text
+                };
                 ((None, None, Some(error.to_string())), text)
             }
         };
         let in_place = output == Output::Text && clear()?;
         if in_place || before.as_ref() != Some(&now.0) {
             // In place each thing has its line: one that runs over would push what holds out of sight.
-            print(&columns().filter(|_| in_place).map_or_else(|| now.1.clone(), |columns| fit(&now.1, columns)))?;
+            print(
+                &columns()
+                    .filter(|_| in_place)
+                    .map_or_else(|| now.1.clone(), |columns| fit(&now.1, columns)),
+            )?;
         }
         before = Some(now.0);
         sleep(EVERY).await;
@@ -94,9 +119,14 @@ async fn watch(client: &Client, output: Output, paint: Paint) -> Result<(), RunE
 /// Health without what changes at every look.
 fn steady(health: &Value) -> Value {
     let mut steady = health.clone();
-    steady.as_object_mut().and_then(|members| members.remove("uptime_seconds"));
+    steady
+        .as_object_mut()
+        .and_then(|members| members.remove("uptime_seconds"));
     // When the last event came; it says nothing about how the service is.
-    steady.get_mut("checks").and_then(Value::as_object_mut).and_then(|checks| checks.remove("webhooks"));
+    steady
+        .get_mut("checks")
+        .and_then(Value::as_object_mut)
+        .and_then(|checks| checks.remove("webhooks"));
     steady
 }
 
@@ -110,7 +140,12 @@ async fn commands(client: &Client) -> Option<Value> {
 }
 
 fn doubts(client: &Client, commands: Option<&Value>) -> Option<Vec<DoubtedCommand>> {
-    Some(client.typed::<Commands>("/v1/commands", commands?).ok()?.items)
+    Some(
+        client
+            .typed::<Commands>("/v1/commands", commands?)
+            .ok()?
+            .items,
+    )
 }
 
 async fn round(client: &Client) -> Result<(Value, Value, Option<Value>, Found), ClientError> {
@@ -122,7 +157,9 @@ async fn round(client: &Client) -> Result<(Value, Value, Option<Value>, Found), 
     let commands = commands(client).await;
     let found = Found {
         health: client.typed("/health", &health)?,
-        throttles: client.typed::<Throttles>("/v1/throttles", &throttles)?.items,
+        throttles: client
+            .typed::<Throttles>("/v1/throttles", &throttles)?
+            .items,
         unread: false,
         commands: Vec::new(),
         doubts: doubts(client, commands.as_ref()),
@@ -131,7 +168,11 @@ async fn round(client: &Client) -> Result<(Value, Value, Option<Value>, Found), 
 }
 
 /// Everything that is told once: also who commanded last.
-async fn look(client: &Client, health: &Value, throttles: Option<&Value>) -> Result<Found, ClientError> {
+async fn look(
+    client: &Client,
+    health: &Value,
+    throttles: Option<&Value>,
+) -> Result<Found, ClientError> {
     let health: Health = client.typed("/health", health)?;
     let throttles = match throttles {
         Some(throttles) => client.typed::<Throttles>("/v1/throttles", throttles)?.items,
@@ -140,25 +181,52 @@ async fn look(client: &Client, health: &Value, throttles: Option<&Value>) -> Res
     let mut commands = Vec::new();
     for one in throttles.iter().take(LOOK_UPS) {
         // Who declared what is in force is worth a look, but not an error.
-        let Ok(page) = client.get(&format!("/v1/audit?limit=1&action=control&throttle={}", one.name)).await else {
+        let Ok(page) = client
+            .get(&format!(
+                "/v1/audit?limit=1&action=control&throttle={}",
+                one.name
+            ))
+            .await
+        else {
             break;
         };
         let last = page.get("items").and_then(|items| items.get(0));
-        if let Some(entry) = last.and_then(|entry| client.typed::<AuditEntry>("/v1/audit", entry).ok()) {
+        if let Some(entry) =
+            last.and_then(|entry| client.typed::<AuditEntry>("/v1/audit", entry).ok())
+        {
             commands.push((one.name.clone(), entry));
         }
     }
-    Ok(Found { health, throttles, unread: false, commands, doubts: None })
+    Ok(Found {
+        health,
+        throttles,
+        unread: false,
+        commands,
+        doubts: None,
+    })
 }
 
 /// The report; `answers` are those of `/health`, of `/v1/throttles` and of `/v1/commands`.
-fn written(client: &Client, output: Output, answers: [&Option<Value>; 3], found: &Found, paint: Paint) -> String {
+fn written(
+    client: &Client,
+    output: Output,
+    answers: [&Option<Value>; 3],
+    found: &Found,
+    paint: Paint,
+) -> String {
     match output {
         Output::Json => {
             let [health, throttles, commands] = answers;
-            let items = |answer: &Option<Value>| answer.as_ref().and_then(|answer| answer.get("items")).cloned();
+            let items = |answer: &Option<Value>| {
+                answer
+                    .as_ref()
+                    .and_then(|answer| answer.get("items"))
+                    .cloned()
+            };
             let (throttles, commands) = (items(throttles), items(commands));
-            json_line(&json!({ "url": client.base(), "health": health, "throttles": throttles, "commands": commands }))
+            json_line(
+                &json!({ "url": client.base(), "health": health, "throttles": throttles, "commands": commands }),
+            )
         }
         Output::Text => report(client.base(), found, SystemClock.now(), paint),
     }

@@ -27,7 +27,9 @@ pub(super) fn say(text: &str) {
 pub(super) fn print(text: &str) -> Result<(), RunError> {
     telemetry::flush(); // what was said before comes before
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| RunError::unheard(&error))
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| RunError::unheard(&error))
 }
 
 /// Writes what an order came to: that it cannot be heard is told, and is no failure of the order. The order is done, so
@@ -35,7 +37,9 @@ pub(super) fn print(text: &str) -> Result<(), RunError> {
 pub(super) fn print_done(text: &str) {
     telemetry::flush();
     telemetry::show(text);
-    if let Err(error @ RunError::Failed(_)) = telemetry::shown_so_far().map_err(|error| RunError::unheard(&error)) {
+    if let Err(error @ RunError::Failed(_)) =
+        telemetry::shown_so_far().map_err(|error| RunError::unheard(&error))
+    {
         tell!("{error}");
     }
 }
@@ -47,26 +51,46 @@ pub(super) fn json_line(document: &Value) -> String {
 
 /// A report whose lines are no wider than so many columns; what was cut off is told by its last sign.
 pub(super) fn fit(text: &str, columns: usize) -> String {
-    text.split_inclusive('\n').map(|line| fit_line(line, columns)).collect()
+    text.split_inclusive('\n')
+        .map(|line| fit_line(line, columns))
+        .collect()
 }
 
 /// What the rows of a report begin with that say what people wrote.
-const WORDS: [&str; 7] = ["by", "held", "declared", "command", "ended", "KILLED", "stays"];
+const WORDS: [&str; 7] = [
+    "by", "held", "declared", "command", "ended", "KILLED", "stays",
+];
 
 /// A report for a terminal of so many columns. What people wrote is cut where it would run over, or it could stand where our
 /// own lines begin; what is ours, as a command to type, stays whole.
 pub(super) fn fit_words(text: &str, columns: Option<usize>) -> String {
-    let Some(columns) = columns else { return text.to_owned() };
+    let Some(columns) = columns else {
+        return text.to_owned();
+    };
     let words = |line: &str| {
-        line.strip_prefix("  ").is_some_and(|row| row.split_whitespace().next().is_some_and(|row| WORDS.contains(&row)))
+        line.strip_prefix("  ").is_some_and(|row| {
+            row.split_whitespace()
+                .next()
+                .is_some_and(|row| WORDS.contains(&row))
+        })
     };
     let lines = text.split_inclusive('\n');
-    lines.map(|line| if words(line) { fit_line(line, columns) } else { line.to_owned() }).collect()
+    lines
+        .map(|line| {
+            if words(line) {
+                fit_line(line, columns)
+            } else {
+                line.to_owned()
+            }
+        })
+        .collect()
 }
 
 fn fit_line(line: &str, columns: usize) -> String {
     let (mut out, mut width, mut colour) = (String::with_capacity(line.len()), 0, false);
-    let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
+    let (line, end) = line
+        .strip_suffix('\n')
+        .map_or((line, ""), |line| (line, "\n"));
     let total: usize = visible(line).map(|(_, width)| width).sum();
     for (c, wide) in visible(line) {
         colour |= c == '\u{1b}';
@@ -109,7 +133,10 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new() -> Self {
-        Self { on: io::stderr().is_terminal(), shown: None }
+        Self {
+            on: io::stderr().is_terminal(),
+            shown: None,
+        }
     }
 
     /// Tells how much of a part is done, in whole percent.
@@ -157,8 +184,14 @@ impl Paint {
     }
 
     fn sgr(self, code: &str, text: &str) -> String {
-        let (text, end) = text.strip_suffix('\n').map_or((text, ""), |text| (text, "\n"));
-        if self.0 { format!("\x1b[{code}m{text}\x1b[0m{end}") } else { format!("{text}{end}") }
+        let (text, end) = text
+            .strip_suffix('\n')
+            .map_or((text, ""), |text| (text, "\n"));
+        if self.0 {
+            format!("\x1b[{code}m{text}\x1b[0m{end}")
+        } else {
+            format!("{text}{end}")
+        }
     }
 }
 
@@ -179,15 +212,26 @@ mod tests {
     fn what_people_wrote_stands_at_the_start_of_no_line_of_a_terminal() {
         let padded = format!("dana{}default: open, all is well", " ".repeat(200));
         let next = "  next      echo-phoenix revive --epoch 01HZY3V8Q0000000000000000 --operator YOU --reason WHY";
-        let text = format!("default: KILLED\n  by        {padded}\n  held      at 5 % or more, by {padded}\n{next}\n");
-        let text = format!("{text}  command   it was done: {padded} of all\n  ended     60 % or more by {padded}\n");
+        let text = format!(
+            "default: KILLED\n  by        {padded}\n  held      at 5 % or more, by {padded}\n{next}\n"
+        );
+        let text = format!(
+            "{text}  command   it was done: {padded} of all\n  ended     60 % or more by {padded}\n"
+        );
         let text = format!("{text}    stays killed by {padded}\n    KILLED at once by {padded}\n");
         let fitted = fit_words(&text, Some(40));
         let lines: Vec<_> = fitted.lines().collect();
         assert_eq!(lines.len(), 8);
-        assert_eq!((lines[0], lines[3]), ("default: KILLED", next), "what is ours is whole");
+        assert_eq!(
+            (lines[0], lines[3]),
+            ("default: KILLED", next),
+            "what is ours is whole"
+        );
         for line in [&lines[1..3], &lines[4..]].concat() {
-            assert!(line.chars().count() <= 40 && line.ends_with('…') && !line.contains("all is well"), "{line}");
+            assert!(
+                line.chars().count() <= 40 && line.ends_with('…') && !line.contains("all is well"),
+                "{line}"
+            );
         }
         assert_eq!(fit_words(&text, None), text, "a file has no width");
     }

@@ -32,10 +32,19 @@ pub struct Health {
 }
 
 /// A part's state as text, whatever a newer service says of it.
-fn in_words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+fn in_words<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
     let told = BTreeMap::<String, Value>::deserialize(deserializer)?;
-    let words = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    Ok(told.into_iter().map(|(part, state)| (part, words(state))).collect())
+    let words = |value: Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
+    Ok(told
+        .into_iter()
+        .map(|(part, state)| (part, words(state)))
+        .collect())
 }
 
 /// Who keeps a throttle killed.
@@ -100,7 +109,12 @@ impl Killed {
             gaps.push("no target was read back as stopped".to_owned());
         }
         let open = self.targets.iter().filter(|target| !target.enforced);
-        gaps.extend(open.map(|one| format!("{} of throttle {} is not stopped yet", one.target, one.throttle)));
+        gaps.extend(open.map(|one| {
+            format!(
+                "{} of throttle {} is not stopped yet",
+                one.target, one.throttle
+            )
+        }));
         if !self.durable {
             gaps.push("it is in memory alone: if the service restarts now, it is lost".to_owned());
         }
@@ -190,10 +204,18 @@ pub struct Throttle {
 }
 
 /// A specification without what this version cannot read of it: what a later one declares must not hide what holds.
-fn as_far_as_known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<EchoThrottleSpec, D::Error> {
+fn as_far_as_known<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<EchoThrottleSpec, D::Error> {
     let said = Map::deserialize(deserializer)?;
-    let read = |members: &Map<String, Value>| EchoThrottleSpec::deserialize(Value::Object(members.clone()));
-    let mut known: Map<String, Value> = said.iter().filter(|(name, _)| *name == "throttlePercent").map(owned).collect();
+    let read = |members: &Map<String, Value>| {
+        EchoThrottleSpec::deserialize(Value::Object(members.clone()))
+    };
+    let mut known: Map<String, Value> = said
+        .iter()
+        .filter(|(name, _)| *name == "throttlePercent")
+        .map(owned)
+        .collect();
     for member in said.iter().map(owned) {
         let mut with = known.clone();
         with.extend([member]);

@@ -62,12 +62,30 @@ pub struct Refusal {
 
 impl Refusal {
     pub(super) fn read(path: &str, status: u16, retry_after: Option<String>, body: &Value) -> Self {
-        let detail = body.get("detail").and_then(Value::as_str).unwrap_or("without a word why").to_owned();
-        let held_by = body.get("held_by").and_then(|held| Vec::deserialize(held).ok()).unwrap_or_default();
+        let detail = body
+            .get("detail")
+            .and_then(Value::as_str)
+            .unwrap_or("without a word why")
+            .to_owned();
+        let held_by = body
+            .get("held_by")
+            .and_then(|held| Vec::deserialize(held).ok())
+            .unwrap_or_default();
         let errors = body.get("errors").cloned().unwrap_or_default();
         // A service of the version before says it in these words alone.
-        let undecided = body.get("outcome").is_some_and(|outcome| outcome == "unknown") || detail.contains(MAY_STILL);
-        Self { path: path.to_owned(), status, detail, retry_after, held_by, errors, undecided }
+        let undecided = body
+            .get("outcome")
+            .is_some_and(|outcome| outcome == "unknown")
+            || detail.contains(MAY_STILL);
+        Self {
+            path: path.to_owned(),
+            status,
+            detail,
+            retry_after,
+            held_by,
+            errors,
+            undecided,
+        }
     }
 }
 
@@ -86,8 +104,16 @@ impl ClientError {
         while let Some(next) = cause.source() {
             cause = next;
         }
-        let why = if error.is_timeout() { "no answer in time".to_owned() } else { cause.to_string() };
-        Self::Silent { url: url.to_owned(), why, sent: !error.is_connect() }
+        let why = if error.is_timeout() {
+            "no answer in time".to_owned()
+        } else {
+            cause.to_string()
+        };
+        Self::Silent {
+            url: url.to_owned(),
+            why,
+            sent: !error.is_connect(),
+        }
     }
 
     /// Whether the same request may get through later: nobody answered, or something on the way did.
@@ -126,7 +152,11 @@ impl ClientError {
     /// The same, after other attempts of which one may have arrived.
     pub(super) fn with_sent(self, any: bool) -> Self {
         match self {
-            Self::Silent { url, why, sent } => Self::Silent { url, why, sent: sent || any },
+            Self::Silent { url, why, sent } => Self::Silent {
+                url,
+                why,
+                sent: sent || any,
+            },
             other => other,
         }
     }

@@ -36,13 +36,21 @@ pub enum ConnectError {
 pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
     // What names no regular file is named before it is read: a pipe would be waited for in silence.
     let named = |path: &PathBuf| !path.as_os_str().is_empty();
-    let of_home = || std::env::home_dir().map(|home| home.join(".kube/config")).filter(|path| path.exists());
-    let paths = kubeconfig
-        .map_or_else(|| of_home().into_iter().collect(), |paths| split_paths(paths).filter(named).collect::<Vec<_>>());
+    let of_home = || {
+        std::env::home_dir()
+            .map(|home| home.join(".kube/config"))
+            .filter(|path| path.exists())
+    };
+    let paths = kubeconfig.map_or_else(
+        || of_home().into_iter().collect(),
+        |paths| split_paths(paths).filter(named).collect::<Vec<_>>(),
+    );
     paths.iter().try_for_each(|path| readable(path))?;
     let wrong = |error: &dyn std::error::Error| ConnectError::Config(error.to_string());
     let mut config = if kubeconfig.is_some() {
-        let files = paths.iter().try_fold(Kubeconfig::default(), |all, path| all.merge(Kubeconfig::read_from(path)?));
+        let files = paths.iter().try_fold(Kubeconfig::default(), |all, path| {
+            all.merge(Kubeconfig::read_from(path)?)
+        });
         let files = files.map_err(|error| wrong(&error))?;
         let config = Config::from_custom_kubeconfig(files, &KubeConfigOptions::default()).await;
         config.map_err(|error| wrong(&error))?
@@ -57,7 +65,9 @@ pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
 
 fn readable(path: &Path) -> Result<(), ConnectError> {
     let read = PatientReader::of(path, LIMIT).read();
-    read.map(drop).map_err(|error| ConnectError::Config(format!("{} cannot be read: {error}", path.display())))
+    read.map(drop).map_err(|error| {
+        ConnectError::Config(format!("{} cannot be read: {error}", path.display()))
+    })
 }
 
 /// Whether the API server says that something is not there, in either of its two ways: a Status, or plain text where
@@ -70,7 +80,11 @@ pub(super) fn is_gone(error: &kube::Error) -> bool {
 /// Whether the API server refuses a request for good, as far as anybody can tell: it would say the same the next time. Not where
 /// it is the one that lacks something: credentials that are made anew, roles it has not read yet, a quota, time.
 pub(super) fn lasts(error: &kube::Error) -> bool {
-    let kube::Error::Api(status) = error else { return false };
-    let passes = ["RBAC: ", "exceeded quota"].iter().any(|word| status.message.contains(word));
+    let kube::Error::Api(status) = error else {
+        return false;
+    };
+    let passes = ["RBAC: ", "exceeded quota"]
+        .iter()
+        .any(|word| status.message.contains(word));
     matches!(status.code, 400 | 403 | 404 | 405 | 413 | 415 | 422) && !passes
 }

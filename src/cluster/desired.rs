@@ -21,7 +21,8 @@ use crate::domain::level::Level;
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::latch::Latch;
 use crate::ports::{
-    Became, Clock, Declaration, Desired, DesiredError, Ended, HoldTaken, Ledger, LedgerError, Meant, Went,
+    Became, Clock, Declaration, Desired, DesiredError, Ended, HoldTaken, Ledger, LedgerError,
+    Meant, Went,
 };
 use crate::source::crd::EchoThrottle;
 
@@ -62,7 +63,11 @@ impl ClusterDesired {
     /// Nothing seen yet. Commands of people are written to `ledger`; a gate process has none and takes none.
     pub fn new(client: Client, clock: Arc<dyn Clock>, ledger: Option<Arc<dyn Ledger>>) -> Self {
         // Whoever has a ledger has a loop.
-        let index = if ledger.is_some() { Index::looked_at() } else { Index::default() };
+        let index = if ledger.is_some() {
+            Index::looked_at()
+        } else {
+            Index::default()
+        };
         Self {
             client,
             clock,
@@ -140,7 +145,10 @@ impl ClusterDesired {
 
     pub(super) fn override_seen(&self, seen: Override) {
         let epoch = seen.hold.epoch.clone();
-        if self.sent.is_left(&epoch, &seen.hold.source, self.clock.elapsed()) {
+        if self
+            .sent
+            .is_left(&epoch, &seen.hold.source, self.clock.elapsed())
+        {
             return self.left.notify_one();
         }
         let touched = self.index().override_seen(&epoch, seen);
@@ -200,15 +208,23 @@ impl ClusterDesired {
         if touched.is_empty() {
             touched = self.let_go_here(epoch);
         }
-        touched.extend(sent.map(|scope| self.index().refuse(epoch, scope)).unwrap_or_default());
+        touched.extend(
+            sent.map(|scope| self.index().refuse(epoch, scope))
+                .unwrap_or_default(),
+        );
         self.follow(&touched);
         self.left.notify_one();
     }
 
     /// Lets the gate of this process go of a hold that no object bore: no event says later that it opens. Answers where.
     fn let_go_here(&self, epoch: &Epoch) -> Vec<ThrottleName> {
-        let Some(latch) = self.latch.get() else { return Vec::new() };
-        let held = latch.obeyed().into_iter().filter(|one| one.kills.contains(epoch));
+        let Some(latch) = self.latch.get() else {
+            return Vec::new();
+        };
+        let held = latch
+            .obeyed()
+            .into_iter()
+            .filter(|one| one.kills.contains(epoch));
         let held: Vec<_> = held.map(|one| one.name).collect();
         latch.let_go(std::slice::from_ref(epoch));
         held
@@ -231,19 +247,35 @@ impl ClusterDesired {
 
     /// Writes a person's command to the record, before anything of it is done.
     async fn record(&self, change: Change) -> Result<Receipt, DesiredError> {
-        let Some(ledger) = &self.ledger else { return Ok(Receipt { answer: change.answer, ..Receipt::default() }) };
+        let Some(ledger) = &self.ledger else {
+            return Ok(Receipt {
+                answer: change.answer,
+                ..Receipt::default()
+            });
+        };
         ledger.commit(change).await.map_err(not_recorded)
     }
 
     /// What a command to end holds comes to: the holds that stay, and those that end.
     fn endings(&self, meant: Meant<'_>) -> (Vec<Hold>, BTreeSet<Epoch>) {
         let all = self.declared();
-        let names = all.iter().map(|declared| &declared.name).filter(|name| meant.scope.covers(name));
-        let held: Vec<(Hold, HoldState)> = names.flat_map(|name| self.index().states(name)).collect();
-        let is_meant = |hold: &Hold| meant.epoch.is_none_or(|only| *only == hold.epoch) && !(meant.spared)(&hold.epoch);
+        let names = all
+            .iter()
+            .map(|declared| &declared.name)
+            .filter(|name| meant.scope.covers(name));
+        let held: Vec<(Hold, HoldState)> =
+            names.flat_map(|name| self.index().states(name)).collect();
+        let is_meant = |hold: &Hold| {
+            meant.epoch.is_none_or(|only| *only == hold.epoch) && !(meant.spared)(&hold.epoch)
+        };
         let whole = meant.epoch.is_some() || *meant.scope == Scope::All;
-        let ends = |hold: &Hold| !hold.source.is_declared() && (whole || self.index().is_of_one(&hold.epoch));
-        let held = held.into_iter().filter(|(_, state)| *state != HoldState::Over).map(|(hold, _)| hold);
+        let ends = |hold: &Hold| {
+            !hold.source.is_declared() && (whole || self.index().is_of_one(&hold.epoch))
+        };
+        let held = held
+            .into_iter()
+            .filter(|(_, state)| *state != HoldState::Over)
+            .map(|(hold, _)| hold);
         let (end, stay): (Vec<_>, Vec<_>) = held.filter(is_meant).partition(ends);
         (stay, end.into_iter().map(|hold| hold.epoch).collect())
     }
@@ -296,14 +328,22 @@ impl Desired for ClusterDesired {
     async fn take(&self, held: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError> {
         let (asked, epoch) = (record.answer.clone(), held.hold.epoch.clone());
         self.announce(&held).await?;
-        let receipt = self.record(Change { holds_taken: vec![held], ..Change::of(record) }).await?;
+        let receipt = self
+            .record(Change {
+                holds_taken: vec![held],
+                ..Change::of(record)
+            })
+            .await?;
         let over = receipt.over.contains(&epoch);
         if over {
             self.over(&epoch);
         } else {
             self.sent.recorded(&epoch, self.clock.elapsed());
         }
-        Ok(HoldTaken { over, answer: receipt.answer.unwrap_or(asked) })
+        Ok(HoldTaken {
+            over,
+            answer: receipt.answer.unwrap_or(asked),
+        })
     }
 
     async fn announce(&self, held: &ScopedHold) -> Result<(), DesiredError> {
@@ -311,9 +351,15 @@ impl Desired for ClusterDesired {
         if self.index().is_over(epoch) || !self.sent.begins(held, self.clock.elapsed()) {
             return Ok(());
         }
-        let late = || Err(DesiredError::Unavailable("the API server does not answer".to_owned()));
+        let late = || {
+            Err(DesiredError::Unavailable(
+                "the API server does not answer".to_owned(),
+            ))
+        };
         // Who is not heard, by us or because nobody waits for this, may have made it all the same.
-        let made = timeout(MAKING, made::create(&self.client, held)).await.unwrap_or_else(|_| late());
+        let made = timeout(MAKING, made::create(&self.client, held))
+            .await
+            .unwrap_or_else(|_| late());
         if self.sent.heard(epoch, &made, self.clock.elapsed()) {
             self.left.notify_one();
         }
@@ -323,8 +369,14 @@ impl Desired for ClusterDesired {
     async fn end(&self, meant: Meant<'_>, mut record: Record) -> Result<Ended, DesiredError> {
         let (held_by, mut epochs) = self.endings(meant);
         epochs.extend(meant.alone.iter().cloned());
-        let mut ended = Ended { held_by, ..Ended::default() };
-        record.answer.set("held_by", serde_json::json!(ended.held_by.iter().map(HeldBy::from).collect::<Vec<_>>()));
+        let mut ended = Ended {
+            held_by,
+            ..Ended::default()
+        };
+        record.answer.set(
+            "held_by",
+            serde_json::json!(ended.held_by.iter().map(HeldBy::from).collect::<Vec<_>>()),
+        );
         record.answer.set("ended", serde_json::json!(epochs));
         if epochs.is_empty() {
             ended.answer = Some(record.answer);
@@ -332,8 +384,16 @@ impl Desired for ClusterDesired {
         }
         let stays = |hold: &Hold| hold.is_kill() && !epochs.contains(&hold.epoch);
         let all = self.declared();
-        let mut names = all.iter().map(|declared| &declared.name).filter(|name| meant.scope.covers(name));
-        if names.any(|name| self.index().states(name).iter().any(|(hold, _)| stays(hold))) {
+        let mut names = all
+            .iter()
+            .map(|declared| &declared.name)
+            .filter(|name| meant.scope.covers(name));
+        if names.any(|name| {
+            self.index()
+                .states(name)
+                .iter()
+                .any(|(hold, _)| stays(hold))
+        }) {
             "killed".clone_into(&mut record.audit.after);
         }
         let epochs: Vec<Epoch> = epochs.into_iter().collect();
@@ -345,18 +405,34 @@ impl Desired for ClusterDesired {
     }
 
     async fn became(&self, once: &str, ending: &[Epoch]) -> Result<Became, DesiredError> {
-        let Some(ledger) = &self.ledger else { return Ok(Became::default()) };
+        let Some(ledger) = &self.ledger else {
+            return Ok(Became::default());
+        };
         let asked = async {
             ledger.check().await?;
             ledger.has(once).await
         };
         let late = LedgerError::Unavailable("it does not answer".to_owned());
-        if !timeout(PATIENCE, asked).await.unwrap_or(Err(late)).map_err(not_recorded)? {
+        if !timeout(PATIENCE, asked)
+            .await
+            .unwrap_or(Err(late))
+            .map_err(not_recorded)?
+        {
             return Ok(Became::default());
         }
         let all = self.index().override_holds();
-        let stays = |epoch: &Epoch| all.get(epoch).is_some_and(|(_, state)| *state != HoldState::Over);
-        Ok(Became { done: true, ended: ending.iter().filter(|epoch| !stays(epoch)).cloned().collect() })
+        let stays = |epoch: &Epoch| {
+            all.get(epoch)
+                .is_some_and(|(_, state)| *state != HoldState::Over)
+        };
+        Ok(Became {
+            done: true,
+            ended: ending
+                .iter()
+                .filter(|epoch| !stays(epoch))
+                .cloned()
+                .collect(),
+        })
     }
 
     async fn go_on(&self, record: &Record, ending: &[Epoch]) -> Result<Went, DesiredError> {
@@ -366,7 +442,11 @@ impl Desired for ClusterDesired {
 
     async fn note(&self, record: Record) -> Result<Answer, DesiredError> {
         let asked = record.answer.clone();
-        Ok(self.record(Change::of(record)).await?.answer.unwrap_or(asked))
+        Ok(self
+            .record(Change::of(record))
+            .await?
+            .answer
+            .unwrap_or(asked))
     }
 
     fn observe(&self, throttle: &ThrottleName, _evidence: Evidence) {

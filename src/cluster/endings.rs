@@ -47,14 +47,24 @@ pub(super) async fn look(client: &Client, desired: &ClusterDesired) {
     let mut holds: Vec<_> = desired.index().override_holds().into_iter().collect();
     let first = desired.next_look(AT_ONCE) % holds.len().max(1);
     holds.rotate_left(first);
-    let looks = holds.into_iter().map(|(epoch, (hold, state))| look_once(client, desired, epoch, hold, state));
-    let looks = stream::iter(looks.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect::<()>();
+    let looks = holds
+        .into_iter()
+        .map(|(epoch, (hold, state))| look_once(client, desired, epoch, hold, state));
+    let looks = stream::iter(looks.collect::<Vec<_>>())
+        .buffer_unordered(AT_ONCE)
+        .collect::<()>();
     if timeout(LOOK_LIMIT, looks).await.is_err() {
         tracing::debug!("not every override was looked at: the others come first in the next pass");
     }
 }
 
-async fn look_once(client: &Client, desired: &ClusterDesired, epoch: Epoch, hold: Hold, state: HoldState) {
+async fn look_once(
+    client: &Client,
+    desired: &ClusterDesired,
+    epoch: Epoch,
+    hold: Hold,
+    state: HoldState,
+) {
     match state {
         HoldState::Live => learn_home(client, desired, &epoch, &hold).await,
         HoldState::Orphaned | HoldState::Over => {}
@@ -66,7 +76,9 @@ async fn look_once(client: &Client, desired: &ClusterDesired, epoch: Epoch, hold
             }
             Found::Orphaned => {
                 tracing::warn!(%epoch, source = %hold.source, "a hold lost its home; it stays until /revive");
-                desired.index().note(&epoch, |_, state| *state = HoldState::Orphaned);
+                desired
+                    .index()
+                    .note(&epoch, |_, state| *state = HoldState::Orphaned);
             }
             Found::Unknown => {}
         },
@@ -75,20 +87,39 @@ async fn look_once(client: &Client, desired: &ClusterDesired, epoch: Epoch, hold
 
 /// Notes which namespace and definition a live override lives in, so that others of the same name are told from them.
 async fn learn_home(client: &Client, desired: &ClusterDesired, epoch: &Epoch, hold: &Hold) {
-    let Source::Override { namespace, namespace_uid, definition_uid, .. } = &hold.source else { return };
+    let Source::Override {
+        namespace,
+        namespace_uid,
+        definition_uid,
+        ..
+    } = &hold.source
+    else {
+        return;
+    };
     let namespace_done = namespace.is_none() || namespace_uid.is_some();
     if namespace_done && definition_uid.is_some() {
         return;
     }
-    let definition = definition_of(client, hold).await.ok().flatten().and_then(|meta| meta.uid);
+    let definition = definition_of(client, hold)
+        .await
+        .ok()
+        .flatten()
+        .and_then(|meta| meta.uid);
     let home = match namespace {
-        Some(name) => {
-            meta_of::<Namespace>(&Api::all(client.clone()), name).await.ok().flatten().and_then(|meta| meta.uid)
-        }
+        Some(name) => meta_of::<Namespace>(&Api::all(client.clone()), name)
+            .await
+            .ok()
+            .flatten()
+            .and_then(|meta| meta.uid),
         None => None,
     };
     desired.index().note(epoch, |hold, _| {
-        if let Source::Override { namespace_uid, definition_uid, .. } = &mut hold.source {
+        if let Source::Override {
+            namespace_uid,
+            definition_uid,
+            ..
+        } = &mut hold.source
+        {
             *namespace_uid = namespace_uid.take().or(home.clone());
             *definition_uid = definition_uid.take().or(definition.clone());
         }
@@ -96,12 +127,21 @@ async fn learn_home(client: &Client, desired: &ClusterDesired, epoch: &Epoch, ho
 }
 
 async fn look_at(client: &Client, hold: &Hold) -> Found {
-    let Source::Override { namespace, name, uid, namespace_uid, definition_uid } = &hold.source else {
+    let Source::Override {
+        namespace,
+        name,
+        uid,
+        namespace_uid,
+        definition_uid,
+    } = &hold.source
+    else {
         return Found::Unknown;
     };
     // The object first: what it lived in is looked at after it was seen gone.
     let object = match namespace {
-        Some(namespace) => meta_of::<EchoOverride>(&Api::namespaced(client.clone(), namespace), name).await,
+        Some(namespace) => {
+            meta_of::<EchoOverride>(&Api::namespaced(client.clone(), namespace), name).await
+        }
         None => meta_of::<ClusterEchoOverride>(&Api::all(client.clone()), name).await,
     };
     match object {
@@ -109,10 +149,18 @@ async fn look_at(client: &Client, hold: &Hold) -> Found {
         Ok(Some(meta)) if meta.uid.as_deref() == Some(uid.as_str()) => return Found::There,
         Ok(_) => {}
     }
-    let Ok(definition) = definition_of(client, hold).await else { return Found::Unknown };
-    let mut home = same_home(definition.as_ref(), definition_uid.as_deref(), hold.taken_at);
+    let Ok(definition) = definition_of(client, hold).await else {
+        return Found::Unknown;
+    };
+    let mut home = same_home(
+        definition.as_ref(),
+        definition_uid.as_deref(),
+        hold.taken_at,
+    );
     if let Some(namespace) = namespace {
-        let Ok(meta) = meta_of::<Namespace>(&Api::all(client.clone()), namespace).await else { return Found::Unknown };
+        let Ok(meta) = meta_of::<Namespace>(&Api::all(client.clone()), namespace).await else {
+            return Found::Unknown;
+        };
         home = home && same_home(meta.as_ref(), namespace_uid.as_deref(), hold.taken_at);
     }
     if home { Found::Ended } else { Found::Orphaned }
@@ -120,18 +168,27 @@ async fn look_at(client: &Client, hold: &Hold) -> Found {
 
 /// Whether what a hold lived in is still the same and nobody is deleting it. Where its UID was never learned, it must at
 /// least be as old as the hold.
-pub(super) fn same_home(found: Option<&ObjectMeta>, uid: Option<&str>, taken_at: Timestamp) -> bool {
+pub(super) fn same_home(
+    found: Option<&ObjectMeta>,
+    uid: Option<&str>,
+    taken_at: Timestamp,
+) -> bool {
     let Some(meta) = found else { return false };
     let same = match uid {
         Some(uid) => meta.uid.as_deref() == Some(uid),
-        None => meta.creation_timestamp.as_ref().is_some_and(|created| created.0 <= taken_at),
+        None => meta
+            .creation_timestamp
+            .as_ref()
+            .is_some_and(|created| created.0 <= taken_at),
     };
     same && meta.deletion_timestamp.is_none()
 }
 
 async fn definition_of(client: &Client, hold: &Hold) -> Result<Option<ObjectMeta>, ()> {
     let name = match &hold.source {
-        Source::Override { namespace: Some(_), .. } => EchoOverride::crd_name(),
+        Source::Override {
+            namespace: Some(_), ..
+        } => EchoOverride::crd_name(),
         _ => ClusterEchoOverride::crd_name(),
     };
     meta_of::<CustomResourceDefinition>(&Api::all(client.clone()), name).await

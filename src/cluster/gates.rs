@@ -60,7 +60,12 @@ pub struct ClusterGates {
 
 impl ClusterGates {
     /// Gates whose Leases are in this namespace.
-    pub fn new(client: Client, namespace: &str, desired: Arc<ClusterDesired>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        desired: Arc<ClusterDesired>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
             desired,
@@ -75,7 +80,10 @@ impl ClusterGates {
         let now = self.clock.elapsed();
         {
             let words = self.lock();
-            if words.listed.is_some_and(|at| now.saturating_sub(at) < FRESH) {
+            if words
+                .listed
+                .is_some_and(|at| now.saturating_sub(at) < FRESH)
+            {
                 return Ok(words.heard.values().cloned().collect());
             }
         }
@@ -93,11 +101,16 @@ impl ClusterGates {
         words.listed = Some(now);
         let mut before = std::mem::take(&mut words.heard);
         for lease in &list.items {
-            let Some(heard) = heard(lease, now) else { continue };
+            let Some(heard) = heard(lease, now) else {
+                continue;
+            };
             let name = lease.name_any();
             let heard = match before.remove(&name) {
                 Some(known) if known.version == heard.version => known,
-                known => Heard { before: known.map(|known| known.at), ..heard },
+                known => Heard {
+                    before: known.map(|known| known.at),
+                    ..heard
+                },
             };
             words.heard.insert(name, heard);
         }
@@ -111,7 +124,12 @@ impl ClusterGates {
 
 fn heard(lease: &Lease, at: Duration) -> Option<Heard> {
     let word = serde_json::from_str(lease.annotations().get(WORD)?).ok()?;
-    Some(Heard { version: lease.resource_version()?, at, before: None, word })
+    Some(Heard {
+        version: lease.resource_version()?,
+        at,
+        before: None,
+        word,
+    })
 }
 
 #[async_trait]
@@ -132,11 +150,20 @@ impl Target for ClusterGates {
         let now = self.clock.elapsed();
         let age = |one: &Heard| now.saturating_sub(one.at);
         let alive: Vec<_> = words.iter().filter(|one| age(one) < GONE_AFTER).collect();
-        let obeying = alive.iter().filter(|one| age(one) < SILENT_AFTER && one.word.holds_digest == expected);
-        let offered: u64 = alive.iter().filter_map(|one| one.word.offered_rpm.get(throttle.name.as_str())).sum();
+        let obeying = alive
+            .iter()
+            .filter(|one| age(one) < SILENT_AFTER && one.word.holds_digest == expected);
+        let offered: u64 = alive
+            .iter()
+            .filter_map(|one| one.word.offered_rpm.get(throttle.name.as_str()))
+            .sum();
         // Whole once every gate has spoken twice since: what it says then it counted after the first time.
         let from = alive.iter().map(|one| one.before).min().flatten();
-        let oldest = alive.iter().map(|one| age(one).as_secs()).max().unwrap_or(0);
+        let oldest = alive
+            .iter()
+            .map(|one| age(one).as_secs())
+            .max()
+            .unwrap_or(0);
         Ok(ReadBack::Gate(GateReadBack {
             gates: i32::try_from(alive.len()).unwrap_or(i32::MAX),
             obeying: i32::try_from(obeying.count()).unwrap_or(i32::MAX),

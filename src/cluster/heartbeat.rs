@@ -53,7 +53,10 @@ pub struct Word {
 
 /// A digest of who is killed by what, the same for the same set in any order.
 pub fn digest(kills: impl IntoIterator<Item = (ThrottleName, Epoch)>) -> String {
-    let mut all: Vec<_> = kills.into_iter().map(|(name, epoch)| format!("{name}={epoch}\n")).collect();
+    let mut all: Vec<_> = kills
+        .into_iter()
+        .map(|(name, epoch)| format!("{name}={epoch}\n"))
+        .collect();
     all.sort();
     let mut hash = Sha256::new();
     all.iter().for_each(|line| hash.update(line.as_bytes()));
@@ -113,8 +116,18 @@ impl Heartbeat {
     }
 
     fn obeyed(&self) -> Vec<Obeyed> {
-        let there: Vec<_> = self.desired.index().declared().into_iter().map(|declared| declared.name).collect();
-        self.latch.obeyed().into_iter().filter(|one| there.contains(&one.name)).collect()
+        let there: Vec<_> = self
+            .desired
+            .index()
+            .declared()
+            .into_iter()
+            .map(|declared| declared.name)
+            .collect();
+        self.latch
+            .obeyed()
+            .into_iter()
+            .filter(|one| there.contains(&one.name))
+            .collect()
     }
 
     fn measure(
@@ -131,14 +144,21 @@ impl Heartbeat {
         rates.clear();
         if let (Some((_, before)), Some(elapsed)) = (last.as_ref(), elapsed) {
             for one in obeyed {
-                let more = one.offered - before.get(&one.name).copied().unwrap_or(0).min(one.offered);
+                let more =
+                    one.offered - before.get(&one.name).copied().unwrap_or(0).min(one.offered);
                 let seconds = elapsed.as_secs().max(1);
                 if more > 0 && rates.len() < COUNTED {
                     rates.insert(one.name.to_string(), more * 60 / seconds);
                 }
             }
         }
-        *last = Some((now, obeyed.iter().map(|one| (one.name.clone(), one.offered)).collect()));
+        *last = Some((
+            now,
+            obeyed
+                .iter()
+                .map(|one| (one.name.clone(), one.offered))
+                .collect(),
+        ));
     }
 
     async fn write(&self, api: &Api<Lease>, name: &str, word: &Word) -> Result<(), kube::Error> {
@@ -166,14 +186,26 @@ impl Heartbeat {
                     annotations: Some(annotations),
                     ..ObjectMeta::default()
                 };
-                api.create(&params, &Lease { metadata, spec: Some(spec) }).await.map(|_| ())
+                api.create(
+                    &params,
+                    &Lease {
+                        metadata,
+                        spec: Some(spec),
+                    },
+                )
+                .await
+                .map(|_| ())
             }
         }
     }
 }
 
 fn word(obeyed: &[Obeyed], rates: &BTreeMap<String, u64>) -> Word {
-    let kills = obeyed.iter().flat_map(|one| one.kills.iter().map(|epoch| (one.name.clone(), epoch.clone())));
+    let kills = obeyed.iter().flat_map(|one| {
+        one.kills
+            .iter()
+            .map(|epoch| (one.name.clone(), epoch.clone()))
+    });
     let newest = obeyed.iter().filter_map(|one| one.kills.last()).next_back();
     Word {
         newest_hold: newest.map(|epoch| epoch.0.clone()).unwrap_or_default(),

@@ -33,13 +33,19 @@ pub struct Index {
 impl Index {
     /// One that a loop goes by: a hold that has ended goes once a pass has seen it.
     pub fn looked_at() -> Self {
-        Self { looked_at: true, ..Self::default() }
+        Self {
+            looked_at: true,
+            ..Self::default()
+        }
     }
 
     /// A throttle as it was seen. Answers its name if anything of it counts: an older one than was applied does not.
     pub fn throttle(&mut self, object: &EchoThrottle, now: Timestamp) -> Option<ThrottleName> {
         let name = ThrottleName::in_namespace(&object.namespace()?, &object.name_any());
-        let known = self.throttles.entry(name.clone()).or_insert_with(|| Known::new(self.looked_at));
+        let known = self
+            .throttles
+            .entry(name.clone())
+            .or_insert_with(|| Known::new(self.looked_at));
         if !known.apply(object, now) {
             return None;
         }
@@ -53,7 +59,9 @@ impl Index {
 
     /// A throttle that is gone. It lifts nothing: gates keep what they have.
     pub fn throttle_gone(&mut self, object: &EchoThrottle) {
-        let Some(namespace) = object.namespace() else { return };
+        let Some(namespace) = object.namespace() else {
+            return;
+        };
         let name = ThrottleName::in_namespace(&namespace, &object.name_any());
         if let Some(known) = self.throttles.get_mut(&name)
             && object.meta().uid.as_deref() == Some(known.uid.as_str())
@@ -65,7 +73,11 @@ impl Index {
     /// An override that is there. Answers the throttles it newly holds.
     pub fn override_seen(&mut self, epoch: &Epoch, seen: Override) -> Vec<ThrottleName> {
         // An object that was seen to go does not come back under its UID: this is an old list. The leader looks for itself.
-        if self.overrides.get(epoch).is_some_and(|known| !known.present) {
+        if self
+            .overrides
+            .get(epoch)
+            .is_some_and(|known| !known.present)
+        {
             return Vec::new();
         }
         let mut touched = Vec::new();
@@ -84,7 +96,11 @@ impl Index {
         if let Some(held) = self.overrides.get_mut(epoch) {
             held.present = false;
         }
-        for held in self.throttles.values_mut().filter_map(|known| known.holds.get_mut(epoch)) {
+        for held in self
+            .throttles
+            .values_mut()
+            .filter_map(|known| known.holds.get_mut(epoch))
+        {
             if held.state == HoldState::Live {
                 held.state = HoldState::Missing;
             }
@@ -96,7 +112,9 @@ impl Index {
         let missing: Vec<_> = self
             .overrides
             .iter()
-            .filter(|(epoch, held)| held.present && held.namespace.is_some() == namespaced && !listed.contains(epoch))
+            .filter(|(epoch, held)| {
+                held.present && held.namespace.is_some() == namespaced && !listed.contains(epoch)
+            })
             .map(|(epoch, _)| epoch.clone())
             .collect();
         for epoch in missing {
@@ -107,9 +125,15 @@ impl Index {
     /// A watch broke: what it showed last may be over, so the leader looks at every override of that kind. Answers whether
     /// there is anything to look at.
     pub fn overrides_doubted(&mut self, namespaced: bool) -> bool {
-        let doubted = |held: &&mut Held| is_of(&held.hold, namespaced) && held.state == HoldState::Live;
+        let doubted =
+            |held: &&mut Held| is_of(&held.hold, namespaced) && held.state == HoldState::Live;
         let mut any = false;
-        for held in self.throttles.values_mut().flat_map(|known| known.holds.values_mut()).filter(doubted) {
+        for held in self
+            .throttles
+            .values_mut()
+            .flat_map(|known| known.holds.values_mut())
+            .filter(doubted)
+        {
             held.state = HoldState::Missing;
             any = true;
         }
@@ -132,11 +156,19 @@ impl Index {
     /// An object was deleted, and the hold that it bore has ended: where another one bears the same id, that one's stays.
     pub fn end_of(&mut self, gone: &Hold) -> Vec<ThrottleName> {
         let epoch = &gone.epoch;
-        if self.overrides.get(epoch).is_some_and(|known| known.hold.source.is_object_of(&gone.source)) {
+        if self
+            .overrides
+            .get(epoch)
+            .is_some_and(|known| known.hold.source.is_object_of(&gone.source))
+        {
             self.overrides.remove(epoch);
         }
-        let bears =
-            |known: &Known| known.holds.get(epoch).is_some_and(|held| held.hold.source.is_object_of(&gone.source));
+        let bears = |known: &Known| {
+            known
+                .holds
+                .get(epoch)
+                .is_some_and(|held| held.hold.source.is_object_of(&gone.source))
+        };
         let all = self.throttles.iter_mut().filter(|(_, known)| bears(known));
         all.map(|(name, known)| {
             known.is_over(epoch);
@@ -147,7 +179,10 @@ impl Index {
 
     /// Whether a hold is in force on any throttle, as far as was seen.
     pub fn holds(&self, epoch: &Epoch) -> bool {
-        let held = self.throttles.values().filter_map(|known| known.holds.get(epoch));
+        let held = self
+            .throttles
+            .values()
+            .filter_map(|known| known.holds.get(epoch));
         held.into_iter().any(|held| held.state != HoldState::Over)
     }
 
@@ -169,20 +204,34 @@ impl Index {
     }
 
     /// Lets throttles have an end that they did not know; answers which.
-    fn know_end(&mut self, epoch: &Epoch, of: impl Fn(&ThrottleName, &Known) -> bool) -> Vec<ThrottleName> {
-        let all = self.throttles.iter_mut().filter(|(name, known)| of(name, known));
-        all.filter_map(|(name, known)| known.know_end(epoch).then(|| name.clone())).collect()
+    fn know_end(
+        &mut self,
+        epoch: &Epoch,
+        of: impl Fn(&ThrottleName, &Known) -> bool,
+    ) -> Vec<ThrottleName> {
+        let all = self
+            .throttles
+            .iter_mut()
+            .filter(|(name, known)| of(name, known));
+        all.filter_map(|(name, known)| known.know_end(epoch).then(|| name.clone()))
+            .collect()
     }
 
     /// Lets go of the holds that have ended and that a pass has seen; answers the throttles they were on.
     pub fn let_go(&mut self) -> Vec<ThrottleName> {
-        self.throttles.iter_mut().filter_map(|(name, known)| known.let_go().then(|| name.clone())).collect()
+        self.throttles
+            .iter_mut()
+            .filter_map(|(name, known)| known.let_go().then(|| name.clone()))
+            .collect()
     }
 
     /// A pass begins that goes by what is declared from now on. Answers whether it sees a hold that has ended: the next pass
     /// lets go of it.
     pub fn show(&mut self) -> bool {
-        let held = self.throttles.values_mut().flat_map(|known| known.holds.values_mut());
+        let held = self
+            .throttles
+            .values_mut()
+            .flat_map(|known| known.holds.values_mut());
         held.fold(false, |any, held| {
             held.shown = true;
             any || held.state == HoldState::Over
@@ -191,7 +240,10 @@ impl Index {
 
     /// What passes have seen is remembered no more: the next one begins anew.
     pub fn forget_shown(&mut self) {
-        let held = self.throttles.values_mut().flat_map(|known| known.holds.values_mut());
+        let held = self
+            .throttles
+            .values_mut()
+            .flat_map(|known| known.holds.values_mut());
         held.for_each(|held| held.shown = false);
     }
 
@@ -205,7 +257,10 @@ impl Index {
 
     /// Notes what was learned of a hold by a live look.
     pub fn note(&mut self, epoch: &Epoch, change: impl Fn(&mut Hold, &mut HoldState)) {
-        let held = self.throttles.values_mut().filter_map(|known| known.holds.get_mut(epoch));
+        let held = self
+            .throttles
+            .values_mut()
+            .filter_map(|known| known.holds.get_mut(epoch));
         for held in held.filter(|held| held.state != HoldState::Over) {
             change(&mut held.hold, &mut held.state);
         }
@@ -213,26 +268,50 @@ impl Index {
 
     /// Every override hold with where it stands, each once.
     pub fn override_holds(&self) -> BTreeMap<Epoch, (Hold, HoldState)> {
-        let all = self.throttles.values().flat_map(|known| known.holds.values());
-        all.filter(|held| held.is_override()).map(|h| (h.hold.epoch.clone(), (h.hold.clone(), h.state))).collect()
+        let all = self
+            .throttles
+            .values()
+            .flat_map(|known| known.holds.values());
+        all.filter(|held| held.is_override())
+            .map(|h| (h.hold.epoch.clone(), (h.hold.clone(), h.state)))
+            .collect()
     }
 
     /// Whether a hold is of one throttle alone, as far as is known: not where its override was never seen here, since it went
     /// before this process began.
     pub fn is_of_one(&self, epoch: &Epoch) -> bool {
-        let held = self.throttles.values().filter(|known| known.holds.contains_key(epoch)).count();
-        held <= 1 && self.overrides.get(epoch).is_some_and(|seen| seen.throttle.is_some())
+        let held = self
+            .throttles
+            .values()
+            .filter(|known| known.holds.contains_key(epoch))
+            .count();
+        held <= 1
+            && self
+                .overrides
+                .get(epoch)
+                .is_some_and(|seen| seen.throttle.is_some())
     }
 
     /// Holds of one throttle with where they stand.
     pub fn states(&self, name: &ThrottleName) -> Vec<(Hold, HoldState)> {
         let known = self.throttles.get(name);
-        known.map(|known| known.holds.values().map(|h| (h.hold.clone(), h.state)).collect()).unwrap_or_default()
+        known
+            .map(|known| {
+                known
+                    .holds
+                    .values()
+                    .map(|h| (h.hold.clone(), h.state))
+                    .collect()
+            })
+            .unwrap_or_default()
     }
 
     /// Ids of ended holds of one throttle, oldest first.
     pub fn ended(&self, name: &ThrottleName) -> Vec<Epoch> {
-        self.throttles.get(name).map(|known| known.ended.iter().cloned().collect()).unwrap_or_default()
+        self.throttles
+            .get(name)
+            .map(|known| known.ended.iter().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// UID of a throttle's object.
@@ -247,12 +326,19 @@ impl Index {
 
     /// Views of everything seen.
     pub fn views(&self) -> Vec<View> {
-        self.throttles.iter().map(|(name, known)| known.view(name)).collect()
+        self.throttles
+            .iter()
+            .map(|(name, known)| known.view(name))
+            .collect()
     }
 
     /// Everything declared, for the loop; throttles that are gone are nobody's to act on.
     pub fn declared(&self) -> Vec<Declared> {
-        self.throttles.iter().filter(|(_, known)| !known.gone).map(|(name, known)| known.declared(name)).collect()
+        self.throttles
+            .iter()
+            .filter(|(_, known)| !known.gone)
+            .map(|(name, known)| known.declared(name))
+            .collect()
     }
 }
 
@@ -263,7 +349,11 @@ fn is_of(hold: &Hold, namespaced: bool) -> bool {
 
 impl Known {
     fn view(&self, name: &ThrottleName) -> View {
-        let holds: Vec<Hold> = self.holds.values().map(|held: &Held| held.hold.clone()).collect();
+        let holds: Vec<Hold> = self
+            .holds
+            .values()
+            .map(|held: &Held| held.hold.clone())
+            .collect();
         let want = asked(self.level, self.mode, &holds);
         View {
             name: name.clone(),

@@ -47,7 +47,12 @@ impl AsksForHold for EchoOverride {
             namespace: Some(self.namespace()?),
             throttle: spec.throttle_ref.clone(),
             selector: spec.selector.clone(),
-            hold: hold(self, bite(spec.kill.as_ref(), spec.throttle_percent)?, &spec.operator, &spec.reason)?,
+            hold: hold(
+                self,
+                bite(spec.kill.as_ref(), spec.throttle_percent)?,
+                &spec.operator,
+                &spec.reason,
+            )?,
             present: true,
         })
     }
@@ -60,13 +65,23 @@ impl AsksForHold for ClusterEchoOverride {
             namespace: None,
             throttle: None,
             selector: Some(spec.selector.clone()),
-            hold: hold(self, bite(spec.kill.as_ref(), spec.throttle_percent)?, &spec.operator, &spec.reason)?,
+            hold: hold(
+                self,
+                bite(spec.kill.as_ref(), spec.throttle_percent)?,
+                &spec.operator,
+                &spec.reason,
+            )?,
             present: true,
         })
     }
 }
 
-fn hold<K: Resource>(object: &K, bite: crate::domain::hold::Bite, operator: &str, reason: &str) -> Option<Hold> {
+fn hold<K: Resource>(
+    object: &K,
+    bite: crate::domain::hold::Bite,
+    operator: &str,
+    reason: &str,
+) -> Option<Hold> {
     let meta = object.meta();
     Some(Hold {
         epoch: epoch_of(object)?,
@@ -86,9 +101,15 @@ fn hold<K: Resource>(object: &K, bite: crate::domain::hold::Bite, operator: &str
 
 /// The id of the hold behind an override: its UID, or the ULID that `POST /kill` put into its name.
 fn epoch_of<K: Resource>(object: &K) -> Option<Epoch> {
-    let named = object.meta().name.as_deref().and_then(|name| name.strip_prefix(REST_PREFIX));
+    let named = object
+        .meta()
+        .name
+        .as_deref()
+        .and_then(|name| name.strip_prefix(REST_PREFIX));
     let ulid = named.and_then(|text| ulid::Ulid::from_string(&text.to_ascii_uppercase()).ok());
-    ulid.map(|ulid| ulid.to_string()).or_else(|| object.meta().uid.clone()).map(Epoch)
+    ulid.map(|ulid| ulid.to_string())
+        .or_else(|| object.meta().uid.clone())
+        .map(Epoch)
 }
 
 /// The kill lane.
@@ -127,7 +148,9 @@ impl Lane {
                 trouble.over();
             }
             match event {
-                Ok(Event::Apply(object) | Event::InitApply(object)) => self.desired.throttle(&object),
+                Ok(Event::Apply(object) | Event::InitApply(object)) => {
+                    self.desired.throttle(&object)
+                }
                 Ok(Event::Delete(object)) => self.desired.throttle_gone(&object),
                 Ok(Event::InitDone) => self.desired.listed(0),
                 Ok(Event::Init) => {}
@@ -139,7 +162,11 @@ impl Lane {
     async fn overrides<K: AsksForHold>(&self, namespaced: bool) {
         let mut events = watcher(Api::<K>::all(self.client.clone()), config()).boxed();
         let mut listed = Vec::new();
-        let mut trouble = Trouble::with(if namespaced { "echooverrides" } else { "clusterechooverrides" });
+        let mut trouble = Trouble::with(if namespaced {
+            "echooverrides"
+        } else {
+            "clusterechooverrides"
+        });
         while let Some(event) = events.next().await {
             if matches!(&event, Ok(seen) if !matches!(seen, Event::Init)) {
                 trouble.over();
@@ -171,7 +198,10 @@ impl Lane {
     fn seen<K: AsksForHold>(&self, object: &K) {
         match object.asks() {
             Some(seen) => self.desired.override_seen(seen),
-            None => tracing::warn!(name = object.meta().name, "an override asks for nothing clear; it is ignored"),
+            None => tracing::warn!(
+                name = object.meta().name,
+                "an override asks for nothing clear; it is ignored"
+            ),
         }
     }
 
@@ -203,7 +233,10 @@ struct Trouble {
 
 impl Trouble {
     fn with(what: &'static str) -> Self {
-        Self { what, pause: AFTER_ERROR }
+        Self {
+            what,
+            pause: AFTER_ERROR,
+        }
     }
 
     async fn after(&mut self, error: &watcher::Error) {

@@ -73,7 +73,12 @@ impl Candidate {
         clock: Arc<dyn Clock>,
         desired: Arc<ClusterDesired>,
     ) -> Self {
-        Self { api: Api::namespaced(client, namespace), identity, clock, desired }
+        Self {
+            api: Api::namespaced(client, namespace),
+            identity,
+            clock,
+            desired,
+        }
     }
 
     /// Runs until told to stop; then gives the Lease up, so that the next one need not wait.
@@ -88,7 +93,8 @@ impl Candidate {
                 Ok(Err(error)) => tracing::warn!(%error, "the lease could not be renewed"),
                 Err(_) => tracing::warn!("the API server was silent about the lease"),
             }
-            let leads = renewed.is_some_and(|at| self.clock.elapsed().saturating_sub(at) < DEADLINE);
+            let leads =
+                renewed.is_some_and(|at| self.clock.elapsed().saturating_sub(at) < DEADLINE);
             self.desired.lead(leads);
             tokio::select! {
                 () = shutdown.cancelled() => {}
@@ -102,8 +108,14 @@ impl Candidate {
     /// One try; true if the Lease is ours after it.
     async fn attempt(&self, sight: &mut Option<Sight>) -> Result<bool, kube::Error> {
         let Some(mut lease) = self.api.get_opt(LEASE_NAME).await? else {
-            let metadata = ObjectMeta { name: Some(LEASE_NAME.to_owned()), ..ObjectMeta::default() };
-            let lease = Lease { metadata, spec: Some(self.spec(None, true)) };
+            let metadata = ObjectMeta {
+                name: Some(LEASE_NAME.to_owned()),
+                ..ObjectMeta::default()
+            };
+            let lease = Lease {
+                metadata,
+                spec: Some(self.spec(None, true)),
+            };
             return settled(self.api.create(&PostParams::default(), &lease).await);
         };
         let version = lease.resource_version().unwrap_or_default();
@@ -114,14 +126,21 @@ impl Candidate {
         };
         let unchanged_for = now.saturating_sub(seen.at);
         *sight = Some(seen);
-        let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref());
+        let holder = lease
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.holder_identity.as_deref());
         let turn = judge(holder, &self.identity, unchanged_for);
         if turn == Move::Wait {
             return Ok(false);
         }
         lease.metadata.managed_fields = None;
         lease.spec = Some(self.spec(lease.spec.as_ref(), turn == Move::Take));
-        settled(self.api.replace(LEASE_NAME, &PostParams::default(), &lease).await)
+        settled(
+            self.api
+                .replace(LEASE_NAME, &PostParams::default(), &lease)
+                .await,
+        )
     }
 
     fn spec(&self, before: Option<&LeaseSpec>, taken: bool) -> LeaseSpec {
@@ -131,21 +150,31 @@ impl Candidate {
             holder_identity: Some(self.identity.clone()),
             lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
             renew_time: Some(now.clone()),
-            acquire_time: before.filter(|_| !taken).and_then(|spec| spec.acquire_time.clone()).or(Some(now)),
+            acquire_time: before
+                .filter(|_| !taken)
+                .and_then(|spec| spec.acquire_time.clone())
+                .or(Some(now)),
             lease_transitions: Some(transitions + i32::from(taken && before.is_some())),
             ..LeaseSpec::default()
         }
     }
 
     async fn release(&self) -> Result<(), kube::Error> {
-        let Some(mut lease) = self.api.get_opt(LEASE_NAME).await? else { return Ok(()) };
-        let Some(spec) = lease.spec.as_mut() else { return Ok(()) };
+        let Some(mut lease) = self.api.get_opt(LEASE_NAME).await? else {
+            return Ok(());
+        };
+        let Some(spec) = lease.spec.as_mut() else {
+            return Ok(());
+        };
         if spec.holder_identity.as_deref() != Some(self.identity.as_str()) {
             return Ok(());
         }
         spec.holder_identity = None;
         lease.metadata.managed_fields = None;
-        self.api.replace(LEASE_NAME, &PostParams::default(), &lease).await.map(|_| ())
+        self.api
+            .replace(LEASE_NAME, &PostParams::default(), &lease)
+            .await
+            .map(|_| ())
     }
 }
 
@@ -153,7 +182,9 @@ impl Candidate {
 fn settled<T>(written: Result<T, kube::Error>) -> Result<bool, kube::Error> {
     match written {
         Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => Ok(false),
+        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {
+            Ok(false)
+        }
         Err(error) => Err(error),
     }
 }

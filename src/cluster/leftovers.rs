@@ -46,12 +46,21 @@ pub async fn run(client: Client, desired: Arc<ClusterDesired>, stop: Cancellatio
             known.retain(|epoch, _| left.iter().any(|held| held.hold.epoch == *epoch));
             // What was seen to come is there now: it does not wait for its turn.
             let due = |held: &ScopedHold| {
-                known.get(&held.hold.epoch).is_none_or(|next| seen && next.pause > AGAIN.0 || next.at <= now)
+                known
+                    .get(&held.hold.epoch)
+                    .is_none_or(|next| seen && next.pause > AGAIN.0 || next.at <= now)
             };
             let due: Vec<_> = left.into_iter().filter(due).collect();
-            let swept =
-                due.iter().map(|held| async { (held.hold.epoch.clone(), sweep(&client, &desired, held).await) });
-            let swept: Vec<_> = stream::iter(swept.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect().await;
+            let swept = due.iter().map(|held| async {
+                (
+                    held.hold.epoch.clone(),
+                    sweep(&client, &desired, held).await,
+                )
+            });
+            let swept: Vec<_> = stream::iter(swept.collect::<Vec<_>>())
+                .buffer_unordered(AT_ONCE)
+                .collect()
+                .await;
             for (epoch, became) in swept {
                 again(&mut known, epoch, became, now);
             }
@@ -66,21 +75,45 @@ pub async fn run(client: Client, desired: Arc<ClusterDesired>, stop: Cancellatio
 }
 
 /// When one is tried again that was tried at this time, and of which this became.
-fn again(known: &mut BTreeMap<Epoch, Next>, epoch: Epoch, became: Result<bool, DesiredError>, now: Duration) {
-    let pause = known.get(&epoch).map_or(AGAIN.0, |next| (next.pause * 2).min(AGAIN.1));
+fn again(
+    known: &mut BTreeMap<Epoch, Next>,
+    epoch: Epoch,
+    became: Result<bool, DesiredError>,
+    now: Duration,
+) {
+    let pause = known
+        .get(&epoch)
+        .map_or(AGAIN.0, |next| (next.pause * 2).min(AGAIN.1));
     let told = known.get(&epoch).is_some_and(|next| next.told);
     // Of one that is not there, or not there yet, there is nothing to tell.
     let tells = !matches!(became, Ok(true));
     if tells && !told {
         tell(&epoch, became.err());
     }
-    known.insert(epoch, Next { at: now + pause, pause, told: told || tells });
+    known.insert(
+        epoch,
+        Next {
+            at: now + pause,
+            pause,
+            told: told || tells,
+        },
+    );
 }
 
 /// Deletes it; answers whether it was read back as gone.
-async fn sweep(client: &Client, desired: &ClusterDesired, held: &ScopedHold) -> Result<bool, DesiredError> {
-    let late = || Err(DesiredError::Unavailable("the API server does not answer".to_owned()));
-    let gone = timeout(LIMIT, made::unmake(client, held)).await.unwrap_or_else(|_| late())?;
+async fn sweep(
+    client: &Client,
+    desired: &ClusterDesired,
+    held: &ScopedHold,
+) -> Result<bool, DesiredError> {
+    let late = || {
+        Err(DesiredError::Unavailable(
+            "the API server does not answer".to_owned(),
+        ))
+    };
+    let gone = timeout(LIMIT, made::unmake(client, held))
+        .await
+        .unwrap_or_else(|_| late())?;
     if gone {
         desired.sent().gone(&held.hold.epoch);
     }
@@ -89,7 +122,11 @@ async fn sweep(client: &Client, desired: &ClusterDesired, held: &ScopedHold) -> 
 
 fn tell(epoch: &Epoch, error: Option<DesiredError>) {
     match error {
-        None => tracing::warn!(%epoch, "an override was there after its hold had ended: it is deleted"),
-        Some(error) => tracing::warn!(%epoch, %error, "an override may be there though its hold has ended"),
+        None => {
+            tracing::warn!(%epoch, "an override was there after its hold had ended: it is deleted")
+        }
+        Some(error) => {
+            tracing::warn!(%epoch, %error, "an override may be there though its hold has ended")
+        }
     }
 }

@@ -45,7 +45,12 @@ impl One {
 
     /// Whether this object is the one that a create of ours makes.
     fn is_of(&self, source: &Source) -> bool {
-        let Source::Override { namespace, name, .. } = source else { return false };
+        let Source::Override {
+            namespace, name, ..
+        } = source
+        else {
+            return false;
+        };
         let home = match &self.held.scope {
             Scope::All => None,
             Scope::One(throttle) => throttle.split().map(|(namespace, _)| namespace),
@@ -58,7 +63,13 @@ impl Sent {
     /// A create is sent; false if there is nothing to be made: it was made, or the hold has ended.
     pub(super) fn begins(&self, held: &ScopedHold, now: Duration) -> bool {
         let mut all = self.lock();
-        let new = || One { held: held.clone(), unheard: 0, at: now, made: false, over: false };
+        let new = || One {
+            held: held.clone(),
+            unheard: 0,
+            at: now,
+            made: false,
+            over: false,
+        };
         let one = all.entry(held.hold.epoch.clone()).or_insert_with(new);
         let begins = !(one.made || one.over);
         if begins {
@@ -68,11 +79,21 @@ impl Sent {
     }
 
     /// A create was answered; answers whether its hold has ended meanwhile. Who stops waiting for it has heard nothing.
-    pub(super) fn heard(&self, epoch: &Epoch, made: &Result<(), DesiredError>, now: Duration) -> bool {
+    pub(super) fn heard(
+        &self,
+        epoch: &Epoch,
+        made: &Result<(), DesiredError>,
+        now: Duration,
+    ) -> bool {
         let mut all = self.lock();
-        let Some(one) = all.get_mut(epoch) else { return false };
+        let Some(one) = all.get_mut(epoch) else {
+            return false;
+        };
         // Whatever else an API server says, it may have made it.
-        if !matches!(made, Err(DesiredError::Unavailable(_) | DesiredError::Undecided)) {
+        if !matches!(
+            made,
+            Err(DesiredError::Unavailable(_) | DesiredError::Undecided)
+        ) {
             one.unheard = one.unheard.saturating_sub(1);
         }
         one.made |= made.is_ok();
@@ -86,7 +107,9 @@ impl Sent {
     /// The record has this hold.
     pub(super) fn recorded(&self, epoch: &Epoch, now: Duration) {
         let mut all = self.lock();
-        let Some(one) = all.get_mut(epoch).filter(|one| !one.over) else { return };
+        let Some(one) = all.get_mut(epoch).filter(|one| !one.over) else {
+            return;
+        };
         one.made = false;
         if !one.may_be(now) {
             all.remove(epoch);
@@ -112,14 +135,19 @@ impl Sent {
     /// Whether this object is what was sent for a hold that has ended. One that comes when nothing may land any more is
     /// somebody's new one.
     pub(super) fn is_left(&self, epoch: &Epoch, source: &Source, now: Duration) -> bool {
-        self.lock().get(epoch).is_some_and(|one| one.over && one.may_be(now) && one.is_of(source))
+        self.lock()
+            .get(epoch)
+            .is_some_and(|one| one.over && one.may_be(now) && one.is_of(source))
     }
 
     /// Holds that have ended and of which something may be there, or come.
     pub(super) fn left_behind(&self, now: Duration) -> Vec<ScopedHold> {
         let mut all = self.lock();
         all.retain(|_, one| !one.over || one.may_be(now));
-        all.values().filter(|one| one.over).map(|one| one.held.clone()).collect()
+        all.values()
+            .filter(|one| one.over)
+            .map(|one| one.held.clone())
+            .collect()
     }
 
     /// Nothing of this one is there now. What comes yet is looked for.

@@ -41,19 +41,40 @@ pub struct StatusWriter {
 impl StatusWriter {
     /// A writer; `pod` names this process in Events.
     pub fn new(client: Client, desired: Arc<ClusterDesired>, pod: String) -> Self {
-        let reporter = Reporter { controller: "echo-phoenix".to_owned(), instance: Some(pod) };
+        let reporter = Reporter {
+            controller: "echo-phoenix".to_owned(),
+            instance: Some(pod),
+        };
         let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, desired, recorder, written: Mutex::default() }
+        Self {
+            client,
+            desired,
+            recorder,
+            written: Mutex::default(),
+        }
     }
 
     async fn write(&self, outcome: &Outcome) -> Result<(), kube::Error> {
         let name = &outcome.throttle.name;
-        let Some((namespace, short)) = name.split() else { return Ok(()) };
+        let Some((namespace, short)) = name.split() else {
+            return Ok(());
+        };
         let (uid, told) = {
             let index = self.desired.index();
-            let Some(uid) = index.uid(name) else { return Ok(()) };
-            let holds = index.states(name).into_iter().map(|(hold, state)| (hold, state == HoldState::Orphaned));
-            (uid, Told { holds: holds.collect(), ended: index.ended(name) })
+            let Some(uid) = index.uid(name) else {
+                return Ok(());
+            };
+            let holds = index
+                .states(name)
+                .into_iter()
+                .map(|(hold, state)| (hold, state == HoldState::Orphaned));
+            (
+                uid,
+                Told {
+                    holds: holds.collect(),
+                    ended: index.ended(name),
+                },
+            )
         };
         let mut written = self.written.lock().await;
         let api: Api<EchoThrottle> = Api::namespaced(self.client.clone(), namespace);
@@ -72,7 +93,9 @@ impl StatusWriter {
                 "status": status,
             });
             let params = PatchParams::apply(FIELD_MANAGER).force();
-            let object = api.patch_status(short, &params, &Patch::Apply(&body)).await?;
+            let object = api
+                .patch_status(short, &params, &Patch::Apply(&body))
+                .await?;
             self.tell(&object, &before, &status).await;
         }
         written.insert(name.clone(), (uid, status));
@@ -80,24 +103,45 @@ impl StatusWriter {
     }
 
     /// One Event for each condition that flipped; its reason tells them apart, since repeats are folded by it.
-    async fn tell(&self, object: &EchoThrottle, before: &EchoThrottleStatus, after: &EchoThrottleStatus) {
+    async fn tell(
+        &self,
+        object: &EchoThrottle,
+        before: &EchoThrottleStatus,
+        after: &EchoThrottleStatus,
+    ) {
         for now in &after.conditions {
             let was = before.conditions.iter().find(|c| c.kind == now.kind);
             let flipped = was.map_or(now.status == "True", |was| was.status != now.status);
-            if !flipped || !matches!(now.kind.as_str(), "Killed" | "Drifted" | "Ready" | "Shedding") {
+            if !flipped
+                || !matches!(
+                    now.kind.as_str(),
+                    "Killed" | "Drifted" | "Ready" | "Shedding"
+                )
+            {
                 continue;
             }
             let bad = (now.kind == "Ready") != (now.status == "True");
             let event = Event {
-                type_: if bad { EventType::Warning } else { EventType::Normal },
+                type_: if bad {
+                    EventType::Warning
+                } else {
+                    EventType::Normal
+                },
                 reason: now.reason.clone(),
                 note: Some(now.message.chars().take(1000).collect()),
                 action: now.kind.clone(),
                 secondary: None,
             };
-            let published = timeout(WRITE_LIMIT, self.recorder.publish(&event, &object.object_ref(&()))).await;
+            let published = timeout(
+                WRITE_LIMIT,
+                self.recorder.publish(&event, &object.object_ref(&())),
+            )
+            .await;
             if !matches!(published, Ok(Ok(()))) {
-                tracing::debug!(throttle = object.name_any(), "an Event was not written; the status says the same");
+                tracing::debug!(
+                    throttle = object.name_any(),
+                    "an Event was not written; the status says the same"
+                );
             }
         }
     }

@@ -35,12 +35,20 @@ const MOST: u32 = 1_000_000_000;
 const LEAST_INTAKE: u64 = 4 << 20;
 
 fn intake(text: &str) -> Result<u64, String> {
-    let bytes = text.trim().parse().ok().filter(|bytes| *bytes >= LEAST_INTAKE);
+    let bytes = text
+        .trim()
+        .parse()
+        .ok()
+        .filter(|bytes| *bytes >= LEAST_INTAKE);
     bytes.ok_or_else(|| format!("expected a whole number of bytes, at least {LEAST_INTAKE}"))
 }
 
 fn rate(text: &str) -> Result<NonZeroU32, String> {
-    let rate = text.trim().parse::<NonZeroU32>().ok().filter(|rate| rate.get() <= MOST);
+    let rate = text
+        .trim()
+        .parse::<NonZeroU32>()
+        .ok()
+        .filter(|rate| rate.get() <= MOST);
     rate.ok_or_else(|| format!("expected a whole number of requests a minute, from 1 to {MOST}"))
 }
 
@@ -61,7 +69,10 @@ fn canonical(net: IpNet) -> IpNet {
     let IpNet::V6(mapped) = net else { return net };
     let bits = mapped.prefix_len().checked_sub(96);
     let address = mapped.network().to_ipv4_mapped();
-    address.zip(bits).and_then(|(address, bits)| Ipv4Net::new(address, bits).ok()).map_or(net, IpNet::V4)
+    address
+        .zip(bits)
+        .and_then(|(address, bits)| Ipv4Net::new(address, bits).ok())
+        .map_or(net, IpNet::V4)
 }
 
 impl FromStr for Proxies {
@@ -69,8 +80,15 @@ impl FromStr for Proxies {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut all = Vec::new();
-        for (index, part) in text.split(',').map(str::trim).enumerate().filter(|(_, part)| !part.is_empty()) {
-            let address = part.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
+        for (index, part) in text
+            .split(',')
+            .map(str::trim)
+            .enumerate()
+            .filter(|(_, part)| !part.is_empty())
+        {
+            let address = part
+                .parse::<IpAddr>()
+                .map(|address| IpNet::from(address.to_canonical()));
             let net = address.or_else(|_| part.parse::<IpNet>().map(canonical)).map_err(|_| {
                 format!("expected addresses or CIDRs, comma-separated, as 10.0.0.7,172.16.0.0/12,fd00::/8; number {} is none", index + 1)
             })?;

@@ -38,11 +38,20 @@ impl DotEnv {
     pub(super) fn read(path: &Path, ours: Ours<'_>) -> Self {
         match PatientReader::of(path, LIMIT).read() {
             Ok(bytes) => {
-                let mode = std::fs::metadata(path).map_or(0, |found| found.permissions().mode() & 0o777);
-                Self { open: (mode & 0o044 != 0).then_some(mode), ..Self::parse(&bytes, ours) }
+                let mode =
+                    std::fs::metadata(path).map_or(0, |found| found.permissions().mode() & 0o777);
+                Self {
+                    open: (mode & 0o044 != 0).then_some(mode),
+                    ..Self::parse(&bytes, ours)
+                }
             }
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => Self::default(),
-            Err(error) => Self { unreadable: Some(error.to_string()), ..Self::default() },
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => {
+                Self::default()
+            }
+            Err(error) => Self {
+                unreadable: Some(error.to_string()),
+                ..Self::default()
+            },
         }
     }
 
@@ -50,8 +59,14 @@ impl DotEnv {
     pub fn parse(bytes: &[u8], ours: Ours<'_>) -> Self {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes); // some editors begin a file with it
         let lines = bytes.split(|byte| *byte == b'\n').enumerate();
-        let lines = lines.filter_map(|(index, line)| Line::parse(line.trim_ascii(), index + 1, ours)).collect();
-        Self { lines, unreadable: None, open: None }
+        let lines = lines
+            .filter_map(|(index, line)| Line::parse(line.trim_ascii(), index + 1, ours))
+            .collect();
+        Self {
+            lines,
+            unreadable: None,
+            open: None,
+        }
     }
 
     /// The first value of a variable that is set, and the number of its line.
@@ -63,12 +78,16 @@ impl DotEnv {
 
     /// Lines of ours that say nothing: variable, number, and what is wrong.
     pub fn malformed(&self) -> impl Iterator<Item = (&str, usize, &'static str)> {
-        self.lines.iter().filter_map(|line| Some((line.name.as_str(), line.number, line.value.clone().err()?)))
+        self.lines
+            .iter()
+            .filter_map(|line| Some((line.name.as_str(), line.number, line.value.clone().err()?)))
     }
 
     /// Takes out every line of such a variable, and gives their names.
     pub(super) fn take_out(&mut self, which: impl Fn(&str) -> bool) -> Vec<String> {
-        let (out, kept) = std::mem::take(&mut self.lines).into_iter().partition(|line: &Line| which(&line.name));
+        let (out, kept) = std::mem::take(&mut self.lines)
+            .into_iter()
+            .partition(|line: &Line| which(&line.name));
         self.lines = kept;
         let out: Vec<Line> = out;
         out.into_iter().map(|line| line.name).collect()
@@ -84,13 +103,21 @@ impl Line {
     /// A line, if it begins with a variable of ours.
     fn parse(line: &[u8], number: usize, ours: Ours<'_>) -> Option<Self> {
         let line = match line.strip_prefix(b"export") {
-            Some(rest) if rest.first().is_some_and(u8::is_ascii_whitespace) => rest.trim_ascii_start(),
+            Some(rest) if rest.first().is_some_and(u8::is_ascii_whitespace) => {
+                rest.trim_ascii_start()
+            }
             _ => line,
         };
         let letter = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-        let end = line.iter().position(|byte| !letter(byte)).unwrap_or(line.len());
+        let end = line
+            .iter()
+            .position(|byte| !letter(byte))
+            .unwrap_or(line.len());
         let (name, rest) = line.split_at_checked(end)?;
-        let name = std::str::from_utf8(name).ok().filter(|name| ours(name))?.to_owned();
+        let name = std::str::from_utf8(name)
+            .ok()
+            .filter(|name| ours(name))?
+            .to_owned();
         let value = match rest.trim_ascii_start().strip_prefix(b"=") {
             None => Err("expected NAME=value"),
             Some(value) => match std::str::from_utf8(value) {
@@ -98,7 +125,11 @@ impl Line {
                 Ok(value) => unquoted(value.trim()),
             },
         };
-        Some(Self { name, number, value })
+        Some(Self {
+            name,
+            number,
+            value,
+        })
     }
 }
 
@@ -116,7 +147,11 @@ fn unquoted(text: &str) -> Result<String, &'static str> {
             (_, '\\') => match letters.next() {
                 Some(escaped @ ('\\' | '\'' | '"' | '$' | ' ')) => value.push(escaped),
                 Some('n') => value.push('\n'),
-                _ => return Err("a backslash stands before none of \\ ' \" $ n: put the value into single quotes"),
+                _ => {
+                    return Err(
+                        "a backslash stands before none of \\ ' \" $ n: put the value into single quotes",
+                    );
+                }
             },
             (None, '#') if value.is_empty() => return Ok(value),
             (None, space) if space.is_whitespace() => {
@@ -131,5 +166,9 @@ fn unquoted(text: &str) -> Result<String, &'static str> {
             (_, other) => value.push(other),
         }
     }
-    if quote.is_some() { Err("its quote is not closed on this line") } else { Ok(value) }
+    if quote.is_some() {
+        Err("its quote is not closed on this line")
+    } else {
+        Ok(value)
+    }
 }

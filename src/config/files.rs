@@ -34,7 +34,11 @@ pub struct PatientReader {
 impl PatientReader {
     /// Reads by `read`, and waits for it for as long as `patience` lasts.
     pub fn new(patience: Duration, read: impl Fn() -> Bytes + Send + Sync + 'static) -> Self {
-        Self { read: Arc::new(read), patience, abandoned: Mutex::default() }
+        Self {
+            read: Arc::new(read),
+            patience,
+            abandoned: Mutex::default(),
+        }
     }
 
     /// Of a regular file of at most `limit` bytes.
@@ -48,12 +52,18 @@ impl PatientReader {
     /// # Errors
     /// If it cannot be read, or does not answer; then with the kind `TimedOut`.
     pub fn read(&self) -> Bytes {
-        let mut abandoned = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut abandoned = self
+            .abandoned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = abandoned.take()
             && matches!(old.try_recv(), Err(TryRecvError::Empty))
         {
             *abandoned = Some(old);
-            return Err(io::Error::new(ErrorKind::TimedOut, "an earlier try to read it has not ended yet"));
+            return Err(io::Error::new(
+                ErrorKind::TimedOut,
+                "an earlier try to read it has not ended yet",
+            ));
         }
         // What an abandoned read brought in the end is old: it is read anew.
         let read = Arc::clone(&self.read);
@@ -87,14 +97,19 @@ pub fn patiently<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
 /// Begins something on a thread of its own; gives where its answer will come from.
 fn begun<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<Receiver<T>> {
     let (to, from) = sync_channel(1);
-    thread::Builder::new().name("file-reader".to_owned()).spawn(move || drop(to.send(work())))?;
+    thread::Builder::new()
+        .name("file-reader".to_owned())
+        .spawn(move || drop(to.send(work())))?;
     Ok(from)
 }
 
 fn answer<T>(from: &Receiver<T>, patience: Duration) -> io::Result<T> {
     from.recv_timeout(patience).map_err(|error| match error {
         RecvTimeoutError::Timeout => {
-            let why = format!("no answer within {} s; is its disk or network gone?", patience.as_secs());
+            let why = format!(
+                "no answer within {} s; is its disk or network gone?",
+                patience.as_secs()
+            );
             io::Error::new(ErrorKind::TimedOut, why)
         }
         RecvTimeoutError::Disconnected => io::Error::other("reading it broke off"),
@@ -106,7 +121,8 @@ fn answer<T>(from: &Receiver<T>, patience: Duration) -> io::Result<T> {
 /// # Errors
 /// If they are none.
 pub fn text(bytes: Vec<u8>) -> io::Result<String> {
-    String::from_utf8(bytes).map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is no UTF-8 text"))
+    String::from_utf8(bytes)
+        .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is no UTF-8 text"))
 }
 
 /// Opens a regular file for reading, through symlinks. A named pipe would be waited for until somebody writes, a device for
@@ -130,9 +146,14 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
 /// Reads a regular file of at most `limit` bytes.
 fn regular(path: &Path, limit: usize) -> Bytes {
     let mut bytes = Vec::new();
-    open_regular(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    open_regular(path)?
+        .take(limit as u64 + 1)
+        .read_to_end(&mut bytes)?;
     if bytes.len() > limit {
-        return Err(io::Error::new(ErrorKind::FileTooLarge, format!("it has more than {limit} bytes")));
+        return Err(io::Error::new(
+            ErrorKind::FileTooLarge,
+            format!("it has more than {limit} bytes"),
+        ));
     }
     Ok(bytes)
 }

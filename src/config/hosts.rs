@@ -20,9 +20,9 @@ impl HostArgs {
     /// Why not, in words for whoever wrote it.
     pub fn check(&self, url: &str) -> Result<(), String> {
         match &self.allowed_hosts {
-            Some(allowed) if !allowed.has(url) => {
-                Err("its host is not among those of ECHO_ALLOWED_HOSTS, so it is not called".to_owned())
-            }
+            Some(allowed) if !allowed.has(url) => Err(
+                "its host is not among those of ECHO_ALLOWED_HOSTS, so it is not called".to_owned(),
+            ),
             _ => Ok(()),
         }
     }
@@ -35,9 +35,15 @@ pub struct AllowedHosts(Vec<(String, Option<u16>)>);
 impl AllowedHosts {
     /// Whether the host of this address is one of them. Read by the same rules as whoever calls it reads it.
     pub fn has(&self, url: &str) -> bool {
-        let Ok(url) = Url::parse(url) else { return false };
+        let Ok(url) = Url::parse(url) else {
+            return false;
+        };
         let (host, port) = (url.host_str().map(plain), url.port_or_known_default());
-        host.is_some_and(|host| self.0.iter().any(|(one, at)| *one == host && at.is_none_or(|at| Some(at) == port)))
+        host.is_some_and(|host| {
+            self.0
+                .iter()
+                .any(|(one, at)| *one == host && at.is_none_or(|at| Some(at) == port))
+        })
     }
 }
 
@@ -49,7 +55,11 @@ impl FromStr for AllowedHosts {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parts = text.split(',').map(str::trim).enumerate().filter(|(_, part)| !part.is_empty());
+        let parts = text
+            .split(',')
+            .map(str::trim)
+            .enumerate()
+            .filter(|(_, part)| !part.is_empty());
         let all = parts.map(|(index, part)| {
             let wrong = || {
                 let number = index + 1;

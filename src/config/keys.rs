@@ -91,7 +91,11 @@ impl Keys {
         if let Some(key) = main {
             if !graphic(key) {
                 let fix = "Make one with: openssl rand -hex 32";
-                return Err(ConfigError::new(MAIN, "visible ASCII without spaces, as a header can bear it", fix));
+                return Err(ConfigError::new(
+                    MAIN,
+                    "visible ASCII without spaces, as a header can bear it",
+                    fix,
+                ));
             }
             let all = Role::ALL.into_iter().fold(0, |all, role| all | role.bit());
             keys.0.push(Key::new(MAIN, all, key, 0));
@@ -103,18 +107,30 @@ impl Keys {
             }
             let number = index + 1;
             let key = Key::parse(entry, number).and_then(|key| match key {
-                Some(key) if keys.0.iter().any(|known| known.digest == key.digest && known.name != key.name) => {
+                Some(key)
+                    if keys
+                        .0
+                        .iter()
+                        .any(|known| known.digest == key.digest && known.name != key.name) =>
+                {
                     Err("its key is another name's too")
                 }
                 other => Ok(other),
             });
             match key {
                 Ok(Some(key)) => keys.0.push(key),
-                Ok(None) => tracing::warn!(entry = number, "{MORE}: an entry's key is a placeholder; it opens nothing"),
+                Ok(None) => tracing::warn!(
+                    entry = number,
+                    "{MORE}: an entry's key is a placeholder; it opens nothing"
+                ),
                 Err(wrong) => {
-                    let expected =
-                        format!("name:role:key, comma-separated, with a role of {}; entry {number}: {wrong}", roles());
-                    let fix = format!("Write entry {number} as ci:reader:KEY, its key made with: openssl rand -hex 32");
+                    let expected = format!(
+                        "name:role:key, comma-separated, with a role of {}; entry {number}: {wrong}",
+                        roles()
+                    );
+                    let fix = format!(
+                        "Write entry {number} as ci:reader:KEY, its key made with: openssl rand -hex 32"
+                    );
                     return Err(ConfigError::new(MORE, expected, fix));
                 }
             }
@@ -127,12 +143,25 @@ impl Keys {
     /// # Errors
     /// Names the first that is shorter by its variable and number.
     pub fn check(&self, environment: Environment) -> Result<(), ConfigError> {
-        let short = self.0.iter().find(|key| key.short && environment == Environment::Production);
+        let short = self
+            .0
+            .iter()
+            .find(|key| key.short && environment == Environment::Production);
         let Some(short) = short else { return Ok(()) };
-        let which = if short.entry == 0 { String::new() } else { format!("; entry {}'s key is shorter", short.entry) };
-        let expected = format!("a key of {SHORTEST} characters or more while ENVIRONMENT is production{which}");
+        let which = if short.entry == 0 {
+            String::new()
+        } else {
+            format!("; entry {}'s key is shorter", short.entry)
+        };
+        let expected = format!(
+            "a key of {SHORTEST} characters or more while ENVIRONMENT is production{which}"
+        );
         let variable = if short.entry == 0 { MAIN } else { MORE };
-        Err(ConfigError::new(variable, expected, "Make one with: openssl rand -hex 32"))
+        Err(ConfigError::new(
+            variable,
+            expected,
+            "Make one with: openssl rand -hex 32",
+        ))
     }
 
     /// Whether there is none.
@@ -142,7 +171,9 @@ impl Keys {
 
     /// Whether anybody may do what needs this role.
     pub fn anybody_may(&self, role: Role) -> bool {
-        self.0.iter().any(|key| role == Role::Reader || key.role & role.bit() != 0)
+        self.0
+            .iter()
+            .any(|key| role == Role::Reader || key.role & role.bit() != 0)
     }
 
     /// Whose key this is. Every digest is compared, each in constant time: neither how many keys there are right of the
@@ -156,13 +187,18 @@ impl Keys {
             roles |= u8::conditional_select(&0, &key.role, same);
         }
         let key = self.0.get(usize::try_from(found).ok()?)?;
-        Some(Caller { name: Arc::clone(&key.name), roles })
+        Some(Caller {
+            name: Arc::clone(&key.name),
+            roles,
+        })
     }
 }
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|key| &key.name)).finish()
+        f.debug_list()
+            .entries(self.0.iter().map(|key| &key.name))
+            .finish()
     }
 }
 
@@ -181,9 +217,16 @@ impl Key {
         if !(1..=NAME_LIMIT).contains(&name.len()) || !name.bytes().all(letter) {
             return Err("its name is not 1 to 64 of letters, digits, dot, dash and underscore");
         }
-        let role = Role::ALL.into_iter().find(|known| known.as_str() == role).ok_or("its role is none")?;
+        let role = Role::ALL
+            .into_iter()
+            .find(|known| known.as_str() == role)
+            .ok_or("its role is none")?;
         if not_set(key) {
-            return if key.is_empty() { Err("its key is empty") } else { Ok(None) };
+            return if key.is_empty() {
+                Err("its key is empty")
+            } else {
+                Ok(None)
+            };
         }
         if !graphic(key) {
             return Err("its key is not visible ASCII without spaces");
@@ -193,7 +236,13 @@ impl Key {
 
     fn new(name: &str, role: u8, key: &str, entry: usize) -> Self {
         let (digest, short) = (Sha256::digest(key).into(), key.len() < SHORTEST);
-        Self { name: name.into(), role, digest, entry, short }
+        Self {
+            name: name.into(),
+            role,
+            digest,
+            entry,
+            short,
+        }
     }
 }
 

@@ -77,20 +77,35 @@ pub fn parse<C: Parser>(tell: &dyn Fn(&str)) -> Result<C, NotRun> {
     let (mut known, mut secret) = (BTreeSet::new(), BTreeSet::new());
     variables(&plain, &mut known, &mut secret);
     known.extend(secret.iter().map(|name| format!("{name}{FILE_SUFFIX}")));
-    let mut file = DotEnv::read(Path::new(FILE), &|name| known.contains(name) || name.starts_with(REMOTE_KEY_PREFIX));
-    let strange = file.take_out(|name| name.ends_with(FILE_SUFFIX) || ENVIRONMENT_ONLY.contains(&name));
+    let mut file = DotEnv::read(Path::new(FILE), &|name| {
+        known.contains(name) || name.starts_with(REMOTE_KEY_PREFIX)
+    });
+    let strange =
+        file.take_out(|name| name.ends_with(FILE_SUFFIX) || ENVIRONMENT_ONLY.contains(&name));
     warn(&file, &secret, &strange, tell);
     let refused = |error: clap::Error| {
         let hint = variable(&plain, &error).and_then(|name| given_by(&name, &file));
         let hint = hint.map(|hint| format!("{hint}\n")).unwrap_or_default();
         let code = u8::try_from(error.exit_code()).unwrap_or(REFUSED);
-        NotRun { text: rendered(&error) + &hint, to_stdout: !error.use_stderr(), code }
+        NotRun {
+            text: rendered(&error) + &hint,
+            to_stdout: !error.use_stderr(),
+            code,
+        }
     };
-    let wrong = |error: String| NotRun { text: format!("echo-phoenix: {error}\n"), to_stdout: false, code: REFUSED };
+    let wrong = |error: String| NotRun {
+        text: format!("echo-phoenix: {error}\n"),
+        to_stdout: false,
+        code: REFUSED,
+    };
     let mut command = provide(C::command(), &file);
-    let mut matches = command.try_get_matches_from_mut(std::env::args_os()).map_err(refused)?;
+    let mut matches = command
+        .try_get_matches_from_mut(std::env::args_os())
+        .map_err(refused)?;
     let mut used = BTreeSet::new();
-    let chosen = matches.subcommand().map(|(name, matches)| (name.to_owned(), matches));
+    let chosen = matches
+        .subcommand()
+        .map(|(name, matches)| (name.to_owned(), matches));
     if let Some((name, given)) = chosen
         && let Some(chosen) = plain.find_subcommand(&name)
     {
@@ -98,11 +113,20 @@ pub fn parse<C: Parser>(tell: &dyn Fn(&str)) -> Result<C, NotRun> {
         needed(chosen, given, &secrets, &file).map_err(wrong)?;
         used = of_dotenv(chosen, given, &secrets, &file);
         if !secrets.is_empty() {
-            let with = |arg: Arg, text: String| arg.env(Resettable::Reset).default_value(text).hide_default_value(true);
-            let all =
-                |one| secrets.into_iter().fold(one, |one: Command, (id, text)| one.mut_arg(id, |a| with(a, text)));
+            let with = |arg: Arg, text: String| {
+                arg.env(Resettable::Reset)
+                    .default_value(text)
+                    .hide_default_value(true)
+            };
+            let all = |one| {
+                secrets.into_iter().fold(one, |one: Command, (id, text)| {
+                    one.mut_arg(id, |a| with(a, text))
+                })
+            };
             command = provide(C::command(), &file).mut_subcommand(name, all);
-            matches = command.try_get_matches_from_mut(std::env::args_os()).map_err(refused)?;
+            matches = command
+                .try_get_matches_from_mut(std::env::args_os())
+                .map_err(refused)?;
         }
     }
     let parsed = C::from_arg_matches_mut(&mut matches).map_err(refused)?;
@@ -112,10 +136,19 @@ pub fn parse<C: Parser>(tell: &dyn Fn(&str)) -> Result<C, NotRun> {
 
 /// What clap says, in colour for a terminal that shows it.
 fn rendered(error: &clap::Error) -> String {
-    let terminal = if error.use_stderr() { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
-    let plain = environment("NO_COLOR").is_some() || environment("TERM").is_none_or(|name| name == "dumb");
+    let terminal = if error.use_stderr() {
+        io::stderr().is_terminal()
+    } else {
+        io::stdout().is_terminal()
+    };
+    let plain =
+        environment("NO_COLOR").is_some() || environment("TERM").is_none_or(|name| name == "dumb");
     let text = error.render();
-    if terminal && !plain { text.ansi().to_string() } else { text.to_string() }
+    if terminal && !plain {
+        text.ansi().to_string()
+    } else {
+        text.to_string()
+    }
 }
 
 /// Every variable that a command tree takes, and those that are secret.
@@ -127,11 +160,14 @@ fn variables(command: &Command, known: &mut BTreeSet<String>, secret: &mut BTree
         }
         known.insert(name);
     }
-    command.get_subcommands().for_each(|one| variables(one, known, secret));
+    command
+        .get_subcommands()
+        .for_each(|one| variables(one, known, secret));
 }
 
 fn env_of(arg: &Arg) -> Option<String> {
-    arg.get_env().map(|name| name.to_string_lossy().into_owned())
+    arg.get_env()
+        .map(|name| name.to_string_lossy().into_owned())
 }
 
 /// Says what is wrong with the file, without a word of what stands in it.
@@ -140,15 +176,24 @@ fn warn(file: &DotEnv, secret: &BTreeSet<String>, strange: &[String], tell: &dyn
         tell(&format!("echo-phoenix: {FILE}: not read: {why}"));
     }
     for (name, line, why) in file.malformed() {
-        tell(&format!("echo-phoenix: {FILE}: line {line}: {name} is not taken: {why}"));
+        tell(&format!(
+            "echo-phoenix: {FILE}: line {line}: {name} is not taken: {why}"
+        ));
     }
     let is_secret = |name: &str| secret.contains(name) || name.starts_with(REMOTE_KEY_PREFIX);
-    if let Some(mode) = file.open.filter(|_| file.names().any(|name| is_secret(name) && file.value(name).is_some())) {
-        tell(&format!("echo-phoenix: {FILE}: others may read its secrets (mode {mode:04o}); chmod 600 {FILE}"));
+    if let Some(mode) = file.open.filter(|_| {
+        file.names()
+            .any(|name| is_secret(name) && file.value(name).is_some())
+    }) {
+        tell(&format!(
+            "echo-phoenix: {FILE}: others may read its secrets (mode {mode:04o}); chmod 600 {FILE}"
+        ));
     }
     for name in strange {
         // A path in somebody else's file would have any file of this machine sent as a key, or a command run.
-        tell(&format!("echo-phoenix: {FILE}: {name} is not taken: it counts in the environment only"));
+        tell(&format!(
+            "echo-phoenix: {FILE}: {name} is not taken: it counts in the environment only"
+        ));
     }
 }
 
@@ -177,14 +222,20 @@ fn provide_one(arg: Arg, name: &str, file: &DotEnv) -> Arg {
 /// Names the variable in the help text, whether or not it is set, and never what it is set to.
 fn named(arg: Arg, name: &str) -> Arg {
     let with = |help: &dyn std::fmt::Display| format!("{help} [env: {name}]");
-    let (help, long) = (arg.get_help().map(|help| with(help)), arg.get_long_help().map(|help| with(help)));
+    let (help, long) = (
+        arg.get_help().map(|help| with(help)),
+        arg.get_long_help().map(|help| with(help)),
+    );
     let arg = arg.hide_env(true);
     let arg = help.into_iter().fold(arg, |arg, help| arg.help(help));
     long.into_iter().fold(arg, |arg, help| arg.long_help(help))
 }
 
 /// A variable of the environment that is set; of one that is no text, what can be read of it.
-#[allow(clippy::disallowed_methods, reason = "this is the place where configuration is read")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this is the place where configuration is read"
+)]
 pub(super) fn environment(name: &str) -> Option<String> {
     let value = std::env::var_os(name)?;
     let value = value.to_string_lossy();
@@ -193,13 +244,18 @@ pub(super) fn environment(name: &str) -> Option<String> {
 
 /// The secret in a file that a variable names, without the line's end.
 pub(super) fn secret_in(path: &str) -> Result<String, String> {
-    let text = PatientReader::of(Path::new(path), SECRET_LIMIT).read_text().map_err(|error| error.to_string())?;
+    let text = PatientReader::of(Path::new(path), SECRET_LIMIT)
+        .read_text()
+        .map_err(|error| error.to_string())?;
     Ok(text.trim().to_owned())
 }
 
 /// Whether a value is the command line's or the environment's.
 fn is_given(arg: &Arg, given: &ArgMatches) -> bool {
-    matches!(given.value_source(arg.get_id().as_str()), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+    matches!(
+        given.value_source(arg.get_id().as_str()),
+        Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+    )
 }
 
 /// Secrets whose variable names a file: the argument's id, and what stands there.
@@ -207,15 +263,24 @@ type Secrets = Vec<(String, String)>;
 
 fn secret_files(chosen: &Command, given: &ArgMatches) -> Result<Secrets, String> {
     let mut secrets = Vec::new();
-    for arg in chosen.get_arguments().filter(|arg| arg.is_hide_env_values_set()) {
+    for arg in chosen
+        .get_arguments()
+        .filter(|arg| arg.is_hide_env_values_set())
+    {
         let id = arg.get_id().as_str();
-        let Some(name) = env_of(arg).filter(|_| given.value_source(id) != Some(ValueSource::CommandLine)) else {
+        let Some(name) =
+            env_of(arg).filter(|_| given.value_source(id) != Some(ValueSource::CommandLine))
+        else {
             continue;
         };
         let named = format!("{name}{FILE_SUFFIX}");
-        let Some(path) = environment(&named) else { continue };
+        let Some(path) = environment(&named) else {
+            continue;
+        };
         if is_given(arg, given) {
-            return Err(format!("{name}: expected it or {named}, and both are set. Leave one of them unset."));
+            return Err(format!(
+                "{name}: expected it or {named}, and both are set. Leave one of them unset."
+            ));
         }
         let text = secret_in(&path).map_err(|why| {
             format!("{named}: expected a file that has the secret. {path}: {why}. Name another, or set {name} itself.")
@@ -226,22 +291,38 @@ fn secret_files(chosen: &Command, given: &ArgMatches) -> Result<Secrets, String>
 }
 
 /// Whether the command can go without what the file was meant to say.
-fn needed(chosen: &Command, given: &ArgMatches, secrets: &Secrets, file: &DotEnv) -> Result<(), String> {
-    let is_known = |arg: &Arg| is_given(arg, given) || secrets.iter().any(|(id, _)| arg.get_id().as_str() == id);
+fn needed(
+    chosen: &Command,
+    given: &ArgMatches,
+    secrets: &Secrets,
+    file: &DotEnv,
+) -> Result<(), String> {
+    let is_known = |arg: &Arg| {
+        is_given(arg, given) || secrets.iter().any(|(id, _)| arg.get_id().as_str() == id)
+    };
     let visible = || chosen.get_arguments().filter(|arg| !arg.is_hide_set());
-    for (name, line, why) in file.malformed().filter(|(name, ..)| file.value(name).is_none()) {
+    for (name, line, why) in file
+        .malformed()
+        .filter(|(name, ..)| file.value(name).is_none())
+    {
         if visible().any(|arg| env_of(arg).is_some_and(|env| env == name) && !is_known(arg)) {
             return Err(format!(
                 "{FILE}: line {line}: expected {name}=value; {why}. Mend it, or set {name} elsewhere."
             ));
         }
     }
-    let Some(why) = &file.unreadable else { return Ok(()) };
+    let Some(why) = &file.unreadable else {
+        return Ok(());
+    };
     let has = |names: &[&str], known: &dyn Fn(&Arg) -> bool| {
-        visible().any(|arg| env_of(arg).is_some_and(|env| names.contains(&env.as_str())) && known(arg))
+        visible()
+            .any(|arg| env_of(arg).is_some_and(|env| names.contains(&env.as_str())) && known(arg))
     };
     let is_process = NEEDED.iter().all(|names| has(names, &|_| true));
-    match NEEDED.iter().find(|names| is_process && !has(names, &is_known)) {
+    match NEEDED
+        .iter()
+        .find(|names| is_process && !has(names, &is_known))
+    {
         Some(names) => {
             let names = names.join(" or ");
             Err(format!(
@@ -253,15 +334,26 @@ fn needed(chosen: &Command, given: &ArgMatches, secrets: &Secrets, file: &DotEnv
 }
 
 /// The variables whose value is the file's.
-fn of_dotenv(chosen: &Command, given: &ArgMatches, secrets: &Secrets, file: &DotEnv) -> BTreeSet<String> {
-    let other = |arg: &&Arg| is_given(arg, given) || secrets.iter().any(|(id, _)| arg.get_id().as_str() == id);
+fn of_dotenv(
+    chosen: &Command,
+    given: &ArgMatches,
+    secrets: &Secrets,
+    file: &DotEnv,
+) -> BTreeSet<String> {
+    let other = |arg: &&Arg| {
+        is_given(arg, given) || secrets.iter().any(|(id, _)| arg.get_id().as_str() == id)
+    };
     let args = chosen.get_arguments().filter(|arg| !other(arg));
-    args.filter_map(env_of).filter(|name| file.value(name).is_some()).collect()
+    args.filter_map(env_of)
+        .filter(|name| file.value(name).is_some())
+        .collect()
 }
 
 /// The variable beside the flag that an error names.
 fn variable(command: &Command, error: &clap::Error) -> Option<String> {
-    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return None };
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
     let flag = flag.split([' ', '=']).next()?.strip_prefix("--")?;
     find(command, flag)
 }
@@ -269,13 +361,20 @@ fn variable(command: &Command, error: &clap::Error) -> Option<String> {
 /// Where the value of a variable that cannot be used may come from.
 fn given_by(name: &str, file: &DotEnv) -> Option<String> {
     if environment(name).is_some() {
-        return Some(format!("The value may be the variable {name}'s: mend it, or leave it unset for the default."));
+        return Some(format!(
+            "The value may be the variable {name}'s: mend it, or leave it unset for the default."
+        ));
     }
     let (_, line) = file.value(name)?;
-    Some(format!("The value may be that of {name} in {FILE}, line {line}: mend it, or leave it unset for the default."))
+    Some(format!(
+        "The value may be that of {name} in {FILE}, line {line}: mend it, or leave it unset for the default."
+    ))
 }
 
 fn find(command: &Command, flag: &str) -> Option<String> {
-    let here = command.get_arguments().find(|arg| arg.get_long() == Some(flag)).and_then(env_of);
+    let here = command
+        .get_arguments()
+        .find(|arg| arg.get_long() == Some(flag))
+        .and_then(env_of);
     here.or_else(|| command.get_subcommands().find_map(|one| find(one, flag)))
 }

@@ -25,7 +25,10 @@ impl Counts {
     /// Both together.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        Self { offered: self.offered + other.offered, admitted: self.admitted + other.admitted }
+        Self {
+            offered: self.offered + other.offered,
+            admitted: self.admitted + other.admitted,
+        }
     }
 
     /// What was counted since an earlier count.
@@ -49,14 +52,24 @@ pub struct Bite {
 impl Bite {
     /// Takes one window into account, all of it under this level; a kill's is [`Level::STOP`].
     #[must_use]
-    #[allow(clippy::cast_precision_loss, reason = "counts of a window are far below 2^53")]
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "counts of a window are far below 2^53"
+    )]
     pub fn next(self, in_force: Level, window: Counts) -> Self {
         if window.offered < FEWEST {
             return self;
         }
         let refused = 1.0 - window.admitted.min(window.offered) as f64 / window.offered as f64;
         let differs = (refused - in_force.fraction()).abs() > TOLERANCE;
-        Self { refused: Some(refused), differing: if differs { self.differing.saturating_add(1) } else { 0 } }
+        Self {
+            refused: Some(refused),
+            differing: if differs {
+                self.differing.saturating_add(1)
+            } else {
+                0
+            },
+        }
     }
 
     /// Whether the gate has refused another share than it should for three windows.

@@ -25,7 +25,10 @@ pub struct Callers {
 
 impl Default for Callers {
     fn default() -> Self {
-        Self { hour: AtomicI64::new(i64::MIN), registers: std::array::from_fn(|_| AtomicU8::new(0)) }
+        Self {
+            hour: AtomicI64::new(i64::MIN),
+            registers: std::array::from_fn(|_| AtomicU8::new(0)),
+        }
     }
 }
 
@@ -35,8 +38,15 @@ impl Callers {
     #[inline]
     pub fn saw(&self, hour: i64, point: u32) {
         let known = self.hour.load(Ordering::Relaxed);
-        if known != hour && self.hour.compare_exchange(known, hour, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            self.registers.iter().for_each(|register| register.store(0, Ordering::Relaxed));
+        if known != hour
+            && self
+                .hour
+                .compare_exchange(known, hour, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
+            self.registers
+                .iter()
+                .for_each(|register| register.store(0, Ordering::Relaxed));
         }
         let index = (point >> RANK_BITS) as usize;
         let rest = point << INDEX_BITS | 1 << (INDEX_BITS - 1); // the last bit ends the count
@@ -49,8 +59,15 @@ impl Callers {
     }
 
     /// About how many there were in this hour: exact to one for a handful, to some percent for many.
-    #[allow(clippy::cast_precision_loss, reason = "a register counts to 22, and there are 2,048")]
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate of at most 2^32, rounded")]
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "a register counts to 22, and there are 2,048"
+    )]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an estimate of at most 2^32, rounded"
+    )]
     pub fn seen(&self, hour: i64) -> u64 {
         if self.hour.load(Ordering::Relaxed) != hour {
             return 0;
@@ -135,7 +152,8 @@ impl Sample {
     /// a caller is told is no matter of chance.
     pub fn contradicts(&self, in_force: Level, changes: u64) -> bool {
         let kept = self.0.iter().map(|kept| kept.load(Ordering::Relaxed));
-        let mut of_rule = kept.filter(|verdict| *verdict != EMPTY && verdict & RULE == changes & RULE);
+        let mut of_rule =
+            kept.filter(|verdict| *verdict != EMPTY && verdict & RULE == changes & RULE);
         of_rule.any(|verdict| {
             let admitted = verdict >> 31 & 1 == 1;
             admitted != (verdict >> 32 >= in_force.refusal_q32())

@@ -51,7 +51,15 @@ pub fn check(plan: &Plan, current: Level, may: Permissions) -> Vec<Violation> {
             },
         };
         // A stop is everybody's; a level of another site is the leader's, whichever way it goes.
-        if matches!(&step.action, Action::Remote { order: RemoteOrder::Level { .. }, .. }) && !opens && !may.leads {
+        if matches!(
+            &step.action,
+            Action::Remote {
+                order: RemoteOrder::Level { .. },
+                ..
+            }
+        ) && !opens
+            && !may.leads
+        {
             wrong.push(Violation::NotLeader(index));
         }
         if let Action::Scale { to, .. } = &step.action {

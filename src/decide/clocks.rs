@@ -22,12 +22,22 @@ impl Agreement {
     /// Both clocks were looked at; `before` is what came of the look before, none for the first.
     #[must_use]
     pub fn seen(before: Option<Self>, now: Moment) -> Self {
-        let fresh = Self { since: now.elapsed, last: now };
-        let Some(Self { since, last }) = before else { return fresh };
-        let passed = i128::try_from(now.elapsed.saturating_sub(last.elapsed).as_millis()).unwrap_or(i128::MAX);
+        let fresh = Self {
+            since: now.elapsed,
+            last: now,
+        };
+        let Some(Self { since, last }) = before else {
+            return fresh;
+        };
+        let passed = i128::try_from(now.elapsed.saturating_sub(last.elapsed).as_millis())
+            .unwrap_or(i128::MAX);
         let told = now.wall.duration_since(last.wall).as_millis();
         let alike = told.abs_diff(passed) <= SLACK.as_millis();
-        if alike { Self { since, last: now } } else { fresh }
+        if alike {
+            Self { since, last: now }
+        } else {
+            fresh
+        }
     }
 
     /// Whether they have agreed for ten minutes.

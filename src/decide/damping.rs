@@ -20,8 +20,14 @@ impl Damping {
     /// Whether a correction may be made now.
     #[must_use]
     pub fn allows(&self, now: Duration) -> bool {
-        let counted = self.0.iter().filter(|at| now.saturating_sub(**at) < WINDOW).count();
-        let Some(last) = self.0.back().filter(|_| counted >= FREE) else { return true };
+        let counted = self
+            .0
+            .iter()
+            .filter(|at| now.saturating_sub(**at) < WINDOW)
+            .count();
+        let Some(last) = self.0.back().filter(|_| counted >= FREE) else {
+            return true;
+        };
         let doublings = u32::try_from(counted - FREE).unwrap_or(u32::MAX).min(10);
         let pause = (2_u64 << doublings).min(LONGEST_S);
         now.saturating_sub(*last) >= Duration::from_secs(pause)
@@ -30,7 +36,11 @@ impl Damping {
     /// Takes a correction into account.
     pub fn corrected(&mut self, now: Duration) {
         self.0.push_back(now);
-        while self.0.front().is_some_and(|at| now.saturating_sub(*at) >= WINDOW) {
+        while self
+            .0
+            .front()
+            .is_some_and(|at| now.saturating_sub(*at) >= WINDOW)
+        {
             self.0.pop_front();
         }
     }

@@ -61,9 +61,16 @@ impl Law {
     #[must_use]
     pub fn of(&self, signals: &SignalSpec) -> Law {
         let (error_low, error_high) = signals.errors.unwrap_or((self.error_low, self.error_high));
-        let (latency_low_ms, latency_high_ms) =
-            signals.latency_ms.unwrap_or((self.latency_low_ms, self.latency_high_ms));
-        Law { error_low, error_high, latency_low_ms, latency_high_ms, ..*self }
+        let (latency_low_ms, latency_high_ms) = signals
+            .latency_ms
+            .unwrap_or((self.latency_low_ms, self.latency_high_ms));
+        Law {
+            error_low,
+            error_high,
+            latency_low_ms,
+            latency_high_ms,
+            ..*self
+        }
     }
 }
 
@@ -163,13 +170,25 @@ impl Law {
         let open_below = self.open_below(noise);
         let automatic = self.automatic(current, stress.worst);
         let holds = input.killed || stress.worst > open_below;
-        let open_step = if holds { 0.0 } else { input.credit * self.full_step(input, stress.worst, open_below) };
+        let open_step = if holds {
+            0.0
+        } else {
+            input.credit * self.full_step(input, stress.worst, open_below)
+        };
         let level = if input.killed {
             Level::STOP
         } else {
-            Level::saturating(current - open_step).safer(automatic).safer(input.target)
+            Level::saturating(current - open_step)
+                .safer(automatic)
+                .safer(input.target)
         };
-        Ok(Answer { level, binding: binding(input, level, &stress, holds), stress: stress.worst, automatic, open_step })
+        Ok(Answer {
+            level,
+            binding: binding(input, level, &stress, holds),
+            stress: stress.worst,
+            automatic,
+            open_step,
+        })
     }
 
     /// Whether a system that looks like this may open at all. One that may not closes or is held where it is, whatever is
@@ -185,16 +204,24 @@ impl Law {
     /// differ that is not known.
     #[must_use]
     pub fn closes_as_much(&self, signals: &Signals, other: &Signals) -> bool {
-        let rest = |s: &Signals| [s.phi_static, s.phi_dynamic, s.temperature, s.susceptibility].map(f64::to_bits);
+        let rest = |s: &Signals| {
+            [s.phi_static, s.phi_dynamic, s.temperature, s.susceptibility].map(f64::to_bits)
+        };
         let own = |s: &Signals| self.stress(s, self.noise(s)).worst;
         // What is offered weighs both alike beyond what either tells; below it each stands on its own.
-        rest(signals) == rest(other) && self.at_most(signals) >= self.at_most(other) && own(signals) >= own(other)
+        rest(signals) == rest(other)
+            && self.at_most(signals) >= self.at_most(other)
+            && own(signals) >= own(other)
     }
 
     /// How far a system that looks like this closes, a fraction 0..=1 of what automation may.
     #[must_use]
     pub fn closing(&self, signals: &Signals) -> f64 {
-        rise(self.stress(signals, self.noise(signals)).worst, self.close_above, 1.0)
+        rise(
+            self.stress(signals, self.noise(signals)).worst,
+            self.close_above,
+            1.0,
+        )
     }
 
     /// S_o: stress at or below which the level may open. A noisier system needs more calm.
@@ -219,10 +246,18 @@ impl Law {
         // nothing is waiting. (With plain B below, the deployment guide's body would need two ticks.)
         let released = input.waiting_rpm.map_or(0.0, |waiting| {
             let waiting = waiting.max(input.signals.requests_per_minute);
-            if waiting <= burst { 1.0 } else { burst / waiting }
+            if waiting <= burst {
+                1.0
+            } else {
+                burst / waiting
+            }
         });
         // Asked first, so that a band as wide as S_c (S_o = 0) still opens for a system without any stress.
-        let calm = if stress > 0.0 { 1.0 - stress / open_below } else { 1.0 };
+        let calm = if stress > 0.0 {
+            1.0 - stress / open_below
+        } else {
+            1.0
+        };
         (ramp.max(released) * calm).max(LEAST_STEP * ramp).min(1.0)
     }
 }
@@ -247,6 +282,14 @@ fn binding(input: &Input, level: Level, stress: &Stress, holds: bool) -> Binding
 fn validate(input: &Input) -> Result<(), Vec<SignalError>> {
     let mut offending = input.signals.validate().err().unwrap_or_default();
     offending.extend(observation::fraction("credit", input.credit));
-    offending.extend(input.waiting_rpm.and_then(|rpm| observation::not_negative("waiting_rpm", rpm)));
-    if offending.is_empty() { Ok(()) } else { Err(offending) }
+    offending.extend(
+        input
+            .waiting_rpm
+            .and_then(|rpm| observation::not_negative("waiting_rpm", rpm)),
+    );
+    if offending.is_empty() {
+        Ok(())
+    } else {
+        Err(offending)
+    }
 }

@@ -35,5 +35,9 @@ pub fn open_without_source(
 
 /// Only a finite, positive quantity argues for opening.
 fn earned(quantity: f64) -> f64 {
-    if quantity.is_finite() { quantity.max(0.0) } else { 0.0 }
+    if quantity.is_finite() {
+        quantity.max(0.0)
+    } else {
+        0.0
+    }
 }

@@ -59,14 +59,21 @@ pub struct Planned {
 ///
 /// In integers, since a float gives 4 of 10 at 70 %. Follows the declared level, never the automatic one: taking replicas
 /// from an overloaded server feeds the overload.
-pub fn wanted_replicas(spec: &ScaleSpec, asked: Level, killed: bool, remembered: Option<i64>, now: i64) -> Option<i64> {
+pub fn wanted_replicas(
+    spec: &ScaleSpec,
+    asked: Level,
+    killed: bool,
+    remembered: Option<i64>,
+    now: i64,
+) -> Option<i64> {
     if killed {
         return Some(0);
     }
     if spec.proportional && asked > Level::OPEN {
         let base = remembered.unwrap_or(now);
         let admitted = 1_000_000 - i64::from(asked.millionths());
-        let share = (admitted * base).div_euclid(1_000_000) + i64::from((admitted * base).rem_euclid(1_000_000) > 0);
+        let share = (admitted * base).div_euclid(1_000_000)
+            + i64::from((admitted * base).rem_euclid(1_000_000) > 0);
         return Some(share.max(i64::from(spec.min_replicas)).min(base));
     }
     remembered
@@ -75,7 +82,11 @@ pub fn wanted_replicas(spec: &ScaleSpec, asked: Level, killed: bool, remembered:
 /// Makes the plan.
 pub fn plan(facts: &Facts<'_>) -> Planned {
     let mut out = Planned {
-        plan: Plan { throttle: facts.throttle.name.clone(), steps: Vec::new(), reported: Vec::new() },
+        plan: Plan {
+            throttle: facts.throttle.name.clone(),
+            steps: Vec::new(),
+            reported: Vec::new(),
+        },
         effective: facts.current,
         remembered: facts.throttle.remembered.clone(),
         acknowledged: facts.throttle.acknowledged.clone(),
@@ -86,8 +97,12 @@ pub fn plan(facts: &Facts<'_>) -> Planned {
     let mut unread = false;
     for (spec, read) in facts.reads {
         match (spec, read) {
-            (TargetSpec::Scale(scale), Ok(ReadBack::Scale(found))) => plan_scale(facts, scale, found, &mut out),
-            (TargetSpec::Gate(_), Ok(ReadBack::Gate(found))) if found.obeying == found.gates && !found.off => {
+            (TargetSpec::Scale(scale), Ok(ReadBack::Scale(found))) => {
+                plan_scale(facts, scale, found, &mut out)
+            }
+            (TargetSpec::Gate(_), Ok(ReadBack::Gate(found)))
+                if found.obeying == found.gates && !found.off =>
+            {
                 out.agreeing.push(spec.id());
             }
             (TargetSpec::Scale(_), Err(_)) => unread = true,
@@ -106,7 +121,11 @@ pub fn plan(facts: &Facts<'_>) -> Planned {
             reason: facts.next.reason.as_str(),
             generation: facts.throttle.generation,
         },
-        side: if out.effective < facts.current { Side::Riskier } else { Side::Safer },
+        side: if out.effective < facts.current {
+            Side::Riskier
+        } else {
+            Side::Safer
+        },
         corrects: None,
     };
     if step.side == Side::Riskier {
@@ -124,11 +143,25 @@ pub fn plan(facts: &Facts<'_>) -> Planned {
 
 /// What a throttle that only observes would refuse, and does not.
 fn observed_level(facts: &Facts<'_>) -> Option<Drift> {
-    let Facts { throttle, current, .. } = *facts;
+    let Facts {
+        throttle, current, ..
+    } = *facts;
     let declared = asked(throttle.level, Mode::Enforce, &throttle.holds).level;
     let differs = throttle.mode == Mode::Observe && !facts.killed && declared != current;
-    let side = if declared > current { Side::Riskier } else { Side::Safer };
-    differs.then(|| drift(facts, "gate", "level", (declared.to_string(), current.to_string()), side))
+    let side = if declared > current {
+        Side::Riskier
+    } else {
+        Side::Safer
+    };
+    differs.then(|| {
+        drift(
+            facts,
+            "gate",
+            "level",
+            (declared.to_string(), current.to_string()),
+            side,
+        )
+    })
 }
 
 fn plan_scale(facts: &Facts<'_>, spec: &ScaleSpec, found: &ScaleReadBack, out: &mut Planned) {
@@ -136,13 +169,18 @@ fn plan_scale(facts: &Facts<'_>, spec: &ScaleSpec, found: &ScaleReadBack, out: &
     // Our own record wins: annotations get edited.
     let remembered = out.remembered.get(&id).copied().or(found.remembered);
     let acting = facts.killed || (spec.proportional && facts.asked > Level::OPEN);
-    let Some(wanted) = wanted_replicas(spec, facts.asked, facts.killed, remembered, found.replicas) else {
+    let Some(wanted) = wanted_replicas(spec, facts.asked, facts.killed, remembered, found.replicas)
+    else {
         out.acknowledged.remove(&id);
         out.agreeing.push(id);
         return;
     };
     let keep = acting.then(|| remembered.unwrap_or(found.replicas));
-    let side = if wanted > found.replicas { Side::Riskier } else { Side::Safer };
+    let side = if wanted > found.replicas {
+        Side::Riskier
+    } else {
+        Side::Safer
+    };
     let observing = facts.throttle.mode == Mode::Observe;
     let differs = found.replicas != wanted;
     let drifted = differs && (observing || facts.throttle.acknowledged.get(&id) == Some(&wanted));
@@ -169,7 +207,11 @@ fn plan_scale(facts: &Facts<'_>, spec: &ScaleSpec, found: &ScaleReadBack, out: &
         out.acknowledged.remove(&id);
     }
     // The annotation stays until the restored number has been read back.
-    let annotation = if acting || differs { keep.or(remembered) } else { None };
+    let annotation = if acting || differs {
+        keep.or(remembered)
+    } else {
+        None
+    };
     if differs || annotation != found.remembered {
         let action = Action::Scale {
             target: spec.clone(),
@@ -178,18 +220,35 @@ fn plan_scale(facts: &Facts<'_>, spec: &ScaleSpec, found: &ScaleReadBack, out: &
             remember: annotation,
             resource_version: found.resource_version.clone(),
         };
-        out.plan.steps.push(Step { action, side, corrects: drift });
+        out.plan.steps.push(Step {
+            action,
+            side,
+            corrects: drift,
+        });
     }
 }
 
 fn drift_of(facts: &Facts<'_>, id: &str, found: &ScaleReadBack, wanted: i64) -> Drift {
-    let side = if found.replicas > wanted { Side::Riskier } else { Side::Safer };
+    let side = if found.replicas > wanted {
+        Side::Riskier
+    } else {
+        Side::Safer
+    };
     let values = (wanted.to_string(), found.replicas.to_string());
-    Drift { who: found.who.clone(), ..drift(facts, id, "spec.replicas", values, side) }
+    Drift {
+        who: found.who.clone(),
+        ..drift(facts, id, "spec.replicas", values, side)
+    }
 }
 
 /// A difference of this moment: of what was desired, and of what is.
-fn drift(facts: &Facts<'_>, target: &str, field: &str, (desired, actual): (String, String), side: Side) -> Drift {
+fn drift(
+    facts: &Facts<'_>,
+    target: &str,
+    field: &str,
+    (desired, actual): (String, String),
+    side: Side,
+) -> Drift {
     Drift {
         id: String::new(), // numbered by the loop, which owns randomness
         throttle: facts.throttle.name.clone(),
@@ -202,7 +261,11 @@ fn drift(facts: &Facts<'_>, target: &str, field: &str, (desired, actual): (Strin
         first_seen: facts.now,
         last_seen: facts.now,
         count: 1,
-        action: if facts.throttle.mode == Mode::Observe { Outcome::Reported } else { Outcome::Corrected },
+        action: if facts.throttle.mode == Mode::Observe {
+            Outcome::Reported
+        } else {
+            Outcome::Corrected
+        },
         error: None,
     }
 }

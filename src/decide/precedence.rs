@@ -19,16 +19,31 @@ pub struct Asked {
 
 /// The most restrictive of a specification's level and all holds; while a throttle only observes, kills alone count.
 pub fn asked(spec: Level, mode: Mode, holds: &[Hold]) -> Asked {
-    let spec = if mode == Mode::Observe { Level::OPEN } else { spec };
-    let mut asked = Asked { level: spec, killed: false, source: "spec".to_owned() };
-    for hold in holds.iter().filter(|hold| hold.is_kill() || mode == Mode::Enforce) {
+    let spec = if mode == Mode::Observe {
+        Level::OPEN
+    } else {
+        spec
+    };
+    let mut asked = Asked {
+        level: spec,
+        killed: false,
+        source: "spec".to_owned(),
+    };
+    for hold in holds
+        .iter()
+        .filter(|hold| hold.is_kill() || mode == Mode::Enforce)
+    {
         let level = match hold.bite {
             Bite::Kill => Level::STOP,
             Bite::AtLeast(level) => level,
         };
         let wins = level > asked.level || (hold.is_kill() && !asked.killed);
         if wins {
-            asked = Asked { level, killed: asked.killed || hold.is_kill(), source: hold.source.to_string() };
+            asked = Asked {
+                level,
+                killed: asked.killed || hold.is_kill(),
+                source: hold.source.to_string(),
+            };
         }
     }
     asked

@@ -58,15 +58,28 @@ pub struct NextLevel {
 /// does not end what another one's alarm began. Without any, a full stop.
 pub fn worst(law: &Law, heard: &[Situation]) -> NextLevel {
     let all = heard.iter().map(|situation| next_level(law, situation));
-    let by_level = |a: &NextLevel, b: &NextLevel| a.level.cmp(&b.level).then(a.shedding.cmp(&b.shedding));
-    let stop = NextLevel { level: Level::STOP, reason: Reason::Unknown, shedding: false, credit: None, stale: false };
+    let by_level =
+        |a: &NextLevel, b: &NextLevel| a.level.cmp(&b.level).then(a.shedding.cmp(&b.shedding));
+    let stop = NextLevel {
+        level: Level::STOP,
+        reason: Reason::Unknown,
+        shedding: false,
+        credit: None,
+        stale: false,
+    };
     all.max_by(by_level).unwrap_or(stop)
 }
 
 /// Decides the next level.
 pub fn next_level(law: &Law, s: &Situation) -> NextLevel {
     if s.killed {
-        return NextLevel { level: Level::STOP, reason: Reason::Kill, shedding: false, credit: None, stale: false };
+        return NextLevel {
+            level: Level::STOP,
+            reason: Reason::Kill,
+            shedding: false,
+            credit: None,
+            stale: false,
+        };
     }
     let judged = s.signals.and_then(|signals| {
         let signals = Signals {
@@ -79,30 +92,62 @@ pub fn next_level(law: &Law, s: &Situation) -> NextLevel {
             target: s.asked,
             killed: false,
             // While it is being measured nothing opens, and no credit is spent.
-            credit: if s.waiting == Waiting::Unmeasured { 0.0 } else { s.credit.at(s.credit_age_s) },
-            waiting_rpm: if let Waiting::AtMost(rpm) = s.waiting { Some(rpm) } else { None },
+            credit: if s.waiting == Waiting::Unmeasured {
+                0.0
+            } else {
+                s.credit.at(s.credit_age_s)
+            },
+            waiting_rpm: if let Waiting::AtMost(rpm) = s.waiting {
+                Some(rpm)
+            } else {
+                None
+            },
         };
         law.evaluate(&input).ok()
     });
     match judged {
         Some(answer) => {
-            let reason = if answer.level == Level::OPEN { Reason::None } else { Reason::from(answer.binding) };
+            let reason = if answer.level == Level::OPEN {
+                Reason::None
+            } else {
+                Reason::from(answer.binding)
+            };
             let shedding = answer.automatic > s.asked && answer.level >= answer.automatic;
             let spent = || s.credit.after(s.credit_age_s, s.current, &answer);
             let credit = (s.waiting != Waiting::Unmeasured).then(spent);
             // However often it is asked within a tick: what is measured again is no second tick.
             let half = Level::saturating(f64::midpoint(1.0, s.tick_level.fraction()));
             let most = half.safer(s.current).safer(s.asked);
-            NextLevel { level: answer.level.min(most), reason, shedding, credit, stale: false }
+            NextLevel {
+                level: answer.level.min(most),
+                reason,
+                shedding,
+                credit,
+                stale: false,
+            }
         }
         None => {
             let ramp = s.ramp_percent_per_second;
             // A declared source that is silent: opening goes down to what automation alone would close to, and holds there.
             let limit = Level::saturating(law.automatic_most).min(s.current);
-            let towards = if s.source_declared { s.asked.safer(limit) } else { s.asked };
+            let towards = if s.source_declared {
+                s.asked.safer(limit)
+            } else {
+                s.asked
+            };
             let level = open_without_source(s.current, towards, s.elapsed_s, ramp, s.waiting, law);
-            let reason = if level == Level::OPEN { Reason::None } else { Reason::Target };
-            NextLevel { level, reason, shedding: false, credit: None, stale: s.source_declared }
+            let reason = if level == Level::OPEN {
+                Reason::None
+            } else {
+                Reason::Target
+            };
+            NextLevel {
+                level,
+                reason,
+                shedding: false,
+                credit: None,
+                stale: s.source_declared,
+            }
         }
     }
 }

@@ -13,7 +13,11 @@ use super::law::Law;
 /// goes has closed no more than this one, which lasts longer.
 #[must_use]
 pub fn among(law: &Law, heard: &[Evidence], word: &Evidence) -> Vec<Evidence> {
-    let mut all: Vec<Evidence> = heard.iter().filter(|one| one.is_fresh(word.at)).cloned().collect();
+    let mut all: Vec<Evidence> = heard
+        .iter()
+        .filter(|one| one.is_fresh(word.at))
+        .cloned()
+        .collect();
     if law.may_open(&word.signals) {
         return all;
     }
@@ -22,7 +26,9 @@ pub fn among(law: &Law, heard: &[Evidence], word: &Evidence) -> Vec<Evidence> {
     if all.len() > MOST {
         let closing = all.iter().map(|one| law.closing(&one.signals)).enumerate();
         let least = closing.min_by(|(_, a), (_, b)| a.total_cmp(b));
-        least.into_iter().for_each(|(index, _)| drop(all.remove(index)));
+        least
+            .into_iter()
+            .for_each(|(index, _)| drop(all.remove(index)));
     }
     all
 }

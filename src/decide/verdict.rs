@@ -174,7 +174,11 @@ pub fn verdict(rule: &Rule, allow_listed: bool, caller: Caller<'_>) -> Verdict {
     } else {
         (false, rule.binding)
     };
-    Verdict { admitted, reason, generation: rule.generation }
+    Verdict {
+        admitted,
+        reason,
+        generation: rule.generation,
+    }
 }
 
 #[inline]
@@ -207,11 +211,18 @@ impl Salt {
     /// caller that learns its points of one hour learns nothing of the next.
     #[must_use]
     pub fn of(secret: &[u8], unix_seconds: i64) -> Salt {
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else { return Salt::hourly(unix_seconds) }; // takes any
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else {
+            return Salt::hourly(unix_seconds);
+        }; // takes any
         mac.update(&hour(unix_seconds).to_be_bytes());
         let mut halves = [0; 2];
-        for (half, bytes) in halves.iter_mut().zip(mac.finalize().into_bytes().chunks_exact(8)) {
-            *half = bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        for (half, bytes) in halves
+            .iter_mut()
+            .zip(mac.finalize().into_bytes().chunks_exact(8))
+        {
+            *half = bytes
+                .iter()
+                .fold(0, |number, byte| number << 8 | u64::from(*byte));
         }
         Salt(halves)
     }

@@ -39,13 +39,26 @@ pub struct Measured {
 /// What may be waiting now. `stopped` is when the stop was, or the start of this process if that was later; `measured` is
 /// none where no gate is.
 #[must_use]
-pub fn waiting(offered: &Offered, measured: Option<Measured>, stopped: Duration, now: Duration) -> Waiting {
-    let Some(measured) = measured else { return Waiting::Unknown };
+pub fn waiting(
+    offered: &Offered,
+    measured: Option<Measured>,
+    stopped: Duration,
+    now: Duration,
+) -> Waiting {
+    let Some(measured) = measured else {
+        return Waiting::Unknown;
+    };
     if measured.from.is_none_or(|from| from < stopped) {
         let given_up = now.saturating_sub(stopped) >= LONGEST_WAIT;
-        return if given_up { Waiting::Unknown } else { Waiting::Unmeasured };
+        return if given_up {
+            Waiting::Unknown
+        } else {
+            Waiting::Unmeasured
+        };
     }
-    offered.peak().map_or(Waiting::Unknown, |peak| Waiting::AtMost(peak.max(measured.rpm)))
+    offered.peak().map_or(Waiting::Unknown, |peak| {
+        Waiting::AtMost(peak.max(measured.rpm))
+    })
 }
 
 /// Counts of one gate over the last window: at its begin, and after.
@@ -64,7 +77,11 @@ impl Window {
             self.counts.pop_back();
         }
         self.counts.push_back((at, offered));
-        while self.counts.get(1).is_some_and(|(next, _)| at.saturating_sub(*next) >= WINDOW) {
+        while self
+            .counts
+            .get(1)
+            .is_some_and(|(next, _)| at.saturating_sub(*next) >= WINDOW)
+        {
             self.counts.pop_front();
             self.longer = true;
         }
@@ -72,7 +89,10 @@ impl Window {
 
     /// What the window comes to, which ends with the last count.
     #[must_use]
-    #[allow(clippy::cast_precision_loss, reason = "counts of a window are far below 2^53")]
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "counts of a window are far below 2^53"
+    )]
     pub fn measured(&self) -> Measured {
         let Some(((from, first), (to, last))) = self.counts.front().zip(self.counts.back()) else {
             return Measured::default();
@@ -82,6 +102,9 @@ impl Window {
         // Two requests within two seconds are no crowd yet, and may be the begin of one: five seconds tell.
         let whole = length >= WINDOW || (!self.longer && length >= FIRST_WINDOW && came < 2);
         let rpm = came as f64 * 60.0 / length.max(WINDOW).as_secs_f64();
-        Measured { rpm, from: whole.then_some(*from) }
+        Measured {
+            rpm,
+            from: whole.then_some(*from),
+        }
     }
 }

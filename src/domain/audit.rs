@@ -142,7 +142,17 @@ impl Answer {
     #[must_use]
     pub fn new(status: u16, body: Members, at: Timestamp) -> Self {
         let wording = Wording::default();
-        Self { key: None, status, body, at, wording, sent: None, told: false, replayed: false, stood: None }
+        Self {
+            key: None,
+            status,
+            body,
+            at,
+            wording,
+            sent: None,
+            told: false,
+            replayed: false,
+            stood: None,
+        }
     }
 
     /// Sets a member that the body has; one that it does not have is not wanted. What was written is written.
@@ -156,7 +166,10 @@ impl Answer {
     pub fn warn(&mut self, warning: &str) {
         if self.sent.is_none() {
             let before = self.body.get("warning").and_then(serde_json::Value::as_str);
-            let all = before.map_or_else(|| warning.to_owned(), |before| format!("{before} {warning}"));
+            let all = before.map_or_else(
+                || warning.to_owned(),
+                |before| format!("{before} {warning}"),
+            );
             self.body.insert("warning".to_owned(), all.into());
         }
     }
@@ -219,17 +232,46 @@ struct Kept {
 
 impl From<Kept> for Answer {
     fn from(kept: Kept) -> Self {
-        let Kept { key, status, body, at, sent, stood } = kept;
-        let written = sent.as_deref().and_then(|sent| serde_json::from_str(sent).ok());
-        Self { key, sent, stood, ..Self::new(status, written.unwrap_or(body), at) }
+        let Kept {
+            key,
+            status,
+            body,
+            at,
+            sent,
+            stood,
+        } = kept;
+        let written = sent
+            .as_deref()
+            .and_then(|sent| serde_json::from_str(sent).ok());
+        Self {
+            key,
+            sent,
+            stood,
+            ..Self::new(status, written.unwrap_or(body), at)
+        }
     }
 }
 
 impl From<Answer> for Kept {
     fn from(answer: Answer) -> Self {
-        let Answer { key, status, body, at, sent, stood, .. } = answer;
+        let Answer {
+            key,
+            status,
+            body,
+            at,
+            sent,
+            stood,
+            ..
+        } = answer;
         let body = if sent.is_some() { Members::new() } else { body };
-        Self { key, status, body, at, sent, stood }
+        Self {
+            key,
+            status,
+            body,
+            at,
+            sent,
+            stood,
+        }
     }
 }
 
@@ -256,7 +298,8 @@ impl ClientKey {
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         let same = |one: &Self| (&one.caller, &one.route) == (&self.caller, &self.route);
-        self.key == other.key && (same(other) || (other.caller.is_empty() && other.digest == self.digest))
+        self.key == other.key
+            && (same(other) || (other.caller.is_empty() && other.digest == self.digest))
     }
 }
 
@@ -308,13 +351,25 @@ pub struct Change {
 impl Change {
     /// A change that leaves this record.
     pub fn of(record: Record) -> Self {
-        let Record { once, audit, answer } = record;
-        Self { audit: vec![audit], once: Some(once), answer: Some(answer), ..Self::default() }
+        let Record {
+            once,
+            audit,
+            answer,
+        } = record;
+        Self {
+            audit: vec![audit],
+            once: Some(once),
+            answer: Some(answer),
+            ..Self::default()
+        }
     }
 
     /// Every hold that begins.
     pub fn takes(&self) -> impl Iterator<Item = &ScopedHold> {
-        self.begins.iter().map(|(hold, _)| hold).chain(&self.holds_taken)
+        self.begins
+            .iter()
+            .map(|(hold, _)| hold)
+            .chain(&self.holds_taken)
     }
 
     /// Whether a hold begins or ends.

@@ -83,8 +83,18 @@ impl Source {
     pub fn is_object_of(&self, other: &Self) -> bool {
         match (self, other) {
             (
-                Self::Override { namespace, name, uid, .. },
-                Self::Override { namespace: other_namespace, name: other_name, uid: other_uid, .. },
+                Self::Override {
+                    namespace,
+                    name,
+                    uid,
+                    ..
+                },
+                Self::Override {
+                    namespace: other_namespace,
+                    name: other_name,
+                    uid: other_uid,
+                    ..
+                },
             ) => (namespace, name, uid) == (other_namespace, other_name, other_uid),
             _ => false,
         }
@@ -98,10 +108,18 @@ impl fmt::Display for Source {
             Self::Unaccounted => f.write_str("unaccounted"),
             Self::Spec => f.write_str("spec"),
             Self::Manifest => f.write_str("manifest"),
-            Self::Override { namespace: Some(namespace), name, .. } => {
+            Self::Override {
+                namespace: Some(namespace),
+                name,
+                ..
+            } => {
                 write!(f, "EchoOverride {namespace}/{name}")
             }
-            Self::Override { namespace: None, name, .. } => write!(f, "ClusterEchoOverride {name}"),
+            Self::Override {
+                namespace: None,
+                name,
+                ..
+            } => write!(f, "ClusterEchoOverride {name}"),
         }
     }
 }
@@ -173,8 +191,13 @@ pub struct HeldLevel {
 impl HeldLevel {
     /// Of a hold, if it asks for a level.
     pub fn of(hold: &Hold) -> Option<Self> {
-        let Bite::AtLeast(level) = hold.bite else { return None };
-        Some(Self { level: level.fraction(), held: hold.into() })
+        let Bite::AtLeast(level) = hold.bite else {
+            return None;
+        };
+        Some(Self {
+            level: level.fraction(),
+            held: hold.into(),
+        })
     }
 }
 
@@ -209,10 +232,15 @@ pub struct ScopedHold {
 
 /// Whether one of these holds asks for more, of a throttle that it means, than each of the others there: in their place it
 /// closes, and they open in its.
-pub fn ask_for_more<'a>(these: impl IntoIterator<Item = &'a ScopedHold>, others: &[&ScopedHold]) -> bool {
+pub fn ask_for_more<'a>(
+    these: impl IntoIterator<Item = &'a ScopedHold>,
+    others: &[&ScopedHold],
+) -> bool {
     let outdone = |held: &ScopedHold| {
         let as_much = |other: &&ScopedHold| !held.hold.bite.exceeds(other.hold.bite);
-        !others.iter().any(|other| (other.scope == Scope::All || other.scope == held.scope) && as_much(other))
+        !others
+            .iter()
+            .any(|other| (other.scope == Scope::All || other.scope == held.scope) && as_much(other))
     };
     these.into_iter().any(outdone)
 }

@@ -46,7 +46,10 @@ impl Level {
         if (0.0..=1.0).contains(&fraction) {
             Ok(Level::saturating(fraction))
         } else {
-            Err(OutOfRange { value: fraction, range: "a fraction from 0 to 1" })
+            Err(OutOfRange {
+                value: fraction,
+                range: "a fraction from 0 to 1",
+            })
         }
     }
 
@@ -58,7 +61,10 @@ impl Level {
         if (0..=100).contains(&percent) {
             Ok(Level(f64::from(percent) / 100.0))
         } else {
-            Err(OutOfRange { value: f64::from(percent), range: "a percentage from 0 to 100" })
+            Err(OutOfRange {
+                value: f64::from(percent),
+                range: "a percentage from 0 to 100",
+            })
         }
     }
 
@@ -70,7 +76,10 @@ impl Level {
         if (0..=1_000_000).contains(&millionths) {
             Ok(Level(f64::from(millionths) / 1e6))
         } else {
-            Err(OutOfRange { value: f64::from(millionths), range: "millionths from 0 to 1000000" })
+            Err(OutOfRange {
+                value: f64::from(millionths),
+                range: "millionths from 0 to 1000000",
+            })
         }
     }
 
@@ -109,7 +118,14 @@ impl Level {
     pub fn percent_words(self) -> String {
         let tenths = (self.0 * 1000.0).round();
         let between = self.0 > 0.0 && self.0 < 1.0;
-        format!("{} %", if between { tenths.clamp(1.0, 999.0) } else { tenths } / 10.0)
+        format!(
+            "{} %",
+            if between {
+                tenths.clamp(1.0, 999.0)
+            } else {
+                tenths
+            } / 10.0
+        )
     }
 
     /// The share refused as the gate's fixed point, round(u * 2^32): 0 admits everything, 2^32 refuses everything.

@@ -83,13 +83,21 @@ impl Signals {
             not_negative("susceptibility", self.susceptibility),
         ];
         let offending: Vec<SignalError> = checks.into_iter().flatten().collect();
-        if offending.is_empty() { Ok(()) } else { Err(offending) }
+        if offending.is_empty() {
+            Ok(())
+        } else {
+            Err(offending)
+        }
     }
 }
 
 /// The error of a field that is no fraction 0..=1.
 pub(crate) fn fraction(field: &'static str, value: f64) -> Option<SignalError> {
-    (!(0.0..=1.0).contains(&value)).then_some(SignalError { field, value, expected: "a number from 0 to 1" })
+    (!(0.0..=1.0).contains(&value)).then_some(SignalError {
+        field,
+        value,
+        expected: "a number from 0 to 1",
+    })
 }
 
 /// The error of a field that is no finite number >= 0.
@@ -102,5 +110,9 @@ pub(crate) fn not_negative(field: &'static str, value: f64) -> Option<SignalErro
 }
 
 fn finite(field: &'static str, value: f64) -> Option<SignalError> {
-    (!value.is_finite()).then_some(SignalError { field, value, expected: "a finite number" })
+    (!value.is_finite()).then_some(SignalError {
+        field,
+        value,
+        expected: "a finite number",
+    })
 }

@@ -37,25 +37,36 @@ impl Offered {
     /// Of a throttle that nobody can have asked for yet.
     #[must_use]
     pub fn new_throttle() -> Self {
-        Self { hour: vec![Some(0.0); SLOTS], stop: None }
+        Self {
+            hour: vec![Some(0.0); SLOTS],
+            stop: None,
+        }
     }
 
     /// Of a throttle whose past nobody knows.
     #[must_use]
     pub fn unknown() -> Self {
-        Self { hour: vec![None; SLOTS], stop: None }
+        Self {
+            hour: vec![None; SLOTS],
+            stop: None,
+        }
     }
 
     /// So many times five minutes have passed.
     pub fn turn(&mut self, slots: usize) {
-        self.hour.extend(std::iter::repeat_n(Some(0.0), slots.min(SLOTS)));
+        self.hour
+            .extend(std::iter::repeat_n(Some(0.0), slots.min(SLOTS)));
         let too_many = self.hour.len().saturating_sub(SLOTS);
         self.hour.drain(..too_many);
     }
 
     /// So much was offered lately. What is no number counts as a crowd.
     pub fn note(&mut self, rpm: f64) {
-        let rpm = if rpm.is_finite() { rpm.max(0.0) } else { f64::MAX };
+        let rpm = if rpm.is_finite() {
+            rpm.max(0.0)
+        } else {
+            f64::MAX
+        };
         if let Some(newest) = self.hour.last_mut() {
             *newest = newest.map(|most| most.max(rpm));
         }
@@ -69,7 +80,9 @@ impl Offered {
     #[must_use]
     pub fn peak(&self) -> Option<f64> {
         match self.stop {
-            Some(stop) => known(stop.floor).zip(known(Some(stop.since))).map(|(floor, since)| floor.max(since)),
+            Some(stop) => known(stop.floor)
+                .zip(known(Some(stop.since)))
+                .map(|(floor, since)| floor.max(since)),
             None => self.hour_most(),
         }
     }
@@ -81,7 +94,10 @@ impl Offered {
         let mut next = self.clone();
         if after > before && after <= asked {
             let earlier = self.stop.map_or(Some(0.0), |_| self.peak());
-            let floor = self.hour_most().zip(earlier).map(|(hour, earlier)| hour.max(earlier));
+            let floor = self
+                .hour_most()
+                .zip(earlier)
+                .map(|(hour, earlier)| hour.max(earlier));
             next.stop = Some(Stop { floor, since: 0.0 });
         } else if after < before && after <= asked {
             next.stop = None;
@@ -103,7 +119,9 @@ impl Offered {
             (now, then) => now.is_some() != then.is_some(),
         };
         let stops = match (self.stop, kept.stop) {
-            (Some(now), Some(then)) => more(now.floor, then.floor) || more(Some(now.since), Some(then.since)),
+            (Some(now), Some(then)) => {
+                more(now.floor, then.floor) || more(Some(now.since), Some(then.since))
+            }
             (now, then) => now.is_some() != then.is_some(),
         };
         let newest = |of: &Self| of.hour.last().copied().flatten();
@@ -119,15 +137,26 @@ impl Offered {
             place.and_then(|place| from.hour.get(place).copied().flatten())
         };
         let stop = match (self.stop, other.stop) {
-            (Some(a), Some(b)) => Some(Stop { floor: most(a.floor, b.floor), since: f64::max(a.since, b.since) }),
+            (Some(a), Some(b)) => Some(Stop {
+                floor: most(a.floor, b.floor),
+                since: f64::max(a.since, b.since),
+            }),
             (one, other) => one.or(other),
         };
-        Self { hour: (0..SLOTS).rev().map(|back| most(of(self, back), of(other, back))).collect(), stop }
+        Self {
+            hour: (0..SLOTS)
+                .rev()
+                .map(|back| most(of(self, back), of(other, back)))
+                .collect(),
+            stop,
+        }
     }
 
     fn hour_most(&self) -> Option<f64> {
         let whole = self.hour.len() >= SLOTS;
-        self.hour.iter().fold(whole.then_some(0.0), |most, slot| Some(f64::max(most?, known(*slot)?)))
+        self.hour.iter().fold(whole.then_some(0.0), |most, slot| {
+            Some(f64::max(most?, known(*slot)?))
+        })
     }
 }
 

@@ -62,12 +62,22 @@ pub fn sender(installation: &str, throttle: &ThrottleName) -> String {
 /// Whether a kill's operator is another site, and not a person here.
 #[must_use]
 pub fn is_sender(operator: &str) -> bool {
-    let Some((id, _)) = operator.strip_prefix(SENDER).and_then(|rest| rest.split_once('/')) else { return false };
-    id.len() == ID && id.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
+    let Some((id, _)) = operator
+        .strip_prefix(SENDER)
+        .and_then(|rest| rest.split_once('/'))
+    else {
+        return false;
+    };
+    id.len() == ID
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
 }
 
 /// The kills that are sent on to other sites: those that were not sent by one. A site names every site that shall obey
 /// it; a kill that was passed on could come back in a circle, and then nobody could end it.
 pub fn own_kills(holds: &[Hold]) -> impl Iterator<Item = &Hold> {
-    holds.iter().filter(|hold| hold.is_kill() && !is_sender(&hold.operator))
+    holds
+        .iter()
+        .filter(|hold| hold.is_kill() && !is_sender(&hold.operator))
 }

@@ -33,7 +33,8 @@ pub fn is_hidden(c: char) -> bool {
 /// written out where a text is shown, so they are seen.
 #[must_use]
 pub fn is_blank(text: &str) -> bool {
-    text.chars().all(|c| c.is_whitespace() || c == '\u{2800}' || (is_hidden(c) && !c.is_control()))
+    text.chars()
+        .all(|c| c.is_whitespace() || c == '\u{2800}' || (is_hidden(c) && !c.is_control()))
 }
 
 /// A text as people are shown it: what would not be seen is written out, as `\u{1b}`.
@@ -70,13 +71,21 @@ pub fn shown_json(document: &str) -> Cow<'_, str> {
     )
 }
 
-fn escaped(text: &str, hidden: impl Fn(char) -> bool, escape: impl Fn(&mut String, char)) -> Cow<'_, str> {
+fn escaped(
+    text: &str,
+    hidden: impl Fn(char) -> bool,
+    escape: impl Fn(&mut String, char),
+) -> Cow<'_, str> {
     if !text.chars().any(&hidden) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        if hidden(c) { escape(&mut out, c) } else { out.push(c) }
+        if hidden(c) {
+            escape(&mut out, c)
+        } else {
+            out.push(c)
+        }
     }
     Cow::Owned(out)
 }
@@ -84,7 +93,11 @@ fn escaped(text: &str, hidden: impl Fn(char) -> bool, escape: impl Fn(&mut Strin
 /// A text as it is kept: raw, but for NUL, which not every store and no C program takes.
 #[must_use]
 pub fn kept(text: String) -> String {
-    if text.contains('\0') { text.replace('\0', "\\u{0}") } else { text }
+    if text.contains('\0') {
+        text.replace('\0', "\\u{0}")
+    } else {
+        text
+    }
 }
 
 /// Words that nobody gave.
@@ -98,12 +111,20 @@ pub fn none_given() -> String {
 pub fn cut(text: String, limit: usize) -> String {
     match text.char_indices().nth(limit) {
         None => text,
-        Some(_) => text.chars().take(limit.saturating_sub(1)).chain([CUT]).collect(),
+        Some(_) => text
+            .chars()
+            .take(limit.saturating_sub(1))
+            .chain([CUT])
+            .collect(),
     }
 }
 
 /// The words of whoever stops: never a reason to refuse it.
 #[must_use]
 pub fn given(text: String, limit: usize) -> String {
-    if is_blank(&text) { none_given() } else { cut(kept(text), limit) }
+    if is_blank(&text) {
+        none_given()
+    } else {
+        cut(kept(text), limit)
+    }
 }

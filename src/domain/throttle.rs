@@ -16,14 +16,19 @@ use super::hold::Hold;
 use super::level::Level;
 
 pub use allow::{AllowFlaw, AllowRule, is_plain};
-pub use spec::{GateSpec, Mode, NO_USER, RemoteSpec, ScaleSpec, SignalSpec, Spec, TargetKind, TargetSpec, bears_user};
+pub use spec::{
+    GateSpec, Mode, NO_USER, RemoteSpec, ScaleSpec, SignalSpec, Spec, TargetKind, TargetSpec,
+    bears_user,
+};
 
 /// Longest accepted throttle name: a namespace (63) and a name (253) of Kubernetes with their dot.
 pub const NAME_LIMIT: usize = 317;
 
 /// A throttle's name; in a cluster it is `namespace.name` (namespaces hold no dot).
 // Shared text: thousands of them are told at once when everything is stopped.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = "^[a-z0-9.-]{1,317}$"))]
 pub struct ThrottleName(Arc<str>);
@@ -73,8 +78,14 @@ impl TryFrom<String> for ThrottleName {
 
     fn try_from(text: String) -> Result<Self, BadName> {
         let fits = (1..=NAME_LIMIT).contains(&text.len())
-            && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'));
-        if fits { Ok(Self(text.into())) } else { Err(BadName(text.chars().take(80).collect())) }
+            && text
+                .bytes()
+                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'));
+        if fits {
+            Ok(Self(text.into()))
+        } else {
+            Err(BadName(text.chars().take(80).collect()))
+        }
     }
 }
 
@@ -189,20 +200,41 @@ pub struct Declared {
 impl Declared {
     /// How its gate reads requests.
     pub fn gate(&self) -> GateSpec {
-        let gate =
-            self.targets.iter().find_map(|t| if let TargetSpec::Gate(gate) = t { Some(gate.clone()) } else { None });
+        let gate = self.targets.iter().find_map(|t| {
+            if let TargetSpec::Gate(gate) = t {
+                Some(gate.clone())
+            } else {
+                None
+            }
+        });
         gate.unwrap_or_default()
     }
 
     /// What it declares besides its level.
     pub fn spec(&self) -> Spec {
-        let Self { mode, ramp_percent_per_second, targets, signals, .. } = self.clone();
-        Spec { mode, ramp_percent_per_second, targets, signals }
+        let Self {
+            mode,
+            ramp_percent_per_second,
+            targets,
+            signals,
+            ..
+        } = self.clone();
+        Spec {
+            mode,
+            ramp_percent_per_second,
+            targets,
+            signals,
+        }
     }
 
     /// Takes over a specification.
     pub fn set_spec(&mut self, spec: Spec) {
-        let Spec { mode, ramp_percent_per_second, targets, signals } = spec;
+        let Spec {
+            mode,
+            ramp_percent_per_second,
+            targets,
+            signals,
+        } = spec;
         (self.mode, self.ramp_percent_per_second) = (mode, ramp_percent_per_second);
         (self.targets, self.signals) = (targets, signals);
     }

@@ -43,7 +43,9 @@ impl Dialect {
     /// that is written otherwise is unknown.
     pub fn of_path(path: &str) -> Option<(Self, &str, &str)> {
         let (dialect, rest) = path.strip_prefix("/authz/")?.split_once('/')?;
-        let dialect = Self::ALL.into_iter().find(|known| known.as_str() == dialect)?;
+        let dialect = Self::ALL
+            .into_iter()
+            .find(|known| known.as_str() == dialect)?;
         let (throttle, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         Some((dialect, throttle, rest))
     }
@@ -54,7 +56,10 @@ impl Dialect {
     /// into a 500, so the real status travels in a header. The others hand status and headers to their client as they are.
     pub fn says(self, verdict: &Verdict) -> Spoken {
         if verdict.admitted {
-            return Spoken { status: 200, echo_status: None };
+            return Spoken {
+                status: 200,
+                echo_status: None,
+            };
         }
         let (throttled, killed) = match self {
             Self::Envoy => (429, 403),
@@ -62,8 +67,14 @@ impl Dialect {
         };
         let status = if stopped(verdict) { killed } else { throttled };
         match self {
-            Self::Nginx => Spoken { status: 403, echo_status: Some(status) },
-            Self::Envoy | Self::Forward => Spoken { status, echo_status: None },
+            Self::Nginx => Spoken {
+                status: 403,
+                echo_status: Some(status),
+            },
+            Self::Envoy | Self::Forward => Spoken {
+                status,
+                echo_status: None,
+            },
         }
     }
 }
@@ -75,7 +86,10 @@ pub fn path_of(address: &str) -> &str {
 
 /// The path of an http address, likewise. One with an odd host has none: its path may begin elsewhere than we think.
 pub fn path_of_url(address: &str) -> &str {
-    let after = address.strip_prefix("http://").or_else(|| address.strip_prefix("https://")).unwrap_or_default();
+    let after = address
+        .strip_prefix("http://")
+        .or_else(|| address.strip_prefix("https://"))
+        .unwrap_or_default();
     let host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
     path_of(after.trim_start_matches(|char| u8::try_from(char).is_ok_and(host)))
 }
@@ -89,7 +103,11 @@ pub fn retry_after(verdict: &Verdict, soon: bool, number: u64) -> u32 {
     if verdict.admitted {
         return 0;
     }
-    let (least, most) = if soon && !stopped(verdict) { (1, 10) } else { (30, 120) };
+    let (least, most) = if soon && !stopped(verdict) {
+        (1, 10)
+    } else {
+        (30, 120)
+    };
     let spread = number.wrapping_mul(2_654_435_761) & 0xffff_ffff;
     least + u32::try_from((spread * (most - u64::from(least) + 1)) >> 32).unwrap_or(0)
 }

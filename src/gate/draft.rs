@@ -31,7 +31,9 @@ impl Table {
 
     /// Everything that listings show, by name.
     pub(super) fn listed(&self) -> impl Iterator<Item = (&ThrottleName, &Arc<Entry>)> {
-        self.names.iter().filter_map(|name| self.entries.get_key_value(name))
+        self.names
+            .iter()
+            .filter_map(|name| self.entries.get_key_value(name))
     }
 }
 
@@ -61,13 +63,29 @@ pub(super) struct Drafted {
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn of(old: &'a Table, ended: &'a mut EndedHolds, tightenings: &'a AtomicU64) -> Self {
-        Self { old, new: None, grown: false, ended, tightenings, held: None, ignored: Vec::new() }
+    pub(super) fn of(
+        old: &'a Table,
+        ended: &'a mut EndedHolds,
+        tightenings: &'a AtomicU64,
+    ) -> Self {
+        Self {
+            old,
+            new: None,
+            grown: false,
+            ended,
+            tightenings,
+            held: None,
+            ignored: Vec::new(),
+        }
     }
 
     pub(super) fn done(mut self) -> Drafted {
         self.list();
-        Drafted { next: self.new, held: self.held, ignored: self.ignored }
+        Drafted {
+            next: self.new,
+            held: self.held,
+            ignored: self.ignored,
+        }
     }
 
     fn table(&self) -> &Table {
@@ -92,8 +110,17 @@ impl<'a> Draft<'a> {
 
     /// Brings the list of names in line with the throttles there are.
     fn list(&mut self) {
-        if let Some(table) = self.new.as_mut().filter(|_| std::mem::take(&mut self.grown)) {
-            let mut names: Vec<_> = table.entries.keys().filter(|name| !name.is_hidden()).cloned().collect();
+        if let Some(table) = self
+            .new
+            .as_mut()
+            .filter(|_| std::mem::take(&mut self.grown))
+        {
+            let mut names: Vec<_> = table
+                .entries
+                .keys()
+                .filter(|name| !name.is_hidden())
+                .cloned()
+                .collect();
             names.sort_unstable();
             table.names = names.into();
         }
@@ -117,7 +144,8 @@ impl<'a> Draft<'a> {
             return;
         }
         let is_new = known.is_none();
-        self.ignored.extend(spec.ignored().into_iter().map(|what| (name.clone(), what)));
+        self.ignored
+            .extend(spec.ignored().into_iter().map(|what| (name.clone(), what)));
         if is_new {
             self.add(name, Entry::new(spec, setting));
         } else {
@@ -139,7 +167,11 @@ impl<'a> Draft<'a> {
                 self.entry(name).map(|_| name.clone()).into_iter().collect()
             }
             Scope::All => {
-                let all = self.next().entries.iter_mut().filter(|(name, _)| !name.is_hidden());
+                let all = self
+                    .next()
+                    .entries
+                    .iter_mut()
+                    .filter(|(name, _)| !name.is_hidden());
                 for (_, entry) in all {
                     is_new |= Arc::make_mut(entry).hold(hold, at, number);
                 }
@@ -161,14 +193,22 @@ impl<'a> Draft<'a> {
         if !self.table().entries.values().any(|entry| holds(entry)) {
             return;
         }
-        for entry in self.next().entries.values_mut().filter(|entry| holds(entry)) {
+        for entry in self
+            .next()
+            .entries
+            .values_mut()
+            .filter(|entry| holds(entry))
+        {
             Arc::make_mut(entry).release(|epoch| meant.contains(epoch));
         }
     }
 
     /// Removes a hold from one throttle; it may hold others, and come again.
     pub fn release(&mut self, name: &ThrottleName, epoch: &Epoch) {
-        if self.entry(name).is_some_and(|entry| entry.is_held_by(epoch)) {
+        if self
+            .entry(name)
+            .is_some_and(|entry| entry.is_held_by(epoch))
+        {
             self.change(name, |entry| entry.release(|held| held == epoch));
         }
     }
@@ -180,8 +220,15 @@ impl<'a> Draft<'a> {
 
     /// The same for a level that was decided when `known` was the newest tightening; answers whether it was done. What was
     /// tightened since is not opened: whoever decided did not know of it.
-    pub(super) fn set_knowing(&mut self, name: &ThrottleName, setting: Setting, known: u64) -> bool {
-        let overtaken = self.entry(name).is_some_and(|entry| entry.tightened > known && setting.level < entry.level);
+    pub(super) fn set_knowing(
+        &mut self,
+        name: &ThrottleName,
+        setting: Setting,
+        known: u64,
+    ) -> bool {
+        let overtaken = self
+            .entry(name)
+            .is_some_and(|entry| entry.tightened > known && setting.level < entry.level);
         if !overtaken {
             self.set(name, setting);
         }
@@ -195,8 +242,15 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn rehearse(&mut self, hold: Option<&Hold>, at: Duration) {
-        let (name, open) =
-            (ThrottleName::self_test(), Setting { level: Level::OPEN, reason: Reason::None, generation: 0, at });
+        let (name, open) = (
+            ThrottleName::self_test(),
+            Setting {
+                level: Level::OPEN,
+                reason: Reason::None,
+                generation: 0,
+                at,
+            },
+        );
         if self.entry(&name).is_none() {
             self.add(&name, Entry::new(&GateSpec::default(), open));
         }

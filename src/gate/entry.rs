@@ -30,11 +30,19 @@ impl Counters {
     fn decided(&self, keyed: bool) -> Counts {
         let listed = Reason::AllowList as usize;
         let of = |admitted: bool| {
-            let counts = self.0[usize::from(keyed)][usize::from(admitted)].iter().enumerate();
-            counts.filter(|(reason, _)| *reason != listed).map(|(_, count)| count.load(Ordering::Relaxed)).sum::<u64>()
+            let counts = self.0[usize::from(keyed)][usize::from(admitted)]
+                .iter()
+                .enumerate();
+            counts
+                .filter(|(reason, _)| *reason != listed)
+                .map(|(_, count)| count.load(Ordering::Relaxed))
+                .sum::<u64>()
         };
         let admitted = of(true);
-        Counts { offered: admitted + of(false), admitted }
+        Counts {
+            offered: admitted + of(false),
+            admitted,
+        }
     }
 }
 
@@ -62,13 +70,20 @@ struct Reading {
 
 impl Reading {
     fn of(spec: &GateSpec) -> Arc<Self> {
-        Arc::new(Self { allow: spec.applied().cloned().collect(), spec: spec.clone() })
+        Arc::new(Self {
+            allow: spec.applied().cloned().collect(),
+            spec: spec.clone(),
+        })
     }
 }
 
 /// Room for callers with a name, which is taken at once where one is declared.
 fn of_names(spec: &GateSpec) -> Arc<OnceLock<Named>> {
-    Arc::new(if spec.key_header.is_some() { OnceLock::from(Named::default()) } else { OnceLock::new() })
+    Arc::new(if spec.key_header.is_some() {
+        OnceLock::from(Named::default())
+    } else {
+        OnceLock::new()
+    })
 }
 
 /// One throttle.
@@ -97,7 +112,12 @@ impl Entry {
             reading: Reading::of(spec),
             level: setting.level,
             holds: Vec::new(),
-            rule: Rule { refuse: 0, killed: false, binding: setting.reason, generation: setting.generation },
+            rule: Rule {
+                refuse: 0,
+                killed: false,
+                binding: setting.reason,
+                generation: setting.generation,
+            },
             confirmed_at: setting.at,
             tightened: 0,
             held: 0,
@@ -176,22 +196,33 @@ impl Entry {
             self.reason = Reason::Target;
         }
         self.rule.refuse = self.level.refusal_q32();
-        self.changes += u64::from((before.refuse, before.killed) != (self.rule.refuse, self.rule.killed));
-        self.rule.binding = if self.reason == Reason::None { Reason::Target } else { self.reason };
+        self.changes +=
+            u64::from((before.refuse, before.killed) != (self.rule.refuse, self.rule.killed));
+        self.rule.binding = if self.reason == Reason::None {
+            Reason::Target
+        } else {
+            self.reason
+        };
     }
 
     pub(super) fn allows(&self, method: &str, path: &str) -> bool {
-        self.reading.allow.iter().any(|rule| rule.matches(method, path))
+        self.reading
+            .allow
+            .iter()
+            .any(|rule| rule.matches(method, path))
     }
 
     /// Counts one verdict, on a caller at this point if it has a name; answers how many like it there were before.
     pub(super) fn count(&self, verdict: Verdict, point: Option<u32>, hour: i64) -> u64 {
-        let of = &self.tally.counters.0[usize::from(point.is_some())][usize::from(verdict.admitted)];
+        let of =
+            &self.tally.counters.0[usize::from(point.is_some())][usize::from(verdict.admitted)];
         let number = of[verdict.reason as usize].fetch_add(1, Ordering::Relaxed);
         if let Some(point) = point.filter(|_| verdict.reason != Reason::AllowList) {
             let named = self.named.get_or_init(Named::default);
             named.callers.saw(hour, point);
-            named.sample.keep(number, point, self.changes, verdict.admitted);
+            named
+                .sample
+                .keep(number, point, self.changes, verdict.admitted);
         }
         number
     }
@@ -203,19 +234,33 @@ impl Entry {
 
     /// Whether a caller with a name was told something else than the level in force gives it.
     fn contradicts(&self) -> bool {
-        let in_force = if self.holds.is_empty() { self.level } else { Level::STOP };
-        self.named.get().is_some_and(|named| named.sample.contradicts(in_force, self.changes))
+        let in_force = if self.holds.is_empty() {
+            self.level
+        } else {
+            Level::STOP
+        };
+        self.named
+            .get()
+            .is_some_and(|named| named.sample.contradicts(in_force, self.changes))
     }
 
     /// Verdicts given so far: whether admitted, why, how many.
     pub(super) fn verdicts(&self) -> Vec<(bool, Reason, u64)> {
         let of = |admitted: bool| {
             let [plain, keyed] = &self.tally.counters.0;
-            let counts = plain[usize::from(admitted)].iter().zip(&keyed[usize::from(admitted)]);
+            let counts = plain[usize::from(admitted)]
+                .iter()
+                .zip(&keyed[usize::from(admitted)]);
             let counts = counts.map(|(a, b)| a.load(Ordering::Relaxed) + b.load(Ordering::Relaxed));
-            Reason::ALL.into_iter().zip(counts).map(move |(reason, count)| (admitted, reason, count))
+            Reason::ALL
+                .into_iter()
+                .zip(counts)
+                .map(move |(reason, count)| (admitted, reason, count))
         };
-        of(true).chain(of(false)).filter(|(.., count)| *count > 0).collect()
+        of(true)
+            .chain(of(false))
+            .filter(|(.., count)| *count > 0)
+            .collect()
     }
 
     pub(super) fn standing(&self, name: ThrottleName) -> Standing {
@@ -229,7 +274,11 @@ impl Entry {
             offered: admitted + self.tally.counters.sum(false),
             admitted,
             decided: self.tally.counters.decided(false),
-            named: self.named.get().is_some().then(|| self.tally.counters.decided(true)),
+            named: self
+                .named
+                .get()
+                .is_some()
+                .then(|| self.tally.counters.decided(true)),
             contradicts: self.contradicts(),
             changes: self.changes,
             held: self.held,

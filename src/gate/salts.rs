@@ -14,7 +14,10 @@ pub(super) struct Salts {
 
 impl Salts {
     pub(super) fn new(secret: &[u8]) -> Self {
-        Self { secret: secret.into(), known: ArcSwap::from_pointee((0, Salt::of(secret, 0))) }
+        Self {
+            secret: secret.into(),
+            known: ArcSwap::from_pointee((0, Salt::of(secret, 0))),
+        }
     }
 
     /// The salt of the hour that `unix_seconds` lies in. Whoever is first in an hour works it out; two at once get the same.

@@ -38,7 +38,11 @@ impl Problem {
 
     /// A refusal that is worded by the error behind it.
     pub(super) fn worded(refusal: &'static Refusal, detail: String) -> Self {
-        Self { status: refusal.status, detail, members: Map::new() }
+        Self {
+            status: refusal.status,
+            detail,
+            members: Map::new(),
+        }
     }
 
     /// The same, of an order of which it is not known whether it was done, or still will be.
@@ -57,8 +61,12 @@ impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Self {
         let detail = error.to_string();
         match error {
-            BodyError::Malformed { path, .. } => Self::worded(&table::MALFORMED, detail).with("path", json!(path)),
-            BodyError::Fields(errors) => Self::worded(&table::FIELDS, detail).with("errors", json!(errors)),
+            BodyError::Malformed { path, .. } => {
+                Self::worded(&table::MALFORMED, detail).with("path", json!(path))
+            }
+            BodyError::Fields(errors) => {
+                Self::worded(&table::FIELDS, detail).with("errors", json!(errors))
+            }
         }
     }
 }
@@ -73,7 +81,10 @@ impl Problem {
     pub(super) fn members(&self) -> Map<String, Value> {
         let mut body = Map::from_iter([("detail".to_owned(), Value::String(self.detail.clone()))]);
         body.insert("status".to_owned(), json!(self.status.as_u16()));
-        body.insert("title".to_owned(), json!(self.status.canonical_reason().unwrap_or("Error")));
+        body.insert(
+            "title".to_owned(),
+            json!(self.status.canonical_reason().unwrap_or("Error")),
+        );
         body.extend(self.members.clone());
         body
     }
@@ -81,8 +92,18 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))];
-        (self.status, kind, Json(Value::Object(self.members())).into_response().into_body()).into_response()
+        let kind = [(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        )];
+        (
+            self.status,
+            kind,
+            Json(Value::Object(self.members()))
+                .into_response()
+                .into_body(),
+        )
+            .into_response()
     }
 }
 
@@ -112,7 +133,9 @@ pub(super) async fn no_method() -> Problem {
 /// asked for one and got none is.
 pub(super) async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let asks_verdict = route.as_ref().is_some_and(|route| route.as_str() == "/v1/decide");
+    let asks_verdict = route
+        .as_ref()
+        .is_some_and(|route| route.as_str() == "/v1/decide");
     let (method, began) = (request.method().clone(), app.clock.elapsed());
     let response = next.run(request).await;
     let status = response.status();
@@ -120,7 +143,12 @@ pub(super) async fn count(State(app): State<Arc<App>>, request: Request, next: N
         return response;
     }
     let took = app.clock.elapsed().saturating_sub(began);
-    app.metrics.count_request(route.as_ref().map(MatchedPath::as_str), method.as_str(), status.as_u16(), took);
+    app.metrics.count_request(
+        route.as_ref().map(MatchedPath::as_str),
+        method.as_str(),
+        status.as_u16(),
+        took,
+    );
     if status.is_server_error() {
         app.metrics.count_error();
     }

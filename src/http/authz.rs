@@ -49,7 +49,12 @@ fn answer(app: &App, request: &Request) -> Response {
     if let Err(problem) = front::framed(request) {
         // Never a 5xx, which Envoy takes for a failure of ours and may fail open upon.
         let ours = problem.status().is_server_error();
-        return if ours { Problem::of(&table::CODING_ASKED) } else { problem }.into_response();
+        return if ours {
+            Problem::of(&table::CODING_ASKED)
+        } else {
+            problem
+        }
+        .into_response();
     }
     let headers = request.headers();
     let Some((dialect, throttle, rest)) = Dialect::of_path(request.uri().path()) else {
@@ -57,17 +62,27 @@ fn answer(app: &App, request: &Request) -> Response {
     };
     let (method, path) = match dialect {
         // A recipe that keeps the client's query from us has Envoy say the path in a header of its own.
-        Dialect::Envoy if rest.is_empty() => {
-            (request.method().as_str(), path_of(only(headers, "x-envoy-original-path")))
-        }
+        Dialect::Envoy if rest.is_empty() => (
+            request.method().as_str(),
+            path_of(only(headers, "x-envoy-original-path")),
+        ),
         Dialect::Envoy => (request.method().as_str(), rest),
-        Dialect::Nginx => (only(headers, "x-original-method"), path_of_url(only(headers, "x-original-url"))),
-        Dialect::Forward => (only(headers, "x-forwarded-method"), path_of(only(headers, "x-forwarded-uri"))),
+        Dialect::Nginx => (
+            only(headers, "x-original-method"),
+            path_of_url(only(headers, "x-original-url")),
+        ),
+        Dialect::Forward => (
+            only(headers, "x-forwarded-method"),
+            path_of(only(headers, "x-forwarded-uri")),
+        ),
     };
     let read = |spec: &GateSpec| Question {
         method,
         path,
-        key: spec.key_header.as_deref().and_then(|name| caller(headers, name)),
+        key: spec
+            .key_header
+            .as_deref()
+            .and_then(|name| caller(headers, name)),
     };
     let reply = app.gate.ask_by(throttle, read, app.clock.moment());
     if reply.verdict.reason == Reason::Unknown {
@@ -75,10 +90,14 @@ fn answer(app: &App, request: &Request) -> Response {
         app.strangers.unknown(throttle, dialect.as_str());
     }
     let spoken = dialect.says(&reply.verdict);
-    let mut response = StatusCode::from_u16(spoken.status).unwrap_or(StatusCode::FORBIDDEN).into_response();
+    let mut response = StatusCode::from_u16(spoken.status)
+        .unwrap_or(StatusCode::FORBIDDEN)
+        .into_response();
     describe(response.headers_mut(), throttle, &reply);
     if let Some(status) = spoken.echo_status {
-        response.headers_mut().insert(STATUS, HeaderValue::from(status));
+        response
+            .headers_mut()
+            .insert(STATUS, HeaderValue::from(status));
     }
     if let Some(id) = request_id::given(headers) {
         response.headers_mut().insert(request_id::NAME, id.clone());
@@ -99,15 +118,26 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 fn caller<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
-    Some(if values.next().is_none() { first.as_bytes() } else { b"," })
+    Some(if values.next().is_none() {
+        first.as_bytes()
+    } else {
+        b","
+    })
 }
 
 /// The headers that every verdict bears.
 fn describe(headers: &mut HeaderMap, throttle: &str, reply: &Reply) {
     headers.reserve(8);
-    let decision = if reply.verdict.admitted { "allow" } else { "deny" };
+    let decision = if reply.verdict.admitted {
+        "allow"
+    } else {
+        "deny"
+    };
     headers.insert(DECISION, HeaderValue::from_static(decision));
-    headers.insert(REASON, HeaderValue::from_static(reply.verdict.reason.as_str()));
+    headers.insert(
+        REASON,
+        HeaderValue::from_static(reply.verdict.reason.as_str()),
+    );
     if let Ok(name) = HeaderValue::from_str(throttle) {
         headers.insert(THROTTLE, name);
     }

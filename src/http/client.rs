@@ -22,7 +22,9 @@ impl Client {
     /// The client with this address.
     pub fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
+            IpAddr::V6(address) => {
+                IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))
+            }
             address => address,
         })
     }
@@ -42,7 +44,9 @@ pub fn address(peer: IpAddr, headers: &HeaderMap, proxies: &Proxies, on_fly: boo
     let hops = forwarded.flat_map(|value| value.to_str().unwrap_or("?").rsplit(','));
     for text in hops.take(HOPS) {
         // What cannot be read was not written by a proxy we know: whoever sent it is the one we know last.
-        let Some(address) = hop(text.trim()) else { return nearest };
+        let Some(address) = hop(text.trim()) else {
+            return nearest;
+        };
         nearest = address;
         if !proxies.contains(nearest) {
             return nearest;
@@ -62,17 +66,22 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 /// An address, which some proxies write with its port.
 fn hop(text: &str) -> Option<IpAddr> {
     let bare = text.parse::<IpAddr>().ok();
-    bare.or_else(|| text.parse::<SocketAddr>().ok().map(|hop| hop.ip())).map(|address| address.to_canonical())
+    bare.or_else(|| text.parse::<SocketAddr>().ok().map(|hop| hop.ip()))
+        .map(|address| address.to_canonical())
 }
 
 /// Whether a proxy says that it passes on what somebody else asked.
 pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
-    headers.keys().any(|name| name == "forwarded" || name.as_str().starts_with("x-forwarded-"))
+    headers
+        .keys()
+        .any(|name| name == "forwarded" || name.as_str().starts_with("x-forwarded-"))
 }
 
 /// Where a request comes from. Whoever has no peer (which no listener of ours makes) is one client.
 pub(super) fn origin(app: &App, request: &Request) -> IpAddr {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip());
+    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| {
+        peer.ip()
+    });
     app.rates.address(peer, request.headers())
 }

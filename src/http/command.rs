@@ -40,8 +40,7 @@ const KEY_LIMIT: usize = 255;
 const LOOK_UP: Duration = Duration::from_millis(500);
 
 /// What a kill says whose key had been used for another request,
-const COLLIDED: &str =
-    "This Idempotency-Key was used for another kill: this one was done all the same, and is kept for no key.";
+const COLLIDED: &str = "This Idempotency-Key was used for another kill: this one was done all the same, and is kept for no key.";
 /// or is none.
 const NO_KEY: &str = "This Idempotency-Key is none (expected one value of 1 to 255 visible ASCII characters): the kill was done all the same, and is kept for no key.";
 
@@ -69,7 +68,11 @@ impl Command {
     /// An answer of this status and body.
     pub(super) fn answer(&self, status: StatusCode, body: Map<String, Value>) -> Answer {
         let answer = Answer::new(status.as_u16(), body, self.at);
-        Answer { key: self.key.clone(), wording: Wording(worded), ..answer }
+        Answer {
+            key: self.key.clone(),
+            wording: Wording(worded),
+            ..answer
+        }
     }
 
     /// What this command leaves behind.
@@ -79,16 +82,31 @@ impl Command {
             request_id: self.request_id.clone(),
             ..AuditDraft::new(self.at, &self.actor, action)
         };
-        Record { once: self.id.clone(), audit, answer }
+        Record {
+            once: self.id.clone(),
+            audit,
+            answer,
+        }
     }
 
     /// Says its answer; or that of an earlier one under its key, which could not be looked up before.
     pub(super) fn said(&self, app: &App, answer: Answer) -> Response {
-        if answer.replayed { replay(app, &self.path, &self.raw, answer) } else { said(answer) }
+        if answer.replayed {
+            replay(app, &self.path, &self.raw, answer)
+        } else {
+            said(answer)
+        }
     }
 
     /// A refusal that is audited with who asked for what and why, and kept for no key: the next time it need not be true.
-    pub(super) async fn refuse(&self, app: &App, action: &str, throttle: &str, why: &str, problem: Problem) -> Problem {
+    pub(super) async fn refuse(
+        &self,
+        app: &App,
+        action: &str,
+        throttle: &str,
+        why: &str,
+        problem: Problem,
+    ) -> Problem {
         let answer = Answer::new(problem.status().as_u16(), problem.members(), self.at);
         let mut record = self.record(action, throttle, answer);
         let asked = Asked::read(&self.raw);
@@ -107,7 +125,12 @@ fn worded(members: &Map<String, Value>) -> String {
 fn said(mut answer: Answer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
     answer.write();
-    (status, [(header::CONTENT_TYPE, "application/json")], answer.sent.unwrap_or_default()).into_response()
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/json")],
+        answer.sent.unwrap_or_default(),
+    )
+        .into_response()
 }
 
 /// A body's members, in order.
@@ -159,9 +182,18 @@ pub(super) async fn carry(
     };
     let mut _turn = None;
     if let Some(mine) = &key {
-        _turn = Some(app.under_way.wait(&format!("{path} {actor} {}", mine.key)).await);
+        _turn = Some(
+            app.under_way
+                .wait(&format!("{path} {actor} {}", mine.key))
+                .await,
+        );
         match first_answer(&app, mine).await {
-            Some(first) if first.key.as_ref().is_some_and(|known| known.digest == mine.digest) => {
+            Some(first)
+                if first
+                    .key
+                    .as_ref()
+                    .is_some_and(|known| known.digest == mine.digest) =>
+            {
                 return replay(&app, &path, &raw, first);
             }
             Some(_) if stops => kept_for_no_key = Some(COLLIDED),
@@ -173,17 +205,41 @@ pub(super) async fn carry(
         key = None;
     }
     let id = ulid::Ulid::generate().to_string();
-    let command = Command { id, at, elapsed, actor, kept_for_no_key, request_id, key, path, raw: raw.clone() };
+    let command = Command {
+        id,
+        at,
+        elapsed,
+        actor,
+        kept_for_no_key,
+        request_id,
+        key,
+        path,
+        raw: raw.clone(),
+    };
     parts.extensions.insert(command);
     next.run(Request::from_parts(parts, Body::from(raw))).await
 }
 
-fn key(headers: &HeaderMap, actor: &str, path: &str, raw: &[u8], at: Timestamp) -> Result<Option<ClientKey>, Problem> {
+fn key(
+    headers: &HeaderMap,
+    actor: &str,
+    path: &str,
+    raw: &[u8],
+    at: Timestamp,
+) -> Result<Option<ClientKey>, Problem> {
     let mut given = headers.get_all("idempotency-key").iter();
-    let Some(first) = given.next() else { return Ok(None) };
-    let text = first.to_str().ok().filter(|text| (1..=KEY_LIMIT).contains(&text.len()));
+    let Some(first) = given.next() else {
+        return Ok(None);
+    };
+    let text = first
+        .to_str()
+        .ok()
+        .filter(|text| (1..=KEY_LIMIT).contains(&text.len()));
     let (Some(text), None) = (text, given.next()) else {
-        return Err(Problem::filled(&table::ONCE_MALFORMED, &[("limit", &KEY_LIMIT)]));
+        return Err(Problem::filled(
+            &table::ONCE_MALFORMED,
+            &[("limit", &KEY_LIMIT)],
+        ));
     };
     let mut digest = Sha256::new();
     digest.update(path.as_bytes());
@@ -201,14 +257,26 @@ fn key(headers: &HeaderMap, actor: &str, path: &str, raw: &[u8], at: Timestamp) 
 
 async fn first_answer(app: &App, key: &ClientKey) -> Option<Answer> {
     let owed = app.latch.answered(key);
-    let is_same = |answer: &Answer| answer.key.as_ref().is_some_and(|own| own.digest == key.digest);
+    let is_same = |answer: &Answer| {
+        answer
+            .key
+            .as_ref()
+            .is_some_and(|own| own.digest == key.digest)
+    };
     if owed.as_ref().is_some_and(|owed| owed.told && is_same(owed)) {
         return owed;
     }
     // What a process before wrote down, and then perhaps told the ledger: what is there counts.
-    let Some(ledger) = app.ledger.as_ref() else { return owed };
+    let Some(ledger) = app.ledger.as_ref() else {
+        return owed;
+    };
     let found = match timeout(LOOK_UP, ledger.answered(key)).await {
-        Ok(Ok(found)) => found.filter(|answer| answer.key.as_ref().is_some_and(|k| k.expires_at > app.clock.now())),
+        Ok(Ok(found)) => found.filter(|answer| {
+            answer
+                .key
+                .as_ref()
+                .is_some_and(|k| k.expires_at > app.clock.now())
+        }),
         // What it opens will wait for the ledger, and then be found there; what it closes may be done twice.
         Ok(Err(error)) => {
             tracing::warn!(%error, "an Idempotency-Key could not be looked up");
@@ -222,7 +290,9 @@ async fn first_answer(app: &App, key: &ClientKey) -> Option<Answer> {
     // The same kill may have been done again, since its key could not be looked up: the one that holds counts.
     let is_over = |answer: &Answer| answer.kill().is_some_and(|epoch| !holds(app, epoch));
     match (found, owed) {
-        (Some(found), Some(owed)) if is_same(&owed) && is_over(&found) && !is_over(&owed) => Some(owed),
+        (Some(found), Some(owed)) if is_same(&owed) && is_over(&found) && !is_over(&owed) => {
+            Some(owed)
+        }
         (found, owed) => found.or(owed),
     }
 }
@@ -231,16 +301,27 @@ fn replay(app: &App, path: &str, raw: &[u8], first: Answer) -> Response {
     let mut response = match first.kill().filter(|epoch| !holds(app, epoch)) {
         // Nobody shall believe in a stop that is over, or may be in a moment,
         Some(epoch) => {
-            let over = if is_held(app, epoch) { &table::MAY_END } else { &table::ENDED_SINCE };
-            Problem::of(over).with("epoch", epoch.into()).into_response()
+            let over = if is_held(app, epoch) {
+                &table::MAY_END
+            } else {
+                &table::ENDED_SINCE
+            };
+            Problem::of(over)
+                .with("epoch", epoch.into())
+                .into_response()
         }
         // nor in an end that another stop has overtaken.
         None => match newer_holds(app, path, raw, &first) {
             held if held.is_empty() => said(first),
-            held => Problem::of(&table::HELD_SINCE).with("held_by", json!(held)).into_response(),
+            held => Problem::of(&table::HELD_SINCE)
+                .with("held_by", json!(held))
+                .into_response(),
         },
     };
-    response.headers_mut().insert(named("idempotent-replayed"), HeaderValue::from_static("true"));
+    response.headers_mut().insert(
+        named("idempotent-replayed"),
+        HeaderValue::from_static("true"),
+    );
     response
 }
 
@@ -251,15 +332,26 @@ fn newer_holds(app: &App, path: &str, raw: &[u8], first: &Answer) -> Vec<HeldBy>
     }
     let asked: ReviveBody = parse(raw).unwrap_or_default(); // it was read when it came first; an empty one means all
     let scope = asked.throttle.map_or(Scope::All, Scope::One);
-    let named = first.body.get("held_by").and_then(Value::as_array).into_iter().flatten();
-    let named: Vec<_> = named.filter_map(|held| held.get("epoch")?.as_str()).collect();
+    let named = first
+        .body
+        .get("held_by")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    let named: Vec<_> = named
+        .filter_map(|held| held.get("epoch")?.as_str())
+        .collect();
     let newer = |hold: &Hold| match (&first.stood, &asked.epoch) {
         (Some(stood), _) => !stood.contains(&hold.epoch),
         // Kept by a version before. Of one kill it says that this one has ended, which stays true of all that were there.
         (None, Some(_)) => hold.taken_at > first.at,
         (None, None) => !named.contains(&hold.epoch.0.as_str()),
     };
-    live_kills(app, &scope).iter().filter(|hold| newer(hold)).map(HeldBy::from).collect()
+    live_kills(app, &scope)
+        .iter()
+        .filter(|hold| newer(hold))
+        .map(HeldBy::from)
+        .collect()
 }
 
 /// Whether a kill holds, and nobody is about to end it: that it does, and then does not, would be believed of it.
@@ -269,5 +361,8 @@ fn holds(app: &App, epoch: &str) -> bool {
 
 fn is_held(app: &App, epoch: &str) -> bool {
     let epoch = Epoch(epoch.to_owned());
-    app.gate.standings().iter().any(|standing| standing.holds.contains(&epoch))
+    app.gate
+        .standings()
+        .iter()
+        .any(|standing| standing.holds.contains(&epoch))
 }

@@ -12,11 +12,18 @@ use super::wire::{Commands, DoubtedCommand};
 
 pub(super) async fn list(State(app): State<Arc<App>>) -> Json<Commands> {
     let items = app.latch.doubts().into_iter().map(told).collect();
-    Json(Commands { items, since: app.started.wall.to_string() })
+    Json(Commands {
+        items,
+        since: app.started.wall.to_string(),
+    })
 }
 
 fn told(doubt: Doubt) -> DoubtedCommand {
-    let Doubt { once, audit, outcome } = doubt;
+    let Doubt {
+        once,
+        audit,
+        outcome,
+    } = doubt;
     let (outcome, why) = match outcome {
         Outcome::Undecided => ("undecided", None),
         Outcome::Done => ("done", None),

@@ -27,7 +27,8 @@ use super::refusal::table;
 use super::wire::Controlled;
 
 /// What follows where a throttle is in mode Observe.
-const OBSERVED: &str = "none: this throttle is in mode Observe, so its level is reported and not enforced; a kill is";
+const OBSERVED: &str =
+    "none: this throttle is in mode Observe, so its level is reported and not enforced; a kill is";
 
 pub(super) async fn control(
     State(app): State<Arc<App>>,
@@ -36,17 +37,29 @@ pub(super) async fn control(
 ) -> Result<Response, Problem> {
     let asked: ControlBody = parse(&bytes)?;
     let target = asked.validated()?;
-    let name = asked.throttle.clone().unwrap_or_else(ThrottleName::default_throttle);
+    let name = asked
+        .throttle
+        .clone()
+        .unwrap_or_else(ThrottleName::default_throttle);
     let Some(standing) = app.gate.standing(&name) else {
         return Err(Problem::filled(&table::UNKNOWN, &[("throttle", &name)]));
     };
     if standing.killed() {
         let held: Vec<_> = app.gate.kills(&name).iter().map(HeldBy::from).collect();
-        let problem = Problem::filled(&table::KILLED, &[("throttle", &name)]).with("held_by", json!(held));
-        return Err(command.refuse(&app, "control_refused", name.as_str(), "killed", problem).await);
+        let problem =
+            Problem::filled(&table::KILLED, &[("throttle", &name)]).with("held_by", json!(held));
+        return Err(command
+            .refuse(&app, "control_refused", name.as_str(), "killed", problem)
+            .await);
     }
-    let declared = app.desired.declared().into_iter().find(|declared| declared.name == name);
-    let observes = declared.as_ref().is_some_and(|declared| declared.mode == Mode::Observe);
+    let declared = app
+        .desired
+        .declared()
+        .into_iter()
+        .find(|declared| declared.name == name);
+    let observes = declared
+        .as_ref()
+        .is_some_and(|declared| declared.mode == Mode::Observe);
     let law = declared.map_or(app.law, |declared| app.law.of(&declared.signals));
     // A level that tightens is in force before the answer is given.
     let in_force = standing.level;
@@ -59,7 +72,11 @@ pub(super) async fn control(
         target_throttle: target.fraction(),
         binding_signal: answered.binding,
         stress: answered.stress,
-        next_step: if observes { OBSERVED.to_owned() } else { next_step(in_force.safer(target), target) },
+        next_step: if observes {
+            OBSERVED.to_owned()
+        } else {
+            next_step(in_force.safer(target), target)
+        },
         generation: standing.generation,
         held_by: Vec::new(),
         replaced: Vec::new(),
@@ -67,14 +84,30 @@ pub(super) async fn control(
         audit: AuditState::Recorded.as_str(),
         durable: true,
     };
-    let mut record = command.record("control", name.as_str(), command.answer(StatusCode::OK, members(&body)));
+    let mut record = command.record(
+        "control",
+        name.as_str(),
+        command.answer(StatusCode::OK, members(&body)),
+    );
     (record.audit.before, record.audit.after) = (in_force.to_string(), target.to_string());
-    answered.binding.clone_into(&mut record.audit.binding_signal);
+    answered
+        .binding
+        .clone_into(&mut record.audit.binding_signal);
     (record.audit.operator, record.audit.reason) = (asked.operator, asked.reason);
     // One act: what is declared and what was measured reach the loop together, and it is woken once.
-    let evidence = |signals| Evidence { signals, at: command.elapsed, source: None };
+    let evidence = |signals| Evidence {
+        signals,
+        at: command.elapsed,
+        source: None,
+    };
     let measured = asked.current_state.map(evidence);
-    let order = LevelOrder { throttle: name.clone(), level: target, measured, at: command.elapsed, record };
+    let order = LevelOrder {
+        throttle: name.clone(),
+        level: target,
+        measured,
+        at: command.elapsed,
+        record,
+    };
     let declared = app.latch.declare(order).await.map_err(not_declared)?;
     app.desired.wake();
     Ok(command.said(&app, declared.answer))
@@ -90,19 +123,42 @@ struct Answered {
 
 /// What the control law makes of it. Where nothing was measured, the declaration stands alone: nobody knows how loaded the
 /// system is.
-fn answered(law: Law, measured: Option<Signals>, target: Level, in_force: Level) -> Result<Answered, Problem> {
+fn answered(
+    law: Law,
+    measured: Option<Signals>,
+    target: Level,
+    in_force: Level,
+) -> Result<Answered, Problem> {
     let Some(signals) = measured else {
         let binding = Binding::Target.as_str();
-        return Ok(Answered { level: target, before: in_force.fraction(), binding, stress: None });
+        return Ok(Answered {
+            level: target,
+            before: in_force.fraction(),
+            binding,
+            stress: None,
+        });
     };
-    let input = Input { signals, target, killed: false, credit: 1.0, waiting_rpm: Some(0.0) };
+    let input = Input {
+        signals,
+        target,
+        killed: false,
+        credit: 1.0,
+        waiting_rpm: Some(0.0),
+    };
     let law = law.evaluate(&input).map_err(|errors| {
-        let fields =
-            errors.into_iter().map(|e| FieldError { field: e.field.to_owned(), expected: e.expected.to_owned() });
+        let fields = errors.into_iter().map(|e| FieldError {
+            field: e.field.to_owned(),
+            expected: e.expected.to_owned(),
+        });
         Problem::from(BodyError::Fields(fields.collect()))
     })?;
     let (binding, stress) = (law.binding.as_str(), Some(law.stress));
-    Ok(Answered { level: law.level, before: signals.throttle_pct, binding, stress })
+    Ok(Answered {
+        level: law.level,
+        before: signals.throttle_pct,
+        binding,
+        stress,
+    })
 }
 
 fn not_declared(error: DesiredError) -> Problem {
@@ -126,5 +182,6 @@ fn next_step(in_force: Level, target: Level) -> String {
     if in_force < target {
         return "closes at the next look of the loop".to_owned();
     }
-    "opens tick by tick (5 s) towards target_throttle, as fast as what is measured allows".to_owned()
+    "opens tick by tick (5 s) towards target_throttle, as fast as what is measured allows"
+        .to_owned()
 }

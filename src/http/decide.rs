@@ -25,18 +25,30 @@ pub(super) async fn decide(
 ) -> Result<Json<Decided>, Problem> {
     let raw = body(bytes)?;
     let empty = raw.iter().all(u8::is_ascii_whitespace);
-    let asked: DecideBody = if empty { DecideBody::default() } else { parse(&raw)? };
+    let asked: DecideBody = if empty {
+        DecideBody::default()
+    } else {
+        parse(&raw)?
+    };
     let throttle = asked.throttle.unwrap_or_else(|| "default".to_owned());
     let route = asked.route.as_deref().unwrap_or_default();
     let (method, path) = route.split_once(' ').unwrap_or(("", route));
-    let question = Question { method, path: path_of(path), key: asked.key.as_deref().map(str::as_bytes) };
+    let question = Question {
+        method,
+        path: path_of(path),
+        key: asked.key.as_deref().map(str::as_bytes),
+    };
     let reply = app.gate.ask(&throttle, question, app.clock.moment());
     if reply.verdict.reason == Reason::Unknown {
         app.metrics.count_unknown(DOOR);
         app.strangers.unknown(&throttle, DOOR);
     }
     Ok(Json(Decided {
-        decision: if reply.verdict.admitted { "allow" } else { "deny" },
+        decision: if reply.verdict.admitted {
+            "allow"
+        } else {
+            "deny"
+        },
         throttle,
         reason: reply.verdict.reason.as_str(),
         generation: reply.verdict.generation,

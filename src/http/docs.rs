@@ -19,13 +19,28 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
 /// A file of the page: name, type, whether it is compressed, content.
 type Asset = (&'static str, &'static str, bool, &'static [u8]);
 
-const PAGE: Asset = ("page.html", "text/html; charset=utf-8", false, include_bytes!("docs/page.html"));
+const PAGE: Asset = (
+    "page.html",
+    "text/html; charset=utf-8",
+    false,
+    include_bytes!("docs/page.html"),
+);
 const JS: &str = "text/javascript; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const ASSETS: [Asset; 3] = [
     ("start.js", JS, false, include_bytes!("docs/start.js")),
-    ("swagger-ui-bundle.js", JS, true, include_bytes!("docs/swagger-ui-bundle.js.gz")),
-    ("swagger-ui.css", CSS, true, include_bytes!("docs/swagger-ui.css.gz")),
+    (
+        "swagger-ui-bundle.js",
+        JS,
+        true,
+        include_bytes!("docs/swagger-ui-bundle.js.gz"),
+    ),
+    (
+        "swagger-ui.css",
+        CSS,
+        true,
+        include_bytes!("docs/swagger-ui.css.gz"),
+    ),
 ];
 
 /// `GET /docs`
@@ -44,7 +59,10 @@ pub(super) async fn asset(name: Result<Path<String>, PathRejection>) -> Response
 
 /// `GET /openapi.json`
 pub(super) async fn description() -> Response {
-    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")];
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
     (headers, openapi::text()).into_response()
 }
 
@@ -58,7 +76,10 @@ fn file((_, kind, compressed, content): &Asset) -> Response {
     ];
     let mut response = (headers, *content).into_response();
     if *compressed {
-        response.headers_mut().insert(header::CONTENT_ENCODING, header::HeaderValue::from_static("gzip"));
+        response.headers_mut().insert(
+            header::CONTENT_ENCODING,
+            header::HeaderValue::from_static("gzip"),
+        );
     }
     response
 }

@@ -34,7 +34,10 @@ pub enum Hosts {
 impl Hosts {
     /// In development only loopback; elsewhere any.
     pub fn of(listen: &ListenArgs) -> Self {
-        match (listen.environment, listen.listen.ip().to_canonical().is_loopback()) {
+        match (
+            listen.environment,
+            listen.listen.ip().to_canonical().is_loopback(),
+        ) {
             (Environment::Development, true) => Self::Loopback,
             (Environment::Development, false) => Self::LoopbackOrAddress,
             _ => Self::Any,
@@ -46,10 +49,15 @@ impl Hosts {
         if self == Self::Any {
             return true;
         }
-        let Ok(host) = host.parse::<Authority>() else { return false };
+        let Ok(host) = host.parse::<Authority>() else {
+            return false;
+        };
         let name = host.host().trim_start_matches('[').trim_end_matches(']');
         match name.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
-            Ok(address) => address.is_loopback() || (self == Self::LoopbackOrAddress && !address.is_unspecified()),
+            Ok(address) => {
+                address.is_loopback()
+                    || (self == Self::LoopbackOrAddress && !address.is_unspecified())
+            }
             Err(_) => {
                 let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
                 name == "localhost" || name.ends_with(".localhost")
@@ -64,14 +72,23 @@ pub(super) fn framed(request: &Request) -> Result<(), Problem> {
     let headers = request.headers();
     let mut hosts = headers.get_all(header::HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
-    let named = first.map_or(request.version() == Version::HTTP_10, |host| host.as_bytes().iter().all(of_a_host));
+    let named = first.map_or(request.version() == Version::HTTP_10, |host| {
+        host.as_bytes().iter().all(of_a_host)
+    });
     if second.is_some() || !named {
         return Err(Problem::of(&table::HOST));
     }
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => Ok(()),
-        (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        (Some(coding), None)
+            if coding
+                .as_bytes()
+                .trim_ascii()
+                .eq_ignore_ascii_case(b"chunked") =>
+        {
+            Ok(())
+        }
         _ => Err(Problem::of(&table::CODING)),
     }
 }
@@ -92,14 +109,22 @@ pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: N
 
 fn meant(hosts: Hosts, request: &Request) -> Result<(), Problem> {
     let headers = request.headers();
-    let named = headers.get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    let named = headers
+        .get(header::HOST)
+        .map(|host| host.to_str().unwrap_or_default());
     let asked = request.uri().authority().map(Authority::as_str);
-    if let Some(host) = named.into_iter().chain(asked).find(|host| !hosts.serves(host)) {
+    if let Some(host) = named
+        .into_iter()
+        .chain(asked)
+        .find(|host| !hosts.serves(host))
+    {
         let shown: String = host.chars().take(SHOWN).collect();
         return Err(Problem::filled(&table::NOT_OURS, &[("host", &shown)]));
     }
     // Browsers say where a request comes from, and no page can make them say otherwise.
-    let cross = headers.get("sec-fetch-site").is_some_and(|site| site.as_bytes() == b"cross-site");
+    let cross = headers
+        .get("sec-fetch-site")
+        .is_some_and(|site| site.as_bytes() == b"cross-site");
     if cross && request.method() == Method::POST {
         return Err(Problem::of(&table::CROSS_SITE));
     }
@@ -109,7 +134,10 @@ fn meant(hosts: Hosts, request: &Request) -> Result<(), Problem> {
 /// What every answer bears: nobody keeps it, and a browser takes it for nothing but what it says it is.
 pub fn stamp(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
 }
 
 #[cfg(test)]
@@ -118,8 +146,15 @@ mod tests {
 
     #[test]
     fn in_development_only_names_of_loopback_are_served() {
-        let loopback =
-            ["localhost", "LocalHost:8080", "echo.localhost", "localhost.", "127.0.0.1:80", "127.9.9.9", "[::1]:8080"];
+        let loopback = [
+            "localhost",
+            "LocalHost:8080",
+            "echo.localhost",
+            "localhost.",
+            "127.0.0.1:80",
+            "127.9.9.9",
+            "[::1]:8080",
+        ];
         let addresses = ["10.0.0.7:8080", "[fd00::7]:8080", "192.0.2.1"];
         let names = [
             "evil.example",
@@ -132,13 +167,22 @@ mod tests {
             "[::]",
         ];
         for host in loopback {
-            assert!(Hosts::Loopback.serves(host) && Hosts::LoopbackOrAddress.serves(host), "{host}");
+            assert!(
+                Hosts::Loopback.serves(host) && Hosts::LoopbackOrAddress.serves(host),
+                "{host}"
+            );
         }
         for host in addresses {
-            assert!(!Hosts::Loopback.serves(host) && Hosts::LoopbackOrAddress.serves(host), "{host}");
+            assert!(
+                !Hosts::Loopback.serves(host) && Hosts::LoopbackOrAddress.serves(host),
+                "{host}"
+            );
         }
         for host in names {
-            assert!(!Hosts::Loopback.serves(host) && !Hosts::LoopbackOrAddress.serves(host), "{host}");
+            assert!(
+                !Hosts::Loopback.serves(host) && !Hosts::LoopbackOrAddress.serves(host),
+                "{host}"
+            );
             assert!(Hosts::Any.serves(host));
         }
     }

@@ -42,7 +42,12 @@ pub struct Parts {
 impl Parts {
     /// No part yet; `loaded`: whether the gate knows all there is to know.
     pub fn new(loaded: Arc<dyn Fn() -> bool + Send + Sync>) -> Self {
-        Self { off: Vec::new(), on: Vec::new(), vital: Vec::new(), loaded }
+        Self {
+            off: Vec::new(),
+            on: Vec::new(),
+            vital: Vec::new(),
+            loaded,
+        }
     }
 
     /// A part that is on, with a look at it; or off, with the variable that turns it on.
@@ -57,9 +62,13 @@ impl Parts {
 /// `GET /health`. A killed system is healthy: nobody must restart it for that.
 pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
     let ledger = match &app.ledger {
-        Some(ledger) => {
-            Some(app.ledger_look.fresh(ledger.as_ref(), app.clock.as_ref(), || app.strangers.due(ledger::LEDGER)).await)
-        }
+        Some(ledger) => Some(
+            app.ledger_look
+                .fresh(ledger.as_ref(), app.clock.as_ref(), || {
+                    app.strangers.due(ledger::LEDGER)
+                })
+                .await,
+        ),
         None => None,
     };
     let checks = all(&app, ledger);
@@ -69,13 +78,22 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
         status,
         version: env!("CARGO_PKG_VERSION"),
         mode: app.mode,
-        uptime_seconds: i64::try_from(app.clock.elapsed().saturating_sub(app.started.elapsed).as_secs())
-            .unwrap_or(i64::MAX),
+        uptime_seconds: i64::try_from(
+            app.clock
+                .elapsed()
+                .saturating_sub(app.started.elapsed)
+                .as_secs(),
+        )
+        .unwrap_or(i64::MAX),
         throttle_pct: level.fraction(),
         killed,
         checks: checks.body(),
     };
-    let code = if status == checks::UNHEALTHY { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let code = if status == checks::UNHEALTHY {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::OK
+    };
     (code, Json(body)).into_response()
 }
 
@@ -88,10 +106,17 @@ pub(super) fn standing(app: &App) -> &'static str {
 fn all(app: &App, ledger: Option<Result<(), String>>) -> Checks {
     let mut checks = looked(app);
     // Loading is what `/readyz` is for.
-    let loading = if (app.parts.loaded)() { "ok" } else { "loading" };
+    let loading = if (app.parts.loaded)() {
+        "ok"
+    } else {
+        "loading"
+    };
     checks.add("gate", Found::Fine(loading.to_owned()));
     match ledger {
-        Some(Ok(())) => checks.add("ledger", lacking_words(app.latch.lacking()).map_or_else(Found::ok, Found::Amiss)),
+        Some(Ok(())) => checks.add(
+            "ledger",
+            lacking_words(app.latch.lacking()).map_or_else(Found::ok, Found::Amiss),
+        ),
         Some(Err(why)) => checks.add("ledger", Found::Gone(away_words(&why, app.latch.lacking()))),
         None => {}
     }
@@ -105,7 +130,13 @@ fn looked(app: &App) -> Checks {
         checks.add(name, look().map_or_else(Found::Gone, Found::Fine));
     }
     for (name, look) in &app.parts.on {
-        let fine = |words: String| if words.is_empty() { Found::Quiet } else { Found::Fine(words) };
+        let fine = |words: String| {
+            if words.is_empty() {
+                Found::Quiet
+            } else {
+                Found::Fine(words)
+            }
+        };
         checks.add(name, look().map_or_else(Found::Amiss, fine));
     }
     if !app.stripe.is_empty() {
@@ -115,11 +146,20 @@ fn looked(app: &App) -> Checks {
         checks.add(name, Found::Off(variable));
     }
     if let Some(found) = app.metrics.kill_path().trouble() {
-        checks.add("kill_path", found.map_or_else(Found::Amiss, |()| Found::ok()));
+        checks.add(
+            "kill_path",
+            found.map_or_else(Found::Amiss, |()| Found::ok()),
+        );
     }
     checks.add("log", log_words().map_or_else(Found::ok, Found::Amiss));
-    checks.add("targets", app.board.trouble().map_or(Found::Quiet, Found::Amiss));
-    checks.add("kills", alone_words(app.latch.held_alone()).map_or(Found::Quiet, Found::Amiss));
+    checks.add(
+        "targets",
+        app.board.trouble().map_or(Found::Quiet, Found::Amiss),
+    );
+    checks.add(
+        "kills",
+        alone_words(app.latch.held_alone()).map_or(Found::Quiet, Found::Amiss),
+    );
     if lacking_words(app.latch.lacking()).is_some() {
         checks.lower();
     }
@@ -137,11 +177,20 @@ fn away_words(why: &str, lacking: Lacking) -> String {
 
 /// What the ledger lacks though it can be written, and what it has not decided, if there is any of it.
 fn lacking_words(lacking: Lacking) -> Option<String> {
-    let Lacking { on_disk, in_memory, undecided } = lacking;
+    let Lacking {
+        on_disk,
+        in_memory,
+        undecided,
+    } = lacking;
     let all = on_disk + in_memory;
-    let alone = if in_memory > 0 { format!(", {in_memory} of them in memory alone") } else { String::new() };
+    let alone = if in_memory > 0 {
+        format!(", {in_memory} of them in memory alone")
+    } else {
+        String::new()
+    };
     let owed = (all > 0).then(|| format!("{all} command(s) are still on their way into it{alone}"));
-    let open = (undecided > 0).then(|| format!("{undecided} command(s) are not decided yet: they may still happen"));
+    let open = (undecided > 0)
+        .then(|| format!("{undecided} command(s) are not decided yet: they may still happen"));
     let words: Vec<_> = owed.into_iter().chain(open).collect();
     (!words.is_empty()).then(|| words.join("; "))
 }
@@ -162,7 +211,10 @@ fn log_words() -> Option<String> {
 /// The highest level in force, and whether anything is killed.
 fn in_force(app: &App) -> (Level, bool) {
     let all = app.gate.standings();
-    let level = all.iter().map(|standing| standing.level).fold(Level::OPEN, Level::safer);
+    let level = all
+        .iter()
+        .map(|standing| standing.level)
+        .fold(Level::OPEN, Level::safer);
     (level, all.iter().any(|standing| !standing.holds.is_empty()))
 }
 
@@ -174,7 +226,11 @@ pub(super) async fn livez(State(app): State<Arc<App>>, RawQuery(query): RawQuery
 /// `GET /readyz`: the listeners are up and the gate knows all there is.
 pub(super) async fn readyz(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
     let listening = || app.listening.load(Ordering::Acquire);
-    probe(&app, &[("listeners", &listening), ("gate", &*app.parts.loaded)], query.as_deref())
+    probe(
+        &app,
+        &[("listeners", &listening), ("gate", &*app.parts.loaded)],
+        query.as_deref(),
+    )
 }
 
 /// A check of a probe: its name, and whether all is well.
@@ -190,10 +246,22 @@ fn probe(app: &App, checks: &[Check<'_>], query: Option<&str>) -> Response {
         text.push_str(&format!("[{mark}]{name} {word} {took}ms\n"));
         all &= fine;
     }
-    if !query.is_some_and(|query| query.split('&').any(|part| part == "verbose" || part.starts_with("verbose="))) {
+    if !query.is_some_and(|query| {
+        query
+            .split('&')
+            .any(|part| part == "verbose" || part.starts_with("verbose="))
+    }) {
         text = if all { "ok\n" } else { "not ready\n" }.to_owned();
     }
-    (if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text).into_response()
+    (
+        if all {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        },
+        text,
+    )
+        .into_response()
 }
 
 /// `GET /metrics`.
@@ -207,20 +275,37 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
             confirmed_at: standing.confirmed_at,
             found: app.board.found(&standing.name),
             callers: app.gate.callers(&standing.name, app.clock.now()),
-            verdicts: verdicts.map(|(admitted, reason, count)| (admitted, reason.as_str(), count)).collect(),
+            verdicts: verdicts
+                .map(|(admitted, reason, count)| (admitted, reason.as_str(), count))
+                .collect(),
         }
     });
     let lacking = app.latch.lacking();
-    let checks = all(&app, app.ledger.as_ref().map(|_| app.ledger_look.last(app.clock.elapsed())));
+    let checks = all(
+        &app,
+        app.ledger
+            .as_ref()
+            .map(|_| app.ledger_look.last(app.clock.elapsed())),
+    );
     let now = Now {
         at: app.clock.elapsed(),
         started: app.started,
         mode: app.mode,
         forgotten: app.rates.forgotten(),
-        commands_lacking: [("disk", lacking.on_disk as u64), ("memory", lacking.in_memory as u64)],
+        commands_lacking: [
+            ("disk", lacking.on_disk as u64),
+            ("memory", lacking.in_memory as u64),
+        ],
         health: checks.words(),
         checks: checks.all(),
         throttles: throttles.collect(),
     };
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics.render(&now)).into_response()
+    (
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        app.metrics.render(&now),
+    )
+        .into_response()
 }

@@ -45,13 +45,19 @@ const NEEDS: [(&str, Role, Option<&str>); 5] = [
 ];
 
 /// Lets a request through whose key is right and may do this.
-pub(super) async fn check(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn check(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let caller = match judge(&app, request.headers()) {
         Ok(caller) => caller,
         Err(problem) => {
             let mut response = problem.into_response();
             if response.status() == StatusCode::UNAUTHORIZED {
-                response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                response
+                    .headers_mut()
+                    .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             return response;
         }
@@ -62,9 +68,20 @@ pub(super) async fn check(State(app): State<Arc<App>>, mut request: Request, nex
         && !caller.may(*role)
     {
         app.metrics.count_key_refused("role");
-        let problem = Problem::filled(&table::ROLE, &[("path", path), ("role", &role.as_str()), ("key", &caller.name)]);
+        let problem = Problem::filled(
+            &table::ROLE,
+            &[
+                ("path", path),
+                ("role", &role.as_str()),
+                ("key", &caller.name),
+            ],
+        );
         if let Some(action) = action {
-            let id = request.extensions().get::<RequestId>().map(|RequestId(id)| id.clone()).unwrap_or_default();
+            let id = request
+                .extensions()
+                .get::<RequestId>()
+                .map(|RequestId(id)| id.clone())
+                .unwrap_or_default();
             // One that does not come is recorded all the same.
             let raw = limits::whole(request.into_body()).await.unwrap_or_default();
             record(&app, &caller, &problem, action, (id, Asked::read(&raw))).await;
@@ -73,7 +90,9 @@ pub(super) async fn check(State(app): State<Arc<App>>, mut request: Request, nex
         response.extensions_mut().insert(Known);
         return response;
     }
-    request.extensions_mut().insert(Actor(caller.name.to_string()));
+    request
+        .extensions_mut()
+        .insert(Actor(caller.name.to_string()));
     let mut response = next.run(request).await;
     response.extensions_mut().insert(Known);
     response
@@ -105,24 +124,46 @@ pub(super) fn is_given(headers: &HeaderMap) -> bool {
 
 /// `X-API-Key`, or else a bearer's token; an empty one is none.
 fn given(headers: &HeaderMap) -> Option<&[u8]> {
-    let own = headers.get("x-api-key").map(HeaderValue::as_bytes).filter(|key| !key.is_empty());
+    let own = headers
+        .get("x-api-key")
+        .map(HeaderValue::as_bytes)
+        .filter(|key| !key.is_empty());
     own.or_else(|| {
-        let (scheme, key) = headers.get(header::AUTHORIZATION)?.as_bytes().split_at_checked(BEARER.len())?;
-        scheme.eq_ignore_ascii_case(BEARER).then_some(key).filter(|key| !key.is_empty())
+        let (scheme, key) = headers
+            .get(header::AUTHORIZATION)?
+            .as_bytes()
+            .split_at_checked(BEARER.len())?;
+        scheme
+            .eq_ignore_ascii_case(BEARER)
+            .then_some(key)
+            .filter(|key| !key.is_empty())
     })
 }
 
 /// A right key that may not do this: somebody meant to.
-async fn record(app: &App, caller: &Caller, problem: &Problem, action: &str, (request_id, asked): (String, Asked)) {
+async fn record(
+    app: &App,
+    caller: &Caller,
+    problem: &Problem,
+    action: &str,
+    (request_id, asked): (String, Asked),
+) {
     let at = app.clock.now();
     let audit = AuditDraft {
         reason: asked.refused("role"),
-        throttle: asked.throttle.map(|name| name.to_string()).unwrap_or_default(),
+        throttle: asked
+            .throttle
+            .map(|name| name.to_string())
+            .unwrap_or_default(),
         operator: asked.operator,
         request_id,
         ..AuditDraft::new(at, &caller.name, action)
     };
     let answer = Answer::new(problem.status().as_u16(), problem.members(), at);
-    let record = Record { once: ulid::Ulid::generate().to_string(), audit, answer };
+    let record = Record {
+        once: ulid::Ulid::generate().to_string(),
+        audit,
+        answer,
+    };
     app.latch.record(record).await;
 }

@@ -51,7 +51,11 @@ pub(super) async fn kill(
         warning: command.kept_for_no_key,
     };
     let throttle = asked.throttle.as_ref().map_or("", ThrottleName::as_str);
-    let mut record = command.record("kill", throttle, command.answer(StatusCode::OK, members(&body)));
+    let mut record = command.record(
+        "kill",
+        throttle,
+        command.answer(StatusCode::OK, members(&body)),
+    );
     (record.audit.reason, record.audit.operator) = (asked.reason.clone(), asked.operator.clone());
     "kill".clone_into(&mut record.audit.binding_signal);
     let order = KillOrder {
@@ -59,7 +63,10 @@ pub(super) async fn kill(
         reason: asked.reason,
         operator: asked.operator,
         epoch: Epoch(command.id.clone()),
-        at: Moment { wall: command.at, elapsed: command.elapsed },
+        at: Moment {
+            wall: command.at,
+            elapsed: command.elapsed,
+        },
         record,
     };
     let killed = app.latch.kill(order).await.map_err(not_killed)?;
@@ -71,10 +78,17 @@ pub(super) async fn revive(
     Extension(command): Extension<Command>,
     bytes: Bytes,
 ) -> Result<Response, Problem> {
-    let asked: ReviveBody =
-        if bytes.iter().all(u8::is_ascii_whitespace) { ReviveBody::default() } else { parse(&bytes)? };
+    let asked: ReviveBody = if bytes.iter().all(u8::is_ascii_whitespace) {
+        ReviveBody::default()
+    } else {
+        parse(&bytes)?
+    };
     asked.validated()?;
-    let throttle = asked.throttle.as_ref().map_or("", ThrottleName::as_str).to_owned();
+    let throttle = asked
+        .throttle
+        .as_ref()
+        .map_or("", ThrottleName::as_str)
+        .to_owned();
     let scope = asked.throttle.map_or(Scope::All, Scope::One);
     let throttles = app.gate.standings();
     if let Scope::One(name) = &scope
@@ -82,11 +96,27 @@ pub(super) async fn revive(
     {
         return Err(unknown(name));
     }
-    let held = throttles.iter().any(|standing| scope.covers(&standing.name) && standing.killed());
+    let held = throttles
+        .iter()
+        .any(|standing| scope.covers(&standing.name) && standing.killed());
     let status = if held { "revived" } else { "already_running" };
-    let body = Revived { status, ended: Vec::new(), held_by: Vec::new(), audit_id: None };
-    let mut record = command.record("revive", &throttle, command.answer(StatusCode::OK, members(&body)));
-    record.answer.stood = Some(live_kills(&app, &scope).into_iter().map(|hold| hold.epoch).collect());
+    let body = Revived {
+        status,
+        ended: Vec::new(),
+        held_by: Vec::new(),
+        audit_id: None,
+    };
+    let mut record = command.record(
+        "revive",
+        &throttle,
+        command.answer(StatusCode::OK, members(&body)),
+    );
+    record.answer.stood = Some(
+        live_kills(&app, &scope)
+            .into_iter()
+            .map(|hold| hold.epoch)
+            .collect(),
+    );
     (record.audit.before, record.audit.after) = match held {
         true => ("killed".to_owned(), "opening".to_owned()),
         false => ("running".to_owned(), "running".to_owned()),
@@ -96,7 +126,11 @@ pub(super) async fn revive(
         return Ok(command.said(&app, app.latch.record(record).await.answer));
     }
     let epoch = asked.epoch.map(Epoch);
-    let ended = app.latch.revive(scope.clone(), epoch.clone(), record).await.map_err(not_revived)?;
+    let ended = app
+        .latch
+        .revive(scope.clone(), epoch.clone(), record)
+        .await
+        .map_err(not_revived)?;
     if ended.ended.is_empty() && !ended.repeated {
         // Where the epoch is nobody's, who is meant can be told only by what there is.
         let (problem, why, held) = match epoch.filter(|_| ended.held_by.is_empty()) {
@@ -104,13 +138,22 @@ pub(super) async fn revive(
                 let none = Problem::filled(&table::NO_HOLD, &[("epoch", &epoch)]);
                 (none, format!("no hold {epoch}"), live_kills(&app, &scope))
             }
-            None => (Problem::of(&table::NOTHING_ENDED), "nothing could end".to_owned(), ended.held_by),
+            None => (
+                Problem::of(&table::NOTHING_ENDED),
+                "nothing could end".to_owned(),
+                ended.held_by,
+            ),
         };
         let held_by: Vec<_> = held.iter().map(HeldBy::from).collect();
         let problem = problem.with("held_by", json!(held_by));
-        return Err(command.refuse(&app, "revive_refused", &throttle, &why, problem).await);
+        return Err(command
+            .refuse(&app, "revive_refused", &throttle, &why, problem)
+            .await);
     }
-    ended.answer.map(|answer| command.said(&app, answer)).ok_or_else(|| Problem::of(&table::LOST_ANSWER).undecided())
+    ended
+        .answer
+        .map(|answer| command.said(&app, answer))
+        .ok_or_else(|| Problem::of(&table::LOST_ANSWER).undecided())
 }
 
 fn not_revived(error: DesiredError) -> Problem {
@@ -124,7 +167,12 @@ fn not_revived(error: DesiredError) -> Problem {
 
 /// The kills of these throttles, each once.
 pub(super) fn live_kills(app: &App, scope: &Scope) -> Vec<Hold> {
-    let names = app.gate.standings().into_iter().map(|standing| standing.name).filter(|name| scope.covers(name));
+    let names = app
+        .gate
+        .standings()
+        .into_iter()
+        .map(|standing| standing.name)
+        .filter(|name| scope.covers(name));
     let mut kills: Vec<Hold> = Vec::new();
     for hold in names.flat_map(|name| app.gate.kills(&name)) {
         if !kills.iter().any(|known| known.epoch == hold.epoch) {
@@ -154,9 +202,18 @@ mod tests {
 
     #[test]
     fn what_is_not_decided_is_never_said_to_have_done_nothing() {
-        let said = |error| not_revived(error).members().get("detail").map(ToString::to_string).unwrap_or_default();
+        let said = |error| {
+            not_revived(error)
+                .members()
+                .get("detail")
+                .map(ToString::to_string)
+                .unwrap_or_default()
+        };
         let undecided = said(DesiredError::Undecided);
-        assert!(undecided.contains("may still happen") && !undecided.contains("Nothing"), "{undecided}");
+        assert!(
+            undecided.contains("may still happen") && !undecided.contains("Nothing"),
+            "{undecided}"
+        );
         let refused = said(DesiredError::Unavailable("away".to_owned()));
         assert!(refused.contains("Nothing was opened"), "{refused}");
     }

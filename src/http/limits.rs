@@ -119,7 +119,9 @@ pub(super) async fn whole(content: Body) -> Result<Bytes, Problem> {
         }
         Ok(raw.into())
     };
-    timeout(BODY, gathered).await.unwrap_or_else(|_| Err(late()))
+    timeout(BODY, gathered)
+        .await
+        .unwrap_or_else(|_| Err(late()))
 }
 
 /// The body of a kill, as large as a webhook's may be: of its texts only the beginning is kept, so a long reason keeps nobody
@@ -138,7 +140,9 @@ pub(super) async fn kill(content: Body) -> Result<Bytes, Problem> {
         }
         Ok(Bytes::copy_from_slice(read.kept()))
     };
-    timeout(BODY, gathered).await.unwrap_or_else(|_| Err(late()))
+    timeout(BODY, gathered)
+        .await
+        .unwrap_or_else(|_| Err(late()))
 }
 
 fn unread_kill() -> Problem {
@@ -195,7 +199,8 @@ pub(super) async fn carry(request: Request, next: Next) -> Response {
 
 async fn handled(request: Request, next: Next) -> Response {
     let orders = request.method() == Method::POST;
-    let given_up = |problem: Problem| if orders { problem.undecided() } else { problem }.into_response();
+    let given_up =
+        |problem: Problem| if orders { problem.undecided() } else { problem }.into_response();
     in_time(next.run(request)).await.unwrap_or_else(given_up)
 }
 

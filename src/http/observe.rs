@@ -38,14 +38,20 @@ pub(super) async fn observe(
     bytes: Bytes,
 ) -> Result<Response, Problem> {
     let asked: ObserveBody = parse(&bytes)?;
-    let name = asked.throttle.clone().unwrap_or_else(ThrottleName::default_throttle);
+    let name = asked
+        .throttle
+        .clone()
+        .unwrap_or_else(ThrottleName::default_throttle);
     let Some(standing) = app.gate.standing(&name) else {
         return Err(Problem::filled(&table::UNKNOWN, &[("throttle", &name)]));
     };
     let signals = asked.signals(standing.level)?;
     let kills = app.gate.kills(&name);
-    let state =
-        ObservedState { signals, killed: !kills.is_empty(), epoch: kills.first().map(|hold| hold.epoch.0.clone()) };
+    let state = ObservedState {
+        signals,
+        killed: !kills.is_empty(),
+        epoch: kills.first().map(|hold| hold.epoch.0.clone()),
+    };
     let row = StateRow {
         at: command.at,
         source: asked.source.clone(),
@@ -60,17 +66,30 @@ pub(super) async fn observe(
         source: asked.source.clone(),
     };
     let answer = command.answer(StatusCode::OK, members(&body));
-    let law = app.desired.declared().into_iter().find(|declared| declared.name == name);
+    let law = app
+        .desired
+        .declared()
+        .into_iter()
+        .find(|declared| declared.name == name);
     let law = law.map_or(app.law, |declared| app.law.of(&declared.signals));
-    let measured =
-        asked.measured().then(|| Evidence { signals, at: command.elapsed, source: Some(asked.source.clone()) });
+    let measured = asked.measured().then(|| Evidence {
+        signals,
+        at: command.elapsed,
+        source: Some(asked.source.clone()),
+    });
     // What closes waits for no ledger; what may open counts once it is stored, since its caller is told if it is not.
     let closes = measured.as_ref().filter(|_| !law.may_open(&signals));
     if let Some(evidence) = closes {
-        app.desired.observe_unstored(&name, evidence, &|heard, word| among(&law, heard, word));
+        app.desired
+            .observe_unstored(&name, evidence, &|heard, word| among(&law, heard, word));
         app.desired.wake();
     }
-    let unstored = Unstored { row: &row, command: &command, counts: closes.is_some(), why: Some(GONE.to_owned()) };
+    let unstored = Unstored {
+        row: &row,
+        command: &command,
+        counts: closes.is_some(),
+        why: Some(GONE.to_owned()),
+    };
     let answer = store(&app, row.clone(), answer, unstored).await?;
     // It is not what is measured now, where its key was used long ago.
     if let Some(evidence) = measured.filter(|_| !answer.replayed) {
@@ -94,18 +113,42 @@ struct Unstored<'a> {
 impl Drop for Unstored<'_> {
     fn drop(&mut self) {
         let Some(error) = &self.why else { return };
-        let (Command { actor, request_id, .. }, StateRow { throttle, source, .. }) = (self.command, self.row);
+        let (
+            Command {
+                actor, request_id, ..
+            },
+            StateRow {
+                throttle, source, ..
+            },
+        ) = (self.command, self.row);
         let (throttle, counts) = (throttle.as_str(), self.counts);
-        tracing::error!(error, actor, throttle, source, request_id, counts, "an observation was not stored");
+        tracing::error!(
+            error,
+            actor,
+            throttle,
+            source,
+            request_id,
+            counts,
+            "an observation was not stored"
+        );
     }
 }
 
-async fn store(app: &App, row: StateRow, answer: Answer, mut unstored: Unstored<'_>) -> Result<Answer, Problem> {
+async fn store(
+    app: &App,
+    row: StateRow,
+    answer: Answer,
+    mut unstored: Unstored<'_>,
+) -> Result<Answer, Problem> {
     let Some(ledger) = &app.ledger else {
         unstored.why = None;
         return Ok(answer);
     };
-    let change = Change { states: vec![row], answer: Some(answer.clone()), ..Change::default() };
+    let change = Change {
+        states: vec![row],
+        answer: Some(answer.clone()),
+        ..Change::default()
+    };
     let stored = timeout(PATIENCE, ledger.commit(change)).await;
     let stored = stored.unwrap_or_else(|_| Err(LedgerError::Unavailable("it is slow".to_owned())));
     unstored.why = stored.as_ref().err().map(ToString::to_string);

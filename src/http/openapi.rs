@@ -61,7 +61,13 @@ struct Route {
 }
 
 impl Route {
-    fn new(method: &'static str, path: &'static str, tag: &'static str, door: Door, summary: &'static str) -> Self {
+    fn new(
+        method: &'static str,
+        path: &'static str,
+        tag: &'static str,
+        door: Door,
+        summary: &'static str,
+    ) -> Self {
         Self {
             method,
             path,
@@ -89,11 +95,16 @@ impl Route {
 
     /// A JSON body with an example.
     fn takes<T: JsonSchema>(self, required: bool, example: Value) -> Self {
-        Self { takes: Some((schema_of::<T>, required)), body: Some(example), ..self }
+        Self {
+            takes: Some((schema_of::<T>, required)),
+            body: Some(example),
+            ..self
+        }
     }
 
     fn answers<T: JsonSchema>(mut self, status: u16, what: &'static str) -> Self {
-        self.answers.push((status, what, Content::Json(schema_of::<T>)));
+        self.answers
+            .push((status, what, Content::Json(schema_of::<T>)));
         self
     }
 
@@ -105,7 +116,10 @@ impl Route {
 
     /// Statuses that are answered with a problem.
     fn refuses(self, refusals: &[u16]) -> Self {
-        Self { refusals: refusals.to_vec(), ..self }
+        Self {
+            refusals: refusals.to_vec(),
+            ..self
+        }
     }
 }
 
@@ -114,7 +128,8 @@ fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 }
 
 fn document() -> Value {
-    let settings = SchemaSettings::draft2020_12().with(|it| it.definitions_path = "/components/schemas".into());
+    let settings = SchemaSettings::draft2020_12()
+        .with(|it| it.definitions_path = "/components/schemas".into());
     let mut inward = settings.clone().for_deserialize().into_generator();
     let mut outward = settings.for_serialize().into_generator();
     let problem = schema_of::<wire::Problem>(&mut outward);
@@ -153,22 +168,39 @@ fn document() -> Value {
 }
 
 fn operation(route: &Route, inward: &mut SchemaGenerator, outward: &mut SchemaGenerator) -> Value {
-    let root = if route.path.ends_with('/') { "root" } else { "" };
-    let id = format!("{} {}{root}", route.method, route.path).replace(['/', '{', '}', '.', ' '], "_");
-    let id = id.split('_').filter(|word| !word.is_empty()).collect::<Vec<_>>().join("_");
+    let root = if route.path.ends_with('/') {
+        "root"
+    } else {
+        ""
+    };
+    let id =
+        format!("{} {}{root}", route.method, route.path).replace(['/', '{', '}', '.', ' '], "_");
+    let id = id
+        .split('_')
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join("_");
     let mut out = json!({ "operationId": id, "tags": [route.tag], "summary": route.summary });
     if !route.text.is_empty() {
         out["description"] = json!(route.text);
     }
-    out["security"] = if route.door == Door::Key { json!([{ "key": [] }, { "bearer": [] }]) } else { json!([]) };
-    let common = [reference("parameters", "request-id"), reference("parameters", "traceparent")];
+    out["security"] = if route.door == Door::Key {
+        json!([{ "key": [] }, { "bearer": [] }])
+    } else {
+        json!([])
+    };
+    let common = [
+        reference("parameters", "request-id"),
+        reference("parameters", "traceparent"),
+    ];
     out["parameters"] = route.parameters.iter().cloned().chain(common).collect();
     if let Some((schema, required)) = route.takes {
         let mut content = json!({ "schema": schema(inward) });
         if let Some(example) = &route.body {
             content["example"] = example.clone();
         }
-        out["requestBody"] = json!({ "required": required, "content": { "application/json": content } });
+        out["requestBody"] =
+            json!({ "required": required, "content": { "application/json": content } });
     } else if let Some(body) = &route.body {
         out["requestBody"] = body.clone();
     }
@@ -176,12 +208,16 @@ fn operation(route: &Route, inward: &mut SchemaGenerator, outward: &mut SchemaGe
     for (status, what, content) in &route.answers {
         let content = match content {
             Content::Json(schema) => json!({ "application/json": { "schema": schema(outward) } }),
-            Content::Text(media) => {
-                media.iter().map(|one| ((*one).to_owned(), json!({ "schema": { "type": "string" } }))).collect()
-            }
+            Content::Text(media) => media
+                .iter()
+                .map(|one| ((*one).to_owned(), json!({ "schema": { "type": "string" } })))
+                .collect(),
         };
         let mut headers = json!({ "request-id": reference("headers", "request-id") });
-        if route.parameters.contains(&reference("parameters", "Idempotency-Key")) {
+        if route
+            .parameters
+            .contains(&reference("parameters", "Idempotency-Key"))
+        {
             headers["idempotent-replayed"] = reference("headers", "idempotent-replayed");
         }
         let mut response = json!({ "description": what, "headers": headers });
@@ -197,8 +233,14 @@ fn operation(route: &Route, inward: &mut SchemaGenerator, outward: &mut SchemaGe
     };
     let mut refused: Vec<u16> = route.refusals.iter().chain(of_the_door).copied().collect();
     refused.sort_unstable();
-    for status in refused.into_iter().filter(|status| !route.answers.iter().any(|(known, ..)| known == status)) {
-        responses.insert(status.to_string(), reference("responses", &status.to_string()));
+    for status in refused
+        .into_iter()
+        .filter(|status| !route.answers.iter().any(|(known, ..)| known == status))
+    {
+        responses.insert(
+            status.to_string(),
+            reference("responses", &status.to_string()),
+        );
     }
     out["responses"] = Value::Object(responses);
     out
@@ -223,13 +265,25 @@ fn refusals(problem: &Schema) -> Value {
         ),
         (404, "There is no such throttle or file"),
         (408, "The body took too long"),
-        (409, "It cannot be done as things stand; `held_by` names who holds what"),
+        (
+            409,
+            "It cannot be done as things stand; `held_by` names who holds what",
+        ),
         (413, "The body is larger than the route takes"),
         (422, "The fields in `errors` are not what the route takes"),
         (429, "Too many requests of this address"),
-        (500, "No key is configured, or something of ours went wrong: it is in the log"),
-        (501, "The body is sent in a transfer coding that is not known here"),
-        (503, "A part that this needs is off or does not answer; nothing was changed"),
+        (
+            500,
+            "No key is configured, or something of ours went wrong: it is in the log",
+        ),
+        (
+            501,
+            "The body is sent in a transfer coding that is not known here",
+        ),
+        (
+            503,
+            "A part that this needs is off or does not answer; nothing was changed",
+        ),
     ];
     let one = |(status, what): (u16, &str)| {
         let mut headers = json!({ "request-id": reference("headers", "request-id") });
@@ -240,7 +294,10 @@ fn refusals(problem: &Schema) -> Value {
             headers["Retry-After"] = reference("headers", "Retry-After");
         }
         let content = json!({ "application/problem+json": { "schema": problem } });
-        (status.to_string(), json!({ "description": what, "headers": headers, "content": content }))
+        (
+            status.to_string(),
+            json!({ "description": what, "headers": headers, "content": content }),
+        )
     };
     Value::Object(all.into_iter().map(one).collect())
 }

@@ -39,10 +39,26 @@ struct Table {
     kind: &'static str,
 }
 
-const AUDIT: Table = Table { name: "audit", by_throttle: true, kind: "action" };
-const DRIFT: Table = Table { name: "drift", by_throttle: true, kind: "action" };
-const EVIDENCE: Table = Table { name: "evidence", by_throttle: false, kind: "kind" };
-const STATE: Table = Table { name: "state", by_throttle: true, kind: "source" };
+const AUDIT: Table = Table {
+    name: "audit",
+    by_throttle: true,
+    kind: "action",
+};
+const DRIFT: Table = Table {
+    name: "drift",
+    by_throttle: true,
+    kind: "action",
+};
+const EVIDENCE: Table = Table {
+    name: "evidence",
+    by_throttle: false,
+    kind: "kind",
+};
+const STATE: Table = Table {
+    name: "state",
+    by_throttle: true,
+    kind: "source",
+};
 
 /// `GET /v1/audit`
 pub(super) async fn audit(State(app): State<Arc<App>>, pairs: Pairs) -> Answer<AuditItem> {
@@ -56,7 +72,10 @@ pub(super) async fn drift(State(app): State<Arc<App>>, pairs: Pairs) -> Answer<D
 
 /// `GET /v1/evidence`
 pub(super) async fn evidence(State(app): State<Arc<App>>, pairs: Pairs) -> Answer<EvidenceItem> {
-    said(&EVIDENCE, app.history()?.evidence(EVIDENCE.ask(pairs)?).await)
+    said(
+        &EVIDENCE,
+        app.history()?.evidence(EVIDENCE.ask(pairs)?).await,
+    )
 }
 
 /// `GET /v1/state`
@@ -64,12 +83,18 @@ pub(super) async fn state(State(app): State<Arc<App>>, pairs: Pairs) -> Answer<S
     said(&STATE, app.history()?.states(STATE.ask(pairs)?).await)
 }
 
-fn said<T>(table: &Table, found: Result<crate::domain::history::Page<T>, LedgerError>) -> Answer<T> {
+fn said<T>(
+    table: &Table,
+    found: Result<crate::domain::history::Page<T>, LedgerError>,
+) -> Answer<T> {
     let page = found.map_err(|error| {
         tracing::error!(%error, table = table.name, "a page of the record could not be read");
         Problem::of(&table::NO_PAGE)
     })?;
-    Ok(Json(Page { items: page.items, next_cursor: page.next.map(|before| table.cursor(before)) }))
+    Ok(Json(Page {
+        items: page.items,
+        next_cursor: page.next.map(|before| table.cursor(before)),
+    }))
 }
 
 impl App {
@@ -86,29 +111,50 @@ impl Table {
 
     fn position(&self, cursor: &str) -> Option<i64> {
         let text = String::from_utf8(hex::decode(cursor).ok()?).ok()?;
-        let before = text.strip_prefix(self.name)?.strip_prefix(':')?.parse().ok()?;
+        let before = text
+            .strip_prefix(self.name)?
+            .strip_prefix(':')?
+            .parse()
+            .ok()?;
         (before > 0).then_some(before)
     }
 
     /// Reads the query; whatever is wrong with it is named.
     fn ask(&self, pairs: Pairs) -> Result<PageAsk, Problem> {
-        let Query(pairs) = pairs.map_err(|_| wrong(vec![field("query", "name=value pairs in UTF-8")]))?;
+        let Query(pairs) =
+            pairs.map_err(|_| wrong(vec![field("query", "name=value pairs in UTF-8")]))?;
         if pairs.len() > PAIRS {
             // Each is compared with those before it, and a wrong one with every name there is.
-            return Err(wrong(vec![field("query", &format!("{PAIRS} parameters at most"))]));
+            return Err(wrong(vec![field(
+                "query",
+                &format!("{PAIRS} parameters at most"),
+            )]));
         }
-        let mut ask = PageAsk { limit: USUAL, ..PageAsk::default() };
+        let mut ask = PageAsk {
+            limit: USUAL,
+            ..PageAsk::default()
+        };
         let (mut errors, mut seen) = (Vec::new(), Vec::new());
         for (name, value) in &pairs {
-            let read = if seen.contains(&name) { Err("to be given once") } else { self.read(&mut ask, name, value) };
+            let read = if seen.contains(&name) {
+                Err("to be given once")
+            } else {
+                self.read(&mut ask, name, value)
+            };
             match (read, self.meant(name)) {
                 (Ok(()), _) => {}
-                (Err(NO_SUCH), Some(meant)) => errors.push(field(name, &format!("{NO_SUCH}; did you mean {meant}?"))),
+                (Err(NO_SUCH), Some(meant)) => {
+                    errors.push(field(name, &format!("{NO_SUCH}; did you mean {meant}?")))
+                }
                 (Err(expected), _) => errors.push(field(name, expected)),
             }
             seen.push(name);
         }
-        if errors.is_empty() { Ok(ask) } else { Err(wrong(errors)) }
+        if errors.is_empty() {
+            Ok(ask)
+        } else {
+            Err(wrong(errors))
+        }
     }
 
     /// The parameter that is nearest to a name.
@@ -121,19 +167,28 @@ impl Table {
         let moment = || moment(value).map(Some).ok_or(MOMENT);
         match name {
             "cursor" => {
-                ask.before = Some(self.position(value).ok_or("the next_cursor of an earlier page of this route")?)
+                ask.before = Some(
+                    self.position(value)
+                        .ok_or("the next_cursor of an earlier page of this route")?,
+                )
             }
             "limit" => {
-                let limit = value.parse().ok().filter(|limit| (1..=MOST).contains(limit));
+                let limit = value
+                    .parse()
+                    .ok()
+                    .filter(|limit| (1..=MOST).contains(limit));
                 ask.limit = limit.ok_or("a whole number from 1 to 200")?;
             }
             "since" => ask.since = moment()?,
             "until" => ask.until = moment()?,
             "throttle" if self.by_throttle => {
                 let name = ThrottleName::try_from(value.to_owned());
-                ask.throttle = Some(name.map_err(|_| "a throttle's name: 1 to 317 of a-z, 0-9, - and .")?);
+                ask.throttle =
+                    Some(name.map_err(|_| "a throttle's name: 1 to 317 of a-z, 0-9, - and .")?);
             }
-            _ if name == self.kind && (1..=LONGEST).contains(&value.len()) => ask.kind = Some(value.to_owned()),
+            _ if name == self.kind && (1..=LONGEST).contains(&value.len()) => {
+                ask.kind = Some(value.to_owned())
+            }
             _ if name == self.kind => return Err("1 to 400 bytes"),
             _ => return Err(NO_SUCH),
         }
@@ -142,7 +197,10 @@ impl Table {
 }
 
 fn field(name: &str, expected: &str) -> FieldError {
-    FieldError { field: name.chars().take(80).collect(), expected: expected.to_owned() }
+    FieldError {
+        field: name.chars().take(80).collect(),
+        expected: expected.to_owned(),
+    }
 }
 
 fn wrong(errors: Vec<FieldError>) -> Problem {

@@ -72,8 +72,12 @@ pub struct Rates {
 impl Rates {
     /// Limits as configured; `elapsed` must never go back.
     pub fn new(doors: &DoorArgs, elapsed: Elapsed) -> Self {
-        Self::of(doors.rate_limit_per_minute, doors.trusted_proxies.clone().unwrap_or_default(), elapsed)
-            .on_fly(doors.fly_app_name.is_some())
+        Self::of(
+            doors.rate_limit_per_minute,
+            doors.trusted_proxies.clone().unwrap_or_default(),
+            elapsed,
+        )
+        .on_fly(doors.fly_app_name.is_some())
     }
 
     /// So many requests a minute, with these proxies in front.
@@ -119,7 +123,12 @@ impl Rates {
     }
 
     fn knock(&self, address: IpAddr, spends: bool) -> Result<(), u64> {
-        self.clients.check_key(&Slot { client: Client::of(address), spends }).map_err(|until| self.wait(&until))
+        self.clients
+            .check_key(&Slot {
+                client: Client::of(address),
+                spends,
+            })
+            .map_err(|until| self.wait(&until))
     }
 
     /// Takes one request of whoever has the key of this name.
@@ -151,7 +160,10 @@ impl Rates {
 
 /// Lets through what is within its limit.
 pub(super) async fn limit(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(MatchedPath::as_str);
     let caller = keys::caller(&app, request.headers());
     let guessed = caller.is_none() && keys::is_given(request.headers());
     let (taken, bucket, request) = match route {
@@ -168,7 +180,11 @@ pub(super) async fn limit(State(app): State<Arc<App>>, request: Request, next: N
         },
         _ => match caller {
             Some(caller) => (app.rates.take_key(&caller.name), KEY, Ok(request)),
-            None => (app.rates.take(client::origin(&app, &request)), CLIENT, Ok(request)),
+            None => (
+                app.rates.take(client::origin(&app, &request)),
+                CLIENT,
+                Ok(request),
+            ),
         },
     };
     match (taken, request) {
@@ -192,7 +208,9 @@ pub(super) fn limited(app: &App, bucket: &'static str, wait: u64) -> Response {
         _ => &table::LIMITED,
     };
     let mut response = Problem::filled(refusal, &[("wait", &wait)]).into_response();
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait));
+    response
+        .headers_mut()
+        .insert(header::RETRY_AFTER, HeaderValue::from(wait));
     response
 }
 
@@ -218,7 +236,11 @@ async fn well_made(caller: Option<Caller>, request: Request) -> Knock {
             // Read as the kill itself reads it, or a stray byte in the reason would have it wait behind strangers.
             let kills = matches!(confirmed(&lossy(&raw)), Ok(true));
             let request = Request::from_parts(parts, Body::from(raw));
-            if kills { Knock::Kill(request) } else { Knock::Other(request) }
+            if kills {
+                Knock::Kill(request)
+            } else {
+                Knock::Other(request)
+            }
         }
         Err(problem) => Knock::Broken(problem),
     }

@@ -75,8 +75,16 @@ pub fn reference() -> String {
     all.sort_by_key(|one| one.status.as_u16());
     for one in all {
         let (status, again) = (one.status.as_u16(), one.again.as_str());
-        let words = if one.words.contains('`') { format!("`` {} ``", one.words) } else { format!("`{}`", one.words) };
-        let _ = writeln!(text, "| {status} | {words} | {} | {} | {again} |", one.when, one.way_out);
+        let words = if one.words.contains('`') {
+            format!("`` {} ``", one.words)
+        } else {
+            format!("`{}`", one.words)
+        };
+        let _ = writeln!(
+            text,
+            "| {status} | {words} | {} | {} | {again} |",
+            one.when, one.way_out
+        );
     }
     text.push_str(
         "\nNot 2xx and no problem: `/health` answers its usual body with 503 while the ledger is not available, `/readyz` 503 `not ready` \
@@ -90,15 +98,29 @@ pub fn reference() -> String {
     );
     for reason in Reason::ALL {
         let Some(when) = denied(reason) else { continue };
-        let verdict = Verdict { admitted: false, reason, generation: 0 };
+        let verdict = Verdict {
+            admitted: false,
+            reason,
+            generation: 0,
+        };
         let said = [Dialect::Envoy, Dialect::Nginx, Dialect::Forward].map(|dialect| {
             let spoken = dialect.says(&verdict);
-            let inner = spoken.echo_status.map(|status| format!(", `echo-status: {status}`")).unwrap_or_default();
+            let inner = spoken
+                .echo_status
+                .map(|status| format!(", `echo-status: {status}`"))
+                .unwrap_or_default();
             format!("{}{inner}", spoken.status)
         });
         let waits = (0..10_000).map(|number| retry_after(&verdict, true, number));
-        let (least, most) = waits.fold((u32::MAX, 0), |(least, most), wait| (least.min(wait), most.max(wait)));
-        let _ = writeln!(text, "| `{}` | {when} | {} | {least} to {most} s |", reason.as_str(), said.join(" | "));
+        let (least, most) = waits.fold((u32::MAX, 0), |(least, most), wait| {
+            (least.min(wait), most.max(wait))
+        });
+        let _ = writeln!(
+            text,
+            "| `{}` | {when} | {} | {least} to {most} s |",
+            reason.as_str(),
+            said.join(" | ")
+        );
     }
     text
 }
@@ -127,8 +149,12 @@ mod tests {
 
     #[test]
     fn what_stands_in_braces_is_filled_in_once_and_whatever_was_filled_in_is_left_alone() {
-        let filled = table::ROLE.fill(&[("path", &"/kill"), ("key", &"{role}"), ("role", &"breaker")]);
-        assert_eq!(filled, "POST /kill needs the role breaker, which the key {role} has not.");
+        let filled =
+            table::ROLE.fill(&[("path", &"/kill"), ("key", &"{role}"), ("role", &"breaker")]);
+        assert_eq!(
+            filled,
+            "POST /kill needs the role breaker, which the key {role} has not."
+        );
     }
 
     #[test]
@@ -138,10 +164,15 @@ mod tests {
             assert!(one.status.is_client_error() || one.status.is_server_error());
             let rows = text.lines().filter(|line| line.contains(one.words)).count();
             assert_eq!(rows, 1, "{}", one.words);
-            let again = table::ALL[index + 1..].iter().any(|other| other.words == one.words);
+            let again = table::ALL[index + 1..]
+                .iter()
+                .any(|other| other.words == one.words);
             assert!(!again, "{} stands there twice", one.words);
             assert!(one.status.canonical_reason().is_some());
-            assert!(!one.words.contains('|') && one.words.matches('{').count() == one.words.matches('}').count());
+            assert!(
+                !one.words.contains('|')
+                    && one.words.matches('{').count() == one.words.matches('}').count()
+            );
         }
     }
 
@@ -149,8 +180,18 @@ mod tests {
     #[test]
     fn the_description_of_the_api_has_the_same_statuses() {
         let document: serde_json::Value = serde_json::from_str(openapi::text()).unwrap();
-        let described = document["components"]["responses"].as_object().unwrap().keys().cloned();
-        let listed = table::ALL.iter().map(|one| one.status.as_str().to_owned()).filter(|status| status != "405");
-        assert_eq!(described.collect::<BTreeSet<_>>(), listed.collect::<BTreeSet<_>>());
+        let described = document["components"]["responses"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned();
+        let listed = table::ALL
+            .iter()
+            .map(|one| one.status.as_str().to_owned())
+            .filter(|status| status != "405");
+        assert_eq!(
+            described.collect::<BTreeSet<_>>(),
+            listed.collect::<BTreeSet<_>>()
+        );
     }
 }

@@ -28,11 +28,17 @@ pub(super) const NAME: HeaderName = HeaderName::from_static("request-id");
 
 /// The id the caller gave, if it is one.
 pub(super) fn given(headers: &HeaderMap) -> Option<&HeaderValue> {
-    headers.get(NAME).filter(|value| value.to_str().is_ok_and(fits))
+    headers
+        .get(NAME)
+        .filter(|value| value.to_str().is_ok_and(fits))
 }
 
 /// Accepts or makes the id, and answers it.
-pub(super) async fn carry(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn carry(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let given = given(request.headers()).and_then(|value| value.to_str().ok());
     let id = given.map_or_else(|| ulid::Ulid::generate().to_string(), str::to_owned);
     request.extensions_mut().insert(RequestId(id.clone()));
@@ -54,14 +60,21 @@ async fn logged(app: Arc<App>, request: Request, next: Next) -> Response {
     let path: String = request.uri().path().chars().take(PATH_LIMIT).collect();
     let began = app.clock.elapsed();
     let response = next.run(request).await;
-    let stranger = response.extensions().get::<Known>().is_none() && !response.status().is_success();
+    let stranger =
+        response.extensions().get::<Known>().is_none() && !response.status().is_success();
     if stranger
         && worth_a_line(&method, &path, response.status())
         && !app.strangers.refused(client, response.status().as_u16())
     {
         return response;
     }
-    line(&method, &path, response.status(), app.clock.elapsed().saturating_sub(began), client);
+    line(
+        &method,
+        &path,
+        response.status(),
+        app.clock.elapsed().saturating_sub(began),
+        client,
+    );
     response
 }
 
@@ -74,7 +87,10 @@ fn worth_a_line(method: &Method, path: &str, status: StatusCode) -> bool {
 
 fn line(method: &Method, path: &str, status: StatusCode, took: Duration, client: IpAddr) {
     let worth = worth_a_line(method, path, status);
-    let (status, ms) = (status.as_u16(), i64::try_from(took.as_millis()).unwrap_or(i64::MAX));
+    let (status, ms) = (
+        status.as_u16(),
+        i64::try_from(took.as_millis()).unwrap_or(i64::MAX),
+    );
     if worth {
         tracing::info!(%method, path, status, ms, %client, "answered");
     } else {
@@ -83,18 +99,26 @@ fn line(method: &Method, path: &str, status: StatusCode, took: Duration, client:
 }
 
 fn fits(id: &str) -> bool {
-    (1..=LIMIT).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    (1..=LIMIT).contains(&id.len())
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
 /// The trace that a W3C `traceparent` names: `00-TRACE-PARENT-FLAGS`, in lower-case hex; a later version may say more at
 /// its end. What is malformed, or said twice, names none.
 fn trace(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all("traceparent").iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
     let mut parts = value.to_str().ok()?.split('-');
     let hex = |part: Option<&'_ str>, length: usize| {
         part.is_some_and(|part| {
-            part.len() == length && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+            part.len() == length
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
         })
     };
     let version = parts.next()?;

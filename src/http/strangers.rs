@@ -55,7 +55,10 @@ struct Refused {
 impl Strangers {
     /// `elapsed` must never go back.
     pub fn new(elapsed: Elapsed) -> Self {
-        Self { elapsed, told: Mutex::default() }
+        Self {
+            elapsed,
+            told: Mutex::default(),
+        }
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
@@ -74,7 +77,14 @@ impl Strangers {
             told.others += 1;
             return false;
         }
-        told.clients.insert(key, Refused { since: now, address, count: 0 });
+        told.clients.insert(
+            key,
+            Refused {
+                since: now,
+                address,
+                count: 0,
+            },
+        );
         true
     }
 
@@ -83,9 +93,16 @@ impl Strangers {
         let now = (self.elapsed)();
         let mut told = self.told();
         let old = |refused: &Refused| now.saturating_sub(refused.since) >= EVERY;
-        let due: Vec<_> = told.clients.iter().filter(|(_, refused)| old(refused)).map(|(key, _)| *key).collect();
+        let due: Vec<_> = told
+            .clients
+            .iter()
+            .filter(|(_, refused)| old(refused))
+            .map(|(key, _)| *key)
+            .collect();
         for key in due {
-            let Some(mut refused) = told.clients.remove(&key) else { continue };
+            let Some(mut refused) = told.clients.remove(&key) else {
+                continue;
+            };
             if refused.count == 0 {
                 continue;
             }
@@ -135,10 +152,16 @@ impl Told {
     }
 
     /// The name to be told now, if any, and how many questions there were since it was told last.
-    fn unknown(&mut self, throttle: &str, door: &'static str, now: Duration) -> Option<(String, u64)> {
+    fn unknown(
+        &mut self,
+        throttle: &str,
+        door: &'static str,
+        now: Duration,
+    ) -> Option<(String, u64)> {
         let mut key = (throttle.chars().take(NAME).collect::<String>(), door);
         if !self.unknown.contains_key(&key) && self.unknown.len() >= NAMES {
-            self.unknown.retain(|_, (told, _)| now.saturating_sub(*told) < EVERY);
+            self.unknown
+                .retain(|_, (told, _)| now.saturating_sub(*told) < EVERY);
             if self.unknown.len() >= NAMES {
                 key.0 = OTHER_NAMES.to_owned();
             }
@@ -156,7 +179,10 @@ impl Told {
     }
 
     fn due(&mut self, thing: &'static str, now: Duration) -> bool {
-        let due = self.things.get(thing).is_none_or(|last| now.saturating_sub(*last) >= EVERY);
+        let due = self
+            .things
+            .get(thing)
+            .is_none_or(|last| now.saturating_sub(*last) >= EVERY);
         if due {
             self.things.insert(thing, now);
         }
@@ -175,11 +201,20 @@ mod tests {
     fn strangers() -> (Strangers, Arc<AtomicU64>) {
         let ms = Arc::new(AtomicU64::new(5_000));
         let clock = Arc::clone(&ms);
-        (Strangers::new(Arc::new(move || Duration::from_millis(clock.load(Ordering::Relaxed)))), ms)
+        (
+            Strangers::new(Arc::new(move || {
+                Duration::from_millis(clock.load(Ordering::Relaxed))
+            })),
+            ms,
+        )
     }
 
     fn count(strangers: &Strangers, address: IpAddr) -> Option<u64> {
-        strangers.told().clients.get(&(Client::of(address), 429)).map(|refused| refused.count)
+        strangers
+            .told()
+            .clients
+            .get(&(Client::of(address), 429))
+            .map(|refused| refused.count)
     }
 
     #[test]
@@ -187,14 +222,24 @@ mod tests {
         let (strangers, ms) = strangers();
         let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
         assert!(strangers.refused(address, 429));
-        assert!(strangers.refused(address, 401), "another status says another thing");
+        assert!(
+            strangers.refused(address, 401),
+            "another status says another thing"
+        );
         for _ in 0..1000 {
             assert!(!strangers.refused(address, 429));
         }
         strangers.tell();
-        assert_eq!(count(&strangers, address), Some(1000), "not within the minute");
+        assert_eq!(
+            count(&strangers, address),
+            Some(1000),
+            "not within the minute"
+        );
         ms.fetch_add(60_000, Ordering::Relaxed);
-        assert!(!strangers.refused(address, 429), "its line is the one with the number");
+        assert!(
+            !strangers.refused(address, 429),
+            "its line is the one with the number"
+        );
         strangers.tell();
         assert_eq!(count(&strangers, address), Some(0), "told");
         ms.fetch_add(60_000, Ordering::Relaxed);
@@ -210,7 +255,11 @@ mod tests {
             strangers.told().unknown(name, door, now)
         };
         assert_eq!(ask("chekout", "nginx"), Some(("chekout".to_owned(), 1)));
-        assert_eq!(ask("chekout", "envoy").map(|told| told.1), Some(1), "another door is another line");
+        assert_eq!(
+            ask("chekout", "envoy").map(|told| told.1),
+            Some(1),
+            "another door is another line"
+        );
         assert!((0..1000).all(|_| ask("chekout", "nginx").is_none()));
         ms.fetch_add(60_000, Ordering::Relaxed);
         assert_eq!(ask("chekout", "nginx"), Some(("chekout".to_owned(), 1001)));
@@ -221,7 +270,10 @@ mod tests {
         }
         assert!((NAMES - 2..=NAMES + 1).contains(&lines), "{lines}");
         let told = strangers.told();
-        assert!(told.unknown.len() <= NAMES + 1 && told.unknown.keys().all(|(name, _)| name.len() <= NAME));
+        assert!(
+            told.unknown.len() <= NAMES + 1
+                && told.unknown.keys().all(|(name, _)| name.len() <= NAME)
+        );
     }
 
     #[test]

@@ -40,10 +40,18 @@ impl Board {
     /// What the last pass found of a throttle; none before the first.
     pub(super) fn found(&self, name: &ThrottleName) -> Option<Found> {
         let posted = self.posted(name)?;
-        let enforced = posted.status.conditions.iter().any(|one| one.kind == "Enforced" && one.status == "True");
+        let enforced = posted
+            .status
+            .conditions
+            .iter()
+            .any(|one| one.kind == "Enforced" && one.status == "True");
         let gates = posted.status.observed.and_then(|observed| observed.gates);
         let refused_percent = gates.and_then(|gates| gates.refused_percent);
-        Some(Found { enforced, drifts: posted.drifts, refused_percent })
+        Some(Found {
+            enforced,
+            drifts: posted.drifts,
+            refused_percent,
+        })
     }
 
     /// That something is wrong with targets; nothing if all could be read and told. Not what: a target is named by its
@@ -51,16 +59,29 @@ impl Board {
     pub(super) fn trouble(&self) -> Option<String> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let wrong = all.iter().flat_map(|(name, posted)| {
-            let wrong = posted.targets.iter().filter(|(_, _, error)| error.is_some());
-            wrong.map(move |_| format!("{name}: a target cannot be read or told, see GET /v1/throttles/{name}"))
+            let wrong = posted
+                .targets
+                .iter()
+                .filter(|(_, _, error)| error.is_some());
+            wrong.map(move |_| {
+                format!("{name}: a target cannot be read or told, see GET /v1/throttles/{name}")
+            })
         });
         let wrong: Vec<_> = wrong.collect();
-        let more = if wrong.len() > 1 { format!(" and {} more", wrong.len() - 1) } else { String::new() };
+        let more = if wrong.len() > 1 {
+            format!(" and {} more", wrong.len() - 1)
+        } else {
+            String::new()
+        };
         wrong.first().map(|first| format!("{first}{more}"))
     }
 
     fn posted(&self, name: &ThrottleName) -> Option<Posted> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned()
     }
 }
 
@@ -71,7 +92,11 @@ impl Report for Board {
         // Holds of REST and manifest have no override that could go astray, and nobody opens to an ended id here.
         let told = told(throttle);
         let targets = outcome.observed.iter().map(|one| {
-            let error = one.read.as_ref().err().or(one.refusal.as_ref().filter(|_| !one.agrees));
+            let error = one
+                .read
+                .as_ref()
+                .err()
+                .or(one.refusal.as_ref().filter(|_| !one.agrees));
             (one.target.clone(), one.agrees, error.cloned())
         });
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -84,7 +109,12 @@ impl Report for Board {
 
 /// `GET /v1/throttles`
 pub(super) async fn list(State(app): State<Arc<App>>) -> Json<Throttles> {
-    let mut items: Vec<_> = app.desired.declared().iter().map(|declared| view(&app, declared)).collect();
+    let mut items: Vec<_> = app
+        .desired
+        .declared()
+        .iter()
+        .map(|declared| view(&app, declared))
+        .collect();
     items.sort_by(|a, b| a.name.cmp(&b.name));
     Json(Throttles { items })
 }
@@ -95,14 +125,26 @@ pub(super) async fn one(
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Throttle>, Problem> {
     let Path(name) = name.map_err(|_| Problem::of(&table::NO_NAME))?;
-    let name = ThrottleName::try_from(name).map_err(|error| Problem::worded(&table::BAD_NAME, error.to_string()))?;
-    let found = app.desired.declared().into_iter().find(|declared| declared.name == name);
+    let name = ThrottleName::try_from(name)
+        .map_err(|error| Problem::worded(&table::BAD_NAME, error.to_string()))?;
+    let found = app
+        .desired
+        .declared()
+        .into_iter()
+        .find(|declared| declared.name == name);
     let declared = found.ok_or_else(|| Problem::filled(&table::UNKNOWN, &[("throttle", &name)]))?;
     Ok(Json(view(&app, &declared)))
 }
 
 fn told(throttle: &Declared) -> Told {
-    Told { holds: throttle.holds.iter().map(|hold| (hold.clone(), false)).collect(), ended: Vec::new() }
+    Told {
+        holds: throttle
+            .holds
+            .iter()
+            .map(|hold| (hold.clone(), false))
+            .collect(),
+        ended: Vec::new(),
+    }
 }
 
 /// What is declared and held is told as it is now, so that whoever commanded it reads it back at once, and after a
@@ -116,7 +158,11 @@ fn view(app: &App, declared: &Declared) -> Throttle {
     let targets = declared.targets.iter().map(|spec| {
         let target = spec.id();
         let found = posted.targets.iter().find(|(id, ..)| *id == target);
-        ThrottleTarget { target, agrees: found.map(|one| one.1), error: found.and_then(|one| one.2.clone()) }
+        ThrottleTarget {
+            target,
+            agrees: found.map(|one| one.1),
+            error: found.and_then(|one| one.2.clone()),
+        }
     });
     Throttle {
         name: declared.name.to_string(),

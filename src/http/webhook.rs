@@ -45,7 +45,10 @@ pub(super) async fn stripe(State(app): State<Arc<App>>, request: Request) -> Res
     let (found, response) = match app.rates.may(from) {
         Err(wait) => (Err(Why::Limited), rate::limited(&app, rate::CLIENT, wait)),
         Ok(()) => match take(&app, from, request).await {
-            Ok(event_id) => (Ok(()), Json(json!({ "received": true, "event_id": event_id })).into_response()),
+            Ok(event_id) => (
+                Ok(()),
+                Json(json!({ "received": true, "event_id": event_id })).into_response(),
+            ),
             Err((why, problem)) => {
                 if why.is_nobodys() {
                     // Those that came at the same time may have spent it before: then it is spent.
@@ -56,7 +59,8 @@ pub(super) async fn stripe(State(app): State<Arc<App>>, request: Request) -> Res
         },
     };
     app.metrics.count_webhook(found.map_err(Why::category));
-    app.webhooks.note(found, app.clock.now(), app.clock.elapsed());
+    app.webhooks
+        .note(found, app.clock.now(), app.clock.elapsed());
     response
 }
 
@@ -73,7 +77,9 @@ async fn take(app: &App, from: IpAddr, request: Request) -> Result<String, Refus
     }
     let gathered = limits::gather(content, &app.large, Client::of(from), promise).await;
     let (raw, _place) = gathered.map_err(unread)?;
-    limits::in_time(accept(app, &header, raw)).await.unwrap_or_else(|problem| Err((Why::NotStored, problem)))
+    limits::in_time(accept(app, &header, raw))
+        .await
+        .unwrap_or_else(|problem| Err((Why::NotStored, problem)))
 }
 
 fn signature(headers: &HeaderMap) -> String {
@@ -105,14 +111,34 @@ async fn accept(app: &App, header: &str, raw: Bytes) -> Result<String, Refused> 
         Ok(evidence) => evidence,
         Err(error) => {
             let entry = unreadable(received_at, &error.to_string());
-            store(app, Change { audit: vec![entry], ..Change::default() }).await?;
-            return Err((Why::NoEvent, Problem::filled(&table::NO_EVENT, &[("error", &error)])));
+            store(
+                app,
+                Change {
+                    audit: vec![entry],
+                    ..Change::default()
+                },
+            )
+            .await?;
+            return Err((
+                Why::NoEvent,
+                Problem::filled(&table::NO_EVENT, &[("error", &error)]),
+            ));
         }
     };
     let event_id = evidence.key.event_id.clone();
-    let receipt = store(app, Change { evidence: Some(evidence), ..Change::default() }).await?;
+    let receipt = store(
+        app,
+        Change {
+            evidence: Some(evidence),
+            ..Change::default()
+        },
+    )
+    .await?;
     if receipt.evidence == Some(Storing::Conflict) {
-        tracing::error!(event_id, "an event came again with another meaning; the first one stays");
+        tracing::error!(
+            event_id,
+            "an event came again with another meaning; the first one stays"
+        );
     }
     Ok(event_id)
 }
@@ -120,7 +146,9 @@ async fn accept(app: &App, header: &str, raw: Bytes) -> Result<String, Refused> 
 /// Only a storage failure is a 5xx: Stripe then tries again, so nothing is lost.
 async fn store(app: &App, change: Change) -> Result<Receipt, Refused> {
     let not_stored = || (Why::NotStored, Problem::of(&table::NOT_STORED));
-    let Some(ledger) = &app.ledger else { return Err(not_stored()) };
+    let Some(ledger) = &app.ledger else {
+        return Err(not_stored());
+    };
     ledger.commit(change).await.map_err(|error| {
         tracing::error!(%error, "a webhook event was not stored");
         not_stored()
@@ -128,5 +156,8 @@ async fn store(app: &App, change: Change) -> Result<Receipt, Refused> {
 }
 
 fn unreadable(at: jiff::Timestamp, error: &str) -> AuditDraft {
-    AuditDraft { reason: error.to_owned(), ..AuditDraft::new(at, "stripe", "webhook_unreadable") }
+    AuditDraft {
+        reason: error.to_owned(),
+        ..AuditDraft::new(at, "stripe", "webhook_unreadable")
+    }
 }

@@ -47,7 +47,11 @@ struct One {
 impl Doubts {
     /// One of which it is not known what becomes of it.
     pub(super) fn undecided(&self, once: &str, audit: &AuditDraft) {
-        let doubt = Doubt { once: once.to_owned(), audit: audit.clone(), outcome: Outcome::Undecided };
+        let doubt = Doubt {
+            once: once.to_owned(),
+            audit: audit.clone(),
+            outcome: Outcome::Undecided,
+        };
         self.lock().push_back(One { doubt, alone: None });
     }
 
@@ -55,9 +59,23 @@ impl Doubts {
     pub(super) fn decided(&self, once: &str, outcome: Outcome) {
         let mut all = self.lock();
         for One { doubt, .. } in all.iter_mut().filter(|one| one.doubt.once == once) {
-            let (action, throttle, operator) = (&doubt.audit.action, &doubt.audit.throttle, &doubt.audit.operator);
-            let became = if outcome == Outcome::Done { "it was done" } else { "it was not done, and will not be" };
-            tracing::warn!(action, throttle, operator, once, "a command that was not decided is: {became}");
+            let (action, throttle, operator) = (
+                &doubt.audit.action,
+                &doubt.audit.throttle,
+                &doubt.audit.operator,
+            );
+            let became = if outcome == Outcome::Done {
+                "it was done"
+            } else {
+                "it was not done, and will not be"
+            };
+            tracing::warn!(
+                action,
+                throttle,
+                operator,
+                once,
+                "a command that was not decided is: {became}"
+            );
             doubt.outcome = outcome.clone();
         }
         flush(&mut all);
@@ -67,14 +85,24 @@ impl Doubts {
     pub(super) fn refused(&self, epoch: &Epoch, once: &str, audit: &AuditDraft, why: String) {
         let mut all = self.lock();
         all.retain(|one| one.alone.as_ref() != Some(epoch));
-        let doubt = Doubt { once: once.to_owned(), audit: audit.clone(), outcome: Outcome::Refused(why) };
-        all.push_back(One { doubt, alone: Some(epoch.clone()) });
+        let doubt = Doubt {
+            once: once.to_owned(),
+            audit: audit.clone(),
+            outcome: Outcome::Refused(why),
+        };
+        all.push_back(One {
+            doubt,
+            alone: Some(epoch.clone()),
+        });
     }
 
     /// Others have this hold after all.
     pub(super) fn shared(&self, epoch: &Epoch) {
         let mut all = self.lock();
-        for one in all.iter_mut().filter(|one| one.alone.as_ref() == Some(epoch)) {
+        for one in all
+            .iter_mut()
+            .filter(|one| one.alone.as_ref() == Some(epoch))
+        {
             (one.doubt.outcome, one.alone) = (Outcome::Done, None);
         }
         flush(&mut all);
@@ -87,12 +115,19 @@ impl Doubts {
 
     /// All of them, newest first.
     pub(super) fn all(&self) -> Vec<Doubt> {
-        self.lock().iter().rev().map(|one| one.doubt.clone()).collect()
+        self.lock()
+            .iter()
+            .rev()
+            .map(|one| one.doubt.clone())
+            .collect()
     }
 
     /// How many are not decided.
     pub(super) fn count_undecided(&self) -> usize {
-        self.lock().iter().filter(|one| one.doubt.outcome == Outcome::Undecided).count()
+        self.lock()
+            .iter()
+            .filter(|one| one.doubt.outcome == Outcome::Undecided)
+            .count()
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<One>> {
@@ -103,7 +138,11 @@ impl Doubts {
 /// Lets the oldest go of which it is known what became of them, where they are too many.
 fn flush(all: &mut VecDeque<One>) {
     let is_known = |one: &One| matches!(one.doubt.outcome, Outcome::Done | Outcome::NotDone);
-    let mut too_many = all.iter().filter(|one| is_known(one)).count().saturating_sub(KEPT);
+    let mut too_many = all
+        .iter()
+        .filter(|one| is_known(one))
+        .count()
+        .saturating_sub(KEPT);
     all.retain(|one| {
         let goes = too_many > 0 && is_known(one);
         too_many -= usize::from(goes);

@@ -18,19 +18,30 @@ pub(super) type Found = BTreeMap<ThrottleName, (BTreeSet<Epoch>, BTreeSet<String
 impl Latch {
     /// What the loop found: these targets of a throttle are what they should be.
     pub fn found(&self, throttle: &Declared, agreeing: &[String]) {
-        let kills: BTreeSet<_> = throttle.holds.iter().filter(|hold| hold.is_kill()).map(|h| h.epoch.clone()).collect();
+        let kills: BTreeSet<_> = throttle
+            .holds
+            .iter()
+            .filter(|hold| hold.is_kill())
+            .map(|h| h.epoch.clone())
+            .collect();
         let mut found = lock(&self.found);
         if kills.is_empty() {
             found.remove(&throttle.name);
         } else {
-            found.insert(throttle.name.clone(), (kills, agreeing.iter().cloned().collect()));
+            found.insert(
+                throttle.name.clone(),
+                (kills, agreeing.iter().cloned().collect()),
+            );
         }
     }
 
     /// What has been enforced of a kill, target by target. One that another site sent is not passed on to others.
     pub(super) fn enforced(&self, hold: &Hold, throttles: &[ThrottleName]) -> Value {
         let gate = |name: &ThrottleName| {
-            let enforced = self.gate.standing(name).is_some_and(|standing| standing.killed());
+            let enforced = self
+                .gate
+                .standing(name)
+                .is_some_and(|standing| standing.killed());
             json!({ "throttle": name, "target": "gate", "enforced": enforced })
         };
         let mut told: Vec<Value> = throttles.iter().map(gate).collect();
@@ -38,10 +49,21 @@ impl Latch {
             return told.into();
         }
         let found = lock(&self.found);
-        for declared in self.desired.declared().iter().filter(|declared| throttles.contains(&declared.name)) {
-            let read =
-                found.get(&declared.name).filter(|(kills, _)| kills.contains(&hold.epoch)).map(|(_, targets)| targets);
-            for target in declared.targets.iter().filter(|target| target.kind() == TargetKind::Remote) {
+        for declared in self
+            .desired
+            .declared()
+            .iter()
+            .filter(|declared| throttles.contains(&declared.name))
+        {
+            let read = found
+                .get(&declared.name)
+                .filter(|(kills, _)| kills.contains(&hold.epoch))
+                .map(|(_, targets)| targets);
+            for target in declared
+                .targets
+                .iter()
+                .filter(|target| target.kind() == TargetKind::Remote)
+            {
                 let id = target.id();
                 let enforced = read.is_some_and(|targets| targets.contains(&id));
                 told.push(json!({ "throttle": declared.name, "target": id, "enforced": enforced }));

@@ -44,12 +44,28 @@ impl Latch {
     }
 
     async fn declare_whole(self: &Arc<Self>, order: LevelOrder) -> Result<Brought, DesiredError> {
-        let LevelOrder { throttle, level, measured, at, mut record } = order;
-        let declared = self.desired.declared().into_iter().find(|declared| declared.name == throttle);
+        let LevelOrder {
+            throttle,
+            level,
+            measured,
+            at,
+            mut record,
+        } = order;
+        let declared = self
+            .desired
+            .declared()
+            .into_iter()
+            .find(|declared| declared.name == throttle);
         let declared = declared.ok_or_else(|| DesiredError::Unknown(throttle.clone()))?;
-        let floor = (declared.owner != Owner::Rest && level < declared.level).then_some(declared.level);
+        let floor =
+            (declared.owner != Owner::Rest && level < declared.level).then_some(declared.level);
         let audit = record.audit.clone();
-        let holds: Vec<_> = declared.holds.iter().filter(|hold| !hold.is_kill()).cloned().collect();
+        let holds: Vec<_> = declared
+            .holds
+            .iter()
+            .filter(|hold| !hold.is_kill())
+            .cloned()
+            .collect();
         if level < asked(declared.level, Mode::Enforce, &holds).level {
             let opened = self.open(&throttle, level, measured, record).await?;
             if !opened.answer.replayed {
@@ -57,7 +73,12 @@ impl Latch {
             }
             return Ok(opened);
         }
-        let setting = Setting { level, reason: Reason::Target, generation: declared.generation, at };
+        let setting = Setting {
+            level,
+            reason: Reason::Target,
+            generation: declared.generation,
+            at,
+        };
         // In this order: a pass that does not know the declaration yet is then overtaken at the gate.
         self.desired.tighten(&throttle, level, measured.as_ref());
         if declared.mode == Mode::Enforce {
@@ -70,7 +91,9 @@ impl Latch {
         told::declared(&throttle, level, floor, &audit);
         // It holds already. Its record does not wait for ever for somebody else's.
         let _one_at_a_time = timeout(LEDGER_PATIENCE, self.levelling.lock()).await;
-        Ok(self.bring(Effect::Level { throttle, level }, measured, record, None).await)
+        Ok(self
+            .bring(Effect::Level { throttle, level }, measured, record, None)
+            .await)
     }
 
     /// Opening: the ledger first.
@@ -81,17 +104,30 @@ impl Latch {
         measured: Option<Evidence>,
         mut record: Record,
     ) -> Result<Brought, DesiredError> {
-        let turn = Turn::wait(self, &self.levelling, &record, "an earlier command is not recorded yet").await?;
+        let turn = Turn::wait(
+            self,
+            &self.levelling,
+            &record,
+            "an earlier command is not recorded yet",
+        )
+        .await?;
         // What is journalled happened before: the ledger gets it first, or this opening would be undone by it.
         self.catch_up(&Scope::One(throttle.clone())).await?;
         AuditState::Recorded.tell(&mut record.answer, true);
         let (once, audit) = (record.once.clone(), record.audit.clone());
         // Those that a level above what somebody else declares may take the place of.
-        let holds =
-            self.desired.declared().into_iter().filter(|one| one.name == *throttle).flat_map(|one| one.holds.clone());
+        let holds = self
+            .desired
+            .declared()
+            .into_iter()
+            .filter(|one| one.name == *throttle)
+            .flat_map(|one| one.holds.clone());
         let replaces = |hold: &Hold| hold.source == Source::Rest && !hold.is_kill();
         let ending: Vec<_> = holds.filter(replaces).map(|hold| hold.epoch).collect();
-        let opened = self.desired.declare(throttle, level, measured, record).await;
+        let opened = self
+            .desired
+            .declare(throttle, level, measured, record)
+            .await;
         if matches!(opened, Err(DesiredError::Undecided)) {
             // Its caller is told so, and nothing else opens until it is known.
             self.doubts.undecided(&once, &audit);
@@ -104,6 +140,10 @@ impl Latch {
             });
         }
         let opened = opened?;
-        Ok(Brought { audit: AuditState::Recorded, durable: true, answer: opened.answer })
+        Ok(Brought {
+            audit: AuditState::Recorded,
+            durable: true,
+            answer: opened.answer,
+        })
     }
 }

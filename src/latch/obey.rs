@@ -15,10 +15,25 @@ impl Latch {
     /// Makes every declared throttle known to the gate, closes what is declared closed, and takes its kills. After a
     /// restart every level starts from what was stored, never from open. A kill that the gate did not know is told.
     pub fn obey(&self, at: Duration) {
-        let wanted: Vec<_> = self.desired.declared().into_iter().map(|declared| Wanted::of(&declared, at)).collect();
-        let unknown: Vec<_> = wanted.iter().map(|one| self.unknown_to_the_gate(&one.name, &one.kills)).collect();
+        let wanted: Vec<_> = self
+            .desired
+            .declared()
+            .into_iter()
+            .map(|declared| Wanted::of(&declared, at))
+            .collect();
+        let unknown: Vec<_> = wanted
+            .iter()
+            .map(|one| self.unknown_to_the_gate(&one.name, &one.kills))
+            .collect();
         self.gate.change(|draft| {
-            for Wanted { name, gate, stored, asked, kills } in &wanted {
+            for Wanted {
+                name,
+                gate,
+                stored,
+                asked,
+                kills,
+            } in &wanted
+            {
                 draft.declare(name, gate, *stored);
                 draft.tighten(name, *asked);
                 for hold in kills {
@@ -30,11 +45,20 @@ impl Latch {
         for (Wanted { name, .. }, unknown) in wanted.iter().zip(unknown) {
             // One that has ended meanwhile was not taken.
             let held = self.gate.kills(name);
-            for hold in unknown.into_iter().filter(|hold| held.iter().any(|held| held.epoch == hold.epoch)) {
-                fresh.entry(hold.epoch.clone()).or_insert_with(|| (hold, Vec::new())).1.push(name.clone());
+            for hold in unknown
+                .into_iter()
+                .filter(|hold| held.iter().any(|held| held.epoch == hold.epoch))
+            {
+                fresh
+                    .entry(hold.epoch.clone())
+                    .or_insert_with(|| (hold, Vec::new()))
+                    .1
+                    .push(name.clone());
             }
         }
-        fresh.values().for_each(|(hold, throttles)| told::holds(hold, throttles));
+        fresh
+            .values()
+            .for_each(|(hold, throttles)| told::holds(hold, throttles));
     }
 
     /// What the loop goes by: a throttle with the kills of this process that its gate holds and that it is not declared to have
@@ -43,7 +67,10 @@ impl Latch {
         let kills = self.gate.kills(&declared.name);
         // Whatever else bears its id is no kill.
         let known = |hold: &Hold| {
-            declared.holds.iter().any(|one| one.is_kill() && one.epoch == hold.epoch)
+            declared
+                .holds
+                .iter()
+                .any(|one| one.is_kill() && one.epoch == hold.epoch)
                 || !kills.iter().any(|held| held.epoch == hold.epoch)
         };
         if kills.iter().all(&known) {
@@ -53,7 +80,9 @@ impl Latch {
             .lock()
             .iter()
             .map(|live| &live.held)
-            .filter(|held| held.hold.is_kill() && held.scope.covers(&declared.name) && !known(&held.hold))
+            .filter(|held| {
+                held.hold.is_kill() && held.scope.covers(&declared.name) && !known(&held.hold)
+            })
             .map(|held| held.hold.clone())
             .collect();
         if own.is_empty() {
@@ -65,9 +94,17 @@ impl Latch {
     }
 
     /// Those of these kills that the gate does not hold yet.
-    pub(super) fn unknown_to_the_gate(&self, name: &ThrottleName, kills: &[Arc<Hold>]) -> Vec<Arc<Hold>> {
+    pub(super) fn unknown_to_the_gate(
+        &self,
+        name: &ThrottleName,
+        kills: &[Arc<Hold>],
+    ) -> Vec<Arc<Hold>> {
         let known = self.gate.kills(name);
-        kills.iter().filter(|hold| !known.iter().any(|known| known.epoch == hold.epoch)).map(Arc::clone).collect()
+        kills
+            .iter()
+            .filter(|hold| !known.iter().any(|known| known.epoch == hold.epoch))
+            .map(Arc::clone)
+            .collect()
     }
 
     /// Lets go of holds that have ended.
@@ -95,7 +132,8 @@ impl Latch {
                 return true;
             }
             live.doubted = true;
-            matches!(scope, Scope::All) && holds(&hold.epoch) || matches!(scope, Scope::One(own) if own != name)
+            matches!(scope, Scope::All) && holds(&hold.epoch)
+                || matches!(scope, Scope::One(own) if own != name)
         });
     }
 
@@ -108,7 +146,8 @@ impl Latch {
     pub(super) fn forget<'a>(&self, ended: impl Iterator<Item = &'a Epoch>) {
         let ended: BTreeSet<&Epoch> = ended.collect();
         if !ended.is_empty() {
-            self.lock().retain(|live| !ended.contains(&live.held.hold.epoch));
+            self.lock()
+                .retain(|live| !ended.contains(&live.held.hold.epoch));
         }
     }
 }
@@ -127,13 +166,23 @@ struct Wanted {
 impl Wanted {
     fn of(declared: &Declared, at: Duration) -> Self {
         let asked = asked(declared.level, declared.mode, &declared.holds);
-        let setting = |level| Setting { level, reason: Reason::Target, generation: declared.generation, at };
+        let setting = |level| Setting {
+            level,
+            reason: Reason::Target,
+            generation: declared.generation,
+            at,
+        };
         Self {
             name: declared.name.clone(),
             gate: declared.gate(),
             stored: setting(declared.stored.safer(asked.level)),
             asked: setting(asked.level),
-            kills: declared.holds.iter().filter(|hold| hold.is_kill()).map(|hold| Arc::new(hold.clone())).collect(),
+            kills: declared
+                .holds
+                .iter()
+                .filter(|hold| hold.is_kill())
+                .map(|hold| Arc::new(hold.clone()))
+                .collect(),
         }
     }
 }

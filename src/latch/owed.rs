@@ -52,7 +52,10 @@ fn make_room(all: &mut Vec<JournalEntry>) -> Option<String> {
     let is_tally = |entry: &JournalEntry| entry.record.audit.action == TALLY;
     let repeats = |entry: &JournalEntry| entry.effect == Effect::Nothing && !is_tally(entry);
     let is_level = |entry: &JournalEntry| matches!(entry.effect, Effect::Level { .. });
-    let index = all.iter().position(repeats).or_else(|| all.iter().position(is_level))?;
+    let index = all
+        .iter()
+        .position(repeats)
+        .or_else(|| all.iter().position(is_level))?;
     let gone = all.remove(index);
     match all.iter_mut().find(|entry| is_tally(entry)) {
         Some(tally) => count_one_more(&mut tally.record.audit),
@@ -68,10 +71,25 @@ fn tally(first: &Record) -> JournalEntry {
             .to_owned(),
         ..AuditDraft::new(first.audit.at, "echo-phoenix", TALLY)
     };
-    let answer = Answer { key: None, ..first.answer.clone() };
-    JournalEntry { effect: Effect::Nothing, record: Record { once: format!("{}-tally", first.once), audit, answer } }
+    let answer = Answer {
+        key: None,
+        ..first.answer.clone()
+    };
+    JournalEntry {
+        effect: Effect::Nothing,
+        record: Record {
+            once: format!("{}-tally", first.once),
+            audit,
+            answer,
+        },
+    }
 }
 
 fn count_one_more(audit: &mut AuditDraft) {
-    audit.after = audit.after.parse::<u64>().unwrap_or(0).saturating_add(1).to_string();
+    audit.after = audit
+        .after
+        .parse::<u64>()
+        .unwrap_or(0)
+        .saturating_add(1)
+        .to_string();
 }

@@ -158,17 +158,25 @@ impl Latch {
         let owing = |durable: bool| {
             let mut record = saying(AuditState::Pending, durable);
             record.answer.write();
-            JournalEntry { effect: effect.clone(), record }
+            JournalEntry {
+                effect: effect.clone(),
+                record,
+            }
         };
         let owed = owing(true);
         let once = owed.record.once.clone();
         // Until it is known here too what its client is told: whoever settled it before would not replay that.
         let _under_way = UnderWay::of(self, once);
-        let entry = JournalEntry { effect: effect.clone(), record: saying(AuditState::Recorded, true) };
+        let entry = JournalEntry {
+            effect: effect.clone(),
+            record: saying(AuditState::Recorded, true),
+        };
         // Memory, other sites and objects of a cluster hear of it by the second, and wait for no disk that is slow.
         let unkept = OnceLock::new();
         let journalled = async {
-            let durable = timeout(JOURNAL_PATIENCE, self.journalled(&owed, &unkept)).await.unwrap_or(false);
+            let durable = timeout(JOURNAL_PATIENCE, self.journalled(&owed, &unkept))
+                .await
+                .unwrap_or(false);
             if durable && let Effect::Hold(hold) = &effect {
                 // One that is here alone is told as that, whatever the disk has: its command is on record, and a start settles it.
                 self.note(&hold.hold.epoch, |live| live.durable = live.alone.is_none());
@@ -184,10 +192,18 @@ impl Latch {
             Entered::Told(answer) => {
                 told::kept_by_the_ledger_alone(&owed.record, unkept.get());
                 let (audit, durable) = told(AuditState::Recorded, true);
-                return Brought { audit, durable, answer: *answer };
+                return Brought {
+                    audit,
+                    durable,
+                    answer: *answer,
+                };
             }
             Entered::Alone(answer) => {
-                return Brought { audit: AuditState::Recorded, durable: false, answer: *answer };
+                return Brought {
+                    audit: AuditState::Recorded,
+                    durable: false,
+                    answer: *answer,
+                };
             }
             Entered::LetGo => {}
             Entered::NotYet(why) => told::not_taken(&owed.record, &why, durable, unkept.get()),
@@ -200,25 +216,42 @@ impl Latch {
             self.told().retain(|once| !given_up.contains(once));
         }
         let (audit, durable) = told(AuditState::Pending, durable);
-        Brought { audit, durable, answer }
+        Brought {
+            audit,
+            durable,
+            answer,
+        }
     }
 
     /// Makes the record of a command durable that moved nothing.
     pub async fn record(self: &Arc<Self>, record: Record) -> Brought {
         let (latch, answer) = (Arc::clone(self), record.answer.clone());
-        let brought = whole(async move { Ok(latch.bring(Effect::Nothing, None, record, None).await) }).await;
+        let brought =
+            whole(async move { Ok(latch.bring(Effect::Nothing, None, record, None).await) }).await;
         brought.unwrap_or_else(|error| {
             tracing::error!(%error, "a command that moved nothing was not recorded");
-            Brought { audit: AuditState::Pending, durable: false, answer }
+            Brought {
+                audit: AuditState::Pending,
+                durable: false,
+                answer,
+            }
         })
     }
 
     /// Everything the ledger lacks, oldest first.
     pub(super) fn pending(&self) -> Vec<JournalEntry> {
         let owed = self.owed.all();
-        let mut all = self.journal.as_ref().map(|journal| journal.pending()).unwrap_or_default();
+        let mut all = self
+            .journal
+            .as_ref()
+            .map(|journal| journal.pending())
+            .unwrap_or_default();
         // What the journal took too late for its caller was told as owed from memory.
-        all.retain(|entry| !owed.iter().any(|owed| owed.record.once == entry.record.once));
+        all.retain(|entry| {
+            !owed
+                .iter()
+                .any(|owed| owed.record.once == entry.record.once)
+        });
         all.extend(owed);
         all
     }
@@ -226,10 +259,21 @@ impl Latch {
     /// How many commands the ledger lacks: those on the disk, and those in memory alone. Without those whose caller still
     /// waits.
     pub fn lacking(&self) -> Lacking {
-        let on_disk = self.journal.as_ref().map(|journal| journal.pending()).unwrap_or_default();
+        let on_disk = self
+            .journal
+            .as_ref()
+            .map(|journal| journal.pending())
+            .unwrap_or_default();
         let under_way = self.under_way();
-        let on_disk = on_disk.iter().filter(|entry| under_way.get(&entry.record.once) != Some(&Teller::Caller)).count();
-        Lacking { on_disk, in_memory: self.owed.len(), undecided: self.doubts.count_undecided() }
+        let on_disk = on_disk
+            .iter()
+            .filter(|entry| under_way.get(&entry.record.once) != Some(&Teller::Caller))
+            .count();
+        Lacking {
+            on_disk,
+            in_memory: self.owed.len(),
+            undecided: self.doubts.count_undecided(),
+        }
     }
 
     /// Commands whose outcome was not known when they were answered, or that hold here alone: the newest first.
@@ -239,7 +283,10 @@ impl Latch {
 
     /// How many kills hold in this process alone, since what would tell others was refused for good.
     pub fn held_alone(&self) -> usize {
-        self.lock().iter().filter(|live| live.alone.is_some()).count()
+        self.lock()
+            .iter()
+            .filter(|live| live.alone.is_some())
+            .count()
     }
 
     fn under_way(&self) -> MutexGuard<'_, BTreeMap<String, Teller>> {
@@ -252,8 +299,12 @@ impl Latch {
 
     /// Writes an entry to the journal; answers whether it is on the disk, and leaves why not.
     async fn journalled(&self, entry: &JournalEntry, unkept: &OnceLock<String>) -> bool {
-        let Some(journal) = self.journal.clone() else { return false };
-        let Err(error) = journal.append(entry).await else { return true };
+        let Some(journal) = self.journal.clone() else {
+            return false;
+        };
+        let Err(error) = journal.append(entry).await else {
+            return true;
+        };
         let _first = unkept.set(error.to_string());
         false
     }
@@ -266,12 +317,17 @@ impl Latch {
         let brought = async {
             let (answer, over) = match &entry.effect {
                 Effect::Hold(hold) => {
-                    let HoldTaken { answer, over } = self.desired.take(ScopedHold::clone(hold), record).await?;
+                    let HoldTaken { answer, over } =
+                        self.desired.take(ScopedHold::clone(hold), record).await?;
                     (answer, over.then_some(&hold.hold.epoch))
                 }
-                Effect::Level { throttle, level } => {
-                    (self.desired.declare(throttle, *level, measured, record).await?.answer, None)
-                }
+                Effect::Level { throttle, level } => (
+                    self.desired
+                        .declare(throttle, *level, measured, record)
+                        .await?
+                        .answer,
+                    None,
+                ),
                 Effect::Nothing => (self.desired.note(record).await?, None),
             };
             Ok((answer, over))
@@ -332,14 +388,23 @@ impl Latch {
 
     /// The hold of an entry is recorded; why nobody but this process has it, if that is so.
     pub(super) fn note_of(&self, entry: &JournalEntry, alone: Option<&str>) {
-        let Effect::Hold(hold) = &entry.effect else { return };
+        let Effect::Hold(hold) = &entry.effect else {
+            return;
+        };
         let (epoch, mut all) = (&hold.hold.epoch, self.lock());
         // Where it has ended meanwhile there is nothing to be said of it.
-        let Some(live) = all.iter_mut().find(|live| live.held.hold.epoch == *epoch) else { return };
+        let Some(live) = all.iter_mut().find(|live| live.held.hold.epoch == *epoch) else {
+            return;
+        };
         (live.audit, live.durable, live.replayed) = (AuditState::Recorded, alone.is_none(), false);
         live.alone = alone.map(|_| Box::new(shared(&entry.record)));
         match alone {
-            Some(why) => self.doubts.refused(epoch, &entry.record.once, &entry.record.audit, why.to_owned()),
+            Some(why) => self.doubts.refused(
+                epoch,
+                &entry.record.once,
+                &entry.record.audit,
+                why.to_owned(),
+            ),
             None => self.doubts.shared(epoch),
         }
     }
@@ -347,7 +412,9 @@ impl Latch {
     pub(super) async fn entered(&self, once: &str) {
         self.owed.entered(once);
         self.told().remove(once);
-        let (Some(journal), once) = (self.journal.clone(), once.to_owned()) else { return };
+        let (Some(journal), once) = (self.journal.clone(), once.to_owned()) else {
+            return;
+        };
         let mut settling = Box::pin(async move {
             if let Err(error) = journal.settle(&once).await {
                 tracing::warn!(%error, "the journal could not be settled; it will be replayed, which changes nothing");
@@ -361,21 +428,35 @@ impl Latch {
 
     /// What a command with this key was answered, while the ledger is not known to have it.
     pub fn answered(&self, key: &ClientKey) -> Option<Answer> {
-        let is_it = |answer: &Answer| answer.is_success() && answer.key.as_ref().is_some_and(|own| key.is(own));
+        let is_it = |answer: &Answer| {
+            answer.is_success() && answer.key.as_ref().is_some_and(|own| key.is(own))
+        };
         let mut all = self.pending();
         all.retain(|entry| is_it(&entry.record.answer));
         // The same request may have been done again, since its key could not be looked up: what it did last counts. To another
         // one the key is that of the first.
-        let is_same =
-            |entry: &JournalEntry| entry.record.answer.key.as_ref().is_some_and(|own| own.digest == key.digest);
+        let is_same = |entry: &JournalEntry| {
+            entry
+                .record
+                .answer
+                .key
+                .as_ref()
+                .is_some_and(|own| own.digest == key.digest)
+        };
         let index = all.iter().rposition(is_same).unwrap_or_default();
         let JournalEntry { record, .. } = all.into_iter().nth(index)?;
-        Some(Answer { told: self.told().contains(&record.once), ..record.answer })
+        Some(Answer {
+            told: self.told().contains(&record.once),
+            ..record.answer
+        })
     }
 }
 
 /// Both: one after the other where the first is quick, otherwise side by side.
-async fn with_a_head_start<A, B>(first: impl Future<Output = A>, second: impl Future<Output = B>) -> (A, B) {
+async fn with_a_head_start<A, B>(
+    first: impl Future<Output = A>,
+    second: impl Future<Output = B>,
+) -> (A, B) {
     let mut first = pin!(first);
     match timeout(HEAD_START, &mut first).await {
         Ok(done) => (done, second.await),

@@ -20,18 +20,29 @@ const LIMIT: Duration = Duration::from_secs(4);
 impl Latch {
     /// Asks this record which of the journal's kills it has; others are told of the rest. To be called before anybody is told.
     pub fn asks(self: &Arc<Self>, record: Arc<dyn Ledger>) {
-        let pending = self.journal.as_ref().map(|journal| journal.pending()).unwrap_or_default();
-        let held = pending.into_iter().filter_map(|entry| Some((entry.record.once.clone(), entry.hold()?.hold.epoch)));
+        let pending = self
+            .journal
+            .as_ref()
+            .map(|journal| journal.pending())
+            .unwrap_or_default();
+        let held = pending
+            .into_iter()
+            .filter_map(|entry| Some((entry.record.once.clone(), entry.hold()?.hold.epoch)));
         let held: Vec<_> = held.collect();
         if held.is_empty() {
             return;
         }
         // What a record has not seen end may have ended: no kill leans on it either.
-        held.iter().for_each(|(_, epoch)| self.note(epoch, |live| live.replayed = true));
-        self.unasked().extend(held.iter().map(|(once, _)| once.clone()));
+        held.iter()
+            .for_each(|(_, epoch)| self.note(epoch, |live| live.replayed = true));
+        self.unasked()
+            .extend(held.iter().map(|(once, _)| once.clone()));
         let latch = Arc::clone(self);
         owned(async move {
-            if timeout(LIMIT, latch.ask_all(record.as_ref(), &held)).await.is_err() {
+            if timeout(LIMIT, latch.ask_all(record.as_ref(), &held))
+                .await
+                .is_err()
+            {
                 latch.ask_no_more();
             }
             latch.desired.wake();
@@ -43,7 +54,9 @@ impl Latch {
             let has = loop {
                 match record.has(once).await {
                     Ok(has) => break has,
-                    Err(error) => tracing::debug!(%error, once, "the record does not say whether it has a kill"),
+                    Err(error) => {
+                        tracing::debug!(%error, once, "the record does not say whether it has a kill")
+                    }
                 }
                 sleep(AGAIN).await;
             };

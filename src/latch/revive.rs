@@ -33,22 +33,46 @@ impl Latch {
         epoch: Option<&Epoch>,
         record: Record,
     ) -> Result<Ended, DesiredError> {
-        let turn = Turn::wait(&self, &self.reviving, &record, "an earlier revival is not decided yet").await?;
-        let held =
-            |epoch: &Epoch| self.lock().iter().find(|live| live.held.hold.epoch == *epoch).map(|l| l.held.clone());
-        let of = epoch.and_then(held).map_or_else(|| scope.clone(), |held| held.scope);
+        let turn = Turn::wait(
+            &self,
+            &self.reviving,
+            &record,
+            "an earlier revival is not decided yet",
+        )
+        .await?;
+        let held = |epoch: &Epoch| {
+            self.lock()
+                .iter()
+                .find(|live| live.held.hold.epoch == *epoch)
+                .map(|l| l.held.clone())
+        };
+        let of = epoch
+            .and_then(held)
+            .map_or_else(|| scope.clone(), |held| held.scope);
         // The record shall not say `killed` after it said `revived`.
         self.catch_up(&of).await?;
         // From here on a kill makes a hold of its own, which this command spares.
-        let within = |held: &ScopedHold| *scope == Scope::All || held.scope == *scope || held.scope == Scope::All;
-        let meant = |held: &ScopedHold| epoch.map_or_else(|| within(held), |epoch| held.hold.epoch == *epoch);
-        self.lock().iter_mut().filter(|live| meant(&live.held)).for_each(|live| live.ending = true);
+        let within = |held: &ScopedHold| {
+            *scope == Scope::All || held.scope == *scope || held.scope == Scope::All
+        };
+        let meant = |held: &ScopedHold| {
+            epoch.map_or_else(|| within(held), |epoch| held.hold.epoch == *epoch)
+        };
+        self.lock()
+            .iter_mut()
+            .filter(|live| meant(&live.held))
+            .for_each(|live| live.ending = true);
         // What an earlier one has on record to end is being ended, and recorded once.
         let carried = self.carried().clone();
         let spared = |epoch: &Epoch| {
-            carried.contains(epoch) || self.lock().iter().any(|live| !live.ending && live.held.hold.epoch == *epoch)
+            carried.contains(epoch)
+                || self
+                    .lock()
+                    .iter()
+                    .any(|live| !live.ending && live.held.hold.epoch == *epoch)
         };
-        let ends = |held: &ScopedHold| epoch.is_some() || *scope == Scope::All || held.scope == *scope;
+        let ends =
+            |held: &ScopedHold| epoch.is_some() || *scope == Scope::All || held.scope == *scope;
         let alone = self
             .lock()
             .iter()
@@ -57,13 +81,32 @@ impl Latch {
             .collect::<Vec<_>>();
         let declared = self.desired.declared();
         let standing = told::Standing::of(declared.iter().map(Arc::as_ref));
-        let before: BTreeSet<_> = declared.iter().flat_map(|one| &one.holds).map(|hold| &hold.epoch).collect();
+        let before: BTreeSet<_> = declared
+            .iter()
+            .flat_map(|one| &one.holds)
+            .map(|hold| &hold.epoch)
+            .collect();
         let (audit, asked) = (record.audit.clone(), record.clone());
-        let meant = Meant { scope, epoch, spared: &spared, alone: &alone };
+        let meant = Meant {
+            scope,
+            epoch,
+            spared: &spared,
+            alone: &alone,
+        };
         let ending = self.desired.ending(meant);
         // Nor is what came since then to be ended: nobody would find out what became of it.
-        let spared = |epoch: &Epoch| spared(epoch) || !(ending.contains(epoch) || before.contains(epoch));
-        let ended = self.desired.end(Meant { spared: &spared, ..meant }, record).await;
+        let spared =
+            |epoch: &Epoch| spared(epoch) || !(ending.contains(epoch) || before.contains(epoch));
+        let ended = self
+            .desired
+            .end(
+                Meant {
+                    spared: &spared,
+                    ..meant
+                },
+                record,
+            )
+            .await;
         if matches!(ended, Err(DesiredError::Undecided)) {
             // Its caller is told so. Nobody leans on these holds meanwhile, and no other revival begins.
             self.doubts.undecided(&asked.once, &audit);
@@ -72,12 +115,19 @@ impl Latch {
             owned(async move { latch.decide(asked, ending, alone, turn).await });
             return ended;
         }
-        let of = ended.as_ref().map(|ended| ended.ended.as_slice()).unwrap_or_default();
+        let of = ended
+            .as_ref()
+            .map(|ended| ended.ended.as_slice())
+            .unwrap_or_default();
         of.iter().for_each(|epoch| standing.ended(&epoch.0, &audit));
         self.over(of);
-        let nothing = ended.as_ref().is_ok_and(|ended| ended.ended.is_empty() && !ended.repeated);
+        let nothing = ended
+            .as_ref()
+            .is_ok_and(|ended| ended.ended.is_empty() && !ended.repeated);
         if nothing && self.carries(&carried, scope, epoch) {
-            return Err(DesiredError::Unavailable("an earlier revival is recorded and not done yet".to_owned()));
+            return Err(DesiredError::Unavailable(
+                "an earlier revival is recorded and not done yet".to_owned(),
+            ));
         }
         ended
     }
@@ -85,19 +135,38 @@ impl Latch {
     /// Whether any of these holds is meant.
     fn carries(&self, carried: &BTreeSet<Epoch>, scope: &Scope, epoch: Option<&Epoch>) -> bool {
         let (declared, live) = (self.desired.declared(), self.lock());
-        let covered = declared.iter().filter(|one| scope.covers(&one.name)).flat_map(|one| &one.holds);
-        let alone = live.iter().filter(|live| *scope == Scope::All || live.held.scope == *scope);
-        let mut meant = covered.map(|hold| &hold.epoch).chain(alone.map(|live| &live.held.hold.epoch));
-        !carried.is_empty() && meant.any(|one| carried.contains(one) && epoch.is_none_or(|only| only == one))
+        let covered = declared
+            .iter()
+            .filter(|one| scope.covers(&one.name))
+            .flat_map(|one| &one.holds);
+        let alone = live
+            .iter()
+            .filter(|live| *scope == Scope::All || live.held.scope == *scope);
+        let mut meant = covered
+            .map(|hold| &hold.epoch)
+            .chain(alone.map(|live| &live.held.hold.epoch));
+        !carried.is_empty()
+            && meant.any(|one| carried.contains(one) && epoch.is_none_or(|only| only == one))
     }
 
     /// Finds out what became of a revival that was not decided. Once that is known others may revive; what is recorded and not
     /// done yet is gone on with, each hold by itself.
-    async fn decide(self: Arc<Self>, record: Record, ending: Vec<Epoch>, alone: Vec<Epoch>, turn: Turn) {
+    async fn decide(
+        self: Arc<Self>,
+        record: Record,
+        ending: Vec<Epoch>,
+        alone: Vec<Epoch>,
+        turn: Turn,
+    ) {
         let became = self.find_out(&record.once, &ending).await;
         let mut left = Vec::new();
         if became.done {
-            left.extend(ending.into_iter().filter(|epoch| !became.ended.contains(epoch)).chain(alone));
+            left.extend(
+                ending
+                    .into_iter()
+                    .filter(|epoch| !became.ended.contains(epoch))
+                    .chain(alone),
+            );
         }
         let mut outcome = outcome(&became);
         self.carried().extend(left.iter().cloned());
@@ -113,14 +182,18 @@ impl Latch {
         while !left.is_empty() {
             match self.desired.go_on(&record, &left).await {
                 Ok(went) => {
-                    let (stays, done): (Vec<_>, Vec<_>) = left.into_iter().partition(|epoch| went.left.contains(epoch));
+                    let (stays, done): (Vec<_>, Vec<_>) = left
+                        .into_iter()
+                        .partition(|epoch| went.left.contains(epoch));
                     left = stays;
                     self.conclude(&done, &went.ended);
                     if went.refused {
                         outcome = Outcome::NotDone;
                     }
                 }
-                Err(error) => tracing::debug!(%error, once = record.once, "a revival is not done yet"),
+                Err(error) => {
+                    tracing::debug!(%error, once = record.once, "a revival is not done yet")
+                }
             }
             if !left.is_empty() {
                 sleep(AGAIN).await;
@@ -133,7 +206,9 @@ impl Latch {
     fn over(&self, ended: &[Epoch]) {
         let mut live = self.lock();
         let carried = self.carried();
-        live.iter_mut().filter(|live| !carried.contains(&live.held.hold.epoch)).for_each(|live| live.ending = false);
+        live.iter_mut()
+            .filter(|live| !carried.contains(&live.held.hold.epoch))
+            .for_each(|live| live.ending = false);
         drop(carried);
         live.retain(|live| !ended.contains(&live.held.hold.epoch));
         ended.iter().for_each(|epoch| self.doubts.over(epoch));
@@ -145,7 +220,9 @@ impl Latch {
     pub(super) fn conclude(&self, known: &[Epoch], ended: &[Epoch]) {
         let mut live = self.lock();
         live.retain(|live| !ended.contains(&live.held.hold.epoch));
-        live.iter_mut().filter(|live| known.contains(&live.held.hold.epoch)).for_each(|live| live.ending = false);
+        live.iter_mut()
+            .filter(|live| known.contains(&live.held.hold.epoch))
+            .for_each(|live| live.ending = false);
         self.carried().retain(|epoch| !known.contains(epoch));
         ended.iter().for_each(|epoch| self.doubts.over(epoch));
         drop(live);

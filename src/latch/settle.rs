@@ -23,7 +23,11 @@ impl Latch {
         let pending = self.pending();
         self.again.keep(&pending);
         // Others are told beside it, for as long as the loop lets itself be kept by them.
-        let (all, _told) = join(self.settle_all(pending.clone()), timeout(PATIENCE, self.tell_others(&pending))).await;
+        let (all, _told) = join(
+            self.settle_all(pending.clone()),
+            timeout(PATIENCE, self.tell_others(&pending)),
+        )
+        .await;
         all
     }
 
@@ -31,8 +35,16 @@ impl Latch {
     pub(super) async fn catch_up(&self, scope: &Scope) -> Result<(), DesiredError> {
         let before = before(self.pending(), scope);
         let settled = timeout(LEDGER_PATIENCE, self.settle_all(before.clone())).await;
-        let lacks = || format!("the ledger lacks an earlier command{}", self.again.why(&before));
-        settled.is_ok_and(|all| all).then_some(()).ok_or_else(|| DesiredError::Unavailable(lacks()))
+        let lacks = || {
+            format!(
+                "the ledger lacks an earlier command{}",
+                self.again.why(&before)
+            )
+        };
+        settled
+            .is_ok_and(|all| all)
+            .then_some(())
+            .ok_or_else(|| DesiredError::Unavailable(lacks()))
     }
 
     async fn settle_all(&self, entries: Vec<JournalEntry>) -> bool {
@@ -66,7 +78,14 @@ impl Latch {
             let told = match &entry.effect {
                 // A safer level has come since: what this one asked for is recorded, and declares nothing any more.
                 Effect::Level { throttle, level } if self.asked_above(throttle, *level) => {
-                    self.enter(&JournalEntry { effect: Effect::Nothing, record: entry.record.clone() }, None).await
+                    self.enter(
+                        &JournalEntry {
+                            effect: Effect::Nothing,
+                            record: entry.record.clone(),
+                        },
+                        None,
+                    )
+                    .await
                 }
                 _ => self.enter(entry, None).await,
             };
@@ -106,10 +125,15 @@ fn throttle_of(entry: &JournalEntry) -> Option<ThrottleName> {
 
 /// The entries that a command has to wait for: those of what it means, and whatever those wait for.
 fn before(entries: Vec<JournalEntry>, scope: &Scope) -> Vec<JournalEntry> {
-    let to_all = entries.iter().rposition(|entry| throttle_of(entry).is_none()).map_or(0, |last| last + 1);
+    let to_all = entries
+        .iter()
+        .rposition(|entry| throttle_of(entry).is_none())
+        .map_or(0, |last| last + 1);
     let waits = |entry: &JournalEntry| throttle_of(entry).is_some_and(|name| scope.covers(&name));
     let all = entries.into_iter().enumerate();
-    all.filter(|(index, entry)| *index < to_all || waits(entry)).map(|(_, entry)| entry).collect()
+    all.filter(|(index, entry)| *index < to_all || waits(entry))
+        .map(|(_, entry)| entry)
+        .collect()
 }
 
 /// Entries that go one after the other, in lanes that wait for no other; all of these lanes before the next ones.
@@ -124,8 +148,13 @@ fn in_turn(entries: Vec<JournalEntry>) -> Vec<Vec<Vec<JournalEntry>>> {
             turns.push(vec![vec![entry]]);
             continue;
         }
-        let Some(lanes) = turns.last_mut() else { continue };
-        match lanes.iter_mut().find(|lane| lane.first().is_some_and(|first| throttle_of(first) == of)) {
+        let Some(lanes) = turns.last_mut() else {
+            continue;
+        };
+        match lanes
+            .iter_mut()
+            .find(|lane| lane.first().is_some_and(|first| throttle_of(first) == of))
+        {
             Some(lane) => lane.push(entry),
             None => lanes.push(vec![entry]),
         }

@@ -29,11 +29,16 @@ impl Latch {
     }
 
     async fn announce_all(&self, pending: &[JournalEntry], turn: usize) {
-        let held = pending.iter().filter_map(|entry| Some((entry.record.once.clone(), entry.clone().hold()?)));
+        let held = pending
+            .iter()
+            .filter_map(|entry| Some((entry.record.once.clone(), entry.clone().hold()?)));
         let mut all: Vec<_> = held.map(|(once, held)| self.announce(once, held)).collect();
         let first = turn % all.len().max(1);
         all.rotate_left(first);
-        stream::iter(all).buffer_unordered(AT_ONCE).collect::<()>().await;
+        stream::iter(all)
+            .buffer_unordered(AT_ONCE)
+            .collect::<()>()
+            .await;
     }
 
     async fn share_some(&self, turn: usize) {
@@ -42,10 +47,16 @@ impl Latch {
             return;
         }
         // None of them ends meanwhile: what others hear of then would be there for ever.
-        let Ok(_turn) = Arc::clone(&self.reviving).try_lock_owned() else { return };
+        let Ok(_turn) = Arc::clone(&self.reviving).try_lock_owned() else {
+            return;
+        };
         let first = turn % alone.len();
         alone.rotate_left(first);
-        let some: Vec<_> = alone.into_iter().take(AT_ONCE).map(|(held, record)| self.share(held, record)).collect();
+        let some: Vec<_> = alone
+            .into_iter()
+            .take(AT_ONCE)
+            .map(|(held, record)| self.share(held, record))
+            .collect();
         join_all(some).await;
     }
 
@@ -60,21 +71,28 @@ impl Latch {
     }
 
     async fn share(&self, held: ScopedHold, record: Record) {
-        let entry = JournalEntry { effect: Effect::Hold(Box::new(held.clone())), record };
+        let entry = JournalEntry {
+            effect: Effect::Hold(Box::new(held.clone())),
+            record,
+        };
         let (epoch, once) = (held.hold.epoch.clone(), &entry.record.once);
         match self.desired.take(held, entry.record.clone()).await {
             Ok(_) => {
                 tracing::warn!(%epoch, once, "a kill that held in this process alone is told to others now");
                 self.note_of(&entry, None);
             }
-            Err(error) => tracing::debug!(%epoch, %error, "a kill still holds in this process alone"),
+            Err(error) => {
+                tracing::debug!(%epoch, %error, "a kill still holds in this process alone")
+            }
         }
     }
 
     fn all_alone(&self) -> Vec<(ScopedHold, Record)> {
         let live = self.lock();
         let alone = live.iter().filter(|live| !live.ending);
-        alone.filter_map(|live| Some((live.held.clone(), live.alone.as_deref()?.clone()))).collect()
+        alone
+            .filter_map(|live| Some((live.held.clone(), live.alone.as_deref()?.clone())))
+            .collect()
     }
 }
 

@@ -23,19 +23,38 @@ pub(super) fn killed(scope: &Scope, hold: &Hold, audit: &AuditDraft) {
         Scope::One(name) => name.as_str(),
     };
     let (epoch, operator, reason) = (&hold.epoch.0, &hold.operator, &hold.reason);
-    let AuditDraft { actor, request_id, .. } = audit;
-    tracing::warn!(throttle, epoch, operator, reason, actor, request_id, "killed");
+    let AuditDraft {
+        actor, request_id, ..
+    } = audit;
+    tracing::warn!(
+        throttle, epoch, operator, reason, actor, request_id, "killed"
+    );
 }
 
 /// A command that the ledger did not take: all that is to be said of it, in one line.
 pub(super) fn not_taken(record: &Record, ledger: &str, durable: bool, journal: Option<&String>) {
-    let Record { once, audit: AuditDraft { action, throttle, operator, request_id, .. }, .. } = record;
+    let Record {
+        once,
+        audit:
+            AuditDraft {
+                action,
+                throttle,
+                operator,
+                request_id,
+                ..
+            },
+        ..
+    } = record;
     let journal = match (durable, journal) {
         (true, _) => "has it",
         (false, Some(error)) => error,
         (false, None) => "did not take it in time, or there is none",
     };
-    let lost = if durable { "" } else { ", and a restart loses it" };
+    let lost = if durable {
+        ""
+    } else {
+        ", and a restart loses it"
+    };
     tracing::error!(
         action,
         throttle,
@@ -51,7 +70,18 @@ pub(super) fn not_taken(record: &Record, ledger: &str, durable: bool, journal: O
 /// A command that the ledger has and the journal did not take.
 pub(super) fn kept_by_the_ledger_alone(record: &Record, journal: Option<&String>) {
     let Some(journal) = journal else { return };
-    let Record { once, audit: AuditDraft { action, throttle, operator, request_id, .. }, .. } = record;
+    let Record {
+        once,
+        audit:
+            AuditDraft {
+                action,
+                throttle,
+                operator,
+                request_id,
+                ..
+            },
+        ..
+    } = record;
     tracing::error!(
         action,
         throttle,
@@ -71,12 +101,26 @@ pub(super) struct Again(Mutex<BTreeMap<String, String>>);
 impl Again {
     /// One does not.
     pub(super) fn fails(&self, record: &Record, why: String) {
-        let Record { once, audit: AuditDraft { action, .. }, .. } = record;
+        let Record {
+            once,
+            audit: AuditDraft { action, .. },
+            ..
+        } = record;
         let mut stuck = lock(&self.0);
         if stuck.is_empty() {
-            tracing::error!(why, once, action, "the ledger does not take a command; it is told it until it does");
+            tracing::error!(
+                why,
+                once,
+                action,
+                "the ledger does not take a command; it is told it until it does"
+            );
         } else {
-            tracing::debug!(why, once, action, "the ledger does not take a command that it is told again");
+            tracing::debug!(
+                why,
+                once,
+                action,
+                "the ledger does not take a command that it is told again"
+            );
         }
         stuck.insert(once.clone(), why);
     }
@@ -97,21 +141,42 @@ impl Again {
     /// Why one of these does not, after a colon; nothing where none failed.
     pub(super) fn why(&self, of: &[JournalEntry]) -> String {
         let stuck = lock(&self.0);
-        of.iter().find_map(|entry| stuck.get(&entry.record.once)).map(|why| format!(": {why}")).unwrap_or_default()
+        of.iter()
+            .find_map(|entry| stuck.get(&entry.record.once))
+            .map(|why| format!(": {why}"))
+            .unwrap_or_default()
     }
 }
 
 /// A kill that was found declared, in a manifest or a cluster, or that holds from before a start.
 pub(super) fn holds(hold: &Hold, throttles: &[ThrottleName]) {
     let throttle = names(throttles);
-    let (epoch, source, operator, reason) = (&hold.epoch.0, hold.source.to_string(), &hold.operator, &hold.reason);
+    let (epoch, source, operator, reason) = (
+        &hold.epoch.0,
+        hold.source.to_string(),
+        &hold.operator,
+        &hold.reason,
+    );
     let since = hold.taken_at.to_string();
-    tracing::warn!(throttle, epoch, source, operator, reason, since, "a kill is in force");
+    tracing::warn!(
+        throttle,
+        epoch,
+        source,
+        operator,
+        reason,
+        since,
+        "a kill is in force"
+    );
 }
 
 /// A kill that was found to have ended.
 pub(super) fn gone(hold: &Hold, throttle: &ThrottleName) {
-    let (epoch, source, operator, reason) = (&hold.epoch.0, hold.source.to_string(), &hold.operator, &hold.reason);
+    let (epoch, source, operator, reason) = (
+        &hold.epoch.0,
+        hold.source.to_string(),
+        &hold.operator,
+        &hold.reason,
+    );
     tracing::warn!(%throttle, epoch, source, operator, reason, "a kill has ended");
 }
 
@@ -123,7 +188,9 @@ impl Standing {
         let mut standing = BTreeMap::<String, (Hold, Vec<ThrottleName>)>::new();
         for declared in all {
             for hold in &declared.holds {
-                let (_, under) = standing.entry(hold.epoch.0.clone()).or_insert_with(|| (hold.clone(), Vec::new()));
+                let (_, under) = standing
+                    .entry(hold.epoch.0.clone())
+                    .or_insert_with(|| (hold.clone(), Vec::new()));
                 under.push(declared.name.clone());
             }
         }
@@ -132,9 +199,22 @@ impl Standing {
 
     /// A hold of these that a person ended.
     pub(super) fn ended(&self, epoch: &str, audit: &AuditDraft) {
-        let AuditDraft { actor, operator, reason, request_id, .. } = audit;
+        let AuditDraft {
+            actor,
+            operator,
+            reason,
+            request_id,
+            ..
+        } = audit;
         let Some((hold, throttles)) = self.0.get(epoch) else {
-            tracing::warn!(epoch, operator, reason, actor, request_id, "revived: a hold ended");
+            tracing::warn!(
+                epoch,
+                operator,
+                reason,
+                actor,
+                request_id,
+                "revived: a hold ended"
+            );
             return;
         };
         let (throttle, taken_by, taken_for) = (names(throttles), &hold.operator, &hold.reason);
@@ -155,11 +235,30 @@ impl Standing {
 }
 
 /// A level that a person declared; `floor` is what somebody else declares more of, which stays.
-pub(super) fn declared(throttle: &ThrottleName, level: Level, floor: Option<Level>, audit: &AuditDraft) {
-    let AuditDraft { actor, operator, reason, request_id, .. } = audit;
+pub(super) fn declared(
+    throttle: &ThrottleName,
+    level: Level,
+    floor: Option<Level>,
+    audit: &AuditDraft,
+) {
+    let AuditDraft {
+        actor,
+        operator,
+        reason,
+        request_id,
+        ..
+    } = audit;
     let (throttle, level) = (throttle.as_str(), level.fraction());
     match floor.map(Level::fraction) {
-        None => tracing::info!(throttle, level, operator, reason, actor, request_id, "a level was declared"),
+        None => tracing::info!(
+            throttle,
+            level,
+            operator,
+            reason,
+            actor,
+            request_id,
+            "a level was declared"
+        ),
         Some(stays) => tracing::info!(
             throttle,
             level,
@@ -174,8 +273,16 @@ pub(super) fn declared(throttle: &ThrottleName, level: Level, floor: Option<Leve
 }
 
 fn names(throttles: &[ThrottleName]) -> String {
-    let named: Vec<_> = throttles.iter().take(NAMED).map(ThrottleName::as_str).collect();
+    let named: Vec<_> = throttles
+        .iter()
+        .take(NAMED)
+        .map(ThrottleName::as_str)
+        .collect();
     let more = throttles.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
     format!("{}{more}", named.join(", "))
 }

@@ -33,14 +33,24 @@ impl Turn {
         let key = record.answer.key.as_ref();
         let Ok(turn) = timeout(LEDGER_PATIENCE, Arc::clone(turns).lock_owned()).await else {
             let same = key.is_some_and(|key| {
-                lock(&latch.opening).values().any(|other| key.is(other) && key.digest == other.digest)
+                lock(&latch.opening)
+                    .values()
+                    .any(|other| key.is(other) && key.digest == other.digest)
             });
-            return Err(if same { DesiredError::Undecided } else { DesiredError::Unavailable(why.to_owned()) });
+            return Err(if same {
+                DesiredError::Undecided
+            } else {
+                DesiredError::Unavailable(why.to_owned())
+            });
         };
         if let Some(key) = key {
             lock(&latch.opening).insert(record.once.clone(), key.clone());
         }
-        Ok(Self { _turn: turn, latch: Arc::clone(latch), once: record.once.clone() })
+        Ok(Self {
+            _turn: turn,
+            latch: Arc::clone(latch),
+            once: record.once.clone(),
+        })
     }
 }
 

@@ -46,7 +46,13 @@ impl Latch {
     /// What the gate of this process obeys, for every throttle it knows.
     pub fn obeyed(&self) -> Vec<Obeyed> {
         let all = self.gate.standings().into_iter();
-        all.map(|s| Obeyed { name: s.name, kills: s.holds, level: s.level, offered: s.offered }).collect()
+        all.map(|s| Obeyed {
+            name: s.name,
+            kills: s.holds,
+            level: s.level,
+            offered: s.offered,
+        })
+        .collect()
     }
 
     /// Puts the gate where a view says. Closing comes first and alone needs nothing; a hold goes only if it has ended.
@@ -54,13 +60,32 @@ impl Latch {
     /// `holds`: whether a hold is seen to be in force on any throttle.
     pub fn follow(&self, view: &View, at: Duration, holds: &dyn Fn(&Epoch) -> bool) {
         let scope = Scope::One(view.name.clone());
-        let before = self.gate.standing(&view.name).map(|standing| standing.level);
+        let before = self
+            .gate
+            .standing(&view.name)
+            .map(|standing| standing.level);
         let level = follow(before, &view.seen);
-        let reason = if level == Level::OPEN { Reason::None } else { Reason::Target };
-        let setting = Setting { level, reason, generation: view.seen.generation, at };
+        let reason = if level == Level::OPEN {
+            Reason::None
+        } else {
+            Reason::Target
+        };
+        let setting = Setting {
+            level,
+            reason,
+            generation: view.seen.generation,
+            at,
+        };
         let kills: Vec<_> = view.kills.iter().cloned().map(Arc::new).collect();
-        let (before, fresh) = (self.gate.kills(&view.name), self.unknown_to_the_gate(&view.name, &kills));
-        let over = || view.ended.iter().filter(|ended| !view.kills.iter().any(|hold| hold.epoch == **ended));
+        let (before, fresh) = (
+            self.gate.kills(&view.name),
+            self.unknown_to_the_gate(&view.name, &kills),
+        );
+        let over = || {
+            view.ended
+                .iter()
+                .filter(|ended| !view.kills.iter().any(|hold| hold.epoch == **ended))
+        };
         // Before the gate lets go of them: a kill that comes in between takes a hold of its own.
         self.forget_at(&view.name, over(), holds);
         self.gate.change(|draft| {

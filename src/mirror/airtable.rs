@@ -52,7 +52,12 @@ impl AirtableConfig {
     /// Airtable itself, with a timeout well above what a busy base takes: a request given up is a call spent.
     pub fn new(token: Token, base_id: impl Into<String>) -> Self {
         let base_id = base_id.into();
-        Self { base_url: DEFAULT_BASE_URL.to_owned(), token, base_id, timeout: Duration::from_secs(10) }
+        Self {
+            base_url: DEFAULT_BASE_URL.to_owned(),
+            token,
+            base_id,
+            timeout: Duration::from_secs(10),
+        }
     }
 }
 
@@ -67,7 +72,10 @@ pub struct Airtable {
 
 impl fmt::Debug for Airtable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Airtable").field("root", &self.root).field("base_id", &self.base_id).finish_non_exhaustive()
+        f.debug_struct("Airtable")
+            .field("root", &self.root)
+            .field("base_id", &self.base_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -89,9 +97,15 @@ struct Tables {
 impl Airtable {
     /// A client. Connects only when it is asked something.
     pub fn new(config: AirtableConfig) -> Result<Self, AirtableError> {
-        let AirtableConfig { base_url, token, base_id, timeout } = config;
+        let AirtableConfig {
+            base_url,
+            token,
+            base_id,
+            timeout,
+        } = config;
         let unusable = |why: &str| AirtableError::Unreachable(why.to_owned());
-        let mut bearer = HeaderValue::from_str(&token.bearer()).map_err(|_| unusable("the token fits no header"))?;
+        let mut bearer = HeaderValue::from_str(&token.bearer())
+            .map_err(|_| unusable("the token fits no header"))?;
         bearer.set_sensitive(true);
         let mut http = reqwest::Client::builder();
         if reqwest::Url::parse(&base_url).is_ok_and(|url| is_loopback(&url)) {
@@ -108,7 +122,12 @@ impl Airtable {
         // Spaced, without a burst: a bucket of four and a refill of four would be seven in the first second.
         let quota = Quota::per_second(REQUESTS_PER_SECOND).allow_burst(NonZeroU32::MIN);
         let root = format!("{}/v0", base_url.trim_end_matches('/'));
-        Ok(Self { http, root, base_id, pace: RateLimiter::direct(quota) })
+        Ok(Self {
+            http,
+            root,
+            base_id,
+            pace: RateLimiter::direct(quota),
+        })
     }
 
     /// Every table of the base with its fields.
@@ -124,7 +143,11 @@ impl Airtable {
     }
 
     /// Adds a field to a table.
-    pub async fn create_field(&self, table_id: &str, field: &Field) -> Result<FoundField, AirtableError> {
+    pub async fn create_field(
+        &self,
+        table_id: &str,
+        field: &Field,
+    ) -> Result<FoundField, AirtableError> {
         let path = format!("meta/bases/{}/tables/{table_id}/fields", self.base_id);
         self.call(Method::POST, &path, Some(&field.as_json())).await
     }
@@ -137,13 +160,21 @@ impl Airtable {
         merge_on: &[&str],
         records: &[Map<String, Value>],
     ) -> Result<Upserted, AirtableError> {
-        let records: Vec<Value> = records.iter().map(|fields| json!({ "fields": fields })).collect();
+        let records: Vec<Value> = records
+            .iter()
+            .map(|fields| json!({ "fields": fields }))
+            .collect();
         let body = json!({
             "performUpsert": { "fieldsToMergeOn": merge_on },
             "returnFieldsByFieldId": true,
             "records": records,
         });
-        self.call(Method::PATCH, &format!("{}/{table_id}", self.base_id), Some(&body)).await
+        self.call(
+            Method::PATCH,
+            &format!("{}/{table_id}", self.base_id),
+            Some(&body),
+        )
+        .await
     }
 
     async fn call<T: DeserializeOwned>(
@@ -163,7 +194,8 @@ impl Airtable {
         if !status.is_success() {
             return Err(AirtableError::from_answer(status.as_u16(), &answer));
         }
-        serde_json::from_slice(&answer).map_err(|error| AirtableError::Unreadable(error.to_string()))
+        serde_json::from_slice(&answer)
+            .map_err(|error| AirtableError::Unreadable(error.to_string()))
     }
 }
 
@@ -172,7 +204,9 @@ async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, AirtableError>
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(failed)? {
         if body.len() + chunk.len() > ANSWER_LIMIT {
-            return Err(AirtableError::Unreadable(format!("more than {ANSWER_LIMIT} bytes")));
+            return Err(AirtableError::Unreadable(format!(
+                "more than {ANSWER_LIMIT} bytes"
+            )));
         }
         body.extend_from_slice(&chunk);
     }
@@ -180,7 +214,11 @@ async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, AirtableError>
 }
 
 fn failed(error: reqwest::Error) -> AirtableError {
-    if error.is_timeout() { AirtableError::TimedOut } else { AirtableError::Unreachable(without_address(error)) }
+    if error.is_timeout() {
+        AirtableError::TimedOut
+    } else {
+        AirtableError::Unreachable(without_address(error))
+    }
 }
 
 /// The whole chain of causes; reqwest's own text stops before the one that helps. The address is left out, since a

@@ -38,13 +38,17 @@ impl Backlog {
     /// Takes in what is owed now (up to [`Self::wanted`]) and answers what to send next: rows of one table.
     pub(super) fn next(&mut self, owed: Vec<Owed>, now: Duration) -> Vec<Owed> {
         let whole = owed.len() < self.wanted();
-        let in_view: BTreeMap<RowKey, i64> = owed.iter().map(|row| (key_of(row), row.version)).collect();
+        let in_view: BTreeMap<RowKey, i64> =
+            owed.iter().map(|row| (key_of(row), row.version)).collect();
         // A newer version may be acceptable; and what is owed no longer needs no place here.
         self.parked.retain(|key, refused| match in_view.get(key) {
             Some(version) => version == refused,
             None => !whole,
         });
-        let mut sendable: Vec<Owed> = owed.into_iter().filter(|row| !self.parked.contains_key(&key_of(row))).collect();
+        let mut sendable: Vec<Owed> = owed
+            .into_iter()
+            .filter(|row| !self.parked.contains_key(&key_of(row)))
+            .collect();
         let seen: BTreeSet<RowKey> = sendable.iter().map(key_of).collect();
         self.waiting.retain(|key, _| seen.contains(key));
         for key in seen {

@@ -52,7 +52,10 @@ impl MirrorCounters {
 
     /// Since when the oldest row waits that is not parked, by the monotonic clock; none when nothing waits.
     pub fn oldest_pending_since(&self) -> Option<Duration> {
-        self.oldest_pending_since.load(Relaxed).checked_sub(1).map(Duration::from_millis)
+        self.oldest_pending_since
+            .load(Relaxed)
+            .checked_sub(1)
+            .map(Duration::from_millis)
     }
 
     /// Until when nothing is sent because the month's calls are used up, in seconds since 1970.
@@ -70,8 +73,11 @@ impl MirrorCounters {
 
     pub(super) fn set_backlog(&self, parked: usize, oldest_pending_since: Option<Duration>) {
         self.parked.store(parked as u64, Relaxed);
-        let since =
-            oldest_pending_since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0).saturating_add(1));
+        let since = oldest_pending_since.map_or(0, |since| {
+            u64::try_from(since.as_millis())
+                .unwrap_or(0)
+                .saturating_add(1)
+        });
         self.oldest_pending_since.store(since, Relaxed);
     }
 

@@ -55,7 +55,10 @@ impl RetryPolicy {
             Category::RateLimited => Pause::For(self.lockout),
             Category::QuotaExhausted => {
                 let moment = month_turns(now);
-                Pause::Until { moment, at_most: moment.duration_since(now).unsigned_abs() }
+                Pause::Until {
+                    moment,
+                    at_most: moment.duration_since(now).unsigned_abs(),
+                }
             }
             Category::NotAllowed | Category::NotFound => Pause::For(self.refused),
             Category::Unreachable
@@ -83,7 +86,9 @@ fn month_turns(now: Timestamp) -> Timestamp {
     if here.day() <= 2 {
         return soon;
     }
-    let next =
-        here.first_of_month().and_then(|first| first.start_of_day()).and_then(|first| first.checked_add(1.month()));
+    let next = here
+        .first_of_month()
+        .and_then(|first| first.start_of_day())
+        .and_then(|first| first.checked_add(1.month()));
     next.map_or(soon, |next| next.timestamp())
 }

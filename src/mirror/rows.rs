@@ -30,11 +30,28 @@ impl Layout {
         if !lacking.changes.is_empty() || !lacking.conflicts.is_empty() {
             return Err(lacking);
         }
-        let there = found.iter().find(|t| t.name == table.name).ok_or_else(Diff::default)?;
-        let id_of = |name: &str| there.fields.iter().find(|f| f.name == name).map(|f| f.id.clone());
-        let columns = table.fields.iter().filter_map(|f| Some((f.name, f.kind, id_of(f.name)?))).collect();
+        let there = found
+            .iter()
+            .find(|t| t.name == table.name)
+            .ok_or_else(Diff::default)?;
+        let id_of = |name: &str| {
+            there
+                .fields
+                .iter()
+                .find(|f| f.name == name)
+                .map(|f| f.id.clone())
+        };
+        let columns = table
+            .fields
+            .iter()
+            .filter_map(|f| Some((f.name, f.kind, id_of(f.name)?)))
+            .collect();
         let key_field_id = id_of(table.key.name).ok_or_else(Diff::default)?;
-        Ok(Self { table_id: there.id.clone(), key_field_id, columns })
+        Ok(Self {
+            table_id: there.id.clone(),
+            key_field_id,
+            columns,
+        })
     }
 
     /// The table's id.
@@ -50,7 +67,9 @@ impl Layout {
     /// The record for one row. Keys that are not declared stay at home, whatever the ledger has added to its rows;
     /// a null empties the cell, so that a newer version never keeps an older one's values.
     pub fn record(&self, key: &str, row: &str) -> Result<Map<String, Value>, BadRow> {
-        let Ok(Value::Object(row)) = serde_json::from_str(row) else { return Err(BadRow) };
+        let Ok(Value::Object(row)) = serde_json::from_str(row) else {
+            return Err(BadRow);
+        };
         let mut record = Map::new();
         record.insert(self.key_field_id.clone(), Value::from(key));
         for (name, kind, field_id) in &self.columns {
@@ -69,7 +88,9 @@ fn cell(kind: Kind, value: &Value) -> Value {
     match kind {
         Kind::Moment => moment().map_or_else(|| value.clone(), |t| Value::from(milliseconds(t))),
         // Text of others, for people.
-        Kind::Line | Kind::Text => value.as_str().map_or_else(|| value.clone(), |text| Value::from(shown(text))),
+        Kind::Line | Kind::Text => value
+            .as_str()
+            .map_or_else(|| value.clone(), |text| Value::from(shown(text))),
         Kind::Count => value.clone(),
     }
 }

@@ -40,10 +40,18 @@ pub struct SetUp {
 }
 
 /// Prints the diff and, unless `dry_run`, adds what is missing.
-pub async fn setup(client: &Airtable, dry_run: bool, out: &mut impl Write) -> Result<SetUp, SetupError> {
+pub async fn setup(
+    client: &Airtable,
+    dry_run: bool,
+    out: &mut impl Write,
+) -> Result<SetUp, SetupError> {
     let diff = diff(TABLES, &client.schema().await?);
     write!(out, "{diff}")?;
-    let mut done = SetUp { missing: diff.changes.len(), added: 0, conflicts: diff.conflicts.len() };
+    let mut done = SetUp {
+        missing: diff.changes.len(),
+        added: 0,
+        conflicts: diff.conflicts.len(),
+    };
     if diff.changes.is_empty() {
         writeln!(out, "nothing to add")?;
         return Ok(done);
@@ -63,6 +71,8 @@ pub async fn setup(client: &Airtable, dry_run: bool, out: &mut impl Write) -> Re
 async fn apply(client: &Airtable, change: &Change) -> Result<(), AirtableError> {
     match change {
         Change::CreateTable(table) => client.create_table(table).await.map(drop),
-        Change::CreateField { table_id, field, .. } => client.create_field(table_id, field).await.map(drop),
+        Change::CreateField {
+            table_id, field, ..
+        } => client.create_field(table_id, field).await.map(drop),
     }
 }

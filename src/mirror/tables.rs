@@ -46,7 +46,9 @@ impl Kind {
     /// Whether a field of this found type takes our values. Either kind of text does: a person may want longer lines.
     pub fn accepts(self, found: &str) -> bool {
         match self {
-            Self::Line | Self::Text => found == Self::Line.airtable_type() || found == Self::Text.airtable_type(),
+            Self::Line | Self::Text => {
+                found == Self::Line.airtable_type() || found == Self::Text.airtable_type()
+            }
             Self::Moment | Self::Count => found == self.airtable_type(),
         }
     }
@@ -99,11 +101,17 @@ impl Table {
 }
 
 const fn line(name: &'static str) -> Field {
-    Field { name, kind: Kind::Line }
+    Field {
+        name,
+        kind: Kind::Line,
+    }
 }
 
 const fn moment(name: &'static str) -> Field {
-    Field { name, kind: Kind::Moment }
+    Field {
+        name,
+        kind: Kind::Moment,
+    }
 }
 
 /// Drift and its repair.
@@ -124,9 +132,15 @@ pub const RECONCILIATION_LOG: Table = Table {
         moment("who_time"),
         moment("first_seen"),
         moment("last_seen"),
-        Field { name: "count", kind: Kind::Count },
+        Field {
+            name: "count",
+            kind: Kind::Count,
+        },
         line("action"),
-        Field { name: "error", kind: Kind::Text },
+        Field {
+            name: "error",
+            kind: Kind::Text,
+        },
     ],
 };
 
@@ -204,10 +218,18 @@ pub fn diff(declared: &[Table], found: &[FoundTable]) -> Diff {
             match there.fields.iter().find(|f| f.name == field.name) {
                 None => {
                     let table_id = there.id.clone();
-                    diff.changes.push(Change::CreateField { table: *table, table_id, field: *field });
+                    diff.changes.push(Change::CreateField {
+                        table: *table,
+                        table_id,
+                        field: *field,
+                    });
                 }
                 Some(f) if !field.kind.accepts(&f.kind) => {
-                    diff.conflicts.push(Conflict { table: table.name, field: *field, found: f.kind.clone() });
+                    diff.conflicts.push(Conflict {
+                        table: table.name,
+                        field: *field,
+                        found: f.kind.clone(),
+                    });
                 }
                 Some(_) => {}
             }
@@ -221,12 +243,18 @@ impl fmt::Display for Change {
         match self {
             Self::CreateTable(table) => {
                 write!(f, "+ table {}", table.name)?;
-                table
-                    .all_fields()
-                    .try_for_each(|field| write!(f, "\n+   {} {}", field.name, field.kind.airtable_type()))
+                table.all_fields().try_for_each(|field| {
+                    write!(f, "\n+   {} {}", field.name, field.kind.airtable_type())
+                })
             }
             Self::CreateField { table, field, .. } => {
-                write!(f, "+ field {}.{} {}", table.name, field.name, field.kind.airtable_type())
+                write!(
+                    f,
+                    "+ field {}.{} {}",
+                    table.name,
+                    field.name,
+                    field.kind.airtable_type()
+                )
             }
         }
     }
@@ -234,7 +262,11 @@ impl fmt::Display for Change {
 
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { table, field, found } = self;
+        let Self {
+            table,
+            field,
+            found,
+        } = self;
         let wanted = field.kind.airtable_type();
         write!(
             f,
@@ -246,7 +278,11 @@ impl fmt::Display for Conflict {
 
 impl fmt::Display for Diff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.changes.iter().try_for_each(|change| writeln!(f, "{change}"))?;
-        self.conflicts.iter().try_for_each(|conflict| writeln!(f, "{conflict}"))
+        self.changes
+            .iter()
+            .try_for_each(|change| writeln!(f, "{change}"))?;
+        self.conflicts
+            .iter()
+            .try_for_each(|conflict| writeln!(f, "{conflict}"))
     }
 }

@@ -53,7 +53,9 @@ pub struct Worker {
 
 impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Worker").field("airtable", &self.parts.airtable).finish_non_exhaustive()
+        f.debug_struct("Worker")
+            .field("airtable", &self.parts.airtable)
+            .finish_non_exhaustive()
     }
 }
 
@@ -85,19 +87,28 @@ impl From<LedgerError> for Trouble {
 impl Worker {
     /// A worker; it does nothing before [`Self::run`].
     pub fn new(parts: WorkerParts) -> Self {
-        Self { parts, layouts: BTreeMap::new(), backlog: Backlog::default(), attempt: 0 }
+        Self {
+            parts,
+            layouts: BTreeMap::new(),
+            backlog: Backlog::default(),
+            attempt: 0,
+        }
     }
 
     /// Works until shutdown. A request under way is dropped then: upserting it again is harmless.
     pub async fn run(&mut self, shutdown: CancellationToken) {
-        shutdown.run_until_cancelled_owned(async { self.forever().await }).await;
+        shutdown
+            .run_until_cancelled_owned(async { self.forever().await })
+            .await;
     }
 
     async fn forever(&mut self) {
         loop {
             let next = self.pass().await;
             let backlog = &self.backlog;
-            self.parts.counters.set_backlog(backlog.parked(), backlog.oldest_since());
+            self.parts
+                .counters
+                .set_backlog(backlog.parked(), backlog.oldest_since());
             match next {
                 Next::Again => {}
                 Next::Idle => drop(tokio::time::timeout(TICK, self.parts.wake.notified()).await),
@@ -111,10 +122,14 @@ impl Worker {
         match pause {
             Pause::For(time) => tokio::time::sleep(time).await,
             Pause::Until { moment, at_most } => {
-                self.parts.counters.set_quota_until(Some(moment.as_second()));
+                self.parts
+                    .counters
+                    .set_quota_until(Some(moment.as_second()));
                 // Looked at in ticks: the wall clock may be set meanwhile, either way.
                 let began = self.parts.clock.elapsed();
-                let waits = |clock: &dyn Clock| clock.now() < moment && clock.elapsed().saturating_sub(began) < at_most;
+                let waits = |clock: &dyn Clock| {
+                    clock.now() < moment && clock.elapsed().saturating_sub(began) < at_most
+                };
                 while waits(self.parts.clock.as_ref()) {
                     tokio::time::sleep(TICK).await;
                 }
@@ -140,11 +155,21 @@ impl Worker {
     fn pause_after(&mut self, error: &AirtableError) -> Pause {
         self.attempt = self.attempt.saturating_add(1);
         // The base is not what we learned; reading its schema again is one call.
-        if matches!(error, AirtableError::NotFound(_) | AirtableError::NotAllowed(_) | AirtableError::Unreadable(_)) {
+        if matches!(
+            error,
+            AirtableError::NotFound(_)
+                | AirtableError::NotAllowed(_)
+                | AirtableError::Unreadable(_)
+        ) {
             self.layouts.clear();
         }
         let parts = &self.parts;
-        let pause = parts.policy.pause(error.category(), self.attempt, parts.clock.now(), (parts.jitter)());
+        let pause = parts.policy.pause(
+            error.category(),
+            self.attempt,
+            parts.clock.now(),
+            (parts.jitter)(),
+        );
         warn!(%error, category = error.category().label(), attempt = self.attempt, ?pause, "the mirror pauses");
         pause
     }
@@ -152,11 +177,16 @@ impl Worker {
     async fn send_next(&mut self) -> Result<Next, Trouble> {
         let owed = self.parts.ledger.owed(self.backlog.wanted()).await?;
         let rows = self.backlog.next(owed, self.parts.clock.elapsed());
-        let Some(table) = rows.first().map(|row| row.table.clone()) else { return Ok(Next::Idle) };
+        let Some(table) = rows.first().map(|row| row.table.clone()) else {
+            return Ok(Next::Idle);
+        };
         // Told before it is tried, so that a long wait shows while it lasts.
-        self.parts.counters.set_backlog(self.backlog.parked(), self.backlog.oldest_since());
+        self.parts
+            .counters
+            .set_backlog(self.backlog.parked(), self.backlog.oldest_since());
         let Some(table) = TABLES.iter().find(|t| t.name == table) else {
-            rows.iter().for_each(|row| self.park(row, &"this version mirrors no such table"));
+            rows.iter()
+                .for_each(|row| self.park(row, &"this version mirrors no such table"));
             return Ok(Next::Again);
         };
         if !self.layouts.contains_key(table.name) {
@@ -173,7 +203,9 @@ impl Worker {
         for table in TABLES {
             let layout = Layout::learn(table, &found).map_err(|lacking| {
                 let lacking = lacking.to_string().trim_end().replace('\n', "; ");
-                AirtableError::NotFound(format!("run `echo-phoenix setup-airtable`; the base lacks: {lacking}"))
+                AirtableError::NotFound(format!(
+                    "run `echo-phoenix setup-airtable`; the base lacks: {lacking}"
+                ))
             });
             self.layouts.insert(table.name, self.counted(layout)?);
         }
@@ -188,7 +220,10 @@ impl Worker {
                 Ok(sent) => self.settle(&sent).await?,
                 Err(error) if error.is_about_the_records() => match rows.as_slice() {
                     [row] => self.park(row, &error),
-                    rows => batches.extend(rows.chunks(if rows.len() > 5 { 5 } else { 1 }).map(<[Owed]>::to_vec)),
+                    rows => batches.extend(
+                        rows.chunks(if rows.len() > 5 { 5 } else { 1 })
+                            .map(<[Owed]>::to_vec),
+                    ),
                 },
                 Err(error) => return Err(error.into()),
             }
@@ -198,7 +233,9 @@ impl Worker {
 
     /// Upserts rows; answers those that were sent.
     async fn upsert(&mut self, table: &str, rows: &[Owed]) -> Result<Vec<Owed>, AirtableError> {
-        let Some(layout) = self.layouts.get(table).cloned() else { return Ok(Vec::new()) };
+        let Some(layout) = self.layouts.get(table).cloned() else {
+            return Ok(Vec::new());
+        };
         let (mut records, mut sent) = (Vec::new(), Vec::new());
         for row in rows {
             match layout.record(&row.key, &row.row) {
@@ -211,7 +248,11 @@ impl Worker {
         }
         if !records.is_empty() {
             let airtable = &self.parts.airtable;
-            self.counted(airtable.upsert(layout.table_id(), &[layout.key_field_id()], &records).await)?;
+            self.counted(
+                airtable
+                    .upsert(layout.table_id(), &[layout.key_field_id()], &records)
+                    .await,
+            )?;
         }
         Ok(sent)
     }

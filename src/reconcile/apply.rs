@@ -67,7 +67,12 @@ pub(super) struct Now<'a> {
 
 impl Now<'_> {
     /// What stands against opening this throttle, of which the pass knew that this level was asked for.
-    fn objection(&self, throttle: &ThrottleName, asked: Level, kind: TargetKind) -> Option<&'static str> {
+    fn objection(
+        &self,
+        throttle: &ThrottleName,
+        asked: Level,
+        kind: TargetKind,
+    ) -> Option<&'static str> {
         if !self.parts.desired.leads() {
             return Some("another process leads");
         }
@@ -78,7 +83,13 @@ impl Now<'_> {
         if kind == TargetKind::Gate {
             return None; // it refuses by itself what was tightened since
         }
-        let Some(declared) = self.parts.desired.declared().into_iter().find(|one| one.name == *throttle) else {
+        let Some(declared) = self
+            .parts
+            .desired
+            .declared()
+            .into_iter()
+            .find(|one| one.name == *throttle)
+        else {
             return Some("it is not declared any more");
         };
         let now = precedence::asked(declared.level, declared.mode, &declared.holds);
@@ -92,7 +103,10 @@ impl Now<'_> {
     async fn opens(&self, throttle: &ThrottleName, asked: Level, step: &Step) -> Opened {
         let kind = step.action.kind();
         if let Some(why) = self.objection(throttle, asked, kind) {
-            return Opened { done: Done::Overtaken(why), late: None };
+            return Opened {
+                done: Done::Overtaken(why),
+                late: None,
+            };
         }
         let done = tokio::select! {
             biased;
@@ -102,18 +116,29 @@ impl Now<'_> {
         };
         // A gate that was killed since is shut by that.
         let asks_again = done == Done::Yes && kind != TargetKind::Gate;
-        let late = if asks_again { self.objection(throttle, asked, kind) } else { None };
+        let late = if asks_again {
+            self.objection(throttle, asked, kind)
+        } else {
+            None
+        };
         Opened { done, late }
     }
 
     /// What keeps all of a plan from opening.
     fn bar(&self, begun: &Begun) -> Option<Done> {
-        let may =
-            Permissions { killed: begun.want.killed, leads: self.parts.desired.leads(), recorded: begun.recorded };
+        let may = Permissions {
+            killed: begun.want.killed,
+            leads: self.parts.desired.leads(),
+            recorded: begun.recorded,
+        };
         if check(&begun.planned.plan, begun.memory.level, may).is_empty() {
             return None;
         }
-        Some(if begun.recorded { Done::Overtaken("another process leads") } else { NOT_RECORDED })
+        Some(if begun.recorded {
+            Done::Overtaken("another process leads")
+        } else {
+            NOT_RECORDED
+        })
     }
 }
 
@@ -143,7 +168,10 @@ pub(super) async fn close_elsewhere(parts: &Parts, begun: &mut Begun) {
     let throttle = &begun.throttle.name;
     let steps = begun.planned.plan.steps.iter().zip(&mut begun.done);
     let closing = steps.filter(|(step, _)| step.side == Side::Safer && !is_here(step));
-    join_all(closing.map(async |(step, done)| *done = Some(one(parts, throttle, &step.action).await))).await;
+    join_all(
+        closing.map(async |(step, done)| *done = Some(one(parts, throttle, &step.action).await)),
+    )
+    .await;
 }
 
 /// Does what opens here, if it is recorded and still may be.
@@ -157,7 +185,10 @@ pub(super) async fn open_here(now: Now<'_>, begun: &mut Begun) {
         let opened = match &bar {
             Some(done) => done.clone().into(),
             None if failed => NOT_TRIED.into(),
-            None => now.opens(&begun.throttle.name, begun.want.level, step).await,
+            None => {
+                now.opens(&begun.throttle.name, begun.want.level, step)
+                    .await
+            }
         };
         failed |= opened.done != Done::Yes;
         (*done, begun.late) = (Some(opened.done), begun.late.or(opened.late));
@@ -166,9 +197,17 @@ pub(super) async fn open_here(now: Now<'_>, begun: &mut Begun) {
 
 /// Tells other sites what opens, if it is recorded and still may be.
 pub(super) async fn open_elsewhere(now: Now<'_>, begun: &mut Begun) {
-    let bar = now.bar(begun).or_else(|| failed(begun).then_some(NOT_TRIED));
+    let bar = now
+        .bar(begun)
+        .or_else(|| failed(begun).then_some(NOT_TRIED));
     let (throttle, asked) = (&begun.throttle.name, begun.want.level);
-    let steps = begun.planned.plan.steps.iter().zip(&mut begun.done).filter(|(_, done)| done.is_none());
+    let steps = begun
+        .planned
+        .plan
+        .steps
+        .iter()
+        .zip(&mut begun.done)
+        .filter(|(_, done)| done.is_none());
     let told = join_all(steps.map(async |(step, done)| {
         let opened = match &bar {
             Some(done) => done.clone().into(),
@@ -188,7 +227,13 @@ fn failed(begun: &Begun) -> bool {
 
 /// Whether a plan has yet to tell other sites anything.
 pub(super) fn reaches_out(begun: &Begun) -> bool {
-    begun.planned.plan.steps.iter().zip(&begun.done).any(|(step, done)| done.is_none() && !is_here(step))
+    begun
+        .planned
+        .plan
+        .steps
+        .iter()
+        .zip(&begun.done)
+        .any(|(step, done)| done.is_none() && !is_here(step))
 }
 
 fn is_here(step: &Step) -> bool {
@@ -203,7 +248,8 @@ pub(super) fn trouble(done: &[Done]) -> Option<String> {
 /// Takes out of `planned` what did not happen, so that nothing is remembered as done; puts in what other sites took.
 pub(super) fn take_back(planned: &mut Planned, done: &[Done], before: Level) {
     for (step, done) in planned.plan.steps.iter_mut().zip(done) {
-        if let (Action::Remote { target, order }, Done::Yes | Done::Held(_)) = (&step.action, done) {
+        if let (Action::Remote { target, order }, Done::Yes | Done::Held(_)) = (&step.action, done)
+        {
             let sent = planned.sent.entry(target.id()).or_default();
             match order {
                 RemoteOrder::Kill { .. } => sent.killed = true,
@@ -217,7 +263,9 @@ pub(super) fn take_back(planned: &mut Planned, done: &[Done], before: Level) {
         match &step.action {
             Action::SetGate { .. } => planned.effective = before,
             Action::Scale { target, .. } => {
-                planned.acknowledged.remove(&TargetSpec::Scale(target.clone()).id());
+                planned
+                    .acknowledged
+                    .remove(&TargetSpec::Scale(target.clone()).id());
             }
             Action::Remote { .. } => {}
         }
@@ -230,10 +278,15 @@ pub(super) fn take_back(planned: &mut Planned, done: &[Done], before: Level) {
 
 async fn one(parts: &Parts, throttle: &ThrottleName, action: &Action) -> Done {
     let done = match parts.targets.get(&action.kind()) {
-        None => Err(TargetError::Refused("this process cannot act on such a target".to_owned())),
+        None => Err(TargetError::Refused(
+            "this process cannot act on such a target".to_owned(),
+        )),
         Some(target) => match timeout(STEP_LIMIT, target.apply(throttle, action)).await {
             Ok(result) => result,
-            Err(_) => Err(TargetError::Unavailable(format!("no answer within {} s", STEP_LIMIT.as_secs()))),
+            Err(_) => Err(TargetError::Unavailable(format!(
+                "no answer within {} s",
+                STEP_LIMIT.as_secs()
+            ))),
         },
     };
     let Err(error) = done else { return Done::Yes };

@@ -29,7 +29,10 @@ pub(super) type Read = (TargetSpec, Result<ReadBack, String>);
 pub(super) async fn read(parts: &Parts, throttle: &Arc<Declared>) -> Vec<Read> {
     join_all(throttle.targets.iter().map(|spec| async move {
         let Some(target) = parts.targets.get(&spec.kind()) else {
-            return (spec.clone(), Err("this process cannot act on such a target".to_owned()));
+            return (
+                spec.clone(),
+                Err("this process cannot act on such a target".to_owned()),
+            );
         };
         let read = match timeout(READ_LIMIT, target.read(throttle, spec)).await {
             Ok(Ok(read)) => Ok(read),
@@ -43,23 +46,39 @@ pub(super) async fn read(parts: &Parts, throttle: &Arc<Declared>) -> Vec<Read> {
 
 /// What the gates were offered; none where no gate is. One that cannot be read leaves it unknown.
 pub(super) fn measured(reads: &[Read]) -> Option<Measured> {
-    let gates = reads.iter().filter(|(spec, _)| spec.kind() == TargetKind::Gate);
+    let gates = reads
+        .iter()
+        .filter(|(spec, _)| spec.kind() == TargetKind::Gate);
     let of = |read: &Result<ReadBack, String>| match read {
-        Ok(ReadBack::Gate(gate)) => Measured { rpm: gate.offered_rpm, from: gate.measured_from },
+        Ok(ReadBack::Gate(gate)) => Measured {
+            rpm: gate.offered_rpm,
+            from: gate.measured_from,
+        },
         _ => Measured::default(),
     };
-    gates.map(|(_, read)| of(read)).reduce(|all, one| Measured { rpm: all.rpm + one.rpm, from: all.from.min(one.from) })
+    gates.map(|(_, read)| of(read)).reduce(|all, one| Measured {
+        rpm: all.rpm + one.rpm,
+        from: all.from.min(one.from),
+    })
 }
 
 /// The level that the gates were found at, where they tell.
 pub(super) fn level(reads: &[Read]) -> Option<Level> {
-    let told = |read: &Read| if let Ok(ReadBack::Gate(gate)) = &read.1 { gate.level } else { None };
+    let told = |read: &Read| {
+        if let Ok(ReadBack::Gate(gate)) = &read.1 {
+            gate.level
+        } else {
+            None
+        }
+    };
     reads.iter().filter_map(told).max()
 }
 
 /// Whether a kill began at one of the gates since the last pass.
 pub(super) fn held(reads: &[Read]) -> bool {
-    reads.iter().any(|(_, read)| matches!(read, Ok(ReadBack::Gate(gate)) if gate.held))
+    reads
+        .iter()
+        .any(|(_, read)| matches!(read, Ok(ReadBack::Gate(gate)) if gate.held))
 }
 
 pub(super) async fn report(
@@ -89,7 +108,11 @@ pub(super) async fn report(
         declared: declared.level,
         effective: memory.level,
         offered: memory.offered.clone(),
-        binding: if want.killed { Reason::Kill.as_str() } else { memory.reason.as_str() },
+        binding: if want.killed {
+            Reason::Kill.as_str()
+        } else {
+            memory.reason.as_str()
+        },
         source: declared.source,
         shedding: memory.shedding,
         stale: pass.next.stale,

@@ -122,7 +122,13 @@ impl Memory {
 
     /// Takes note of what the gates were found at: the level a command left them at, whether a kill began since the last
     /// pass, and what they were offered.
-    pub(super) fn found(&mut self, level: Option<Level>, held: bool, measured: Option<Measured>, now: Duration) {
+    pub(super) fn found(
+        &mut self,
+        level: Option<Level>,
+        held: bool,
+        measured: Option<Measured>,
+        now: Duration,
+    ) {
         while now.saturating_sub(self.slot_at) >= SLOT {
             self.slot_at += SLOT;
             self.offered.turn(1);
@@ -134,7 +140,11 @@ impl Memory {
         // A command closes the gate by itself, and may be over before we look: it was a stop all the same.
         // What is new was shut until it was recorded, and nobody can have come: that is none.
         let is_new = self.kept.is_none() && self.offered == Offered::new_throttle();
-        let shut = if held { Some(Level::STOP) } else { level.filter(|level| *level > self.level && !is_new) };
+        let shut = if held {
+            Some(Level::STOP)
+        } else {
+            level.filter(|level| *level > self.level && !is_new)
+        };
         if let Some(level) = shut {
             self.moves(level, level, now);
             (self.level, self.stopped) = (level, now);
@@ -158,7 +168,9 @@ impl Memory {
 
     /// What was earned up to the last pass is kept, and more is earned from now on.
     fn earns_from(&mut self, now: Duration) {
-        self.credit = self.credit.grown(self.stepped_at.saturating_sub(self.credit_at).as_secs_f64());
+        self.credit = self
+            .credit
+            .grown(self.stepped_at.saturating_sub(self.credit_at).as_secs_f64());
         (self.credit_at, self.stepped_at) = (now, now);
     }
 
@@ -176,15 +188,25 @@ impl Memory {
 
     /// How long until it is known what waits, if that is not known yet and will be.
     pub(super) fn known_in(&self, now: Duration) -> Option<Duration> {
-        let windows = if self.stopped == self.began { &[FIRST_WINDOW, WINDOW][..] } else { &[WINDOW] };
-        let left = windows.iter().map(|window| (self.stopped + *window + AFTER).saturating_sub(now));
+        let windows = if self.stopped == self.began {
+            &[FIRST_WINDOW, WINDOW][..]
+        } else {
+            &[WINDOW]
+        };
+        let left = windows
+            .iter()
+            .map(|window| (self.stopped + *window + AFTER).saturating_sub(now));
         let left = left.filter(|left| *left > Duration::ZERO).min();
         left.filter(|_| self.waiting(now) == Waiting::Unmeasured)
     }
 
     /// Whether the ledger lacks this.
     pub(super) fn lacks(&self, state: Recorded, offered: &Offered) -> bool {
-        self.recorded != Some(state) || self.kept.as_ref().is_none_or(|kept| offered.says_more_than(kept))
+        self.recorded != Some(state)
+            || self
+                .kept
+                .as_ref()
+                .is_none_or(|kept| offered.says_more_than(kept))
     }
 
     /// The ledger has this.
@@ -198,21 +220,43 @@ impl Memory {
     }
 
     /// How things stand by each source that was heard lately; by none of them if none was.
-    pub(super) fn situations(&self, throttle: &Declared, want: &Asked, now: Duration) -> Vec<Situation> {
+    pub(super) fn situations(
+        &self,
+        throttle: &Declared,
+        want: &Asked,
+        now: Duration,
+    ) -> Vec<Situation> {
         // One that only observes sheds nothing, so nobody is asked.
-        let all = if throttle.mode == Mode::Observe { &[] } else { throttle.evidence.as_slice() };
+        let all = if throttle.mode == Mode::Observe {
+            &[]
+        } else {
+            throttle.evidence.as_slice()
+        };
         let fresh = all.iter().filter(|one| one.is_fresh(now));
         let heard: Vec<_> = fresh.map(|evidence| Some(evidence.signals)).collect();
         let heard = if heard.is_empty() { vec![None] } else { heard };
-        heard.into_iter().map(|signals| self.situation(throttle, want, signals, now)).collect()
+        heard
+            .into_iter()
+            .map(|signals| self.situation(throttle, want, signals, now))
+            .collect()
     }
 
-    fn situation(&self, throttle: &Declared, want: &Asked, signals: Option<Signals>, now: Duration) -> Situation {
+    fn situation(
+        &self,
+        throttle: &Declared,
+        want: &Asked,
+        signals: Option<Signals>,
+        now: Duration,
+    ) -> Situation {
         Situation {
             asked: want.level,
             killed: want.killed,
             current: self.level,
-            tick_level: if self.tick_is_over(now) { self.level } else { self.tick_level },
+            tick_level: if self.tick_is_over(now) {
+                self.level
+            } else {
+                self.tick_level
+            },
             signals,
             source_declared: throttle.signals.source.is_some() && throttle.mode == Mode::Enforce,
             offered_rpm: self.measured.map_or(0.0, |measured| measured.rpm),
@@ -225,7 +269,8 @@ impl Memory {
     }
 
     fn tick_is_over(&self, now: Duration) -> bool {
-        self.tick_at.is_none_or(|began| now.saturating_sub(began) >= TICK)
+        self.tick_at
+            .is_none_or(|began| now.saturating_sub(began) >= TICK)
     }
 
     /// The declaration with what we remember, which is newer than what it was read with.
@@ -243,8 +288,9 @@ impl Memory {
         let mut still = BTreeMap::new();
         let known = std::mem::take(&mut self.drifts);
         let mut name = |drift: &mut Drift| {
-            let before =
-                known.get(&drift.target).filter(|old| old.desired == drift.desired && old.actual == drift.actual);
+            let before = known
+                .get(&drift.target)
+                .filter(|old| old.desired == drift.desired && old.actual == drift.actual);
             let is_new = before.is_none();
             match before {
                 Some(old) => {
@@ -258,7 +304,11 @@ impl Memory {
             is_new
         };
         plan.reported.retain_mut(|drift| name(drift));
-        for drift in plan.steps.iter_mut().filter_map(|step| step.corrects.as_mut()) {
+        for drift in plan
+            .steps
+            .iter_mut()
+            .filter_map(|step| step.corrects.as_mut())
+        {
             name(drift);
         }
         self.drifts = still;
@@ -266,12 +316,17 @@ impl Memory {
 
     /// What was read of other sites: whoever obeys, or is heard again, is spoken to without a pause from here on.
     pub(super) fn look(&mut self, reads: &[Read], agreeing: &[String]) {
-        let now_silent: BTreeSet<_> =
-            reads.iter().filter(|(_, read)| read.is_err()).map(|(spec, _)| spec.id()).collect();
+        let now_silent: BTreeSet<_> = reads
+            .iter()
+            .filter(|(_, read)| read.is_err())
+            .map(|(spec, _)| spec.id())
+            .collect();
         let silent = std::mem::replace(&mut self.silent, now_silent);
         let heard_again = |id: &String| silent.contains(id) && !self.silent.contains(id);
-        self.refusals.retain(|id, _| !(self.silent.contains(id) || agreeing.contains(id)));
-        self.patience.retain(|id, _| !(heard_again(id) || agreeing.contains(id)));
+        self.refusals
+            .retain(|id, _| !(self.silent.contains(id) || agreeing.contains(id)));
+        self.patience
+            .retain(|id, _| !(heard_again(id) || agreeing.contains(id)));
     }
 
     /// Takes corrections out of a plan that would come too often; they stay reported. While killed none waits. What
@@ -280,44 +335,67 @@ impl Memory {
         let (damping, patience) = (&self.damping, &self.patience);
         let fights = |step: &Step| {
             let target = step.corrects.as_ref().map(|drift| &drift.target);
-            target.and_then(|target| damping.get(target)).is_some_and(|damping| !damping.allows(now))
+            target
+                .and_then(|target| damping.get(target))
+                .is_some_and(|damping| !damping.allows(now))
         };
         let unheard = |step: &Step| {
             let order = order_of(step);
-            let known = order.and_then(|(id, word)| patience.get(&id).filter(|known| known.0 == word));
+            let known =
+                order.and_then(|(id, word)| patience.get(&id).filter(|known| known.0 == word));
             known.is_some_and(|(word, patience)| !patience.allows(*word == Word::Stop, now))
         };
         let waits = |step: &Step| (!killed && fights(step)) || unheard(step);
         self.damped = !killed && plan.steps.iter().any(fights);
         if plan.steps.iter().any(waits) {
-            let (wait, stay): (Vec<_>, Vec<_>) = std::mem::take(&mut plan.steps).into_iter().partition(waits);
+            let (wait, stay): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut plan.steps).into_iter().partition(waits);
             plan.steps = stay;
             let waiting = wait.into_iter().filter_map(|step| step.corrects);
-            plan.reported.extend(waiting.map(|drift| Drift { action: Outcome::Reported, ..drift }));
+            plan.reported.extend(waiting.map(|drift| Drift {
+                action: Outcome::Reported,
+                ..drift
+            }));
         }
     }
 
     /// Takes note of what was corrected, and of what other sites were told; not of what was not tried.
     pub(super) fn note_corrections(&mut self, plan: &Plan, done: &[Done], now: Duration) {
-        let tried = || plan.steps.iter().zip(done).filter(|(_, done)| done.was_tried()).map(|(step, _)| step);
+        let tried = || {
+            plan.steps
+                .iter()
+                .zip(done)
+                .filter(|(_, done)| done.was_tried())
+                .map(|(step, _)| step)
+        };
         for (id, word) in tried().filter_map(order_of) {
-            let known = self.patience.entry(id).or_insert((word, Patience::default()));
+            let known = self
+                .patience
+                .entry(id)
+                .or_insert((word, Patience::default()));
             if known.0 != word {
                 *known = (word, Patience::default()); // a new order never waits for an old one
             }
             known.1.sent(now);
         }
         for drift in tried().filter_map(|step| step.corrects.as_ref()) {
-            self.damping.entry(drift.target.clone()).or_default().corrected(now);
+            self.damping
+                .entry(drift.target.clone())
+                .or_default()
+                .corrected(now);
         }
     }
 
     /// Takes note of what became of what other sites were told.
     pub(super) fn note_refusals(&mut self, plan: &Plan, done: &[Done]) {
         for (step, done) in plan.steps.iter().zip(done) {
-            let Action::Remote { target, .. } = &step.action else { continue };
+            let Action::Remote { target, .. } = &step.action else {
+                continue;
+            };
             match done {
-                Done::Failed(why) | Done::Held(why) => self.refusals.insert(target.id(), why.clone()),
+                Done::Failed(why) | Done::Held(why) => {
+                    self.refusals.insert(target.id(), why.clone())
+                }
                 Done::Yes => self.refusals.remove(&target.id()),
                 Done::Skipped(_) | Done::Overtaken(_) => None,
             };
@@ -334,7 +412,9 @@ impl Memory {
     }
 
     pub(super) fn keep(&mut self, planned: &Planned, pass: &Pass<'_>) {
-        let Pass { want, next, now, .. } = *pass;
+        let Pass {
+            want, next, now, ..
+        } = *pass;
         self.moves(planned.effective, want.level, now.elapsed);
         if next.shedding && !self.shedding {
             (self.shed_since, self.shed_most) = (now.wall, Level::OPEN);
@@ -368,7 +448,9 @@ enum Word {
 }
 
 fn order_of(step: &Step) -> Option<(String, Word)> {
-    let Action::Remote { target, order } = &step.action else { return None };
+    let Action::Remote { target, order } = &step.action else {
+        return None;
+    };
     let word = match order {
         RemoteOrder::Kill { .. } => Word::Stop,
         RemoteOrder::Revive { .. } => Word::End,

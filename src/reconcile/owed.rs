@@ -87,12 +87,23 @@ impl Owed {
     /// Owes a change; false if there is no room, and none can be made.
     pub(super) fn push(&mut self, change: Change) -> bool {
         while self.changes.len() >= MOST {
-            tracing::error!("an entry is lost to the ledger's absence; an intent it had is closed at the next start");
+            tracing::error!(
+                "an entry is lost to the ledger's absence; an intent it had is closed at the next start"
+            );
             // Who was stopped and since when is not given up for what the loop did.
-            let Some(index) = self.changes.iter().position(|change| !change.moves_holds()) else { return false };
-            let Some(lost) = self.changes.remove(index) else { return false };
+            let Some(index) = self.changes.iter().position(|change| !change.moves_holds()) else {
+                return false;
+            };
+            let Some(lost) = self.changes.remove(index) else {
+                return false;
+            };
             // An outcome without its intent would be refused.
-            self.changes.retain(|change| !change.settles.iter().any(|intent| lost.opens.contains(intent)));
+            self.changes.retain(|change| {
+                !change
+                    .settles
+                    .iter()
+                    .any(|intent| lost.opens.contains(intent))
+            });
         }
         self.changes.push_back(change);
         true
@@ -107,9 +118,14 @@ impl Owed {
     /// Tells again what the ledger did not take.
     pub(super) async fn tell_all(&mut self, parts: &Parts) {
         while let Some(change) = self.changes.front().filter(|_| !self.silent) {
-            match self.within(parts, parts.ledger.commit(change.clone())).await {
+            match self
+                .within(parts, parts.ledger.commit(change.clone()))
+                .await
+            {
                 Some(Ok(_)) => self.is_back(),
-                Some(Err(error @ (LedgerError::Unavailable(_) | LedgerError::Undecided))) => return self.away(&error),
+                Some(Err(error @ (LedgerError::Unavailable(_) | LedgerError::Undecided))) => {
+                    return self.away(&error);
+                }
                 Some(Err(error)) => tracing::error!(%error, "an entry was refused for good"),
                 None => return self.unheard(parts),
             }
@@ -133,7 +149,11 @@ impl Owed {
     }
 
     /// Waits for an answer, for as long as it may take and no kill waits for the next pass; none otherwise.
-    pub(super) async fn within<T>(&self, parts: &Parts, answer: impl Future<Output = T>) -> Option<T> {
+    pub(super) async fn within<T>(
+        &self,
+        parts: &Parts,
+        answer: impl Future<Output = T>,
+    ) -> Option<T> {
         tokio::select! {
             biased;
             answer = timeout(LIMIT, answer) => answer.ok(),

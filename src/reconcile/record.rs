@@ -38,8 +38,14 @@ pub(super) type Intent = (usize, IntentId);
 
 impl Records {
     pub(super) fn new(stored: &Stored) -> Self {
-        let holds = stored.holds.iter().map(|held| (held.hold.epoch.clone(), held.clone()));
-        Self { holds: holds.collect(), owed: Owed::default() }
+        let holds = stored
+            .holds
+            .iter()
+            .map(|held| (held.hold.epoch.clone(), held.clone()));
+        Self {
+            holds: holds.collect(),
+            owed: Owed::default(),
+        }
     }
 
     /// A pass begins, when this was the gates' newest tightening.
@@ -54,7 +60,13 @@ impl Records {
 
     /// Brings commands to the ledger that it did not take before.
     pub(super) async fn settle(&mut self, parts: &Parts) {
-        if !self.owed.is_silent() && self.owed.within(parts, parts.latch.settle()).await.is_none() {
+        if !self.owed.is_silent()
+            && self
+                .owed
+                .within(parts, parts.latch.settle())
+                .await
+                .is_none()
+        {
             self.owed.give_up();
         }
     }
@@ -73,7 +85,10 @@ impl Records {
         let mut live: BTreeMap<&Epoch, (&Hold, Vec<&ThrottleName>)> = BTreeMap::new();
         for throttle in all {
             for hold in throttle.holds.iter().filter(|hold| recorded_here(hold)) {
-                live.entry(&hold.epoch).or_insert_with(|| (hold, Vec::new())).1.push(&throttle.name);
+                live.entry(&hold.epoch)
+                    .or_insert_with(|| (hold, Vec::new()))
+                    .1
+                    .push(&throttle.name);
             }
         }
         for (epoch, (hold, names)) in &live {
@@ -93,11 +108,24 @@ impl Records {
             };
             let mut entry = draft(name, if hold.is_kill() { "kill" } else { "override" }, now);
             entry.actor = hold.source.to_string();
-            entry.after = format!("{} {epoch}{whom}", if hold.is_kill() { "killed" } else { "tightened" });
+            entry.after = format!(
+                "{} {epoch}{whom}",
+                if hold.is_kill() {
+                    "killed"
+                } else {
+                    "tightened"
+                }
+            );
             (entry.reason, entry.operator) = (hold.reason.clone(), hold.operator.clone());
-            let held = ScopedHold { scope, hold: (*hold).clone() };
+            let held = ScopedHold {
+                scope,
+                hold: (*hold).clone(),
+            };
             // Its own command may have recorded it: then nothing is left to say.
-            let change = Change { begins: vec![(held.clone(), entry)], ..own(now) };
+            let change = Change {
+                begins: vec![(held.clone(), entry)],
+                ..own(now)
+            };
             if self.owed.push(change) {
                 self.holds.insert((*epoch).clone(), held);
             }
@@ -109,11 +137,19 @@ impl Records {
             .cloned()
             .collect();
         for held in gone {
-            let throttle = if let Scope::One(name) = &held.scope { name.as_str() } else { "" };
+            let throttle = if let Scope::One(name) = &held.scope {
+                name.as_str()
+            } else {
+                ""
+            };
             let mut entry = draft(throttle, "hold_ended", now);
             entry.before = held.hold.epoch.to_string();
             entry.reason = format!("{} is gone", held.hold.source);
-            let change = Change { audit: vec![entry], holds_ended: vec![held.hold.epoch.clone()], ..own(now) };
+            let change = Change {
+                audit: vec![entry],
+                holds_ended: vec![held.hold.epoch.clone()],
+                ..own(now)
+            };
             if self.owed.push(change) {
                 self.holds.remove(&held.hold.epoch);
             }
@@ -145,7 +181,9 @@ impl Records {
             }
             Asked::Not(why) => {
                 match &why {
-                    Some(LedgerError::Conflict(_)) => tracing::debug!("declared anew; the next pass goes by that"),
+                    Some(LedgerError::Conflict(_)) => {
+                        tracing::debug!("declared anew; the next pass goes by that")
+                    }
                     Some(error) => self.owed.away(error),
                     None => {} // it was told when it began
                 }
@@ -155,7 +193,10 @@ impl Records {
         };
         begun.intents = intents;
         // The state is told anew by the pass that finds the ledger well: an older one would stand in for the newest.
-        let owed = owed.map(|change| Change { throttles: Vec::new(), ..change });
+        let owed = owed.map(|change| Change {
+            throttles: Vec::new(),
+            ..change
+        });
         if let Some(owed) = owed.filter(|owed| !owed.audit.is_empty()) {
             let _kept = self.owed.push(owed);
         }
@@ -167,10 +208,16 @@ impl Records {
         let now = begun.now.wall;
         let mut change = own(now);
         change.drifts.clone_from(&plan.reported);
-        change.drifts.extend(plan.steps.iter().filter_map(|step| step.corrects.clone()));
+        change
+            .drifts
+            .extend(plan.steps.iter().filter_map(|step| step.corrects.clone()));
         for (index, id) in &begun.intents {
-            let Some((step, done)) = plan.steps.get(*index).zip(done.get(*index)) else { continue };
-            let Some(told) = told(&step.action) else { continue };
+            let Some((step, done)) = plan.steps.get(*index).zip(done.get(*index)) else {
+                continue;
+            };
+            let Some(told) = told(&step.action) else {
+                continue;
+            };
             let mut entry = draft(plan.throttle.as_str(), told.outcome, now);
             (entry.before, entry.after) = (told.before, told.after);
             entry.reason = match done {
@@ -201,10 +248,23 @@ struct Intention {
 
 impl Intention {
     fn of(begun: &Begun) -> Self {
-        let Begun { throttle, want, next, planned, memory, .. } = begun;
+        let Begun {
+            throttle,
+            want,
+            next,
+            planned,
+            memory,
+            ..
+        } = begun;
         let now = begun.now.wall;
-        let offered = memory.offered.moved(memory.level, planned.effective, want.level);
-        let state = Recorded { effective: planned.effective, asked: want.level, generation: throttle.generation };
+        let offered = memory
+            .offered
+            .moved(memory.level, planned.effective, want.level);
+        let state = Recorded {
+            effective: planned.effective,
+            asked: want.level,
+            generation: throttle.generation,
+        };
         let row = memory.lacks(state, &offered).then(|| ThrottleRow {
             name: throttle.name.clone(),
             declared: throttle.level,
@@ -215,31 +275,58 @@ impl Intention {
             offered: Some(offered),
         });
         let shed = (next.shedding != memory.shedding).then(|| {
-            let mut entry = draft(throttle.name.as_str(), if next.shedding { "shed_start" } else { "shed_end" }, now);
+            let mut entry = draft(
+                throttle.name.as_str(),
+                if next.shedding {
+                    "shed_start"
+                } else {
+                    "shed_end"
+                },
+                now,
+            );
             entry.before = memory.level.to_string();
             entry.after = planned.effective.to_string();
             entry.binding_signal = next.reason.as_str().to_owned();
             if memory.shedding {
-                entry.reason = format!("refused up to {} since {}", memory.shed_most, memory.shed_since);
+                entry.reason = format!(
+                    "refused up to {} since {}",
+                    memory.shed_most, memory.shed_since
+                );
             }
             entry
         });
-        let steps = planned.plan.steps.iter().enumerate().filter_map(|(index, step)| {
-            let told = told(&step.action)?;
-            let id = IntentId(new_id(now));
-            let mut entry = draft(throttle.name.as_str(), told.intent, now);
-            (entry.before, entry.after) = (told.before, told.after);
-            entry.reason = reason_of(step, want);
-            entry.request_id.clone_from(&id.0);
-            Some((index, step.side, id, entry))
-        });
-        Self { once: new_id(now), row, asked: want.level, shed, steps: steps.collect() }
+        let steps = planned
+            .plan
+            .steps
+            .iter()
+            .enumerate()
+            .filter_map(|(index, step)| {
+                let told = told(&step.action)?;
+                let id = IntentId(new_id(now));
+                let mut entry = draft(throttle.name.as_str(), told.intent, now);
+                (entry.before, entry.after) = (told.before, told.after);
+                entry.reason = reason_of(step, want);
+                entry.request_id.clone_from(&id.0);
+                Some((index, step.side, id, entry))
+            });
+        Self {
+            once: new_id(now),
+            row,
+            asked: want.level,
+            shed,
+            steps: steps.collect(),
+        }
     }
 
     /// It as a change, with the steps of these sides.
     fn change(&self, of: impl Fn(Side) -> bool) -> Change {
         let steps = || self.steps.iter().filter(|(_, side, ..)| of(*side));
-        let audit: Vec<_> = self.shed.iter().chain(steps().map(|(.., entry)| entry)).cloned().collect();
+        let audit: Vec<_> = self
+            .shed
+            .iter()
+            .chain(steps().map(|(.., entry)| entry))
+            .cloned()
+            .collect();
         Change {
             // The state alone may be told twice.
             once: (!audit.is_empty()).then(|| self.once.clone()),
@@ -252,20 +339,29 @@ impl Intention {
 
     fn intents(&self, of: impl Fn(Side) -> bool) -> Vec<Intent> {
         let steps = self.steps.iter().filter(|(_, side, ..)| of(*side));
-        steps.map(|(index, _, id, _)| (*index, id.clone())).collect()
+        steps
+            .map(|(index, _, id, _)| (*index, id.clone()))
+            .collect()
     }
 
     /// The state that the ledger has from it.
     fn state(&self) -> Option<(Recorded, Offered)> {
         let row = self.row.as_ref()?;
-        let state = Recorded { effective: row.effective, asked: self.asked, generation: row.generation };
+        let state = Recorded {
+            effective: row.effective,
+            asked: self.asked,
+            generation: row.generation,
+        };
         Some((state, row.offered.clone()?))
     }
 }
 
 /// A change of the loop's own. Told twice, it is made once.
 fn own(now: Timestamp) -> Change {
-    Change { once: Some(new_id(now)), ..Change::default() }
+    Change {
+        once: Some(new_id(now)),
+        ..Change::default()
+    }
 }
 
 /// A step as the audit log tells it.
@@ -279,18 +375,31 @@ struct Told {
 /// What is told of a step; nothing of one whose effect stands in the state of the throttle, or that has none.
 fn told(action: &Action) -> Option<Told> {
     let told = |(intent, outcome), what: &str, before: String, after: String| {
-        Some(Told { intent, outcome, before: format!("{what} {before}"), after: format!("{what} {after}") })
+        Some(Told {
+            intent,
+            outcome,
+            before: format!("{what} {before}"),
+            after: format!("{what} {after}"),
+        })
     };
     match action {
         Action::SetGate { .. } => None,
         Action::Scale { from, to, .. } if from == to => None, // only the note on the object is tidied up
-        Action::Scale { target, from, to, .. } => {
-            told(("scale_intent", "scale"), &target.name, from.to_string(), to.to_string())
-        }
+        Action::Scale {
+            target, from, to, ..
+        } => told(
+            ("scale_intent", "scale"),
+            &target.name,
+            from.to_string(),
+            to.to_string(),
+        ),
         Action::Remote { target, order } => {
             let (before, after) = match order {
                 RemoteOrder::Kill { .. } => ("not killed by us".to_owned(), "killed".to_owned()),
-                RemoteOrder::Revive { epochs } => (format!("killed {}", listed_epochs(epochs)), "opening".to_owned()),
+                RemoteOrder::Revive { epochs } => (
+                    format!("killed {}", listed_epochs(epochs)),
+                    "opening".to_owned(),
+                ),
                 RemoteOrder::Level { from, to, .. } => (from.to_string(), to.to_string()),
             };
             told(("remote_intent", "remote"), &target.id(), before, after)
@@ -299,17 +408,29 @@ fn told(action: &Action) -> Option<Told> {
 }
 
 fn listed_epochs(epochs: &[Epoch]) -> String {
-    epochs.iter().map(|epoch| epoch.0.as_str()).collect::<Vec<_>>().join(",")
+    epochs
+        .iter()
+        .map(|epoch| epoch.0.as_str())
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 fn recorded_here(hold: &Hold) -> bool {
-    !matches!(hold.source, Source::Rest | Source::Manifest | Source::Unaccounted)
+    !matches!(
+        hold.source,
+        Source::Rest | Source::Manifest | Source::Unaccounted
+    )
 }
 
 /// Names as one bounded text; a hold on every throttle of a large cluster is still one entry.
 fn listed(names: &[&ThrottleName]) -> String {
     const SHOWN: usize = 8;
-    let mut text = names.iter().take(SHOWN).map(|name| name.as_str()).collect::<Vec<_>>().join(",");
+    let mut text = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| name.as_str())
+        .collect::<Vec<_>>()
+        .join(",");
     if names.len() > SHOWN {
         text.push_str(&format!(" and {} more", names.len() - SHOWN));
     }
@@ -324,5 +445,8 @@ fn reason_of(step: &Step, want: &Want) -> String {
 }
 
 fn draft(throttle: &str, action: &str, at: Timestamp) -> AuditDraft {
-    AuditDraft { throttle: throttle.to_owned(), ..AuditDraft::new(at, ACTOR, action) }
+    AuditDraft {
+        throttle: throttle.to_owned(),
+        ..AuditDraft::new(at, ACTOR, action)
+    }
 }

@@ -39,7 +39,13 @@ impl Awaited {
             }
         };
         // Without a thread nothing is said, and nothing else changes.
-        Self(thread::Builder::new().name("waiting".to_owned()).spawn(body).ok().map(|_| done))
+        Self(
+            thread::Builder::new()
+                .name("waiting".to_owned())
+                .spawn(body)
+                .ok()
+                .map(|_| done),
+        )
     }
 }
 
@@ -58,7 +64,9 @@ mod tests {
     #[test]
     fn what_does_not_answer_is_said_until_it_does() {
         let (say, said) = channel();
-        let waiting = Awaited::saying(Duration::ZERO, Duration::ZERO, move || say.send(()).unwrap_or_default());
+        let waiting = Awaited::saying(Duration::ZERO, Duration::ZERO, move || {
+            say.send(()).unwrap_or_default()
+        });
         for _ in 0..3 {
             assert_eq!(said.recv_timeout(LONG), Ok(()));
         }
@@ -66,7 +74,13 @@ mod tests {
         // Its thread ends, and with it whoever could say more.
         while said.recv_timeout(LONG) != Err(RecvTimeoutError::Disconnected) {}
         let (say, said) = channel();
-        drop(Awaited::saying(LONG, LONG, move || say.send(()).unwrap_or_default()));
-        assert_eq!(said.recv_timeout(LONG), Err(RecvTimeoutError::Disconnected), "nothing is said of what answers");
+        drop(Awaited::saying(LONG, LONG, move || {
+            say.send(()).unwrap_or_default()
+        }));
+        assert_eq!(
+            said.recv_timeout(LONG),
+            Err(RecvTimeoutError::Disconnected),
+            "nothing is said of what answers"
+        );
     }
 }

@@ -9,7 +9,10 @@ use crate::http::Elapsed;
 use crate::ports::Clock;
 
 /// The moment from which [`SystemClock`] counts monotonic time: its first use.
-#[allow(clippy::disallowed_methods, reason = "the one place: everything else takes a Clock")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place: everything else takes a Clock"
+)]
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The system's clock.
@@ -17,7 +20,10 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[allow(clippy::disallowed_methods, reason = "the one place: everything else takes a Clock")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the one place: everything else takes a Clock"
+    )]
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }

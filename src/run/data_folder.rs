@@ -24,7 +24,10 @@ pub(super) struct DataFolder {
 impl DataFolder {
     /// The folder, looked at once.
     pub(super) fn of(path: &Path) -> Arc<Self> {
-        let folder = Self { path: path.to_owned(), open: Mutex::default() };
+        let folder = Self {
+            path: path.to_owned(),
+            open: Mutex::default(),
+        };
         folder.look();
         Arc::new(folder)
     }
@@ -47,7 +50,10 @@ impl DataFolder {
                 () = sleep(LOOK) => {}
             }
             let folder = Arc::clone(&self);
-            if tokio::task::spawn_blocking(move || folder.look()).await.is_err() {
+            if tokio::task::spawn_blocking(move || folder.look())
+                .await
+                .is_err()
+            {
                 tracing::error!("looking at the data folder broke off");
             }
         }
@@ -56,6 +62,15 @@ impl DataFolder {
 
 /// Whose the folder is, for `/health`.
 pub(super) fn part(folder: Arc<DataFolder>, parts: &mut Parts) {
-    let words = move || folder.open.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    parts.on.push(("data_folder", Arc::new(move || Ok(words().unwrap_or_default()))));
+    let words = move || {
+        folder
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    };
+    parts.on.push((
+        "data_folder",
+        Arc::new(move || Ok(words().unwrap_or_default())),
+    ));
 }

@@ -75,7 +75,9 @@ fn kept_or_made(path: &Path, told: &mut Vec<String>) -> io::Result<String> {
                 }
                 None => "a new one is made, and other callers are refused than before",
             };
-            wrong(format!("others had a way into it (mode {mode:04o}): {then}"));
+            wrong(format!(
+                "others had a way into it (mode {mode:04o}): {then}"
+            ));
             known
         }
         known => known?,

@@ -69,18 +69,31 @@ const BREATH: Duration = Duration::from_millis(50);
 /// Begins to answer on the API's listener and on that of verdicts: the last to start, the first to stop.
 pub(super) fn start(
     supervisor: &mut Supervisor,
-    Doors { api, verdicts, intake }: Doors,
+    Doors {
+        api,
+        verdicts,
+        intake,
+    }: Doors,
     routes: Router,
     app: Arc<App>,
 ) {
     let stop = supervisor.stage();
     announce("api", &api);
-    let served = Served::new("api", routes, Arc::clone(&app), Arc::clone(&intake), stop.clone());
+    let served = Served::new(
+        "api",
+        routes,
+        Arc::clone(&app),
+        Arc::clone(&intake),
+        stop.clone(),
+    );
     supervisor.start("api", served.run(api));
     if let Some(listener) = verdicts {
         announce("gate", &listener);
         let routes = http::verdict_routes(Arc::clone(&app));
-        supervisor.start("gate", Served::new("gate", routes, Arc::clone(&app), intake, stop).run(listener));
+        supervisor.start(
+            "gate",
+            Served::new("gate", routes, Arc::clone(&app), intake, stop).run(listener),
+        );
     }
     app.listening.store(true, Ordering::Release);
 }
@@ -92,10 +105,21 @@ fn places() -> usize {
     // What we may raise we raise: the usual 1024 are few.
     let raised = limit.maximum.map_or(wanted, |most| most.min(wanted));
     let mut now = limit.current.unwrap_or(wanted);
-    if now < raised && setrlimit(Resource::Nofile, Rlimit { current: Some(raised), ..limit }).is_ok() {
+    if now < raised
+        && setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: Some(raised),
+                ..limit
+            },
+        )
+        .is_ok()
+    {
         now = raised;
     }
-    usize::try_from(now.saturating_sub(OTHER_FILES) / 2).unwrap_or(MOST).clamp(16, MOST)
+    usize::try_from(now.saturating_sub(OTHER_FILES) / 2)
+        .unwrap_or(MOST)
+        .clamp(16, MOST)
 }
 
 /// The connections of one listener.
@@ -114,9 +138,26 @@ struct Served {
 }
 
 impl Served {
-    fn new(name: &'static str, routes: Router, app: Arc<App>, intake: Arc<Intake>, stop: CancellationToken) -> Self {
+    fn new(
+        name: &'static str,
+        routes: Router,
+        app: Arc<App>,
+        intake: Arc<Intake>,
+        stop: CancellationToken,
+    ) -> Self {
         let (coarse, open, tasks) = Default::default();
-        Self { name, most: places(), coarse, open, tasks, routes, app, intake, stop, not_taken: 0 }
+        Self {
+            name,
+            most: places(),
+            coarse,
+            open,
+            tasks,
+            routes,
+            app,
+            intake,
+            stop,
+            not_taken: 0,
+        }
     }
 
     /// Serves until told to stop, then lets what is under way finish.
@@ -155,7 +196,11 @@ impl Served {
         self.forget();
         self.app.strangers.tell();
         let looks = |limit: Duration| limit.as_secs() * LOOKS_A_SECOND;
-        for connection in self.open.iter().filter(|connection| !connection.shall_end()) {
+        for connection in self
+            .open
+            .iter()
+            .filter(|connection| !connection.shall_end())
+        {
             if let Some(why) = connection.overdue(looks(HEAD), looks(IDLE)) {
                 self.app.metrics.count_cut(why);
                 connection.end();
@@ -167,7 +212,11 @@ impl Served {
     fn look_at_the_end(&mut self, since_the_stop: u64) {
         self.coarse.advance();
         self.forget();
-        let patience = if since_the_stop < LAST_CALL { AT_THE_END.min(since_the_stop) } else { 0 };
+        let patience = if since_the_stop < LAST_CALL {
+            AT_THE_END.min(since_the_stop)
+        } else {
+            0
+        };
         let late = |connection: &&Arc<Connection>| {
             since_the_stop >= AT_THE_END && !connection.shall_end() && connection.waited(patience)
         };
@@ -190,7 +239,9 @@ impl Served {
         let before = self.open.len();
         while self.tasks.try_join_next().is_some() {}
         self.open.retain(|connection| !connection.ended());
-        self.app.metrics.count_connections(signed(self.open.len()) - signed(before));
+        self.app
+            .metrics
+            .count_connections(signed(self.open.len()) - signed(before));
     }
 
     /// Takes a connection; if no place can be had for it, it is dropped.
@@ -204,7 +255,11 @@ impl Served {
         }
         let _ = stream.set_nodelay(true);
         let client = Client::of(peer.ip());
-        let connection = Arc::new(Connection::new(client, Arc::clone(&self.coarse), Arc::clone(&self.intake)));
+        let connection = Arc::new(Connection::new(
+            client,
+            Arc::clone(&self.coarse),
+            Arc::clone(&self.intake),
+        ));
         self.open.push(Arc::clone(&connection));
         self.app.metrics.count_connections(1);
         let attended = Attended {
@@ -224,8 +279,12 @@ impl Served {
         for connection in &self.open {
             *held.entry(connection.client).or_insert(0_usize) += 1;
         }
-        let held = |connection: &Connection| held.get(&connection.client).copied().unwrap_or_default();
-        let waiting = self.open.iter().filter_map(|one| Some((Reverse(held(one)), one.waits()?, one)));
+        let held =
+            |connection: &Connection| held.get(&connection.client).copied().unwrap_or_default();
+        let waiting = self
+            .open
+            .iter()
+            .filter_map(|one| Some((Reverse(held(one)), one.waits()?, one)));
         let mut waiting: Vec<_> = waiting.collect();
         waiting.sort_by_key(|(held, since, _)| (*held, *since));
         for (_, _, connection) in waiting.iter().take(self.most.div_ceil(SHARE)) {
@@ -235,7 +294,9 @@ impl Served {
         let some = !waiting.is_empty();
         let before = self.open.len();
         self.open.retain(|connection| !connection.shall_end());
-        self.app.metrics.count_connections(signed(self.open.len()) - signed(before));
+        self.app
+            .metrics
+            .count_connections(signed(self.open.len()) - signed(before));
         some
     }
 }
@@ -269,7 +330,9 @@ impl Attended {
                     http::stamp(answer.headers_mut());
                     // It ends then: what comes next on it would find nobody.
                     if connection.left_unread() || self.stop.is_cancelled() {
-                        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                        answer
+                            .headers_mut()
+                            .insert(CONNECTION, HeaderValue::from_static("close"));
                     }
                 }
                 answer as Result<_, Infallible>
@@ -277,7 +340,10 @@ impl Attended {
         });
         let io = TokioIo::new(Watched::new(stream, Arc::clone(connection)));
         let mut builder = http1::Builder::new();
-        let serving = builder.max_buf_size(HEAD_SIZE).max_headers(FIELDS).serve_connection(io, service);
+        let serving = builder
+            .max_buf_size(HEAD_SIZE)
+            .max_headers(FIELDS)
+            .serve_connection(io, service);
         let mut serving = std::pin::pin!(serving);
         let (mut stopping, mut ending) = (false, false);
         loop {

@@ -22,9 +22,13 @@ const FILE: &str = "api-key";
 /// Why it is not used, though it is there.
 pub fn made_key(data: &Path) -> Result<Option<(String, PathBuf)>, String> {
     let superuser = rustix::process::geteuid().is_root();
-    let owner = std::fs::metadata(data).ok().filter(|_| superuser).map(|folder| folder.uid());
+    let owner = std::fs::metadata(data)
+        .ok()
+        .filter(|_| superuser)
+        .map(|folder| folder.uid());
     let path = data.join(FILE);
-    let kept = kept::read(&path, owner).map_err(|error| format!("{} is not used: {error}", path.display()))?;
+    let kept = kept::read(&path, owner)
+        .map_err(|error| format!("{} is not used: {error}", path.display()))?;
     Ok(kept.map(|key| (key, path)))
 }
 
@@ -33,7 +37,10 @@ pub fn made_key(data: &Path) -> Result<Option<(String, PathBuf)>, String> {
 /// # Errors
 /// If one cannot be used, or not there.
 pub(super) fn configured(args: &KeyArgs, environment: Environment) -> Result<Keys, RunError> {
-    let keys = Keys::parse(args.api_key.given(), args.api_keys.given().unwrap_or_default())?;
+    let keys = Keys::parse(
+        args.api_key.given(),
+        args.api_keys.given().unwrap_or_default(),
+    )?;
     keys.check(environment)?;
     Ok(keys)
 }
@@ -46,18 +53,27 @@ pub(super) fn part(keys: &Keys, environment: Environment, parts: &mut Parts) {
     } else if keys.is_empty() {
         parts.off.push(("keys", "ECHO_API_KEY"));
     } else if !keys.anybody_may(Role::Breaker) {
-        parts.on.push(("keys", Arc::new(|| Err(format!("no key may POST /kill: {NOBODY_MAY_KILL}")))));
+        parts.on.push((
+            "keys",
+            Arc::new(|| Err(format!("no key may POST /kill: {NOBODY_MAY_KILL}"))),
+        ));
     }
 }
 
 /// The keys of this process. Without one in production protected routes answer 500 and say so.
-pub(super) fn keys(args: &KeyArgs, environment: Environment, data: Option<&Path>) -> Result<Keys, RunError> {
+pub(super) fn keys(
+    args: &KeyArgs,
+    environment: Environment,
+    data: Option<&Path>,
+) -> Result<Keys, RunError> {
     let keys = configured(args, environment)?;
     if !keys.is_empty() {
         if !keys.anybody_may(Role::Breaker) {
             tracing::warn!("no key may POST /kill: {NOBODY_MAY_KILL}");
         }
-        if let (Environment::Staging, Err(short)) = (environment, keys.check(Environment::Production)) {
+        if let (Environment::Staging, Err(short)) =
+            (environment, keys.check(Environment::Production))
+        {
             tracing::warn!("production would refuse to start: {short}");
         }
         return Ok(keys);
@@ -76,14 +92,21 @@ fn made(data: &Path) -> Result<String, RunError> {
     let known = kept::read(&path, None).map_err(|error| ConfigError {
         variable: "ECHO_API_KEY",
         expected: "a key, or in development a file with one that is this user's alone".to_owned(),
-        fix: format!("{}: {error}. Remove it, and a new one is made; or set the variable.", path.display()),
+        fix: format!(
+            "{}: {error}. Remove it, and a new one is made; or set the variable.",
+            path.display()
+        ),
     })?;
     if let Some(known) = known {
         tracing::info!(file = %path.display(), "ECHO_API_KEY is not set: using the key made earlier");
         return Ok(known);
     }
     let key = hex::encode(rand::random::<[u8; 32]>());
-    kept::make(&path, &key).map_err(|error| RunError::failed("a key could not be kept beside the store", error))?;
-    show(&format!("ECHO_API_KEY is not set; made one, kept in {} (shown this once):\n{key}\n", path.display()));
+    kept::make(&path, &key)
+        .map_err(|error| RunError::failed("a key could not be kept beside the store", error))?;
+    show(&format!(
+        "ECHO_API_KEY is not set; made one, kept in {} (shown this once):\n{key}\n",
+        path.display()
+    ));
     Ok(key)
 }

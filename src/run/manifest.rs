@@ -65,7 +65,10 @@ struct Trouble {
 
 impl From<String> for Trouble {
     fn from(words: String) -> Self {
-        Self { words, instead: None }
+        Self {
+            words,
+            instead: None,
+        }
     }
 }
 
@@ -88,8 +91,16 @@ enum Found {
 impl Manifest {
     pub(super) fn new(path: &Path, clock: &Arc<dyn Clock>) -> Self {
         let (reader, clock) = (PatientReader::of(path, LIMIT), Arc::clone(clock));
-        let state = State { read_at: clock.elapsed(), ..State::default() };
-        Self { path: path.to_owned(), reader, clock, state: Mutex::new(state) }
+        let state = State {
+            read_at: clock.elapsed(),
+            ..State::default()
+        };
+        Self {
+            path: path.to_owned(),
+            reader,
+            clock,
+            state: Mutex::new(state),
+        }
     }
 
     /// How it is doing, for `/health`.
@@ -98,16 +109,30 @@ impl Manifest {
         Arc::new(move || {
             let state = manifest.lock();
             let age = manifest.clock.elapsed().saturating_sub(state.read_at);
-            let stale = if age > STALE { format!("not read for {} s", age.as_secs()) } else { String::new() };
+            let stale = if age > STALE {
+                format!("not read for {} s", age.as_secs())
+            } else {
+                String::new()
+            };
             match (&state.trouble, state.left.as_slice()) {
-                (Some(trouble), _) if stale.is_empty() => Err(format!("{}; the last good state stays", trouble.told())),
-                (Some(trouble), _) => Err(format!("{}; {stale}, the last good state stays", trouble.told())),
-                (None, _) if !stale.is_empty() => Err(format!("{stale}; the last good state stays")),
+                (Some(trouble), _) if stale.is_empty() => {
+                    Err(format!("{}; the last good state stays", trouble.told()))
+                }
+                (Some(trouble), _) => Err(format!(
+                    "{}; {stale}, the last good state stays",
+                    trouble.told()
+                )),
+                (None, _) if !stale.is_empty() => {
+                    Err(format!("{stale}; the last good state stays"))
+                }
                 (None, _) if !state.taken => Err("declared, and waits for the ledger".to_owned()),
                 (None, []) => Ok("ok".to_owned()),
                 (None, left) => {
                     let names: Vec<_> = left.iter().map(ThrottleName::as_str).collect();
-                    Ok(format!("ok; no longer in the file, so they keep their last state: {}", names.join(", ")))
+                    Ok(format!(
+                        "ok; no longer in the file, so they keep their last state: {}",
+                        names.join(", ")
+                    ))
                 }
             }
         })
@@ -117,7 +142,11 @@ impl Manifest {
     ///
     /// # Errors
     /// If it cannot be used and there is no earlier state to stand on.
-    pub(super) async fn start(self: &Arc<Self>, on: &Arc<On>, has_state: bool) -> Result<(), RunError> {
+    pub(super) async fn start(
+        self: &Arc<Self>,
+        on: &Arc<On>,
+        has_state: bool,
+    ) -> Result<(), RunError> {
         self.lock().stands = has_state;
         self.pass(on).await;
         let trouble = self.lock().trouble.clone();
@@ -145,7 +174,9 @@ impl Manifest {
     async fn pass(self: &Arc<Self>, on: &Arc<On>) {
         let (manifest, with) = (Arc::clone(self), Arc::clone(on));
         let found = tokio::task::spawn_blocking(move || manifest.find(&with)).await;
-        self.digest(found.unwrap_or_else(|error| Found::Unread(format!("reading it broke off: {error}"))));
+        self.digest(
+            found.unwrap_or_else(|error| Found::Unread(format!("reading it broke off: {error}"))),
+        );
         let (good, taken) = {
             let state = self.lock();
             (state.good.clone(), state.taken)
@@ -164,7 +195,10 @@ impl Manifest {
         if !done.ended.is_empty() {
             on.latch.let_go(&done.ended);
             let epochs: Vec<_> = done.ended.iter().map(ToString::to_string).collect();
-            tracing::warn!(epoch = epochs.join(", "), "the manifest's kill ended: the file has it no more");
+            tracing::warn!(
+                epoch = epochs.join(", "),
+                "the manifest's kill ended: the file has it no more"
+            );
         }
         for one in good.iter().filter(|one| done.changed.contains(&one.name)) {
             tracing::info!(throttle = %one.name, level = one.level.fraction(), "declared by the manifest");
@@ -181,8 +215,13 @@ impl Manifest {
         let names: Vec<_> = done.left.iter().map(ThrottleName::as_str).collect();
         let throttles = names.join(", ");
         match state.left != done.left {
-            true if names.is_empty() => tracing::info!("every throttle that had left the manifest is back in it"),
-            true => tracing::warn!(throttles, "no longer in the manifest: they keep their last state"),
+            true if names.is_empty() => {
+                tracing::info!("every throttle that had left the manifest is back in it")
+            }
+            true => tracing::warn!(
+                throttles,
+                "no longer in the manifest: they keep their last state"
+            ),
             false => {}
         }
         (state.left, state.taken) = (done.left, done.owed.is_none());
@@ -197,10 +236,19 @@ impl Manifest {
         if self.lock().text.as_ref() == Some(&text) {
             return Found::Same;
         }
-        let parsed = parse(&text).map_err(|error| Trouble { words: error.to_string(), instead: Some(error.place()) });
-        let called =
-            |words| Trouble { words, instead: Some("a target cannot be called, the log says which".to_owned()) };
-        let good = parsed.and_then(|good| can_be_called(&good, &on.keys, &on.hosts).map(|()| good).map_err(called));
+        let parsed = parse(&text).map_err(|error| Trouble {
+            words: error.to_string(),
+            instead: Some(error.place()),
+        });
+        let called = |words| Trouble {
+            words,
+            instead: Some("a target cannot be called, the log says which".to_owned()),
+        };
+        let good = parsed.and_then(|good| {
+            can_be_called(&good, &on.keys, &on.hosts)
+                .map(|()| good)
+                .map_err(called)
+        });
         Found::Text(text, good)
     }
 
@@ -230,10 +278,19 @@ impl Manifest {
         let file = self.path.display();
         match &trouble {
             Some(new) if state.trouble.as_ref() != Some(new) => {
-                let (trouble, stays) = (&new.words, if state.stands { "; the last good state stays" } else { "" });
+                let (trouble, stays) = (
+                    &new.words,
+                    if state.stands {
+                        "; the last good state stays"
+                    } else {
+                        ""
+                    },
+                );
                 tracing::error!(%file, trouble, "the manifest cannot be used{stays}");
             }
-            None if state.trouble.is_some() => tracing::info!(%file, "the manifest can be used again"),
+            None if state.trouble.is_some() => {
+                tracing::info!(%file, "the manifest can be used again")
+            }
             _ => {}
         }
         state.stands |= trouble.is_none();
@@ -263,20 +320,32 @@ impl On {
         abroad: (RemoteKeys, HostArgs),
     ) -> Arc<Self> {
         let (declared, latch, clock) = (Arc::clone(declared), Arc::clone(latch), Arc::clone(clock));
-        Arc::new(Self { declared, latch, clock, keys: abroad.0, hosts: abroad.1 })
+        Arc::new(Self {
+            declared,
+            latch,
+            clock,
+            keys: abroad.0,
+            hosts: abroad.1,
+        })
     }
 }
 
 /// Whether every variable that should have a key to another site has one, and every host may be called.
 fn can_be_called(all: &[FromFile], keys: &RemoteKeys, hosts: &HostArgs) -> Result<(), String> {
     let mut wrong = Vec::new();
-    for (one, target) in all.iter().flat_map(|one| one.spec.targets.iter().map(move |target| (one, target))) {
+    for (one, target) in all
+        .iter()
+        .flat_map(|one| one.spec.targets.iter().map(move |target| (one, target)))
+    {
         let name = &one.name;
         match target {
             TargetSpec::Remote(remote) => {
                 let url = &remote.url;
                 if let Err(why) = keys.get(&remote.api_key_env) {
-                    wrong.push(format!("{name}: spec.targets: remote {url}: apiKeyEnv: {} {why}", remote.api_key_env));
+                    wrong.push(format!(
+                        "{name}: spec.targets: remote {url}: apiKeyEnv: {} {why}",
+                        remote.api_key_env
+                    ));
                 }
                 if let Err(why) = hosts.check(url) {
                     wrong.push(format!("{name}: spec.targets: remote {url}: {why}"));
@@ -291,5 +360,9 @@ fn can_be_called(all: &[FromFile], keys: &RemoteKeys, hosts: &HostArgs) -> Resul
             TargetSpec::Scale(_) => {}
         }
     }
-    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(wrong.join("; "))
+    }
 }

@@ -42,18 +42,24 @@ pub async fn setup_airtable(args: &SetupArgs) -> Result<(), RunError> {
     let Some(client) = client(&args.airtable, &args.hosts)? else {
         return Err(RunError::Config(ConfigError {
             variable: "AIRTABLE_API_KEY",
-            expected: "a personal access token (pat…), and AIRTABLE_BASE_ID a base id (app…)".to_owned(),
+            expected: "a personal access token (pat…), and AIRTABLE_BASE_ID a base id (app…)"
+                .to_owned(),
             fix: "Set both in the environment or in .env.".to_owned(),
         }));
     };
     // What it adds it adds, whether or not somebody reads what that is.
-    let done = setup(&client, args.dry_run, &mut Shown).await.map_err(|e| RunError::failed("setup-airtable", e))?;
+    let done = setup(&client, args.dry_run, &mut Shown)
+        .await
+        .map_err(|e| RunError::failed("setup-airtable", e))?;
     match shown_so_far() {
         Err(error) if args.dry_run => return Err(RunError::unheard(&error)),
         _ => {}
     }
     if done.conflicts > 0 {
-        return Err(RunError::Failed(format!("{} fields are of another type; rename or remove them", done.conflicts)));
+        return Err(RunError::Failed(format!(
+            "{} fields are of another type; rename or remove them",
+            done.conflicts
+        )));
     }
     Ok(())
 }
@@ -73,8 +79,14 @@ pub(super) fn worker(
     ledger: Arc<dyn Ledger>,
     clock: Arc<dyn Clock>,
 ) -> Result<Option<(Worker, Arc<MirrorCounters>)>, RunError> {
-    let Some(airtable) = client(args, hosts)? else { return Ok(None) };
-    tracing::info!(variable = "AIRTABLE_API_KEY", to = args.airtable_api_base, "a key goes to the mirror");
+    let Some(airtable) = client(args, hosts)? else {
+        return Ok(None);
+    };
+    tracing::info!(
+        variable = "AIRTABLE_API_KEY",
+        to = args.airtable_api_base,
+        "a key goes to the mirror"
+    );
     let counters = Arc::new(MirrorCounters::default());
     let parts = WorkerParts {
         airtable,
@@ -104,20 +116,27 @@ const LATE: Duration = Duration::from_secs(60);
 pub(super) fn look(counters: Arc<MirrorCounters>, clock: Arc<dyn Clock>) -> Look {
     Arc::new(move || {
         let since = counters.oldest_pending_since();
-        let late = since.map_or(Duration::ZERO, |since| clock.elapsed().saturating_sub(since));
+        let late = since.map_or(Duration::ZERO, |since| {
+            clock.elapsed().saturating_sub(since)
+        });
         match (counters.quota_until(), counters.parked()) {
-            (Some(until), _) => Err(format!("the month's calls are used up; waits until {until}")),
+            (Some(until), _) => Err(format!(
+                "the month's calls are used up; waits until {until}"
+            )),
             (None, parked) if parked > 0 => Err(format!("{parked} rows are refused by Airtable")),
-            (None, _) if late > LATE => {
-                Err(format!("the oldest row has waited {} s; the log says why", late.as_secs()))
-            }
+            (None, _) if late > LATE => Err(format!(
+                "the oldest row has waited {} s; the log says why",
+                late.as_secs()
+            )),
             (None, _) => Ok("ok".to_owned()),
         }
     })
 }
 
 fn client(args: &AirtableArgs, hosts: &HostArgs) -> Result<Option<Airtable>, RunError> {
-    let Some((token, base)) = args.given() else { return Ok(None) };
+    let Some((token, base)) = args.given() else {
+        return Ok(None);
+    };
     args.check_base(hosts)?;
     let token = Token::parse(token).map_err(|error| ConfigError {
         variable: "AIRTABLE_API_KEY",
@@ -132,6 +151,11 @@ fn client(args: &AirtableArgs, hosts: &HostArgs) -> Result<Option<Airtable>, Run
         }));
     }
     let _awaited = Awaited::on_certificates();
-    let config = AirtableConfig { base_url: args.airtable_api_base.clone(), ..AirtableConfig::new(token, base) };
-    Airtable::new(config).map(Some).map_err(|error| RunError::failed("AIRTABLE_API_BASE", error))
+    let config = AirtableConfig {
+        base_url: args.airtable_api_base.clone(),
+        ..AirtableConfig::new(token, base)
+    };
+    Airtable::new(config)
+        .map(Some)
+        .map_err(|error| RunError::failed("AIRTABLE_API_BASE", error))
 }

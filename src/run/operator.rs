@@ -14,11 +14,16 @@ use crate::cluster::lane::Lane;
 use crate::cluster::lease::Candidate;
 use crate::cluster::leftovers;
 use crate::cluster::status::StatusWriter;
-use crate::config::{AirtableArgs, ClusterArgs, Environment, GateSecretArgs, HostArgs, KeyArgs, ListenArgs, StoreArgs};
+use crate::config::{
+    AirtableArgs, ClusterArgs, Environment, GateSecretArgs, HostArgs, KeyArgs, ListenArgs,
+    StoreArgs,
+};
 use crate::decide::law::Law;
 use crate::domain::throttle::TargetKind;
 use crate::gate::Gate;
-use crate::http::{self, App, Hosts, Large, LedgerLook, Parts as HttpParts, Rates, Strangers, UnderWay};
+use crate::http::{
+    self, App, Hosts, Large, LedgerLook, Parts as HttpParts, Rates, Strangers, UnderWay,
+};
 use crate::latch::Latch;
 use crate::ports::{Clock, Desired, History, Journal, JournalEntry, Ledger, Report, Target};
 use crate::reconcile::{Parts, Reconciler};
@@ -31,7 +36,9 @@ use super::clock::{SystemClock, monotonic};
 use super::listen::Doors;
 use super::record::{Holds, Kept};
 use super::supervise::{Signals, Supervisor};
-use super::{RunError, data_folder, gate_secret, listen, local_key, mirror, record, unaccounted, upkeep};
+use super::{
+    RunError, data_folder, gate_secret, listen, local_key, mirror, record, unaccounted, upkeep,
+};
 
 /// `echo-phoenix operator`
 #[derive(Args, Clone, Debug)]
@@ -72,21 +79,41 @@ pub(super) struct Watching {
 }
 
 /// Builds what every process of a cluster has: the gate, and the kill lane that moves it. `record` is the operator's.
-pub(super) async fn watching(args: &ClusterArgs, gate: Gate, record: Option<Record>) -> Result<Watching, RunError> {
-    let client = connect::client(args.kubeconfig.as_deref()).await.map_err(|e| RunError::Failed(e.to_string()))?;
+pub(super) async fn watching(
+    args: &ClusterArgs,
+    gate: Gate,
+    record: Option<Record>,
+) -> Result<Watching, RunError> {
+    let client = connect::client(args.kubeconfig.as_deref())
+        .await
+        .map_err(|e| RunError::Failed(e.to_string()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (ledger, journal) = record.map_or((None, None), |record| (Some(record.0), Some(record.1)));
-    let desired = Arc::new(ClusterDesired::new(client.clone(), Arc::clone(&clock), ledger.clone()));
+    let desired = Arc::new(ClusterDesired::new(
+        client.clone(),
+        Arc::clone(&clock),
+        ledger.clone(),
+    ));
     let gate = Arc::new(gate);
     let as_port: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&desired);
     // A kill that the API server never took is tried again from the journal.
-    let owed = journal.iter().flat_map(|journal| journal.pending()).filter_map(JournalEntry::hold).collect();
+    let owed = journal
+        .iter()
+        .flat_map(|journal| journal.pending())
+        .filter_map(JournalEntry::hold)
+        .collect();
     let latch = Arc::new(Latch::new(Arc::clone(&gate), as_port, journal, owed));
     if let Some(record) = ledger {
         latch.asks(record);
     }
     desired.moves(Arc::clone(&latch));
-    Ok(Watching { client, clock, desired, gate, latch })
+    Ok(Watching {
+        client,
+        clock,
+        desired,
+        gate,
+        latch,
+    })
 }
 
 /// Runs the operator until it is told to stop.
@@ -101,20 +128,38 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     local_key::configured(&args.keys, args.listen.environment)?;
     mirror::check(&args.airtable, &args.hosts)?;
     let kept = record::open(&args.store.data_dir, Holds::Cluster, &SystemClock).await?;
-    let Kept { ledger, stored, journal: file, told, _lock, .. } = kept;
+    let Kept {
+        ledger,
+        stored,
+        journal: file,
+        told,
+        _lock,
+        ..
+    } = kept;
     let journal: Arc<dyn Journal> = Arc::<FileJournal>::clone(&file);
-    let keys = local_key::keys(&args.keys, args.listen.environment, Some(&args.store.data_dir))?;
+    let keys = local_key::keys(
+        &args.keys,
+        args.listen.environment,
+        Some(&args.store.data_dir),
+    )?;
     let record: Arc<dyn Ledger> = Arc::<StandbyLedger>::clone(&ledger);
     let gate = gate_secret::gate(&args.secret, args.listen.environment, None)?;
     let on = watching(&args.cluster, gate, Some((Arc::clone(&record), journal))).await?;
-    let worker = mirror::worker(&args.airtable, &args.hosts, Arc::clone(&record), Arc::clone(&on.clock))?;
+    let worker = mirror::worker(
+        &args.airtable,
+        &args.hosts,
+        Arc::clone(&record),
+        Arc::clone(&on.clock),
+    )?;
 
     let loaded = Arc::clone(&on.desired);
     let mut parts = HttpParts::new(Arc::new(move || loaded.loaded()));
     parts.part(
         "airtable",
         args.airtable.missing(),
-        worker.as_ref().map(|(_, counters)| mirror::look(Arc::clone(counters), Arc::clone(&on.clock))),
+        worker
+            .as_ref()
+            .map(|(_, counters)| mirror::look(Arc::clone(counters), Arc::clone(&on.clock))),
     );
     local_key::part(&keys, args.listen.environment, &mut parts);
     let desired: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&on.desired);
@@ -135,15 +180,38 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     supervisor.start("kill-lane", lane.run(stop.clone()));
     let swept = (on.client.clone(), Arc::clone(&on.desired));
     supervisor.start("leftovers", leftovers::run(swept.0, swept.1, stop.clone()));
-    let (client, desired, clock) = (on.client.clone(), Arc::clone(&on.desired), Arc::clone(&on.clock));
-    let candidate = Candidate::new(client, namespace, args.cluster.pod_name.clone(), clock, desired);
+    let (client, desired, clock) = (
+        on.client.clone(),
+        Arc::clone(&on.desired),
+        Arc::clone(&on.clock),
+    );
+    let candidate = Candidate::new(
+        client,
+        namespace,
+        args.cluster.pod_name.clone(),
+        clock,
+        desired,
+    );
     supervisor.start("lease", candidate.run(stop.clone()));
     let (clock, latch) = (Arc::clone(&on.clock), Arc::clone(&on.latch));
-    supervisor.start("record", record::watch(Arc::clone(&ledger), Arc::clone(&file), None, latch, clock, stop.clone()));
+    supervisor.start(
+        "record",
+        record::watch(
+            Arc::clone(&ledger),
+            Arc::clone(&file),
+            None,
+            latch,
+            clock,
+            stop.clone(),
+        ),
+    );
     supervisor.keep_up("data-folder", move |stop| Arc::clone(&folder).watch(stop));
     upkeep::keep_up(&mut supervisor, &ledger, &app);
     let stop = supervisor.stage();
-    supervisor.start("reconcile", Reconciler::new(reconciler_parts(&on, record, &args.cluster), &stored).run(stop));
+    supervisor.start(
+        "reconcile",
+        Reconciler::new(reconciler_parts(&on, record, &args.cluster), &stored).run(stop),
+    );
     let routes = http::operator_routes(Arc::clone(&app));
     listen::start(&mut supervisor, doors, routes, app);
     let ended = supervisor.run(signals).await;
@@ -161,8 +229,11 @@ fn reconciler_parts(on: &Watching, ledger: Arc<dyn Ledger>, cluster: &ClusterArg
         Arc::clone(&clock),
     ));
     let workloads: Arc<dyn Target> = Arc::new(Workloads::new(client.clone()));
-    let report: Arc<dyn Report> =
-        Arc::new(StatusWriter::new(client, Arc::clone(&on.desired), cluster.pod_name.clone()));
+    let report: Arc<dyn Report> = Arc::new(StatusWriter::new(
+        client,
+        Arc::clone(&on.desired),
+        cluster.pod_name.clone(),
+    ));
     let desired: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&on.desired);
     Parts {
         desired,

@@ -16,8 +16,8 @@ use crate::gate::Gate;
 use crate::latch::Latch;
 use crate::ports::{Clock, Journal, Stored};
 use crate::store::{
-    self, AtStart, FileJournal, JournalFile, JournalFound, Known, LEDGER_FILE, LastFound, LastState, LedgerDesired,
-    Opened, StandbyLedger, Start, StateFile, private,
+    self, AtStart, FileJournal, JournalFile, JournalFound, Known, LEDGER_FILE, LastFound,
+    LastState, LedgerDesired, Opened, StandbyLedger, Start, StateFile, private,
 };
 
 use super::RunError;
@@ -74,21 +74,32 @@ pub(super) struct Told {
 pub(super) async fn open(folder: &Path, holds: Holds, clock: &dyn Clock) -> Result<Kept, RunError> {
     let _awaited = Awaited::on(format!("ECHO_DATA_DIR {}", folder.display()));
     let lock = lock_folder(folder)?;
-    let unusable =
-        |e: std::io::Error| RunError::failed(&format!("the journal cannot be opened in {}", folder.display()), e);
-    let (mut journal, journal_found) = JournalFile::read(&folder.join("journal")).map_err(unusable)?;
+    let unusable = |e: std::io::Error| {
+        RunError::failed(
+            &format!("the journal cannot be opened in {}", folder.display()),
+            e,
+        )
+    };
+    let (mut journal, journal_found) =
+        JournalFile::read(&folder.join("journal")).map_err(unusable)?;
     let (last_state, last, unkept) = last_state(folder);
-    let ledger_was_there = std::fs::metadata(folder.join(LEDGER_FILE)).is_ok_and(|file| file.len() > 0);
+    let ledger_was_there =
+        std::fs::metadata(folder.join(LEDGER_FILE)).is_ok_and(|file| file.len() > 0);
     if !ledger_was_there && journal_found == JournalFound::Missing && last == LastFound::default() {
         // A new folder: its journal comes first, so that a ledger without one is never new.
         journal.mend(0, false).map_err(unusable)?;
     }
     let started = StandbyLedger::start(folder, clock.now()).await;
-    let (ledger, found) = started.map_err(|e| RunError::failed(&format!("ECHO_DATA_DIR {}", folder.display()), e))?;
+    let (ledger, found) =
+        started.map_err(|e| RunError::failed(&format!("ECHO_DATA_DIR {}", folder.display()), e))?;
     let opened = known_at_start(found, &last, folder, clock)?;
     let pending = journal.pending();
     // A ledger that cannot be asked is not known to have them.
-    let settled = if opened.is_some() { journal.settled() } else { &[] };
+    let settled = if opened.is_some() {
+        journal.settled()
+    } else {
+        &[]
+    };
     let lacking = ledger.lacks(settled).await.unwrap_or(settled.len());
     let known = Known {
         ledger_was_there,
@@ -100,18 +111,33 @@ pub(super) async fn open(folder: &Path, holds: Holds, clock: &dyn Clock) -> Resu
         pending: &pending,
         last: &last,
     };
-    let mut start = store::start(&known, clock.now(), || format!("unaccounted-{}", ulid::Ulid::generate()));
+    let mut start = store::start(&known, clock.now(), || {
+        format!("unaccounted-{}", ulid::Ulid::generate())
+    });
     if holds == Holds::Cluster {
         start.told.append(&mut start.lost);
-        start.stored = opened.as_ref().map(|opened| opened.stored.clone()).unwrap_or_default();
+        start.stored = opened
+            .as_ref()
+            .map(|opened| opened.stored.clone())
+            .unwrap_or_default();
     }
     start.told.extend(unkept);
-    start.told.extend(opened.iter().flat_map(|opened| opened.accounts.faults.clone()));
+    start.told.extend(
+        opened
+            .iter()
+            .flat_map(|opened| opened.accounts.faults.clone()),
+    );
     tell(&start);
-    let seen = opened.as_ref().and_then(|opened| opened.journal).max(last.state.as_ref().and_then(|last| last.journal));
+    let seen = opened
+        .as_ref()
+        .and_then(|opened| opened.journal)
+        .max(last.state.as_ref().and_then(|last| last.journal));
     // What holds is durable before the traces of why are mended away.
     if let (Some(file), Holds::Here) = (&last_state, holds)
-        && let Err(error) = file.write(&LastState { stored: start.stored.clone(), journal: seen })
+        && let Err(error) = file.write(&LastState {
+            stored: start.stored.clone(),
+            journal: seen,
+        })
     {
         tracing::error!(%error, "the last state cannot be kept; a start without the ledger would know an older one");
     }
@@ -119,13 +145,27 @@ pub(super) async fn open(folder: &Path, holds: Holds, clock: &dyn Clock) -> Resu
     if let Err(error) = journal.mend(seen.unwrap_or_default(), lacking > 0) {
         tracing::error!(%error, "the journal cannot be written; kills are durable once the ledger has them");
     }
-    let ended = opened.as_ref().map(|opened| opened.accounts.ended.clone()).unwrap_or_default();
+    let ended = opened
+        .as_ref()
+        .map(|opened| opened.accounts.ended.clone())
+        .unwrap_or_default();
     store::settle_had(&mut journal, &ended, &ledger).await;
     let journal = Arc::new(FileJournal::start(journal).map_err(unusable)?);
-    let told = Told { record: start.told, folder: DataFolder::of(folder) };
+    let told = Told {
+        record: start.told,
+        folder: DataFolder::of(folder),
+    };
     let live = opened.iter().flat_map(|opened| &opened.accounts.live);
     let heard = live.map(|held| held.hold.epoch.clone()).collect();
-    Ok(Kept { ledger: Arc::new(ledger), stored: start.stored, journal, heard, last_state, told, _lock: lock })
+    Ok(Kept {
+        ledger: Arc::new(ledger),
+        stored: start.stored,
+        journal,
+        heard,
+        last_state,
+        told,
+        _lock: lock,
+    })
 }
 
 /// The last state, and why it cannot be kept, if it cannot.
@@ -169,9 +209,18 @@ fn known_at_start(
 
 /// Says what is not as it was left.
 fn tell(start: &Start) {
-    for held in start.stored.holds.iter().filter(|held| held.hold.source == Source::Unaccounted) {
+    for held in start
+        .stored
+        .holds
+        .iter()
+        .filter(|held| held.hold.source == Source::Unaccounted)
+    {
         let (epoch, reason) = (&held.hold.epoch.0, &held.hold.reason);
-        tracing::error!(epoch, reason, "unaccounted: nothing tells that this hold ended; it stays until /revive");
+        tracing::error!(
+            epoch,
+            reason,
+            "unaccounted: nothing tells that this hold ended; it stays until /revive"
+        );
     }
     // Kills are told as the gate takes them.
     for ScopedHold { scope, hold } in &start.stored.holds {
@@ -199,24 +248,43 @@ fn lock_folder(folder: &Path) -> Result<File, RunError> {
     use std::io::{Read, Seek, Write};
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
     // It holds raw payment events and a key: nobody else's to read.
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| unusable(folder, &error))?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|error| unusable(folder, &error))?;
     if let Some((file, what)) = private::first_special(folder) {
         return Err(RunError::Config(ConfigError {
             variable: "ECHO_DATA_DIR",
             expected: "a folder whose files are files".to_owned(),
-            fix: format!("{}: {what}. Look who put it there; then remove it, or name another folder.", file.display()),
+            fix: format!(
+                "{}: {what}. Look who put it there; then remove it, or name another folder.",
+                file.display()
+            ),
         }));
     }
     let path = folder.join("lock");
     let nofollow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
     let options = |write| {
         let mut options = File::options();
-        options.read(true).write(write).create(write).truncate(false).mode(0o600).custom_flags(nofollow);
+        options
+            .read(true)
+            .write(write)
+            .create(write)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(nofollow);
         options
     };
     // A file that may only be read can be locked all the same.
     let open = options(true).open(&path);
-    let open = open.or_else(|error| if path.exists() { options(false).open(&path) } else { Err(error) });
+    let open = open.or_else(|error| {
+        if path.exists() {
+            options(false).open(&path)
+        } else {
+            Err(error)
+        }
+    });
     let mut file = open.map_err(|error| unusable(&path, &error))?;
     if file.try_lock().is_err() {
         let mut holder = String::new();
@@ -240,8 +308,13 @@ fn lock_folder(folder: &Path) -> Result<File, RunError> {
 fn tighten(folder: &Path) {
     for (file, done) in private::tighten(folder) {
         match done {
-            Ok(()) => tracing::warn!(file, "others could read it: it is its owner's alone now (0600)"),
-            Err(error) => tracing::warn!(file, %error, "others may read it, and that cannot be changed"),
+            Ok(()) => tracing::warn!(
+                file,
+                "others could read it: it is its owner's alone now (0600)"
+            ),
+            Err(error) => {
+                tracing::warn!(file, %error, "others may read it, and that cannot be changed")
+            }
         }
     }
 }
@@ -251,7 +324,10 @@ fn unusable(path: &Path, error: &std::io::Error) -> RunError {
     RunError::Config(ConfigError {
         variable: "ECHO_DATA_DIR",
         expected: "a folder that this process may write, or may make".to_owned(),
-        fix: format!("{}: {error}. Name another, or let this process in.", path.display()),
+        fix: format!(
+            "{}: {error}. Name another, or let this process in.",
+            path.display()
+        ),
     })
 }
 
@@ -275,7 +351,11 @@ pub(super) async fn watch(
                     // What the journal still has comes by its own record.
                     let owed = journal.pending();
                     holds = declared.recorded();
-                    holds.retain(|held| !owed.iter().any(|entry| entry.record.once == held.hold.epoch.0));
+                    holds.retain(|held| {
+                        !owed
+                            .iter()
+                            .any(|entry| entry.record.once == held.hold.epoch.0)
+                    });
                 }
                 begin(&ledger, &holds, clock.as_ref()).await;
                 latch.settle().await;
@@ -306,23 +386,43 @@ pub(super) async fn last_words(latch: &Latch) {
 }
 
 /// Closes journal and ledger; one whose disk does not answer is left, so that it keeps no process from ending.
-pub(super) async fn close(journal: Arc<FileJournal>, ledger: Arc<StandbyLedger>) -> Result<(), RunError> {
+pub(super) async fn close(
+    journal: Arc<FileJournal>,
+    ledger: Arc<StandbyLedger>,
+) -> Result<(), RunError> {
     if !ledger.can_close() {
-        tracing::warn!("the ledger cannot be written, so it is left as it is: what it took is in it");
+        tracing::warn!(
+            "the ledger cannot be written, so it is left as it is: what it took is in it"
+        );
         std::mem::forget(ledger); // for as long as the process is there
-        return closed("journal", tokio::task::spawn_blocking(move || journal.close())).await;
+        return closed(
+            "journal",
+            tokio::task::spawn_blocking(move || journal.close()),
+        )
+        .await;
     }
     let both = tokio::join!(
-        closed("journal", tokio::task::spawn_blocking(move || journal.close())),
-        closed("ledger", tokio::task::spawn_blocking(move || ledger.close())),
+        closed(
+            "journal",
+            tokio::task::spawn_blocking(move || journal.close())
+        ),
+        closed(
+            "ledger",
+            tokio::task::spawn_blocking(move || ledger.close())
+        ),
     );
     both.0.and(both.1)
 }
 
 async fn closed(what: &str, closing: JoinHandle<()>) -> Result<(), RunError> {
     match timeout(CLOSE, closing).await {
-        Ok(closed) => closed.map_err(|error| RunError::failed(&format!("closing the {what}"), error)),
-        Err(_) => Err(RunError::Failed(format!("the {what} did not close within {} s", CLOSE.as_secs()))),
+        Ok(closed) => {
+            closed.map_err(|error| RunError::failed(&format!("closing the {what}"), error))
+        }
+        Err(_) => Err(RunError::Failed(format!(
+            "the {what} did not close within {} s",
+            CLOSE.as_secs()
+        ))),
     }
 }
 
@@ -337,11 +437,20 @@ pub(super) struct LastKept {
 
 /// Keeps the last state on the disk: soon after the gate changes, when journal and ledger have what changed it.
 pub(super) async fn keep(kept: Arc<LastKept>, stop: CancellationToken) {
-    let LastKept { file, gate, declared, journal, .. } = kept.as_ref();
+    let LastKept {
+        file,
+        gate,
+        declared,
+        journal,
+        ..
+    } = kept.as_ref();
     let mut failed = false;
     loop {
         let ever = journal.ever();
-        let state = LastState { stored: declared.last_state(), journal: Some(ever) };
+        let state = LastState {
+            stored: declared.last_state(),
+            journal: Some(ever),
+        };
         let writer = Arc::clone(file);
         let written = tokio::task::spawn_blocking(move || writer.write(&state)).await;
         match written {

@@ -58,7 +58,10 @@ struct Way {
 pub(super) fn client() -> Result<reqwest::Client, RunError> {
     let _awaited = Awaited::on_certificates();
     let http = reqwest::Client::builder()
-        .user_agent(concat!("echo-phoenix-self-test/", env!("CARGO_PKG_VERSION")))
+        .user_agent(concat!(
+            "echo-phoenix-self-test/",
+            env!("CARGO_PKG_VERSION")
+        ))
         .timeout(LIMIT)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -78,7 +81,11 @@ impl SelfTest {
         listener: &TcpListener,
         canaries: Option<HostArgs>,
     ) -> Result<Arc<Self>, RunError> {
-        let address = reachable(listener.local_addr().map_err(|e| RunError::failed(WHAT, e))?);
+        let address = reachable(
+            listener
+                .local_addr()
+                .map_err(|e| RunError::failed(WHAT, e))?,
+        );
         let listener = format!("http://{address}/authz/nginx/{}", ThrottleName::self_test());
         Ok(Arc::new(Self {
             gate: Arc::clone(&app.gate),
@@ -112,8 +119,13 @@ impl SelfTest {
         self.gate.rehearse(Some(&hold(at.wall)), at.elapsed);
         let killed = self.ask(&ways).await;
         let all = ways.iter().zip(open.iter().zip(&killed));
-        let mut found: Vec<_> = all.map(|(way, (open, killed))| (way.via.clone(), judge(way, open, killed))).collect();
-        found.extend(self.canaries(true).map(|(via, _)| (via, Err(format!("canaryUrl is not asked: {NO_USER}")))));
+        let mut found: Vec<_> = all
+            .map(|(way, (open, killed))| (way.via.clone(), judge(way, open, killed)))
+            .collect();
+        found.extend(
+            self.canaries(true)
+                .map(|(via, _)| (via, Err(format!("canaryUrl is not asked: {NO_USER}")))),
+        );
         for (via, found) in &found {
             if let Err(why) = found {
                 tracing::error!(via, why, "the kill path is not proven");
@@ -123,16 +135,30 @@ impl SelfTest {
     }
 
     fn ways(&self) -> Vec<Way> {
-        let mut ways = vec![Way { via: "listener".to_owned(), url: self.listener.clone(), proxied: false }];
-        ways.extend(self.canaries(false).map(|(via, url)| Way { via, url, proxied: true }));
+        let mut ways = vec![Way {
+            via: "listener".to_owned(),
+            url: self.listener.clone(),
+            proxied: false,
+        }];
+        ways.extend(self.canaries(false).map(|(via, url)| Way {
+            via,
+            url,
+            proxied: true,
+        }));
         ways
     }
 
     /// The URLs behind real proxies, by throttle: those that may be asked, or those that bear a password, which no door takes
     /// any more.
     fn canaries(&self, with_user: bool) -> impl Iterator<Item = (String, String)> {
-        let declared = if self.canaries.is_some() { self.desired.declared() } else { Vec::new() };
-        let urls = declared.into_iter().filter_map(|one| Some((one.name.to_string(), one.gate().canary_url?)));
+        let declared = if self.canaries.is_some() {
+            self.desired.declared()
+        } else {
+            Vec::new()
+        };
+        let urls = declared
+            .into_iter()
+            .filter_map(|one| Some((one.name.to_string(), one.gate().canary_url?)));
         urls.filter(move |(_, url)| bears_user(url) == with_user)
     }
 
@@ -142,8 +168,17 @@ impl SelfTest {
             if let Some(hosts) = self.canaries.as_ref().filter(|_| way.proxied) {
                 hosts.check(&way.url)?;
             }
-            let answer = self.http.get(&way.url).send().await.map_err(|error| told(&error))?;
-            let reason = answer.headers().get("echo-reason").and_then(|value| value.to_str().ok()).unwrap_or_default();
+            let answer = self
+                .http
+                .get(&way.url)
+                .send()
+                .await
+                .map_err(|error| told(&error))?;
+            let reason = answer
+                .headers()
+                .get("echo-reason")
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default();
             Ok((answer.status().as_u16(), reason.to_owned()))
         }))
         .await
@@ -152,7 +187,11 @@ impl SelfTest {
 
 /// Without the URL: a canary's may bear a secret.
 fn told(error: &reqwest::Error) -> String {
-    if error.is_timeout() { format!("no answer within {} s", LIMIT.as_secs()) } else { "cannot be reached".to_owned() }
+    if error.is_timeout() {
+        format!("no answer within {} s", LIMIT.as_secs())
+    } else {
+        "cannot be reached".to_owned()
+    }
 }
 
 fn judge(
@@ -163,10 +202,14 @@ fn judge(
     let (open, _) = open.as_ref().map_err(Clone::clone)?;
     let (killed, reason) = killed.as_ref().map_err(Clone::clone)?;
     if !(200..300).contains(open) {
-        return Err(format!("answered {open} while the self-test's throttle was open, expected 2xx"));
+        return Err(format!(
+            "answered {open} while the self-test's throttle was open, expected 2xx"
+        ));
     }
     if !REFUSALS.contains(killed) || !(reason == "kill" || way.proxied) {
-        return Err(format!("answered {killed} while the self-test's throttle was killed, expected a refusal"));
+        return Err(format!(
+            "answered {killed} while the self-test's throttle was killed, expected a refusal"
+        ));
     }
     Ok(())
 }

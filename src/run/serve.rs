@@ -7,17 +7,21 @@ use std::sync::atomic::AtomicBool;
 use clap::Args;
 
 use crate::config::{
-    AirtableArgs, Environment, GateSecretArgs, HostArgs, KeyArgs, ListenArgs, ManifestArgs, RemoteKeys, StoreArgs,
-    StripeArgs,
+    AirtableArgs, Environment, GateSecretArgs, HostArgs, KeyArgs, ListenArgs, ManifestArgs,
+    RemoteKeys, StoreArgs, StripeArgs,
 };
 use crate::decide::law::Law;
 use crate::domain::hold::Epoch;
 use crate::domain::throttle::TargetKind;
 use crate::gate::Gate;
-use crate::http::{self, App, Hosts, Large, LedgerLook, Parts as HttpParts, Rates, Strangers, UnderWay};
+use crate::http::{
+    self, App, Hosts, Large, LedgerLook, Parts as HttpParts, Rates, Strangers, UnderWay,
+};
 use crate::latch::Latch;
 use crate::mirror::counters::MirrorCounters;
-use crate::ports::{Clock, Desired, History, Journal, JournalEntry, Ledger, Report, Stored, Target};
+use crate::ports::{
+    Clock, Desired, History, Journal, JournalEntry, Ledger, Report, Stored, Target,
+};
 use crate::reconcile::{Parts, Reconciler};
 use crate::source::stripe::Secrets;
 use crate::store::{FileJournal, LedgerDesired, StandbyLedger, StateFile};
@@ -33,7 +37,10 @@ use super::manifest::{Manifest, On};
 use super::record::{Holds, Kept, LastKept, Told};
 use super::self_test::{self, SelfTest};
 use super::supervise::{Signals, Supervisor};
-use super::{RunError, data_folder, gate_secret, installation, listen, local_key, mirror, record, unaccounted, upkeep};
+use super::{
+    RunError, data_folder, gate_secret, installation, listen, local_key, mirror, record,
+    unaccounted, upkeep,
+};
 
 /// `echo-phoenix serve`
 #[derive(Args, Clone, Debug)]
@@ -74,7 +81,12 @@ fn latch(
 ) -> Arc<Latch> {
     let pending = journal.pending().into_iter().filter_map(JournalEntry::hold);
     let held = stored.holds.iter().cloned().chain(pending).collect();
-    let latch = Latch::new(Arc::clone(gate), Arc::clone(desired), Some(Arc::clone(journal)), held);
+    let latch = Latch::new(
+        Arc::clone(gate),
+        Arc::clone(desired),
+        Some(Arc::clone(journal)),
+        held,
+    );
     latch.heard(heard);
     Arc::new(latch)
 }
@@ -86,48 +98,109 @@ fn latch(
 pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let stripe = checked(&args)?;
-    let Kept { ledger, stored, journal: file, heard, last_state, mut told, _lock } =
-        record::open(&args.store.data_dir, Holds::Here, clock.as_ref()).await?;
+    let Kept {
+        ledger,
+        stored,
+        journal: file,
+        heard,
+        last_state,
+        mut told,
+        _lock,
+    } = record::open(&args.store.data_dir, Holds::Here, clock.as_ref()).await?;
     let journal: Arc<dyn Journal> = Arc::<FileJournal>::clone(&file);
-    let keys = local_key::keys(&args.keys, args.listen.environment, Some(&args.store.data_dir))?;
+    let keys = local_key::keys(
+        &args.keys,
+        args.listen.environment,
+        Some(&args.store.data_dir),
+    )?;
     let record: Arc<dyn Ledger> = Arc::<StandbyLedger>::clone(&ledger);
-    let manifest = args.manifest.manifest.as_deref().map(|path| Arc::new(Manifest::new(path, &clock)));
+    let manifest = args
+        .manifest
+        .manifest
+        .as_deref()
+        .map(|path| Arc::new(Manifest::new(path, &clock)));
     let declared = Arc::new(match &manifest {
         Some(_) => LedgerDesired::with_manifest(Arc::clone(&record), stored.clone()),
         None => LedgerDesired::new(Arc::clone(&record), stored.clone()),
     });
     let desired: Arc<dyn Desired> = Arc::<LedgerDesired>::clone(&declared);
     // What was done and never reached the ledger is declared state too.
-    journal.pending().iter().for_each(|entry| declared.owes(entry));
+    journal
+        .pending()
+        .iter()
+        .for_each(|entry| declared.owes(entry));
     let kept = Some((args.store.data_dir.as_path(), &mut told.record));
-    let gate = Arc::new(gate_secret::gate(&args.secret, args.listen.environment, kept)?);
+    let gate = Arc::new(gate_secret::gate(
+        &args.secret,
+        args.listen.environment,
+        kept,
+    )?);
     let latch = latch(&gate, &desired, &journal, &stored, &heard);
     // The gate knows every hold, the journal's and the manifest's included, before a listener is bound.
     latch.obey(clock.elapsed());
     let remote_keys = RemoteKeys::read();
-    let on = On::new(&declared, &latch, &clock, (remote_keys.clone(), args.hosts.clone()));
+    let on = On::new(
+        &declared,
+        &latch,
+        &clock,
+        (remote_keys.clone(), args.hosts.clone()),
+    );
     if let Some(manifest) = &manifest {
         manifest.start(&on, !stored.throttles.is_empty()).await?;
     }
     latch.settle().await;
 
-    let worker = mirror::worker(&args.airtable, &args.hosts, Arc::clone(&record), Arc::clone(&clock))?;
-    let (history, counters) = (Arc::<StandbyLedger>::clone(&ledger), worker.as_ref().map(|(_, c)| Arc::clone(c)));
-    let (look, folder) = (manifest.as_ref().map(Manifest::look), Arc::clone(&told.folder));
-    let app = app(&args, keys, told, stripe, &clock, &gate, &latch, &desired, &record, history, counters, look)?;
+    let worker = mirror::worker(
+        &args.airtable,
+        &args.hosts,
+        Arc::clone(&record),
+        Arc::clone(&clock),
+    )?;
+    let (history, counters) = (
+        Arc::<StandbyLedger>::clone(&ledger),
+        worker.as_ref().map(|(_, c)| Arc::clone(c)),
+    );
+    let (look, folder) = (
+        manifest.as_ref().map(Manifest::look),
+        Arc::clone(&told.folder),
+    );
+    let app = app(
+        &args, keys, told, stripe, &clock, &gate, &latch, &desired, &record, history, counters,
+        look,
+    )?;
     let remotes = remotes(&args, remote_keys, &desired, &clock)?;
     let (http, signals) = (self_test::client()?, Signals::listen()?);
     let doors = Doors::open(&args.listen, &app.metrics).await?;
-    let self_test = SelfTest::new(http, &app, doors.asked_by_proxies(), Some(args.hosts.clone()))?;
+    let self_test = SelfTest::new(
+        http,
+        &app,
+        doors.asked_by_proxies(),
+        Some(args.hosts.clone()),
+    )?;
     let mut supervisor = Supervisor::default();
     let stop = supervisor.stage();
     let (clock_too, latch_too) = (Arc::clone(&clock), Arc::clone(&latch));
     let (ledger_too, declared_too) = (Arc::clone(&ledger), Some(Arc::clone(&declared)));
-    let opening = record::watch(ledger_too, Arc::clone(&file), declared_too, latch_too, clock_too, stop.clone());
+    let opening = record::watch(
+        ledger_too,
+        Arc::clone(&file),
+        declared_too,
+        latch_too,
+        clock_too,
+        stop.clone(),
+    );
     supervisor.start("record", opening);
-    keep_files(&mut supervisor, last_state, (&declared, &gate), Arc::clone(&file), &ledger);
+    keep_files(
+        &mut supervisor,
+        last_state,
+        (&declared, &gate),
+        Arc::clone(&file),
+        &ledger,
+    );
     if let Some(manifest) = manifest {
-        supervisor.keep_up("manifest", move |stop| Arc::clone(&manifest).run(Arc::clone(&on), stop));
+        supervisor.keep_up("manifest", move |stop| {
+            Arc::clone(&manifest).run(Arc::clone(&on), stop)
+        });
     }
     supervisor.keep_up("data-folder", move |stop| Arc::clone(&folder).watch(stop));
     upkeep::keep_up(&mut supervisor, &ledger, &app);
@@ -139,10 +212,22 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let there: Arc<dyn Target> = Arc::<Remotes>::clone(&remotes);
     supervisor.keep_up("remotes", move |stop| Arc::clone(&remotes).run(stop));
     let targets = HashMap::from([(TargetKind::Gate, local), (TargetKind::Remote, there)]);
-    let told: Arc<dyn Report> = Arc::new(Everyone(vec![declared, Arc::<http::Board>::clone(&app.board)]));
+    let told: Arc<dyn Report> = Arc::new(Everyone(vec![
+        declared,
+        Arc::<http::Board>::clone(&app.board),
+    ]));
     let (report, law) = (Some(told), Law::default());
     let last = Arc::clone(&latch);
-    let parts = Parts { desired, ledger: record, latch, gate, targets, report, clock, law };
+    let parts = Parts {
+        desired,
+        ledger: record,
+        latch,
+        gate,
+        targets,
+        report,
+        clock,
+        law,
+    };
     supervisor.start("reconcile", Reconciler::new(parts, &stored).run(stop));
     let routes = http::service_routes(Arc::clone(&app));
     listen::start(&mut supervisor, doors, routes, app);
@@ -161,7 +246,12 @@ fn checked(args: &ServeArgs) -> Result<Secrets, RunError> {
     args.secret.check(args.listen.environment)?;
     local_key::configured(&args.keys, args.listen.environment)?;
     mirror::check(&args.airtable, &args.hosts)?;
-    Ok(Secrets::parse(&args.stripe.given(args.listen.environment)?.unwrap_or_default()))
+    Ok(Secrets::parse(
+        &args
+            .stripe
+            .given(args.listen.environment)?
+            .unwrap_or_default(),
+    ))
 }
 
 /// The throttles of other sites.
@@ -173,8 +263,16 @@ fn remotes(
 ) -> Result<Arc<Remotes>, RunError> {
     let _awaited = Awaited::on_certificates();
     let id = installation::id(&args.store.data_dir);
-    let remotes = Remotes::new(id, Arc::clone(desired), Arc::clone(clock), keys, args.hosts.clone());
-    Ok(Arc::new(remotes.map_err(|e| RunError::failed("a client for other sites", e))?))
+    let remotes = Remotes::new(
+        id,
+        Arc::clone(desired),
+        Arc::clone(clock),
+        keys,
+        args.hosts.clone(),
+    );
+    Ok(Arc::new(remotes.map_err(|e| {
+        RunError::failed("a client for other sites", e)
+    })?))
 }
 
 /// Starts what writes the last state.
@@ -185,15 +283,30 @@ fn keep_files(
     journal: Arc<FileJournal>,
     ledger: &Arc<StandbyLedger>,
 ) {
-    let Some(file) = last_state.map(Arc::new) else { return };
+    let Some(file) = last_state.map(Arc::new) else {
+        return;
+    };
     let (declared, gate, ledger) = (Arc::clone(declared), Arc::clone(gate), Arc::clone(ledger));
-    let kept = Arc::new(LastKept { file, gate, declared, journal, ledger });
+    let kept = Arc::new(LastKept {
+        file,
+        gate,
+        declared,
+        journal,
+        ledger,
+    });
     let counted = Arc::clone(&kept);
-    supervisor.keep_up("last-state", move |stop| record::keep(Arc::clone(&kept), stop));
-    supervisor.keep_up("journal-count", move |stop| record::count(Arc::clone(&counted), stop));
+    supervisor.keep_up("last-state", move |stop| {
+        record::keep(Arc::clone(&kept), stop)
+    });
+    supervisor.keep_up("journal-count", move |stop| {
+        record::count(Arc::clone(&counted), stop)
+    });
 }
 
-#[allow(clippy::too_many_arguments, reason = "the composition root hands every part over once")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "the composition root hands every part over once"
+)]
 fn app(
     args: &ServeArgs,
     keys: crate::config::Keys,
@@ -212,15 +325,27 @@ fn app(
         tracing::warn!("STRIPE_WEBHOOK_SECRET has spaces around a secret; they were taken off");
     }
     let (all, table) = (Arc::clone(desired), Arc::clone(gate));
-    let loaded = move || all.declared().iter().all(|declared| table.standing(&declared.name).is_some());
+    let loaded = move || {
+        all.declared()
+            .iter()
+            .all(|declared| table.standing(&declared.name).is_some())
+    };
     let mut parts = HttpParts::new(Arc::new(loaded));
     local_key::part(&keys, args.listen.environment, &mut parts);
     unaccounted::part(told.record, desired, &mut parts);
     data_folder::part(told.folder, &mut parts);
-    let on: Option<http::Look> = if stripe.is_empty() { None } else { Some(Arc::new(|| Ok("ok".to_owned()))) };
+    let on: Option<http::Look> = if stripe.is_empty() {
+        None
+    } else {
+        Some(Arc::new(|| Ok("ok".to_owned())))
+    };
     parts.part("stripe", "STRIPE_WEBHOOK_SECRET", on);
     parts.part("manifest", "ECHO_MANIFEST", manifest);
-    parts.part("airtable", args.airtable.missing(), mirror.map(|counters| mirror::look(counters, Arc::clone(clock))));
+    parts.part(
+        "airtable",
+        args.airtable.missing(),
+        mirror.map(|counters| mirror::look(counters, Arc::clone(clock))),
+    );
     for (name, variable) in &parts.off {
         tracing::info!(part = name, "off: set {variable} to turn it on");
     }

@@ -50,7 +50,10 @@ impl Signals {
     /// If the system does not let us.
     pub fn listen() -> Result<Self, RunError> {
         let of = |kind| signal(kind).map_err(|e| RunError::failed("no signal handler", e));
-        Ok(Self { terminate: of(SignalKind::terminate())?, interrupt: of(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: of(SignalKind::terminate())?,
+            interrupt: of(SignalKind::interrupt())?,
+        })
     }
 
     async fn any(&mut self) {
@@ -71,7 +74,10 @@ impl Supervisor {
     /// Begins a stage; what is started from now on stops before what was started earlier.
     pub fn stage(&mut self) -> CancellationToken {
         let stop = CancellationToken::new();
-        self.stages.push(Stage { tasks: JoinSet::new(), stop: stop.clone() });
+        self.stages.push(Stage {
+            tasks: JoinSet::new(),
+            stop: stop.clone(),
+        });
         stop
     }
 
@@ -87,8 +93,11 @@ impl Supervisor {
     }
 
     /// Starts a task of the current stage that is started again if it ends or panics.
-    pub fn keep_up<F>(&mut self, name: &'static str, mut task: impl FnMut(CancellationToken) -> F + Send + 'static)
-    where
+    pub fn keep_up<F>(
+        &mut self,
+        name: &'static str,
+        mut task: impl FnMut(CancellationToken) -> F + Send + 'static,
+    ) where
         F: Future<Output = ()> + Send,
     {
         let stop = self.current();
@@ -104,7 +113,12 @@ impl Supervisor {
                     pause = FIRST_PAUSE;
                 }
                 let how = if ended.is_err() { "panicked" } else { "ended" };
-                tracing::error!(task = name, how, again_in_s = pause.as_secs(), "a task is started again");
+                tracing::error!(
+                    task = name,
+                    how,
+                    again_in_s = pause.as_secs(),
+                    "a task is started again"
+                );
                 if stop.run_until_cancelled(sleep(pause)).await.is_none() {
                     return;
                 }

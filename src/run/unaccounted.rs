@@ -12,10 +12,18 @@ const NAMED: usize = 4;
 /// Adds both: `holds`, and `record` where there is something to tell.
 pub(super) fn part(told: Vec<String>, desired: &Arc<dyn Desired>, parts: &mut Parts) {
     let desired = Arc::clone(desired);
-    parts.vital.push(("holds", Arc::new(move || words(desired.as_ref()).map_or_else(|| Ok("ok".to_owned()), Err))));
+    parts.vital.push((
+        "holds",
+        Arc::new(move || words(desired.as_ref()).map_or_else(|| Ok("ok".to_owned()), Err)),
+    ));
     if !told.is_empty() {
-        let words = format!("not as it was left, see the log of the start: {}", told.join("; "));
-        parts.on.push(("record", Arc::new(move || Ok(words.clone()))));
+        let words = format!(
+            "not as it was left, see the log of the start: {}",
+            told.join("; ")
+        );
+        parts
+            .on
+            .push(("record", Arc::new(move || Ok(words.clone()))));
     }
 }
 
@@ -23,7 +31,11 @@ pub(super) fn part(told: Vec<String>, desired: &Arc<dyn Desired>, parts: &mut Pa
 fn words(desired: &dyn Desired) -> Option<String> {
     let mut found: Vec<String> = Vec::new();
     for declared in desired.declared() {
-        for hold in declared.holds.iter().filter(|hold| hold.source == Source::Unaccounted) {
+        for hold in declared
+            .holds
+            .iter()
+            .filter(|hold| hold.source == Source::Unaccounted)
+        {
             if !found.contains(&hold.epoch.0) {
                 found.push(hold.epoch.0.clone());
             }
@@ -32,7 +44,11 @@ fn words(desired: &dyn Desired) -> Option<String> {
     // Not its reason: whoever asks here needs no key, and a reason is for whom it was written. The log has it.
     let all: Vec<_> = found.iter().take(NAMED).map(String::as_str).collect();
     let more = found.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
     let ends = "nothing tells that it ended, so it stays until /revive";
     (!found.is_empty()).then(|| format!("unaccounted: {}{more}: {ends}", all.join(", ")))
 }

@@ -39,7 +39,9 @@ pub(super) fn keep_up(supervisor: &mut Supervisor, ledger: &Arc<StandbyLedger>, 
     });
     supervisor.keep_up("upkeep", move |stop| Arc::clone(&upkeep).run(stop));
     let app = Arc::clone(app);
-    supervisor.keep_up("ledger-look", move |stop| watch_ledger(Arc::clone(&app), stop));
+    supervisor.keep_up("ledger-look", move |stop| {
+        watch_ledger(Arc::clone(&app), stop)
+    });
 }
 
 /// What it looks after, and where it tells.
@@ -78,7 +80,11 @@ impl Upkeep {
         let ledger = self.ledger.ledger()?;
         let (heads, outbox) = (ledger.heads().await?, ledger.outbox().await?);
         let number = |number: i64| u64::try_from(number).unwrap_or_default();
-        let head = |head: &Head| TableHead { table: head.table, seq: number(head.seq), hash48: head.hash48() };
+        let head = |head: &Head| TableHead {
+            table: head.table,
+            seq: number(head.seq),
+            hash48: head.hash48(),
+        };
         self.metrics.set_record(RecordGauges {
             heads: heads.iter().map(head).collect(),
             outbox_rows: number(outbox.rows),
@@ -98,12 +104,23 @@ impl Upkeep {
     async fn write_counts(&self, counted: &mut Counted) -> Result<(), LedgerError> {
         let at = self.clock.now();
         let all = self.gate.standings();
-        let states: Vec<_> = all.iter().filter_map(|standing| row(standing, counted, at)).collect();
+        let states: Vec<_> = all
+            .iter()
+            .filter_map(|standing| row(standing, counted, at))
+            .collect();
         if states.is_empty() {
             return Ok(());
         }
-        self.ledger.commit(Change { states, ..Change::default() }).await?;
-        *counted = all.into_iter().map(|one| (one.name, (one.offered, one.admitted))).collect();
+        self.ledger
+            .commit(Change {
+                states,
+                ..Change::default()
+            })
+            .await?;
+        *counted = all
+            .into_iter()
+            .map(|one| (one.name, (one.offered, one.admitted)))
+            .collect();
         Ok(())
     }
 
@@ -131,5 +148,10 @@ fn row(standing: &Standing, counted: &Counted, at: Timestamp) -> Option<StateRow
         "offered": offered, "admitted": standing.admitted.saturating_sub(admitted),
     });
     let throttle = standing.name.clone();
-    (offered > 0).then(|| StateRow { at, source: GATE.to_owned(), throttle, state: state.to_string() })
+    (offered > 0).then(|| StateRow {
+        at,
+        source: GATE.to_owned(),
+        throttle,
+        state: state.to_string(),
+    })
 }

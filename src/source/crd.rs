@@ -2,7 +2,10 @@
 //!
 //! The CRDs in `crds/` are generated from these types. Knows Kubernetes only for the derive; never talks to a server.
 
-#![allow(unreachable_pub, reason = "KubeSchema repeats each type inside a function, where pub reaches nobody")]
+#![allow(
+    unreachable_pub,
+    reason = "KubeSchema repeats each type inside a function, where pub reaches nobody"
+)]
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -136,7 +139,9 @@ fn default_ramp() -> i32 {
 
 impl Default for Ramp {
     fn default() -> Self {
-        Self { max_percent_per_second: default_ramp() }
+        Self {
+            max_percent_per_second: default_ramp(),
+        }
     }
 }
 
@@ -173,7 +178,10 @@ pub struct GateTarget {
     /// A URL behind the real proxy that asks for verdicts on `_self-test`: once a minute it has to be admitted, then refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     /// No user and no password: it is told in logs and answers.
-    #[schemars(length(min = 8, max = 2048), regex(pattern = r"^https?://[^/?#@\\\s]+([/?#]\S*)?$"))]
+    #[schemars(
+        length(min = 8, max = 2048),
+        regex(pattern = r"^https?://[^/?#@\\\s]+([/?#]\S*)?$")
+    )]
     pub canary_url: Option<String>,
 }
 
@@ -204,7 +212,10 @@ pub struct Allow {
     pub method: Option<String>,
     /// Path, whole or a prefix that ends at a slash; any when absent. No patterns and no escapes: only plain paths match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[/A-Za-z0-9._~!$&'*+,=:@-]*$"))]
+    #[schemars(
+        length(min = 1, max = 1024),
+        regex(pattern = r"^[/A-Za-z0-9._~!$&'*+,=:@-]*$")
+    )]
     pub path: Option<String>,
     /// Confirms a rule that lets everything through: path /, or a method (but OPTIONS and HEAD) without a path.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -213,8 +224,16 @@ pub struct Allow {
 
 impl From<&Allow> for AllowRule {
     fn from(allow: &Allow) -> Self {
-        let Allow { method, path, even_while_killed } = allow.clone();
-        Self { method, path, even_while_killed }
+        let Allow {
+            method,
+            path,
+            even_while_killed,
+        } = allow.clone();
+        Self {
+            method,
+            path,
+            even_while_killed,
+        }
     }
 }
 
@@ -256,7 +275,10 @@ impl EchoThrottleSpec {
     /// What the throttle acts on; a gate always, since a throttle that bites on nothing is a mistake.
     pub fn domain_targets(&self) -> Vec<TargetSpec> {
         let mut targets: Vec<_> = self.targets.iter().filter_map(Target::domain).collect();
-        if !targets.iter().any(|target| matches!(target, TargetSpec::Gate(_))) {
+        if !targets
+            .iter()
+            .any(|target| matches!(target, TargetSpec::Gate(_)))
+        {
             targets.insert(0, TargetSpec::Gate(GateSpec::default()));
         }
         targets
@@ -286,7 +308,11 @@ impl Target {
         if let Some(gate) = &self.gate {
             let allow = gate.allow.iter().map(AllowRule::from).collect();
             let key_header = gate.key.as_ref().map(|key| key.header.to_ascii_lowercase());
-            return Some(TargetSpec::Gate(GateSpec { key_header, allow, canary_url: gate.canary_url.clone() }));
+            return Some(TargetSpec::Gate(GateSpec {
+                key_header,
+                allow,
+                canary_url: gate.canary_url.clone(),
+            }));
         }
         if let Some(remote) = &self.remote {
             return remote.domain().map(TargetSpec::Remote);

@@ -2,7 +2,10 @@
 //!
 //! Immutable and owned by people, in no Git repository: nothing that heals itself can undo a kill.
 
-#![allow(unreachable_pub, reason = "KubeSchema repeats each type inside a function, where pub reaches nobody")]
+#![allow(
+    unreachable_pub,
+    reason = "KubeSchema repeats each type inside a function, where pub reaches nobody"
+)]
 
 use std::collections::BTreeMap;
 
@@ -40,7 +43,9 @@ pub struct Selector {
 impl Selector {
     /// Whether it means something with these labels.
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.match_labels.iter().all(|(name, value)| labels.get(name) == Some(value))
+        self.match_labels
+            .iter()
+            .all(|(name, value)| labels.get(name) == Some(value))
     }
 }
 

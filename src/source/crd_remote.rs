@@ -3,7 +3,10 @@
 //! A manifest file names the variable that has the key. In a cluster it will be a Secret's; until then the resource's rules
 //! refuse this target there.
 
-#![allow(unreachable_pub, reason = "KubeSchema repeats each type inside a function, where pub reaches nobody")]
+#![allow(
+    unreachable_pub,
+    reason = "KubeSchema repeats each type inside a function, where pub reaches nobody"
+)]
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -18,7 +21,10 @@ pub struct RemoteTarget {
     #[schemars(length(min = 8, max = 1024), regex(pattern = "^https?://"))]
     pub url: String,
     /// The environment variable `ECHO_REMOTE_KEY_…` that has the key to it, of the roles breaker (kills) and operator (levels).
-    #[schemars(length(min = 17, max = 128), regex(pattern = "^ECHO_REMOTE_KEY_[A-Za-z0-9_]+$"))]
+    #[schemars(
+        length(min = 17, max = 128),
+        regex(pattern = "^ECHO_REMOTE_KEY_[A-Za-z0-9_]+$")
+    )]
     pub api_key_env: String,
     /// Its throttle there.
     #[serde(default = "default_throttle")]
@@ -35,6 +41,10 @@ impl RemoteTarget {
     pub fn domain(&self) -> Option<RemoteSpec> {
         let throttle = ThrottleName::try_from(self.throttle.clone()).ok()?;
         let url = self.url.trim_end_matches('/').to_owned();
-        Some(RemoteSpec { url, api_key_env: self.api_key_env.clone(), throttle })
+        Some(RemoteSpec {
+            url,
+            api_key_env: self.api_key_env.clone(),
+            throttle,
+        })
     }
 }

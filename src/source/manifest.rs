@@ -40,11 +40,19 @@ impl ManifestError {
     /// Where the first mistake is, without what stands there: anybody may be told this.
     #[must_use]
     pub fn place(&self) -> String {
-        let Some(Mistake { document, error: FieldError { field, .. } }) = self.0.first() else { return String::new() };
+        let Some(Mistake {
+            document,
+            error: FieldError { field, .. },
+        }) = self.0.first()
+        else {
+            return String::new();
+        };
         match (*document, field.as_str()) {
             (0, field) => format!("{field}: cannot be used, the log says why"),
             (number, "") => format!("document {number}: cannot be used, the log says why"),
-            (number, field) => format!("document {number}: {field}: cannot be used, the log says why"),
+            (number, field) => {
+                format!("document {number}: {field}: cannot be used, the log says why")
+            }
         }
     }
 }
@@ -79,7 +87,10 @@ struct Document {
     spec: Option<Value>,
     /// What a cluster wrote into it is of no use here.
     #[serde(default)]
-    #[allow(dead_code, reason = "accepted, so that the output of kubectl get -o yaml can be used, and ignored")]
+    #[allow(
+        dead_code,
+        reason = "accepted, so that the output of kubectl get -o yaml can be used, and ignored"
+    )]
     status: Option<Value>,
 }
 
@@ -98,19 +109,33 @@ struct Metadata {
 pub fn parse(text: &str) -> Result<Vec<FromFile>, ManifestError> {
     let whole = |what: String| ManifestError(vec![mistake(0, "file", what)]);
     if text.len() > LIMIT {
-        return Err(whole(format!("expected at most {LIMIT} bytes, got {}", text.len())));
+        return Err(whole(format!(
+            "expected at most {LIMIT} bytes, got {}",
+            text.len()
+        )));
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let bounds = serde_saphyr::options! { budget: serde_saphyr::budget! { max_documents: DOCUMENTS } };
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple_with_options(text, bounds).map_err(|error| whole(words::unread(&error)))?;
+    let bounds =
+        serde_saphyr::options! { budget: serde_saphyr::budget! { max_documents: DOCUMENTS } };
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, bounds)
+        .map_err(|error| whole(words::unread(&error)))?;
     let mut wrong = Vec::new();
     let (mut names, mut sites) = (BTreeSet::new(), BTreeSet::new());
     let mut all = Vec::new();
-    for (index, document) in documents.into_iter().enumerate().filter(|(_, document)| !document.is_null()) {
+    for (index, document) in documents
+        .into_iter()
+        .enumerate()
+        .filter(|(_, document)| !document.is_null())
+    {
         match throttle(document) {
             // Two that declare the level of one throttle elsewhere would take it from each other for ever.
-            Ok(one) if one.spec.targets.iter().any(|t| t.kind() == TargetKind::Remote && !sites.insert(t.id())) => {
+            Ok(one)
+                if one
+                    .spec
+                    .targets
+                    .iter()
+                    .any(|t| t.kind() == TargetKind::Remote && !sites.insert(t.id())) =>
+            {
                 wrong.push(mistake(
                     index + 1,
                     "spec.targets",
@@ -118,28 +143,50 @@ pub fn parse(text: &str) -> Result<Vec<FromFile>, ManifestError> {
                 ));
             }
             Ok(one) if names.insert(one.name.clone()) => all.push(one),
-            Ok(one) => wrong.push(mistake(index + 1, "metadata.name", format!("{} is declared twice", one.name))),
-            Err(errors) => wrong.extend(errors.into_iter().map(|error| Mistake { document: index + 1, error })),
+            Ok(one) => wrong.push(mistake(
+                index + 1,
+                "metadata.name",
+                format!("{} is declared twice", one.name),
+            )),
+            Err(errors) => wrong.extend(errors.into_iter().map(|error| Mistake {
+                document: index + 1,
+                error,
+            })),
         }
     }
     if wrong.is_empty() && all.is_empty() {
         // A file that an editor has just truncated is not an order.
-        return Err(whole("expected at least one EchoThrottle document".to_owned()));
+        return Err(whole(
+            "expected at least one EchoThrottle document".to_owned(),
+        ));
     }
-    if wrong.is_empty() { Ok(all) } else { Err(ManifestError(wrong)) }
+    if wrong.is_empty() {
+        Ok(all)
+    } else {
+        Err(ManifestError(wrong))
+    }
 }
 
 fn mistake(document: usize, field: &str, expected: String) -> Mistake {
-    Mistake { document, error: field_error(field, expected) }
+    Mistake {
+        document,
+        error: field_error(field, expected),
+    }
 }
 
 fn field_error(field: &str, expected: impl Into<String>) -> FieldError {
-    FieldError { field: field.to_owned(), expected: expected.into() }
+    FieldError {
+        field: field.to_owned(),
+        expected: expected.into(),
+    }
 }
 
 fn throttle(document: Value) -> Result<FromFile, Vec<FieldError>> {
     if !document.is_object() {
-        return Err(vec![field_error("", "expected an EchoThrottle: apiVersion, kind, metadata and spec")]);
+        return Err(vec![field_error(
+            "",
+            "expected an EchoThrottle: apiVersion, kind, metadata and spec",
+        )]);
     }
     let document: Document = strict(document, "")?;
     if document.api_version != VERSION {
@@ -157,9 +204,14 @@ fn throttle(document: Value) -> Result<FromFile, Vec<FieldError>> {
         None | Some("default") => document.metadata.name,
         Some(namespace) => format!("{namespace}.{}", document.metadata.name),
     };
-    let name = ThrottleName::try_from(name).map_err(|e| vec![field_error("metadata.name", e.to_string())])?;
-    let spec: EchoThrottleSpec =
-        strict(document.spec.unwrap_or_else(|| Value::Object(serde_json::Map::new())), "spec")?;
+    let name = ThrottleName::try_from(name)
+        .map_err(|e| vec![field_error("metadata.name", e.to_string())])?;
+    let spec: EchoThrottleSpec = strict(
+        document
+            .spec
+            .unwrap_or_else(|| Value::Object(serde_json::Map::new())),
+        "spec",
+    )?;
     let errors = broken_rules(&spec);
     if !errors.is_empty() {
         return Err(errors);
@@ -172,16 +224,26 @@ fn throttle(document: Value) -> Result<FromFile, Vec<FieldError>> {
         signals: spec.domain_signals(),
     };
     // Whoever stops is not refused for the words of it.
-    let words = |SpecKill { reason, operator, .. }| KillWords {
+    let words = |SpecKill {
+                     reason, operator, ..
+                 }| KillWords {
         reason: text::given(reason, REASON_LIMIT),
         operator: text::given(operator, OPERATOR_LIMIT),
     };
     let kill = spec.kill.map(words);
-    Ok(FromFile { name, level, spec: spec_of, kill })
+    Ok(FromFile {
+        name,
+        level,
+        spec: spec_of,
+        kill,
+    })
 }
 
 /// Reads a value and refuses what nobody knows: a field that is misspelt must not be half a declaration.
-fn strict<T: serde::de::DeserializeOwned + JsonSchema>(value: Value, below: &str) -> Result<T, Vec<FieldError>> {
+fn strict<T: serde::de::DeserializeOwned + JsonSchema>(
+    value: Value,
+    below: &str,
+) -> Result<T, Vec<FieldError>> {
     let mut unknown = Vec::new();
     let within = |path: &str| match (below, path.trim_start_matches('.')) {
         ("", path) => path.to_owned(),
@@ -222,25 +284,60 @@ fn broken_rules(spec: &EchoThrottleSpec) -> Vec<FieldError> {
     };
     let (percent, ramp) = (spec.throttle_percent, spec.ramp.max_percent_per_second);
     let expected = format!("expected a whole number from 0 to 100, got {percent}");
-    rule((0..=100).contains(&percent), "spec.throttlePercent", &expected);
+    rule(
+        (0..=100).contains(&percent),
+        "spec.throttlePercent",
+        &expected,
+    );
     let expected = format!("expected a whole number from 1 to 100, got {ramp}");
-    rule((1..=100).contains(&ramp), "spec.ramp.maxPercentPerSecond", &expected);
+    rule(
+        (1..=100).contains(&ramp),
+        "spec.ramp.maxPercentPerSecond",
+        &expected,
+    );
     if let Some(signals) = &spec.signals {
-        let source = signals.source.as_deref().is_none_or(|source| fits(source, 128));
-        rule(source, "spec.signals.source", "expected 1 to 128 characters");
+        let source = signals
+            .source
+            .as_deref()
+            .is_none_or(|source| fits(source, 128));
+        rule(
+            source,
+            "spec.signals.source",
+            "expected 1 to 128 characters",
+        );
         let band = |band: Option<Band>, most: i32| {
             band.is_none_or(|band| band.calm >= 0 && band.calm < band.full && band.full <= most)
         };
         let field = "spec.signals.errorsPerThousand";
-        rule(band(signals.errors_per_thousand, 1000), field, "expected calm below full, both from 0 to 1000");
+        rule(
+            band(signals.errors_per_thousand, 1000),
+            field,
+            "expected calm below full, both from 0 to 1000",
+        );
         let field = "spec.signals.latencyMs";
-        rule(band(signals.latency_ms, 3_600_000), field, "expected calm below full, both from 0 to 3600000");
+        rule(
+            band(signals.latency_ms, 3_600_000),
+            field,
+            "expected calm below full, both from 0 to 3600000",
+        );
     }
-    rule(spec.targets.len() <= 64, "spec.targets", "expected at most 64");
+    rule(
+        spec.targets.len() <= 64,
+        "spec.targets",
+        "expected at most 64",
+    );
     if let Some(kill) = &spec.kill {
-        rule(kill.confirmation == CONFIRMATION, "spec.kill.confirmation", "expected CONFIRM_KILL");
+        rule(
+            kill.confirmation == CONFIRMATION,
+            "spec.kill.confirmation",
+            "expected CONFIRM_KILL",
+        );
     }
-    let gates = spec.targets.iter().filter(|target| target.gate.is_some()).count();
+    let gates = spec
+        .targets
+        .iter()
+        .filter(|target| target.gate.is_some())
+        .count();
     rule(gates <= 1, "spec.targets", "expected at most one gate");
     for (index, target) in spec.targets.iter().enumerate() {
         target_rules(index, target, &mut rule);
@@ -250,13 +347,25 @@ fn broken_rules(spec: &EchoThrottleSpec) -> Vec<FieldError> {
 
 fn target_rules(index: usize, target: &Target, rule: &mut impl FnMut(bool, &str, &str)) {
     let at = |field: &str| format!("spec.targets[{index}]{field}");
-    let kinds = [target.gate.is_some(), target.scale.is_some(), target.remote.is_some()];
+    let kinds = [
+        target.gate.is_some(),
+        target.scale.is_some(),
+        target.remote.is_some(),
+    ];
     let one = kinds.into_iter().filter(|is| *is).count() == 1;
-    rule(one, &at(""), "expected exactly one of gate, scale and remote");
+    rule(
+        one,
+        &at(""),
+        "expected exactly one of gate, scale and remote",
+    );
     if let Some(remote) = &target.remote {
         remote_rules(index, remote, rule);
     }
-    rule(target.scale.is_none(), &at(".scale"), "workloads are scaled in a cluster only: echo-phoenix operator");
+    rule(
+        target.scale.is_none(),
+        &at(".scale"),
+        "workloads are scaled in a cluster only: echo-phoenix operator",
+    );
     if let Some(gate) = &target.gate {
         gate_rules(index, gate, rule);
     }
@@ -267,17 +376,29 @@ fn gate_rules(index: usize, gate: &GateTarget, rule: &mut impl FnMut(bool, &str,
     if let Some(key) = &gate.key {
         let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
         let is_name = (1..=128).contains(&key.header.len()) && key.header.bytes().all(token);
-        rule(is_name, &at(".key.header"), "expected the name of a request header");
+        rule(
+            is_name,
+            &at(".key.header"),
+            "expected the name of a request header",
+        );
     }
     if let Some(url) = &gate.canary_url {
         let is_url = fits(url, 2048) && (url.starts_with("http://") || url.starts_with("https://"));
-        rule(is_url, &at(".canaryUrl"), "expected a URL that begins with http:// or https://");
+        rule(
+            is_url,
+            &at(".canaryUrl"),
+            "expected a URL that begins with http:// or https://",
+        );
         rule(!bears_user(url), &at(".canaryUrl"), NO_USER);
     }
     rule(gate.allow.len() <= 64, &at(".allow"), "expected at most 64");
     for (number, allow) in gate.allow.iter().enumerate() {
         if let Some(AllowFlaw { field, expected }) = AllowRule::from(allow).flaw() {
-            let field = if field.is_empty() { String::new() } else { format!(".{field}") };
+            let field = if field.is_empty() {
+                String::new()
+            } else {
+                format!(".{field}")
+            };
             rule(false, &at(&format!(".allow[{number}]{field}")), &expected);
         }
     }
@@ -289,10 +410,22 @@ fn remote_rules(index: usize, remote: &RemoteTarget, rule: &mut impl FnMut(bool,
     let expected = "expected https://HOST, with a port and a path if need be, and nothing else";
     rule(site.is_some(), &at("url"), expected);
     let plain = "http:// would send the key as plain text: expected https://, or http:// to this machine (127.0.0.1, [::1], localhost)";
-    rule(site.is_none_or(|site| site.tls || site.local), &at("url"), plain);
-    rule(is_remote_key(&remote.api_key_env), &at("apiKeyEnv"), REMOTE_KEY_FORM);
+    rule(
+        site.is_none_or(|site| site.tls || site.local),
+        &at("url"),
+        plain,
+    );
+    rule(
+        is_remote_key(&remote.api_key_env),
+        &at("apiKeyEnv"),
+        REMOTE_KEY_FORM,
+    );
     let throttle = ThrottleName::try_from(remote.throttle.clone()).is_ok();
-    rule(throttle, &at("throttle"), "expected the name of a throttle there: a-z, 0-9, - and .");
+    rule(
+        throttle,
+        &at("throttle"),
+        "expected the name of a throttle there: a-z, 0-9, - and .",
+    );
 }
 
 /// Where another site is.
@@ -312,9 +445,18 @@ impl Site {
         if odd || !matches!(scheme, "http" | "https") || authority.host().is_empty() {
             return None;
         }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let local = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        Some(Self { tls: scheme == "https", local })
+        let host = authority
+            .host()
+            .trim_start_matches('[')
+            .trim_end_matches(']');
+        let local = host == "localhost"
+            || host
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|ip| ip.is_loopback());
+        Some(Self {
+            tls: scheme == "https",
+            local,
+        })
     }
 }
 

@@ -59,16 +59,20 @@ pub enum BodyError {
 /// # Errors
 /// [`BodyError::Malformed`] for what is no JSON, [`BodyError::Fields`] for what is not this JSON.
 pub fn parse<T: DeserializeOwned + JsonSchema>(body: &[u8]) -> Result<T, BodyError> {
-    read::<Object<T>>(body).map(|Object(value)| value).map_err(|error| match error {
-        BodyError::Fields(found) => BodyError::Fields(all_wrong::<T>(body, found)),
-        malformed @ BodyError::Malformed { .. } => malformed,
-    })
+    read::<Object<T>>(body)
+        .map(|Object(value)| value)
+        .map_err(|error| match error {
+            BodyError::Fields(found) => BodyError::Fields(all_wrong::<T>(body, found)),
+            malformed @ BodyError::Malformed { .. } => malformed,
+        })
 }
 
 /// What serde found, and all else that it had not come to. What the type's schema cannot tell (a field that is given
 /// twice) serde alone tells.
 fn all_wrong<T: JsonSchema>(body: &[u8], found: Vec<FieldError>) -> Vec<FieldError> {
-    let Ok(document) = serde_json::from_slice::<Value>(body) else { return found };
+    let Ok(document) = serde_json::from_slice::<Value>(body) else {
+        return found;
+    };
     if !document.is_object() {
         return found;
     }
@@ -85,11 +89,19 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
         let path = error.path().to_string();
         let inner = error.into_inner();
         match inner.classify() {
-            serde_json::error::Category::Data => BodyError::Fields(vec![named(&path, &inner.to_string())]),
-            _ => BodyError::Malformed { path, problem: inner.to_string() },
+            serde_json::error::Category::Data => {
+                BodyError::Fields(vec![named(&path, &inner.to_string())])
+            }
+            _ => BodyError::Malformed {
+                path,
+                problem: inner.to_string(),
+            },
         }
     })?;
-    json.end().map_err(|error| BodyError::Malformed { path: ".".to_owned(), problem: error.to_string() })?;
+    json.end().map_err(|error| BodyError::Malformed {
+        path: ".".to_owned(),
+        problem: error.to_string(),
+    })?;
     Ok(value)
 }
 
@@ -109,7 +121,11 @@ fn words(fields: &[(&str, &str, std::ops::RangeInclusive<usize>)]) -> Vec<FieldE
 
 /// Nothing, or all that is wrong.
 fn none(wrong: Vec<FieldError>) -> Result<(), BodyError> {
-    if wrong.is_empty() { Ok(()) } else { Err(BodyError::Fields(wrong)) }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(BodyError::Fields(wrong))
+    }
 }
 
 /// Longest name of a source: what a manifest's `signals.source` takes.
@@ -144,9 +160,15 @@ impl ControlBody {
     /// # Errors
     /// Every field that is out of range.
     pub fn validated(&self) -> Result<Level, BodyError> {
-        let mut wrong =
-            words(&[("reason", &self.reason, 0..=REASON_LIMIT), ("operator", &self.operator, 0..=OPERATOR_LIMIT)]);
-        let measured = self.current_state.iter().filter_map(|state| state.validate().err()).flatten();
+        let mut wrong = words(&[
+            ("reason", &self.reason, 0..=REASON_LIMIT),
+            ("operator", &self.operator, 0..=OPERATOR_LIMIT),
+        ]);
+        let measured = self
+            .current_state
+            .iter()
+            .filter_map(|state| state.validate().err())
+            .flatten();
         wrong.extend(measured.map(|e| FieldError {
             field: format!("current_state.{}", e.field),
             expected: format!("{}, got {}", e.expected, e.value),
@@ -189,7 +211,10 @@ pub struct KillBody {
 /// [`BodyError::Malformed`] for what is no JSON.
 pub fn confirmed(body: &[u8]) -> Result<bool, BodyError> {
     let value: Value = read(body)?;
-    Ok(value.get("confirmation").and_then(Value::as_str) == Some(super::crd_override::CONFIRMATION))
+    Ok(
+        value.get("confirmation").and_then(Value::as_str)
+            == Some(super::crd_override::CONFIRMATION),
+    )
 }
 
 /// `POST /revive`; an empty body means everything.
@@ -220,13 +245,19 @@ impl ReviveBody {
     /// # Errors
     /// If who or why is too long, or the epoch none that was ever answered.
     pub fn validated(&self) -> Result<(), BodyError> {
-        let mut wrong =
-            words(&[("reason", &self.reason, 0..=REASON_LIMIT), ("operator", &self.operator, 0..=OPERATOR_LIMIT)]);
-        let is_epoch =
-            |text: &str| (1..=EPOCH_LIMIT).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        let mut wrong = words(&[
+            ("reason", &self.reason, 0..=REASON_LIMIT),
+            ("operator", &self.operator, 0..=OPERATOR_LIMIT),
+        ]);
+        let is_epoch = |text: &str| {
+            (1..=EPOCH_LIMIT).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+        };
         if !self.epoch.as_deref().is_none_or(is_epoch) {
             let expected = "the epoch that /kill answered and status shows".to_owned();
-            wrong.push(FieldError { field: "epoch".to_owned(), expected });
+            wrong.push(FieldError {
+                field: "epoch".to_owned(),
+                expected,
+            });
         }
         none(wrong)
     }
@@ -292,8 +323,14 @@ pub struct ObserveBody {
 
 /// A field that is a number where it is there: no default of `null`, which would be none.
 fn never_null(schema: &mut schemars::Schema) {
-    let fields = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut);
-    for field in fields.into_iter().flat_map(|fields| fields.values_mut()).filter_map(|field| field.as_object_mut()) {
+    let fields = schema
+        .get_mut("properties")
+        .and_then(serde_json::Value::as_object_mut);
+    for field in fields
+        .into_iter()
+        .flat_map(|fields| fields.values_mut())
+        .filter_map(|field| field.as_object_mut())
+    {
         if field.get("type").is_some_and(|kind| kind == "number") {
             field.shift_remove("default");
         }
@@ -303,10 +340,16 @@ fn never_null(schema: &mut schemars::Schema) {
 impl ObserveBody {
     /// Whether it measured anything, rather than only asked.
     pub fn measured(&self) -> bool {
-        [self.error_rate, self.latency_p99_ms, self.requests_per_minute, self.phi_static, self.phi_dynamic]
-            .iter()
-            .chain(&[self.temperature, self.susceptibility])
-            .any(Option::is_some)
+        [
+            self.error_rate,
+            self.latency_p99_ms,
+            self.requests_per_minute,
+            self.phi_static,
+            self.phi_dynamic,
+        ]
+        .iter()
+        .chain(&[self.temperature, self.susceptibility])
+        .any(Option::is_some)
     }
 
     /// The whole state: what was measured over what is calm.
@@ -327,12 +370,10 @@ impl ObserveBody {
             susceptibility: self.susceptibility.unwrap_or(calm.susceptibility),
         };
         let measured = signals.validate().err().into_iter().flatten();
-        wrong.extend(
-            measured.map(|e| FieldError {
-                field: e.field.to_owned(),
-                expected: format!("{}, got {}", e.expected, e.value),
-            }),
-        );
+        wrong.extend(measured.map(|e| FieldError {
+            field: e.field.to_owned(),
+            expected: format!("{}, got {}", e.expected, e.value),
+        }));
         none(wrong).map(|()| signals)
     }
 }

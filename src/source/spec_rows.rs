@@ -2,7 +2,8 @@
 //! words. Pure.
 
 use super::crd::{
-    Allow, Band, EchoThrottleSpec, GateKey, GateTarget, Ramp, ScaleTarget, SpecMode, SpecSignals, Target,
+    Allow, Band, EchoThrottleSpec, GateKey, GateTarget, Ramp, ScaleTarget, SpecMode, SpecSignals,
+    Target,
 };
 use super::crd_remote::RemoteTarget;
 use crate::domain::level::Level;
@@ -12,7 +13,12 @@ use crate::domain::throttle::{
 
 /// The specification of a level and what else is declared. Without a kill: holds tell that. Whole percent, rounded up.
 pub fn spec(level: Level, declared: &Spec) -> EchoThrottleSpec {
-    let Spec { mode, ramp_percent_per_second, targets, signals } = declared;
+    let Spec {
+        mode,
+        ramp_percent_per_second,
+        targets,
+        signals,
+    } = declared;
     EchoThrottleSpec {
         throttle_percent: level.percent_ceil(),
         kill: None,
@@ -20,7 +26,9 @@ pub fn spec(level: Level, declared: &Spec) -> EchoThrottleSpec {
             Mode::Enforce => SpecMode::Enforce,
             Mode::Observe => SpecMode::Observe,
         },
-        ramp: Ramp { max_percent_per_second: whole(*ramp_percent_per_second) },
+        ramp: Ramp {
+            max_percent_per_second: whole(*ramp_percent_per_second),
+        },
         signals: (*signals != SignalSpec::default()).then(|| signal_rows(signals)),
         targets: targets.iter().map(target).collect(),
     }
@@ -28,7 +36,10 @@ pub fn spec(level: Level, declared: &Spec) -> EchoThrottleSpec {
 
 fn signal_rows(signals: &SignalSpec) -> SpecSignals {
     let band = |band: Option<(f64, f64)>, unit: f64| {
-        band.map(|(calm, full)| Band { calm: whole(calm * unit), full: whole(full * unit) })
+        band.map(|(calm, full)| Band {
+            calm: whole(calm * unit),
+            full: whole(full * unit),
+        })
     };
     SpecSignals {
         source: signals.source.clone(),
@@ -40,16 +51,33 @@ fn signal_rows(signals: &SignalSpec) -> SpecSignals {
 /// One target as a manifest declares it.
 pub fn target(declared: &TargetSpec) -> Target {
     match declared {
-        TargetSpec::Gate(gate) => Target { gate: Some(gate_rows(gate)), ..Target::default() },
-        TargetSpec::Scale(scale) => Target { scale: Some(scale_rows(scale)), ..Target::default() },
-        TargetSpec::Remote(remote) => Target { remote: Some(remote_rows(remote)), ..Target::default() },
+        TargetSpec::Gate(gate) => Target {
+            gate: Some(gate_rows(gate)),
+            ..Target::default()
+        },
+        TargetSpec::Scale(scale) => Target {
+            scale: Some(scale_rows(scale)),
+            ..Target::default()
+        },
+        TargetSpec::Remote(remote) => Target {
+            remote: Some(remote_rows(remote)),
+            ..Target::default()
+        },
     }
 }
 
 fn gate_rows(gate: &GateSpec) -> GateTarget {
     let allow = gate.allow.iter().map(|rule| {
-        let AllowRule { method, path, even_while_killed } = rule.clone();
-        Allow { method, path, even_while_killed }
+        let AllowRule {
+            method,
+            path,
+            even_while_killed,
+        } = rule.clone();
+        Allow {
+            method,
+            path,
+            even_while_killed,
+        }
     });
     GateTarget {
         key: gate.key_header.clone().map(|header| GateKey { header }),
@@ -60,13 +88,33 @@ fn gate_rows(gate: &GateSpec) -> GateTarget {
 }
 
 fn scale_rows(scale: &ScaleSpec) -> ScaleTarget {
-    let ScaleSpec { api_version, kind, name, proportional, min_replicas } = scale.clone();
-    ScaleTarget { api_version, kind, name, proportional, min_replicas }
+    let ScaleSpec {
+        api_version,
+        kind,
+        name,
+        proportional,
+        min_replicas,
+    } = scale.clone();
+    ScaleTarget {
+        api_version,
+        kind,
+        name,
+        proportional,
+        min_replicas,
+    }
 }
 
 fn remote_rows(remote: &RemoteSpec) -> RemoteTarget {
-    let RemoteSpec { url, api_key_env, throttle } = remote.clone();
-    RemoteTarget { url, api_key_env, throttle: throttle.to_string() }
+    let RemoteSpec {
+        url,
+        api_key_env,
+        throttle,
+    } = remote.clone();
+    RemoteTarget {
+        url,
+        api_key_env,
+        throttle: throttle.to_string(),
+    }
 }
 
 /// What was a whole number when it was declared.

@@ -5,8 +5,9 @@
 use jiff::Timestamp;
 
 use super::crd_status::{
-    AcknowledgedStatus, ConditionStatus, DeclaredStatus, EchoThrottleStatus, EffectiveStatus, GatesStatus, HoldStatus,
-    ObservedStatus, RemoteAcknowledged, RemoteObserved, RemoteStatus, TargetNumber,
+    AcknowledgedStatus, ConditionStatus, DeclaredStatus, EchoThrottleStatus, EffectiveStatus,
+    GatesStatus, HoldStatus, ObservedStatus, RemoteAcknowledged, RemoteObserved, RemoteStatus,
+    TargetNumber,
 };
 use crate::domain::hold::{Bite, Epoch, Hold, Source};
 use crate::domain::level::Level;
@@ -57,15 +58,26 @@ pub fn declared(level: Level, source: &str) -> DeclaredStatus {
 
 /// Holds in force, as rows.
 pub fn holds(told: &Told) -> Vec<HoldStatus> {
-    told.holds.iter().map(|(hold, orphaned)| hold_row(hold, *orphaned)).collect()
+    told.holds
+        .iter()
+        .map(|(hold, orphaned)| hold_row(hold, *orphaned))
+        .collect()
 }
 
 fn remotes(outcome: &Outcome) -> Vec<RemoteStatus> {
-    let targets = outcome.throttle.targets.iter().filter(|target| target.kind() == TargetKind::Remote);
+    let targets = outcome
+        .throttle
+        .targets
+        .iter()
+        .filter(|target| target.kind() == TargetKind::Remote);
     let rows = targets.map(|target| {
         let target = target.id();
         let sent = outcome.sent.get(&target);
-        let seen = outcome.observed.iter().find(|one| one.target == target).and_then(|one| one.read.as_ref().ok());
+        let seen = outcome
+            .observed
+            .iter()
+            .find(|one| one.target == target)
+            .and_then(|one| one.read.as_ref().ok());
         RemoteStatus {
             acknowledged: sent.map(|sent| RemoteAcknowledged {
                 throttle_percent: sent.level.map(Level::percent_ceil),
@@ -94,37 +106,59 @@ fn acknowledged(outcome: &Outcome) -> Vec<AcknowledgedStatus> {
         generation: Some(outcome.throttle.generation),
         ..AcknowledgedStatus::default()
     };
-    let workloads = outcome.acknowledged.iter().map(|(target, replicas)| AcknowledgedStatus {
-        target: target.clone(),
-        replicas: Some(*replicas),
-        ..AcknowledgedStatus::default()
-    });
+    let workloads = outcome
+        .acknowledged
+        .iter()
+        .map(|(target, replicas)| AcknowledgedStatus {
+            target: target.clone(),
+            replicas: Some(*replicas),
+            ..AcknowledgedStatus::default()
+        });
     std::iter::once(gate).chain(workloads).collect()
 }
 
 fn numbers(of: &std::collections::BTreeMap<String, i64>) -> Vec<TargetNumber> {
-    of.iter().map(|(target, replicas)| TargetNumber { target: target.clone(), replicas: *replicas }).collect()
+    of.iter()
+        .map(|(target, replicas)| TargetNumber {
+            target: target.clone(),
+            replicas: *replicas,
+        })
+        .collect()
 }
 
 fn observed(outcome: &Outcome, before: &EchoThrottleStatus) -> ObservedStatus {
-    let mut now = ObservedStatus { when: outcome.at.to_string(), ..ObservedStatus::default() };
+    let mut now = ObservedStatus {
+        when: outcome.at.to_string(),
+        ..ObservedStatus::default()
+    };
     for one in &outcome.observed {
         match &one.read {
             Ok(ReadBack::Gate(gate)) => {
                 let refused_percent = gate.refused.map(whole_percent);
-                let callers = gate.callers.map(|callers| i64::try_from(callers).unwrap_or(i64::MAX));
-                now.gates = Some(GatesStatus { count: gate.gates, obeying: gate.obeying, refused_percent, callers });
+                let callers = gate
+                    .callers
+                    .map(|callers| i64::try_from(callers).unwrap_or(i64::MAX));
+                now.gates = Some(GatesStatus {
+                    count: gate.gates,
+                    obeying: gate.obeying,
+                    refused_percent,
+                    callers,
+                });
             }
             Ok(ReadBack::Scale(scale)) => {
-                now.targets.push(TargetNumber { target: one.target.clone(), replicas: scale.replicas });
+                now.targets.push(TargetNumber {
+                    target: one.target.clone(),
+                    replicas: scale.replicas,
+                });
             }
             Ok(ReadBack::Remote(_) | ReadBack::Absent) | Err(_) => {}
         }
     }
     match &before.observed {
-        Some(old) if old.gates == now.gates && old.targets == now.targets => {
-            ObservedStatus { when: old.when.clone(), ..now }
-        }
+        Some(old) if old.gates == now.gates && old.targets == now.targets => ObservedStatus {
+            when: old.when.clone(),
+            ..now
+        },
         _ => now,
     }
 }
@@ -133,7 +167,11 @@ fn observed(outcome: &Outcome, before: &EchoThrottleStatus) -> ObservedStatus {
 #[allow(clippy::cast_possible_truncation, reason = "a share of 0..=1")]
 fn whole_percent(share: f64) -> i32 {
     let nearest = (share * 100.0).round() as i32;
-    if share > 0.0 && share < 1.0 { nearest.clamp(1, 99) } else { nearest }
+    if share > 0.0 && share < 1.0 {
+        nearest.clamp(1, 99)
+    } else {
+        nearest
+    }
 }
 
 fn hold_row(hold: &Hold, orphaned: bool) -> HoldStatus {
@@ -146,7 +184,11 @@ fn hold_row(hold: &Hold, orphaned: bool) -> HoldStatus {
         operator: hold.operator.clone(),
         reason: hold.reason.clone(),
         taken_at: hold.taken_at.to_string(),
-        state: if orphaned { "Orphaned".to_owned() } else { String::new() },
+        state: if orphaned {
+            "Orphaned".to_owned()
+        } else {
+            String::new()
+        },
         ..HoldStatus::default()
     };
     match &hold.source {
@@ -154,8 +196,19 @@ fn hold_row(hold: &Hold, orphaned: bool) -> HoldStatus {
         Source::Manifest => row.kind = "Manifest".to_owned(),
         Source::Rest => row.kind = "Rest".to_owned(),
         Source::Unaccounted => row.kind = "Unaccounted".to_owned(),
-        Source::Override { namespace, name, uid, namespace_uid, definition_uid } => {
-            row.kind = if namespace.is_some() { "EchoOverride" } else { "ClusterEchoOverride" }.to_owned();
+        Source::Override {
+            namespace,
+            name,
+            uid,
+            namespace_uid,
+            definition_uid,
+        } => {
+            row.kind = if namespace.is_some() {
+                "EchoOverride"
+            } else {
+                "ClusterEchoOverride"
+            }
+            .to_owned();
             row.namespace = namespace.clone().unwrap_or_default();
             row.name.clone_from(name);
             row.uid.clone_from(uid);
@@ -184,27 +237,61 @@ fn off_words(outcome: &Outcome, one: &Observed) -> Option<String> {
         return Some("callers were told something else than the level gives them".to_owned());
     }
     let refused = gate.refused.filter(|_| gate.off).map(whole_percent)?;
-    let wanted = if outcome.throttle.holds.iter().any(Hold::is_kill) { Level::STOP } else { outcome.effective };
-    Some(format!("refuses {refused} % of what is asked, not {}", wanted.percent_words()))
+    let wanted = if outcome.throttle.holds.iter().any(Hold::is_kill) {
+        Level::STOP
+    } else {
+        outcome.effective
+    };
+    Some(format!(
+        "refuses {refused} % of what is asked, not {}",
+        wanted.percent_words()
+    ))
 }
 
 /// All conditions, in a fixed order; RulesIgnored, Reconciling and Stalled stand there only while they are true.
-fn conditions(outcome: &Outcome, killed: bool, before: &EchoThrottleStatus) -> Vec<ConditionStatus> {
+fn conditions(
+    outcome: &Outcome,
+    killed: bool,
+    before: &EchoThrottleStatus,
+) -> Vec<ConditionStatus> {
     let observes = outcome.throttle.mode == Mode::Observe && !killed;
     let ramping = outcome.effective != outcome.declared && !outcome.shedding && !observes;
-    let disagreeing: Vec<_> = outcome.observed.iter().filter(|o| !o.agrees).map(|o| o.target.as_str()).collect();
+    let disagreeing: Vec<_> = outcome
+        .observed
+        .iter()
+        .filter(|o| !o.agrees)
+        .map(|o| o.target.as_str())
+        .collect();
     let enforced = disagreeing.is_empty() && outcome.trouble.is_none();
-    let unread: Vec<_> = outcome.observed.iter().filter_map(|o| o.read.as_ref().err()).collect();
+    let unread: Vec<_> = outcome
+        .observed
+        .iter()
+        .filter_map(|o| o.read.as_ref().err())
+        .collect();
     let behind = disagreeing.join(", ");
-    let off = outcome.observed.iter().find_map(|one| off_words(outcome, one));
-    let because =
-        outcome.trouble.clone().or(off).or_else(|| unread.first().map(|error| (*error).clone())).unwrap_or_default();
-    let not_enforced =
-        if because.is_empty() { format!("not yet read back: {behind}") } else { format!("{behind}: {because}") };
-    let named = |one: &Observed| matches!(&one.read, Ok(ReadBack::Gate(gate)) if gate.callers.is_some());
+    let off = outcome
+        .observed
+        .iter()
+        .find_map(|one| off_words(outcome, one));
+    let because = outcome
+        .trouble
+        .clone()
+        .or(off)
+        .or_else(|| unread.first().map(|error| (*error).clone()))
+        .unwrap_or_default();
+    let not_enforced = if because.is_empty() {
+        format!("not yet read back: {behind}")
+    } else {
+        format!("{behind}: {because}")
+    };
+    let named =
+        |one: &Observed| matches!(&one.read, Ok(ReadBack::Gate(gate)) if gate.callers.is_some());
     let keyed = outcome.throttle.gate().key_header.is_some() || outcome.observed.iter().any(named);
     let of = if keyed { " of callers" } else { "" };
-    let (effective, declared) = (outcome.effective.percent_words(), outcome.declared.percent_words());
+    let (effective, declared) = (
+        outcome.effective.percent_words(),
+        outcome.declared.percent_words(),
+    );
     let level = format!("{effective}{of} refused, declared {declared}");
     let ready = enforced && !ramping;
     let mut all = vec![
@@ -222,7 +309,12 @@ fn conditions(outcome: &Outcome, killed: bool, before: &EchoThrottleStatus) -> V
         ),
         drifted(outcome),
         killed_row(&outcome.throttle.holds),
-        row("Shedding", outcome.shedding, if outcome.shedding { "Measured" } else { "Calm" }, &level),
+        row(
+            "Shedding",
+            outcome.shedding,
+            if outcome.shedding { "Measured" } else { "Calm" },
+            &level,
+        ),
     ];
     if let Some(source) = &outcome.throttle.signals.source {
         let said = if outcome.stale { "Silent" } else { "Reporting" };
@@ -235,16 +327,26 @@ fn conditions(outcome: &Outcome, killed: bool, before: &EchoThrottleStatus) -> V
     }
     all.extend(rules_ignored(outcome));
     if ramping || !enforced {
-        all.push(row("Reconciling", true, if ramping { "Ramping" } else { "Enforcing" }, &level));
+        all.push(row(
+            "Reconciling",
+            true,
+            if ramping { "Ramping" } else { "Enforcing" },
+            &level,
+        ));
     }
     if !enforced && !unread.is_empty() {
         all.push(row("Stalled", true, "TargetUnreadable", &not_enforced));
     }
     for condition in &mut all {
         condition.observed_generation = outcome.throttle.generation;
-        let old = before.conditions.iter().find(|old| old.kind == condition.kind && old.status == condition.status);
-        condition.last_transition_time =
-            old.map_or_else(|| whole_seconds(outcome.at), |old| old.last_transition_time.clone());
+        let old = before
+            .conditions
+            .iter()
+            .find(|old| old.kind == condition.kind && old.status == condition.status);
+        condition.last_transition_time = old.map_or_else(
+            || whole_seconds(outcome.at),
+            |old| old.last_transition_time.clone(),
+        );
     }
     all
 }
@@ -253,9 +355,25 @@ fn conditions(outcome: &Outcome, killed: bool, before: &EchoThrottleStatus) -> V
 fn rules_ignored(outcome: &Outcome) -> Option<ConditionStatus> {
     const TOLD: usize = 3; // of at most 65, a kilobyte each
     let ignored = outcome.throttle.gate().ignored();
-    let more = if ignored.len() > TOLD { format!("; and {} more", ignored.len() - TOLD) } else { String::new() };
-    let told = ignored.iter().take(TOLD).map(String::as_str).collect::<Vec<_>>().join("; ");
-    (!ignored.is_empty()).then(|| row("RulesIgnored", true, "CannotBeUsed", &format!("not applied: {told}{more}")))
+    let more = if ignored.len() > TOLD {
+        format!("; and {} more", ignored.len() - TOLD)
+    } else {
+        String::new()
+    };
+    let told = ignored
+        .iter()
+        .take(TOLD)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join("; ");
+    (!ignored.is_empty()).then(|| {
+        row(
+            "RulesIgnored",
+            true,
+            "CannotBeUsed",
+            &format!("not applied: {told}{more}"),
+        )
+    })
 }
 
 fn drifted(outcome: &Outcome) -> ConditionStatus {
@@ -271,15 +389,28 @@ fn drifted(outcome: &Outcome) -> ConditionStatus {
 
 fn killed_row(holds: &[Hold]) -> ConditionStatus {
     let kills = holds.iter().filter(|hold| hold.is_kill());
-    let words: Vec<_> = kills.map(|hold| format!("{} by {}: {}", hold.source, hold.operator, hold.reason)).collect();
+    let words: Vec<_> = kills
+        .map(|hold| format!("{} by {}: {}", hold.source, hold.operator, hold.reason))
+        .collect();
     let killed = !words.is_empty();
-    row("Killed", killed, if killed { "Held" } else { "NotHeld" }, &words.join("; "))
+    row(
+        "Killed",
+        killed,
+        if killed { "Held" } else { "NotHeld" },
+        &words.join("; "),
+    )
 }
 
 /// Tells kills as they are now in a status that was made before: whoever stops or revives reads it back at once.
 pub fn put_kills(status: &mut EchoThrottleStatus, holds: &[Hold], now: Timestamp) {
     let is = killed_row(holds);
-    let Some(told) = status.conditions.iter_mut().find(|told| told.kind == is.kind) else { return };
+    let Some(told) = status
+        .conditions
+        .iter_mut()
+        .find(|told| told.kind == is.kind)
+    else {
+        return;
+    };
     if told.status != is.status {
         told.last_transition_time = whole_seconds(now);
     }
@@ -305,5 +436,7 @@ fn row(kind: &str, is: bool, reason: &str, message: &str) -> ConditionStatus {
 
 /// Kubernetes writes condition times in whole seconds.
 fn whole_seconds(at: Timestamp) -> String {
-    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
+    Timestamp::from_second(at.as_second())
+        .unwrap_or(at)
+        .to_string()
 }

@@ -44,7 +44,10 @@ impl Secrets {
             }
             if secret.len() != part.len() {
                 read.trimmed += 1;
-                tracing::warn!(position = index + 1, "STRIPE_WEBHOOK_SECRET: whitespace around a secret was cut off");
+                tracing::warn!(
+                    position = index + 1,
+                    "STRIPE_WEBHOOK_SECRET: whitespace around a secret was cut off"
+                );
             }
             read.secrets.push(secret.to_owned());
         }
@@ -92,7 +95,13 @@ pub enum BadSignature {
 
 impl BadSignature {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::NoHeader, Self::Malformed, Self::NoMatch, Self::TooOld, Self::TooNew];
+    pub const ALL: [Self; 5] = [
+        Self::NoHeader,
+        Self::Malformed,
+        Self::NoMatch,
+        Self::TooOld,
+        Self::TooNew,
+    ];
 
     /// Fixed metric label. Sending the same again cannot help.
     pub const fn category(self) -> &'static str {
@@ -110,7 +119,12 @@ impl BadSignature {
 ///
 /// # Errors
 /// With the first reason why not.
-pub fn verify(header: &str, body: &[u8], secrets: &Secrets, now_unix: i64) -> Result<(), BadSignature> {
+pub fn verify(
+    header: &str,
+    body: &[u8],
+    secrets: &Secrets,
+    now_unix: i64,
+) -> Result<(), BadSignature> {
     let signed = SignatureHeader::read(header)?;
     // All of them are compared, always: neither which secret matched nor which signature shows in the time taken.
     let mut matched = Choice::from(0);
@@ -121,7 +135,11 @@ pub fn verify(header: &str, body: &[u8], secrets: &Secrets, now_unix: i64) -> Re
         }
     }
     // The age comes second: of a time nobody signed nothing is said, not even that it is old.
-    if bool::from(matched) { signed.within_tolerance(now_unix) } else { Err(BadSignature::NoMatch) }
+    if bool::from(matched) {
+        signed.within_tolerance(now_unix)
+    } else {
+        Err(BadSignature::NoMatch)
+    }
 }
 
 /// Whether a header could be that of an event sent within five minutes of now, whoever wrote it: of a time that nobody may
@@ -135,7 +153,8 @@ pub fn promises(header: &str, now_unix: i64) -> Result<(), BadSignature> {
 
 /// HMAC-SHA-256 over `t.body`; the key is the whole secret, its `whsec_` included.
 fn mac(secret: &str, time_text: &str, body: &[u8]) -> Result<[u8; MAC_BYTES], BadSignature> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map_err(|_| BadSignature::NoMatch)?;
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map_err(|_| BadSignature::NoMatch)?;
     mac.update(time_text.as_bytes());
     mac.update(b".");
     mac.update(body);
@@ -165,7 +184,10 @@ impl<'a> SignatureHeader<'a> {
         let mut time_text = None;
         let mut seen = 0;
         let mut signatures = Vec::new();
-        for (name, value) in header.split(',').filter_map(|element| element.split_once('=')) {
+        for (name, value) in header
+            .split(',')
+            .filter_map(|element| element.split_once('='))
+        {
             match name {
                 // Two times: which one was signed would be the sender's choice.
                 "t" if time_text.replace(value).is_some() => return None,
@@ -182,9 +204,18 @@ impl<'a> SignatureHeader<'a> {
             return None;
         }
         let time_text = time_text?;
-        let digits = (1..=12).contains(&time_text.len()) && time_text.bytes().all(|b| b.is_ascii_digit());
-        let time = if digits { time_text.parse().ok()? } else { return None };
-        Some(Self { time, time_text, signatures })
+        let digits =
+            (1..=12).contains(&time_text.len()) && time_text.bytes().all(|b| b.is_ascii_digit());
+        let time = if digits {
+            time_text.parse().ok()?
+        } else {
+            return None;
+        };
+        Some(Self {
+            time,
+            time_text,
+            signatures,
+        })
     }
 
     fn within_tolerance(&self, now_unix: i64) -> Result<(), BadSignature> {

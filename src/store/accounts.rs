@@ -53,7 +53,14 @@ pub(super) fn at_start(conn: &Connection) -> rusqlite::Result<Accounts> {
     let from = last_checkpoint(conn)?.unwrap_or(1);
     let mut accounts = of(conn, from)?;
     let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    match walk(conn, &AUDIT_LOG, AUDIT_LOG.columns_in(version), from, &[], &mut |_, _, _| ()) {
+    match walk(
+        conn,
+        &AUDIT_LOG,
+        AUDIT_LOG.columns_in(version),
+        from,
+        &[],
+        &mut |_, _, _| (),
+    ) {
         Ok(_) => {}
         Err(VerifyError::Bad(what)) => {
             accounts.faults.push(what);
@@ -72,7 +79,11 @@ pub(super) fn of(conn: &Connection, from: i64) -> rusqlite::Result<Accounts> {
     // What ended before a checkpoint is named before it.
     let claims = |listed: &&Listed| from > 1 && listed.ended && !told.ended.contains(&listed.epoch);
     let claimed: Vec<&Listed> = table.iter().filter(claims).collect();
-    let before = if claimed.is_empty() { BTreeSet::new() } else { ended_before(conn, from, &claimed)? };
+    let before = if claimed.is_empty() {
+        BTreeSet::new()
+    } else {
+        ended_before(conn, from, &claimed)?
+    };
     told.ended.extend(before);
     let mut accounts = held_against(told, &table, from == 1);
     if let Some(declares) = declares {
@@ -83,9 +94,14 @@ pub(super) fn of(conn: &Connection, from: i64) -> rusqlite::Result<Accounts> {
 
 /// Which of these holds the log before an entry ended. One that was taken when the log did not name what it ended, and
 /// that no checkpoint lists since, ended then.
-fn ended_before(conn: &Connection, from: i64, claimed: &[&Listed]) -> rusqlite::Result<BTreeSet<Epoch>> {
+fn ended_before(
+    conn: &Connection,
+    from: i64,
+    claimed: &[&Listed],
+) -> rusqlite::Result<BTreeSet<Epoch>> {
     let mut named = BTreeSet::new();
-    let mut ends = conn.prepare_cached("SELECT holds_ended FROM audit_log WHERE holds_ended <> '' AND seq < ?1")?;
+    let mut ends = conn
+        .prepare_cached("SELECT holds_ended FROM audit_log WHERE holds_ended <> '' AND seq < ?1")?;
     let mut ends = ends.query([from])?;
     while let Some(row) = ends.next()? {
         let text: String = row.get(0)?;
@@ -93,19 +109,34 @@ fn ended_before(conn: &Connection, from: i64, claimed: &[&Listed]) -> rusqlite::
     }
     let first = "SELECT at FROM audit_log WHERE action = ?1 AND format > 1
                  AND (SELECT format FROM audit_log WHERE seq = 1) = 1 ORDER BY seq LIMIT 1";
-    let first: Option<String> = conn.query_row(first, [CHECKPOINT], |row| row.get(0)).optional()?;
+    let first: Option<String> = conn
+        .query_row(first, [CHECKPOINT], |row| row.get(0))
+        .optional()?;
     let early = |listed: &&&Listed| {
-        let taken = listed.hold.as_ref().map(|hold| format!("{:.6}", hold.hold.taken_at));
-        first.as_ref().zip(taken).is_some_and(|(first, taken)| taken < *first)
+        let taken = listed
+            .hold
+            .as_ref()
+            .map(|hold| format!("{:.6}", hold.hold.taken_at));
+        first
+            .as_ref()
+            .zip(taken)
+            .is_some_and(|(first, taken)| taken < *first)
     };
     let is_named = |listed: &&&Listed| named.contains(&listed.epoch);
-    Ok(claimed.iter().filter(|listed| is_named(listed) || early(listed)).map(|listed| listed.epoch.clone()).collect())
+    Ok(claimed
+        .iter()
+        .filter(|listed| is_named(listed) || early(listed))
+        .map(|listed| listed.epoch.clone())
+        .collect())
 }
 
 /// Whether the log, too, says of a hold that the table lists as ended that it has.
 pub(super) fn has_ended(conn: &Connection, epoch: &Epoch) -> rusqlite::Result<bool> {
     let table = table(conn)?;
-    let listed: Vec<&Listed> = table.iter().filter(|listed| listed.epoch == *epoch).collect();
+    let listed: Vec<&Listed> = table
+        .iter()
+        .filter(|listed| listed.epoch == *epoch)
+        .collect();
     ended_before(conn, i64::MAX, &listed).map(|ended| ended.contains(epoch))
 }
 
@@ -128,12 +159,19 @@ pub(super) fn now(conn: &Connection) -> rusqlite::Result<Accounts> {
 /// Which holds are live by the log alone, from its last checkpoint on, within the transaction that appends to it.
 pub(super) fn live(conn: &Connection) -> rusqlite::Result<Vec<ScopedHold>> {
     let from = last_checkpoint(conn)?.unwrap_or(1);
-    Ok(Told::read(conn, from)?.live.into_iter().map(|(_, hold)| hold).collect())
+    Ok(Told::read(conn, from)?
+        .live
+        .into_iter()
+        .map(|(_, hold)| hold)
+        .collect())
 }
 
 fn last_checkpoint(conn: &Connection) -> rusqlite::Result<Option<i64>> {
-    let last = "SELECT seq FROM audit_log WHERE action = ?1 AND format > 1 ORDER BY seq DESC LIMIT 1";
-    conn.prepare_cached(last)?.query_row([CHECKPOINT], |row| row.get(0)).optional()
+    let last =
+        "SELECT seq FROM audit_log WHERE action = ?1 AND format > 1 ORDER BY seq DESC LIMIT 1";
+    conn.prepare_cached(last)?
+        .query_row([CHECKPOINT], |row| row.get(0))
+        .optional()
 }
 
 /// What the entries of the log say of holds.
@@ -170,7 +208,10 @@ struct Entry {
 impl Entry {
     fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
         // Somebody's edit need not be text; what it is instead makes no sense either.
-        let text = |column| row.get_ref(column).map(|value| value.as_str().unwrap_or("?").to_owned());
+        let text = |column| {
+            row.get_ref(column)
+                .map(|value| value.as_str().unwrap_or("?").to_owned())
+        };
         Ok(Self {
             seq: row.get(0)?,
             format: row.get(1)?,
@@ -238,10 +279,12 @@ impl Told {
             return;
         }
         for hold in taken {
-            self.live.retain(|(_, live)| live.hold.epoch != hold.hold.epoch);
+            self.live
+                .retain(|(_, live)| live.hold.epoch != hold.hold.epoch);
             self.live.push((entry.seq, hold));
         }
-        self.live.retain(|(_, live)| !ended.contains(&live.hold.epoch));
+        self.live
+            .retain(|(_, live)| !ended.contains(&live.hold.epoch));
         self.early.end(&ended);
         self.ended.extend(ended);
     }
@@ -253,7 +296,8 @@ impl Told {
         let left: BTreeSet<_> = self.live.iter().map(|(_, hold)| own(hold)).collect();
         if self.exact && listed != left {
             let what = "lists other holds than the entries before it left";
-            self.faults.push(format!("audit_log: row {} {what}", entry.seq));
+            self.faults
+                .push(format!("audit_log: row {} {what}", entry.seq));
         }
     }
 
@@ -262,7 +306,10 @@ impl Told {
             return Vec::new();
         }
         serde_json::from_str(text).unwrap_or_else(|_| {
-            self.faults.push(format!("audit_log: row {} names what nobody can read", entry.seq));
+            self.faults.push(format!(
+                "audit_log: row {} names what nobody can read",
+                entry.seq
+            ));
             self.unsure = true;
             Vec::new()
         })
@@ -271,31 +318,66 @@ impl Told {
 
 /// `whole`: the log was read from its first entry on.
 fn held_against(told: Told, table: &[Listed], whole: bool) -> Accounts {
-    let Told { live, ended, exact, early, faults, unsure, .. } = told;
-    let mut accounts = Accounts { faults, unsure, ..Accounts::default() };
-    let rows: BTreeMap<&Epoch, &Listed> = table.iter().map(|listed| (&listed.epoch, listed)).collect();
-    let by_log: BTreeSet<Epoch> = live.iter().map(|(_, hold)| hold.hold.epoch.clone()).collect();
+    let Told {
+        live,
+        ended,
+        exact,
+        early,
+        faults,
+        unsure,
+        ..
+    } = told;
+    let mut accounts = Accounts {
+        faults,
+        unsure,
+        ..Accounts::default()
+    };
+    let rows: BTreeMap<&Epoch, &Listed> =
+        table.iter().map(|listed| (&listed.epoch, listed)).collect();
+    let by_log: BTreeSet<Epoch> = live
+        .iter()
+        .map(|(_, hold)| hold.hold.epoch.clone())
+        .collect();
     for (seq, hold) in live {
         let epoch = &hold.hold.epoch;
         let fault = match rows.get(epoch) {
-            None => {
-                Some(format!("audit_log: row {seq}: hold {epoch}, which has not ended, is gone from the table holds"))
-            }
-            Some(row) if row.ended => {
-                Some(format!("holds: row {} ({epoch}) was ended, and no audit entry ends it", row.row))
-            }
-            Some(row) => row.hold.as_ref().filter(|listed| !same(listed, &hold)).map_or_else(
-                || row.hold.is_none().then(|| format!("holds: row {} ({epoch}) cannot be read", row.row)),
-                |_| Some(format!("holds: row {} ({epoch}) is not the hold that was taken", row.row)),
-            ),
+            None => Some(format!(
+                "audit_log: row {seq}: hold {epoch}, which has not ended, is gone from the table holds"
+            )),
+            Some(row) if row.ended => Some(format!(
+                "holds: row {} ({epoch}) was ended, and no audit entry ends it",
+                row.row
+            )),
+            Some(row) => row
+                .hold
+                .as_ref()
+                .filter(|listed| !same(listed, &hold))
+                .map_or_else(
+                    || {
+                        row.hold
+                            .is_none()
+                            .then(|| format!("holds: row {} ({epoch}) cannot be read", row.row))
+                    },
+                    |_| {
+                        Some(format!(
+                            "holds: row {} ({epoch}) is not the hold that was taken",
+                            row.row
+                        ))
+                    },
+                ),
         };
-        let listed = rows.get(epoch).and_then(|row| row.hold.clone()).filter(|_| fault.is_none());
+        let listed = rows
+            .get(epoch)
+            .and_then(|row| row.hold.clone())
+            .filter(|_| fault.is_none());
         match (fault, listed) {
             // Whose it is and why decides who may end it: that, too, is as it was taken.
             (None, Some(listed)) if exact && listed != hold => {
                 let row = rows.get(epoch).map_or(0, |row| row.row);
                 let what = "says another source, operator or reason than its audit entry";
-                accounts.faults.push(format!("holds: row {row} ({epoch}) {what}"));
+                accounts
+                    .faults
+                    .push(format!("holds: row {row} ({epoch}) {what}"));
                 accounts.live.push(hold);
             }
             // An entry of format 1 tells less than the row does.
@@ -304,21 +386,32 @@ fn held_against(told: Told, table: &[Listed], whole: bool) -> Accounts {
         }
     }
     for row in table.iter().filter(|row| !by_log.contains(&row.epoch)) {
-        let Listed { row: number, epoch, hold, ended: is_ended } = row;
+        let Listed {
+            row: number,
+            epoch,
+            hold,
+            ended: is_ended,
+        } = row;
         let fault = match (is_ended, hold) {
             (false, None) => {
                 accounts.unsure = true;
                 Some(format!("holds: row {number} ({epoch}) cannot be read"))
             }
-            (false, Some(_)) if ended.contains(epoch) => {
-                Some(format!("holds: row {number} ({epoch}) is live, and an audit entry ended it"))
-            }
+            (false, Some(_)) if ended.contains(epoch) => Some(format!(
+                "holds: row {number} ({epoch}) is live, and an audit entry ended it"
+            )),
             // What an entry of format 1 took need not be named in it.
-            (false, Some(_)) if exact => {
-                Some(format!("holds: row {number} ({epoch}) is live, and no audit entry took it"))
-            }
-            (true, hold) if whole && !ended.contains(epoch) && !early.may_have_ended(epoch, hold.as_ref()) => {
-                Some(format!("holds: row {number} ({epoch}) was ended, and no audit entry ends it"))
+            (false, Some(_)) if exact => Some(format!(
+                "holds: row {number} ({epoch}) is live, and no audit entry took it"
+            )),
+            (true, hold)
+                if whole
+                    && !ended.contains(epoch)
+                    && !early.may_have_ended(epoch, hold.as_ref()) =>
+            {
+                Some(format!(
+                    "holds: row {number} ({epoch}) was ended, and no audit entry ends it"
+                ))
             }
             _ => None,
         };
@@ -329,8 +422,15 @@ fn held_against(told: Told, table: &[Listed], whole: bool) -> Accounts {
     }
     let held: BTreeSet<&Epoch> = accounts.live.iter().map(|hold| &hold.hold.epoch).collect();
     // Without a checkpoint, what no word of the log tells is left to the table; after one, nothing is.
-    let gone = table.iter().filter(|row| whole && row.ended && !held.contains(&row.epoch)).map(|row| row.epoch.clone());
-    accounts.ended = ended.into_iter().filter(|epoch| !held.contains(epoch)).chain(gone).collect();
+    let gone = table
+        .iter()
+        .filter(|row| whole && row.ended && !held.contains(&row.epoch))
+        .map(|row| row.epoch.clone());
+    accounts.ended = ended
+        .into_iter()
+        .filter(|epoch| !held.contains(epoch))
+        .chain(gone)
+        .collect();
     accounts
 }
 
@@ -350,15 +450,22 @@ fn same(a: &ScopedHold, b: &ScopedHold) -> bool {
 }
 
 fn table(conn: &Connection) -> rusqlite::Result<Vec<Listed>> {
-    let mut rows = conn.prepare_cached("SELECT taken, epoch, scope, hold, ended FROM holds ORDER BY taken")?;
+    let mut rows =
+        conn.prepare_cached("SELECT taken, epoch, scope, hold, ended FROM holds ORDER BY taken")?;
     let rows = rows.query_map([], |row| {
         let scope: String = row.get(2)?;
         let text: Option<String> = row.get(3)?;
         let hold: Option<ScopedHold> = text.and_then(|text| serde_json::from_str(&text).ok());
         let epoch = Epoch(row.get(1)?);
         // The columns beside it are edited as easily as the text.
-        let agrees = |hold: &ScopedHold| hold.hold.epoch == epoch && scope_text(&hold.scope) == scope;
-        Ok(Listed { row: row.get(0)?, hold: hold.filter(agrees), epoch, ended: row.get(4)? })
+        let agrees =
+            |hold: &ScopedHold| hold.hold.epoch == epoch && scope_text(&hold.scope) == scope;
+        Ok(Listed {
+            row: row.get(0)?,
+            hold: hold.filter(agrees),
+            epoch,
+            ended: row.get(4)?,
+        })
     })?;
     rows.collect()
 }

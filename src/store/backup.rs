@@ -84,7 +84,11 @@ pub struct Saved {
 ///
 /// # Errors
 /// Why there is no backup; nothing of the name `file` is there then.
-pub fn backup(dir: &Path, file: &Path, progress: &mut dyn FnMut(&str, i64, i64)) -> Result<Saved, BackupError> {
+pub fn backup(
+    dir: &Path,
+    file: &Path,
+    progress: &mut dyn FnMut(&str, i64, i64),
+) -> Result<Saved, BackupError> {
     let source = read::connect(dir)?;
     // One snapshot for the whole copy: writers go on, and the copy need not begin anew.
     let snapshot = source.unchecked_transaction()?;
@@ -103,44 +107,69 @@ pub fn backup(dir: &Path, file: &Path, progress: &mut dyn FnMut(&str, i64, i64))
     let verified = chains(&tx, &heads, progress)?;
     guarded(&tx)?;
     if verified.heads != heads {
-        return Err(BackupError::NotWhole("its newest rows are not those that were copied".to_owned()));
+        return Err(BackupError::NotWhole(
+            "its newest rows are not those that were copied".to_owned(),
+        ));
     }
     drop(tx);
     drop(copied);
-    let bytes = part.file.metadata().map_err(|error| part.failed(error))?.len();
+    let bytes = part
+        .file
+        .metadata()
+        .map_err(|error| part.failed(error))?
+        .len();
     part.publish(file)?;
     Ok(Saved { verified, bytes })
 }
 
-fn copy(source: &Connection, to: &Path, progress: &mut dyn FnMut(&str, i64, i64)) -> Result<(), BackupError> {
+fn copy(
+    source: &Connection,
+    to: &Path,
+    progress: &mut dyn FnMut(&str, i64, i64),
+) -> Result<(), BackupError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut target = Connection::open_with_flags(to, flags)?;
     let backup = Backup::new(source, &mut target)?;
     loop {
         let step = backup.step(PAGES)?;
         let now = backup.progress();
-        progress("copy", i64::from(now.pagecount - now.remaining), i64::from(now.pagecount));
+        progress(
+            "copy",
+            i64::from(now.pagecount - now.remaining),
+            i64::from(now.pagecount),
+        );
         match step {
             StepResult::Done => break,
             StepResult::More => {}
             // Nobody else writes to the copy, and readers of a write-ahead log wait for nobody.
-            _ => return Err(BackupError::NotWhole("another program holds a lock".to_owned())),
+            _ => {
+                return Err(BackupError::NotWhole(
+                    "another program holds a lock".to_owned(),
+                ));
+            }
         }
     }
     drop(backup);
     // One file that can be read anywhere: a write-ahead log would want to write beside it.
-    target.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get::<_, String>(0))?;
+    target.pragma_update_and_check(None, "journal_mode", "DELETE", |row| {
+        row.get::<_, String>(0)
+    })?;
     target.close().map_err(|(_, error)| error)?;
     Ok(())
 }
 
 /// Rows of every table.
 fn counts(conn: &Connection) -> rusqlite::Result<Vec<(String, i64)>> {
-    let mut tables = conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")?;
-    let names: Vec<String> = tables.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let mut tables =
+        conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")?;
+    let names: Vec<String> = tables
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
     let count = |name: String| {
         let quoted = name.replace('"', "\"\"");
-        let rows = conn.query_row(&format!("SELECT COUNT(*) FROM \"{quoted}\""), [], |row| row.get(0))?;
+        let rows = conn.query_row(&format!("SELECT COUNT(*) FROM \"{quoted}\""), [], |row| {
+            row.get(0)
+        })?;
         Ok((name, rows))
     };
     names.into_iter().map(count).collect()
@@ -153,7 +182,9 @@ fn whole(copied: &Connection, expected: &[(String, i64)]) -> Result<(), BackupEr
     }
     let counted = counts(copied)?;
     match expected.iter().find(|table| !counted.contains(table)) {
-        Some((table, rows)) => Err(BackupError::NotWhole(format!("{table} does not have its {rows} rows"))),
+        Some((table, rows)) => Err(BackupError::NotWhole(format!(
+            "{table} does not have its {rows} rows"
+        ))),
         None => Ok(()),
     }
 }
@@ -175,24 +206,44 @@ impl Part {
         if Self::left(file).any(|left| clear(&left) == Cleared::InUse) {
             return Err(BackupError::UnderWay(file.to_owned()));
         }
-        let path = named(file, &format!(".{}{END}", hex::encode(rand::random::<[u8; RANDOM]>())));
-        let failed = |error| BackupError::Io { file: path.clone(), error };
+        let path = named(
+            file,
+            &format!(".{}{END}", hex::encode(rand::random::<[u8; RANDOM]>())),
+        );
+        let failed = |error| BackupError::Io {
+            file: path.clone(),
+            error,
+        };
         let made = private::make(&path).map_err(failed)?;
-        made.try_lock().map_err(|error| BackupError::Io { file: path.clone(), error: error.into() })?;
+        made.try_lock().map_err(|error| BackupError::Io {
+            file: path.clone(),
+            error: error.into(),
+        })?;
         Ok(Self { path, file: made })
     }
 
     /// The names of copies to the same file that were not finished. Nobody else's file has such a name, `FILE.part` may.
     fn left(file: &Path) -> impl Iterator<Item = PathBuf> {
-        let name = file.file_name().map(OsStr::as_encoded_bytes).unwrap_or_default().to_owned();
-        let all = fs::read_dir(folder_of(file)).into_iter().flatten().flatten();
+        let name = file
+            .file_name()
+            .map(OsStr::as_encoded_bytes)
+            .unwrap_or_default()
+            .to_owned();
+        let all = fs::read_dir(folder_of(file))
+            .into_iter()
+            .flatten()
+            .flatten();
         all.filter(move |entry| {
             let found = entry.file_name();
-            let middle =
-                found.as_encoded_bytes().strip_prefix(name.as_slice()).and_then(|rest| rest.strip_prefix(b"."));
+            let middle = found
+                .as_encoded_bytes()
+                .strip_prefix(name.as_slice())
+                .and_then(|rest| rest.strip_prefix(b"."));
             middle
                 .and_then(|rest| rest.strip_suffix(END.as_bytes()))
-                .is_some_and(|random| random.len() == 2 * RANDOM && random.iter().all(u8::is_ascii_hexdigit))
+                .is_some_and(|random| {
+                    random.len() == 2 * RANDOM && random.iter().all(u8::is_ascii_hexdigit)
+                })
         })
         .map(|entry| entry.path())
     }
@@ -203,23 +254,34 @@ impl Part {
     }
 
     fn failed(&self, error: io::Error) -> BackupError {
-        BackupError::Io { file: self.path.clone(), error }
+        BackupError::Io {
+            file: self.path.clone(),
+            error,
+        }
     }
 
     /// Gives it its name, unless somebody else took that meanwhile.
     fn publish(self, file: &Path) -> Result<(), BackupError> {
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::AlreadyExists => BackupError::Exists(file.to_owned()),
-            _ => BackupError::Io { file: file.to_owned(), error },
+            _ => BackupError::Io {
+                file: file.to_owned(),
+                error,
+            },
         };
         match fs::hard_link(&self.path, file) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists && fs::symlink_metadata(file).is_err() => {
+            Err(error)
+                if error.kind() != io::ErrorKind::AlreadyExists
+                    && fs::symlink_metadata(file).is_err() =>
+            {
                 // A file system without links.
                 fs::rename(&self.path, file).map_err(failed)?;
             }
             linked => linked.map_err(failed)?,
         }
-        File::open(folder_of(file)).and_then(|folder| folder.sync_all()).map_err(failed)
+        File::open(folder_of(file))
+            .and_then(|folder| folder.sync_all())
+            .map_err(failed)
     }
 }
 
@@ -234,7 +296,9 @@ enum Cleared {
 
 /// Removes what a crash left: never emptied, since it may be a second name of a backup that was just published.
 fn clear(left: &Path) -> Cleared {
-    let Ok(found) = private::trusted(left, None) else { return Cleared::Done };
+    let Ok(found) = private::trusted(left, None) else {
+        return Cleared::Done;
+    };
     if found.try_lock().is_err() {
         return Cleared::InUse;
     }
@@ -251,7 +315,9 @@ fn named(path: &Path, more: &str) -> PathBuf {
 }
 
 fn folder_of(file: &Path) -> &Path {
-    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+    file.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."))
 }
 
 impl Drop for Part {

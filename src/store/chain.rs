@@ -119,7 +119,16 @@ mod tests {
     /// Pinned: rows written by an older binary must verify for ever.
     #[test]
     fn the_encoding_never_changes() {
-        let payload = encode(1, "audit_log", &[Cell::Integer(-1), Cell::text("a"), Cell::Blob(&[0xff]), Cell::Null]);
+        let payload = encode(
+            1,
+            "audit_log",
+            &[
+                Cell::Integer(-1),
+                Cell::text("a"),
+                Cell::Blob(&[0xff]),
+                Cell::Null,
+            ],
+        );
         let bytes = concat!(
             "0100000000000000",
             "0900000000000000",

@@ -24,8 +24,8 @@ use crate::domain::offered::Offered;
 use crate::domain::report::Outcome;
 use crate::domain::throttle::{Declared, Owner, ThrottleName};
 use crate::ports::{
-    Became, Declaration, Desired, DesiredError, Effect, Ended, HoldTaken, JournalEntry, Ledger, LedgerError, Meant,
-    Report, Stored,
+    Became, Declaration, Desired, DesiredError, Effect, Ended, HoldTaken, JournalEntry, Ledger,
+    LedgerError, Meant, Report, Stored,
 };
 use crate::sync::{Mutex, timeout};
 pub use manifest::Taken;
@@ -77,7 +77,9 @@ impl LedgerDesired {
 
     /// The level now in force, and what was offered: what a declaration gives as stored from here on.
     pub fn effective(&self, throttle: &ThrottleName, level: Level, offered: Option<Offered>) {
-        lock(&self.state).change(throttle, |declared| (declared.stored, declared.offered) = (level, offered));
+        lock(&self.state).change(throttle, |declared| {
+            (declared.stored, declared.offered) = (level, offered)
+        });
     }
 
     /// A ledger bounds its own wait, and knows what it has begun; whoever answers later than that is not known to have.
@@ -98,12 +100,18 @@ impl LedgerDesired {
     }
 
     async fn stored(&self) -> Result<Stored, DesiredError> {
-        timeout(PATIENCE, self.ledger.stored()).await.unwrap_or_else(|_| Err(away())).map_err(unavailable)
+        timeout(PATIENCE, self.ledger.stored())
+            .await
+            .unwrap_or_else(|_| Err(away()))
+            .map_err(unavailable)
     }
 
     /// What the ledger knows once all that was begun is decided: a look that comes earlier would miss what lands after it.
     async fn decided(&self) -> Result<Stored, DesiredError> {
-        timeout(PATIENCE, self.ledger.check()).await.unwrap_or_else(|_| Err(away())).map_err(unavailable)?;
+        timeout(PATIENCE, self.ledger.check())
+            .await
+            .unwrap_or_else(|_| Err(away()))
+            .map_err(unavailable)?;
         self.stored().await
     }
 
@@ -137,7 +145,9 @@ impl LedgerDesired {
                 state.tighten(throttle, *level, None);
                 // What somebody else declares is held above that.
                 let found = state.get(throttle);
-                if let Some(hold) = found.and_then(|found| added::added(&found, *level, &entry.record)) {
+                if let Some(hold) =
+                    found.and_then(|found| added::added(&found, *level, &entry.record))
+                {
                     state.take(&hold, &entry.record);
                 }
             }
@@ -149,14 +159,22 @@ impl LedgerDesired {
     async fn record(&self, hold: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError> {
         let epoch = hold.hold.epoch.clone();
         let asked = record.answer.clone();
-        let receipt = self.commit(Change { holds_taken: vec![hold], ..Change::of(record) }).await?;
+        let receipt = self
+            .commit(Change {
+                holds_taken: vec![hold],
+                ..Change::of(record)
+            })
+            .await?;
         let mut state = lock(&self.state);
         state.recorded(&epoch);
         let over = receipt.over.contains(&epoch);
         if over {
             state.release(std::slice::from_ref(&epoch));
         }
-        Ok(HoldTaken { answer: receipt.answer.unwrap_or(asked), over })
+        Ok(HoldTaken {
+            answer: receipt.answer.unwrap_or(asked),
+            over,
+        })
     }
 }
 
@@ -215,7 +233,9 @@ impl Desired for LedgerDesired {
             if tightened {
                 lock(&self.state).stuck(throttle);
             }
-            return Err(DesiredError::Unavailable("earlier declarations are not recorded yet".to_owned()));
+            return Err(DesiredError::Unavailable(
+                "earlier declarations are not recorded yet".to_owned(),
+            ));
         }
         let found = lock(&self.state).get(throttle);
         let found = found.ok_or_else(|| DesiredError::Unknown(throttle.clone()))?;
@@ -226,9 +246,21 @@ impl Desired for LedgerDesired {
         record.answer.set("generation", generation);
         let asked = record.answer.clone();
         let (name, owner) = (throttle.clone(), Owner::Rest);
-        let row =
-            ThrottleRow { name, declared: level, effective, generation, owner, spec: None, offered: found.offered };
-        let committed = self.commit(Change { throttles: vec![row], ..Change::of(record) }).await;
+        let row = ThrottleRow {
+            name,
+            declared: level,
+            effective,
+            generation,
+            owner,
+            spec: None,
+            offered: found.offered,
+        };
+        let committed = self
+            .commit(Change {
+                throttles: vec![row],
+                ..Change::of(record)
+            })
+            .await;
         let mut state = lock(&self.state);
         let receipt = committed.inspect_err(|_| {
             if tightened {
@@ -244,7 +276,10 @@ impl Desired for LedgerDesired {
                 }
             });
         }
-        Ok(Declaration { generation, answer: receipt.answer.unwrap_or(asked) })
+        Ok(Declaration {
+            generation,
+            answer: receipt.answer.unwrap_or(asked),
+        })
     }
 
     /// Whoever takes it again wakes nobody: a loop that brings it to the ledger in each pass would wake itself.
@@ -272,22 +307,42 @@ impl Desired for LedgerDesired {
             }
             endings
         };
-        record.answer.set("held_by", serde_json::json!(held_by.iter().map(HeldBy::from).collect::<Vec<_>>()));
+        record.answer.set(
+            "held_by",
+            serde_json::json!(held_by.iter().map(HeldBy::from).collect::<Vec<_>>()),
+        );
         let ending = [ending, alone].concat();
         record.answer.set("ended", serde_json::json!(ending));
         if ending.is_empty() {
-            return Ok(Ended { held_by, answer: Some(record.answer), ..Ended::default() });
+            return Ok(Ended {
+                held_by,
+                answer: Some(record.answer),
+                ..Ended::default()
+            });
         }
         // First into the ledger what it never got: the log shall not hold an end without its beginning.
         for (hold, owed) in unrecorded {
             self.record(hold, owed).await?;
         }
-        let receipt = self.commit(Change { holds_ended: ending.clone(), ..Change::of(record) }).await?;
+        let receipt = self
+            .commit(Change {
+                holds_ended: ending.clone(),
+                ..Change::of(record)
+            })
+            .await?;
         // Under a key that was used nothing ends that did not end then.
-        let ended: Vec<_> = ending.into_iter().filter(|epoch| receipt.over.contains(epoch)).collect();
+        let ended: Vec<_> = ending
+            .into_iter()
+            .filter(|epoch| receipt.over.contains(epoch))
+            .collect();
         lock(&self.state).release(&ended);
         self.woken.notify_one();
-        Ok(Ended { ended, held_by, answer: receipt.answer, repeated: receipt.repeated })
+        Ok(Ended {
+            ended,
+            held_by,
+            answer: receipt.answer,
+            repeated: receipt.repeated,
+        })
     }
 
     fn ending(&self, meant: Meant<'_>) -> BTreeSet<Epoch> {
@@ -298,15 +353,27 @@ impl Desired for LedgerDesired {
         // What is not recorded before the look need not be in it.
         let recorded = self.recorded();
         let stored = self.decided().await?;
-        let done =
-            timeout(PATIENCE, self.ledger.has(once)).await.unwrap_or_else(|_| Err(away())).map_err(unavailable)?;
+        let done = timeout(PATIENCE, self.ledger.has(once))
+            .await
+            .unwrap_or_else(|_| Err(away()))
+            .map_err(unavailable)?;
         let is_recorded = |epoch: &&Epoch| recorded.iter().any(|held| held.hold.epoch == **epoch);
         let holds = |epoch: &&Epoch| stored.holds.iter().any(|held| held.hold.epoch == **epoch);
-        let ended: Vec<Epoch> = ending.iter().filter(is_recorded).filter(|epoch| !holds(epoch)).cloned().collect();
+        let ended: Vec<Epoch> = ending
+            .iter()
+            .filter(is_recorded)
+            .filter(|epoch| !holds(epoch))
+            .cloned()
+            .collect();
         let mut state = lock(&self.state);
         state.adopt(&stored.throttles);
         // A level above what somebody else declares is a hold by the id of its command.
-        let own = stored.holds.iter().filter(|held| held.hold.epoch.0 == once).cloned().collect::<Vec<_>>();
+        let own = stored
+            .holds
+            .iter()
+            .filter(|held| held.hold.epoch.0 == once)
+            .cloned()
+            .collect::<Vec<_>>();
         state.adopt_holds(&own);
         state.release(&ended);
         Ok(Became { done, ended })
@@ -314,7 +381,11 @@ impl Desired for LedgerDesired {
 
     async fn note(&self, record: Record) -> Result<Answer, DesiredError> {
         let asked = record.answer.clone();
-        Ok(self.commit(Change::of(record)).await?.answer.unwrap_or(asked))
+        Ok(self
+            .commit(Change::of(record))
+            .await?
+            .answer
+            .unwrap_or(asked))
     }
 
     fn observe(&self, throttle: &ThrottleName, evidence: Evidence) {
@@ -347,7 +418,11 @@ impl Desired for LedgerDesired {
 #[async_trait]
 impl Report for LedgerDesired {
     async fn report(&self, outcome: &Outcome) {
-        self.effective(&outcome.throttle.name, outcome.effective, Some(outcome.offered.clone()));
+        self.effective(
+            &outcome.throttle.name,
+            outcome.effective,
+            Some(outcome.offered.clone()),
+        );
     }
 }
 

@@ -17,8 +17,7 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// Settles what has ended, which was brought to the ledger before: it does not bite until it has been brought there again;
 /// and every command that the ledger has. What cannot be asked in time stays.
 pub async fn settle_had(journal: &mut JournalFile, ended: &BTreeSet<Epoch>, ledger: &dyn Ledger) {
-    let has_ended =
-        |entry: &JournalEntry| matches!(&entry.effect, Effect::Hold(held) if ended.contains(&held.hold.epoch));
+    let has_ended = |entry: &JournalEntry| matches!(&entry.effect, Effect::Hold(held) if ended.contains(&held.hold.epoch));
     let (ended, open): (Vec<_>, Vec<_>) = journal.pending().into_iter().partition(has_ended);
     let mut settled: Vec<_> = ended.into_iter().map(|entry| entry.record.once).collect();
     let asking = async {
@@ -29,7 +28,9 @@ pub async fn settle_had(journal: &mut JournalFile, ended: &BTreeSet<Epoch>, ledg
         }
     };
     if timeout(LIMIT, asking).await.is_err() {
-        tracing::warn!("the ledger does not say which commands of the journal it has; they are brought to it again");
+        tracing::warn!(
+            "the ledger does not say which commands of the journal it has; they are brought to it again"
+        );
     }
     if !settled.is_empty()
         && let Err(error) = journal.settle(&settled)

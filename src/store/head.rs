@@ -33,7 +33,10 @@ impl Head {
 
     /// The first 48 bits of the hash as a number, which a double holds exactly.
     pub fn hash48(&self) -> u64 {
-        self.hash.get(..METRIC_BITS / 4).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default()
+        self.hash
+            .get(..METRIC_BITS / 4)
+            .and_then(|digits| u64::from_str_radix(digits, 16).ok())
+            .unwrap_or_default()
     }
 }
 
@@ -57,14 +60,22 @@ impl FromStr for Head {
         };
         let (table, head) = match text.split_once('=') {
             None => (AUDIT_LOG.name, text),
-            Some((name, head)) => (CHAINED.iter().find(|table| table.name == name).ok_or_else(expected)?.name, head),
+            Some((name, head)) => (
+                CHAINED
+                    .iter()
+                    .find(|table| table.name == name)
+                    .ok_or_else(expected)?
+                    .name,
+                head,
+            ),
         };
         let (seq, hash) = head.split_once(':').ok_or_else(expected)?;
         let digits = seq.bytes().all(|byte| byte.is_ascii_digit());
         let seq: i64 = seq.parse().ok().filter(|_| digits).ok_or_else(expected)?;
         let hash = hash.to_ascii_lowercase();
         let length = PREFIX..=GENESIS.len();
-        let is_hash = length.contains(&hash.len()) && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_hash =
+            length.contains(&hash.len()) && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_hash || (seq == 0 && !GENESIS.starts_with(&hash)) {
             Err(expected())
         } else {
@@ -81,13 +92,32 @@ mod tests {
     fn a_head_is_read_as_it_is_written() {
         let hash = "0123456789ab".repeat(6)[..64].to_owned();
         for table in CHAINED {
-            let head = Head { table: table.name, seq: 42, hash: hash.clone() };
+            let head = Head {
+                table: table.name,
+                seq: 42,
+                hash: hash.clone(),
+            };
             assert_eq!(head.to_string().parse(), Ok(head.clone()));
             assert_eq!(head.hash48(), 0x0123_4567_89ab);
         }
-        assert_eq!(format!("7:{hash}").parse::<Head>().map(|head| (head.table, head.seq)), Ok(("audit_log", 7)));
-        assert_eq!(format!("7:{}", hash.to_uppercase()).parse::<Head>().map(|head| head.hash), Ok(hash.clone()));
-        assert_eq!(format!("7:{}", &hash[..12]).parse::<Head>().map(|head| head.hash), Ok(hash[..12].to_owned()));
+        assert_eq!(
+            format!("7:{hash}")
+                .parse::<Head>()
+                .map(|head| (head.table, head.seq)),
+            Ok(("audit_log", 7))
+        );
+        assert_eq!(
+            format!("7:{}", hash.to_uppercase())
+                .parse::<Head>()
+                .map(|head| head.hash),
+            Ok(hash.clone())
+        );
+        assert_eq!(
+            format!("7:{}", &hash[..12])
+                .parse::<Head>()
+                .map(|head| head.hash),
+            Ok(hash[..12].to_owned())
+        );
         let (short, long) = (&hash[..11], format!("{hash}0"));
         for wrong in [
             "",
@@ -109,9 +139,16 @@ mod tests {
 
     #[test]
     fn every_value_of_a_metric_is_exact_in_a_double() {
-        let head = Head { table: AUDIT_LOG.name, seq: 1, hash: "f".repeat(64) };
+        let head = Head {
+            table: AUDIT_LOG.name,
+            seq: 1,
+            hash: "f".repeat(64),
+        };
         assert_eq!(head.hash48(), (1 << 48) - 1);
-        #[allow(clippy::cast_precision_loss, reason = "that nothing is lost is what is tested")]
+        #[allow(
+            clippy::cast_precision_loss,
+            reason = "that nothing is lost is what is tested"
+        )]
         let double = head.hash48() as f64;
         assert_eq!(format!("{double}"), "281474976710655");
     }

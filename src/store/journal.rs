@@ -75,7 +75,11 @@ impl FileJournal {
     pub fn without_thread(file: JournalFile) -> (Self, JournalWriter) {
         let shown = Arc::clone(file.shown());
         let (queue, jobs) = sync_channel(QUEUE_LIMIT);
-        let journal = Self { shown, queue: Mutex::new(Some(queue)), writer: Mutex::new(None) };
+        let journal = Self {
+            shown,
+            queue: Mutex::new(Some(queue)),
+            writer: Mutex::new(None),
+        };
         (journal, JournalWriter { file, jobs })
     }
 
@@ -97,11 +101,15 @@ impl FileJournal {
     /// about that.
     async fn ask(&self, work: Work) -> io::Result<()> {
         let (reply, answer) = oneshot::channel();
-        let queued = lock(&self.queue).as_ref().map(|queue| queue.try_send(Job { work, reply }));
+        let queued = lock(&self.queue)
+            .as_ref()
+            .map(|queue| queue.try_send(Job { work, reply }));
         match queued {
             Some(Ok(())) => {}
             Some(Err(TrySendError::Full(_))) => {
-                let why = format!("the journal's disk does not answer: {QUEUE_LIMIT} commands wait for it");
+                let why = format!(
+                    "the journal's disk does not answer: {QUEUE_LIMIT} commands wait for it"
+                );
                 return Err(io::Error::new(io::ErrorKind::ResourceBusy, why));
             }
             Some(Err(TrySendError::Disconnected(_))) | None => return Err(ended()),
@@ -118,7 +126,8 @@ fn ended() -> io::Error {
 impl Journal for FileJournal {
     async fn append(&self, entry: &JournalEntry) -> io::Result<()> {
         let content = serde_json::to_vec(entry)?;
-        self.ask(Work::Append((Box::new(entry.clone()), content))).await
+        self.ask(Work::Append((Box::new(entry.clone()), content)))
+            .await
     }
 
     fn pending(&self) -> Vec<JournalEntry> {

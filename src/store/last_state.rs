@@ -78,24 +78,49 @@ impl StateFile {
         let mut file = reopen(&path)?;
         let mut bytes = Vec::with_capacity(2 * SLOT);
         file.read_to_end(&mut bytes)?;
-        let short = (bytes.len() < 2 * SLOT).then(|| format!("it has {} bytes and not {}", bytes.len(), 2 * SLOT));
+        let short = (bytes.len() < 2 * SLOT)
+            .then(|| format!("it has {} bytes and not {}", bytes.len(), 2 * SLOT));
         if bytes.len() < 2 * SLOT {
             file.write_all(&vec![0; 2 * SLOT - bytes.len()])?;
             file.sync_all()?;
             bytes.resize(2 * SLOT, 0);
         }
         let slot = bytes.len() / 2;
-        let newest = bytes.chunks(slot).filter_map(whole).max_by_key(|(seq, _)| *seq);
+        let newest = bytes
+            .chunks(slot)
+            .filter_map(whole)
+            .max_by_key(|(seq, _)| *seq);
         let seq = newest.as_ref().map_or(0, |(seq, _)| *seq);
         let used = |slot: &&[u8]| slot.iter().any(|byte| *byte != 0);
-        let broken = bytes.chunks(slot).filter(used).filter(|slot| whole(slot).is_none()).count();
+        let broken = bytes
+            .chunks(slot)
+            .filter(used)
+            .filter(|slot| whole(slot).is_none())
+            .count();
         let broken = (broken > 0).then(|| match &newest {
-            Some(_) => "one of its two states is not whole, as if a write broke off: the other one counts".to_owned(),
+            Some(_) => {
+                "one of its two states is not whole, as if a write broke off: the other one counts"
+                    .to_owned()
+            }
             None => "no state in it is whole".to_owned(),
         });
-        let inner = Inner { file, seq, slot, written: Vec::new() };
-        let found = LastFound { state: newest.map(|(_, state)| state), fault: short.or(broken) };
-        Ok((Self { path, inner: Mutex::new(inner) }, found))
+        let inner = Inner {
+            file,
+            seq,
+            slot,
+            written: Vec::new(),
+        };
+        let found = LastFound {
+            state: newest.map(|(_, state)| state),
+            fault: short.or(broken),
+        };
+        Ok((
+            Self {
+                path,
+                inner: Mutex::new(inner),
+            },
+            found,
+        ))
     }
 
     /// Writes a state unless it is the one written last; returns when it is on the disk.
@@ -124,7 +149,11 @@ impl Inner {
             return self.grow(payload);
         }
         let seq = self.seq + 1;
-        let at = if seq.is_multiple_of(2) { 0 } else { self.slot as u64 };
+        let at = if seq.is_multiple_of(2) {
+            0
+        } else {
+            self.slot as u64
+        };
         self.put(at, seq, payload)?;
         self.seq = seq;
         Ok(())
@@ -132,7 +161,9 @@ impl Inner {
 
     /// A file of larger slots: the new state goes to where both old slots end, so that they stay whole until it is there.
     fn grow(&mut self, payload: &[u8]) -> io::Result<()> {
-        let slot = (HEADER + payload.len()).next_multiple_of(SLOT).max(2 * self.slot);
+        let slot = (HEADER + payload.len())
+            .next_multiple_of(SLOT)
+            .max(2 * self.slot);
         // The new second slot begins where the old file ends, or after it.
         let seq = (self.seq + 1) | 1;
         self.file.set_len(2 * slot as u64)?;
@@ -157,18 +188,30 @@ impl Inner {
 /// Makes the file whole before it has its name: one that a crash or a full disk cut short is none, and no loss.
 fn make(path: &Path) -> io::Result<()> {
     let new = path.with_extension("new");
-    let mut file = itself().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    let mut file = itself()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
     // Written, not only sized: a hole in the file would want disk space when there is none.
     file.write_all(&vec![0; 2 * SLOT])?;
     file.sync_all()?;
     fs::rename(&new, path)?;
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    path.parent()
+        .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 /// Opens for writing where that is possible; a file that is only readable still tells the last state.
 fn reopen(path: &Path) -> io::Result<File> {
     let writable = itself().read(true).write(true).open(path);
-    writable.or_else(|error| if path.exists() { itself().read(true).open(path) } else { Err(error) })
+    writable.or_else(|error| {
+        if path.exists() {
+            itself().read(true).open(path)
+        } else {
+            Err(error)
+        }
+    })
 }
 
 /// Follows no link: what it leads to would be written over.

@@ -18,16 +18,29 @@ const HEADER: usize = 100;
 /// How files begin that a ledger may have been packed into, and what they are.
 const PACKED: [(&[u8], &str); 7] = [
     (&[0x1f, 0x8b], "it is compressed (gzip): unpack it first"),
-    (&[0x28, 0xb5, 0x2f, 0xfd], "it is compressed (zstd): unpack it first"),
-    (&[0xfd, b'7', b'z', b'X', b'Z'], "it is compressed (xz): unpack it first"),
+    (
+        &[0x28, 0xb5, 0x2f, 0xfd],
+        "it is compressed (zstd): unpack it first",
+    ),
+    (
+        &[0xfd, b'7', b'z', b'X', b'Z'],
+        "it is compressed (xz): unpack it first",
+    ),
     (b"PK\x03\x04", "it is an archive (zip): unpack it first"),
     (b"Salted__", "it is encrypted (openssl): decrypt it first"),
-    (b"age-encryption.org/", "it is encrypted (age): decrypt it first"),
-    (b"-----BEGIN", "it is encrypted or a key (PEM or PGP), and no ledger as it is"),
+    (
+        b"age-encryption.org/",
+        "it is encrypted (age): decrypt it first",
+    ),
+    (
+        b"-----BEGIN",
+        "it is encrypted or a key (PEM or PGP), and no ledger as it is",
+    ),
 ];
 
 /// What is said of one that has none of a ledger's tables.
-pub(super) const FOREIGN: &str = "no ledger, but an SQLite file of another program: none of a ledger's tables is in it";
+pub(super) const FOREIGN: &str =
+    "no ledger, but an SQLite file of another program: none of a ledger's tables is in it";
 
 /// What a file looks like that gave this error; nothing, if the error says nothing of what is in it.
 pub(super) fn looks(file: &Path, error: &Error) -> Option<String> {
@@ -43,7 +56,9 @@ pub(super) fn looks(file: &Path, error: &Error) -> Option<String> {
             })
         }
         // A column or a table that is not there has no code of its own.
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) => inside(file),
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) => {
+            inside(file)
+        }
         _ => None,
     }
 }
@@ -67,10 +82,21 @@ fn inside(file: &Path) -> Option<String> {
         );
     }
     if let Some(whole) = told_length(&head).filter(|whole| length < *whole) {
-        return Some(format!("it was cut short: {length} of {whole} bytes are there"));
+        return Some(format!(
+            "it was cut short: {length} of {whole} bytes are there"
+        ));
     }
-    let foreign = read::connect_file(file).and_then(|conn| has_ours(&conn)).is_ok_and(|ours| !ours);
-    Some(if foreign { FOREIGN } else { "it begins as a ledger does and is damaged further in" }.to_owned())
+    let foreign = read::connect_file(file)
+        .and_then(|conn| has_ours(&conn))
+        .is_ok_and(|ours| !ours);
+    Some(
+        if foreign {
+            FOREIGN
+        } else {
+            "it begins as a ledger does and is damaged further in"
+        }
+        .to_owned(),
+    )
 }
 
 /// The length that an SQLite file says it has, where what it says is of its last change.
@@ -84,7 +110,8 @@ fn told_length(head: &[u8]) -> Option<u64> {
 
 /// Whether a file has any table of a ledger.
 pub(super) fn has_ours(conn: &Connection) -> rusqlite::Result<bool> {
-    let mut found = conn.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1")?;
+    let mut found =
+        conn.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1")?;
     for table in CHAINED {
         if found.exists([table.name])? {
             return Ok(true);

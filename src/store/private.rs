@@ -23,7 +23,12 @@ const OTHERS: u32 = 0o077;
 /// # Errors
 /// `AlreadyExists` for whatever has that name, a link that leads nowhere too.
 pub fn make(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(OWNER).open(path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(OWNER)
+        .open(path)?;
     if mode(&file.metadata()?) != OWNER {
         file.set_permissions(fs::Permissions::from_mode(OWNER))?;
     }
@@ -50,7 +55,10 @@ pub fn trusted(path: &Path, or: Option<u32>) -> io::Result<File> {
         return untrusted(format!("it is user {}'s", found.uid()));
     }
     if mode(&found) & OTHERS != 0 {
-        return untrusted(format!("others may read or write it (mode {:04o}, expected 0600)", mode(&found)));
+        return untrusted(format!(
+            "others may read or write it (mode {:04o}, expected 0600)",
+            mode(&found)
+        ));
     }
     Ok(file)
 }
@@ -63,7 +71,10 @@ pub fn take_back(path: &Path) -> io::Result<u32> {
     let file = open(path)?;
     let found = file.metadata()?;
     if !found.is_file() || found.uid() != rustix::process::geteuid().as_raw() {
-        return Err(io::Error::new(ErrorKind::PermissionDenied, "it is no file of this user's"));
+        return Err(io::Error::new(
+            ErrorKind::PermissionDenied,
+            "it is no file of this user's",
+        ));
     }
     file.set_permissions(fs::Permissions::from_mode(OWNER))?;
     Ok(mode(&found))
@@ -85,7 +96,8 @@ pub fn tighten(folder: &Path) -> Vec<(String, io::Result<()>)> {
         if mode(&found) & OTHERS == 0 {
             return None;
         }
-        let done = open(&path).and_then(|file| file.set_permissions(fs::Permissions::from_mode(OWNER)));
+        let done =
+            open(&path).and_then(|file| file.set_permissions(fs::Permissions::from_mode(OWNER)));
         Some((name, done))
     });
     tightened.collect()
@@ -98,7 +110,9 @@ pub fn tighten(folder: &Path) -> Vec<(String, io::Result<()>)> {
 /// If it is a pipe, a socket or a device.
 pub fn no_special(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
-        Ok(found) if !found.is_file() && !found.is_dir() => Err(io::Error::new(ErrorKind::Unsupported, SPECIAL)),
+        Ok(found) if !found.is_file() && !found.is_dir() => {
+            Err(io::Error::new(ErrorKind::Unsupported, SPECIAL))
+        }
         _ => Ok(()),
     }
 }
@@ -115,7 +129,9 @@ pub fn first_special(folder: &Path) -> Option<(PathBuf, io::Error)> {
 fn ours(folder: &Path) -> Vec<String> {
     let all = fs::read_dir(folder).into_iter().flatten().flatten();
     let names = all.filter_map(|entry| entry.file_name().into_string().ok());
-    names.filter(|name| OURS.iter().any(|known| name.starts_with(known))).collect()
+    names
+        .filter(|name| OURS.iter().any(|known| name.starts_with(known)))
+        .collect()
 }
 
 /// The mode of a folder, if others than its owner have a way into it.

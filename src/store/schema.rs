@@ -37,8 +37,15 @@ impl Chained {
 
     /// The columns that a file of this version has.
     pub(crate) fn columns_in(&self, version: i64) -> &'static [&'static str] {
-        let width = self.formats.iter().filter(|(since, _)| *since <= version).map(|(_, width)| *width).max();
-        self.columns.get(..width.unwrap_or_default()).unwrap_or(self.columns)
+        let width = self
+            .formats
+            .iter()
+            .filter(|(since, _)| *since <= version)
+            .map(|(_, width)| *width)
+            .max();
+        self.columns
+            .get(..width.unwrap_or_default())
+            .unwrap_or(self.columns)
     }
 
     fn insert(&self) -> String {
@@ -48,7 +55,10 @@ impl Chained {
     }
 
     fn head(&self) -> String {
-        format!("SELECT seq, hash FROM {} ORDER BY seq DESC LIMIT 1", self.name)
+        format!(
+            "SELECT seq, hash FROM {} ORDER BY seq DESC LIMIT 1",
+            self.name
+        )
     }
 }
 
@@ -259,9 +269,10 @@ CREATE INDEX audit_log_ends ON audit_log (seq) WHERE holds_ended <> '';
 type Columns = BTreeSet<(String, String)>;
 
 fn columns(conn: &Connection) -> rusqlite::Result<Columns> {
-    let all =
-        "SELECT one.name, of.name FROM sqlite_schema one, pragma_table_xinfo(one.name) of WHERE one.type = 'table'";
-    conn.prepare_cached(all)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    let all = "SELECT one.name, of.name FROM sqlite_schema one, pragma_table_xinfo(one.name) of WHERE one.type = 'table'";
+    conn.prepare_cached(all)?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
 }
 
 /// What a file of today's version lacks of its tables and columns: somebody took it off.
@@ -272,9 +283,11 @@ pub(crate) fn lacking(conn: &Connection) -> rusqlite::Result<Option<String>> {
         ours.unwrap_or_default()
     });
     let found = columns(conn)?;
-    Ok(OURS.difference(&found).next().map(|(table, column)| match found.iter().any(|(known, _)| known == table) {
-        true => format!("the column {column} of {table} is gone"),
-        false => format!("the table {table} is gone"),
+    Ok(OURS.difference(&found).next().map(|(table, column)| {
+        match found.iter().any(|(known, _)| known == table) {
+            true => format!("the column {column} of {table} is gone"),
+            false => format!("the table {table} is gone"),
+        }
     }))
 }
 

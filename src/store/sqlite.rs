@@ -64,13 +64,18 @@ pub enum OpenError {
     #[error("SQLite {0} is too old: 3.51.3 or later is needed (WAL-reset bug)")]
     TooOld(&'static str),
     /// A newer program wrote this file.
-    #[error("the ledger has version {found}, this program knows {} and older", schema::VERSION)]
+    #[error(
+        "the ledger has version {found}, this program knows {} and older",
+        schema::VERSION
+    )]
     TooNew {
         /// Version of the file.
         found: i64,
     },
     /// The file system cannot keep a write-ahead log.
-    #[error("the ledger's directory cannot keep a write-ahead log (journal mode stays `{0}`); is it a network drive?")]
+    #[error(
+        "the ledger's directory cannot keep a write-ahead log (journal mode stays `{0}`); is it a network drive?"
+    )]
     NoWal(String),
     /// The directory cannot be made, or the writer cannot be started.
     #[error("the ledger cannot be opened: {0}")]
@@ -160,13 +165,16 @@ impl SqliteLedger {
         private::no_special(&dir.join(LEDGER_FILE))?;
         // Made before SQLite would make it readable for all; its log and index take the mode of it.
         match private::make(&dir.join(LEDGER_FILE)) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(error.into());
+            }
             _ => {}
         }
         let file = dir.join(LEDGER_FILE);
         let conn = Connection::open(&file).map_err(|error| refused(&file, error))?;
         conn.busy_timeout(BUSY_TIMEOUT)?;
-        let mode: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+        let mode: String =
+            conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
         if mode != "wal" {
             return Err(OpenError::NoWal(mode));
         }
@@ -178,7 +186,9 @@ impl SqliteLedger {
         schema::migrate(&conn)?.map_err(|found| OpenError::TooNew { found })?;
 
         let readers = Pool::open(dir)?;
-        let opened = readers.ask(read::opened).unwrap_or_else(|| Ok(Opened::default()))?;
+        let opened = readers
+            .ask(read::opened)
+            .unwrap_or_else(|| Ok(Opened::default()))?;
         let (queue, jobs) = sync_channel(QUEUE_LIMIT);
         let index = SharedIndex(dir.join(format!("{LEDGER_FILE}-shm")));
         let ledger = Self {
@@ -189,11 +199,24 @@ impl SqliteLedger {
             index: index.clone(),
             apart: |reading| reading(),
         };
-        Ok((ledger, Writer { conn, index, jobs, failing: false }, opened))
+        Ok((
+            ledger,
+            Writer {
+                conn,
+                index,
+                jobs,
+                failing: false,
+            },
+            opened,
+        ))
     }
 
     /// Records what this process starts from: the holds in force, those that nobody accounts for by an entry of their own.
-    pub async fn begin(&self, at: Timestamp, holds: Vec<ScopedHold>) -> Result<Receipt, LedgerError> {
+    pub async fn begin(
+        &self,
+        at: Timestamp,
+        holds: Vec<ScopedHold>,
+    ) -> Result<Receipt, LedgerError> {
         self.submit(Work::Begin { at, holds }).await
     }
 
@@ -210,8 +233,14 @@ impl SqliteLedger {
 
     /// Forgets observations made before this, and clients' keys that have expired by now: the only rows here that may be
     /// forgotten. Answers how many went; a few thousand at a time, so that commands do not wait.
-    pub async fn prune(&self, states_before: Timestamp, now: Timestamp) -> Result<usize, LedgerError> {
-        self.submit(Work::Prune { states_before, now }).await.map(|receipt| receipt.pruned)
+    pub async fn prune(
+        &self,
+        states_before: Timestamp,
+        now: Timestamp,
+    ) -> Result<usize, LedgerError> {
+        self.submit(Work::Prune { states_before, now })
+            .await
+            .map(|receipt| receipt.pruned)
     }
 
     /// How much the mirror is owed.
@@ -252,10 +281,16 @@ impl SqliteLedger {
         let claim = Arc::new(Claim::default());
         match &*lock(&self.queue) {
             None => return Err(unavailable("it is closed")),
-            Some(queue) => queue.try_send(Job { work, reply, claim: Arc::clone(&claim) }).map_err(|e| match e {
-                TrySendError::Full(_) => unavailable("its queue is full"),
-                TrySendError::Disconnected(_) => unavailable("its writer has stopped"),
-            })?,
+            Some(queue) => queue
+                .try_send(Job {
+                    work,
+                    reply,
+                    claim: Arc::clone(&claim),
+                })
+                .map_err(|e| match e {
+                    TrySendError::Full(_) => unavailable("its queue is full"),
+                    TrySendError::Disconnected(_) => unavailable("its writer has stopped"),
+                })?,
         }
         Ok(Waiting { answer, claim })
     }
@@ -265,7 +300,10 @@ impl SqliteLedger {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        let turn = Arc::clone(&self.pages).acquire_owned().await.map_err(unavailable)?;
+        let turn = Arc::clone(&self.pages)
+            .acquire_owned()
+            .await
+            .map_err(unavailable)?;
         let asking = Asking::default();
         let asked = asking.asked();
         self.read(move |conn| {
@@ -282,10 +320,16 @@ impl SqliteLedger {
         let (readers, index) = (Arc::clone(&self.readers), self.index.clone());
         let (reply, answer) = oneshot::channel();
         (self.apart)(Box::new(move || {
-            let asked = readers.ask(|conn| index.writable().and_then(|()| query(conn).map_err(unavailable)));
+            let asked = readers.ask(|conn| {
+                index
+                    .writable()
+                    .and_then(|()| query(conn).map_err(unavailable))
+            });
             let _gone = reply.send(asked.unwrap_or_else(|| Err(unavailable("it is closed"))));
         }));
-        answer.await.unwrap_or_else(|_| Err(unavailable("reading it broke off")))
+        answer
+            .await
+            .unwrap_or_else(|_| Err(unavailable("reading it broke off")))
     }
 }
 
@@ -299,7 +343,9 @@ impl Waiting {
     async fn answer(&mut self) -> Result<Receipt, LedgerError> {
         match (&mut self.answer).await {
             Ok(answer) => answer,
-            Err(_) if self.claim.take() => Err(unavailable("its writer stopped before it began this")),
+            Err(_) if self.claim.take() => {
+                Err(unavailable("its writer stopped before it began this"))
+            }
             Err(_) => Err(LedgerError::Undecided),
         }
     }
@@ -311,9 +357,14 @@ impl Waiting {
             return answer;
         }
         if self.claim.take() {
-            return Err(unavailable(format!("it did not begin to write this within {} s", PATIENCE.as_secs())));
+            return Err(unavailable(format!(
+                "it did not begin to write this within {} s",
+                PATIENCE.as_secs()
+            )));
         }
-        timeout(WORK, self.answer()).await.unwrap_or(Err(LedgerError::Undecided))
+        timeout(WORK, self.answer())
+            .await
+            .unwrap_or(Err(LedgerError::Undecided))
     }
 }
 
@@ -333,7 +384,9 @@ impl Drop for SqliteLedger {
 #[async_trait]
 impl Ledger for SqliteLedger {
     async fn commit(&self, change: Change) -> Result<Receipt, LedgerError> {
-        self.queued(Work::Commit(Box::new(change)))?.answer_in_time().await
+        self.queued(Work::Commit(Box::new(change)))?
+            .answer_in_time()
+            .await
     }
 
     async fn stored(&self) -> Result<Stored, LedgerError> {
@@ -341,10 +394,13 @@ impl Ledger for SqliteLedger {
     }
 
     async fn check(&self) -> Result<(), LedgerError> {
-        self.submit(Work::Check).await.map(drop).map_err(|error| match error {
-            LedgerError::Undecided => unavailable("its disk does not sync what is written"),
-            error => error,
-        })
+        self.submit(Work::Check)
+            .await
+            .map(drop)
+            .map_err(|error| match error {
+                LedgerError::Undecided => unavailable("its disk does not sync what is written"),
+                error => error,
+            })
     }
 
     async fn has(&self, once: &str) -> Result<bool, LedgerError> {

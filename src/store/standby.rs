@@ -54,7 +54,11 @@ impl StandbyLedger {
     /// # Errors
     /// What trying again cannot mend: a file of a newer program, a library or a file system that must not be used.
     pub async fn start(folder: &Path, at: Timestamp) -> Result<(Self, AtStart), OpenError> {
-        let ledger = Self { folder: folder.to_owned(), open: OnceLock::new(), why: Mutex::default() };
+        let ledger = Self {
+            folder: folder.to_owned(),
+            open: OnceLock::new(),
+            why: Mutex::default(),
+        };
         let found = match ledger.try_open(at).await {
             Ok(opened) => AtStart::Open(opened),
             Err(error) if error.lasts() => return Err(error),
@@ -81,7 +85,8 @@ impl StandbyLedger {
 
     async fn opened(&self, at: Timestamp) -> Result<Opened, OpenError> {
         let folder = self.folder.clone();
-        let opened = tokio::task::spawn_blocking(move || SqliteLedger::open_and_account(&folder)).await;
+        let opened =
+            tokio::task::spawn_blocking(move || SqliteLedger::open_and_account(&folder)).await;
         let (ledger, opened) = opened.map_err(std::io::Error::other)??;
         let closed = match ledger.close_interrupted(at).await {
             Ok(closed) => closed,
@@ -92,7 +97,10 @@ impl StandbyLedger {
             }
         };
         if !closed.audit.is_empty() {
-            tracing::warn!(intents = closed.audit.len(), "the last process was interrupted; its intents are closed");
+            tracing::warn!(
+                intents = closed.audit.len(),
+                "the last process was interrupted; its intents are closed"
+            );
         }
         // Only one task tries; should two have, the second's closes again here.
         let _second = self.open.set(ledger);
@@ -114,10 +122,12 @@ impl StandbyLedger {
     /// # Errors
     /// [`LedgerError::Unavailable`] until then.
     pub fn ledger(&self) -> Result<&SqliteLedger, LedgerError> {
-        self.open.get().ok_or_else(|| match lock(&self.why).as_str() {
-            "" => LedgerError::Unavailable("it is not open yet".to_owned()),
-            why => LedgerError::Unavailable(format!("it could not be opened yet: {why}")),
-        })
+        self.open
+            .get()
+            .ok_or_else(|| match lock(&self.why).as_str() {
+                "" => LedgerError::Unavailable("it is not open yet".to_owned()),
+                why => LedgerError::Unavailable(format!("it could not be opened yet: {why}")),
+            })
     }
 
     /// Whether closing it can succeed.

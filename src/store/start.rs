@@ -15,7 +15,8 @@ use crate::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
 use crate::ports::{JournalEntry, Stored};
 
 /// What is said of a ledger that lacks what the journal had brought to it.
-const OLDER: &str = "the ledger is an older one: it lacks commands that it had taken from the journal";
+const OLDER: &str =
+    "the ledger is an older one: it lacks commands that it had taken from the journal";
 /// Who takes the hold that stands for what cannot be named.
 const ACTOR: &str = "echo-phoenix";
 
@@ -35,16 +36,26 @@ impl Opened {
     #[must_use]
     pub fn owned(&self) -> Stored {
         let mut stored = self.stored.clone();
-        let unaccounted = |held: &&mut ScopedHold| self.accounts.unaccounted.contains(&held.hold.epoch);
-        stored.holds.iter_mut().filter(unaccounted).for_each(|held| held.hold.source = Source::Unaccounted);
+        let unaccounted =
+            |held: &&mut ScopedHold| self.accounts.unaccounted.contains(&held.hold.epoch);
+        stored
+            .holds
+            .iter_mut()
+            .filter(unaccounted)
+            .for_each(|held| held.hold.source = Source::Unaccounted);
         for row in &mut stored.throttles {
-            self.unexplained(row).into_iter().for_each(|by_log| distrust(row, by_log, None));
+            self.unexplained(row)
+                .into_iter()
+                .for_each(|by_log| distrust(row, by_log, None));
         }
         stored
     }
 
     fn unexplained(&self, row: &ThrottleRow) -> Option<&Unexplained> {
-        self.accounts.unexplained.iter().find(|by_log| by_log.name == row.name.as_str())
+        self.accounts
+            .unexplained
+            .iter()
+            .find(|by_log| by_log.name == row.name.as_str())
     }
 }
 
@@ -90,13 +101,22 @@ pub struct Start {
 /// Adds everything up. `at` and `epoch` are those of a hold that stands for what cannot be named, should there be need.
 #[must_use]
 pub fn start(known: &Known<'_>, at: Timestamp, epoch: impl FnOnce() -> String) -> Start {
-    let mut start = Start { lost: lost(known), ..Start::default() };
+    let mut start = Start {
+        lost: lost(known),
+        ..Start::default()
+    };
     let last = known.last.state.as_ref().map(|last| &last.stored);
     start.stored = match (known.ledger, last) {
         (Some(ledger), last) => union(ledger, last, known.pending, &mut start.told),
         (None, last) => last.cloned().unwrap_or_default(),
     };
-    start.told.extend(known.last.fault.iter().map(|fault| format!("the last state: {fault}")));
+    start.told.extend(
+        known
+            .last
+            .fault
+            .iter()
+            .map(|fault| format!("the last state: {fault}")),
+    );
     if known.lacking > 0 && known.knows_all() {
         start.told.push(OLDER.to_owned());
     }
@@ -106,9 +126,14 @@ pub fn start(known: &Known<'_>, at: Timestamp, epoch: impl FnOnce() -> String) -
     }
     if !start.lost.is_empty() {
         let reason = start.lost.join("; ");
-        let stands = |held: &ScopedHold| held.hold.source == Source::Unaccounted && held.hold.reason == reason;
+        let stands = |held: &ScopedHold| {
+            held.hold.source == Source::Unaccounted && held.hold.reason == reason
+        };
         if !start.stored.holds.iter().any(stands) {
-            start.stored.holds.push(nameless(Epoch(epoch()), reason, at));
+            start
+                .stored
+                .holds
+                .push(nameless(Epoch(epoch()), reason, at));
         }
     }
     start
@@ -118,14 +143,19 @@ pub fn start(known: &Known<'_>, at: Timestamp, epoch: impl FnOnce() -> String) -
 fn lost(known: &Known<'_>) -> Vec<String> {
     let mut lost = Vec::new();
     let last = known.last.state.as_ref();
-    let seen = known.ledger.and_then(|ledger| ledger.journal).max(last.and_then(|last| last.journal));
+    let seen = known
+        .ledger
+        .and_then(|ledger| ledger.journal)
+        .max(last.and_then(|last| last.journal));
     // A journal that could not be brought into today's form counts none: it is the same one still.
     let seen = seen.filter(|seen| *seen > 0);
     let is_new = !known.ledger_was_there && last.is_none() && known.last.fault.is_none();
     match known.journal {
         JournalFound::Damaged(what) => lost.push(format!("the journal is damaged: {what}")),
         JournalFound::Missing if !is_new => lost.push("the journal is missing".to_owned()),
-        JournalFound::Headless if seen.is_some() => lost.push("the journal is an older one, or emptied".to_owned()),
+        JournalFound::Headless if seen.is_some() => {
+            lost.push("the journal is an older one, or emptied".to_owned())
+        }
         JournalFound::Whole if seen.is_some_and(|seen| seen > known.journal_ever) => {
             lost.push("the journal is an older one".to_owned());
         }
@@ -135,15 +165,26 @@ fn lost(known: &Known<'_>) -> Vec<String> {
         lost.push(OLDER.to_owned());
     }
     // The first record of a journal is made with it; more, and there was a ledger that took them.
-    let used = known.journal_ever > 1 || *known.journal == JournalFound::Headless || known.last.fault.is_some();
+    let used = known.journal_ever > 1
+        || *known.journal == JournalFound::Headless
+        || known.last.fault.is_some();
     if !known.ledger_was_there && last.is_none() && used {
         lost.push("the ledger is missing, and no last state is there in its place".to_owned());
     }
     if !known.ledger_was_there && last.is_some() {
-        lost.push("the ledger is missing: what it recorded, events of payments too, is nowhere else".to_owned());
+        lost.push(
+            "the ledger is missing: what it recorded, events of payments too, is nowhere else"
+                .to_owned(),
+        );
     }
-    let is_behind = |last: &LastState| last.journal.is_some_and(|seen| seen < known.journal_settled);
-    if known.ledger_was_there && known.ledger.is_none() && (known.last.fault.is_some() || last.is_some_and(is_behind)) {
+    let is_behind = |last: &LastState| {
+        last.journal
+            .is_some_and(|seen| seen < known.journal_settled)
+    };
+    if known.ledger_was_there
+        && known.ledger.is_none()
+        && (known.last.fault.is_some() || last.is_some_and(is_behind))
+    {
         lost.push("the ledger cannot be read, and the last state may be an older one".to_owned());
     }
     if known.ledger.is_some_and(|ledger| ledger.accounts.unsure) {
@@ -153,35 +194,68 @@ fn lost(known: &Known<'_>) -> Vec<String> {
 }
 
 fn nameless(epoch: Epoch, reason: String, at: Timestamp) -> ScopedHold {
-    let hold =
-        Hold { epoch, bite: Bite::Kill, source: Source::Unaccounted, reason, operator: ACTOR.to_owned(), taken_at: at };
-    ScopedHold { scope: Scope::All, hold }
+    let hold = Hold {
+        epoch,
+        bite: Bite::Kill,
+        source: Source::Unaccounted,
+        reason,
+        operator: ACTOR.to_owned(),
+        taken_at: at,
+    };
+    ScopedHold {
+        scope: Scope::All,
+        hold,
+    }
 }
 
 /// The ledger's word, and what the last state knows beyond it.
-fn union(ledger: &Opened, last: Option<&Stored>, pending: &[JournalEntry], told: &mut Vec<String>) -> Stored {
+fn union(
+    ledger: &Opened,
+    last: Option<&Stored>,
+    pending: &[JournalEntry],
+    told: &mut Vec<String>,
+) -> Stored {
     let mut stored = ledger.owned();
     let Some(last) = last else { return stored };
     // What the journal still has comes back by its own record.
-    let journalled: BTreeSet<&str> = pending.iter().map(|entry| entry.record.once.as_str()).collect();
+    let journalled: BTreeSet<&str> = pending
+        .iter()
+        .map(|entry| entry.record.once.as_str())
+        .collect();
     for held in &last.holds {
         let epoch = &held.hold.epoch;
         let known = stored.holds.iter().any(|known| known.hold.epoch == *epoch);
-        if !known && !ledger.accounts.ended.contains(epoch) && !journalled.contains(epoch.0.as_str()) {
+        if !known
+            && !ledger.accounts.ended.contains(epoch)
+            && !journalled.contains(epoch.0.as_str())
+        {
             let mut hold = held.hold.clone();
             if hold.source.is_declared() {
                 // It held before the ledger had it; what declared it says anew whether it still does, and records it.
-                told.push(format!("hold {epoch}: the ledger lacks it; what declared it ends it ({})", hold.source));
+                told.push(format!(
+                    "hold {epoch}: the ledger lacks it; what declared it ends it ({})",
+                    hold.source
+                ));
             } else {
                 hold.source = Source::Unaccounted;
             }
-            stored.holds.push(ScopedHold { scope: held.scope.clone(), hold });
+            stored.holds.push(ScopedHold {
+                scope: held.scope.clone(),
+                hold,
+            });
         }
     }
     for row in &last.throttles {
-        match stored.throttles.iter_mut().find(|known| known.name == row.name) {
+        match stored
+            .throttles
+            .iter_mut()
+            .find(|known| known.name == row.name)
+        {
             Some(known) if ledger.unexplained(known).is_some() => {
-                ledger.unexplained(known).into_iter().for_each(|by_log| distrust(known, by_log, Some(row)));
+                ledger
+                    .unexplained(known)
+                    .into_iter()
+                    .for_each(|by_log| distrust(known, by_log, Some(row)));
             }
             Some(known) => {
                 // In no entry of the log either: more may wait than the ledger says.
@@ -193,7 +267,10 @@ fn union(ledger: &Opened, last: Option<&Stored>, pending: &[JournalEntry], told:
                 if was != known.declared {
                     // The ledger lacks this declaration: under a number of its own it is recorded with the next step.
                     known.generation = known.generation.max(number.saturating_add(1));
-                    told.push(format!("{}: the last state knows a higher level than the ledger", row.name));
+                    told.push(format!(
+                        "{}: the last state knows a higher level than the ledger",
+                        row.name
+                    ));
                 }
             }
             None => stored.throttles.push(row.clone()),
@@ -224,7 +301,9 @@ fn distrust(known: &mut ThrottleRow, by_log: &Unexplained, last: Option<&Throttl
     }
     known.effective = known.effective.safer(known.declared);
     let Some(declared) = &by_log.spec else { return };
-    let spec = last.and_then(|last| last.spec.clone()).or_else(|| known.spec.take());
+    let spec = last
+        .and_then(|last| last.spec.clone())
+        .or_else(|| known.spec.take());
     known.spec = match spec {
         _ if declared.is_empty() => None,
         Some(spec) if by_log.is(&spec) => Some(spec),

@@ -91,9 +91,23 @@ pub(super) fn chains(
     let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     for table in CHAINED {
         covered(conn, table, table.columns_in(version))?;
-        let of_table: Vec<_> = exported.iter().filter(|head| head.table == table.name).collect();
-        let (seq, hash) = walk(conn, table, table.columns_in(version), 1, &of_table, progress)?;
-        heads.push(Head { table: table.name, seq, hash });
+        let of_table: Vec<_> = exported
+            .iter()
+            .filter(|head| head.table == table.name)
+            .collect();
+        let (seq, hash) = walk(
+            conn,
+            table,
+            table.columns_in(version),
+            1,
+            &of_table,
+            progress,
+        )?;
+        heads.push(Head {
+            table: table.name,
+            seq,
+            hash,
+        });
     }
     Ok(Verified { heads })
 }
@@ -102,18 +116,26 @@ pub(super) fn chains(
 fn covered(conn: &Connection, table: &Chained, ours: &[&str]) -> Result<(), VerifyError> {
     let name = table.name;
     let mut columns = conn.prepare("SELECT name FROM pragma_table_xinfo(?1)")?;
-    let found: BTreeSet<String> = columns.query_map([name], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let found: BTreeSet<String> = columns
+        .query_map([name], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
     if found.is_empty() {
         return Err(VerifyError::Bad(format!("{name}: the table is gone")));
     }
-    let known: BTreeSet<String> = ours.iter().chain(&OF_THE_CHAIN).map(|name| (*name).to_owned()).collect();
+    let known: BTreeSet<String> = ours
+        .iter()
+        .chain(&OF_THE_CHAIN)
+        .map(|name| (*name).to_owned())
+        .collect();
     if let Some(column) = known.difference(&found).next() {
-        return Err(VerifyError::Bad(format!("{name}: the column {column} is gone")));
+        return Err(VerifyError::Bad(format!(
+            "{name}: the column {column} is gone"
+        )));
     }
     match found.difference(&known).next() {
-        Some(column) => {
-            Err(VerifyError::Bad(format!("{name}: the column {column} is none of ours; no chain covers it")))
-        }
+        Some(column) => Err(VerifyError::Bad(format!(
+            "{name}: the column {column} is none of ours; no chain covers it"
+        ))),
         None => Ok(()),
     }
 }
@@ -127,24 +149,38 @@ pub(super) fn guarded(conn: &Connection) -> Result<(), VerifyError> {
     for ((table, name), sql) in &ours {
         match found.remove(&(table.clone(), name.clone())) {
             Some(there) if there == *sql => {}
-            Some(_) => return Err(VerifyError::Bad(format!("{table}: the trigger {name} was changed"))),
+            Some(_) => {
+                return Err(VerifyError::Bad(format!(
+                    "{table}: the trigger {name} was changed"
+                )));
+            }
             None => {
-                let gone = format!("{table}: the trigger {name}, which refuses changes of the table, is gone");
+                let gone = format!(
+                    "{table}: the trigger {name}, which refuses changes of the table, is gone"
+                );
                 return Err(VerifyError::Bad(gone));
             }
         }
     }
     match found.into_keys().next() {
-        Some((table, name)) if table == name => Err(VerifyError::Bad(format!("{name}: the view is none of ours"))),
-        Some((table, name)) => Err(VerifyError::Bad(format!("{table}: the trigger {name} is none of ours"))),
+        Some((table, name)) if table == name => Err(VerifyError::Bad(format!(
+            "{name}: the view is none of ours"
+        ))),
+        Some((table, name)) => Err(VerifyError::Bad(format!(
+            "{table}: the trigger {name} is none of ours"
+        ))),
         None => Ok(()),
     }
 }
 
 /// Triggers and views of a file by table and name.
 fn programs(conn: &Connection) -> rusqlite::Result<BTreeMap<(String, String), String>> {
-    let mut found = conn.prepare("SELECT tbl_name, name, sql FROM sqlite_schema WHERE type IN ('trigger', 'view')")?;
-    found.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?.collect()
+    let mut found = conn.prepare(
+        "SELECT tbl_name, name, sql FROM sqlite_schema WHERE type IN ('trigger', 'view')",
+    )?;
+    found
+        .query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?
+        .collect()
 }
 
 /// Walks one table from this row on; gives number and hash of its last row.
@@ -157,27 +193,51 @@ pub(super) fn walk(
     progress: &mut dyn FnMut(&str, i64, i64),
 ) -> Result<(i64, String), VerifyError> {
     let name = table.name;
-    let total: i64 = conn.query_row(&format!("SELECT COUNT(*) FROM {name}"), [], |row| row.get(0))?;
+    let total: i64 = conn.query_row(&format!("SELECT COUNT(*) FROM {name}"), [], |row| {
+        row.get(0)
+    })?;
     let names = columns.join(", ");
-    let mut rows = conn
-        .prepare(&format!("SELECT seq, format, prev_hash, hash, {names} FROM {name} WHERE seq >= ?1 ORDER BY seq"))?;
+    let mut rows = conn.prepare(&format!(
+        "SELECT seq, format, prev_hash, hash, {names} FROM {name} WHERE seq >= ?1 ORDER BY seq"
+    ))?;
     let mut rows = rows.query([from])?;
     let before = "SELECT hash FROM ".to_owned() + name + " WHERE seq = ?1";
-    let before: Option<String> = conn.query_row(&before, [from - 1], |row| row.get(0)).optional()?;
+    let before: Option<String> = conn
+        .query_row(&before, [from - 1], |row| row.get(0))
+        .optional()?;
     let (mut last, mut prev) = (from - 1, before.unwrap_or_else(|| GENESIS.to_owned()));
     while let Some(row) = rows.next()? {
         prev = check(conn, table, columns.len(), row, last, &prev)?;
         last += 1;
-        if let Some(head) = exported.iter().find(|head| head.seq == last && !prev.starts_with(&head.hash)) {
-            return Err(bad(name, last, &format!("has hash {prev}, exported was {}: rewritten since", head.hash)));
+        if let Some(head) = exported
+            .iter()
+            .find(|head| head.seq == last && !prev.starts_with(&head.hash))
+        {
+            return Err(bad(
+                name,
+                last,
+                &format!(
+                    "has hash {prev}, exported was {}: rewritten since",
+                    head.hash
+                ),
+            ));
         }
         if last % STRIDE == 0 {
             progress(name, last, total);
         }
     }
     progress(name, last, total);
-    match exported.iter().map(|head| head.seq).filter(|seq| *seq > last).max() {
-        Some(seq) => Err(bad(name, last + 1, &format!("is missing: the tail up to exported row {seq} was cut off"))),
+    match exported
+        .iter()
+        .map(|head| head.seq)
+        .filter(|seq| *seq > last)
+        .max()
+    {
+        Some(seq) => Err(bad(
+            name,
+            last + 1,
+            &format!("is missing: the tail up to exported row {seq} was cut off"),
+        )),
         None => Ok((last, prev)),
     }
 }
@@ -194,14 +254,22 @@ fn check(
     let (name, seq) = (table.name, last + 1);
     let found: i64 = row.get(0)?;
     if found > seq {
-        return Err(bad(name, seq, &format!("is missing: row {found} comes after row {last}")));
+        return Err(bad(
+            name,
+            seq,
+            &format!("is missing: row {found} comes after row {last}"),
+        ));
     }
     if found < seq {
         return Err(bad(name, found, "has a number that no row can have"));
     }
     let format: i64 = row.get(1)?;
     let Some(width) = table.width(format).filter(|width| *width <= columns) else {
-        return Err(bad(name, seq, &format!("was edited: format {format} is unknown")));
+        return Err(bad(
+            name,
+            seq,
+            &format!("was edited: format {format} is unknown"),
+        ));
     };
     let (linked, hash) = (bytes(row, 2)?, bytes(row, 3)?);
     if linked != prev.as_bytes() {
@@ -209,22 +277,37 @@ fn check(
     }
     let cells: Option<Vec<Cell<'_>>> = (4..4 + width).map(|column| cell(row, column)).collect();
     // What came with a later format is empty in a row of an older one; no hash of the row says so.
-    let empty = (4 + width..4 + columns).all(|column| matches!(cell(row, column), Some(Cell::Null | Cell::Text(&[]))));
-    let recomputed = cells.map(|cells| chain::hash(prev, seq, &chain::encode(format, name, &cells)));
+    let empty = (4 + width..4 + columns)
+        .all(|column| matches!(cell(row, column), Some(Cell::Null | Cell::Text(&[]))));
+    let recomputed =
+        cells.map(|cells| chain::hash(prev, seq, &chain::encode(format, name, &cells)));
     match recomputed {
         Some(recomputed) if empty && recomputed.as_bytes() == hash => Ok(recomputed),
-        _ => Err(bad(name, seq, "was edited: its stored values do not give its hash")),
+        _ => Err(bad(
+            name,
+            seq,
+            "was edited: its stored values do not give its hash",
+        )),
     }
 }
 
 /// What to say of a row that does not follow the one before it.
 fn misplaced(conn: &Connection, name: &str, last: i64, linked: &[u8]) -> rusqlite::Result<String> {
     let linked = String::from_utf8_lossy(linked);
-    let rightful: Option<i64> =
-        conn.query_row(&format!("SELECT seq FROM {name} WHERE hash = ?1"), [&*linked], |row| row.get(0)).optional()?;
+    let rightful: Option<i64> = conn
+        .query_row(
+            &format!("SELECT seq FROM {name} WHERE hash = ?1"),
+            [&*linked],
+            |row| row.get(0),
+        )
+        .optional()?;
     Ok(match rightful {
-        Some(rightful) => format!("stands in the wrong place: it was written after row {rightful} (swapped rows)"),
-        None => format!("does not follow row {last}: its previous hash is not that row's hash (broken link)"),
+        Some(rightful) => {
+            format!("stands in the wrong place: it was written after row {rightful} (swapped rows)")
+        }
+        None => format!(
+            "does not follow row {last}: its previous hash is not that row's hash (broken link)"
+        ),
     })
 }
 

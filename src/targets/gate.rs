@@ -50,15 +50,23 @@ struct Bitten {
 impl Bitten {
     fn begin(standing: &Standing, at: Duration) -> Self {
         let changes = standing.changes;
-        let decided = standing.named.map_or(standing.decided, |named| named.and(standing.decided));
-        Self { at, decided, changes, bite: Bite::default() }
+        let decided = standing
+            .named
+            .map_or(standing.decided, |named| named.and(standing.decided));
+        Self {
+            at,
+            decided,
+            changes,
+            bite: Bite::default(),
+        }
     }
 
     fn next(&self, standing: &Standing, at: Duration) -> Self {
         let now = Self::begin(standing, at);
         // What was counted under two rules proves neither.
         let bite = if self.changes == standing.changes {
-            self.bite.next(level(standing), now.decided.beyond(self.decided))
+            self.bite
+                .next(level(standing), now.decided.beyond(self.decided))
         } else {
             Bite::default()
         };
@@ -68,20 +76,33 @@ impl Bitten {
 
 /// The level that is in force; a kill stands above it.
 fn level(standing: &Standing) -> Level {
-    if standing.killed() { Level::STOP } else { standing.level }
+    if standing.killed() {
+        Level::STOP
+    } else {
+        standing.level
+    }
 }
 
 impl LocalGate {
     /// A target over this process's gate.
     pub fn new(gate: Arc<Gate>, clock: Arc<dyn Clock>) -> Self {
-        Self { gate, clock, counted: Mutex::default(), known: AtomicU64::new(0), known_before: AtomicU64::new(0) }
+        Self {
+            gate,
+            clock,
+            counted: Mutex::default(),
+            known: AtomicU64::new(0),
+            known_before: AtomicU64::new(0),
+        }
     }
 
     /// What was offered in the last window, and what the gate was last measured to refuse.
     fn measured(&self, standing: &Standing) -> (Measured, Bite) {
         let now = self.clock.elapsed();
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        let begin = || Counted { window: Window::default(), bite: Bitten::begin(standing, now) };
+        let begin = || Counted {
+            window: Window::default(),
+            bite: Bitten::begin(standing, now),
+        };
         let counted = counted.entry(standing.name.clone()).or_insert_with(begin);
         counted.window.count(now, standing.offered);
         if now.saturating_sub(counted.bite.at) >= WINDOW {
@@ -99,9 +120,13 @@ impl Target for LocalGate {
     }
 
     async fn read(&self, throttle: &Declared, _spec: &TargetSpec) -> Result<ReadBack, TargetError> {
-        let Some(standing) = self.gate.standing(&throttle.name) else { return Ok(ReadBack::Absent) };
+        let Some(standing) = self.gate.standing(&throttle.name) else {
+            return Ok(ReadBack::Absent);
+        };
         let kills = throttle.holds.iter().filter(|hold| hold.is_kill());
-        let obeys = kills.clone().all(|hold| standing.holds.contains(&hold.epoch));
+        let obeys = kills
+            .clone()
+            .all(|hold| standing.holds.contains(&hold.epoch));
         let (Measured { rpm, from }, bite) = self.measured(&standing);
         Ok(ReadBack::Gate(GateReadBack {
             gates: 1,
@@ -113,21 +138,40 @@ impl Target for LocalGate {
             held: standing.held > self.known_before.load(Ordering::SeqCst),
             refused: bite.refused,
             // Few or uneven callers lawfully differ from the level: there the verdicts themselves are worked out again.
-            off: if standing.named.is_some() { standing.contradicts } else { bite.is_off() },
+            off: if standing.named.is_some() {
+                standing.contradicts
+            } else {
+                bite.is_off()
+            },
             callers: self.gate.callers(&throttle.name, self.clock.now()),
         }))
     }
 
     async fn apply(&self, throttle: &ThrottleName, action: &Action) -> Result<(), TargetError> {
-        let Action::SetGate { level, reason, generation } = action else {
+        let Action::SetGate {
+            level,
+            reason,
+            generation,
+        } = action
+        else {
             return Err(TargetError::Refused("a gate has no replicas".to_owned()));
         };
         let reason = Reason::from_word(reason).unwrap_or(Reason::Target);
-        let setting = Setting { level: *level, reason, generation: *generation, at: self.clock.elapsed() };
+        let setting = Setting {
+            level: *level,
+            reason,
+            generation: *generation,
+            at: self.clock.elapsed(),
+        };
         // A pass waits for the ledger, and a command that closes does not wait for the pass.
-        if self.gate.set_knowing(throttle, setting, self.known.load(Ordering::SeqCst)) {
+        if self
+            .gate
+            .set_knowing(throttle, setting, self.known.load(Ordering::SeqCst))
+        {
             return Ok(());
         }
-        Err(TargetError::Conflict("tightened since this was decided".to_owned()))
+        Err(TargetError::Conflict(
+            "tightened since this was decided".to_owned(),
+        ))
     }
 }

@@ -84,7 +84,14 @@ impl Remotes {
         hosts: HostArgs,
     ) -> reqwest::Result<Self> {
         let (known, due) = (Mutex::default(), Notify::new());
-        Ok(Self { installation, sites: Sites::new(keys, hosts)?, desired, clock, known, due })
+        Ok(Self {
+            installation,
+            sites: Sites::new(keys, hosts)?,
+            desired,
+            clock,
+            known,
+            due,
+        })
     }
 
     /// Asks all sites again and again until told to stop. One that is slow holds up no other.
@@ -118,11 +125,18 @@ impl Remotes {
         let mut known = self.lock();
         known.retain(|_, one| now.saturating_sub(one.wanted) < FORGOTTEN);
         let is_due = |one: &Known| one.heard.is_none() || now.saturating_sub(one.at) >= EVERY;
-        let due: BTreeSet<Place> = known.values().filter(|one| is_due(one)).map(|one| place(&one.spec)).collect();
+        let due: BTreeSet<Place> = known
+            .values()
+            .filter(|one| is_due(one))
+            .map(|one| place(&one.spec))
+            .collect();
         let mut places = BTreeMap::<Place, Vec<Name>>::new();
         for (name, one) in known.iter() {
             if due.contains(&place(&one.spec)) {
-                places.entry(place(&one.spec)).or_default().push(name.clone());
+                places
+                    .entry(place(&one.spec))
+                    .or_default()
+                    .push(name.clone());
             }
         }
         places
@@ -132,9 +146,14 @@ impl Remotes {
     async fn look(&self, names: &[Name]) {
         let asked: Vec<(&Name, Known)> = {
             let known = self.lock();
-            names.iter().filter_map(|name| Some((name, known.get(name)?.clone()))).collect()
+            names
+                .iter()
+                .filter_map(|name| Some((name, known.get(name)?.clone())))
+                .collect()
         };
-        let Some((_, first)) = asked.first() else { return };
+        let Some((_, first)) = asked.first() else {
+            return;
+        };
         let rows = self.sites.throttles(&first.spec, asked.len() > 1).await;
         let mut news = false;
         for (name, was) in &asked {
@@ -153,8 +172,11 @@ impl Remotes {
     fn keep(&self, name: &Name, orders: u64, heard: Result<RemoteReadBack, TargetError>) -> bool {
         let now = self.clock.elapsed();
         let mut all = self.lock();
-        let Some(known) = all.get_mut(name).filter(|known| known.orders == orders) else { return false };
-        let silent = |heard: &Option<Result<RemoteReadBack, TargetError>>| matches!(heard, Some(Err(_)));
+        let Some(known) = all.get_mut(name).filter(|known| known.orders == orders) else {
+            return false;
+        };
+        let silent =
+            |heard: &Option<Result<RemoteReadBack, TargetError>>| matches!(heard, Some(Err(_)));
         if let (false, Err(error)) = (silent(&known.heard), &heard) {
             tracing::warn!(throttle = %name.0, target = name.1, %error, "another site cannot be read");
         } else if silent(&known.heard) && heard.is_ok() {
@@ -169,27 +191,62 @@ impl Remotes {
         news
     }
 
-    async fn order(&self, name: &Name, spec: &RemoteSpec, order: &RemoteOrder) -> Result<(), TargetError> {
+    async fn order(
+        &self,
+        name: &Name,
+        spec: &RemoteSpec,
+        order: &RemoteOrder,
+    ) -> Result<(), TargetError> {
         let sender = sender(&self.installation, &name.0);
         match order {
             RemoteOrder::Kill { epochs, reason } => {
                 let once = once(&sender, spec, epochs, reason);
-                let killed = self.sites.tell(spec, &sender, Command::Kill { reason, once: &once }).await;
+                let killed = self
+                    .sites
+                    .tell(
+                        spec,
+                        &sender,
+                        Command::Kill {
+                            reason,
+                            once: &once,
+                        },
+                    )
+                    .await;
                 if !matches!(killed, Err(TargetError::Conflict(_))) {
                     return killed;
                 }
                 // That kill was ended there since: this is another one.
                 let once = format!("{once}-{}", hex::encode(rand::random::<[u8; 8]>()));
-                self.sites.tell(spec, &sender, Command::Kill { reason, once: &once }).await
+                self.sites
+                    .tell(
+                        spec,
+                        &sender,
+                        Command::Kill {
+                            reason,
+                            once: &once,
+                        },
+                    )
+                    .await
             }
             RemoteOrder::Revive { epochs } => {
                 for epoch in epochs {
-                    self.sites.tell(spec, &sender, Command::Revive { epoch }).await?;
+                    self.sites
+                        .tell(spec, &sender, Command::Revive { epoch })
+                        .await?;
                 }
                 Ok(())
             }
             RemoteOrder::Level { to, effective, .. } => {
-                self.sites.tell(spec, &sender, Command::Level { to: *to, effective: *effective }).await
+                self.sites
+                    .tell(
+                        spec,
+                        &sender,
+                        Command::Level {
+                            to: *to,
+                            effective: *effective,
+                        },
+                    )
+                    .await
             }
         }
     }
@@ -198,7 +255,9 @@ impl Remotes {
     fn turn(&self, name: &Name, spec: &RemoteSpec) -> u64 {
         let now = self.clock.elapsed();
         let mut all = self.lock();
-        let known = all.entry(name.clone()).or_insert_with(|| Known::new(spec, now));
+        let known = all
+            .entry(name.clone())
+            .or_insert_with(|| Known::new(spec, now));
         known.orders += 1;
         known.orders
     }
@@ -218,7 +277,13 @@ impl Remotes {
 
 impl Known {
     fn new(spec: &RemoteSpec, now: Duration) -> Self {
-        Self { spec: spec.clone(), heard: None, at: now, wanted: now, orders: 0 }
+        Self {
+            spec: spec.clone(),
+            heard: None,
+            at: now,
+            wanted: now,
+            orders: 0,
+        }
     }
 }
 
@@ -258,22 +323,35 @@ impl Target for Remotes {
         match heard {
             None => {
                 self.due.notify_one();
-                Err(TargetError::Unavailable("it has not been asked yet".to_owned()))
+                Err(TargetError::Unavailable(
+                    "it has not been asked yet".to_owned(),
+                ))
             }
-            Some(_) if now.saturating_sub(at) > STALE => {
-                Err(TargetError::Unavailable(format!("nothing was heard for {} s", STALE.as_secs())))
-            }
+            Some(_) if now.saturating_sub(at) > STALE => Err(TargetError::Unavailable(format!(
+                "nothing was heard for {} s",
+                STALE.as_secs()
+            ))),
             Some(heard) => heard.map(ReadBack::Remote),
         }
     }
 
     async fn apply(&self, throttle: &ThrottleName, action: &Action) -> Result<(), TargetError> {
-        let Action::Remote { target: spec, order } = action else {
-            return Err(TargetError::Refused("another site takes no such order".to_owned()));
+        let Action::Remote {
+            target: spec,
+            order,
+        } = action
+        else {
+            return Err(TargetError::Refused(
+                "another site takes no such order".to_owned(),
+            ));
         };
         let name = (throttle.clone(), spec.id());
         self.turn(&name, spec);
-        let broken_off = BrokenOff { remotes: self, name: &name, spec };
+        let broken_off = BrokenOff {
+            remotes: self,
+            name: &name,
+            spec,
+        };
         let done = self.order(&name, spec, order).await;
         std::mem::forget(broken_off);
         let turn = self.turn(&name, spec);
@@ -296,7 +374,9 @@ fn place(spec: &RemoteSpec) -> Place {
 /// The `Idempotency-Key` of a kill: the same for as long as the same kills here ask for it in the same words.
 fn once(sender: &str, spec: &RemoteSpec, epochs: &[Epoch], reason: &str) -> String {
     let mut digest = Sha256::new();
-    for part in [sender, spec.throttle.as_str(), reason].into_iter().chain(epochs.iter().map(|epoch| epoch.0.as_str()))
+    for part in [sender, spec.throttle.as_str(), reason]
+        .into_iter()
+        .chain(epochs.iter().map(|epoch| epoch.0.as_str()))
     {
         digest.update(part);
         digest.update([0]);
@@ -307,25 +387,43 @@ fn once(sender: &str, spec: &RemoteSpec, epochs: &[Epoch], reason: &str) -> Stri
 /// What a site says of a throttle.
 fn read(rows: &[Row], spec: &RemoteSpec, sender: &str) -> Result<RemoteReadBack, TargetError> {
     let row = rows.iter().find(|row| row.name == spec.throttle.as_str());
-    let row = row.ok_or_else(|| TargetError::Refused(format!("it has no throttle {}", spec.throttle)))?;
-    let EchoThrottleStatus { declared, effective, holds, .. } = &row.status;
-    let declared = declared.as_ref().and_then(|declared| match declared.level_millionths {
-        Some(millionths) => Level::from_millionths(millionths).ok(),
-        None => Level::from_percent(declared.throttle_percent).ok(),
-    });
-    let declared = declared.ok_or_else(|| TargetError::Refused("it does not say what it has declared".to_owned()))?;
-    let effective = effective.as_ref().and_then(|effective| Level::from_millionths(effective.level_millionths).ok());
+    let row =
+        row.ok_or_else(|| TargetError::Refused(format!("it has no throttle {}", spec.throttle)))?;
+    let EchoThrottleStatus {
+        declared,
+        effective,
+        holds,
+        ..
+    } = &row.status;
+    let declared = declared
+        .as_ref()
+        .and_then(|declared| match declared.level_millionths {
+            Some(millionths) => Level::from_millionths(millionths).ok(),
+            None => Level::from_percent(declared.throttle_percent).ok(),
+        });
+    let declared = declared
+        .ok_or_else(|| TargetError::Refused("it does not say what it has declared".to_owned()))?;
+    let effective = effective
+        .as_ref()
+        .and_then(|effective| Level::from_millionths(effective.level_millionths).ok());
     let (ours, others): (Vec<_>, Vec<_>) = holds
         .iter()
         .filter(|hold| hold.throttle_percent.is_none())
         .partition(|hold| hold.kind == "Rest" && hold.operator == sender);
-    let who = others.iter().take(3).map(|hold| format!("{} ({})", short(&hold.operator), short(&hold.reason)));
+    let who = others
+        .iter()
+        .take(3)
+        .map(|hold| format!("{} ({})", short(&hold.operator), short(&hold.reason)));
     let who = who.collect::<Vec<_>>().join("; ");
     Ok(RemoteReadBack {
         declared,
         effective: effective.unwrap_or(declared),
         killed: !(ours.is_empty() && others.is_empty()),
-        ours: ours.iter().take(OURS).map(|hold| Epoch(hold.epoch.clone())).collect(),
+        ours: ours
+            .iter()
+            .take(OURS)
+            .map(|hold| Epoch(hold.epoch.clone()))
+            .collect(),
         others: (!others.is_empty()).then_some(who),
     })
 }

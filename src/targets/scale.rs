@@ -38,13 +38,26 @@ impl Workloads {
         Self { client }
     }
 
-    fn api(&self, throttle: &ThrottleName, spec: &ScaleSpec) -> Result<Api<DynamicObject>, TargetError> {
+    fn api(
+        &self,
+        throttle: &ThrottleName,
+        spec: &ScaleSpec,
+    ) -> Result<Api<DynamicObject>, TargetError> {
         let Some((namespace, _)) = throttle.split() else {
-            return Err(TargetError::Refused(format!("throttle {throttle} has no namespace, so it has no workloads")));
+            return Err(TargetError::Refused(format!(
+                "throttle {throttle} has no namespace, so it has no workloads"
+            )));
         };
-        let (group, version) = spec.api_version.split_once('/').unwrap_or(("", &spec.api_version));
+        let (group, version) = spec
+            .api_version
+            .split_once('/')
+            .unwrap_or(("", &spec.api_version));
         let kind = GroupVersionKind::gvk(group, version, &spec.kind);
-        Ok(Api::namespaced_with(self.client.clone(), namespace, &ApiResource::from_gvk(&kind)))
+        Ok(Api::namespaced_with(
+            self.client.clone(),
+            namespace,
+            &ApiResource::from_gvk(&kind),
+        ))
     }
 }
 
@@ -55,25 +68,49 @@ impl Target for Workloads {
             return Err(TargetError::Refused("not a workload".to_owned()));
         };
         let api = self.api(&throttle.name, spec)?;
-        let Some(object) = limited(api.get_opt(&spec.name)).await? else { return Ok(ReadBack::Absent) };
+        let Some(object) = limited(api.get_opt(&spec.name)).await? else {
+            return Ok(ReadBack::Absent);
+        };
         // The API server fills in the default of 1, so an absent number is one of a kind without the field.
-        let Some(replicas) = object.data.pointer("/spec/replicas").and_then(serde_json::Value::as_i64) else {
-            return Err(TargetError::Refused(format!("{} {} has no spec.replicas", spec.kind, spec.name)));
+        let Some(replicas) = object
+            .data
+            .pointer("/spec/replicas")
+            .and_then(serde_json::Value::as_i64)
+        else {
+            return Err(TargetError::Refused(format!(
+                "{} {} has no spec.replicas",
+                spec.kind, spec.name
+            )));
         };
         Ok(ReadBack::Scale(ScaleReadBack {
             replicas,
-            remembered: object.annotations().get(REMEMBERED).and_then(|text| text.parse().ok()),
+            remembered: object
+                .annotations()
+                .get(REMEMBERED)
+                .and_then(|text| text.parse().ok()),
             resource_version: object.resource_version().unwrap_or_default(),
             who: who_wrote_replicas(&object),
         }))
     }
 
     async fn apply(&self, throttle: &ThrottleName, action: &Action) -> Result<(), TargetError> {
-        let Action::Scale { target, from, to, remember, resource_version } = action else {
-            return Err(TargetError::Refused("a workload has no verdicts".to_owned()));
+        let Action::Scale {
+            target,
+            from,
+            to,
+            remember,
+            resource_version,
+        } = action
+        else {
+            return Err(TargetError::Refused(
+                "a workload has no verdicts".to_owned(),
+            ));
         };
         let api = self.api(throttle, target)?;
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
         let mut patch = json!({ "metadata": {
             "resourceVersion": resource_version,
             "annotations": { REMEMBERED: remember.map(|replicas| replicas.to_string()) },
@@ -81,18 +118,25 @@ impl Target for Workloads {
         if from != to {
             patch["spec"] = json!({ "replicas": to });
         }
-        limited(api.patch(&target.name, &params, &Patch::Merge(&patch))).await.map(|_| ())
+        limited(api.patch(&target.name, &params, &Patch::Merge(&patch)))
+            .await
+            .map(|_| ())
     }
 }
 
 async fn limited<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, TargetError> {
     match timeout(CALL_LIMIT, call).await {
-        Err(_) => {
-            Err(TargetError::Unavailable(format!("the API server did not answer within {} s", CALL_LIMIT.as_secs())))
-        }
+        Err(_) => Err(TargetError::Unavailable(format!(
+            "the API server did not answer within {} s",
+            CALL_LIMIT.as_secs()
+        ))),
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(Error::Api(status))) if status.is_conflict() => Err(TargetError::Conflict(status.message.clone())),
-        Ok(Err(Error::Api(status))) if status.is_forbidden() || status.is_not_found() || status.is_invalid() => {
+        Ok(Err(Error::Api(status))) if status.is_conflict() => {
+            Err(TargetError::Conflict(status.message.clone()))
+        }
+        Ok(Err(Error::Api(status)))
+            if status.is_forbidden() || status.is_not_found() || status.is_invalid() =>
+        {
             Err(TargetError::Refused(status.message.clone()))
         }
         Ok(Err(error)) => Err(TargetError::Unavailable(error.to_string())),
@@ -108,7 +152,11 @@ fn who_wrote_replicas(object: &DynamicObject) -> Option<Who> {
     let owner = owners.max_by_key(|entry| {
         let ours = entry.manager.as_deref() == Some(FIELD_MANAGER);
         // Entries of /scale bear no time; whoever used it is rather the one than whoever once applied the whole object.
-        (!ours, entry.subresource.is_some(), entry.time.as_ref().map(|time| time.0))
+        (
+            !ours,
+            entry.subresource.is_some(),
+            entry.time.as_ref().map(|time| time.0),
+        )
     })?;
     Some(Who {
         manager: owner.manager.clone().unwrap_or_default(),

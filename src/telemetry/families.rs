@@ -35,8 +35,18 @@ pub(super) struct Family {
     pub(super) help: &'static str,
 }
 
-const fn family(name: &'static str, kind: Kind, labels: &'static [&'static str], help: &'static str) -> Family {
-    Family { name, kind, labels, help }
+const fn family(
+    name: &'static str,
+    kind: Kind,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Family {
+    Family {
+        name,
+        kind,
+        labels,
+        help,
+    }
 }
 
 const THROTTLE: &[&str] = &["throttle"];
@@ -48,11 +58,24 @@ pub(super) const LEVEL: Family = family(
     THROTTLE,
     "Share of work refused now, 0 to 1; of a throttle with a key: share of its callers.",
 );
-pub(super) const KILLED: Family = family("echo_killed", Kind::Gauge, THROTTLE, "1 while a kill holds.");
-pub(super) const ENFORCED: Family =
-    family("echo_enforced", Kind::Gauge, THROTTLE, "1 while every target was read back as it should be (serve).");
-pub(super) const DRIFTS: Family =
-    family("echo_drifts_open", Kind::Gauge, THROTTLE, "Differences from what was asked for that are open now (serve).");
+pub(super) const KILLED: Family = family(
+    "echo_killed",
+    Kind::Gauge,
+    THROTTLE,
+    "1 while a kill holds.",
+);
+pub(super) const ENFORCED: Family = family(
+    "echo_enforced",
+    Kind::Gauge,
+    THROTTLE,
+    "1 while every target was read back as it should be (serve).",
+);
+pub(super) const DRIFTS: Family = family(
+    "echo_drifts_open",
+    Kind::Gauge,
+    THROTTLE,
+    "Differences from what was asked for that are open now (serve).",
+);
 pub(super) const REFUSED: Family = family(
     "echo_gate_refused_ratio",
     Kind::Gauge,
@@ -71,21 +94,42 @@ pub(super) const KILL_PATH: Family = family(
     &["via"],
     "1 if the last self-test was admitted while open and refused while killed, by way: listener, or the throttle of a canary URL.",
 );
-pub(super) const KILL_PATH_AGE: Family =
-    family("echo_kill_path_age_seconds", Kind::Gauge, &["via"], "Time since the kill path was last proven.");
-pub(super) const HEALTH: Family =
-    family("echo_health", Kind::Gauge, &["status"], "1 for the word that `/health` says now, 0 for the other two.");
+pub(super) const KILL_PATH_AGE: Family = family(
+    "echo_kill_path_age_seconds",
+    Kind::Gauge,
+    &["via"],
+    "Time since the kill path was last proven.",
+);
+pub(super) const HEALTH: Family = family(
+    "echo_health",
+    Kind::Gauge,
+    &["status"],
+    "1 for the word that `/health` says now, 0 for the other two.",
+);
 pub(super) const CHECK: Family = family(
     "echo_check_ok",
     Kind::Gauge,
     &["check"],
     "1 while a part that `/health` looks at is well; nothing for one that is off.",
 );
-pub(super) const ERRORS: Family = family("echo_total_errors", Kind::Untyped, NONE, "Answers with a 5xx status.");
-pub(super) const WEBHOOKS: Family =
-    family("echo_webhook_events_total", Kind::Counter, NONE, "Webhook events received, refused ones too.");
-pub(super) const WEBHOOKS_REJECTED: Family =
-    family("echo_webhook_events_rejected", Kind::Untyped, NONE, "Webhook events refused.");
+pub(super) const ERRORS: Family = family(
+    "echo_total_errors",
+    Kind::Untyped,
+    NONE,
+    "Answers with a 5xx status.",
+);
+pub(super) const WEBHOOKS: Family = family(
+    "echo_webhook_events_total",
+    Kind::Counter,
+    NONE,
+    "Webhook events received, refused ones too.",
+);
+pub(super) const WEBHOOKS_REJECTED: Family = family(
+    "echo_webhook_events_rejected",
+    Kind::Untyped,
+    NONE,
+    "Webhook events refused.",
+);
 pub(super) const WEBHOOKS_REASONS: Family = family(
     "echo_webhook_refused_total",
     Kind::Counter,
@@ -146,8 +190,12 @@ pub(super) const FORGOTTEN: Family = family(
     NONE,
     "Clients forgotten before their limit had renewed, because too many came at once; each may begin afresh.",
 );
-pub(super) const CONNECTIONS: Family =
-    family("echo_connections_open", Kind::Gauge, NONE, "Connections open now, of all listeners.");
+pub(super) const CONNECTIONS: Family = family(
+    "echo_connections_open",
+    Kind::Gauge,
+    NONE,
+    "Connections open now, of all listeners.",
+);
 pub(super) const CUT: Family = family(
     "echo_connections_cut_total",
     Kind::Counter,
@@ -184,24 +232,54 @@ pub(super) const LACKING: Family = family(
     &["kept"],
     "Commands done and answered that the ledger lacks: kept on disk (the journal), or in memory alone, where a crash loses them.",
 );
-pub(super) const OUTBOX: Family =
-    family("echo_outbox_rows", Kind::Gauge, NONE, "Rows that wait for the mirror, looked up each minute.");
+pub(super) const OUTBOX: Family = family(
+    "echo_outbox_rows",
+    Kind::Gauge,
+    NONE,
+    "Rows that wait for the mirror, looked up each minute.",
+);
 pub(super) const DROPPED: Family = family(
     "echo_outbox_dropped_total",
     Kind::Counter,
     NONE,
     "Rows the mirror will never get, since more than 10,000 waited; the ledger has them.",
 );
-pub(super) const BUILD: Family =
-    family("echo_build_info", Kind::Gauge, &["version", "mode"], "Always 1; what runs here, and in which role.");
-pub(super) const UPTIME: Family = family("echo_uptime_seconds", Kind::Gauge, NONE, "Time since the process started.");
-pub(super) const START: Family =
-    family("process_start_time_seconds", Kind::Gauge, NONE, "When the process started, seconds since 1970.");
-pub(super) const MEMORY: Family =
-    family("process_resident_memory_bytes", Kind::Gauge, NONE, "Memory of this process that is in RAM (Linux).");
-pub(super) const CPU: Family =
-    family("process_cpu_seconds_total", Kind::Counter, NONE, "Processor time used, by users and system (Linux).");
-pub(super) const FILES: Family = family("process_open_fds", Kind::Gauge, NONE, "Open file descriptors (Linux).");
+pub(super) const BUILD: Family = family(
+    "echo_build_info",
+    Kind::Gauge,
+    &["version", "mode"],
+    "Always 1; what runs here, and in which role.",
+);
+pub(super) const UPTIME: Family = family(
+    "echo_uptime_seconds",
+    Kind::Gauge,
+    NONE,
+    "Time since the process started.",
+);
+pub(super) const START: Family = family(
+    "process_start_time_seconds",
+    Kind::Gauge,
+    NONE,
+    "When the process started, seconds since 1970.",
+);
+pub(super) const MEMORY: Family = family(
+    "process_resident_memory_bytes",
+    Kind::Gauge,
+    NONE,
+    "Memory of this process that is in RAM (Linux).",
+);
+pub(super) const CPU: Family = family(
+    "process_cpu_seconds_total",
+    Kind::Counter,
+    NONE,
+    "Processor time used, by users and system (Linux).",
+);
+pub(super) const FILES: Family = family(
+    "process_open_fds",
+    Kind::Gauge,
+    NONE,
+    "Open file descriptors (Linux).",
+);
 
 /// All of them, in the order of the reference.
 pub(super) const ALL: &[&Family] = &[
@@ -255,8 +333,19 @@ pub fn reference() -> String {
          | name | type | labels | what |\n|---|---|---|---|\n",
     );
     for one in ALL {
-        let labels: Vec<_> = one.labels.iter().map(|label| format!("`{label}`")).collect();
-        let _ = writeln!(text, "| `{}` | {} | {} | {} |", one.name, one.kind.as_str(), labels.join(", "), one.help);
+        let labels: Vec<_> = one
+            .labels
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect();
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {} |",
+            one.name,
+            one.kind.as_str(),
+            labels.join(", "),
+            one.help
+        );
     }
     text
 }

@@ -31,13 +31,22 @@ impl KillPath {
 
     /// Everything that is known.
     pub fn all(&self) -> Vec<(String, Proof)> {
-        self.lock().iter().map(|(via, proof)| (via.clone(), proof.clone())).collect()
+        self.lock()
+            .iter()
+            .map(|(via, proof)| (via.clone(), proof.clone()))
+            .collect()
     }
 
     /// What is wrong, if anything is; none before the first round.
     pub fn trouble(&self) -> Option<Result<(), String>> {
         let all = self.lock();
-        let wrong = all.iter().find_map(|(via, proof)| proof.found.as_ref().err().map(|why| format!("{via}: {why}")));
+        let wrong = all.iter().find_map(|(via, proof)| {
+            proof
+                .found
+                .as_ref()
+                .err()
+                .map(|why| format!("{via}: {why}"))
+        });
         (!all.is_empty()).then(|| wrong.map_or(Ok(()), Err))
     }
 

@@ -7,7 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
 };
 
 use super::families::{self, Family};
@@ -18,14 +19,20 @@ use crate::domain::level::Level;
 use crate::domain::moment::Moment;
 
 /// Upper bounds of the duration's buckets, seconds: from a verdict to a handler's limit.
-const BUCKETS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0, 10.0, 30.0];
+const BUCKETS: [f64; 11] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0, 10.0, 30.0,
+];
 
 /// Methods that stand in a label; any other one is `other`.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// Routes of commands, and the action each is.
-const COMMANDS: [(&str, &str); 4] =
-    [("/observe", "observe"), ("/control", "control"), ("/kill", "kill"), ("/revive", "revive")];
+const COMMANDS: [(&str, &str); 4] = [
+    ("/observe", "observe"),
+    ("/control", "control"),
+    ("/kill", "kill"),
+    ("/revive", "revive"),
+];
 
 /// Verdicts: whether admitted, why (a word of a fixed set), how many.
 pub type Verdicts = Vec<(bool, &'static str, u64)>;
@@ -113,8 +120,12 @@ impl Metrics {
             registry.register(Box::new(counters.clone()))?;
             Ok::<_, prometheus::Error>(counters)
         };
-        let (requests, commands) = (counters(&families::REQUESTS)?, counters(&families::COMMANDS)?);
-        let duration = HistogramOpts::new(families::DURATION.name, families::DURATION.help).buckets(BUCKETS.to_vec());
+        let (requests, commands) = (
+            counters(&families::REQUESTS)?,
+            counters(&families::COMMANDS)?,
+        );
+        let duration = HistogramOpts::new(families::DURATION.name, families::DURATION.help)
+            .buckets(BUCKETS.to_vec());
         let durations = HistogramVec::new(duration, families::DURATION.labels)?;
         registry.register(Box::new(durations.clone()))?;
         let (limited, cut) = (counters(&families::LIMITED)?, counters(&families::CUT)?);
@@ -130,13 +141,18 @@ impl Metrics {
             (&cut, ["slow", "idle", "crowded"]),
             (&unknown, ["nginx", "envoy", "forward"]),
         ] {
-            words.iter().for_each(|word| of.with_label_values(&[word]).inc_by(0));
+            words
+                .iter()
+                .for_each(|word| of.with_label_values(&[word]).inc_by(0));
         }
         cut.with_label_values(&["intake"]).inc_by(0);
         unknown.with_label_values(&["decide"]).inc_by(0);
-        for (listener, why) in
-            [("api", "malformed"), ("api", "too_large"), ("gate", "malformed"), ("gate", "too_large")]
-        {
+        for (listener, why) in [
+            ("api", "malformed"),
+            ("api", "too_large"),
+            ("gate", "malformed"),
+            ("gate", "too_large"),
+        ] {
             unread.with_label_values(&[listener, why]).inc_by(0);
         }
         for (_, action) in COMMANDS {
@@ -172,7 +188,10 @@ impl Metrics {
     /// Counts a request that was answered. `route` is a template of ours, none where no route matched.
     pub fn count_request(&self, route: Option<&str>, method: &str, status: u16, took: Duration) {
         let route_label = route.unwrap_or("other");
-        let method = METHODS.into_iter().find(|known| *known == method).unwrap_or("other");
+        let method = METHODS
+            .into_iter()
+            .find(|known| *known == method)
+            .unwrap_or("other");
         let class = match status {
             ..200 => "1xx",
             200..300 => "2xx",
@@ -180,9 +199,16 @@ impl Metrics {
             400..500 => "4xx",
             500.. => "5xx",
         };
-        self.requests.with_label_values(&[route_label, method, class]).inc();
-        self.durations.with_label_values(&[route_label]).observe(took.as_secs_f64());
-        if let Some((_, action)) = COMMANDS.iter().find(|(path, _)| route == Some(path) && method == "POST") {
+        self.requests
+            .with_label_values(&[route_label, method, class])
+            .inc();
+        self.durations
+            .with_label_values(&[route_label])
+            .observe(took.as_secs_f64());
+        if let Some((_, action)) = COMMANDS
+            .iter()
+            .find(|(path, _)| route == Some(path) && method == "POST")
+        {
             let outcome = match status {
                 ..400 => "done",
                 400..500 => "refused",
@@ -194,7 +220,9 @@ impl Metrics {
 
     /// Begins to count webhook events that are refused for these reasons: fixed words.
     pub fn expect_webhooks(&self, reasons: impl IntoIterator<Item = &'static str>) {
-        reasons.into_iter().for_each(|reason| self.webhooks_refused.with_label_values(&[reason]).inc_by(0));
+        reasons
+            .into_iter()
+            .for_each(|reason| self.webhooks_refused.with_label_values(&[reason]).inc_by(0));
     }
 
     /// Counts a webhook event: accepted, or why not.
@@ -249,39 +277,73 @@ impl Metrics {
     /// Everything as Prometheus text.
     pub fn render(&self, now: &Now) -> String {
         let mut text = String::new();
-        let mut say = |of: &Family, samples: &[(Vec<&str>, f64)]| write_family(&mut text, of, samples);
+        let mut say =
+            |of: &Family, samples: &[(Vec<&str>, f64)]| write_family(&mut text, of, samples);
         let throttles = |value: &dyn Fn(&ThrottleGauges) -> f64| -> Vec<(Vec<&str>, f64)> {
-            now.throttles.iter().map(|one| (vec![one.throttle.as_str()], value(one))).collect()
+            now.throttles
+                .iter()
+                .map(|one| (vec![one.throttle.as_str()], value(one)))
+                .collect()
         };
         say(&families::LEVEL, &throttles(&|one| one.level.fraction()));
-        say(&families::KILLED, &throttles(&|one| f64::from(u8::from(one.killed))));
-        say(&families::STATE_AGE, &throttles(&|one| age(one.confirmed_at, now.at)));
+        say(
+            &families::KILLED,
+            &throttles(&|one| f64::from(u8::from(one.killed))),
+        );
+        say(
+            &families::STATE_AGE,
+            &throttles(&|one| age(one.confirmed_at, now.at)),
+        );
         let found = |value: &dyn Fn(Found) -> Option<f64>| -> Vec<(Vec<&str>, f64)> {
             let all = now.throttles.iter();
-            all.filter_map(|one| Some((vec![one.throttle.as_str()], value(one.found?)?))).collect()
+            all.filter_map(|one| Some((vec![one.throttle.as_str()], value(one.found?)?)))
+                .collect()
         };
-        say(&families::ENFORCED, &found(&|found| Some(f64::from(u8::from(found.enforced)))));
-        say(&families::DRIFTS, &found(&|found| Some(float(found.drifts as u64))));
+        say(
+            &families::ENFORCED,
+            &found(&|found| Some(f64::from(u8::from(found.enforced)))),
+        );
+        say(
+            &families::DRIFTS,
+            &found(&|found| Some(float(found.drifts as u64))),
+        );
         let proofs = self.kill_path.all();
         let ok = |proof: &Proof| f64::from(u8::from(proof.found.is_ok()));
-        let proven: Vec<_> = proofs.iter().map(|(via, proof)| (vec![via.as_str()], ok(proof))).collect();
+        let proven: Vec<_> = proofs
+            .iter()
+            .map(|(via, proof)| (vec![via.as_str()], ok(proof)))
+            .collect();
         say(&families::KILL_PATH, &proven);
         let proven = |proof: &Proof| proof.proven_at.map(|at| age(at, now.at));
-        let ages = proofs.iter().filter_map(|(via, proof)| Some((vec![via.as_str()], proven(proof)?)));
+        let ages = proofs
+            .iter()
+            .filter_map(|(via, proof)| Some((vec![via.as_str()], proven(proof)?)));
         say(&families::KILL_PATH_AGE, &ages.collect::<Vec<_>>());
-        say(&families::REFUSED, &found(&|found| Some(f64::from(found.refused_percent?) / 100.0)));
+        say(
+            &families::REFUSED,
+            &found(&|found| Some(f64::from(found.refused_percent?) / 100.0)),
+        );
         let callers = now.throttles.iter();
-        let callers = callers.filter_map(|one| Some((vec![one.throttle.as_str()], float(one.callers?))));
+        let callers =
+            callers.filter_map(|one| Some((vec![one.throttle.as_str()], float(one.callers?))));
         say(&families::CALLERS, &callers.collect::<Vec<_>>());
         let verdicts = now.throttles.iter().flat_map(|one| {
             let said = |admitted: bool| if admitted { "allow" } else { "deny" };
-            one.verdicts
-                .iter()
-                .map(move |(admitted, why, count)| (vec![one.throttle.as_str(), said(*admitted), *why], float(*count)))
+            one.verdicts.iter().map(move |(admitted, why, count)| {
+                (
+                    vec![one.throttle.as_str(), said(*admitted), *why],
+                    float(*count),
+                )
+            })
         });
         say(&families::VERDICTS, &verdicts.collect::<Vec<_>>());
-        for (of, found) in [(&families::HEALTH, &now.health), (&families::CHECK, &now.checks)] {
-            let samples = found.iter().map(|(name, is)| (vec![*name], f64::from(u8::from(*is))));
+        for (of, found) in [
+            (&families::HEALTH, &now.health),
+            (&families::CHECK, &now.checks),
+        ] {
+            let samples = found
+                .iter()
+                .map(|(name, is)| (vec![*name], f64::from(u8::from(*is))));
             say(of, &samples.collect::<Vec<_>>());
         }
         let counters = [
@@ -292,22 +354,49 @@ impl Metrics {
         for (of, counter) in counters {
             say(of, &[(vec![], float(counter.get()))]);
         }
-        let lacking = now.commands_lacking.iter().map(|(place, count)| (vec![*place], float(*count)));
+        let lacking = now
+            .commands_lacking
+            .iter()
+            .map(|(place, count)| (vec![*place], float(*count)));
         say(&families::LACKING, &lacking.collect::<Vec<_>>());
         say(&families::FORGOTTEN, &[(vec![], float(now.forgotten))]);
-        say(&families::LOG_LOST, &[(vec![], float(super::lost_lines().lines))]);
-        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        say(
+            &families::LOG_LOST,
+            &[(vec![], float(super::lost_lines().lines))],
+        );
+        let record = self
+            .record
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         for (of, samples) in record.iter().flat_map(RecordGauges::samples) {
             say(of, &samples);
         }
-        say(&families::BUILD, &[(vec![env!("CARGO_PKG_VERSION"), now.mode], 1.0)]);
-        say(&families::UPTIME, &[(vec![], age(now.started.elapsed, now.at))]);
-        say(&families::START, &[(vec![], now.started.wall.as_duration().as_secs_f64())]);
+        say(
+            &families::BUILD,
+            &[(vec![env!("CARGO_PKG_VERSION"), now.mode], 1.0)],
+        );
+        say(
+            &families::UPTIME,
+            &[(vec![], age(now.started.elapsed, now.at))],
+        );
+        say(
+            &families::START,
+            &[(vec![], now.started.wall.as_duration().as_secs_f64())],
+        );
         let usage = process::usage();
-        for (of, value) in
-            [(&families::MEMORY, usage.memory), (&families::CPU, usage.cpu), (&families::FILES, usage.files)]
-        {
-            say(of, &value.map(|value| (vec![], value)).into_iter().collect::<Vec<_>>());
+        for (of, value) in [
+            (&families::MEMORY, usage.memory),
+            (&families::CPU, usage.cpu),
+            (&families::FILES, usage.files),
+        ] {
+            say(
+                of,
+                &value
+                    .map(|value| (vec![], value))
+                    .into_iter()
+                    .collect::<Vec<_>>(),
+            );
         }
         let mut counted = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut counted) {
@@ -319,11 +408,27 @@ impl Metrics {
 
 /// A family without samples is not said at all.
 fn write_family(text: &mut String, of: &Family, samples: &[(Vec<&str>, f64)]) {
-    let _ = writeln!(text, "# HELP {} {}\n# TYPE {} {}", of.name, of.help, of.name, of.kind.as_str());
+    let _ = writeln!(
+        text,
+        "# HELP {} {}\n# TYPE {} {}",
+        of.name,
+        of.help,
+        of.name,
+        of.kind.as_str()
+    );
     for (values, value) in samples {
         // Names of throttles and words of ours need no escape.
-        let labels: Vec<_> = of.labels.iter().zip(values).map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let labels: Vec<_> = of
+            .labels
+            .iter()
+            .zip(values)
+            .map(|(name, value)| format!("{name}=\"{value}\""))
+            .collect();
+        let labels = if labels.is_empty() {
+            String::new()
+        } else {
+            format!("{{{}}}", labels.join(","))
+        };
         let _ = writeln!(text, "{}{labels} {value}", of.name);
     }
 }

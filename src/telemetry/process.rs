@@ -19,14 +19,23 @@ pub(super) fn usage() -> Usage {
     Usage {
         memory: read("status").as_deref().and_then(memory),
         cpu: read("stat").as_deref().and_then(cpu),
-        files: std::fs::read_dir("/proc/self/fd").ok().and_then(|all| u32::try_from(all.count()).ok()).map(f64::from),
+        files: std::fs::read_dir("/proc/self/fd")
+            .ok()
+            .and_then(|all| u32::try_from(all.count()).ok())
+            .map(f64::from),
     }
 }
 
 /// From `VmRSS:     1234 kB`.
 fn memory(status: &str) -> Option<f64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.split_whitespace().next()?.parse::<f64>().ok().map(|kilobytes| kilobytes * 1024.0)
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace()
+        .next()?
+        .parse::<f64>()
+        .ok()
+        .map(|kilobytes| kilobytes * 1024.0)
 }
 
 /// Fields 14 and 15, counted after the name, which may hold spaces and brackets.

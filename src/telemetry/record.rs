@@ -31,18 +31,27 @@ impl RecordGauges {
     /// Each family with its samples.
     pub(super) fn samples(&self) -> [Samples<'_>; 4] {
         let heads = |value: &dyn Fn(&TableHead) -> u64| {
-            self.heads.iter().map(|head| (vec![head.table], float(value(head)))).collect()
+            self.heads
+                .iter()
+                .map(|head| (vec![head.table], float(value(head))))
+                .collect()
         };
         [
             (&families::HEAD_SEQ, heads(&|head| head.seq)),
             (&families::HEAD_HASH, heads(&|head| head.hash48)),
             (&families::OUTBOX, vec![(vec![], float(self.outbox_rows))]),
-            (&families::DROPPED, vec![(vec![], float(self.outbox_dropped))]),
+            (
+                &families::DROPPED,
+                vec![(vec![], float(self.outbox_dropped))],
+            ),
         ]
     }
 }
 
-#[allow(clippy::cast_precision_loss, reason = "a count above 2^53 may lose its last digit")]
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "a count above 2^53 may lose its last digit"
+)]
 pub(super) fn float(count: u64) -> f64 {
     count as f64
 }

@@ -81,7 +81,11 @@ impl Sink {
 
     /// Why the stream took something no more, if that has happened since this was asked last.
     pub(super) fn error(&self) -> Option<io::Error> {
-        self.0.error.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0
+            .error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     /// Lines that were lost so far.
@@ -91,7 +95,11 @@ impl Sink {
 
     /// When the last one was lost, by the clock that was handed over.
     pub(super) fn lost_at(&self) -> Option<Duration> {
-        self.0.lost_at.load(Ordering::Relaxed).checked_sub(1).map(Duration::from_millis)
+        self.0
+            .lost_at
+            .load(Ordering::Relaxed)
+            .checked_sub(1)
+            .map(Duration::from_millis)
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -135,7 +143,10 @@ impl Sink {
             queue.writing = false;
             self.0.changed.notify_all();
         }
-        let waited = self.0.changed.wait_while(queue, |queue| queue.text.is_empty());
+        let waited = self
+            .0
+            .changed
+            .wait_while(queue, |queue| queue.text.is_empty());
         let mut queue = waited.unwrap_or_else(PoisonError::into_inner);
         queue.writing = true;
         std::mem::swap(&mut queue.text, batch);
@@ -194,7 +205,9 @@ mod tests {
         let (say, told) = channel();
         let (out, came) = channel();
         let (recovered, again) = channel();
-        let sink = Sink::start(Told(told, out), now, move |lost| recovered.send(lost).unwrap());
+        let sink = Sink::start(Told(told, out), now, move |lost| {
+            recovered.send(lost).unwrap()
+        });
         sink.offer(b"first\n", now);
         let line = [[b'x'; 1023].as_slice(), b"\n"].concat();
         // Nobody reads: what is offered beyond the queue is lost at once. As much again may be on its way already.
@@ -209,7 +222,10 @@ mod tests {
         drop(say);
         assert!(sink.flush(LONG));
         let text: Vec<u8> = came.try_iter().flatten().collect();
-        assert_eq!(text.iter().filter(|byte| **byte == b'\n').count() as u64, 3001 - lost);
+        assert_eq!(
+            text.iter().filter(|byte| **byte == b'\n').count() as u64,
+            3001 - lost
+        );
         assert_eq!(again.try_iter().collect::<Vec<_>>(), [lost]);
     }
 
@@ -236,7 +252,10 @@ mod tests {
         sink.offer(b"first\nsecond\n", now);
         sink.flush(LONG);
         assert_eq!(sink.lost(), 2, "of the first only a part came out");
-        assert_eq!(sink.error().map(|error| error.kind()), Some(io::ErrorKind::BrokenPipe));
+        assert_eq!(
+            sink.error().map(|error| error.kind()),
+            Some(io::ErrorKind::BrokenPipe)
+        );
         drop(say);
         sink.offer(b"third\n", now);
         sink.flush(LONG);

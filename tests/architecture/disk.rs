@@ -30,23 +30,44 @@ const NAMES: &[&str] = &[
 const PLACES: &[(&str, &str)] = &[
     ("src/cli.rs", "the mask for modes of files, before any task"),
     ("src/cli/record.rs", "a command of its own"),
-    ("src/cluster/connect.rs", "whether there is a kubeconfig: at the start"),
+    (
+        "src/cluster/connect.rs",
+        "whether there is a kubeconfig: at the start",
+    ),
     ("src/config/dotenv.rs", "at the start, before any task"),
     (
         "src/config/files.rs",
         "a thread of its own for each read, abandoned if it hangs; waited for at the start or in a blocking task",
     ),
     ("src/run/kept.rs", "keys and ids, at the start"),
-    ("src/run/listen/cgroup.rs", "/proc and /sys, which are in memory, at the start"),
+    (
+        "src/run/listen/cgroup.rs",
+        "/proc and /sys, which are in memory, at the start",
+    ),
     ("src/run/local_key.rs", "the folder's owner, at the start"),
     ("src/run/record.rs", "the folder and its lock, at the start"),
     ("src/store/backup.rs", "a command of its own"),
-    ("src/store/journal/file.rs", "the start, then the journal's thread"),
+    (
+        "src/store/journal/file.rs",
+        "the start, then the journal's thread",
+    ),
     ("src/store/last_state.rs", "the start, then a blocking task"),
-    ("src/store/looks.rs", "for `verify` and `backup`, each a command of its own"),
-    ("src/store/private.rs", "the start, and the ledger's opening in a blocking task"),
-    ("src/store/sqlite.rs", "its opening and its readers in blocking tasks, its writer on a thread of its own"),
-    ("src/store/sqlite/read.rs", "a ledger that can only be read: at the start, and commands of their own"),
+    (
+        "src/store/looks.rs",
+        "for `verify` and `backup`, each a command of its own",
+    ),
+    (
+        "src/store/private.rs",
+        "the start, and the ledger's opening in a blocking task",
+    ),
+    (
+        "src/store/sqlite.rs",
+        "its opening and its readers in blocking tasks, its writer on a thread of its own",
+    ),
+    (
+        "src/store/sqlite/read.rs",
+        "a ledger that can only be read: at the start, and commands of their own",
+    ),
     ("src/telemetry.rs", "stderr, written by a thread of its own"),
     ("src/telemetry/process.rs", "/proc, which is in memory"),
 ];
@@ -56,11 +77,16 @@ pub(crate) fn touched(path: &str, code: &str) -> Vec<String> {
     if PLACES.iter().any(|(place, _)| *place == path) {
         return Vec::new();
     }
-    let lines = code.lines().take_while(|line| !line.contains("#[cfg(test)]")).enumerate();
+    let lines = code
+        .lines()
+        .take_while(|line| !line.contains("#[cfg(test)]"))
+        .enumerate();
     let named = |(index, line)| Some((index + 1, NAMES.iter().find(|name| names(line, name))?));
     lines
         .filter_map(named)
-        .map(|(line, name)| format!("{path}:{line}: disk: {name} where somebody who serves might wait for it"))
+        .map(|(line, name)| {
+            format!("{path}:{line}: disk: {name} where somebody who serves might wait for it")
+        })
         .collect()
 }
 
@@ -80,7 +106,12 @@ fn every_place_touches_a_file() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     for (path, _) in PLACES {
         let text = std::fs::read_to_string(root.join(path)).unwrap_or_default();
-        let touches = text.lines().any(|line| NAMES.iter().any(|name| names(line, name)));
-        assert!(touches, "{path} touches no file any more: take it off the list");
+        let touches = text
+            .lines()
+            .any(|line| NAMES.iter().any(|name| names(line, name)));
+        assert!(
+            touches,
+            "{path} touches no file any more: take it off the list"
+        );
     }
 }

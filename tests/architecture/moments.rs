@@ -17,20 +17,58 @@ const METHODS: &[&str] = &[
 ];
 
 /// Names by which wall times go; `at` also at the end of a longer one.
-const NAMES: &[&str] = &["now", "at", "wall", "since", "until", "moment", "created", "received", "began", "started"];
+const NAMES: &[&str] = &[
+    "now", "at", "wall", "since", "until", "moment", "created", "received", "began", "started",
+];
 
 /// Where wall times are counted, and for what.
 const ALLOWED: &[(&str, &str, &str)] = &[
-    ("src/decide/clocks.rs", "duration_since", "whether the wall clock may be believed, before anything is pruned"),
-    ("src/mirror/retry.rs", "duration_since", "how far off the month's turn is"),
-    ("src/mirror/worker.rs", "as_second", "the month's turn, told"),
-    ("src/http/webhook.rs", "as_second", "the age of a signature, which another machine's clock made"),
+    (
+        "src/decide/clocks.rs",
+        "duration_since",
+        "whether the wall clock may be believed, before anything is pruned",
+    ),
+    (
+        "src/mirror/retry.rs",
+        "duration_since",
+        "how far off the month's turn is",
+    ),
+    (
+        "src/mirror/worker.rs",
+        "as_second",
+        "the month's turn, told",
+    ),
+    (
+        "src/http/webhook.rs",
+        "as_second",
+        "the age of a signature, which another machine's clock made",
+    ),
     ("src/gate.rs", "as_second", "the salt's hour"),
-    ("src/cli/words.rs", "duration_since", "`2 h ago` beside a record's time, for a person"),
-    ("src/source/status_rows.rs", "as_second", "a record's time, told in whole seconds"),
-    ("src/source/stripe/event.rs", "as_second", "a record's time, as the provider told it"),
-    ("src/telemetry/metrics.rs", "as_duration", "when the process started, told"),
-    ("src/reconcile/memory.rs", "as_millisecond", "an id that sorts by time"),
+    (
+        "src/cli/words.rs",
+        "duration_since",
+        "`2 h ago` beside a record's time, for a person",
+    ),
+    (
+        "src/source/status_rows.rs",
+        "as_second",
+        "a record's time, told in whole seconds",
+    ),
+    (
+        "src/source/stripe/event.rs",
+        "as_second",
+        "a record's time, as the provider told it",
+    ),
+    (
+        "src/telemetry/metrics.rs",
+        "as_duration",
+        "when the process started, told",
+    ),
+    (
+        "src/reconcile/memory.rs",
+        "as_millisecond",
+        "an id that sorts by time",
+    ),
 ];
 
 /// Differences of wall times in the code of one file, which has neither comments nor literals.
@@ -39,13 +77,19 @@ pub(crate) fn subtracted(path: &str, code: &str) -> Vec<String> {
     for (index, line) in code.lines().enumerate() {
         let line_number = index + 1;
         for method in METHODS.iter().filter(|method| calls(line, method)) {
-            if !ALLOWED.iter().any(|(file, what, _)| (*file, *what) == (path, *method)) {
+            if !ALLOWED
+                .iter()
+                .any(|(file, what, _)| (*file, *what) == (path, *method))
+            {
                 found.push(format!(
                     "{path}:{line_number}: moment: {method}() of a wall time; ages are of Clock::elapsed"
                 ));
             }
         }
-        for (at, _) in line.match_indices("- ").filter(|(at, _)| is_minus(line, *at)) {
+        for (at, _) in line
+            .match_indices("- ")
+            .filter(|(at, _)| is_minus(line, *at))
+        {
             if let Some(name) = beside(line, at) {
                 found
                     .push(format!("{path}:{line_number}: moment: a minus beside `{name}`; ages are of Clock::elapsed"));
@@ -70,7 +114,10 @@ fn calls(line: &str, method: &str) -> bool {
 /// A minus between two operands, as rustfmt writes it; `->` and a sign are none.
 fn is_minus(line: &str, at: usize) -> bool {
     let before = &line[..at];
-    before.ends_with(' ') && !before.trim_end().ends_with(['(', '=', ',', '<', '>', '{', '|', '&'])
+    before.ends_with(' ')
+        && !before
+            .trim_end()
+            .ends_with(['(', '=', ',', '<', '>', '{', '|', '&'])
 }
 
 /// The operand beside a minus that goes by the name of a wall time: `now`, `self.clock.now()`, `one.taken_at`.
@@ -80,7 +127,12 @@ fn beside(line: &str, at: usize) -> Option<String> {
     let left = &left[left.rfind(|c| !is_path(c)).map_or(0, |i| i + 1)..];
     let right = line[at + 1..].trim_start();
     let right = &right[..right.find(|c| !is_path(c)).unwrap_or(right.len())];
-    let last = |path: &str| path.rsplit(['.', ':']).next().unwrap_or_default().to_owned();
+    let last = |path: &str| {
+        path.rsplit(['.', ':'])
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
     let is_time = |name: &String| NAMES.contains(&name.as_str()) || name.ends_with("_at");
     [last(left), last(right)].into_iter().find(is_time)
 }
@@ -89,7 +141,8 @@ fn beside(line: &str, at: usize) -> Option<String> {
 #[test]
 fn every_exception_is_in_use() {
     for (path, method, _) in ALLOWED {
-        let text = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
+        let text =
+            std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
         let text = text.unwrap_or_default();
         assert!(
             text.lines().any(|line| calls(line, method)),

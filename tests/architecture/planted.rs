@@ -35,7 +35,10 @@ pub(crate) const PLANTS: &[Plant] = &[
     one(
         "loud",
         &[
-            ("src/cli/x.rs", "//! x\nfn f() {\n    eprintln!(\"x\");\n}\n"),
+            (
+                "src/cli/x.rs",
+                "//! x\nfn f() {\n    eprintln!(\"x\");\n}\n",
+            ),
             ("tests/x.rs", "//! x\nfn f() {\n    println!();\n}\n"),
         ],
         &["src/cli/x.rs:3: loud: eprintln! breaks when nobody hears it"],
@@ -47,7 +50,10 @@ pub(crate) const PLANTS: &[Plant] = &[
                 "src/http/x.rs",
                 "//! x\nuse std::fs;\nfn f(p: &std::path::Path) {\n    fs::read(p);\n    p.exists();\n    g.sync_data();\n}\n",
             ),
-            ("src/latch/x.rs", "//! x\nuse std::fs::File;\nfn f() {\n    FromFile::g(NoFile::open, resync_all);\n}\n"),
+            (
+                "src/latch/x.rs",
+                "//! x\nuse std::fs::File;\nfn f() {\n    FromFile::g(NoFile::open, resync_all);\n}\n",
+            ),
             ("src/store/journal/file.rs", "//! x\nuse std::fs::File;\n"),
             ("tests/x.rs", "//! x\nuse std::fs;\n"),
         ],
@@ -61,16 +67,28 @@ pub(crate) const PLANTS: &[Plant] = &[
     one(
         "shared unseen",
         &[
-            ("src/gate/x.rs", "//! x\nuse std::sync::atomic::AtomicU64;\nuse std::sync::{Arc, Mutex};\n"),
-            ("src/store/journal.rs", "//! x\nuse crate::sync::Mutex;\nfn f() {\n    std::thread::spawn(g);\n}\n"),
+            (
+                "src/gate/x.rs",
+                "//! x\nuse std::sync::atomic::AtomicU64;\nuse std::sync::{Arc, Mutex};\n",
+            ),
+            (
+                "src/store/journal.rs",
+                "//! x\nuse crate::sync::Mutex;\nfn f() {\n    std::thread::spawn(g);\n}\n",
+            ),
             ("src/store/sqlite/x.rs", "//! x\nuse std::sync::Mutex;\n"),
         ],
-        &["src/gate/x.rs:3: shared: std::sync::Mutex is", "src/store/journal.rs:4: shared: std::thread is"],
+        &[
+            "src/gate/x.rs:3: shared: std::sync::Mutex is",
+            "src/store/journal.rs:4: shared: std::thread is",
+        ],
     ),
     // Imports, in every form a path can take.
     one(
         "use",
-        &[("src/gate/x.rs", "//! x\n\nuse crate::store::SqliteLedger;\n")],
+        &[(
+            "src/gate/x.rs",
+            "//! x\n\nuse crate::store::SqliteLedger;\n",
+        )],
         &["src/gate/x.rs:3: import: gate may not import store"],
     ),
     one(
@@ -88,27 +106,42 @@ pub(crate) const PLANTS: &[Plant] = &[
     ),
     one(
         "type",
-        &[("src/gate.rs", "//! x\nstruct X(Vec<crate::latch::Latch>);\n")],
+        &[(
+            "src/gate.rs",
+            "//! x\nstruct X(Vec<crate::latch::Latch>);\n",
+        )],
         &["src/gate.rs:2: import: gate may not import latch"],
     ),
     one(
         "expression",
-        &[("src/http/x.rs", "//! x\nfn f() -> u8 {\n    crate::cluster::lane::f()\n}\n")],
+        &[(
+            "src/http/x.rs",
+            "//! x\nfn f() -> u8 {\n    crate::cluster::lane::f()\n}\n",
+        )],
         &["src/http/x.rs:3: import: http may not import cluster"],
     ),
     one(
         "turbofish",
-        &[("src/gate.rs", "//! x\nfn f() {\n    g!(a::b::<crate::store::X>());\n}\n")],
+        &[(
+            "src/gate.rs",
+            "//! x\nfn f() {\n    g!(a::b::<crate::store::X>());\n}\n",
+        )],
         &["src/gate.rs:3: import: gate may not import store"],
     ),
     one(
         "super chain",
-        &[("src/latch/watch.rs", "//! x\nuse super::super::reconcile::Parts;\n")],
+        &[(
+            "src/latch/watch.rs",
+            "//! x\nuse super::super::reconcile::Parts;\n",
+        )],
         &["src/latch/watch.rs:2: import: latch may not import reconcile"],
     ),
     one(
         "super out of a module in a file",
-        &[("src/store/chain.rs", "//! x\nmod tests {\n    use super::super::super::mirror::X;\n}\n")],
+        &[(
+            "src/store/chain.rs",
+            "//! x\nmod tests {\n    use super::super::super::mirror::X;\n}\n",
+        )],
         &["src/store/chain.rs:3: import: store may not import mirror"],
     ),
     one(
@@ -118,20 +151,33 @@ pub(crate) const PLANTS: &[Plant] = &[
     ),
     one(
         "inside a macro",
-        &[("src/reconcile.rs", "//! x\nfn f() {\n    tokio::select! { _ = crate::http::f() => {} }\n}\n")],
+        &[(
+            "src/reconcile.rs",
+            "//! x\nfn f() {\n    tokio::select! { _ = crate::http::f() => {} }\n}\n",
+        )],
         &["src/reconcile.rs:3: import: reconcile may not import http"],
     ),
     one(
         "group inside a macro",
-        &[("src/gate.rs", "//! x\nm! { use crate::{domain::X, store::Y}; }\n")],
+        &[(
+            "src/gate.rs",
+            "//! x\nm! { use crate::{domain::X, store::Y}; }\n",
+        )],
         &["src/gate.rs:2: import: gate may not import store"],
     ),
     one(
         "inside an attribute",
-        &[("src/domain/x.rs", "//! x\n#[error(\"{}\", crate::store::LEDGER_FILE)]\nstruct X;\n")],
+        &[(
+            "src/domain/x.rs",
+            "//! x\n#[error(\"{}\", crate::store::LEDGER_FILE)]\nstruct X;\n",
+        )],
         &["src/domain/x.rs:2: import: domain may not import store"],
     ),
-    one("the whole crate", &[("src/gate.rs", "//! x\nuse super::*;\n")], &["src/gate.rs:2: import: the whole crate"]),
+    one(
+        "the whole crate",
+        &[("src/gate.rs", "//! x\nuse super::*;\n")],
+        &["src/gate.rs:2: import: the whole crate"],
+    ),
     one(
         "the crate renamed",
         &[("src/gate.rs", "//! x\nuse crate as all;\n")],
@@ -149,10 +195,17 @@ pub(crate) const PLANTS: &[Plant] = &[
     ),
     one(
         "more than cli, by main",
-        &[("src/main.rs", "//! x\nfn main() {\n    echo_phoenix::run::serve()\n}\n")],
+        &[(
+            "src/main.rs",
+            "//! x\nfn main() {\n    echo_phoenix::run::serve()\n}\n",
+        )],
         &["src/main.rs:3: import: main may not import run"],
     ),
-    one("a module nobody placed", &[("src/utils.rs", "//! x\n")], &["src/utils.rs:1: import: module utils has no row"]),
+    one(
+        "a module nobody placed",
+        &[("src/utils.rs", "//! x\n")],
+        &["src/utils.rs:1: import: module utils has no row"],
+    ),
     // Cycles: the first is of edges that the table allows, so that nothing else finds it.
     one(
         "a cycle of two files",
@@ -182,12 +235,18 @@ pub(crate) const PLANTS: &[Plant] = &[
     ),
     one(
         "dice in decide",
-        &[("src/decide/x.rs", "//! x\nfn f() -> u8 {\n    rand::random()\n}\n")],
+        &[(
+            "src/decide/x.rs",
+            "//! x\nfn f() -> u8 {\n    rand::random()\n}\n",
+        )],
         &["src/decide/x.rs:3: crate: decide must never name rand"],
     ),
     one(
         "a runtime in ports",
-        &[("src/ports.rs", "//! x\nuse {async_trait::async_trait, tokio};\n")],
+        &[(
+            "src/ports.rs",
+            "//! x\nuse {async_trait::async_trait, tokio};\n",
+        )],
         &["src/ports.rs:2: crate: ports must never name tokio"],
     ),
     one(
@@ -227,23 +286,35 @@ pub(crate) const PLANTS: &[Plant] = &[
     ),
     one(
         "kube beyond the derive in source",
-        &[("src/source/x.rs", "//! x\nuse kube::{Client, CustomResource};\n")],
+        &[(
+            "src/source/x.rs",
+            "//! x\nuse kube::{Client, CustomResource};\n",
+        )],
         &["src/source/x.rs:2: crate: source names kube::Client"],
     ),
     // Time.
     one(
         "a clock in domain",
-        &[("src/domain/x.rs", "//! x\nfn f() -> jiff::Timestamp {\n    jiff::Timestamp::now()\n}\n")],
+        &[(
+            "src/domain/x.rs",
+            "//! x\nfn f() -> jiff::Timestamp {\n    jiff::Timestamp::now()\n}\n",
+        )],
         &["src/domain/x.rs:3: clock: domain names Timestamp::now"],
     ),
     one(
         "a clock by its type",
-        &[("src/store/x.rs", "//! x\nuse std::time::{Duration, Instant};\n")],
+        &[(
+            "src/store/x.rs",
+            "//! x\nuse std::time::{Duration, Instant};\n",
+        )],
         &["src/store/x.rs:2: clock: store names time::Instant"],
     ),
     one(
         "a clock in a made-up id",
-        &[("src/latch.rs", "//! x\nfn f() -> ulid::Ulid {\n    ulid::Ulid::generate()\n}\n")],
+        &[(
+            "src/latch.rs",
+            "//! x\nfn f() -> ulid::Ulid {\n    ulid::Ulid::generate()\n}\n",
+        )],
         &["src/latch.rs:3: clock: latch names Ulid::generate"],
     ),
     one(
@@ -256,12 +327,18 @@ pub(crate) const PLANTS: &[Plant] = &[
     ),
     one(
         "an age by a minus, over two lines",
-        &[("src/latch/x.rs", "//! x\nfn f(x: &X) -> Span {\n    x.clock.now()\n        - x.taken_at\n}\n")],
+        &[(
+            "src/latch/x.rs",
+            "//! x\nfn f(x: &X) -> Span {\n    x.clock.now()\n        - x.taken_at\n}\n",
+        )],
         &["src/latch/x.rs:4: moment: a minus beside `taken_at`"],
     ),
     one(
         "an age of seconds",
-        &[("src/http/x.rs", "//! x\nfn f(x: Timestamp, y: i64) -> i64 {\n    x.as_second() - y\n}\n")],
+        &[(
+            "src/http/x.rs",
+            "//! x\nfn f(x: Timestamp, y: i64) -> i64 {\n    x.as_second() - y\n}\n",
+        )],
         &["src/http/x.rs:3: moment: as_second()"],
     ),
     one(
@@ -270,7 +347,10 @@ pub(crate) const PLANTS: &[Plant] = &[
             "src/store/x.rs",
             "//! x\nfn f() {\n    tracing::info!(age = ?now.until(then), \"x\");\n    let age = Timestamp::since;\n}\n",
         )],
-        &["src/store/x.rs:3: moment: until()", "src/store/x.rs:4: moment: since()"],
+        &[
+            "src/store/x.rs:3: moment: until()",
+            "src/store/x.rs:4: moment: since()",
+        ],
     ),
     one(
         "ages as they should be",
@@ -287,37 +367,71 @@ pub(crate) const PLANTS: &[Plant] = &[
     ),
     one(
         "async block in decide",
-        &[("src/decide/x.rs", "//! x\nfn f() -> impl Future {\n    async {}\n}\n")],
+        &[(
+            "src/decide/x.rs",
+            "//! x\nfn f() -> impl Future {\n    async {}\n}\n",
+        )],
         &["src/decide/x.rs:3: async: decide waits for nothing"],
     ),
     // Files.
-    one("mod.rs", &[("src/gate/mod.rs", "//! x\n")], &["src/gate/mod.rs:1: mod.rs"]),
-    one("no header", &[("tests/it/x.rs", "// x\nfn f() {}\n")], &["tests/it/x.rs:1: header"]),
-    one("no Rust", &[("src/gate.rs", "//! x\nfn f( {}\n")], &["src/gate.rs:1: syntax"]),
+    one(
+        "mod.rs",
+        &[("src/gate/mod.rs", "//! x\n")],
+        &["src/gate/mod.rs:1: mod.rs"],
+    ),
+    one(
+        "no header",
+        &[("tests/it/x.rs", "// x\nfn f() {}\n")],
+        &["tests/it/x.rs:1: header"],
+    ),
+    one(
+        "no Rust",
+        &[("src/gate.rs", "//! x\nfn f( {}\n")],
+        &["src/gate.rs:1: syntax"],
+    ),
     one(
         "ignored",
-        &[("tests/it/x.rs", "//! x\n#[test]\n#[ignore = \"slow\"]\nfn f() {}\n")],
+        &[(
+            "tests/it/x.rs",
+            "//! x\n#[test]\n#[ignore = \"slow\"]\nfn f() {}\n",
+        )],
         &["tests/it/x.rs:3: ignored"],
     ),
     one(
         "ignored on a condition",
-        &[("tests/it/x.rs", "//! x\n#[cfg_attr(unix, ignore)]\nfn f() {}\n")],
+        &[(
+            "tests/it/x.rs",
+            "//! x\n#[cfg_attr(unix, ignore)]\nfn f() {}\n",
+        )],
         &["tests/it/x.rs:2: ignored"],
     ),
     one(
         "ignored inside a macro",
-        &[("tests/rules/x.rs", "//! x\nproptest! {\n    #[test]\n    #[ignore]\n    fn f(x: u8) {}\n}\n")],
+        &[(
+            "tests/rules/x.rs",
+            "//! x\nproptest! {\n    #[test]\n    #[ignore]\n    fn f(x: u8) {}\n}\n",
+        )],
         &["tests/rules/x.rs:4: ignored"],
     ),
-    one("todo", &[("src/gate.rs", "//! x\nfn f() {\n    todo!()\n}\n")], &["src/gate.rs:3: unfinished: todo!"]),
+    one(
+        "todo",
+        &[("src/gate.rs", "//! x\nfn f() {\n    todo!()\n}\n")],
+        &["src/gate.rs:3: unfinished: todo!"],
+    ),
     one(
         "unimplemented",
-        &[("src/gate.rs", "//! x\nfn f() {\n    unimplemented!(\"later\")\n}\n")],
+        &[(
+            "src/gate.rs",
+            "//! x\nfn f() {\n    unimplemented!(\"later\")\n}\n",
+        )],
         &["src/gate.rs:3: unfinished: unimplemented!"],
     ),
     one(
         "dbg, inside another macro",
-        &[("tests/it/x.rs", "//! x\nfn f() {\n    assert!(dbg!(1) > 0);\n}\n")],
+        &[(
+            "tests/it/x.rs",
+            "//! x\nfn f() {\n    assert!(dbg!(1) > 0);\n}\n",
+        )],
         &["tests/it/x.rs:3: unfinished: dbg!"],
     ),
 ];

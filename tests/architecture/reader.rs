@@ -33,14 +33,26 @@ impl Source {
     /// Reads a file; an error says why it is no Rust.
     pub(crate) fn read(path: &str, text: &str) -> Result<Self, String> {
         let file = syn::parse_file(text).map_err(|error| error.to_string())?;
-        let mut at: Vec<String> = path.trim_end_matches(".rs").split('/').skip(1).map(str::to_owned).collect();
+        let mut at: Vec<String> = path
+            .trim_end_matches(".rs")
+            .split('/')
+            .skip(1)
+            .map(str::to_owned)
+            .collect();
         let module = at.first().cloned().unwrap_or_default();
         if matches!(module.as_str(), "lib" | "main") {
             at.clear();
         }
         let code = blanked(text);
         let empty = (Vec::new(), Vec::new(), Vec::new());
-        let source = Self { module, paths: empty.0, macros: empty.1, attributes: empty.2, waits: false, code };
+        let source = Self {
+            module,
+            paths: empty.0,
+            macros: empty.1,
+            attributes: empty.2,
+            waits: false,
+            code,
+        };
         let mut reader = Reader { source, at };
         reader.visit_file(&file);
         Ok(reader.source)
@@ -52,7 +64,8 @@ impl Source {
         let whole = |line: &str, text: &str| {
             line.match_indices(text).any(|(at, _)| {
                 let within_before = line[..at].ends_with(is_word) && text.starts_with(is_word);
-                let within_after = line[at + text.len()..].starts_with(is_word) && text.ends_with(is_word);
+                let within_after =
+                    line[at + text.len()..].starts_with(is_word) && text.ends_with(is_word);
                 !within_before && !within_after
             })
         };
@@ -64,11 +77,17 @@ impl Source {
     pub(crate) fn functions(&self) -> Vec<Function> {
         let code = self.code.as_str();
         let is_word = |c: char| c.is_alphanumeric() || c == '_';
-        let begins = code.match_indices("fn ").filter(|(at, _)| !code[..*at].ends_with(is_word));
+        let begins = code
+            .match_indices("fn ")
+            .filter(|(at, _)| !code[..*at].ends_with(is_word));
         let functions = begins.filter_map(|(at, _)| {
             let name: String = code[at + 3..].chars().take_while(|c| is_word(*c)).collect();
             let lines = body_end(&code[at..]).map(|end| code[at..at + end].lines().count())?;
-            (!name.is_empty()).then(|| Function { name, line: code[..at].matches('\n').count() + 1, lines })
+            (!name.is_empty()).then(|| Function {
+                name,
+                line: code[..at].matches('\n').count() + 1,
+                lines,
+            })
         });
         functions.collect()
     }
@@ -97,7 +116,11 @@ fn blanked(text: &str) -> String {
     let (mut code, mut at) = (String::with_capacity(text.len()), 0);
     while at < chars.len() {
         let end = opaque_end(&chars, at).map_or(at, |end| end.min(chars.len()));
-        code.extend(chars[at..end].iter().map(|c| if *c == '\n' { '\n' } else { ' ' }));
+        code.extend(
+            chars[at..end]
+                .iter()
+                .map(|c| if *c == '\n' { '\n' } else { ' ' }),
+        );
         if end == at {
             code.push(chars[at]);
         }
@@ -128,9 +151,13 @@ fn opaque_end(chars: &[char], at: usize) -> Option<usize> {
         }
         ['r', '#' | '"', ..] if !within_word || prefixed => {
             let hashes = rest[1..].iter().take_while(|c| **c == '#').count();
-            let close: Vec<char> = std::iter::once('"').chain(std::iter::repeat_n('#', hashes)).collect();
+            let close: Vec<char> = std::iter::once('"')
+                .chain(std::iter::repeat_n('#', hashes))
+                .collect();
             let body = (rest.get(1 + hashes) == Some(&'"')).then(|| &rest[2 + hashes..])?;
-            body.windows(close.len()).position(|w| w == close).map(|end| at + 2 + hashes + end + close.len())
+            body.windows(close.len())
+                .position(|w| w == close)
+                .map(|end| at + 2 + hashes + end + close.len())
         }
         ['"', ..] => {
             let mut end = at + 1;
@@ -139,7 +166,10 @@ fn opaque_end(chars: &[char], at: usize) -> Option<usize> {
             }
             Some(end + 1)
         }
-        ['\'', '\\', _, tail @ ..] => tail.iter().position(|c| *c == '\'').map(|end| at + 3 + end + 1),
+        ['\'', '\\', _, tail @ ..] => tail
+            .iter()
+            .position(|c| *c == '\'')
+            .map(|end| at + 3 + end + 1),
         ['\'', _, '\'', ..] => Some(at + 3),
         _ => None,
     }
@@ -154,13 +184,23 @@ struct Reader {
 impl Reader {
     fn name(&mut self, path: Vec<String>) {
         let ours = |module: &[String], rest: &[String]| {
-            std::iter::once("crate".to_owned()).chain(module.iter().cloned()).chain(rest.iter().cloned()).collect()
+            std::iter::once("crate".to_owned())
+                .chain(module.iter().cloned())
+                .chain(rest.iter().cloned())
+                .collect()
         };
-        let ups = path.iter().skip_while(|part| *part == "self").take_while(|part| *part == "super").count();
+        let ups = path
+            .iter()
+            .skip_while(|part| *part == "self")
+            .take_while(|part| *part == "super")
+            .count();
         let resolved = match path.first().map(String::as_str) {
             Some("crate" | "echo_phoenix") => ours(&[], &path[1..]),
             Some("self" | "super") => {
-                let rest = path.iter().position(|part| part != "self" && part != "super").unwrap_or(path.len());
+                let rest = path
+                    .iter()
+                    .position(|part| part != "self" && part != "super")
+                    .unwrap_or(path.len());
                 ours(&self.at[..self.at.len().saturating_sub(ups)], &path[rest..])
             }
             _ => path,
@@ -169,13 +209,24 @@ impl Reader {
     }
 
     fn use_tree(&mut self, tree: &syn::UseTree, before: &[String]) {
-        let with = |ident: &syn::Ident| before.iter().cloned().chain([ident.to_string()]).collect::<Vec<_>>();
+        let with = |ident: &syn::Ident| {
+            before
+                .iter()
+                .cloned()
+                .chain([ident.to_string()])
+                .collect::<Vec<_>>()
+        };
         match tree {
             syn::UseTree::Path(path) => self.use_tree(&path.tree, &with(&path.ident)),
             syn::UseTree::Name(name) => self.name(with(&name.ident)),
             syn::UseTree::Rename(rename) => self.name(with(&rename.ident)),
-            syn::UseTree::Glob(_) => self.name(before.iter().cloned().chain(["*".to_owned()]).collect()),
-            syn::UseTree::Group(group) => group.items.iter().for_each(|tree| self.use_tree(tree, before)),
+            syn::UseTree::Glob(_) => {
+                self.name(before.iter().cloned().chain(["*".to_owned()]).collect())
+            }
+            syn::UseTree::Group(group) => group
+                .items
+                .iter()
+                .for_each(|tree| self.use_tree(tree, before)),
         }
     }
 
@@ -191,12 +242,16 @@ impl Reader {
                 path.push(ident.to_string());
                 joined = false;
             } else if let Some((mark, after)) = cursor.punct() {
-                let second = after.punct().filter(|(second, _)| mark.as_char() == ':' && second.as_char() == ':');
+                let second = after
+                    .punct()
+                    .filter(|(second, _)| mark.as_char() == ':' && second.as_char() == ':');
                 joined = second.is_some() && !path.is_empty();
                 match (mark.as_char(), after.any_group()) {
                     ('!', Some(_)) => self.source.macros.extend(path.last().cloned()),
                     ('#', Some((inside, ..))) => {
-                        self.source.attributes.extend(inside.ident().map(|(ident, _)| ident.to_string()));
+                        self.source
+                            .attributes
+                            .extend(inside.ident().map(|(ident, _)| ident.to_string()));
                     }
                     _ => {}
                 }
@@ -205,7 +260,11 @@ impl Reader {
                 }
                 next = second.map(|(_, after)| after).or(next);
             } else if let Some((inside, ..)) = cursor.any_group() {
-                let prefix = if joined { std::mem::take(&mut path) } else { Vec::new() };
+                let prefix = if joined {
+                    std::mem::take(&mut path)
+                } else {
+                    Vec::new()
+                };
                 self.loose(std::mem::take(&mut path), before);
                 joined = false;
                 self.tokens(inside, &prefix);
@@ -244,25 +303,42 @@ impl<'ast> Visit<'ast> for Reader {
     fn visit_path(&mut self, path: &'ast syn::Path) {
         // One name alone is local, or came by a `use` that is counted there; `pub(crate)` is one too.
         if path.segments.len() > 1 {
-            self.name(path.segments.iter().map(|segment| segment.ident.to_string()).collect());
+            self.name(
+                path.segments
+                    .iter()
+                    .map(|segment| segment.ident.to_string())
+                    .collect(),
+            );
         }
         visit::visit_path(self, path);
     }
 
     fn visit_macro(&mut self, mac: &'ast syn::Macro) {
-        self.source.macros.extend(mac.path.segments.last().map(|segment| segment.ident.to_string()));
+        self.source.macros.extend(
+            mac.path
+                .segments
+                .last()
+                .map(|segment| segment.ident.to_string()),
+        );
         self.visit_path(&mac.path);
         self.tokens(TokenBuffer::new2(mac.tokens.clone()).begin(), &[]);
     }
 
     fn visit_attribute(&mut self, attribute: &'ast syn::Attribute) {
-        let name = attribute.path().segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default();
+        let name = attribute
+            .path()
+            .segments
+            .last()
+            .map(|segment| segment.ident.to_string())
+            .unwrap_or_default();
         if let syn::Meta::List(list) = &attribute.meta {
             let buffer = TokenBuffer::new2(list.tokens.clone());
             self.tokens(buffer.begin(), &[]);
             let (mut cursor, is_condition) = (buffer.begin(), name == "cfg_attr");
             while let Some((_, next)) = cursor.token_tree().filter(|_| is_condition) {
-                self.source.attributes.extend(cursor.ident().map(|(ident, _)| ident.to_string()));
+                self.source
+                    .attributes
+                    .extend(cursor.ident().map(|(ident, _)| ident.to_string()));
                 cursor = next;
             }
         }

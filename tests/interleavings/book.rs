@@ -31,8 +31,14 @@ struct Pages {
 
 impl Book {
     pub(crate) fn new(throttles: impl IntoIterator<Item = ThrottleRow>) -> Self {
-        let throttles = throttles.into_iter().map(|row| (row.name.clone(), row)).collect();
-        Self(Mutex::new(Pages { throttles, ..Pages::default() }))
+        let throttles = throttles
+            .into_iter()
+            .map(|row| (row.name.clone(), row))
+            .collect();
+        Self(Mutex::new(Pages {
+            throttles,
+            ..Pages::default()
+        }))
     }
 
     pub(crate) fn is_well(&self) {
@@ -42,7 +48,10 @@ impl Book {
     /// What it has.
     pub(crate) fn has_now(&self) -> Stored {
         let pages = lock(&self.0);
-        Stored { throttles: pages.throttles.values().cloned().collect(), holds: pages.holds.clone() }
+        Stored {
+            throttles: pages.throttles.values().cloned().collect(),
+            holds: pages.holds.clone(),
+        }
     }
 
     /// The commands it has.
@@ -65,41 +74,81 @@ impl Pages {
 
     fn make(&mut self, change: Change) -> Result<Receipt, LedgerError> {
         let is_new = |pages: &Self, held: &ScopedHold| {
-            !pages.over.contains(&held.hold.epoch) && !pages.holds.iter().any(|one| one.hold.epoch == held.hold.epoch)
+            !pages.over.contains(&held.hold.epoch)
+                && !pages
+                    .holds
+                    .iter()
+                    .any(|one| one.hold.epoch == held.hold.epoch)
         };
-        let is_known = change.once.as_ref().is_some_and(|once| self.commands.contains(once));
-        let repeated = is_known && !change.takes().any(|held| held.hold.is_kill() && is_new(self, held));
+        let is_known = change
+            .once
+            .as_ref()
+            .is_some_and(|once| self.commands.contains(once));
+        let repeated = is_known
+            && !change
+                .takes()
+                .any(|held| held.hold.is_kill() && is_new(self, held));
         if !repeated {
             for row in &change.throttles {
-                if self.throttles.get(&row.name).is_some_and(|known| known.generation >= row.generation) {
+                if self
+                    .throttles
+                    .get(&row.name)
+                    .is_some_and(|known| known.generation >= row.generation)
+                {
                     return Err(LedgerError::Conflict(row.name.clone()));
                 }
             }
-            self.throttles.extend(change.throttles.iter().map(|row| (row.name.clone(), row.clone())));
+            self.throttles.extend(
+                change
+                    .throttles
+                    .iter()
+                    .map(|row| (row.name.clone(), row.clone())),
+            );
             for held in change.takes() {
                 if is_new(self, held) {
                     self.holds.push(held.clone());
                 }
             }
-            self.holds.retain(|held| !change.holds_ended.contains(&held.hold.epoch));
+            self.holds
+                .retain(|held| !change.holds_ended.contains(&held.hold.epoch));
             self.over.extend(change.holds_ended.iter().cloned());
             self.commands.extend(change.once.clone());
         }
-        let asked = change.takes().map(|held| &held.hold.epoch).chain(&change.holds_ended);
-        let over = asked.filter(|epoch| self.over.contains(epoch)).cloned().collect();
-        Ok(Receipt { repeated, over, answer: change.answer, ..Receipt::default() })
+        let asked = change
+            .takes()
+            .map(|held| &held.hold.epoch)
+            .chain(&change.holds_ended);
+        let over = asked
+            .filter(|epoch| self.over.contains(epoch))
+            .cloned()
+            .collect();
+        Ok(Receipt {
+            repeated,
+            over,
+            answer: change.answer,
+            ..Receipt::default()
+        })
     }
 }
 
 #[async_trait]
 impl Ledger for Book {
     async fn commit(&self, change: Change) -> Result<Receipt, LedgerError> {
-        let what = format!("{:?}, takes {}, ends {:?}", change.once, change.takes().count(), change.holds_ended);
+        let what = format!(
+            "{:?}, takes {}, ends {:?}",
+            change.once,
+            change.takes().count(),
+            change.holds_ended
+        );
         others_may_go_on().await; // whoever stops waiting here withdraws it
         let done = {
             let mut pages = lock(&self.0);
             pages.decide();
-            match if pages.well { 7 } else { thread_rng().gen_range(0..8) } {
+            match if pages.well {
+                7
+            } else {
+                thread_rng().gen_range(0..8)
+            } {
                 0 => Err(LedgerError::Unavailable("away".to_owned())),
                 1 => {
                     pages.begun.push(change);

@@ -26,9 +26,14 @@ use crate::tries::{traced, tried};
 const THROTTLES: [&str; 3] = ["default", "shop", "till"];
 
 pub(crate) fn record(once: &str, action: &str) -> Record {
-    let members = ["epoch", "audit", "durable", "already_killed"].map(|member| (member.to_owned(), Value::Null));
+    let members = ["epoch", "audit", "durable", "already_killed"]
+        .map(|member| (member.to_owned(), Value::Null));
     let answer = Answer::new(200, members.into_iter().collect(), NOW.wall);
-    Record { once: once.to_owned(), audit: AuditDraft::new(NOW.wall, "o", action), answer }
+    Record {
+        once: once.to_owned(),
+        audit: AuditDraft::new(NOW.wall, "o", action),
+        answer,
+    }
 }
 
 /// A service that was just started, with every throttle open.
@@ -76,14 +81,25 @@ impl Service {
             spec: None,
             offered: None,
         };
-        let (gate, book) = (Arc::new(Gate::default()), Arc::new(Book::new(THROTTLES.map(row))));
+        let (gate, book) = (
+            Arc::new(Gate::default()),
+            Arc::new(Book::new(THROTTLES.map(row))),
+        );
         let ledger: Arc<dyn Ledger> = Arc::<Book>::clone(&book);
         let desired = Arc::new(LedgerDesired::new(ledger, book.has_now()));
-        let kept = journal.as_ref().map(|journal| Arc::<FileJournal>::clone(journal) as Arc<dyn Journal>);
+        let kept = journal
+            .as_ref()
+            .map(|journal| Arc::<FileJournal>::clone(journal) as Arc<dyn Journal>);
         let known = Arc::<LedgerDesired>::clone(&desired);
         let latch = Arc::new(Latch::new(Arc::clone(&gate), known, kept, Vec::new()));
         latch.obey(NOW.elapsed);
-        Arc::new(Self { gate, book, desired, latch, journal })
+        Arc::new(Self {
+            gate,
+            book,
+            desired,
+            latch,
+            journal,
+        })
     }
 
     async fn does(self: Arc<Self>, what: Does) -> Option<Told> {
@@ -99,18 +115,43 @@ impl Service {
                 let (scope, text, record) = (scope(on), || "r".to_owned(), record(once, "kill"));
                 let epoch = Epoch(format!("hold-{once}"));
                 let (reason, operator, meant) = (text(), text(), scope.clone());
-                let order = KillOrder { scope, reason, operator, epoch, at: NOW, record };
-                Some((once, self.latch.kill(order).await.map(|killed| Said::Killed(meant, Box::new(killed)))))
+                let order = KillOrder {
+                    scope,
+                    reason,
+                    operator,
+                    epoch,
+                    at: NOW,
+                    record,
+                };
+                Some((
+                    once,
+                    self.latch
+                        .kill(order)
+                        .await
+                        .map(|killed| Said::Killed(meant, Box::new(killed))),
+                ))
             }
             Does::Revive(once, on) => {
-                let ended = self.latch.revive(scope(on), None, record(once, "revive")).await;
+                let ended = self
+                    .latch
+                    .revive(scope(on), None, record(once, "revive"))
+                    .await;
                 Some((once, ended.map(|ended| Said::Revived(ended.ended))))
             }
             Does::Control(once, throttle, level) => {
                 let (throttle, level) = (name(throttle), Level::new(level).unwrap());
                 let record = record(once, "control");
-                let order = LevelOrder { throttle, level, measured: None, at: NOW.elapsed, record };
-                Some((once, self.latch.declare(order).await.map(|_| Said::Declared)))
+                let order = LevelOrder {
+                    throttle,
+                    level,
+                    measured: None,
+                    at: NOW.elapsed,
+                    record,
+                };
+                Some((
+                    once,
+                    self.latch.declare(order).await.map(|_| Said::Declared),
+                ))
             }
             Does::Pass => {
                 self.pass().await;
@@ -138,17 +179,32 @@ impl Service {
     }
 
     fn kills(&self, throttle: &ThrottleName) -> BTreeSet<Epoch> {
-        self.gate.kills(throttle).into_iter().map(|hold| hold.epoch).collect()
+        self.gate
+            .kills(throttle)
+            .into_iter()
+            .map(|hold| hold.epoch)
+            .collect()
     }
 
     /// Gate, memory and ledger have the same holds, none of them is owed, and every throttle has its declared level.
     fn agree(&self) {
         let (stored, declared) = (self.book.has_now(), self.desired.declared());
-        let rows: BTreeMap<_, _> = stored.throttles.iter().map(|row| (row.name.clone(), row)).collect();
+        let rows: BTreeMap<_, _> = stored
+            .throttles
+            .iter()
+            .map(|row| (row.name.clone(), row))
+            .collect();
         for declared in &declared {
-            let covers = stored.holds.iter().filter(|held| held.scope.covers(&declared.name));
+            let covers = stored
+                .holds
+                .iter()
+                .filter(|held| held.scope.covers(&declared.name));
             let in_ledger: BTreeSet<_> = covers.map(|held| held.hold.epoch.clone()).collect();
-            let in_memory: BTreeSet<_> = declared.holds.iter().map(|hold| hold.epoch.clone()).collect();
+            let in_memory: BTreeSet<_> = declared
+                .holds
+                .iter()
+                .map(|hold| hold.epoch.clone())
+                .collect();
             assert_eq!(
                 (&self.kills(&declared.name), &in_memory),
                 (&in_ledger, &in_ledger),
@@ -156,30 +212,58 @@ impl Service {
                 declared.name.as_str()
             );
             let row = rows[&declared.name];
-            assert_eq!((declared.level, declared.generation), (row.declared, row.generation));
+            assert_eq!(
+                (declared.level, declared.generation),
+                (row.declared, row.generation)
+            );
             let bites = self.gate.standing(&declared.name).unwrap();
-            assert!(bites.level >= declared.level, "{:?} of {:?}", bites.level, declared.level);
+            assert!(
+                bites.level >= declared.level,
+                "{:?} of {:?}",
+                bites.level,
+                declared.level
+            );
         }
-        assert_eq!(self.journal.as_ref().map_or(0, |journal| journal.pending().len()), 0);
+        assert_eq!(
+            self.journal
+                .as_ref()
+                .map_or(0, |journal| journal.pending().len()),
+            0
+        );
     }
 
     /// What was told is so: what was refused is in no ledger, everything else is; a kill shut all that it meant, and its hold
     /// was recorded.
     fn is_true(&self, told: &[Told]) {
         let (commands, holds) = (self.book.commands(), self.book.has_now().holds);
-        let undecided = told.iter().any(|(_, said)| matches!(said, Err(DesiredError::Undecided)));
-        let ended =
-            |epoch| told.iter().any(|(_, said)| matches!(said, Ok(Said::Revived(ended)) if ended.contains(epoch)));
+        let undecided = told
+            .iter()
+            .any(|(_, said)| matches!(said, Err(DesiredError::Undecided)));
+        let ended = |epoch| {
+            told.iter()
+                .any(|(_, said)| matches!(said, Ok(Said::Revived(ended)) if ended.contains(epoch)))
+        };
         for (once, said) in told {
             match said {
                 Err(DesiredError::Undecided) => {}
                 Err(error) => assert!(!commands.contains(*once), "{once} was refused: {error}"),
                 Ok(Said::Killed(scope, killed)) => {
-                    let meant: Vec<_> = THROTTLES.map(name).into_iter().filter(|name| scope.covers(name)).collect();
-                    assert_eq!(killed.throttles, meant, "{once} was answered, and what it means is shut");
+                    let meant: Vec<_> = THROTTLES
+                        .map(name)
+                        .into_iter()
+                        .filter(|name| scope.covers(name))
+                        .collect();
+                    assert_eq!(
+                        killed.throttles, meant,
+                        "{once} was answered, and what it means is shut"
+                    );
                     assert!(commands.contains(*once), "{once} is in no ledger");
                     let holds = holds.iter().any(|held| held.hold.epoch == killed.epoch);
-                    assert!(holds || undecided || ended(&killed.epoch), "{once}: nobody ended {}", killed.epoch);
+                    assert!(
+                        holds || undecided || ended(&killed.epoch),
+                        "{once}: nobody ended {}",
+                        killed.epoch
+                    );
                 }
                 Ok(Said::Revived(ended)) if ended.is_empty() => {}
                 Ok(_) => assert!(commands.contains(*once), "{once} is in no ledger"),
@@ -193,14 +277,24 @@ impl Service {
             let tasks = all.iter().map(|one| spawn(Arc::clone(self).does(*one)));
             let told = join_all(tasks).await;
             self.rest().await;
-            told.into_iter().filter_map(Result::unwrap).collect::<Vec<_>>()
+            told.into_iter()
+                .filter_map(Result::unwrap)
+                .collect::<Vec<_>>()
         });
         self.agree();
         self.is_true(&told);
         let last = block_on(Arc::clone(self).does(Does::Revive("last", None)));
-        assert!(last.is_some_and(|(_, said)| said.is_ok()), "nothing stands in the way of a revival at rest");
+        assert!(
+            last.is_some_and(|(_, said)| said.is_ok()),
+            "nothing stands in the way of a revival at rest"
+        );
         self.agree();
-        assert!(THROTTLES.iter().all(|text| self.kills(&name(text)).is_empty()), "and it leaves no ghost");
+        assert!(
+            THROTTLES
+                .iter()
+                .all(|text| self.kills(&name(text)).is_empty()),
+            "and it leaves no ghost"
+        );
         if let Some(journal) = &self.journal {
             journal.close();
         }
@@ -250,7 +344,14 @@ fn what_is_owed_from_memory_is_settled_once_and_in_its_order() {
     tried(1_500, || {
         let closes = |once| Does::Control(once, "shop", 0.9);
         let opens = Does::Control("c2", "shop", 0.1);
-        let all = [closes("c1"), opens, Does::Kill("k1", Some("till")), Does::Pass, closes("c3"), Does::Pass];
+        let all = [
+            closes("c1"),
+            opens,
+            Does::Kill("k1", Some("till")),
+            Does::Pass,
+            closes("c3"),
+            Does::Pass,
+        ];
         Service::start(None).at_once(&all);
     });
 }

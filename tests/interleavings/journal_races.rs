@@ -28,7 +28,10 @@ impl Disk {
         let make = move || JournalFile::read(&made).unwrap().0.mend(0, false).unwrap();
         // Its locks are shuttle's as well; there is one order of one thread.
         shuttle::check_dfs(make, None);
-        Arc::new(Self { new: std::fs::read(&path).unwrap(), folder })
+        Arc::new(Self {
+            new: std::fs::read(&path).unwrap(),
+            folder,
+        })
     }
 
     pub(crate) fn journal(&self) -> Arc<FileJournal> {
@@ -46,11 +49,17 @@ impl Disk {
 }
 
 fn ids(pending: &[JournalEntry]) -> Vec<String> {
-    pending.iter().map(|entry| entry.record.once.clone()).collect()
+    pending
+        .iter()
+        .map(|entry| entry.record.once.clone())
+        .collect()
 }
 
 fn entry(once: &str) -> JournalEntry {
-    JournalEntry { effect: Effect::Nothing, record: record(once, "kill") }
+    JournalEntry {
+        effect: Effect::Nothing,
+        record: record(once, "kill"),
+    }
 }
 
 #[test]
@@ -69,21 +78,34 @@ fn what_was_acknowledged_and_not_settled_is_pending_at_any_moment() {
                 }
                 kept.lock().unwrap().remove(once);
                 block_on(journal.settle(once)).unwrap();
-                assert!(!ids(&journal.pending()).contains(&once.to_owned()), "{once} is settled");
+                assert!(
+                    !ids(&journal.pending()).contains(&once.to_owned()),
+                    "{once} is settled"
+                );
             })
         });
         for _ in 0..3 {
             let before = kept.lock().unwrap().clone();
             let pending = ids(&journal.pending());
             let after = kept.lock().unwrap().clone();
-            let missing = before.intersection(&after).find(|once| !pending.contains(once));
-            assert!(missing.is_none(), "{missing:?} of {before:?} is not in {pending:?}");
+            let missing = before
+                .intersection(&after)
+                .find(|once| !pending.contains(once));
+            assert!(
+                missing.is_none(),
+                "{missing:?} of {before:?} is not in {pending:?}"
+            );
         }
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
         assert_eq!(ids(&journal.pending()), ["b"]);
         journal.close();
         let (found, pending) = disk.found();
-        assert!(found == JournalFound::Whole && pending.contains(&"b".to_owned()), "{found:?} {pending:?}");
+        assert!(
+            found == JournalFound::Whole && pending.contains(&"b".to_owned()),
+            "{found:?} {pending:?}"
+        );
     });
 }
 
@@ -97,12 +119,15 @@ fn what_is_settled_while_it_is_written_is_not_pending_afterwards() {
             let journal = Arc::clone(&journal);
             thread::spawn(move || {
                 let entry = entry(once);
-                let (appended, settled) = block_on(async { join!(journal.append(&entry), journal.settle(once)) });
+                let (appended, settled) =
+                    block_on(async { join!(journal.append(&entry), journal.settle(once)) });
                 appended.unwrap();
                 settled.unwrap();
             })
         });
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
         assert_eq!(ids(&journal.pending()), Vec::<String>::new());
         journal.close();
         assert_eq!(disk.found(), (JournalFound::Whole, Vec::new()));
@@ -116,12 +141,22 @@ fn whatever_a_journal_took_before_it_closes_is_in_the_file_and_nothing_else() {
         let journal = disk.journal();
         let threads = ["a", "b"].map(|once| {
             let journal = Arc::clone(&journal);
-            thread::spawn(move || block_on(journal.append(&entry(once))).is_ok().then(|| once.to_owned()))
+            thread::spawn(move || {
+                block_on(journal.append(&entry(once)))
+                    .is_ok()
+                    .then(|| once.to_owned())
+            })
         });
         journal.close();
-        let took: BTreeSet<_> = threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect();
+        let took: BTreeSet<_> = threads
+            .into_iter()
+            .filter_map(|thread| thread.join().unwrap())
+            .collect();
         let (found, pending) = disk.found();
-        assert_eq!((found, pending.iter().cloned().collect()), (JournalFound::Whole, took));
+        assert_eq!(
+            (found, pending.iter().cloned().collect()),
+            (JournalFound::Whole, took)
+        );
         assert_eq!(ids(&journal.pending()), pending);
     });
 }

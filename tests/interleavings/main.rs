@@ -8,7 +8,12 @@
 //!
 //! Time has no length here, a limit may be over at any look. How long things take, with disks that hang and a process that
 //! ends at any write, is tests/model's, in virtual time and on one thread.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on fails"
+)]
 
 mod book;
 mod commands;
@@ -19,7 +24,12 @@ mod tries;
 
 /// The program's own sources. They say `crate::sync`, which is ours here.
 #[path = "../../src"]
-#[allow(dead_code, unreachable_pub, unused_imports, reason = "a part of the program, of which the tests ask a part")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "a part of the program, of which the tests ask a part"
+)]
 mod code {
     pub(crate) mod decide;
     pub(crate) mod domain;

@@ -64,8 +64,12 @@ pub(crate) async fn timeout<F: Future>(_limit: Duration, future: F) -> Result<F:
     let waiting = poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(done) => Poll::Ready(Ok(done)),
         Poll::Pending => {
-            let Some(left) = &mut looks else { return Poll::Pending };
-            let Some(fewer) = left.checked_sub(1) else { return Poll::Ready(Err(Elapsed)) };
+            let Some(left) = &mut looks else {
+                return Poll::Pending;
+            };
+            let Some(fewer) = left.checked_sub(1) else {
+                return Poll::Ready(Err(Elapsed));
+            };
             *left = fewer;
             cx.waker().wake_by_ref();
             Poll::Pending

@@ -14,7 +14,8 @@ const CHANGES: usize = 4;
 
 fn run(test: impl Fn() + Send + Sync + 'static, scheduler: impl Scheduler + 'static) {
     let mut config = Config::new();
-    (config.stack_size, config.max_steps, config.silence_warnings) = (STACK, MaxSteps::FailAfter(STEPS), true);
+    (config.stack_size, config.max_steps, config.silence_warnings) =
+        (STACK, MaxSteps::FailAfter(STEPS), true);
     Runner::new(scheduler, config).run(test);
 }
 
@@ -26,7 +27,10 @@ pub(crate) fn tried(orders: usize, test: impl Fn() + Send + Sync + Clone + 'stat
     }
     let full = std::env::var("ECHO_TEST_FULL").is_ok_and(|value| value == "1");
     let orders = if full { orders * 50 } else { orders };
-    run(test.clone(), RandomScheduler::new_from_seed(SEED, orders / 2));
+    run(
+        test.clone(),
+        RandomScheduler::new_from_seed(SEED, orders / 2),
+    );
     run(test, PctScheduler::new_from_seed(SEED, CHANGES, orders / 2));
 }
 

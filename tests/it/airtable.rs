@@ -30,7 +30,10 @@ use crate::python;
 
 const TABLE: &str = "reconciliation_log";
 /// For tests that are not about the rate limit.
-const LOOSE: Limits = Limits { per_second: 1000, lockout: Duration::from_secs(1) };
+const LOOSE: Limits = Limits {
+    per_second: 1000,
+    lockout: Duration::from_secs(1),
+};
 
 fn client_of(emulator: &Emulator, token: &str, timeout: Duration) -> Airtable {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -81,7 +84,9 @@ impl Ledger for Outbox {
 
     async fn delivered(&self, rows: &[Owed]) -> Result<(), LedgerError> {
         self.0.lock().unwrap().retain(|owed| {
-            !rows.iter().any(|r| r.table == owed.table && r.key == owed.key && r.version >= owed.version)
+            !rows
+                .iter()
+                .any(|r| r.table == owed.table && r.key == owed.key && r.version >= owed.version)
         });
         Ok(())
     }
@@ -95,14 +100,22 @@ impl Outbox {
     /// The newest version of a row; the place of an older one is kept.
     fn owe(&self, owed: Owed) {
         let mut rows = self.0.lock().unwrap();
-        match rows.iter_mut().find(|r| r.table == owed.table && r.key == owed.key) {
+        match rows
+            .iter_mut()
+            .find(|r| r.table == owed.table && r.key == owed.key)
+        {
             Some(row) => *row = owed,
             None => rows.push(owed),
         }
     }
 
     fn left(&self) -> Vec<String> {
-        self.0.lock().unwrap().iter().map(|row| row.key.clone()).collect()
+        self.0
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|row| row.key.clone())
+            .collect()
     }
 }
 
@@ -115,7 +128,9 @@ impl Clock for TestClock {
     }
 
     fn elapsed(&self) -> Duration {
-        self.now().duration_since(Timestamp::UNIX_EPOCH).unsigned_abs()
+        self.now()
+            .duration_since(Timestamp::UNIX_EPOCH)
+            .unsigned_abs()
     }
 }
 
@@ -126,13 +141,20 @@ fn drift(key: &str, version: i64) -> Owed {
         "who_subresource": "scale", "who_time": null, "first_seen": "2026-10-20T11:59:00.123456Z",
         "last_seen": "2026-10-20T11:59:30Z", "count": version, "action": "corrected", "error": null,
     });
-    Owed { table: TABLE.to_owned(), key: key.to_owned(), version, row: row.to_string() }
+    Owed {
+        table: TABLE.to_owned(),
+        key: key.to_owned(),
+        version,
+        row: row.to_string(),
+    }
 }
 
 /// A row Airtable will not have: its count is no number.
 fn poison(key: &str, version: i64) -> Owed {
     let mut owed = drift(key, version);
-    owed.row = owed.row.replace(&format!("\"count\":{version}"), "\"count\":\"many\"");
+    owed.row = owed
+        .row
+        .replace(&format!("\"count\":{version}"), "\"count\":\"many\"");
     owed
 }
 
@@ -158,10 +180,17 @@ impl Mirror {
 
     fn on(emulator: Emulator, limits: Limits, owed: Vec<Owed>) -> Self {
         let ledger = Arc::new(Outbox(Mutex::new(owed)));
-        let clock = Arc::new(TestClock(Mutex::new("2026-10-20T12:00:00Z".parse().unwrap())));
+        let clock = Arc::new(TestClock(Mutex::new(
+            "2026-10-20T12:00:00Z".parse().unwrap(),
+        )));
         let (wake, counters, stop) = (Arc::default(), Arc::default(), CancellationToken::new());
         let short = Duration::from_millis(100);
-        let policy = RetryPolicy { first: short, cap: short, lockout: limits.lockout, refused: short };
+        let policy = RetryPolicy {
+            first: short,
+            cap: short,
+            lockout: limits.lockout,
+            refused: short,
+        };
         let mut worker = Worker::new(WorkerParts {
             airtable: client_of(&emulator, TOKEN, Duration::from_secs(2)),
             ledger: Arc::clone(&ledger) as Arc<dyn Ledger>,
@@ -173,7 +202,15 @@ impl Mirror {
         });
         let until = stop.clone();
         let task = tokio::spawn(async move { worker.run(until).await });
-        Self { emulator, ledger, clock, wake, counters, stop, task }
+        Self {
+            emulator,
+            ledger,
+            clock,
+            wake,
+            counters,
+            stop,
+            task,
+        }
     }
 
     /// Waits until something holds; after ten seconds the test has failed.
@@ -193,7 +230,10 @@ impl Mirror {
     /// Stops the worker, which must obey at once, and reads the table with a real client.
     async fn stop_and_read(self) -> Vec<Value> {
         self.stop.cancel();
-        tokio::time::timeout(Duration::from_secs(1), self.task).await.expect("it stops when told").unwrap();
+        tokio::time::timeout(Duration::from_secs(1), self.task)
+            .await
+            .expect("it stops when told")
+            .unwrap();
         let url = self.emulator.url().to_owned();
         let printed = tokio::task::spawn_blocking(move || {
             python::run("airtable_check.py", &["read", &url, TOKEN, BASE, TABLE], "")
@@ -204,9 +244,11 @@ impl Mirror {
 
 async fn check(mode: &'static str, emulator: &Emulator, last: &'static str) {
     let url = emulator.url().to_owned();
-    tokio::task::spawn_blocking(move || python::run("airtable_check.py", &[mode, &url, TOKEN, BASE, last], ""))
-        .await
-        .unwrap();
+    tokio::task::spawn_blocking(move || {
+        python::run("airtable_check.py", &[mode, &url, TOKEN, BASE, last], "")
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,7 +258,11 @@ async fn a_real_client_takes_the_emulator_for_airtable() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_client_is_limited_by_the_emulator() {
-    let emulator = Emulator::start(Limits { lockout: Duration::from_secs(1), ..Limits::default() }).await;
+    let emulator = Emulator::start(Limits {
+        lockout: Duration::from_secs(1),
+        ..Limits::default()
+    })
+    .await;
     set_up(&emulator, false).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     check("patience", &emulator, TABLE).await;
@@ -226,9 +272,22 @@ async fn a_real_client_is_limited_by_the_emulator() {
 async fn a_dry_run_prints_the_diff_and_changes_nothing() {
     let emulator = Emulator::start(LOOSE).await;
     let (done, printed) = set_up(&emulator, true).await;
-    assert_eq!(done, SetUp { missing: 1, added: 0, conflicts: 0 });
-    assert!(printed.starts_with("+ table reconciliation_log\n+   id singleLineText\n"), "{printed}");
-    assert!(printed.ends_with("dry run: nothing was changed\n"), "{printed}");
+    assert_eq!(
+        done,
+        SetUp {
+            missing: 1,
+            added: 0,
+            conflicts: 0
+        }
+    );
+    assert!(
+        printed.starts_with("+ table reconciliation_log\n+   id singleLineText\n"),
+        "{printed}"
+    );
+    assert!(
+        printed.ends_with("dry run: nothing was changed\n"),
+        "{printed}"
+    );
     assert_eq!(emulator.schema(), json!({ "tables": [] }));
     assert_eq!(emulator.count("POST"), 0);
 }
@@ -236,10 +295,20 @@ async fn a_dry_run_prints_the_diff_and_changes_nothing() {
 #[tokio::test]
 async fn setting_up_twice_is_setting_up_once() {
     let emulator = Emulator::start(LOOSE).await;
-    assert_eq!(set_up(&emulator, false).await.0, SetUp { missing: 1, added: 1, conflicts: 0 });
+    assert_eq!(
+        set_up(&emulator, false).await.0,
+        SetUp {
+            missing: 1,
+            added: 1,
+            conflicts: 0
+        }
+    );
     let schema = emulator.schema();
     let (done, printed) = set_up(&emulator, false).await;
-    assert_eq!((done, printed.as_str()), (SetUp::default(), "nothing to add\n"));
+    assert_eq!(
+        (done, printed.as_str()),
+        (SetUp::default(), "nothing to add\n")
+    );
     assert_eq!(emulator.schema(), schema);
     let fields = schema["tables"][0]["fields"].as_array().unwrap();
     let names: Vec<&str> = fields.iter().map(|f| f["name"].as_str().unwrap()).collect();
@@ -255,9 +324,22 @@ async fn a_missing_field_is_added_and_nothing_else_is_touched() {
     emulator.rename_field(TABLE, "error", "What went wrong");
     let before = emulator.schema();
     let (done, printed) = set_up(&emulator, false).await;
-    assert_eq!(done, SetUp { missing: 1, added: 1, conflicts: 0 });
-    assert_eq!(printed, "+ field reconciliation_log.error multilineText\nadded\n");
-    let (before, after) = (before["tables"][0]["fields"].as_array().unwrap().clone(), emulator.schema());
+    assert_eq!(
+        done,
+        SetUp {
+            missing: 1,
+            added: 1,
+            conflicts: 0
+        }
+    );
+    assert_eq!(
+        printed,
+        "+ field reconciliation_log.error multilineText\nadded\n"
+    );
+    let (before, after) = (
+        before["tables"][0]["fields"].as_array().unwrap().clone(),
+        emulator.schema(),
+    );
     let after = after["tables"][0]["fields"].as_array().unwrap();
     assert_eq!(after[..before.len()], before[..]);
     assert_eq!(after.len(), before.len() + 1);
@@ -272,18 +354,34 @@ async fn a_conflict_is_told_and_left_alone() {
     emulator.rename_field(TABLE, "old count", "side");
     let before = emulator.schema();
     let (done, printed) = set_up(&emulator, false).await;
-    assert_eq!(done, SetUp { missing: 0, added: 0, conflicts: 2 });
-    assert!(printed.contains("! field reconciliation_log.count is singleLineText, expected number"), "{printed}");
+    assert_eq!(
+        done,
+        SetUp {
+            missing: 0,
+            added: 0,
+            conflicts: 2
+        }
+    );
+    assert!(
+        printed.contains("! field reconciliation_log.count is singleLineText, expected number"),
+        "{printed}"
+    );
     assert_eq!(emulator.schema(), before);
 }
 
 #[tokio::test]
 async fn a_token_that_may_not_is_told_so_without_being_shown() {
     let emulator = Emulator::start(LOOSE).await;
-    for (token, said) in [("patWrong.secret", "UNAUTHORIZED"), (TOKEN_WITHOUT_BASE, "INVALID_PERMISSIONS")] {
+    for (token, said) in [
+        ("patWrong.secret", "UNAUTHORIZED"),
+        (TOKEN_WITHOUT_BASE, "INVALID_PERMISSIONS"),
+    ] {
         let client = client_of(&emulator, token, Duration::from_secs(5));
         let error = setup(&client, false, &mut Vec::new()).await.unwrap_err();
-        assert!(matches!(&error, SetupError::Airtable(AirtableError::NotAllowed(_))), "{error:?}");
+        assert!(
+            matches!(&error, SetupError::Airtable(AirtableError::NotAllowed(_))),
+            "{error:?}"
+        );
         let shown = format!("{error} {error:?} {client:?}");
         assert!(shown.contains(said) && !shown.contains(token), "{shown}");
     }
@@ -295,21 +393,32 @@ async fn nobody_there_is_unreachable() {
     let client = client(&emulator);
     drop(emulator);
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(client.schema().await.unwrap_err().category(), Category::Unreachable);
+    assert_eq!(
+        client.schema().await.unwrap_err().category(),
+        Category::Unreachable
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_owed_arrives_and_is_read_back() {
     let owed: Vec<Owed> = (0..23).map(|n| drift(&format!("01K{n:02}"), 1)).collect();
     let mirror = Mirror::start(LOOSE, owed, |_| {}).await;
-    mirror.until("23 rows", |m| m.counters.delivered() == 23).await;
+    mirror
+        .until("23 rows", |m| m.counters.delivered() == 23)
+        .await;
     assert_eq!(mirror.ledger.left(), Vec::<String>::new());
     assert_eq!(mirror.emulator.count("PATCH 200"), 3, "ten at a time");
 
     mirror.ledger.owe(drift("01K05", 2));
     mirror.wake.notify_one();
-    mirror.until("the newer version", |m| m.counters.delivered() == 24).await;
-    mirror.until("nothing waits", |m| m.counters.oldest_pending_since().is_none()).await;
+    mirror
+        .until("the newer version", |m| m.counters.delivered() == 24)
+        .await;
+    mirror
+        .until("nothing waits", |m| {
+            m.counters.oldest_pending_since().is_none()
+        })
+        .await;
     let rows = mirror.stop_and_read().await;
     assert_eq!(rows.len(), 23, "a newer version is no new record");
     assert_eq!(
@@ -329,14 +438,25 @@ async fn a_drift_arrives_within_five_seconds_even_if_nobody_wakes_the_worker() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     let start = Instant::now();
     mirror.ledger.owe(drift("01K", 1));
-    mirror.until("it arrives", |m| m.emulator.records(TABLE).len() == 1).await;
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    mirror
+        .until("it arrives", |m| m.emulator.records(TABLE).len() == 1)
+        .await;
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn applied_but_timed_out_is_still_one_row() {
-    let mirror = Mirror::start(LOOSE, vec![drift("01K", 1)], |e| e.leave_writes_unanswered(2)).await;
-    mirror.until("it is delivered", |m| m.counters.delivered() == 1).await;
+    let mirror = Mirror::start(LOOSE, vec![drift("01K", 1)], |e| {
+        e.leave_writes_unanswered(2)
+    })
+    .await;
+    mirror
+        .until("it is delivered", |m| m.counters.delivered() == 1)
+        .await;
     assert_eq!(mirror.emulator.count("PATCH 200"), 3);
     assert_eq!(mirror.counters.failed(Category::TimedOut), 2);
     assert_eq!(mirror.stop_and_read().await.len(), 1);
@@ -344,44 +464,94 @@ async fn applied_but_timed_out_is_still_one_row() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poison_row_does_not_block_nine_good_ones() {
-    let owed = (0..10).map(|n| if n == 3 { poison("01K3", 1) } else { drift(&format!("01K{n}"), 1) }).collect();
+    let owed = (0..10)
+        .map(|n| {
+            if n == 3 {
+                poison("01K3", 1)
+            } else {
+                drift(&format!("01K{n}"), 1)
+            }
+        })
+        .collect();
     let mirror = Mirror::start(LOOSE, owed, |_| {}).await;
-    mirror.until("nine rows and one aside", |m| m.counters.delivered() == 9 && m.counters.parked() == 1).await;
+    mirror
+        .until("nine rows and one aside", |m| {
+            m.counters.delivered() == 9 && m.counters.parked() == 1
+        })
+        .await;
     // Ten, five and five, and the one five by ones.
-    assert_eq!((mirror.emulator.count("PATCH 422"), mirror.emulator.count("PATCH 200")), (3, 5));
+    assert_eq!(
+        (
+            mirror.emulator.count("PATCH 422"),
+            mirror.emulator.count("PATCH 200")
+        ),
+        (3, 5)
+    );
     assert_eq!(mirror.ledger.left(), ["01K3"], "it stays owed");
-    mirror.until("it is not waiting", |m| m.counters.oldest_pending_since().is_none()).await;
+    mirror
+        .until("it is not waiting", |m| {
+            m.counters.oldest_pending_since().is_none()
+        })
+        .await;
 
     // Rows behind it go on, and so does a newer, better version of itself.
     mirror.ledger.owe(drift("01K9x", 1));
     mirror.wake.notify_one();
-    mirror.until("the row behind", |m| m.counters.delivered() == 10).await;
-    assert_eq!(mirror.emulator.count("PATCH 422"), 3, "what was refused is not sent again");
+    mirror
+        .until("the row behind", |m| m.counters.delivered() == 10)
+        .await;
+    assert_eq!(
+        mirror.emulator.count("PATCH 422"),
+        3,
+        "what was refused is not sent again"
+    );
     mirror.ledger.owe(drift("01K3", 2));
     mirror.wake.notify_one();
-    mirror.until("nothing aside", |m| m.counters.delivered() == 11 && m.counters.parked() == 0).await;
+    mirror
+        .until("nothing aside", |m| {
+            m.counters.delivered() == 11 && m.counters.parked() == 0
+        })
+        .await;
     assert_eq!(mirror.stop_and_read().await.len(), 11);
 }
 
 #[tokio::test]
 async fn more_poison_than_a_batch_holds_hides_nobody() {
-    let owed = (0..25).map(|n| poison(&format!("bad{n:02}"), 1)).chain([drift("good", 1)]).collect();
+    let owed = (0..25)
+        .map(|n| poison(&format!("bad{n:02}"), 1))
+        .chain([drift("good", 1)])
+        .collect();
     let mirror = Mirror::start(LOOSE, owed, |_| {}).await;
     let limit = Duration::from_secs(60);
     let start = Instant::now();
     while mirror.counters.delivered() == 0 && start.elapsed() < limit {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!((mirror.counters.delivered(), mirror.ledger.left().len()), (1, 25));
-    mirror.until("all aside", |m| m.counters.parked() == 25).await;
+    assert_eq!(
+        (mirror.counters.delivered(), mirror.ledger.left().len()),
+        (1, 25)
+    );
+    mirror
+        .until("all aside", |m| m.counters.parked() == 25)
+        .await;
 }
 
 #[tokio::test]
 async fn a_row_without_a_table_and_a_row_without_json_are_set_aside() {
-    let strange = Owed { table: "no_such_table".to_owned(), ..drift("a", 1) };
-    let broken = Owed { row: "{".to_owned(), ..drift("b", 1) };
+    let strange = Owed {
+        table: "no_such_table".to_owned(),
+        ..drift("a", 1)
+    };
+    let broken = Owed {
+        row: "{".to_owned(),
+        ..drift("b", 1)
+    };
     let mirror = Mirror::start(LOOSE, vec![strange, broken, drift("c", 1)], |_| {}).await;
-    mirror.until("one of three", |m| m.counters.delivered() == 1 && m.counters.parked() == 2).await;
+    mirror
+        .until("one of three", |m| {
+            m.counters.delivered() == 1 && m.counters.parked() == 2
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -392,7 +562,11 @@ async fn a_duplicate_in_airtable_is_set_aside_alone() {
     mirror.ledger.owe(drift("a", 2));
     mirror.ledger.owe(drift("b", 1));
     mirror.wake.notify_one();
-    mirror.until("b arrives, a is aside", |m| m.counters.delivered() == 2 && m.counters.parked() == 1).await;
+    mirror
+        .until("b arrives, a is aside", |m| {
+            m.counters.delivered() == 2 && m.counters.parked() == 1
+        })
+        .await;
     assert!(mirror.counters.failed(Category::AmbiguousMatch) > 0);
 }
 
@@ -400,21 +574,40 @@ async fn a_duplicate_in_airtable_is_set_aside_alone() {
 async fn the_pace_stays_below_airtables() {
     let owed = (0..80).map(|n| drift(&format!("{n:02}"), 1)).collect();
     // The real limit, and a lockout no test would wait for.
-    let mirror = Mirror::start(Limits { lockout: Duration::from_secs(60), ..Limits::default() }, owed, |_| {}).await;
-    mirror.until("80 rows", |m| m.counters.delivered() == 80).await;
+    let mirror = Mirror::start(
+        Limits {
+            lockout: Duration::from_secs(60),
+            ..Limits::default()
+        },
+        owed,
+        |_| {},
+    )
+    .await;
+    mirror
+        .until("80 rows", |m| m.counters.delivered() == 80)
+        .await;
     assert_eq!(mirror.counters.failed_total(), 0);
 }
 
 #[tokio::test]
 async fn a_lockout_is_waited_out_in_silence() {
-    let limits = Limits { lockout: Duration::from_secs(3), ..Limits::default() };
+    let limits = Limits {
+        lockout: Duration::from_secs(3),
+        ..Limits::default()
+    };
     let mirror = Mirror::start(limits, vec![], |_| {}).await;
     // Somebody else uses the base too.
-    let others = [client(&mirror.emulator), client(&mirror.emulator), client(&mirror.emulator)];
+    let others = [
+        client(&mirror.emulator),
+        client(&mirror.emulator),
+        client(&mirror.emulator),
+    ];
     let mut locked = false;
     for _ in 0..10 {
         let answers = futures_of(&others).await;
-        locked |= answers.iter().any(|a| matches!(a, Err(AirtableError::RateLimited)));
+        locked |= answers
+            .iter()
+            .any(|a| matches!(a, Err(AirtableError::RateLimited)));
         if locked {
             break;
         }
@@ -422,14 +615,28 @@ async fn a_lockout_is_waited_out_in_silence() {
     assert!(locked, "{:#?}", mirror.emulator.log());
     mirror.ledger.owe(drift("a", 1));
     mirror.wake.notify_one();
-    mirror.until("the worker met the lockout", |m| m.counters.failed(Category::RateLimited) > 0).await;
+    mirror
+        .until("the worker met the lockout", |m| {
+            m.counters.failed(Category::RateLimited) > 0
+        })
+        .await;
     let met = Instant::now();
     let before = mirror.emulator.log().len();
     tokio::time::sleep(Duration::from_millis(1500)).await;
     mirror.wake.notify_one();
-    assert_eq!(mirror.emulator.log().len(), before, "it asks nothing meanwhile, woken or not");
-    mirror.until("it arrives", |m| m.counters.delivered() == 1).await;
-    assert!(met.elapsed() >= Duration::from_millis(2900), "{:?}", met.elapsed());
+    assert_eq!(
+        mirror.emulator.log().len(),
+        before,
+        "it asks nothing meanwhile, woken or not"
+    );
+    mirror
+        .until("it arrives", |m| m.counters.delivered() == 1)
+        .await;
+    assert!(
+        met.elapsed() >= Duration::from_millis(2900),
+        "{:?}",
+        met.elapsed()
+    );
     assert_eq!(mirror.counters.failed_total(), 1);
 }
 
@@ -443,26 +650,43 @@ async fn futures_of(clients: &[Airtable; 3]) -> [Result<(), AirtableError>; 3] {
 #[tokio::test]
 async fn a_spent_quota_parks_the_mirror_until_the_month_turns() {
     let mirror = Mirror::start(LOOSE, vec![drift("a", 1)], |e| e.spend_quota(true)).await;
-    mirror.until("it says until when", |m| m.counters.quota_until().is_some()).await;
+    mirror
+        .until("it says until when", |m| m.counters.quota_until().is_some())
+        .await;
     let november: Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
-    assert_eq!(mirror.counters.quota_until(), u64::try_from(november.as_second()).ok());
+    assert_eq!(
+        mirror.counters.quota_until(),
+        u64::try_from(november.as_second()).ok()
+    );
     let since = mirror.clock.elapsed();
-    assert_eq!(mirror.counters.oldest_pending_since(), Some(since), "what waited before the start waits since then");
+    assert_eq!(
+        mirror.counters.oldest_pending_since(),
+        Some(since),
+        "what waited before the start waits since then"
+    );
     mirror.wake.notify_one();
     tokio::time::sleep(Duration::from_millis(2500)).await;
-    assert_eq!(mirror.emulator.count("PATCH"), 1, "it asks nothing meanwhile");
+    assert_eq!(
+        mirror.emulator.count("PATCH"),
+        1,
+        "it asks nothing meanwhile"
+    );
     assert_eq!(mirror.counters.parked(), 0, "the rows are not at fault");
 
     mirror.emulator.spend_quota(false);
     *mirror.clock.0.lock().unwrap() = november;
-    mirror.until("it goes on", |m| m.counters.delivered() == 1).await;
+    mirror
+        .until("it goes on", |m| m.counters.delivered() == 1)
+        .await;
     assert_eq!(mirror.counters.quota_until(), None);
 }
 
 #[tokio::test]
 async fn a_fault_of_airtables_passes() {
     let mirror = Mirror::start(LOOSE, vec![drift("a", 1)], |e| e.break_down(3, 503)).await;
-    mirror.until("it arrives", |m| m.counters.delivered() == 1).await;
+    mirror
+        .until("it arrives", |m| m.counters.delivered() == 1)
+        .await;
     assert_eq!(mirror.counters.failed(Category::Unavailable), 3);
 }
 
@@ -470,19 +694,32 @@ async fn a_fault_of_airtables_passes() {
 async fn a_renamed_field_is_the_same_field() {
     let mirror = Mirror::start(LOOSE, vec![drift("a", 1)], |_| {}).await;
     mirror.until("a", |m| m.counters.delivered() == 1).await;
-    mirror.emulator.rename_field(TABLE, "throttle", "Which throttle");
+    mirror
+        .emulator
+        .rename_field(TABLE, "throttle", "Which throttle");
     mirror.ledger.owe(drift("b", 1));
     mirror.wake.notify_one();
     mirror.until("b", |m| m.counters.delivered() == 2).await;
-    assert_eq!(mirror.emulator.records(TABLE)[1]["Which throttle"], "shop.checkout");
+    assert_eq!(
+        mirror.emulator.records(TABLE)[1]["Which throttle"],
+        "shop.checkout"
+    );
 }
 
 #[tokio::test]
 async fn a_base_that_is_not_set_up_is_waited_for() {
     let emulator = Emulator::start(LOOSE).await;
     let mirror = Mirror::on(emulator, LOOSE, vec![drift("a", 1)]);
-    mirror.until("it says so", |m| m.counters.failed(Category::NotFound) > 1).await;
-    assert_eq!((mirror.counters.parked(), mirror.ledger.left().len()), (0, 1), "the rows are not at fault");
+    mirror
+        .until("it says so", |m| m.counters.failed(Category::NotFound) > 1)
+        .await;
+    assert_eq!(
+        (mirror.counters.parked(), mirror.ledger.left().len()),
+        (0, 1),
+        "the rows are not at fault"
+    );
     set_up(&mirror.emulator, false).await;
-    mirror.until("it arrives", |m| m.counters.delivered() == 1).await;
+    mirror
+        .until("it arrives", |m| m.counters.delivered() == 1)
+        .await;
 }

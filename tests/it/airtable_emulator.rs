@@ -47,7 +47,10 @@ pub(crate) struct Limits {
 impl Default for Limits {
     /// As the real one.
     fn default() -> Self {
-        Self { per_second: 5, lockout: Duration::from_secs(30) }
+        Self {
+            per_second: 5,
+            lockout: Duration::from_secs(30),
+        }
     }
 }
 
@@ -109,7 +112,9 @@ impl Emulator {
         let inner = Arc::new(Mutex::new(inner));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&inner));
+        let router = Router::new()
+            .fallback(answer)
+            .with_state(Arc::clone(&inner));
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { inner, url, server }
     }
@@ -145,14 +150,24 @@ impl Emulator {
 
     /// How many requests were answered so far whose log line begins thus.
     pub(crate) fn count(&self, beginning: &str) -> usize {
-        self.lock().log.iter().filter(|(_, line)| line.starts_with(beginning)).count()
+        self.lock()
+            .log
+            .iter()
+            .filter(|(_, line)| line.starts_with(beginning))
+            .count()
     }
 
     /// A table's records by field name, in order of creation.
     pub(crate) fn records(&self, table: &str) -> Vec<Value> {
         let inner = self.lock();
-        let Some(table) = inner.tables.iter().find(|t| t.name == table) else { return Vec::new() };
-        table.records.iter().map(|record| record.as_json(table, false)["fields"].clone()).collect()
+        let Some(table) = inner.tables.iter().find(|t| t.name == table) else {
+            return Vec::new();
+        };
+        table
+            .records
+            .iter()
+            .map(|record| record.as_json(table, false)["fields"].clone())
+            .collect()
     }
 
     /// The schema as a client is told it.
@@ -174,7 +189,12 @@ impl Emulator {
     pub(crate) fn rename_field(&self, table: &str, from: &str, to: &str) {
         let mut inner = self.lock();
         let table = inner.tables.iter_mut().find(|t| t.name == table).unwrap();
-        table.fields.iter_mut().find(|f| f.name == from).unwrap().name = to.to_owned();
+        table
+            .fields
+            .iter_mut()
+            .find(|f| f.name == from)
+            .unwrap()
+            .name = to.to_owned();
     }
 }
 
@@ -183,16 +203,26 @@ impl Emulator {
 struct Refusal(u16, Value);
 
 fn refuse(status: u16, kind: &str, message: impl Into<String>) -> Refusal {
-    Refusal(status, json!({ "error": { "type": kind, "message": message.into() } }))
+    Refusal(
+        status,
+        json!({ "error": { "type": kind, "message": message.into() } }),
+    )
 }
 
 /// Both 429s have this shape, unlike every other refusal.
 fn refuse_429(kind: &str, message: &str) -> Refusal {
-    Refusal(429, json!({ "errors": [{ "error": kind, "message": message }] }))
+    Refusal(
+        429,
+        json!({ "errors": [{ "error": kind, "message": message }] }),
+    )
 }
 
 fn bad_request() -> Refusal {
-    refuse(422, "INVALID_REQUEST_UNKNOWN", "Invalid request: parameter validation failed. Check your request data.")
+    refuse(
+        422,
+        "INVALID_REQUEST_UNKNOWN",
+        "Invalid request: parameter validation failed. Check your request data.",
+    )
 }
 
 fn not_found() -> Refusal {
@@ -207,7 +237,11 @@ fn no_such_model() -> Refusal {
 }
 
 fn not_emulated(what: &str) -> Refusal {
-    refuse(501, "NOT_EMULATED", format!("this emulator does not know {what}"))
+    refuse(
+        501,
+        "NOT_EMULATED",
+        format!("this emulator does not know {what}"),
+    )
 }
 
 async fn answer(
@@ -229,7 +263,9 @@ async fn answer(
             Ok(answer) => (200, answer),
             Err(Refusal(status, answer)) => (status, answer),
         };
-        inner.log.push((Instant::now(), format!("{method} {status} {}", uri.path())));
+        inner
+            .log
+            .push((Instant::now(), format!("{method} {status} {}", uri.path())));
         (status, answer, unanswered)
     };
     if unanswered {
@@ -237,11 +273,22 @@ async fn answer(
         tokio::time::sleep(Duration::from_secs(600)).await;
     }
     let content_type = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
-    (StatusCode::from_u16(status).unwrap(), content_type, answer.to_string()).into_response()
+    (
+        StatusCode::from_u16(status).unwrap(),
+        content_type,
+        answer.to_string(),
+    )
+        .into_response()
 }
 
 impl Inner {
-    fn answer(&mut self, method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Result<Value, Refusal> {
+    fn answer(
+        &mut self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Value, Refusal> {
         let path: Vec<&str> = uri.path().trim_matches('/').split('/').collect();
         let (base, is_meta) = match path.as_slice() {
             ["v0", "meta", "bases", base, ..] => (*base, true),
@@ -256,14 +303,19 @@ impl Inner {
         let (left, status) = self.faults.broken;
         if left > 0 {
             self.faults.broken.0 -= 1;
-            return Err(Refusal(status, json!({ "error": { "type": "SERVER_ERROR", "message": "" } })));
+            return Err(Refusal(
+                status,
+                json!({ "error": { "type": "SERVER_ERROR", "message": "" } }),
+            ));
         }
         let body = read_body(method, headers, body)?;
         let query = query(uri);
         match (method.as_str(), path.as_slice()) {
             ("GET", ["v0", "meta", "bases", _, "tables"]) => Ok(self.schema()),
             ("POST", ["v0", "meta", "bases", _, "tables"]) => self.create_table(&body),
-            ("POST", ["v0", "meta", "bases", _, "tables", table, "fields"]) => self.create_field(table, &body),
+            ("POST", ["v0", "meta", "bases", _, "tables", table, "fields"]) => {
+                self.create_field(table, &body)
+            }
             ("GET", ["v0", _, table]) => self.list_records(&decoded(table), &query),
             ("POST", ["v0", _, table]) => self.create_records(&decoded(table), &body),
             ("PATCH", ["v0", _, table]) => self.update_records(&decoded(table), &body, false),
@@ -275,13 +327,22 @@ impl Inner {
     /// Counts a request against both limits. Reading and changing the schema has been seen to go on after the month's
     /// calls were used up.
     fn meter(&mut self, is_meta: bool) -> Result<(), Refusal> {
-        let limited = || refuse_429("RATE_LIMIT_REACHED", "Rate limit exceeded. Please try again later");
+        let limited = || {
+            refuse_429(
+                "RATE_LIMIT_REACHED",
+                "Rate limit exceeded. Please try again later",
+            )
+        };
         let now = Instant::now();
         if self.locked_until.is_some_and(|until| now < until) {
             return Err(limited());
         }
         self.locked_until = None;
-        while self.recent.front().is_some_and(|then| now.duration_since(*then) >= Duration::from_secs(1)) {
+        while self
+            .recent
+            .front()
+            .is_some_and(|then| now.duration_since(*then) >= Duration::from_secs(1))
+        {
             self.recent.pop_front();
         }
         if self.recent.len() >= self.limits.per_second {
@@ -299,9 +360,15 @@ impl Inner {
 }
 
 fn authorize(headers: &HeaderMap, base: &str) -> Result<(), Refusal> {
-    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let authorization = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
     match authorization.and_then(|text| text.strip_prefix("Bearer ")) {
-        None => Err(refuse(401, "AUTHENTICATION_REQUIRED", "Authentication required")),
+        None => Err(refuse(
+            401,
+            "AUTHENTICATION_REQUIRED",
+            "Authentication required",
+        )),
         Some(TOKEN) if base == BASE => Ok(()),
         Some(TOKEN | TOKEN_WITHOUT_BASE) => Err(no_such_model()),
         Some(_) => Err(refuse(401, "UNAUTHORIZED", "Invalid authentication token")),
@@ -313,8 +380,14 @@ fn read_body(method: &Method, headers: &HeaderMap, body: &[u8]) -> Result<Value,
     if method == Method::GET {
         return Ok(Value::Null);
     }
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let body = content_type.starts_with("application/json").then(|| serde_json::from_slice(body).ok()).flatten();
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let body = content_type
+        .starts_with("application/json")
+        .then(|| serde_json::from_slice(body).ok())
+        .flatten();
     body.filter(Value::is_object).ok_or_else(unreadable)
 }
 
@@ -323,8 +396,15 @@ fn is_id(kind: &str, text: &str) -> bool {
 }
 
 fn query(uri: &Uri) -> Vec<(String, String)> {
-    let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(k, v)| (decoded(k), decoded(v))).collect()
+    let pairs = uri
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(k, v)| (decoded(k), decoded(v)))
+        .collect()
 }
 
 /// Undoes percent-encoding, and `+` for a blank.

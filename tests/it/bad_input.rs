@@ -1,5 +1,10 @@
 //! Everything a client can get wrong: each is a 4xx that names the field, none is our fault, none ends anything.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -14,40 +19,91 @@ const SECRET: &str = "whsec_0123456789abcdef";
 
 async fn service() -> (tempfile::TempDir, Echo) {
     let folder = tempfile::tempdir().unwrap();
-    let echo = Echo::start("serve", &[("STRIPE_WEBHOOK_SECRET", SECRET.to_owned())], folder.path()).await;
+    let echo = Echo::start(
+        "serve",
+        &[("STRIPE_WEBHOOK_SECRET", SECRET.to_owned())],
+        folder.path(),
+    )
+    .await;
     (folder, echo)
 }
 
 /// Sends a body; the answer's status and what it says, which is always a problem.
-async fn refused(client: &Client, echo: &Echo, path: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
-    let answer = client.post(echo.url(path)).header("x-api-key", KEY).body(body).send().await.unwrap();
-    let (status, kind) = (answer.status().as_u16(), answer.headers().get("content-type").cloned());
+async fn refused(
+    client: &Client,
+    echo: &Echo,
+    path: &str,
+    body: impl Into<reqwest::Body>,
+) -> (u16, Value) {
+    let answer = client
+        .post(echo.url(path))
+        .header("x-api-key", KEY)
+        .body(body)
+        .send()
+        .await
+        .unwrap();
+    let (status, kind) = (
+        answer.status().as_u16(),
+        answer.headers().get("content-type").cloned(),
+    );
     let text = answer.text().await.unwrap();
     assert_eq!(
-        kind.map(|kind| kind.to_str().unwrap().to_owned()).as_deref(),
+        kind.map(|kind| kind.to_str().unwrap().to_owned())
+            .as_deref(),
         Some("application/problem+json"),
         "{text}"
     );
     let problem: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(problem["status"], status, "{problem}");
-    assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{problem}");
+    assert!(
+        problem["detail"]
+            .as_str()
+            .is_some_and(|detail| !detail.is_empty()),
+        "{problem}"
+    );
     (status, problem)
 }
 
 fn named(problem: &Value) -> Vec<String> {
     let errors = problem["errors"].as_array().into_iter().flatten();
-    errors.map(|error| error["field"].as_str().unwrap().to_owned()).collect()
+    errors
+        .map(|error| error["field"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 /// After all that: no answer was our fault, nothing panicked, and it is as it was.
 async fn sound(echo: &mut Echo) {
-    let metrics = http().get(echo.url("/metrics")).header("x-api-key", KEY).send().await.unwrap().text().await.unwrap();
-    assert!(metrics.contains("echo_total_errors 0\n"), "no 5xx: {metrics}");
-    assert!(metrics.contains("echo_killed{throttle=\"default\"} 0\n"), "nothing was stopped");
-    let health: Value = http().get(echo.url("/health")).send().await.unwrap().json().await.unwrap();
+    let metrics = http()
+        .get(echo.url("/metrics"))
+        .header("x-api-key", KEY)
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    assert!(
+        metrics.contains("echo_total_errors 0\n"),
+        "no 5xx: {metrics}"
+    );
+    assert!(
+        metrics.contains("echo_killed{throttle=\"default\"} 0\n"),
+        "nothing was stopped"
+    );
+    let health: Value = http()
+        .get(echo.url("/health"))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     assert_eq!(health["status"], "healthy");
     let said = echo.process.said();
-    assert!(!said.contains("panicked") && !said.contains("\"ERROR\""), "{said}");
+    assert!(
+        !said.contains("panicked") && !said.contains("\"ERROR\""),
+        "{said}"
+    );
     assert!(echo.process.runs());
 }
 
@@ -65,7 +121,11 @@ fn bodies() -> Vec<(&'static str, Value, bool)> {
     observe["source"] = json!("test");
     observe["throttle"] = json!("default");
     vec![
-        ("/control", json!({ "current_state": calm(), "target_throttle": 0.5, "throttle": "default" }), true),
+        (
+            "/control",
+            json!({ "current_state": calm(), "target_throttle": 0.5, "throttle": "default" }),
+            true,
+        ),
         ("/observe", observe, true),
         // Without the word, so that whatever passes all checks stops nothing.
         (
@@ -73,8 +133,16 @@ fn bodies() -> Vec<(&'static str, Value, bool)> {
             json!({ "confirmation": "CONFIRM_KILL", "operator": "dana", "reason": "test", "throttle": "no-such" }),
             true,
         ),
-        ("/revive", json!({ "operator": "dana", "reason": "test", "throttle": "default", "epoch": "none" }), true),
-        ("/v1/decide", json!({ "throttle": "default", "key": "k", "route": "GET /" }), true),
+        (
+            "/revive",
+            json!({ "operator": "dana", "reason": "test", "throttle": "default", "epoch": "none" }),
+            true,
+        ),
+        (
+            "/v1/decide",
+            json!({ "throttle": "default", "key": "k", "route": "GET /" }),
+            true,
+        ),
     ]
 }
 
@@ -84,7 +152,11 @@ fn places(body: &Value) -> Vec<String> {
     for (name, value) in body.as_object().unwrap() {
         all.push(format!("/{name}"));
         if value.is_object() {
-            all.extend(places(value).into_iter().map(|inner| format!("/{name}{inner}")));
+            all.extend(
+                places(value)
+                    .into_iter()
+                    .map(|inner| format!("/{name}{inner}")),
+            );
         }
     }
     all
@@ -102,25 +174,39 @@ async fn wrong_kinds(client: &Client, echo: &Echo, path: &str, body: &Value, pla
     let field = place[1..].replace('/', ".");
     let number = body.pointer(place).unwrap().is_number();
     let mut wrong = vec!["true", "[]", "[1]", r#"{"a":1}"#];
-    wrong.extend(if number { [r#""0.5""#, r#""NaN""#] } else { ["7", "-0.0"] });
+    wrong.extend(if number {
+        [r#""0.5""#, r#""NaN""#]
+    } else {
+        ["7", "-0.0"]
+    });
     wrong.extend(number.then_some("null"));
     for text in &wrong {
         let sent = with(body, place, text);
         let (status, problem) = refused(client, echo, path, sent.clone()).await;
         if (path, field.as_str()) == ("/kill", "confirmation") {
             assert_eq!(status, 400, "{path} {sent}: {problem}");
-            assert!(problem["detail"].as_str().unwrap().contains("\"confirmation\":\"CONFIRM_KILL\""));
+            assert!(
+                problem["detail"]
+                    .as_str()
+                    .unwrap()
+                    .contains("\"confirmation\":\"CONFIRM_KILL\"")
+            );
             continue;
         }
         if path == "/kill" && ["reason", "operator"].contains(&field.as_str()) {
-            assert_eq!(status, 404, "no kill is refused for its words: {sent}: {problem}");
+            assert_eq!(
+                status, 404,
+                "no kill is refused for its words: {sent}: {problem}"
+            );
             continue;
         }
         assert_eq!(status, 422, "{path} {sent}: {problem}");
         // Of an object that should not be one, what it holds may be the first that is wrong.
         let inner = format!("{field}.");
         assert!(
-            named(&problem).iter().any(|name| *name == field || name.starts_with(&inner)),
+            named(&problem)
+                .iter()
+                .any(|name| *name == field || name.starts_with(&inner)),
             "{path} {sent}: {problem}"
         );
     }
@@ -128,16 +214,27 @@ async fn wrong_kinds(client: &Client, echo: &Echo, path: &str, body: &Value, pla
 }
 
 /// Numbers that are none, or out of range.
-async fn wrong_numbers(client: &Client, echo: &Echo, path: &str, body: &Value, place: &str) -> usize {
+async fn wrong_numbers(
+    client: &Client,
+    echo: &Echo,
+    path: &str,
+    body: &Value,
+    place: &str,
+) -> usize {
     let field = place[1..].replace('/', ".");
     let bare = field.rsplit('.').next().unwrap();
     for text in ["1e309", "-1e309", "NaN", "Infinity", "0x1", "1."] {
         let sent = with(body, place, text);
         let (status, problem) = refused(client, echo, path, sent.clone()).await;
         // Where a number has ended, what is wrong is no longer its own.
-        let parent = field.rsplit_once('.').map_or("?".to_owned(), |(parent, _)| format!("{parent}.?"));
+        let parent = field
+            .rsplit_once('.')
+            .map_or("?".to_owned(), |(parent, _)| format!("{parent}.?"));
         let at = problem["path"].as_str().unwrap_or_default();
-        assert!(at == field || (at == parent && text == "0x1"), "{path} {sent}: {problem}");
+        assert!(
+            at == field || (at == parent && text == "0x1"),
+            "{path} {sent}: {problem}"
+        );
         assert_eq!(status, 400, "{path} {sent}: {problem}");
     }
     // phi may be anything finite.
@@ -145,7 +242,12 @@ async fn wrong_numbers(client: &Client, echo: &Echo, path: &str, body: &Value, p
         let sent = with(body, place, "-1");
         let (status, problem) = refused(client, echo, path, sent.clone()).await;
         assert_eq!(status, 422, "{path} {sent}: {problem}");
-        assert!(named(&problem).iter().any(|name| *name == field || name == bare), "{path} {sent}: {problem}");
+        assert!(
+            named(&problem)
+                .iter()
+                .any(|name| *name == field || name == bare),
+            "{path} {sent}: {problem}"
+        );
     }
     7
 }
@@ -166,31 +268,53 @@ async fn a_wrong_value_in_any_field_of_any_body_is_a_4xx_that_names_the_field() 
             let mut sent = body.clone();
             sent["targt"] = json!(1);
             let (status, problem) = refused(&client, &echo, path, sent.to_string()).await;
-            assert_eq!((status, named(&problem)), (422, vec!["targt".to_owned()]), "{path}: {problem}");
+            assert_eq!(
+                (status, named(&problem)),
+                (422, vec!["targt".to_owned()]),
+                "{path}: {problem}"
+            );
         }
         // serde would read a struct from an array, value by value: `[]` ended kills.
         let values: Vec<_> = body.as_object().unwrap().values().cloned().collect();
         for array in [json!([]), json!(values)] {
             let (status, problem) = refused(&client, &echo, path, array.to_string()).await;
-            let wanted = if path == "/kill" { (400, vec![]) } else { (422, vec!["body".to_owned()]) };
-            assert_eq!((status, named(&problem)), wanted, "{path} {array}: {problem}");
+            let wanted = if path == "/kill" {
+                (400, vec![])
+            } else {
+                (422, vec!["body".to_owned()])
+            };
+            assert_eq!(
+                (status, named(&problem)),
+                wanted,
+                "{path} {array}: {problem}"
+            );
         }
         for (name, value) in body.as_object().unwrap() {
-            let twice = body.to_string().replacen('{', &format!("{{\"{name}\":{value},"), 1);
+            let twice = body
+                .to_string()
+                .replacen('{', &format!("{{\"{name}\":{value},"), 1);
             let (status, problem) = refused(&client, &echo, path, twice.clone()).await;
             assert_eq!(status, 422, "{path} {twice}: {problem}");
-            assert!(problem["detail"].as_str().unwrap().contains(name), "{path} {twice}: {problem}");
+            assert!(
+                problem["detail"].as_str().unwrap().contains(name),
+                "{path} {twice}: {problem}"
+            );
         }
     }
     assert!(cases > 200, "{cases}");
     let mut state = calm();
     state["eror_rate"] = json!(0.99);
-    for (state, field) in
-        [(state, "current_state.eror_rate"), (json!([1, 0, 100, 0, 0.5, 0.45, 0.85, 2]), "current_state")]
-    {
+    for (state, field) in [
+        (state, "current_state.eror_rate"),
+        (json!([1, 0, 100, 0, 0.5, 0.45, 0.85, 2]), "current_state"),
+    ] {
         let sent = json!({ "current_state": state, "target_throttle": 0.0 }).to_string();
         let (status, problem) = refused(&client, &echo, "/control", sent).await;
-        assert_eq!((status, named(&problem)), (422, vec![field.to_owned()]), "{problem}");
+        assert_eq!(
+            (status, named(&problem)),
+            (422, vec![field.to_owned()]),
+            "{problem}"
+        );
     }
     let long = "x".repeat(1025);
     for (path, body, field) in [
@@ -200,7 +324,11 @@ async fn a_wrong_value_in_any_field_of_any_body_is_a_4xx_that_names_the_field() 
         ("/observe", json!({ "source": &long[..129] }), "source"),
     ] {
         let (status, problem) = refused(&client, &echo, path, body.to_string()).await;
-        assert_eq!((status, named(&problem)), (422, vec![field.to_owned()]), "{problem}");
+        assert_eq!(
+            (status, named(&problem)),
+            (422, vec![field.to_owned()]),
+            "{problem}"
+        );
     }
     sound(&mut echo).await;
 }
@@ -233,7 +361,11 @@ async fn what_is_no_json_is_400_and_what_is_too_large_is_413() {
         }
         let mut exact = whole.to_string().into_bytes();
         exact.resize(64 * 1024 + 1, b' ');
-        assert_eq!(refused(&client, &echo, path, exact.clone()).await.0, 413, "{path}");
+        assert_eq!(
+            refused(&client, &echo, path, exact.clone()).await.0,
+            413,
+            "{path}"
+        );
         // Without a length it is found out on the way.
         let head = format!(
             "POST {path} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {KEY}\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -241,12 +373,27 @@ async fn what_is_no_json_is_400_and_what_is_too_large_is_413() {
         let chunked = [head.as_bytes(), b"10001\r\n", &exact, b"\r\n0\r\n\r\n"].concat();
         assert_eq!(raw(&echo, &chunked).await, 413, "{path}");
         exact.truncate(64 * 1024);
-        let answer = client.post(echo.url(path)).header("x-api-key", KEY).body(exact).send().await.unwrap();
+        let answer = client
+            .post(echo.url(path))
+            .header("x-api-key", KEY)
+            .body(exact)
+            .send()
+            .await
+            .unwrap();
         assert_ne!(answer.status(), 413, "{path}: 64 KiB are not too much");
     }
     let large = vec![b' '; 1024 * 1024 + 1];
-    assert_eq!(refused(&client, &echo, "/webhooks/stripe", large).await.0, 400, "unsigned, whatever its size");
-    assert_eq!(refused(&client, &echo, "/webhooks/stripe", vec![0xff; 1000]).await.0, 400);
+    assert_eq!(
+        refused(&client, &echo, "/webhooks/stripe", large).await.0,
+        400,
+        "unsigned, whatever its size"
+    );
+    assert_eq!(
+        refused(&client, &echo, "/webhooks/stripe", vec![0xff; 1000])
+            .await
+            .0,
+        400
+    );
     sound(&mut echo).await;
 }
 
@@ -275,7 +422,9 @@ async fn a_wrong_query_is_422_and_names_the_parameter() {
         ("limit=%ff", "limit"),
     ];
     for (query, field) in cases {
-        let request = client.get(echo.url(&format!("/v1/audit?{query}"))).header("x-api-key", KEY);
+        let request = client
+            .get(echo.url(&format!("/v1/audit?{query}")))
+            .header("x-api-key", KEY);
         let answer = request.send().await.unwrap();
         let status = answer.status();
         let problem: Value = answer.json().await.unwrap();
@@ -283,8 +432,17 @@ async fn a_wrong_query_is_422_and_names_the_parameter() {
         let names = named(&problem);
         assert!(names.iter().any(|name| name == field), "{query}: {problem}");
     }
-    for path in ["/livez?verbose=%ff", "/health?%ff=%00", "/readyz?verbose&verbose", "/openapi.json?a=b"] {
-        assert_eq!(client.get(echo.url(path)).send().await.unwrap().status(), 200, "{path}");
+    for path in [
+        "/livez?verbose=%ff",
+        "/health?%ff=%00",
+        "/readyz?verbose&verbose",
+        "/openapi.json?a=b",
+    ] {
+        assert_eq!(
+            client.get(echo.url(path)).send().await.unwrap().status(),
+            200,
+            "{path}"
+        );
     }
     sound(&mut echo).await;
 }
@@ -295,7 +453,11 @@ async fn raw(echo: &Echo, text: &[u8]) -> u16 {
     stream.write_all(text).await.unwrap();
     let mut said = vec![0; 512];
     let length = stream.read(&mut said).await.unwrap_or(0);
-    String::from_utf8_lossy(&said[..length]).split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0)
+    String::from_utf8_lossy(&said[..length])
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .unwrap_or(0)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -317,16 +479,29 @@ async fn a_wrong_header_is_a_4xx_or_is_not_believed() {
         (observe("request-id: with space\r\n"), 200),
         (observe(&format!("request-id: {long}\r\n")), 200),
         (observe("request-id: \u{e9}\r\n"), 200),
-        (observe("traceparent: \u{e9}\r\ntraceparent: 00-1-2-3\r\n"), 200),
-        (observe("x-forwarded-for: \u{e9},,,\r\nfly-client-ip: x\r\n"), 200),
-        (observe("content-type: text/plain; charset=\"\u{e9}\r\n"), 200),
+        (
+            observe("traceparent: \u{e9}\r\ntraceparent: 00-1-2-3\r\n"),
+            200,
+        ),
+        (
+            observe("x-forwarded-for: \u{e9},,,\r\nfly-client-ip: x\r\n"),
+            200,
+        ),
+        (
+            observe("content-type: text/plain; charset=\"\u{e9}\r\n"),
+            200,
+        ),
         (observe("authorization: Bearer\r\n"), 200),
         (observe("content-length: 3\r\n"), 400),
         (observe("no colon here\r\n"), 400),
         (observe(&format!("x: {}\r\n", "y".repeat(100_000))), 431),
         (observe(&"a: b\r\n".repeat(200)), 200),
         (observe(&"a: b\r\n".repeat(300)), 431),
-        ("POST /observe HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n".to_owned(), 401),
+        (
+            "POST /observe HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"
+                .to_owned(),
+            401,
+        ),
         (
             format!(
                 "POST /observe HTTP/1.1\r\nhost: localhost\r\nx-api-key: {KEY}\r\ntransfer-encoding: chunked\r\n\r\nffffffffffffffffff\r\n"
@@ -345,22 +520,50 @@ async fn a_wrong_header_is_a_4xx_or_is_not_believed() {
             ),
             400,
         ),
-        (format!("POST /observe HTTP/1.1\r\nhost: localhost\r\nx-api-key: {KEY}\r\ncontent-length: -1\r\n\r\n"), 400),
+        (
+            format!(
+                "POST /observe HTTP/1.1\r\nhost: localhost\r\nx-api-key: {KEY}\r\ncontent-length: -1\r\n\r\n"
+            ),
+            400,
+        ),
         ("GET /health HTTP/9.9\r\n\r\n".to_owned(), 400),
         ("GET  /health HTTP/1.1\r\n\r\n".to_owned(), 400),
         ("\u{16}\u{3}\u{1}".to_owned() + &"\r\n".repeat(3), 400),
-        ("G\u{e9}T /health HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(), 400),
-        ("BREW /health HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(), 405),
-        ("GET /no/such/route HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(), 404),
-        (format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "a/".repeat(5000)), 404),
         (
-            format!("GET /v1/throttles/{} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {KEY}\r\n\r\n", "%00".repeat(100)),
+            "G\u{e9}T /health HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(),
+            400,
+        ),
+        (
+            "BREW /health HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(),
+            405,
+        ),
+        (
+            "GET /no/such/route HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(),
+            404,
+        ),
+        (
+            format!(
+                "GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n",
+                "a/".repeat(5000)
+            ),
+            404,
+        ),
+        (
+            format!(
+                "GET /v1/throttles/{} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {KEY}\r\n\r\n",
+                "%00".repeat(100)
+            ),
             404,
         ),
     ];
     for (text, code) in cases {
         let found = raw(&echo, text.as_bytes()).await;
-        assert_eq!(found, code, "{:?}", text.chars().take(160).collect::<String>());
+        assert_eq!(
+            found,
+            code,
+            "{:?}",
+            text.chars().take(160).collect::<String>()
+        );
     }
     sound(&mut echo).await;
 }
@@ -387,7 +590,8 @@ fn any_json() -> impl Strategy<Value = Value> {
         ];
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            prop::collection::vec((name, inner), 0..6).prop_map(|all| Value::Object(all.into_iter().collect())),
+            prop::collection::vec((name, inner), 0..6)
+                .prop_map(|all| Value::Object(all.into_iter().collect())),
         ]
     })
 }
@@ -397,13 +601,29 @@ fn any_body_gets_an_answer_that_is_not_our_fault() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (_folder, mut echo) = runtime.block_on(service());
     let client = http();
-    let mut runner = TestRunner::new(Config { cases: 200, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases: 200,
+        failure_persistence: None,
+        ..Config::default()
+    });
     let bytes = prop::collection::vec(any::<u8>(), 0..200);
-    let body = prop_oneof![any_json().prop_map(|json| json.to_string().into_bytes()), bytes];
-    let routes =
-        prop::sample::select(vec!["/control", "/observe", "/kill", "/revive", "/v1/decide", "/webhooks/stripe"]);
+    let body = prop_oneof![
+        any_json().prop_map(|json| json.to_string().into_bytes()),
+        bytes
+    ];
+    let routes = prop::sample::select(vec![
+        "/control",
+        "/observe",
+        "/kill",
+        "/revive",
+        "/v1/decide",
+        "/webhooks/stripe",
+    ]);
     let done = runner.run(&(routes, body), |(path, body)| {
-        let sent = client.request(Method::POST, echo.url(path)).header("x-api-key", KEY).body(body);
+        let sent = client
+            .request(Method::POST, echo.url(path))
+            .header("x-api-key", KEY)
+            .body(body);
         let status = runtime.block_on(async { sent.send().await.unwrap().status().as_u16() });
         prop_assert!((200..500).contains(&status), "{} is {}", path, status);
         Ok(())

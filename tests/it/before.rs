@@ -36,7 +36,9 @@ struct Exchange {
 }
 
 fn recorded(name: &str) -> Vec<Exchange> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/before").join(name);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/before")
+        .join(name);
     serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
 }
 
@@ -50,7 +52,9 @@ fn has_all_of(now: &Value, then: &Value, at: &str) {
     match (now, then) {
         (Value::Object(now), Value::Object(then)) => {
             for (name, then) in then {
-                let found = now.get(name).unwrap_or_else(|| panic!("{at} has no {name} any more"));
+                let found = now
+                    .get(name)
+                    .unwrap_or_else(|| panic!("{at} has no {name} any more"));
                 has_all_of(found, then, &format!("{at}.{name}"));
             }
         }
@@ -76,23 +80,42 @@ async fn this_service_takes_what_the_build_before_sends_and_answers_all_it_reads
         if name == "cli.json" {
             // Recorded of a service that was open.
             let body = r#"{"target_throttle":0}"#;
-            http().post(echo.url("/control")).header("x-api-key", KEY).body(body).send().await.unwrap();
+            http()
+                .post(echo.url("/control"))
+                .header("x-api-key", KEY)
+                .body(body)
+                .send()
+                .await
+                .unwrap();
         }
         let all = recorded(name);
         assert!(all.len() >= operations, "{name}: {}", all.len());
         let mut epochs: BTreeMap<String, String> = BTreeMap::new();
         for one in all {
             let mut body = one.body.map(|body| body.to_string()).unwrap_or_default();
-            epochs.iter().for_each(|(then, now)| body = body.replace(then, now));
+            epochs
+                .iter()
+                .for_each(|(then, now)| body = body.replace(then, now));
             let method = Method::from_bytes(one.method.as_bytes()).unwrap();
-            let request = http().request(method, echo.url(&one.path)).header("x-api-key", KEY);
+            let request = http()
+                .request(method, echo.url(&one.path))
+                .header("x-api-key", KEY);
             let answered = request.body(body.clone()).send().await.unwrap();
-            let (status, answer) = (answered.status().as_u16(), answered.json::<Value>().await.unwrap());
-            assert_eq!(status, one.status, "{name}: {} {} {body}: {answer}", one.method, one.path);
+            let (status, answer) = (
+                answered.status().as_u16(),
+                answered.json::<Value>().await.unwrap(),
+            );
+            assert_eq!(
+                status, one.status,
+                "{name}: {} {} {body}: {answer}",
+                one.method, one.path
+            );
             if one.method == "POST" || one.path == "/health" {
                 has_all_of(&answer, &one.answer, &one.path);
             }
-            if let (Some(then), Some(now)) = (one.answer["epoch"].as_str(), answer["epoch"].as_str()) {
+            if let (Some(then), Some(now)) =
+                (one.answer["epoch"].as_str(), answer["epoch"].as_str())
+            {
                 epochs.insert(then.to_owned(), now.to_owned());
             }
         }
@@ -113,7 +136,12 @@ async fn stand_in(names: &[&str]) -> (String, Taken) {
         async move {
             let path = uri.path_and_query().unwrap().to_string();
             let fields = |body: &Value| {
-                let mut names: Vec<_> = body.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
+                let mut names: Vec<_> = body
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .map(|(name, _)| name.clone())
+                    .collect();
                 names.sort();
                 names
             };
@@ -121,19 +149,29 @@ async fn stand_in(names: &[&str]) -> (String, Taken) {
             let found = if method == Method::POST {
                 let body: Value = serde_json::from_slice(&body).unwrap_or_default();
                 let same = |one: &&Exchange| {
-                    one.path == path && fields(&body) == fields(one.body.as_ref().unwrap_or(&Value::Null))
+                    one.path == path
+                        && fields(&body) == fields(one.body.as_ref().unwrap_or(&Value::Null))
                 };
-                let found = all.iter().find(same).unwrap_or_else(|| panic!("not recorded: {path} {body}")).clone();
+                let found = all
+                    .iter()
+                    .find(same)
+                    .unwrap_or_else(|| panic!("not recorded: {path} {body}"))
+                    .clone();
                 if found.status == 200 {
                     seen.push((path, body));
                 }
                 found
             } else {
                 let last = seen.last().map(|(path, _)| path.clone());
-                let after =
-                    all.iter().position(|one| Some(&one.path) == last.as_ref() && one.status == 200).unwrap_or(0);
+                let after = all
+                    .iter()
+                    .position(|one| Some(&one.path) == last.as_ref() && one.status == 200)
+                    .unwrap_or(0);
                 let asked = |one: &&Exchange| one.method == "GET" && one.path == path;
-                let found = all[after..].iter().find(asked).or_else(|| all.iter().find(asked));
+                let found = all[after..]
+                    .iter()
+                    .find(asked)
+                    .or_else(|| all.iter().find(asked));
                 let none = || Exchange {
                     method: "GET".to_owned(),
                     path: path.clone(),
@@ -146,34 +184,75 @@ async fn stand_in(names: &[&str]) -> (String, Taken) {
             // Whose a kill is: its sender's, who has another name than the one that was recorded.
             let mut text = found.answer.to_string();
             let sender = |body: &Value| body["operator"].as_str().map(str::to_owned);
-            let now = seen.iter().find(|(path, _)| path == "/kill").and_then(|(_, body)| sender(body));
-            let then = all.iter().find(|one| one.path == "/kill").and_then(|one| sender(one.body.as_ref()?));
+            let now = seen
+                .iter()
+                .find(|(path, _)| path == "/kill")
+                .and_then(|(_, body)| sender(body));
+            let then = all
+                .iter()
+                .find(|one| one.path == "/kill")
+                .and_then(|one| sender(one.body.as_ref()?));
             if let (Some(now), Some(then)) = (now, then) {
                 text = text.replace(&then, &now);
             }
-            let kind = if found.status == 200 { "application/json" } else { "application/problem+json" };
-            (StatusCode::from_u16(found.status).unwrap(), [(header::CONTENT_TYPE, kind)], text).into_response()
+            let kind = if found.status == 200 {
+                "application/json"
+            } else {
+                "application/problem+json"
+            };
+            (
+                StatusCode::from_u16(found.status).unwrap(),
+                [(header::CONTENT_TYPE, kind)],
+                text,
+            )
+                .into_response()
         }
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await.unwrap() });
+    tokio::spawn(async move {
+        axum::serve(listener, Router::new().fallback(answer))
+            .await
+            .unwrap()
+    });
     (url, taken)
 }
 
 async fn run_by(program: PathBuf, folder: &Path, url: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new(program);
-    command.args(arguments).env_clear().current_dir(folder).stdin(Stdio::null());
+    command
+        .args(arguments)
+        .env_clear()
+        .current_dir(folder)
+        .stdin(Stdio::null());
     command.env("ECHO_URL", url).env("ECHO_API_KEY", KEY);
-    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+    tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap()
 }
 
 fn said(done: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&done.stdout),
+        String::from_utf8_lossy(&done.stderr)
+    )
 }
 
-const SET: [&str; 6] = ["set", "25%", "--operator=dana", "--reason=fraud wave", "--throttle=default", "-o=json"];
-const KILL: [&str; 4] = ["kill", "--reason=double charges", "--operator=dana", "--confirm=CONFIRM_KILL"];
+const SET: [&str; 6] = [
+    "set",
+    "25%",
+    "--operator=dana",
+    "--reason=fraud wave",
+    "--throttle=default",
+    "-o=json",
+];
+const KILL: [&str; 4] = [
+    "kill",
+    "--reason=double charges",
+    "--operator=dana",
+    "--confirm=CONFIRM_KILL",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn this_command_line_reads_what_the_build_before_answers() {
@@ -183,11 +262,23 @@ async fn this_command_line_reads_what_the_build_before_answers() {
         (&["status"][..], "default: "),
         (&KILL, "KILLED: all throttles"),
         (&["status"], "KILLED, nothing but its allow-list"),
-        (&["revive", "--epoch=E", "--operator=dana", "--reason=fixed"], "REVIVED: 1 hold(s) ended"),
+        (
+            &["revive", "--epoch=E", "--operator=dana", "--reason=fixed"],
+            "REVIVED: 1 hold(s) ended",
+        ),
     ] {
         let done = run_by(program(), folder.path(), &url, arguments).await;
-        assert_eq!(done.status.code(), Some(0), "{arguments:?}: {}", said(&done));
-        assert!(said(&done).contains(wanted), "{arguments:?}: {}", said(&done));
+        assert_eq!(
+            done.status.code(),
+            Some(0),
+            "{arguments:?}: {}",
+            said(&done)
+        );
+        assert!(
+            said(&done).contains(wanted),
+            "{arguments:?}: {}",
+            said(&done)
+        );
     }
     assert_eq!(taken.lock().unwrap().len(), 2);
 
@@ -200,7 +291,10 @@ async fn this_command_line_reads_what_the_build_before_answers() {
         said(&done)
     );
     let taken = taken.lock().unwrap();
-    assert_eq!((taken.len(), &taken[0].1["target_throttle"]), (1, &json!(0.25)));
+    assert_eq!(
+        (taken.len(), &taken[0].1["target_throttle"]),
+        (1, &json!(0.25))
+    );
     assert_eq!(taken[0].1["current_state"].as_object().unwrap().len(), 8);
 }
 
@@ -216,15 +310,28 @@ fn shop(url: &str) -> String {
 async fn home(program: PathBuf, folder: &Path, url: &str) -> Echo {
     let file = folder.join("echo.yaml");
     std::fs::write(&file, shop(url)).unwrap();
-    let variables = [("ECHO_MANIFEST", file.display().to_string()), ("ECHO_REMOTE_KEY_OTHER", KEY.to_owned())];
+    let variables = [
+        ("ECHO_MANIFEST", file.display().to_string()),
+        ("ECHO_REMOTE_KEY_OTHER", KEY.to_owned()),
+    ];
     let mut command = Command::new(program);
     command.arg("serve");
     Echo::launch(command, "serve", &variables, folder).await
 }
 
 async fn post(url: &str, path: &str, body: &Value) {
-    let sent = http().post(format!("{url}{path}")).header("x-api-key", KEY).json(body).send().await.unwrap();
-    assert!(sent.status().is_success(), "{path}: {}", sent.text().await.unwrap());
+    let sent = http()
+        .post(format!("{url}{path}"))
+        .header("x-api-key", KEY)
+        .json(body)
+        .send()
+        .await
+        .unwrap();
+    assert!(
+        sent.status().is_success(),
+        "{path}: {}",
+        sent.text().await.unwrap()
+    );
 }
 
 fn kill_body() -> Value {
@@ -236,10 +343,29 @@ async fn a_site_of_the_build_before_obeys_this_one() {
     let folder = tempfile::tempdir().unwrap();
     let (url, taken) = stand_in(&["remote.json", "set.json"]).await;
     let echo = home(program(), folder.path(), &url).await;
-    let last = |path: &str| taken.lock().unwrap().iter().rev().find(|(known, _)| known == path).map(|(_, b)| b.clone());
-    let level = eventually("the level is told, in its words", SOON, async || last("/control")).await;
-    assert_eq!((&level["target_throttle"], level.get("operator")), (&json!(0.25), None), "{level}");
-    assert_eq!(level["current_state"].as_object().unwrap().len(), 8, "{level}");
+    let last = |path: &str| {
+        taken
+            .lock()
+            .unwrap()
+            .iter()
+            .rev()
+            .find(|(known, _)| known == path)
+            .map(|(_, b)| b.clone())
+    };
+    let level = eventually("the level is told, in its words", SOON, async || {
+        last("/control")
+    })
+    .await;
+    assert_eq!(
+        (&level["target_throttle"], level.get("operator")),
+        (&json!(0.25), None),
+        "{level}"
+    );
+    assert_eq!(
+        level["current_state"].as_object().unwrap().len(),
+        8,
+        "{level}"
+    );
     post(&echo.url(""), "/kill", &kill_body()).await;
     eventually("the kill is told", SOON, async || last("/kill")).await;
     post(&echo.url(""), "/revive", &json!({})).await;
@@ -251,7 +377,10 @@ async fn a_site_of_the_build_before_obeys_this_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_build_before_and_this_one_obey_each_other_where_it_is_at_hand() {
     let Some(before) = before() else {
-        assert!(!recorded("cli.json").is_empty(), "then what was recorded of it speaks");
+        assert!(
+            !recorded("cli.json").is_empty(),
+            "then what was recorded of it speaks"
+        );
         return;
     };
     for (ours, theirs) in [(program(), before.clone()), (before.clone(), program())] {
@@ -262,12 +391,20 @@ async fn the_build_before_and_this_one_obey_each_other_where_it_is_at_hand() {
         let echo = home(ours.clone(), here.path(), &other.url("")).await;
         let at = async |wanted: &str| {
             let stands = async || {
-                let told = http().get(other.url("/v1/throttles/default")).header("x-api-key", KEY).send().await.ok()?;
+                let told = http()
+                    .get(other.url("/v1/throttles/default"))
+                    .header("x-api-key", KEY)
+                    .send()
+                    .await
+                    .ok()?;
                 let told: Value = told.json().await.ok()?;
                 let is = match wanted {
-                    "killed" => told["holds"].as_array().is_some_and(|holds| !holds.is_empty()),
+                    "killed" => told["holds"]
+                        .as_array()
+                        .is_some_and(|holds| !holds.is_empty()),
                     _ => {
-                        told["declared"]["throttlePercent"] == 25 && told["holds"].as_array().is_none_or(Vec::is_empty)
+                        told["declared"]["throttlePercent"] == 25
+                            && told["holds"].as_array().is_none_or(Vec::is_empty)
                     }
                 };
                 is.then_some(())
@@ -281,12 +418,23 @@ async fn the_build_before_and_this_one_obey_each_other_where_it_is_at_hand() {
         at("25 %").await;
         for arguments in [&["status"][..], &KILL, &["status"], &["revive"]] {
             let done = run_by(ours.clone(), here.path(), &other.url(""), arguments).await;
-            assert_eq!(done.status.code(), Some(0), "{}: {arguments:?}: {}", ours.display(), said(&done));
+            assert_eq!(
+                done.status.code(),
+                Some(0),
+                "{}: {arguments:?}: {}",
+                ours.display(),
+                said(&done)
+            );
         }
         if ours == program() {
             for arguments in [&SET[..], &["audit"]] {
                 let done = run_by(ours.clone(), here.path(), &other.url(""), arguments).await;
-                assert_eq!(done.status.code(), Some(0), "{arguments:?}: {}", said(&done));
+                assert_eq!(
+                    done.status.code(),
+                    Some(0),
+                    "{arguments:?}: {}",
+                    said(&done)
+                );
             }
         }
     }

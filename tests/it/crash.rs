@@ -2,7 +2,11 @@
 //!
 //! What was acknowledged is there afterwards, once; what was not is done once by asking again with the same key; the chain
 //! is whole; what was killed stays killed from the first answer on. 10 rounds; 100 with ECHO_TEST_FULL=1.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -38,17 +42,29 @@ impl Sent {
         let body = match path {
             "/control" => json!({ "current_state": signals, "target_throttle": level }).to_string(),
             "/observe" => json!({ "source": id, "error_rate": level }).to_string(),
-            "/kill" => json!({ "reason": "r", "operator": "dana", "confirmation": "CONFIRM_KILL" }).to_string(),
+            "/kill" => json!({ "reason": "r", "operator": "dana", "confirmation": "CONFIRM_KILL" })
+                .to_string(),
             _ => String::new(),
         };
-        Self { path, body, id, answer: None }
+        Self {
+            path,
+            body,
+            id,
+            answer: None,
+        }
     }
 
     /// Sends it; answers whether what came back is a replay.
     async fn send(&mut self, client: &reqwest::Client, echo: &str) -> bool {
-        let request = client.post(format!("{echo}{}", self.path)).header("x-api-key", KEY);
-        let request = request.header("idempotency-key", &self.id).header("request-id", &self.id);
-        let Ok(answer) = request.body(self.body.clone()).send().await else { return false };
+        let request = client
+            .post(format!("{echo}{}", self.path))
+            .header("x-api-key", KEY);
+        let request = request
+            .header("idempotency-key", &self.id)
+            .header("request-id", &self.id);
+        let Ok(answer) = request.body(self.body.clone()).send().await else {
+            return false;
+        };
         let status = answer.status().as_u16();
         let replayed = answer.headers().contains_key("idempotent-replayed");
         if let Ok(body) = answer.json().await {
@@ -73,7 +89,11 @@ impl Sent {
     }
 
     fn is(&self, path: &str, status: u16) -> bool {
-        self.path == path && self.answer.as_ref().is_some_and(|(found, _)| *found == status)
+        self.path == path
+            && self
+                .answer
+                .as_ref()
+                .is_some_and(|(found, _)| *found == status)
     }
 }
 
@@ -121,9 +141,19 @@ async fn rows(echo: &Echo, table: &str, id: &str, round: u64) -> Vec<Value> {
     let mut cursor = String::new();
     loop {
         let url = echo.url(&format!("/v1/{table}?limit=200{cursor}"));
-        let page: Value = http().get(url).header("x-api-key", KEY).send().await.unwrap().json().await.unwrap();
+        let page: Value = http()
+            .get(url)
+            .header("x-api-key", KEY)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
         let items = page["items"].as_array().unwrap();
-        let older = items.iter().any(|row| row[id].as_str().is_some_and(|id| older_than(id, round)));
+        let older = items
+            .iter()
+            .any(|row| row[id].as_str().is_some_and(|id| older_than(id, round)));
         rows.extend(items.iter().cloned());
         match page["next_cursor"].as_str() {
             Some(next) if !older => cursor = format!("&cursor={next}"),
@@ -133,7 +163,9 @@ async fn rows(echo: &Echo, table: &str, id: &str, round: u64) -> Vec<Value> {
 }
 
 fn older_than(id: &str, round: u64) -> bool {
-    id.strip_prefix('r').and_then(|rest| rest.split('-').next()?.parse::<u64>().ok()).is_some_and(|of| of < round)
+    id.strip_prefix('r')
+        .and_then(|rest| rest.split('-').next()?.parse::<u64>().ok())
+        .is_some_and(|of| of < round)
 }
 
 /// Asks everything again on the restarted service: what was answered is repeated, what was not is done now.
@@ -143,9 +175,21 @@ async fn ask_again(echo: &Echo, sent: &mut [Sent], told: &str) {
         let before = command.clone();
         let replayed = command.send(&client, &echo.url("")).await;
         if before.is_done() {
-            assert_eq!((replayed, &command.answer), (true, &before.answer), "{told}: {} {}", before.path, before.id);
+            assert_eq!(
+                (replayed, &command.answer),
+                (true, &before.answer),
+                "{told}: {} {}",
+                before.path,
+                before.id
+            );
         }
-        assert!(command.is_answered(), "{told}: {} {} was {:?}", command.path, command.id, command.answer);
+        assert!(
+            command.is_answered(),
+            "{told}: {} {} was {:?}",
+            command.path,
+            command.id,
+            command.answer
+        );
     }
 }
 
@@ -153,37 +197,62 @@ async fn look(echo: &Echo, sent: &[Sent], round: u64, told: &str) {
     let mut entries: HashMap<String, usize> = HashMap::new();
     let audit = rows(echo, "audit", "request_id", round).await;
     for entry in &audit {
-        *entries.entry(entry["request_id"].as_str().unwrap().to_owned()).or_default() += 1;
+        *entries
+            .entry(entry["request_id"].as_str().unwrap().to_owned())
+            .or_default() += 1;
     }
     for state in rows(echo, "state", "source", round).await {
-        *entries.entry(state["source"].as_str().unwrap().to_owned()).or_default() += 1;
+        *entries
+            .entry(state["source"].as_str().unwrap().to_owned())
+            .or_default() += 1;
     }
     for command in sent {
         let found = entries.get(&command.id).copied().unwrap_or(0);
         let (path, id) = (command.path, &command.id);
-        assert!(command.entries().contains(&found), "{told}: {path} {id} {:?}: {found} entries", command.answer);
+        assert!(
+            command.entries().contains(&found),
+            "{told}: {path} {id} {:?}: {found} entries",
+            command.answer
+        );
     }
     let last = audit.iter().find(|entry| {
-        sent.iter().any(|command| command.is("/control", 200) && entry["request_id"] == command.id.as_str())
+        sent.iter().any(|command| {
+            command.is("/control", 200) && entry["request_id"] == command.id.as_str()
+        })
     });
     let url = echo.url("/v1/throttles/default");
-    let throttle: Value = http().get(url).header("x-api-key", KEY).send().await.unwrap().json().await.unwrap();
+    let throttle: Value = http()
+        .get(url)
+        .header("x-api-key", KEY)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     if let Some(last) = last.filter(|_| throttle["holds"].as_array().is_none_or(Vec::is_empty)) {
         let declared = throttle["declared"]["throttlePercent"].as_f64().unwrap() / 100.0;
         let said: f64 = last["after"].as_str().unwrap().parse().unwrap();
-        assert!((declared - said).abs() < 0.006, "{told}: declared {declared}, last audited {last}");
+        assert!(
+            (declared - said).abs() < 0.006,
+            "{told}: declared {declared}, last audited {last}"
+        );
     }
 }
 
 fn verify(data: &Path) {
-    let said = run(Command::new(program()).arg("verify").arg("--data-dir").arg(data));
+    let said = run(Command::new(program())
+        .arg("verify")
+        .arg("--data-dir")
+        .arg(data));
     assert!(said.contains("head"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_was_acknowledged_survives_power_cuts_once() {
     let full = std::env::var("ECHO_TEST_FULL").is_ok_and(|value| value == "1");
-    let seed = std::env::var("ECHO_TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    let seed = std::env::var("ECHO_TEST_SEED")
+        .map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
     let mut random = StdRng::seed_from_u64(seed);
     let folder = tempfile::tempdir().unwrap();
     let (mut acknowledged, mut cut_off, mut killed) = (0, 0, 0);
@@ -194,16 +263,27 @@ async fn whatever_was_acknowledged_survives_power_cuts_once() {
         verify(&folder.path().join("data"));
         let kill = sent.iter().any(|command| command.is("/kill", 200));
         acknowledged += sent.iter().filter(|command| command.is_answered()).count();
-        cut_off += sent.iter().filter(|command| command.answer.is_none()).count();
+        cut_off += sent
+            .iter()
+            .filter(|command| command.answer.is_none())
+            .count();
         killed += usize::from(kill);
 
         echo = Echo::start("serve", &[], folder.path()).await;
         if kill {
-            assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()), "{told}");
+            assert_eq!(
+                echo.verdict("default").await,
+                (403, "kill".to_owned()),
+                "{told}"
+            );
         }
         ask_again(&echo, &mut sent, &told).await;
         if sent.iter().any(|command| command.path == "/kill") {
-            assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()), "{told}");
+            assert_eq!(
+                echo.verdict("default").await,
+                (403, "kill".to_owned()),
+                "{told}"
+            );
         }
         look(&echo, &sent, round, &told).await;
         let mut revive = Sent::new("/revive", format!("r{round}-revive"), 0.0);
@@ -212,5 +292,8 @@ async fn whatever_was_acknowledged_survives_power_cuts_once() {
     }
     verify(&folder.path().join("data"));
     println!("crash: {acknowledged} acknowledged, {cut_off} cut off, {killed} kills");
-    assert!(acknowledged > 100 && cut_off > 0, "the load was none: {acknowledged} acknowledged, {cut_off} cut off");
+    assert!(
+        acknowledged > 100 && cut_off > 0,
+        "the load was none: {acknowledged} acknowledged, {cut_off} cut off"
+    );
 }

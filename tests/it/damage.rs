@@ -1,6 +1,10 @@
 //! A data folder that is not as it was left: whatever was lost or changed of it, what was killed stays killed, the service
 //! says what it cannot account for, and a person ends it.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +21,10 @@ const KILL: &str = r#"{"reason":"double charges","operator":"dana","confirmation
 const FILES: [&str; 3] = ["journal", "last-state", "ledger.db"];
 
 async fn post(echo: &Echo, path: &str, body: &str) -> (u16, Value) {
-    let request = http().post(echo.url(path)).header("x-api-key", KEY).body(body.to_owned());
+    let request = http()
+        .post(echo.url(path))
+        .header("x-api-key", KEY)
+        .body(body.to_owned());
     let answer = request.send().await.unwrap();
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
@@ -94,12 +101,21 @@ impl Home {
 
     /// Copies of all files.
     fn copy(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        let files = fs::read_dir(&self.data).unwrap().map(|entry| entry.unwrap().path());
-        files.map(|path| (path.clone(), fs::read(&path).unwrap())).collect()
+        let files = fs::read_dir(&self.data)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        files
+            .map(|path| (path.clone(), fs::read(&path).unwrap()))
+            .collect()
     }
 
     fn verify(&self) -> Output {
-        Command::new(program()).arg("verify").arg("--data-dir").arg(&self.data).output().unwrap()
+        Command::new(program())
+            .arg("verify")
+            .arg("--data-dir")
+            .arg(&self.data)
+            .output()
+            .unwrap()
     }
 
     /// It starts shut, says that something is unaccounted for wherever a person looks, keeps saying so after a restart,
@@ -107,21 +123,39 @@ impl Home {
     async fn stays_shut_until_revived(&self, told: &str) {
         for start in ["first", "second"] {
             let mut echo = self.start().await;
-            assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()), "{told}, {start} start");
+            assert_eq!(
+                echo.verdict("default").await,
+                (403, "kill".to_owned()),
+                "{told}, {start} start"
+            );
             let (status, health) = health(&echo).await;
-            assert_eq!((status, &health["status"]), (503, &json!("unhealthy")), "{told}, {start} start: {health}");
+            assert_eq!(
+                (status, &health["status"]),
+                (503, &json!("unhealthy")),
+                "{told}, {start} start: {health}"
+            );
             let words = health["checks"]["holds"].as_str().unwrap();
             assert!(
                 words.starts_with("unaccounted: ") && !words.contains('('),
                 "no reason for strangers, {told}: {words}"
             );
-            assert!(echo.process.said().contains("unaccounted: nothing tells"), "{told}: the log does not say so");
+            assert!(
+                echo.process.said().contains("unaccounted: nothing tells"),
+                "{told}: the log does not say so"
+            );
             if start == "first" {
                 let mut status = Command::new(program());
-                status.arg("status").env_clear().env("ECHO_API_KEY", KEY).env("ECHO_URL", echo.url(""));
+                status
+                    .arg("status")
+                    .env_clear()
+                    .env("ECHO_API_KEY", KEY)
+                    .env("ECHO_URL", echo.url(""));
                 let status = status.current_dir(self.folder.path()).output().unwrap();
                 let said = String::from_utf8_lossy(&status.stdout).into_owned();
-                assert!(said.contains("unaccounted") && said.contains("KILLED"), "{told}: {said}");
+                assert!(
+                    said.contains("unaccounted") && said.contains("KILLED"),
+                    "{told}: {said}"
+                );
             }
             echo.process.kill_9();
         }
@@ -129,20 +163,33 @@ impl Home {
     }
 
     async fn is_healthy(&self, echo: &Echo, told: &str) {
-        eventually(&format!("{told}: it is healthy"), Duration::from_secs(20), async || {
-            let (status, now) = health(echo).await;
-            assert_eq!(now["checks"]["holds"], "ok", "{told}: {now}");
-            (status == 200).then_some(())
-        })
+        eventually(
+            &format!("{told}: it is healthy"),
+            Duration::from_secs(20),
+            async || {
+                let (status, now) = health(echo).await;
+                assert_eq!(now["checks"]["holds"], "ok", "{told}: {now}");
+                (status == 200).then_some(())
+            },
+        )
         .await;
     }
 
     async fn ends_by_revival(&self, told: &str) {
         let mut echo = self.start().await;
-        eventually(&format!("{told}: it is revived"), Duration::from_secs(30), async || {
-            let (status, answer) = post(&echo, "/revive", r#"{"operator":"dana","reason":"looked at"}"#).await;
-            ((status, &answer["status"]) == (200, &json!("revived"))).then_some(())
-        })
+        eventually(
+            &format!("{told}: it is revived"),
+            Duration::from_secs(30),
+            async || {
+                let (status, answer) = post(
+                    &echo,
+                    "/revive",
+                    r#"{"operator":"dana","reason":"looked at"}"#,
+                )
+                .await;
+                ((status, &answer["status"]) == (200, &json!("revived"))).then_some(())
+            },
+        )
         .await;
         assert_ne!(echo.verdict("default").await.1, "kill", "{told}");
         self.is_healthy(&echo, told).await;
@@ -152,7 +199,11 @@ impl Home {
         assert_ne!(echo.verdict("default").await.1, "kill", "{told}");
         assert!(echo.process.terminate().success());
         let verified = self.verify();
-        assert!(verified.status.success(), "{told}: {}", String::from_utf8_lossy(&verified.stderr));
+        assert!(
+            verified.status.success(),
+            "{told}: {}",
+            String::from_utf8_lossy(&verified.stderr)
+        );
     }
 }
 
@@ -163,7 +214,12 @@ fn flip(path: &Path, at: usize) {
 }
 
 fn cut(path: &Path, len: u64) {
-    fs::File::options().write(true).open(path).unwrap().set_len(len).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_len(len)
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,13 +243,16 @@ async fn a_journal_that_is_damaged_or_gone_beside_a_ledger_shuts_until_revived()
         ("cut", |path| cut(path, 4096)),
         ("emptied", |path| cut(path, 0)),
         ("zeroed", |path| fs::write(path, vec![0; 1 << 20]).unwrap()),
-        ("noise", |path| fs::write(path, vec![0xa5; 1 << 20]).unwrap()),
+        ("noise", |path| {
+            fs::write(path, vec![0xa5; 1 << 20]).unwrap()
+        }),
         ("removed", |path| fs::remove_file(path).unwrap()),
     ];
     let home = Home::opened().await;
     for (what, damage) in damages {
         damage(&home.file("journal"));
-        home.stays_shut_until_revived(&format!("journal: {what}")).await;
+        home.stays_shut_until_revived(&format!("journal: {what}"))
+            .await;
     }
 }
 
@@ -214,12 +273,22 @@ async fn pending_kill() -> (Home, String) {
     let conn = Connection::open(home.file("ledger.db")).unwrap();
     conn.execute_batch("BEGIN IMMEDIATE").unwrap();
     let (_, answer) = post(&echo, "/kill", KILL).await;
-    assert_eq!((&answer["audit"], &answer["durable"]), (&json!("pending"), &json!(true)), "{answer}");
+    assert_eq!(
+        (&answer["audit"], &answer["durable"]),
+        (&json!("pending"), &json!(true)),
+        "{answer}"
+    );
     let epoch = answer["epoch"].as_str().unwrap().to_owned();
-    eventually("the last state has it", Duration::from_secs(5), async || {
-        let bytes = fs::read(home.file("last-state")).unwrap();
-        String::from_utf8_lossy(&bytes).contains(&epoch).then_some(())
-    })
+    eventually(
+        "the last state has it",
+        Duration::from_secs(5),
+        async || {
+            let bytes = fs::read(home.file("last-state")).unwrap();
+            String::from_utf8_lossy(&bytes)
+                .contains(&epoch)
+                .then_some(())
+        },
+    )
     .await;
     echo.process.kill_9();
     drop(conn);
@@ -246,14 +315,23 @@ async fn a_kill_outlives_its_ledger() {
     let before = home.copy();
     let removed = |home: &Home| fs::remove_file(home.file("ledger.db")).unwrap();
     let emptied = |home: &Home| cut(&home.file("ledger.db"), 0);
-    for (what, damage) in [("removed", &removed as &dyn Fn(&Home)), ("emptied", &emptied)] {
-        before.iter().for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
+    for (what, damage) in [
+        ("removed", &removed as &dyn Fn(&Home)),
+        ("emptied", &emptied),
+    ] {
+        before
+            .iter()
+            .for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
         damage(&home);
         let echo = home.start().await;
         let (_, health) = health(&echo).await;
-        assert!(health["checks"]["holds"].as_str().unwrap().contains(&epoch), "{what}: {health}");
+        assert!(
+            health["checks"]["holds"].as_str().unwrap().contains(&epoch),
+            "{what}: {health}"
+        );
         drop(echo);
-        home.stays_shut_until_revived(&format!("ledger {what}")).await;
+        home.stays_shut_until_revived(&format!("ledger {what}"))
+            .await;
     }
 }
 
@@ -261,26 +339,36 @@ async fn a_kill_outlives_its_ledger() {
 async fn a_ledger_from_before_the_kill_does_not_open_and_neither_does_a_restored_one_alone() {
     let home = Home::opened().await;
     let backup = home.folder.path().join("backup.db");
-    run(Command::new(program()).arg("backup").arg(&backup).arg("--data-dir").arg(&home.data));
+    run(Command::new(program())
+        .arg("backup")
+        .arg(&backup)
+        .arg("--data-dir")
+        .arg(&home.data));
     let mut echo = home.start().await;
     post(&echo, "/kill", KILL).await;
     well(&echo, "the kill is recorded").await;
     assert!(echo.process.terminate().success());
     fs::copy(&backup, home.file("ledger.db")).unwrap();
-    home.stays_shut_until_revived("a ledger from before the kill").await;
+    home.stays_shut_until_revived("a ledger from before the kill")
+        .await;
 
     for file in fs::read_dir(&home.data).unwrap() {
         fs::remove_file(file.unwrap().path()).unwrap();
     }
     fs::copy(&backup, home.file("ledger.db")).unwrap();
-    home.stays_shut_until_revived("a backup in an empty folder").await;
+    home.stays_shut_until_revived("a backup in an empty folder")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_level_is_never_below_what_the_last_state_says() {
     let home = Home::opened().await;
     let backup = home.folder.path().join("backup.db");
-    run(Command::new(program()).arg("backup").arg(&backup).arg("--data-dir").arg(&home.data));
+    run(Command::new(program())
+        .arg("backup")
+        .arg(&backup)
+        .arg("--data-dir")
+        .arg(&home.data));
     let mut echo = home.start().await;
     assert_eq!(post(&echo, "/control", &control(0.75)).await.0, 200);
     eventually("it closes", Duration::from_secs(15), async || {
@@ -291,13 +379,28 @@ async fn a_level_is_never_below_what_the_last_state_says() {
     fs::copy(&backup, home.file("ledger.db")).unwrap();
     let mut echo = home.start().await;
     let (_, now) = health(&echo).await;
-    assert_eq!((&now["throttle_pct"], &now["killed"]), (&json!(0.75), &json!(false)), "{now}");
-    assert!(now["checks"]["record"].as_str().unwrap().contains("higher level"), "{now}");
+    assert_eq!(
+        (&now["throttle_pct"], &now["killed"]),
+        (&json!(0.75), &json!(false)),
+        "{now}"
+    );
+    assert!(
+        now["checks"]["record"]
+            .as_str()
+            .unwrap()
+            .contains("higher level"),
+        "{now}"
+    );
     // A declaration of today explains a lower one, after a restart too.
     assert_eq!(post(&echo, "/control", &control(0.5)).await.0, 200);
     assert!(echo.process.terminate().success());
     let echo = home.start().await;
-    let throttle = http().get(echo.url("/v1/throttles/default")).header("x-api-key", KEY).send().await.unwrap();
+    let throttle = http()
+        .get(echo.url("/v1/throttles/default"))
+        .header("x-api-key", KEY)
+        .send()
+        .await
+        .unwrap();
     let throttle: Value = throttle.json().await.unwrap();
     assert_eq!(throttle["declared"]["throttlePercent"], 50, "{throttle}");
 }
@@ -307,7 +410,9 @@ async fn a_last_state_that_is_damaged_alone_is_told_and_shuts_nothing() {
     let home = Home::opened().await;
     type Damage = (&'static str, fn(&Path));
     let damages: [Damage; 6] = [
-        ("noise", |path| fs::write(path, vec![0xa5; 1 << 20]).unwrap()),
+        ("noise", |path| {
+            fs::write(path, vec![0xa5; 1 << 20]).unwrap()
+        }),
         ("cut", |path| cut(path, 5000)),
         ("emptied", |path| cut(path, 0)),
         ("zeroed", |path| fs::write(path, vec![0; 1 << 20]).unwrap()),
@@ -321,7 +426,11 @@ async fn a_last_state_that_is_damaged_alone_is_told_and_shuts_nothing() {
         damage(&home.file("last-state"));
         let mut echo = home.start().await;
         let health = well(&echo, what).await;
-        assert_eq!((&health["killed"], &health["throttle_pct"]), (&json!(false), &json!(0.25)), "{what}");
+        assert_eq!(
+            (&health["killed"], &health["throttle_pct"]),
+            (&json!(false), &json!(0.25)),
+            "{what}"
+        );
         let told = health["checks"]["record"].as_str().unwrap();
         assert!(told.contains("last state"), "{what}: {told}");
         assert!(echo.process.said().contains("not as it was left"), "{what}");
@@ -336,16 +445,23 @@ async fn a_random_bit_of_any_file_never_opens_what_was_killed() {
     for name in FILES {
         let size = fs::metadata(home.file(name)).unwrap().len();
         for round in 0..3 {
-            before.iter().for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
+            before
+                .iter()
+                .for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
             let _gone = fs::remove_file(home.file("journal.damaged"));
             let at = usize::try_from(rand::random_range(0..size)).unwrap();
             flip(&home.file(name), at);
             let told = format!("{name}: byte {at}, round {round}");
             let mut command = Command::new(program());
-            command.arg("serve").env_clear().env("ECHO_LISTEN", "127.0.0.1:0").env("ECHO_API_KEY", KEY);
+            command
+                .arg("serve")
+                .env_clear()
+                .env("ECHO_LISTEN", "127.0.0.1:0")
+                .env("ECHO_API_KEY", KEY);
             let log = home.folder.path().join("random.log");
             let _fresh = fs::remove_file(&log);
-            let mut process = crate::support::Process::start(command.current_dir(home.folder.path()), &log);
+            let mut process =
+                crate::support::Process::start(command.current_dir(home.folder.path()), &log);
             let address = eventually("it listens, or ends", Duration::from_secs(20), async || {
                 let said = process.said();
                 let line = said.lines().find(|line| line.contains("api listens"));
@@ -353,12 +469,20 @@ async fn a_random_bit_of_any_file_never_opens_what_was_killed() {
                     let line: Value = serde_json::from_str(line).ok()?;
                     Some(line["fields"]["address"].as_str()?.to_owned())
                 });
-                if address.is_none() && process.runs() { None } else { Some(address) }
+                if address.is_none() && process.runs() {
+                    None
+                } else {
+                    Some(address)
+                }
             })
             .await;
             let Some(address) = address else { continue }; // a service that does not start admits nothing
             let url = format!("http://{address}/authz/nginx/default");
-            assert_eq!(http().get(url).send().await.unwrap().status().as_u16(), 403, "{told}");
+            assert_eq!(
+                http().get(url).send().await.unwrap().status().as_u16(),
+                403,
+                "{told}"
+            );
         }
     }
 }
@@ -372,7 +496,12 @@ async fn a_hold_that_was_ended_in_the_table_alone_has_not_ended() {
     let verified = home.verify();
     let said = String::from_utf8_lossy(&verified.stderr).into_owned();
     assert_eq!(verified.status.code(), Some(1), "{said}");
-    assert!(said.contains(&format!("holds: row 1 ({epoch}) was ended, and no audit entry ends it")), "{said}");
+    assert!(
+        said.contains(&format!(
+            "holds: row 1 ({epoch}) was ended, and no audit entry ends it"
+        )),
+        "{said}"
+    );
     // What the last state knows must not be needed for it.
     fs::write(home.file("last-state"), vec![0; 1 << 20]).unwrap();
     home.stays_shut_until_revived("ended in the table").await;
@@ -381,18 +510,31 @@ async fn a_hold_that_was_ended_in_the_table_alone_has_not_ended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn other_edits_of_the_table_of_holds_open_nothing_and_are_named() {
     for (edit, named) in [
-        ("DROP TRIGGER holds_are_remembered; DELETE FROM holds", "is gone from the table holds"),
-        ("UPDATE holds SET hold = replace(hold, '\"all\"', '{\"one\":\"other\"}'), scope = 'other'", "is not the hold"),
+        (
+            "DROP TRIGGER holds_are_remembered; DELETE FROM holds",
+            "is gone from the table holds",
+        ),
+        (
+            "UPDATE holds SET hold = replace(hold, '\"all\"', '{\"one\":\"other\"}'), scope = 'other'",
+            "is not the hold",
+        ),
         ("UPDATE holds SET hold = 'x'", "cannot be read"),
         ("UPDATE holds SET scope = 'other'", "cannot be read"),
     ] {
         let (home, _) = Home::killed().await;
-        Connection::open(home.file("ledger.db")).unwrap().execute_batch(edit).unwrap();
+        Connection::open(home.file("ledger.db"))
+            .unwrap()
+            .execute_batch(edit)
+            .unwrap();
         let said = String::from_utf8_lossy(&home.verify().stderr).into_owned();
         assert!(said.contains(named), "{edit}: {said}");
         fs::write(home.file("last-state"), vec![0; 1 << 20]).unwrap();
         let echo = home.start().await;
-        assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()), "{edit}");
+        assert_eq!(
+            echo.verdict("default").await,
+            (403, "kill".to_owned()),
+            "{edit}"
+        );
         assert_eq!(health(&echo).await.0, 503, "{edit}");
     }
 }
@@ -406,8 +548,12 @@ async fn a_hold_that_the_release_before_took_is_not_ended_by_the_table_alone() {
     drop(conn);
     fs::write(home.file("last-state"), vec![0; 1 << 20]).unwrap();
     let said = String::from_utf8_lossy(&home.verify().stderr).into_owned();
-    assert!(said.contains("was ended, and no audit entry ends it"), "{said}");
-    home.stays_shut_until_revived("an older ledger, ended in the table").await;
+    assert!(
+        said.contains("was ended, and no audit entry ends it"),
+        "{said}"
+    );
+    home.stays_shut_until_revived("an older ledger, ended in the table")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -417,25 +563,40 @@ async fn a_start_and_every_ten_thousandth_entry_list_the_live_holds() {
     assert!(echo.process.terminate().success());
     let conn = Connection::open(home.file("ledger.db")).unwrap();
     let last = "SELECT action, after, holds_taken FROM audit_log ORDER BY seq DESC LIMIT 1";
-    let (action, after, taken): (String, String, String) =
-        conn.query_row(last, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
-    assert_eq!((action.as_str(), after), ("checkpoint", format!("{epoch} killed all")));
+    let (action, after, taken): (String, String, String) = conn
+        .query_row(last, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .unwrap();
+    assert_eq!(
+        (action.as_str(), after),
+        ("checkpoint", format!("{epoch} killed all"))
+    );
     let taken: Value = serde_json::from_str(&taken).unwrap();
-    assert_eq!((&taken[0]["scope"], &taken[0]["hold"]["bite"]), (&json!("all"), &json!("kill")), "{taken}");
+    assert_eq!(
+        (&taken[0]["scope"], &taken[0]["hold"]["bite"]),
+        (&json!("all"), &json!("kill")),
+        "{taken}"
+    );
     drop(conn);
 
     let (ledger, _) = echo_phoenix::store::SqliteLedger::open(&home.data).unwrap();
     let change = || {
         let drafts = vec![crate::ledger_suite::values::draft("control"); 1000];
-        echo_phoenix::domain::audit::Change { audit: drafts, ..Default::default() }
+        echo_phoenix::domain::audit::Change {
+            audit: drafts,
+            ..Default::default()
+        }
     };
     for _ in 0..11 {
-        echo_phoenix::ports::Ledger::commit(&ledger, change()).await.unwrap();
+        echo_phoenix::ports::Ledger::commit(&ledger, change())
+            .await
+            .unwrap();
     }
     drop(ledger);
     let conn = Connection::open(home.file("ledger.db")).unwrap();
     let listed = "SELECT seq, holds_taken FROM audit_log WHERE action = 'checkpoint' ORDER BY seq DESC LIMIT 1";
-    let (seq, taken): (i64, String) = conn.query_row(listed, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let (seq, taken): (i64, String) = conn
+        .query_row(listed, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
     assert_eq!(seq, 10_001);
     assert!(taken.contains(&epoch), "{taken}");
     drop(conn);
@@ -447,14 +608,23 @@ async fn a_first_start_that_broke_off_leaves_a_new_folder() {
     let home = Home::new();
     // The disk is full, or the power goes, half-way through the first file of a size.
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -c 0; ulimit -f 600; exec \"$0\" serve"]).arg(program());
-    command.env_clear().env("ECHO_LISTEN", "127.0.0.1:0").env("ECHO_API_KEY", KEY);
+    command
+        .args(["-c", "ulimit -c 0; ulimit -f 600; exec \"$0\" serve"])
+        .arg(program());
+    command
+        .env_clear()
+        .env("ECHO_LISTEN", "127.0.0.1:0")
+        .env("ECHO_API_KEY", KEY);
     let broken = command.current_dir(home.folder.path()).output().unwrap();
     assert!(!broken.status.success());
     assert!(!home.file("ledger.db").exists());
     let mut echo = home.start().await;
     let health = well(&echo, "a new folder raises no alarm").await;
-    assert_eq!((&health["killed"], &health["checks"]["record"]), (&json!(false), &Value::Null), "{health}");
+    assert_eq!(
+        (&health["killed"], &health["checks"]["record"]),
+        (&json!(false), &Value::Null),
+        "{health}"
+    );
     assert!(echo.process.terminate().success());
 }
 
@@ -473,20 +643,42 @@ async fn a_start_lists_what_is_live_when_it_is_recorded_and_not_what_its_caller_
     }
     let mut seen = ledger.stored().await.unwrap().holds;
     // What nobody accounts for gets its entry; what is declared comes by its declaration.
-    seen.push(crate::ledger_suite::values::hold("lost", Scope::All, Source::Rest));
-    seen.push(crate::ledger_suite::values::hold("shop@2", Scope::All, Source::Manifest));
+    seen.push(crate::ledger_suite::values::hold(
+        "lost",
+        Scope::All,
+        Source::Rest,
+    ));
+    seen.push(crate::ledger_suite::values::hold(
+        "shop@2",
+        Scope::All,
+        Source::Manifest,
+    ));
     ledger.commit(ending("ended")).await.unwrap();
     ledger.commit(taking("new")).await.unwrap();
     ledger.begin(at(2), seen).await.unwrap();
     drop(ledger);
     let (_, opened) = SqliteLedger::open_and_account(folder.path()).unwrap();
     assert_eq!(opened.accounts.faults, Vec::<String>::new());
-    let live: Vec<_> = opened.accounts.live.iter().map(|held| held.hold.epoch.0.as_str()).collect();
+    let live: Vec<_> = opened
+        .accounts
+        .live
+        .iter()
+        .map(|held| held.hold.epoch.0.as_str())
+        .collect();
     assert_eq!(live, ["spared", "new", "lost"]);
     assert_eq!(opened.accounts.live[2].hold.source, Source::Unaccounted);
     assert_eq!(opened.accounts.live[0], kill("spared"));
-    let verified = Command::new(program()).arg("verify").arg("--data-dir").arg(folder.path()).output().unwrap();
-    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+    let verified = Command::new(program())
+        .arg("verify")
+        .arg("--data-dir")
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    assert!(
+        verified.status.success(),
+        "{}",
+        String::from_utf8_lossy(&verified.stderr)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -498,9 +690,19 @@ async fn a_kill_that_the_journal_still_has_and_the_ledger_ended_has_ended() {
     let (home, epoch) = Home::killed().await;
     home.ends_by_revival("an ordinary kill").await;
     // As if its end had come before the journal was settled.
-    let record = Record { once: epoch.clone(), ..values::record("kill") };
-    let entry = JournalEntry { effect: Effect::Hold(Box::new(values::kill(&epoch))), record };
-    echo_phoenix::store::FileJournal::open(&home.file("journal")).unwrap().append(&entry).await.unwrap();
+    let record = Record {
+        once: epoch.clone(),
+        ..values::record("kill")
+    };
+    let entry = JournalEntry {
+        effect: Effect::Hold(Box::new(values::kill(&epoch))),
+        record,
+    };
+    echo_phoenix::store::FileJournal::open(&home.file("journal"))
+        .unwrap()
+        .append(&entry)
+        .await
+        .unwrap();
     let echo = home.start().await;
     assert_ne!(echo.verdict("default").await.1, "kill");
     home.is_healthy(&echo, "an ended kill").await;
@@ -509,14 +711,25 @@ async fn a_kill_that_the_journal_still_has_and_the_ledger_ended_has_ended() {
 impl Home {
     /// Somebody edits the ledger, and the verifier names it.
     fn edited(&self, sql: &str, named: &str) {
-        Connection::open(self.file("ledger.db")).unwrap().execute_batch(sql).unwrap();
+        Connection::open(self.file("ledger.db"))
+            .unwrap()
+            .execute_batch(sql)
+            .unwrap();
         let verified = self.verify();
         let said = String::from_utf8_lossy(&verified.stderr).into_owned();
-        assert!(verified.status.code() == Some(1) && said.contains(named), "{sql}: {said}");
+        assert!(
+            verified.status.code() == Some(1) && said.contains(named),
+            "{sql}: {said}"
+        );
     }
 
     async fn declared(&self, echo: &Echo) -> Value {
-        let asked = http().get(echo.url("/v1/throttles/default")).header("x-api-key", KEY).send().await.unwrap();
+        let asked = http()
+            .get(echo.url("/v1/throttles/default"))
+            .header("x-api-key", KEY)
+            .send()
+            .await
+            .unwrap();
         asked.json::<Value>().await.unwrap()["declared"]["throttlePercent"].clone()
     }
 }
@@ -524,10 +737,22 @@ impl Home {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_level_that_was_edited_in_the_table_is_not_believed() {
     for (edit, keeps_last_state) in [
-        ("UPDATE system_throttle SET declared = 0, effective = 0, generation = generation + 1", true),
-        ("UPDATE system_throttle SET declared = 0, effective = 0, generation = generation + 1", false),
-        ("UPDATE system_throttle SET declared = 0, effective = 0", false),
-        ("UPDATE system_throttle SET declared = 0, effective = 0, generation = 0", false),
+        (
+            "UPDATE system_throttle SET declared = 0, effective = 0, generation = generation + 1",
+            true,
+        ),
+        (
+            "UPDATE system_throttle SET declared = 0, effective = 0, generation = generation + 1",
+            false,
+        ),
+        (
+            "UPDATE system_throttle SET declared = 0, effective = 0",
+            false,
+        ),
+        (
+            "UPDATE system_throttle SET declared = 0, effective = 0, generation = 0",
+            false,
+        ),
     ] {
         let home = Home::opened().await;
         home.edited(edit, "system_throttle: row default declares 0 (generation");
@@ -537,7 +762,10 @@ async fn a_level_that_was_edited_in_the_table_is_not_believed() {
         for start in ["first", "second"] {
             let mut echo = home.start().await;
             let (_, now) = health(&echo).await;
-            assert!(now["throttle_pct"].as_f64().unwrap() >= 0.25, "{edit}, {start}: {now}");
+            assert!(
+                now["throttle_pct"].as_f64().unwrap() >= 0.25,
+                "{edit}, {start}: {now}"
+            );
             // An edited level of the same generation is written over by what is in force.
             if start == "first" {
                 let told = now["checks"]["record"].as_str().unwrap_or_default();
@@ -548,12 +776,23 @@ async fn a_level_that_was_edited_in_the_table_is_not_believed() {
         }
         // A declaration of today explains what it says.
         let mut echo = home.start().await;
-        assert_eq!(post(&echo, "/control", &control(0.5)).await.0, 200, "{edit}");
+        assert_eq!(
+            post(&echo, "/control", &control(0.5)).await.0,
+            200,
+            "{edit}"
+        );
         assert!(echo.process.terminate().success());
         let verified = home.verify();
-        assert!(verified.status.success(), "{edit}: {}", String::from_utf8_lossy(&verified.stderr));
+        assert!(
+            verified.status.success(),
+            "{edit}: {}",
+            String::from_utf8_lossy(&verified.stderr)
+        );
         let mut echo = home.start().await;
-        assert!(well(&echo, edit).await["checks"]["record"].is_null(), "{edit}");
+        assert!(
+            well(&echo, edit).await["checks"]["record"].is_null(),
+            "{edit}"
+        );
         assert_eq!(home.declared(&echo).await, 50, "{edit}");
         assert!(echo.process.terminate().success());
     }
@@ -562,9 +801,20 @@ async fn a_level_that_was_edited_in_the_table_is_not_believed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_specification_that_was_edited_in_the_table_exempts_nothing() {
     use echo_phoenix::domain::throttle::{AllowRule, GateSpec, Spec, TargetSpec};
-    let rule = AllowRule { method: None, path: Some("/".to_owned()), even_while_killed: true };
-    let gate = TargetSpec::Gate(GateSpec { allow: vec![rule], ..GateSpec::default() });
-    let spec = serde_json::to_string(&Spec { targets: vec![gate], ..Spec::default() }).unwrap();
+    let rule = AllowRule {
+        method: None,
+        path: Some("/".to_owned()),
+        even_while_killed: true,
+    };
+    let gate = TargetSpec::Gate(GateSpec {
+        allow: vec![rule],
+        ..GateSpec::default()
+    });
+    let spec = serde_json::to_string(&Spec {
+        targets: vec![gate],
+        ..Spec::default()
+    })
+    .unwrap();
     for keeps_last_state in [true, false] {
         let (home, _) = Home::killed().await;
         home.edited(
@@ -578,7 +828,13 @@ async fn a_specification_that_was_edited_in_the_table_exempts_nothing() {
             let mut echo = home.start().await;
             assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()));
             let (_, now) = health(&echo).await;
-            assert!(now["checks"]["record"].as_str().unwrap().contains("no audit entry declares"), "{now}");
+            assert!(
+                now["checks"]["record"]
+                    .as_str()
+                    .unwrap()
+                    .contains("no audit entry declares"),
+                "{now}"
+            );
             echo.process.kill_9();
         }
     }
@@ -599,7 +855,8 @@ async fn a_hold_that_the_table_ended_and_the_log_forgot_has_not_ended() {
         ),
         &format!("holds: row 1 ({epoch}) was ended, and no audit entry ends it"),
     );
-    home.stays_shut_until_revived("ended in the table, and forgotten by the log").await;
+    home.stays_shut_until_revived("ended in the table, and forgotten by the log")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -618,7 +875,11 @@ async fn a_pending_kill_outlives_a_record_that_was_zeroed_and_a_last_state_that_
         let conn = Connection::open(home.file("ledger.db")).unwrap();
         conn.execute_batch("BEGIN IMMEDIATE").unwrap();
         let (_, answer) = post(&echo, "/kill", KILL).await;
-        assert_eq!((&answer["audit"], &answer["durable"]), (&json!("pending"), &json!(true)), "{answer}");
+        assert_eq!(
+            (&answer["audit"], &answer["durable"]),
+            (&json!("pending"), &json!(true)),
+            "{answer}"
+        );
         echo.process.kill_9();
         drop(conn);
         fs::write(home.file("last-state"), lags).unwrap();
@@ -649,7 +910,9 @@ async fn a_ledger_that_lacks_what_the_journal_settled_is_an_older_one() {
     let damages: [Damage; 3] = [
         ("removed", |path| fs::remove_file(path).unwrap()),
         ("zeroed", |path| fs::write(path, vec![0; 1 << 20]).unwrap()),
-        ("noise", |path| fs::write(path, vec![0xa5; 1 << 20]).unwrap()),
+        ("noise", |path| {
+            fs::write(path, vec![0xa5; 1 << 20]).unwrap()
+        }),
     ];
     for (what, damage) in damages {
         let home = Home::opened().await;
@@ -663,33 +926,68 @@ async fn a_ledger_that_lacks_what_the_journal_settled_is_an_older_one() {
         }
         fs::write(home.file("ledger.db"), before).unwrap();
         damage(&home.file("last-state"));
-        home.stays_shut_until_revived(&format!("an older ledger, last state {what}")).await;
+        home.stays_shut_until_revived(&format!("an older ledger, last state {what}"))
+            .await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whose_a_hold_is_and_why_is_as_it_was_taken() {
     let manifest = "apiVersion: echo-phoenix.dev/v1alpha1\nkind: EchoThrottle\nmetadata: {name: default}\nspec: {throttlePercent: 0}\n";
-    for (from, to) in [(r#""source":"rest""#, r#""source":"manifest""#), ("dana", "mallory")] {
+    for (from, to) in [
+        (r#""source":"rest""#, r#""source":"manifest""#),
+        ("dana", "mallory"),
+    ] {
         let (home, epoch) = Home::killed().await;
         let edit = format!("UPDATE holds SET hold = replace(hold, '{from}', '{to}')");
-        Connection::open(home.file("ledger.db")).unwrap().execute_batch(&edit).unwrap();
+        Connection::open(home.file("ledger.db"))
+            .unwrap()
+            .execute_batch(&edit)
+            .unwrap();
         let verified = home.verify();
         let said = String::from_utf8_lossy(&verified.stderr).into_owned();
-        assert!(verified.status.code() == Some(1) && said.contains(&epoch), "{from}: {said}");
+        assert!(
+            verified.status.code() == Some(1) && said.contains(&epoch),
+            "{from}: {said}"
+        );
         let path = home.folder.path().join("echo.yaml");
         fs::write(&path, manifest).unwrap();
-        let mut echo =
-            Echo::start("serve", &[("ECHO_MANIFEST", path.to_str().unwrap().to_owned())], home.folder.path()).await;
-        eventually("the manifest is taken over", Duration::from_secs(20), async || {
-            (health(&echo).await.1["checks"]["manifest"] == "ok").then_some(())
-        })
+        let mut echo = Echo::start(
+            "serve",
+            &[("ECHO_MANIFEST", path.to_str().unwrap().to_owned())],
+            home.folder.path(),
+        )
         .await;
-        assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()), "{from}");
+        eventually(
+            "the manifest is taken over",
+            Duration::from_secs(20),
+            async || (health(&echo).await.1["checks"]["manifest"] == "ok").then_some(()),
+        )
+        .await;
+        assert_eq!(
+            echo.verdict("default").await,
+            (403, "kill".to_owned()),
+            "{from}"
+        );
         let (_, now) = health(&echo).await;
-        assert!(now["checks"]["record"].as_str().unwrap().contains("another source"), "{from}: {now}");
-        let (status, answer) = post(&echo, "/revive", r#"{"operator":"dana","reason":"looked at"}"#).await;
-        assert_eq!((status, &answer["ended"][0]), (200, &json!(epoch)), "{from}: {answer}");
+        assert!(
+            now["checks"]["record"]
+                .as_str()
+                .unwrap()
+                .contains("another source"),
+            "{from}: {now}"
+        );
+        let (status, answer) = post(
+            &echo,
+            "/revive",
+            r#"{"operator":"dana","reason":"looked at"}"#,
+        )
+        .await;
+        assert_eq!(
+            (status, &answer["ended"][0]),
+            (200, &json!(epoch)),
+            "{from}: {answer}"
+        );
         assert!(echo.process.terminate().success());
     }
 }

@@ -1,6 +1,11 @@
 //! docs/errors.md and docs/configuration.md are those of the code, and what the real service refuses with is listed there,
 //! with the same status and the same words.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -40,7 +45,11 @@ fn the_references_are_those_of_the_code() {
     for what in ["configuration", "errors"] {
         let file = format!("docs/{what}.md");
         let made = run(Command::new(program()).args(["reference", what]));
-        assert_eq!(made, std::fs::read_to_string(&file).unwrap(), "{file} is out of date: make generate");
+        assert_eq!(
+            made,
+            std::fs::read_to_string(&file).unwrap(),
+            "{file} is out of date: make generate"
+        );
     }
 }
 
@@ -57,11 +66,21 @@ fn listed() -> Vec<(u16, String)> {
 
 /// Whether a detail is these words, with anything in place of what stands in braces.
 fn says(words: &str, detail: &str) -> bool {
-    let mut parts = words.split('{').map(|part| part.split_once('}').map_or(part, |(_, rest)| rest));
-    let Some(mut rest) = parts.next().and_then(|lead| detail.strip_prefix(lead)) else { return false };
+    let mut parts = words
+        .split('{')
+        .map(|part| part.split_once('}').map_or(part, |(_, rest)| rest));
+    let Some(mut rest) = parts.next().and_then(|lead| detail.strip_prefix(lead)) else {
+        return false;
+    };
     for part in parts {
-        let Some(at) = rest.find(part) else { return false };
-        rest = if part.is_empty() { "" } else { &rest[at + part.len()..] };
+        let Some(at) = rest.find(part) else {
+            return false;
+        };
+        rest = if part.is_empty() {
+            ""
+        } else {
+            &rest[at + part.len()..]
+        };
     }
     rest.is_empty()
 }
@@ -69,22 +88,38 @@ fn says(words: &str, detail: &str) -> bool {
 /// Sends what is to be refused; answers the row of the reference that lists it.
 async fn row(request: RequestBuilder) -> String {
     let answer = request.send().await.unwrap();
-    let (status, kind) = (answer.status(), answer.headers()["content-type"].to_str().unwrap().to_owned());
+    let (status, kind) = (
+        answer.status(),
+        answer.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .to_owned(),
+    );
     let text = answer.text().await.unwrap();
     assert_eq!(kind, "application/problem+json", "{status} {text}");
     let body: Value = serde_json::from_str(&text).unwrap();
     let detail = body["detail"].as_str().unwrap();
     assert_eq!(body["status"], status.as_u16());
     assert_eq!(body["title"], status.canonical_reason().unwrap());
-    assert!(!detail.contains(['{', '}']), "something was not filled in: {detail}");
-    let found = listed().into_iter().find(|(known, words)| *known == status.as_u16() && says(words, detail));
-    found.unwrap_or_else(|| panic!("docs/errors.md does not list {status}: {detail}")).1
+    assert!(
+        !detail.contains(['{', '}']),
+        "something was not filled in: {detail}"
+    );
+    let found = listed()
+        .into_iter()
+        .find(|(known, words)| *known == status.as_u16() && says(words, detail));
+    found
+        .unwrap_or_else(|| panic!("docs/errors.md does not list {status}: {detail}"))
+        .1
 }
 
 /// A service that is configured, killed once and revived, with a key that only reads.
 async fn service(folder: &Path) -> Echo {
     let variables = [
-        ("STRIPE_WEBHOOK_SECRET", "whsec_x0123456789abcdef".to_owned()),
+        (
+            "STRIPE_WEBHOOK_SECRET",
+            "whsec_x0123456789abcdef".to_owned(),
+        ),
         ("ECHO_API_KEYS", "ci:reader:reads-only".to_owned()),
     ];
     Echo::start("serve", &variables, folder).await
@@ -105,8 +140,11 @@ fn signed(body: &str) -> String {
 async fn commands(echo: &Echo) -> BTreeSet<String> {
     let client = http();
     let post = |path: &str| client.post(echo.url(path)).header("x-api-key", KEY);
-    let keyed = |path: &str, body: &'static str| post(path).header("idempotency-key", "k").body(body);
-    let done = async |request: RequestBuilder| assert!(request.send().await.unwrap().status().is_success());
+    let keyed =
+        |path: &str, body: &'static str| post(path).header("idempotency-key", "k").body(body);
+    let done = async |request: RequestBuilder| {
+        assert!(request.send().await.unwrap().status().is_success())
+    };
     let mut met = BTreeSet::new();
     done(keyed("/kill", KILL)).await;
     met.insert(row(post("/control").body(STEP_6)).await);
@@ -125,9 +163,21 @@ async fn whatever_is_refused_is_listed_with_its_status_and_its_words() {
     let folder = tempfile::tempdir().unwrap();
     let echo = service(folder.path()).await;
     let client = http();
-    let ask = |method: Method, path: &str| client.request(method, echo.url(path)).header("x-api-key", KEY);
-    let (get, post) = (|path: &str| ask(Method::GET, path), |path: &str| ask(Method::POST, path));
-    let forged = || client.post(echo.url("/webhooks/stripe")).header("stripe-signature", "t=1,v1=00").body("{}");
+    let ask = |method: Method, path: &str| {
+        client
+            .request(method, echo.url(path))
+            .header("x-api-key", KEY)
+    };
+    let (get, post) = (
+        |path: &str| ask(Method::GET, path),
+        |path: &str| ask(Method::POST, path),
+    );
+    let forged = || {
+        client
+            .post(echo.url("/webhooks/stripe"))
+            .header("stripe-signature", "t=1,v1=00")
+            .body("{}")
+    };
     let mut met = commands(&echo).await;
 
     let all = [
@@ -137,10 +187,18 @@ async fn whatever_is_refused_is_listed_with_its_status_and_its_words() {
         post("/observe").body("x".repeat(64 * 1024 + 1)),
         post("/kill").body("{}"),
         post("/kill").body(" ".repeat(64 * 1024 + 1)),
-        post("/observe").header("idempotency-key", "").body(r#"{"source":"x"}"#),
+        post("/observe")
+            .header("idempotency-key", "")
+            .body(r#"{"source":"x"}"#),
         client.post(echo.url("/observe")).body("{}"),
-        client.post(echo.url("/observe")).header("x-api-key", "wrong").body("{}"),
-        client.post(echo.url("/kill")).header("x-api-key", "reads-only").body(KILL),
+        client
+            .post(echo.url("/observe"))
+            .header("x-api-key", "wrong")
+            .body("{}"),
+        client
+            .post(echo.url("/kill"))
+            .header("x-api-key", "reads-only")
+            .body(KILL),
         get("/v1/throttles/nobody"),
         get("/v1/throttles/No_Name"),
         get("/v1/throttles/%ff"),
@@ -153,18 +211,33 @@ async fn whatever_is_refused_is_listed_with_its_status_and_its_words() {
         get("/docs/%ff"),
         get("/kill"),
         forged(),
-        client.post(echo.url("/webhooks/stripe")).header("stripe-signature", signed("none")).body("none"),
+        client
+            .post(echo.url("/webhooks/stripe"))
+            .header("stripe-signature", signed("none"))
+            .body("none"),
     ];
     for request in all {
         met.insert(row(request).await);
     }
 
     let bare = tempfile::tempdir().unwrap();
-    let variables = [("ENVIRONMENT", "production".to_owned()), ("ECHO_API_KEY", String::new())];
-    let variables = [variables, [("RATE_LIMIT_PER_MINUTE", "2".to_owned()), ("STRIPE_WEBHOOK_SECRET", String::new())]];
+    let variables = [
+        ("ENVIRONMENT", "production".to_owned()),
+        ("ECHO_API_KEY", String::new()),
+    ];
+    let variables = [
+        variables,
+        [
+            ("RATE_LIMIT_PER_MINUTE", "2".to_owned()),
+            ("STRIPE_WEBHOOK_SECRET", String::new()),
+        ],
+    ];
     let echo = Echo::start("serve", &variables.concat(), bare.path()).await;
     met.insert(row(client.post(echo.url("/webhooks/stripe")).body("{}")).await);
-    for request in [client.get(echo.url("/metrics")), client.get(echo.url("/metrics"))] {
+    for request in [
+        client.get(echo.url("/metrics")),
+        client.get(echo.url("/metrics")),
+    ] {
         met.insert(row(request).await);
     }
     for _ in 0..3 {
@@ -172,7 +245,12 @@ async fn whatever_is_refused_is_listed_with_its_status_and_its_words() {
     }
 
     drop(echo);
-    let echo = Echo::start("serve", &[("RATE_LIMIT_PER_MINUTE", "1".to_owned())], bare.path()).await;
+    let echo = Echo::start(
+        "serve",
+        &[("RATE_LIMIT_PER_MINUTE", "1".to_owned())],
+        bare.path(),
+    )
+    .await;
     let keyed = || client.get(echo.url("/metrics")).header("x-api-key", KEY);
     assert!(keyed().send().await.unwrap().status().is_success());
     met.insert(row(keyed()).await);
@@ -184,6 +262,10 @@ async fn whatever_is_refused_is_listed_with_its_status_and_its_words() {
 
 #[test]
 fn words_are_told_apart() {
-    assert!(says("a {x} c", "a b c") && says("{f}: expected {w}", "limit: expected 1") && says("x", "x"));
+    assert!(
+        says("a {x} c", "a b c")
+            && says("{f}: expected {w}", "limit: expected 1")
+            && says("x", "x")
+    );
     assert!(!says("a {x} c", "a b d") && !says("x", "xy") && !says("a {x} c", "b"));
 }

@@ -23,7 +23,11 @@ async fn a_read_that_hangs_is_given_up_one_at_a_time_and_heard_once_it_answers()
     for _ in 0..20 {
         assert_eq!(reader.read().unwrap_err().kind(), ErrorKind::TimedOut);
     }
-    assert_eq!(begun.load(Ordering::SeqCst), 1, "no other read is begun while one lasts");
+    assert_eq!(
+        begun.load(Ordering::SeqCst),
+        1,
+        "no other read is begun while one lasts"
+    );
     // The mount is there again: what the first read brings is old, so it is read anew.
     answer.send("old").unwrap();
     let text = eventually("it is heard", Duration::from_secs(20), async || {
@@ -39,9 +43,18 @@ async fn a_read_that_hangs_is_given_up_one_at_a_time_and_heard_once_it_answers()
 fn a_read_that_breaks_is_told_and_the_next_one_goes_on() {
     let begun = AtomicUsize::new(0);
     let reader = PatientReader::new(Duration::from_secs(20), move || {
-        assert!(begun.fetch_add(1, Ordering::SeqCst) > 0, "the first one breaks");
+        assert!(
+            begun.fetch_add(1, Ordering::SeqCst) > 0,
+            "the first one breaks"
+        );
         Ok(b"\xe9".to_vec())
     });
-    assert_eq!(reader.read().unwrap_err().to_string(), "reading it broke off");
-    assert_eq!(reader.read_text().unwrap_err().kind(), ErrorKind::InvalidData);
+    assert_eq!(
+        reader.read().unwrap_err().to_string(),
+        "reading it broke off"
+    );
+    assert_eq!(
+        reader.read_text().unwrap_err().kind(),
+        ErrorKind::InvalidData
+    );
 }

@@ -1,5 +1,10 @@
 //! fly.toml, read and obeyed: the program starts with its variables, and the check it names answers.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::collections::BTreeMap;
 
@@ -16,7 +21,8 @@ flat |= {'check': s['checks'][0]['path'], 'method': s['checks'][0]['method'], 'm
 flat |= {'signal': f['kill_signal'], 'machines': str(len(f['vm']))}
 print(json.dumps(flat))";
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/fly.toml");
-    let printed = run(std::process::Command::new(crate::python::interpreter()).args(["-c", script, file]));
+    let printed =
+        run(std::process::Command::new(crate::python::interpreter()).args(["-c", script, file]));
     serde_json::from_str(&printed).unwrap()
 }
 
@@ -28,11 +34,24 @@ async fn the_program_starts_as_fly_toml_says() {
         ("/livez", "GET"),
         "neither a kill nor the store may fail it"
     );
-    assert_eq!((fly["stop"].as_str(), fly["least"].as_str(), fly["machines"].as_str()), ("off", "1", "1"));
-    assert_eq!(fly["env.ECHO_DATA_DIR"], fly["mount"], "the record is on the volume");
+    assert_eq!(
+        (
+            fly["stop"].as_str(),
+            fly["least"].as_str(),
+            fly["machines"].as_str()
+        ),
+        ("off", "1", "1")
+    );
+    assert_eq!(
+        fly["env.ECHO_DATA_DIR"], fly["mount"],
+        "the record is on the volume"
+    );
     assert_eq!(fly["signal"], "SIGTERM");
     let port = format!(":{}", fly["port"]);
-    assert!(fly["env.ECHO_LISTEN"].ends_with(&port), "it listens where Fly looks");
+    assert!(
+        fly["env.ECHO_LISTEN"].ends_with(&port),
+        "it listens where Fly looks"
+    );
 
     // As there, but for the folder, which only a machine of Fly's has, and the ports, which are ours to choose.
     let folder = tempfile::tempdir().unwrap();
@@ -44,10 +63,24 @@ async fn the_program_starts_as_fly_toml_says() {
     };
     let variables: Vec<(&str, String)> = fly
         .iter()
-        .filter_map(|(name, value)| name.strip_prefix("env.").map(|name| (name, changed(name, value))))
+        .filter_map(|(name, value)| {
+            name.strip_prefix("env.")
+                .map(|name| (name, changed(name, value)))
+        })
         .collect();
     let mut echo = Echo::start("serve", &variables, folder.path()).await;
-    let check = http().get(format!("http://127.0.0.1:{}{}", echo.address.port(), fly["check"])).send().await.unwrap();
+    let check = http()
+        .get(format!(
+            "http://127.0.0.1:{}{}",
+            echo.address.port(),
+            fly["check"]
+        ))
+        .send()
+        .await
+        .unwrap();
     assert!(check.status().is_success());
-    assert!(echo.process.terminate().success(), "Fly's signal ends it with 0");
+    assert!(
+        echo.process.terminate().success(),
+        "Fly's signal ends it with 0"
+    );
 }

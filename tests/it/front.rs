@@ -29,14 +29,20 @@ async fn raw(address: SocketAddr, text: &str) -> String {
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut said = Vec::new();
     let answered = async {
-        while !said.windows(4).any(|four| four == b"\r\n\r\n") && stream.read_buf(&mut said).await.unwrap_or(0) > 0 {}
+        while !said.windows(4).any(|four| four == b"\r\n\r\n")
+            && stream.read_buf(&mut said).await.unwrap_or(0) > 0
+        {}
     };
     timeout(SOON, answered).await.expect("it is answered");
     String::from_utf8_lossy(&said).into_owned()
 }
 
 fn status(answer: &str) -> u16 {
-    answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0)
+    answer
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .unwrap_or(0)
 }
 
 async fn with_a_gate(folder: &std::path::Path, variables: &[(&str, String)]) -> (Echo, SocketAddr) {
@@ -63,10 +69,26 @@ async fn a_head_names_one_host_and_no_coding_but_chunked() {
         ("HTTP/1.1", "host: user@localhost\r\n", 400),
         ("HTTP/1.1", "host: [::1]:8080\r\n", 0),
         ("HTTP/1.1", "host: localhost\r\n", 0),
-        ("HTTP/1.1", "host: localhost\r\ntransfer-encoding: gzip, chunked\r\n", 501),
-        ("HTTP/1.1", "host: localhost\r\ntransfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n", 501),
-        ("HTTP/1.1", "host: localhost\r\ntransfer-encoding: chunked, chunked\r\n", 501),
-        ("HTTP/1.1", "host: localhost\r\ntransfer-encoding: Chunked\r\n", 0),
+        (
+            "HTTP/1.1",
+            "host: localhost\r\ntransfer-encoding: gzip, chunked\r\n",
+            501,
+        ),
+        (
+            "HTTP/1.1",
+            "host: localhost\r\ntransfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n",
+            501,
+        ),
+        (
+            "HTTP/1.1",
+            "host: localhost\r\ntransfer-encoding: chunked, chunked\r\n",
+            501,
+        ),
+        (
+            "HTTP/1.1",
+            "host: localhost\r\ntransfer-encoding: Chunked\r\n",
+            0,
+        ),
     ];
     let places = [
         (echo.address, "GET", "/livez", 200),
@@ -79,21 +101,47 @@ async fn a_head_names_one_host_and_no_coding_but_chunked() {
     ];
     for (address, method, path, fine) in places {
         for (version, headers, code) in hosts {
-            let answer = raw(address, &format!("{method} {path} {version}\r\n{headers}\r\n0\r\n\r\n")).await;
+            let answer = raw(
+                address,
+                &format!("{method} {path} {version}\r\n{headers}\r\n0\r\n\r\n"),
+            )
+            .await;
             let expected = match code {
                 0 => fine,
                 501 if path.starts_with("/authz") => 400, // Envoy takes a 5xx for a failure, and may fail open
                 other => other,
             };
-            assert_eq!(status(&answer), expected, "{method} {path} {version} {headers:?}: {answer}");
-            assert!(code == 0 || answer.contains("problem+json"), "{headers:?}: {answer}");
+            assert_eq!(
+                status(&answer),
+                expected,
+                "{method} {path} {version} {headers:?}: {answer}"
+            );
+            assert!(
+                code == 0 || answer.contains("problem+json"),
+                "{headers:?}: {answer}"
+            );
         }
     }
     // Whom it is for is asked before what it asks for.
     let length = KILL.len();
-    let two = format!("x-api-key: {KEY}\r\nhost: localhost\r\nhost: localhost\r\ncontent-length: {length}\r\n");
-    assert_eq!(status(&raw(echo.address, &format!("POST /kill HTTP/1.1\r\n{two}\r\n{KILL}")).await), 400);
-    assert_eq!(echo.verdict("default").await.1, "target", "nothing was killed");
+    let two = format!(
+        "x-api-key: {KEY}\r\nhost: localhost\r\nhost: localhost\r\ncontent-length: {length}\r\n"
+    );
+    assert_eq!(
+        status(
+            &raw(
+                echo.address,
+                &format!("POST /kill HTTP/1.1\r\n{two}\r\n{KILL}")
+            )
+            .await
+        ),
+        400
+    );
+    assert_eq!(
+        echo.verdict("default").await.1,
+        "target",
+        "nothing was killed"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,8 +157,11 @@ async fn a_length_beyond_the_limit_is_refused_before_the_body_comes() {
         ("/webhooks/stripe", 1024 * 1024 + 1, 413),
     ] {
         let signed = signature("whsec_another", jiff::Timestamp::now().as_second(), b"");
-        let signed =
-            if path.starts_with("/webhooks") { format!("stripe-signature: {signed}\r\n") } else { String::new() };
+        let signed = if path.starts_with("/webhooks") {
+            format!("stripe-signature: {signed}\r\n")
+        } else {
+            String::new()
+        };
         let head = format!(
             "POST {path} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {KEY}\r\n{signed}content-length: {length}\r\n\r\n"
         );
@@ -118,24 +169,54 @@ async fn a_length_beyond_the_limit_is_refused_before_the_body_comes() {
         assert_eq!(status(&answer), code, "{path}: {answer}");
         assert!(answer.contains("problem+json"), "{answer}");
         let expecting = head.replace("\r\n\r\n", "\r\nexpect: 100-continue\r\n\r\n");
-        assert_eq!(status(&raw(echo.address, &expecting).await), code, "{path}: who asks first is told first");
+        assert_eq!(
+            status(&raw(echo.address, &expecting).await),
+            code,
+            "{path}: who asks first is told first"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_answer_is_kept_or_guessed_at() {
     let folder = tempfile::tempdir().unwrap();
-    let (echo, gate) = with_a_gate(folder.path(), &[("RATE_LIMIT_PER_MINUTE", "30".to_owned())]).await;
+    let (echo, gate) =
+        with_a_gate(folder.path(), &[("RATE_LIMIT_PER_MINUTE", "30".to_owned())]).await;
     let client = http();
     let requests = || {
         let get = |path: &str| client.get(echo.url(path)).header("x-api-key", KEY);
         let post = |path: &str| client.post(echo.url(path)).header("x-api-key", KEY);
         let groups: [Vec<_>; 4] = [
-            ["/health", "/livez", "/readyz", "/docs", "/docs/start.js", "/openapi.json", "/metrics", "/nowhere"]
-                .map(get)
-                .into(),
-            ["/v1/audit", "/v1/throttles", "/v1/audit?limit=0", "/kill", "/authz/nginx/default"].map(get).into(),
-            ["/kill", "/observe", "/webhooks/stripe", "/v1/decide", "/authz/forward/default"].map(post).into(),
+            [
+                "/health",
+                "/livez",
+                "/readyz",
+                "/docs",
+                "/docs/start.js",
+                "/openapi.json",
+                "/metrics",
+                "/nowhere",
+            ]
+            .map(get)
+            .into(),
+            [
+                "/v1/audit",
+                "/v1/throttles",
+                "/v1/audit?limit=0",
+                "/kill",
+                "/authz/nginx/default",
+            ]
+            .map(get)
+            .into(),
+            [
+                "/kill",
+                "/observe",
+                "/webhooks/stripe",
+                "/v1/decide",
+                "/authz/forward/default",
+            ]
+            .map(post)
+            .into(),
             vec![
                 post("/kill").body(KILL),
                 client.get(echo.url("/metrics")),
@@ -149,7 +230,12 @@ async fn no_answer_is_kept_or_guessed_at() {
     for request in requests().into_iter().chain(requests()) {
         let answer = request.send().await.unwrap();
         let said = |name: &str| {
-            answer.headers().get_all(name).iter().map(|v| v.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+            answer
+                .headers()
+                .get_all(name)
+                .iter()
+                .map(|v| v.to_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
         };
         let (url, code) = (answer.url().clone(), answer.status());
         assert_eq!(said("cache-control"), ["no-store"], "{url} {code}");
@@ -169,49 +255,107 @@ async fn in_development_a_name_that_is_not_ours_is_refused_and_no_other_site_pos
     let folder = tempfile::tempdir().unwrap();
     let (echo, gate) = with_a_gate(folder.path(), &[]).await;
     let ask = async |path: &str, host: &str| {
-        let answer =
-            raw(echo.address, &format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nx-api-key: {KEY}\r\n\r\n")).await;
+        let answer = raw(
+            echo.address,
+            &format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nx-api-key: {KEY}\r\n\r\n"),
+        )
+        .await;
         status(&answer)
     };
     let port = echo.address.port();
     for path in ["/health", "/docs", "/v1/audit", "/livez"] {
-        for host in ["localhost", "127.0.0.1", "[::1]:8080", "echo.localhost:80", &format!("localhost:{port}")] {
+        for host in [
+            "localhost",
+            "127.0.0.1",
+            "[::1]:8080",
+            "echo.localhost:80",
+            &format!("localhost:{port}"),
+        ] {
             assert_eq!(ask(path, host).await, 200, "{path} {host}");
         }
-        for host in ["evil.example", "localhost.evil.example", "192.0.2.7:8080", "", "0.0.0.0"] {
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "192.0.2.7:8080",
+            "",
+            "0.0.0.0",
+        ] {
             assert_eq!(ask(path, host).await, 403, "{path} {host}");
         }
     }
     // Proxies hand on whatever host their clients asked for.
     assert_eq!(ask("/authz/nginx/default", "shop.example").await, 403);
-    let proxied = raw(gate, "GET /authz/envoy/default/ HTTP/1.1\r\nhost: shop.example\r\n\r\n").await;
-    assert!(status(&proxied) == 429 && proxied.contains("echo-decision"), "{proxied}");
+    let proxied = raw(
+        gate,
+        "GET /authz/envoy/default/ HTTP/1.1\r\nhost: shop.example\r\n\r\n",
+    )
+    .await;
+    assert!(
+        status(&proxied) == 429 && proxied.contains("echo-decision"),
+        "{proxied}"
+    );
 
     let post = async |site: &str| {
-        let request = http().post(echo.url("/revive")).header("x-api-key", KEY).header("sec-fetch-site", site);
+        let request = http()
+            .post(echo.url("/revive"))
+            .header("x-api-key", KEY)
+            .header("sec-fetch-site", site);
         request.send().await.unwrap().status().as_u16()
     };
-    let codes = [post("cross-site").await, post("same-origin").await, post("same-site").await, post("none").await];
+    let codes = [
+        post("cross-site").await,
+        post("same-origin").await,
+        post("same-site").await,
+        post("none").await,
+    ];
     assert_eq!(codes, [403, 200, 200, 200]);
-    let get = http().get(echo.url("/health")).header("sec-fetch-site", "cross-site").send().await.unwrap();
+    let get = http()
+        .get(echo.url("/health"))
+        .header("sec-fetch-site", "cross-site")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(get.status(), 200, "only what changes something");
     drop(echo);
 
     let folder = tempfile::tempdir().unwrap();
     let staging = [("ENVIRONMENT", "staging".to_owned())];
     let (echo, _) = with_a_gate(folder.path(), &staging).await;
-    let answer = raw(echo.address, "GET /health HTTP/1.1\r\nhost: echo.example\r\n\r\n").await;
-    assert_eq!(status(&answer), 200, "out there it has a name that nobody told it");
+    let answer = raw(
+        echo.address,
+        "GET /health HTTP/1.1\r\nhost: echo.example\r\n\r\n",
+    )
+    .await;
+    assert_eq!(
+        status(&answer),
+        200,
+        "out there it has a name that nobody told it"
+    );
 }
 
 async fn unread(echo: &Echo) -> [u64; 4] {
-    let text = http().get(echo.url("/metrics")).header("x-api-key", KEY).send().await.unwrap().text().await.unwrap();
+    let text = http()
+        .get(echo.url("/metrics"))
+        .header("x-api-key", KEY)
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
     let of = |labels: &str| {
         let name = format!("echo_requests_unread_total{{{labels}}} ");
-        text.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok()).unwrap_or(u64::MAX)
+        text.lines()
+            .find_map(|line| line.strip_prefix(&name)?.parse().ok())
+            .unwrap_or(u64::MAX)
     };
-    [("api", "malformed"), ("api", "too_large"), ("gate", "malformed"), ("gate", "too_large")]
-        .map(|(listener, why)| of(&format!("listener=\"{listener}\",why=\"{why}\"")))
+    [
+        ("api", "malformed"),
+        ("api", "too_large"),
+        ("gate", "malformed"),
+        ("gate", "too_large"),
+    ]
+    .map(|(listener, why)| of(&format!("listener=\"{listener}\",why=\"{why}\"")))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,7 +363,13 @@ async fn what_an_app_would_serve_finds_its_verdict_and_what_cannot_be_read_is_co
     let folder = tempfile::tempdir().unwrap();
     let (echo, gate) = with_a_gate(folder.path(), &[]).await;
     let ask = async |address: SocketAddr, headers: &str| {
-        status(&raw(address, &format!("GET /authz/nginx/default HTTP/1.1\r\nhost: x\r\n{headers}\r\n")).await)
+        status(
+            &raw(
+                address,
+                &format!("GET /authz/nginx/default HTTP/1.1\r\nhost: x\r\n{headers}\r\n"),
+            )
+            .await,
+        )
     };
     let fields = |count: usize| "a: b\r\n".repeat(count);
     for address in [echo.address, gate] {
@@ -235,29 +385,45 @@ async fn what_an_app_would_serve_finds_its_verdict_and_what_cannot_be_read_is_co
     assert_eq!(unread(&echo).await, [0; 4]);
     for address in [echo.address, gate] {
         assert_eq!(ask(address, &fields(300)).await, 431);
-        assert_eq!(ask(address, &format!("cookie: {}\r\n", "c".repeat(70_000))).await, 431);
+        assert_eq!(
+            ask(address, &format!("cookie: {}\r\n", "c".repeat(70_000))).await,
+            431
+        );
         assert_eq!(ask(address, "no colon here\r\n").await, 400);
     }
-    eventually("they are counted", SOON, async || (unread(&echo).await == [1, 2, 1, 2]).then_some(())).await;
+    eventually("they are counted", SOON, async || {
+        (unread(&echo).await == [1, 2, 1, 2]).then_some(())
+    })
+    .await;
 }
 
 /// Whoever gathers metrics needs no key there: the listener is one that only proxies and they can reach.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_listener_of_verdicts_tells_metrics_without_a_key_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
-    let (_echo, gate) = with_a_gate(folder.path(), &[("ENVIRONMENT", "production".to_owned())]).await;
+    let (_echo, gate) =
+        with_a_gate(folder.path(), &[("ENVIRONMENT", "production".to_owned())]).await;
     let ask = async |method: &str, path: &str| {
         raw(gate, &format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"))
             .await
     };
     let metrics = ask("GET", "/metrics").await;
-    assert!(status(&metrics) == 200 && metrics.contains("text/plain; version=0.0.4"), "{metrics}");
+    assert!(
+        status(&metrics) == 200 && metrics.contains("text/plain; version=0.0.4"),
+        "{metrics}"
+    );
     let url = format!("http://{gate}/metrics");
     let text = http().get(url).send().await.unwrap().text().await.unwrap();
-    assert!(text.lines().any(|line| line.starts_with("echo_killed{")), "{text}");
-    for (method, path, code) in
-        [("POST", "/metrics", 405), ("GET", "/health", 404), ("POST", "/kill", 404), ("GET", "/v1/audit", 404)]
-    {
+    assert!(
+        text.lines().any(|line| line.starts_with("echo_killed{")),
+        "{text}"
+    );
+    for (method, path, code) in [
+        ("POST", "/metrics", 405),
+        ("GET", "/health", 404),
+        ("POST", "/kill", 404),
+        ("GET", "/v1/audit", 404),
+    ] {
         assert_eq!(status(&ask(method, path).await), code, "{method} {path}");
     }
 }
@@ -271,18 +437,45 @@ async fn a_refusal_arrives_however_much_its_client_still_sends() {
     let key = format!("host: localhost\r\nx-api-key: {KEY}\r\n");
     let large = format!("{key}content-length: {}\r\n\r\n{filler}", filler.len());
     let all = [
-        (gate, format!("GET /authz/forward/default HTTP/1.1\r\nhost: x\r\nx-forwarded-uri: /{filler}\r\n\r\n"), 431),
-        (echo.address, format!("GET /health HTTP/1.1\r\n{key}cookie: {filler}\r\n\r\n"), 431),
-        (echo.address, format!("GET /health HTTP/1.1\r\nno colon here\r\n{filler}"), 400),
-        (echo.address, format!("POST /control HTTP/1.1\r\n{large}"), 413),
-        (echo.address, format!("POST /nowhere HTTP/1.1\r\n{large}"), 404),
+        (
+            gate,
+            format!(
+                "GET /authz/forward/default HTTP/1.1\r\nhost: x\r\nx-forwarded-uri: /{filler}\r\n\r\n"
+            ),
+            431,
+        ),
+        (
+            echo.address,
+            format!("GET /health HTTP/1.1\r\n{key}cookie: {filler}\r\n\r\n"),
+            431,
+        ),
+        (
+            echo.address,
+            format!("GET /health HTTP/1.1\r\nno colon here\r\n{filler}"),
+            400,
+        ),
+        (
+            echo.address,
+            format!("POST /control HTTP/1.1\r\n{large}"),
+            413,
+        ),
+        (
+            echo.address,
+            format!("POST /nowhere HTTP/1.1\r\n{large}"),
+            404,
+        ),
     ];
     for (address, text, wanted) in all {
         for _ in 0..8 {
             let mut stream = TcpStream::connect(address).await.unwrap();
-            stream.write_all(text.as_bytes()).await.expect("it is taken");
+            stream
+                .write_all(text.as_bytes())
+                .await
+                .expect("it is taken");
             let mut said = Vec::new();
-            let read = timeout(SOON, stream.read_to_end(&mut said)).await.expect("it is answered");
+            let read = timeout(SOON, stream.read_to_end(&mut said))
+                .await
+                .expect("it is answered");
             assert!(read.is_ok(), "{wanted}: {read:?}");
             let said = String::from_utf8_lossy(&said);
             assert_eq!(status(&said), wanted, "{}", &text[..40]);
@@ -296,11 +489,23 @@ async fn a_refusal_arrives_however_much_its_client_still_sends() {
 fn handed(folder: &std::path::Path, names: &str, api: &TcpListener, gate: &TcpListener) -> Command {
     let mut command = Command::new("sh");
     // Our two ends come in as stdin and stdout, since a process started from here gets no others.
-    let script = r#"export LISTEN_PID=$$ LISTEN_FDS=2; exec "$0" serve 3<&0 4<&1 </dev/null >/dev/null"#;
-    command.arg("-c").arg(script).arg(program()).env_clear().current_dir(folder);
-    command.env("LISTEN_FDNAMES", names).env("ECHO_API_KEY", KEY).env("ECHO_LISTEN", "127.0.0.1:1");
+    let script =
+        r#"export LISTEN_PID=$$ LISTEN_FDS=2; exec "$0" serve 3<&0 4<&1 </dev/null >/dev/null"#;
+    command
+        .arg("-c")
+        .arg(script)
+        .arg(program())
+        .env_clear()
+        .current_dir(folder);
+    command
+        .env("LISTEN_FDNAMES", names)
+        .env("ECHO_API_KEY", KEY)
+        .env("ECHO_LISTEN", "127.0.0.1:1");
     let own = |listener: &TcpListener| Stdio::from(OwnedFd::from(listener.try_clone().unwrap()));
-    command.stdin(own(api)).stdout(own(gate)).stderr(Stdio::null());
+    command
+        .stdin(own(api))
+        .stdout(own(gate))
+        .stderr(Stdio::null());
     command
 }
 
@@ -315,15 +520,30 @@ async fn on_a_socket_that_systemd_keeps_open_a_restart_refuses_nobody() {
     for round in 0..2 {
         // Asked before it runs: the socket is there.
         let early = tokio::spawn(async move { (raw(at, livez).await, raw(gate_at, asks).await) });
-        let mut process = handed(folder.path(), "gate:api", &gate, &api).spawn().unwrap();
+        let mut process = handed(folder.path(), "gate:api", &gate, &api)
+            .spawn()
+            .unwrap();
         let (probe, verdict) = early.await.unwrap();
-        assert_eq!((status(&probe), status(&verdict)), (200, 403), "round {round}");
-        assert_eq!(status(&raw(gate_at, livez).await), 404, "each has its own routes");
+        assert_eq!(
+            (status(&probe), status(&verdict)),
+            (200, 403),
+            "round {round}"
+        );
+        assert_eq!(
+            status(&raw(gate_at, livez).await),
+            404,
+            "each has its own routes"
+        );
         let _ = Command::new("kill").arg(process.id().to_string()).status();
         assert!(process.wait().unwrap().success());
     }
     for names in ["api:other", "api:api"] {
-        let code = handed(folder.path(), names, &api, &gate).spawn().unwrap().wait().unwrap().code();
+        let code = handed(folder.path(), names, &api, &gate)
+            .spawn()
+            .unwrap()
+            .wait()
+            .unwrap()
+            .code();
         assert_eq!(code, Some(2), "{names}");
     }
 }
@@ -338,11 +558,20 @@ async fn a_connection_taken_just_before_the_end_has_its_first_request_answered()
     let asks = "GET /authz/nginx/default HTTP/1.1\r\nhost: x\r\n\r\n";
     assert_eq!(status(&raw(gate, asks).await), 403);
     let end = tokio::task::spawn_blocking(move || echo.process.terminate());
-    eventually("no more are taken", SOON, async || TcpStream::connect(gate).await.is_err().then_some(())).await;
+    eventually("no more are taken", SOON, async || {
+        TcpStream::connect(gate).await.is_err().then_some(())
+    })
+    .await;
     opened.write_all(asks.as_bytes()).await.unwrap();
     let mut said = String::new();
-    timeout(SOON, opened.read_to_string(&mut said)).await.unwrap().unwrap();
-    assert!(status(&said) == 403 && said.contains("\r\nconnection: close\r\n"), "{said}");
+    timeout(SOON, opened.read_to_string(&mut said))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        status(&said) == 403 && said.contains("\r\nconnection: close\r\n"),
+        "{said}"
+    );
     assert!(end.await.unwrap().success());
 }
 
@@ -350,14 +579,27 @@ async fn a_connection_taken_just_before_the_end_has_its_first_request_answered()
 #[test]
 fn the_units_of_the_document_name_what_is_there() {
     let document = std::fs::read_to_string("docs/systemd.md").unwrap();
-    let lines = |key: &str| document.lines().filter_map(|line| line.strip_prefix(key)).collect::<Vec<_>>();
+    let lines = |key: &str| {
+        document
+            .lines()
+            .filter_map(|line| line.strip_prefix(key))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(lines("FileDescriptorName="), ["api", "gate"]);
     assert_eq!(lines("ExecStart="), ["/usr/local/bin/echo-phoenix serve"]);
-    let reference = crate::support::run(Command::new(program()).args(["reference", "configuration"]));
-    for variable in lines("Environment=").iter().flat_map(|line| line.split(' ')) {
+    let reference =
+        crate::support::run(Command::new(program()).args(["reference", "configuration"]));
+    for variable in lines("Environment=")
+        .iter()
+        .flat_map(|line| line.split(' '))
+    {
         let name = variable.split('=').next().unwrap();
         assert!(reference.contains(&format!("`{name}`")), "{name}");
     }
-    let stop = lines("TimeoutStopSec=")[0].strip_suffix('s').unwrap().parse::<u64>().unwrap();
+    let stop = lines("TimeoutStopSec=")[0]
+        .strip_suffix('s')
+        .unwrap()
+        .parse::<u64>()
+        .unwrap();
     assert!(stop > 30, "it may take 30 s to end");
 }

@@ -12,8 +12,17 @@ use crate::support::{Echo, KEY, Process, eventually, free_port, http, program, r
 /// A command, which has 20 s to end by itself; and what it says on stderr.
 fn ended(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
     let mut command = Command::new("timeout");
-    command.arg("20").arg(program()).args(arguments).env_clear().current_dir(folder).stdin(Stdio::null());
-    command.env("PATH", "/usr/bin:/bin").env("ECHO_LISTEN", "127.0.0.1:0").envs(variables.iter().copied());
+    command
+        .arg("20")
+        .arg(program())
+        .args(arguments)
+        .env_clear()
+        .current_dir(folder)
+        .stdin(Stdio::null());
+    command
+        .env("PATH", "/usr/bin:/bin")
+        .env("ECHO_LISTEN", "127.0.0.1:0")
+        .envs(variables.iter().copied());
     let Output { status, stderr, .. } = command.output().unwrap();
     (status.code(), String::from_utf8_lossy(&stderr).into_owned())
 }
@@ -27,7 +36,14 @@ async fn a_pipe_in_the_place_of_a_file_of_the_record_is_named_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     drop(Echo::start("serve", &[], folder.path()).await);
-    for name in ["ledger.db", "ledger.db-wal", "journal", "last-state", "lock", "installation"] {
+    for name in [
+        "ledger.db",
+        "ledger.db-wal",
+        "journal",
+        "last-state",
+        "lock",
+        "installation",
+    ] {
         let (file, aside) = (data.join(name), data.join("aside"));
         let there = fs::rename(&file, &aside).is_ok();
         pipe(&file);
@@ -40,7 +56,10 @@ async fn a_pipe_in_the_place_of_a_file_of_the_record_is_named_at_once() {
             for arguments in [["verify"].as_slice(), &["backup", "copy"]] {
                 let (code, said) = ended(folder.path(), arguments, &[]);
                 assert_eq!(code, Some(1), "{arguments:?}: {said}");
-                assert!(said.contains("ledger.db: it is no regular file"), "{arguments:?}: {said}");
+                assert!(
+                    said.contains("ledger.db: it is no regular file"),
+                    "{arguments:?}: {said}"
+                );
             }
         }
         fs::remove_file(&file).unwrap();
@@ -58,26 +77,69 @@ async fn certificates_that_do_not_answer_hold_up_no_order_over_http_and_are_name
     pipe(&certificates);
     let file = ("SSL_CERT_FILE", certificates.to_str().unwrap());
     let echo = Echo::start("serve", &[], folder.path()).await;
-    let kill = ["kill", "--confirm", "CONFIRM_KILL", "--operator", "dana", "--reason", "its certificates are gone"];
-    let (code, said) = ended(folder.path(), &kill, &[file, ("ECHO_URL", &echo.url("")), ("ECHO_API_KEY", KEY)]);
-    assert_eq!((code, echo.verdict("default").await.1.as_str()), (Some(0), "kill"), "{said}");
+    let kill = [
+        "kill",
+        "--confirm",
+        "CONFIRM_KILL",
+        "--operator",
+        "dana",
+        "--reason",
+        "its certificates are gone",
+    ];
+    let (code, said) = ended(
+        folder.path(),
+        &kill,
+        &[file, ("ECHO_URL", &echo.url("")), ("ECHO_API_KEY", KEY)],
+    );
+    assert_eq!(
+        (code, echo.verdict("default").await.1.as_str()),
+        (Some(0), "kill"),
+        "{said}"
+    );
     // Nor do certificates that are none.
     let none = ("SSL_CERT_FILE", "/dev/null");
-    let (code, said) = ended(folder.path(), &["status"], &[none, ("ECHO_URL", &echo.url("")), ("ECHO_API_KEY", KEY)]);
+    let (code, said) = ended(
+        folder.path(),
+        &["status"],
+        &[none, ("ECHO_URL", &echo.url("")), ("ECHO_API_KEY", KEY)],
+    );
     assert_eq!(code, Some(0), "{said}");
-    let (code, said) = ended(folder.path(), &kill, &[file, ("ECHO_URL", "https://127.0.0.1:1"), ("ECHO_API_KEY", KEY)]);
+    let (code, said) = ended(
+        folder.path(),
+        &kill,
+        &[
+            file,
+            ("ECHO_URL", "https://127.0.0.1:1"),
+            ("ECHO_API_KEY", KEY),
+        ],
+    );
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("SSL_CERT_FILE") && said.contains("no answer within 5 s"), "{said}");
+    assert!(
+        said.contains("SSL_CERT_FILE") && said.contains("no answer within 5 s"),
+        "{said}"
+    );
     // A service says what it waits for, and a signal ends it.
     let mut command = Command::new(program());
-    command.arg("serve").env_clear().current_dir(folder.path()).env("ECHO_LISTEN", "127.0.0.1:0");
-    command.env("ECHO_DATA_DIR", folder.path().join("another")).env(file.0, file.1);
+    command
+        .arg("serve")
+        .env_clear()
+        .current_dir(folder.path())
+        .env("ECHO_LISTEN", "127.0.0.1:0");
+    command
+        .env("ECHO_DATA_DIR", folder.path().join("another"))
+        .env(file.0, file.1);
     let mut waits = Process::start(&mut command, &folder.path().join("waits.log"));
-    eventually("it says what it waits for", Duration::from_secs(30), async || {
-        waits.said().contains("SSL_CERT_FILE").then_some(())
-    })
+    eventually(
+        "it says what it waits for",
+        Duration::from_secs(30),
+        async || waits.said().contains("SSL_CERT_FILE").then_some(()),
+    )
     .await;
-    assert!(waits.said().contains("the start waits for it"), "{}", waits.said());
+    assert!(
+        waits.said().contains("the start waits for it"),
+        "{}",
+        waits.said()
+    );
     waits.terminate();
 }
 
@@ -87,15 +149,27 @@ async fn a_signal_right_after_the_first_answer_ends_the_process_in_order() {
     for round in 0..12 {
         let port = free_port().to_string();
         let mut command = Command::new(program());
-        command.arg("serve").env_clear().current_dir(folder.path()).env("ECHO_LISTEN", format!("127.0.0.1:{port}"));
+        command
+            .arg("serve")
+            .env_clear()
+            .current_dir(folder.path())
+            .env("ECHO_LISTEN", format!("127.0.0.1:{port}"));
         let mut process = Process::start(&mut command, &folder.path().join(format!("{round}.log")));
         let client = http();
         eventually("it answers", Duration::from_secs(30), async || {
-            let answer = client.get(format!("http://127.0.0.1:{port}/livez")).send().await.ok()?;
+            let answer = client
+                .get(format!("http://127.0.0.1:{port}/livez"))
+                .send()
+                .await
+                .ok()?;
             answer.status().is_success().then_some(())
         })
         .await;
         let ended = process.terminate();
-        assert!(ended.success(), "round {round}: {ended}:\n{}", process.said());
+        assert!(
+            ended.success(),
+            "round {round}: {ended}:\n{}",
+            process.said()
+        );
     }
 }

@@ -1,6 +1,11 @@
 //! The journal against crashes: whatever byte the last write stopped at, the kills before it are there.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,8 +18,8 @@ use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::ThrottleName;
 use echo_phoenix::ports::{Effect, Journal, JournalEntry, Ledger, LedgerError};
 use echo_phoenix::store::{
-    AtStart, FileJournal, JOURNAL_BYTES, JournalFile, JournalFound, LEDGER_FILE, SqliteLedger, StandbyLedger,
-    settle_had,
+    AtStart, FileJournal, JOURNAL_BYTES, JournalFile, JournalFound, LEDGER_FILE, SqliteLedger,
+    StandbyLedger, settle_had,
 };
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -38,17 +43,32 @@ fn entry(epoch: &str) -> JournalEntry {
         operator: "Zoë".to_owned(),
         taken_at: at,
     };
-    let hold = ScopedHold { scope: Scope::One(ThrottleName::default_throttle()), hold };
-    JournalEntry { effect: Effect::Hold(Box::new(hold)), record: Record { once: epoch.to_owned(), ..record("kill") } }
+    let hold = ScopedHold {
+        scope: Scope::One(ThrottleName::default_throttle()),
+        hold,
+    };
+    JournalEntry {
+        effect: Effect::Hold(Box::new(hold)),
+        record: Record {
+            once: epoch.to_owned(),
+            ..record("kill")
+        },
+    }
 }
 
 fn epochs(pending: &[JournalEntry]) -> Vec<String> {
-    pending.iter().map(|entry| entry.record.once.clone()).collect()
+    pending
+        .iter()
+        .map(|entry| entry.record.once.clone())
+        .collect()
 }
 
 /// Waits for it on this thread.
 fn waited<T>(asked: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(asked)
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(asked)
 }
 
 fn append(journal: &FileJournal, entry: &JournalEntry) -> std::io::Result<()> {
@@ -72,7 +92,10 @@ fn found(path: &Path) -> JournalFound {
 
 /// Sectors in which anything stands, but for the first.
 fn used(bytes: &[u8]) -> usize {
-    bytes.chunks(512).rposition(|sector| sector.iter().any(|b| *b != 0)).unwrap()
+    bytes
+        .chunks(512)
+        .rposition(|sector| sector.iter().any(|b| *b != 0))
+        .unwrap()
 }
 
 #[test]
@@ -82,10 +105,17 @@ fn what_was_appended_is_there_after_a_restart() {
     assert_eq!(fs::metadata(&path).unwrap().len(), JOURNAL_BYTES as u64);
     append(&journal, &entry("a")).unwrap();
     append(&journal, &entry("b")).unwrap();
-    assert_eq!(fs::metadata(&path).unwrap().len(), JOURNAL_BYTES as u64, "it never grows");
+    assert_eq!(
+        fs::metadata(&path).unwrap().len(),
+        JOURNAL_BYTES as u64,
+        "it never grows"
+    );
     // Not dropped in an orderly way: what counts is on the disk.
     std::mem::forget(journal);
-    assert_eq!(FileJournal::open(&path).unwrap().pending(), [entry("a"), entry("b")]);
+    assert_eq!(
+        FileJournal::open(&path).unwrap().pending(),
+        [entry("a"), entry("b")]
+    );
 }
 
 #[test]
@@ -93,7 +123,10 @@ fn the_space_is_really_taken_at_start() {
     use std::os::unix::fs::MetadataExt;
     let (_dir, path) = home();
     let _journal = FileJournal::open(&path).unwrap();
-    assert!(fs::metadata(&path).unwrap().blocks() * 512 >= JOURNAL_BYTES as u64, "the file has holes");
+    assert!(
+        fs::metadata(&path).unwrap().blocks() * 512 >= JOURNAL_BYTES as u64,
+        "the file has holes"
+    );
 }
 
 #[test]
@@ -179,7 +212,10 @@ fn a_write_that_stopped_at_any_byte_costs_only_itself() {
         let (journal, found) = JournalFile::read(&path).unwrap();
         assert_eq!(
             (found, epochs(&journal.pending())),
-            (JournalFound::Whole, ["a", "b", "d"].map(str::to_owned).into())
+            (
+                JournalFound::Whole,
+                ["a", "b", "d"].map(str::to_owned).into()
+            )
         );
     }
 }
@@ -188,7 +224,13 @@ fn a_write_that_stopped_at_any_byte_costs_only_itself() {
 fn whatever_bit_is_flipped_the_other_records_are_read_and_it_is_told() {
     let (_dir, path) = home();
     let (whole, third) = three(&path);
-    let of = |at: usize| if at / 512 == 0 { None } else { Some((at / 512).min(used(&whole) + 1)) };
+    let of = |at: usize| {
+        if at / 512 == 0 {
+            None
+        } else {
+            Some((at / 512).min(used(&whole) + 1))
+        }
+    };
     let second = third.div_ceil(2);
     for at in (0..whole.len()).filter(|at| *at < (third + 4) * 512 || at % 4099 == 0) {
         if at % 7 != 0 && at >= 512 {
@@ -198,14 +240,21 @@ fn whatever_bit_is_flipped_the_other_records_are_read_and_it_is_told() {
         flipped[at] ^= 1 << (at % 8);
         fs::write(&path, &flipped).unwrap();
         let (journal, found) = JournalFile::read(&path).unwrap();
-        assert!(matches!(found, JournalFound::Damaged(_)), "byte {at}: {found:?}");
+        assert!(
+            matches!(found, JournalFound::Damaged(_)),
+            "byte {at}: {found:?}"
+        );
         let hit = of(at).map_or("", |sector| match sector {
             sector if sector < second => "a",
             sector if sector < third => "b",
             sector if sector <= used(&whole) => "c",
             _ => "",
         });
-        let kept: Vec<_> = ["a", "b", "c"].into_iter().filter(|name| *name != hit).map(str::to_owned).collect();
+        let kept: Vec<_> = ["a", "b", "c"]
+            .into_iter()
+            .filter(|name| *name != hit)
+            .map(str::to_owned)
+            .collect();
         assert_eq!(epochs(&journal.pending()), kept, "byte {at}");
     }
 }
@@ -216,13 +265,19 @@ fn a_file_cut_or_zeroed_anywhere_is_damaged() {
     let (whole, third) = three(&path);
     for len in [0, 1, 511, 512, 700, third * 512, whole.len() - 1] {
         fs::write(&path, &whole[..len]).unwrap();
-        assert!(matches!(found(&path), JournalFound::Damaged(_)), "cut to {len}");
+        assert!(
+            matches!(found(&path), JournalFound::Damaged(_)),
+            "cut to {len}"
+        );
     }
     for from in [0, 512] {
         let mut zeroed = whole.clone();
         zeroed[from..(from + 1024).max(from + 512 * (used(&whole) + 1 - third))].fill(0);
         fs::write(&path, &zeroed).unwrap();
-        assert!(matches!(found(&path), JournalFound::Damaged(_)), "zeroed from {from}");
+        assert!(
+            matches!(found(&path), JournalFound::Damaged(_)),
+            "zeroed from {from}"
+        );
     }
     fs::remove_file(&path).unwrap();
     assert_eq!(found(&path), JournalFound::Missing);
@@ -237,7 +292,10 @@ fn a_record_that_is_counted_and_gone_is_damage() {
         bytes[from..].fill(0);
         fs::write(&path, &bytes).unwrap();
         let (journal, found) = JournalFile::read(&path).unwrap();
-        assert!(matches!(found, JournalFound::Damaged(_)), "from {from}: {found:?}");
+        assert!(
+            matches!(found, JournalFound::Damaged(_)),
+            "from {from}: {found:?}"
+        );
         assert_eq!(epochs(&journal.pending()), ["a", "b"]);
     }
 
@@ -262,8 +320,17 @@ fn a_damaged_journal_is_mended_with_what_is_whole_and_the_old_one_is_kept() {
     append(&journal, &entry("d")).unwrap();
     assert!(journal.ever() > ever, "it never counts back");
     let (again, found) = JournalFile::read(&path).unwrap();
-    assert_eq!((found, epochs(&again.pending())), (JournalFound::Whole, ["a", "c", "d"].map(str::to_owned).into()));
-    assert_eq!(fs::read(dir.path().join("kills.journal.damaged")).unwrap(), bytes);
+    assert_eq!(
+        (found, epochs(&again.pending())),
+        (
+            JournalFound::Whole,
+            ["a", "c", "d"].map(str::to_owned).into()
+        )
+    );
+    assert_eq!(
+        fs::read(dir.path().join("kills.journal.damaged")).unwrap(),
+        bytes
+    );
 }
 
 #[test]
@@ -297,18 +364,30 @@ fn a_journal_of_the_release_before_is_read_and_rewritten() {
     old.resize(JOURNAL_BYTES, 0);
     fs::write(&path, &old).unwrap();
     let (mut journal, found) = JournalFile::read(&path).unwrap();
-    assert_eq!((found, epochs(&journal.pending())), (JournalFound::Headless, ["a", "b"].map(str::to_owned).into()));
+    assert_eq!(
+        (found, epochs(&journal.pending())),
+        (JournalFound::Headless, ["a", "b"].map(str::to_owned).into())
+    );
     assert_eq!(fs::read(&path).unwrap(), old, "reading touches nothing");
     journal.mend(0, false).unwrap();
     let (journal, found) = JournalFile::read(&path).unwrap();
-    assert_eq!((found, epochs(&journal.pending())), (JournalFound::Whole, ["a", "b"].map(str::to_owned).into()));
+    assert_eq!(
+        (found, epochs(&journal.pending())),
+        (JournalFound::Whole, ["a", "b"].map(str::to_owned).into())
+    );
 
     // What could not be mended at a start is mended by the first that is appended.
     fs::write(&path, &old).unwrap();
     let (journal, _) = JournalFile::read(&path).unwrap();
     append(&FileJournal::start(journal).unwrap(), &entry("c")).unwrap();
     let (journal, found) = JournalFile::read(&path).unwrap();
-    assert_eq!((found, epochs(&journal.pending())), (JournalFound::Whole, ["a", "b", "c"].map(str::to_owned).into()));
+    assert_eq!(
+        (found, epochs(&journal.pending())),
+        (
+            JournalFound::Whole,
+            ["a", "b", "c"].map(str::to_owned).into()
+        )
+    );
 
     let mut torn = old.clone();
     torn[end - 3..].fill(0);
@@ -318,7 +397,11 @@ fn a_journal_of_the_release_before_is_read_and_rewritten() {
     flipped[40] ^= 1;
     fs::write(&path, &flipped).unwrap();
     assert!(matches!(self::found(&path), JournalFound::Damaged(_)));
-    assert_eq!(self::found(&path), self::found(&path), "reading touches nothing");
+    assert_eq!(
+        self::found(&path),
+        self::found(&path),
+        "reading touches nothing"
+    );
 }
 
 #[test]
@@ -346,7 +429,9 @@ fn concurrent_kills_are_all_kept() {
     std::thread::scope(|scope| {
         for thread in 0..8 {
             let journal = &journal;
-            scope.spawn(move || (0..10).for_each(|i| append(journal, &entry(&format!("{thread}-{i}"))).unwrap()));
+            scope.spawn(move || {
+                (0..10).for_each(|i| append(journal, &entry(&format!("{thread}-{i}"))).unwrap())
+            });
         }
     });
     drop(journal);
@@ -363,16 +448,32 @@ async fn a_ledger_that_can_be_read_only_says_what_it_has_of_a_journal() {
     let journal = FileJournal::open(&path).unwrap();
     journal.append(&entry("had")).await.unwrap();
     journal.append(&entry("lacked")).await.unwrap();
-    tokio::task::spawn_blocking(move || journal.close()).await.unwrap();
+    tokio::task::spawn_blocking(move || journal.close())
+        .await
+        .unwrap();
     let (ledger, _) = SqliteLedger::open(dir.path()).unwrap();
-    ledger.commit(Change::of(entry("had").record)).await.unwrap();
+    ledger
+        .commit(Change::of(entry("had").record))
+        .await
+        .unwrap();
     drop(ledger);
     let other = rusqlite::Connection::open(dir.path().join(LEDGER_FILE)).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let (ledger, found) = StandbyLedger::start(dir.path(), Timestamp::UNIX_EPOCH).await.unwrap();
+    let (ledger, found) = StandbyLedger::start(dir.path(), Timestamp::UNIX_EPOCH)
+        .await
+        .unwrap();
     assert!(matches!(found, AtStart::ReadOnly(..)), "{found:?}");
-    assert!(matches!(ledger.check().await, Err(LedgerError::Unavailable(_))));
-    assert_eq!((ledger.has("had").await.unwrap(), ledger.has("lacked").await.unwrap()), (true, false));
+    assert!(matches!(
+        ledger.check().await,
+        Err(LedgerError::Unavailable(_))
+    ));
+    assert_eq!(
+        (
+            ledger.has("had").await.unwrap(),
+            ledger.has("lacked").await.unwrap()
+        ),
+        (true, false)
+    );
 
     let mut journal = JournalFile::read(&path).unwrap().0;
     settle_had(&mut journal, &BTreeSet::new(), &ledger).await;

@@ -21,13 +21,18 @@ use echo_phoenix::domain::throttle::{GateSpec, ThrottleName};
 use echo_phoenix::gate::{Gate, Question, Setting};
 use echo_phoenix::latch::{AuditState, KillOrder, Lacking, Latch};
 use echo_phoenix::ports::{Effect, Journal, JournalEntry};
-use echo_phoenix::store::{FileJournal, JOURNAL_BYTES, JournalFile, JournalFound, LedgerDesired, SqliteLedger};
+use echo_phoenix::store::{
+    FileJournal, JOURNAL_BYTES, JournalFile, JournalFound, LedgerDesired, SqliteLedger,
+};
 use jiff::Timestamp;
 
 use crate::ledger_suite::values::{kill, record};
 use crate::support::eventually;
 
-const NOW: Moment = Moment { wall: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO };
+const NOW: Moment = Moment {
+    wall: Timestamp::UNIX_EPOCH,
+    elapsed: Duration::ZERO,
+};
 
 /// A disk whose syncs wait until they are let through, and then go well or not.
 struct Disk {
@@ -46,7 +51,11 @@ struct State {
 impl Disk {
     const fn new() -> Self {
         Self {
-            state: Mutex::new(State { hangs: false, fails: false, through: 0 }),
+            state: Mutex::new(State {
+                hangs: false,
+                fails: false,
+                through: 0,
+            }),
             changed: Condvar::new(),
             asked: AtomicUsize::new(0),
         }
@@ -55,13 +64,24 @@ impl Disk {
     fn sync(&self, file: &File) -> io::Result<()> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let hangs = |state: &mut State| state.hangs && state.through == 0;
-        let mut state = self.changed.wait_while(self.state.lock().unwrap(), hangs).unwrap();
+        let mut state = self
+            .changed
+            .wait_while(self.state.lock().unwrap(), hangs)
+            .unwrap();
         state.through = state.through.saturating_sub(1);
-        if state.fails { Err(io::Error::other("a broken disk")) } else { file.sync_data() }
+        if state.fails {
+            Err(io::Error::other("a broken disk"))
+        } else {
+            file.sync_data()
+        }
     }
 
     fn be(&self, hangs: bool, fails: bool) {
-        *self.state.lock().unwrap() = State { hangs, fails, through: 0 };
+        *self.state.lock().unwrap() = State {
+            hangs,
+            fails,
+            through: 0,
+        };
         self.changed.notify_all();
     }
 
@@ -76,13 +96,22 @@ impl Disk {
 
     /// Until somebody waits for this sync.
     async fn is_asked(&self, times: usize) {
-        eventually("the disk is asked", Duration::from_secs(20), async || (self.asked() >= times).then_some(())).await;
+        eventually("the disk is asked", Duration::from_secs(20), async || {
+            (self.asked() >= times).then_some(())
+        })
+        .await;
     }
 }
 
 fn entry(once: &str) -> JournalEntry {
-    let record = Record { once: once.to_owned(), ..record("kill") };
-    JournalEntry { effect: Effect::Hold(Box::new(kill(once))), record }
+    let record = Record {
+        once: once.to_owned(),
+        ..record("kill")
+    };
+    JournalEntry {
+        effect: Effect::Hold(Box::new(kill(once))),
+        record,
+    }
 }
 
 /// As long as a quarter of the journal.
@@ -99,7 +128,10 @@ fn journal(folder: &Path, sync: fn(&File) -> io::Result<()>) -> Arc<FileJournal>
 }
 
 fn ids(pending: &[JournalEntry]) -> Vec<&str> {
-    pending.iter().map(|entry| entry.record.once.as_str()).collect()
+    pending
+        .iter()
+        .map(|entry| entry.record.once.as_str())
+        .collect()
 }
 
 /// What a start would find now.
@@ -108,7 +140,10 @@ fn found(folder: &Path) -> (JournalFound, Vec<JournalEntry>) {
     (found, file.pending())
 }
 
-fn appending(journal: &Arc<FileJournal>, entry: JournalEntry) -> tokio::task::JoinHandle<io::Result<()>> {
+fn appending(
+    journal: &Arc<FileJournal>,
+    entry: JournalEntry,
+) -> tokio::task::JoinHandle<io::Result<()>> {
     let journal = Arc::clone(journal);
     tokio::spawn(async move { journal.append(&entry).await })
 }
@@ -126,8 +161,17 @@ fn kill_order(epoch: &str) -> KillOrder {
 
 fn default_open() -> Arc<Gate> {
     let gate = Gate::default();
-    let setting = Setting { level: Level::OPEN, reason: Reason::None, generation: 1, at: NOW.elapsed };
-    gate.declare(&ThrottleName::default_throttle(), &GateSpec::default(), setting);
+    let setting = Setting {
+        level: Level::OPEN,
+        reason: Reason::None,
+        generation: 1,
+        at: NOW.elapsed,
+    };
+    gate.declare(
+        &ThrottleName::default_throttle(),
+        &GateSpec::default(),
+        setting,
+    );
     Arc::new(gate)
 }
 
@@ -135,7 +179,12 @@ fn latch(folder: &Path, gate: &Arc<Gate>, journal: &Arc<FileJournal>) -> Arc<Lat
     let (ledger, stored) = SqliteLedger::open(folder).unwrap();
     let desired = Arc::new(LedgerDesired::new(Arc::new(ledger), stored));
     let journal: Arc<dyn Journal> = Arc::<FileJournal>::clone(journal);
-    Arc::new(Latch::new(Arc::clone(gate), desired, Some(journal), Vec::new()))
+    Arc::new(Latch::new(
+        Arc::clone(gate),
+        desired,
+        Some(journal),
+        Vec::new(),
+    ))
 }
 
 /// On one thread for all tasks: whatever waited for the disk on it would wait for ever, since nothing lets the disk go
@@ -155,7 +204,10 @@ async fn while_the_journals_disk_hangs_everybody_else_is_answered_on_the_only_th
     let killed = tokio::spawn(async move { killing.kill(kill_order("a")).await });
     DISK.is_asked(1).await;
     assert_eq!(ask(), Reason::Kill, "the gate waits for no disk");
-    assert_eq!((journal.pending(), latch.lacking()), (Vec::new(), Lacking::default()));
+    assert_eq!(
+        (journal.pending(), latch.lacking()),
+        (Vec::new(), Lacking::default())
+    );
     assert!(latch.settle().await, "nor does the loop");
     let second = appending(&journal, entry("b"));
     assert!(!killed.is_finished() && !second.is_finished());
@@ -170,7 +222,11 @@ async fn while_the_journals_disk_hangs_everybody_else_is_answered_on_the_only_th
 #[test]
 fn a_kill_is_durable_though_every_thread_for_what_blocks_hangs() {
     let folder = tempfile::tempdir().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let journal = journal(folder.path(), File::sync_data);
         let latch = latch(folder.path(), &default_open(), &journal);
@@ -185,7 +241,8 @@ fn a_kill_is_durable_though_every_thread_for_what_blocks_hangs() {
 }
 
 #[tokio::test]
-async fn what_queues_up_while_a_sync_runs_shares_the_next_one_and_each_hears_what_became_of_its_own() {
+async fn what_queues_up_while_a_sync_runs_shares_the_next_one_and_each_hears_what_became_of_its_own()
+ {
     static DISK: Disk = Disk::new();
     let folder = tempfile::tempdir().unwrap();
     let journal = journal(folder.path(), |file| DISK.sync(file));
@@ -193,8 +250,15 @@ async fn what_queues_up_while_a_sync_runs_shares_the_next_one_and_each_hears_wha
     let first = appending(&journal, entry("first"));
     DISK.is_asked(1).await;
     // Four of them are longer than the file; the one behind them is not.
-    let queued: Vec<_> = ["a", "b", "c", "d"].map(big).into_iter().chain([entry("e")]).collect();
-    let queued: Vec<_> = queued.into_iter().map(|entry| appending(&journal, entry)).collect();
+    let queued: Vec<_> = ["a", "b", "c", "d"]
+        .map(big)
+        .into_iter()
+        .chain([entry("e")])
+        .collect();
+    let queued: Vec<_> = queued
+        .into_iter()
+        .map(|entry| appending(&journal, entry))
+        .collect();
     tokio::task::yield_now().await; // each has put its own into the queue
     DISK.let_one_through();
     first.await.unwrap().unwrap();
@@ -206,26 +270,47 @@ async fn what_queues_up_while_a_sync_runs_shares_the_next_one_and_each_hears_wha
     for one in queued {
         told.push(one.await.unwrap().map_err(|error| error.kind()));
     }
-    assert_eq!(told, [Ok(()), Ok(()), Ok(()), Err(io::ErrorKind::StorageFull), Ok(())]);
-    assert_eq!(DISK.asked(), 2, "one sync for the first, one for all the others");
+    assert_eq!(
+        told,
+        [
+            Ok(()),
+            Ok(()),
+            Ok(()),
+            Err(io::ErrorKind::StorageFull),
+            Ok(())
+        ]
+    );
+    assert_eq!(
+        DISK.asked(),
+        2,
+        "one sync for the first, one for all the others"
+    );
     let kept = ["first", "a", "b", "c", "e"];
     assert_eq!(ids(&journal.pending()), kept);
     let (is, pending) = found(folder.path());
     assert_eq!((is, ids(&pending)), (JournalFound::Whole, kept.to_vec()));
 
     // They are one record: where the power goes before its sync, all of them are there or none is, and no alarm.
-    let begins = 1 + written[512..].chunks(512).take_while(|sector| sector[4..12] == written[516..524]).count();
+    let begins = 1 + written[512..]
+        .chunks(512)
+        .take_while(|sector| sector[4..12] == written[516..524])
+        .count();
     for sector in (begins..1 + 3 * JOURNAL_BYTES / 4 / 512).step_by(89) {
         let mut torn = written.clone();
         torn[sector * 512..].fill(0);
         std::fs::write(&path, &torn).unwrap();
         let (is, pending) = found(folder.path());
-        assert_eq!((is, ids(&pending)), (JournalFound::Whole, vec!["first"]), "sector {sector}");
+        assert_eq!(
+            (is, ids(&pending)),
+            (JournalFound::Whole, vec!["first"]),
+            "sector {sector}"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_group_that_a_broken_disk_did_not_take_is_an_error_to_each_of_it_and_nothing_to_the_next() {
+async fn a_group_that_a_broken_disk_did_not_take_is_an_error_to_each_of_it_and_nothing_to_the_next()
+{
     static DISK: Disk = Disk::new();
     let folder = tempfile::tempdir().unwrap();
     let journal = journal(folder.path(), |file| DISK.sync(file));
@@ -247,7 +332,8 @@ async fn a_group_that_a_broken_disk_did_not_take_is_an_error_to_each_of_it_and_n
 }
 
 #[tokio::test]
-async fn what_somebody_no_longer_waits_for_is_written_all_the_same_at_the_latest_when_the_journal_closes() {
+async fn what_somebody_no_longer_waits_for_is_written_all_the_same_at_the_latest_when_the_journal_closes()
+ {
     static DISK: Disk = Disk::new();
     let folder = tempfile::tempdir().unwrap();
     let journal = journal(folder.path(), |file| DISK.sync(file));
@@ -257,7 +343,10 @@ async fn what_somebody_no_longer_waits_for_is_written_all_the_same_at_the_latest
     {
         let left = entry("left");
         let mut waiting = std::pin::pin!(journal.append(&left));
-        assert!(futures::poll!(waiting.as_mut()).is_pending(), "and goes away");
+        assert!(
+            futures::poll!(waiting.as_mut()).is_pending(),
+            "and goes away"
+        );
     }
     // One that is settled before it is written is not pending afterwards.
     let gone = entry("gone");
@@ -268,7 +357,10 @@ async fn what_somebody_no_longer_waits_for_is_written_all_the_same_at_the_latest
     drop((waiting, settling));
     let closing = Arc::clone(&journal);
     let closed = tokio::task::spawn_blocking(move || closing.close());
-    assert!(!closed.is_finished() && !first.is_finished(), "what is queued is waited for");
+    assert!(
+        !closed.is_finished() && !first.is_finished(),
+        "what is queued is waited for"
+    );
     DISK.be(false, false);
     closed.await.unwrap();
     first.await.unwrap().unwrap();
@@ -295,13 +387,24 @@ async fn a_disk_that_never_answers_is_waited_for_by_so_many_and_no_more() {
             std::task::Poll::Pending => waiting += 1,
         }
     };
-    assert!(waiting >= 1000 && refused.kind() == io::ErrorKind::ResourceBusy, "{waiting}: {refused}");
+    assert!(
+        waiting >= 1000 && refused.kind() == io::ErrorKind::ResourceBusy,
+        "{waiting}: {refused}"
+    );
     DISK.be(false, false);
     first.await.unwrap().unwrap();
     let closing = Arc::clone(&journal);
-    tokio::task::spawn_blocking(move || closing.close()).await.unwrap();
+    tokio::task::spawn_blocking(move || closing.close())
+        .await
+        .unwrap();
     let all = std::iter::once("first".to_owned()).chain((0..waiting).map(|n| n.to_string()));
     let pending = journal.pending();
-    assert!(ids(&pending).into_iter().zip(all).all(|(id, sent)| id == sent), "in their order, and none left out");
+    assert!(
+        ids(&pending)
+            .into_iter()
+            .zip(all)
+            .all(|(id, sent)| id == sent),
+        "in their order, and none left out"
+    );
     assert_eq!(pending, found(folder.path()).1);
 }

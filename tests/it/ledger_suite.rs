@@ -2,7 +2,12 @@
 //!
 //! A second backend is one more `Backend` and one more `suite!` line.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 
 mod cases;
 pub(crate) mod declared;

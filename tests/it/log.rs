@@ -66,13 +66,27 @@ async fn ends(command: &mut Command) -> Option<i32> {
 /// A file `.env` that is warned of in three ways.
 fn warned_of(folder: &Path) {
     let file = folder.join(".env");
-    std::fs::write(&file, "AIRTABLE_API_KEY=patNobodyUsesIt\nECHO_URL\nKUBECONFIG=/nowhere\n").unwrap();
+    std::fs::write(
+        &file,
+        "AIRTABLE_API_KEY=patNobodyUsesIt\nECHO_URL\nKUBECONFIG=/nowhere\n",
+    )
+    .unwrap();
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
 }
 
 async fn metric(echo: &Echo, name: &str) -> f64 {
-    let text = http().get(echo.url("/metrics")).header("x-api-key", KEY).send().await.unwrap().text().await.unwrap();
-    text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(f64::NAN)
+    let text = http()
+        .get(echo.url("/metrics"))
+        .header("x-api-key", KEY)
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+        .unwrap_or(f64::NAN)
 }
 
 async fn lost(echo: &Echo) -> f64 {
@@ -80,22 +94,41 @@ async fn lost(echo: &Echo) -> f64 {
 }
 
 async fn health(echo: &Echo) -> Value {
-    http().get(echo.url("/health")).send().await.unwrap().json().await.unwrap()
+    http()
+        .get(echo.url("/health"))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap()
 }
 
 /// Requests of which each writes a long line at level debug.
 async fn talk(echo: &Echo, count: usize) {
     let id = "i".repeat(128);
-    let request = format!("GET /{} HTTP/1.1\r\nhost: localhost\r\nrequest-id: {id}\r\n\r\n", "x".repeat(200));
+    let request = format!(
+        "GET /{} HTTP/1.1\r\nhost: localhost\r\nrequest-id: {id}\r\n\r\n",
+        "x".repeat(200)
+    );
     let (mut read, mut write) = TcpStream::connect(echo.address).await.unwrap().into_split();
     let mut left = count;
     while left > 0 {
         let some = left.min(50);
-        write.write_all(request.repeat(some).as_bytes()).await.unwrap();
+        write
+            .write_all(request.repeat(some).as_bytes())
+            .await
+            .unwrap();
         let mut answers = Vec::new();
-        while answers.windows(9).filter(|text| text == b"HTTP/1.1 ").count() < some {
-            let more =
-                timeout(LATER, read.read_buf(&mut answers)).await.expect("it answers though nobody reads its log");
+        while answers
+            .windows(9)
+            .filter(|text| text == b"HTTP/1.1 ")
+            .count()
+            < some
+        {
+            let more = timeout(LATER, read.read_buf(&mut answers))
+                .await
+                .expect("it answers though nobody reads its log");
             assert!(more.unwrap() > 0, "it closed the connection");
         }
         left -= some;
@@ -104,9 +137,20 @@ async fn talk(echo: &Echo, count: usize) {
 
 /// What matters most, all of it.
 async fn all_is_served(echo: &Echo) {
-    assert_eq!(http().get(echo.url("/livez")).send().await.unwrap().status(), 200);
+    assert_eq!(
+        http()
+            .get(echo.url("/livez"))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        200
+    );
     echo.verdict("default").await;
-    let kill = http().post(echo.url("/kill")).header("x-api-key", KEY).body(KILL);
+    let kill = http()
+        .post(echo.url("/kill"))
+        .header("x-api-key", KEY)
+        .body(KILL);
     assert_eq!(kill.send().await.unwrap().status(), 200);
     assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()));
     let revive = http().post(echo.url("/revive")).header("x-api-key", KEY);
@@ -131,7 +175,8 @@ fn drain(mut reader: PipeReader, some: usize, pause: Duration) -> Arc<Mutex<Vec<
 async fn a_log_that_nobody_reads_holds_nothing_up_and_what_it_lost_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let (reader, writer) = pipe().unwrap();
-    let mut echo = Echo::saying_to(writer, &[("ECHO_LOG", "debug".to_owned())], folder.path()).await;
+    let mut echo =
+        Echo::saying_to(writer, &[("ECHO_LOG", "debug".to_owned())], folder.path()).await;
     // The pipe, then the queue, then lines are lost.
     eventually("lines are lost", LATER, async || {
         talk(&echo, 1000).await;
@@ -141,19 +186,31 @@ async fn a_log_that_nobody_reads_holds_nothing_up_and_what_it_lost_is_told() {
     all_is_served(&echo).await;
     let told = health(&echo).await;
     assert_eq!(told["status"], "degraded", "{told}");
-    assert!(told["checks"]["log"].as_str().unwrap().contains("of its lines were lost"), "{told}");
+    assert!(
+        told["checks"]["log"]
+            .as_str()
+            .unwrap()
+            .contains("of its lines were lost"),
+        "{told}"
+    );
     // It is read again: what waited comes, and how much is missing.
     let heard = drain(reader, 1 << 16, Duration::ZERO);
     let line = eventually("the log says what it lost", SOON, async || {
         http().get(echo.url("/livez")).send().await.unwrap();
         let text = String::from_utf8_lossy(&heard.lock().unwrap()).into_owned();
-        text.lines().find(|line| line.contains("lines of the log were lost")).map(str::to_owned)
+        text.lines()
+            .find(|line| line.contains("lines of the log were lost"))
+            .map(str::to_owned)
     })
     .await;
     let line: Value = serde_json::from_str(&line).unwrap();
     assert!(line["fields"]["lines"].as_u64().unwrap() > 100, "{line}");
     let text = String::from_utf8_lossy(&heard.lock().unwrap()).into_owned();
-    assert!(text.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "every line is whole");
+    assert!(
+        text.lines()
+            .all(|line| serde_json::from_str::<Value>(line).is_ok()),
+        "every line is whole"
+    );
     assert!(echo.process.terminate().success());
 }
 
@@ -213,7 +270,11 @@ async fn a_slow_reader_of_the_log_slows_no_verdict() {
         echo.verdict("default").await;
     }
     // At the reader's pace these 200 lines alone would take a minute.
-    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        began.elapsed()
+    );
     assert!(!heard.lock().unwrap().is_empty());
 }
 
@@ -222,8 +283,18 @@ async fn a_role_that_cannot_start_says_so_by_its_exit_code_whatever_its_stderr_i
     let folder = tempfile::tempdir().unwrap();
     let start = |variable: &str, value: &str, stderr: Stdio| {
         let mut command = Command::new(program());
-        command.arg("serve").env_clear().current_dir(folder.path()).env(variable, value);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).status().unwrap().code()
+        command
+            .arg("serve")
+            .env_clear()
+            .current_dir(folder.path())
+            .env(variable, value);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr)
+            .status()
+            .unwrap()
+            .code()
     };
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
@@ -238,8 +309,17 @@ async fn a_role_that_cannot_start_says_so_by_its_exit_code_whatever_its_stderr_i
 fn unheard(echo: &Echo, folder: &Path, arguments: &[&str], out: Stdio, err: Stdio) -> Option<i32> {
     let mut command = Command::new(program());
     command.args(arguments).env_clear().current_dir(folder);
-    command.env("ECHO_URL", echo.url("")).env("ECHO_API_KEY", KEY).env("ECHO_DATA_DIR", folder.join("data"));
-    command.stdin(Stdio::null()).stdout(out).stderr(err).status().unwrap().code()
+    command
+        .env("ECHO_URL", echo.url(""))
+        .env("ECHO_API_KEY", KEY)
+        .env("ECHO_DATA_DIR", folder.join("data"));
+    command
+        .stdin(Stdio::null())
+        .stdout(out)
+        .stderr(err)
+        .status()
+        .unwrap()
+        .code()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -249,7 +329,11 @@ async fn a_command_exits_with_its_own_code_whether_or_not_somebody_listens() {
     let who = ["--operator", "dana", "--reason", "nobody listens"];
     let kill = [["kill", "--confirm", "CONFIRM_KILL"].as_slice(), &who].concat();
     let wrong_word = [["kill", "--confirm", "yes"].as_slice(), &who].concat();
-    let no_throttle = [["kill", "--confirm", "CONFIRM_KILL", "--throttle", "nope"].as_slice(), &who].concat();
+    let no_throttle = [
+        ["kill", "--confirm", "CONFIRM_KILL", "--throttle", "nope"].as_slice(),
+        &who,
+    ]
+    .concat();
     let revive = [["revive"].as_slice(), &who].concat();
     let nowhere = ["status", "--url", "http://127.0.0.1:1"].as_slice();
     let cases: [(&[&str], i32); 8] = [
@@ -263,14 +347,26 @@ async fn a_command_exits_with_its_own_code_whether_or_not_somebody_listens() {
         (&["backup", "copy"], 0),
     ];
     for (ends, name) in [(0, "gone"), (1, "full")] {
-        let end = || if ends == 0 { Stdio::from(gone()) } else { Stdio::from(full()) };
+        let end = || {
+            if ends == 0 {
+                Stdio::from(gone())
+            } else {
+                Stdio::from(full())
+            }
+        };
         for (arguments, code) in &cases {
             let _ = std::fs::remove_file(folder.path().join("copy"));
             let found = unheard(&echo, folder.path(), arguments, end(), end());
             assert_eq!(found, Some(*code), "{arguments:?} {name}");
         }
         // Who only reads is done when nobody reads on.
-        for arguments in [["status"].as_slice(), &["verify"], &["plan"], &["crd"], &["openapi"]] {
+        for arguments in [
+            ["status"].as_slice(),
+            &["verify"],
+            &["plan"],
+            &["crd"],
+            &["openapi"],
+        ] {
             let found = unheard(&echo, folder.path(), arguments, end(), end());
             assert_eq!(found, Some(ends), "{arguments:?} {name}");
         }
@@ -301,8 +397,15 @@ async fn an_order_is_done_and_ends_though_its_output_is_stuck_from_the_start() {
     for (arguments, code, verdict) in orders {
         let (_reader, writer) = stuck();
         let mut command = Command::new(program());
-        command.args(arguments).env_clear().current_dir(folder.path()).stdin(Stdio::null());
-        command.env("ECHO_URL", echo.url("")).env("ECHO_API_KEY", KEY).env("ECHO_DATA_DIR", folder.path().join("data"));
+        command
+            .args(arguments)
+            .env_clear()
+            .current_dir(folder.path())
+            .stdin(Stdio::null());
+        command
+            .env("ECHO_URL", echo.url(""))
+            .env("ECHO_API_KEY", KEY)
+            .env("ECHO_DATA_DIR", folder.path().join("data"));
         // For `serve`: a wrong value, which is all that it looks at.
         command.env("RATE_LIMIT_PER_MINUTE", "none");
         command.stdout(writer.try_clone().unwrap()).stderr(writer);

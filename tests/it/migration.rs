@@ -1,5 +1,9 @@
 //! A ledger file of an older version is brought forward with all it holds; one of a newer version is left alone.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::path::Path;
 use std::process::Command;
@@ -22,7 +26,10 @@ PRAGMA user_version = 1;
 ";
 
 async fn start(data: &Path) -> Echo {
-    let variables = [("ECHO_API_KEY", KEY.to_owned()), ("ECHO_DATA_DIR", data.display().to_string())];
+    let variables = [
+        ("ECHO_API_KEY", KEY.to_owned()),
+        ("ECHO_DATA_DIR", data.display().to_string()),
+    ];
     Echo::start("serve", &variables, data.parent().unwrap()).await
 }
 
@@ -36,19 +43,41 @@ async fn a_file_of_version_1_keeps_its_kill_and_its_chain() {
         std::fs::remove_file(data.join(beside)).unwrap();
     }
     let file = data.join("ledger.db");
-    Connection::open(&file).unwrap().execute_batch(BACK_TO_1).unwrap();
+    Connection::open(&file)
+        .unwrap()
+        .execute_batch(BACK_TO_1)
+        .unwrap();
 
     let mut echo = start(&data).await;
     assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()));
-    let revived = http().post(echo.url("/revive")).header("x-api-key", KEY).send().await.unwrap();
+    let revived = http()
+        .post(echo.url("/revive"))
+        .header("x-api-key", KEY)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(revived.status().as_u16(), 200);
     assert!(echo.process.terminate().success());
-    let said = run(Command::new(program()).arg("verify").arg("--data-dir").arg(&data));
+    let said = run(Command::new(program())
+        .arg("verify")
+        .arg("--data-dir")
+        .arg(&data));
     assert!(said.contains("head "), "{said}");
 
-    Connection::open(&file).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
+    Connection::open(&file)
+        .unwrap()
+        .execute_batch("PRAGMA user_version = 99")
+        .unwrap();
     let mut newer = Command::new(program());
-    newer.arg("serve").arg("--data-dir").arg(&data).env("ECHO_API_KEY", KEY).env("ECHO_LISTEN", "127.0.0.1:0");
+    newer
+        .arg("serve")
+        .arg("--data-dir")
+        .arg(&data)
+        .env("ECHO_API_KEY", KEY)
+        .env("ECHO_LISTEN", "127.0.0.1:0");
     let refused = newer.output().unwrap();
-    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("99"), "{refused:?}");
+    assert!(
+        !refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("99"),
+        "{refused:?}"
+    );
 }

@@ -21,7 +21,10 @@ use crate::support::{Echo, KEY, http, prepared, program, run};
 async fn service(folder: &Path) -> Echo {
     let variables = [
         ("RATE_LIMIT_PER_MINUTE", "100000000".to_owned()),
-        ("STRIPE_WEBHOOK_SECRET", "whsec_x0123456789abcdef".to_owned()),
+        (
+            "STRIPE_WEBHOOK_SECRET",
+            "whsec_x0123456789abcdef".to_owned(),
+        ),
     ];
     Echo::start("serve", &variables, folder).await
 }
@@ -36,7 +39,9 @@ fn described() -> BTreeSet<(String, String)> {
     let paths = document["paths"].as_object().unwrap().clone();
     let operations = |(path, item): (String, Value)| {
         let methods: Vec<_> = item.as_object().unwrap().keys().cloned().collect();
-        methods.into_iter().map(move |method| (method, path.clone()))
+        methods
+            .into_iter()
+            .map(move |method| (method, path.clone()))
     };
     paths.into_iter().flat_map(operations).collect()
 }
@@ -45,25 +50,49 @@ fn described() -> BTreeSet<(String, String)> {
 async fn the_description_is_the_same_bytes_everywhere() {
     let folder = tempfile::tempdir().unwrap();
     let echo = service(folder.path()).await;
-    let served = http().get(echo.url("/openapi.json")).send().await.unwrap().text().await.unwrap();
+    let served = http()
+        .get(echo.url("/openapi.json"))
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
     assert_eq!(served, printed());
     let committed = std::fs::read_to_string("docs/openapi.json").unwrap();
-    assert!(served == committed, "docs/openapi.json is out of date: make generate");
+    assert!(
+        served == committed,
+        "docs/openapi.json is out of date: make generate"
+    );
 }
 
 #[test]
 fn the_description_is_valid_openapi() {
     let python = prepared("ECHO_TEST_TOOLS").join("bin/python");
-    run(Command::new(python).args(["-m", "openapi_spec_validator", "--schema", "3.1", "docs/openapi.json"]));
+    run(Command::new(python).args([
+        "-m",
+        "openapi_spec_validator",
+        "--schema",
+        "3.1",
+        "docs/openapi.json",
+    ]));
 }
 
 /// The router cannot be asked for its routes, but its source can: `.route("PATH", METHOD(…))`.
 fn routed() -> BTreeSet<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = vec![root.join("http.rs")];
-    files.extend(std::fs::read_dir(root.join("http")).unwrap().map(|entry| entry.unwrap().path()));
-    let texts = files.iter().filter(|path| path.is_file() && path.extension().is_some_and(|end| end == "rs"));
-    let text: String = texts.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    files.extend(
+        std::fs::read_dir(root.join("http"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path()),
+    );
+    let texts = files
+        .iter()
+        .filter(|path| path.is_file() && path.extension().is_some_and(|end| end == "rs"));
+    let text: String = texts
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect();
     let routes = text.split(".route(").skip(1).map(|rest| {
         let mut quoted = rest.split('"');
         assert!(
@@ -73,9 +102,18 @@ fn routed() -> BTreeSet<(String, String)> {
         );
         let path = quoted.next().unwrap();
         let method = quoted.next().unwrap().trim_start_matches(',').trim_start();
-        let method = method.split('(').next().unwrap().rsplit("::").next().unwrap();
+        let method = method
+            .split('(')
+            .next()
+            .unwrap()
+            .rsplit("::")
+            .next()
+            .unwrap();
         // Of a route that takes any method, the description shows one.
-        (if method == "any" { "get" } else { method }.to_owned(), path.replace("{*", "{"))
+        (
+            if method == "any" { "get" } else { method }.to_owned(),
+            path.replace("{*", "{"),
+        )
     });
     routes.collect()
 }
@@ -105,7 +143,11 @@ async fn every_described_route_answers() {
             .send()
             .await
             .unwrap();
-        assert!(![404, 405].contains(&answer.status().as_u16()), "{method} {path} is {}", answer.status());
+        assert!(
+            ![404, 405].contains(&answer.status().as_u16()),
+            "{method} {path} is {}",
+            answer.status()
+        );
         assert_eq!(answer.headers()["request-id"], "mine", "{method} {path}");
     }
 }
@@ -116,20 +158,43 @@ async fn the_page_has_all_it_needs() {
     let folder = tempfile::tempdir().unwrap();
     let echo = service(folder.path()).await;
     let page = http().get(echo.url("/docs")).send().await.unwrap();
-    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
-    assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{policy}");
-    assert!(!policy.contains("http") && !policy.contains('*') && !policy.contains("unsafe-eval"), "{policy}");
+    let policy = page.headers()["content-security-policy"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        policy.starts_with("default-src 'none'; script-src 'self';"),
+        "{policy}"
+    );
+    assert!(
+        !policy.contains("http") && !policy.contains('*') && !policy.contains("unsafe-eval"),
+        "{policy}"
+    );
     let page = page.text().await.unwrap();
-    let named: Vec<_> = ["src=\"", "href=\""].iter().flat_map(|by| page.split(by).skip(1)).collect();
-    let named: Vec<_> =
-        named.iter().map(|rest| rest.split('"').next().unwrap()).filter(|url| !url.starts_with("data:")).collect();
+    let named: Vec<_> = ["src=\"", "href=\""]
+        .iter()
+        .flat_map(|by| page.split(by).skip(1))
+        .collect();
+    let named: Vec<_> = named
+        .iter()
+        .map(|rest| rest.split('"').next().unwrap())
+        .filter(|url| !url.starts_with("data:"))
+        .collect();
     assert_eq!(named.len(), 4, "{named:?}");
     for url in named {
         let answer = http().get(echo.url(url)).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{url}");
         assert!(!answer.bytes().await.unwrap().is_empty(), "{url}");
     }
-    assert_eq!(http().get(echo.url("/docs/..%2fpage.html")).send().await.unwrap().status(), 404);
+    assert_eq!(
+        http()
+            .get(echo.url("/docs/..%2fpage.html"))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        404
+    );
 }
 
 /// Bodies, headers, queries and paths by the hundred; each seed makes the same ones.
@@ -137,21 +202,58 @@ async fn the_page_has_all_it_needs() {
 async fn the_service_keeps_to_its_description_whatever_it_is_sent() {
     let folder = tempfile::tempdir().unwrap();
     let echo = service(folder.path()).await;
-    let examples = if std::env::var_os("ECHO_TEST_FULL").is_some() { "400" } else { "30" };
+    let examples = if std::env::var_os("ECHO_TEST_FULL").is_some() {
+        "400"
+    } else {
+        "30"
+    };
     let checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,\
                   response_headers_conformance,ignored_auth";
     let mut command = Command::new(prepared("ECHO_TEST_TOOLS").join("bin/schemathesis"));
-    command.args(["run", &echo.url("/openapi.json"), "--header", &format!("X-API-Key: {KEY}")]);
-    command.args(["--phases", "examples,coverage,fuzzing", "--checks", checks, "--max-examples", examples]);
+    command.args([
+        "run",
+        &echo.url("/openapi.json"),
+        "--header",
+        &format!("X-API-Key: {KEY}"),
+    ]);
+    command.args([
+        "--phases",
+        "examples,coverage,fuzzing",
+        "--checks",
+        checks,
+        "--max-examples",
+        examples,
+    ]);
     // A 503 of this one is a verdict: its proxies hand it to their client.
     command.args(["--exclude-path", "/authz/forward/{throttle}"]);
     command.args(["--seed", "1", "--generation-deterministic"]);
-    command.args(["--continue-on-failure", "--request-timeout", "10", "--warnings", "off", "--no-color"]);
-    let done = command.current_dir(folder.path()).stdin(Stdio::null()).output();
+    command.args([
+        "--continue-on-failure",
+        "--request-timeout",
+        "10",
+        "--warnings",
+        "off",
+        "--no-color",
+    ]);
+    let done = command
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .output();
     let done = done.expect("schemathesis starts");
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
-    assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
+    assert!(
+        done.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
     assert!(said.contains("Test cases:"), "it ran: {said}");
-    let health: Value = http().get(echo.url("/health")).send().await.unwrap().json().await.unwrap();
+    let health: Value = http()
+        .get(echo.url("/health"))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     assert_eq!(health["status"], "healthy", "after all that");
 }

@@ -59,11 +59,25 @@ async fn answer(State(said): State<Arc<Said>>, method: Method, uri: Uri) -> Resp
     if method == Method::DELETE {
         said.deleted.lock().unwrap().push(uri.path().to_owned());
     }
-    let known = said.answers.lock().unwrap().get(&format!("{method} {}", uri.path())).cloned();
-    let (code, body) =
-        known.unwrap_or_else(|| (200, json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" })));
+    let known = said
+        .answers
+        .lock()
+        .unwrap()
+        .get(&format!("{method} {}", uri.path()))
+        .cloned();
+    let (code, body) = known.unwrap_or_else(|| {
+        (
+            200,
+            json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" }),
+        )
+    });
     let code = StatusCode::from_u16(code).unwrap();
-    (code, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+    (
+        code,
+        [(header::CONTENT_TYPE, "application/json")],
+        body.to_string(),
+    )
+        .into_response()
 }
 
 fn failure(code: u16, reason: &str, message: &str) -> Value {
@@ -96,13 +110,29 @@ impl House {
                 "metadata": { "name": name, "namespace": "shop", "uid": name, "generation": 1, "resourceVersion": "1",
                               "labels": { "tier": tier } },
             });
-            desired.index().throttle(&serde_json::from_value(throttle).unwrap(), Timestamp::UNIX_EPOCH).unwrap();
+            desired
+                .index()
+                .throttle(
+                    &serde_json::from_value(throttle).unwrap(),
+                    Timestamp::UNIX_EPOCH,
+                )
+                .unwrap();
         }
-        Self { said, desired, _folder: folder }
+        Self {
+            said,
+            desired,
+            _folder: folder,
+        }
     }
 
     /// An override that asks for a kill is seen: in all namespaces, or here; of one throttle, or by these labels.
-    fn seen(&self, name: &str, namespace: Option<&str>, throttle: Option<&str>, labels: &[(&str, &str)]) {
+    fn seen(
+        &self,
+        name: &str,
+        namespace: Option<&str>,
+        throttle: Option<&str>,
+        labels: &[(&str, &str)],
+    ) {
         let text = |text: &&str| (*text).to_owned();
         let source = Source::Override {
             namespace: namespace.as_ref().map(text),
@@ -115,7 +145,9 @@ impl House {
         let seen = Override {
             namespace: namespace.as_ref().map(text),
             throttle: throttle.as_ref().map(text),
-            selector: throttle.is_none().then(|| Selector { match_labels: labels.collect() }),
+            selector: throttle.is_none().then(|| Selector {
+                match_labels: labels.collect(),
+            }),
             hold: hold(name, Scope::All, source).hold,
             present: true,
         };
@@ -124,12 +156,30 @@ impl House {
 
     /// What ends, and what stays.
     async fn end(&self, scope: &Scope, only: Option<&Epoch>) -> (Vec<String>, Vec<String>) {
-        let meant = Meant { scope, epoch: only, spared: &|_| false, alone: &[] };
+        let meant = Meant {
+            scope,
+            epoch: only,
+            spared: &|_| false,
+            alone: &[],
+        };
         let foreseen = self.desired.ending(meant);
         let ended = self.desired.end(meant, record("revive")).await.unwrap();
-        assert_eq!(foreseen, ended.ended.iter().cloned().collect(), "what is found out later is of the same holds");
+        assert_eq!(
+            foreseen,
+            ended.ended.iter().cloned().collect(),
+            "what is found out later is of the same holds"
+        );
         let names = |all: Vec<Epoch>| all.into_iter().map(|epoch| epoch.0).collect();
-        (names(ended.ended), names(ended.held_by.into_iter().map(|Hold { epoch, .. }| epoch).collect()))
+        (
+            names(ended.ended),
+            names(
+                ended
+                    .held_by
+                    .into_iter()
+                    .map(|Hold { epoch, .. }| epoch)
+                    .collect(),
+            ),
+        )
     }
 
     async fn take(&self, scope: Scope) -> Result<(), DesiredError> {
@@ -150,17 +200,33 @@ async fn a_revival_of_one_throttle_ends_what_is_of_it_alone_and_names_what_is_wi
     house.seen("a-wide", None, None, &[]);
     house.seen("b-tier", Some("shop"), None, &[("tier", "payments")]);
     let wider = vec!["a-wide".to_owned(), "b-tier".to_owned()];
-    assert_eq!(house.end(&checkout(), None).await, (nothing(), wider.clone()), "nothing could be ended here");
+    assert_eq!(
+        house.end(&checkout(), None).await,
+        (nothing(), wider.clone()),
+        "nothing could be ended here"
+    );
     assert_eq!(house.said.deleted(), nothing());
 
     house.seen("c-only", Some("shop"), Some("checkout"), &[]);
-    assert_eq!(house.end(&checkout(), None).await, (vec!["c-only".to_owned()], wider));
+    assert_eq!(
+        house.end(&checkout(), None).await,
+        (vec!["c-only".to_owned()], wider)
+    );
     assert_eq!(house.said.deleted(), [format!("{LOCAL}/c-only")]);
 
     // Who names it, or all, means it.
-    assert_eq!(house.end(&checkout(), Some(&epoch("b-tier"))).await, (vec!["b-tier".to_owned()], nothing()));
-    assert_eq!(house.end(&Scope::All, None).await, (vec!["a-wide".to_owned()], nothing()));
-    assert_eq!(house.said.deleted(), [format!("{LOCAL}/b-tier"), format!("{WIDE}/a-wide")]);
+    assert_eq!(
+        house.end(&checkout(), Some(&epoch("b-tier"))).await,
+        (vec!["b-tier".to_owned()], nothing())
+    );
+    assert_eq!(
+        house.end(&Scope::All, None).await,
+        (vec!["a-wide".to_owned()], nothing())
+    );
+    assert_eq!(
+        house.said.deleted(),
+        [format!("{LOCAL}/b-tier"), format!("{WIDE}/a-wide")]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,32 +236,85 @@ async fn a_kill_is_told_to_others_only_if_what_is_there_under_its_name_stops_the
     let confirmed = json!({ "confirmation": "CONFIRM_KILL" });
     let wide = |selector: Value| json!({ "selector": selector, "kill": confirmed });
     let cases = [
-        (checkout(), LOCAL, json!({ "throttleRef": "checkout", "kill": confirmed }), true),
-        (checkout(), LOCAL, json!({ "throttleRef": "checkout", "throttlePercent": 0 }), false),
-        (checkout(), LOCAL, json!({ "throttleRef": "refunds", "kill": confirmed }), false),
-        (checkout(), LOCAL, json!({ "selector": { "matchLabels": { "tier": "x" } }, "kill": confirmed }), false),
+        (
+            checkout(),
+            LOCAL,
+            json!({ "throttleRef": "checkout", "kill": confirmed }),
+            true,
+        ),
+        (
+            checkout(),
+            LOCAL,
+            json!({ "throttleRef": "checkout", "throttlePercent": 0 }),
+            false,
+        ),
+        (
+            checkout(),
+            LOCAL,
+            json!({ "throttleRef": "refunds", "kill": confirmed }),
+            false,
+        ),
+        (
+            checkout(),
+            LOCAL,
+            json!({ "selector": { "matchLabels": { "tier": "x" } }, "kill": confirmed }),
+            false,
+        ),
         (Scope::All, WIDE, wide(json!({})), true),
-        (Scope::All, WIDE, wide(json!({ "matchLabels": { "tier": "x" } })), false),
-        (Scope::All, WIDE, json!({ "selector": {}, "throttlePercent": 100 }), false),
+        (
+            Scope::All,
+            WIDE,
+            wide(json!({ "matchLabels": { "tier": "x" } })),
+            false,
+        ),
+        (
+            Scope::All,
+            WIDE,
+            json!({ "selector": {}, "throttlePercent": 100 }),
+            false,
+        ),
     ];
     for (scope, path, mut spec, stops) in cases {
-        let kind = if path == LOCAL { "EchoOverride" } else { "ClusterEchoOverride" };
+        let kind = if path == LOCAL {
+            "EchoOverride"
+        } else {
+            "ClusterEchoOverride"
+        };
         (spec["operator"], spec["reason"]) = (json!("eve"), json!("first"));
-        let found =
-            json!({ "apiVersion": "echo-phoenix.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec });
-        house.said.say(format!("POST {path}"), 409, failure(409, "AlreadyExists", "it is there"));
+        let found = json!({ "apiVersion": "echo-phoenix.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec });
+        house.said.say(
+            format!("POST {path}"),
+            409,
+            failure(409, "AlreadyExists", "it is there"),
+        );
         house.said.say(format!("GET {path}/echo-01k"), 200, found);
         match house.take(scope).await {
             Ok(()) => assert!(stops, "{spec} is not this kill"),
-            Err(DesiredError::Refused(why)) => assert!(!stops && why.contains("echo-01k"), "{spec}: {why}"),
+            Err(DesiredError::Refused(why)) => {
+                assert!(!stops && why.contains("echo-01k"), "{spec}: {why}")
+            }
             other => panic!("{spec}: {other:?}"),
         }
     }
     // Where it is not shown, nobody knows what it does; where it went, the next try makes it.
-    house.said.say(format!("GET {LOCAL}/echo-01k"), 403, failure(403, "Forbidden", "no"));
-    assert!(matches!(house.take(checkout()).await, Err(DesiredError::Refused(_))));
-    house.said.say(format!("GET {LOCAL}/echo-01k"), 404, failure(404, "NotFound", "no"));
-    assert!(matches!(house.take(checkout()).await, Err(DesiredError::Unavailable(_))));
+    house.said.say(
+        format!("GET {LOCAL}/echo-01k"),
+        403,
+        failure(403, "Forbidden", "no"),
+    );
+    assert!(matches!(
+        house.take(checkout()).await,
+        Err(DesiredError::Refused(_))
+    ));
+    house.said.say(
+        format!("GET {LOCAL}/echo-01k"),
+        404,
+        failure(404, "NotFound", "no"),
+    );
+    assert!(matches!(
+        house.take(checkout()).await,
+        Err(DesiredError::Unavailable(_))
+    ));
 }
 
 /// Whoever deletes the object ends the kill: it is not made anew while the record lacks it.
@@ -208,11 +327,22 @@ async fn the_object_of_a_kill_is_made_once_however_often_others_are_told() {
         "spec": { "throttleRef": "checkout", "kill": { "confirmation": "CONFIRM_KILL" }, "operator": "dana", "reason": "r" },
     });
     let held = hold("01K", checkout(), Source::Rest);
-    house.said.say(format!("POST {LOCAL}"), 503, failure(503, "ServiceUnavailable", "later"));
-    assert!(matches!(house.desired.announce(&held).await, Err(DesiredError::Unavailable(_))));
+    house.said.say(
+        format!("POST {LOCAL}"),
+        503,
+        failure(503, "ServiceUnavailable", "later"),
+    );
+    assert!(matches!(
+        house.desired.announce(&held).await,
+        Err(DesiredError::Unavailable(_))
+    ));
     house.said.say(format!("POST {LOCAL}"), 201, made);
     house.desired.announce(&held).await.unwrap();
-    house.said.say(format!("POST {LOCAL}"), 403, failure(403, "Forbidden", "it would be made again"));
+    house.said.say(
+        format!("POST {LOCAL}"),
+        403,
+        failure(403, "Forbidden", "it would be made again"),
+    );
     house.desired.announce(&held).await.unwrap();
     house.take(checkout()).await.unwrap();
     assert!(
@@ -235,7 +365,9 @@ async fn looks_at_overrides_end_where_an_api_server_never_answers() {
     house.desired.lead(true);
     house.said.hangs.store(true, Ordering::SeqCst);
     // One after the other they would take minutes.
-    timeout(Duration::from_secs(60), house.desired.refresh()).await.unwrap();
+    timeout(Duration::from_secs(60), house.desired.refresh())
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -243,9 +375,19 @@ async fn what_an_api_server_says_of_a_refusal_is_cut_where_it_comes_in() {
     let house = House::new().await;
     let long = format!("no\0{}", "x".repeat(50_000));
     for code in [403, 503] {
-        house.said.say(format!("POST {LOCAL}"), code, failure(code, "Forbidden", &long));
+        house.said.say(
+            format!("POST {LOCAL}"),
+            code,
+            failure(code, "Forbidden", &long),
+        );
         let refused = house.take(checkout()).await.unwrap_err();
-        let (DesiredError::Refused(why) | DesiredError::Unavailable(why)) = &refused else { panic!("{refused:?}") };
-        assert_eq!((why.chars().count(), why.contains('\0')), (512, false), "{why}");
+        let (DesiredError::Refused(why) | DesiredError::Unavailable(why)) = &refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(
+            (why.chars().count(), why.contains('\0')),
+            (512, false),
+            "{why}"
+        );
     }
 }

@@ -85,7 +85,14 @@ impl Street {
         let (variables, gate) = prepare(folder.path(), "");
         let echo = Echo::start("serve", &variables, folder.path()).await;
         let proxy = Proxy::with(kind, recipe, folder.path(), free_port(), gate, app).await;
-        let street = Self { folder, variables, echo, proxy, kind, client: http() };
+        let street = Self {
+            folder,
+            variables,
+            echo,
+            proxy,
+            kind,
+            client: http(),
+        };
         street.declare(0, 0).await;
         street
     }
@@ -94,18 +101,32 @@ impl Street {
     async fn declare(&self, default: u32, tenants: u32) {
         declare(&self.folder.path().join("echo.yaml"), default, tenants, "");
         for (name, percent) in [("default", default), ("tenants", tenants)] {
-            eventually(&format!("{name} is at {percent}"), Duration::from_secs(30), async || {
-                let url = self.echo.url(&format!("/v1/throttles/{name}"));
-                let answer = self.client.get(url).header("x-api-key", KEY).send().await.ok()?;
-                let throttle: Value = answer.json().await.ok()?;
-                (throttle["effective"]["throttlePercent"] == percent).then_some(())
-            })
+            eventually(
+                &format!("{name} is at {percent}"),
+                Duration::from_secs(30),
+                async || {
+                    let url = self.echo.url(&format!("/v1/throttles/{name}"));
+                    let answer = self
+                        .client
+                        .get(url)
+                        .header("x-api-key", KEY)
+                        .send()
+                        .await
+                        .ok()?;
+                    let throttle: Value = answer.json().await.ok()?;
+                    (throttle["effective"]["throttlePercent"] == percent).then_some(())
+                },
+            )
             .await;
         }
     }
 
     async fn post(&self, path: &str, body: &'static str) -> u16 {
-        let request = self.client.post(self.echo.url(path)).header("x-api-key", KEY).body(body);
+        let request = self
+            .client
+            .post(self.echo.url(path))
+            .header("x-api-key", KEY)
+            .body(body);
         request.send().await.unwrap().status().as_u16()
     }
 
@@ -115,7 +136,11 @@ impl Street {
         if let Some(name) = throttle {
             body["throttle"] = name.into();
         }
-        let request = self.client.post(self.echo.url("/kill")).header("x-api-key", KEY).json(&body);
+        let request = self
+            .client
+            .post(self.echo.url("/kill"))
+            .header("x-api-key", KEY)
+            .json(&body);
         assert_eq!(request.send().await.unwrap().status(), 200);
     }
 
@@ -130,7 +155,13 @@ fn prepare(folder: &Path, canary: &str) -> (Vec<(&'static str, String)>, SocketA
     let file = folder.join("echo.yaml");
     declare(&file, 0, 0, canary);
     let gate = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    (vec![("ECHO_MANIFEST", file.display().to_string()), ("ECHO_GATE_LISTEN", gate.to_string())], gate)
+    (
+        vec![
+            ("ECHO_MANIFEST", file.display().to_string()),
+            ("ECHO_GATE_LISTEN", gate.to_string()),
+        ],
+        gate,
+    )
 }
 
 fn declare(file: &Path, default: u32, tenants: u32, canary: &str) {
@@ -140,8 +171,11 @@ fn declare(file: &Path, default: u32, tenants: u32, canary: &str) {
              throttlePercent: {percent}\n  ramp: {{maxPercentPerSecond: 100}}\n  targets: [{{gate: {{{gate}}}}}]\n"
         )
     };
-    let text = throttle("default", default, &format!("allow: [{{path: /refunds}}, {{method: OPTIONS}}]{canary}"))
-        + &throttle("tenants", tenants, "key: {header: x-real-ip}");
+    let text = throttle(
+        "default",
+        default,
+        &format!("allow: [{{path: /refunds}}, {{method: OPTIONS}}]{canary}"),
+    ) + &throttle("tenants", tenants, "key: {header: x-real-ip}");
     let part = file.with_extension("part");
     std::fs::write(&part, text).unwrap();
     std::fs::rename(part, file).unwrap();
@@ -159,12 +193,22 @@ fn every_recipe_is_run() {
         if kind.name == "traefik" {
             wanted.insert(4, THROUGH_A_RESTART);
         }
-        let printed: Vec<_> = kind.recipes().into_iter().map(|recipe| recipe.heading).collect();
+        let printed: Vec<_> = kind
+            .recipes()
+            .into_iter()
+            .map(|recipe| recipe.heading)
+            .collect();
         assert_eq!(printed, wanted, "{}", kind.name);
         for recipe in kind.recipes() {
-            let whole = recipe.configuration.clone() + recipe.command.as_deref().unwrap_or_default();
+            let whole =
+                recipe.configuration.clone() + recipe.command.as_deref().unwrap_or_default();
             for port in ["8000", "8081", "3000"] {
-                assert!(whole.contains(port), "{}: {}: {port}", kind.name, recipe.heading);
+                assert!(
+                    whole.contains(port),
+                    "{}: {}: {port}",
+                    kind.name,
+                    recipe.heading
+                );
             }
         }
     }

@@ -19,7 +19,9 @@ pub(crate) fn interpreter() -> PathBuf {
 
 /// Runs a script of tests/it with arguments and standard input; answers what it printed. It must succeed.
 pub(crate) fn run(script: &str, arguments: &[&str], input: &str) -> String {
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it").join(script);
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/it")
+        .join(script);
     let mut child = Command::new(interpreter())
         .arg(&script)
         .args(arguments)
@@ -30,9 +32,18 @@ pub(crate) fn run(script: &str, arguments: &[&str], input: &str) -> String {
         .stderr(Stdio::piped())
         .spawn()
         .expect("ECHO_TEST_TOOLS/bin/python starts");
-    child.stdin.take().expect("it was piped").write_all(input.as_bytes()).expect("the script reads");
+    child
+        .stdin
+        .take()
+        .expect("it was piped")
+        .write_all(input.as_bytes())
+        .expect("the script reads");
     let output = child.wait_with_output().expect("the script ends");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{} {arguments:?} failed:\n{said}", script.display());
+    assert!(
+        output.status.success(),
+        "{} {arguments:?} failed:\n{said}",
+        script.display()
+    );
     String::from_utf8(output.stdout).expect("the script prints text")
 }

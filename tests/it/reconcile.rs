@@ -62,15 +62,35 @@ fn service() -> Service {
     let folder = tempfile::tempdir().unwrap();
     let (ledger, stored) = SqliteLedger::open(folder.path()).unwrap();
     let ledger = Arc::new(Fickle::new(Arc::new(ledger)));
-    let desired = Arc::new(LedgerDesired::new(Arc::<Fickle>::clone(&ledger), stored.clone()));
+    let desired = Arc::new(LedgerDesired::new(
+        Arc::<Fickle>::clone(&ledger),
+        stored.clone(),
+    ));
     let gate = Arc::new(Gate::default());
-    let setting = Setting { level: Level::STOP, reason: Reason::Target, generation: 1, at: Duration::ZERO };
-    gate.declare(&ThrottleName::default_throttle(), &GateSpec::default(), setting);
-    let manual = Arc::new(Manual(Mutex::new((Timestamp::from_second(1_800_000_000).unwrap(), Duration::ZERO))));
+    let setting = Setting {
+        level: Level::STOP,
+        reason: Reason::Target,
+        generation: 1,
+        at: Duration::ZERO,
+    };
+    gate.declare(
+        &ThrottleName::default_throttle(),
+        &GateSpec::default(),
+        setting,
+    );
+    let manual = Arc::new(Manual(Mutex::new((
+        Timestamp::from_second(1_800_000_000).unwrap(),
+        Duration::ZERO,
+    ))));
     let clock: Arc<dyn Clock> = Arc::<Manual>::clone(&manual);
     let local: Arc<dyn Target> = Arc::new(LocalGate::new(Arc::clone(&gate), Arc::clone(&clock)));
     let as_port: Arc<dyn Desired> = Arc::<LedgerDesired>::clone(&desired);
-    let latch = Arc::new(Latch::new(Arc::clone(&gate), Arc::clone(&as_port), None, Vec::new()));
+    let latch = Arc::new(Latch::new(
+        Arc::clone(&gate),
+        Arc::clone(&as_port),
+        None,
+        Vec::new(),
+    ));
     let parts = Parts {
         desired: as_port,
         ledger: Arc::<Fickle>::clone(&ledger),
@@ -94,7 +114,10 @@ fn service() -> Service {
 
 impl Service {
     fn level(&self) -> Level {
-        self.gate.standing(&ThrottleName::default_throttle()).unwrap().level
+        self.gate
+            .standing(&ThrottleName::default_throttle())
+            .unwrap()
+            .level
     }
 
     async fn declare(&self, level: Level) {
@@ -102,7 +125,15 @@ impl Service {
     }
 
     async fn declare_by(&self, level: Level, measured: Option<Evidence>) {
-        self.desired.declare(&ThrottleName::default_throttle(), level, measured, record("control")).await.unwrap();
+        self.desired
+            .declare(
+                &ThrottleName::default_throttle(),
+                level,
+                measured,
+                record("control"),
+            )
+            .await
+            .unwrap();
     }
 
     /// Time passes, and the loop looks once a second.
@@ -121,17 +152,28 @@ impl Service {
     /// So many clients ask.
     fn ask(&self, times: u32) {
         for _ in 0..times {
-            self.gate.ask("default", Question::default(), self.clock.moment());
+            self.gate
+                .ask("default", Question::default(), self.clock.moment());
         }
     }
 
     fn measured(&self, error_rate: f64) -> Evidence {
-        let signals = Signals { error_rate, requests_per_minute: 6_000.0, ..Signals::calm(Level::STOP) };
-        Evidence { signals, at: self.clock.elapsed(), source: None }
+        let signals = Signals {
+            error_rate,
+            requests_per_minute: 6_000.0,
+            ..Signals::calm(Level::STOP)
+        };
+        Evidence {
+            signals,
+            at: self.clock.elapsed(),
+            source: None,
+        }
     }
 
     fn ledger_is_away(&self, away: bool) {
-        self.ledger.mood.store(if away { AWAY } else { WELL }, Ordering::SeqCst);
+        self.ledger
+            .mood
+            .store(if away { AWAY } else { WELL }, Ordering::SeqCst);
     }
 }
 
@@ -143,12 +185,20 @@ async fn nothing_opens_before_the_ledger_has_it() {
     service.declare(Level::OPEN).await;
     service.ledger_is_away(true);
     service.reconciler.pass().await;
-    assert_eq!(service.level(), Level::STOP, "E2: no effect before its intent is durable");
+    assert_eq!(
+        service.level(),
+        Level::STOP,
+        "E2: no effect before its intent is durable"
+    );
     service.ledger_is_away(false);
     service.reconciler.pass().await;
     assert_eq!(service.level(), Level::OPEN);
     let stored = service.ledger.stored().await.unwrap();
-    assert_eq!(stored.throttles[0].effective, Level::OPEN, "and what opened is in the ledger");
+    assert_eq!(
+        stored.throttles[0].effective,
+        Level::OPEN,
+        "and what opened is in the ledger"
+    );
 }
 
 #[tokio::test]
@@ -159,7 +209,16 @@ async fn closing_waits_for_nothing() {
     service.pass_for(2).await;
     service.ledger_is_away(true);
     let half = Level::new(0.5).unwrap();
-    service.desired.declare(&ThrottleName::default_throttle(), half, None, record("control")).await.unwrap_err();
+    service
+        .desired
+        .declare(
+            &ThrottleName::default_throttle(),
+            half,
+            None,
+            record("control"),
+        )
+        .await
+        .unwrap_err();
     service.reconciler.pass().await;
     assert_eq!(service.level(), half);
 }
@@ -176,7 +235,17 @@ async fn the_loop_opens_nothing_while_a_hold_is_declared() {
         operator: "o".to_owned(),
         taken_at: Timestamp::UNIX_EPOCH,
     };
-    service.desired.take(ScopedHold { scope: Scope::All, hold }, record("control")).await.unwrap();
+    service
+        .desired
+        .take(
+            ScopedHold {
+                scope: Scope::All,
+                hold,
+            },
+            record("control"),
+        )
+        .await
+        .unwrap();
     // Even if the gate itself had lost the hold.
     service.reconciler.pass().await;
     assert_eq!(service.level(), Level::STOP, "E3");
@@ -188,13 +257,19 @@ async fn the_loop_never_opens_on_half_a_command() {
     let mut service = service();
     service.reconciler.pass().await;
     service.pass_for(2).await;
-    service.declare_by(Level::OPEN, Some(service.measured(0.9))).await;
+    service
+        .declare_by(Level::OPEN, Some(service.measured(0.9)))
+        .await;
     service.reconciler.pass().await;
     assert_eq!(service.level(), Level::STOP, "nine of ten fail: held");
     service.pass_for(15).await;
     assert_eq!(service.level(), Level::STOP, "for three ticks");
     service.pass_for(1).await;
-    assert_eq!(service.level(), Level::OPEN, "then nobody says anything any more, and nobody waits");
+    assert_eq!(
+        service.level(),
+        Level::OPEN,
+        "then nobody says anything any more, and nobody waits"
+    );
 }
 
 /// Steps of an hour and of a year, either way, move no level: not in a ramp, and not what was measured.
@@ -210,20 +285,31 @@ async fn a_step_of_the_wall_clock_moves_no_level() {
         service.declare(Level::OPEN).await;
         service.pass_for(5).await;
         let before = service.level();
-        assert!(before < Level::STOP && before > Level::new(0.8).unwrap(), "the ramp runs: {before}");
+        assert!(
+            before < Level::STOP && before > Level::new(0.8).unwrap(),
+            "the ramp runs: {before}"
+        );
         service.step(step);
         service.reconciler.pass().await;
         assert_eq!(service.level(), before, "{step} s: nothing is earned by it");
         service.pass_for(1).await;
         let earned = before.fraction() - service.level().fraction();
-        assert!((earned - 0.02).abs() < 1e-9, "{step} s: a second earns a second's worth, {earned}");
+        assert!(
+            (earned - 0.02).abs() < 1e-9,
+            "{step} s: a second earns a second's worth, {earned}"
+        );
 
-        service.declare_by(Level::OPEN, Some(service.measured(0.9))).await;
+        service
+            .declare_by(Level::OPEN, Some(service.measured(0.9)))
+            .await;
         service.reconciler.pass().await;
         let held = service.level();
         service.step(step);
         service.pass_for(14).await;
-        assert!(service.level() >= held, "{step} s: what was measured holds for its three ticks");
+        assert!(
+            service.level() >= held,
+            "{step} s: what was measured holds for its three ticks"
+        );
         service.step(-step);
         service.pass_for(3).await;
         assert!(service.level() < held, "{step} s: and no longer");
@@ -247,18 +333,40 @@ async fn a_kill_that_no_look_saw_is_a_stop() {
         operator: "o".to_owned(),
         taken_at: Timestamp::UNIX_EPOCH,
     };
-    service.gate.hold(&Scope::All, &hold, service.clock.elapsed());
+    service
+        .gate
+        .hold(&Scope::All, &hold, service.clock.elapsed());
     service.ask(400);
     service.gate.release(&name, &epoch);
     service.reconciler.pass().await;
-    assert_eq!(service.level(), Level::STOP, "it is not known yet who waits");
+    assert_eq!(
+        service.level(),
+        Level::STOP,
+        "it is not known yet who waits"
+    );
     service.pass_for(4).await;
     assert_eq!(service.level(), Level::STOP);
     service.pass_for(3).await;
-    assert!(service.level() < Level::STOP && service.level() > Level::new(0.9).unwrap(), "{}", service.level());
+    assert!(
+        service.level() < Level::STOP && service.level() > Level::new(0.9).unwrap(),
+        "{}",
+        service.level()
+    );
     let stored = service.ledger.stored().await.unwrap();
-    assert_eq!(stored.throttles[0].effective, service.level(), "and a restart begins there");
-    assert_eq!(stored.throttles[0].offered.as_ref().unwrap().peak().map(|rpm| rpm > 60.0), Some(true));
+    assert_eq!(
+        stored.throttles[0].effective,
+        service.level(),
+        "and a restart begins there"
+    );
+    assert_eq!(
+        stored.throttles[0]
+            .offered
+            .as_ref()
+            .unwrap()
+            .peak()
+            .map(|rpm| rpm > 60.0),
+        Some(true)
+    );
 }
 
 /// A pass waits for the ledger, and a command that closes waits for nobody: what the pass decided before it opens nothing.
@@ -271,7 +379,14 @@ async fn what_was_tightened_while_a_pass_waits_for_the_ledger_stays() {
         service.reconciler.pass().await;
         service.pass_for(2).await;
         service.declare(Level::new(0.6).unwrap()).await;
-        let Service { ledger, gate, latch, clock, reconciler, .. } = &mut service;
+        let Service {
+            ledger,
+            gate,
+            latch,
+            clock,
+            reconciler,
+            ..
+        } = &mut service;
         ledger.mood.store(WAITS, Ordering::SeqCst);
         let order = LevelOrder {
             throttle: ThrottleName::default_throttle(),
@@ -288,9 +403,16 @@ async fn what_was_tightened_while_a_pass_waits_for_the_ledger_stays() {
         };
         tokio::join!(reconciler.pass(), tighten);
         let standing = gate.standing(&ThrottleName::default_throttle()).unwrap();
-        assert_eq!(standing.level, Level::STOP, "{asked}: the pass did not know of it");
+        assert_eq!(
+            standing.level,
+            Level::STOP,
+            "{asked}: the pass did not know of it"
+        );
         service.pass_for(1).await;
         assert_eq!(service.level(), asked, "and the next one does");
-        assert_eq!(service.ledger.stored().await.unwrap().throttles[0].effective, asked);
+        assert_eq!(
+            service.ledger.stored().await.unwrap().throttles[0].effective,
+            asked
+        );
     }
 }

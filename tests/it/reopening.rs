@@ -26,21 +26,42 @@ async fn serve(folder: &Path) -> Echo {
 }
 
 async fn post(echo: &Echo, path: &str, body: Value) {
-    let answer = http().post(echo.url(path)).header("x-api-key", KEY).body(body.to_string()).send().await.unwrap();
-    assert_eq!(answer.status().as_u16(), 200, "{path}: {:?}", answer.text().await);
+    let answer = http()
+        .post(echo.url(path))
+        .header("x-api-key", KEY)
+        .body(body.to_string())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        answer.status().as_u16(),
+        200,
+        "{path}: {:?}",
+        answer.text().await
+    );
 }
 
 /// The end of a kill waits for the record, which a busy disk may keep it from for a while.
 async fn revive(echo: &Echo) {
     eventually("it is revived", Duration::from_secs(20), async || {
-        let asked = http().post(echo.url("/revive")).header("x-api-key", KEY).send().await.unwrap();
+        let asked = http()
+            .post(echo.url("/revive"))
+            .header("x-api-key", KEY)
+            .send()
+            .await
+            .unwrap();
         (asked.status().as_u16() == 200).then_some(())
     })
     .await;
 }
 
 async fn kill(echo: &Echo) {
-    post(echo, "/kill", json!({ "reason": "test", "operator": "test", "confirmation": "CONFIRM_KILL" })).await;
+    post(
+        echo,
+        "/kill",
+        json!({ "reason": "test", "operator": "test", "confirmation": "CONFIRM_KILL" }),
+    )
+    .await;
 }
 
 /// Declares full operation, and says that all is calm: the law opens, a tenth of the dial in a tick.
@@ -51,22 +72,37 @@ async fn go_live(echo: &Echo) {
     });
     let body = json!({ "current_state": state, "target_throttle": 0.0 }).to_string();
     eventually("it is declared", Duration::from_secs(20), async || {
-        let asked = http().post(echo.url("/control")).header("x-api-key", KEY).body(body.clone()).send().await.unwrap();
+        let asked = http()
+            .post(echo.url("/control"))
+            .header("x-api-key", KEY)
+            .body(body.clone())
+            .send()
+            .await
+            .unwrap();
         (asked.status().as_u16() == 200).then_some(())
     })
     .await;
 }
 
 async fn level(echo: &Echo) -> f64 {
-    let health: Value = http().get(echo.url("/health")).send().await.unwrap().json().await.unwrap();
+    let health: Value = http()
+        .get(echo.url("/health"))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     health["throttle_pct"].as_f64().unwrap()
 }
 
 async fn open(echo: &Echo) {
     go_live(echo).await;
-    eventually("an idle service is open within 5 s", Duration::from_secs(8), async || {
-        (level(echo).await == 0.0).then_some(())
-    })
+    eventually(
+        "an idle service is open within 5 s",
+        Duration::from_secs(8),
+        async || (level(echo).await == 0.0).then_some(()),
+    )
     .await;
 }
 
@@ -121,7 +157,10 @@ async fn a_restart_neither_ends_a_ramp_nor_forgets_who_waits() {
     kill(&echo).await;
     revive(&echo).await;
     let revived = Instant::now();
-    eventually("the ramp runs", Duration::from_secs(20), async || (level(&echo).await < 0.97).then_some(())).await;
+    eventually("the ramp runs", Duration::from_secs(20), async || {
+        (level(&echo).await < 0.97).then_some(())
+    })
+    .await;
     let mut reached = earned_only(&echo, revived, 1.0, Duration::from_secs(1)).await;
     for by_hand in [false, true] {
         drop(crowd);
@@ -134,7 +173,10 @@ async fn a_restart_neither_ends_a_ramp_nor_forgets_who_waits() {
         echo = serve(folder.path()).await;
         crowd = Crowd::come(&echo);
         let from = level(&echo).await;
-        assert!(from >= reached - SLACK, "it starts at {from}, and was at {reached}");
+        assert!(
+            from >= reached - SLACK,
+            "it starts at {from}, and was at {reached}"
+        );
         reached = earned_only(&echo, began, from, Duration::from_secs(5)).await;
         assert!(reached > 0.5, "{reached}");
     }
@@ -145,8 +187,14 @@ async fn a_restart_neither_ends_a_ramp_nor_forgets_who_waits() {
     revive(&echo).await;
     let revived = Instant::now();
     let reached = earned_only(&echo, revived, 1.0, Duration::from_secs(8)).await;
-    assert!(reached > 0.7, "nobody comes now, and many had come before: {reached}");
-    eventually("and it goes on", Duration::from_secs(20), async || (level(&echo).await < 0.95).then_some(())).await;
+    assert!(
+        reached > 0.7,
+        "nobody comes now, and many had come before: {reached}"
+    );
+    eventually("and it goes on", Duration::from_secs(20), async || {
+        (level(&echo).await < 0.95).then_some(())
+    })
+    .await;
 }
 
 /// An opening is asked for before anybody could have been measured.
@@ -159,7 +207,10 @@ async fn an_opening_right_after_a_start_under_load_goes_by_the_ramp() {
     go_live(&echo).await;
     let reached = earned_only(&echo, began, 1.0, Duration::from_secs(8)).await;
     assert!(reached > 0.7, "{reached}");
-    eventually("and it opens", Duration::from_secs(20), async || (level(&echo).await < 0.95).then_some(())).await;
+    eventually("and it opens", Duration::from_secs(20), async || {
+        (level(&echo).await < 0.95).then_some(())
+    })
+    .await;
 }
 
 /// A kill of three seconds, and a crowd in it: nobody came before, nobody comes after.
@@ -220,14 +271,20 @@ async fn an_idle_service_is_open_again_as_soon_as_that_is_known() {
     open(&echo).await;
     kill(&echo).await;
     revive(&echo).await;
-    eventually("five seconds of silence are enough", Duration::from_secs(12), async || {
-        (level(&echo).await == 0.0).then_some(())
-    })
+    eventually(
+        "five seconds of silence are enough",
+        Duration::from_secs(12),
+        async || (level(&echo).await == 0.0).then_some(()),
+    )
     .await;
     kill(&echo).await;
     echo.process.kill_9();
     let echo = serve(folder.path()).await;
     revive(&echo).await;
-    eventually("and two after a start", Duration::from_secs(12), async || (level(&echo).await == 0.0).then_some(()))
-        .await;
+    eventually(
+        "and two after a start",
+        Duration::from_secs(12),
+        async || (level(&echo).await == 0.0).then_some(()),
+    )
+    .await;
 }

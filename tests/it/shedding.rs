@@ -17,18 +17,36 @@ const SOON: Duration = Duration::from_secs(10);
 const LATER: Duration = Duration::from_secs(60);
 
 async fn post(echo: &Echo, path: &str, body: Value) -> Value {
-    let answer = http().post(echo.url(path)).header("x-api-key", KEY).body(body.to_string()).send().await.unwrap();
+    let answer = http()
+        .post(echo.url(path))
+        .header("x-api-key", KEY)
+        .body(body.to_string())
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status().as_u16(), 200);
     answer.json().await.unwrap()
 }
 
 async fn level(echo: &Echo) -> f64 {
-    let health: Value = http().get(echo.url("/health")).send().await.unwrap().json().await.unwrap();
+    let health: Value = http()
+        .get(echo.url("/health"))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     health["throttle_pct"].as_f64().unwrap()
 }
 
 async fn observe(echo: &Echo, source: &str, error_rate: f64) {
-    post(echo, "/observe", json!({ "source": source, "error_rate": error_rate, "requests_per_minute": 6000 })).await;
+    post(
+        echo,
+        "/observe",
+        json!({ "source": source, "error_rate": error_rate, "requests_per_minute": 6000 }),
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -39,32 +57,69 @@ async fn an_alarm_closes_by_halves_and_a_calm_voice_does_not_end_it() {
         "throttle_pct": 1.0, "error_rate": 0.0, "latency_p99_ms": 100, "requests_per_minute": 0,
         "phi_static": 0.5, "phi_dynamic": 0.5, "temperature": 0.85, "susceptibility": 2.0,
     });
-    post(&echo, "/control", json!({ "current_state": state, "target_throttle": 0.0 })).await;
-    eventually("it is open", SOON, async || (level(&echo).await == 0.0).then_some(())).await;
+    post(
+        &echo,
+        "/control",
+        json!({ "current_state": state, "target_throttle": 0.0 }),
+    )
+    .await;
+    eventually("it is open", SOON, async || {
+        (level(&echo).await == 0.0).then_some(())
+    })
+    .await;
 
     for _ in 0..4 {
         observe(&echo, "alarm", 1.0).await;
     }
-    eventually("it closes", SOON, async || (level(&echo).await >= 0.5).then_some(())).await;
+    eventually("it closes", SOON, async || {
+        (level(&echo).await >= 0.5).then_some(())
+    })
+    .await;
     let at_once = level(&echo).await;
-    assert!((0.5..0.76).contains(&at_once), "four words within a tick are one tick: {at_once}");
+    assert!(
+        (0.5..0.76).contains(&at_once),
+        "four words within a tick are one tick: {at_once}"
+    );
     observe(&echo, "calm", 0.0).await;
-    eventually("the alarm goes on", SOON, async || (level(&echo).await >= 0.75).then_some(())).await;
+    eventually("the alarm goes on", SOON, async || {
+        (level(&echo).await >= 0.75).then_some(())
+    })
+    .await;
     // Nobody speaks any more: the episode ends, and is told with how far it came.
     let page = eventually("it is open again", LATER, async || {
-        let answer = http().get(echo.url("/v1/audit?limit=200")).header("x-api-key", KEY).send().await.ok()?;
+        let answer = http()
+            .get(echo.url("/v1/audit?limit=200"))
+            .header("x-api-key", KEY)
+            .send()
+            .await
+            .ok()?;
         let page: Value = answer.json().await.ok()?;
-        page["items"].as_array()?.iter().any(|item| item["action"] == "shed_end").then_some(page)
+        page["items"]
+            .as_array()?
+            .iter()
+            .any(|item| item["action"] == "shed_end")
+            .then_some(page)
     })
     .await;
     let of = |action: &str| {
         let items = page["items"].as_array().unwrap();
-        items.iter().filter(|item| item["action"] == action).cloned().collect::<Vec<_>>()
+        items
+            .iter()
+            .filter(|item| item["action"] == action)
+            .cloned()
+            .collect::<Vec<_>>()
     };
     let (starts, ends) = (of("shed_start"), of("shed_end"));
     assert_eq!((starts.len(), ends.len()), (1, 1), "{page}");
     let said = ends[0]["reason"].as_str().unwrap();
-    let most: f64 = said.strip_prefix("refused up to ").unwrap().split(' ').next().unwrap().parse().unwrap();
+    let most: f64 = said
+        .strip_prefix("refused up to ")
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
     assert!((0.75..=0.9).contains(&most), "{said}");
 }
 
@@ -77,40 +132,89 @@ async fn an_episode_that_began_while_the_ledger_was_locked_is_recorded_when_it_i
         "throttle_pct": 1.0, "error_rate": 0.0, "latency_p99_ms": 100, "requests_per_minute": 0,
         "phi_static": 0.5, "phi_dynamic": 0.5, "temperature": 0.85, "susceptibility": 2.0,
     });
-    post(&echo, "/control", json!({ "current_state": state, "target_throttle": 0.0 })).await;
-    eventually("it is open", SOON, async || (level(&echo).await == 0.0).then_some(())).await;
+    post(
+        &echo,
+        "/control",
+        json!({ "current_state": state, "target_throttle": 0.0 }),
+    )
+    .await;
+    eventually("it is open", SOON, async || {
+        (level(&echo).await == 0.0).then_some(())
+    })
+    .await;
 
     let other = rusqlite::Connection::open(folder.path().join("data/ledger.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let began = Timestamp::now();
     let alarm = json!({ "source": "alarm", "error_rate": 1.0, "requests_per_minute": 6000 });
-    let answer = http().post(echo.url("/observe")).header("x-api-key", KEY).body(alarm.to_string()).send();
-    assert_eq!(answer.await.unwrap().status().as_u16(), 503, "it was not stored, and counts");
-    eventually("it closes", SOON, async || (level(&echo).await >= 0.5).then_some(())).await;
+    let answer = http()
+        .post(echo.url("/observe"))
+        .header("x-api-key", KEY)
+        .body(alarm.to_string())
+        .send();
+    assert_eq!(
+        answer.await.unwrap().status().as_u16(),
+        503,
+        "it was not stored, and counts"
+    );
+    eventually("it closes", SOON, async || {
+        (level(&echo).await >= 0.5).then_some(())
+    })
+    .await;
     let closed = Timestamp::now();
     // Somebody says less under the alarm's name, which is not stored either: it goes on closing, by the word that was worse.
     let hold = json!({ "source": "alarm", "error_rate": 0.035, "requests_per_minute": 6000 });
     eventually("it closes further", SOON, async || {
-        let request = http().post(echo.url("/observe")).header("x-api-key", KEY).header("request-id", "less");
-        assert_eq!(request.body(hold.to_string()).send().await.unwrap().status().as_u16(), 503);
+        let request = http()
+            .post(echo.url("/observe"))
+            .header("x-api-key", KEY)
+            .header("request-id", "less");
+        assert_eq!(
+            request
+                .body(hold.to_string())
+                .send()
+                .await
+                .unwrap()
+                .status()
+                .as_u16(),
+            503
+        );
         (level(&echo).await >= 0.75).then_some(())
     })
     .await;
     let said = echo.process.said();
-    let told = said.lines().filter(|line| line.contains("an observation was not stored")).collect::<Vec<_>>();
-    for part in
-        [r#""actor":"ECHO_API_KEY""#, r#""throttle":"default""#, r#""source":"alarm""#, r#""request_id":"less""#]
-    {
-        assert!(told.last().unwrap().contains(part), "{part} is not in {told:?}");
+    let told = said
+        .lines()
+        .filter(|line| line.contains("an observation was not stored"))
+        .collect::<Vec<_>>();
+    for part in [
+        r#""actor":"ECHO_API_KEY""#,
+        r#""throttle":"default""#,
+        r#""source":"alarm""#,
+        r#""request_id":"less""#,
+    ] {
+        assert!(
+            told.last().unwrap().contains(part),
+            "{part} is not in {told:?}"
+        );
     }
     // Its intent was refused, and the passes after it found it closed.
     let freed = Timestamp::now();
     other.execute_batch("ROLLBACK").unwrap();
 
     let start = eventually("the episode is recorded", SOON, async || {
-        let answer = http().get(echo.url("/v1/audit?limit=200")).header("x-api-key", KEY).send().await.ok()?;
+        let answer = http()
+            .get(echo.url("/v1/audit?limit=200"))
+            .header("x-api-key", KEY)
+            .send()
+            .await
+            .ok()?;
         let page: Value = answer.json().await.ok()?;
-        page["items"].as_array()?.iter().find(|item| item["action"] == "shed_start").cloned()
+        page["items"]
+            .as_array()?
+            .iter()
+            .find(|item| item["action"] == "shed_start")
+            .cloned()
     })
     .await;
     let at: Timestamp = start["at"].as_str().unwrap().parse().unwrap();

@@ -79,14 +79,24 @@ impl Soak {
 
     async fn post(&self, path: &str, body: Value) -> (u16, Value) {
         let url = self.world.url(path).unwrap();
-        let answer = http().post(url).header("x-api-key", KEY).json(&body).send().await.unwrap();
+        let answer = http()
+            .post(url)
+            .header("x-api-key", KEY)
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
     async fn kill(&self) {
         let order = json!({ "reason": "soak", "operator": "dana", "confirmation": "CONFIRM_KILL" });
         let (status, answer) = self.post("/kill", order).await;
-        assert_eq!((status, &answer["durable"]), (200, &json!(true)), "{answer}");
+        assert_eq!(
+            (status, &answer["durable"]),
+            (200, &json!(true)),
+            "{answer}"
+        );
         self.world.is_killed();
     }
 
@@ -94,8 +104,13 @@ impl Soak {
     async fn revive(&self) {
         self.world.is_to_open();
         eventually("it is revived", LATER, async || {
-            let (status, answer) = self.post("/revive", json!({ "operator": "dana", "reason": "soak" })).await;
-            assert!((status, &answer["status"]) == (200, &json!("revived")) || status == 503, "{answer}");
+            let (status, answer) = self
+                .post("/revive", json!({ "operator": "dana", "reason": "soak" }))
+                .await;
+            assert!(
+                (status, &answer["status"]) == (200, &json!("revived")) || status == 503,
+                "{answer}"
+            );
             (status == 200).then_some(())
         })
         .await;
@@ -103,13 +118,23 @@ impl Soak {
 
     /// Lets the load go on for one slot.
     async fn on(&self, what: &str) {
-        println!("soak, {:>6.1} s: {what}", self.world.began.elapsed().as_secs_f64());
+        println!(
+            "soak, {:>6.1} s: {what}",
+            self.world.began.elapsed().as_secs_f64()
+        );
         sleep(self.slot).await;
         self.world.is_sound(what);
     }
 
     async fn health(&self) -> Value {
-        http().get(self.world.url("/health").unwrap()).send().await.unwrap().json().await.unwrap()
+        http()
+            .get(self.world.url("/health").unwrap())
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap()
     }
 }
 
@@ -131,14 +156,17 @@ fn read_on(mut reader: PipeReader, stalled: Arc<AtomicBool>) {
 /// How long; none where nobody asked for it.
 fn minutes() -> Option<f64> {
     let full = std::env::var("ECHO_TEST_FULL").is_ok_and(|value| value == "1");
-    let asked = std::env::var("ECHO_SOAK_MINUTES").ok().map(|text| text.parse().expect("ECHO_SOAK_MINUTES: a number"));
+    let asked = std::env::var("ECHO_SOAK_MINUTES")
+        .ok()
+        .map(|text| text.parse().expect("ECHO_SOAK_MINUTES: a number"));
     asked.or(full.then_some(30.0))
 }
 
 /// The log is not read for a slot, in which the brake is pulled and let go.
 async fn stalled_log(soak: &Soak, which: &str) {
     soak.stalled.store(true, Ordering::SeqCst);
-    soak.on(&format!("the log is not read, the {which} time")).await;
+    soak.on(&format!("the log is not read, the {which} time"))
+        .await;
     soak.kill().await;
     soak.revive().await;
     soak.stalled.store(false, Ordering::SeqCst);
@@ -147,7 +175,8 @@ async fn stalled_log(soak: &Soak, which: &str) {
 /// The wall clock steps by an hour and back.
 async fn stepped_clock(soak: &Soak, first: i64) {
     soak.world.wall.step(first);
-    soak.on(&format!("the wall clock stepped by {first} s")).await;
+    soak.on(&format!("the wall clock stepped by {first} s"))
+        .await;
     soak.world.wall.step(-first);
     soak.on("and back").await;
 }
@@ -159,8 +188,13 @@ async fn alarm(soak: &Soak) {
     // It declares no less than anybody else's: what is declared is not what holds.
     let order = json!({ "current_state": load::signals(0.9), "target_throttle": 0.4 });
     let (status, answer) = soak.post("/control", order).await;
-    assert_eq!((status, answer["throttle_pct"].as_f64()), (200, Some(1.0)), "{answer}");
-    soak.world.is_alarmed(ALARM, answer["in_force"].as_f64().unwrap());
+    assert_eq!(
+        (status, answer["throttle_pct"].as_f64()),
+        (200, Some(1.0)),
+        "{answer}"
+    );
+    soak.world
+        .is_alarmed(ALARM, answer["in_force"].as_f64().unwrap());
     sleep(ALARM).await;
     soak.world.is_sound("an alarm");
 }
@@ -177,38 +211,72 @@ async fn damaged_journal(soak: &mut Soak) {
     soak.start().await;
     let health = soak.health().await;
     assert_eq!(health["status"], "unhealthy", "{health}");
-    assert!(health["checks"]["holds"].as_str().unwrap().starts_with("unaccounted: "), "{health}");
+    assert!(
+        health["checks"]["holds"]
+            .as_str()
+            .unwrap()
+            .starts_with("unaccounted: "),
+        "{health}"
+    );
     soak.on("the journal was damaged").await;
     soak.revive().await;
-    eventually("it is accounted for", LATER, async || (soak.health().await["checks"]["holds"] == "ok").then_some(()))
-        .await;
+    eventually("it is accounted for", LATER, async || {
+        (soak.health().await["checks"]["holds"] == "ok").then_some(())
+    })
+    .await;
 }
 
 /// All that was acknowledged is in the ledger, once.
 fn is_complete(soak: &Soak) {
-    run(Command::new(program()).arg("verify").arg("--data-dir").arg(soak.data()));
+    run(Command::new(program())
+        .arg("verify")
+        .arg("--data-dir")
+        .arg(soak.data()));
     let ledger = Connection::open(soak.data().join("ledger.db")).unwrap();
     let (events, commands) = soak.world.acknowledged();
-    println!("soak: {} events and {} commands were acknowledged", events.len(), commands.len());
-    assert!(events.len() > 50 && commands.len() > 20, "the load was none");
+    println!(
+        "soak: {} events and {} commands were acknowledged",
+        events.len(),
+        commands.len()
+    );
+    assert!(
+        events.len() > 50 && commands.len() > 20,
+        "the load was none"
+    );
     for (query, ids) in [
-        ("SELECT count(*) FROM evidence_ledger WHERE event_id = ?1", events),
-        ("SELECT count(*) FROM audit_log WHERE request_id = ?1", commands),
+        (
+            "SELECT count(*) FROM evidence_ledger WHERE event_id = ?1",
+            events,
+        ),
+        (
+            "SELECT count(*) FROM audit_log WHERE request_id = ?1",
+            commands,
+        ),
     ] {
         let mut count = ledger.prepare(query).unwrap();
-        let lost: Vec<_> =
-            ids.into_iter().filter(|id| count.query_row([id], |row| row.get::<_, i64>(0)).unwrap() != 1).collect();
+        let lost: Vec<_> = ids
+            .into_iter()
+            .filter(|id| count.query_row([id], |row| row.get::<_, i64>(0)).unwrap() != 1)
+            .collect();
         assert_eq!(lost, Vec::<String>::new(), "{query}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn half_an_hour_of_faults_admits_nothing_loses_nothing_and_opens_by_the_ramp() {
-    let Some(minutes) = minutes() else { return println!("soak: only at full length, by ECHO_TEST_FULL=1") };
+    let Some(minutes) = minutes() else {
+        return println!("soak: only at full length, by ECHO_TEST_FULL=1");
+    };
     let slot = Duration::from_secs_f64(minutes * 60.0 / 12.0);
     let folder = tempfile::tempdir().unwrap();
     let world = Arc::new(World::new(folder.path()));
-    let mut soak = Soak { world: Arc::clone(&world), folder, stalled: Arc::default(), echo: None, slot };
+    let mut soak = Soak {
+        world: Arc::clone(&world),
+        folder,
+        stalled: Arc::default(),
+        echo: None,
+        slot,
+    };
     soak.start().await;
     let load = load::start(&world, SECRET);
 

@@ -1,7 +1,11 @@
 //! What the service does while its store is full, frozen or locked: stopping works, opening waits, nothing is lost.
 //!
 //! Real faults: a tmpfs without space, `chattr +i`, a lock of another SQLite connection. The first two need root.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::fs;
 use std::io::Write;
@@ -15,13 +19,20 @@ use serde_json::{Value, json};
 use crate::support::{Echo, KEY, eventually, http, prepared, program, run};
 
 /// Why a ledger cannot be written: full, not to be changed, locked.
-const WHYS: [&str; 3] = ["database or disk is full", "ledger.db-shm: ", "database is locked"];
+const WHYS: [&str; 3] = [
+    "database or disk is full",
+    "ledger.db-shm: ",
+    "database is locked",
+];
 const KILL: &str = r#"{"reason":"double charges","operator":"dana","confirmation":"CONFIRM_KILL"}"#;
 /// How long the service may take to find its way back.
 const BACK: Duration = Duration::from_secs(15);
 
 async fn post(echo: &Echo, path: &str, body: &str) -> (StatusCode, Value) {
-    let request = http().post(echo.url(path)).header("x-api-key", KEY).body(body.to_owned());
+    let request = http()
+        .post(echo.url(path))
+        .header("x-api-key", KEY)
+        .body(body.to_owned());
     let answer = request.send().await.unwrap();
     (answer.status(), answer.json().await.unwrap())
 }
@@ -44,7 +55,13 @@ fn control(target: f64) -> String {
 /// A command that needs root.
 fn as_root(arguments: &[&str]) {
     let mut command = Command::new("sh");
-    command.args(["-c", "if [ $(id -u) = 0 ]; then exec \"$@\"; else exec sudo -n \"$@\"; fi", "sh"]).args(arguments);
+    command
+        .args([
+            "-c",
+            "if [ $(id -u) = 0 ]; then exec \"$@\"; else exec sudo -n \"$@\"; fi",
+            "sh",
+        ])
+        .args(arguments);
     let done = command.output().unwrap();
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert!(
@@ -62,12 +79,24 @@ impl SmallDisk {
         fs::create_dir_all(&path).unwrap();
         let user = run(Command::new("id").arg("-u"));
         let options = format!("size=12m,mode=700,uid={}", user.trim());
-        as_root(&["mount", "-t", "tmpfs", "-o", &options, "none", path.to_str().unwrap()]);
+        as_root(&[
+            "mount",
+            "-t",
+            "tmpfs",
+            "-o",
+            &options,
+            "none",
+            path.to_str().unwrap(),
+        ]);
         Self(path)
     }
 
     fn fill(&self) {
-        let mut file = fs::File::options().create(true).append(true).open(self.0.join("ballast")).unwrap();
+        let mut file = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.0.join("ballast"))
+            .unwrap();
         for size in [1 << 16, 1 << 12, 1] {
             while file.write_all(&vec![1; size]).is_ok() {}
         }
@@ -90,7 +119,10 @@ struct Frozen(Vec<PathBuf>);
 
 impl Frozen {
     fn new(folder: &Path) -> Self {
-        let files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let files: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
         for file in &files {
             as_root(&["chattr", "+i", file.to_str().unwrap()]);
         }
@@ -118,9 +150,15 @@ async fn a_ledger_without_its_events_or_nonces_is_not_healthy() {
         let answer = http().get(echo.url("/health")).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{table}");
         let health: Value = answer.json().await.unwrap();
-        assert!(health["status"] == "unhealthy" && health["checks"]["ledger"] != "ok", "{table}: {health}");
+        assert!(
+            health["status"] == "unhealthy" && health["checks"]["ledger"] != "ok",
+            "{table}: {health}"
+        );
         eventually("the log names it", BACK, async || {
-            echo.process.said().contains(&format!("the table {table} is gone")).then_some(())
+            echo.process
+                .said()
+                .contains(&format!("the table {table} is gone"))
+                .then_some(())
         })
         .await;
         // A kill needs none of it.
@@ -137,12 +175,22 @@ async fn opened(data: &Path, folder: &Path) -> Echo {
 /// The same with these variables.
 async fn opened_with(data: &Path, folder: &Path, more: &[(&str, &str)]) -> Echo {
     let mut variables = vec![("ECHO_DATA_DIR", data.display().to_string())];
-    variables.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    variables.extend(
+        more.iter()
+            .map(|(name, value)| (*name, (*value).to_owned())),
+    );
     let echo = Echo::start("serve", &variables, folder).await;
     let (status, answer) = post(&echo, "/control", &control(0.25)).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     eventually("it opens", Duration::from_secs(10), async || {
-        let health: Value = http().get(echo.url("/health")).send().await.ok()?.json().await.ok()?;
+        let health: Value = http()
+            .get(echo.url("/health"))
+            .send()
+            .await
+            .ok()?
+            .json()
+            .await
+            .ok()?;
         (health["throttle_pct"] == 0.25).then_some(())
     })
     .await;
@@ -150,7 +198,12 @@ async fn opened_with(data: &Path, folder: &Path, more: &[(&str, &str)]) -> Echo 
 }
 
 async fn start(data: &Path, folder: &Path) -> Echo {
-    Echo::start("serve", &[("ECHO_DATA_DIR", data.display().to_string())], folder).await
+    Echo::start(
+        "serve",
+        &[("ECHO_DATA_DIR", data.display().to_string())],
+        folder,
+    )
+    .await
 }
 
 /// What must hold while the ledger cannot be written, whatever the reason; `durable` is whether the journal can.
@@ -158,16 +211,30 @@ async fn stands(echo: &Echo, durable: bool) {
     let (status, answer) = post(echo, "/observe", r#"{"source":"test"}"#).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
     let (status, answer) = post(echo, "/control", &control(0.0)).await;
-    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "an opening waits: {answer}");
-    assert!(answer["detail"].as_str().unwrap().contains("ledger"), "{answer}");
+    assert_eq!(
+        status,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "an opening waits: {answer}"
+    );
+    assert!(
+        answer["detail"].as_str().unwrap().contains("ledger"),
+        "{answer}"
+    );
 
     let (status, answer) = post(echo, "/control", &control(0.5)).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
-    assert_eq!((&answer["in_force"], &answer["audit"]), (&json!(0.5), &json!("pending")), "tightening holds at once");
+    assert_eq!(
+        (&answer["in_force"], &answer["audit"]),
+        (&json!(0.5), &json!("pending")),
+        "tightening holds at once"
+    );
     assert_eq!(answer["durable"], durable);
 
     let (status, answer) = post(echo, "/kill", KILL).await;
-    assert_eq!((status, &answer["audit"], &answer["durable"]), (StatusCode::OK, &json!("pending"), &json!(durable)));
+    assert_eq!(
+        (status, &answer["audit"], &answer["durable"]),
+        (StatusCode::OK, &json!("pending"), &json!(durable))
+    );
     assert_eq!(answer["targets"][0]["enforced"], true);
     assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()));
     let (status, answer) = post(echo, "/revive", "").await;
@@ -180,14 +247,24 @@ async fn stands(echo: &Echo, durable: bool) {
     let (status, answer) = post(echo, "/control", &control(0.0)).await;
     assert_eq!(status, StatusCode::CONFLICT, "{answer}");
 
-    assert_eq!((get(echo, "/livez").await, get(echo, "/readyz").await), (StatusCode::OK, StatusCode::OK));
+    assert_eq!(
+        (get(echo, "/livez").await, get(echo, "/readyz").await),
+        (StatusCode::OK, StatusCode::OK)
+    );
     let health = http().get(echo.url("/health")).send().await.unwrap();
     assert_eq!(health.status(), StatusCode::SERVICE_UNAVAILABLE);
     let health: Value = health.json().await.unwrap();
     let told = health["checks"]["ledger"].as_str().unwrap();
     // Why, and what a restart would lose.
-    assert!(WHYS.iter().any(|why| told.contains(&format!("({why}"))), "{told}");
-    assert_eq!(told.contains("in memory alone: a restart loses them"), !durable, "{told}");
+    assert!(
+        WHYS.iter().any(|why| told.contains(&format!("({why}"))),
+        "{told}"
+    );
+    assert_eq!(
+        told.contains("in memory alone: a restart loses them"),
+        !durable,
+        "{told}"
+    );
 }
 
 /// What must hold once the ledger is back: all that was acknowledged is in it, once, in order.
@@ -199,16 +276,39 @@ async fn complete(echo: &Echo, data: &Path, actions: &[&str]) {
     let mut found = Vec::new();
     eventually(&format!("the ledger has {actions:?}"), BACK, async || {
         let conn = rusqlite::Connection::open(data.join("ledger.db")).ok()?;
-        let mut rows = conn.prepare("SELECT action FROM audit_log WHERE action <> 'checkpoint' ORDER BY seq").ok()?;
-        found = rows.query_map([], |row| row.get(0)).ok()?.collect::<Result<Vec<String>, _>>().ok()?;
+        let mut rows = conn
+            .prepare("SELECT action FROM audit_log WHERE action <> 'checkpoint' ORDER BY seq")
+            .ok()?;
+        found = rows
+            .query_map([], |row| row.get(0))
+            .ok()?
+            .collect::<Result<Vec<String>, _>>()
+            .ok()?;
         (found == actions).then_some(())
     })
     .await;
-    run(Command::new(program()).args(["verify", "--data-dir"]).arg(data));
-    let health: Value = http().get(echo.url("/health")).send().await.unwrap().json().await.unwrap();
-    assert_eq!((&health["status"], &health["checks"]["ledger"]), (&json!("healthy"), &json!("ok")), "{health}");
+    run(Command::new(program())
+        .args(["verify", "--data-dir"])
+        .arg(data));
+    let health: Value = http()
+        .get(echo.url("/health"))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(
+        (&health["status"], &health["checks"]["ledger"]),
+        (&json!("healthy"), &json!("ok")),
+        "{health}"
+    );
     let (status, answer) = post(echo, "/revive", "").await;
-    assert_eq!((status, &answer["status"]), (StatusCode::OK, &json!("revived")), "{answer}");
+    assert_eq!(
+        (status, &answer["status"]),
+        (StatusCode::OK, &json!("revived")),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
@@ -223,19 +323,44 @@ async fn a_full_disk() {
     echo.process.kill_9();
     disk.fill();
     let echo = start(&data, folder.path()).await;
-    assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()), "started while full, it denies at once");
+    assert_eq!(
+        echo.verdict("default").await,
+        (403, "kill".to_owned()),
+        "started while full, it denies at once"
+    );
     let (status, answer) = post(&echo, "/kill", KILL).await;
-    assert_eq!((status, &answer["durable"]), (StatusCode::OK, &json!(true)), "{answer}");
+    assert_eq!(
+        (status, &answer["durable"]),
+        (StatusCode::OK, &json!(true)),
+        "{answer}"
+    );
     disk.free();
-    complete(&echo, &data, &["control", "control", "kill", "kill_refused", "control_refused", "kill"]).await;
+    complete(
+        &echo,
+        &data,
+        &[
+            "control",
+            "control",
+            "kill",
+            "kill_refused",
+            "control_refused",
+            "kill",
+        ],
+    )
+    .await;
 }
 
 /// Lines of the log that are errors or warnings, but for those that say what was ordered and that `/health` looked.
 fn troubles(said: &str) -> Vec<String> {
-    let told = |line: &&str| line.contains(r#""level":"ERROR""#) || line.contains(r#""level":"WARN""#);
+    let told =
+        |line: &&str| line.contains(r#""level":"ERROR""#) || line.contains(r#""level":"WARN""#);
     let orders = [r#""message":"killed""#, "the ledger does not answer"];
     let other = |line: &&str| !orders.iter().any(|order| line.contains(order));
-    said.lines().filter(told).filter(other).map(str::to_owned).collect()
+    said.lines()
+        .filter(told)
+        .filter(other)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// A full disk is said once, and each command in one line that has all of it, however often the service tries again.
@@ -243,7 +368,12 @@ fn troubles(said: &str) -> Vec<String> {
 async fn a_full_disk_is_one_line_a_command_in_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let disk = SmallDisk::new(folder.path());
-    let echo = opened_with(&disk.0.join("data"), folder.path(), &[("ECHO_LOG", "echo_phoenix=debug")]).await;
+    let echo = opened_with(
+        &disk.0.join("data"),
+        folder.path(),
+        &[("ECHO_LOG", "echo_phoenix=debug")],
+    )
+    .await;
     assert_eq!(troubles(&echo.process.said()), [""; 0]);
     disk.fill();
     let orders = [
@@ -251,7 +381,11 @@ async fn a_full_disk_is_one_line_a_command_in_the_log() {
         ("/control", control(0.5), StatusCode::OK),
         ("/kill", KILL.to_owned(), StatusCode::OK),
         ("/kill", KILL.to_owned(), StatusCode::OK),
-        ("/kill", KILL.replace("CONFIRM_KILL", "yes"), StatusCode::BAD_REQUEST),
+        (
+            "/kill",
+            KILL.replace("CONFIRM_KILL", "yes"),
+            StatusCode::BAD_REQUEST,
+        ),
         ("/revive", String::new(), StatusCode::SERVICE_UNAVAILABLE),
     ];
     for (path, body, status) in &orders {
@@ -261,25 +395,57 @@ async fn a_full_disk_is_one_line_a_command_in_the_log() {
     eventually("it was tried again", BACK, async || {
         let said = echo.process.said();
         let again = |words: &str| said.matches(words).count() > 3;
-        let told = ["the ledger does not take a command that it is told again", "nothing opens in this pass"];
+        let told = [
+            "the ledger does not take a command that it is told again",
+            "nothing opens in this pass",
+        ];
         told.into_iter().all(again).then_some(())
     })
     .await;
     let lines = troubles(&echo.process.said());
     let of = |words: &str| lines.iter().filter(|line| line.contains(words)).count();
-    assert_eq!(of("the ledger did not take a command yet; what it closed stays shut"), 4, "{lines:#?}");
-    assert_eq!((of("an opening was refused"), of("a revival was refused")), (1, 1), "{lines:#?}");
-    let once = ["the ledger does not take a command; it is told it", "nothing opens until the ledger is back"];
-    assert!(once.iter().all(|words| of(words) <= 1), "once each: {lines:#?}");
+    assert_eq!(
+        of("the ledger did not take a command yet; what it closed stays shut"),
+        4,
+        "{lines:#?}"
+    );
+    assert_eq!(
+        (of("an opening was refused"), of("a revival was refused")),
+        (1, 1),
+        "{lines:#?}"
+    );
+    let once = [
+        "the ledger does not take a command; it is told it",
+        "nothing opens until the ledger is back",
+    ];
+    assert!(
+        once.iter().all(|words| of(words) <= 1),
+        "once each: {lines:#?}"
+    );
     assert!(lines.len() <= orders.len() + once.len(), "{lines:#?}");
-    assert_eq!(of("database or disk is full"), lines.len(), "each says why: {lines:#?}");
-    let kill = lines.iter().find(|line| line.contains(r#""action":"kill""#)).unwrap();
-    for part in [r#""operator":"dana""#, r#""journal":"has it""#, r#""request_id":""#, r#""once":""#] {
+    assert_eq!(
+        of("database or disk is full"),
+        lines.len(),
+        "each says why: {lines:#?}"
+    );
+    let kill = lines
+        .iter()
+        .find(|line| line.contains(r#""action":"kill""#))
+        .unwrap();
+    for part in [
+        r#""operator":"dana""#,
+        r#""journal":"has it""#,
+        r#""request_id":""#,
+        r#""once":""#,
+    ] {
         assert!(kill.contains(part), "{part} is not in {kill}");
     }
     disk.free();
     eventually("that it is over is said", BACK, async || {
-        echo.process.said().contains("the ledger takes commands again").then_some(())
+        echo.process
+            .said()
+            .contains("the ledger takes commands again")
+            .then_some(())
     })
     .await;
 }
@@ -294,28 +460,74 @@ async fn frozen_files() {
     for _ in 0..20 {
         assert_eq!(get(&echo, "/health").await, StatusCode::SERVICE_UNAVAILABLE);
     }
-    let told = echo.process.said().matches("the ledger does not answer").count();
-    assert!((1..=2).contains(&told), "once a minute, whoever asks: {told}");
+    let told = echo
+        .process
+        .said()
+        .matches("the ledger does not answer")
+        .count();
+    assert!(
+        (1..=2).contains(&told),
+        "once a minute, whoever asks: {told}"
+    );
     drop(frozen);
-    complete(&echo, &data, &["control", "control", "kill", "kill_refused", "control_refused"]).await;
+    complete(
+        &echo,
+        &data,
+        &[
+            "control",
+            "control",
+            "kill",
+            "kill_refused",
+            "control_refused",
+        ],
+    )
+    .await;
 
     let (_, killed) = post(&echo, "/kill", KILL).await;
     echo.process.kill_9();
     let frozen = Frozen::new(&data);
     let mut echo = start(&data, folder.path()).await;
-    assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()), "started while frozen, it denies at once");
+    assert_eq!(
+        echo.verdict("default").await,
+        (403, "kill".to_owned()),
+        "started while frozen, it denies at once"
+    );
     let (status, again) = post(&echo, "/kill", KILL).await;
-    assert_eq!((status, &again["epoch"]), (StatusCode::OK, &killed["epoch"]));
+    assert_eq!(
+        (status, &again["epoch"]),
+        (StatusCode::OK, &killed["epoch"])
+    );
     drop(frozen);
-    let before = ["control", "control", "kill", "kill_refused", "control_refused"];
-    complete(&echo, &data, &[&before[..], &["revive", "kill", "kill"]].concat()).await;
+    let before = [
+        "control",
+        "control",
+        "kill",
+        "kill_refused",
+        "control_refused",
+    ];
+    complete(
+        &echo,
+        &data,
+        &[&before[..], &["revive", "kill", "kill"]].concat(),
+    )
+    .await;
 
     // What nothing took is lost with the process, which says so.
     let frozen = Frozen::new(&data);
     assert_eq!(post(&echo, "/kill", KILL).await.1["durable"], false);
     assert!(!echo.process.said().contains("are lost with this process"));
-    assert!(echo.process.terminate().success(), "{}", echo.process.said());
-    assert!(echo.process.said().contains("commands are lost with this process"), "{}", echo.process.said());
+    assert!(
+        echo.process.terminate().success(),
+        "{}",
+        echo.process.said()
+    );
+    assert!(
+        echo.process
+            .said()
+            .contains("commands are lost with this process"),
+        "{}",
+        echo.process.said()
+    );
     drop(frozen);
 }
 
@@ -328,14 +540,32 @@ async fn a_lock_of_another_process() {
     stands(&echo, true).await;
     echo.process.kill_9();
     let echo = start(&data, folder.path()).await;
-    assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()), "started while locked, it denies at once");
+    assert_eq!(
+        echo.verdict("default").await,
+        (403, "kill".to_owned()),
+        "started while locked, it denies at once"
+    );
     let health = http().get(echo.url("/health")).send().await.unwrap();
     assert_eq!(health.status(), StatusCode::SERVICE_UNAVAILABLE);
     let health: Value = health.json().await.unwrap();
     let told = health["checks"]["ledger"].as_str().unwrap();
-    assert!(told.contains("(it could not be opened yet: it is locked by another process"), "{told}");
+    assert!(
+        told.contains("(it could not be opened yet: it is locked by another process"),
+        "{told}"
+    );
     drop(lock);
-    complete(&echo, &data, &["control", "control", "kill", "kill_refused", "control_refused"]).await;
+    complete(
+        &echo,
+        &data,
+        &[
+            "control",
+            "control",
+            "kill",
+            "kill_refused",
+            "control_refused",
+        ],
+    )
+    .await;
 }
 
 /// Anybody may ask `/health`: why a ledger cannot be opened is a word there, and its place is the log's.
@@ -351,11 +581,20 @@ async fn a_ledger_that_cannot_be_opened_is_told_to_strangers_without_its_path() 
     let health = http().get(echo.url("/health")).send().await.unwrap();
     assert_eq!(health.status(), StatusCode::SERVICE_UNAVAILABLE);
     let health = health.text().await.unwrap();
-    assert!(health.contains("(it could not be opened yet: its file cannot be opened)"), "{health}");
+    assert!(
+        health.contains("(it could not be opened yet: its file cannot be opened)"),
+        "{health}"
+    );
     let place = folder.path().display().to_string();
-    assert!(!health.contains(&place) && !health.contains("unable to open"), "{health}");
+    assert!(
+        !health.contains(&place) && !health.contains("unable to open"),
+        "{health}"
+    );
     eventually("the log names it", BACK, async || {
-        echo.process.said().contains(&data.join("ledger.db").display().to_string()).then_some(())
+        echo.process
+            .said()
+            .contains(&data.join("ledger.db").display().to_string())
+            .then_some(())
     })
     .await;
 }
@@ -373,10 +612,15 @@ impl Lock {
                       sys.stdin.read()";
         let mut command = Command::new(prepared("ECHO_TEST_TOOLS").join("bin/python"));
         command.args(["-c", script]).arg(data.join("ledger.db"));
-        let mut child =
-            command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         assert_eq!(line.trim(), "locked");
         Self(child)
     }

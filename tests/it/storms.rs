@@ -39,10 +39,19 @@ struct Files {
     parts: &'static [&'static str],
 }
 
-const JOURNAL: Files = Files { name: "journal", parts: &["/data/journal"] };
-const LEDGER: Files = Files { name: "ledger", parts: &["/data/ledger.db"] };
+const JOURNAL: Files = Files {
+    name: "journal",
+    parts: &["/data/journal"],
+};
+const LEDGER: Files = Files {
+    name: "ledger",
+    parts: &["/data/ledger.db"],
+};
 /// And whatever else there is of the record.
-const BOTH: Files = Files { name: "both", parts: &["/data/"] };
+const BOTH: Files = Files {
+    name: "both",
+    parts: &["/data/"],
+};
 
 /// How long a storm is, beside twice its delay.
 const LEAST: Duration = Duration::from_secs(8);
@@ -72,11 +81,22 @@ struct OnDisk {
 impl OnDisk {
     fn of(data: &Path, parts: &[&str]) -> Self {
         let since = Instant::now();
-        let paths = fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path());
-        let is_one = |path: &PathBuf| parts.iter().any(|part| path.to_str().unwrap().contains(part));
+        let paths = fs::read_dir(data)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let is_one = |path: &PathBuf| {
+            parts
+                .iter()
+                .any(|part| path.to_str().unwrap().contains(part))
+        };
         // The index of the log is memory alone.
         let paths = paths.filter(|path| is_one(path) && !path.to_str().unwrap().ends_with("-shm"));
-        Self { since, files: paths.map(|path| (path.clone(), fs::read(path).unwrap())).collect() }
+        Self {
+            since,
+            files: paths
+                .map(|path| (path.clone(), fs::read(path).unwrap()))
+                .collect(),
+        }
     }
 
     /// Nothing else of them reached it.
@@ -101,10 +121,26 @@ impl Storm {
         place.rise().await;
         let calm_folder = place.folder.path().join("calm");
         std::fs::create_dir(&calm_folder).unwrap();
-        let calm = Echo::start("serve", &[("TOKIO_WORKER_THREADS", "1".to_owned())], &calm_folder).await;
+        let calm = Echo::start(
+            "serve",
+            &[("TOKIO_WORKER_THREADS", "1".to_owned())],
+            &calm_folder,
+        )
+        .await;
         let known = Arc::new(Known::new(100));
-        let sender = Sender { known, url: place.url(), calm: calm.url(""), client: load::patient() };
-        Self { files, delay, place, sender, calm }
+        let sender = Sender {
+            known,
+            url: place.url(),
+            calm: calm.url(""),
+            client: load::patient(),
+        };
+        Self {
+            files,
+            delay,
+            place,
+            sender,
+            calm,
+        }
     }
 
     fn name(&self) -> String {
@@ -123,12 +159,21 @@ impl Storm {
     /// The cuts of this storm: as they are, behind something that keeps the ledger busy, and with the loss of all that was
     /// not synced.
     fn cuts(&self) -> Vec<Cut> {
-        let mut cuts = vec![Cut { busy: false, loses: false }];
+        let mut cuts = vec![Cut {
+            busy: false,
+            loses: false,
+        }];
         if self.keeps_busy() {
-            cuts.push(Cut { busy: true, loses: false });
+            cuts.push(Cut {
+                busy: true,
+                loses: false,
+            });
         }
         if self.delay >= Duration::from_secs(5) {
-            cuts.push(Cut { busy: false, loses: true });
+            cuts.push(Cut {
+                busy: false,
+                loses: true,
+            });
         }
         cuts
     }
@@ -141,10 +186,17 @@ impl Storm {
             let own = self.sender.clone();
             let id = format!("evt_busy_{}", ulid::Ulid::generate());
             tokio::spawn(async move { own.event(&id).await });
-            eventually("the ledger waits for its disk", Duration::from_secs(20), async || {
-                let health = self.sender.get("/health").await;
-                health["checks"]["ledger"].as_str()?.starts_with("unavailable").then_some(())
-            })
+            eventually(
+                "the ledger waits for its disk",
+                Duration::from_secs(20),
+                async || {
+                    let health = self.sender.get("/health").await;
+                    health["checks"]["ledger"]
+                        .as_str()?
+                        .starts_with("unavailable")
+                        .then_some(())
+                },
+            )
             .await;
         }
         on_disk
@@ -195,21 +247,29 @@ impl Storm {
         let (_, killed) = self.sender.kill(None).await;
         self.cut(cut, on_disk).await;
         let after = self.place.standing(&self.sender, &when).await;
-        println!("{when}: {became:?}, then {} %; the kill durable: {}", after.declared, killed["durable"]);
+        println!(
+            "{when}: {became:?}, then {} %; the kill durable: {}",
+            after.declared, killed["durable"]
+        );
         match became {
             Became::Done => assert_eq!(after.declared, 20, "{when}: {said}"),
             Became::Nothing => assert_eq!(after.declared, 60, "{when}: {said}"),
             Became::Undecided => assert!([20, 60].contains(&after.declared), "{when}: {after:?}"),
             other => panic!("{when}: {other:?} {said}"),
         }
-        assert!(after.killed() || killed["durable"] == false, "{when}: {killed}, and then {after:?}");
+        assert!(
+            after.killed() || killed["durable"] == false,
+            "{when}: {killed}, and then {after:?}"
+        );
         self.place.restarts(&self.sender, &when).await;
     }
 
     /// All that was acknowledged is in the ledger, once; of what was not done there is nothing.
     fn is_complete(&self) {
         let ledger = ledger(&self.place.data());
-        let mut entries = ledger.prepare("SELECT count(*) FROM audit_log WHERE request_id = ?1").unwrap();
+        let mut entries = ledger
+            .prepare("SELECT count(*) FROM audit_log WHERE request_id = ?1")
+            .unwrap();
         for told in self.sender.known.commands() {
             let found: i64 = entries.query_row([&told.id], |row| row.get(0)).unwrap();
             let may = match told.became {
@@ -218,9 +278,15 @@ impl Storm {
                 Became::Nothing | Became::Replayed(_) => 0..=0,
                 Became::Undecided | Became::Unheard => 0..=1,
             };
-            assert!(may.contains(&found), "{}: {told:?} has {found} entries", self.name());
+            assert!(
+                may.contains(&found),
+                "{}: {told:?} has {found} entries",
+                self.name()
+            );
         }
-        let mut stored = ledger.prepare("SELECT count(*) FROM evidence_ledger WHERE event_id = ?1").unwrap();
+        let mut stored = ledger
+            .prepare("SELECT count(*) FROM evidence_ledger WHERE event_id = ?1")
+            .unwrap();
         for event in self.sender.known.events().0 {
             let found: i64 = stored.query_row([&event], |row| row.get(0)).unwrap();
             assert_eq!(found, 1, "{}: {event}", self.name());
@@ -231,11 +297,18 @@ impl Storm {
     fn figures(&self) {
         let known = &self.sender.known;
         let commands = known.commands();
-        let kills = commands.iter().filter(|told| told.what == "/kill" && told.became != Became::Unheard);
-        let slowest = kills.clone().map(|told| told.took).max().unwrap_or_default();
+        let kills = commands
+            .iter()
+            .filter(|told| told.what == "/kill" && told.became != Became::Unheard);
+        let slowest = kills
+            .clone()
+            .map(|told| told.took)
+            .max()
+            .unwrap_or_default();
         let were = |became: Became| commands.iter().filter(|told| told.became == became).count();
         let [verdicts, calm] = known.verdicts();
-        let [there, well] = [&verdicts, &calm].map(|all| [50, 99, 100].map(|share| percentile(all, share)));
+        let [there, well] =
+            [&verdicts, &calm].map(|all| [50, 99, 100].map(|share| percentile(all, share)));
         let ms = |took: Duration| format!("{:.1}", took.as_secs_f64() * 1e3);
         let (events, refused) = known.events();
         println!(
@@ -253,13 +326,28 @@ impl Storm {
             were(Became::Nothing),
             were(Became::Undecided),
         );
-        assert!(slowest <= ANSWERED, "{}: a kill was answered after {slowest:?}", self.name());
-        assert!(verdicts.len() > 50 && were(Became::Done) > 2 && events.len() as u64 + refused > 4, "no load");
+        assert!(
+            slowest <= ANSWERED,
+            "{}: a kill was answered after {slowest:?}",
+            self.name()
+        );
+        assert!(
+            verdicts.len() > 50 && were(Became::Done) > 2 && events.len() as u64 + refused > 4,
+            "no load"
+        );
         // A loaded machine makes every verdict late: then only a worker that waits for a disk is told from it.
         let tells = full() && well[1] < QUIET;
-        let limit = if tells { VERDICT } else { Duration::from_secs(1) };
+        let limit = if tells {
+            VERDICT
+        } else {
+            Duration::from_secs(1)
+        };
         let measured = percentile(&verdicts, if tells { 99 } else { 90 });
-        assert!(measured < limit, "{}: verdicts took {there:?}, where the disk is well {well:?}", self.name());
+        assert!(
+            measured < limit,
+            "{}: verdicts took {there:?}, where the disk is well {well:?}",
+            self.name()
+        );
     }
 }
 
@@ -276,7 +364,11 @@ async fn storm(files: Files, delay_ms: u64) {
     assert_eq!(became, Became::Done, "{said}");
 
     storm.stall();
-    load::until(&storm.sender, Instant::now() + (2 * delay).clamp(LEAST, MOST)).await;
+    load::until(
+        &storm.sender,
+        Instant::now() + (2 * delay).clamp(LEAST, MOST),
+    )
+    .await;
     storm.place.disk.flow();
     storm.sender.known.is_sound(&name);
     let was_killed = storm.sender.known.is_killed();

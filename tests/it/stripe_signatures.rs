@@ -18,7 +18,12 @@ fn now() -> i64 {
 
 fn ask(sign: &Value, judge: &Value) -> Value {
     let asked = json!({ "secret": SECRET, "sign": sign, "judge": judge });
-    serde_json::from_str(&python::run("stripe_signatures.py", &[], &asked.to_string())).unwrap()
+    serde_json::from_str(&python::run(
+        "stripe_signatures.py",
+        &[],
+        &asked.to_string(),
+    ))
+    .unwrap()
 }
 
 fn ours(header: &str, body: &str) -> bool {
@@ -47,10 +52,25 @@ fn what_stripe_signs_is_accepted() {
 fn stripes_library_judges_alike() {
     let body = r#"{"id":"evt_1","object":"event","type":"payment_intent.succeeded","data":{"object":{"id":"pi_1","object":"payment_intent"}}}"#;
     let t = now();
-    let answer =
-        ask(&json!([[t, body], [t - 200, body], [t - 400, body], [t + 200, body], [t + 400, body]]), &json!([]));
-    let signed: Vec<&str> = answer["signed"].as_array().unwrap().iter().map(|h| h.as_str().unwrap()).collect();
-    let [good, recent, old, soon, future] = signed.as_slice() else { unreachable!("five were asked for") };
+    let answer = ask(
+        &json!([
+            [t, body],
+            [t - 200, body],
+            [t - 400, body],
+            [t + 200, body],
+            [t + 400, body]
+        ]),
+        &json!([]),
+    );
+    let signed: Vec<&str> = answer["signed"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|h| h.as_str().unwrap())
+        .collect();
+    let [good, recent, old, soon, future] = signed.as_slice() else {
+        unreachable!("five were asked for")
+    };
     let mac = good.split_once("v1=").unwrap().1;
     let wrong = "0".repeat(64);
 
@@ -87,13 +107,48 @@ fn stripes_library_judges_alike() {
             true,
             false,
         ),
-        ("two times: the library takes the first, we none", format!("t={t},t=1,v1={mac}"), true, false),
-        ("upper case is the same number", format!("t={t},v1={}", mac.to_ascii_uppercase()), false, true),
-        ("the library reads numbers generously, we only digits", format!("t=+{t},v1={mac}"), true, false),
-        ("we take the digits as they came, since they were signed", format!("t=0{t},v1={mac}"), true, false),
-        ("the library cuts a value at a second `=`", format!("t={t},v1={mac}=x"), true, false),
-        ("nobody sends 17 signatures", format!("t={t},{}v1={mac}", "v1=00,".repeat(16)), true, false),
-        ("nobody sends a header of more than 4 KiB", format!("t={t},v1={mac},x={}", "a".repeat(4096)), true, false),
+        (
+            "two times: the library takes the first, we none",
+            format!("t={t},t=1,v1={mac}"),
+            true,
+            false,
+        ),
+        (
+            "upper case is the same number",
+            format!("t={t},v1={}", mac.to_ascii_uppercase()),
+            false,
+            true,
+        ),
+        (
+            "the library reads numbers generously, we only digits",
+            format!("t=+{t},v1={mac}"),
+            true,
+            false,
+        ),
+        (
+            "we take the digits as they came, since they were signed",
+            format!("t=0{t},v1={mac}"),
+            true,
+            false,
+        ),
+        (
+            "the library cuts a value at a second `=`",
+            format!("t={t},v1={mac}=x"),
+            true,
+            false,
+        ),
+        (
+            "nobody sends 17 signatures",
+            format!("t={t},{}v1={mac}", "v1=00,".repeat(16)),
+            true,
+            false,
+        ),
+        (
+            "nobody sends a header of more than 4 KiB",
+            format!("t={t},v1={mac},x={}", "a".repeat(4096)),
+            true,
+            false,
+        ),
     ];
     let judge: Vec<Value> = alike
         .iter()
@@ -102,11 +157,24 @@ fn stripes_library_judges_alike() {
         .map(|h| json!([h, body]))
         .collect();
     let answer = ask(&json!([]), &json!(judge));
-    let judged: Vec<bool> = answer["judged"].as_array().unwrap().iter().map(|j| j.as_bool().unwrap()).collect();
+    let judged: Vec<bool> = answer["judged"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|j| j.as_bool().unwrap())
+        .collect();
     for ((header, expected), stripes) in alike.iter().zip(&judged) {
-        assert_eq!((ours(header, body), *stripes), (*expected, *expected), "(ours, Stripe's) of {header}");
+        assert_eq!(
+            (ours(header, body), *stripes),
+            (*expected, *expected),
+            "(ours, Stripe's) of {header}"
+        );
     }
     for ((why, header, theirs, our), stripes) in differently.iter().zip(&judged[alike.len()..]) {
-        assert_eq!((*stripes, ours(header, body)), (*theirs, *our), "(Stripe's, ours): {why}\n{header}");
+        assert_eq!(
+            (*stripes, ours(header, body)),
+            (*theirs, *our),
+            "(Stripe's, ours): {why}\n{header}"
+        );
     }
 }

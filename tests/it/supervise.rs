@@ -1,5 +1,9 @@
 //! The supervisor: what is vital ends the process with a reason, anything else is started again; stages end last first.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -30,8 +34,12 @@ async fn a_task_that_is_not_vital_is_started_again_and_a_vital_one_ends_all_with
         }
     };
     supervisor.start("vital", vital);
-    let ended =
-        timeout(Duration::from_secs(20), supervisor.run(Signals::listen().unwrap())).await.expect("it ends in time");
+    let ended = timeout(
+        Duration::from_secs(20),
+        supervisor.run(Signals::listen().unwrap()),
+    )
+    .await
+    .expect("it ends in time");
     let reason = ended.unwrap_err().to_string();
     assert!(reason.contains("task vital ended"), "{reason}");
 }
@@ -49,7 +57,11 @@ async fn a_vital_panic_is_an_end_and_what_started_last_ends_first() {
         });
     }
     supervisor.start("broken", async { panic!("made up") });
-    let reason = supervisor.run(Signals::listen().unwrap()).await.unwrap_err().to_string();
+    let reason = supervisor
+        .run(Signals::listen().unwrap())
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(reason.contains("a task failed"), "{reason}");
     assert_eq!(*order.lock().unwrap(), ["listener", "loop", "ledger"]);
 }

@@ -43,16 +43,27 @@ pub(crate) fn program() -> PathBuf {
 
 /// A folder that `make test` prepares; a test that needs it fails without.
 pub(crate) fn prepared(variable: &str) -> PathBuf {
-    PathBuf::from(std::env::var_os(variable).unwrap_or_else(|| panic!("{variable} is not set: run `make test`")))
+    PathBuf::from(
+        std::env::var_os(variable)
+            .unwrap_or_else(|| panic!("{variable} is not set: run `make test`")),
+    )
 }
 
 /// A port that was free a moment ago.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// Waits until `look` answers something, and answers that; panics with `what` after `limit`.
-pub(crate) async fn eventually<T>(what: &str, limit: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(
+    what: &str,
+    limit: Duration,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = look().await {
@@ -73,15 +84,29 @@ impl Process {
     /// Starts a command; what it says goes to `log`.
     pub(crate) fn start(command: &mut Command, log: &Path) -> Self {
         let file = File::options().create(true).append(true).open(log).unwrap();
-        let child = command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file).spawn();
-        Self { child: child.expect("the program starts"), log: log.to_owned() }
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn();
+        Self {
+            child: child.expect("the program starts"),
+            log: log.to_owned(),
+        }
     }
 
     /// The same, but its stderr goes here.
     pub(crate) fn saying_to(command: &mut Command, log: &Path, stderr: impl Into<Stdio>) -> Self {
         let file = File::options().create(true).append(true).open(log).unwrap();
-        let child = command.stdin(Stdio::null()).stdout(file).stderr(stderr).spawn();
-        Self { child: child.expect("the program starts"), log: log.to_owned() }
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(stderr)
+            .spawn();
+        Self {
+            child: child.expect("the program starts"),
+            log: log.to_owned(),
+        }
     }
 
     /// What it has said so far.
@@ -118,7 +143,11 @@ impl Drop for Process {
         if std::thread::panicking() {
             let said = self.said();
             let lines: Vec<_> = said.lines().collect();
-            println!("{}:\n{}", self.log.display(), lines[lines.len().saturating_sub(40)..].join("\n"));
+            println!(
+                "{}:\n{}",
+                self.log.display(),
+                lines[lines.len().saturating_sub(40)..].join("\n")
+            );
         }
     }
 }
@@ -137,39 +166,78 @@ impl Echo {
     }
 
     /// The same of another build.
-    pub(crate) async fn start_of(program: &Path, role: &str, variables: &[(&str, String)], folder: &Path) -> Self {
+    pub(crate) async fn start_of(
+        program: &Path,
+        role: &str,
+        variables: &[(&str, String)],
+        folder: &Path,
+    ) -> Self {
         let mut command = Command::new(program);
         command.arg(role);
         Self::launch(command, role, variables, folder).await
     }
 
     /// The same by another command, which ends up as our program in this role.
-    pub(crate) async fn launch(mut command: Command, role: &str, variables: &[(&str, String)], folder: &Path) -> Self {
-        command.env_clear().current_dir(folder).env("ECHO_LISTEN", "127.0.0.1:0").env("ECHO_API_KEY", KEY);
+    pub(crate) async fn launch(
+        mut command: Command,
+        role: &str,
+        variables: &[(&str, String)],
+        folder: &Path,
+    ) -> Self {
+        command
+            .env_clear()
+            .current_dir(folder)
+            .env("ECHO_LISTEN", "127.0.0.1:0")
+            .env("ECHO_API_KEY", KEY);
         command.env("RATE_LIMIT_PER_MINUTE", "100000000");
-        command.envs(variables.iter().map(|(name, value)| (*name, value.as_str())));
+        command.envs(
+            variables
+                .iter()
+                .map(|(name, value)| (*name, value.as_str())),
+        );
         let log = folder.join(format!("{role}-{}.log", ulid::Ulid::generate()));
         let mut process = Process::start(&mut command, &log);
-        let address = eventually("it says where it listens", Duration::from_secs(20), async || {
-            assert!(process.runs(), "{role} ended:\n{}", process.said());
-            process.said().lines().find_map(listening)
-        })
+        let address = eventually(
+            "it says where it listens",
+            Duration::from_secs(20),
+            async || {
+                assert!(process.runs(), "{role} ended:\n{}", process.said());
+                process.said().lines().find_map(listening)
+            },
+        )
         .await;
         // Bound to everything: reached over loopback.
-        let address =
-            if address.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], address.port())) } else { address };
+        let address = if address.ip().is_unspecified() {
+            SocketAddr::from(([127, 0, 0, 1], address.port()))
+        } else {
+            address
+        };
         let echo = Self { process, address };
         echo.ready().await;
         echo
     }
 
     /// Starts `serve` with a stderr that cannot be asked where it listens.
-    pub(crate) async fn saying_to(stderr: impl Into<Stdio>, variables: &[(&str, String)], folder: &Path) -> Self {
+    pub(crate) async fn saying_to(
+        stderr: impl Into<Stdio>,
+        variables: &[(&str, String)],
+        folder: &Path,
+    ) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let mut command = Command::new(program());
-        command.arg("serve").env_clear().current_dir(folder).env("ECHO_LISTEN", address.to_string());
-        command.env("ECHO_API_KEY", KEY).env("RATE_LIMIT_PER_MINUTE", "100000000");
-        command.envs(variables.iter().map(|(name, value)| (*name, value.as_str())));
+        command
+            .arg("serve")
+            .env_clear()
+            .current_dir(folder)
+            .env("ECHO_LISTEN", address.to_string());
+        command
+            .env("ECHO_API_KEY", KEY)
+            .env("RATE_LIMIT_PER_MINUTE", "100000000");
+        command.envs(
+            variables
+                .iter()
+                .map(|(name, value)| (*name, value.as_str())),
+        );
         let process = Process::saying_to(&mut command, &folder.join("stdout.log"), stderr);
         let echo = Self { process, address };
         echo.ready().await;
@@ -190,7 +258,11 @@ impl Echo {
 
     /// The verdict on one request of a throttle, as nginx hears it: status and reason.
     pub(crate) async fn verdict(&self, throttle: &str) -> (u16, String) {
-        let answer = http().get(self.url(&format!("/authz/nginx/{throttle}"))).send().await.expect("it answers");
+        let answer = http()
+            .get(self.url(&format!("/authz/nginx/{throttle}")))
+            .send()
+            .await
+            .expect("it answers");
         let reason = answer.headers()["echo-reason"].to_str().unwrap().to_owned();
         (answer.status().as_u16(), reason)
     }
@@ -199,20 +271,33 @@ impl Echo {
 fn listening(line: &str) -> Option<SocketAddr> {
     let line: Value = serde_json::from_str(line).ok()?;
     let fields = line.get("fields")?;
-    (fields["message"] == "api listens").then(|| fields["address"].as_str()?.parse().ok()).flatten()
+    (fields["message"] == "api listens")
+        .then(|| fields["address"].as_str()?.parse().ok())
+        .flatten()
 }
 
 /// A client without a proxy and with a limit on every request.
 pub(crate) fn http() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap()
+    reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(10))
+        .build()
+        .unwrap()
 }
 
 /// Runs a command; panics with what it said if it fails, answers what it printed.
 pub(crate) fn run(command: &mut Command) -> String {
-    let done = command.stdin(Stdio::null()).output().expect("the program starts");
+    let done = command
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts");
     let text = String::from_utf8_lossy(&done.stdout).into_owned();
-    assert!(done.status.success(), "{command:?}:\n{text}{}", String::from_utf8_lossy(&done.stderr));
+    assert!(
+        done.status.success(),
+        "{command:?}:\n{text}{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
     text
 }
 
@@ -224,7 +309,14 @@ pub(crate) fn curl(arguments: &[&str]) -> (u16, Value) {
         .output()
         .expect("curl is installed");
     let text = String::from_utf8_lossy(&done.stdout).into_owned();
-    assert!(done.status.success(), "curl {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    assert!(
+        done.status.success(),
+        "curl {arguments:?}: {}",
+        String::from_utf8_lossy(&done.stderr)
+    );
     let (body, status) = text.rsplit_once('\n').unwrap();
-    (status.parse().unwrap(), serde_json::from_str(body).unwrap_or(Value::String(body.to_owned())))
+    (
+        status.parse().unwrap(),
+        serde_json::from_str(body).unwrap_or(Value::String(body.to_owned())),
+    )
 }

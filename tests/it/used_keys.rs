@@ -20,7 +20,10 @@ use tempfile::TempDir;
 
 use crate::ledger_suite::values::{client_key, level, record};
 
-const NOW: Moment = Moment { wall: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO };
+const NOW: Moment = Moment {
+    wall: Timestamp::UNIX_EPOCH,
+    elapsed: Duration::ZERO,
+};
 
 struct Service {
     _folder: TempDir,
@@ -36,10 +39,30 @@ fn service() -> Service {
     let ledger: Arc<dyn Ledger> = Arc::new(ledger);
     let desired = Arc::new(LedgerDesired::new(Arc::clone(&ledger), stored));
     let gate = Arc::new(Gate::default());
-    let setting = Setting { level: Level::OPEN, reason: Reason::None, generation: 1, at: NOW.elapsed };
-    gate.declare(&ThrottleName::default_throttle(), &GateSpec::default(), setting);
-    let latch = Arc::new(Latch::new(Arc::clone(&gate), Arc::<LedgerDesired>::clone(&desired), None, Vec::new()));
-    Service { _folder: folder, ledger, desired, gate, latch }
+    let setting = Setting {
+        level: Level::OPEN,
+        reason: Reason::None,
+        generation: 1,
+        at: NOW.elapsed,
+    };
+    gate.declare(
+        &ThrottleName::default_throttle(),
+        &GateSpec::default(),
+        setting,
+    );
+    let latch = Arc::new(Latch::new(
+        Arc::clone(&gate),
+        Arc::<LedgerDesired>::clone(&desired),
+        None,
+        Vec::new(),
+    ));
+    Service {
+        _folder: folder,
+        ledger,
+        desired,
+        gate,
+        latch,
+    }
 }
 
 /// A command under this key, as a route does it that could not look the key up.
@@ -53,27 +76,59 @@ impl Service {
     /// Declares a level; answers what memory and ledger agree on then.
     async fn declare(&self, fraction: f64, record: Record) -> Level {
         let throttle = ThrottleName::default_throttle();
-        let order = LevelOrder { throttle, level: level(fraction), measured: None, at: NOW.elapsed, record };
+        let order = LevelOrder {
+            throttle,
+            level: level(fraction),
+            measured: None,
+            at: NOW.elapsed,
+            record,
+        };
         self.latch.declare(order).await.unwrap();
         self.desired.refresh().await;
         let declared = self.desired.declared()[0].level;
-        assert_eq!(self.ledger.stored().await.unwrap().throttles[0].declared, declared, "{fraction}");
+        assert_eq!(
+            self.ledger.stored().await.unwrap().throttles[0].declared,
+            declared,
+            "{fraction}"
+        );
         declared
     }
 
     async fn kill(&self, epoch: &str) {
         let text = || "test".to_owned();
         let epoch = Epoch(epoch.to_owned());
-        let order =
-            KillOrder { scope: Scope::All, reason: text(), operator: text(), epoch, at: NOW, record: record("kill") };
+        let order = KillOrder {
+            scope: Scope::All,
+            reason: text(),
+            operator: text(),
+            epoch,
+            at: NOW,
+            record: record("kill"),
+        };
         self.latch.kill(order).await.unwrap();
     }
 
     /// What gate, memory and ledger hold.
     async fn holds(&self) -> [Vec<Epoch>; 3] {
-        let gate = self.gate.standing(&ThrottleName::default_throttle()).unwrap().holds;
-        let memory = self.desired.declared()[0].holds.iter().map(|hold| hold.epoch.clone()).collect();
-        let stored = self.ledger.stored().await.unwrap().holds.into_iter().map(|held| held.hold.epoch).collect();
+        let gate = self
+            .gate
+            .standing(&ThrottleName::default_throttle())
+            .unwrap()
+            .holds;
+        let memory = self.desired.declared()[0]
+            .holds
+            .iter()
+            .map(|hold| hold.epoch.clone())
+            .collect();
+        let stored = self
+            .ledger
+            .stored()
+            .await
+            .unwrap()
+            .holds
+            .into_iter()
+            .map(|held| held.hold.epoch)
+            .collect();
         [gate, memory, stored]
     }
 }
@@ -97,21 +152,50 @@ async fn what_opens_under_the_key_of_another_request_is_not_done_and_what_closes
         record,
     };
     assert_eq!(service.declare(0.6, keyed("control")).await, level(0.6));
-    let refused = service.latch.declare(order(0.3, other("control"))).await.unwrap_err();
-    assert!(refused.to_string().contains("Idempotency-Key was used for another request"), "{refused}");
+    let refused = service
+        .latch
+        .declare(order(0.3, other("control")))
+        .await
+        .unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("Idempotency-Key was used for another request"),
+        "{refused}"
+    );
     assert_eq!(service.desired.declared()[0].level, level(0.6));
     assert_eq!(service.declare(0.8, other("control")).await, level(0.8));
 
     service.kill("first").await;
-    let refused = service.latch.revive(Scope::All, None, other("revive")).await.unwrap_err();
-    assert!(refused.to_string().contains("Idempotency-Key was used for another request"), "{refused}");
-    assert!(service.holds().await.iter().all(|holds| *holds == [Epoch("first".to_owned())]));
+    let refused = service
+        .latch
+        .revive(Scope::All, None, other("revive"))
+        .await
+        .unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("Idempotency-Key was used for another request"),
+        "{refused}"
+    );
+    assert!(
+        service
+            .holds()
+            .await
+            .iter()
+            .all(|holds| *holds == [Epoch("first".to_owned())])
+    );
     let noted = service.latch.record(other("kill_refused")).await;
-    assert_eq!((noted.durable, service.latch.lacking()), (true, Default::default()), "it keeps nothing behind it");
+    assert_eq!(
+        (noted.durable, service.latch.lacking()),
+        (true, Default::default()),
+        "it keeps nothing behind it"
+    );
 }
 
 #[tokio::test]
-async fn a_level_that_tightens_under_a_used_key_is_recorded_and_one_that_opens_is_not_declared_twice() {
+async fn a_level_that_tightens_under_a_used_key_is_recorded_and_one_that_opens_is_not_declared_twice()
+ {
     let service = service();
     assert_eq!(service.declare(0.6, keyed("control")).await, level(0.6));
     assert_eq!(service.declare(0.3, record("control")).await, level(0.3));
@@ -124,12 +208,33 @@ async fn a_level_that_tightens_under_a_used_key_is_recorded_and_one_that_opens_i
 async fn a_revival_under_a_used_key_ends_nothing_that_it_did_not_end() {
     let service = service();
     service.kill("first").await;
-    let first = service.latch.revive(Scope::All, None, keyed("revive")).await.unwrap();
-    assert!(!first.repeated && first.ended == [Epoch("first".to_owned())], "{first:?}");
+    let first = service
+        .latch
+        .revive(Scope::All, None, keyed("revive"))
+        .await
+        .unwrap();
+    assert!(
+        !first.repeated && first.ended == [Epoch("first".to_owned())],
+        "{first:?}"
+    );
     service.kill("second").await;
-    let again = service.latch.revive(Scope::All, None, keyed("revive")).await.unwrap();
+    let again = service
+        .latch
+        .revive(Scope::All, None, keyed("revive"))
+        .await
+        .unwrap();
     assert!(again.repeated && again.ended.is_empty(), "{again:?}");
-    assert_eq!(service.holds().await, [(); 3].map(|()| vec![Epoch("second".to_owned())]));
-    let other = service.latch.revive(Scope::All, None, record("revive")).await.unwrap();
-    assert_eq!((other.ended, service.holds().await), (vec![Epoch("second".to_owned())], [vec![], vec![], vec![]]));
+    assert_eq!(
+        service.holds().await,
+        [(); 3].map(|()| vec![Epoch("second".to_owned())])
+    );
+    let other = service
+        .latch
+        .revive(Scope::All, None, record("revive"))
+        .await
+        .unwrap();
+    assert_eq!(
+        (other.ended, service.holds().await),
+        (vec![Epoch("second".to_owned())], [vec![], vec![], vec![]])
+    );
 }

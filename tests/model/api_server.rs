@@ -93,35 +93,60 @@ impl ApiServer {
 
     /// A client of it; called by the runtime that it is used in.
     pub(crate) fn client(self: &Arc<Self>) -> Client {
-        let routes = Router::new().fallback(answered).with_state(Arc::clone(self));
+        let routes = Router::new()
+            .fallback(answered)
+            .with_state(Arc::clone(self));
         Client::new(routes, "default")
     }
 
     /// Makes or replaces an object, whatever is wrong with the server.
     pub(crate) fn put(&self, plural: &str, namespace: &str, object: Value) {
-        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        self.keep(Key { plural: plural.to_owned(), namespace: namespace.to_owned(), name }, object);
+        let name = object["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        self.keep(
+            Key {
+                plural: plural.to_owned(),
+                namespace: namespace.to_owned(),
+                name,
+            },
+            object,
+        );
     }
 
     /// How many objects there are of a kind.
     pub(crate) fn count(&self, plural: &str) -> usize {
-        self.lock().objects.keys().filter(|key| key.plural == plural).count()
+        self.lock()
+            .objects
+            .keys()
+            .filter(|key| key.plural == plural)
+            .count()
     }
 
     /// How many of a kind it was asked to make, by whoever did not wait for it to answer.
     pub(crate) fn asked_for(&self, plural: &str) -> usize {
-        self.lock().asked_for.iter().filter(|asked| asked.plural == plural).count()
+        self.lock()
+            .asked_for
+            .iter()
+            .filter(|asked| asked.plural == plural)
+            .count()
     }
 
     /// How many overrides in a namespace.
     pub(crate) fn asked_for_in(&self, namespace: &str) -> usize {
-        let is_one = |asked: &&Key| asked.plural.ends_with(OVERRIDES) && asked.namespace == namespace;
+        let is_one =
+            |asked: &&Key| asked.plural.ends_with(OVERRIDES) && asked.namespace == namespace;
         self.lock().asked_for.iter().filter(is_one).count()
     }
 
     /// How many objects were ever made of a kind.
     pub(crate) fn made(&self, plural: &str) -> usize {
-        self.lock().log.iter().filter(|(_, key, what, _)| key.plural == plural && *what == "ADDED").count()
+        self.lock()
+            .log
+            .iter()
+            .filter(|(_, key, what, _)| key.plural == plural && *what == "ADDED")
+            .count()
     }
 
     /// From now on this becomes of what is to be made; what was kept back stays so.
@@ -145,7 +170,9 @@ impl ApiServer {
         let version = kept.version;
         let known = kept.objects.get(&key);
         let spec_is_new = known.is_none_or(|known| known["spec"] != object["spec"]);
-        let generation = known.and_then(|known| known["metadata"]["generation"].as_i64()).unwrap_or_default();
+        let generation = known
+            .and_then(|known| known["metadata"]["generation"].as_i64())
+            .unwrap_or_default();
         let meta = &mut object["metadata"];
         match known {
             Some(known) => {
@@ -172,7 +199,9 @@ impl ApiServer {
 
     fn remove(&self, key: &Key) {
         let mut kept = self.lock();
-        let Some(mut object) = kept.objects.remove(key) else { return };
+        let Some(mut object) = kept.objects.remove(key) else {
+            return;
+        };
         kept.version += 1;
         let version = kept.version;
         object["metadata"]["resourceVersion"] = json!(version.to_string());
@@ -185,7 +214,10 @@ impl ApiServer {
     fn next(&self, of: &Key, from: u64) -> Option<(u64, Value)> {
         let kept = self.lock();
         let meant = |version: &u64, key: &Key| *version > from && of.covers(key);
-        let found = kept.log.iter().find(|(version, key, ..)| meant(version, key))?;
+        let found = kept
+            .log
+            .iter()
+            .find(|(version, key, ..)| meant(version, key))?;
         Some((found.0, json!({ "type": found.2, "object": found.3 })))
     }
 
@@ -198,7 +230,10 @@ impl ApiServer {
                     // What hangs shows nothing either.
                     server.outside.healed(Place::Api).await;
                     if let Some((version, event)) = server.next(&of, from) {
-                        return Some((Ok::<_, Infallible>(Bytes::from(format!("{event}\n"))), version));
+                        return Some((
+                            Ok::<_, Infallible>(Bytes::from(format!("{event}\n"))),
+                            version,
+                        ));
                     }
                     changed.await;
                 }
@@ -209,34 +244,61 @@ impl ApiServer {
 
     fn list(&self, of: &Key) -> Response {
         let kept = self.lock();
-        let items: Vec<_> = kept.objects.iter().filter(|(key, _)| of.covers(key)).map(|(_, object)| object).collect();
+        let items: Vec<_> = kept
+            .objects
+            .iter()
+            .filter(|(key, _)| of.covers(key))
+            .map(|(_, object)| object)
+            .collect();
         let version = kept.version.to_string();
-        said(json!({ "apiVersion": "v1", "kind": "List", "metadata": { "resourceVersion": version }, "items": items }))
+        said(
+            json!({ "apiVersion": "v1", "kind": "List", "metadata": { "resourceVersion": version }, "items": items }),
+        )
     }
 
     fn answer(self: &Arc<Self>, method: &Method, asked: Asked, body: &Value) -> Response {
-        let Asked { mut key, status, watches, from } = asked;
+        let Asked {
+            mut key,
+            status,
+            watches,
+            from,
+        } = asked;
         if *method == Method::POST {
-            body["metadata"]["name"].as_str().unwrap_or_default().clone_into(&mut key.name);
+            body["metadata"]["name"]
+                .as_str()
+                .unwrap_or_default()
+                .clone_into(&mut key.name);
         }
         let found = self.lock().objects.get(&key).cloned();
         match (method, found) {
-            (&Method::GET, _) if key.name.is_empty() && watches => Arc::clone(self).watch(key, from),
+            (&Method::GET, _) if key.name.is_empty() && watches => {
+                Arc::clone(self).watch(key, from)
+            }
             (&Method::GET, _) if key.name.is_empty() => self.list(&key),
             (&Method::POST, Some(_)) => refused(StatusCode::CONFLICT, "AlreadyExists", &key.name),
             (&Method::POST, None) => said(self.keep(key, body.clone())),
             (_, None) => refused(StatusCode::NOT_FOUND, "NotFound", &key.name),
             (&Method::GET, Some(found)) => said(found),
-            (&Method::PUT, Some(found)) if other(&body["metadata"]["resourceVersion"], &found, "resourceVersion") => {
+            (&Method::PUT, Some(found))
+                if other(
+                    &body["metadata"]["resourceVersion"],
+                    &found,
+                    "resourceVersion",
+                ) =>
+            {
                 refused(StatusCode::CONFLICT, "Conflict", &key.name)
             }
             (&Method::PUT, Some(_)) => said(self.keep(key, body.clone())),
-            (&Method::PATCH, Some(found)) if status && !other(&body["metadata"]["uid"], &found, "uid") => {
+            (&Method::PATCH, Some(found))
+                if status && !other(&body["metadata"]["uid"], &found, "uid") =>
+            {
                 let mut patched = found;
                 patched["status"] = body["status"].clone();
                 said(self.keep(key, patched))
             }
-            (&Method::DELETE, Some(found)) if !other(&body["preconditions"]["uid"], &found, "uid") => {
+            (&Method::DELETE, Some(found))
+                if !other(&body["preconditions"]["uid"], &found, "uid") =>
+            {
                 self.remove(&key);
                 said(json!({ "apiVersion": "v1", "kind": "Status", "status": "Success" }))
             }
@@ -263,16 +325,32 @@ impl Asked {
 
     /// A request by its path: `/api/v1/…` or `/apis/group/version/…`.
     fn of(uri: &Uri) -> Self {
-        let mut words: Vec<&str> = uri.path().split('/').filter(|word| !word.is_empty()).collect();
+        let mut words: Vec<&str> = uri
+            .path()
+            .split('/')
+            .filter(|word| !word.is_empty())
+            .collect();
         words.drain(..if words.first() == Some(&"api") { 2 } else { 3 });
-        let namespace = if words.len() > 2 && words[0] == "namespaces" { words.drain(..2).nth(1) } else { None };
+        let namespace = if words.len() > 2 && words[0] == "namespaces" {
+            words.drain(..2).nth(1)
+        } else {
+            None
+        };
         let word = |index: usize| words.get(index).copied().unwrap_or_default().to_owned();
-        let query: BTreeMap<_, _> = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).collect();
+        let query: BTreeMap<_, _> =
+            url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).collect();
         Self {
-            key: Key { plural: word(0), namespace: namespace.unwrap_or_default().to_owned(), name: word(1) },
+            key: Key {
+                plural: word(0),
+                namespace: namespace.unwrap_or_default().to_owned(),
+                name: word(1),
+            },
             status: word(2) == "status",
             watches: query.contains_key("watch"),
-            from: query.get("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or_default(),
+            from: query
+                .get("resourceVersion")
+                .and_then(|version| version.parse().ok())
+                .unwrap_or_default(),
         }
     }
 }
@@ -282,24 +360,39 @@ fn other(asked: &Value, found: &Value, member: &str) -> bool {
     !asked.is_null() && *asked != found["metadata"][member]
 }
 
-async fn answered(State(server): State<Arc<ApiServer>>, method: Method, uri: Uri, body: Bytes) -> Response {
+async fn answered(
+    State(server): State<Arc<ApiServer>>,
+    method: Method,
+    uri: Uri,
+    body: Bytes,
+) -> Response {
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
     if method == Method::POST {
         let asked = Asked::of(&uri);
         let silent = *server.silent.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_silent = asked.makes_override(&method) && silent == Some(asked.key.namespace.as_str());
+        let is_silent =
+            asked.makes_override(&method) && silent == Some(asked.key.namespace.as_str());
         server.lock().asked_for.push(asked.key);
         if is_silent {
             std::future::pending::<()>().await;
         }
     }
     match server.outside.api() {
-        Some(DiskFault::Fails) => return refused(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "a fault"),
+        Some(DiskFault::Fails) => {
+            return refused(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ServiceUnavailable",
+                "a fault",
+            );
+        }
         // Nothing is done for a client that has given up.
         Some(DiskFault::Hangs) => server.outside.healed(Place::Api).await,
         Some(DiskFault::HangsAfter) | None => {}
     }
-    let creates = *server.creates.lock().unwrap_or_else(PoisonError::into_inner);
+    let creates = *server
+        .creates
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     let asked = Asked::of(&uri);
     let answer = match creates {
         Creates::Refused if asked.makes_override(&method) => {

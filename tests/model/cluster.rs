@@ -48,7 +48,10 @@ use crate::site::{Line, Site};
 const HOME: &str = "echo";
 /// Where the throttle is.
 const SHOP: &str = "shop";
-const KINDS: [&str; 2] = ["echooverrides.echo-phoenix.dev", "clusterechooverrides.echo-phoenix.dev"];
+const KINDS: [&str; 2] = [
+    "echooverrides.echo-phoenix.dev",
+    "clusterechooverrides.echo-phoenix.dev",
+];
 const OVERRIDES: &str = "clusterechooverrides";
 
 /// A hang that outlasts everything that is measured, ms.
@@ -108,26 +111,40 @@ impl Watching {
         record: Option<(Arc<dyn Ledger>, Arc<dyn Journal>)>,
     ) -> Self {
         let (client, clock) = (server.client(), clock(outside));
-        let (ledger, journal) = record.map_or((None, None), |record| (Some(record.0), Some(record.1)));
+        let (ledger, journal) =
+            record.map_or((None, None), |record| (Some(record.0), Some(record.1)));
         let desired = Arc::new(ClusterDesired::new(client.clone(), clock, ledger.clone()));
         let gate = Arc::new(Gate::default());
         let as_port: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&desired);
-        let owed = journal.iter().flat_map(|journal| journal.pending()).filter_map(JournalEntry::hold).collect();
+        let owed = journal
+            .iter()
+            .flat_map(|journal| journal.pending())
+            .filter_map(JournalEntry::hold)
+            .collect();
         let latch = Arc::new(Latch::new(Arc::clone(&gate), as_port, journal, owed));
         if let Some(record) = ledger {
             latch.asks(record);
         }
         desired.moves(Arc::clone(&latch));
         goes_on(Lane::new(client.clone(), Arc::clone(&desired)).run(CancellationToken::new()));
-        Self { client, desired, gate, latch }
+        Self {
+            client,
+            desired,
+            gate,
+            latch,
+        }
     }
 
     fn is_killed(&self) -> bool {
-        self.gate.standing(&till()).is_some_and(|standing| standing.killed())
+        self.gate
+            .standing(&till())
+            .is_some_and(|standing| standing.killed())
     }
 
     fn is_open(&self) -> bool {
-        self.gate.standing(&till()).is_some_and(|standing| !standing.killed() && standing.level == Level::OPEN)
+        self.gate
+            .standing(&till())
+            .is_some_and(|standing| !standing.killed() && standing.level == Level::OPEN)
     }
 }
 
@@ -140,18 +157,47 @@ impl Cluster {
     }
 
     /// Over what is outside of it, and was there before.
-    async fn over(outside: &Arc<Outside>, server: Arc<ApiServer>, site: Arc<Site>) -> Result<Self, String> {
-        let Kept { channel, stored, journal, .. } = life::kept(outside).await?;
-        let record: (Arc<dyn Ledger>, Arc<dyn Journal>) =
-            (Arc::<Channel>::clone(&channel), Arc::<Notebook>::clone(&journal));
-        let (on, clock) = (Watching::new(&server, outside, Some(record)), clock(outside));
+    async fn over(
+        outside: &Arc<Outside>,
+        server: Arc<ApiServer>,
+        site: Arc<Site>,
+    ) -> Result<Self, String> {
+        let Kept {
+            channel,
+            stored,
+            journal,
+            ..
+        } = life::kept(outside).await?;
+        let record: (Arc<dyn Ledger>, Arc<dyn Journal>) = (
+            Arc::<Channel>::clone(&channel),
+            Arc::<Notebook>::clone(&journal),
+        );
+        let (on, clock) = (
+            Watching::new(&server, outside, Some(record)),
+            clock(outside),
+        );
         let (client, desired) = (on.client.clone(), Arc::clone(&on.desired));
-        let candidate = Candidate::new(client, HOME, "operator".to_owned(), Arc::clone(&clock), desired);
+        let candidate = Candidate::new(
+            client,
+            HOME,
+            "operator".to_owned(),
+            Arc::clone(&clock),
+            desired,
+        );
         goes_on(candidate.run(CancellationToken::new()));
-        goes_on(swept::run(on.client.clone(), Arc::clone(&on.desired), CancellationToken::new()));
-        goes_on(Reconciler::new(parts(&on, &channel, &site, outside), &stored).run(CancellationToken::new()));
-        let (desired, record): (Arc<dyn Desired>, Arc<dyn Ledger>) =
-            (Arc::<ClusterDesired>::clone(&on.desired), Arc::<Channel>::clone(&channel));
+        goes_on(swept::run(
+            on.client.clone(),
+            Arc::clone(&on.desired),
+            CancellationToken::new(),
+        ));
+        goes_on(
+            Reconciler::new(parts(&on, &channel, &site, outside), &stored)
+                .run(CancellationToken::new()),
+        );
+        let (desired, record): (Arc<dyn Desired>, Arc<dyn Ledger>) = (
+            Arc::<ClusterDesired>::clone(&on.desired),
+            Arc::<Channel>::clone(&channel),
+        );
         let app = life::app("operator", &clock, &on.gate, &on.latch, &desired, &record)?;
         let routes = echo_phoenix::http::operator_routes(app);
 
@@ -166,14 +212,27 @@ impl Cluster {
         };
         goes_on(heartbeat.run(CancellationToken::new()));
         let outside = Arc::clone(outside);
-        Ok(Self { outside, server, site, oracle: Shared::default(), operator: on, other, channel, journal, routes })
+        Ok(Self {
+            outside,
+            server,
+            site,
+            oracle: Shared::default(),
+            operator: on,
+            other,
+            channel,
+            journal,
+            routes,
+        })
     }
 
     /// Waits until something is so.
     async fn until(&self, limit: Duration, what: &str, is: impl Fn() -> bool) {
         let began = self.outside.now();
         while !is() {
-            assert!(self.outside.now() - began < limit, "{what} within {limit:?}");
+            assert!(
+                self.outside.now() - began < limit,
+                "{what} within {limit:?}"
+            );
             sleep(Duration::from_millis(10)).await;
         }
     }
@@ -189,13 +248,15 @@ impl Cluster {
     }
 
     async fn kill(&self) -> String {
-        let body = json!({ "reason": "model", "operator": "model", "confirmation": "CONFIRM_KILL" });
+        let body =
+            json!({ "reason": "model", "operator": "model", "confirmation": "CONFIRM_KILL" });
         self.send("/kill", &body, What::Kill(On::All)).await
     }
 
     async fn revive(&self) -> String {
         let body = json!({ "reason": "model", "operator": "model" });
-        self.send("/revive", &body, What::Revive(On::All, None)).await
+        self.send("/revive", &body, What::Revive(On::All, None))
+            .await
     }
 
     fn became(&self, id: &str) -> Option<Became> {
@@ -233,8 +294,14 @@ impl Cluster {
     async fn begins(&self, before: Before, hung: Hung) {
         if let Before::Revival = before {
             let kill = self.kill().await;
-            self.until(BACK, "an earlier kill is answered", || self.became(&kill).is_some()).await;
-            self.until(BACK, "all have heard of it", || self.other.is_killed() && self.site.is().1).await;
+            self.until(BACK, "an earlier kill is answered", || {
+                self.became(&kill).is_some()
+            })
+            .await;
+            self.until(BACK, "all have heard of it", || {
+                self.other.is_killed() && self.site.is().1
+            })
+            .await;
             sleep(Duration::from_secs(3)).await;
         }
         self.hang(hung);
@@ -248,12 +315,22 @@ impl Cluster {
 }
 
 fn installed(server: &ApiServer) {
-    KINDS.iter().for_each(|kind| server.put("customresourcedefinitions", "", json!({ "metadata": { "name": kind } })));
+    KINDS.iter().for_each(|kind| {
+        server.put(
+            "customresourcedefinitions",
+            "",
+            json!({ "metadata": { "name": kind } }),
+        )
+    });
 }
 
 /// A namespace with a throttle.
 fn settled(server: &ApiServer, namespace: &str, throttle: serde_json::Value) {
-    server.put("namespaces", "", json!({ "metadata": { "name": namespace } }));
+    server.put(
+        "namespaces",
+        "",
+        json!({ "metadata": { "name": namespace } }),
+    );
     server.put("echothrottles", namespace, throttle);
 }
 
@@ -278,11 +355,23 @@ fn throttle(percent: u8) -> serde_json::Value {
 /// What `run::operator` gives its loop, and the way to another site.
 fn parts(on: &Watching, channel: &Arc<Channel>, site: &Arc<Site>, outside: &Arc<Outside>) -> Parts {
     let (client, clock) = (on.client.clone(), clock(outside));
-    let gates: Arc<dyn Target> =
-        Arc::new(ClusterGates::new(client.clone(), HOME, Arc::clone(&on.desired), Arc::clone(&clock)));
-    let line = Line { site: Arc::clone(site), outside: Arc::clone(outside), gate: Arc::clone(&on.gate) };
+    let gates: Arc<dyn Target> = Arc::new(ClusterGates::new(
+        client.clone(),
+        HOME,
+        Arc::clone(&on.desired),
+        Arc::clone(&clock),
+    ));
+    let line = Line {
+        site: Arc::clone(site),
+        outside: Arc::clone(outside),
+        gate: Arc::clone(&on.gate),
+    };
     let there: Arc<dyn Target> = Arc::new(line);
-    let report: Arc<dyn Report> = Arc::new(StatusWriter::new(client, Arc::clone(&on.desired), "operator".to_owned()));
+    let report: Arc<dyn Report> = Arc::new(StatusWriter::new(
+        client,
+        Arc::clone(&on.desired),
+        "operator".to_owned(),
+    ));
     Parts {
         desired: Arc::<ClusterDesired>::clone(&on.desired),
         ledger: Arc::<Channel>::clone(channel),
@@ -297,7 +386,11 @@ fn parts(on: &Watching, channel: &Arc<Channel>, site: &Arc<Site>, outside: &Arc<
 
 /// Holds of the record that have not ended.
 async fn recorded(channel: &Channel) -> usize {
-    channel.ledger.stored().await.map_or(0, |stored| stored.holds.len())
+    channel
+        .ledger
+        .stored()
+        .await
+        .map_or(0, |stored| stored.holds.len())
 }
 
 async fn case(outside: &Arc<Outside>, hung: Hung, before: Before) {
@@ -306,8 +399,16 @@ async fn case(outside: &Arc<Outside>, hung: Hung, before: Before) {
     if let Before::Opening = before {
         cluster.server.put("echothrottles", SHOP, throttle(50));
         let half = Level::new(0.5).unwrap();
-        let is = |on: &Watching| on.gate.standing(&till()).is_some_and(|standing| standing.level == half);
-        cluster.until(BACK, "half open", || is(&cluster.operator) && is(&cluster.other)).await;
+        let is = |on: &Watching| {
+            on.gate
+                .standing(&till())
+                .is_some_and(|standing| standing.level == half)
+        };
+        cluster
+            .until(BACK, "half open", || {
+                is(&cluster.operator) && is(&cluster.other)
+            })
+            .await;
     } else {
         let both = || cluster.operator.is_open() && cluster.other.is_open();
         cluster.until(BACK, "both gates open", both).await;
@@ -316,25 +417,44 @@ async fn case(outside: &Arc<Outside>, hung: Hung, before: Before) {
     cluster.begins(before, hung).await;
 
     let known = cluster.site.heard().len();
-    let (objects, asked_for) = (cluster.server.count(OVERRIDES), cluster.server.asked_for(OVERRIDES));
+    let (objects, asked_for) = (
+        cluster.server.count(OVERRIDES),
+        cluster.server.asked_for(OVERRIDES),
+    );
     let began = outside.now();
     let kill = cluster.kill().await;
     assert_eq!(outside.now(), began);
     assert!(cluster.operator.is_killed(), "the gate, at once");
     sleep(LOOP).await;
-    assert!(cluster.server.asked_for(OVERRIDES) > asked_for, "the object is asked for");
+    assert!(
+        cluster.server.asked_for(OVERRIDES) > asked_for,
+        "the object is asked for"
+    );
     if !hung.api_server {
         assert!(cluster.server.count(OVERRIDES) > objects, "the object");
-        assert!(cluster.other.is_killed(), "another gate, which hears of it by the object");
+        assert!(
+            cluster.other.is_killed(),
+            "another gate, which hears of it by the object"
+        );
     }
-    assert!(cluster.told_to_stop(known), "the loop tells the other site, whatever it waited for");
-    cluster.until(ANSWER - LOOP, "an answer", || cluster.became(&kill).is_some()).await;
+    assert!(
+        cluster.told_to_stop(known),
+        "the loop tells the other site, whatever it waited for"
+    );
+    cluster
+        .until(ANSWER - LOOP, "an answer", || {
+            cluster.became(&kill).is_some()
+        })
+        .await;
     assert_eq!(cluster.became(&kill), Some(Became::Done));
     assert!(cluster.operator.is_killed());
 
     outside.heal();
-    cluster.until(BACK, "nothing is owed", || !cluster.is_owed()).await;
-    let all = || cluster.server.count(OVERRIDES) >= 1 && cluster.other.is_killed() && cluster.site.is().1;
+    cluster
+        .until(BACK, "nothing is owed", || !cluster.is_owed())
+        .await;
+    let all =
+        || cluster.server.count(OVERRIDES) >= 1 && cluster.other.is_killed() && cluster.site.is().1;
     cluster.until(BACK, "all have heard of it", all).await;
     assert!(cluster.operator.is_killed());
     assert_eq!(
@@ -349,9 +469,18 @@ fn a_kill_waits_for_nothing_that_hangs_in_a_cluster() {
     for before in [Before::Nothing, Before::Opening, Before::Revival] {
         for which in 0..16_u8 {
             let is = |bit: u8| which & bit != 0;
-            let hung = Hung { ledger: is(1), journal: is(2), site: is(4), api_server: is(8) };
+            let hung = Hung {
+                ledger: is(1),
+                journal: is(2),
+                site: is(4),
+                api_server: is(8),
+            };
             println!("{hung:?}, under way: {before:?}");
-            let runtime: Runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+            let runtime: Runtime = Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .unwrap();
             let outside = Arc::new(Outside::new());
             runtime.block_on(case(&outside, hung, before));
         }

@@ -152,21 +152,33 @@ impl ReferenceStateMachine for Sequences {
 
 fn kill() -> impl Strategy<Value = Command> {
     let site = prop_oneof![4 => Just(None), 1 => (0..2u8).prop_map(Some)];
-    (on(), site, key(), stays()).prop_map(|(on, site, key, stays)| Command::Kill { on, site, key, stays })
+    (on(), site, key(), stays()).prop_map(|(on, site, key, stays)| Command::Kill {
+        on,
+        site,
+        key,
+        stays,
+    })
 }
 
 fn revive() -> impl Strategy<Value = Command> {
     let by_epoch = prop::bool::weighted(0.25);
-    (on(), by_epoch, key(), stays()).prop_map(|(on, by_epoch, key, stays)| Command::Revive { on, by_epoch, key, stays })
+    (on(), by_epoch, key(), stays()).prop_map(|(on, by_epoch, key, stays)| Command::Revive {
+        on,
+        by_epoch,
+        key,
+        stays,
+    })
 }
 
 fn control() -> impl Strategy<Value = Command> {
     let fifths = prop_oneof![3 => Just(0u8), 2 => 0..=5u8, 1 => Just(5u8)];
-    (any::<bool>(), fifths, key(), stays()).prop_map(|(shop, fifths, key, stays)| Command::Control {
-        shop,
-        fifths,
-        key,
-        stays,
+    (any::<bool>(), fifths, key(), stays()).prop_map(|(shop, fifths, key, stays)| {
+        Command::Control {
+            shop,
+            fifths,
+            key,
+            stays,
+        }
     })
 }
 
@@ -185,7 +197,8 @@ fn stays() -> impl Strategy<Value = Stays> {
 /// Before, at and after every limit there is: 0.25, 0.5, 1, 2, 4, 10 and 12 s.
 fn lasts() -> impl Strategy<Value = u16> {
     prop::sample::select(vec![
-        100, 300, 450, 550, 900, 1_000, 1_100, 1_900, 2_000, 2_200, 3_000, 4_300, 5_000, 7_000, 12_500, 20_000,
+        100, 300, 450, 550, 900, 1_000, 1_100, 1_900, 2_000, 2_200, 3_000, 4_300, 5_000, 7_000,
+        12_500, 20_000,
     ])
 }
 
@@ -197,9 +210,20 @@ fn wait() -> impl Strategy<Value = Command> {
 
 fn ledger_fault() -> impl Strategy<Value = LedgerFault> {
     use LedgerFault::{HangsAfter, HangsBefore, HangsIn, Locked, Refuses};
-    prop::sample::select(vec![Refuses, Locked, HangsBefore, HangsIn, HangsIn, HangsAfter])
+    prop::sample::select(vec![
+        Refuses,
+        Locked,
+        HangsBefore,
+        HangsIn,
+        HangsIn,
+        HangsAfter,
+    ])
 }
 
 fn disk_fault() -> impl Strategy<Value = DiskFault> {
-    prop::sample::select(vec![DiskFault::Fails, DiskFault::Hangs, DiskFault::HangsAfter])
+    prop::sample::select(vec![
+        DiskFault::Fails,
+        DiskFault::Hangs,
+        DiskFault::HangsAfter,
+    ])
 }

@@ -46,7 +46,10 @@ impl Channel {
         telling(&self.work, asked).await
     }
 
-    async fn reads<T>(&self, read: impl Future<Output = Result<T, LedgerError>>) -> Result<T, LedgerError> {
+    async fn reads<T>(
+        &self,
+        read: impl Future<Output = Result<T, LedgerError>>,
+    ) -> Result<T, LedgerError> {
         match self.outside.reads() {
             None => read.await,
             Some(DiskFault::Fails) => {
@@ -119,7 +122,11 @@ pub(crate) async fn write_ledger(outside: Arc<Outside>, mut writer: Writer, work
                 sometimes(Rare::LedgerLocked);
                 sleep(BUSY).await;
                 let locked = outside.ledger() == Some(LedgerFault::Locked);
-                if locked { batch.begun(failed("the database is locked")) } else { writer.begin(batch) }
+                if locked {
+                    batch.begun(failed("the database is locked"))
+                } else {
+                    writer.begin(batch)
+                }
             }
             Some(LedgerFault::HangsBefore) => {
                 sometimes(Rare::LedgerHungBefore);
@@ -169,11 +176,19 @@ thread_local! {
 
 /// What brings a journal to the disk.
 pub(crate) fn sync(file: &std::fs::File) -> io::Result<()> {
-    if FAILS.get() { Err(io::Error::other("a fault of the disk")) } else { file.sync_data() }
+    if FAILS.get() {
+        Err(io::Error::other("a fault of the disk"))
+    } else {
+        file.sync_data()
+    }
 }
 
 /// Gives the journal's writer its turns, as its disk lets it.
-pub(crate) async fn write_journal(outside: Arc<Outside>, mut writer: JournalWriter, work: Arc<Notify>) {
+pub(crate) async fn write_journal(
+    outside: Arc<Outside>,
+    mut writer: JournalWriter,
+    work: Arc<Notify>,
+) {
     loop {
         let Some(mut batch) = writer.queued() else {
             work.notified().await;

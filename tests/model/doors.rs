@@ -46,7 +46,13 @@ impl<F: Future> Future for HangsUp<F> {
 }
 
 /// Asks, and waits for the answer.
-pub(crate) async fn ask(routes: &Router, path: &str, id: &str, key: Option<&str>, body: String) -> Told {
+pub(crate) async fn ask(
+    routes: &Router,
+    path: &str,
+    id: &str,
+    key: Option<&str>,
+    body: String,
+) -> Told {
     let routes = TowerToHyperService::new(routes.clone());
     let request = Request::post(path)
         .header("host", "localhost")
@@ -61,20 +67,48 @@ pub(crate) async fn ask(routes: &Router, path: &str, id: &str, key: Option<&str>
     let answer = routes.call(request).await.expect("routes answer");
     let status = answer.status().as_u16();
     let replayed = answer.headers().contains_key("idempotent-replayed");
-    let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await.expect("a body");
+    let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20)
+        .await
+        .expect("a body");
     let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-    Told { status, body, bytes, replayed }
+    Told {
+        status,
+        body,
+        bytes,
+        replayed,
+    }
 }
 
 /// Sends a command; what comes of it is told to the oracle.
-pub(crate) fn send(routes: &Router, outside: &Arc<Outside>, oracle: &Shared, asked: &Asked, stays: Stays) {
+pub(crate) fn send(
+    routes: &Router,
+    outside: &Arc<Outside>,
+    oracle: &Shared,
+    asked: &Asked,
+    stays: Stays,
+) {
     let (oracle, id, outside) = (oracle.clone(), asked.id.clone(), Arc::clone(outside));
     let (routes, asked) = (routes.clone(), asked.clone());
-    let answer = async move { ask(&routes, asked.path, &asked.id, asked.key.as_deref(), asked.body.clone()).await };
+    let answer = async move {
+        ask(
+            &routes,
+            asked.path,
+            &asked.id,
+            asked.key.as_deref(),
+            asked.body.clone(),
+        )
+        .await
+    };
     goes_on(async move {
         let answer = match stays {
             None => Some(pin!(answer).await),
-            Some(looks) => HangsUp { future: Box::pin(answer), looks }.await,
+            Some(looks) => {
+                HangsUp {
+                    future: Box::pin(answer),
+                    looks,
+                }
+                .await
+            }
         };
         if outside.has_ended() {
             return;

@@ -30,23 +30,47 @@ struct Service {
 impl Service {
     /// A service whose throttle `shop` a manifest declares, at 0.2.
     async fn new() -> Self {
-        let (outside, manifest, site) = (Arc::new(Outside::new()), Arc::new(Manifest::new()), Arc::new(Site::new()));
+        let (outside, manifest, site) = (
+            Arc::new(Outside::new()),
+            Arc::new(Manifest::new()),
+            Arc::new(Site::new()),
+        );
         outside.starts();
         manifest.starts();
         manifest.write(1, false);
-        let life = Life::start(&outside, &manifest, &site, false).await.unwrap();
-        let service = Self { outside, manifest, life };
+        let life = Life::start(&outside, &manifest, &site, false)
+            .await
+            .unwrap();
+        let service = Self {
+            outside,
+            manifest,
+            life,
+        };
         sleep(Duration::from_secs(2)).await;
         assert_eq!(service.declared("shop"), 0.2);
         service
     }
 
     async fn post(&self, path: &str, key: &str, id: &str, body: &Value) -> Told {
-        doors::ask(&self.life.routes, path, id, (!key.is_empty()).then_some(key), body.to_string()).await
+        doors::ask(
+            &self.life.routes,
+            path,
+            id,
+            (!key.is_empty()).then_some(key),
+            body.to_string(),
+        )
+        .await
     }
 
     /// The same while nothing can be looked up.
-    async fn unread(&self, fault: DiskFault, path: &str, key: &str, id: &str, body: &Value) -> Told {
+    async fn unread(
+        &self,
+        fault: DiskFault,
+        path: &str,
+        key: &str,
+        id: &str,
+        body: &Value,
+    ) -> Told {
         self.outside.reads_are(fault, LONG);
         let told = self.post(path, key, id, body).await;
         self.outside.heal();
@@ -59,13 +83,22 @@ impl Service {
 
     /// What holds `shop` above its manifest.
     fn held(&self) -> Vec<String> {
-        self.life.declared("shop").unwrap().holds.iter().map(|hold| format!("{:?}", hold.bite)).collect()
+        self.life
+            .declared("shop")
+            .unwrap()
+            .holds
+            .iter()
+            .map(|hold| format!("{:?}", hold.bite))
+            .collect()
     }
 
     /// The numbers of the entries that the record has of a request.
     fn entries(&self, id: &str) -> Vec<i64> {
-        let file = rusqlite::Connection::open(self.outside.folder.path().join(LEDGER_FILE)).unwrap();
-        let mut rows = file.prepare("SELECT seq FROM audit_log WHERE request_id = ?1").unwrap();
+        let file =
+            rusqlite::Connection::open(self.outside.folder.path().join(LEDGER_FILE)).unwrap();
+        let mut rows = file
+            .prepare("SELECT seq FROM audit_log WHERE request_id = ?1")
+            .unwrap();
         let rows = rows.query_map([id], |row| row.get(0)).unwrap();
         rows.map(Result::unwrap).collect()
     }
@@ -98,26 +131,61 @@ async fn each_route_that_takes_a_key_says_that_it_replays_whenever_it_does() {
         let none = json!({});
         for (route, path, body) in [
             ("an opening", "/control", control("default", 0.4)),
-            ("a level above a manifest's", "/control", control("shop", 0.6)),
-            ("a level that a manifest outdoes", "/control", control("shop", 0.1)),
-            ("an observation", "/observe", json!({ "source": "monitor", "error_rate": 0.01 })),
+            (
+                "a level above a manifest's",
+                "/control",
+                control("shop", 0.6),
+            ),
+            (
+                "a level that a manifest outdoes",
+                "/control",
+                control("shop", 0.1),
+            ),
+            (
+                "an observation",
+                "/observe",
+                json!({ "source": "monitor", "error_rate": 0.01 }),
+            ),
             ("a revival of what runs", "/revive", none.clone()),
             ("a kill", "/kill", kill()),
         ] {
             let what = format!("{route}, {fault:?}");
             let first = service.post(path, route, "first", &body).await;
             assert!(!first.replayed, "{what}");
-            same(&service.post(path, route, "again", &body).await, &first, true, &what);
-            same(&service.unread(fault, path, route, "unread", &body).await, &first, true, &what);
-            assert_eq!((service.entries("again"), service.entries("unread")), (vec![], vec![]), "{what}");
+            same(
+                &service.post(path, route, "again", &body).await,
+                &first,
+                true,
+                &what,
+            );
+            same(
+                &service.unread(fault, path, route, "unread", &body).await,
+                &first,
+                true,
+                &what,
+            );
+            assert_eq!(
+                (service.entries("again"), service.entries("unread")),
+                (vec![], vec![]),
+                "{what}"
+            );
         }
         let first = service.post("/revive", "r", "first", &none).await;
         assert_eq!(first.body["status"], "revived");
-        same(&service.unread(fault, "/revive", "r", "unread", &none).await, &first, true, "a revival");
+        same(
+            &service.unread(fault, "/revive", "r", "unread", &none).await,
+            &first,
+            true,
+            "a revival",
+        );
         let newer = service.post("/kill", "", "newer", &kill()).await;
         let told = service.unread(fault, "/revive", "r", "unread", &none).await;
         assert_eq!((told.status, told.replayed), (409, true), "{}", told.body);
-        assert_eq!(told.body["held_by"][0]["epoch"], newer.body["epoch"], "{}", told.body);
+        assert_eq!(
+            told.body["held_by"][0]["epoch"], newer.body["epoch"],
+            "{}",
+            told.body
+        );
     }
 }
 
@@ -125,27 +193,60 @@ async fn each_route_that_takes_a_key_says_that_it_replays_whenever_it_does() {
 async fn a_level_of_a_manifests_throttle_is_not_lowered_twice_under_one_key() {
     for fault in UNREADABLE {
         let service = Service::new().await;
-        service.post("/control", "", "a", &control("shop", 0.6)).await;
-        let lowered = service.post("/control", "k", "b", &control("shop", 0.4)).await;
-        assert_eq!((lowered.status, service.held()), (200, vec!["AtLeast(Level(0.4))".to_owned()]), "{}", lowered.body);
-        service.post("/control", "", "c", &control("shop", 0.8)).await;
-        let again = service.unread(fault, "/control", "k", "d", &control("shop", 0.4)).await;
+        service
+            .post("/control", "", "a", &control("shop", 0.6))
+            .await;
+        let lowered = service
+            .post("/control", "k", "b", &control("shop", 0.4))
+            .await;
+        assert_eq!(
+            (lowered.status, service.held()),
+            (200, vec!["AtLeast(Level(0.4))".to_owned()]),
+            "{}",
+            lowered.body
+        );
+        service
+            .post("/control", "", "c", &control("shop", 0.8))
+            .await;
+        let again = service
+            .unread(fault, "/control", "k", "d", &control("shop", 0.4))
+            .await;
         same(&again, &lowered, true, "a lowering");
-        assert_eq!((service.held(), service.entries("d")), (vec!["AtLeast(Level(0.8))".to_owned()], vec![]));
+        assert_eq!(
+            (service.held(), service.entries("d")),
+            (vec!["AtLeast(Level(0.8))".to_owned()], vec![])
+        );
         // What tightens is done again, is recorded, and is what a retry hears.
-        service.post("/control", "", "e", &control("shop", 0.3)).await;
-        let again = service.unread(fault, "/control", "k", "f", &control("shop", 0.4)).await;
-        assert_eq!((again.status, again.replayed), (200, false), "{}", again.body);
+        service
+            .post("/control", "", "e", &control("shop", 0.3))
+            .await;
+        let again = service
+            .unread(fault, "/control", "k", "f", &control("shop", 0.4))
+            .await;
+        assert_eq!(
+            (again.status, again.replayed),
+            (200, false),
+            "{}",
+            again.body
+        );
         assert_eq!(service.held(), ["AtLeast(Level(0.4))"]);
         assert_eq!(json!(service.entries("f")), json!([again.body["audit_id"]]));
-        same(&service.post("/control", "k", "g", &control("shop", 0.4)).await, &again, true, "a retry");
+        same(
+            &service
+                .post("/control", "k", "g", &control("shop", 0.4))
+                .await,
+            &again,
+            true,
+            "a retry",
+        );
         assert_eq!(service.manifest.ceiling().fraction(), 0.2);
     }
 }
 
 /// What a kill under a used key does whose first stop is over: it is another one, or leans on one; recorded, or owed first.
 #[tokio::test(start_paused = true)]
-async fn a_kill_that_is_done_again_under_its_key_is_recorded_and_replayed_for_as_long_as_it_holds() {
+async fn a_kill_that_is_done_again_under_its_key_is_recorded_and_replayed_for_as_long_as_it_holds()
+{
     for (leans, owed, fault) in [
         (false, false, DiskFault::Fails),
         (false, false, DiskFault::Hangs),
@@ -154,7 +255,10 @@ async fn a_kill_that_is_done_again_under_its_key_is_recorded_and_replayed_for_as
         (true, false, DiskFault::Hangs),
         (true, true, DiskFault::Fails),
     ] {
-        let (service, what) = (Service::new().await, format!("leans: {leans}, owed: {owed}, {fault:?}"));
+        let (service, what) = (
+            Service::new().await,
+            format!("leans: {leans}, owed: {owed}, {fault:?}"),
+        );
         let first = service.post("/kill", "k", "first", &kill()).await;
         service.post("/revive", "", "over", &json!({})).await;
         let newer = match leans {
@@ -166,13 +270,34 @@ async fn a_kill_that_is_done_again_under_its_key_is_recorded_and_replayed_for_as
         }
         service.outside.reads_are(fault, LONG);
         let second = service.post("/kill", "k", "second", &kill()).await;
-        assert_eq!((second.status, second.replayed), (200, false), "{what}: {}", second.body);
+        assert_eq!(
+            (second.status, second.replayed),
+            (200, false),
+            "{what}: {}",
+            second.body
+        );
         assert_ne!(second.body["epoch"], first.body["epoch"], "{what}");
-        let leant_on = newer.as_ref().is_none_or(|newer| second.body["epoch"] == *newer);
-        assert!(leant_on && second.body["already_killed"] == leans, "{what}: {}", second.body);
-        assert_eq!(second.body["audit"], if owed { "pending" } else { "recorded" }, "{what}: {}", second.body);
+        let leant_on = newer
+            .as_ref()
+            .is_none_or(|newer| second.body["epoch"] == *newer);
+        assert!(
+            leant_on && second.body["already_killed"] == leans,
+            "{what}: {}",
+            second.body
+        );
+        assert_eq!(
+            second.body["audit"],
+            if owed { "pending" } else { "recorded" },
+            "{what}: {}",
+            second.body
+        );
         if owed {
-            same(&service.post("/kill", "k", "retry", &kill()).await, &second, true, &what);
+            same(
+                &service.post("/kill", "k", "retry", &kill()).await,
+                &second,
+                true,
+                &what,
+            );
         }
         service.settled().await;
         let entries = service.entries("second");
@@ -180,11 +305,25 @@ async fn a_kill_that_is_done_again_under_its_key_is_recorded_and_replayed_for_as
         if !owed {
             assert_eq!(second.body["audit_id"], entries[0], "{what}");
         }
-        same(&service.post("/kill", "k", "third", &kill()).await, &second, true, &what);
-        assert_eq!((service.entries("retry"), service.entries("third")), (vec![], vec![]), "{what}");
+        same(
+            &service.post("/kill", "k", "third", &kill()).await,
+            &second,
+            true,
+            &what,
+        );
+        assert_eq!(
+            (service.entries("retry"), service.entries("third")),
+            (vec![], vec![]),
+            "{what}"
+        );
         service.post("/revive", "", "ends", &json!({})).await;
         let over = service.post("/kill", "k", "fourth", &kill()).await;
-        assert_eq!((over.status, over.replayed), (409, true), "{what}: {}", over.body);
+        assert_eq!(
+            (over.status, over.replayed),
+            (409, true),
+            "{what}: {}",
+            over.body
+        );
         assert_eq!(over.body["epoch"], second.body["epoch"], "{what}");
     }
 }

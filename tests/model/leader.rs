@@ -45,7 +45,9 @@ impl Desired for Led {
         measured: Option<Evidence>,
         record: Record,
     ) -> Result<Declaration, DesiredError> {
-        self.declared.declare(throttle, level, measured, record).await
+        self.declared
+            .declare(throttle, level, measured, record)
+            .await
     }
 
     fn hold(&self, hold: &ScopedHold, record: &Record) {

@@ -13,14 +13,16 @@ use echo_phoenix::decide::law::Law;
 use echo_phoenix::domain::hold::{Hold, Source};
 use echo_phoenix::domain::throttle::{Declared, TargetKind, ThrottleName};
 use echo_phoenix::gate::{Gate, Question, Standing};
-use echo_phoenix::http::{App, Hosts, Large, LedgerLook, Parts as HttpParts, Rates, Strangers, UnderWay};
+use echo_phoenix::http::{
+    App, Hosts, Large, LedgerLook, Parts as HttpParts, Rates, Strangers, UnderWay,
+};
 use echo_phoenix::latch::Latch;
 use echo_phoenix::ports::{Clock, Desired, Journal, JournalEntry, Ledger, Report, Stored, Target};
 use echo_phoenix::reconcile::{Parts, Reconciler};
 use echo_phoenix::source::stripe::Secrets;
 use echo_phoenix::store::{
-    self, FileJournal, JournalFile, JournalFound, Known, LEDGER_FILE, LastFound, LastState, LedgerDesired,
-    SqliteLedger, StateFile,
+    self, FileJournal, JournalFile, JournalFound, Known, LEDGER_FILE, LastFound, LastState,
+    LedgerDesired, SqliteLedger, StateFile,
 };
 use echo_phoenix::targets::gate::LocalGate;
 use echo_phoenix::telemetry::Metrics;
@@ -74,9 +76,20 @@ pub(crate) async fn kept(outside: &Arc<Outside>) -> Result<Kept, String> {
         journal.mend(0, false).map_err(text)?;
     }
     let (ledger, writer, opened) = SqliteLedger::open_without_threads(folder).map_err(text)?;
-    let channel = Arc::new(Channel { ledger, outside: Arc::clone(outside), work: Arc::default() });
-    goes_on(disk::write_ledger(Arc::clone(outside), writer, Arc::clone(&channel.work)));
-    channel.asks(channel.ledger.close_interrupted(clock.now())).await.map_err(text)?;
+    let channel = Arc::new(Channel {
+        ledger,
+        outside: Arc::clone(outside),
+        work: Arc::default(),
+    });
+    goes_on(disk::write_ledger(
+        Arc::clone(outside),
+        writer,
+        Arc::clone(&channel.work),
+    ));
+    channel
+        .asks(channel.ledger.close_interrupted(clock.now()))
+        .await
+        .map_err(text)?;
     let pending = journal.pending();
     if !pending.is_empty() {
         sometimes(Rare::StartWithJournal);
@@ -93,22 +106,63 @@ pub(crate) async fn kept(outside: &Arc<Outside>) -> Result<Kept, String> {
         last: &last,
     };
     let start = store::start(&known, clock.now(), || "unaccounted".to_owned());
-    crate::traced(|| format!("a start: told {:?}, throttles {:?}", start.told, start.stored.throttles));
+    crate::traced(|| {
+        format!(
+            "a start: told {:?}, throttles {:?}",
+            start.told, start.stored.throttles
+        )
+    });
     if !start.lost.is_empty() {
-        return Err(format!("a start takes something for lost, and nothing is: {:?}", start.lost));
+        return Err(format!(
+            "a start takes something for lost, and nothing is: {:?}",
+            start.lost
+        ));
     }
-    if start.stored.holds.iter().any(|held| held.hold.source == Source::Unaccounted) {
+    if start
+        .stored
+        .holds
+        .iter()
+        .any(|held| held.hold.source == Source::Unaccounted)
+    {
         sometimes(Rare::Unaccounted);
     }
-    let seen = opened.journal.max(last.state.as_ref().and_then(|last| last.journal));
-    last_file.write(&LastState { stored: start.stored.clone(), journal: seen }).map_err(text)?;
-    channel.asks(channel.ledger.begin(clock.now(), start.stored.holds.clone())).await.map_err(text)?;
-    journal.mend(seen.unwrap_or_default(), lacking > 0).map_err(text)?;
+    let seen = opened
+        .journal
+        .max(last.state.as_ref().and_then(|last| last.journal));
+    last_file
+        .write(&LastState {
+            stored: start.stored.clone(),
+            journal: seen,
+        })
+        .map_err(text)?;
+    channel
+        .asks(
+            channel
+                .ledger
+                .begin(clock.now(), start.stored.holds.clone()),
+        )
+        .await
+        .map_err(text)?;
+    journal
+        .mend(seen.unwrap_or_default(), lacking > 0)
+        .map_err(text)?;
     store::settle_had(&mut journal, &opened.accounts.ended, channel.as_ref()).await;
     let (journal, writer) = FileJournal::without_thread(journal);
-    let journal = Arc::new(Notebook { journal, work: Arc::default() });
-    goes_on(disk::write_journal(Arc::clone(outside), writer, Arc::clone(&journal.work)));
-    Ok(Kept { channel, stored: start.stored, journal, last: last_file })
+    let journal = Arc::new(Notebook {
+        journal,
+        work: Arc::default(),
+    });
+    goes_on(disk::write_journal(
+        Arc::clone(outside),
+        writer,
+        Arc::clone(&journal.work),
+    ));
+    Ok(Kept {
+        channel,
+        stored: start.stored,
+        journal,
+        last: last_file,
+    })
 }
 
 impl Life {
@@ -122,17 +176,35 @@ impl Life {
         site: &Arc<Site>,
         busy: bool,
     ) -> Result<Self, String> {
-        let Kept { channel, stored, journal: notebook, last } = kept(outside).await?;
+        let Kept {
+            channel,
+            stored,
+            journal: notebook,
+            last,
+        } = kept(outside).await?;
         let clock: Arc<dyn Clock> = Arc::<Outside>::clone(outside);
         let record: Arc<dyn Ledger> = Arc::<Channel>::clone(&channel);
         let journal: Arc<dyn Journal> = Arc::<Notebook>::clone(&notebook);
         let declared = Arc::new(LedgerDesired::new(Arc::clone(&record), stored.clone()));
-        let desired: Arc<dyn Desired> = Arc::new(Led { declared: Arc::clone(&declared), outside: Arc::clone(outside) });
-        journal.pending().iter().for_each(|entry| declared.owes(entry));
+        let desired: Arc<dyn Desired> = Arc::new(Led {
+            declared: Arc::clone(&declared),
+            outside: Arc::clone(outside),
+        });
+        journal
+            .pending()
+            .iter()
+            .for_each(|entry| declared.owes(entry));
         let gate = Arc::new(Gate::default());
         let held = stored.holds.iter().cloned();
-        let held = held.chain(journal.pending().into_iter().filter_map(JournalEntry::hold)).collect();
-        let latch = Arc::new(Latch::new(Arc::clone(&gate), Arc::clone(&desired), Some(Arc::clone(&journal)), held));
+        let held = held
+            .chain(journal.pending().into_iter().filter_map(JournalEntry::hold))
+            .collect();
+        let latch = Arc::new(Latch::new(
+            Arc::clone(&gate),
+            Arc::clone(&desired),
+            Some(Arc::clone(&journal)),
+            held,
+        ));
         latch.obey(clock.elapsed());
         let ramp = Arc::new(Ramp::new(busy, Arc::clone(&gate), Arc::clone(&clock)));
         manifest.pass(&declared, &latch, clock.as_ref()).await;
@@ -147,13 +219,24 @@ impl Life {
             Arc::clone(outside),
         ));
         goes_on(count(Arc::clone(&channel), Arc::clone(&notebook)));
-        goes_on(Arc::clone(manifest).run(Arc::clone(&declared), Arc::clone(&latch), Arc::clone(&clock)));
+        goes_on(Arc::clone(manifest).run(
+            Arc::clone(&declared),
+            Arc::clone(&latch),
+            Arc::clone(&clock),
+        ));
         if busy {
             goes_on(others(Arc::clone(&gate), Arc::clone(&clock)));
         }
         let local = LocalGate::new(Arc::clone(&gate), Arc::clone(&clock));
-        let local: Arc<dyn Target> = Arc::new(Watched { target: local, ramp: Arc::clone(&ramp) });
-        let line = Line { site: Arc::clone(site), outside: Arc::clone(outside), gate: Arc::clone(&gate) };
+        let local: Arc<dyn Target> = Arc::new(Watched {
+            target: local,
+            ramp: Arc::clone(&ramp),
+        });
+        let line = Line {
+            site: Arc::clone(site),
+            outside: Arc::clone(outside),
+            gate: Arc::clone(&gate),
+        };
         let there: Arc<dyn Target> = Arc::new(line);
         let report: Arc<dyn Report> = Arc::<LedgerDesired>::clone(&declared);
         let parts = Parts {
@@ -197,7 +280,10 @@ impl Life {
     }
 
     pub(crate) fn declared(&self, name: &str) -> Option<Arc<Declared>> {
-        self.desired.declared().into_iter().find(|declared| declared.name.as_str() == name)
+        self.desired
+            .declared()
+            .into_iter()
+            .find(|declared| declared.name.as_str() == name)
     }
 }
 
@@ -232,7 +318,11 @@ pub(crate) fn app(
         ledger: Some(Arc::clone(ledger)),
         history: None,
         keys: Keys::parse(Some(API_KEY), "").map_err(text)?,
-        rates: Rates::of(NonZeroU32::MAX, echo_phoenix::config::Proxies::default(), ticks()),
+        rates: Rates::of(
+            NonZeroU32::MAX,
+            echo_phoenix::config::Proxies::default(),
+            ticks(),
+        ),
         large: Large::default(),
         webhooks: Arc::default(),
         ledger_look: LedgerLook::default(),
@@ -271,8 +361,14 @@ async fn ramp_and_last_state(
     goes_on(looks);
     loop {
         let ever = journal.journal.ever();
-        let state = LastState { stored: declared.last_state(), journal: Some(ever) };
-        outside.writes(|| file.write(&state)).await.expect("the disk is well");
+        let state = LastState {
+            stored: declared.last_state(),
+            journal: Some(ever),
+        };
+        outside
+            .writes(|| file.write(&state))
+            .await
+            .expect("the disk is well");
         sleep(Duration::from_millis(50)).await;
         tokio::select! {
             biased;
@@ -299,7 +395,15 @@ async fn others(gate: Arc<Gate>, clock: Arc<dyn Clock>) {
     loop {
         let now = clock.moment();
         for name in ["default", "shop"] {
-            gate.ask(name, Question { method: "GET", path: "/", key: None }, now);
+            gate.ask(
+                name,
+                Question {
+                    method: "GET",
+                    path: "/",
+                    key: None,
+                },
+                now,
+            );
         }
         sleep(BETWEEN).await;
     }

@@ -54,30 +54,48 @@ struct Found {
 
 /// Runs the sequence of a seed.
 fn run(seed: u64, steps: &AtomicU64) -> Result<(), Found> {
-    let config = Config { cases: 1, failure_persistence: None, max_shrink_iters: 600, ..Config::default() };
+    let config = Config {
+        cases: 1,
+        failure_persistence: None,
+        max_shrink_iters: 600,
+        ..Config::default()
+    };
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let done = runner.run(&Sequences::sequential_strategy(LENGTH), |(setting, commands, seen)| {
-        let wrong = |what: String| TestCaseError::fail(what);
-        traced(|| format!("a new world: {setting:?}"));
-        let mut world = World::new(setting).map_err(wrong)?;
-        for command in &commands {
-            if let Some(seen) = &seen {
-                seen.fetch_add(1, Ordering::SeqCst);
+    let mut runner =
+        TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let done = runner.run(
+        &Sequences::sequential_strategy(LENGTH),
+        |(setting, commands, seen)| {
+            let wrong = |what: String| TestCaseError::fail(what);
+            traced(|| format!("a new world: {setting:?}"));
+            let mut world = World::new(setting).map_err(wrong)?;
+            for command in &commands {
+                if let Some(seen) = &seen {
+                    seen.fetch_add(1, Ordering::SeqCst);
+                }
+                steps.fetch_add(1, Ordering::Relaxed);
+                traced(|| format!("{command:?}"));
+                world.apply(command).map_err(wrong)?;
             }
-            steps.fetch_add(1, Ordering::Relaxed);
-            traced(|| format!("{command:?}"));
-            world.apply(command).map_err(wrong)?;
-        }
-        world.rest().map_err(wrong)
-    });
+            world.rest().map_err(wrong)
+        },
+    );
     match done {
         Ok(()) => Ok(()),
-        Err(TestError::Abort(why)) => Err(Found { seed, what: why.to_string() }),
+        Err(TestError::Abort(why)) => Err(Found {
+            seed,
+            what: why.to_string(),
+        }),
         Err(TestError::Fail(why, (setting, commands, _))) => {
-            let lines: Vec<_> = commands.iter().map(|command| format!("    {command:?},")).collect();
-            Err(Found { seed, what: format!("{why}\n{setting:?}\n{}", lines.join("\n")) })
+            let lines: Vec<_> = commands
+                .iter()
+                .map(|command| format!("    {command:?},"))
+                .collect();
+            Err(Found {
+                seed,
+                what: format!("{why}\n{setting:?}\n{}", lines.join("\n")),
+            })
         }
     }
 }
@@ -91,7 +109,9 @@ pub(crate) fn traced(what: impl FnOnce() -> String) {
 }
 
 fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok().and_then(|value| value.parse().ok())
+    std::env::var(name)
+        .ok()
+        .and_then(|value| value.parse().ok())
 }
 
 /// `old_faults.sh` puts them back, which takes long; here only that it can.
@@ -100,8 +120,16 @@ fn every_old_fault_can_be_put_back() {
     let mut faults = 0;
     for fault in std::fs::read_dir("tests/model/old_faults").unwrap() {
         let fault = fault.unwrap().path();
-        let applies = std::process::Command::new("git").args(["apply", "--check", "-C1"]).arg(&fault).status().unwrap();
-        assert!(applies.success(), "{} is to be written anew", fault.display());
+        let applies = std::process::Command::new("git")
+            .args(["apply", "--check", "-C1"])
+            .arg(&fault)
+            .status()
+            .unwrap();
+        assert!(
+            applies.success(),
+            "{} is to be written anew",
+            fault.display()
+        );
         faults += 1;
     }
     assert!(faults > 0);
@@ -118,9 +146,14 @@ fn whatever_happens_what_was_told_holds_and_at_rest_all_agree() {
     let full = std::env::var("ECHO_TEST_FULL").is_ok_and(|value| value == "1");
     let wanted = variable("ECHO_MODEL_STEPS").unwrap_or(if full { 1_000_000 } else { 100_000 });
     let first = variable("ECHO_MODEL_FIRST").unwrap_or(SEEDS);
-    let (began, next, found) = (Instant::now(), AtomicU64::new(first), AtomicBool::new(false));
+    let (began, next, found) = (
+        Instant::now(),
+        AtomicU64::new(first),
+        AtomicBool::new(false),
+    );
     let found: Vec<Found> = std::thread::scope(|scope| {
-        let threads = std::thread::available_parallelism().map_or(2, |threads| threads.get().min(4));
+        let threads =
+            std::thread::available_parallelism().map_or(2, |threads| threads.get().min(4));
         let runs = (0..threads).map(|_| {
             scope.spawn(|| {
                 while steps.load(Ordering::Relaxed) < wanted && !found.load(Ordering::Relaxed) {
@@ -131,12 +164,20 @@ fn whatever_happens_what_was_told_holds_and_at_rest_all_agree() {
             })
         });
         let runs: Vec<_> = runs.collect();
-        runs.into_iter().filter_map(|run| run.join().expect("a thread").err()).collect()
+        runs.into_iter()
+            .filter_map(|run| run.join().expect("a thread").err())
+            .collect()
     });
     let (counts, never) = seen::told();
     let (steps, last) = (steps.load(Ordering::Relaxed), next.load(Ordering::Relaxed));
-    println!("{steps} steps, seeds {first}..{last}, {:.1} s\n{counts}", began.elapsed().as_secs_f64());
-    let found: Vec<_> = found.iter().map(|Found { seed, what }| format!("ECHO_MODEL_SEED={seed}: {what}")).collect();
+    println!(
+        "{steps} steps, seeds {first}..{last}, {:.1} s\n{counts}",
+        began.elapsed().as_secs_f64()
+    );
+    let found: Vec<_> = found
+        .iter()
+        .map(|Found { seed, what }| format!("ECHO_MODEL_SEED={seed}: {what}"))
+        .collect();
     assert!(found.is_empty(), "{}", found.join("\n\n"));
     assert!(never.is_empty(), "never reached: {never:#?}");
 }

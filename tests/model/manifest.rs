@@ -18,8 +18,7 @@ use crate::seen::{Rare, sometimes};
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What the file's throttle acts on: the gate here, and another site.
-const TARGETS: &str =
-    "  targets: [{gate: {}}, {remote: {url: 'https://there.example', apiKeyEnv: ECHO_REMOTE_KEY_THERE}}]\n";
+const TARGETS: &str = "  targets: [{gate: {}}, {remote: {url: 'https://there.example', apiKeyEnv: ECHO_REMOTE_KEY_THERE}}]\n";
 
 /// The file, which outlives a process.
 pub(crate) struct Manifest {
@@ -50,7 +49,10 @@ impl Manifest {
             kills: false,
             free: true,
         };
-        Self { state: Mutex::new(state), changed: Notify::new() }
+        Self {
+            state: Mutex::new(state),
+            changed: Notify::new(),
+        }
     }
 
     /// Another text in the file's place.
@@ -61,13 +63,24 @@ impl Manifest {
 
     /// The least level that it may be that the file declares.
     pub(crate) fn floor(&self) -> Level {
-        self.lock().levels.iter().copied().min().unwrap_or(Level::STOP)
+        self.lock()
+            .levels
+            .iter()
+            .copied()
+            .min()
+            .unwrap_or(Level::STOP)
     }
 
     /// The most that it may be that the file declares.
     pub(crate) fn ceiling(&self) -> Level {
         let state = self.lock();
-        state.levels.iter().copied().chain([state.file[0].level]).max().unwrap_or(Level::STOP)
+        state
+            .levels
+            .iter()
+            .copied()
+            .chain([state.file[0].level])
+            .max()
+            .unwrap_or(Level::STOP)
     }
 
     /// Whether its kill must hold.
@@ -131,7 +144,12 @@ impl Manifest {
         state.free = file[0].kill.is_none();
     }
 
-    pub(crate) async fn run(self: Arc<Self>, declared: Arc<LedgerDesired>, latch: Arc<Latch>, clock: Arc<dyn Clock>) {
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        declared: Arc<LedgerDesired>,
+        latch: Arc<Latch>,
+        clock: Arc<dyn Clock>,
+    ) {
         loop {
             tokio::select! {
                 biased;
@@ -159,7 +177,11 @@ pub(crate) fn level(fifths: u8) -> Level {
 }
 
 fn file(fifths: u8, kill: bool) -> Vec<FromFile> {
-    let kill = if kill { "  kill: {reason: model, operator: model, confirmation: CONFIRM_KILL}\n" } else { "" };
+    let kill = if kill {
+        "  kill: {reason: model, operator: model, confirmation: CONFIRM_KILL}\n"
+    } else {
+        ""
+    };
     let percent = u32::from(fifths) * 20;
     let text = format!(
         "---\napiVersion: echo-phoenix.dev/v1alpha1\nkind: EchoThrottle\nmetadata: {{name: shop}}\n\

@@ -69,21 +69,37 @@ pub(crate) enum Became {
 
 impl Told {
     fn detail(&self) -> &str {
-        self.body.get("detail").and_then(Value::as_str).unwrap_or_default()
+        self.body
+            .get("detail")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     }
 
     fn is_durable(&self) -> bool {
-        self.body.get("durable").and_then(Value::as_bool).unwrap_or(true)
+        self.body
+            .get("durable")
+            .and_then(Value::as_bool)
+            .unwrap_or(true)
     }
 
     fn says(&self, member: &str) -> &str {
-        self.body.get(member).and_then(Value::as_str).unwrap_or_default()
+        self.body
+            .get(member)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     }
 
     /// The holds that it says have ended.
     fn ended(&self) -> Vec<String> {
-        let ended = self.body.get("ended").and_then(Value::as_array).into_iter().flatten();
-        ended.filter_map(|epoch| epoch.as_str().map(str::to_owned)).collect()
+        let ended = self
+            .body
+            .get("ended")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        ended
+            .filter_map(|epoch| epoch.as_str().map(str::to_owned))
+            .collect()
     }
 }
 
@@ -91,7 +107,9 @@ impl Asked {
     pub(crate) fn became(&self) -> Became {
         match &self.told {
             Some(told) if told.status == 200 && !self.lost => Became::Done,
-            Some(told) if told.status == 200 || told.detail().contains("may still happen") => Became::Unknown,
+            Some(told) if told.status == 200 || told.detail().contains("may still happen") => {
+                Became::Unknown
+            }
             Some(_) => Became::Nothing,
             None => Became::Unknown,
         }
@@ -124,7 +142,13 @@ impl Shared {
 
 impl Oracle {
     /// A command is sent.
-    pub(crate) fn sent(&mut self, path: &'static str, body: String, key: Option<String>, what: What) -> Asked {
+    pub(crate) fn sent(
+        &mut self,
+        path: &'static str,
+        body: String,
+        key: Option<String>,
+        what: What,
+    ) -> Asked {
         self.number += 1;
         let event = self.next();
         let id = format!("m-{}", self.number);
@@ -135,7 +159,12 @@ impl Oracle {
             other => Some(other.to_owned()),
         };
         let resent = key.is_some() && self.asked.iter().any(|asked| asked.key == key);
-        if resent && self.asked.iter().any(|asked| asked.key == key && asked.done.is_none()) {
+        if resent
+            && self
+                .asked
+                .iter()
+                .any(|asked| asked.key == key && asked.done.is_none())
+        {
             sometimes(Rare::ReplayOverlap);
         }
         if matches!(what, What::Kill(_)) && self.asked.iter().any(Asked::is_undecided_revival) {
@@ -156,7 +185,12 @@ impl Oracle {
             gone: false,
             outlived: false,
         };
-        crate::traced(|| format!("{} is sent to {path}: {} {:?}", asked.id, asked.body, asked.key));
+        crate::traced(|| {
+            format!(
+                "{} is sent to {path}: {} {:?}",
+                asked.id, asked.body, asked.key
+            )
+        });
         self.asked.push(asked.clone());
         asked
     }
@@ -177,15 +211,23 @@ impl Oracle {
     pub(crate) fn told(&mut self, id: &str, told: Told) {
         let event = self.next();
         crate::traced(|| format!("{id} is told {} {}", told.status, told.body));
-        let Some(index) = self.asked.iter().position(|asked| asked.id == id) else { return };
+        let Some(index) = self.asked.iter().position(|asked| asked.id == id) else {
+            return;
+        };
         let asked = &mut self.asked[index];
         asked.done = Some(event);
         asked.told = Some(told.clone());
         let asked = asked.clone();
         count(&asked, &told);
-        if told.status >= 500 && !told.detail().contains("Nothing was") && !told.detail().contains("may still happen") {
+        if told.status >= 500
+            && !told.detail().contains("Nothing was")
+            && !told.detail().contains("may still happen")
+        {
             self.wrong.get_or_insert_with(|| {
-                format!("{} {:?} was answered {}: {}", asked.id, asked.what, told.status, told.body)
+                format!(
+                    "{} {:?} was answered {}: {}",
+                    asked.id, asked.what, told.status, told.body
+                )
             });
         }
         self.holds.told(&asked, &told);
@@ -196,17 +238,34 @@ impl Oracle {
 
     /// A retry that is replayed hears what one before it heard: the first, or one whose key could not be looked up.
     fn same_as_before(&self, asked: &Asked, told: &Told) -> Option<String> {
-        let same = |one: &&Asked| one.key == asked.key && one.id != asked.id && one.body == asked.body && !one.lost;
-        let before =
-            self.asked.iter().filter(same).filter_map(|one| one.told.as_ref()).filter(|told| told.status == 200);
+        let same = |one: &&Asked| {
+            one.key == asked.key && one.id != asked.id && one.body == asked.body && !one.lost
+        };
+        let before = self
+            .asked
+            .iter()
+            .filter(same)
+            .filter_map(|one| one.told.as_ref())
+            .filter(|told| told.status == 200);
         let before: Vec<_> = before.map(|told| &told.bytes).collect();
-        let other = told.replayed && told.status == 200 && !before.is_empty() && !before.contains(&&told.bytes);
-        other.then(|| format!("{} was told {:?}, and others with its key {before:?}", asked.id, told.bytes))
+        let other = told.replayed
+            && told.status == 200
+            && !before.is_empty()
+            && !before.contains(&&told.bytes);
+        other.then(|| {
+            format!(
+                "{} was told {:?}, and others with its key {before:?}",
+                asked.id, told.bytes
+            )
+        })
     }
 
     pub(crate) fn hung_up(&mut self, id: &str) {
         self.next();
-        self.asked.iter_mut().filter(|asked| asked.id == id).for_each(|asked| asked.gone = true);
+        self.asked
+            .iter_mut()
+            .filter(|asked| asked.id == id)
+            .for_each(|asked| asked.gone = true);
     }
 
     /// The process ended: what was in memory alone may be gone, and what was under way is decided.
@@ -225,7 +284,9 @@ impl Oracle {
 
     /// Whether somebody still waits for an answer.
     pub(crate) fn waits_in_vain(&self) -> bool {
-        self.asked.iter().any(|asked| asked.told.is_none() && !asked.gone && !asked.outlived)
+        self.asked
+            .iter()
+            .any(|asked| asked.told.is_none() && !asked.gone && !asked.outlived)
     }
 
     /// All is decided: what is in force now is what there is to start from.
@@ -238,11 +299,18 @@ impl Oracle {
     }
 
     fn count_decided(&self, life: &Life) {
-        let held: BTreeSet<String> =
-            life.gate.standings().into_iter().flat_map(|one| one.holds).map(|epoch| epoch.0).collect();
+        let held: BTreeSet<String> = life
+            .gate
+            .standings()
+            .into_iter()
+            .flat_map(|one| one.holds)
+            .map(|epoch| epoch.0)
+            .collect();
         for asked in self.asked.iter().filter(|asked| asked.is_undecided()) {
             match &asked.what {
-                What::Revive(_, Some(epoch)) if !held.contains(epoch) => sometimes(Rare::ReviveHappened),
+                What::Revive(_, Some(epoch)) if !held.contains(epoch) => {
+                    sometimes(Rare::ReviveHappened)
+                }
                 What::Revive(_, None) if held.is_empty() => sometimes(Rare::ReviveHappened),
                 What::Control { shop: false, level } => {
                     let declared = life.declared("default").map(|declared| declared.level);
@@ -257,21 +325,35 @@ impl Oracle {
 
     /// What is not as it must be now.
     pub(crate) fn check(&self, life: &Life) -> Option<String> {
-        let wrong = || self.holds.check(&self.asked, life).or_else(|| self.levels.check(&self.asked, life));
-        self.wrong.clone().or_else(wrong).or_else(|| life.ramp.wrong()).or_else(|| life.site.wrong())
+        let wrong = || {
+            self.holds
+                .check(&self.asked, life)
+                .or_else(|| self.levels.check(&self.asked, life))
+        };
+        self.wrong
+            .clone()
+            .or_else(wrong)
+            .or_else(|| life.ramp.wrong())
+            .or_else(|| life.site.wrong())
     }
 }
 
 impl Asked {
     /// Whether it ended holds.
     pub(crate) fn opens(&self) -> bool {
-        self.became() == Became::Done && self.told.as_ref().is_some_and(|told| !told.ended().is_empty())
+        self.became() == Became::Done
+            && self
+                .told
+                .as_ref()
+                .is_some_and(|told| !told.ended().is_empty())
     }
 
     /// Whether it moved nothing, and may have been in memory alone when its process ended: of a kill that repeats one, what
     /// is told is told of that one.
     pub(crate) fn moved_nothing(&self) -> bool {
-        let repeats = |told: &Told| told.body["already_killed"] == Value::Bool(true) && told.says("audit") == "pending";
+        let repeats = |told: &Told| {
+            told.body["already_killed"] == Value::Bool(true) && told.says("audit") == "pending"
+        };
         let none = |told: &Told| repeats(told) || told.says("status") == "already_running";
         self.outlived && self.told.as_ref().is_some_and(none)
     }
@@ -293,7 +375,9 @@ impl Asked {
     }
 
     fn is_undecided(&self) -> bool {
-        self.told.as_ref().is_some_and(|told| told.detail().contains("may still happen"))
+        self.told
+            .as_ref()
+            .is_some_and(|told| told.detail().contains("may still happen"))
     }
 
     fn is_undecided_revival(&self) -> bool {
@@ -313,7 +397,10 @@ fn count(asked: &Asked, told: &Told) {
     }
     let rare = match (&asked.what, told.status) {
         (What::Kill(_), 200) => {
-            if told.body["warning"].as_str().is_some_and(|warning| warning.contains("another kill")) {
+            if told.body["warning"]
+                .as_str()
+                .is_some_and(|warning| warning.contains("another kill"))
+            {
                 sometimes(Rare::Collided);
             } else if asked.resent {
                 sometimes(Rare::KillAgain);

@@ -24,7 +24,12 @@ impl Journal for Looks {
     async fn append(&self, entry: &JournalEntry) -> io::Result<()> {
         let hold = entry.clone().hold().unwrap();
         let state = self.declared.last_state();
-        self.held.lock().unwrap().push(state.holds.iter().any(|held| held.hold.epoch == hold.hold.epoch));
+        self.held.lock().unwrap().push(
+            state
+                .holds
+                .iter()
+                .any(|held| held.hold.epoch == hold.hold.epoch),
+        );
         Ok(())
     }
 
@@ -42,11 +47,24 @@ impl Journal for Looks {
 async fn a_kill_is_in_what_is_kept_of_the_state_before_its_record_is_counted() {
     let outside = Outside::new();
     let ledger: Arc<dyn Ledger> = Arc::new(SqliteLedger::open(outside.folder.path()).unwrap().0);
-    let declared = Arc::new(LedgerDesired::new(Arc::clone(&ledger), ledger.stored().await.unwrap()));
-    let journal = Arc::new(Looks { declared: Arc::clone(&declared), held: Mutex::default() });
-    let (as_port, to_journal): (Arc<dyn Desired>, Arc<dyn Journal>) =
-        (Arc::<LedgerDesired>::clone(&declared), Arc::<Looks>::clone(&journal));
-    let latch = Arc::new(Latch::new(Arc::new(Gate::default()), as_port, Some(to_journal), Vec::new()));
+    let declared = Arc::new(LedgerDesired::new(
+        Arc::clone(&ledger),
+        ledger.stored().await.unwrap(),
+    ));
+    let journal = Arc::new(Looks {
+        declared: Arc::clone(&declared),
+        held: Mutex::default(),
+    });
+    let (as_port, to_journal): (Arc<dyn Desired>, Arc<dyn Journal>) = (
+        Arc::<LedgerDesired>::clone(&declared),
+        Arc::<Looks>::clone(&journal),
+    );
+    let latch = Arc::new(Latch::new(
+        Arc::new(Gate::default()),
+        as_port,
+        Some(to_journal),
+        Vec::new(),
+    ));
     latch.obey(Clock::elapsed(&outside));
     let at = outside.moment();
     let record = Record {
@@ -55,7 +73,14 @@ async fn a_kill_is_in_what_is_kept_of_the_state_before_its_record_is_counted() {
         answer: Answer::new(200, serde_json::Map::default(), at.wall),
     };
     let (reason, operator) = ("model".to_owned(), "model".to_owned());
-    let order = KillOrder { scope: Scope::All, reason, operator, epoch: Epoch("one".to_owned()), at, record };
+    let order = KillOrder {
+        scope: Scope::All,
+        reason,
+        operator,
+        epoch: Epoch("one".to_owned()),
+        at,
+        record,
+    };
     latch.kill(order).await.unwrap();
     assert_eq!(*journal.held.lock().unwrap(), [true]);
 }

@@ -61,9 +61,20 @@ impl Outside {
     pub(crate) fn new() -> Self {
         // Files that no disk waits for, where the system has such.
         let memory = std::path::Path::new("/dev/shm");
-        let folder = tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()).expect("a folder");
-        let time = Mutex::new(Time { base: Duration::from_secs(1_000), origin: None, stepped: 0 });
-        Self { folder, time, faults: Mutex::default(), changed: Notify::new() }
+        let folder = tempfile::tempdir_in(memory)
+            .or_else(|_| tempfile::tempdir())
+            .expect("a folder");
+        let time = Mutex::new(Time {
+            base: Duration::from_secs(1_000),
+            origin: None,
+            stepped: 0,
+        });
+        Self {
+            folder,
+            time,
+            faults: Mutex::default(),
+            changed: Notify::new(),
+        }
     }
 
     /// A process starts: its disks are well.
@@ -82,7 +93,10 @@ impl Outside {
     /// Time of the world.
     pub(crate) fn now(&self) -> Duration {
         let time = self.time();
-        time.base + time.origin.map_or(Duration::ZERO, |origin| origin.elapsed())
+        time.base
+            + time
+                .origin
+                .map_or(Duration::ZERO, |origin| origin.elapsed())
     }
 
     pub(crate) fn step_wall(&self, seconds: i32) {
@@ -121,7 +135,10 @@ impl Outside {
     /// Every fault is over, and no end is near.
     pub(crate) fn heal(&self) {
         let mut faults = self.faults();
-        *faults = Faults { crashed: faults.crashed, ..Faults::default() };
+        *faults = Faults {
+            crashed: faults.crashed,
+            ..Faults::default()
+        };
         drop(faults);
         self.changed.notify_waiters();
     }
@@ -136,27 +153,42 @@ impl Outside {
 
     pub(crate) fn ledger(&self) -> Option<LedgerFault> {
         let now = self.now();
-        self.faults().ledger.filter(|(_, until)| now < *until).map(|(fault, _)| fault)
+        self.faults()
+            .ledger
+            .filter(|(_, until)| now < *until)
+            .map(|(fault, _)| fault)
     }
 
     pub(crate) fn reads(&self) -> Option<DiskFault> {
         let now = self.now();
-        self.faults().reads.filter(|(_, until)| now < *until).map(|(fault, _)| fault)
+        self.faults()
+            .reads
+            .filter(|(_, until)| now < *until)
+            .map(|(fault, _)| fault)
     }
 
     pub(crate) fn journal(&self) -> Option<DiskFault> {
         let now = self.now();
-        self.faults().journal.filter(|(_, until)| now < *until).map(|(fault, _)| fault)
+        self.faults()
+            .journal
+            .filter(|(_, until)| now < *until)
+            .map(|(fault, _)| fault)
     }
 
     pub(crate) fn site(&self) -> Option<DiskFault> {
         let now = self.now();
-        self.faults().site.filter(|(_, until)| now < *until).map(|(fault, _)| fault)
+        self.faults()
+            .site
+            .filter(|(_, until)| now < *until)
+            .map(|(fault, _)| fault)
     }
 
     pub(crate) fn api(&self) -> Option<DiskFault> {
         let now = self.now();
-        self.faults().api.filter(|(_, until)| now < *until).map(|(fault, _)| fault)
+        self.faults()
+            .api
+            .filter(|(_, until)| now < *until)
+            .map(|(fault, _)| fault)
     }
 
     /// Waits until a fault that is there now is over, or is another one that ends.
@@ -205,7 +237,11 @@ impl Outside {
         };
         let Some(lands) = ends else { return write() };
         crate::traced(|| format!("the process ends at a write, which lands: {lands}"));
-        sometimes(if lands { Rare::CrashedAfter } else { Rare::CrashedBefore });
+        sometimes(if lands {
+            Rare::CrashedAfter
+        } else {
+            Rare::CrashedBefore
+        });
         self.crash();
         // Nobody hears what became of it.
         let _unheard = if lands { Some(write()) } else { None };
@@ -252,6 +288,7 @@ impl Clock for Outside {
 
     fn elapsed(&self) -> Duration {
         let time = self.time();
-        time.origin.map_or(Duration::ZERO, |origin| origin.elapsed())
+        time.origin
+            .map_or(Duration::ZERO, |origin| origin.elapsed())
     }
 }

@@ -54,7 +54,12 @@ struct Last {
 
 impl Ramp {
     pub(crate) fn new(busy: bool, gate: Arc<Gate>, clock: Arc<dyn Clock>) -> Self {
-        let ramp = Self { busy, gate, clock, seen: Mutex::default() };
+        let ramp = Self {
+            busy,
+            gate,
+            clock,
+            seen: Mutex::default(),
+        };
         ramp.look();
         ramp
     }
@@ -63,11 +68,22 @@ impl Ramp {
     pub(crate) fn look(&self) {
         let now = self.clock.elapsed();
         let mut seen = self.lock();
-        let Seen { throttles, passes, wrong, .. } = &mut *seen;
+        let Seen {
+            throttles,
+            passes,
+            wrong,
+            ..
+        } = &mut *seen;
         for standing in self.gate.standings() {
             let killed = standing.killed();
             let (level, pass) = (standing.level, *passes);
-            let begin = || Last { level, killed, stopped: (now, level), moved: now, pass };
+            let begin = || Last {
+                level,
+                killed,
+                stopped: (now, level),
+                moved: now,
+                pass,
+            };
             let last = throttles.entry(standing.name.clone()).or_insert_with(begin);
             if killed && !last.killed {
                 last.pass = *passes;
@@ -78,9 +94,13 @@ impl Ramp {
             if killed || last.killed || level > last.level {
                 (last.stopped, last.moved) = ((now, level), now);
             } else if level < last.level {
-                let earned = |since: Duration, late: f64| (now.saturating_sub(since).as_secs_f64() + late) * EARNED;
-                let (step, all) =
-                    (last.level.fraction() - level.fraction(), last.stopped.1.fraction() - level.fraction());
+                let earned = |since: Duration, late: f64| {
+                    (now.saturating_sub(since).as_secs_f64() + late) * EARNED
+                };
+                let (step, all) = (
+                    last.level.fraction() - level.fraction(),
+                    last.stopped.1.fraction() - level.fraction(),
+                );
                 let (by_step, by_all) = (earned(last.moved, LATE), earned(last.stopped.0, 0.0));
                 let too_far = step > by_step + HAIR || all > by_all + HAIR;
                 if self.busy && too_far {
@@ -89,7 +109,11 @@ impl Ramp {
                         "{name} opens by {step:.3} of at most {by_step:.3}, since its stop by {all:.3} of {by_all:.3}"
                     ));
                 }
-                sometimes(if too_far { Rare::OpenedAtOnce } else { Rare::OpenedByRamp });
+                sometimes(if too_far {
+                    Rare::OpenedAtOnce
+                } else {
+                    Rare::OpenedByRamp
+                });
                 last.moved = now;
             }
             (last.level, last.killed) = (level, killed);
@@ -104,7 +128,8 @@ impl Ramp {
         seen.at_once = if seen.at == now { seen.at_once + 1 } else { 0 };
         seen.at = now;
         if seen.at_once > AT_ONCE {
-            seen.wrong.push(format!("the loop makes {AT_ONCE} passes without a pause"));
+            seen.wrong
+                .push(format!("the loop makes {AT_ONCE} passes without a pause"));
             drop(seen);
             panic!("the loop does not pause");
         }

@@ -42,22 +42,51 @@ pub(crate) struct Agreed {
 impl Agreed {
     /// What there is now.
     pub(crate) async fn of(life: &Life) -> Result<Self, String> {
-        let stored = life.channel.ledger.stored().await.map_err(|error| error.to_string())?;
-        let kills = |holds: &[echo_phoenix::domain::hold::Epoch]| holds.iter().map(|epoch| epoch.0.clone()).collect();
+        let stored = life
+            .channel
+            .ledger
+            .stored()
+            .await
+            .map_err(|error| error.to_string())?;
+        let kills = |holds: &[echo_phoenix::domain::hold::Epoch]| {
+            holds.iter().map(|epoch| epoch.0.clone()).collect()
+        };
         let gate = life.gate.standings().into_iter();
-        let gate = gate.map(|one| (one.name.to_string(), (one.level.fraction(), kills(&one.holds)))).collect();
+        let gate = gate
+            .map(|one| {
+                (
+                    one.name.to_string(),
+                    (one.level.fraction(), kills(&one.holds)),
+                )
+            })
+            .collect();
         let declared = life.desired.declared().into_iter();
         let declared = declared.map(|one| {
             let holds = one.holds.iter().map(|hold| hold.epoch.0.clone()).collect();
-            (one.name.to_string(), (one.level.fraction(), one.generation, holds))
+            (
+                one.name.to_string(),
+                (one.level.fraction(), one.generation, holds),
+            )
         });
         let rows = stored.throttles.iter();
-        let rows =
-            rows.map(|row| (row.name.to_string(), (row.declared.fraction(), row.effective.fraction(), row.generation)));
+        let rows = rows.map(|row| {
+            (
+                row.name.to_string(),
+                (
+                    row.declared.fraction(),
+                    row.effective.fraction(),
+                    row.generation,
+                ),
+            )
+        });
         Ok(Self {
             gate,
             declared: declared.collect(),
-            ledger: stored.holds.iter().map(|held| held.hold.epoch.0.clone()).collect(),
+            ledger: stored
+                .holds
+                .iter()
+                .map(|held| held.hold.epoch.0.clone())
+                .collect(),
             rows: rows.collect(),
         })
     }
@@ -67,7 +96,11 @@ impl Agreed {
     /// # Errors
     /// Both, where they differ.
     pub(crate) fn same_as(&self, other: &Self) -> Result<(), String> {
-        if self == other { Ok(()) } else { Err(format!("{self:?} became {other:?}")) }
+        if self == other {
+            Ok(())
+        } else {
+            Err(format!("{self:?} became {other:?}"))
+        }
     }
 }
 
@@ -75,7 +108,11 @@ impl Agreed {
 ///
 /// # Errors
 /// What does not agree.
-pub(crate) async fn rest(life: &Life, oracle: &Shared, outside: &Outside) -> Result<Agreed, String> {
+pub(crate) async fn rest(
+    life: &Life,
+    oracle: &Shared,
+    outside: &Outside,
+) -> Result<Agreed, String> {
     sleep(COMMANDS).await;
     let mut waited = 0;
     while oracle.lock().waits_in_vain() {
@@ -101,7 +138,9 @@ pub(crate) async fn rest(life: &Life, oracle: &Shared, outside: &Outside) -> Res
         settled.map_err(|_| "settling does not end, and nothing is lacking".to_owned())?;
     }
     sleep(Duration::from_millis(10)).await;
-    before.same_as(&Agreed::of(life).await?).map_err(|wrong| format!("settling again changed something: {wrong}"))?;
+    before
+        .same_as(&Agreed::of(life).await?)
+        .map_err(|wrong| format!("settling again changed something: {wrong}"))?;
     // The last state is written when the gate changes, and then again by so much.
     sleep(LAST_STATE).await;
     let again = audit(outside)?;
@@ -117,53 +156,94 @@ async fn apart(life: &Life) -> Result<Option<String>, String> {
     if lacking != echo_phoenix::latch::Lacking::default() {
         return Ok(Some(format!("the ledger lacks commands: {lacking:?}")));
     }
-    let left: Vec<_> = life.journal.pending().into_iter().map(|entry| entry.record.once).collect();
+    let left: Vec<_> = life
+        .journal
+        .pending()
+        .into_iter()
+        .map(|entry| entry.record.once)
+        .collect();
     if !left.is_empty() {
         return Ok(Some(format!("the journal is not empty: {left:?}")));
     }
     if !life.manifest.taken() {
         return Ok(Some("the ledger lacks the manifest".to_owned()));
     }
-    let stored = life.channel.ledger.stored().await.map_err(|error| error.to_string())?;
+    let stored = life
+        .channel
+        .ledger
+        .stored()
+        .await
+        .map_err(|error| error.to_string())?;
     for declared in life.desired.declared() {
         let name = &declared.name;
         let Some(standing) = life.gate.standing(name) else {
             return Ok(Some(format!("the gate does not know {name}")));
         };
         let gate: BTreeSet<_> = standing.holds.iter().collect();
-        let kills: BTreeSet<_> = declared.holds.iter().filter(|h| h.is_kill()).map(|hold| &hold.epoch).collect();
+        let kills: BTreeSet<_> = declared
+            .holds
+            .iter()
+            .filter(|h| h.is_kill())
+            .map(|hold| &hold.epoch)
+            .collect();
         if gate != kills {
-            return Ok(Some(format!("{name}: the gate holds {gate:?}, and declared are {kills:?}")));
+            return Ok(Some(format!(
+                "{name}: the gate holds {gate:?}, and declared are {kills:?}"
+            )));
         }
         let covers = |held: &&ScopedHold| held.scope.covers(name);
-        let ledger: BTreeSet<_> = stored.holds.iter().filter(covers).map(|held| &held.hold.epoch).collect();
+        let ledger: BTreeSet<_> = stored
+            .holds
+            .iter()
+            .filter(covers)
+            .map(|held| &held.hold.epoch)
+            .collect();
         let holds: BTreeSet<_> = declared.holds.iter().map(|hold| &hold.epoch).collect();
         if ledger != holds {
-            return Ok(Some(format!("{name}: the ledger holds {ledger:?}, and declared are {holds:?}")));
+            return Ok(Some(format!(
+                "{name}: the ledger holds {ledger:?}, and declared are {holds:?}"
+            )));
         }
         let Some(row) = stored.throttles.iter().find(|row| row.name == *name) else {
             return Ok(Some(format!("the ledger does not know {name}")));
         };
         if (row.declared, row.generation) != (declared.level, declared.generation) {
             let (level, generation) = (declared.level, declared.generation);
-            return Ok(Some(format!("{name}: the ledger has {row:?}, and declared is {level} of {generation}")));
+            return Ok(Some(format!(
+                "{name}: the ledger has {row:?}, and declared is {level} of {generation}"
+            )));
         }
         let wanted = asked_for(declared.level, Mode::Enforce, &declared.holds).level;
         if standing.level != wanted || row.effective != wanted {
             let (level, effective) = (standing.level, row.effective);
-            return Ok(Some(format!("{name} is at {level}, recorded as {effective}, and asked for is {wanted}")));
+            return Ok(Some(format!(
+                "{name} is at {level}, recorded as {effective}, and asked for is {wanted}"
+            )));
         }
         if life.manifest.is_free() && declared.holds.iter().any(|hold| hold.epoch.0.contains('@')) {
-            return Ok(Some(format!("{name}: a kill of the manifest holds that its file has no more")));
+            return Ok(Some(format!(
+                "{name}: a kill of the manifest holds that its file has no more"
+            )));
         }
     }
-    let Some(shop) = life.declared("shop") else { return Ok(Some("there is no shop".to_owned())) };
+    let Some(shop) = life.declared("shop") else {
+        return Ok(Some("there is no shop".to_owned()));
+    };
     let (level, killed) = life.site.is();
     let wanted = asked_for(shop.level, Mode::Enforce, &shop.holds);
     // Another site's kill alone is not passed on, and opens nothing there.
-    let sends = shop.holds.iter().any(|hold| hold.is_kill() && !is_sender(&hold.operator));
-    let agrees = if wanted.killed { killed || !sends } else { !killed && level == wanted.level };
-    Ok((!agrees).then(|| format!("another site is at {level}, killed: {killed}, and shop asks for {wanted:?}")))
+    let sends = shop
+        .holds
+        .iter()
+        .any(|hold| hold.is_kill() && !is_sender(&hold.operator));
+    let agrees = if wanted.killed {
+        killed || !sends
+    } else {
+        !killed && level == wanted.level
+    };
+    Ok((!agrees).then(|| {
+        format!("another site is at {level}, killed: {killed}, and shop asks for {wanted:?}")
+    }))
 }
 
 /// One entry of the audit log.
@@ -177,9 +257,19 @@ struct Entry {
 fn audit(outside: &Outside) -> Result<Vec<Entry>, String> {
     let text = |error: rusqlite::Error| error.to_string();
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-    let conn = rusqlite::Connection::open_with_flags(outside.folder.path().join(LEDGER_FILE), flags).map_err(text)?;
-    let mut rows = conn.prepare("SELECT seq, request_id, action FROM audit_log ORDER BY seq").map_err(text)?;
-    let rows = rows.query_map([], |row| Ok(Entry { seq: row.get(0)?, request: row.get(1)?, action: row.get(2)? }));
+    let conn =
+        rusqlite::Connection::open_with_flags(outside.folder.path().join(LEDGER_FILE), flags)
+            .map_err(text)?;
+    let mut rows = conn
+        .prepare("SELECT seq, request_id, action FROM audit_log ORDER BY seq")
+        .map_err(text)?;
+    let rows = rows.query_map([], |row| {
+        Ok(Entry {
+            seq: row.get(0)?,
+            request: row.get(1)?,
+            action: row.get(2)?,
+        })
+    });
     rows.map_err(text)?.collect::<Result<_, _>>().map_err(text)
 }
 
@@ -194,7 +284,10 @@ fn said(asked: &[Asked], log: &[Entry]) -> Result<(), String> {
             What::Control { .. } => "control",
             What::Unconfirmed => "kill_refused",
         };
-        let entries: Vec<_> = log.iter().filter(|entry| entry.request == one.id && entry.action == action).collect();
+        let entries: Vec<_> = log
+            .iter()
+            .filter(|entry| entry.request == one.id && entry.action == action)
+            .collect();
         let replayed = one.told.as_ref().is_some_and(|told| told.replayed);
         let (least, most) = match one.became() {
             _ if replayed => (0, 0),
@@ -206,7 +299,10 @@ fn said(asked: &[Asked], log: &[Entry]) -> Result<(), String> {
             Became::Nothing => (0, 0),
         };
         if !(least..=most).contains(&entries.len()) {
-            return Err(format!("the audit log has {} entries of {one:?}", entries.len()));
+            return Err(format!(
+                "the audit log has {} entries of {one:?}",
+                entries.len()
+            ));
         }
         if let (Some(entry), Some(_)) = (entries.first(), &one.told) {
             seqs.push((one, entry.seq));
@@ -214,10 +310,13 @@ fn said(asked: &[Asked], log: &[Entry]) -> Result<(), String> {
     }
     // Quadratic, over the commands since the last rest.
     for (opening, seq) in seqs.iter().filter(|(one, _)| one.opens()) {
-        let before = |one: &Asked| one.done.is_some_and(|done| done < opening.sent) && one.meets(opening);
+        let before =
+            |one: &Asked| one.done.is_some_and(|done| done < opening.sent) && one.meets(opening);
         let behind = seqs.iter().find(|(one, of)| of > seq && before(one));
         if let Some((one, _)) = behind {
-            return Err(format!("the audit log has {opening:?} before {one:?}, which was answered before it came"));
+            return Err(format!(
+                "the audit log has {opening:?} before {one:?}, which was answered before it came"
+            ));
         }
     }
     Ok(())

@@ -85,7 +85,14 @@ pub(crate) fn sometimes(rare: Rare) {
 /// All counts, as lines; and what was never reached.
 pub(crate) fn told() -> (String, Vec<&'static str>) {
     let count = |rare: Rare| COUNTS[rare as usize].load(Ordering::Relaxed);
-    let lines: Vec<_> = Rare::ALL.iter().map(|(rare, what)| format!("{:>9}  {what}", count(*rare))).collect();
-    let never = Rare::ALL.iter().filter(|(rare, _)| count(*rare) == 0).map(|(_, what)| *what).collect();
+    let lines: Vec<_> = Rare::ALL
+        .iter()
+        .map(|(rare, what)| format!("{:>9}  {what}", count(*rare)))
+        .collect();
+    let never = Rare::ALL
+        .iter()
+        .filter(|(rare, _)| count(*rare) == 0)
+        .map(|(_, what)| *what)
+        .collect();
     (lines.join("\n"), never)
 }

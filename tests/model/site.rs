@@ -35,7 +35,13 @@ struct There {
 
 impl Site {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(There { level: Level::STOP, kill: None, kills: 0, heard: Vec::new(), wrong: None }))
+        Self(Mutex::new(There {
+            level: Level::STOP,
+            kill: None,
+            kills: 0,
+            heard: Vec::new(),
+            wrong: None,
+        }))
     }
 
     /// Its level, and whether it is killed.
@@ -77,7 +83,11 @@ impl Line {
             }
             RemoteOrder::Kill { .. } => {}
             RemoteOrder::Revive { epochs } => {
-                if there.kill.as_ref().is_some_and(|kill| epochs.contains(kill)) {
+                if there
+                    .kill
+                    .as_ref()
+                    .is_some_and(|kill| epochs.contains(kill))
+                {
                     there.kill = None;
                 }
             }
@@ -95,10 +105,14 @@ impl Line {
             RemoteOrder::Level { from, to, .. } => to < from,
         };
         if opens && !self.gate.kills(throttle).is_empty() {
-            there.wrong = Some(format!("another site is told {order:?} while {throttle} is killed"));
+            there.wrong = Some(format!(
+                "another site is told {order:?} while {throttle} is killed"
+            ));
         }
         if opens && !self.outside.leads() {
-            there.wrong = Some(format!("another site is told {order:?} by a process that does not lead"));
+            there.wrong = Some(format!(
+                "another site is told {order:?} by a process that does not lead"
+            ));
         }
     }
 }
@@ -106,7 +120,9 @@ impl Line {
 impl Line {
     /// Waits for the site, as long as a call may take.
     async fn answers(&self) -> Result<(), TargetError> {
-        timeout(CALL, self.outside.healed(Place::Site)).await.map_err(|_| away())
+        timeout(CALL, self.outside.healed(Place::Site))
+            .await
+            .map_err(|_| away())
     }
 }
 
@@ -132,7 +148,9 @@ impl Target for Line {
     }
 
     async fn apply(&self, throttle: &ThrottleName, action: &Action) -> Result<(), TargetError> {
-        let Action::Remote { order, .. } = action else { return Err(TargetError::Refused("no site".to_owned())) };
+        let Action::Remote { order, .. } = action else {
+            return Err(TargetError::Refused("no site".to_owned()));
+        };
         self.hear(throttle, order);
         match self.outside.site() {
             Some(DiskFault::Fails) => {

@@ -26,8 +26,20 @@ enum Before {
 /// Everything is open, the ledger and the loop idle.
 fn opened() -> World {
     let mut world = World::new(Setting { busy: false }).unwrap();
-    world.apply(&Command::File { fifths: 0, kill: false }).unwrap();
-    world.apply(&Command::Control { shop: false, fifths: 0, key: Key::None, stays: None }).unwrap();
+    world
+        .apply(&Command::File {
+            fifths: 0,
+            kill: false,
+        })
+        .unwrap();
+    world
+        .apply(&Command::Control {
+            shop: false,
+            fifths: 0,
+            key: Key::None,
+            stays: None,
+        })
+        .unwrap();
     world.apply(&Command::Wait(20_000)).unwrap();
     world
 }
@@ -35,35 +47,75 @@ fn opened() -> World {
 fn case(ledger: Option<LedgerFault>, journal: bool, site: bool, before: Before) {
     let mut world = opened();
     if let Before::Revival = before {
-        world.apply(&Command::Kill { on: On::Shop, site: None, key: Key::None, stays: None }).unwrap();
+        world
+            .apply(&Command::Kill {
+                on: On::Shop,
+                site: None,
+                key: Key::None,
+                stays: None,
+            })
+            .unwrap();
         world.apply(&Command::Wait(7_000)).unwrap();
     }
     if let Some(fault) = ledger {
         world.apply(&Command::Ledger(fault, HANGS)).unwrap();
-        world.apply(&Command::Reads(DiskFault::Hangs, HANGS)).unwrap();
+        world
+            .apply(&Command::Reads(DiskFault::Hangs, HANGS))
+            .unwrap();
     }
     if journal {
-        world.apply(&Command::Journal(DiskFault::Hangs, HANGS)).unwrap();
+        world
+            .apply(&Command::Journal(DiskFault::Hangs, HANGS))
+            .unwrap();
     }
     if site {
-        world.apply(&Command::Site(DiskFault::Hangs, HANGS)).unwrap();
+        world
+            .apply(&Command::Site(DiskFault::Hangs, HANGS))
+            .unwrap();
     }
     let under_way = match before {
         Before::Nothing => None,
-        Before::Tightening => Some(Command::Control { shop: false, fifths: 2, key: Key::None, stays: None }),
-        Before::Opening => Some(Command::File { fifths: 1, kill: false }),
-        Before::Revival => Some(Command::Revive { on: On::Shop, by_epoch: false, key: Key::None, stays: None }),
+        Before::Tightening => Some(Command::Control {
+            shop: false,
+            fifths: 2,
+            key: Key::None,
+            stays: None,
+        }),
+        Before::Opening => Some(Command::File {
+            fifths: 1,
+            kill: false,
+        }),
+        Before::Revival => Some(Command::Revive {
+            on: On::Shop,
+            by_epoch: false,
+            key: Key::None,
+            stays: None,
+        }),
     };
     if let Some(command) = under_way {
         world.apply(&command).unwrap();
         world.apply(&Command::Wait(300)).unwrap();
     }
     let (told, heard) = (world.told(), world.site().heard().len());
-    world.apply(&Command::Kill { on: On::All, site: None, key: Key::None, stays: None }).unwrap();
-    assert!(world.is_killed("default") && world.is_killed("shop"), "at once");
+    world
+        .apply(&Command::Kill {
+            on: On::All,
+            site: None,
+            key: Key::None,
+            stays: None,
+        })
+        .unwrap();
+    assert!(
+        world.is_killed("default") && world.is_killed("shop"),
+        "at once"
+    );
     world.apply(&Command::Wait(LOOP)).unwrap();
-    let kills =
-        world.site().heard().into_iter().skip(heard).filter(|(_, order)| matches!(order, RemoteOrder::Kill { .. }));
+    let kills = world
+        .site()
+        .heard()
+        .into_iter()
+        .skip(heard)
+        .filter(|(_, order)| matches!(order, RemoteOrder::Kill { .. }));
     let told_to_stop = kills.count() > 0 || world.site().is().1;
     assert!(told_to_stop, "the loop tells it, whatever it waited for");
     let mut waited = LOOP;
@@ -71,15 +123,29 @@ fn case(ledger: Option<LedgerFault>, journal: bool, site: bool, before: Before) 
         world.apply(&Command::Wait(50)).unwrap();
         waited += 50;
     }
-    assert!(world.told() > told, "the kill is answered within {ANSWER} ms");
+    assert!(
+        world.told() > told,
+        "the kill is answered within {ANSWER} ms"
+    );
 }
 
 #[test]
 fn a_kill_waits_for_nothing_that_hangs() {
-    for ledger in [None, Some(LedgerFault::HangsIn), Some(LedgerFault::HangsBefore)] {
+    for ledger in [
+        None,
+        Some(LedgerFault::HangsIn),
+        Some(LedgerFault::HangsBefore),
+    ] {
         for (journal, site) in [(false, false), (false, true), (true, false), (true, true)] {
-            for before in [Before::Nothing, Before::Tightening, Before::Opening, Before::Revival] {
-                println!("ledger {ledger:?}, journal {journal}, site {site}, under way: {before:?}");
+            for before in [
+                Before::Nothing,
+                Before::Tightening,
+                Before::Opening,
+                Before::Revival,
+            ] {
+                println!(
+                    "ledger {ledger:?}, journal {journal}, site {site}, under way: {before:?}"
+                );
                 case(ledger, journal, site, before);
             }
         }
@@ -89,16 +155,44 @@ fn a_kill_waits_for_nothing_that_hangs() {
 #[test]
 fn a_retried_kill_is_not_told_as_done_while_its_end_is_not_decided() {
     let mut world = opened();
-    world.apply(&Command::Kill { on: On::All, site: None, key: Key::Own, stays: None }).unwrap();
-    world.apply(&Command::Ledger(LedgerFault::HangsIn, 10_000)).unwrap();
-    world.apply(&Command::Revive { on: On::All, by_epoch: false, key: Key::None, stays: None }).unwrap();
+    world
+        .apply(&Command::Kill {
+            on: On::All,
+            site: None,
+            key: Key::Own,
+            stays: None,
+        })
+        .unwrap();
+    world
+        .apply(&Command::Ledger(LedgerFault::HangsIn, 10_000))
+        .unwrap();
+    world
+        .apply(&Command::Revive {
+            on: On::All,
+            by_epoch: false,
+            key: Key::None,
+            stays: None,
+        })
+        .unwrap();
     world.apply(&Command::Wait(5_000)).unwrap();
     assert_eq!(world.last_told(), Some(503), "it may still happen");
-    world.apply(&Command::Again { back: 0, stays: None }).unwrap();
+    world
+        .apply(&Command::Again {
+            back: 0,
+            stays: None,
+        })
+        .unwrap();
     world.apply(&Command::Wait(100)).unwrap();
-    assert_eq!(world.last_told(), Some(409), "killed, and open a moment later");
+    assert_eq!(
+        world.last_told(),
+        Some(409),
+        "killed, and open a moment later"
+    );
     let detail = world.last_detail().unwrap();
-    assert!(detail.contains("whether it is about to end is not known"), "{detail}");
+    assert!(
+        detail.contains("whether it is about to end is not known"),
+        "{detail}"
+    );
     world.rest().unwrap();
     assert!(!world.is_killed("default"), "it was done after all");
 }
@@ -106,10 +200,27 @@ fn a_retried_kill_is_not_told_as_done_while_its_end_is_not_decided() {
 #[test]
 fn a_kill_that_is_in_its_manifest_again_before_its_end_is_decided_is_recorded() {
     let mut world = opened();
-    world.apply(&Command::File { fifths: 0, kill: true }).unwrap();
-    world.apply(&Command::Ledger(LedgerFault::HangsIn, 6_000)).unwrap();
-    world.apply(&Command::File { fifths: 0, kill: false }).unwrap();
-    world.apply(&Command::File { fifths: 0, kill: true }).unwrap();
+    world
+        .apply(&Command::File {
+            fifths: 0,
+            kill: true,
+        })
+        .unwrap();
+    world
+        .apply(&Command::Ledger(LedgerFault::HangsIn, 6_000))
+        .unwrap();
+    world
+        .apply(&Command::File {
+            fifths: 0,
+            kill: false,
+        })
+        .unwrap();
+    world
+        .apply(&Command::File {
+            fifths: 0,
+            kill: true,
+        })
+        .unwrap();
     world.apply(&Command::Wait(20_000)).unwrap();
     assert!(world.is_killed("shop"), "as its file says");
     world.rest().unwrap();
@@ -126,22 +237,55 @@ fn holds_throughout(commands: &[Command]) {
 
 #[test]
 fn an_older_tightening_that_is_settled_does_not_end_a_newer_one() {
-    let control = |fifths| Command::Control { shop: true, fifths, key: Key::None, stays: None };
+    let control = |fifths| Command::Control {
+        shop: true,
+        fifths,
+        key: Key::None,
+        stays: None,
+    };
     for (first, second) in [(0, 1), (5, 5)] {
-        let file = Command::File { fifths: 0, kill: false };
+        let file = Command::File {
+            fifths: 0,
+            kill: false,
+        };
         let away = Command::Ledger(LedgerFault::Refuses, 100);
-        holds_throughout(&[file, away, control(first), control(second), Command::Settle, Command::Settle]);
+        holds_throughout(&[
+            file,
+            away,
+            control(first),
+            control(second),
+            Command::Settle,
+            Command::Settle,
+        ]);
     }
 }
 
 #[test]
 fn a_level_that_is_foreseen_is_not_recorded_as_declared() {
-    let control = |shop, fifths| Command::Control { shop, fifths, key: Key::None, stays: None };
-    let kill = || Command::Kill { on: On::All, site: None, key: Key::None, stays: None };
+    let control = |shop, fifths| Command::Control {
+        shop,
+        fifths,
+        key: Key::None,
+        stays: None,
+    };
+    let kill = || Command::Kill {
+        on: On::All,
+        site: None,
+        key: Key::None,
+        stays: None,
+    };
     holds_throughout(&[
         kill(),
-        Command::Revive { on: On::All, by_epoch: false, key: Key::None, stays: None },
-        Command::File { fifths: 0, kill: false },
+        Command::Revive {
+            on: On::All,
+            by_epoch: false,
+            key: Key::None,
+            stays: None,
+        },
+        Command::File {
+            fifths: 0,
+            kill: false,
+        },
         Command::Ledger(LedgerFault::Locked, 100),
         control(false, 0),
         control(true, 1),
@@ -152,17 +296,37 @@ fn a_level_that_is_foreseen_is_not_recorded_as_declared() {
 #[test]
 fn the_loop_pauses_while_what_another_site_is_to_hear_is_not_recorded() {
     holds_throughout(&[
-        Command::Kill { on: On::All, site: None, key: Key::None, stays: None },
+        Command::Kill {
+            on: On::All,
+            site: None,
+            key: Key::None,
+            stays: None,
+        },
         Command::Wait(1_000),
         Command::Ledger(LedgerFault::Refuses, 5_000),
         Command::Site(DiskFault::Fails, 300),
         Command::Wait(100),
     ]);
     holds_throughout(&[
-        Command::Kill { on: On::All, site: None, key: Key::None, stays: None },
+        Command::Kill {
+            on: On::All,
+            site: None,
+            key: Key::None,
+            stays: None,
+        },
         Command::Reads(DiskFault::Hangs, 100),
-        Command::Revive { on: On::All, by_epoch: false, key: Key::None, stays: None },
-        Command::Revive { on: On::All, by_epoch: false, key: Key::None, stays: None },
+        Command::Revive {
+            on: On::All,
+            by_epoch: false,
+            key: Key::None,
+            stays: None,
+        },
+        Command::Revive {
+            on: On::All,
+            by_epoch: false,
+            key: Key::None,
+            stays: None,
+        },
         Command::CrashNow,
         Command::Ledger(LedgerFault::Refuses, 100),
         Command::Wait(1),

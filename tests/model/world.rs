@@ -39,19 +39,31 @@ impl World {
     pub(crate) fn new(setting: Setting) -> Result<Self, String> {
         let (outside, manifest) = (Arc::new(Outside::new()), Arc::new(Manifest::new()));
         let site = Arc::new(Site::new());
-        let mut world = Self { outside, manifest, site, oracle: Shared::default(), busy: setting.busy, life: None };
+        let mut world = Self {
+            outside,
+            manifest,
+            site,
+            oracle: Shared::default(),
+            busy: setting.busy,
+            life: None,
+        };
         world.start()?;
         Ok(world)
     }
 
     fn start(&mut self) -> Result<(), String> {
-        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+        let runtime = Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build();
         let runtime = runtime.map_err(|error| error.to_string())?;
         self.manifest.starts();
         let life = runtime.block_on(async {
             self.outside.starts();
             let start = Life::start(&self.outside, &self.manifest, &self.site, self.busy);
-            timeout(START, start).await.unwrap_or_else(|_| Err("a start does not end".to_owned()))
+            timeout(START, start)
+                .await
+                .unwrap_or_else(|_| Err("a start does not end".to_owned()))
         })?;
         self.life = Some((life, runtime));
         Ok(())
@@ -74,12 +86,22 @@ impl World {
 
     /// How many commands were answered.
     pub(crate) fn told(&self) -> usize {
-        self.oracle.lock().asked.iter().filter(|asked| asked.told.is_some()).count()
+        self.oracle
+            .lock()
+            .asked
+            .iter()
+            .filter(|asked| asked.told.is_some())
+            .count()
     }
 
     /// What the newest command was told: its status.
     pub(crate) fn last_told(&self) -> Option<u16> {
-        self.oracle.lock().asked.last().and_then(|asked| asked.told.as_ref()).map(|told| told.status)
+        self.oracle
+            .lock()
+            .asked
+            .last()
+            .and_then(|asked| asked.told.as_ref())
+            .map(|told| told.status)
     }
 
     /// Why the newest command was refused.
@@ -106,7 +128,9 @@ impl World {
         if let Command::Rest = command {
             return self.rest();
         }
-        let Some((life, runtime)) = &self.life else { return Ok(()) };
+        let Some((life, runtime)) = &self.life else {
+            return Ok(());
+        };
         let ended = runtime.block_on(async {
             tokio::select! {
                 biased;
@@ -121,13 +145,17 @@ impl World {
     }
 
     fn check(&self) -> Result<(), String> {
-        let Some((life, _)) = &self.life else { return Ok(()) };
+        let Some((life, _)) = &self.life else {
+            return Ok(());
+        };
         self.oracle.lock().check(life).map_or(Ok(()), Err)
     }
 
     /// Faults end; then all that there is agrees, settling changes nothing more, and neither does a new start.
     pub(crate) fn rest(&mut self) -> Result<(), String> {
-        let Some((life, runtime)) = &self.life else { return Ok(()) };
+        let Some((life, runtime)) = &self.life else {
+            return Ok(());
+        };
         self.outside.heal();
         let rested = runtime.block_on(async {
             tokio::select! {
@@ -144,12 +172,16 @@ impl World {
         let before = rested?;
         self.check()?;
         self.restart()?;
-        let Some((life, runtime)) = &self.life else { return Ok(()) };
+        let Some((life, runtime)) = &self.life else {
+            return Ok(());
+        };
         let after = runtime.block_on(async {
             sleep(Duration::from_millis(100)).await;
             rest::Agreed::of(life).await
         })?;
-        before.same_as(&after).map_err(|wrong| format!("a start at rest changed something: {wrong}"))?;
+        before
+            .same_as(&after)
+            .map_err(|wrong| format!("a start at rest changed something: {wrong}"))?;
         sometimes(Rare::StartAtRest);
         self.check()?;
         self.oracle.lock().rested(life);
@@ -159,36 +191,84 @@ impl World {
 
     async fn step(&self, life: &Life, command: &Command) {
         match command {
-            Command::Kill { on, site, key, stays } => {
+            Command::Kill {
+                on,
+                site,
+                key,
+                stays,
+            } => {
                 let operator = site.map_or_else(|| "model".to_owned(), operator_of);
                 let mut body = json!({ "reason": "model", "operator": operator, "confirmation": "CONFIRM_KILL" });
                 named(&mut body, *on);
                 self.send(life, "/kill", &body, *key, *stays, What::Kill(*on));
             }
-            Command::Revive { on, by_epoch, key, stays } => {
-                let names: &[&str] = if *on == On::Shop { &["shop"] } else { &["default"] };
-                let epoch = names.iter().flat_map(|name| life.kills(name)).map(|hold| hold.epoch.0).next();
+            Command::Revive {
+                on,
+                by_epoch,
+                key,
+                stays,
+            } => {
+                let names: &[&str] = if *on == On::Shop {
+                    &["shop"]
+                } else {
+                    &["default"]
+                };
+                let epoch = names
+                    .iter()
+                    .flat_map(|name| life.kills(name))
+                    .map(|hold| hold.epoch.0)
+                    .next();
                 let epoch = epoch.filter(|_| *by_epoch);
                 let mut body = json!({ "reason": "model", "operator": "model" });
                 match &epoch {
                     Some(epoch) => body["epoch"] = json!(epoch),
                     None => named(&mut body, *on),
                 }
-                self.send(life, "/revive", &body, *key, *stays, What::Revive(*on, epoch));
+                self.send(
+                    life,
+                    "/revive",
+                    &body,
+                    *key,
+                    *stays,
+                    What::Revive(*on, epoch),
+                );
             }
-            Command::Control { shop, fifths, key, stays } => {
+            Command::Control {
+                shop,
+                fifths,
+                key,
+                stays,
+            } => {
                 let level = level(*fifths);
                 let mut body = json!({ "target_throttle": level.fraction(), "operator": "model" });
                 named(&mut body, if *shop { On::Shop } else { On::Default });
-                self.send(life, "/control", &body, *key, *stays, What::Control { shop: *shop, level });
+                self.send(
+                    life,
+                    "/control",
+                    &body,
+                    *key,
+                    *stays,
+                    What::Control { shop: *shop, level },
+                );
             }
             Command::Again { back, stays } => {
                 let again = {
                     let oracle = self.oracle.lock();
-                    let mut keyed = oracle.asked.iter().rev().filter(|asked| asked.key.is_some());
+                    let mut keyed = oracle
+                        .asked
+                        .iter()
+                        .rev()
+                        .filter(|asked| asked.key.is_some());
                     keyed.nth(usize::from(*back)).cloned()
                 };
-                if let Some(Asked { path, body, key, what, .. }) = again {
+                if let Some(Asked {
+                    path,
+                    body,
+                    key,
+                    what,
+                    ..
+                }) = again
+                {
                     let mut oracle = self.oracle.lock();
                     let asked = oracle.sent(path, body, key, what);
                     oracle.declared(self.manifest.ceiling());
@@ -226,7 +306,15 @@ impl World {
         }
     }
 
-    fn send(&self, life: &Life, path: &'static str, body: &serde_json::Value, key: Key, stays: Stays, what: What) {
+    fn send(
+        &self,
+        life: &Life,
+        path: &'static str,
+        body: &serde_json::Value,
+        key: Key,
+        stays: Stays,
+        what: What,
+    ) {
         let asked = {
             let mut oracle = self.oracle.lock();
             let key = match key {
@@ -234,7 +322,8 @@ impl World {
                 Key::Own => Some("own".to_owned()),
                 Key::Of(back) => {
                     let back = oracle.asked.len().checked_sub(usize::from(back) + 1);
-                    back.and_then(|index| oracle.asked.get(index)).and_then(|asked| asked.key.clone())
+                    back.and_then(|index| oracle.asked.get(index))
+                        .and_then(|asked| asked.key.clone())
                 }
             };
             let asked = oracle.sent(path, body.to_string(), key, what);
@@ -247,7 +336,10 @@ impl World {
 
 /// Another site's word, as it signs its kills.
 fn operator_of(site: u8) -> String {
-    sender(&format!("01ARZ3NDEKTSV4RRFFQ69G5FA{site}"), &ThrottleName::default_throttle())
+    sender(
+        &format!("01ARZ3NDEKTSV4RRFFQ69G5FA{site}"),
+        &ThrottleName::default_throttle(),
+    )
 }
 
 fn named(body: &mut serde_json::Value, on: On) {

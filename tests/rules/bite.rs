@@ -16,7 +16,9 @@ fn window(offered: u64, admitted: u64) -> Counts {
 fn after(share: f64, windows: &[(u64, u64)]) -> Bite {
     windows
         .iter()
-        .fold(Bite::default(), |bite, (offered, admitted)| bite.next(level(share), window(*offered, *admitted)))
+        .fold(Bite::default(), |bite, (offered, admitted)| {
+            bite.next(level(share), window(*offered, *admitted))
+        })
 }
 
 #[test]
@@ -27,30 +29,51 @@ fn three_windows_in_a_row_prove_a_gate_wrong() {
         (0.25, &[(1000, 750); 5], false, Some(0.25)),
         (0.25, &[(1000, 1000); 2], false, Some(0.0)),
         (0.25, &[(1000, 1000); 3], true, Some(0.0)),
-        (0.25, &[(1000, 1000), (1000, 1000), (1000, 750), (1000, 1000)], false, Some(0.0)),
+        (
+            0.25,
+            &[(1000, 1000), (1000, 1000), (1000, 750), (1000, 1000)],
+            false,
+            Some(0.0),
+        ),
         (0.25, &[(1000, 771); 3], true, Some(0.229)),
         (0.25, &[(1000, 769); 3], false, Some(0.231)),
         // Two points are allowed, not a hair more.
         (0.02, &[(100, 100); 3], false, Some(0.0)),
         // Too little was asked: neither proof nor excuse.
         (0.25, &[(99, 99); 9], false, None),
-        (0.25, &[(1000, 1000), (1000, 1000), (99, 10), (100, 100)], true, Some(0.0)),
+        (
+            0.25,
+            &[(1000, 1000), (1000, 1000), (99, 10), (100, 100)],
+            true,
+            Some(0.0),
+        ),
         // One that passes a full stop is one in a hundred; three are not.
         (1.0, &[(100, 3); 3], true, Some(0.97)),
     ];
     for (share, windows, off, refused) in table {
         let bite = after(share, windows);
         assert_eq!(bite.is_off(), off, "{share} {windows:?}");
-        let near = |a: Option<f64>, b: Option<f64>| (a.unwrap_or(-1.0) - b.unwrap_or(-1.0)).abs() < 1e-9;
+        let near =
+            |a: Option<f64>, b: Option<f64>| (a.unwrap_or(-1.0) - b.unwrap_or(-1.0)).abs() < 1e-9;
         assert!(near(bite.refused, refused), "{share} {windows:?}: {bite:?}");
     }
 }
 
 #[test]
 fn a_window_is_what_was_counted_since_the_last() {
-    assert_eq!(window(1_500, 1_100).beyond(window(500, 350)), window(1_000, 750));
-    assert_eq!(window(1_500, 1_100).beyond(Counts::default()), window(1_500, 1_100));
-    assert_eq!(window(5, 9).beyond(window(7, 4)), window(0, 5), "a count that ran backwards is none");
+    assert_eq!(
+        window(1_500, 1_100).beyond(window(500, 350)),
+        window(1_000, 750)
+    );
+    assert_eq!(
+        window(1_500, 1_100).beyond(Counts::default()),
+        window(1_500, 1_100)
+    );
+    assert_eq!(
+        window(5, 9).beyond(window(7, 4)),
+        window(0, 5),
+        "a count that ran backwards is none"
+    );
 }
 
 proptest! {

@@ -14,13 +14,26 @@ fn level(share: f64) -> Level {
 
 /// Where a caller stands in an hour.
 fn at(hour: i64, caller: usize) -> u32 {
-    point(&Salt::of(SECRET, hour * 3600), "checkout", format!("caller-{caller}").as_bytes())
+    point(
+        &Salt::of(SECRET, hour * 3600),
+        "checkout",
+        format!("caller-{caller}").as_bytes(),
+    )
 }
 
 #[test]
 fn a_handful_of_callers_is_counted_and_many_are_estimated_in_two_kilobytes() {
     assert!(size_of::<Callers>() <= 2048 + 8, "{}", size_of::<Callers>());
-    for (number, off) in [(0, 0), (1, 0), (3, 0), (10, 0), (50, 1), (1_000, 50), (10_000, 700), (200_000, 14_000)] {
+    for (number, off) in [
+        (0, 0),
+        (1, 0),
+        (3, 0),
+        (10, 0),
+        (50, 1),
+        (1_000, 50),
+        (10_000, 700),
+        (200_000, 14_000),
+    ] {
         let callers = Callers::default();
         for caller in 0..number {
             // However often one comes, and wherever it stands, it is one.
@@ -77,31 +90,54 @@ proptest! {
 #[test]
 fn a_sample_without_verdicts_contradicts_nothing_and_the_last_ones_count() {
     let sample = Sample::default();
-    assert!(![0.0, 0.5, 1.0].into_iter().any(|share| sample.contradicts(level(share), 0)));
+    assert!(
+        ![0.0, 0.5, 1.0]
+            .into_iter()
+            .any(|share| sample.contradicts(level(share), 0))
+    );
     sample.keep(0, 1, 5, true);
     assert!(sample.contradicts(level(0.5), 5));
     (0..64).for_each(|number| sample.keep(number, u32::MAX, 5, true));
     assert!(!sample.contradicts(level(0.5), 5), "old verdicts go");
-    assert!(sample.contradicts(Level::STOP, 5), "a full stop, and a kill, admit nobody");
+    assert!(
+        sample.contradicts(Level::STOP, 5),
+        "a full stop, and a kill, admit nobody"
+    );
 }
 
 const HOURS: i64 = 1_000;
 
 /// Callers, all alike or the nth one asking n^-1.1 as often as the first.
-const POPULATIONS: [(&str, usize, f64); 5] =
-    [("3", 3, 0.0), ("10", 10, 0.0), ("50", 50, 0.0), ("1,000", 1_000, 0.0), ("1,000, Zipf 1.1", 1_000, 1.1)];
+const POPULATIONS: [(&str, usize, f64); 5] = [
+    ("3", 3, 0.0),
+    ("10", 10, 0.0),
+    ("50", 50, 0.0),
+    ("1,000", 1_000, 0.0),
+    ("1,000, Zipf 1.1", 1_000, 1.1),
+];
 
 /// A row of the table: the share of requests that a level of 25 % comes to, over many hours in which these were refused.
 fn row(hours: &[Vec<bool>], (name, number, exponent): (&str, usize, f64)) -> String {
-    let weights: Vec<f64> = (1..=number).map(|rank| (rank as f64).powf(-exponent)).collect();
+    let weights: Vec<f64> = (1..=number)
+        .map(|rank| (rank as f64).powf(-exponent))
+        .collect();
     let whole = weights.iter().sum::<f64>();
     let share = |refused: &Vec<bool>| {
-        let refused = weights.iter().zip(refused).filter(|(_, refused)| **refused).map(|(weight, _)| weight);
+        let refused = weights
+            .iter()
+            .zip(refused)
+            .filter(|(_, refused)| **refused)
+            .map(|(weight, _)| weight);
         refused.fold(0.0, |sum, weight| sum + weight) / whole
     };
     let mut shares: Vec<f64> = hours.iter().map(share).collect();
     shares.sort_by(f64::total_cmp);
-    let percent = |part: f64| format!("{:.0}", shares[(part * (shares.len() - 1) as f64) as usize] * 100.0);
+    let percent = |part: f64| {
+        format!(
+            "{:.0}",
+            shares[(part * (shares.len() - 1) as f64) as usize] * 100.0
+        )
+    };
     let nobody = shares.iter().filter(|share| **share == 0.0).count() * 100 / shares.len();
     format!(
         "| {name} | {} % | {} to {} % | {} % | {nobody} |",
@@ -115,13 +151,23 @@ fn row(hours: &[Vec<bool>], (name, number, exponent): (&str, usize, f64)) -> Str
 #[test]
 fn the_table_of_spreads_is_what_the_gate_does() {
     let refuse = level(0.25).refusal_q32();
-    let names: Vec<_> = (0..1_000).map(|caller| format!("caller-{caller}")).collect();
+    let names: Vec<_> = (0..1_000)
+        .map(|caller| format!("caller-{caller}"))
+        .collect();
     let refused = |hour: i64| -> Vec<bool> {
         let salt = Salt::of(SECRET, hour * 3600);
-        names.iter().map(|name| u64::from(point(&salt, "checkout", name.as_bytes())) < refuse).collect()
+        names
+            .iter()
+            .map(|name| u64::from(point(&salt, "checkout", name.as_bytes())) < refuse)
+            .collect()
     };
     let hours: Vec<_> = (480_000..480_000 + HOURS).map(refused).collect();
     let rows = POPULATIONS.map(|population| row(&hours, population));
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/callers.md")).unwrap_or_default();
-    assert!(rows.iter().all(|row| page.contains(row)), "docs/callers.md is to say:\n{}", rows.join("\n"));
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/callers.md"))
+        .unwrap_or_default();
+    assert!(
+        rows.iter().all(|row| page.contains(row)),
+        "docs/callers.md is to say:\n{}",
+        rows.join("\n")
+    );
 }

@@ -11,18 +11,29 @@ use proptest::prelude::*;
 fn look(seconds: u64, off: i64) -> Moment {
     let start = Timestamp::from_second(1_800_000_000).unwrap_or_default();
     let shown = i64::try_from(seconds).unwrap_or(0) + off;
-    Moment { wall: start + SignedDuration::from_secs(shown), elapsed: Duration::from_secs(seconds) }
+    Moment {
+        wall: start + SignedDuration::from_secs(shown),
+        elapsed: Duration::from_secs(seconds),
+    }
 }
 
 /// Whether the wall clock is believed at the last of these looks.
 fn believed(looks: &[Moment]) -> bool {
-    let agreed = looks.iter().fold(None, |before, now| Some(Agreement::seen(before, *now)));
-    agreed.zip(looks.last()).is_some_and(|(agreed, now)| agreed.is_long(*now))
+    let agreed = looks
+        .iter()
+        .fold(None, |before, now| Some(Agreement::seen(before, *now)));
+    agreed
+        .zip(looks.last())
+        .is_some_and(|(agreed, now)| agreed.is_long(*now))
 }
 
 #[test]
 fn a_wall_clock_is_believed_after_ten_minutes() {
-    let minutes = |n: u64| (0..=n).map(|minute| look(minute * 60, 0)).collect::<Vec<_>>();
+    let minutes = |n: u64| {
+        (0..=n)
+            .map(|minute| look(minute * 60, 0))
+            .collect::<Vec<_>>()
+    };
     assert!(!believed(&minutes(0)) && !believed(&minutes(9)));
     assert!(believed(&minutes(10)) && believed(&minutes(11)));
 }

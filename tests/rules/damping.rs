@@ -37,7 +37,10 @@ fn ten_minutes_later_it_is_forgotten() {
     assert!(!damping.allows(at(5)), "two seconds after the fifth");
     assert!(damping.allows(at(6)));
     (6..8).for_each(|second| damping.corrected(at(second)));
-    assert!(!damping.allows(at(7 + 7)) && damping.allows(at(7 + 8)), "eight seconds after the seventh");
+    assert!(
+        !damping.allows(at(7 + 7)) && damping.allows(at(7 + 8)),
+        "eight seconds after the seventh"
+    );
     // The window is left one by one: three of the first five are too old now, and four are not five.
     assert!(damping.allows(at(602)));
 }
@@ -48,7 +51,10 @@ fn the_tenth_minute_is_outside_the_window() {
     damping.corrected(at(0));
     (596..600).for_each(|second| damping.corrected(at(second)));
     assert!(!damping.allows(at(599)), "five");
-    assert!(damping.allows(at(600)), "what is exactly ten minutes old does not count: four");
+    assert!(
+        damping.allows(at(600)),
+        "what is exactly ten minutes old does not count: four"
+    );
     let mut damping = Damping::default();
     damping.corrected(at(1));
     (597..601).for_each(|second| damping.corrected(at(second)));

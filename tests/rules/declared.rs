@@ -3,8 +3,8 @@
 
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::{
-    AllowRule, Declared, GateSpec, Mode, NAME_LIMIT, Owner, ScaleSpec, SignalSpec, Spec, TargetKind, TargetSpec,
-    ThrottleName, is_plain,
+    AllowRule, Declared, GateSpec, Mode, NAME_LIMIT, Owner, ScaleSpec, SignalSpec, Spec,
+    TargetKind, TargetSpec, ThrottleName, is_plain,
 };
 use proptest::prelude::*;
 
@@ -24,27 +24,61 @@ fn workload() -> TargetSpec {
 
 #[test]
 fn a_throttle_name_is_lower_case_and_short() {
-    for good in ["a", "default", "shop.checkout", "0-9.z", &"x".repeat(NAME_LIMIT)] {
+    for good in [
+        "a",
+        "default",
+        "shop.checkout",
+        "0-9.z",
+        &"x".repeat(NAME_LIMIT),
+    ] {
         assert_eq!(
             named(good).map(|name| (name.as_str().to_owned(), name.to_string())),
             Ok((good.into(), good.into()))
         );
     }
-    for bad in
-        ["", "A", "shop/checkout", "_self-test", "ä", "a b", "a\n", "`", "{", "/", ":", &"x".repeat(NAME_LIMIT + 1)]
-    {
+    for bad in [
+        "",
+        "A",
+        "shop/checkout",
+        "_self-test",
+        "ä",
+        "a b",
+        "a\n",
+        "`",
+        "{",
+        "/",
+        ":",
+        &"x".repeat(NAME_LIMIT + 1),
+    ] {
         let told = named(bad).unwrap_err();
-        assert!(told.starts_with('`') && told.ends_with("expected 1 to 317 of a-z, 0-9, `-` and `.`"), "{bad}: {told}");
-        assert!(told.len() < 200, "an error does not repeat a long text whole");
+        assert!(
+            told.starts_with('`') && told.ends_with("expected 1 to 317 of a-z, 0-9, `-` and `.`"),
+            "{bad}: {told}"
+        );
+        assert!(
+            told.len() < 200,
+            "an error does not repeat a long text whole"
+        );
     }
-    assert!(named("Pay").unwrap_err().starts_with("`Pay` is no throttle name"));
+    assert!(
+        named("Pay")
+            .unwrap_err()
+            .starts_with("`Pay` is no throttle name")
+    );
 }
 
 #[test]
 fn a_name_in_a_cluster_comes_apart_as_it_was_made() {
     let name = ThrottleName::in_namespace("shop", "checkout.v2");
-    assert_eq!((name.as_str(), name.split()), ("shop.checkout.v2", Some(("shop", "checkout.v2"))));
-    assert_eq!(ThrottleName::default_throttle().split(), None, "a service has no namespaces");
+    assert_eq!(
+        (name.as_str(), name.split()),
+        ("shop.checkout.v2", Some(("shop", "checkout.v2")))
+    );
+    assert_eq!(
+        ThrottleName::default_throttle().split(),
+        None,
+        "a service has no namespaces"
+    );
     assert_eq!(ThrottleName::default_throttle().as_str(), "default");
 }
 
@@ -53,46 +87,86 @@ fn nobody_can_declare_the_throttle_of_the_self_test() {
     let own = ThrottleName::self_test();
     assert_eq!(own.as_str(), "_self-test");
     assert!(named(own.as_str()).is_err());
-    assert!(serde_json::from_str::<ThrottleName>("\"_self-test\"").is_err(), "nor by a stored or sent text");
+    assert!(
+        serde_json::from_str::<ThrottleName>("\"_self-test\"").is_err(),
+        "nor by a stored or sent text"
+    );
 }
 
 #[test]
 fn an_owner_is_read_back_by_its_word_and_an_unknown_one_is_a_cluster() {
-    for (owner, word) in [(Owner::Rest, "rest"), (Owner::Manifest, "manifest"), (Owner::Cluster, "cluster")] {
+    for (owner, word) in [
+        (Owner::Rest, "rest"),
+        (Owner::Manifest, "manifest"),
+        (Owner::Cluster, "cluster"),
+    ] {
         assert_eq!((owner.as_str(), Owner::of_word(word)), (word, owner));
     }
     for unknown in ["", "Rest", "helm"] {
-        assert_eq!(Owner::of_word(unknown), Owner::Cluster, "nobody here may lower what `{unknown}` declared");
+        assert_eq!(
+            Owner::of_word(unknown),
+            Owner::Cluster,
+            "nobody here may lower what `{unknown}` declared"
+        );
     }
 }
 
 #[test]
 fn a_target_is_told_apart_by_kind_and_id() {
     let gate = TargetSpec::Gate(GateSpec::default());
-    assert_eq!((gate.kind(), gate.id().as_str()), (TargetKind::Gate, "gate"));
-    assert_eq!((workload().kind(), workload().id().as_str()), (TargetKind::Scale, "apps/v1/Deployment/checkout"));
+    assert_eq!(
+        (gate.kind(), gate.id().as_str()),
+        (TargetKind::Gate, "gate")
+    );
+    assert_eq!(
+        (workload().kind(), workload().id().as_str()),
+        (TargetKind::Scale, "apps/v1/Deployment/checkout")
+    );
 }
 
 #[test]
 fn a_bare_declaration_enforces_on_the_gate_and_opens_by_two_points_a_second() {
     let half = Level::new(0.5).unwrap();
     let bare = Declared::bare(ThrottleName::default_throttle(), half);
-    assert_eq!((bare.level, bare.stored, bare.generation, bare.owner), (half, half, 1, Owner::Rest));
+    assert_eq!(
+        (bare.level, bare.stored, bare.generation, bare.owner),
+        (half, half, 1, Owner::Rest)
+    );
     assert_eq!((bare.holds.len(), bare.evidence.is_empty()), (0, true));
     let spec = bare.spec();
-    assert_eq!(spec, Spec::default(), "what a declaration leaves out means the same wherever it came from");
-    assert_eq!((spec.mode, spec.ramp_percent_per_second, spec.targets[0].id().as_str()), (Mode::Enforce, 2.0, "gate"));
-    assert_eq!((spec.targets.len(), spec.signals), (1, SignalSpec::default()));
+    assert_eq!(
+        spec,
+        Spec::default(),
+        "what a declaration leaves out means the same wherever it came from"
+    );
+    assert_eq!(
+        (
+            spec.mode,
+            spec.ramp_percent_per_second,
+            spec.targets[0].id().as_str()
+        ),
+        (Mode::Enforce, 2.0, "gate")
+    );
+    assert_eq!(
+        (spec.targets.len(), spec.signals),
+        (1, SignalSpec::default())
+    );
 }
 
 #[test]
 fn a_specification_is_taken_over_whole_and_leaves_the_rest_alone() {
-    let gate = GateSpec { key_header: Some("x-tenant".to_owned()), ..GateSpec::default() };
+    let gate = GateSpec {
+        key_header: Some("x-tenant".to_owned()),
+        ..GateSpec::default()
+    };
     let spec = Spec {
         mode: Mode::Observe,
         ramp_percent_per_second: 7.5,
         targets: vec![workload(), TargetSpec::Gate(gate.clone())],
-        signals: SignalSpec { source: Some("canary".to_owned()), ..SignalSpec::default() },
+        signals: SignalSpec {
+            source: Some("canary".to_owned()),
+            ..SignalSpec::default()
+        },
     };
     let before = Declared::bare(ThrottleName::default_throttle(), Level::OPEN);
     assert_eq!(before.gate(), GateSpec::default());
@@ -101,19 +175,36 @@ fn a_specification_is_taken_over_whole_and_leaves_the_rest_alone() {
     assert_eq!((after.spec(), after.gate()), (spec, gate));
     after.set_spec(before.spec());
     assert_eq!(after, before);
-    let without = Declared { targets: vec![workload()], ..before };
-    assert_eq!(without.gate(), GateSpec::default(), "a throttle without a gate of its own bites by the defaults");
+    let without = Declared {
+        targets: vec![workload()],
+        ..before
+    };
+    assert_eq!(
+        without.gate(),
+        GateSpec::default(),
+        "a throttle without a gate of its own bites by the defaults"
+    );
 }
 
 /// A rule of a manifest, unconfirmed.
 fn allow(method: Option<&str>, path: Option<&str>) -> AllowRule {
-    AllowRule { method: method.map(str::to_owned), path: path.map(str::to_owned), even_while_killed: false }
+    AllowRule {
+        method: method.map(str::to_owned),
+        path: path.map(str::to_owned),
+        even_while_killed: false,
+    }
 }
 
 #[test]
 fn a_path_that_an_app_may_read_as_another_is_on_no_list() {
     let rule = allow(None, Some("/refunds"));
-    for plain in ["/refunds", "/refunds/", "/refunds/7", "/refunds/.well-known", "/refunds/a-b_c~d.e/!$&'()*+,=:@"] {
+    for plain in [
+        "/refunds",
+        "/refunds/",
+        "/refunds/7",
+        "/refunds/.well-known",
+        "/refunds/a-b_c~d.e/!$&'()*+,=:@",
+    ] {
         assert!(is_plain(plain) && rule.matches("GET", plain), "{plain}");
     }
     for odd in [
@@ -146,10 +237,16 @@ fn a_path_that_an_app_may_read_as_another_is_on_no_list() {
         "*",
     ] {
         assert!(!is_plain(odd) && !rule.matches("GET", odd), "{odd:?}");
-        assert!(!allow(Some("OPTIONS"), None).matches("OPTIONS", odd), "on no list, by its method neither: {odd:?}");
+        assert!(
+            !allow(Some("OPTIONS"), None).matches("OPTIONS", odd),
+            "on no list, by its method neither: {odd:?}"
+        );
     }
     assert!(!rule.matches("GET", "/refundsx") && !rule.matches("GET", "/pay"));
-    assert!(!allow(None, None).matches("GET", "/"), "a rule that says nothing lets nothing through");
+    assert!(
+        !allow(None, None).matches("GET", "/"),
+        "a rule that says nothing lets nothing through"
+    );
 }
 
 #[test]
@@ -158,8 +255,18 @@ fn an_allow_rule_lets_through_what_fits_all_it_says() {
         (allow(Some("GET"), None), "GET", "/anything/at/all", true),
         (allow(Some("GET"), None), "POST", "/refunds", false),
         (allow(Some("GET"), None), "get", "/refunds", false),
-        (allow(Some("GET"), Some("/refunds")), "GET", "/refunds/1", true),
-        (allow(Some("GET"), Some("/refunds")), "POST", "/refunds/1", false),
+        (
+            allow(Some("GET"), Some("/refunds")),
+            "GET",
+            "/refunds/1",
+            true,
+        ),
+        (
+            allow(Some("GET"), Some("/refunds")),
+            "POST",
+            "/refunds/1",
+            false,
+        ),
         (allow(Some("GET"), Some("/refunds")), "GET", "/pay", false),
         (allow(None, Some("/refunds")), "POST", "/refunds", true),
         (allow(None, Some("/refunds/")), "POST", "/refunds/1", true),
@@ -167,7 +274,11 @@ fn an_allow_rule_lets_through_what_fits_all_it_says() {
         (allow(None, Some("/")), "POST", "/pay", true),
         (allow(None, Some("/refunds")), "GET", "/x/refunds", false),
     ] {
-        assert_eq!(rule.matches(method, path), listed, "{rule:?} {method} {path}");
+        assert_eq!(
+            rule.matches(method, path),
+            listed,
+            "{rule:?} {method} {path}"
+        );
     }
 }
 
@@ -200,8 +311,13 @@ fn a_rule_that_matches_nothing_or_everything_is_flawed_and_the_right_form_is_nam
         (Some("GET"), None, "", "evenWhileKilled: true"),
         (Some("POST"), Some("/"), "", "evenWhileKilled: true"),
     ] {
-        let flaw = allow(method, path).flaw().unwrap_or_else(|| panic!("{method:?} {path:?}"));
-        assert!(flaw.field == field && flaw.expected.contains(word), "{method:?} {path:?}: {flaw:?}");
+        let flaw = allow(method, path)
+            .flaw()
+            .unwrap_or_else(|| panic!("{method:?} {path:?}"));
+        assert!(
+            flaw.field == field && flaw.expected.contains(word),
+            "{method:?} {path:?}: {flaw:?}"
+        );
     }
     let good = [
         (None, Some("/refunds")),
@@ -214,11 +330,28 @@ fn a_rule_that_matches_nothing_or_everything_is_flawed_and_the_right_form_is_nam
     ];
     for (method, path) in good {
         assert_eq!(allow(method, path).flaw(), None, "{method:?} {path:?}");
-        let needless = AllowRule { even_while_killed: true, ..allow(method, path) }.flaw().unwrap();
+        let needless = AllowRule {
+            even_while_killed: true,
+            ..allow(method, path)
+        }
+        .flaw()
+        .unwrap();
         assert_eq!(needless.field, "evenWhileKilled", "{method:?} {path:?}");
     }
-    for (method, path) in [(None, Some("/")), (Some("GET"), None), (Some("GET"), Some("/"))] {
-        assert_eq!(AllowRule { even_while_killed: true, ..allow(method, path) }.flaw(), None, "{method:?} {path:?}");
+    for (method, path) in [
+        (None, Some("/")),
+        (Some("GET"), None),
+        (Some("GET"), Some("/")),
+    ] {
+        assert_eq!(
+            AllowRule {
+                even_while_killed: true,
+                ..allow(method, path)
+            }
+            .flaw(),
+            None,
+            "{method:?} {path:?}"
+        );
     }
 }
 

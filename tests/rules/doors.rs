@@ -1,5 +1,9 @@
 //! Who may knock: whose address counts, how often one client may, and whose key is whose.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
@@ -18,7 +22,10 @@ fn ip(text: &str) -> IpAddr {
 
 fn headers(all: &[(&str, &str)]) -> HeaderMap {
     let one = |(name, value): &(&str, &str)| {
-        (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap())
+        (
+            HeaderName::from_bytes(name.as_bytes()).unwrap(),
+            HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+        )
     };
     all.iter().map(one).collect()
 }
@@ -34,27 +41,96 @@ type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], bool, &'a str);
 fn a_header_is_believed_only_of_a_declared_proxy() {
     let proxies: Proxies = PROXIES.parse().unwrap();
     let cases: &[Case] = &[
-        ("203.0.113.1", &[(XFF, "198.51.100.1"), (FLY, "198.51.100.2")], true, "203.0.113.1"),
+        (
+            "203.0.113.1",
+            &[(XFF, "198.51.100.1"), (FLY, "198.51.100.2")],
+            true,
+            "203.0.113.1",
+        ),
         ("10.1.2.3", &[], false, "10.1.2.3"),
         ("10.1.2.3", &[(XFF, "198.51.100.1")], false, "198.51.100.1"),
-        ("::ffff:10.1.2.3", &[(XFF, "198.51.100.1")], false, "198.51.100.1"),
+        (
+            "::ffff:10.1.2.3",
+            &[(XFF, "198.51.100.1")],
+            false,
+            "198.51.100.1",
+        ),
         ("192.0.2.8", &[(XFF, "198.51.100.1")], false, "192.0.2.8"),
         // What stands left of the last stranger is the stranger's invention.
-        ("10.1.2.3", &[(XFF, "1.1.1.1, 198.51.100.1, 10.9.9.9")], false, "198.51.100.1"),
-        ("10.1.2.3", &[(XFF, "1.1.1.1"), (XFF, "198.51.100.1"), (XFF, "192.0.2.7,fd00::1")], false, "198.51.100.1"),
-        ("10.1.2.3", &[(XFF, "10.4.4.4, 10.5.5.5")], false, "10.4.4.4"),
-        ("10.1.2.3", &[(XFF, "198.51.100.1:4711")], false, "198.51.100.1"),
-        ("10.1.2.3", &[(XFF, "[2001:db8::1]:443")], false, "2001:db8::1"),
-        ("10.1.2.3", &[(XFF, "198.51.100.1, unknown")], false, "10.1.2.3"),
-        ("10.1.2.3", &[(XFF, "198.51.100.1, unknown, 10.9.9.9")], false, "10.9.9.9"),
+        (
+            "10.1.2.3",
+            &[(XFF, "1.1.1.1, 198.51.100.1, 10.9.9.9")],
+            false,
+            "198.51.100.1",
+        ),
+        (
+            "10.1.2.3",
+            &[
+                (XFF, "1.1.1.1"),
+                (XFF, "198.51.100.1"),
+                (XFF, "192.0.2.7,fd00::1"),
+            ],
+            false,
+            "198.51.100.1",
+        ),
+        (
+            "10.1.2.3",
+            &[(XFF, "10.4.4.4, 10.5.5.5")],
+            false,
+            "10.4.4.4",
+        ),
+        (
+            "10.1.2.3",
+            &[(XFF, "198.51.100.1:4711")],
+            false,
+            "198.51.100.1",
+        ),
+        (
+            "10.1.2.3",
+            &[(XFF, "[2001:db8::1]:443")],
+            false,
+            "2001:db8::1",
+        ),
+        (
+            "10.1.2.3",
+            &[(XFF, "198.51.100.1, unknown")],
+            false,
+            "10.1.2.3",
+        ),
+        (
+            "10.1.2.3",
+            &[(XFF, "198.51.100.1, unknown, 10.9.9.9")],
+            false,
+            "10.9.9.9",
+        ),
         ("10.1.2.3", &[(XFF, "\u{e9}")], false, "10.1.2.3"),
         // Fly's proxy overwrites its header; any other hands on what a client wrote there.
-        ("10.1.2.3", &[(XFF, "198.51.100.1"), (FLY, "198.51.100.2")], true, "198.51.100.2"),
-        ("10.1.2.3", &[(XFF, "198.51.100.1"), (FLY, "198.51.100.2")], false, "198.51.100.1"),
+        (
+            "10.1.2.3",
+            &[(XFF, "198.51.100.1"), (FLY, "198.51.100.2")],
+            true,
+            "198.51.100.2",
+        ),
+        (
+            "10.1.2.3",
+            &[(XFF, "198.51.100.1"), (FLY, "198.51.100.2")],
+            false,
+            "198.51.100.1",
+        ),
         ("10.1.2.3", &[(FLY, "198.51.100.2")], false, "10.1.2.3"),
         ("10.1.2.3", &[(FLY, "198.51.100.2")], true, "198.51.100.2"),
-        ("10.1.2.3", &[(FLY, "198.51.100.2"), (FLY, "198.51.100.3")], true, "10.1.2.3"),
-        ("10.1.2.3", &[(FLY, "nobody"), (XFF, "198.51.100.1")], true, "198.51.100.1"),
+        (
+            "10.1.2.3",
+            &[(FLY, "198.51.100.2"), (FLY, "198.51.100.3")],
+            true,
+            "10.1.2.3",
+        ),
+        (
+            "10.1.2.3",
+            &[(FLY, "nobody"), (XFF, "198.51.100.1")],
+            true,
+            "198.51.100.1",
+        ),
     ];
     for (peer, said, on_fly, expected) in cases {
         let found = address(ip(peer), &headers(said), &proxies, *on_fly);
@@ -64,11 +140,24 @@ fn a_header_is_believed_only_of_a_declared_proxy() {
 
 #[test]
 fn proxies_are_addresses_or_cidrs_and_what_is_neither_is_named_by_its_number() {
-    for good in ["", "10.0.0.1", "::1", "10.0.0.0/8,::/0", " 10.0.0.1 , fd00::/8,"] {
+    for good in [
+        "",
+        "10.0.0.1",
+        "::1",
+        "10.0.0.0/8,::/0",
+        " 10.0.0.1 , fd00::/8,",
+    ] {
         assert!(good.parse::<Proxies>().is_ok(), "{good}");
     }
-    for (bad, number) in [("localhost", "number 1"), ("10.0.0.1,10.0.0.0/33", "number 2"), ("::1,,x", "number 3")] {
-        assert!(bad.parse::<Proxies>().unwrap_err().contains(number), "{bad}");
+    for (bad, number) in [
+        ("localhost", "number 1"),
+        ("10.0.0.1,10.0.0.0/33", "number 2"),
+        ("::1,,x", "number 3"),
+    ] {
+        assert!(
+            bad.parse::<Proxies>().unwrap_err().contains(number),
+            "{bad}"
+        );
     }
 }
 
@@ -88,15 +177,28 @@ fn a_net_of_ipv4_addresses_matches_however_it_is_written() {
         ("10.0.0.0/8", "::ffff:10.1.2.3", true),
     ];
     for (net, address, inside) in cases {
-        assert_eq!(net.parse::<Proxies>().unwrap().contains(ip(address)), inside, "{net} {address}");
+        assert_eq!(
+            net.parse::<Proxies>().unwrap().contains(ip(address)),
+            inside,
+            "{net} {address}"
+        );
     }
 }
 
 #[test]
 fn an_ipv6_customer_is_one_client_and_so_is_a_mapped_address() {
-    assert_eq!(Client::of(ip("2001:db8:1:2::1")), Client::of(ip("2001:db8:1:2:ffff::9")));
-    assert_ne!(Client::of(ip("2001:db8:1:2::1")), Client::of(ip("2001:db8:1:3::1")));
-    assert_eq!(Client::of(ip("::ffff:192.0.2.1")), Client::of(ip("192.0.2.1")));
+    assert_eq!(
+        Client::of(ip("2001:db8:1:2::1")),
+        Client::of(ip("2001:db8:1:2:ffff::9"))
+    );
+    assert_ne!(
+        Client::of(ip("2001:db8:1:2::1")),
+        Client::of(ip("2001:db8:1:3::1"))
+    );
+    assert_eq!(
+        Client::of(ip("::ffff:192.0.2.1")),
+        Client::of(ip("192.0.2.1"))
+    );
     assert_ne!(Client::of(ip("192.0.2.1")), Client::of(ip("192.0.2.2")));
 }
 
@@ -105,7 +207,14 @@ fn rates(per_minute: u32) -> (Rates, Arc<AtomicU64>) {
     let clock = Arc::new(AtomicU64::new(0));
     let read = Arc::clone(&clock);
     let elapsed = Arc::new(move || Duration::from_millis(read.load(Ordering::Relaxed)));
-    (Rates::of(NonZeroU32::new(per_minute).unwrap(), Proxies::default(), elapsed), clock)
+    (
+        Rates::of(
+            NonZeroU32::new(per_minute).unwrap(),
+            Proxies::default(),
+            elapsed,
+        ),
+        clock,
+    )
 }
 
 #[test]
@@ -114,14 +223,30 @@ fn the_burst_is_the_full_limit_and_comes_back_evenly() {
     for _ in 0..60 {
         assert_eq!(rates.take(ip("192.0.2.1")), Ok(()));
     }
-    assert_eq!(rates.take(ip("192.0.2.1")), Err(1), "one comes back each second");
-    assert_eq!(rates.take(ip("192.0.2.2")), Ok(()), "another one is another one");
+    assert_eq!(
+        rates.take(ip("192.0.2.1")),
+        Err(1),
+        "one comes back each second"
+    );
+    assert_eq!(
+        rates.take(ip("192.0.2.2")),
+        Ok(()),
+        "another one is another one"
+    );
     clock.store(999, Ordering::Relaxed);
     assert_eq!(rates.take(ip("192.0.2.1")), Err(1));
     clock.store(3000, Ordering::Relaxed);
-    assert_eq!([(); 4].map(|()| rates.take(ip("192.0.2.1")).is_ok()), [true, true, true, false]);
+    assert_eq!(
+        [(); 4].map(|()| rates.take(ip("192.0.2.1")).is_ok()),
+        [true, true, true, false]
+    );
     clock.store(63_000, Ordering::Relaxed);
-    assert_eq!((0..100).filter(|_| rates.take(ip("192.0.2.1")).is_ok()).count(), 60);
+    assert_eq!(
+        (0..100)
+            .filter(|_| rates.take(ip("192.0.2.1")).is_ok())
+            .count(),
+        60
+    );
 }
 
 #[test]
@@ -138,8 +263,15 @@ fn whether_there_is_room_is_asked_without_taking_it() {
     for _ in 0..10 {
         assert_eq!(rates.may(client), Ok(()));
     }
-    assert_eq!([(); 4].map(|()| rates.take(client).is_ok()), [true, true, true, false]);
-    assert_eq!((rates.may(client), rates.may(ip("192.0.2.2"))), (Err(20), Ok(())), "and how long there is none");
+    assert_eq!(
+        [(); 4].map(|()| rates.take(client).is_ok()),
+        [true, true, true, false]
+    );
+    assert_eq!(
+        (rates.may(client), rates.may(ip("192.0.2.2"))),
+        (Err(20), Ok(())),
+        "and how long there is none"
+    );
 }
 
 #[test]
@@ -147,7 +279,10 @@ fn a_key_has_a_limit_of_its_own() {
     let (rates, _clock) = rates(3);
     let (red, ops) = ("red".into(), "ops".into());
     while rates.take(ip("192.0.2.1")).is_ok() {}
-    assert_eq!([(); 4].map(|()| rates.take_key(&red).is_ok()), [true, true, true, false]);
+    assert_eq!(
+        [(); 4].map(|()| rates.take_key(&red).is_ok()),
+        [true, true, true, false]
+    );
     assert_eq!(rates.take_key(&ops), Ok(()));
 }
 
@@ -161,7 +296,10 @@ fn a_flood_of_addresses_neither_refuses_anybody_nor_frees_who_is_limited() {
         let stranger = Ipv6Addr::from_bits(0x2001_0db8 << 96 | prefix << 64 | 1);
         assert_eq!(rates.take(stranger.into()), Ok(()));
     }
-    assert!(rates.take(abuser).is_err(), "a flood does not wash a limit away");
+    assert!(
+        rates.take(abuser).is_err(),
+        "a flood does not wash a limit away"
+    );
     // 934,464 had to go to make room for others, but each had used no more than who came next.
     assert_eq!(rates.forgotten(), 0);
     clock.store(61_000, Ordering::Relaxed);
@@ -177,17 +315,30 @@ fn a_key_has_its_name_and_its_roles() {
     let keys = Keys::parse(Some("k-main"), more).unwrap();
     let may = |key: &str| {
         let caller = keys.whose(key.as_bytes())?;
-        let roles = [Role::Reader, Role::Gate, Role::Operator, Role::Breaker].map(|role| caller.may(role));
+        let roles =
+            [Role::Reader, Role::Gate, Role::Operator, Role::Breaker].map(|role| caller.may(role));
         Some((caller.name.to_string(), roles))
     };
     let expect = |name: &str, roles| Some((name.to_owned(), roles));
-    assert_eq!(may("k-main"), expect("ECHO_API_KEY", [true, true, true, true]));
+    assert_eq!(
+        may("k-main"),
+        expect("ECHO_API_KEY", [true, true, true, true])
+    );
     assert_eq!(may("k-ci"), expect("ci", [true, false, false, false]));
     assert_eq!(may("k-oncall"), expect("oncall", [true, false, true, true]));
     assert_eq!(may("k-shop"), expect("shop", [true, true, false, false]));
-    assert_eq!(may("k:with:colons"), expect("red", [true, false, false, true]));
-    assert_eq!(may("k-red-next"), expect("red", [true, false, false, true]), "while one replaces the other, both open");
-    for none in ["", "k", "k-mai", "k-main ", "K-MAIN", NOBODY, "YOUR_KEY", "ci"] {
+    assert_eq!(
+        may("k:with:colons"),
+        expect("red", [true, false, false, true])
+    );
+    assert_eq!(
+        may("k-red-next"),
+        expect("red", [true, false, false, true]),
+        "while one replaces the other, both open"
+    );
+    for none in [
+        "", "k", "k-mai", "k-main ", "K-MAIN", NOBODY, "YOUR_KEY", "ci",
+    ] {
         assert_eq!(may(none), None, "{none}");
     }
     assert!(Keys::parse(None, "").unwrap().is_empty() && keys.whose(b"").is_none());
@@ -214,12 +365,21 @@ fn a_malformed_entry_is_named_by_number_and_never_by_what_it_holds() {
         let error = Keys::parse(Some("main"), &text).unwrap_err();
         let said = format!("{error} {error:?}");
         assert_eq!(error.variable, "ECHO_API_KEYS", "{text}");
-        assert!(said.contains(&format!("entry {number}:")) && said.contains("name:role:key"), "{text}: {said}");
+        assert!(
+            said.contains(&format!("entry {number}:")) && said.contains("name:role:key"),
+            "{text}: {said}"
+        );
         assert!(error.fix.contains("openssl rand"), "{text}: {said}");
         assert!(!said.contains(secret), "{text}: {said}");
     }
-    assert_eq!(Keys::parse(Some("with space"), "").unwrap_err().variable, "ECHO_API_KEY");
-    assert!(Keys::parse(Some("main"), "a:reader:main").is_err(), "a reader with the key of all roles is a mistake");
+    assert_eq!(
+        Keys::parse(Some("with space"), "").unwrap_err().variable,
+        "ECHO_API_KEY"
+    );
+    assert!(
+        Keys::parse(Some("main"), "a:reader:main").is_err(),
+        "a reader with the key of all roles is a mistake"
+    );
     let keys = Keys::parse(Some(secret), &format!("a:reader:{secret}2")).unwrap();
     assert!(!format!("{keys:?}").contains(secret));
 }

@@ -28,10 +28,23 @@ fn a_value_is_taken_as_it_is_meant() {
         ("ECHO_A=\u{e9}", "\u{e9}"),
         ("ECHO_A=\nECHO_A=YOUR_KEY\nECHO_A=b\nECHO_A=c", "b"),
     ] {
-        assert_eq!(read(line.as_bytes()).value("ECHO_A").map(|(value, _)| value), Some(value), "{line:?}");
+        assert_eq!(
+            read(line.as_bytes())
+                .value("ECHO_A")
+                .map(|(value, _)| value),
+            Some(value),
+            "{line:?}"
+        );
         assert_eq!(read(line.as_bytes()).malformed().count(), 0, "{line:?}");
     }
-    for line in ["ECHO_A=", "ECHO_A=''", "#ECHO_A=b", "ECHO_AB=c", "OTHER=ECHO_A=b", "ECHO_A= # b"] {
+    for line in [
+        "ECHO_A=",
+        "ECHO_A=''",
+        "#ECHO_A=b",
+        "ECHO_AB=c",
+        "OTHER=ECHO_A=b",
+        "ECHO_A= # b",
+    ] {
         assert_eq!(read(line.as_bytes()).value("ECHO_A"), None, "{line:?}");
     }
 }
@@ -53,9 +66,15 @@ fn a_line_of_ours_that_says_nothing_is_told_by_its_number_and_never_repeated() {
         let text = [b"FOO=bar baz\n", line, b"\nECHO_B=d\n"].concat();
         let file = read(&text);
         let wrong: Vec<_> = file.malformed().collect();
-        assert!(wrong.len() == 1 && wrong[0].0 == "ECHO_A" && wrong[0].1 == 2, "{line:?}: {wrong:?}");
+        assert!(
+            wrong.len() == 1 && wrong[0].0 == "ECHO_A" && wrong[0].1 == 2,
+            "{line:?}: {wrong:?}"
+        );
         assert!(wrong[0].2.contains(told), "{line:?}: {wrong:?}");
-        assert_eq!((file.value("ECHO_A"), file.value("ECHO_B")), (None, Some(("d", 3))));
+        assert_eq!(
+            (file.value("ECHO_A"), file.value("ECHO_B")),
+            (None, Some(("d", 3)))
+        );
     }
 }
 
@@ -78,14 +97,24 @@ fn only_variables_of_one_form_have_keys_to_other_sites() {
     for name in ["ECHO_REMOTE_KEY_A", "ECHO_REMOTE_KEY_fly_1"] {
         assert!(is_remote_key(name), "{name}");
     }
-    for name in ["PATH", "ECHO_API_KEY", "ECHO_REMOTE_KEY_", "ECHO_REMOTE_KEY_A_FILE", "ECHO_REMOTE_KEY_A.B", "", " "] {
+    for name in [
+        "PATH",
+        "ECHO_API_KEY",
+        "ECHO_REMOTE_KEY_",
+        "ECHO_REMOTE_KEY_A_FILE",
+        "ECHO_REMOTE_KEY_A.B",
+        "",
+        " ",
+    ] {
         assert!(!is_remote_key(name), "{name}");
     }
 }
 
 #[test]
 fn a_host_is_one_of_those_that_may_be_called_or_it_is_not() {
-    let hosts: AllowedHosts = "api.airtable.com, Echo.Example.com:8443,[::1],127.0.0.1:3000".parse().unwrap();
+    let hosts: AllowedHosts = "api.airtable.com, Echo.Example.com:8443,[::1],127.0.0.1:3000"
+        .parse()
+        .unwrap();
     for url in [
         "https://api.airtable.com/v0",
         "https://API.airtable.com.:444",
@@ -108,7 +137,14 @@ fn a_host_is_one_of_those_that_may_be_called_or_it_is_not() {
     ] {
         assert!(!hosts.has(url), "{url}");
     }
-    for wrong in ["https://a.example", "a.example/b", "u@a.example", "*.example", "a b", "a.example,::1"] {
+    for wrong in [
+        "https://a.example",
+        "a.example/b",
+        "u@a.example",
+        "*.example",
+        "a b",
+        "a.example,::1",
+    ] {
         assert!(wrong.parse::<AllowedHosts>().is_err(), "{wrong}");
     }
 }

@@ -14,14 +14,22 @@ use echo_phoenix::gate::{Gate, Question, Setting};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-const NOW: Moment = Moment { wall: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO };
+const NOW: Moment = Moment {
+    wall: Timestamp::UNIX_EPOCH,
+    elapsed: Duration::ZERO,
+};
 
 fn name(number: usize) -> ThrottleName {
     ThrottleName::try_from(format!("t-{number}")).unwrap()
 }
 
 fn setting(level: Level) -> Setting {
-    Setting { level, reason: Reason::Target, generation: 1, at: Duration::ZERO }
+    Setting {
+        level,
+        reason: Reason::Target,
+        generation: 1,
+        at: Duration::ZERO,
+    }
 }
 
 fn epoch(text: &str) -> Epoch {
@@ -47,13 +55,16 @@ fn kill(id: &str) -> Hold {
 fn gate_of(throttles: usize) -> Gate {
     let gate = Gate::default();
     gate.change(|draft| {
-        (0..throttles).for_each(|n| draft.declare(&name(n), &GateSpec::default(), setting(Level::OPEN)))
+        (0..throttles)
+            .for_each(|n| draft.declare(&name(n), &GateSpec::default(), setting(Level::OPEN)))
     });
     gate
 }
 
 fn killed(gate: &Gate, throttle: &ThrottleName) -> bool {
-    let verdict = gate.ask(throttle.as_str(), Question::default(), NOW).verdict;
+    let verdict = gate
+        .ask(throttle.as_str(), Question::default(), NOW)
+        .verdict;
     assert!(!(verdict.reason == Reason::Kill && verdict.admitted));
     verdict.reason == Reason::Kill
 }
@@ -68,18 +79,29 @@ fn a_kill_of_all_is_in_force_on_all_at_once_and_so_is_its_end() {
         let looks = scope.spawn(|| {
             let mut seen = BTreeSet::new();
             while !done.load(Ordering::SeqCst) {
-                seen.insert(gate.standings().iter().filter(|standing| standing.killed()).count());
+                seen.insert(
+                    gate.standings()
+                        .iter()
+                        .filter(|standing| standing.killed())
+                        .count(),
+                );
             }
             seen
         });
         for round in 0..20 {
             let id = round.to_string();
-            assert_eq!(gate.hold(&Scope::All, &kill(&id), Duration::ZERO).len(), THROTTLES);
+            assert_eq!(
+                gate.hold(&Scope::All, &kill(&id), Duration::ZERO).len(),
+                THROTTLES
+            );
             gate.end(&[epoch(&id)]);
         }
         done.store(true, Ordering::SeqCst);
         let seen = looks.join().unwrap();
-        assert!(seen.iter().all(|killed| [0, THROTTLES].contains(killed)), "{seen:?}");
+        assert!(
+            seen.iter().all(|killed| [0, THROTTLES].contains(killed)),
+            "{seen:?}"
+        );
     });
 }
 
@@ -87,14 +109,19 @@ fn a_kill_of_all_is_in_force_on_all_at_once_and_so_is_its_end() {
 fn what_a_kill_of_all_and_its_end_cost_grows_as_the_throttles_do() {
     let cost = |throttles| {
         let gate = gate_of(throttles);
-        let taken = allocation_counter::measure(|| drop(gate.hold(&Scope::All, &kill("a"), Duration::ZERO)));
+        let taken = allocation_counter::measure(|| {
+            drop(gate.hold(&Scope::All, &kill("a"), Duration::ZERO))
+        });
         let ended = allocation_counter::measure(|| gate.end(&[epoch("a")]));
         [taken, ended].map(|cost| (cost.count_total, cost.bytes_total))
     };
     for (few, many) in cost(200).into_iter().zip(cost(1_600)) {
         assert!(few.0 > 0 && few.1 > 0, "the counter does not count");
         // Eight times as many: with a table copied for each of them it would be 64 times.
-        assert!(many.0 <= few.0 * 12 && many.1 <= few.1 * 12, "{few:?} of 200, {many:?} of 1600");
+        assert!(
+            many.0 <= few.0 * 12 && many.1 <= few.1 * 12,
+            "{few:?} of 200, {many:?} of 1600"
+        );
     }
 }
 
@@ -107,10 +134,20 @@ fn a_kill_that_was_overtaken_by_its_end_closes_nothing() {
         for scope in [Scope::All, Scope::One(name(0))] {
             assert_eq!(gate.hold(&scope, &kill(late), Duration::ZERO), [], "{late}");
         }
-        assert!(gate.standings().iter().all(|standing| !standing.killed()), "{late}");
+        assert!(
+            gate.standings().iter().all(|standing| !standing.killed()),
+            "{late}"
+        );
     }
-    assert_eq!(gate.hold(&Scope::One(name(1)), &kill("b"), Duration::ZERO), [name(1)], "another one bites");
-    assert_eq!((killed(&gate, &name(0)), killed(&gate, &name(1))), (false, true));
+    assert_eq!(
+        gate.hold(&Scope::One(name(1)), &kill("b"), Duration::ZERO),
+        [name(1)],
+        "another one bites"
+    );
+    assert_eq!(
+        (killed(&gate, &name(0)), killed(&gate, &name(1))),
+        (false, true)
+    );
 }
 
 #[test]
@@ -127,8 +164,14 @@ fn what_an_object_or_a_file_holds_bites_whenever_it_is_seen() {
         let seen = hold("a", source);
         gate.hold(&Scope::All, &seen, Duration::ZERO);
         gate.end(&[epoch("a")]);
-        assert_eq!(gate.hold(&Scope::One(name(0)), &seen, Duration::ZERO), [name(0)]);
-        assert_eq!((killed(&gate, &name(0)), killed(&gate, &name(1))), (true, false));
+        assert_eq!(
+            gate.hold(&Scope::One(name(0)), &seen, Duration::ZERO),
+            [name(0)]
+        );
+        assert_eq!(
+            (killed(&gate, &name(0)), killed(&gate, &name(1))),
+            (true, false)
+        );
     }
 }
 
@@ -137,7 +180,10 @@ fn a_throttle_is_let_go_alone_and_may_be_taken_again() {
     let gate = gate_of(2);
     gate.hold(&Scope::All, &kill("a"), Duration::ZERO);
     gate.release(&name(0), &epoch("a"));
-    assert_eq!((killed(&gate, &name(0)), killed(&gate, &name(1))), (false, true));
+    assert_eq!(
+        (killed(&gate, &name(0)), killed(&gate, &name(1))),
+        (false, true)
+    );
     gate.hold(&Scope::All, &kill("a"), Duration::ZERO);
     assert!(killed(&gate, &name(0)) && killed(&gate, &name(1)));
 }
@@ -146,13 +192,20 @@ fn a_throttle_is_let_go_alone_and_may_be_taken_again() {
 fn no_command_covers_the_throttle_of_the_self_test() {
     let gate = gate_of(1);
     gate.rehearse(None, Duration::ZERO);
-    assert_eq!(gate.hold(&Scope::All, &kill("a"), Duration::ZERO), [name(0)]);
+    assert_eq!(
+        gate.hold(&Scope::All, &kill("a"), Duration::ZERO),
+        [name(0)]
+    );
     assert!(killed(&gate, &name(0)) && !killed(&gate, &ThrottleName::self_test()));
 }
 
 #[derive(Clone, Debug)]
 enum Move {
-    Hold { id: u8, throttle: Option<usize>, declared: bool },
+    Hold {
+        id: u8,
+        throttle: Option<usize>,
+        declared: bool,
+    },
     End(Vec<u8>),
     Set(usize, f64),
     Tighten(usize, f64),

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use echo_phoenix::decide::precedence::{Asked, asked};
-use echo_phoenix::domain::hold::{Bite, Epoch, HeldBy, Hold, Scope, ScopedHold, Source, ask_for_more};
+use echo_phoenix::domain::hold::{
+    Bite, Epoch, HeldBy, Hold, Scope, ScopedHold, Source, ask_for_more,
+};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::{Mode, ThrottleName};
 use jiff::Timestamp;
@@ -45,10 +47,34 @@ fn kill() -> Hold {
 fn the_most_restrictive_of_specification_and_holds_wins_and_is_named() {
     let (spec, shop, rest) = ("spec", "EchoOverride shop/stop", "rest");
     for (what, level_of_spec, mode, holds, expected) in [
-        ("nothing but the specification", 0.5, Mode::Enforce, vec![], (0.5, false, spec)),
-        ("a hold that asks for more", 0.5, Mode::Enforce, vec![at_least(0.7)], (0.7, false, shop)),
-        ("one that asks for less", 0.5, Mode::Enforce, vec![at_least(0.3)], (0.5, false, spec)),
-        ("one that asks for the same", 0.5, Mode::Enforce, vec![at_least(0.5)], (0.5, false, spec)),
+        (
+            "nothing but the specification",
+            0.5,
+            Mode::Enforce,
+            vec![],
+            (0.5, false, spec),
+        ),
+        (
+            "a hold that asks for more",
+            0.5,
+            Mode::Enforce,
+            vec![at_least(0.7)],
+            (0.7, false, shop),
+        ),
+        (
+            "one that asks for less",
+            0.5,
+            Mode::Enforce,
+            vec![at_least(0.3)],
+            (0.5, false, spec),
+        ),
+        (
+            "one that asks for the same",
+            0.5,
+            Mode::Enforce,
+            vec![at_least(0.5)],
+            (0.5, false, spec),
+        ),
         (
             "the greater of two, in either order",
             0.0,
@@ -56,17 +82,67 @@ fn the_most_restrictive_of_specification_and_holds_wins_and_is_named() {
             vec![at_least(0.9), at_least(0.2)],
             (0.9, false, shop),
         ),
-        ("a kill", 0.5, Mode::Enforce, vec![kill()], (1.0, true, rest)),
-        ("a kill of what stands still anyway", 1.0, Mode::Enforce, vec![kill()], (1.0, true, rest)),
-        ("a kill after a full stop by a hold", 0.0, Mode::Enforce, vec![at_least(1.0), kill()], (1.0, true, rest)),
-        ("a kill before one", 0.0, Mode::Enforce, vec![kill(), at_least(1.0)], (1.0, true, rest)),
-        ("the first of two kills", 0.0, Mode::Enforce, vec![kill(), hold(Bite::Kill, Source::Spec)], (1.0, true, rest)),
-        ("observing asks for nothing", 0.5, Mode::Observe, vec![at_least(0.7)], (0.0, false, spec)),
-        ("but a kill", 0.5, Mode::Observe, vec![at_least(0.7), kill()], (1.0, true, rest)),
+        (
+            "a kill",
+            0.5,
+            Mode::Enforce,
+            vec![kill()],
+            (1.0, true, rest),
+        ),
+        (
+            "a kill of what stands still anyway",
+            1.0,
+            Mode::Enforce,
+            vec![kill()],
+            (1.0, true, rest),
+        ),
+        (
+            "a kill after a full stop by a hold",
+            0.0,
+            Mode::Enforce,
+            vec![at_least(1.0), kill()],
+            (1.0, true, rest),
+        ),
+        (
+            "a kill before one",
+            0.0,
+            Mode::Enforce,
+            vec![kill(), at_least(1.0)],
+            (1.0, true, rest),
+        ),
+        (
+            "the first of two kills",
+            0.0,
+            Mode::Enforce,
+            vec![kill(), hold(Bite::Kill, Source::Spec)],
+            (1.0, true, rest),
+        ),
+        (
+            "observing asks for nothing",
+            0.5,
+            Mode::Observe,
+            vec![at_least(0.7)],
+            (0.0, false, spec),
+        ),
+        (
+            "but a kill",
+            0.5,
+            Mode::Observe,
+            vec![at_least(0.7), kill()],
+            (1.0, true, rest),
+        ),
     ] {
         let (share, killed, source) = expected;
-        let expected = Asked { level: level(share), killed, source: source.to_owned() };
-        assert_eq!(asked(level(level_of_spec), mode, &holds), expected, "{what}");
+        let expected = Asked {
+            level: level(share),
+            killed,
+            source: source.to_owned(),
+        };
+        assert_eq!(
+            asked(level(level_of_spec), mode, &holds),
+            expected,
+            "{what}"
+        );
     }
 }
 
@@ -79,19 +155,31 @@ fn a_hold_is_named_by_who_keeps_it_and_only_a_declaration_keeps_its_own() {
         (over(Some("shop")), "EchoOverride shop/stop", false),
         (over(None), "ClusterEchoOverride stop", false),
     ] {
-        assert_eq!((source.to_string().as_str(), source.is_declared()), (words, declared));
+        assert_eq!(
+            (source.to_string().as_str(), source.is_declared()),
+            (words, declared)
+        );
         let hold = hold(Bite::Kill, source);
         let told = HeldBy::from(&hold);
         assert_eq!((told.epoch.as_str(), told.source.as_str()), ("e-1", words));
-        assert_eq!((told.operator.as_str(), told.reason.as_str(), told.since), ("ada", "fraud", Some(hold.taken_at)));
+        assert_eq!(
+            (told.operator.as_str(), told.reason.as_str(), told.since),
+            ("ada", "fraud", Some(hold.taken_at))
+        );
     }
     assert_eq!(kill().epoch.to_string(), "e-1");
-    assert!(kill().is_kill() && !at_least(1.0).is_kill(), "a full stop that is asked for is no kill");
+    assert!(
+        kill().is_kill() && !at_least(1.0).is_kill(),
+        "a full stop that is asked for is no kill"
+    );
 }
 
 #[test]
 fn a_scope_means_one_throttle_or_all() {
-    let (one, other) = (ThrottleName::default_throttle(), ThrottleName::in_namespace("shop", "checkout"));
+    let (one, other) = (
+        ThrottleName::default_throttle(),
+        ThrottleName::in_namespace("shop", "checkout"),
+    );
     assert!(Scope::All.covers(&one) && Scope::All.covers(&other));
     assert!(Scope::One(one.clone()).covers(&one) && !Scope::One(one).covers(&other));
 }
@@ -101,25 +189,92 @@ fn holds_in_the_place_of_others_close_where_one_asks_for_more_than_each_of_those
     let one = || Scope::One(ThrottleName::default_throttle());
     let other = || Scope::One(ThrottleName::in_namespace("shop", "checkout"));
     let all = |holds: Vec<(Scope, Hold)>| {
-        holds.into_iter().map(|(scope, hold)| ScopedHold { scope, hold }).collect::<Vec<_>>()
+        holds
+            .into_iter()
+            .map(|(scope, hold)| ScopedHold { scope, hold })
+            .collect::<Vec<_>>()
     };
     for (what, these, others, expected) in [
         ("nothing", vec![], vec![(one(), kill())], false),
-        ("in place of nothing", vec![(one(), at_least(0.0))], vec![], true),
-        ("a higher level", vec![(one(), at_least(0.6))], vec![(one(), at_least(0.5))], true),
-        ("one as high", vec![(one(), at_least(0.6))], vec![(one(), at_least(0.6))], false),
-        ("a lower one", vec![(one(), at_least(0.5))], vec![(one(), at_least(0.6))], false),
-        ("between two", vec![(one(), at_least(0.5))], vec![(one(), at_least(0.2)), (one(), at_least(0.6))], false),
-        ("one of two", vec![(one(), at_least(0.1)), (one(), at_least(0.7))], vec![(one(), at_least(0.6))], true),
-        ("of another throttle", vec![(one(), at_least(0.5))], vec![(other(), at_least(0.6))], true),
-        ("of all, in place of one", vec![(Scope::All, at_least(0.5))], vec![(one(), at_least(0.6))], true),
-        ("of one, in place of all", vec![(one(), at_least(0.5))], vec![(Scope::All, at_least(0.6))], false),
-        ("a kill in place of a full stop", vec![(one(), kill())], vec![(one(), at_least(1.0))], true),
-        ("a full stop in place of a kill", vec![(one(), at_least(1.0))], vec![(one(), kill())], false),
-        ("a kill in place of a kill", vec![(one(), kill())], vec![(one(), kill())], false),
+        (
+            "in place of nothing",
+            vec![(one(), at_least(0.0))],
+            vec![],
+            true,
+        ),
+        (
+            "a higher level",
+            vec![(one(), at_least(0.6))],
+            vec![(one(), at_least(0.5))],
+            true,
+        ),
+        (
+            "one as high",
+            vec![(one(), at_least(0.6))],
+            vec![(one(), at_least(0.6))],
+            false,
+        ),
+        (
+            "a lower one",
+            vec![(one(), at_least(0.5))],
+            vec![(one(), at_least(0.6))],
+            false,
+        ),
+        (
+            "between two",
+            vec![(one(), at_least(0.5))],
+            vec![(one(), at_least(0.2)), (one(), at_least(0.6))],
+            false,
+        ),
+        (
+            "one of two",
+            vec![(one(), at_least(0.1)), (one(), at_least(0.7))],
+            vec![(one(), at_least(0.6))],
+            true,
+        ),
+        (
+            "of another throttle",
+            vec![(one(), at_least(0.5))],
+            vec![(other(), at_least(0.6))],
+            true,
+        ),
+        (
+            "of all, in place of one",
+            vec![(Scope::All, at_least(0.5))],
+            vec![(one(), at_least(0.6))],
+            true,
+        ),
+        (
+            "of one, in place of all",
+            vec![(one(), at_least(0.5))],
+            vec![(Scope::All, at_least(0.6))],
+            false,
+        ),
+        (
+            "a kill in place of a full stop",
+            vec![(one(), kill())],
+            vec![(one(), at_least(1.0))],
+            true,
+        ),
+        (
+            "a full stop in place of a kill",
+            vec![(one(), at_least(1.0))],
+            vec![(one(), kill())],
+            false,
+        ),
+        (
+            "a kill in place of a kill",
+            vec![(one(), kill())],
+            vec![(one(), kill())],
+            false,
+        ),
     ] {
         let (these, others) = (all(these), all(others));
-        assert_eq!(ask_for_more(&these, &others.iter().collect::<Vec<_>>()), expected, "{what}");
+        assert_eq!(
+            ask_for_more(&these, &others.iter().collect::<Vec<_>>()),
+            expected,
+            "{what}"
+        );
     }
 }
 

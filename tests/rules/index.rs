@@ -84,7 +84,10 @@ fn an_older_status_of_the_same_generation_opens_nothing() {
                        "effective": { "levelMillionths": 1_000_000, "throttlePercent": 100, "reason": "kill" } });
     index.throttle(&throttle(1, 20, json!({}), shut), NOW);
     index.throttle(&throttle(1, 10, json!({}), opened(1)), NOW);
-    assert_eq!(index.view(&name()).unwrap().seen.effective, Some((Level::STOP, 1)));
+    assert_eq!(
+        index.view(&name()).unwrap().seen.effective,
+        Some((Level::STOP, 1))
+    );
 }
 
 #[test]
@@ -95,15 +98,33 @@ fn an_override_bites_whenever_it_is_seen_and_its_absence_lifts_nothing() {
     index.throttle(&throttle(1, 1, json!({}), opened(1)), NOW);
     assert!(killed(&index), "seen before its throttle");
     index.override_missing(&epoch);
-    assert!(killed(&index), "a missing object is a question to the leader");
+    assert!(
+        killed(&index),
+        "a missing object is a question to the leader"
+    );
     assert_eq!(index.states(&name())[0].1, HoldState::Missing);
     index.override_seen(&epoch, stop("a"));
-    assert_eq!(index.states(&name())[0].1, HoldState::Missing, "an old list brings no deleted object back");
+    assert_eq!(
+        index.states(&name())[0].1,
+        HoldState::Missing,
+        "an old list brings no deleted object back"
+    );
     index.found(&epoch);
-    assert!(index.overrides_doubted(true) && killed(&index), "a watch that broke lifts nothing");
-    assert_eq!(index.states(&name())[0].1, HoldState::Missing, "but it is a question too");
+    assert!(
+        index.overrides_doubted(true) && killed(&index),
+        "a watch that broke lifts nothing"
+    );
+    assert_eq!(
+        index.states(&name())[0].1,
+        HoldState::Missing,
+        "but it is a question too"
+    );
     index.override_seen(&epoch, stop("a"));
-    assert_eq!(index.states(&name())[0].1, HoldState::Live, "and seeing it again is an answer");
+    assert_eq!(
+        index.states(&name())[0].1,
+        HoldState::Live,
+        "and seeing it again is an answer"
+    );
     index.end(&epoch);
     assert!(!killed(&index));
     index.override_seen(&epoch, stop("a"));
@@ -116,7 +137,9 @@ fn a_hold_by_label_stays_when_labels_change_and_finds_later_throttles() {
     let epoch = Epoch("a".to_owned());
     let by_label = Override {
         throttle: None,
-        selector: Some(serde_json::from_value(json!({ "matchLabels": { "tier": "payments" } })).unwrap()),
+        selector: Some(
+            serde_json::from_value(json!({ "matchLabels": { "tier": "payments" } })).unwrap(),
+        ),
         ..stop("a")
     };
     index.override_seen(&epoch, by_label);
@@ -126,7 +149,10 @@ fn a_hold_by_label_stays_when_labels_change_and_finds_later_throttles() {
     object.metadata.labels = None;
     object.metadata.resource_version = Some("2".to_owned());
     index.throttle(&object, NOW);
-    assert!(killed(&index), "Git owns labels; it must not lift a kill with them");
+    assert!(
+        killed(&index),
+        "Git owns labels; it must not lift a kill with them"
+    );
 }
 
 #[test]
@@ -154,7 +180,13 @@ fn a_throttle_that_is_gone_keeps_its_gate_and_leaves_the_loop() {
 /// Where a loop looks, a hold that has ended goes once a pass has seen it, whoever ended it and however short it was.
 #[test]
 fn a_hold_that_has_ended_is_seen_by_one_pass_before_it_goes() {
-    let ended = |index: &Index| index.ended(&name()).iter().map(|epoch| epoch.0.clone()).collect::<Vec<_>>();
+    let ended = |index: &Index| {
+        index
+            .ended(&name())
+            .iter()
+            .map(|epoch| epoch.0.clone())
+            .collect::<Vec<_>>()
+    };
     for seen_before in [false, true] {
         let mut index = Index::looked_at();
         index.throttle(&throttle(1, 1, json!({}), opened(1)), NOW);
@@ -167,10 +199,20 @@ fn a_hold_that_has_ended_is_seen_by_one_pass_before_it_goes() {
         assert_eq!(index.states(&name())[0].1, HoldState::Over);
         index.override_seen(&epoch, stop("a"));
         index.found(&epoch);
-        assert_eq!(index.states(&name())[0].1, HoldState::Over, "and nothing brings it back");
-        assert_eq!(index.let_go(), if seen_before { vec![name()] } else { vec![] });
+        assert_eq!(
+            index.states(&name())[0].1,
+            HoldState::Over,
+            "and nothing brings it back"
+        );
+        assert_eq!(
+            index.let_go(),
+            if seen_before { vec![name()] } else { vec![] }
+        );
         if !seen_before {
-            assert!(index.show() && killed(&index) && ended(&index).is_empty(), "this pass sees it");
+            assert!(
+                index.show() && killed(&index) && ended(&index).is_empty(),
+                "this pass sees it"
+            );
             assert_eq!(index.let_go(), [name()], "and the next one lets go of it");
         }
         assert!(!killed(&index) && ended(&index) == ["a"]);
@@ -183,7 +225,10 @@ fn a_hold_that_has_ended_is_seen_by_one_pass_before_it_goes() {
     assert!(killed(&index), "the specification's own as well");
     assert!(index.show());
     index.forget_shown();
-    assert!(index.let_go().is_empty(), "a new leader's passes have seen nothing yet");
+    assert!(
+        index.let_go().is_empty(),
+        "a new leader's passes have seen nothing yet"
+    );
     index.throttle(&throttle(3, 4, json!({}), opened(3)), NOW);
     assert!(!killed(&index), "another leader has seen it end");
 }
@@ -197,9 +242,15 @@ fn the_end_of_an_object_ends_what_it_bore_and_not_what_another_of_its_id_bears()
         object
     };
     let epoch = Epoch("a".to_owned());
-    let wide = Override { throttle: None, selector: Some(Selector::default()), ..stop("a") };
+    let wide = Override {
+        throttle: None,
+        selector: Some(Selector::default()),
+        ..stop("a")
+    };
     let mut copy = stop("a");
-    let Source::Override { uid, name, .. } = &mut copy.hold.source else { unreachable!() };
+    let Source::Override { uid, name, .. } = &mut copy.hold.source else {
+        unreachable!()
+    };
     (*uid, *name) = ("copy".to_owned(), "copy".to_owned());
     let later = ThrottleName::in_namespace("shop", "later");
     // Whichever of both was seen first.
@@ -208,10 +259,20 @@ fn the_end_of_an_object_ends_what_it_bore_and_not_what_another_of_its_id_bears()
         index.throttle(&at("checkout", 1), NOW);
         index.throttle(&at("later", 2), NOW);
         index.override_seen(&epoch, first.clone());
-        index.override_seen(&epoch, if first == &copy { wide.clone() } else { copy.clone() });
+        index.override_seen(
+            &epoch,
+            if first == &copy {
+                wide.clone()
+            } else {
+                copy.clone()
+            },
+        );
         index.override_missing(&epoch);
         index.end_of(&copy.hold);
-        assert!(index.view(&later).unwrap().seen.killed, "its own object is there");
+        assert!(
+            index.view(&later).unwrap().seen.killed,
+            "its own object is there"
+        );
         assert!(index.holds(&epoch));
         index.end_of(&wide.hold);
         assert!(!index.holds(&epoch) && !index.view(&later).unwrap().seen.killed);
@@ -225,7 +286,14 @@ fn the_end_of_a_hold_whose_object_may_come_is_told_before_that() {
     index.throttle(&throttle(1, 1, json!({}), opened(1)), NOW);
     let epoch = Epoch("a".to_owned());
     index.over(&epoch);
-    assert!(index.refuse(&epoch, &Scope::One(ThrottleName::in_namespace("shop", "other"))).is_empty());
+    assert!(
+        index
+            .refuse(
+                &epoch,
+                &Scope::One(ThrottleName::in_namespace("shop", "other"))
+            )
+            .is_empty()
+    );
     assert_eq!(index.refuse(&epoch, &Scope::All), [name()]);
     assert!(index.refuse(&epoch, &Scope::All).is_empty() && index.ended(&name()) == [epoch]);
 }

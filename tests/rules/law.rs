@@ -96,8 +96,16 @@ fn phis() -> impl Strategy<Value = (f64, f64)> {
 }
 
 pub(crate) fn signals() -> impl Strategy<Value = Signals> {
-    (fraction(), error_rate(), latency_ms(), rpm(), phis(), temperature(), susceptibility()).prop_map(
-        |(u, e, l, r, (ps, pd), t, x)| Signals {
+    (
+        fraction(),
+        error_rate(),
+        latency_ms(),
+        rpm(),
+        phis(),
+        temperature(),
+        susceptibility(),
+    )
+        .prop_map(|(u, e, l, r, (ps, pd), t, x)| Signals {
             throttle_pct: u,
             error_rate: e,
             latency_p99_ms: l,
@@ -106,8 +114,7 @@ pub(crate) fn signals() -> impl Strategy<Value = Signals> {
             phi_dynamic: pd,
             temperature: t,
             susceptibility: x,
-        },
-    )
+        })
 }
 
 /// A declared throttle, often 0 and often close to the level in force.
@@ -125,7 +132,8 @@ fn any_input() -> impl Strategy<Value = Input> {
     signals()
         .prop_flat_map(|s| {
             let credit = prop_oneof![2 => Just(1.0), 2 => fraction()];
-            let floor = prop_oneof![2 => Just(Some(0.0)), 2 => rpm().prop_map(Some), 1 => Just(None)];
+            let floor =
+                prop_oneof![2 => Just(Some(0.0)), 2 => rpm().prop_map(Some), 1 => Just(None)];
             (Just(s), target(s.throttle_pct), credit, floor)
         })
         .prop_map(|(signals, target, credit, waiting_rpm)| Input {
@@ -152,7 +160,9 @@ fn calm_input() -> impl Strategy<Value = Input> {
 // ---- helpers
 
 fn level(fraction: f64) -> Level {
-    let Ok(level) = Level::new(fraction) else { unreachable!("{fraction} comes from a generator of levels") };
+    let Ok(level) = Level::new(fraction) else {
+        unreachable!("{fraction} comes from a generator of levels")
+    };
     level
 }
 
@@ -226,15 +236,47 @@ fn worked_examples() {
         ("the guide's body", guide(), 0.0, Binding::None),
         ("r 6000", busy, 0.9867, Binding::None),
         ("r 6000, pd .5", settled, 0.95, Binding::None),
-        ("e .2", with(&busy, |s| s.error_rate = 0.2), 1.0, Binding::Errors),
-        ("e 1", with(&busy, |s| s.error_rate = 1.0), 1.0, Binding::Errors),
-        ("u 0, e .05", with(&settled, |s| (s.throttle_pct, s.error_rate) = (0.0, 0.05)), 0.1815, Binding::Errors),
-        ("u 0, L 800", with(&settled, |s| (s.throttle_pct, s.latency_p99_ms) = (0.0, 800.0)), 0.5, Binding::Latency),
-        ("u .4, L 2000", with(&settled, |s| (s.throttle_pct, s.latency_p99_ms) = (0.4, 2000.0)), 0.7, Binding::Latency),
+        (
+            "e .2",
+            with(&busy, |s| s.error_rate = 0.2),
+            1.0,
+            Binding::Errors,
+        ),
+        (
+            "e 1",
+            with(&busy, |s| s.error_rate = 1.0),
+            1.0,
+            Binding::Errors,
+        ),
+        (
+            "u 0, e .05",
+            with(&settled, |s| (s.throttle_pct, s.error_rate) = (0.0, 0.05)),
+            0.1815,
+            Binding::Errors,
+        ),
+        (
+            "u 0, L 800",
+            with(&settled, |s| {
+                (s.throttle_pct, s.latency_p99_ms) = (0.0, 800.0)
+            }),
+            0.5,
+            Binding::Latency,
+        ),
+        (
+            "u .4, L 2000",
+            with(&settled, |s| {
+                (s.throttle_pct, s.latency_p99_ms) = (0.4, 2000.0)
+            }),
+            0.7,
+            Binding::Latency,
+        ),
     ];
     for (name, input, expected, binding) in table {
         let answer = law(&input);
-        assert!((answer.level.fraction() - expected).abs() < 5e-5, "{name}: {answer:?}, expected {expected}");
+        assert!(
+            (answer.level.fraction() - expected).abs() < 5e-5,
+            "{name}: {answer:?}, expected {expected}"
+        );
         assert_eq!(answer.binding, binding, "{name}: {answer:?}");
     }
 }
@@ -258,22 +300,46 @@ fn the_binding_says_what_determined_the_level() {
     let busy = with(&guide(), |s| {
         (s.requests_per_minute, s.phi_dynamic) = (6000.0, 0.5);
     });
-    let declared = Input { target: level(0.4), ..with(&busy, |s| s.throttle_pct = 0.4) };
+    let declared = Input {
+        target: level(0.4),
+        ..with(&busy, |s| s.throttle_pct = 0.4)
+    };
     let errors = |s: &mut Signals| s.error_rate = 0.2;
     let gap = |s: &mut Signals| (s.throttle_pct, s.phi_dynamic) = (0.5, 0.1);
     let table = [
         ("on the declaration", declared, Binding::Target),
-        ("killed", Input { killed: true, ..busy }, Binding::Target),
+        (
+            "killed",
+            Input {
+                killed: true,
+                ..busy
+            },
+            Binding::Target,
+        ),
         ("opening", busy, Binding::None),
         ("open", with(&busy, |s| s.throttle_pct = 0.0), Binding::None),
-        ("closing past the declaration", with(&declared, errors), Binding::Errors),
-        ("closing for the order parameter", with(&busy, gap), Binding::Order),
+        (
+            "closing past the declaration",
+            with(&declared, errors),
+            Binding::Errors,
+        ),
+        (
+            "closing for the order parameter",
+            with(&busy, gap),
+            Binding::Order,
+        ),
     ];
     for (name, input, expected) in table {
         assert_eq!(law(&input).binding, expected, "{name}");
     }
-    let names =
-        [Binding::None, Binding::Target, Binding::Errors, Binding::Latency, Binding::Order].map(Binding::as_str);
+    let names = [
+        Binding::None,
+        Binding::Target,
+        Binding::Errors,
+        Binding::Latency,
+        Binding::Order,
+    ]
+    .map(Binding::as_str);
     assert_eq!(names, ["none", "target", "errors", "latency", "order"]);
 }
 
@@ -281,14 +347,27 @@ fn the_binding_says_what_determined_the_level() {
 fn equal_signals_are_named_errors_before_latency_before_order() {
     // So many requests that the evidence is whole, and a gap that alone is full stress too.
     let all = with(&guide(), |s| {
-        (s.throttle_pct, s.error_rate, s.latency_p99_ms, s.requests_per_minute) = (0.0, 1.0, 1e6, 1e300);
+        (
+            s.throttle_pct,
+            s.error_rate,
+            s.latency_p99_ms,
+            s.requests_per_minute,
+        ) = (0.0, 1.0, 1e6, 1e300);
         (s.phi_static, s.phi_dynamic, s.susceptibility) = (1.0, 0.0, 10.0);
     });
     let latency = with(&all, |s| s.error_rate = 0.0);
     let order = with(&latency, |s| s.latency_p99_ms = 0.0);
-    for (input, expected) in [(all, Binding::Errors), (latency, Binding::Latency), (order, Binding::Order)] {
+    for (input, expected) in [
+        (all, Binding::Errors),
+        (latency, Binding::Latency),
+        (order, Binding::Order),
+    ] {
         let answer = law(&input);
-        assert_eq!((answer.stress, answer.binding), (1.0, expected), "{answer:?}");
+        assert_eq!(
+            (answer.stress, answer.binding),
+            (1.0, expected),
+            "{answer:?}"
+        );
     }
 }
 
@@ -309,7 +388,9 @@ fn every_offending_field_is_named() {
         waiting_rpm: Some(-1.0),
         ..guide()
     };
-    let Err(errors) = Law::default().evaluate(&broken) else { unreachable!("it was accepted") };
+    let Err(errors) = Law::default().evaluate(&broken) else {
+        unreachable!("it was accepted")
+    };
     let fields: Vec<&str> = errors.iter().map(|e| e.field).collect();
     assert_eq!(
         fields,
@@ -326,23 +407,37 @@ fn every_offending_field_is_named() {
             "waiting_rpm",
         ]
     );
-    assert_eq!(errors[0].to_string(), "throttle_pct is 1.5, expected a number from 0 to 1");
+    assert_eq!(
+        errors[0].to_string(),
+        "throttle_pct is 1.5, expected a number from 0 to 1"
+    );
 }
 
 #[test]
 fn thresholds_that_coincide_are_a_step() {
-    let law = Law { error_low: 0.05, error_high: 0.05, hold_least: 0.30, hold_most: 0.30, ..Law::default() };
+    let law = Law {
+        error_low: 0.05,
+        error_high: 0.05,
+        hold_least: 0.30,
+        hold_most: 0.30,
+        ..Law::default()
+    };
     for (error_rate, closes) in [(0.05, false), (0.05 + 1e-9, true)] {
         let input = with(&guide(), |s| {
             (s.requests_per_minute, s.phi_dynamic) = (1e12, 0.5);
             (s.throttle_pct, s.error_rate) = (0.8, error_rate);
         });
-        let Ok(answer) = law.evaluate(&input) else { unreachable!("a valid input was rejected") };
+        let Ok(answer) = law.evaluate(&input) else {
+            unreachable!("a valid input was rejected")
+        };
         assert_eq!(answer.automatic > level(0.899), closes, "{answer:?}");
         // S_o = 0: without any stress it opens, with any it does not.
         assert_eq!(answer.open_step > 0.0, !closes, "{answer:?}");
         // And at its whole pace: no band is left for the stress to take a part of.
-        assert!(closes || (answer.open_step - 0.02 * TICK_SECONDS / 2.0).abs() < NOISE, "{answer:?}");
+        assert!(
+            closes || (answer.open_step - 0.02 * TICK_SECONDS / 2.0).abs() < NOISE,
+            "{answer:?}"
+        );
     }
 }
 
@@ -361,12 +456,22 @@ fn a_step_releases_a_burst_or_the_ramp_whichever_is_more() {
     ];
     for (name, requests_per_minute, waiting_rpm, susceptibility, expected) in table {
         let input = with(&guide(), |s| {
-            (s.requests_per_minute, s.susceptibility, s.temperature) = (requests_per_minute, susceptibility, 0.0);
+            (s.requests_per_minute, s.susceptibility, s.temperature) =
+                (requests_per_minute, susceptibility, 0.0);
             s.phi_dynamic = s.phi_static;
         });
-        let answer = law(&Input { waiting_rpm: Some(waiting_rpm), ..input });
-        assert!((answer.open_step - expected).abs() < NOISE, "{name}: {answer:?}, expected {expected}");
-        assert!((answer.level.fraction() - (1.0 - expected)).abs() < NOISE, "{name}: {answer:?}");
+        let answer = law(&Input {
+            waiting_rpm: Some(waiting_rpm),
+            ..input
+        });
+        assert!(
+            (answer.open_step - expected).abs() < NOISE,
+            "{name}: {answer:?}, expected {expected}"
+        );
+        assert!(
+            (answer.level.fraction() - (1.0 - expected)).abs() < NOISE,
+            "{name}: {answer:?}"
+        );
     }
 }
 
@@ -388,7 +493,9 @@ fn the_generator_reaches_every_region() {
     let mut runner = TestRunner::deterministic();
     let mut seen = [0_u32; 10];
     for _ in 0..10_000 {
-        let Ok(tree) = any_input().new_tree(&mut runner) else { unreachable!("the generator rejects nothing") };
+        let Ok(tree) = any_input().new_tree(&mut runner) else {
+            unreachable!("the generator rejects nothing")
+        };
         let input = tree.current();
         let answer = law(&input);
         let (now, then) = (input.signals.throttle_pct, answer.level.fraction());
@@ -399,7 +506,8 @@ fn the_generator_reaches_every_region() {
             answer.open_step == 0.0 && then == now && now > 0.0,
             answer.stress > open_below(&input) && answer.stress <= 0.30,
             answer.automatic.fraction() > now && answer.automatic.fraction() == then,
-            answer.automatic.fraction() > 0.0 && answer.automatic.fraction() == f64::midpoint(1.0, now),
+            answer.automatic.fraction() > 0.0
+                && answer.automatic.fraction() == f64::midpoint(1.0, now),
             answer.level == input.target && then > 0.0,
             answer.open_step > 0.0 && at_least_step,
             answer.binding == Binding::Errors,
@@ -695,7 +803,11 @@ fn credit_fills_in_a_tick_and_no_clock_that_jumps_fills_it() {
         (f64::INFINITY, 0.0),
     ];
     for (elapsed_seconds, expected) in table {
-        assert_eq!(Credit::EMPTY.at(elapsed_seconds), expected, "{elapsed_seconds} s");
+        assert_eq!(
+            Credit::EMPTY.at(elapsed_seconds),
+            expected,
+            "{elapsed_seconds} s"
+        );
         assert_eq!(Credit::FULL.at(elapsed_seconds), 1.0, "{elapsed_seconds} s");
     }
 }
@@ -707,10 +819,28 @@ fn only_an_opening_spends_credit_and_only_what_it_used() {
     });
     let table = [
         ("a whole step", busy, 0.0),
-        ("stopped half way by the declaration", Input { target: level(0.975), ..busy }, 0.5),
+        (
+            "stopped half way by the declaration",
+            Input {
+                target: level(0.975),
+                ..busy
+            },
+            0.5,
+        ),
         ("held", with(&busy, |s| s.error_rate = 1.0), 1.0),
-        ("closing", with(&busy, |s| (s.throttle_pct, s.error_rate) = (0.1, 1.0)), 1.0),
-        ("killed", Input { killed: true, ..busy }, 1.0),
+        (
+            "closing",
+            with(&busy, |s| (s.throttle_pct, s.error_rate) = (0.1, 1.0)),
+            1.0,
+        ),
+        (
+            "killed",
+            Input {
+                killed: true,
+                ..busy
+            },
+            1.0,
+        ),
     ];
     for (name, input, expected) in table {
         let before = level(input.signals.throttle_pct);
@@ -724,29 +854,83 @@ fn opening_without_a_source_table() {
     let law = Law::default();
     // current, declared, seconds, percent per second, offered rpm, expected
     let table = [
-        ("a higher declaration holds at once", 0.2, 0.7, 0.0, 2.0, 1e6, 0.7),
+        (
+            "a higher declaration holds at once",
+            0.2,
+            0.7,
+            0.0,
+            2.0,
+            1e6,
+            0.7,
+        ),
         ("nothing is waiting", 1.0, 0.0, 5.0, 2.0, 59.9, 0.0),
         ("B is a crowd", 1.0, 0.0, 5.0, 2.0, 60.0, 0.9),
         ("the declaration ends it", 0.5, 0.45, 5.0, 2.0, 1e6, 0.45),
         ("no time, no opening", 1.0, 0.0, 0.0, 2.0, 1e6, 1.0),
         ("backwards", 0.5, 0.0, -5.0, 2.0, 1e6, 0.5),
         ("no number", 0.5, 0.0, f64::NAN, 2.0, 1e6, 0.5),
-        ("for ever is no time", 0.5, 0.0, f64::INFINITY, 2.0, 1e6, 0.5),
-        ("a negative ramp closes nothing", 0.5, 0.0, 5.0, -2.0, 1e6, 0.5),
-        ("an unknown load is a crowd", 1.0, 0.0, 5.0, 2.0, f64::NAN, 0.9),
+        (
+            "for ever is no time",
+            0.5,
+            0.0,
+            f64::INFINITY,
+            2.0,
+            1e6,
+            0.5,
+        ),
+        (
+            "a negative ramp closes nothing",
+            0.5,
+            0.0,
+            5.0,
+            -2.0,
+            1e6,
+            0.5,
+        ),
+        (
+            "an unknown load is a crowd",
+            1.0,
+            0.0,
+            5.0,
+            2.0,
+            f64::NAN,
+            0.9,
+        ),
     ];
     let opened = |waiting| open_without_source(Level::STOP, Level::OPEN, 5.0, 2.0, waiting, &law);
-    assert_eq!(opened(Waiting::Unknown), level(0.9), "what nobody knows is a crowd");
-    assert_eq!(opened(Waiting::Unmeasured), Level::STOP, "what is being measured is waited for");
+    assert_eq!(
+        opened(Waiting::Unknown),
+        level(0.9),
+        "what nobody knows is a crowd"
+    );
+    assert_eq!(
+        opened(Waiting::Unmeasured),
+        Level::STOP,
+        "what is being measured is waited for"
+    );
     for (name, current, declared, seconds, ramp, offered, expected) in table {
         let offered = Waiting::AtMost(offered);
-        let opened = open_without_source(level(current), level(declared), seconds, ramp, offered, &law);
-        assert!((opened.fraction() - expected).abs() < NOISE, "{name}: {opened:?}");
+        let opened = open_without_source(
+            level(current),
+            level(declared),
+            seconds,
+            ramp,
+            offered,
+            &law,
+        );
+        assert!(
+            (opened.fraction() - expected).abs() < NOISE,
+            "{name}: {opened:?}"
+        );
     }
 }
 
 fn any_waiting() -> impl Strategy<Value = Waiting> {
-    prop_oneof![Just(Waiting::Unmeasured), Just(Waiting::Unknown), rpm().prop_map(Waiting::AtMost)]
+    prop_oneof![
+        Just(Waiting::Unmeasured),
+        Just(Waiting::Unknown),
+        rpm().prop_map(Waiting::AtMost)
+    ]
 }
 
 proptest! {

@@ -1,5 +1,9 @@
 //! The mirror's pure parts: what a base lacks, what a row becomes, how long to wait.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::time::Duration;
 
@@ -28,7 +32,9 @@ fn found() -> FoundTable {
 fn an_empty_base_lacks_the_table() {
     let text = diff(TABLES, &[]).to_string();
     assert!(
-        text.starts_with("+ table reconciliation_log\n+   id singleLineText\n+   throttle singleLineText\n"),
+        text.starts_with(
+            "+ table reconciliation_log\n+   id singleLineText\n+   throttle singleLineText\n"
+        ),
         "{text}"
     );
     assert!(text.contains("\n+   count number\n"), "{text}");
@@ -37,8 +43,16 @@ fn an_empty_base_lacks_the_table() {
 #[test]
 fn a_whole_base_lacks_nothing_and_more_is_no_matter() {
     let mut more = found();
-    more.fields.push(FoundField { id: "fldX".to_owned(), name: "Notes".to_owned(), kind: "richText".to_owned() });
-    let other = FoundTable { id: "tbl2".to_owned(), name: "Holidays".to_owned(), fields: vec![] };
+    more.fields.push(FoundField {
+        id: "fldX".to_owned(),
+        name: "Notes".to_owned(),
+        kind: "richText".to_owned(),
+    });
+    let other = FoundTable {
+        id: "tbl2".to_owned(),
+        name: "Holidays".to_owned(),
+        fields: vec![],
+    };
     assert_eq!(diff(TABLES, &[other, more]).to_string(), "");
 }
 
@@ -94,9 +108,17 @@ fn pauses() {
     let seconds = |s| Pause::For(Duration::from_secs(s));
     assert_eq!(pause(Category::RateLimited, 1, 0.0), seconds(30));
     assert_eq!(pause(Category::RateLimited, 9, 1.0), seconds(30));
-    for category in [Category::Unavailable, Category::Unreachable, Category::TimedOut, Category::Unreadable] {
+    for category in [
+        Category::Unavailable,
+        Category::Unreachable,
+        Category::TimedOut,
+        Category::Unreadable,
+    ] {
         assert_eq!(pause(category, 1, 1.0), seconds(1), "{category:?}");
-        assert_eq!(pause(category, 1, 0.0), Pause::For(Duration::from_millis(500)));
+        assert_eq!(
+            pause(category, 1, 0.0),
+            Pause::For(Duration::from_millis(500))
+        );
         assert_eq!(pause(category, 4, 1.0), seconds(8));
         assert_eq!(pause(category, 7, 1.0), seconds(60), "capped");
         assert_eq!(pause(category, u32::MAX, 1.0), seconds(60));
@@ -111,7 +133,11 @@ fn a_spent_quota_waits_for_the_month() {
         let now = now.parse::<Timestamp>().unwrap();
         match RetryPolicy::default().pause(Category::QuotaExhausted, 1, now, 0.5) {
             Pause::Until { moment, at_most } => {
-                assert_eq!(now + at_most, moment, "the wall clock may be put back: it is no longer than this");
+                assert_eq!(
+                    now + at_most,
+                    moment,
+                    "the wall clock may be put back: it is no longer than this"
+                );
                 moment
             }
             Pause::For(time) => panic!("a spent quota waits for a date, not {time:?}"),
@@ -135,29 +161,53 @@ fn answers_mean_something() {
             r#"{"error":{"type":"AUTHENTICATION_REQUIRED","message":"Authentication required"}}"#,
             Category::NotAllowed,
         ),
-        (403, r#"{"error":{"type":"INVALID_PERMISSIONS_OR_MODEL_NOT_FOUND","message":"…"}}"#, Category::NotAllowed),
+        (
+            403,
+            r#"{"error":{"type":"INVALID_PERMISSIONS_OR_MODEL_NOT_FOUND","message":"…"}}"#,
+            Category::NotAllowed,
+        ),
         (404, r#"{"error":"NOT_FOUND"}"#, Category::NotFound),
-        (422, r#"{"error":{"type":"UNKNOWN_FIELD_NAME","message":"Unknown field name: \"x\""}}"#, Category::NotFound),
+        (
+            422,
+            r#"{"error":{"type":"UNKNOWN_FIELD_NAME","message":"Unknown field name: \"x\""}}"#,
+            Category::NotFound,
+        ),
         (
             422,
             r#"{"error":{"type":"INVALID_VALUE_FOR_COLUMN","message":"Field \"count\" cannot accept the provided value"}}"#,
             Category::Rejected,
         ),
-        (422, r#"{"error":{"type":"WHATEVER","message":"More than one record matches"}}"#, Category::AmbiguousMatch),
+        (
+            422,
+            r#"{"error":{"type":"WHATEVER","message":"More than one record matches"}}"#,
+            Category::AmbiguousMatch,
+        ),
         (413, "<html>", Category::Rejected),
         (
             429,
             r#"{"errors":[{"error":"RATE_LIMIT_REACHED","message":"Rate limit exceeded. Please try again later"}]}"#,
             Category::RateLimited,
         ),
-        (429, r#"{"errors":[{"error":"PUBLIC_API_BILLING_LIMIT_EXCEEDED","message":"…"}]}"#, Category::QuotaExhausted),
-        (429, r#"{"error":{"type":"PUBLIC_API_BILLING_LIMIT_EXCEEDED"}}"#, Category::QuotaExhausted),
+        (
+            429,
+            r#"{"errors":[{"error":"PUBLIC_API_BILLING_LIMIT_EXCEEDED","message":"…"}]}"#,
+            Category::QuotaExhausted,
+        ),
+        (
+            429,
+            r#"{"error":{"type":"PUBLIC_API_BILLING_LIMIT_EXCEEDED"}}"#,
+            Category::QuotaExhausted,
+        ),
         (429, "", Category::RateLimited),
         (503, "", Category::Unavailable),
         (302, "", Category::Unreadable),
     ];
     for (status, body, category) in table {
-        assert_eq!(AirtableError::from_answer(status, body.as_bytes()).category(), category, "{status} {body}");
+        assert_eq!(
+            AirtableError::from_answer(status, body.as_bytes()).category(),
+            category,
+            "{status} {body}"
+        );
     }
     for (number, category) in Category::ALL.into_iter().enumerate() {
         assert_eq!(category as usize, number, "the counters go by it");
@@ -167,7 +217,10 @@ fn answers_mean_something() {
 #[test]
 fn only_a_personal_access_token_is_one() {
     assert!(Token::parse("patAbc.0123\n").is_ok());
-    assert_eq!(Token::parse("keyAbcdefghijkl").unwrap_err(), BadToken::ApiKey);
+    assert_eq!(
+        Token::parse("keyAbcdefghijkl").unwrap_err(),
+        BadToken::ApiKey
+    );
     assert!(BadToken::ApiKey.to_string().contains("2024"));
     for bad in ["", "Bearer pat1", "pat with space", "paté"] {
         assert_eq!(Token::parse(bad).unwrap_err(), BadToken::NotAToken, "{bad}");

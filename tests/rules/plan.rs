@@ -8,7 +8,9 @@ use echo_phoenix::decide::verdict::Reason;
 use echo_phoenix::domain::drift::Side;
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::plan::{Action, GateReadBack, Plan, ReadBack, ScaleReadBack, Step};
-use echo_phoenix::domain::throttle::{Declared, GateSpec, Mode, ScaleSpec, TargetSpec, ThrottleName};
+use echo_phoenix::domain::throttle::{
+    Declared, GateSpec, Mode, ScaleSpec, TargetSpec, ThrottleName,
+};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
@@ -37,18 +39,36 @@ struct Case {
 impl Default for Case {
     fn default() -> Self {
         let throttle = Declared::bare(ThrottleName::default_throttle(), Level::OPEN);
-        Self { throttle, asked: 0.0, killed: false, current: 0.0, next: 0.0, replicas: 3, noted: None }
+        Self {
+            throttle,
+            asked: 0.0,
+            killed: false,
+            current: 0.0,
+            next: 0.0,
+            replicas: 3,
+            noted: None,
+        }
     }
 }
 
 impl Case {
     fn killed() -> Self {
-        Self { asked: 1.0, killed: true, current: 1.0, next: 1.0, ..Self::default() }
+        Self {
+            asked: 1.0,
+            killed: true,
+            current: 1.0,
+            next: 1.0,
+            ..Self::default()
+        }
     }
 
     fn plan(&self) -> Planned {
         let level = |u: f64| Level::new(u).unwrap();
-        let gate = GateReadBack { gates: 1, obeying: 1, ..GateReadBack::default() };
+        let gate = GateReadBack {
+            gates: 1,
+            obeying: 1,
+            ..GateReadBack::default()
+        };
         let scale = ScaleReadBack {
             replicas: self.replicas,
             remembered: self.noted,
@@ -56,8 +76,14 @@ impl Case {
             who: None,
         };
         let reads = [
-            (TargetSpec::Gate(GateSpec::default()), Ok(ReadBack::Gate(gate))),
-            (TargetSpec::Scale(workload(false)), Ok(ReadBack::Scale(scale))),
+            (
+                TargetSpec::Gate(GateSpec::default()),
+                Ok(ReadBack::Gate(gate)),
+            ),
+            (
+                TargetSpec::Scale(workload(false)),
+                Ok(ReadBack::Scale(scale)),
+            ),
         ];
         plan(&Facts {
             throttle: &self.throttle,
@@ -80,89 +106,209 @@ impl Case {
 #[test]
 fn a_throttle_that_only_observes_reports_the_level_it_would_have() {
     let observes = |declared: f64, current: f64, killed: bool, mode: Mode| {
-        let bare = Declared::bare(ThrottleName::default_throttle(), Level::new(declared).unwrap());
+        let bare = Declared::bare(
+            ThrottleName::default_throttle(),
+            Level::new(declared).unwrap(),
+        );
         let throttle = Declared { mode, ..bare };
-        let case = Case { throttle, current, next: current, killed, ..Case::default() };
+        let case = Case {
+            throttle,
+            current,
+            next: current,
+            killed,
+            ..Case::default()
+        };
         let reported = case.plan().plan.reported;
         let of_gate = reported.iter().filter(|drift| drift.target == "gate");
         of_gate
-            .map(|d| format!("{} {} not {}, {}, {}", d.field, d.actual, d.desired, d.side.as_str(), d.action.as_str()))
+            .map(|d| {
+                format!(
+                    "{} {} not {}, {}, {}",
+                    d.field,
+                    d.actual,
+                    d.desired,
+                    d.side.as_str(),
+                    d.action.as_str()
+                )
+            })
             .collect::<Vec<_>>()
     };
-    assert_eq!(observes(0.5, 0.0, false, Mode::Observe), ["level 0 not 0.5, riskier, reported"]);
-    assert_eq!(observes(0.25, 0.5, false, Mode::Observe), ["level 0.5 not 0.25, safer, reported"]);
-    assert_eq!(observes(0.5, 0.5, false, Mode::Observe), [""; 0], "where it stands anyway");
-    assert_eq!(observes(0.5, 1.0, true, Mode::Observe), [""; 0], "a kill is enforced");
+    assert_eq!(
+        observes(0.5, 0.0, false, Mode::Observe),
+        ["level 0 not 0.5, riskier, reported"]
+    );
+    assert_eq!(
+        observes(0.25, 0.5, false, Mode::Observe),
+        ["level 0.5 not 0.25, safer, reported"]
+    );
+    assert_eq!(
+        observes(0.5, 0.5, false, Mode::Observe),
+        [""; 0],
+        "where it stands anyway"
+    );
+    assert_eq!(
+        observes(0.5, 1.0, true, Mode::Observe),
+        [""; 0],
+        "a kill is enforced"
+    );
     assert_eq!(observes(0.5, 0.0, false, Mode::Enforce), [""; 0]);
 }
 
 /// The scaling of a plan: from, to, and the note that is left.
 fn scaling(planned: &Planned) -> Option<(i64, i64, Option<i64>)> {
-    planned.plan.steps.iter().find_map(|step| match &step.action {
-        Action::Scale { from, to, remember, .. } => Some((*from, *to, *remember)),
-        Action::SetGate { .. } | Action::Remote { .. } => None,
-    })
+    planned
+        .plan
+        .steps
+        .iter()
+        .find_map(|step| match &step.action {
+            Action::Scale {
+                from, to, remember, ..
+            } => Some((*from, *to, *remember)),
+            Action::SetGate { .. } | Action::Remote { .. } => None,
+        })
 }
 
 #[test]
 fn a_kill_remembers_before_it_stops_and_closes_the_gate_first() {
-    let planned = Case { current: 0.0, ..Case::killed() }.plan();
+    let planned = Case {
+        current: 0.0,
+        ..Case::killed()
+    }
+    .plan();
     assert_eq!(scaling(&planned), Some((3, 0, Some(3))));
     assert_eq!(planned.remembered[ID], 3);
-    assert!(matches!(planned.plan.steps[0].action, Action::SetGate { level: Level::STOP, .. }), "gate, then workload");
+    assert!(
+        matches!(
+            planned.plan.steps[0].action,
+            Action::SetGate {
+                level: Level::STOP,
+                ..
+            }
+        ),
+        "gate, then workload"
+    );
 }
 
 #[test]
 fn our_own_record_wins_over_an_edited_note() {
-    let mut case = Case { replicas: 0, noted: Some(99), ..Case::killed() };
+    let mut case = Case {
+        replicas: 0,
+        noted: Some(99),
+        ..Case::killed()
+    };
     case.throttle.remembered.insert(ID.to_owned(), 3);
     case.throttle.acknowledged.insert(ID.to_owned(), 0);
-    assert_eq!(scaling(&case.plan()), Some((0, 0, Some(3))), "the note is put right");
-    let restored = Case { asked: 0.0, killed: false, next: 0.0, ..case };
+    assert_eq!(
+        scaling(&case.plan()),
+        Some((0, 0, Some(3))),
+        "the note is put right"
+    );
+    let restored = Case {
+        asked: 0.0,
+        killed: false,
+        next: 0.0,
+        ..case
+    };
     assert_eq!(scaling(&restored.plan()), Some((0, 3, Some(3))));
 }
 
 #[test]
 fn the_gate_waits_until_the_workload_is_read_back() {
-    let mut case = Case { current: 1.0, replicas: 0, noted: Some(3), ..Case::default() };
+    let mut case = Case {
+        current: 1.0,
+        replicas: 0,
+        noted: Some(3),
+        ..Case::default()
+    };
     case.throttle.remembered.insert(ID.to_owned(), 3);
     let first = case.plan();
-    assert_eq!((scaling(&first), first.effective), (Some((0, 3, Some(3))), Level::STOP));
-    let second = Case { replicas: 3, ..case }.plan();
-    assert_eq!((scaling(&second), second.effective), (Some((3, 3, None)), Level::OPEN), "then it opens and forgets");
+    assert_eq!(
+        (scaling(&first), first.effective),
+        (Some((0, 3, Some(3))), Level::STOP)
+    );
+    let second = Case {
+        replicas: 3,
+        ..case
+    }
+    .plan();
+    assert_eq!(
+        (scaling(&second), second.effective),
+        (Some((3, 3, None)), Level::OPEN),
+        "then it opens and forgets"
+    );
     assert!(second.remembered.is_empty());
     let last = second.plan.steps.last().unwrap();
-    assert!(matches!(last.action, Action::SetGate { .. }) && last.side == Side::Riskier, "workload, then gate");
+    assert!(
+        matches!(last.action, Action::SetGate { .. }) && last.side == Side::Riskier,
+        "workload, then gate"
+    );
 }
 
 #[test]
 fn a_workload_that_cannot_be_read_keeps_the_gate_shut() {
     let throttle = Declared::bare(ThrottleName::default_throttle(), Level::OPEN);
-    let next = NextLevel { level: Level::OPEN, reason: Reason::None, shedding: false, credit: None, stale: false };
+    let next = NextLevel {
+        level: Level::OPEN,
+        reason: Reason::None,
+        shedding: false,
+        credit: None,
+        stale: false,
+    };
     let reads = [(TargetSpec::Scale(workload(false)), Err("silent".to_owned()))];
     let (asked, current, now) = (Level::OPEN, Level::STOP, Timestamp::UNIX_EPOCH);
-    let planned = plan(&Facts { throttle: &throttle, asked, killed: false, current, next, reads: &reads, now });
+    let planned = plan(&Facts {
+        throttle: &throttle,
+        asked,
+        killed: false,
+        current,
+        next,
+        reads: &reads,
+        now,
+    });
     assert_eq!(planned.effective, Level::STOP);
 }
 
 #[test]
 fn a_difference_is_drift_only_if_something_else_had_been_asked() {
-    let mut case = Case { replicas: 2, noted: Some(3), ..Case::killed() };
+    let mut case = Case {
+        replicas: 2,
+        noted: Some(3),
+        ..Case::killed()
+    };
     case.throttle.remembered.insert(ID.to_owned(), 3);
-    let corrects = |planned: &Planned| planned.plan.steps.iter().filter_map(|step| step.corrects.clone()).count();
+    let corrects = |planned: &Planned| {
+        planned
+            .plan
+            .steps
+            .iter()
+            .filter_map(|step| step.corrects.clone())
+            .count()
+    };
     assert_eq!(corrects(&case.plan()), 0, "work in progress");
     case.throttle.acknowledged.insert(ID.to_owned(), 0);
     let planned = case.plan();
     assert_eq!(corrects(&planned), 1);
-    assert_eq!(scaling(&planned), Some((2, 0, Some(3))), "what a hand made is not remembered");
+    assert_eq!(
+        scaling(&planned),
+        Some((2, 0, Some(3))),
+        "what a hand made is not remembered"
+    );
     case.throttle.mode = Mode::Observe;
     let observed = case.plan();
-    assert_eq!((scaling(&observed), observed.plan.reported.len()), (None, 1), "observing changes nothing");
+    assert_eq!(
+        (scaling(&observed), observed.plan.reported.len()),
+        (None, 1),
+        "observing changes nothing"
+    );
 }
 
 #[test]
 fn a_throttle_that_never_acted_has_no_opinion() {
-    let planned = Case { replicas: 7, ..Case::default() }.plan();
+    let planned = Case {
+        replicas: 7,
+        ..Case::default()
+    }
+    .plan();
     assert_eq!((scaling(&planned), planned.remembered.len()), (None, 0));
     assert!(planned.agreeing.contains(&ID.to_owned()));
 }
@@ -170,52 +316,151 @@ fn a_throttle_that_never_acted_has_no_opinion() {
 #[test]
 fn a_share_of_replicas_is_counted_in_integers() {
     let percent = |p| Level::from_percent(p).unwrap();
-    for (p, remembered, expected) in
-        [(0, 10, 10), (70, 10, 3), (71, 10, 3), (99, 10, 1), (100, 10, 1), (50, 3, 2), (50, 0, 0)]
-    {
+    for (p, remembered, expected) in [
+        (0, 10, 10),
+        (70, 10, 3),
+        (71, 10, 3),
+        (99, 10, 1),
+        (100, 10, 1),
+        (50, 3, 2),
+        (50, 0, 0),
+    ] {
         let wanted = wanted_replicas(&workload(true), percent(p), false, Some(remembered), 0);
         assert_eq!(wanted, Some(expected), "{p} % of {remembered}");
     }
-    assert_eq!(wanted_replicas(&workload(true), percent(50), true, Some(10), 0), Some(0), "a kill is a kill");
-    assert_eq!(wanted_replicas(&workload(false), percent(50), false, None, 5), None, "only a kill moves it");
+    assert_eq!(
+        wanted_replicas(&workload(true), percent(50), true, Some(10), 0),
+        Some(0),
+        "a kill is a kill"
+    );
+    assert_eq!(
+        wanted_replicas(&workload(false), percent(50), false, None, 5),
+        None,
+        "only a kill moves it"
+    );
 }
 
 fn one_step(action: Action, side: Side) -> Plan {
-    let steps = vec![Step { action, side, corrects: None }];
-    Plan { throttle: ThrottleName::default_throttle(), steps, reported: Vec::new() }
+    let steps = vec![Step {
+        action,
+        side,
+        corrects: None,
+    }];
+    Plan {
+        throttle: ThrottleName::default_throttle(),
+        steps,
+        reported: Vec::new(),
+    }
 }
 
 fn gate_to(level: f64) -> Action {
-    Action::SetGate { level: Level::new(level).unwrap(), reason: "target", generation: 1 }
+    Action::SetGate {
+        level: Level::new(level).unwrap(),
+        reason: "target",
+        generation: 1,
+    }
 }
 
 fn scale(from: i64, to: i64) -> Action {
-    Action::Scale { target: workload(false), from, to, remember: None, resource_version: "1".to_owned() }
+    Action::Scale {
+        target: workload(false),
+        from,
+        to,
+        remember: None,
+        resource_version: "1".to_owned(),
+    }
 }
 
 #[test]
 fn the_checker_refuses_what_must_never_be_done() {
-    let may = Permissions { killed: false, leads: true, recorded: true };
+    let may = Permissions {
+        killed: false,
+        leads: true,
+        recorded: true,
+    };
     let half = Level::new(0.5).unwrap();
     for (what, action, side, may, expected) in [
-        ("E3", gate_to(0.1), Side::Riskier, Permissions { killed: true, ..may }, Violation::OpensWhileKilled(0)),
+        (
+            "E3",
+            gate_to(0.1),
+            Side::Riskier,
+            Permissions {
+                killed: true,
+                ..may
+            },
+            Violation::OpensWhileKilled(0),
+        ),
         (
             "E3 for workloads",
             scale(0, 3),
             Side::Riskier,
-            Permissions { killed: true, ..may },
+            Permissions {
+                killed: true,
+                ..may
+            },
             Violation::OpensWhileKilled(0),
         ),
-        ("E2", gate_to(0.1), Side::Riskier, Permissions { recorded: false, ..may }, Violation::NotRecorded(0)),
-        ("leader", gate_to(0.1), Side::Riskier, Permissions { leads: false, ..may }, Violation::NotLeader(0)),
-        ("leader scales", scale(3, 0), Side::Safer, Permissions { leads: false, ..may }, Violation::NotLeader(0)),
-        ("label", gate_to(0.1), Side::Safer, may, Violation::Mislabelled(0)),
-        ("count", scale(0, -1), Side::Safer, may, Violation::Negative(0)),
+        (
+            "E2",
+            gate_to(0.1),
+            Side::Riskier,
+            Permissions {
+                recorded: false,
+                ..may
+            },
+            Violation::NotRecorded(0),
+        ),
+        (
+            "leader",
+            gate_to(0.1),
+            Side::Riskier,
+            Permissions {
+                leads: false,
+                ..may
+            },
+            Violation::NotLeader(0),
+        ),
+        (
+            "leader scales",
+            scale(3, 0),
+            Side::Safer,
+            Permissions {
+                leads: false,
+                ..may
+            },
+            Violation::NotLeader(0),
+        ),
+        (
+            "label",
+            gate_to(0.1),
+            Side::Safer,
+            may,
+            Violation::Mislabelled(0),
+        ),
+        (
+            "count",
+            scale(0, -1),
+            Side::Safer,
+            may,
+            Violation::Negative(0),
+        ),
     ] {
-        assert_eq!(check(&one_step(action, side), half, may), [expected], "{what}");
+        assert_eq!(
+            check(&one_step(action, side), half, may),
+            [expected],
+            "{what}"
+        );
     }
-    let nothing = Permissions { killed: true, leads: false, recorded: false };
-    assert_eq!(check(&one_step(gate_to(0.9), Side::Safer), half, nothing), [], "closing needs nothing");
+    let nothing = Permissions {
+        killed: true,
+        leads: false,
+        recorded: false,
+    };
+    assert_eq!(
+        check(&one_step(gate_to(0.9), Side::Safer), half, nothing),
+        [],
+        "closing needs nothing"
+    );
 }
 
 proptest! {
@@ -248,15 +493,29 @@ proptest! {
 #[test]
 fn a_gate_that_was_measured_to_refuse_another_share_does_not_agree() {
     for (off, agreeing) in [(false, vec!["gate".to_owned()]), (true, Vec::new())] {
-        let gate = GateReadBack { gates: 1, obeying: 1, off, ..GateReadBack::default() };
-        let reads = [(TargetSpec::Gate(GateSpec::default()), Ok(ReadBack::Gate(gate)))];
+        let gate = GateReadBack {
+            gates: 1,
+            obeying: 1,
+            off,
+            ..GateReadBack::default()
+        };
+        let reads = [(
+            TargetSpec::Gate(GateSpec::default()),
+            Ok(ReadBack::Gate(gate)),
+        )];
         let throttle = Declared::bare(ThrottleName::default_throttle(), Level::STOP);
         let planned = plan(&Facts {
             throttle: &throttle,
             asked: Level::STOP,
             killed: false,
             current: Level::STOP,
-            next: NextLevel { level: Level::STOP, reason: Reason::Target, shedding: false, credit: None, stale: false },
+            next: NextLevel {
+                level: Level::STOP,
+                reason: Reason::Target,
+                shedding: false,
+                credit: None,
+                stale: false,
+            },
             reads: &reads,
             now: Timestamp::UNIX_EPOCH,
         });

@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use serde_json::json;
 
 fn answer() -> Answer {
-    let body = json!({ "status": "killed", "audit_id": null }).as_object().unwrap().clone();
+    let body = json!({ "status": "killed", "audit_id": null })
+        .as_object()
+        .unwrap()
+        .clone();
     Answer::new(200, body, Timestamp::UNIX_EPOCH)
 }
 
@@ -16,7 +19,10 @@ fn an_answer_learns_only_the_members_it_has() {
     let mut answer = answer();
     answer.set("audit_id", 7);
     answer.set("held_by", "nobody asked");
-    assert_eq!(serde_json::Value::Object(answer.body), json!({ "status": "killed", "audit_id": 7 }));
+    assert_eq!(
+        serde_json::Value::Object(answer.body),
+        json!({ "status": "killed", "audit_id": 7 })
+    );
 }
 
 #[test]
@@ -33,20 +39,36 @@ fn a_command_leaves_one_entry_one_answer_and_its_own_id() {
         binding_signal: String::new(),
         request_id: "r-1".to_owned(),
     };
-    let change = Change::of(Record { once: "c-1".to_owned(), audit: audit.clone(), answer: answer() });
-    let expected =
-        Change { audit: vec![audit], once: Some("c-1".to_owned()), answer: Some(answer()), ..Change::default() };
+    let change = Change::of(Record {
+        once: "c-1".to_owned(),
+        audit: audit.clone(),
+        answer: answer(),
+    });
+    let expected = Change {
+        audit: vec![audit],
+        once: Some("c-1".to_owned()),
+        answer: Some(answer()),
+        ..Change::default()
+    };
     assert_eq!(change, expected);
 }
 
 #[test]
 fn words_of_a_drift_are_those_it_is_stored_by() {
     for (side, word) in [(Side::Safer, "safer"), (Side::Riskier, "riskier")] {
-        assert_eq!((side.as_str(), serde_json::to_value(side).unwrap()), (word, json!(word)));
+        assert_eq!(
+            (side.as_str(), serde_json::to_value(side).unwrap()),
+            (word, json!(word))
+        );
     }
-    for (outcome, word) in
-        [(Outcome::Corrected, "corrected"), (Outcome::Reported, "reported"), (Outcome::Failed, "failed")]
-    {
-        assert_eq!((outcome.as_str(), serde_json::to_value(outcome).unwrap()), (word, json!(word)));
+    for (outcome, word) in [
+        (Outcome::Corrected, "corrected"),
+        (Outcome::Reported, "reported"),
+        (Outcome::Failed, "failed"),
+    ] {
+        assert_eq!(
+            (outcome.as_str(), serde_json::to_value(outcome).unwrap()),
+            (word, json!(word))
+        );
     }
 }

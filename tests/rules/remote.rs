@@ -14,7 +14,9 @@ use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::plan::{Action, GateReadBack, Plan, ReadBack, RemoteOrder, Step};
 use echo_phoenix::domain::remote::{RemoteReadBack, RemoteSent, is_sender, sender};
-use echo_phoenix::domain::throttle::{Declared, GateSpec, Mode, RemoteSpec, TargetSpec, ThrottleName};
+use echo_phoenix::domain::throttle::{
+    Declared, GateSpec, Mode, RemoteSpec, TargetSpec, ThrottleName,
+};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
@@ -25,7 +27,11 @@ fn name(text: &str) -> ThrottleName {
 }
 
 fn site() -> RemoteSpec {
-    RemoteSpec { url: "https://b.example".to_owned(), api_key_env: "KEY".to_owned(), throttle: name("default") }
+    RemoteSpec {
+        url: "https://b.example".to_owned(),
+        api_key_env: "KEY".to_owned(),
+        throttle: name("default"),
+    }
 }
 
 fn level(u: f64) -> Level {
@@ -46,16 +52,33 @@ fn kill(epoch: &str, operator: &str) -> Hold {
 /// A site that runs at this level.
 fn at(declared: f64) -> RemoteReadBack {
     let declared = level(declared);
-    RemoteReadBack { declared, effective: declared, killed: false, ours: Vec::new(), others: None }
+    RemoteReadBack {
+        declared,
+        effective: declared,
+        killed: false,
+        ours: Vec::new(),
+        others: None,
+    }
 }
 
 fn killed(ours: &[&str], others: Option<&str>) -> RemoteReadBack {
-    let ours = ours.iter().map(|epoch| Epoch((*epoch).to_owned())).collect();
-    RemoteReadBack { killed: true, ours, others: others.map(str::to_owned), ..at(1.0) }
+    let ours = ours
+        .iter()
+        .map(|epoch| Epoch((*epoch).to_owned()))
+        .collect();
+    RemoteReadBack {
+        killed: true,
+        ours,
+        others: others.map(str::to_owned),
+        ..at(1.0)
+    }
 }
 
 fn sent(level: Option<f64>, killed: bool) -> Option<RemoteSent> {
-    Some(RemoteSent { level: level.map(self::level), killed })
+    Some(RemoteSent {
+        level: level.map(self::level),
+        killed,
+    })
 }
 
 /// A throttle at 25 % with one site, and what is found.
@@ -68,30 +91,61 @@ struct Case {
 }
 
 fn case(found: RemoteReadBack) -> Case {
-    Case { holds: Vec::new(), found: Ok(found), sent: None, mode: Mode::Enforce, current: 0.25 }
+    Case {
+        holds: Vec::new(),
+        found: Ok(found),
+        sent: None,
+        mode: Mode::Enforce,
+        current: 0.25,
+    }
 }
 
 impl Case {
     fn killed(self) -> Self {
-        Self { holds: vec![kill("k1", "dana")], current: 1.0, ..self }
+        Self {
+            holds: vec![kill("k1", "dana")],
+            current: 1.0,
+            ..self
+        }
     }
 
     fn sent(self, level: Option<f64>, killed: bool) -> Self {
-        Self { sent: sent(level, killed), ..self }
+        Self {
+            sent: sent(level, killed),
+            ..self
+        }
     }
 
     fn plan(&self) -> (Planned, bool) {
         let mut throttle = Declared::bare(name("checkout"), level(0.25));
         throttle.targets.push(TargetSpec::Remote(site()));
         (throttle.mode, throttle.holds) = (self.mode, self.holds.clone());
-        throttle.sent.extend(self.sent.map(|sent| (site().id(), sent)));
+        throttle
+            .sent
+            .extend(self.sent.map(|sent| (site().id(), sent)));
         let want = asked(throttle.level, throttle.mode, &throttle.holds);
-        let gate = GateReadBack { gates: 1, obeying: 1, ..GateReadBack::default() };
+        let gate = GateReadBack {
+            gates: 1,
+            obeying: 1,
+            ..GateReadBack::default()
+        };
         let reads = [
-            (TargetSpec::Gate(GateSpec::default()), Ok(ReadBack::Gate(gate))),
-            (TargetSpec::Remote(site()), self.found.clone().map(ReadBack::Remote)),
+            (
+                TargetSpec::Gate(GateSpec::default()),
+                Ok(ReadBack::Gate(gate)),
+            ),
+            (
+                TargetSpec::Remote(site()),
+                self.found.clone().map(ReadBack::Remote),
+            ),
         ];
-        let next = NextLevel { level: want.level, reason: Reason::Target, shedding: false, credit: None, stale: false };
+        let next = NextLevel {
+            level: want.level,
+            reason: Reason::Target,
+            shedding: false,
+            credit: None,
+            stale: false,
+        };
         let facts = Facts {
             throttle: &throttle,
             asked: want.level,
@@ -107,21 +161,56 @@ impl Case {
     /// What the site is told, whether it is what it should be, and the drift with who it is told to: in words.
     fn said(&self) -> (String, bool, String) {
         let (planned, _) = self.plan();
-        let orders = planned.plan.steps.iter().filter_map(|step| match &step.action {
-            Action::Remote { order: RemoteOrder::Kill { reason, .. }, .. } => Some(format!("kill {reason}")),
-            Action::Remote { order: RemoteOrder::Revive { epochs }, .. } => {
-                Some(format!("revive {}", epochs.iter().map(|e| e.0.as_str()).collect::<Vec<_>>().join(" ")))
-            }
-            Action::Remote { order: RemoteOrder::Level { from, to, .. }, .. } => Some(format!("{from} to {to}")),
-            _ => None,
-        });
+        let orders = planned
+            .plan
+            .steps
+            .iter()
+            .filter_map(|step| match &step.action {
+                Action::Remote {
+                    order: RemoteOrder::Kill { reason, .. },
+                    ..
+                } => Some(format!("kill {reason}")),
+                Action::Remote {
+                    order: RemoteOrder::Revive { epochs },
+                    ..
+                } => Some(format!(
+                    "revive {}",
+                    epochs
+                        .iter()
+                        .map(|e| e.0.as_str())
+                        .collect::<Vec<_>>()
+                        .join(" ")
+                )),
+                Action::Remote {
+                    order: RemoteOrder::Level { from, to, .. },
+                    ..
+                } => Some(format!("{from} to {to}")),
+                _ => None,
+            });
         let orders: Vec<_> = orders.collect();
-        let corrected = planned.plan.steps.iter().filter_map(|step| step.corrects.as_ref());
+        let corrected = planned
+            .plan
+            .steps
+            .iter()
+            .filter_map(|step| step.corrects.as_ref());
         let drift: Vec<_> = corrected
             .chain(&planned.plan.reported)
-            .map(|d| format!("{} {} not {}, {}, {}", d.field, d.actual, d.desired, d.side.as_str(), d.action.as_str()))
+            .map(|d| {
+                format!(
+                    "{} {} not {}, {}, {}",
+                    d.field,
+                    d.actual,
+                    d.desired,
+                    d.side.as_str(),
+                    d.action.as_str()
+                )
+            })
             .collect();
-        (orders.join("; "), planned.agreeing.contains(&site().id()), drift.join("; "))
+        (
+            orders.join("; "),
+            planned.agreeing.contains(&site().id()),
+            drift.join("; "),
+        )
     }
 }
 
@@ -130,8 +219,20 @@ fn a_site_gets_the_declared_level_and_a_difference_from_what_it_took_is_drift() 
     let reported = Outcome::Reported.as_str();
     let table = [
         ("as asked", case(at(0.25)), "", true, String::new()),
-        ("not asked yet", case(at(1.0)), "1 to 0.25", false, String::new()),
-        ("tightened", case(at(0.0)), "0 to 0.25", false, String::new()),
+        (
+            "not asked yet",
+            case(at(1.0)),
+            "1 to 0.25",
+            false,
+            String::new(),
+        ),
+        (
+            "tightened",
+            case(at(0.0)),
+            "0 to 0.25",
+            false,
+            String::new(),
+        ),
         (
             "opened there",
             case(at(0.0)).sent(Some(0.25), false),
@@ -146,8 +247,20 @@ fn a_site_gets_the_declared_level_and_a_difference_from_what_it_took_is_drift() 
             false,
             "declared 0.4 not 0.25, safer, corrected".to_owned(),
         ),
-        ("asked anew", case(at(0.4)).sent(Some(0.4), false), "0.4 to 0.25", false, String::new()),
-        ("its own kill", case(killed(&[], Some("eve (fire)"))), "", false, String::new()),
+        (
+            "asked anew",
+            case(at(0.4)).sent(Some(0.4), false),
+            "0.4 to 0.25",
+            false,
+            String::new(),
+        ),
+        (
+            "its own kill",
+            case(killed(&[], Some("eve (fire)"))),
+            "",
+            false,
+            String::new(),
+        ),
         (
             "its own kill, later",
             case(killed(&[], Some("eve (fire)"))).sent(Some(0.25), false),
@@ -155,9 +268,30 @@ fn a_site_gets_the_declared_level_and_a_difference_from_what_it_took_is_drift() 
             false,
             format!("killed killed by others: eve (fire) not running, safer, {reported}"),
         ),
-        ("ours is left", case(killed(&["r1", "r2"], None)).sent(None, true), "revive r1 r2", false, String::new()),
-        ("ours and its own", case(killed(&["r1"], Some("eve (fire)"))), "revive r1", false, String::new()),
-        ("observed", Case { mode: Mode::Observe, ..case(at(0.9)) }, "", true, String::new()),
+        (
+            "ours is left",
+            case(killed(&["r1", "r2"], None)).sent(None, true),
+            "revive r1 r2",
+            false,
+            String::new(),
+        ),
+        (
+            "ours and its own",
+            case(killed(&["r1"], Some("eve (fire)"))),
+            "revive r1",
+            false,
+            String::new(),
+        ),
+        (
+            "observed",
+            Case {
+                mode: Mode::Observe,
+                ..case(at(0.9))
+            },
+            "",
+            true,
+            String::new(),
+        ),
     ];
     for (what, case, orders, agrees, drift) in table {
         assert_eq!(case.said(), (orders.to_owned(), agrees, drift), "{what}");
@@ -167,13 +301,37 @@ fn a_site_gets_the_declared_level_and_a_difference_from_what_it_took_is_drift() 
 #[test]
 fn a_killed_throttle_stops_its_site_whatever_is_known_of_it() {
     let stop = "kill double charges (dana)";
-    let silent = |case: Case| Case { found: Err("no answer within 2 s".to_owned()), ..case };
-    let observed = |case: Case| Case { mode: Mode::Observe, ..case };
+    let silent = |case: Case| Case {
+        found: Err("no answer within 2 s".to_owned()),
+        ..case
+    };
+    let observed = |case: Case| Case {
+        mode: Mode::Observe,
+        ..case
+    };
     let table = [
         ("running", case(at(0.25)).killed(), stop, false, ""),
-        ("nobody answers", silent(case(at(0.25))).killed(), stop, false, ""),
-        ("killed by us", case(killed(&["r1"], None)).killed(), "", true, ""),
-        ("killed by others, who may end it", case(killed(&[], Some("eve (fire)"))).killed(), stop, false, ""),
+        (
+            "nobody answers",
+            silent(case(at(0.25))).killed(),
+            stop,
+            false,
+            "",
+        ),
+        (
+            "killed by us",
+            case(killed(&["r1"], None)).killed(),
+            "",
+            true,
+            "",
+        ),
+        (
+            "killed by others, who may end it",
+            case(killed(&[], Some("eve (fire)"))).killed(),
+            stop,
+            false,
+            "",
+        ),
         (
             "ended behind our back",
             case(at(0.25)).killed().sent(Some(0.25), true),
@@ -188,69 +346,222 @@ fn a_killed_throttle_stops_its_site_whatever_is_known_of_it() {
             false,
             "killed running not killed by us, riskier, reported",
         ),
-        ("observed, nobody answers", observed(silent(case(at(0.25)))).killed(), "", false, ""),
+        (
+            "observed, nobody answers",
+            observed(silent(case(at(0.25)))).killed(),
+            "",
+            false,
+            "",
+        ),
     ];
     for (what, case, orders, agrees, drift) in table {
-        assert_eq!(case.said(), (orders.to_owned(), agrees, drift.to_owned()), "{what}");
+        assert_eq!(
+            case.said(),
+            (orders.to_owned(), agrees, drift.to_owned()),
+            "{what}"
+        );
     }
     let (planned, _) = case(at(0.25)).killed().plan();
-    assert!(matches!(planned.plan.steps[0].action, Action::SetGate { level: Level::STOP, .. }), "the gate first");
+    assert!(
+        matches!(
+            planned.plan.steps[0].action,
+            Action::SetGate {
+                level: Level::STOP,
+                ..
+            }
+        ),
+        "the gate first"
+    );
 }
 
 #[test]
 fn a_kill_that_another_site_sent_is_not_passed_on_and_opens_nothing() {
     let from_elsewhere = kill("k2", &sender(INSTALLATION, &name("default")));
-    for found in [at(0.0), at(1.0), killed(&["r1"], None), killed(&[], Some("eve (fire)"))] {
-        let case = Case { holds: vec![from_elsewhere.clone()], ..case(found) };
+    for found in [
+        at(0.0),
+        at(1.0),
+        killed(&["r1"], None),
+        killed(&[], Some("eve (fire)")),
+    ] {
+        let case = Case {
+            holds: vec![from_elsewhere.clone()],
+            ..case(found)
+        };
         assert_eq!(case.said(), (String::new(), true, String::new()));
     }
-    let both = Case { holds: vec![from_elsewhere, kill("k1", "dana")], ..case(at(0.25)) };
-    assert_eq!(both.said().0, "kill double charges (dana)", "one of our own is");
+    let both = Case {
+        holds: vec![from_elsewhere, kill("k1", "dana")],
+        ..case(at(0.25))
+    };
+    assert_eq!(
+        both.said().0,
+        "kill double charges (dana)",
+        "one of our own is"
+    );
 }
 
 #[test]
 fn the_gate_waits_for_no_other_site() {
-    for found in [Ok(at(1.0)), Ok(killed(&["r1"], None)), Err("silent".to_owned())] {
-        let (planned, _) = Case { found, current: 1.0, ..case(at(1.0)) }.plan();
+    for found in [
+        Ok(at(1.0)),
+        Ok(killed(&["r1"], None)),
+        Err("silent".to_owned()),
+    ] {
+        let (planned, _) = Case {
+            found,
+            current: 1.0,
+            ..case(at(1.0))
+        }
+        .plan();
         assert_eq!(planned.effective, level(0.25));
-        assert!(matches!(planned.plan.steps[0].action, Action::SetGate { .. }), "and goes before them");
+        assert!(
+            matches!(planned.plan.steps[0].action, Action::SetGate { .. }),
+            "and goes before them"
+        );
     }
 }
 
 #[test]
 fn the_checker_refuses_what_no_site_must_be_told() {
-    let may = Permissions { killed: false, leads: true, recorded: true };
-    let to = |from: f64, to: f64| RemoteOrder::Level { from: level(from), to: level(to), effective: level(from) };
-    let stop = || RemoteOrder::Kill { epochs: vec![Epoch("k1".to_owned())], reason: "r".to_owned() };
-    let revive = || RemoteOrder::Revive { epochs: vec![Epoch("r1".to_owned())] };
+    let may = Permissions {
+        killed: false,
+        leads: true,
+        recorded: true,
+    };
+    let to = |from: f64, to: f64| RemoteOrder::Level {
+        from: level(from),
+        to: level(to),
+        effective: level(from),
+    };
+    let stop = || RemoteOrder::Kill {
+        epochs: vec![Epoch("k1".to_owned())],
+        reason: "r".to_owned(),
+    };
+    let revive = || RemoteOrder::Revive {
+        epochs: vec![Epoch("r1".to_owned())],
+    };
     let (opens, killed, unrecorded, follows) = (
         Side::Riskier,
-        Permissions { killed: true, ..may },
-        Permissions { recorded: false, ..may },
-        Permissions { leads: false, ..may },
+        Permissions {
+            killed: true,
+            ..may
+        },
+        Permissions {
+            recorded: false,
+            ..may
+        },
+        Permissions {
+            leads: false,
+            ..may
+        },
     );
     let checked = |order: RemoteOrder, side: Side, may: Permissions| {
-        let action = Action::Remote { target: site(), order };
-        let steps = vec![Step { action, side, corrects: None }];
-        check(&Plan { throttle: name("checkout"), steps, reported: Vec::new() }, level(0.5), may)
+        let action = Action::Remote {
+            target: site(),
+            order,
+        };
+        let steps = vec![Step {
+            action,
+            side,
+            corrects: None,
+        }];
+        check(
+            &Plan {
+                throttle: name("checkout"),
+                steps,
+                reported: Vec::new(),
+            },
+            level(0.5),
+            may,
+        )
     };
     for (what, order, side, may, expected) in [
-        ("E3, an end", revive(), opens, killed, Violation::OpensWhileKilled(0)),
-        ("E3, a level", to(0.5, 0.1), opens, killed, Violation::OpensWhileKilled(0)),
-        ("E2, an end", revive(), opens, unrecorded, Violation::NotRecorded(0)),
-        ("E2, a level", to(0.5, 0.1), opens, unrecorded, Violation::NotRecorded(0)),
-        ("leader ends", revive(), opens, follows, Violation::NotLeader(0)),
-        ("leader opens", to(0.5, 0.1), opens, follows, Violation::NotLeader(0)),
-        ("leader tightens", to(0.1, 0.5), Side::Safer, follows, Violation::NotLeader(0)),
-        ("label of an end", revive(), Side::Safer, may, Violation::Mislabelled(0)),
-        ("label of a level", to(0.5, 0.1), Side::Safer, may, Violation::Mislabelled(0)),
+        (
+            "E3, an end",
+            revive(),
+            opens,
+            killed,
+            Violation::OpensWhileKilled(0),
+        ),
+        (
+            "E3, a level",
+            to(0.5, 0.1),
+            opens,
+            killed,
+            Violation::OpensWhileKilled(0),
+        ),
+        (
+            "E2, an end",
+            revive(),
+            opens,
+            unrecorded,
+            Violation::NotRecorded(0),
+        ),
+        (
+            "E2, a level",
+            to(0.5, 0.1),
+            opens,
+            unrecorded,
+            Violation::NotRecorded(0),
+        ),
+        (
+            "leader ends",
+            revive(),
+            opens,
+            follows,
+            Violation::NotLeader(0),
+        ),
+        (
+            "leader opens",
+            to(0.5, 0.1),
+            opens,
+            follows,
+            Violation::NotLeader(0),
+        ),
+        (
+            "leader tightens",
+            to(0.1, 0.5),
+            Side::Safer,
+            follows,
+            Violation::NotLeader(0),
+        ),
+        (
+            "label of an end",
+            revive(),
+            Side::Safer,
+            may,
+            Violation::Mislabelled(0),
+        ),
+        (
+            "label of a level",
+            to(0.5, 0.1),
+            Side::Safer,
+            may,
+            Violation::Mislabelled(0),
+        ),
     ] {
         assert_eq!(checked(order, side, may), [expected], "{what}");
     }
-    let nothing = Permissions { killed: true, leads: false, recorded: false };
-    assert_eq!(checked(stop(), Side::Safer, nothing), [], "a kill needs nothing");
-    assert_eq!(checked(to(0.1, 0.5), Side::Safer, unrecorded), [], "closing needs no record");
-    assert_eq!(checked(to(0.3, 0.3), Side::Safer, unrecorded), [], "what stays opens nothing");
+    let nothing = Permissions {
+        killed: true,
+        leads: false,
+        recorded: false,
+    };
+    assert_eq!(
+        checked(stop(), Side::Safer, nothing),
+        [],
+        "a kill needs nothing"
+    );
+    assert_eq!(
+        checked(to(0.1, 0.5), Side::Safer, unrecorded),
+        [],
+        "closing needs no record"
+    );
+    assert_eq!(
+        checked(to(0.3, 0.3), Side::Safer, unrecorded),
+        [],
+        "what stays opens nothing"
+    );
     assert_eq!(checked(revive(), opens, may), []);
 }
 
@@ -262,19 +573,35 @@ fn what_a_site_was_seen_to_obey_is_what_it_acknowledged() {
     let ours = || case(killed(&["r1"], None)).killed();
     assert_eq!(acknowledged(case(at(0.25))), sent(Some(0.25), false));
     assert_eq!(acknowledged(case(at(0.5))), None, "it differs");
-    assert_eq!(acknowledged(ours().sent(Some(0.5), false)), sent(Some(0.5), true), "the level it had stays known");
+    assert_eq!(
+        acknowledged(ours().sent(Some(0.5), false)),
+        sent(Some(0.5), true),
+        "the level it had stays known"
+    );
     assert_eq!(acknowledged(ours()), sent(None, true));
     // Who only observes asked for nothing.
-    assert_eq!(acknowledged(Case { mode: Mode::Observe, ..ours() }), None);
+    assert_eq!(
+        acknowledged(Case {
+            mode: Mode::Observe,
+            ..ours()
+        }),
+        None
+    );
 }
 
 #[test]
 fn a_hold_tells_whose_it_is() {
     let ours = sender(INSTALLATION, &name("checkout"));
     assert_eq!(ours, "echo-phoenix 01ARZ3NDEKTSV4RRFFQ69G5FAV/checkout");
-    let (long, other) = (name(&"a".repeat(317)), name(&format!("{}b", "a".repeat(316))));
+    let (long, other) = (
+        name(&"a".repeat(317)),
+        name(&format!("{}b", "a".repeat(316))),
+    );
     let (long, other) = (sender(INSTALLATION, &long), sender(INSTALLATION, &other));
-    assert!(long != other && long.len() <= 256 && other.len() <= 256, "{long}");
+    assert!(
+        long != other && long.len() <= 256 && other.len() <= 256,
+        "{long}"
+    );
     for operator in [ours.as_str(), &long, &other] {
         assert!(is_sender(operator), "{operator}");
     }
@@ -310,7 +637,11 @@ fn told(stop: bool, seconds: u64) -> Vec<u64> {
 
 #[test]
 fn a_site_that_does_not_obey_is_told_less_and_less_often() {
-    assert_eq!(told(true, 62), [0, 1, 3, 7, 15, 30, 45, 60], "a stop at least every 15 s");
+    assert_eq!(
+        told(true, 62),
+        [0, 1, 3, 7, 15, 30, 45, 60],
+        "a stop at least every 15 s"
+    );
     assert_eq!(told(false, 190), [0, 1, 3, 7, 15, 31, 63, 123, 183]);
 }
 
@@ -320,8 +651,17 @@ fn any_found() -> impl Strategy<Value = Result<RemoteReadBack, String>> {
     (any::<bool>(), 0.0..=1.0_f64, ours, others).prop_map(|(silent, declared, ours, others)| {
         let ours: Vec<_> = ours.into_iter().map(Epoch).collect();
         let killed = others.is_some() || !ours.is_empty();
-        let found = RemoteReadBack { killed, ours, others, ..at(declared) };
-        if silent { Err("silent".to_owned()) } else { Ok(found) }
+        let found = RemoteReadBack {
+            killed,
+            ours,
+            others,
+            ..at(declared)
+        };
+        if silent {
+            Err("silent".to_owned())
+        } else {
+            Ok(found)
+        }
     })
 }
 

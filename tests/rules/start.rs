@@ -8,7 +8,9 @@ use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::{Owner, ThrottleName};
 use echo_phoenix::ports::{Effect, JournalEntry, Stored};
-use echo_phoenix::store::{Accounts, JournalFound, Known, LastFound, LastState, Opened, Start, start};
+use echo_phoenix::store::{
+    Accounts, JournalFound, Known, LastFound, LastState, Opened, Start, start,
+};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
@@ -23,13 +25,23 @@ fn kill(epoch: &str) -> ScopedHold {
         operator: "ann".to_owned(),
         taken_at: NOW,
     };
-    ScopedHold { scope: Scope::All, hold }
+    ScopedHold {
+        scope: Scope::All,
+        hold,
+    }
 }
 
 fn entry(epoch: &str) -> JournalEntry {
     let answer = Answer::new(200, serde_json::Map::new(), NOW);
-    let record = Record { once: epoch.to_owned(), audit: AuditDraft::new(NOW, "key", "kill"), answer };
-    JournalEntry { effect: Effect::Hold(Box::new(kill(epoch))), record }
+    let record = Record {
+        once: epoch.to_owned(),
+        audit: AuditDraft::new(NOW, "key", "kill"),
+        answer,
+    };
+    JournalEntry {
+        effect: Effect::Hold(Box::new(kill(epoch))),
+        record,
+    }
 }
 
 fn row(generation: i64, declared: f64, effective: f64) -> ThrottleRow {
@@ -48,14 +60,37 @@ fn row(generation: i64, declared: f64, effective: f64) -> ThrottleRow {
 
 fn ledger(live: &[&str], ended: &[&str], rows: Vec<ThrottleRow>) -> Opened {
     let holds: Vec<_> = live.iter().map(|epoch| kill(epoch)).collect();
-    let ended = ended.iter().map(|epoch| Epoch((*epoch).to_owned())).collect();
-    let accounts = Accounts { live: holds.clone(), ended, ..Accounts::default() };
-    Opened { stored: Stored { throttles: rows, holds }, accounts, journal: Some(7) }
+    let ended = ended
+        .iter()
+        .map(|epoch| Epoch((*epoch).to_owned()))
+        .collect();
+    let accounts = Accounts {
+        live: holds.clone(),
+        ended,
+        ..Accounts::default()
+    };
+    Opened {
+        stored: Stored {
+            throttles: rows,
+            holds,
+        },
+        accounts,
+        journal: Some(7),
+    }
 }
 
 fn last(holds: &[&str], rows: Vec<ThrottleRow>) -> LastFound {
-    let stored = Stored { throttles: rows, holds: holds.iter().map(|epoch| kill(epoch)).collect() };
-    LastFound { state: Some(LastState { stored, journal: Some(7) }), fault: None }
+    let stored = Stored {
+        throttles: rows,
+        holds: holds.iter().map(|epoch| kill(epoch)).collect(),
+    };
+    LastFound {
+        state: Some(LastState {
+            stored,
+            journal: Some(7),
+        }),
+        fault: None,
+    }
 }
 
 fn added_up(ledger: Option<&Opened>, last: &LastFound, pending: &[JournalEntry]) -> Start {
@@ -71,24 +106,50 @@ fn whole(
     pending: &[JournalEntry],
 ) -> Start {
     let (journal_settled, lacking) = (journal_ever, 0);
-    let known = Known { ledger_was_there, ledger, journal, journal_ever, journal_settled, lacking, pending, last };
+    let known = Known {
+        ledger_was_there,
+        ledger,
+        journal,
+        journal_ever,
+        journal_settled,
+        lacking,
+        pending,
+        last,
+    };
     start(&known, NOW, || "new".to_owned())
 }
 
 /// Epochs in force, and which of them nobody accounts for.
 fn held(start: &Start) -> Vec<(&str, bool)> {
     let one = |held: &'_ ScopedHold| held.hold.source == Source::Unaccounted;
-    start.stored.holds.iter().map(|held| (held.hold.epoch.0.as_str(), one(held))).collect()
+    start
+        .stored
+        .holds
+        .iter()
+        .map(|held| (held.hold.epoch.0.as_str(), one(held)))
+        .collect()
 }
 
 #[test]
 fn a_hold_of_the_last_state_stays_unless_a_record_ended_it() {
     let ledger = ledger(&["a"], &["b"], Vec::new());
-    let start = added_up(Some(&ledger), &last(&["a", "b", "c", "d"], Vec::new()), &[entry("d")]);
-    assert_eq!(held(&start), [("a", false), ("c", true)], "d comes back by its own record, out of the journal");
+    let start = added_up(
+        Some(&ledger),
+        &last(&["a", "b", "c", "d"], Vec::new()),
+        &[entry("d")],
+    );
+    assert_eq!(
+        held(&start),
+        [("a", false), ("c", true)],
+        "d comes back by its own record, out of the journal"
+    );
     assert_eq!(start.lost, Vec::<String>::new());
     let away = added_up(None, &last(&["a", "b"], Vec::new()), &[]);
-    assert_eq!(held(&away), [("a", false), ("b", false)], "while nobody can read the ledger, all of it holds");
+    assert_eq!(
+        held(&away),
+        [("a", false), ("b", false)],
+        "while nobody can read the ledger, all of it holds"
+    );
 }
 
 #[test]
@@ -106,7 +167,10 @@ fn a_kill_that_a_file_declared_before_the_ledger_had_it_is_still_the_file_s_and_
 fn what_log_and_table_do_not_agree_on_is_nobody_s() {
     let mut ledger = ledger(&["a", "b"], &[], Vec::new());
     ledger.accounts.unaccounted = BTreeSet::from([Epoch("b".to_owned())]);
-    assert_eq!(held(&added_up(Some(&ledger), &LastFound::default(), &[])), [("a", false), ("b", true)]);
+    assert_eq!(
+        held(&added_up(Some(&ledger), &LastFound::default(), &[])),
+        [("a", false), ("b", true)]
+    );
     ledger.accounts.unsure = true;
     let start = added_up(Some(&ledger), &LastFound::default(), &[]);
     assert_eq!(held(&start), [("a", false), ("b", true), ("new", true)]);
@@ -120,42 +184,173 @@ fn what_is_missing_of_a_record_shuts_everything_and_a_new_folder_is_new() {
     let fresh = Opened::default();
     let broken = JournalFound::Damaged("x".to_owned());
     for (what, journal, ever, there, ledger, last, shut) in [
-        ("a new folder", &JournalFound::Missing, 0, false, &fresh, &none, false),
-        ("all as it was", &JournalFound::Whole, 7, true, &ledger, &known, false),
+        (
+            "a new folder",
+            &JournalFound::Missing,
+            0,
+            false,
+            &fresh,
+            &none,
+            false,
+        ),
+        (
+            "all as it was",
+            &JournalFound::Whole,
+            7,
+            true,
+            &ledger,
+            &known,
+            false,
+        ),
         ("damaged", &broken, 7, true, &ledger, &known, true),
-        ("damaged in a new folder", &broken, 0, false, &fresh, &none, true),
-        ("gone", &JournalFound::Missing, 0, true, &ledger, &known, true),
-        ("a restored ledger alone", &JournalFound::Missing, 0, true, &ledger, &none, true),
-        ("an older journal", &JournalFound::Whole, 6, true, &ledger, &known, true),
-        ("an older journal, by the ledger alone", &JournalFound::Whole, 6, true, &ledger, &none, true),
-        ("a journal of the release before, again", &JournalFound::Headless, 0, true, &ledger, &known, true),
-        ("a journal of the release before", &JournalFound::Headless, 0, true, &fresh, &none, false),
-        ("no ledger, and a last state", &JournalFound::Whole, 7, false, &fresh, &known, true),
-        ("no ledger, and no last state", &JournalFound::Whole, 7, false, &fresh, &none, true),
-        ("no ledger, and an old journal alone", &JournalFound::Headless, 0, false, &fresh, &none, true),
+        (
+            "damaged in a new folder",
+            &broken,
+            0,
+            false,
+            &fresh,
+            &none,
+            true,
+        ),
+        (
+            "gone",
+            &JournalFound::Missing,
+            0,
+            true,
+            &ledger,
+            &known,
+            true,
+        ),
+        (
+            "a restored ledger alone",
+            &JournalFound::Missing,
+            0,
+            true,
+            &ledger,
+            &none,
+            true,
+        ),
+        (
+            "an older journal",
+            &JournalFound::Whole,
+            6,
+            true,
+            &ledger,
+            &known,
+            true,
+        ),
+        (
+            "an older journal, by the ledger alone",
+            &JournalFound::Whole,
+            6,
+            true,
+            &ledger,
+            &none,
+            true,
+        ),
+        (
+            "a journal of the release before, again",
+            &JournalFound::Headless,
+            0,
+            true,
+            &ledger,
+            &known,
+            true,
+        ),
+        (
+            "a journal of the release before",
+            &JournalFound::Headless,
+            0,
+            true,
+            &fresh,
+            &none,
+            false,
+        ),
+        (
+            "no ledger, and a last state",
+            &JournalFound::Whole,
+            7,
+            false,
+            &fresh,
+            &known,
+            true,
+        ),
+        (
+            "no ledger, and no last state",
+            &JournalFound::Whole,
+            7,
+            false,
+            &fresh,
+            &none,
+            true,
+        ),
+        (
+            "no ledger, and an old journal alone",
+            &JournalFound::Headless,
+            0,
+            false,
+            &fresh,
+            &none,
+            true,
+        ),
     ] {
         let start = whole(journal, ever, there, Some(ledger), last, &[]);
-        assert_eq!((!start.lost.is_empty(), held(&start).contains(&("new", true))), (shut, shut), "{what}: {start:?}");
+        assert_eq!(
+            (
+                !start.lost.is_empty(),
+                held(&start).contains(&("new", true))
+            ),
+            (shut, shut),
+            "{what}: {start:?}"
+        );
     }
     let mut unmended = last(&[], Vec::new());
     unmended.state.as_mut().unwrap().journal = Some(0);
-    let start = whole(&JournalFound::Headless, 0, true, Some(&fresh), &unmended, &[]);
-    assert_eq!(start.lost, Vec::<String>::new(), "a journal of the release before that could not be rewritten yet");
-    let damaged = LastFound { state: None, fault: Some("x".to_owned()) };
+    let start = whole(
+        &JournalFound::Headless,
+        0,
+        true,
+        Some(&fresh),
+        &unmended,
+        &[],
+    );
+    assert_eq!(
+        start.lost,
+        Vec::<String>::new(),
+        "a journal of the release before that could not be rewritten yet"
+    );
+    let damaged = LastFound {
+        state: None,
+        fault: Some("x".to_owned()),
+    };
     let start = added_up(Some(&ledger), &damaged, &[]);
-    assert_eq!((start.lost.len(), start.told.len()), (0, 1), "a last state that is damaged alone is told");
+    assert_eq!(
+        (start.lost.len(), start.told.len()),
+        (0, 1),
+        "a last state that is damaged alone is told"
+    );
 }
 
 #[test]
 fn a_ledger_that_lacks_what_the_journal_settled_is_an_older_one() {
-    let (ledger, whole, none) = (ledger(&[], &[], Vec::new()), last(&[], Vec::new()), LastFound::default());
-    let torn = LastFound { fault: Some("x".to_owned()), ..whole.clone() };
+    let (ledger, whole, none) = (
+        ledger(&[], &[], Vec::new()),
+        last(&[], Vec::new()),
+        LastFound::default(),
+    );
+    let torn = LastFound {
+        fault: Some("x".to_owned()),
+        ..whole.clone()
+    };
     let mut behind = whole.clone();
     behind.state.as_mut().unwrap().journal = Some(6);
     // Where the last state is whole and knows of all, nothing that holds can be missing: it is told.
-    for (what, last, shut) in
-        [("whole", &whole, false), ("none", &none, true), ("torn", &torn, true), ("behind", &behind, true)]
-    {
+    for (what, last, shut) in [
+        ("whole", &whole, false),
+        ("none", &none, true),
+        ("torn", &torn, true),
+        ("behind", &behind, true),
+    ] {
         let known = Known {
             ledger_was_there: true,
             ledger: Some(&ledger),
@@ -168,19 +363,49 @@ fn a_ledger_that_lacks_what_the_journal_settled_is_an_older_one() {
         };
         let found = start(&known, NOW, || "new".to_owned());
         assert_eq!(!found.lost.is_empty(), shut, "{what}: {found:?}");
-        assert_eq!(found.told.iter().any(|told| told.contains("an older one")), !shut, "{what}: {found:?}");
+        assert_eq!(
+            found.told.iter().any(|told| told.contains("an older one")),
+            !shut,
+            "{what}: {found:?}"
+        );
         // One that cannot be read now is not known to have them: the same last states decide.
-        let found = start(&Known { ledger: None, lacking: 0, ..known }, NOW, || "new".to_owned());
-        assert_eq!(!found.lost.is_empty(), shut && *last != none, "{what}, ledger away: {found:?}");
+        let found = start(
+            &Known {
+                ledger: None,
+                lacking: 0,
+                ..known
+            },
+            NOW,
+            || "new".to_owned(),
+        );
+        assert_eq!(
+            !found.lost.is_empty(),
+            shut && *last != none,
+            "{what}, ledger away: {found:?}"
+        );
     }
 }
 
 #[test]
 fn the_hold_for_what_is_missing_is_taken_once() {
-    let first = whole(&JournalFound::Missing, 0, true, Some(&ledger(&[], &[], Vec::new())), &LastFound::default(), &[]);
+    let first = whole(
+        &JournalFound::Missing,
+        0,
+        true,
+        Some(&ledger(&[], &[], Vec::new())),
+        &LastFound::default(),
+        &[],
+    );
     let mut again = ledger(&[], &[], Vec::new());
     again.stored.holds.clone_from(&first.stored.holds);
-    let second = whole(&JournalFound::Missing, 0, true, Some(&again), &LastFound::default(), &[]);
+    let second = whole(
+        &JournalFound::Missing,
+        0,
+        true,
+        Some(&again),
+        &LastFound::default(),
+        &[],
+    );
     assert_eq!(held(&second), [("new", true)]);
 }
 

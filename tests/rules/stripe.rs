@@ -1,5 +1,9 @@
 //! Stripe's webhook: which headers hold, and what evidence an event becomes.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on fails"
+)]
 
 use echo_phoenix::source::stripe::{BadSignature, NotAnEvent, Secrets, event, promises, verify};
 use hmac::{Hmac, KeyInit, Mac};
@@ -41,35 +45,115 @@ fn headers_that_hold_and_headers_that_do_not() {
         ("plain", Ok(()), format!("t={t},v1={s}")),
         ("signature first", Ok(()), format!("v1={s},t={t}")),
         ("with v0 beside", Ok(()), format!("t={t},v1={s},v0={other}")),
-        ("v0 only", Err(BadSignature::Malformed), format!("t={t},v0={s}")),
-        ("no signature", Err(BadSignature::Malformed), format!("t={t}")),
-        ("several v1, the last matches", Ok(()), format!("t={t},v1={other},v1={other},v1={s}")),
-        ("several v1, none matches", Err(BadSignature::NoMatch), format!("t={t},v1={other},v1={other}")),
-        ("16 v1, none matches", Err(BadSignature::NoMatch), format!("t={t}{}", format!(",v1={other}").repeat(16))),
-        ("malformed v1 skipped", Ok(()), format!("t={t},v1=,v1=zz,v1={}0,v1={s}", &s[..62])),
-        ("only malformed v1", Err(BadSignature::Malformed), format!("t={t},v1={}", &s[..62])),
-        ("v1 with something behind", Err(BadSignature::Malformed), format!("t={t},v1={s}=")),
-        ("uppercase hex", Ok(()), format!("t={t},v1={}", s.to_ascii_uppercase())),
+        (
+            "v0 only",
+            Err(BadSignature::Malformed),
+            format!("t={t},v0={s}"),
+        ),
+        (
+            "no signature",
+            Err(BadSignature::Malformed),
+            format!("t={t}"),
+        ),
+        (
+            "several v1, the last matches",
+            Ok(()),
+            format!("t={t},v1={other},v1={other},v1={s}"),
+        ),
+        (
+            "several v1, none matches",
+            Err(BadSignature::NoMatch),
+            format!("t={t},v1={other},v1={other}"),
+        ),
+        (
+            "16 v1, none matches",
+            Err(BadSignature::NoMatch),
+            format!("t={t}{}", format!(",v1={other}").repeat(16)),
+        ),
+        (
+            "malformed v1 skipped",
+            Ok(()),
+            format!("t={t},v1=,v1=zz,v1={}0,v1={s}", &s[..62]),
+        ),
+        (
+            "only malformed v1",
+            Err(BadSignature::Malformed),
+            format!("t={t},v1={}", &s[..62]),
+        ),
+        (
+            "v1 with something behind",
+            Err(BadSignature::Malformed),
+            format!("t={t},v1={s}="),
+        ),
+        (
+            "uppercase hex",
+            Ok(()),
+            format!("t={t},v1={}", s.to_ascii_uppercase()),
+        ),
         ("16 v1", Ok(()), format!("t={t},{junk}v1={other},v1={s}")),
-        ("17 v1", Err(BadSignature::Malformed), format!("t={t},{junk}v1=zz,v1={other},v1={s}")),
+        (
+            "17 v1",
+            Err(BadSignature::Malformed),
+            format!("t={t},{junk}v1=zz,v1={other},v1={s}"),
+        ),
         ("4096 bytes", Ok(()), padding(4096)),
         ("4097 bytes", Err(BadSignature::Malformed), padding(4097)),
-        ("unknown elements", Ok(()), format!("a=b,t={t},nonsense,,=,v2={other},v1={s},")),
+        (
+            "unknown elements",
+            Ok(()),
+            format!("a=b,t={t},nonsense,,=,v2={other},v1={s},"),
+        ),
         ("empty", Err(BadSignature::NoHeader), String::new()),
         ("no t", Err(BadSignature::Malformed), format!("v1={s}")),
-        ("two t, equal", Err(BadSignature::Malformed), format!("t={t},t={t},v1={s}")),
-        ("two t, one malformed", Err(BadSignature::Malformed), format!("t=x,t={t},v1={s}")),
-        ("t empty", Err(BadSignature::Malformed), format!("t=,v1={}", sig(SECRET, ""))),
-        ("t with a sign", Err(BadSignature::Malformed), format!("t=+{t},v1={}", sig(SECRET, &format!("+{t}")))),
-        ("t with 12 digits", Ok(()), format!("t=00{t},v1={}", sig(SECRET, &format!("00{t}")))),
-        ("t with 13 digits", Err(BadSignature::Malformed), format!("t=000{t},v1={}", sig(SECRET, &format!("000{t}")))),
-        ("t in other digits", Err(BadSignature::Malformed), format!("t=١٢٣,v1={}", sig(SECRET, "١٢٣"))),
-        ("space before an element makes it another", Err(BadSignature::Malformed), format!("t={t}, v1={s}")),
+        (
+            "two t, equal",
+            Err(BadSignature::Malformed),
+            format!("t={t},t={t},v1={s}"),
+        ),
+        (
+            "two t, one malformed",
+            Err(BadSignature::Malformed),
+            format!("t=x,t={t},v1={s}"),
+        ),
+        (
+            "t empty",
+            Err(BadSignature::Malformed),
+            format!("t=,v1={}", sig(SECRET, "")),
+        ),
+        (
+            "t with a sign",
+            Err(BadSignature::Malformed),
+            format!("t=+{t},v1={}", sig(SECRET, &format!("+{t}"))),
+        ),
+        (
+            "t with 12 digits",
+            Ok(()),
+            format!("t=00{t},v1={}", sig(SECRET, &format!("00{t}"))),
+        ),
+        (
+            "t with 13 digits",
+            Err(BadSignature::Malformed),
+            format!("t=000{t},v1={}", sig(SECRET, &format!("000{t}"))),
+        ),
+        (
+            "t in other digits",
+            Err(BadSignature::Malformed),
+            format!("t=١٢٣,v1={}", sig(SECRET, "١٢٣")),
+        ),
+        (
+            "space before an element makes it another",
+            Err(BadSignature::Malformed),
+            format!("t={t}, v1={s}"),
+        ),
         ("300 s old", Ok(()), at(NOW - 300)),
         ("301 s old", Err(BadSignature::TooOld), at(NOW - 301)),
         ("300 s ahead", Ok(()), at(NOW + 300)),
         ("301 s ahead", Err(BadSignature::TooNew), at(NOW + 301)),
-        ("farthest future", Err(BadSignature::TooNew), at(999_999_999_999)),
+        (
+            "farthest future",
+            Err(BadSignature::TooNew),
+            at(999_999_999_999),
+        ),
         (
             "signed for another time",
             Err(BadSignature::NoMatch),
@@ -80,7 +164,11 @@ fn headers_that_hold_and_headers_that_do_not() {
         let found = verify(&header, BODY, &Secrets::parse(SECRET), NOW);
         assert_eq!(found, expected, "{what}: {header}");
         // Of what the body decides the header says nothing; of all else the same.
-        let promised = if expected == Err(BadSignature::NoMatch) { Ok(()) } else { expected };
+        let promised = if expected == Err(BadSignature::NoMatch) {
+            Ok(())
+        } else {
+            expected
+        };
         assert_eq!(promises(&header, NOW), promised, "{what}: {header}");
     }
 }
@@ -90,8 +178,16 @@ fn headers_that_hold_and_headers_that_do_not() {
 fn a_forged_time_is_no_old_one() {
     for t in [NOW - 301, NOW + 301, 0] {
         let header = format!("t={t},v1={}", sig("whsec_other", &t.to_string()));
-        assert_eq!(verify(&header, BODY, &Secrets::parse(SECRET), NOW), Err(BadSignature::NoMatch), "{header}");
-        let age = if t < NOW { BadSignature::TooOld } else { BadSignature::TooNew };
+        assert_eq!(
+            verify(&header, BODY, &Secrets::parse(SECRET), NOW),
+            Err(BadSignature::NoMatch),
+            "{header}"
+        );
+        let age = if t < NOW {
+            BadSignature::TooOld
+        } else {
+            BadSignature::TooNew
+        };
         assert_eq!(promises(&header, NOW), Err(age), "{header}");
     }
 }
@@ -102,10 +198,16 @@ fn any_of_several_secrets_will_do() {
     let header = |secret: &str| format!("t={t},v1={}", sig(secret, &t));
     for secret in ["whsec_old", "whsec_new"] {
         assert!(accepts(&header(secret), "whsec_old,whsec_new"), "{secret}");
-        assert!(accepts(&header(secret), " whsec_old ,\twhsec_new\n"), "{secret}");
+        assert!(
+            accepts(&header(secret), " whsec_old ,\twhsec_new\n"),
+            "{secret}"
+        );
     }
     assert!(!accepts(&header("whsec_gone"), "whsec_old,whsec_new"));
-    assert!(!accepts(&header("old"), "whsec_old"), "the key is the whole secret");
+    assert!(
+        !accepts(&header("old"), "whsec_old"),
+        "the key is the whole secret"
+    );
 }
 
 #[test]
@@ -113,7 +215,10 @@ fn an_empty_secret_accepts_nothing() {
     let t = NOW.to_string();
     for none in ["", " ", ",", " , ,\n"] {
         assert!(Secrets::parse(none).is_empty(), "{none:?}");
-        assert!(!accepts(&format!("t={t},v1={}", sig("", &t)), none), "{none:?}");
+        assert!(
+            !accepts(&format!("t={t},v1={}", sig("", &t)), none),
+            "{none:?}"
+        );
     }
 }
 
@@ -130,7 +235,10 @@ fn the_error_says_one_thing_to_whoever_sent_it_and_another_to_the_owner_of_the_s
         assert_eq!(one.to_string(), "Invalid signature");
     }
     let words = BadSignature::ALL.map(BadSignature::category);
-    assert_eq!(words, ["no_header", "malformed", "no_match", "too_old", "too_new"]);
+    assert_eq!(
+        words,
+        ["no_header", "malformed", "no_match", "too_old", "too_new"]
+    );
 }
 
 proptest! {
@@ -178,13 +286,29 @@ fn a_payment_intent_becomes_evidence() {
         "account":"acct_1","data":{"object":{"id":"pi_1","amount":1099,"currency":"EUR"}}}"#;
     let evidence = read(body);
     assert_eq!(
-        (evidence.key.livemode, evidence.key.account.as_str(), evidence.key.event_id.as_str()),
+        (
+            evidence.key.livemode,
+            evidence.key.account.as_str(),
+            evidence.key.event_id.as_str()
+        ),
         (true, "acct_1", "evt_1")
     );
     assert_eq!(evidence.meaning.kind, "payment_intent.succeeded");
-    assert_eq!((evidence.meaning.created, evidence.meaning.object_id.as_str()), (1_700_000_000, "pi_1"));
-    assert_eq!((evidence.amount, evidence.currency.as_deref()), (Some(1099), Some("eur")));
-    assert_eq!((evidence.raw.as_slice(), evidence.signature.as_str()), (body.as_bytes(), "t=1,v1=2"));
+    assert_eq!(
+        (
+            evidence.meaning.created,
+            evidence.meaning.object_id.as_str()
+        ),
+        (1_700_000_000, "pi_1")
+    );
+    assert_eq!(
+        (evidence.amount, evidence.currency.as_deref()),
+        (Some(1099), Some("eur"))
+    );
+    assert_eq!(
+        (evidence.raw.as_slice(), evidence.signature.as_str()),
+        (body.as_bytes(), "t=1,v1=2")
+    );
 }
 
 #[test]
@@ -205,29 +329,58 @@ fn a_thin_event_names_its_object() {
         r#"{"id":"evt_4","object":"v2.core.event","type":"v1.billing.meter.error_report_triggered","livemode":false,
         "created":"2024-09-17T06:20:52.246Z","context":"acct_2","related_object":{"id":"mtr_1","type":"billing.meter"}}"#,
     );
-    assert_eq!(evidence.meaning.kind, "v1.billing.meter.error_report_triggered");
-    assert_eq!((evidence.meaning.created, evidence.meaning.object_id.as_str()), (1_726_554_052, "mtr_1"));
-    assert_eq!((evidence.key.account.as_str(), evidence.amount), ("acct_2", None));
+    assert_eq!(
+        evidence.meaning.kind,
+        "v1.billing.meter.error_report_triggered"
+    );
+    assert_eq!(
+        (
+            evidence.meaning.created,
+            evidence.meaning.object_id.as_str()
+        ),
+        (1_726_554_052, "mtr_1")
+    );
+    assert_eq!(
+        (evidence.key.account.as_str(), evidence.amount),
+        ("acct_2", None)
+    );
 }
 
 #[test]
 fn whatever_is_json_is_evidence() {
     let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
-    for body in
-        ["{}", "[]", "null", "7", "\"text\"", r#"{"type":"brand.new","id":7,"created":"soon"}"#, "[1e999]", &deep]
-    {
+    for body in [
+        "{}",
+        "[]",
+        "null",
+        "7",
+        "\"text\"",
+        r#"{"type":"brand.new","id":7,"created":"soon"}"#,
+        "[1e999]",
+        &deep,
+    ] {
         let evidence = read(body);
         assert!(evidence.key.event_id.starts_with("sha256:"), "{body}");
         assert_eq!(evidence.raw, body.as_bytes());
     }
     assert_ne!(read("{}").key, read("[]").key);
-    assert_eq!(read(r#"{"id":"evt_5","type":"brand.new"}"#).meaning.kind, "brand.new");
+    assert_eq!(
+        read(r#"{"id":"evt_5","type":"brand.new"}"#).meaning.kind,
+        "brand.new"
+    );
 }
 
 #[test]
 fn what_is_no_json_is_no_event() {
     for body in ["", "{", "{}x", "id=evt_1", "{\"id\":\"\u{1}\"}"] {
-        assert_eq!(event(body.as_bytes(), "", Timestamp::UNIX_EPOCH), Err(NotAnEvent), "{body:?}");
+        assert_eq!(
+            event(body.as_bytes(), "", Timestamp::UNIX_EPOCH),
+            Err(NotAnEvent),
+            "{body:?}"
+        );
     }
-    assert_eq!(event(b"\"\xff\"", "", Timestamp::UNIX_EPOCH), Err(NotAnEvent));
+    assert_eq!(
+        event(b"\"\xff\"", "", Timestamp::UNIX_EPOCH),
+        Err(NotAnEvent)
+    );
 }

@@ -18,8 +18,16 @@ const NOW: Duration = Duration::from_secs(100);
 const NOISE: f64 = 1e-9;
 
 fn said(source: &str, at: u64, error_rate: f64) -> Evidence {
-    let signals = Signals { error_rate, requests_per_minute: 6000.0, ..Signals::calm(Level::OPEN) };
-    Evidence { signals, at: Duration::from_secs(at), source: Some(source.to_owned()) }
+    let signals = Signals {
+        error_rate,
+        requests_per_minute: 6000.0,
+        ..Signals::calm(Level::OPEN)
+    };
+    Evidence {
+        signals,
+        at: Duration::from_secs(at),
+        source: Some(source.to_owned()),
+    }
 }
 
 /// Sources, seconds and failed shares of what is believed.
@@ -28,7 +36,10 @@ fn told(heard: &[Evidence]) -> Vec<(&str, u64, f64)> {
     let known = ["monitor", "other"];
     let all = heard.iter();
     all.map(|one| {
-        let source = known.into_iter().find(|known| *known == name(one)).unwrap_or("made up");
+        let source = known
+            .into_iter()
+            .find(|known| *known == name(one))
+            .unwrap_or("made up");
         (source, one.at.as_secs(), one.signals.error_rate)
     })
     .collect()
@@ -40,28 +51,56 @@ fn what_is_not_stored_softens_no_alarm() {
     let (alarm, hold, calm) = (0.2, 0.035, 0.0);
     for (heard, word, believed) in [
         // The first word of a source, in alarm and in the hold band.
-        (vec![], said("monitor", 100, alarm), vec![("monitor", 100, alarm)]),
-        (vec![], said("monitor", 100, hold), vec![("monitor", 100, hold)]),
+        (
+            vec![],
+            said("monitor", 100, alarm),
+            vec![("monitor", 100, alarm)],
+        ),
+        (
+            vec![],
+            said("monitor", 100, hold),
+            vec![("monitor", 100, hold)],
+        ),
         // What may open is not heard, whatever was.
         (vec![], said("monitor", 100, calm), vec![]),
-        (vec![said("monitor", 95, alarm)], said("monitor", 100, calm), vec![("monitor", 95, alarm)]),
+        (
+            vec![said("monitor", 95, alarm)],
+            said("monitor", 100, calm),
+            vec![("monitor", 95, alarm)],
+        ),
         // Somebody says less under another's name: the alarm stands until it fades of itself.
         (
             vec![said("monitor", 95, alarm)],
             said("monitor", 100, hold),
             vec![("monitor", 95, alarm), ("monitor", 100, hold)],
         ),
-        (vec![said("monitor", 84, alarm)], said("monitor", 100, hold), vec![("monitor", 100, hold)]),
+        (
+            vec![said("monitor", 84, alarm)],
+            said("monitor", 100, hold),
+            vec![("monitor", 100, hold)],
+        ),
         // As much again, or more, takes the place of less.
-        (vec![said("monitor", 95, alarm)], said("monitor", 100, alarm), vec![("monitor", 100, alarm)]),
-        (vec![said("monitor", 95, hold)], said("monitor", 100, alarm), vec![("monitor", 100, alarm)]),
+        (
+            vec![said("monitor", 95, alarm)],
+            said("monitor", 100, alarm),
+            vec![("monitor", 100, alarm)],
+        ),
+        (
+            vec![said("monitor", 95, hold)],
+            said("monitor", 100, alarm),
+            vec![("monitor", 100, alarm)],
+        ),
         (
             vec![said("other", 95, hold)],
             said("monitor", 100, alarm),
             vec![("other", 95, hold), ("monitor", 100, alarm)],
         ),
     ] {
-        assert_eq!(told(&among(&law, &heard, &word)), believed, "{heard:?} {word:?}");
+        assert_eq!(
+            told(&among(&law, &heard, &word)),
+            believed,
+            "{heard:?} {word:?}"
+        );
     }
 }
 
@@ -76,7 +115,10 @@ fn an_alarm_has_room_among_any_number_of_names() {
     assert_eq!((heard.len(), told(&heard)[0]), (MOST, ("monitor", 99, 0.2)));
     let heard = among(&law, &heard, &said("other", 100, 0.2));
     assert_eq!(heard.len(), MOST);
-    assert!(told(&heard).contains(&("monitor", 99, 0.2)) && told(&heard).contains(&("other", 100, 0.2)), "{heard:?}");
+    assert!(
+        told(&heard).contains(&("monitor", 99, 0.2)) && told(&heard).contains(&("other", 100, 0.2)),
+        "{heard:?}"
+    );
 }
 
 /// How far the worst of what is believed closes then, and whether any of it holds, where so much is offered.
@@ -84,24 +126,47 @@ fn worst(law: &Law, heard: &[Evidence], now: Duration, offered: f64) -> (f64, bo
     let fresh = heard
         .iter()
         .filter(|one| one.is_fresh(now))
-        .map(|one| Signals { requests_per_minute: one.signals.requests_per_minute.max(offered), ..one.signals });
+        .map(|one| Signals {
+            requests_per_minute: one.signals.requests_per_minute.max(offered),
+            ..one.signals
+        });
     let fresh: Vec<_> = fresh.collect();
-    let closing = fresh.iter().map(|signals| law.closing(signals)).fold(0.0, f64::max);
+    let closing = fresh
+        .iter()
+        .map(|signals| law.closing(signals))
+        .fold(0.0, f64::max);
     (closing, fresh.iter().any(|signals| !law.may_open(signals)))
 }
 
 /// Words that often differ by their errors or their rate alone, as those of one monitor do.
 fn words() -> impl Strategy<Value = Vec<Evidence>> {
-    let alike = (signals(), vec((signals(), 0..4_u8, 0..3_u8, 80..=100_u64), 1..6));
+    let alike = (
+        signals(),
+        vec((signals(), 0..4_u8, 0..3_u8, 80..=100_u64), 1..6),
+    );
     alike.prop_map(|(first, all)| {
         let all = all.into_iter().map(|(own, what, source, at)| {
             let signals = match what {
-                0 => Signals { error_rate: own.error_rate, ..first },
-                1 => Signals { requests_per_minute: own.requests_per_minute, ..first },
-                2 => Signals { error_rate: own.error_rate, requests_per_minute: own.requests_per_minute, ..first },
+                0 => Signals {
+                    error_rate: own.error_rate,
+                    ..first
+                },
+                1 => Signals {
+                    requests_per_minute: own.requests_per_minute,
+                    ..first
+                },
+                2 => Signals {
+                    error_rate: own.error_rate,
+                    requests_per_minute: own.requests_per_minute,
+                    ..first
+                },
                 _ => own,
             };
-            Evidence { signals, at: Duration::from_secs(at), source: Some(source.to_string()) }
+            Evidence {
+                signals,
+                at: Duration::from_secs(at),
+                source: Some(source.to_string()),
+            }
         });
         all.collect()
     })

@@ -4,7 +4,9 @@ use std::sync::Barrier;
 use std::thread;
 
 use echo_phoenix::decide::law::Binding;
-use echo_phoenix::decide::verdict::{Accumulator, Caller, Reason, Rule, Salt, Verdict, point, verdict};
+use echo_phoenix::decide::verdict::{
+    Accumulator, Caller, Reason, Rule, Salt, Verdict, point, verdict,
+};
 use echo_phoenix::domain::level::Level;
 use proptest::prelude::*;
 
@@ -30,12 +32,19 @@ fn share() -> impl Strategy<Value = f64> {
 }
 
 fn level(fraction: f64) -> Level {
-    let Ok(level) = Level::new(fraction) else { unreachable!("{fraction} comes from a generator of levels") };
+    let Ok(level) = Level::new(fraction) else {
+        unreachable!("{fraction} comes from a generator of levels")
+    };
     level
 }
 
 fn rule(fraction: f64) -> Rule {
-    Rule { refuse: level(fraction).refusal_q32(), killed: false, binding: Reason::Target, generation: 7 }
+    Rule {
+        refuse: level(fraction).refusal_q32(),
+        killed: false,
+        binding: Reason::Target,
+        generation: 7,
+    }
 }
 
 // ---- keyed callers
@@ -88,22 +97,37 @@ fn keyed_callers_are_refused_in_proportion() {
         let refused = refused_at(480_000, fraction).len() as f64;
         // Five standard deviations of 10,000 fair draws; the keys are fixed, so it never flickers.
         let allowed = 5.0 * (fraction * (1.0 - fraction) * 10_000.0f64).sqrt();
-        assert!((refused - fraction * 10_000.0).abs() < allowed, "{fraction}: {refused}");
+        assert!(
+            (refused - fraction * 10_000.0).abs() < allowed,
+            "{fraction}: {refused}"
+        );
     }
 }
 
 #[test]
 fn the_salt_changes_who_is_refused() {
     let now = refused_at(480_000, 0.5);
-    assert_eq!(now, refused_at(480_000, 0.5), "the same hour refuses the same callers");
+    assert_eq!(
+        now,
+        refused_at(480_000, 0.5),
+        "the same hour refuses the same callers"
+    );
     let later = refused_at(480_001, 0.5);
-    let both = now.iter().filter(|n| later.binary_search(n).is_ok()).count();
+    let both = now
+        .iter()
+        .filter(|n| later.binary_search(n).is_ok())
+        .count();
     // Independent halves share a quarter of 10,000.
-    assert!((2200..=2800).contains(&both), "{both} refused in both hours");
+    assert!(
+        (2200..=2800).contains(&both),
+        "{both} refused in both hours"
+    );
     // After a day nobody has been refused throughout (2^-24 of 10,000 callers).
     let throughout = (1..24).fold(now, |left, hour| {
         let refused = refused_at(480_000 + hour, 0.5);
-        left.into_iter().filter(|n| refused.binary_search(n).is_ok()).collect()
+        left.into_iter()
+            .filter(|n| refused.binary_search(n).is_ok())
+            .collect()
     });
     assert_eq!(throughout, Vec::<u32>::new());
 }
@@ -125,7 +149,14 @@ fn a_route_and_a_key_cannot_be_cut_differently() {
 #[test]
 fn points_are_the_same_in_every_build() {
     let at = |seconds, route, key: &[u8]| point(&Salt::hourly(seconds), route, key);
-    assert_eq!([at(0, "", b""), at(1_700_000_000, "pay", b"tenant-1"), at(-1, "pay", b"tenant-1")], POINTS);
+    assert_eq!(
+        [
+            at(0, "", b""),
+            at(1_700_000_000, "pay", b"tenant-1"),
+            at(-1, "pay", b"tenant-1")
+        ],
+        POINTS
+    );
 }
 
 /// From an independent implementation of SipHash-1-3 over `route 0xff key`, keys (hour, "echo-phx"), upper 32 bits.
@@ -133,10 +164,14 @@ const POINTS: [u32; 3] = [2_155_703_410, 2_432_179_426, 881_924_831];
 
 #[test]
 fn points_of_a_secret_are_the_same_in_every_build() {
-    let at = |secret: &[u8], seconds, route, key: &[u8]| point(&Salt::of(secret, seconds), route, key);
+    let at =
+        |secret: &[u8], seconds, route, key: &[u8]| point(&Salt::of(secret, seconds), route, key);
     let secret = b"made-up-secret";
-    let points =
-        [at(b"", 0, "", b""), at(secret, 1_700_000_000, "pay", b"tenant-1"), at(secret, -1, "pay", b"tenant-1")];
+    let points = [
+        at(b"", 0, "", b""),
+        at(secret, 1_700_000_000, "pay", b"tenant-1"),
+        at(secret, -1, "pay", b"tenant-1"),
+    ];
     // From independent implementations: HMAC-SHA256 of the hour in eight bytes, its first sixteen bytes as the two keys.
     assert_eq!(points, [2_633_225_594, 4_032_716_628, 940_110_475]);
 }
@@ -150,15 +185,35 @@ fn a_secret_decides_who_is_refused_and_the_hour_alone_tells_nothing() {
     };
     let seconds = 480_000 * 3600;
     let known = refused(&Salt::hourly(seconds));
-    let [ours, again, others, next] =
-        [(&b"s1"[..], seconds), (b"s1", seconds + 3599), (b"s2", seconds), (b"s1", seconds + 3600)]
-            .map(|(secret, seconds)| refused(&Salt::of(secret, seconds)));
-    assert_eq!(ours, again, "the same secret and hour refuse the same callers");
-    for (what, other) in [("the hour alone", known), ("another secret", others), ("the next hour", next)] {
-        let both = ours.iter().filter(|n| other.binary_search(n).is_ok()).count();
-        assert!((2_200..=2_800).contains(&both), "{what}: {both} of 10,000 in both, independent halves share 2,500");
+    let [ours, again, others, next] = [
+        (&b"s1"[..], seconds),
+        (b"s1", seconds + 3599),
+        (b"s2", seconds),
+        (b"s1", seconds + 3600),
+    ]
+    .map(|(secret, seconds)| refused(&Salt::of(secret, seconds)));
+    assert_eq!(
+        ours, again,
+        "the same secret and hour refuse the same callers"
+    );
+    for (what, other) in [
+        ("the hour alone", known),
+        ("another secret", others),
+        ("the next hour", next),
+    ] {
+        let both = ours
+            .iter()
+            .filter(|n| other.binary_search(n).is_ok())
+            .count();
+        assert!(
+            (2_200..=2_800).contains(&both),
+            "{what}: {both} of 10,000 in both, independent halves share 2,500"
+        );
     }
-    assert!(!format!("{:?}", Salt::of(b"s1", 0)).contains(char::is_numeric), "a salt is not told");
+    assert!(
+        !format!("{:?}", Salt::of(b"s1", 0)).contains(char::is_numeric),
+        "a salt is not told"
+    );
 }
 
 // ---- callers without a key
@@ -211,7 +266,10 @@ fn the_accumulator_holds_its_bound_over_a_million_requests() {
         for n in 1..=1_000_000_u32 {
             admitted += u32::from(accumulator.admit(refuse));
             let due = (1.0 - u) * f64::from(n);
-            assert!((f64::from(admitted) - due).abs() < 1.0, "{u}: {admitted} of {n}");
+            assert!(
+                (f64::from(admitted) - due).abs() < 1.0,
+                "{u}: {admitted} of {n}"
+            );
         }
     }
 }
@@ -232,7 +290,10 @@ fn the_accumulator_holds_its_total_from_four_threads() {
             threads.into_iter().filter_map(|t| t.join().ok()).sum()
         });
         let due = (1.0 - u) * 4.0 * f64::from(EACH);
-        assert!((admitted as f64 - due).abs() < 1.0, "{u}: {admitted}, {due} due");
+        assert!(
+            (admitted as f64 - due).abs() < 1.0,
+            "{u}: {admitted}, {due} due"
+        );
     }
 }
 
@@ -276,7 +337,10 @@ fn a_request_that_outranks_the_throttle_leaves_the_accumulator_alone() {
     let (touched, alone) = (Accumulator::default(), Accumulator::default());
     let third = rule(1.0 / 3.0);
     for n in 0..1000 {
-        let killed = Rule { killed: true, ..third };
+        let killed = Rule {
+            killed: true,
+            ..third
+        };
         let _ = verdict(&killed, n % 2 == 0, Caller::Unkeyed(&touched));
         let [a, b] = [&touched, &alone].map(|a| verdict(&third, false, Caller::Unkeyed(a)));
         assert_eq!(a, b, "request {n}");
@@ -298,8 +362,15 @@ fn reasons_are_called_as_the_gate_says() {
     ]
     .map(Reason::as_str)
     .join(", ");
-    assert_eq!(names, "none, target, errors, latency, order, kill, allow_list, unknown, stale");
-    assert_eq!(Reason::ALL.map(Reason::as_str).join(", "), names, "each is listed once, in this order");
+    assert_eq!(
+        names,
+        "none, target, errors, latency, order, kill, allow_list, unknown, stale"
+    );
+    assert_eq!(
+        Reason::ALL.map(Reason::as_str).join(", "),
+        names,
+        "each is listed once, in this order"
+    );
 }
 
 #[test]
@@ -314,7 +385,13 @@ fn a_reason_is_read_back_by_its_word_alone() {
 
 #[test]
 fn a_binding_and_its_reason_have_one_name() {
-    for binding in [Binding::None, Binding::Target, Binding::Errors, Binding::Latency, Binding::Order] {
+    for binding in [
+        Binding::None,
+        Binding::Target,
+        Binding::Errors,
+        Binding::Latency,
+        Binding::Order,
+    ] {
         assert_eq!(binding.as_str(), Reason::from(binding).as_str());
     }
 }
@@ -352,11 +429,20 @@ fn level_rounding_table() {
 #[test]
 fn whole_parts_come_back_as_they_went() {
     for parts in 0..=1_000_000 {
-        assert_eq!(Level::from_millionths(parts).map(Level::millionths), Ok(parts));
+        assert_eq!(
+            Level::from_millionths(parts).map(Level::millionths),
+            Ok(parts)
+        );
     }
     for percent in 0..=100 {
-        assert_eq!(Level::from_percent(percent).map(Level::percent_ceil), Ok(percent));
-        assert_eq!(Level::from_percent(percent), Level::from_millionths(percent * 10_000));
+        assert_eq!(
+            Level::from_percent(percent).map(Level::percent_ceil),
+            Ok(percent)
+        );
+        assert_eq!(
+            Level::from_percent(percent),
+            Level::from_millionths(percent * 10_000)
+        );
     }
 }
 
@@ -380,7 +466,15 @@ fn a_level_is_said_to_a_tenth_and_is_neither_end_that_it_is_not() {
 
 #[test]
 fn a_level_out_of_range_is_refused_and_says_so() {
-    for bad in [-1e-9, 1.0 + 1e-9, -1.0, 2.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+    for bad in [
+        -1e-9,
+        1.0 + 1e-9,
+        -1.0,
+        2.0,
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+    ] {
         assert!(Level::new(bad).is_err(), "{bad}");
     }
     for bad in [-1, 101, i32::MIN, i32::MAX] {
@@ -389,7 +483,10 @@ fn a_level_out_of_range_is_refused_and_says_so() {
     for bad in [-1, 1_000_001, i32::MIN, i32::MAX] {
         assert!(Level::from_millionths(bad).is_err(), "{bad} millionths");
     }
-    let texts = [Level::new(1.5).err().map(|e| e.to_string()), Level::from_percent(101).err().map(|e| e.to_string())];
+    let texts = [
+        Level::new(1.5).err().map(|e| e.to_string()),
+        Level::from_percent(101).err().map(|e| e.to_string()),
+    ];
     let expected = [
         "1.5 is out of range, expected a fraction from 0 to 1",
         "101 is out of range, expected a percentage from 0 to 100",
@@ -400,7 +497,10 @@ fn a_level_out_of_range_is_refused_and_says_so() {
 #[test]
 fn a_level_that_is_not_known_is_a_full_stop() {
     assert_eq!(Level::default(), Level::STOP);
-    assert_eq!([Level::OPEN, level(0.25), Level::STOP].map(|level| level.to_string()), ["0", "0.25", "1"]);
+    assert_eq!(
+        [Level::OPEN, level(0.25), Level::STOP].map(|level| level.to_string()),
+        ["0", "0.25", "1"]
+    );
 }
 
 #[test]
@@ -408,7 +508,10 @@ fn a_level_on_the_wire_is_a_number_in_range() {
     let text = |level: Level| serde_json::to_string(&level).unwrap_or_default();
     assert_eq!(text(level(0.25)), "0.25");
     assert_eq!(text(level(-0.0)), "0.0");
-    assert_eq!(serde_json::from_str::<Level>("0.25").ok(), Some(level(0.25)));
+    assert_eq!(
+        serde_json::from_str::<Level>("0.25").ok(),
+        Some(level(0.25))
+    );
     assert_eq!(serde_json::from_str::<Level>("1").ok(), Some(Level::STOP));
     for bad in ["1.01", "-0.1", "null", "\"0.5\""] {
         assert!(serde_json::from_str::<Level>(bad).is_err(), "{bad}");

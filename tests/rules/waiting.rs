@@ -20,7 +20,11 @@ fn at(seconds: f64) -> Duration {
 fn window(rpm: f64, seconds: &[f64]) -> Measured {
     let mut window = Window::default();
     for second in seconds {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small count")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a small count"
+        )]
         window.count(at(*second), (rpm * second / 60.0) as u64);
     }
     window.measured()
@@ -28,20 +32,36 @@ fn window(rpm: f64, seconds: &[f64]) -> Measured {
 
 #[test]
 fn the_first_window_is_whole_after_two_seconds_and_a_later_one_after_five() {
-    assert_eq!(window(0.0, &[]), Measured { rpm: 0.0, from: None });
+    assert_eq!(
+        window(0.0, &[]),
+        Measured {
+            rpm: 0.0,
+            from: None
+        }
+    );
     assert_eq!(window(0.0, &[1.0]).from, None);
     assert_eq!(window(0.0, &[1.0, 2.9]).from, None);
     assert_eq!(window(0.0, &[1.0, 3.0]).from, Some(at(1.0)));
     assert_eq!(window(0.0, &[1.0, 3.0, 5.0, 5.95]).from, Some(at(1.0)));
     // From then on it moves, and is never shorter.
     assert_eq!(window(0.0, &[1.0, 3.0, 5.0, 8.0]).from, Some(at(3.0)));
-    assert_eq!(window(0.0, &[1.0, 6.0, 6.5, 7.0, 10.95]).from, Some(at(6.0)));
+    assert_eq!(
+        window(0.0, &[1.0, 6.0, 6.5, 7.0, 10.95]).from,
+        Some(at(6.0))
+    );
 }
 
 #[test]
 fn a_rate_is_of_the_last_seconds_the_latest_included() {
-    assert!(window(12_000.0, &[0.0, 2.0]).rpm > 4_000.0, "as if the rest were silence");
-    assert_eq!(window(60.0, &[0.0, 2.0]).from, None, "two within two seconds may be the begin of a crowd");
+    assert!(
+        window(12_000.0, &[0.0, 2.0]).rpm > 4_000.0,
+        "as if the rest were silence"
+    );
+    assert_eq!(
+        window(60.0, &[0.0, 2.0]).from,
+        None,
+        "two within two seconds may be the begin of a crowd"
+    );
     assert_eq!(window(30.0, &[0.0, 2.0]).from, Some(at(0.0)));
     assert_eq!(window(60.0, &[0.0, 2.0, 4.95]).from, Some(at(0.0)));
     assert!((window(12_000.0, &[0.0, 5.0, 10.0, 15.0]).rpm - 12_000.0).abs() < 1.0);
@@ -49,7 +69,11 @@ fn a_rate_is_of_the_last_seconds_the_latest_included() {
     for (second, count) in [(0.0, 0), (5.0, 0), (10.0, 0), (10.5, 400)] {
         burst.count(at(second), count);
     }
-    assert!(burst.measured().rpm > 2_000.0, "what came half a second ago counts: {:?}", burst.measured());
+    assert!(
+        burst.measured().rpm > 2_000.0,
+        "what came half a second ago counts: {:?}",
+        burst.measured()
+    );
 }
 
 proptest! {
@@ -78,14 +102,39 @@ proptest! {
 #[test]
 fn nothing_is_known_before_a_window_is_whole_since_the_stop() {
     let idle = Offered::new_throttle();
-    let measured = |from: Option<f64>| Some(Measured { rpm: 0.0, from: from.map(at) });
+    let measured = |from: Option<f64>| {
+        Some(Measured {
+            rpm: 0.0,
+            from: from.map(at),
+        })
+    };
     let known = |from, now| waiting(&idle, measured(from), at(100.0), at(now));
     assert_eq!(known(None, 101.0), Waiting::Unmeasured);
-    assert_eq!(known(Some(99.0), 104.0), Waiting::Unmeasured, "it began before the stop");
+    assert_eq!(
+        known(Some(99.0), 104.0),
+        Waiting::Unmeasured,
+        "it began before the stop"
+    );
     assert_eq!(known(Some(100.0), 105.0), Waiting::AtMost(0.0));
-    assert_eq!(known(None, 130.0), Waiting::Unknown, "a gate that never tells is not waited for for ever");
-    assert_eq!(waiting(&idle, None, at(100.0), at(200.0)), Waiting::Unknown, "no gate, no knowledge");
-    assert_eq!(waiting(&Offered::unknown(), measured(Some(100.0)), at(100.0), at(105.0)), Waiting::Unknown);
+    assert_eq!(
+        known(None, 130.0),
+        Waiting::Unknown,
+        "a gate that never tells is not waited for for ever"
+    );
+    assert_eq!(
+        waiting(&idle, None, at(100.0), at(200.0)),
+        Waiting::Unknown,
+        "no gate, no knowledge"
+    );
+    assert_eq!(
+        waiting(
+            &Offered::unknown(),
+            measured(Some(100.0)),
+            at(100.0),
+            at(105.0)
+        ),
+        Waiting::Unknown
+    );
 }
 
 #[test]
@@ -105,9 +154,17 @@ fn a_stop_keeps_the_hour_before_it_and_the_most_since_until_the_declaration_is_r
     let again = offered.moved(level(0.4), level(0.8), level(0.8));
     assert_eq!(again.peak(), Some(2_400.0), "nor another stop on it");
     let shed = offered.moved(level(0.4), level(0.7), open);
-    assert_eq!(shed.peak(), Some(2_400.0), "automation that closes is no stop");
+    assert_eq!(
+        shed.peak(),
+        Some(2_400.0),
+        "automation that closes is no stop"
+    );
     let reached = offered.moved(level(0.4), open, open);
-    assert_eq!(reached.peak(), Some(0.0), "and once it is reached, the last hour alone counts");
+    assert_eq!(
+        reached.peak(),
+        Some(0.0),
+        "and once it is reached, the last hour alone counts"
+    );
 }
 
 #[test]
@@ -123,7 +180,11 @@ fn an_hour_is_thirteen_times_five_minutes() {
     let mut unknown = Offered::unknown();
     unknown.note(900.0);
     unknown.turn(SLOTS - 1);
-    assert_eq!(unknown.peak(), None, "an hour that was not measured whole is not known");
+    assert_eq!(
+        unknown.peak(),
+        None,
+        "an hour that was not measured whole is not known"
+    );
     unknown.turn(1);
     assert_eq!(unknown.peak(), Some(0.0));
 }
@@ -139,7 +200,8 @@ fn what_is_stored_comes_back_and_what_is_damaged_is_unknown() {
     }
     let short: Offered = serde_json::from_str(r#"{"hour":[0.0],"stop":null}"#).unwrap();
     assert_eq!(short.peak(), None);
-    let negative: Offered = serde_json::from_str(r#"{"hour":[],"stop":{"floor":-1.0,"since":0.0}}"#).unwrap();
+    let negative: Offered =
+        serde_json::from_str(r#"{"hour":[],"stop":{"floor":-1.0,"since":0.0}}"#).unwrap();
     assert_eq!(negative.peak(), None);
     let mut crowd = Offered::new_throttle();
     crowd.note(f64::NAN);
@@ -156,8 +218,14 @@ fn only_what_says_more_is_written_again() {
     };
     assert!(!noted(0.0).says_more_than(&kept) && !noted(1.0).says_more_than(&kept));
     assert!(noted(60.0).says_more_than(&kept));
-    assert!(!noted(62.0).says_more_than(&noted(60.0)), "a tenth more reads the same");
+    assert!(
+        !noted(62.0).says_more_than(&noted(60.0)),
+        "a tenth more reads the same"
+    );
     assert!(noted(70.0).says_more_than(&noted(60.0)));
-    assert!(kept.moved(Level::OPEN, Level::STOP, Level::STOP).says_more_than(&kept));
+    assert!(
+        kept.moved(Level::OPEN, Level::STOP, Level::STOP)
+            .says_more_than(&kept)
+    );
     assert!(kept.says_more_than(&Offered::unknown()));
 }

@@ -47,7 +47,11 @@ pub(super) fn from_service(throttles: &[Throttle]) -> Vec<Planned> {
 
 fn next(now: &Throttle) -> Planned {
     let mut steps = Vec::new();
-    let asked = now.status.declared.as_ref().map(|declared| declared.throttle_percent);
+    let asked = now
+        .status
+        .declared
+        .as_ref()
+        .map(|declared| declared.throttle_percent);
     if kills(now).next().is_some() {
         steps.extend(kills(now).map(stays));
     } else if let (Some(asked), Some(in_force)) = (asked, in_force(now)) {
@@ -57,13 +61,23 @@ fn next(now: &Throttle) -> Planned {
         match (&target.error, target.agrees) {
             (Some(error), _) => steps.push(format!("{} is tried again: {error}", target.target)),
             (None, Some(false)) if now.mode == "observe" => {
-                steps.push(format!("{} differs; mode observe only reports it", target.target));
+                steps.push(format!(
+                    "{} differs; mode observe only reports it",
+                    target.target
+                ));
             }
             (None, Some(false)) => {
-                let others = now.status.remotes.iter().find(|remote| remote.target == target.target);
+                let others = now
+                    .status
+                    .remotes
+                    .iter()
+                    .find(|remote| remote.target == target.target);
                 let others = others.and_then(|remote| remote.observed.as_ref()?.others.clone());
                 steps.push(match others.filter(|_| kills(now).next().is_none()) {
-                    Some(others) => format!("{} stays killed there by {others}; it is ended there", target.target),
+                    Some(others) => format!(
+                        "{} stays killed there by {others}; it is ended there",
+                        target.target
+                    ),
                     None => format!("{} is brought in line", target.target),
                 });
             }
@@ -98,7 +112,10 @@ pub(super) fn from_file(file: &[FromFile], service: Option<&[Throttle]>) -> Vec<
             },
         })
         .collect();
-    let absent = service.unwrap_or_default().iter().filter(|now| !file.iter().any(|one| one.name.as_str() == now.name));
+    let absent = service
+        .unwrap_or_default()
+        .iter()
+        .filter(|now| !file.iter().any(|one| one.name.as_str() == now.name));
     all.extend(absent.map(|now| Planned {
         throttle: now.name.clone(),
         change: Kind::None,
@@ -113,13 +130,27 @@ pub(super) fn from_file(file: &[FromFile], service: Option<&[Throttle]>) -> Vec<
 fn create(one: &FromFile, change: Kind) -> Planned {
     let percent = one.level.percent_ceil();
     let mut steps = vec![format!("starts at {percent} % refused")];
-    steps.extend(one.spec.targets.iter().map(|target| format!("target {}", described(target))));
+    steps.extend(
+        one.spec
+            .targets
+            .iter()
+            .map(|target| format!("target {}", described(target))),
+    );
     if one.spec.mode == Mode::Observe {
-        steps.push("mode observe: differences are only reported; a kill closes all the same".to_owned());
+        steps.push(
+            "mode observe: differences are only reported; a kill closes all the same".to_owned(),
+        );
     }
     steps.extend(killed(one));
     let throttle = one.name.to_string();
-    Planned { throttle, change, in_force_percent: None, declared_percent: None, next_percent: Some(percent), steps }
+    Planned {
+        throttle,
+        change,
+        in_force_percent: None,
+        declared_percent: None,
+        next_percent: Some(percent),
+        steps,
+    }
 }
 
 fn compare(one: &FromFile, now: &Throttle) -> Planned {
@@ -127,10 +158,17 @@ fn compare(one: &FromFile, now: &Throttle) -> Planned {
     let percent = after.throttle_percent;
     let mut steps = Vec::new();
     if before.throttle_percent != percent {
-        steps.push(format!("declared {} % → {percent} %", before.throttle_percent));
+        steps.push(format!(
+            "declared {} % → {percent} %",
+            before.throttle_percent
+        ));
     }
     // Targets are told apart by what they act on, not by their place.
-    let rest = |of: &EchoThrottleSpec| EchoThrottleSpec { throttle_percent: 0, targets: Vec::new(), ..of.clone() };
+    let rest = |of: &EchoThrottleSpec| EchoThrottleSpec {
+        throttle_percent: 0,
+        targets: Vec::new(),
+        ..of.clone()
+    };
     steps.extend(differences("", &rest(before), &rest(&after)));
     steps.extend(targets(before, one));
 
@@ -140,16 +178,33 @@ fn compare(one: &FromFile, now: &Throttle) -> Planned {
         steps.extend(killed(one));
     }
     if one.kill.is_none() {
-        steps.extend(kills(now).filter(by_file).map(|hold| format!("the file's kill ends ({})", hold.reason)));
+        steps.extend(
+            kills(now)
+                .filter(by_file)
+                .map(|hold| format!("the file's kill ends ({})", hold.reason)),
+        );
     }
-    let change = if steps.is_empty() { Kind::None } else { Kind::Change };
-    let stay: Vec<_> = kills(now).filter(|hold| !by_file(hold) || one.kill.is_some()).collect();
+    let change = if steps.is_empty() {
+        Kind::None
+    } else {
+        Kind::Change
+    };
+    let stay: Vec<_> = kills(now)
+        .filter(|hold| !by_file(hold) || one.kill.is_some())
+        .collect();
     steps.extend(stay.iter().map(|hold| stays(hold)));
     if let (true, Some(in_force)) = (stay.is_empty() && one.kill.is_none(), in_force(now)) {
         let opens = in_force > f64::from(percent);
         match one.spec.signals.source.as_ref().filter(|_| opens) {
-            Some(source) => steps.push(format!("opens to 90 %, and below that as {} reports", shown(source))),
-            None => steps.extend(way(in_force, percent, Some(one.spec.ramp_percent_per_second))),
+            Some(source) => steps.push(format!(
+                "opens to 90 %, and below that as {} reports",
+                shown(source)
+            )),
+            None => steps.extend(way(
+                in_force,
+                percent,
+                Some(one.spec.ramp_percent_per_second),
+            )),
         }
     }
     if steps.is_empty() {
@@ -177,20 +232,38 @@ fn targets(before: &EchoThrottleSpec, one: &FromFile) -> Vec<String> {
             Some(known) => steps.extend(differences("", &target(known), &target(next))),
         }
     }
-    let gone = before.iter().filter(|known| !after.iter().any(|next| next.id() == known.id()));
+    let gone = before
+        .iter()
+        .filter(|known| !after.iter().any(|next| next.id() == known.id()));
     steps.extend(gone.map(|known| format!("target removed: {}", known.id())));
     steps
 }
 
 /// What keeps a level from opening though less is declared.
 fn held(now: &Throttle, asked: i32) -> Option<String> {
-    let is = |kind: &str| now.status.conditions.iter().find(|one| one.kind == kind && one.status == "True");
-    let effective = now.status.effective.as_ref().filter(|effective| effective.throttle_percent > asked)?;
+    let is = |kind: &str| {
+        now.status
+            .conditions
+            .iter()
+            .find(|one| one.kind == kind && one.status == "True")
+    };
+    let effective = now
+        .status
+        .effective
+        .as_ref()
+        .filter(|effective| effective.throttle_percent > asked)?;
     if let Some(stale) = is("SignalsStale") {
-        return Some(format!("stays at {} %: {}", effective.throttle_percent, stale.message));
+        return Some(format!(
+            "stays at {} %: {}",
+            effective.throttle_percent, stale.message
+        ));
     }
-    is("Shedding")
-        .map(|_| format!("stays near {} % while {} are measured", effective.throttle_percent, effective.reason))
+    is("Shedding").map(|_| {
+        format!(
+            "stays near {} % while {} are measured",
+            effective.throttle_percent, effective.reason
+        )
+    })
 }
 
 /// How the level in force gets to where it is asked to be. Percent are rounded up, so less than one is no way.
@@ -203,7 +276,10 @@ fn way(in_force: f64, asked: i32, ramp: Option<f64>) -> Option<String> {
         return None;
     }
     let plain = ramp.map(|ramp| {
-        format!("; with nothing measured at {ramp} %/s, in {} s", ((in_force - asked_exactly) / ramp).ceil())
+        format!(
+            "; with nothing measured at {ramp} %/s, in {} s",
+            ((in_force - asked_exactly) / ramp).ceil()
+        )
     });
     Some(format!(
         "opens from {in_force} % towards {asked} %, as fast as what is measured allows{}",
@@ -212,7 +288,13 @@ fn way(in_force: f64, asked: i32, ramp: Option<f64>) -> Option<String> {
 }
 
 fn killed(one: &FromFile) -> Option<String> {
-    one.kill.as_ref().map(|words| format!("KILLED at once by {}: {}", shown(&words.operator), shown(&words.reason)))
+    one.kill.as_ref().map(|words| {
+        format!(
+            "KILLED at once by {}: {}",
+            shown(&words.operator),
+            shown(&words.reason)
+        )
+    })
 }
 
 fn stays(hold: &HoldStatus) -> String {
@@ -220,16 +302,28 @@ fn stays(hold: &HoldStatus) -> String {
 }
 
 fn kills(now: &Throttle) -> impl Iterator<Item = &HoldStatus> {
-    now.status.holds.iter().filter(|hold| hold.throttle_percent.is_none())
+    now.status
+        .holds
+        .iter()
+        .filter(|hold| hold.throttle_percent.is_none())
 }
 
 fn in_force(now: &Throttle) -> Option<f64> {
-    now.status.effective.as_ref().map(|effective| f64::from(effective.level_millionths) / 1e4)
+    now.status
+        .effective
+        .as_ref()
+        .map(|effective| f64::from(effective.level_millionths) / 1e4)
 }
 
 fn described(target: &TargetSpec) -> String {
-    let TargetSpec::Gate(gate) = target else { return shown(&target.id()).into_owned() };
-    let key = gate.key_header.as_ref().map(|header| format!(", callers told apart by {header}")).unwrap_or_default();
+    let TargetSpec::Gate(gate) = target else {
+        return shown(&target.id()).into_owned();
+    };
+    let key = gate
+        .key_header
+        .as_ref()
+        .map(|header| format!(", callers told apart by {header}"))
+        .unwrap_or_default();
     let allowed = match gate.allow.len() {
         0 => String::new(),
         rules => format!(", {rules} allow rule(s)"),

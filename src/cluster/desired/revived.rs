@@ -33,26 +33,56 @@ impl ClusterDesired {
         epochs: Vec<Epoch>,
         mut ended: Ended,
     ) -> Result<Ended, DesiredError> {
-        let receipt = self.record(Change { opens_elsewhere: true, ..Change::of(record.clone()) }).await?;
-        let said = receipt.answer.as_ref().filter(|_| receipt.repeated).map(told_ended);
+        let receipt = self
+            .record(Change {
+                opens_elsewhere: true,
+                ..Change::of(record.clone())
+            })
+            .await?;
+        let said = receipt
+            .answer
+            .as_ref()
+            .filter(|_| receipt.repeated)
+            .map(told_ended);
         // Under a key that was used nothing ends that did not end then.
-        let epochs: Vec<_> = epochs.into_iter().filter(|e| said.as_ref().is_none_or(|said| said.contains(e))).collect();
+        let epochs: Vec<_> = epochs
+            .into_iter()
+            .filter(|e| said.as_ref().is_none_or(|said| said.contains(e)))
+            .collect();
         let (went, refused) = match self.carry_out(&record, &epochs).await {
             Ok((went, refused)) if went.left.is_empty() => (went, refused),
             // The record says so, and some may be gone: it is done as soon as it can be.
             _ => return Err(DesiredError::Undecided),
         };
-        ended.held_by.extend(refused.iter().map(|(hold, _)| hold.clone()));
+        ended
+            .held_by
+            .extend(refused.iter().map(|(hold, _)| hold.clone()));
         ended.answer = receipt.answer.map(|answer| without(answer, &refused));
         (ended.ended, ended.repeated) = (went.ended, receipt.repeated);
         Ok(ended)
     }
 
     /// Those of these holds that a command ended that the record has: under a key that was used, those that ended then.
-    pub(super) async fn ended_by(&self, record: &Record, ending: &[Epoch]) -> Result<Vec<Epoch>, DesiredError> {
-        let (Some(key), Some(ledger)) = (&record.answer.key, &self.ledger) else { return Ok(ending.to_vec()) };
-        let said = ledger.answered(key).await.map_err(not_recorded)?.as_ref().map(told_ended).unwrap_or_default();
-        Ok(ending.iter().filter(|epoch| said.contains(epoch)).cloned().collect())
+    pub(super) async fn ended_by(
+        &self,
+        record: &Record,
+        ending: &[Epoch],
+    ) -> Result<Vec<Epoch>, DesiredError> {
+        let (Some(key), Some(ledger)) = (&record.answer.key, &self.ledger) else {
+            return Ok(ending.to_vec());
+        };
+        let said = ledger
+            .answered(key)
+            .await
+            .map_err(not_recorded)?
+            .as_ref()
+            .map(told_ended)
+            .unwrap_or_default();
+        Ok(ending
+            .iter()
+            .filter(|epoch| said.contains(epoch))
+            .cloned()
+            .collect())
     }
 
     /// Deletes the overrides of these holds, and ends them everywhere. What is refused for good is recorded, and stays.
@@ -61,9 +91,13 @@ impl ClusterDesired {
         record: &Record,
         ending: &[Epoch],
     ) -> Result<(Went, Vec<Refused>), DesiredError> {
-        let (all, mut went, mut refused) = (self.index().override_holds(), Went::default(), Vec::new());
+        let (all, mut went, mut refused) =
+            (self.index().override_holds(), Went::default(), Vec::new());
         for some in ending.chunks(LANES) {
-            let live = some.iter().map(|epoch| all.get(epoch).filter(|(_, state)| *state == HoldState::Live));
+            let live = some.iter().map(|epoch| {
+                all.get(epoch)
+                    .filter(|(_, state)| *state == HoldState::Live)
+            });
             let tried = join_all(live.map(|live| self.delete(live.map(|(hold, _)| hold)))).await;
             for (epoch, tried) in some.iter().zip(tried) {
                 match tried {
@@ -86,8 +120,14 @@ impl ClusterDesired {
 
     async fn delete<'a>(&self, live: Option<&'a Hold>) -> Result<(), (&'a Hold, DesiredError)> {
         let Some(hold) = live else { return Ok(()) };
-        let late = || Err(DesiredError::Unavailable("the API server does not answer".to_owned()));
-        let deleted = timeout(DELETING, made::delete(&self.client, hold)).await.unwrap_or_else(|_| late());
+        let late = || {
+            Err(DesiredError::Unavailable(
+                "the API server does not answer".to_owned(),
+            ))
+        };
+        let deleted = timeout(DELETING, made::delete(&self.client, hold))
+            .await
+            .unwrap_or_else(|_| late());
         deleted.map(drop).map_err(|error| (hold, error))
     }
 
@@ -103,36 +143,70 @@ impl ClusterDesired {
             audit.after = format!("held {}", hold.epoch);
             // Whatever an API server says: the words of whoever asked come first, and whole.
             audit.reason = format!("{}; refused: {why}", audit.reason);
-            let answer = Answer { key: None, ..record.answer.clone() };
-            self.record(Change::of(Record { once, audit, answer })).await?;
+            let answer = Answer {
+                key: None,
+                ..record.answer.clone()
+            };
+            self.record(Change::of(Record {
+                once,
+                audit,
+                answer,
+            }))
+            .await?;
         }
-        let (Some(key), Some(ledger), false) = (&record.answer.key, &self.ledger, refused.is_empty()) else {
+        let (Some(key), Some(ledger), false) =
+            (&record.answer.key, &self.ledger, refused.is_empty())
+        else {
             return Ok(());
         };
-        let Some(first) = ledger.answered(key).await.map_err(not_recorded)? else { return Ok(()) };
+        let Some(first) = ledger.answered(key).await.map_err(not_recorded)? else {
+            return Ok(());
+        };
         let mut answer = without(first, refused);
         answer.told = true;
         answer.write();
-        self.record(Change { once: Some(record.once.clone()), answer: Some(answer), ..Change::default() }).await?;
+        self.record(Change {
+            once: Some(record.once.clone()),
+            answer: Some(answer),
+            ..Change::default()
+        })
+        .await?;
         Ok(())
     }
 }
 
 /// The holds that an answer says have ended.
 fn told_ended(answer: &Answer) -> BTreeSet<Epoch> {
-    let ended = answer.body.get("ended").and_then(Value::as_array).into_iter().flatten();
-    ended.filter_map(Value::as_str).map(|epoch| Epoch(epoch.to_owned())).collect()
+    let ended = answer
+        .body
+        .get("ended")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    ended
+        .filter_map(Value::as_str)
+        .map(|epoch| Epoch(epoch.to_owned()))
+        .collect()
 }
 
 /// An answer that says of these that they stay.
 fn without(mut answer: Answer, refused: &[Refused]) -> Answer {
     let mut ended = told_ended(&answer);
-    let refused: Vec<_> = refused.iter().filter(|(hold, _)| ended.remove(&hold.epoch)).collect();
+    let refused: Vec<_> = refused
+        .iter()
+        .filter(|(hold, _)| ended.remove(&hold.epoch))
+        .collect();
     if refused.is_empty() {
         return answer;
     }
     let stay = refused.iter().map(|(hold, _)| json!(HeldBy::from(hold)));
-    let held_by = answer.body.get("held_by").and_then(Value::as_array).into_iter().flatten().cloned();
+    let held_by = answer
+        .body
+        .get("held_by")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .cloned();
     let held_by: Vec<_> = held_by.chain(stay).collect();
     answer.sent = None;
     answer.set("ended", json!(ended));

@@ -47,7 +47,9 @@ pub struct Override {
 impl Override {
     /// Whether it means this throttle.
     pub fn covers(&self, name: &ThrottleName, labels: &BTreeMap<String, String>) -> bool {
-        let Some((namespace, short)) = name.split() else { return false };
+        let Some((namespace, short)) = name.split() else {
+            return false;
+        };
         self.namespace.as_deref().is_none_or(|own| own == namespace)
             && match (&self.throttle, &self.selector) {
                 (Some(throttle), None) => throttle == short,
@@ -67,7 +69,11 @@ pub(super) struct Held {
 
 impl Held {
     fn new(hold: Hold, state: HoldState) -> Self {
-        Self { hold, state, shown: false }
+        Self {
+            hold,
+            state,
+            shown: false,
+        }
     }
 
     pub(super) fn is_override(&self) -> bool {
@@ -98,7 +104,10 @@ pub(super) struct Known {
 
 impl Known {
     pub(super) fn new(looked_at: bool) -> Self {
-        Self { looked_at, ..Self::default() }
+        Self {
+            looked_at,
+            ..Self::default()
+        }
     }
 
     /// Takes an object in; false if it is older than what was applied, or cannot be understood.
@@ -106,8 +115,13 @@ impl Known {
         let uid = object.meta().uid.clone().unwrap_or_default();
         let generation = object.meta().generation.unwrap_or_default();
         // Comparable since Kubernetes 1.35 (KEP-5504); where it is no number, order of arrival has to do.
-        let version = object.resource_version().and_then(|text| text.parse().ok()).unwrap_or(self.version);
-        let Ok(level) = object.spec.level() else { return false };
+        let version = object
+            .resource_version()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(self.version);
+        let Ok(level) = object.spec.level() else {
+            return false;
+        };
         if uid == self.uid && (generation < self.generation || version < self.version) {
             return false;
         }
@@ -116,10 +130,17 @@ impl Known {
             if version < self.version {
                 return false;
             }
-            (self.effective, self.remembered, self.acknowledged) = (None, BTreeMap::new(), BTreeMap::new());
+            (self.effective, self.remembered, self.acknowledged) =
+                (None, BTreeMap::new(), BTreeMap::new());
         }
         self.spec_hold(object, &uid, generation, now);
-        (self.uid, self.generation, self.version, self.level, self.gone) = (uid, generation, version, level, false);
+        (
+            self.uid,
+            self.generation,
+            self.version,
+            self.level,
+            self.gone,
+        ) = (uid, generation, version, level, false);
         self.mode = object.spec.domain_mode();
         self.ramp = f64::from(object.spec.ramp.max_percent_per_second);
         self.targets = object.spec.domain_targets();
@@ -131,11 +152,22 @@ impl Known {
     }
 
     fn spec_hold(&mut self, object: &EchoThrottle, uid: &str, generation: i64, now: Timestamp) {
-        let kill = object.spec.kill.as_ref().filter(|kill| kill.confirmation == CONFIRMATION);
+        let kill = object
+            .spec
+            .kill
+            .as_ref()
+            .filter(|kill| kill.confirmation == CONFIRMATION);
         let epoch = Epoch(format!("{uid}/{generation}"));
-        let over: Vec<_> =
-            self.holds.values().filter(|held| held.hold.source == Source::Spec).map(|h| h.hold.epoch.clone()).collect();
-        for old in over.into_iter().filter(|old| kill.is_none() || *old != epoch) {
+        let over: Vec<_> = self
+            .holds
+            .values()
+            .filter(|held| held.hold.source == Source::Spec)
+            .map(|h| h.hold.epoch.clone())
+            .collect();
+        for old in over
+            .into_iter()
+            .filter(|old| kill.is_none() || *old != epoch)
+        {
             self.is_over(&old);
         }
         if let Some(kill) = kill {
@@ -148,7 +180,9 @@ impl Known {
                 taken_at: now,
             };
             if !self.ended.contains(&epoch) {
-                self.holds.entry(epoch).or_insert(Held::new(hold, HoldState::Live));
+                self.holds
+                    .entry(epoch)
+                    .or_insert(Held::new(hold, HoldState::Live));
             }
         }
     }
@@ -159,27 +193,47 @@ impl Known {
         }
         if status.observed_generation >= self.generation {
             // Whoever wrote it went by this specification, so it has seen the ones before end.
-            let is_past = |held: &&Held| held.state == HoldState::Over && held.hold.source == Source::Spec;
-            let past: Vec<_> = self.holds.values().filter(is_past).map(|held| held.hold.epoch.clone()).collect();
+            let is_past =
+                |held: &&Held| held.state == HoldState::Over && held.hold.source == Source::Spec;
+            let past: Vec<_> = self
+                .holds
+                .values()
+                .filter(is_past)
+                .map(|held| held.hold.epoch.clone())
+                .collect();
             past.iter().for_each(|epoch| self.end(epoch));
         }
         for told in status.holds.iter().filter(|told| told.kind != "Spec") {
-            let Some(hold) = told_hold(told) else { continue };
+            let Some(hold) = told_hold(told) else {
+                continue;
+            };
             if self.ended.contains(&hold.epoch) {
                 continue;
             }
-            let state = if told.state.is_empty() { HoldState::Missing } else { HoldState::Orphaned };
+            let state = if told.state.is_empty() {
+                HoldState::Missing
+            } else {
+                HoldState::Orphaned
+            };
             // Known already: what we saw ourselves is newer, but for the UIDs that only the leader looks up.
-            let held = self.holds.entry(hold.epoch.clone()).or_insert_with(|| Held::new(hold.clone(), state));
+            let held = self
+                .holds
+                .entry(hold.epoch.clone())
+                .or_insert_with(|| Held::new(hold.clone(), state));
             if held.is_override() {
                 held.hold.source = hold.source;
             }
         }
         self.effective = status.effective.as_ref().and_then(|effective| {
-            Level::from_millionths(effective.level_millionths).ok().map(|level| (level, status.observed_generation))
+            Level::from_millionths(effective.level_millionths)
+                .ok()
+                .map(|level| (level, status.observed_generation))
         });
         self.remembered = numbers(&status.remembered);
-        let sent = status.acknowledged.iter().filter_map(|row| Some((row.target.clone(), row.replicas?)));
+        let sent = status
+            .acknowledged
+            .iter()
+            .filter_map(|row| Some((row.target.clone(), row.replicas?)));
         self.acknowledged = sent.collect();
     }
 
@@ -196,7 +250,8 @@ impl Known {
                 news
             }
             None => {
-                self.holds.insert(epoch.clone(), Held::new(seen.hold.clone(), HoldState::Live));
+                self.holds
+                    .insert(epoch.clone(), Held::new(seen.hold.clone(), HoldState::Live));
                 true
             }
         }
@@ -213,7 +268,12 @@ impl Known {
     /// Lets go of what is over and was seen; answers whether there was anything.
     pub(super) fn let_go(&mut self) -> bool {
         let seen = |held: &&Held| held.state == HoldState::Over && held.shown;
-        let seen: Vec<_> = self.holds.values().filter(seen).map(|held| held.hold.epoch.clone()).collect();
+        let seen: Vec<_> = self
+            .holds
+            .values()
+            .filter(seen)
+            .map(|held| held.hold.epoch.clone())
+            .collect();
         seen.iter().for_each(|epoch| self.end(epoch));
         !seen.is_empty()
     }
@@ -238,8 +298,13 @@ impl Known {
     }
 
     pub(super) fn gate_spec(&self) -> GateSpec {
-        let gate =
-            self.targets.iter().find_map(|t| if let TargetSpec::Gate(gate) = t { Some(gate.clone()) } else { None });
+        let gate = self.targets.iter().find_map(|t| {
+            if let TargetSpec::Gate(gate) = t {
+                Some(gate.clone())
+            } else {
+                None
+            }
+        });
         gate.unwrap_or_default()
     }
 
@@ -264,7 +329,9 @@ impl Known {
 }
 
 fn numbers(rows: &[TargetNumber]) -> BTreeMap<String, i64> {
-    rows.iter().map(|row| (row.target.clone(), row.replicas)).collect()
+    rows.iter()
+        .map(|row| (row.target.clone(), row.replicas))
+        .collect()
 }
 
 fn told_hold(told: &HoldStatus) -> Option<Hold> {

@@ -25,13 +25,26 @@ impl Law {
     pub(super) fn stress(&self, signals: &Signals, noise: f64) -> Stress {
         let weight = self.evidence(signals.requests_per_minute);
         let errors = weight * rise(signals.error_rate, self.error_low, self.error_high);
-        let latency = weight * rise(signals.latency_p99_ms, self.latency_low_ms, self.latency_high_ms);
-        let mut stress = Stress { worst: 0.0, signal: Binding::None };
-        for (value, signal) in
-            [(errors, Binding::Errors), (latency, Binding::Latency), (self.order(signals, noise), Binding::Order)]
-        {
+        let latency = weight
+            * rise(
+                signals.latency_p99_ms,
+                self.latency_low_ms,
+                self.latency_high_ms,
+            );
+        let mut stress = Stress {
+            worst: 0.0,
+            signal: Binding::None,
+        };
+        for (value, signal) in [
+            (errors, Binding::Errors),
+            (latency, Binding::Latency),
+            (self.order(signals, noise), Binding::Order),
+        ] {
             if value > stress.worst {
-                stress = Stress { worst: value, signal };
+                stress = Stress {
+                    worst: value,
+                    signal,
+                };
             }
         }
         stress
@@ -40,7 +53,11 @@ impl Law {
     /// What errors and latency come to where so much is offered that all of them count.
     pub(super) fn at_most(&self, signals: &Signals) -> f64 {
         let errors = rise(signals.error_rate, self.error_low, self.error_high);
-        errors.max(rise(signals.latency_p99_ms, self.latency_low_ms, self.latency_high_ms))
+        errors.max(rise(
+            signals.latency_p99_ms,
+            self.latency_low_ms,
+            self.latency_high_ms,
+        ))
     }
 
     /// w: few requests are weak evidence, but never none, or a trickle of pure failures would look calm.

@@ -23,10 +23,21 @@ struct Site<'a> {
     observing: bool,
 }
 
-pub(super) fn plan_remote(facts: &Facts<'_>, spec: &RemoteSpec, read: &Result<ReadBack, String>, out: &mut Planned) {
+pub(super) fn plan_remote(
+    facts: &Facts<'_>,
+    spec: &RemoteSpec,
+    read: &Result<ReadBack, String>,
+    out: &mut Planned,
+) {
     let id = spec.id();
     let sent = facts.throttle.sent.get(&id).copied();
-    let site = Site { facts, spec, id, sent, observing: facts.throttle.mode == Mode::Observe };
+    let site = Site {
+        facts,
+        spec,
+        id,
+        sent,
+        observing: facts.throttle.mode == Mode::Observe,
+    };
     let kills: Vec<&Hold> = own_kills(&facts.throttle.holds).collect();
     match read {
         Ok(ReadBack::Remote(found)) if !kills.is_empty() => site.stop(found, &kills, out),
@@ -34,7 +45,9 @@ pub(super) fn plan_remote(facts: &Facts<'_>, spec: &RemoteSpec, read: &Result<Re
         // Killed by another site alone: that is not passed on, and nothing opens meanwhile.
         Ok(ReadBack::Remote(_)) => out.agreeing.push(site.id),
         // Nobody can say what it is: a stop is asked for all the same.
-        _ if !kills.is_empty() && !site.observing => site.order(stop_order(&kills), Side::Safer, None, out),
+        _ if !kills.is_empty() && !site.observing => {
+            site.order(stop_order(&kills), Side::Safer, None, out)
+        }
         _ => {}
     }
 }
@@ -43,7 +56,10 @@ impl Site<'_> {
     /// It has to be killed, by a hold of ours: one of its own may end at any time.
     fn stop(self, found: &RemoteReadBack, kills: &[&Hold], out: &mut Planned) {
         if found.killed && !found.ours.is_empty() {
-            let sent = RemoteSent { killed: true, ..self.sent.unwrap_or_default() };
+            let sent = RemoteSent {
+                killed: true,
+                ..self.sent.unwrap_or_default()
+            };
             return self.agrees(sent, out);
         }
         let drifted = self.observing || self.sent.is_some_and(|sent| sent.killed);
@@ -64,10 +80,14 @@ impl Site<'_> {
         let asked = self.facts.asked;
         if !found.ours.is_empty() {
             if self.observing {
-                out.plan.reported.push(self.killed("killed by us".to_owned()));
+                out.plan
+                    .reported
+                    .push(self.killed("killed by us".to_owned()));
                 return;
             }
-            let order = RemoteOrder::Revive { epochs: found.ours.clone() };
+            let order = RemoteOrder::Revive {
+                epochs: found.ours.clone(),
+            };
             return self.order(order, Side::Riskier, None, out);
         }
         // While it only observes, a throttle asks for nothing but kills.
@@ -77,19 +97,45 @@ impl Site<'_> {
         if found.killed {
             let others = found.others.clone().unwrap_or_default();
             if self.sent.is_some() {
-                out.plan.reported.push(self.killed(format!("killed by others: {others}")));
+                out.plan
+                    .reported
+                    .push(self.killed(format!("killed by others: {others}")));
             }
             return;
         }
         if found.declared.millionths() == asked.millionths() {
-            return self.agrees(RemoteSent { level: Some(asked), killed: false }, out);
+            return self.agrees(
+                RemoteSent {
+                    level: Some(asked),
+                    killed: false,
+                },
+                out,
+            );
         }
         let acknowledged = self.sent.and_then(|sent| sent.level).map(Level::millionths);
-        let points = if asked > found.declared { Side::Riskier } else { Side::Safer };
-        let drift = (acknowledged == Some(asked.millionths()))
-            .then(|| self.drift("declared", &asked.to_string(), found.declared.to_string(), points));
-        let order = RemoteOrder::Level { from: found.declared, to: asked, effective: found.effective };
-        let side = if asked < found.declared { Side::Riskier } else { Side::Safer };
+        let points = if asked > found.declared {
+            Side::Riskier
+        } else {
+            Side::Safer
+        };
+        let drift = (acknowledged == Some(asked.millionths())).then(|| {
+            self.drift(
+                "declared",
+                &asked.to_string(),
+                found.declared.to_string(),
+                points,
+            )
+        });
+        let order = RemoteOrder::Level {
+            from: found.declared,
+            to: asked,
+            effective: found.effective,
+        };
+        let side = if asked < found.declared {
+            Side::Riskier
+        } else {
+            Side::Safer
+        };
         self.order(order, side, drift, out);
     }
 
@@ -101,23 +147,46 @@ impl Site<'_> {
     }
 
     fn order(self, order: RemoteOrder, side: Side, corrects: Option<Drift>, out: &mut Planned) {
-        out.plan.steps.push(Step { action: Action::Remote { target: self.spec.clone(), order }, side, corrects });
+        out.plan.steps.push(Step {
+            action: Action::Remote {
+                target: self.spec.clone(),
+                order,
+            },
+            side,
+            corrects,
+        });
     }
 
     /// It is killed and should run, and that is not ours to change.
     fn killed(&self, actual: String) -> Drift {
-        Drift { action: Outcome::Reported, ..self.drift("killed", "running", actual, Side::Safer) }
+        Drift {
+            action: Outcome::Reported,
+            ..self.drift("killed", "running", actual, Side::Safer)
+        }
     }
 
     /// Its API names no writer of a level; of a kill `actual` does.
     fn drift(&self, field: &str, desired: &str, actual: String, side: Side) -> Drift {
-        drift(self.facts, &self.id, field, (desired.to_owned(), actual), side)
+        drift(
+            self.facts,
+            &self.id,
+            field,
+            (desired.to_owned(), actual),
+            side,
+        )
     }
 }
 
 fn stop_order(kills: &[&Hold]) -> RemoteOrder {
-    let reasons = kills.iter().map(|hold| format!("{} ({})", hold.reason, hold.operator));
-    let reason = reasons.collect::<Vec<_>>().join("; ").chars().take(REASON_LIMIT).collect();
+    let reasons = kills
+        .iter()
+        .map(|hold| format!("{} ({})", hold.reason, hold.operator));
+    let reason = reasons
+        .collect::<Vec<_>>()
+        .join("; ")
+        .chars()
+        .take(REASON_LIMIT)
+        .collect();
     let mut epochs: Vec<_> = kills.iter().map(|hold| hold.epoch.clone()).collect();
     epochs.sort();
     RemoteOrder::Kill { epochs, reason }

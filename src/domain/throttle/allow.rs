@@ -58,7 +58,8 @@ impl AllowRule {
     pub fn matches(&self, method: &str, path: &str) -> bool {
         let method_fits = self.method.as_deref().is_none_or(|m| m == method);
         let path_fits = self.path.as_deref().is_none_or(|p| {
-            path.strip_prefix(p).is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || p.ends_with('/'))
+            path.strip_prefix(p)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || p.ends_with('/'))
         });
         (self.method.is_some() || self.path.is_some()) && method_fits && path_fits && is_plain(path)
     }
@@ -77,7 +78,10 @@ impl AllowRule {
             return flaw("path", expected);
         }
         let wide = self.path.as_deref().is_none_or(|path| path == "/");
-        let harmless = self.method.as_deref().is_some_and(|method| HARMLESS.contains(&method));
+        let harmless = self
+            .method
+            .as_deref()
+            .is_some_and(|method| HARMLESS.contains(&method));
         match (wide && !harmless, self.even_while_killed) {
             (true, false) => flaw(
                 "",
@@ -97,7 +101,10 @@ impl AllowRule {
 
     /// The rule in words, for whoever is told that it is not applied.
     pub fn words(&self) -> String {
-        let method = self.method.iter().map(|method| format!("method: {method:?}"));
+        let method = self
+            .method
+            .iter()
+            .map(|method| format!("method: {method:?}"));
         let path = self.path.iter().map(|path| format!("path: {path:?}"));
         format!("{{{}}}", method.chain(path).collect::<Vec<_>>().join(", "))
     }
@@ -107,26 +114,39 @@ fn wrong_method(method: &str) -> Option<String> {
     let upper = method.to_ascii_uppercase();
     match (is_method(method), is_method(&upper)) {
         (true, _) => None,
-        (false, true) => Some(format!("expected {upper}: methods are compared as clients send them, in upper case")),
-        (false, false) => Some(format!("expected one method in 1 to {METHOD_LIMIT} upper-case letters, as GET")),
+        (false, true) => Some(format!(
+            "expected {upper}: methods are compared as clients send them, in upper case"
+        )),
+        (false, false) => Some(format!(
+            "expected one method in 1 to {METHOD_LIMIT} upper-case letters, as GET"
+        )),
     }
 }
 
 fn is_method(text: &str) -> bool {
-    let fits = text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"-_".contains(&byte));
-    (1..=METHOD_LIMIT).contains(&text.len()) && text.starts_with(|first: char| first.is_ascii_uppercase()) && fits
+    let fits = text
+        .bytes()
+        .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"-_".contains(&byte));
+    (1..=METHOD_LIMIT).contains(&text.len())
+        && text.starts_with(|first: char| first.is_ascii_uppercase())
+        && fits
 }
 
 fn wrong_path(path: &str) -> Option<String> {
     if !path.starts_with('/') || path.chars().count() > PATH_LIMIT {
-        return Some(format!("expected 1 to {PATH_LIMIT} characters, beginning with /"));
+        return Some(format!(
+            "expected 1 to {PATH_LIMIT} characters, beginning with /"
+        ));
     }
     if is_plain(path) && !path.contains(['*', '(', ')']) && !path.contains("/:") {
         return None;
     }
     let usable = usable_part(path);
-    let instead =
-        if usable.is_empty() { String::new() } else { format!(", as {usable}, which covers what is below it") };
+    let instead = if usable.is_empty() {
+        String::new()
+    } else {
+        format!(", as {usable}, which covers what is below it")
+    };
     Some(format!(
         "this can match nothing: expected a plain path{instead}; no patterns, no query, none of % ; \\ # and no . or .. or \
          empty segment"
@@ -136,10 +156,20 @@ fn wrong_path(path: &str) -> Option<String> {
 /// What of a path comes before the segment that cannot be used.
 fn usable_part(path: &str) -> &str {
     let fits = |segment: &str| {
-        let bytes = segment.bytes().all(|byte| plain_byte(byte) && !b"*()".contains(&byte));
-        bytes && !segment.is_empty() && !segment.starts_with(':') && segment != "." && !segment.contains("..")
+        let bytes = segment
+            .bytes()
+            .all(|byte| plain_byte(byte) && !b"*()".contains(&byte));
+        bytes
+            && !segment.is_empty()
+            && !segment.starts_with(':')
+            && segment != "."
+            && !segment.contains("..")
     };
-    let whole: usize =
-        path.split('/').skip(1).take_while(|segment| fits(segment)).map(|segment| segment.len() + 1).sum();
+    let whole: usize = path
+        .split('/')
+        .skip(1)
+        .take_while(|segment| fits(segment))
+        .map(|segment| segment.len() + 1)
+        .sum();
     &path[..whole]
 }

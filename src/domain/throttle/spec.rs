@@ -35,10 +35,18 @@ impl GateSpec {
 
     /// What of this is not applied, and why: for logs and reports.
     pub fn ignored(&self) -> Vec<String> {
-        let flawed = self.allow.iter().enumerate().filter_map(|(number, rule)| Some((number, rule, rule.flaw()?)));
+        let flawed = self
+            .allow
+            .iter()
+            .enumerate()
+            .filter_map(|(number, rule)| Some((number, rule, rule.flaw()?)));
         let mut all: Vec<_> = flawed
             .map(|(number, rule, flaw)| {
-                let field = if flaw.field.is_empty() { String::new() } else { format!("{}: ", flaw.field) };
+                let field = if flaw.field.is_empty() {
+                    String::new()
+                } else {
+                    format!("{}: ", flaw.field)
+                };
                 format!("allow[{number}] {}: {field}{}", rule.words(), flaw.expected)
             })
             .collect();
@@ -50,12 +58,17 @@ impl GateSpec {
 }
 
 /// What is expected of an address that bears a user or a password.
-pub const NO_USER: &str = "expected no user and no password: an address is told in logs and answers";
+pub const NO_USER: &str =
+    "expected no user and no password: an address is told in logs and answers";
 
 /// Whether an address bears a user or a password before its host.
 pub fn bears_user(address: &str) -> bool {
     let after = address.split_once("://").map_or(address, |(_, rest)| rest);
-    after.split(['/', '?', '#', '\\']).next().unwrap_or(after).contains('@')
+    after
+        .split(['/', '?', '#', '\\'])
+        .next()
+        .unwrap_or(after)
+        .contains('@')
 }
 
 /// A workload whose replicas follow the throttle.
@@ -176,6 +189,11 @@ impl Spec {
 impl Default for Spec {
     fn default() -> Self {
         let targets = vec![TargetSpec::Gate(GateSpec::default())];
-        Self { mode: Mode::Enforce, ramp_percent_per_second: 2.0, targets, signals: SignalSpec::default() }
+        Self {
+            mode: Mode::Enforce,
+            ramp_percent_per_second: 2.0,
+            targets,
+            signals: SignalSpec::default(),
+        }
     }
 }

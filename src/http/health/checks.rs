@@ -65,7 +65,10 @@ impl Checks {
             Found::Amiss(_) => 1,
             _ => 0,
         });
-        WORDS[worst.max().unwrap_or_default().max(usize::from(self.lowered))]
+        WORDS[worst
+            .max()
+            .unwrap_or_default()
+            .max(usize::from(self.lowered))]
     }
 
     /// The parts in words, for `/health`.
@@ -74,7 +77,10 @@ impl Checks {
             let words = match found {
                 Found::Off(variable) => format!("off: set {variable}"),
                 Found::Quiet => return None,
-                Found::Fine(words) | Found::Told(words) | Found::Amiss(words) | Found::Gone(words) => words.clone(),
+                Found::Fine(words)
+                | Found::Told(words)
+                | Found::Amiss(words)
+                | Found::Gone(words) => words.clone(),
             };
             Some(((*name).to_owned(), json!(words)))
         });
@@ -89,7 +95,10 @@ impl Checks {
 
     /// The parts that are on, and whether each is well, for metrics.
     pub(super) fn all(&self) -> Vec<(&'static str, bool)> {
-        self.found.iter().filter_map(|(name, found)| Some((*name, found.well()?))).collect()
+        self.found
+            .iter()
+            .filter_map(|(name, found)| Some((*name, found.well()?)))
+            .collect()
     }
 }
 

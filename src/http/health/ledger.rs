@@ -44,27 +44,44 @@ impl LedgerLook {
         }
         let found = match answer {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(LedgerError::Unavailable(why))) => Err(text::cut(text::shown(&why).into_owned(), WHY)),
+            Ok(Err(LedgerError::Unavailable(why))) => {
+                Err(text::cut(text::shown(&why).into_owned(), WHY))
+            }
             Ok(Err(error)) => Err(text::cut(error.to_string(), WHY)),
             Err(_) => Err(format!("no answer within {} s", LIMIT.as_secs())),
         };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((clock.elapsed(), found.clone()));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((clock.elapsed(), found.clone()));
         found
     }
 
     /// Whether it answered last, or why not; not, if that is too long ago to be known.
     pub(super) fn last(&self, now: Duration) -> Result<(), String> {
-        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let last = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let last = last.filter(|(at, _)| now.saturating_sub(*at) < COUNTS);
-        last.map_or_else(|| Err("not looked at for a while".to_owned()), |(_, found)| found)
+        last.map_or_else(
+            || Err("not looked at for a while".to_owned()),
+            |(_, found)| found,
+        )
     }
 }
 
 /// Looks at the ledger again and again, for `/metrics`.
 pub async fn watch_ledger(app: Arc<App>, stop: CancellationToken) {
-    let Some(ledger) = &app.ledger else { return stop.cancelled().await };
+    let Some(ledger) = &app.ledger else {
+        return stop.cancelled().await;
+    };
     loop {
-        let _found = app.ledger_look.fresh(ledger.as_ref(), app.clock.as_ref(), || app.strangers.due(LEDGER)).await;
+        let _found = app
+            .ledger_look
+            .fresh(ledger.as_ref(), app.clock.as_ref(), || {
+                app.strangers.due(LEDGER)
+            })
+            .await;
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep(EVERY) => {}
@@ -83,10 +100,15 @@ mod tests {
     fn a_look_counts_for_fifteen_seconds_and_what_was_never_seen_is_not_there() {
         let look = LedgerLook::default();
         assert!(look.last(Duration::ZERO).is_err());
-        let seen =
-            |found| *look.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Duration::from_secs(100), found));
+        let seen = |found| {
+            *look.0.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some((Duration::from_secs(100), found))
+        };
         seen(Ok(()));
-        assert!(look.last(Duration::from_secs(114)).is_ok() && look.last(Duration::from_secs(115)).is_err());
+        assert!(
+            look.last(Duration::from_secs(114)).is_ok()
+                && look.last(Duration::from_secs(115)).is_err()
+        );
         seen(Err("full".to_owned()));
         assert_eq!(look.last(Duration::from_secs(100)), Err("full".to_owned()));
     }

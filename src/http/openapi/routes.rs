@@ -72,7 +72,8 @@ that has measured: then all eight of its fields are needed, and for three ticks 
 
 /// A command: a body, a key, an `Idempotency-Key`.
 fn command(path: &'static str, summary: &'static str) -> Route {
-    Route::new("post", path, "brake", Key, summary).parameter(reference("parameters", "Idempotency-Key"))
+    Route::new("post", path, "brake", Key, summary)
+        .parameter(reference("parameters", "Idempotency-Key"))
 }
 
 fn brake() -> Vec<Route> {
@@ -160,7 +161,8 @@ fn records() -> Vec<Route> {
 /// A page of the record; `kind` is the column that can be asked for.
 fn page(path: &'static str, summary: &'static str, kind: &str, by_throttle: bool) -> Route {
     let query = |name: &str, what: &str, schema: Value| json!({ "name": name, "in": "query", "description": what, "schema": schema });
-    let time = json!({ "type": "string", "anyOf": [{ "format": "date-time" }, { "format": "date" }] });
+    let time =
+        json!({ "type": "string", "anyOf": [{ "format": "date-time" }, { "format": "date" }] });
     let route = Route::new("get", path, "records", Key, summary)
         .text(
             "Unknown parameters are refused. A page looks through so many rows and no more, so it may hold fewer than \
@@ -177,14 +179,17 @@ fn page(path: &'static str, summary: &'static str, kind: &str, by_throttle: bool
         .parameter(query(kind, "Only rows with this", json!({ "type": "string", "minLength": 1, "maxLength": 400 })))
         .refuses(&[422, 503]);
     let name = json!({ "type": "string", "pattern": "^[a-z0-9.-]{1,317}$" });
-    if by_throttle { route.parameter(query("throttle", "Only rows of this throttle", name)) } else { route }
+    if by_throttle {
+        route.parameter(query("throttle", "Only rows of this throttle", name))
+    } else {
+        route
+    }
 }
 
 fn verdicts() -> Vec<Route> {
     let header = |name: &str, what: &str| json!({ "name": name, "in": "header", "description": what, "schema": { "type": "string" } });
     let throttle = json!({ "name": "throttle", "in": "path", "required": true, "schema": { "type": "string" }, "example": "default" });
-    let rest =
-        json!({ "name": "asked", "in": "path", "required": true, "schema": { "type": "string" }, "example": "pay" });
+    let rest = json!({ "name": "asked", "in": "path", "required": true, "schema": { "type": "string" }, "example": "pay" });
     let verdict = |path: &'static str, proxy: &'static str| {
         Route::new("get", path, "verdicts", Proxy, proxy)
             .text(

@@ -39,7 +39,11 @@ pub(super) struct Slots {
 impl Default for Slots {
     fn default() -> Self {
         let sets = (0..SETS).map(|_| Mutex::new([None; PLACES])).collect();
-        Self { sets, secret: RandomState::new(), forgotten: Arc::default() }
+        Self {
+            sets,
+            secret: RandomState::new(),
+            forgotten: Arc::default(),
+        }
     }
 }
 
@@ -58,13 +62,23 @@ impl Slots {
 impl StateStore for Slots {
     type Key = Knock;
 
-    fn measure_and_replace<T, F, E>(&self, Knock { client, spends }: &Knock, measure: F) -> Result<T, E>
+    fn measure_and_replace<T, F, E>(
+        &self,
+        Knock { client, spends }: &Knock,
+        measure: F,
+    ) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        let Some(set) = self.set(*client) else { return measure(None).map(|(told, _)| told) };
+        let Some(set) = self.set(*client) else {
+            return measure(None).map(|(told, _)| told);
+        };
         let mut places = set.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, until)) = places.iter_mut().flatten().find(|(known, _)| known == client) {
+        if let Some((_, until)) = places
+            .iter_mut()
+            .flatten()
+            .find(|(known, _)| known == client)
+        {
             let (told, next) = measure(Some(Nanos::from(*until)))?;
             if *spends {
                 *until = next.into();
@@ -77,7 +91,10 @@ impl StateStore for Slots {
         }
         let next = u64::from(next);
         // An empty place is less than any other.
-        if let Some(place) = places.iter_mut().min_by_key(|place| place.map(|(_, until)| until)) {
+        if let Some(place) = places
+            .iter_mut()
+            .min_by_key(|place| place.map(|(_, until)| until))
+        {
             if place.is_some_and(|(_, until)| until > next) {
                 self.forgotten.fetch_add(1, Ordering::Relaxed);
             }

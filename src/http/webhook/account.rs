@@ -51,7 +51,10 @@ impl Why {
 
     /// All of them.
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        BadSignature::ALL.into_iter().map(Self::Signature).chain(Self::OTHERS)
+        BadSignature::ALL
+            .into_iter()
+            .map(Self::Signature)
+            .chain(Self::OTHERS)
     }
 
     /// Fixed metric label.
@@ -71,14 +74,21 @@ impl Why {
 
     /// Whether nobody who has a secret is known to have sent it.
     pub(super) const fn is_nobodys(self) -> bool {
-        matches!(self, Self::Signature(_) | Self::Off | Self::TooLarge | Self::Late | Self::Broken)
+        matches!(
+            self,
+            Self::Signature(_) | Self::Off | Self::TooLarge | Self::Late | Self::Broken
+        )
     }
 
     /// What it means, and what to do.
     const fn words(self) -> &'static str {
         match self {
-            Self::Signature(BadSignature::NoHeader) => "no Stripe-Signature header: Stripe always sends one",
-            Self::Signature(BadSignature::Malformed) => "its Stripe-Signature header is none of Stripe's",
+            Self::Signature(BadSignature::NoHeader) => {
+                "no Stripe-Signature header: Stripe always sends one"
+            }
+            Self::Signature(BadSignature::Malformed) => {
+                "its Stripe-Signature header is none of Stripe's"
+            }
             Self::Signature(BadSignature::NoMatch) => {
                 "no secret of STRIPE_WEBHOOK_SECRET made its signature: compare it with the endpoint's in Stripe's Dashboard"
             }
@@ -93,7 +103,9 @@ impl Why {
             Self::TooLarge => "larger than 1 MiB",
             Self::Late => "its body took more than 30 s",
             Self::Broken => "its body did not arrive whole",
-            Self::Crowded => "over 64 KiB, and too many such were being read; Stripe sends it again",
+            Self::Crowded => {
+                "over 64 KiB, and too many such were being read; Stripe sends it again"
+            }
             Self::NoEvent => "signed, and no event",
             Self::NotStored => "the ledger did not take it; Stripe sends it again",
         }
@@ -128,7 +140,12 @@ impl WebhookAccount {
             }
         };
         if let (Err(why), Some(number)) = (found, untold) {
-            tracing::warn!(reason = why.category(), number, "webhook events were refused: {}", why.words());
+            tracing::warn!(
+                reason = why.category(),
+                number,
+                "webhook events were refused: {}",
+                why.words()
+            );
         }
     }
 
@@ -139,9 +156,14 @@ impl WebhookAccount {
             || "none accepted since the start".to_owned(),
             |at| format!("last accepted {}", at.strftime(FORM)),
         );
-        let Some((at, why)) = entries.refused else { return accepted };
+        let Some((at, why)) = entries.refused else {
+            return accepted;
+        };
         let (since, category, words) = (entries.since_accepted, why.category(), why.words());
-        format!("{accepted}; {since} refused since, last refused {}, {category}: {words}", at.strftime(FORM))
+        format!(
+            "{accepted}; {since} refused since, last refused {}, {category}: {words}",
+            at.strftime(FORM)
+        )
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
@@ -157,7 +179,8 @@ impl Entries {
     fn refuse(&mut self, why: Why, at: Timestamp, elapsed: Duration) -> Option<u64> {
         self.refused = Some((at, why));
         self.since_accepted += 1;
-        let Some((_, told_at, untold)) = self.told.iter_mut().find(|(known, ..)| *known == why) else {
+        let Some((_, told_at, untold)) = self.told.iter_mut().find(|(known, ..)| *known == why)
+        else {
             self.told.push((why, elapsed, 0));
             return Some(1);
         };
@@ -181,10 +204,18 @@ mod tests {
     fn a_reason_is_logged_once_a_minute_with_how_often_it_came() {
         let mut entries = Entries::default();
         let no_match = Why::Signature(BadSignature::NoMatch);
-        let mut refuse = |why, seconds| entries.refuse(why, Timestamp::UNIX_EPOCH, Duration::from_secs(seconds));
+        let mut refuse =
+            |why, seconds| entries.refuse(why, Timestamp::UNIX_EPOCH, Duration::from_secs(seconds));
         assert_eq!(refuse(no_match, 0), Some(1));
-        assert_eq!([1, 2, 59].map(|at| refuse(no_match, at)), [None, None, None]);
-        assert_eq!(refuse(Why::Late, 59), Some(1), "another reason is another line");
+        assert_eq!(
+            [1, 2, 59].map(|at| refuse(no_match, at)),
+            [None, None, None]
+        );
+        assert_eq!(
+            refuse(Why::Late, 59),
+            Some(1),
+            "another reason is another line"
+        );
         assert_eq!(refuse(no_match, 60), Some(4));
         assert_eq!(refuse(no_match, 61), None);
     }
@@ -194,14 +225,24 @@ mod tests {
         let account = WebhookAccount::default();
         let at = |second| Timestamp::from_second(second).unwrap_or_default();
         assert_eq!(account.words(), "none accepted since the start");
-        account.note(Err(Why::Signature(BadSignature::NoMatch)), at(60), Duration::ZERO);
-        account.note(Err(Why::Signature(BadSignature::NoMatch)), at(61), Duration::ZERO);
+        account.note(
+            Err(Why::Signature(BadSignature::NoMatch)),
+            at(60),
+            Duration::ZERO,
+        );
+        account.note(
+            Err(Why::Signature(BadSignature::NoMatch)),
+            at(61),
+            Duration::ZERO,
+        );
         let words = account.words();
-        let refused =
-            "none accepted since the start; 2 refused since, last refused 1970-01-01T00:01:01Z, no_match: no secret";
+        let refused = "none accepted since the start; 2 refused since, last refused 1970-01-01T00:01:01Z, no_match: no secret";
         assert!(words.starts_with(refused), "{words}");
         account.note(Ok(()), at(62), Duration::ZERO);
         let words = account.words();
-        assert!(words.starts_with("last accepted 1970-01-01T00:01:02Z; 0 refused since, last refused"), "{words}");
+        assert!(
+            words.starts_with("last accepted 1970-01-01T00:01:02Z; 0 refused since, last refused"),
+            "{words}"
+        );
     }
 }

@@ -142,7 +142,10 @@ impl AirtableError {
             // The schema we learned is no longer the base's: a matter of the table, not of this record.
             422 if said.kind == "UNKNOWN_FIELD_NAME" => Self::NotFound(said.text()),
             422 if said.is_ambiguous_match() => Self::AmbiguousMatch(said.message),
-            400..=499 => Self::Rejected { kind: said.kind, message: said.message },
+            400..=499 => Self::Rejected {
+                kind: said.kind,
+                message: said.message,
+            },
             _ => Self::Unreadable(format!("status {status}")),
         }
     }
@@ -161,23 +164,39 @@ impl Said {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let error = &body["error"];
         let first = &body["errors"][0];
-        let kind = error["type"].as_str().or(error.as_str()).or(first["error"].as_str()).or(first["type"].as_str());
+        let kind = error["type"]
+            .as_str()
+            .or(error.as_str())
+            .or(first["error"].as_str())
+            .or(first["type"].as_str());
         let message = error["message"].as_str().or(first["message"].as_str());
-        Self { kind: short(kind), message: short(message) }
+        Self {
+            kind: short(kind),
+            message: short(message),
+        }
     }
 
     fn text(&self) -> String {
-        if self.message.is_empty() { self.kind.clone() } else { format!("{}: {}", self.kind, self.message) }
+        if self.message.is_empty() {
+            self.kind.clone()
+        } else {
+            format!("{}: {}", self.kind, self.message)
+        }
     }
 
     /// Airtable documents that such an upsert fails, but neither type nor words; so this goes by the words any
     /// phrasing of it must have. A phrasing it misses is still [`AirtableError::Rejected`], and parked alike.
     fn is_ambiguous_match(&self) -> bool {
         let message = self.message.to_ascii_lowercase();
-        message.contains("match") && (message.contains("more than one") || message.contains("multiple"))
+        message.contains("match")
+            && (message.contains("more than one") || message.contains("multiple"))
     }
 }
 
 fn short(text: Option<&str>) -> String {
-    text.unwrap_or_default().chars().filter(|c| !c.is_control()).take(MESSAGE_LIMIT).collect()
+    text.unwrap_or_default()
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(MESSAGE_LIMIT)
+        .collect()
 }

@@ -23,17 +23,33 @@ fn limit(read: &dyn Fn(&str) -> Option<String>) -> Option<u64> {
     let of = |controller: &str| {
         groups.lines().find_map(|line| {
             let mut parts = line.splitn(3, ':').skip(1);
-            parts.next()?.split(',').any(|one| one == controller).then(|| parts.next()).flatten()
+            parts
+                .next()?
+                .split(',')
+                .any(|one| one == controller)
+                .then(|| parts.next())
+                .flatten()
         })
     };
     let lowest = |root: &str, file: &str, group: &str| {
         // Every group above ours limits us too. In a container the path may be the host's, of which only the root is seen.
-        let ancestors = group.match_indices('/').map(|(end, _)| &group[..end]).chain([group.trim_end_matches('/')]);
-        let limits = ancestors.filter_map(|group| read(&format!("{root}{group}/{file}"))?.trim().parse::<u64>().ok());
+        let ancestors = group
+            .match_indices('/')
+            .map(|(end, _)| &group[..end])
+            .chain([group.trim_end_matches('/')]);
+        let limits = ancestors.filter_map(|group| {
+            read(&format!("{root}{group}/{file}"))?
+                .trim()
+                .parse::<u64>()
+                .ok()
+        });
         limits.min()
     };
     let v2 = of("").and_then(|group| lowest("/sys/fs/cgroup", "memory.max", group));
-    v2.or_else(|| of("memory").and_then(|group| lowest("/sys/fs/cgroup/memory", "memory.limit_in_bytes", group)))
+    v2.or_else(|| {
+        of("memory")
+            .and_then(|group| lowest("/sys/fs/cgroup/memory", "memory.limit_in_bytes", group))
+    })
 }
 
 #[cfg(test)]
@@ -41,25 +57,57 @@ mod tests {
     use super::*;
 
     fn found(files: &[(&str, &str)]) -> Option<u64> {
-        limit(&|path| files.iter().find(|(known, _)| *known == path).map(|(_, text)| (*text).to_owned()))
+        limit(&|path| {
+            files
+                .iter()
+                .find(|(known, _)| *known == path)
+                .map(|(_, text)| (*text).to_owned())
+        })
     }
 
     #[test]
     fn the_lowest_limit_of_all_groups_above_counts() {
         let v2 = ("/proc/self/cgroup", "0::/system.slice/echo.service\n");
-        let own = ("/sys/fs/cgroup/system.slice/echo.service/memory.max", "268435456\n");
-        let none = ("/sys/fs/cgroup/system.slice/echo.service/memory.max", "max\n");
+        let own = (
+            "/sys/fs/cgroup/system.slice/echo.service/memory.max",
+            "268435456\n",
+        );
+        let none = (
+            "/sys/fs/cgroup/system.slice/echo.service/memory.max",
+            "max\n",
+        );
         let slice = ("/sys/fs/cgroup/system.slice/memory.max", "134217728\n");
         assert_eq!(found(&[v2, own]), Some(256 << 20));
         assert_eq!(found(&[v2, own, slice]), Some(128 << 20));
         assert_eq!(found(&[v2, none, slice]), Some(128 << 20));
         assert_eq!(found(&[v2, none]), None);
-        assert_eq!(found(&[("/proc/self/cgroup", "0::/\n"), ("/sys/fs/cgroup/memory.max", "1000\n")]), Some(1000));
+        assert_eq!(
+            found(&[
+                ("/proc/self/cgroup", "0::/\n"),
+                ("/sys/fs/cgroup/memory.max", "1000\n")
+            ]),
+            Some(1000)
+        );
         // A container that sees the host's path and its own root.
-        assert_eq!(found(&[v2, ("/sys/fs/cgroup/memory.max", "1000\n")]), Some(1000));
-        let v1 = ("/proc/self/cgroup", "5:cpu,cpuacct:/x\n4:memory:/docker/x\n0::/\n");
+        assert_eq!(
+            found(&[v2, ("/sys/fs/cgroup/memory.max", "1000\n")]),
+            Some(1000)
+        );
+        let v1 = (
+            "/proc/self/cgroup",
+            "5:cpu,cpuacct:/x\n4:memory:/docker/x\n0::/\n",
+        );
         let root = ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "2000\n");
-        assert_eq!(found(&[v1, ("/sys/fs/cgroup/memory/docker/x/memory.limit_in_bytes", "3000\n")]), Some(3000));
+        assert_eq!(
+            found(&[
+                v1,
+                (
+                    "/sys/fs/cgroup/memory/docker/x/memory.limit_in_bytes",
+                    "3000\n"
+                )
+            ]),
+            Some(3000)
+        );
         assert_eq!(found(&[v1, root]), Some(2000));
         assert_eq!(found(&[]), None);
     }

@@ -84,7 +84,8 @@ impl Connection {
     }
 
     fn enter(&self, phase: u64) {
-        self.phase.store(self.coarse.now() << 2 | phase, Ordering::Relaxed);
+        self.phase
+            .store(self.coarse.now() << 2 | phase, Ordering::Relaxed);
     }
 
     fn phase(&self) -> (u64, u64) {
@@ -101,7 +102,10 @@ impl Connection {
             return Body::new(body);
         }
         self.enter(BODY);
-        Body::new(Arriving { body, connection: Arc::clone(self) })
+        Body::new(Arriving {
+            body,
+            connection: Arc::clone(self),
+        })
     }
 
     /// A request has its answer, which may still be on its way.
@@ -141,7 +145,8 @@ impl Connection {
 
     /// Whether it has waited for its client for so many looks; never while we have work for it.
     pub(super) fn waited(&self, looks: u64) -> bool {
-        self.waits().is_some_and(|since| self.coarse.now().saturating_sub(since) >= looks)
+        self.waits()
+            .is_some_and(|since| self.coarse.now().saturating_sub(since) >= looks)
     }
 
     /// Whether it was opened less than so many looks ago and nothing was read of it: its first request may be on its way.
@@ -252,14 +257,21 @@ struct Lingers {
 
 impl Watched {
     pub(super) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
-        Self { stream, connection, lingers: None }
+        Self {
+            stream,
+            connection,
+            lingers: None,
+        }
     }
 
     /// Reads on until the client has nothing more to say. The kernel resets a connection that is closed with something
     /// unread, and a reset takes away the answer that was not read yet: a proxy would see a failure instead of a refusal,
     /// and one that fails open would let the request pass.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let lingers = self.lingers.get_or_insert_with(|| Lingers { until: Box::pin(sleep(LINGER)), read: 0 });
+        let lingers = self.lingers.get_or_insert_with(|| Lingers {
+            until: Box::pin(sleep(LINGER)),
+            read: 0,
+        });
         let mut buffer = [0; READ];
         while lingers.read < LINGER_BYTES && lingers.until.as_mut().poll(cx).is_pending() {
             let mut part = ReadBuf::new(&mut buffer);
@@ -274,12 +286,20 @@ impl Watched {
 }
 
 impl AsyncRead for Watched {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         if !self.connection.may_read(cx) {
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        let most = if self.connection.held.some() { READ } else { FIRST };
+        let most = if self.connection.held.some() {
+            READ
+        } else {
+            FIRST
+        };
         let read = if buf.remaining() > most {
             let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
             let read = Pin::new(&mut self.stream).poll_read(cx, &mut part);
@@ -298,7 +318,11 @@ impl AsyncRead for Watched {
 }
 
 impl AsyncWrite for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.connection.writes(&written, buf.len());
         written
@@ -311,7 +335,8 @@ impl AsyncWrite for Watched {
     ) -> Poll<std::io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         let all = || bufs.iter().map(|part| part.len()).sum();
-        self.connection.writes(&written, if written.is_pending() { all() } else { 0 });
+        self.connection
+            .writes(&written, if written.is_pending() { all() } else { 0 });
         written
     }
 

@@ -26,7 +26,10 @@ pub(in crate::run) struct Doors {
 
 impl Doors {
     /// Binds, or takes over, what is asked for.
-    pub(in crate::run) async fn open(args: &ListenArgs, metrics: &Arc<Metrics>) -> Result<Self, RunError> {
+    pub(in crate::run) async fn open(
+        args: &ListenArgs,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, RunError> {
         let [api, verdicts] = handed(args.doors.listen_fd_names.as_deref())?;
         let api = match api {
             Some(api) => taken(api, "ECHO_LISTEN")?,
@@ -37,8 +40,15 @@ impl Doors {
             (None, Some(address)) => Some(bind(address, "ECHO_GATE_LISTEN").await?),
             (None, None) => None,
         };
-        let budget = args.doors.intake_bytes.unwrap_or_else(|| cgroup::budget(cgroup::memory_limit()));
-        Ok(Self { api, verdicts, intake: Intake::new(budget, Arc::clone(metrics)) })
+        let budget = args
+            .doors
+            .intake_bytes
+            .unwrap_or_else(|| cgroup::budget(cgroup::memory_limit()));
+        Ok(Self {
+            api,
+            verdicts,
+            intake: Intake::new(budget, Arc::clone(metrics)),
+        })
     }
 
     /// The listener that proxies ask.
@@ -50,11 +60,20 @@ impl Doors {
 /// Sockets that were handed over, in the order of [`NAMES`]. Without names the first is the API's, the second the gate's.
 fn handed(names: Option<&str>) -> Result<[Option<Handed>; 2], RunError> {
     let mut all = ListenFd::from_env();
-    let names: Vec<_> = names.map(|names| names.split(':').collect()).unwrap_or_default();
+    let names: Vec<_> = names
+        .map(|names| names.split(':').collect())
+        .unwrap_or_default();
     let mut found = [None, None];
     for index in 0..all.len() {
-        let name = names.get(index).copied().or(NAMES.get(index).copied().filter(|_| names.is_empty())).unwrap_or("");
-        let place = NAMES.iter().position(|known| *known == name).and_then(|place| found.get_mut(place));
+        let name = names
+            .get(index)
+            .copied()
+            .or(NAMES.get(index).copied().filter(|_| names.is_empty()))
+            .unwrap_or("");
+        let place = NAMES
+            .iter()
+            .position(|known| *known == name)
+            .and_then(|place| found.get_mut(place));
         let Some(place) = place.filter(|place: &&mut Option<Handed>| place.is_none()) else {
             return Err(RunError::Config(ConfigError {
                 variable: "LISTEN_FDNAMES",
@@ -63,7 +82,10 @@ fn handed(names: Option<&str>) -> Result<[Option<Handed>; 2], RunError> {
             }));
         };
         let socket = all.take_tcp_listener(index).map_err(|error| {
-            RunError::failed(&format!("socket {name} that was handed over listens on no TCP port"), error)
+            RunError::failed(
+                &format!("socket {name} that was handed over listens on no TCP port"),
+                error,
+            )
         })?;
         *place = socket;
     }
@@ -72,8 +94,11 @@ fn handed(names: Option<&str>) -> Result<[Option<Handed>; 2], RunError> {
 
 fn taken(socket: Handed, instead_of: &'static str) -> Result<TcpListener, RunError> {
     tracing::info!("a socket was handed over; {instead_of} is not looked at");
-    let listener = socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket));
-    listener.map_err(|error| RunError::failed("a socket that was handed over cannot be used", error))
+    let listener = socket
+        .set_nonblocking(true)
+        .and_then(|()| TcpListener::from_std(socket));
+    listener
+        .map_err(|error| RunError::failed("a socket that was handed over cannot be used", error))
 }
 
 /// Binds an address; the error names the variable.

@@ -60,11 +60,17 @@ impl Intake {
         };
         holders.retain(|_, one| one.held.bytes() > 0);
         let bytes = |one: &Arc<Connection>| one.held.bytes();
-        let going: u64 = holders.values().filter(|one| one.shall_end()).map(bytes).sum();
+        let going: u64 = holders
+            .values()
+            .filter(|one| one.shall_end())
+            .map(bytes)
+            .sum();
         let mut over = self.held.load(Ordering::Relaxed).saturating_sub(going);
         let enough = self.budget - self.budget / SHARE;
         // As they hold at one look: they go on reading meanwhile, and what changes while it is sorted has no order.
-        let able = holders.values().filter(|one| !one.shall_end() && one.waits().is_some());
+        let able = holders
+            .values()
+            .filter(|one| !one.shall_end() && one.waits().is_some());
         let mut able: Vec<_> = able.map(|one| (bytes(one), one)).collect();
         able.sort_unstable_by_key(|(holds, _)| std::cmp::Reverse(*holds));
         for (holds, one) in able {
@@ -148,13 +154,21 @@ impl Connection {
             return;
         }
         if holds > before {
-            self.intake.held.fetch_add(holds - before, Ordering::Relaxed);
+            self.intake
+                .held
+                .fetch_add(holds - before, Ordering::Relaxed);
         } else {
-            self.intake.held.fetch_sub(before - holds, Ordering::Relaxed);
+            self.intake
+                .held
+                .fetch_sub(before - holds, Ordering::Relaxed);
         }
         if before == 0 {
             held.listed.store(true, Ordering::Relaxed);
-            let mut holders = self.intake.holders.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut holders = self
+                .intake
+                .holders
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             holders.insert(self.number, Arc::clone(self));
         }
     }
@@ -177,19 +191,31 @@ impl Connection {
         let held = self.held.counted.swap(0, Ordering::Relaxed);
         self.intake.held.fetch_sub(held, Ordering::Relaxed);
         if self.held.listed.load(Ordering::Relaxed) {
-            self.intake.holders.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+            self.intake
+                .holders
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&self.number);
         }
     }
 }
 
 /// What so much of a body takes: a vector that doubles, and hyper's buffer, out of which it is copied.
 fn body_of(bytes: u64) -> u64 {
-    if bytes <= FREE { bytes } else { bytes.next_power_of_two() + 2 * AHEAD }
+    if bytes <= FREE {
+        bytes
+    } else {
+        bytes.next_power_of_two() + 2 * AHEAD
+    }
 }
 
 /// The buffer behind so much of a head.
 fn buffer_of(head: u64) -> u64 {
-    if head <= FREE { head } else { (head + AHEAD).next_power_of_two() }
+    if head <= FREE {
+        head
+    } else {
+        (head + AHEAD).next_power_of_two()
+    }
 }
 
 #[cfg(test)]
@@ -204,12 +230,21 @@ mod tests {
     fn alone() -> Option<(Arc<Connection>, Arc<Intake>)> {
         let intake = Intake::new(32 << 20, Arc::new(Metrics::new().ok()?));
         let client = Client::of(Ipv4Addr::LOCALHOST.into());
-        Some((Arc::new(Connection::new(client, Arc::<Coarse>::default(), Arc::clone(&intake))), intake))
+        Some((
+            Arc::new(Connection::new(
+                client,
+                Arc::<Coarse>::default(),
+                Arc::clone(&intake),
+            )),
+            intake,
+        ))
     }
 
     #[test]
     fn half_a_head_is_counted_with_what_came_before_it_in_the_same_piece() {
-        let Some((connection, intake)) = alone() else { return assert!(alone().is_some()) };
+        let Some((connection, intake)) = alone() else {
+            return assert!(alone().is_some());
+        };
         let held = || intake.held.load(Ordering::Relaxed);
         // Forty small requests and the beginning of a large head come at once; the rest of it follows.
         connection.holds(8191, true);
@@ -229,15 +264,22 @@ mod tests {
 
     #[test]
     fn a_body_is_counted_with_the_vector_and_the_buffer_behind_it() {
-        let Some((connection, intake)) = alone() else { return assert!(alone().is_some()) };
+        let Some((connection, intake)) = alone() else {
+            return assert!(alone().is_some());
+        };
         connection.holds(300, true);
         (0..8).for_each(|_| connection.holds(4000, false));
-        assert_eq!(intake.held.load(Ordering::Relaxed), 300 + 32_768 + 16_384 - FREE);
+        assert_eq!(
+            intake.held.load(Ordering::Relaxed),
+            300 + 32_768 + 16_384 - FREE
+        );
     }
 
     #[test]
     fn small_requests_one_after_the_other_hold_nothing() {
-        let Some((connection, intake)) = alone() else { return assert!(alone().is_some()) };
+        let Some((connection, intake)) = alone() else {
+            return assert!(alone().is_some());
+        };
         for _ in 0..1000 {
             connection.holds(FREE, true);
             assert!(connection.held.some());

@@ -35,17 +35,28 @@ pub(super) fn unread(error: &serde_saphyr::Error) -> String {
                 depth - 1
             )
         }
-        BudgetBreach::Aliases { .. } | BudgetBreach::AliasAnchorRatio { .. } | BudgetBreach::MergeKeys { .. } => {
-            format!("fewer aliases (`*name`, `<<`); they are too many by line {line}: write what they stand for")
+        BudgetBreach::Aliases { .. }
+        | BudgetBreach::AliasAnchorRatio { .. }
+        | BudgetBreach::MergeKeys { .. } => {
+            format!(
+                "fewer aliases (`*name`, `<<`); they are too many by line {line}: write what they stand for"
+            )
         }
-        _ => format!("less in one file, which is too much to be read by line {line}: leave out what is no throttle's"),
+        _ => format!(
+            "less in one file, which is too much to be read by line {line}: leave out what is no throttle's"
+        ),
     };
     format!("expected {bound}")
 }
 
 /// The first line of an error says what and where; the rest quotes the file.
 pub(super) fn first_line(error: &impl fmt::Display) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
+    error
+        .to_string()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// A path as all others are written: a place in a list in brackets.
@@ -73,8 +84,11 @@ pub(super) fn sentence(path: &str, said: &str) -> String {
         }
         _ => {}
     }
-    let problem = said.strip_prefix("invalid type: ").or_else(|| said.strip_prefix("invalid value: "));
-    let Some((got, expected)) = problem.and_then(|problem| problem.rsplit_once(", expected ")) else {
+    let problem = said
+        .strip_prefix("invalid type: ")
+        .or_else(|| said.strip_prefix("invalid value: "));
+    let Some((got, expected)) = problem.and_then(|problem| problem.rsplit_once(", expected "))
+    else {
         return said.to_owned();
     };
     let number = matches!(expected, "i32" | "u32" | "i64" | "u64");
@@ -91,9 +105,18 @@ pub(super) fn sentence(path: &str, said: &str) -> String {
         other if other.starts_with("struct ") || other == "a map" => "fields",
         other => other,
     };
-    let meant = if range.is_empty() { None } else { percent(value(got)) };
-    let meant = meant.map(|percent| format!("; for {percent} percent write {percent}")).unwrap_or_default();
-    format!("expected {expected}{range}, got {}{meant}", shown(got, number))
+    let meant = if range.is_empty() {
+        None
+    } else {
+        percent(value(got))
+    };
+    let meant = meant
+        .map(|percent| format!("; for {percent} percent write {percent}"))
+        .unwrap_or_default();
+    format!(
+        "expected {expected}{range}, got {}{meant}",
+        shown(got, number)
+    )
 }
 
 /// What stands there, as serde has it: ``floating point `0.25` ``, `string "25%"`, `map`.
@@ -104,7 +127,9 @@ fn value(got: &str) -> &str {
 
 fn shown(got: &str, number: bool) -> String {
     match got.split(' ').next().unwrap_or_default() {
-        "string" if number && value(got).chars().count() <= REPEATED => format!("the text `{}`", value(got)),
+        "string" if number && value(got).chars().count() <= REPEATED => {
+            format!("the text `{}`", value(got))
+        }
         "string" => "text".to_owned(),
         "integer" | "floating" | "boolean" => value(got).to_owned(),
         "map" => "fields".to_owned(),
@@ -121,7 +146,11 @@ fn percent(text: &str) -> Option<i32> {
         None => (text.trim(), false),
     };
     let value: f64 = number.parse().ok()?;
-    let value = if !sign && value > 0.0 && value < 1.0 { (value * 1e8).round() / 1e6 } else { value };
+    let value = if !sign && value > 0.0 && value < 1.0 {
+        (value * 1e8).round() / 1e6
+    } else {
+        value
+    };
     (0..=100).find(|whole| (f64::from(*whole) - value).abs() < f64::EPSILON)
 }
 
@@ -163,7 +192,11 @@ mod tests {
                 "invalid type: string \"sk_live_0123456789\", expected i32",
                 "expected a whole number from 0 to 100, got text",
             ),
-            (percent, "invalid type: null, expected i32", "expected a whole number from 0 to 100, got nothing"),
+            (
+                percent,
+                "invalid type: null, expected i32",
+                "expected a whole number from 0 to 100, got nothing",
+            ),
             (
                 percent,
                 "invalid value: integer `99999999999`, expected i32",
@@ -174,8 +207,16 @@ mod tests {
                 "unknown variant `observ`, expected `Enforce` or `Observe`",
                 "expected Enforce or Observe, got observ",
             ),
-            ("kill", "invalid type: string \"x\", expected struct SpecKill", "expected fields, got text"),
-            ("targets", "invalid type: map, expected a sequence", "expected a list, got fields"),
+            (
+                "kill",
+                "invalid type: string \"x\", expected struct SpecKill",
+                "expected fields, got text",
+            ),
+            (
+                "targets",
+                "invalid type: map, expected a sequence",
+                "expected a list, got fields",
+            ),
             (
                 "",
                 "unknown field `metdata`, expected one of `kind`, `metadata`",

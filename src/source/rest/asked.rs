@@ -23,12 +23,19 @@ impl Asked {
     pub fn read(body: &[u8]) -> Self {
         let body: Value = serde_json::from_slice(&lossy(body)).unwrap_or_default();
         let words = |field: &str, limit| {
-            let text = body.get(field).and_then(Value::as_str).unwrap_or_default().trim();
+            let text = body
+                .get(field)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .trim();
             text::cut(text::kept(text.to_owned()), limit)
         };
         Self {
             operator: words("operator", OPERATOR_LIMIT),
-            throttle: body.get("throttle").and_then(Value::as_str).and_then(|name| name.to_owned().try_into().ok()),
+            throttle: body
+                .get("throttle")
+                .and_then(Value::as_str)
+                .and_then(|name| name.to_owned().try_into().ok()),
             reason: words("reason", REASON_LIMIT),
             level: body.get("target_throttle").and_then(Value::as_f64),
         }
@@ -37,8 +44,15 @@ impl Asked {
     /// Why it was refused, with the level that was asked for and why.
     #[must_use]
     pub fn refused(&self, why: &str) -> String {
-        let level = self.level.map(|level| format!("; {level} was asked for")).unwrap_or_default();
-        let reason = if self.reason.is_empty() { String::new() } else { format!(": {}", self.reason) };
+        let level = self
+            .level
+            .map(|level| format!("; {level} was asked for"))
+            .unwrap_or_default();
+        let reason = if self.reason.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", self.reason)
+        };
         format!("{why}{level}{reason}")
     }
 }
@@ -52,13 +66,22 @@ mod tests {
         let whole = br#"{"target_throttle":0.25,"operator":" dana ","reason":"go live","throttle":"checkout"}"#;
         let asked = Asked::read(whole);
         assert_eq!(
-            (asked.operator.as_str(), asked.throttle.as_ref().map(|name| name.as_str())),
+            (
+                asked.operator.as_str(),
+                asked.throttle.as_ref().map(|name| name.as_str())
+            ),
             ("dana", Some("checkout"))
         );
-        assert_eq!(asked.refused("killed"), "killed; 0.25 was asked for: go live");
+        assert_eq!(
+            asked.refused("killed"),
+            "killed; 0.25 was asked for: go live"
+        );
         for (body, said) in [
             (&br#"{"reason":"fixed"}"#[..], "role: fixed"),
-            (br#"{"reason":7,"operator":[],"throttle":"No Name","target_throttle":"x"}"#, "role"),
+            (
+                br#"{"reason":7,"operator":[],"throttle":"No Name","target_throttle":"x"}"#,
+                "role",
+            ),
             (b"no JSON", "role"),
             (b"", "role"),
         ] {

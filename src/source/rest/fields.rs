@@ -13,7 +13,9 @@ pub type Fields = Vec<String>;
 
 /// Everything that is wrong with a document that should be a `T`, in the order of its fields and then of the document.
 pub(super) fn wrong<T: JsonSchema>(document: &Value) -> Vec<FieldError> {
-    let schema = SchemaGenerator::default().into_root_schema_for::<T>().to_value();
+    let schema = SchemaGenerator::default()
+        .into_root_schema_for::<T>()
+        .to_value();
     let mut wrong = Vec::new();
     look(&schema, &schema, document, "", &mut wrong);
     wrong
@@ -21,14 +23,22 @@ pub(super) fn wrong<T: JsonSchema>(document: &Value) -> Vec<FieldError> {
 
 fn look(root: &Value, schema: &Value, value: &Value, path: &str, wrong: &mut Vec<FieldError>) {
     let schema = of_value(root, schema, value);
-    let mut say = |expected: String| wrong.push(FieldError { field: path.to_owned(), expected });
+    let mut say = |expected: String| {
+        wrong.push(FieldError {
+            field: path.to_owned(),
+            expected,
+        })
+    };
     let kinds: Vec<&str> = match &schema["type"] {
         Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
         kind => kind.as_str().into_iter().collect(),
     };
     let kind = kind(value);
     if !kinds.is_empty() && !kinds.contains(&kind) {
-        let wanted = kinds.iter().find(|wanted| **wanted != "null").map_or("null", |wanted| with_article(wanted));
+        let wanted = kinds
+            .iter()
+            .find(|wanted| **wanted != "null")
+            .map_or("null", |wanted| with_article(wanted));
         return say(format!("{wanted}, got {}", with_article(kind)));
     }
     match value {
@@ -47,7 +57,11 @@ fn look(root: &Value, schema: &Value, value: &Value, path: &str, wrong: &mut Vec
         Value::String(text) if path == "throttle" && schema.get("pattern").is_some() => {
             if let Err(error) = ThrottleName::try_from(text.clone()) {
                 let text = error.to_string();
-                say(text.rsplit("expected ").next().unwrap_or_default().to_owned());
+                say(text
+                    .rsplit("expected ")
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned());
             }
         }
         Value::Object(members) => {
@@ -67,8 +81,19 @@ fn look_into(
     path: &str,
     wrong: &mut Vec<FieldError>,
 ) {
-    let within = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-    let required: Vec<_> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let within = |name: &str| {
+        if path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{path}.{name}")
+        }
+    };
+    let required: Vec<_> = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     for (name, schema) in known {
         match members.get(name) {
             Some(value) => look(root, schema, value, &within(name), wrong),
@@ -81,13 +106,19 @@ fn look_into(
     }
     let names: Vec<_> = known.keys().map(String::as_str).collect();
     for name in members.keys().filter(|name| !known.contains_key(*name)) {
-        wrong.push(FieldError { field: within(name), expected: no_such(name, &names) });
+        wrong.push(FieldError {
+            field: within(name),
+            expected: no_such(name, &names),
+        });
     }
 }
 
 /// The error of a field that is not there.
 pub(super) fn missing(field: String) -> FieldError {
-    FieldError { field, expected: "a value; the field is missing".to_owned() }
+    FieldError {
+        field,
+        expected: "a value; the field is missing".to_owned(),
+    }
 }
 
 /// What is said of a name that is none: the nearest of those there are, then all.
@@ -105,34 +136,59 @@ pub fn no_such(name: &str, known: &[&str]) -> String {
 pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let name = name.to_lowercase();
     let begins = |one: &str| name.len() >= 3 && (one.starts_with(&name) || name.starts_with(one));
-    let apart = |one: &str| if begins(one) { 1 } else { strsim::damerau_levenshtein(&name, one) };
-    let (one, apart) = known.iter().map(|one| (*one, apart(one))).min_by_key(|(_, apart)| *apart)?;
+    let apart = |one: &str| {
+        if begins(one) {
+            1
+        } else {
+            strsim::damerau_levenshtein(&name, one)
+        }
+    };
+    let (one, apart) = known
+        .iter()
+        .map(|one| (*one, apart(one)))
+        .min_by_key(|(_, apart)| *apart)?;
     (apart <= one.len() / 3).then_some(one)
 }
 
 /// The names of fields that a type has at a path, whose numbers are places in a list; none where it has no such place.
 #[must_use]
 pub fn fields_at<T: JsonSchema>(path: &[&str]) -> Fields {
-    let root = SchemaGenerator::default().into_root_schema_for::<T>().to_value();
+    let root = SchemaGenerator::default()
+        .into_root_schema_for::<T>()
+        .to_value();
     let something = Value::Bool(true);
     let mut schema = of_value(&root, &root, &something);
     for step in path {
         let is_place = step.bytes().all(|byte| byte.is_ascii_digit());
-        schema = of_value(&root, if is_place { &schema["items"] } else { &schema["properties"][*step] }, &something);
+        schema = of_value(
+            &root,
+            if is_place {
+                &schema["items"]
+            } else {
+                &schema["properties"][*step]
+            },
+            &something,
+        );
     }
-    schema["properties"].as_object().map(|known| known.keys().cloned().collect()).unwrap_or_default()
+    schema["properties"]
+        .as_object()
+        .map(|known| known.keys().cloned().collect())
+        .unwrap_or_default()
 }
 
 /// The schema that says something of this value: a reference is followed, of several the one that may be null is the other.
 fn of_value<'a>(root: &'a Value, schema: &'a Value, value: &Value) -> &'a Value {
     if let Some(reference) = schema["$ref"].as_str() {
-        return root.pointer(reference.trim_start_matches('#')).unwrap_or(schema);
+        return root
+            .pointer(reference.trim_start_matches('#'))
+            .unwrap_or(schema);
     }
     let is_null = |one: &&Value| one["type"] == "null";
     match schema["anyOf"].as_array() {
-        Some(any) if !value.is_null() => {
-            any.iter().find(|one| !is_null(one)).map_or(schema, |one| of_value(root, one, value))
-        }
+        Some(any) if !value.is_null() => any
+            .iter()
+            .find(|one| !is_null(one))
+            .map_or(schema, |one| of_value(root, one, value)),
         _ => schema,
     }
 }

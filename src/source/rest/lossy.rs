@@ -20,7 +20,8 @@ pub fn lossy(body: &[u8]) -> Cow<'_, [u8]> {
 /// The text with `\ud83d` and its like replaced where the other half is missing, and with controls in its texts escaped;
 /// nothing if there is none of it.
 fn mended(text: &str) -> Option<String> {
-    let (mut out, mut rest, mut mended, mut quoted) = (String::with_capacity(text.len()), text, false, false);
+    let (mut out, mut rest, mut mended, mut quoted) =
+        (String::with_capacity(text.len()), text, false, false);
     while let Some(at) = rest.find(|c| c == '\\' || c == '"' || (quoted && c < ' ')) {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
@@ -61,5 +62,9 @@ fn mended(text: &str) -> Option<String> {
 /// The number of the `\uXXXX` that a text begins with.
 fn unit(text: &str) -> Option<u32> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
-    digits.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok()).flatten()
+    digits
+        .bytes()
+        .all(|b| b.is_ascii_hexdigit())
+        .then(|| u32::from_str_radix(digits, 16).ok())
+        .flatten()
 }

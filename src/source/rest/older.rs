@@ -14,10 +14,16 @@ pub fn older(body: &Value, errors: &Value, level: Level) -> Option<Value> {
     let mut next = body.clone();
     let members = next.as_object_mut()?;
     for error in errors.as_array()? {
-        let (field, expected) = (error.get("field")?.as_str()?, error.get("expected")?.as_str()?);
+        let (field, expected) = (
+            error.get("field")?.as_str()?,
+            error.get("expected")?.as_str()?,
+        );
         if expected.contains("no such field") {
             members.remove(field)?;
-        } else if field == "current_state" && !members.contains_key(field) && members.contains_key("target_throttle") {
+        } else if field == "current_state"
+            && !members.contains_key(field)
+            && members.contains_key("target_throttle")
+        {
             members.insert(field.to_owned(), json!(Signals::calm(level)));
         } else {
             return None;

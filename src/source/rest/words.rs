@@ -7,13 +7,29 @@ use super::fields::{missing, no_such};
 pub(super) fn named(path: &str, text: &str) -> FieldError {
     let text = text.split(" at line ").next().unwrap_or(text);
     let mut quoted = text.split('`');
-    let (lead, name) = (quoted.next().unwrap_or_default(), quoted.next().unwrap_or_default());
+    let (lead, name) = (
+        quoted.next().unwrap_or_default(),
+        quoted.next().unwrap_or_default(),
+    );
     let whole = path == "." || path == "?";
     let here = path.trim_end_matches(".?");
-    let join = |name: &str| if whole { name.to_owned() } else { format!("{here}.{name}") };
+    let join = |name: &str| {
+        if whole {
+            name.to_owned()
+        } else {
+            format!("{here}.{name}")
+        }
+    };
     let is_named = here.rsplit('.').next() == Some(name);
-    let field = if is_named { here.to_owned() } else { join(name) };
-    let error = |field: String, expected: &str| FieldError { field, expected: expected.to_owned() };
+    let field = if is_named {
+        here.to_owned()
+    } else {
+        join(name)
+    };
+    let error = |field: String, expected: &str| FieldError {
+        field,
+        expected: expected.to_owned(),
+    };
     match lead {
         "missing field " => missing(join(name)),
         "unknown field " => {
@@ -21,23 +37,43 @@ pub(super) fn named(path: &str, text: &str) -> FieldError {
             error(field, &no_such(name, &known))
         }
         "duplicate field " => error(field, "one value; the field is given twice"),
-        _ => error(if whole { "body".to_owned() } else { here.to_owned() }, &wanted(text)),
+        _ => error(
+            if whole {
+                "body".to_owned()
+            } else {
+                here.to_owned()
+            },
+            &wanted(text),
+        ),
     }
 }
 
 /// From `invalid type: string "0", expected f64` to `a number, got a string`; other texts say it themselves.
 fn wanted(text: &str) -> String {
-    let Some(problem) = text.strip_prefix("invalid type: ").or_else(|| text.strip_prefix("invalid value: ")) else {
+    let Some(problem) = text
+        .strip_prefix("invalid type: ")
+        .or_else(|| text.strip_prefix("invalid value: "))
+    else {
         // `x` is no throttle name: expected …
-        return text.split_once(": expected ").map_or(text, |(_, expected)| expected).to_owned();
+        return text
+            .split_once(": expected ")
+            .map_or(text, |(_, expected)| expected)
+            .to_owned();
     };
-    let (got, expected) = problem.rsplit_once(", expected ").unwrap_or((problem, "another value"));
+    let (got, expected) = problem
+        .rsplit_once(", expected ")
+        .unwrap_or((problem, "another value"));
     let expected = match expected {
         "f64" | "i64" | "u64" => "a number",
         "struct" | "map" => "an object",
         other => other,
     };
-    let got = match got.split(' ').next().unwrap_or_default().trim_end_matches(',') {
+    let got = match got
+        .split(' ')
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches(',')
+    {
         "string" => "a string",
         "integer" | "floating" | "number" => "a number",
         "boolean" => "true or false",
@@ -61,7 +97,12 @@ mod tests {
                 "target_throttle",
                 "a value; the field is missing",
             ),
-            ("a", "missing field `b`", "a.b", "a value; the field is missing"),
+            (
+                "a",
+                "missing field `b`",
+                "a.b",
+                "a value; the field is missing",
+            ),
             (
                 "targt",
                 "unknown field `targt`, expected one of `a`, `b` at line 1",
@@ -74,17 +115,56 @@ mod tests {
                 "eror_rate",
                 "no such field; did you mean error_rate? There are error_rate, source",
             ),
-            ("a.x", "unknown field `x`, expected `b`", "a.x", "no such field; there are b"),
-            (".", "duplicate field `a` at line 1 column 2", "a", "one value; the field is given twice"),
-            ("a.e", "invalid type: string \"0, expected\", expected f64 at line 1", "a.e", "a number, got a string"),
-            (".", "invalid type: sequence, expected an object", "body", "an object, got an array"),
-            ("a", "invalid type: null, expected f64", "a", "a number, got null"),
-            ("t", "`No!` is no throttle name: expected 1 to 9 of a-z", "t", "1 to 9 of a-z"),
-            ("r", "invalid type: integer `7`, expected a string", "r", "a string, got a number"),
+            (
+                "a.x",
+                "unknown field `x`, expected `b`",
+                "a.x",
+                "no such field; there are b",
+            ),
+            (
+                ".",
+                "duplicate field `a` at line 1 column 2",
+                "a",
+                "one value; the field is given twice",
+            ),
+            (
+                "a.e",
+                "invalid type: string \"0, expected\", expected f64 at line 1",
+                "a.e",
+                "a number, got a string",
+            ),
+            (
+                ".",
+                "invalid type: sequence, expected an object",
+                "body",
+                "an object, got an array",
+            ),
+            (
+                "a",
+                "invalid type: null, expected f64",
+                "a",
+                "a number, got null",
+            ),
+            (
+                "t",
+                "`No!` is no throttle name: expected 1 to 9 of a-z",
+                "t",
+                "1 to 9 of a-z",
+            ),
+            (
+                "r",
+                "invalid type: integer `7`, expected a string",
+                "r",
+                "a string, got a number",
+            ),
         ];
         for (path, text, field, expected) in table {
             let said = named(path, text);
-            assert_eq!((said.field.as_str(), said.expected.as_str()), (field, expected), "{path}: {text}");
+            assert_eq!(
+                (said.field.as_str(), said.expected.as_str()),
+                (field, expected),
+                "{path}: {text}"
+            );
         }
     }
 }

@@ -27,17 +27,41 @@ pub fn event(body: &[u8], signature: &str, received_at: Timestamp) -> Result<Evi
     serde_json::from_str::<IgnoredAny>(text_of_body).map_err(|_| NotAnEvent)?;
     // JSON that is nested or has numbers beyond what we can hold is stored too, without a projection.
     let event: Value = serde_json::from_str(text_of_body).unwrap_or_default();
-    let projection =
-        if event["object"] == "v2.core.event" { Projection::thin(&event) } else { Projection::snapshot(&event) };
-    let Projection { account, created, object_id, amount, currency } = projection;
+    let projection = if event["object"] == "v2.core.event" {
+        Projection::thin(&event)
+    } else {
+        Projection::snapshot(&event)
+    };
+    let Projection {
+        account,
+        created,
+        object_id,
+        amount,
+        currency,
+    } = projection;
     let key = EventKey {
         livemode: event["livemode"].as_bool().unwrap_or(false),
         account,
-        event_id: event["id"].as_str().filter(|id| !id.is_empty()).map_or_else(|| digest_id(body), str::to_owned),
+        event_id: event["id"]
+            .as_str()
+            .filter(|id| !id.is_empty())
+            .map_or_else(|| digest_id(body), str::to_owned),
     };
-    let meaning = EventMeaning { kind: text(&event["type"]), created, object_id };
+    let meaning = EventMeaning {
+        kind: text(&event["type"]),
+        created,
+        object_id,
+    };
     let (raw, signature) = (body.to_vec(), signature.to_owned());
-    Ok(Evidence { key, meaning, amount, currency, raw, signature, received_at })
+    Ok(Evidence {
+        key,
+        meaning,
+        amount,
+        currency,
+        raw,
+        signature,
+        received_at,
+    })
 }
 
 struct Projection {
@@ -68,8 +92,14 @@ impl Projection {
 
     /// A thin event names its object only, its account as `context`, and its time as text.
     fn thin(event: &Value) -> Self {
-        let account = event["account"].as_str().or(event["context"].as_str()).unwrap_or_default();
-        let created = event["created"].as_str().and_then(|t| t.parse::<Timestamp>().ok()).map(Timestamp::as_second);
+        let account = event["account"]
+            .as_str()
+            .or(event["context"].as_str())
+            .unwrap_or_default();
+        let created = event["created"]
+            .as_str()
+            .and_then(|t| t.parse::<Timestamp>().ok())
+            .map(Timestamp::as_second);
         Self {
             account: account.to_owned(),
             created: created.or(event["created"].as_i64()).unwrap_or(0),

@@ -46,7 +46,11 @@ impl Said {
 
 /// What an entry has to say of a row that is written, `stored` being the generation of the one before it. A cluster's
 /// throttles are declared by its API: nothing is said of them.
-pub(in crate::store) fn said(row: &ThrottleRow, spec: Option<&str>, stored: Option<i64>) -> Option<Said> {
+pub(in crate::store) fn said(
+    row: &ThrottleRow,
+    spec: Option<&str>,
+    stored: Option<i64>,
+) -> Option<Said> {
     let brings = spec.is_some() || row.generation > stored.unwrap_or_default();
     (brings && row.owner != Owner::Cluster).then(|| Said {
         name: row.name.to_string(),
@@ -74,12 +78,18 @@ impl Unexplained {
     /// Whether this is the specification that was declared.
     pub(in crate::store) fn is(&self, spec: &crate::domain::throttle::Spec) -> bool {
         let text = serde_json::to_string(spec).unwrap_or_default();
-        self.spec.as_ref().is_some_and(|known| *known == digest(&text))
+        self.spec
+            .as_ref()
+            .is_some_and(|known| *known == digest(&text))
     }
 }
 
 fn digest(text: &str) -> String {
-    if text.is_empty() { String::new() } else { chain::digest(text.as_bytes()) }
+    if text.is_empty() {
+        String::new()
+    } else {
+        chain::digest(text.as_bytes())
+    }
 }
 
 /// The rows as they stand. Those of a cluster follow its API and no entry.
@@ -96,8 +106,12 @@ fn rows(conn: &Connection) -> rusqlite::Result<Vec<(Said, String)>> {
     let mut all = conn.prepare_cached(all)?;
     let row = |row: &rusqlite::Row<'_>| {
         let spec: String = row.get(3)?;
-        let said =
-            Said { name: row.get(0)?, declared: row.get(1)?, generation: row.get(2)?, spec: Some(digest(&spec)) };
+        let said = Said {
+            name: row.get(0)?,
+            declared: row.get(1)?,
+            generation: row.get(2)?,
+            spec: Some(digest(&spec)),
+        };
         Ok((said, row.get(4)?))
     };
     all.query_map([], row)?.collect()
@@ -113,7 +127,9 @@ pub(super) fn hold_against(
     for (row, _) in &found {
         let name = &row.name;
         // What the ledger never heard of, a start without it may have brought: the next checkpoint lists it.
-        let Some(by_log) = log.get(name) else { continue };
+        let Some(by_log) = log.get(name) else {
+            continue;
+        };
         // A number may have been left out; what it would explain is the level.
         let renumbered = row.generation != by_log.generation;
         let level = row.declared < by_log.declared - HAIR;
@@ -125,19 +141,29 @@ pub(super) fn hold_against(
             ));
         }
         if spec {
-            accounts
-                .faults
-                .push(format!("system_throttle: row {name} has a specification that no audit entry declares"));
+            accounts.faults.push(format!(
+                "system_throttle: row {name} has a specification that no audit entry declares"
+            ));
         }
         if level || spec || renumbered {
             let spec = by_log.spec.clone().filter(|_| spec);
             let level = Level::new(by_log.declared).unwrap_or(Level::STOP);
             let (name, generation) = (name.clone(), by_log.generation);
-            accounts.unexplained.push(Unexplained { name, level, generation, spec });
+            accounts.unexplained.push(Unexplained {
+                name,
+                level,
+                generation,
+                spec,
+            });
         }
     }
-    for gone in log.keys().filter(|name| !found.iter().any(|(row, _)| row.name == **name)) {
-        accounts.faults.push(format!("system_throttle: the row of {gone}, which was declared, is gone"));
+    for gone in log
+        .keys()
+        .filter(|name| !found.iter().any(|(row, _)| row.name == **name))
+    {
+        accounts.faults.push(format!(
+            "system_throttle: the row of {gone}, which was declared, is gone"
+        ));
     }
     Ok(())
 }

@@ -38,13 +38,20 @@ impl Early {
         match entry.action.as_str() {
             "kill" if entry.before != entry.after => {
                 if let Some(epoch) = entry.after.strip_prefix("killed ") {
-                    self.taken.extend(taken(entry, epoch.to_owned(), Source::Rest).map(|hold| (entry.seq, hold)));
+                    self.taken.extend(
+                        taken(entry, epoch.to_owned(), Source::Rest).map(|hold| (entry.seq, hold)),
+                    );
                 }
             }
-            "declare" => match (entry.after.ends_with(", killed"), entry.reason.strip_prefix("generation ")) {
+            "declare" => match (
+                entry.after.ends_with(", killed"),
+                entry.reason.strip_prefix("generation "),
+            ) {
                 (true, Some(generation)) => {
                     let epoch = format!("{}@{generation}", entry.throttle);
-                    self.taken.extend(taken(entry, epoch, Source::Manifest).map(|hold| (entry.seq, hold)));
+                    self.taken.extend(
+                        taken(entry, epoch, Source::Manifest).map(|hold| (entry.seq, hold)),
+                    );
                 }
                 _ => self.ended(entry, By::Declaration(entry.throttle.clone())),
             },
@@ -56,23 +63,39 @@ impl Early {
     }
 
     fn ended(&mut self, entry: &Entry, by: By) {
-        self.ends.push(End { seq: entry.seq, at: entry.at.clone(), by });
+        self.ends.push(End {
+            seq: entry.seq,
+            at: entry.at.clone(),
+            by,
+        });
     }
 
     /// Entries of a later format name what they end.
     pub(super) fn end(&mut self, epochs: &[Epoch]) {
-        self.taken.retain(|(_, hold)| !epochs.contains(&hold.hold.epoch));
+        self.taken
+            .retain(|(_, hold)| !epochs.contains(&hold.hold.epoch));
     }
 
     /// Those that nothing may have ended.
     pub(super) fn live(&self) -> impl Iterator<Item = &(i64, ScopedHold)> {
-        self.taken.iter().filter(|(seq, hold)| !self.ends.iter().any(|end| end.seq > *seq && end.by.means(hold)))
+        self.taken.iter().filter(|(seq, hold)| {
+            !self
+                .ends
+                .iter()
+                .any(|end| end.seq > *seq && end.by.means(hold))
+        })
     }
 
     /// Whether an entry at or after a hold's time may have ended it. One that was never heard of before its end bears none.
     pub(super) fn may_have_ended(&self, epoch: &Epoch, hold: Option<&ScopedHold>) -> bool {
-        let Some(hold) = hold else { return self.ends.iter().any(|end| end.by.may_mean(epoch)) };
-        let taken = self.taken.iter().find(|(_, taken)| taken.hold.epoch == hold.hold.epoch).map(|(seq, _)| *seq);
+        let Some(hold) = hold else {
+            return self.ends.iter().any(|end| end.by.may_mean(epoch));
+        };
+        let taken = self
+            .taken
+            .iter()
+            .find(|(_, taken)| taken.hold.epoch == hold.hold.epoch)
+            .map(|(seq, _)| *seq);
         let at = format!("{:.6}", hold.hold.taken_at);
         let after = |end: &End| taken.map_or(end.at >= at, |seq| end.seq > seq);
         self.ends.iter().any(|end| after(end) && end.by.means(hold))

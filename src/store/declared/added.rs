@@ -28,8 +28,18 @@ impl LedgerDesired {
         // Nor of one that came after it: what is as tight and owed to the ledger is brought there next.
         let later = lock(&self.state).owed_above(level);
         let replaced = |hold: &&Hold| other(hold) && !later.contains(&hold.epoch);
-        let before: Vec<Epoch> = found.holds.iter().filter(replaced).map(|hold| hold.epoch.clone()).collect();
-        let levels: Vec<_> = found.holds.iter().filter(replaced).filter_map(HeldLevel::of).collect();
+        let before: Vec<Epoch> = found
+            .holds
+            .iter()
+            .filter(replaced)
+            .map(|hold| hold.epoch.clone())
+            .collect();
+        let levels: Vec<_> = found
+            .holds
+            .iter()
+            .filter(replaced)
+            .filter_map(HeldLevel::of)
+            .collect();
         record.answer.set("replaced", serde_json::json!(levels));
         record.answer.set("generation", found.generation);
         if level < found.level {
@@ -38,15 +48,25 @@ impl LedgerDesired {
         }
         let hold = added(found, level, &record);
         // What is measured comes with what holds from here on; where less will hold, with that, once the ledger has it.
-        let (with_hold, with_end) = if hold.is_some() { (measured, None) } else { (None, measured) };
+        let (with_hold, with_end) = if hold.is_some() {
+            (measured, None)
+        } else {
+            (None, measured)
+        };
         // In place of one that holds more it opens: then it is in memory only once the ledger has it.
         let more = |hold: &Hold| matches!(hold.bite, Bite::AtLeast(held) if held > level);
         let lowers = found.holds.iter().filter(replaced).any(more);
         let command = record.clone();
         let takes = || {
-            let (Some(hold), mut state) = (&hold, lock(&self.state)) else { return };
+            let (Some(hold), mut state) = (&hold, lock(&self.state)) else {
+                return;
+            };
             state.take(hold, &command);
-            state.change(name, |declared| with_hold.iter().for_each(|measured| hear(declared, measured.clone())));
+            state.change(name, |declared| {
+                with_hold
+                    .iter()
+                    .for_each(|measured| hear(declared, measured.clone()))
+            });
         };
         if !lowers {
             takes();
@@ -54,8 +74,11 @@ impl LedgerDesired {
         // It is no declaration of its own, nor where the ledger refuses it: a hold asks for as much, this one or a higher one.
         lock(&self.state).held(name, level, found.level);
         let asked: Answer = record.answer.clone();
-        let change =
-            Change { holds_taken: hold.iter().cloned().collect(), holds_ended: before.clone(), ..Change::of(record) };
+        let change = Change {
+            holds_taken: hold.iter().cloned().collect(),
+            holds_ended: before.clone(),
+            ..Change::of(record)
+        };
         let receipt = self.commit(change).await?;
         // It was here before: what it ended then has ended, what was taken since has not, what it did not take then does
         // not begin now, nor is what was measured then what is measured now.
@@ -72,8 +95,15 @@ impl LedgerDesired {
         }
         state.release(&gone);
         let with_end = with_end.filter(|_| is_done);
-        state.change(name, |declared| with_end.into_iter().for_each(|measured| hear(declared, measured)));
-        Ok(Declaration { generation: found.generation, answer: receipt.answer.unwrap_or(asked) })
+        state.change(name, |declared| {
+            with_end
+                .into_iter()
+                .for_each(|measured| hear(declared, measured))
+        });
+        Ok(Declaration {
+            generation: found.generation,
+            answer: receipt.answer.unwrap_or(asked),
+        })
     }
 }
 
@@ -90,7 +120,11 @@ fn told_below(found: &Declared, level: Level, above: bool, record: &mut Record) 
         "{} is declared by the {}: change it there, and name the throttle there again if it is gone from it",
         found.level, floor.source
     );
-    let opens = if above { "opens tick by tick (5 s) down to what holds" } else { "none" };
+    let opens = if above {
+        "opens tick by tick (5 s) down to what holds"
+    } else {
+        "none"
+    };
     record.answer.set("next_step", format!("{opens}: {held}"));
     // What is declared from here on is the owner's level; the one that was asked for is in the reason.
     record.audit.after = found.level.to_string();
@@ -125,7 +159,11 @@ pub(super) fn added(found: &Declared, level: Level, record: &Record) -> Option<S
 
 /// Why somebody asked for a level that did not take.
 fn not_taken(level: Level, reason: &str) -> String {
-    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    let why = if reason.is_empty() {
+        String::new()
+    } else {
+        format!(": {reason}")
+    };
     text::cut(format!("{level} was asked for{why}"), REASON_LIMIT)
 }
 

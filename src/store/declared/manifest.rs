@@ -53,10 +53,21 @@ impl LedgerDesired {
     pub fn foresee(&self, file: &[FromFile], at: Timestamp) {
         let mut state = lock(&self.state);
         state.forget_foreseen();
-        for Move { before, after, begins, .. } in moves(&state.known(), state.in_ledger(), file, at) {
+        for Move {
+            before,
+            after,
+            begins,
+            ..
+        } in moves(&state.known(), state.in_ledger(), file, at)
+        {
             if before.is_none() {
                 // Nothing is in force of it until the ledger has it.
-                state.put(Declared { generation: 0, level: Level::STOP, stored: Level::STOP, ..after.clone() });
+                state.put(Declared {
+                    generation: 0,
+                    level: Level::STOP,
+                    stored: Level::STOP,
+                    ..after.clone()
+                });
             }
             state.foresee(&after.name, after.level);
             state.adopt_holds(&begins);
@@ -78,7 +89,12 @@ impl LedgerDesired {
         *turn = Some(self.begun(file, at, before).await);
         let mut tried = BTreeSet::new();
         while let Some(taking) = turn.as_mut().filter(|taking| !taking.undecided) {
-            let some: Vec<_> = taking.left.difference(&tried).take(AT_ONCE).cloned().collect();
+            let some: Vec<_> = taking
+                .left
+                .difference(&tried)
+                .take(AT_ONCE)
+                .cloned()
+                .collect();
             tried.extend(some.iter().cloned());
             // A ledger that takes nothing is not asked for the rest.
             if some.is_empty() || !self.take_some(taking, some).await {
@@ -90,7 +106,10 @@ impl LedgerDesired {
         }
         self.woken.notify_one();
         let undecided = turn.as_ref().is_some_and(|taking| taking.undecided);
-        let mut taken = turn.as_mut().map(|taking| std::mem::take(&mut taking.taken)).unwrap_or_default();
+        let mut taken = turn
+            .as_mut()
+            .map(|taking| std::mem::take(&mut taking.taken))
+            .unwrap_or_default();
         // Of a part that somebody stopped waiting for nobody heard why.
         taken.owed = taken.owed.or(undecided.then_some(DesiredError::Undecided));
         if taken.owed.is_none() {
@@ -100,8 +119,15 @@ impl LedgerDesired {
     }
 
     /// Lets a file that is being taken over have a throttle before somebody else declares it; answers whether it has.
-    pub(super) async fn file_first(&self, turn: &mut Option<Taking>, throttle: &ThrottleName) -> bool {
-        match turn.as_mut().filter(|taking| taking.left.contains(throttle)) {
+    pub(super) async fn file_first(
+        &self,
+        turn: &mut Option<Taking>,
+        throttle: &ThrottleName,
+    ) -> bool {
+        match turn
+            .as_mut()
+            .filter(|taking| taking.left.contains(throttle))
+        {
             Some(taking) if taking.undecided => false,
             Some(taking) => self.take_some(taking, vec![throttle.clone()]).await,
             None => true,
@@ -120,9 +146,19 @@ impl LedgerDesired {
             state.publish();
             (now, moves)
         };
-        let is_left = |one: &&Declared| one.owner == Owner::Manifest && !file.iter().any(|f| f.name == one.name);
-        let left = now.iter().filter(is_left).map(|one| one.name.clone()).collect();
-        let mut taken = Taken { left, owed: None, ..before };
+        let is_left = |one: &&Declared| {
+            one.owner == Owner::Manifest && !file.iter().any(|f| f.name == one.name)
+        };
+        let left = now
+            .iter()
+            .filter(is_left)
+            .map(|one| one.name.clone())
+            .collect();
+        let mut taken = Taken {
+            left,
+            owed: None,
+            ..before
+        };
         let left: BTreeSet<_> = moves.iter().map(|one| one.after.name.clone()).collect();
         let undecided = looked.is_err();
         match looked {
@@ -130,7 +166,13 @@ impl LedgerDesired {
             Err(error) => taken.owed = Some(error),
         }
         let file = file.iter().filter(|one| left.contains(&one.name));
-        Taking { file: file.map(|one| (one.name.clone(), one.clone())).collect(), at, left, undecided, taken }
+        Taking {
+            file: file.map(|one| (one.name.clone(), one.clone())).collect(),
+            at,
+            left,
+            undecided,
+            taken,
+        }
     }
 
     /// Takes over these of a file's throttles, as they are declared by now; answers whether the ledger took any.
@@ -139,7 +181,11 @@ impl LedgerDesired {
         let moves = {
             let state = lock(&self.state);
             let now: Vec<_> = some.iter().filter_map(|name| state.get(name)).collect();
-            let file: Vec<_> = some.iter().filter_map(|name| taking.file.get(name)).cloned().collect();
+            let file: Vec<_> = some
+                .iter()
+                .filter_map(|name| taking.file.get(name))
+                .cloned()
+                .collect();
             moves(&now, state.in_ledger(), &file, at)
         };
         // Whoever stops waiting hears of none of them, and each may be made all the same.
@@ -147,8 +193,15 @@ impl LedgerDesired {
         lock(&self.state).doubts_file = true;
         let answers = join_all(moves.iter().map(|one| self.commit(one.change(at)))).await;
         let takes_any = answers.is_empty() || answers.iter().any(Result::is_ok);
-        let Taking { left, taken, undecided, .. } = taking;
-        *undecided = answers.iter().any(|answer| matches!(answer, Err(DesiredError::Undecided)));
+        let Taking {
+            left,
+            taken,
+            undecided,
+            ..
+        } = taking;
+        *undecided = answers
+            .iter()
+            .any(|answer| matches!(answer, Err(DesiredError::Undecided)));
         // Not before that is known: whoever stops waiting leaves them to the next turn.
         for name in &some {
             left.remove(name);

@@ -39,7 +39,11 @@ impl State {
     /// `makes_default`: whether a throttle `default` is made up, at STOP, where there is none.
     pub(super) fn new(stored: Stored, makes_default: bool) -> Self {
         let mut state = Self {
-            throttles: stored.throttles.iter().map(|row| (row.name.clone(), declared(row))).collect(),
+            throttles: stored
+                .throttles
+                .iter()
+                .map(|row| (row.name.clone(), declared(row)))
+                .collect(),
             holds: stored.holds,
             unrecorded: Vec::new(),
             in_ledger: BTreeSet::new(),
@@ -55,7 +59,10 @@ impl State {
             state
                 .throttles
                 .entry(name.clone())
-                .or_insert_with(|| Declared { offered, ..Declared::bare(name, Level::STOP) });
+                .or_insert_with(|| Declared {
+                    offered,
+                    ..Declared::bare(name, Level::STOP)
+                });
         }
         state.publish();
         state
@@ -67,24 +74,40 @@ impl State {
 
     /// A throttle with its holds, without what is foreseen.
     pub(super) fn get(&self, name: &ThrottleName) -> Option<Declared> {
-        self.throttles.get(name).map(|declared| self.with_holds(declared))
+        self.throttles
+            .get(name)
+            .map(|declared| self.with_holds(declared))
     }
 
     /// Every throttle with its holds, without what is foreseen.
     pub(super) fn known(&self) -> Vec<Declared> {
-        self.throttles.values().map(|declared| self.with_holds(declared)).collect()
+        self.throttles
+            .values()
+            .map(|declared| self.with_holds(declared))
+            .collect()
     }
 
     /// Declares a throttle anew. What is in force of it and what was measured goes on, unless it is new. To be published.
     pub(super) fn put(&mut self, declared: Declared) {
         self.foreseen.remove(&declared.name);
-        match self.throttles.get_mut(&declared.name).filter(|known| known.generation > 0) {
+        match self
+            .throttles
+            .get_mut(&declared.name)
+            .filter(|known| known.generation > 0)
+        {
             Some(known) => {
                 known.set_spec(declared.spec());
-                (known.owner, known.level, known.generation) = (declared.owner, declared.level, declared.generation);
+                (known.owner, known.level, known.generation) =
+                    (declared.owner, declared.level, declared.generation);
             }
             None => {
-                self.throttles.insert(declared.name.clone(), Declared { holds: Vec::new(), ..declared });
+                self.throttles.insert(
+                    declared.name.clone(),
+                    Declared {
+                        holds: Vec::new(),
+                        ..declared
+                    },
+                );
             }
         }
     }
@@ -119,16 +142,32 @@ impl State {
 
     /// Takes a level that is as safe as the one declared, with what was measured beside it; answers whether it is declared
     /// so from now on. Where somebody else declares, it stands above that until it is [`State::held`].
-    pub(super) fn tighten(&mut self, name: &ThrottleName, level: Level, measured: Option<&Evidence>) -> bool {
-        let known = self.throttles.get(name).filter(|declared| level >= declared.level);
-        let Some(owner) = known.map(|declared| declared.owner) else { return false };
+    pub(super) fn tighten(
+        &mut self,
+        name: &ThrottleName,
+        level: Level,
+        measured: Option<&Evidence>,
+    ) -> bool {
+        let known = self
+            .throttles
+            .get(name)
+            .filter(|declared| level >= declared.level);
+        let Some(owner) = known.map(|declared| declared.owner) else {
+            return false;
+        };
         let is_one = owner == Owner::Rest;
-        let highest = self.tightening.get(name).map_or(level, |(before, _)| before.safer(level));
-        self.tightening.insert(name.clone(), (if is_one { level } else { highest }, true));
+        let highest = self
+            .tightening
+            .get(name)
+            .map_or(level, |(before, _)| before.safer(level));
+        self.tightening
+            .insert(name.clone(), (if is_one { level } else { highest }, true));
         if is_one {
             self.change(name, |declared| {
                 declared.level = level;
-                measured.into_iter().for_each(|measured| hear(declared, measured.clone()));
+                measured
+                    .into_iter()
+                    .for_each(|measured| hear(declared, measured.clone()));
             });
         } else {
             self.publish();
@@ -139,7 +178,11 @@ impl State {
     /// What tightens a level that somebody else declares, as `declared`, is a hold from here on, or asks for no more than
     /// that.
     pub(super) fn held(&mut self, name: &ThrottleName, level: Level, declared: Level) {
-        if self.tightening.get(name).is_some_and(|(tightening, _)| *tightening <= level || level < declared) {
+        if self
+            .tightening
+            .get(name)
+            .is_some_and(|(tightening, _)| *tightening <= level || level < declared)
+        {
             self.tightening.remove(name);
             self.publish();
         }
@@ -159,17 +202,27 @@ impl State {
 
     /// The ledger did not take it: a newer declaration need not wait for it, what is adopted goes by it all the same.
     pub(super) fn stuck(&mut self, name: &ThrottleName) {
-        self.tightening.entry(name.clone()).and_modify(|(_, under_way)| *under_way = false);
+        self.tightening
+            .entry(name.clone())
+            .and_modify(|(_, under_way)| *under_way = false);
     }
 
     /// Takes over declarations that the ledger has and we do not. Of one generation, too: what came a second time may have
     /// tightened it here, where the ledger has it behind an older one.
     pub(super) fn adopt(&mut self, rows: &[ThrottleRow]) {
         for row in rows {
-            if let Some(declared) = self.throttles.get_mut(&row.name).filter(|d| d.generation <= row.generation) {
-                let own = self.tightening.get(&row.name).filter(|_| declared.owner == Owner::Rest);
+            if let Some(declared) = self
+                .throttles
+                .get_mut(&row.name)
+                .filter(|d| d.generation <= row.generation)
+            {
+                let own = self
+                    .tightening
+                    .get(&row.name)
+                    .filter(|_| declared.owner == Owner::Rest);
                 let tighter = own.map_or(Level::OPEN, |(level, _)| *level);
-                (declared.level, declared.generation) = (row.declared.safer(tighter), row.generation);
+                (declared.level, declared.generation) =
+                    (row.declared.safer(tighter), row.generation);
             }
         }
         self.unsure = false;
@@ -181,7 +234,12 @@ impl State {
         self.adopt(&stored.throttles);
         self.doubts_file = false;
         let holds = |epoch: &Epoch| stored.holds.iter().any(|held| held.hold.epoch == *epoch);
-        let ended: Vec<_> = self.in_ledger.iter().filter(|epoch| !holds(epoch)).cloned().collect();
+        let ended: Vec<_> = self
+            .in_ledger
+            .iter()
+            .filter(|epoch| !holds(epoch))
+            .cloned()
+            .collect();
         self.release(&ended);
         ended
     }
@@ -189,7 +247,11 @@ impl State {
     /// Takes over holds that the ledger has and we do not.
     pub(super) fn adopt_holds(&mut self, holds: &[ScopedHold]) {
         for hold in holds {
-            if !self.holds.iter().any(|known| known.hold.epoch == hold.hold.epoch) {
+            if !self
+                .holds
+                .iter()
+                .any(|known| known.hold.epoch == hold.hold.epoch)
+            {
                 self.holds.push(hold.clone());
             }
         }
@@ -206,12 +268,19 @@ impl State {
             spec: Some(declared.spec()),
             offered: declared.offered.clone(),
         };
-        Stored { throttles: self.throttles.values().map(row).collect(), holds: self.holds.clone() }
+        Stored {
+            throttles: self.throttles.values().map(row).collect(),
+            holds: self.holds.clone(),
+        }
     }
 
     /// Takes a hold; answers whether it is new.
     pub(super) fn take(&mut self, hold: &ScopedHold, record: &Record) -> bool {
-        if self.holds.iter().any(|known| known.hold.epoch == hold.hold.epoch) {
+        if self
+            .holds
+            .iter()
+            .any(|known| known.hold.epoch == hold.hold.epoch)
+        {
             return false;
         }
         self.holds.push(hold.clone());
@@ -222,25 +291,39 @@ impl State {
 
     /// The ledger has this hold.
     pub(super) fn recorded(&mut self, epoch: &Epoch) {
-        self.unrecorded.retain(|(hold, _)| hold.hold.epoch != *epoch);
+        self.unrecorded
+            .retain(|(hold, _)| hold.hold.epoch != *epoch);
     }
 
     /// Holds as tight as this level whose own record is still owed to the ledger.
     pub(super) fn owed_above(&self, level: Level) -> Vec<Epoch> {
         let above = |hold: &Hold| matches!(hold.bite, Bite::AtLeast(least) if least >= level);
-        let owed = self.unrecorded.iter().map(|(held, _)| &held.hold).filter(|hold| above(hold));
+        let owed = self
+            .unrecorded
+            .iter()
+            .map(|(held, _)| &held.hold)
+            .filter(|hold| above(hold));
         owed.map(|hold| hold.epoch.clone()).collect()
     }
 
     /// Every hold whose record is not still owed.
     pub(super) fn all_recorded(&self) -> Vec<ScopedHold> {
-        let owed = |held: &ScopedHold| self.unrecorded.iter().any(|(hold, _)| hold.hold.epoch == held.hold.epoch);
-        self.holds.iter().filter(|held| !owed(held)).cloned().collect()
+        let owed = |held: &ScopedHold| {
+            self.unrecorded
+                .iter()
+                .any(|(hold, _)| hold.hold.epoch == held.hold.epoch)
+        };
+        self.holds
+            .iter()
+            .filter(|held| !owed(held))
+            .cloned()
+            .collect()
     }
 
     pub(super) fn release(&mut self, epochs: &[Epoch]) {
         self.holds.retain(|hold| !epochs.contains(&hold.hold.epoch));
-        self.unrecorded.retain(|(hold, _)| !epochs.contains(&hold.hold.epoch));
+        self.unrecorded
+            .retain(|(hold, _)| !epochs.contains(&hold.hold.epoch));
         self.in_ledger.retain(|epoch| !epochs.contains(epoch));
         self.publish();
     }
@@ -248,7 +331,12 @@ impl State {
     /// What a command to end holds comes to. A specification's own holds stay, and so do those that are wider than
     /// the command's scope: opening one throttle must not open the others.
     pub(super) fn endings(&self, asked: Meant<'_>) -> Endings {
-        let Meant { scope, epoch, spared, .. } = asked;
+        let Meant {
+            scope,
+            epoch,
+            spared,
+            ..
+        } = asked;
         let meant = |hold: &&ScopedHold| match (epoch, scope) {
             _ if spared(&hold.hold.epoch) => false,
             (Some(epoch), _) => hold.hold.epoch == *epoch,
@@ -256,19 +344,31 @@ impl State {
             (None, Scope::One(name)) => hold.scope.covers(name),
         };
         let ends = |hold: &&ScopedHold| {
-            !hold.hold.source.is_declared() && (epoch.is_some() || *scope == Scope::All || hold.scope == *scope)
+            !hold.hold.source.is_declared()
+                && (epoch.is_some() || *scope == Scope::All || hold.scope == *scope)
         };
-        let (ending, staying): (Vec<&ScopedHold>, Vec<&ScopedHold>) = self.holds.iter().filter(meant).partition(ends);
-        let ending: Vec<Epoch> = ending.into_iter().map(|hold| hold.hold.epoch.clone()).collect();
+        let (ending, staying): (Vec<&ScopedHold>, Vec<&ScopedHold>) =
+            self.holds.iter().filter(meant).partition(ends);
+        let ending: Vec<Epoch> = ending
+            .into_iter()
+            .map(|hold| hold.hold.epoch.clone())
+            .collect();
         let staying = staying.into_iter().map(|hold| hold.hold.clone()).collect();
-        let lacking = self.unrecorded.iter().filter(|(hold, _)| ending.contains(&hold.hold.epoch)).cloned().collect();
+        let lacking = self
+            .unrecorded
+            .iter()
+            .filter(|(hold, _)| ending.contains(&hold.hold.epoch))
+            .cloned()
+            .collect();
         (ending, staying, lacking)
     }
 
     /// Whether a kill holds what a command means, once these have ended.
     pub(super) fn still_killed(&self, scope: &Scope, ended: &[Epoch]) -> bool {
         let meant = |held: &Scope| *scope == Scope::All || *held == Scope::All || held == scope;
-        self.holds.iter().any(|one| one.hold.is_kill() && meant(&one.scope) && !ended.contains(&one.hold.epoch))
+        self.holds
+            .iter()
+            .any(|one| one.hold.is_kill() && meant(&one.scope) && !ended.contains(&one.hold.epoch))
     }
 
     /// Hands out what is declared now.
@@ -276,15 +376,27 @@ impl State {
         let foreseen = |mut declared: Declared| {
             let foreseen = self.foreseen.get(&declared.name).into_iter();
             let tightening = self.tightening.get(&declared.name).map(|(level, _)| level);
-            declared.level = foreseen.chain(tightening).fold(declared.level, |level, one| level.safer(*one));
+            declared.level = foreseen
+                .chain(tightening)
+                .fold(declared.level, |level, one| level.safer(*one));
             Arc::new(declared)
         };
-        self.snapshot = self.throttles.values().map(|declared| foreseen(self.with_holds(declared))).collect();
+        self.snapshot = self
+            .throttles
+            .values()
+            .map(|declared| foreseen(self.with_holds(declared)))
+            .collect();
     }
 
     fn with_holds(&self, declared: &Declared) -> Declared {
-        let holds = self.holds.iter().filter(|hold| hold.scope.covers(&declared.name));
-        Declared { holds: holds.map(|hold| hold.hold.clone()).collect(), ..declared.clone() }
+        let holds = self
+            .holds
+            .iter()
+            .filter(|hold| hold.scope.covers(&declared.name));
+        Declared {
+            holds: holds.map(|hold| hold.hold.clone()).collect(),
+            ..declared.clone()
+        }
     }
 }
 
@@ -296,7 +408,9 @@ pub(super) fn listens(declared: &Declared, evidence: &Evidence) -> bool {
 /// Takes note of what somebody measured.
 pub(super) fn hear(declared: &mut Declared, evidence: Evidence) {
     if listens(declared, &evidence) {
-        declared.evidence.retain(|known| known.source != evidence.source);
+        declared
+            .evidence
+            .retain(|known| known.source != evidence.source);
         declared.evidence.push(evidence);
         let too_many = declared.evidence.len().saturating_sub(MOST);
         declared.evidence.drain(..too_many);
@@ -305,7 +419,8 @@ pub(super) fn hear(declared: &mut Declared, evidence: Evidence) {
 
 fn declared(row: &ThrottleRow) -> Declared {
     let mut declared = Declared::bare(row.name.clone(), row.declared);
-    (declared.generation, declared.stored, declared.owner) = (row.generation, row.effective, row.owner);
+    (declared.generation, declared.stored, declared.owner) =
+        (row.generation, row.effective, row.owner);
     declared.offered.clone_from(&row.offered);
     declared.set_spec(row.spec.clone().unwrap_or_default());
     declared

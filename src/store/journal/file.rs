@@ -64,7 +64,17 @@ impl JournalFile {
         let (head, sync) = (Head::default(), File::sync_data);
         let (path, shown) = (path.to_owned(), Arc::default());
         let (file, stained, settled) = (None, None, Vec::new());
-        let mut read = Self { path, shown, file, head, next: 1, stained, sync, damaged: false, settled };
+        let mut read = Self {
+            path,
+            shown,
+            file,
+            head,
+            next: 1,
+            stained,
+            sync,
+            damaged: false,
+            settled,
+        };
         let found = bytes.map_or(JournalFound::Missing, |bytes| read.take_in(&bytes));
         read.damaged = matches!(found, JournalFound::Damaged(_));
         if found == JournalFound::Whole {
@@ -118,7 +128,12 @@ impl JournalFile {
         } else {
             let found = sector::scan(bytes, JOURNAL_BYTES);
             (self.head, self.next, self.stained) = (found.head, found.next, found.torn);
-            self.settled = found.settled.iter().flat_map(|record| entries_of(record)).flatten().collect();
+            self.settled = found
+                .settled
+                .iter()
+                .flat_map(|record| entries_of(record))
+                .flatten()
+                .collect();
             (found.records, found.faults)
         };
         let mut pending = lock(&self.shown.pending);
@@ -130,9 +145,10 @@ impl JournalFile {
         }
         match (faults.first(), headless) {
             (Some(_), _) => JournalFound::Damaged(told(&faults)),
-            (None, true) if bytes.len() != JOURNAL_BYTES => {
-                JournalFound::Damaged(format!("it has {} bytes and not {JOURNAL_BYTES}", bytes.len()))
-            }
+            (None, true) if bytes.len() != JOURNAL_BYTES => JournalFound::Damaged(format!(
+                "it has {} bytes and not {JOURNAL_BYTES}",
+                bytes.len()
+            )),
             (None, true) => JournalFound::Headless,
             (None, false) => JournalFound::Whole,
         }
@@ -151,12 +167,17 @@ impl JournalFile {
         let fit = match written {
             Ok(fit) => fit,
             Err(error) => {
-                return entries.iter().map(|_| Err(io::Error::new(error.kind(), error.to_string()))).collect();
+                return entries
+                    .iter()
+                    .map(|_| Err(io::Error::new(error.kind(), error.to_string())))
+                    .collect();
             }
         };
         let used = self.next * SECTOR;
         let full = || {
-            let why = format!("the journal is full: {used} of {JOURNAL_BYTES} bytes hold commands the ledger lacks");
+            let why = format!(
+                "the journal is full: {used} of {JOURNAL_BYTES} bytes hold commands the ledger lacks"
+            );
             io::Error::new(io::ErrorKind::StorageFull, why)
         };
         let mut pending = lock(&self.shown.pending);
@@ -175,17 +196,23 @@ impl JournalFile {
     fn put(&mut self, entries: &[Written]) -> io::Result<Vec<bool>> {
         self.ready()?;
         let (content, fit) = self.that_fit(entries);
-        let Some(record) = sector::record(self.head.ever + 1, &content).filter(|_| !content.is_empty()) else {
+        let Some(record) =
+            sector::record(self.head.ever + 1, &content).filter(|_| !content.is_empty())
+        else {
             return Ok(fit.iter().map(|_| false).collect());
         };
         let stained = self.stained.clone();
         if let Some(stained) = &stained {
-            self.ready()?.write_all_at(&vec![0; stained.len() * SECTOR], offset(stained.start))?;
+            self.ready()?
+                .write_all_at(&vec![0; stained.len() * SECTOR], offset(stained.start))?;
         }
         let (first, sectors) = (self.next, record.len() / SECTOR);
         let from = stained.map_or(first, |old| old.start.min(first));
         self.stained = Some(from..first + sectors);
-        let head = Head { ever: self.head.ever + 1, ..self.head };
+        let head = Head {
+            ever: self.head.ever + 1,
+            ..self.head
+        };
         let sync = self.sync;
         let file = self.ready()?;
         file.write_all_at(&record, offset(first))?;
@@ -201,7 +228,11 @@ impl JournalFile {
     fn that_fit(&self, entries: &[Written]) -> (Vec<u8>, Vec<bool>) {
         let mut content = Vec::new();
         let fit = entries.iter().map(|(entry, own)| {
-            let room = if entry.effect == Effect::Nothing { JOURNAL_BYTES / 2 } else { JOURNAL_BYTES };
+            let room = if entry.effect == Effect::Nothing {
+                JOURNAL_BYTES / 2
+            } else {
+                JOURNAL_BYTES
+            };
             let fits = self.next * SECTOR + sector::bytes_of(content.len() + own.len()) <= room;
             content.extend_from_slice(if fits { own } else { &[] });
             fits
@@ -223,7 +254,13 @@ impl JournalFile {
         if !is_empty || self.head.settled == self.head.ever {
             return Ok(());
         }
-        let (head, sync) = (Head { settled: self.head.ever, ..self.head }, self.sync);
+        let (head, sync) = (
+            Head {
+                settled: self.head.ever,
+                ..self.head
+            },
+            self.sync,
+        );
         let file = self.ready()?;
         file.write_all_at(&head.sector(), 0)?;
         sync(file)?;
@@ -233,7 +270,9 @@ impl JournalFile {
 
     fn ready(&mut self) -> io::Result<&File> {
         self.mend(0, false)?;
-        self.file.as_ref().ok_or_else(|| io::Error::other("the journal is not open"))
+        self.file
+            .as_ref()
+            .ok_or_else(|| io::Error::other("the journal is not open"))
     }
 
     /// Brings the file into today's form, where it is not: what is pending stays. Its number of records is at least
@@ -243,7 +282,11 @@ impl JournalFile {
     /// If it cannot be written; it is tried again with the next record.
     pub fn mend(&mut self, seen: u64, anew: bool) -> io::Result<()> {
         // A number more than there are makes it a new file.
-        let seen = if anew { seen.max(self.head.ever + 1) } else { seen };
+        let seen = if anew {
+            seen.max(self.head.ever + 1)
+        } else {
+            seen
+        };
         let in_form = self.file.is_some() || (!self.damaged && self.head != Head::default());
         if in_form && self.head.ever >= seen {
             if self.file.is_none() {
@@ -271,7 +314,11 @@ fn no_follow() -> i32 {
 }
 
 fn writable(path: &Path) -> io::Result<File> {
-    File::options().read(true).write(true).custom_flags(no_follow()).open(path)
+    File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(no_follow())
+        .open(path)
 }
 
 /// A whole new file.
@@ -289,9 +336,18 @@ impl Image {
         for entry in pending {
             ever += 1;
             let content = serde_json::to_vec(entry).map_err(io::Error::other)?;
-            bytes.extend(sector::record(ever, &content).ok_or_else(|| io::Error::other("a record is too long"))?);
+            bytes.extend(
+                sector::record(ever, &content)
+                    .ok_or_else(|| io::Error::other("a record is too long"))?,
+            );
         }
-        let (head, next) = (Head { settled: settled.max(1), ever }, bytes.len() / SECTOR);
+        let (head, next) = (
+            Head {
+                settled: settled.max(1),
+                ever,
+            },
+            bytes.len() / SECTOR,
+        );
         bytes.resize(JOURNAL_BYTES.max(bytes.len()), 0);
         bytes.splice(..SECTOR, head.sector());
         Ok(Self { bytes, head, next })
@@ -312,7 +368,12 @@ fn replace(path: &Path, image: &[u8], keep: bool) -> io::Result<File> {
             _ => {}
         }
         // Written, not only sized: a hole in the file would want disk space just when a kill comes.
-        let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&new)?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&new)?;
         file.write_all_at(image, 0)?;
         file.sync_all()?;
         if keep && let Err(error) = fs::rename(path, beside(".damaged")) {
@@ -343,6 +404,10 @@ fn offset(sector: usize) -> u64 {
 /// The first few faults; a file of noise has thousands.
 fn told(faults: &[String]) -> String {
     const SHOWN: usize = 3;
-    let more = if faults.len() > SHOWN { format!("; and {} more", faults.len() - SHOWN) } else { String::new() };
+    let more = if faults.len() > SHOWN {
+        format!("; and {} more", faults.len() - SHOWN)
+    } else {
+        String::new()
+    };
     format!("{}{more}", faults[..faults.len().min(SHOWN)].join("; "))
 }

@@ -55,8 +55,13 @@ impl Head {
     }
 
     fn of(sector: &[u8]) -> Option<Self> {
-        let fits = sector.get(..8)? == HEAD_MARK && is_whole(sector) && number::<4>(sector, 8)? == u64::from(VERSION);
-        let head = Self { settled: number::<8>(sector, 24)?, ever: number::<8>(sector, 32)? };
+        let fits = sector.get(..8)? == HEAD_MARK
+            && is_whole(sector)
+            && number::<4>(sector, 8)? == u64::from(VERSION);
+        let head = Self {
+            settled: number::<8>(sector, 24)?,
+            ever: number::<8>(sector, 32)?,
+        };
         (fits && head.settled <= head.ever).then_some(head)
     }
 }
@@ -83,7 +88,11 @@ pub(super) fn record(number: u64, content: &[u8]) -> Option<Vec<u8>> {
         put(&mut sector, 4, &number.to_le_bytes());
         put(&mut sector, 12, &index.to_le_bytes());
         put(&mut sector, 14, &count.to_le_bytes());
-        put(&mut sector, 16, &u16::try_from(piece.len()).ok()?.to_le_bytes());
+        put(
+            &mut sector,
+            16,
+            &u16::try_from(piece.len()).ok()?.to_le_bytes(),
+        );
         put(&mut sector, HEADER, piece);
         all.extend_from_slice(&sealed(sector));
     }
@@ -94,7 +103,9 @@ pub(super) fn record(number: u64, content: &[u8]) -> Option<Vec<u8>> {
 pub(super) fn is_of_this_form(bytes: &[u8]) -> bool {
     Head::of(bytes.get(..SECTOR).unwrap_or_default()).is_some()
         || bytes.starts_with(HEAD_MARK)
-        || bytes.chunks(SECTOR).any(|sector| Part::of(sector).is_some())
+        || bytes
+            .chunks(SECTOR)
+            .any(|sector| Part::of(sector).is_some())
 }
 
 /// One sector of a record.
@@ -112,19 +123,31 @@ impl<'a> Part<'a> {
         }
         let small = |at| number::<2>(sector, at).and_then(|value| usize::try_from(value).ok());
         let content = sector.get(HEADER..HEADER + small(16)?)?;
-        Some(Self { number: number::<8>(sector, 4)?, index: small(12)?, count: small(14)?, content })
+        Some(Self {
+            number: number::<8>(sector, 4)?,
+            index: small(12)?,
+            count: small(14)?,
+            content,
+        })
     }
 }
 
 /// Everything that a file of this form holds; whatever is damaged is read past.
 pub(super) fn scan(bytes: &[u8], size: usize) -> Scanned {
-    let mut found = Scanned { next: 1, ..Scanned::default() };
+    let mut found = Scanned {
+        next: 1,
+        ..Scanned::default()
+    };
     if bytes.len() != size {
-        found.faults.push(format!("it has {} bytes and not {size}", bytes.len()));
+        found
+            .faults
+            .push(format!("it has {} bytes and not {size}", bytes.len()));
     }
     let head = Head::of(bytes.get(..SECTOR).unwrap_or_default());
     if head.is_none() {
-        found.faults.push("its head is not as it was written".to_owned());
+        found
+            .faults
+            .push("its head is not as it was written".to_owned());
     }
     // Without a head nothing counts as settled: what the ledger has changes nothing when it comes again.
     found.head = head.unwrap_or_default();
@@ -132,22 +155,36 @@ pub(super) fn scan(bytes: &[u8], size: usize) -> Scanned {
     let mut settled: BTreeMap<u64, Vec<(usize, Part<'_>)>> = BTreeMap::new();
     for (at, sector) in bytes.chunks(SECTOR).enumerate().skip(1) {
         match Part::of(sector) {
-            Some(part) if part.number > found.head.settled => records.entry(part.number).or_default().push((at, part)),
+            Some(part) if part.number > found.head.settled => {
+                records.entry(part.number).or_default().push((at, part))
+            }
             Some(part) => settled.entry(part.number).or_default().push((at, part)), // free
             None if *sector == [0; SECTOR] => {}
-            None => found.faults.push(format!("sector {at} is not as it was written")),
+            None => found
+                .faults
+                .push(format!("sector {at} is not as it was written")),
         }
     }
-    found.settled = settled.values().filter_map(|parts| content(parts)).collect();
+    found.settled = settled
+        .values()
+        .filter_map(|parts| content(parts))
+        .collect();
     let newest = records.keys().next_back().copied();
     for (number, parts) in &records {
         let first = parts.first().map_or(1, |(at, _)| *at);
         let count = parts.first().map_or(1, |(_, part)| part.count);
-        let in_order = parts.iter().enumerate().all(|(i, (at, part))| *at == first + i && part.index == i);
+        let in_order = parts
+            .iter()
+            .enumerate()
+            .all(|(i, (at, part))| *at == first + i && part.index == i);
         if let Some(content) = content(parts) {
             found.next = found.next.max(first + count);
             found.records.push(content);
-        } else if in_order && Some(*number) == newest && *number > found.head.ever && found.faults.is_empty() {
+        } else if in_order
+            && Some(*number) == newest
+            && *number > found.head.ever
+            && found.faults.is_empty()
+        {
             found.torn = Some(first..first + count); // the write of the last one broke off: nobody was told that it is kept
         } else {
             found.next = found.next.max(first + count);
@@ -156,23 +193,42 @@ pub(super) fn scan(bytes: &[u8], size: usize) -> Scanned {
     }
     let Head { settled, ever } = found.head;
     if head.is_some() && !(settled + 1..=ever).all(|number| records.contains_key(&number)) {
-        found.faults.push(format!("records are missing: {ever} were written"));
+        found
+            .faults
+            .push(format!("records are missing: {ever} were written"));
     }
     // One that was torn never was: its number goes to the next.
     let newest = newest.unwrap_or_default();
-    found.head.ever = if found.torn.is_some() { newest.saturating_sub(1) } else { found.head.ever.max(newest) };
+    found.head.ever = if found.torn.is_some() {
+        newest.saturating_sub(1)
+    } else {
+        found.head.ever.max(newest)
+    };
     found
 }
 
 /// The content of a record, if all of it is there, in its order.
 fn content(parts: &[(usize, Part<'_>)]) -> Option<Vec<u8>> {
     let (first, count) = parts.first().map(|(at, part)| (*at, part.count))?;
-    let in_order = parts.iter().enumerate().all(|(i, (at, part))| *at == first + i && part.index == i);
-    (in_order && parts.len() == count).then(|| parts.iter().flat_map(|(_, part)| part.content).copied().collect())
+    let in_order = parts
+        .iter()
+        .enumerate()
+        .all(|(i, (at, part))| *at == first + i && part.index == i);
+    (in_order && parts.len() == count).then(|| {
+        parts
+            .iter()
+            .flat_map(|(_, part)| part.content)
+            .copied()
+            .collect()
+    })
 }
 
 fn put(sector: &mut [u8; SECTOR], at: usize, bytes: &[u8]) {
-    sector.iter_mut().skip(at).zip(bytes).for_each(|(place, byte)| *place = *byte);
+    sector
+        .iter_mut()
+        .skip(at)
+        .zip(bytes)
+        .for_each(|(place, byte)| *place = *byte);
 }
 
 /// Puts the checksum in.
@@ -196,6 +252,9 @@ fn is_whole(sector: &[u8]) -> bool {
 /// A little-endian number of so many bytes.
 fn number<const BYTES: usize>(sector: &[u8], at: usize) -> Option<u64> {
     let mut bytes = [0; 8];
-    bytes.iter_mut().zip(sector.get(at..at + BYTES)?).for_each(|(place, byte)| *place = *byte);
+    bytes
+        .iter_mut()
+        .zip(sector.get(at..at + BYTES)?)
+        .for_each(|(place, byte)| *place = *byte);
     Some(u64::from_le_bytes(bytes))
 }

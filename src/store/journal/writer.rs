@@ -73,7 +73,9 @@ impl JournalWriter {
 
     fn batch(&self, first: Job) -> JournalBatch {
         let mut batch = JournalBatch::default();
-        for Job { work, reply } in std::iter::once(first).chain(self.jobs.try_iter().take(GROUP_LIMIT - 1)) {
+        for Job { work, reply } in
+            std::iter::once(first).chain(self.jobs.try_iter().take(GROUP_LIMIT - 1))
+        {
             match work {
                 Work::Append(entry) => {
                     batch.entries.push(entry);
@@ -91,14 +93,30 @@ impl JournalWriter {
     /// Writes the entries of a batch.
     pub fn append(&mut self, batch: &mut JournalBatch) -> JournalDone {
         let written = self.file.append(std::mem::take(&mut batch.entries));
-        JournalDone(std::mem::take(&mut batch.appending).into_iter().zip(written).collect())
+        JournalDone(
+            std::mem::take(&mut batch.appending)
+                .into_iter()
+                .zip(written)
+                .collect(),
+        )
     }
 
     /// Settles what a batch settles.
     pub fn settle(&mut self, batch: JournalBatch) -> JournalDone {
-        let JournalBatch { settled, settling, .. } = batch;
-        let done = if settled.is_empty() { Ok(()) } else { self.file.settle(&settled) };
-        JournalDone(settling.into_iter().map(|reply| (reply, again(&done))).collect())
+        let JournalBatch {
+            settled, settling, ..
+        } = batch;
+        let done = if settled.is_empty() {
+            Ok(())
+        } else {
+            self.file.settle(&settled)
+        };
+        JournalDone(
+            settling
+                .into_iter()
+                .map(|reply| (reply, again(&done)))
+                .collect(),
+        )
     }
 }
 
@@ -112,7 +130,9 @@ impl JournalBatch {
 impl JournalDone {
     /// Tells everybody.
     pub fn tell(self) {
-        self.0.into_iter().for_each(|(reply, done)| tell(reply, done));
+        self.0
+            .into_iter()
+            .for_each(|(reply, done)| tell(reply, done));
     }
 }
 
@@ -123,5 +143,7 @@ fn tell(reply: oneshot::Sender<io::Result<()>>, done: io::Result<()>) {
 
 /// What became of a group, for one more of those who wait.
 fn again(done: &io::Result<()>) -> io::Result<()> {
-    done.as_ref().copied().map_err(|error| io::Error::new(error.kind(), error.to_string()))
+    done.as_ref()
+        .copied()
+        .map_err(|error| io::Error::new(error.kind(), error.to_string()))
 }

@@ -42,7 +42,9 @@ impl From<Refusal> for LedgerError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Stale(name) => Self::Conflict(name),
-            Refusal::NotOpen(_) | Refusal::Unsaid | Refusal::OtherRequest => Self::Refused(refusal.to_string()),
+            Refusal::NotOpen(_) | Refusal::Unsaid | Refusal::OtherRequest => {
+                Self::Refused(refusal.to_string())
+            }
             Refusal::Lacking(_) => unavailable(refusal),
             Refusal::Sql(error) => unavailable(error),
         }
@@ -56,22 +58,26 @@ pub(super) fn apply(conn: &Group<'_>, work: &Work) -> Result<Receipt, Refusal> {
         Work::Check => {
             // A real write: taking the lock alone succeeds on a full disk, and on a file that may not be written.
             // A number that is skipped harms nobody; one that stays the same would not be written.
-            conn.prepare_cached("UPDATE outbox_versions SET last = last + 1")?.execute([])?;
-            schema::lacking(conn)?.map_or(Ok(Receipt::default()), |what| Err(Refusal::Lacking(what)))
+            conn.prepare_cached("UPDATE outbox_versions SET last = last + 1")?
+                .execute([])?;
+            schema::lacking(conn)?
+                .map_or(Ok(Receipt::default()), |what| Err(Refusal::Lacking(what)))
         }
         Work::Delivered(owed) => delivered(conn, owed),
         Work::CloseInterrupted(at) => close_interrupted(conn, *at),
         Work::Begin { at, holds } => begin(conn, *at, holds),
         Work::SawJournal(ever) => {
             let ever = i64::try_from(*ever).unwrap_or(i64::MAX);
-            let seen =
-                "INSERT INTO journal_seen VALUES (1, ?1) ON CONFLICT DO UPDATE SET ever = max(ever, excluded.ever)";
+            let seen = "INSERT INTO journal_seen VALUES (1, ?1) ON CONFLICT DO UPDATE SET ever = max(ever, excluded.ever)";
             conn.prepare_cached(seen)?.execute([ever])?;
             Ok(Receipt::default())
         }
         Work::Prune { states_before, now } => {
             let pruned = rows::prune(conn, &rows::time(*states_before), &rows::time(*now))?;
-            Ok(Receipt { pruned, ..Receipt::default() })
+            Ok(Receipt {
+                pruned,
+                ..Receipt::default()
+            })
         }
     }
 }
@@ -81,7 +87,15 @@ fn commit(conn: &Group<'_>, change: &Change) -> Result<Receipt, Refusal> {
     if let Some(first) = before(conn, change, &standing)? {
         // Under a used key or not: it was here, and a journal that settles it lacks nothing.
         if let Some(once) = &change.once {
-            rows::keep_command(conn, once, change.audit.last().map(|draft| rows::time(draft.at)).as_deref())?;
+            rows::keep_command(
+                conn,
+                once,
+                change
+                    .audit
+                    .last()
+                    .map(|draft| rows::time(draft.at))
+                    .as_deref(),
+            )?;
         }
         return Ok(first);
     }
@@ -93,14 +107,19 @@ fn commit(conn: &Group<'_>, change: &Change) -> Result<Receipt, Refusal> {
             rows::Found::New => {}
             rows::Found::Same => return Ok(receipt),
             rows::Found::Other(alarm) => {
-                receipt.audit.push(rows::append_audit(conn, &alarm, Moved::default())?);
+                receipt
+                    .audit
+                    .push(rows::append_audit(conn, &alarm, Moved::default())?);
                 return Ok(receipt);
             }
         }
     }
     say(conn, change, &standing, &mut receipt)?;
     // The entry that says why is also what says when.
-    let last = change.audit.last().or(change.begins.last().map(|(_, draft)| draft));
+    let last = change
+        .audit
+        .last()
+        .or(change.begins.last().map(|(_, draft)| draft));
     let at = last.map(|draft| rows::time(draft.at));
     for throttle in &change.throttles {
         put_throttle(conn, throttle, at.as_deref())?;
@@ -113,8 +132,15 @@ fn commit(conn: &Group<'_>, change: &Change) -> Result<Receipt, Refusal> {
     }
     holds::tell_kills(conn, change)?;
     for state in &change.states {
-        conn.prepare_cached("INSERT INTO system_state (at, source, throttle, state) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![rows::time(state.at), state.source, state.throttle.as_str(), state.state])?;
+        conn.prepare_cached(
+            "INSERT INTO system_state (at, source, throttle, state) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![
+            rows::time(state.at),
+            state.source,
+            state.throttle.as_str(),
+            state.state
+        ])?;
     }
     for drift in &change.drifts {
         rows::append_drift(conn, drift)?;
@@ -127,7 +153,11 @@ fn commit(conn: &Group<'_>, change: &Change) -> Result<Receipt, Refusal> {
         rows::keep_command(conn, once, at.as_deref())?;
     }
     if let Some(answer) = &change.answer {
-        receipt.answer = Some(rows::keep_answer(conn, answer, receipt.audit.last().copied())?);
+        receipt.answer = Some(rows::keep_answer(
+            conn,
+            answer,
+            receipt.audit.last().copied(),
+        )?);
     }
     receipt.over = change.holds_ended.clone();
     Ok(standing.told(receipt))
@@ -135,16 +165,37 @@ fn commit(conn: &Group<'_>, change: &Change) -> Result<Receipt, Refusal> {
 
 /// Appends the entries of a change: first those of holds that begin by their own, then its own. The last one bears the other
 /// holds: which are live follows from the log alone, so it names none a second time.
-fn say(conn: &Group<'_>, change: &Change, standing: &Standing, receipt: &mut Receipt) -> Result<(), Refusal> {
-    if change.audit.is_empty() && !(change.holds_taken.is_empty() && change.holds_ended.is_empty()) {
+fn say(
+    conn: &Group<'_>,
+    change: &Change,
+    standing: &Standing,
+    receipt: &mut Receipt,
+) -> Result<(), Refusal> {
+    if change.audit.is_empty() && !(change.holds_taken.is_empty() && change.holds_ended.is_empty())
+    {
         return Err(Refusal::Unsaid);
     }
-    for (held, draft) in change.begins.iter().filter(|(held, _)| standing.is_new(held)) {
-        let moved = Moved { taken: std::slice::from_ref(held), ended: &[] };
+    for (held, draft) in change
+        .begins
+        .iter()
+        .filter(|(held, _)| standing.is_new(held))
+    {
+        let moved = Moved {
+            taken: std::slice::from_ref(held),
+            ended: &[],
+        };
         receipt.audit.push(rows::append_audit(conn, draft, moved)?);
     }
-    let taken: Vec<_> = change.holds_taken.iter().filter(|taken| standing.is_new(taken)).cloned().collect();
-    let moved = Moved { taken: &taken, ended: &change.holds_ended };
+    let taken: Vec<_> = change
+        .holds_taken
+        .iter()
+        .filter(|taken| standing.is_new(taken))
+        .cloned()
+        .collect();
+    let moved = Moved {
+        taken: &taken,
+        ended: &change.holds_ended,
+    };
     let last = change.audit.len().saturating_sub(1);
     for (index, draft) in change.audit.iter().enumerate() {
         receipt.audit.push(if index == last {
@@ -161,7 +212,10 @@ fn declares(conn: &Connection, change: &Change) -> Result<Vec<accounts::Said>, R
     let mut all = Vec::new();
     for row in &change.throttles {
         let stored = "SELECT generation FROM system_throttle WHERE name = ?1";
-        let stored = conn.prepare_cached(stored)?.query_row([row.name.as_str()], |row| row.get(0)).optional()?;
+        let stored = conn
+            .prepare_cached(stored)?
+            .query_row([row.name.as_str()], |row| row.get(0))
+            .optional()?;
         let spec = row.spec.as_ref().map(rows::json).transpose()?;
         all.extend(accounts::said(row, spec.as_deref(), stored));
     }
@@ -170,7 +224,15 @@ fn declares(conn: &Connection, change: &Change) -> Result<Vec<accounts::Said>, R
 
 /// The state of a throttle. What is declared changes with its generation alone: the loop knows what is foreseen, too.
 fn put_throttle(conn: &Connection, row: &ThrottleRow, at: Option<&str>) -> Result<(), Refusal> {
-    let ThrottleRow { name, declared, effective, generation, owner, spec, offered } = row;
+    let ThrottleRow {
+        name,
+        declared,
+        effective,
+        generation,
+        owner,
+        spec,
+        offered,
+    } = row;
     let spec = spec.as_ref().map(rows::json).transpose()?;
     let offered = offered.as_ref().map(rows::json).transpose()?;
     let written = conn
@@ -195,11 +257,18 @@ fn put_throttle(conn: &Connection, row: &ThrottleRow, at: Option<&str>) -> Resul
             spec,
             offered
         ])?;
-    if written == 0 { Err(Refusal::Stale(row.name.clone())) } else { Ok(()) }
+    if written == 0 {
+        Err(Refusal::Stale(row.name.clone()))
+    } else {
+        Ok(())
+    }
 }
 
 fn open(conn: &Connection, change: &Change, audit_seq: Option<i64>) -> Result<(), Refusal> {
-    let throttle = change.audit.last().map_or("", |draft| draft.throttle.as_str());
+    let throttle = change
+        .audit
+        .last()
+        .map_or("", |draft| draft.throttle.as_str());
     for intent in &change.opens {
         conn.prepare_cached("INSERT INTO intents (id, throttle, audit_seq) VALUES (?1, ?2, ?3)")?
             .execute(params![intent.0, throttle, audit_seq])?;
@@ -208,8 +277,14 @@ fn open(conn: &Connection, change: &Change, audit_seq: Option<i64>) -> Result<()
 }
 
 fn settle(conn: &Connection, intent: &IntentId) -> Result<(), Refusal> {
-    let closed = conn.prepare_cached("DELETE FROM intents WHERE id = ?1")?.execute([&intent.0])?;
-    if closed == 0 { Err(Refusal::NotOpen(intent.clone())) } else { Ok(()) }
+    let closed = conn
+        .prepare_cached("DELETE FROM intents WHERE id = ?1")?
+        .execute([&intent.0])?;
+    if closed == 0 {
+        Err(Refusal::NotOpen(intent.clone()))
+    } else {
+        Ok(())
+    }
 }
 
 /// Records what a process starts from: what is in force by the record now, not by what its caller read before. A hold that
@@ -217,18 +292,30 @@ fn settle(conn: &Connection, intent: &IntentId) -> Result<(), Refusal> {
 fn begin(conn: &Group<'_>, at: Timestamp, holds: &[ScopedHold]) -> Result<Receipt, Refusal> {
     let accounts = accounts::now(conn)?;
     let by_log = accounts::live(conn)?;
-    let has = |all: &[ScopedHold], held: &ScopedHold| all.iter().any(|one| one.hold.epoch == held.hold.epoch);
+    let has = |all: &[ScopedHold], held: &ScopedHold| {
+        all.iter().any(|one| one.hold.epoch == held.hold.epoch)
+    };
     let mut receipt = Receipt::default();
     let mut lost: Vec<ScopedHold> = Vec::new();
     // What is declared comes by its own declaration.
-    let open = |held: &&ScopedHold| !held.hold.source.is_declared() && !accounts.ended.contains(&held.hold.epoch);
+    let open = |held: &&ScopedHold| {
+        !held.hold.source.is_declared() && !accounts.ended.contains(&held.hold.epoch)
+    };
     for held in holds.iter().filter(open) {
         if held.hold.source != Source::Unaccounted && has(&accounts.live, held) {
             continue;
         }
-        let hold = Hold { source: Source::Unaccounted, ..held.hold.clone() };
-        let held = ScopedHold { scope: held.scope.clone(), hold };
-        let told = |known: &ScopedHold| known.hold.epoch == held.hold.epoch && known.hold.source == Source::Unaccounted;
+        let hold = Hold {
+            source: Source::Unaccounted,
+            ..held.hold.clone()
+        };
+        let held = ScopedHold {
+            scope: held.scope.clone(),
+            hold,
+        };
+        let told = |known: &ScopedHold| {
+            known.hold.epoch == held.hold.epoch && known.hold.source == Source::Unaccounted
+        };
         if !by_log.iter().any(told) {
             tell_lost(conn, at, &held, &mut receipt)?;
         }
@@ -238,11 +325,18 @@ fn begin(conn: &Group<'_>, at: Timestamp, holds: &[ScopedHold]) -> Result<Receip
     let mut live = accounts::now(conn)?.live;
     live.retain(|known| !has(&lost, known));
     live.extend(lost);
-    receipt.audit.push(rows::append_checkpoint(conn, at, &live)?);
+    receipt
+        .audit
+        .push(rows::append_checkpoint(conn, at, &live)?);
     Ok(receipt)
 }
 
-fn tell_lost(conn: &Group<'_>, at: Timestamp, held: &ScopedHold, receipt: &mut Receipt) -> Result<(), Refusal> {
+fn tell_lost(
+    conn: &Group<'_>,
+    at: Timestamp,
+    held: &ScopedHold,
+    receipt: &mut Receipt,
+) -> Result<(), Refusal> {
     let draft = AuditDraft {
         throttle: accounts::scope_text(&held.scope).to_owned(),
         after: format!("held {}", held.hold.epoch),
@@ -250,7 +344,10 @@ fn tell_lost(conn: &Group<'_>, at: Timestamp, held: &ScopedHold, receipt: &mut R
         reason: format!("no record tells that it ended: {}", held.hold.reason),
         ..AuditDraft::new(at, "echo-phoenix", "unaccounted")
     };
-    let moved = Moved { taken: std::slice::from_ref(held), ended: &[] };
+    let moved = Moved {
+        taken: std::slice::from_ref(held),
+        ended: &[],
+    };
     receipt.audit.push(rows::append_audit(conn, &draft, moved)?);
     if holds::has_ended(conn, &held.hold.epoch)?.is_none() {
         holds::take(conn, held)?;
@@ -260,8 +357,10 @@ fn tell_lost(conn: &Group<'_>, at: Timestamp, held: &ScopedHold, receipt: &mut R
 
 fn close_interrupted(conn: &Group<'_>, at: Timestamp) -> Result<Receipt, Refusal> {
     let mut receipt = Receipt::default();
-    let mut oldest = conn.prepare_cached("SELECT id, throttle, audit_seq FROM intents ORDER BY rowid LIMIT 1")?;
-    let next = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<i64>>(2)?));
+    let mut oldest =
+        conn.prepare_cached("SELECT id, throttle, audit_seq FROM intents ORDER BY rowid LIMIT 1")?;
+    let next =
+        |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<i64>>(2)?));
     while let Some((id, throttle, opened)) = oldest.query_row([], next).optional()? {
         let intent = IntentId(id);
         let entry = opened.map_or_else(String::new, |seq| format!(" of audit entry {seq}"));
@@ -269,10 +368,15 @@ fn close_interrupted(conn: &Group<'_>, at: Timestamp) -> Result<Receipt, Refusal
             throttle,
             before: "open".to_owned(),
             after: "interrupted".to_owned(),
-            reason: format!("intent {}{entry} had no outcome when the process ended", intent.0),
+            reason: format!(
+                "intent {}{entry} had no outcome when the process ended",
+                intent.0
+            ),
             ..AuditDraft::new(at, "echo-phoenix", "intent_interrupted")
         };
-        receipt.audit.push(rows::append_audit(conn, &draft, Moved::default())?);
+        receipt
+            .audit
+            .push(rows::append_audit(conn, &draft, Moved::default())?);
         settle(conn, &intent)?;
     }
     Ok(receipt)
@@ -280,8 +384,10 @@ fn close_interrupted(conn: &Group<'_>, at: Timestamp) -> Result<Receipt, Refusal
 
 fn delivered(conn: &Connection, owed: &[Owed]) -> Result<Receipt, Refusal> {
     for row in owed {
-        conn.prepare_cached("DELETE FROM outbox WHERE table_name = ?1 AND key = ?2 AND version = ?3")?
-            .execute(params![row.table, row.key, row.version])?;
+        conn.prepare_cached(
+            "DELETE FROM outbox WHERE table_name = ?1 AND key = ?2 AND version = ?3",
+        )?
+        .execute(params![row.table, row.key, row.version])?;
     }
     Ok(Receipt::default())
 }

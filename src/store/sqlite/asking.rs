@@ -62,8 +62,7 @@ impl Drop for Asking {
 mod tests {
     use super::*;
 
-    const ENDLESS: &str =
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n WHERE i < 0";
+    const ENDLESS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n WHERE i < 0";
 
     #[test]
     fn a_query_ends_when_nobody_waits_for_it() -> rusqlite::Result<()> {
@@ -73,7 +72,9 @@ mod tests {
         std::thread::scope(|scope| {
             let query = scope.spawn(|| {
                 let conn = Connection::open_in_memory()?;
-                asked.run(&conn, |conn| conn.query_row(ENDLESS, [], |row| row.get::<_, i64>(0)))
+                asked.run(&conn, |conn| {
+                    conn.query_row(ENDLESS, [], |row| row.get::<_, i64>(0))
+                })
             });
             while lock(&asked.0).running.is_none() {
                 std::thread::yield_now();

@@ -19,7 +19,10 @@ pub(super) struct Group<'a> {
 
 impl<'a> Group<'a> {
     pub(super) fn new(conn: &'a Connection) -> Self {
-        Self { conn, ends: RefCell::default() }
+        Self {
+            conn,
+            ends: RefCell::default(),
+        }
     }
 
     /// Something was rolled back: what was appended may be gone.
@@ -47,7 +50,9 @@ impl<'a> Group<'a> {
         let hashes = [Cell::text(prev), Cell::text(&hash)];
         let values = begins.iter().chain(cells).chain(&hashes);
         // A trigger that is none of ours can leave a row out without an error.
-        let rows = self.prepare_cached(&table.insert)?.execute(params_from_iter(values))?;
+        let rows = self
+            .prepare_cached(&table.insert)?
+            .execute(params_from_iter(values))?;
         if rows != 1 {
             return Err(rusqlite::Error::StatementChangedRows(rows));
         }
@@ -66,6 +71,9 @@ impl Deref for Group<'_> {
 
 /// Number and hash of a table's newest row; (0, 64 zeros) before the first.
 pub(super) fn head(conn: &Connection, table: &Chained) -> rusqlite::Result<(i64, String)> {
-    let newest = conn.prepare_cached(&table.head)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let newest = conn
+        .prepare_cached(&table.head)?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
     Ok(newest.unwrap_or_else(|| (0, GENESIS.to_owned())))
 }

@@ -5,7 +5,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteLedger;
 use super::rows::time;
-use crate::domain::history::{AuditItem, DriftItem, EvidenceItem, Page, PageAsk, StateItem, WhoItem};
+use crate::domain::history::{
+    AuditItem, DriftItem, EvidenceItem, Page, PageAsk, StateItem, WhoItem,
+};
 use crate::ports::{History, LedgerError};
 
 /// One table as pages read it.
@@ -171,7 +173,10 @@ fn page<T>(
         if found.next.is_none() || !found.items.is_empty() {
             break;
         }
-        let on = PageAsk { before: found.next, ..ask.clone() };
+        let on = PageAsk {
+            before: found.next,
+            ..ask.clone()
+        };
         found = look(conn, paged, &on, &read, &number)?;
     }
     Ok(found)
@@ -184,7 +189,15 @@ fn look<T>(
     read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
     number: impl Fn(&T) -> i64,
 ) -> rusqlite::Result<Page<T>> {
-    let Paged { columns, table, number: counted, throttle, kind, at, of_all } = paged;
+    let Paged {
+        columns,
+        table,
+        number: counted,
+        throttle,
+        kind,
+        at,
+        of_all,
+    } = paged;
     // What concerned all is found under every name.
     let names = format!("({throttle} = ?2 OR ({throttle} = '' AND {kind} IN ({of_all})))");
     let looked = paged.looked_through(ask);
@@ -194,18 +207,37 @@ fn look<T>(
          WHERE {counted} >= ?7 AND (?2 IS NULL OR {names}) AND (?3 IS NULL OR {kind} = ?3)
            AND (?4 IS NULL OR {at} >= ?4) AND (?5 IS NULL OR {at} < ?5)
          ORDER BY {counted} DESC LIMIT ?6",
-        looked = looked.iter().map(|part| format!("SELECT * FROM ({part})")).collect::<Vec<_>>().join(" UNION ALL "),
+        looked = looked
+            .iter()
+            .map(|part| format!("SELECT * FROM ({part})"))
+            .collect::<Vec<_>>()
+            .join(" UNION ALL "),
     );
     let throttle = ask.throttle.as_ref().map(|name| name.as_str());
     // One more than asked for tells whether there is a next page.
     let limit = i64::try_from(ask.limit).unwrap_or(i64::MAX - 1) + 1;
     let (since, until) = (ask.since.map(time), ask.until.map(time));
-    let asked = params![ask.before.unwrap_or(i64::MAX), throttle, ask.kind, since, until, limit, floor];
-    let mut items: Vec<T> = conn.prepare_cached(&sql)?.query_map(asked, read)?.collect::<rusqlite::Result<_>>()?;
+    let asked = params![
+        ask.before.unwrap_or(i64::MAX),
+        throttle,
+        ask.kind,
+        since,
+        until,
+        limit,
+        floor
+    ];
+    let mut items: Vec<T> = conn
+        .prepare_cached(&sql)?
+        .query_map(asked, read)?
+        .collect::<rusqlite::Result<_>>()?;
     let more = items.len() > ask.limit;
     items.truncate(ask.limit);
     // A page that found too little goes on where it stopped looking.
-    let next = if more { items.last().map(number) } else { (floor > 0).then_some(floor) };
+    let next = if more {
+        items.last().map(number)
+    } else {
+        (floor > 0).then_some(floor)
+    };
     Ok(Page { items, next })
 }
 
@@ -213,14 +245,26 @@ impl Paged {
     /// The rows that one look goes through, newest first, by the index of what is asked for: one part for a throttle's own
     /// and one for those of all.
     fn looked_through(&self, ask: &PageAsk) -> Vec<String> {
-        let Self { table, number, throttle, kind, .. } = self;
+        let Self {
+            table,
+            number,
+            throttle,
+            kind,
+            ..
+        } = self;
         let part = |filter: &str| {
-            format!("SELECT * FROM {table} WHERE {number} < ?1{filter} ORDER BY {number} DESC LIMIT {WINDOW}")
+            format!(
+                "SELECT * FROM {table} WHERE {number} < ?1{filter} ORDER BY {number} DESC LIMIT {WINDOW}"
+            )
         };
         match (&ask.throttle, &ask.kind) {
             (Some(_), _) if *throttle != "NULL" => {
                 let own = part(&format!(" AND {throttle} = ?2"));
-                if self.of_all == "NULL" { vec![own] } else { vec![own, part(&format!(" AND {throttle} = ''"))] }
+                if self.of_all == "NULL" {
+                    vec![own]
+                } else {
+                    vec![own, part(&format!(" AND {throttle} = ''"))]
+                }
             }
             (_, Some(_)) => vec![part(&format!(" AND {kind} = ?3"))],
             _ => vec![part("")],
@@ -233,10 +277,20 @@ fn floor(conn: &Connection, looked: &[String], ask: &PageAsk) -> rusqlite::Resul
     let throttle = ask.throttle.as_ref().map(|name| name.as_str());
     let mut floor = 0;
     for part in looked {
-        let last = part.replace("SELECT *", "SELECT rowid").replace(&format!("LIMIT {WINDOW}"), "LIMIT 1 OFFSET ?4");
+        let last = part
+            .replace("SELECT *", "SELECT rowid")
+            .replace(&format!("LIMIT {WINDOW}"), "LIMIT 1 OFFSET ?4");
         let sql = format!("SELECT * FROM ({last}) WHERE ?2 IS ?2 AND ?3 IS ?3");
-        let asked = params![ask.before.unwrap_or(i64::MAX), throttle, ask.kind, WINDOW - 1];
-        let found: Option<i64> = conn.prepare_cached(&sql)?.query_row(asked, |row| row.get(0)).optional()?;
+        let asked = params![
+            ask.before.unwrap_or(i64::MAX),
+            throttle,
+            ask.kind,
+            WINDOW - 1
+        ];
+        let found: Option<i64> = conn
+            .prepare_cached(&sql)?
+            .query_row(asked, |row| row.get(0))
+            .optional()?;
         floor = floor.max(found.unwrap_or_default());
     }
     Ok(floor)

@@ -36,8 +36,17 @@ struct Lent<'a> {
 impl Pool {
     /// Opens them all, so that none has to be opened on a bad day.
     pub(super) fn open(dir: &Path) -> rusqlite::Result<Self> {
-        let free = (0..READERS).map(|_| read::connect(dir)).collect::<rusqlite::Result<_>>()?;
-        Ok(Self { state: Mutex::new(State { free, lent: 0, closed: false }), changed: Condvar::new() })
+        let free = (0..READERS)
+            .map(|_| read::connect(dir))
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(Self {
+            state: Mutex::new(State {
+                free,
+                lent: 0,
+                closed: false,
+            }),
+            changed: Condvar::new(),
+        })
     }
 
     /// Asks over one of them, once one is free; answers nothing after [`Pool::close`].

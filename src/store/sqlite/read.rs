@@ -38,14 +38,28 @@ pub(in crate::store) fn connect_file(file: &Path) -> rusqlite::Result<Connection
 pub(in crate::store) fn opened(conn: &Connection) -> rusqlite::Result<Opened> {
     let tx = conn.unchecked_transaction()?;
     let accounts = accounts::at_start(&tx)?;
-    let stored = Stored { throttles: throttles(&tx)?, holds: accounts.live.clone() };
+    let stored = Stored {
+        throttles: throttles(&tx)?,
+        holds: accounts.live.clone(),
+    };
     let version: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let journal = if version < schema::JOURNAL_SEEN { None } else { journal_seen(&tx)? };
-    Ok(Opened { stored, accounts, journal })
+    let journal = if version < schema::JOURNAL_SEEN {
+        None
+    } else {
+        journal_seen(&tx)?
+    };
+    Ok(Opened {
+        stored,
+        accounts,
+        journal,
+    })
 }
 
 /// How many of these commands it has neither by their id nor by the hold they took.
-pub(in crate::store) fn lacks(conn: &Connection, entries: &[JournalEntry]) -> rusqlite::Result<usize> {
+pub(in crate::store) fn lacks(
+    conn: &Connection,
+    entries: &[JournalEntry],
+) -> rusqlite::Result<usize> {
     let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version < schema::JOURNAL_SEEN {
         return Ok(0); // it was not asked yet
@@ -53,9 +67,9 @@ pub(in crate::store) fn lacks(conn: &Connection, entries: &[JournalEntry]) -> ru
     let mut lacking = 0;
     for entry in entries {
         let has_hold = match &entry.effect {
-            Effect::Hold(held) => {
-                conn.prepare_cached("SELECT 1 FROM holds WHERE epoch = ?1")?.exists([&held.hold.epoch.0])?
-            }
+            Effect::Hold(held) => conn
+                .prepare_cached("SELECT 1 FROM holds WHERE epoch = ?1")?
+                .exists([&held.hold.epoch.0])?,
             _ => false,
         };
         lacking += usize::from(!has_hold && !rows::knows_command(conn, &entry.record.once)?);
@@ -69,7 +83,9 @@ pub(in crate::store) fn has(conn: &Connection, once: &str) -> rusqlite::Result<b
 }
 
 fn journal_seen(conn: &Connection) -> rusqlite::Result<Option<u64>> {
-    let ever: Option<i64> = conn.query_row("SELECT ever FROM journal_seen", [], |row| row.get(0)).optional()?;
+    let ever: Option<i64> = conn
+        .query_row("SELECT ever FROM journal_seen", [], |row| row.get(0))
+        .optional()?;
     Ok(ever.and_then(|ever| u64::try_from(ever).ok()))
 }
 
@@ -92,7 +108,11 @@ pub(in crate::store) fn stored(conn: &Connection) -> rusqlite::Result<Stored> {
 fn throttles(conn: &Connection) -> rusqlite::Result<Vec<ThrottleRow>> {
     // A file that could not be brought up to date is read as it is.
     let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let offered = if version < schema::OFFERED_VERSION { "NULL" } else { "offered" };
+    let offered = if version < schema::OFFERED_VERSION {
+        "NULL"
+    } else {
+        "offered"
+    };
     conn.prepare_cached(&format!(
         "SELECT name, declared, effective, generation, source, spec, {offered} FROM system_throttle ORDER BY name"
     ))?
@@ -102,7 +122,8 @@ fn throttles(conn: &Connection) -> rusqlite::Result<Vec<ThrottleRow>> {
 
 fn throttle(row: &Row<'_>) -> rusqlite::Result<ThrottleRow> {
     let name: String = row.get(0)?;
-    let level = |column| Level::new(row.get(column)?).map_err(|e| unreadable(column, Type::Real, e));
+    let level =
+        |column| Level::new(row.get(column)?).map_err(|e| unreadable(column, Type::Real, e));
     Ok(ThrottleRow {
         name: ThrottleName::try_from(name).map_err(|e| unreadable(0, Type::Text, e))?,
         declared: level(1)?,
@@ -114,20 +135,33 @@ fn throttle(row: &Row<'_>) -> rusqlite::Result<ThrottleRow> {
             .map(|text| serde_json::from_str(&text).map_err(|e| unreadable(5, Type::Text, e)))
             .transpose()?,
         // What cannot be read is not known, which opens nothing.
-        offered: row.get::<_, Option<String>>(6)?.and_then(|text| serde_json::from_str(&text).ok()),
+        offered: row
+            .get::<_, Option<String>>(6)?
+            .and_then(|text| serde_json::from_str(&text).ok()),
     })
 }
 
 /// What the mirror owes, oldest debt first.
 pub(super) fn owed(conn: &Connection, limit: usize) -> rusqlite::Result<Vec<Owed>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    conn.prepare_cached("SELECT table_name, key, version, row FROM outbox ORDER BY owed_since LIMIT ?1")?
-        .query_map([limit], |row| {
-            Ok(Owed { table: row.get(0)?, key: row.get(1)?, version: row.get(2)?, row: row.get(3)? })
-        })?
-        .collect()
+    conn.prepare_cached(
+        "SELECT table_name, key, version, row FROM outbox ORDER BY owed_since LIMIT ?1",
+    )?
+    .query_map([limit], |row| {
+        Ok(Owed {
+            table: row.get(0)?,
+            key: row.get(1)?,
+            version: row.get(2)?,
+            row: row.get(3)?,
+        })
+    })?
+    .collect()
 }
 
-fn unreadable(column: usize, kind: Type, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+fn unreadable(
+    column: usize,
+    kind: Type,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, kind, Box::new(error))
 }

@@ -25,13 +25,19 @@ pub(super) fn run(conn: &Connection) -> Result<(), LedgerError> {
     run_sql(conn, "BEGIN IMMEDIATE").map_err(unavailable)?;
     let group = Group::new(conn);
     let savepoint = run_sql(conn, "SAVEPOINT whole").map_err(unavailable);
-    let made = savepoint.and_then(|()| changes().into_iter().try_for_each(|change| apply_one(&group, change)));
+    let made = savepoint.and_then(|()| {
+        changes()
+            .into_iter()
+            .try_for_each(|change| apply_one(&group, change))
+    });
     run_sql(conn, "ROLLBACK").map_err(unavailable)?;
     made
 }
 
 fn apply_one(group: &Group<'_>, change: Change) -> Result<(), LedgerError> {
-    apply::apply(group, &Work::Commit(Box::new(change))).map(drop).map_err(LedgerError::from)
+    apply::apply(group, &Work::Commit(Box::new(change)))
+        .map(drop)
+        .map_err(LedgerError::from)
 }
 
 fn changes() -> [Change; 2] {
@@ -40,17 +46,46 @@ fn changes() -> [Change; 2] {
     let change = |action: &str| {
         let text = NAME.to_owned();
         let (caller, route, key, digest) = (text.clone(), text.clone(), text.clone(), text);
-        let key = Some(ClientKey { caller, route, key: format!("{key}-{action}"), digest, expires_at: at });
-        let answer = Answer { key, ..Answer::new(200, serde_json::Map::new(), at) };
-        Change::of(Record { once: format!("{NAME}-{action}"), audit: AuditDraft::new(at, NAME, action), answer })
+        let key = Some(ClientKey {
+            caller,
+            route,
+            key: format!("{key}-{action}"),
+            digest,
+            expires_at: at,
+        });
+        let answer = Answer {
+            key,
+            ..Answer::new(200, serde_json::Map::new(), at)
+        };
+        Change::of(Record {
+            once: format!("{NAME}-{action}"),
+            audit: AuditDraft::new(at, NAME, action),
+            answer,
+        })
     };
     // No throttle has this name: rows of 10,000 would be written to be taken back.
     let nobody = ThrottleName::in_namespace(NAME, NAME);
     let (reason, operator) = (NAME.to_owned(), NAME.to_owned());
-    let hold = Hold { epoch: epoch.clone(), bite: Bite::Kill, source: Source::Rest, reason, operator, taken_at: at };
+    let hold = Hold {
+        epoch: epoch.clone(),
+        bite: Bite::Kill,
+        source: Source::Rest,
+        reason,
+        operator,
+        taken_at: at,
+    };
     [
-        Change { holds_taken: vec![ScopedHold { scope: Scope::One(nobody), hold }], ..change("kill") },
-        Change { holds_ended: vec![epoch], ..change("revive") },
+        Change {
+            holds_taken: vec![ScopedHold {
+                scope: Scope::One(nobody),
+                hold,
+            }],
+            ..change("kill")
+        },
+        Change {
+            holds_ended: vec![epoch],
+            ..change("revive")
+        },
     ]
 }
 
@@ -65,11 +100,24 @@ mod tests {
         for _ in 0..2 {
             let before = writer.conn.total_changes();
             super::run(&writer.conn)?;
-            assert!(writer.conn.total_changes() > before, "what is taken back counts, too");
+            assert!(
+                writer.conn.total_changes() > before,
+                "what is taken back counts, too"
+            );
             assert!(writer.conn.is_autocommit());
-            for table in ["audit_log", "holds", "used_nonces", "system_throttle", "outbox"] {
+            for table in [
+                "audit_log",
+                "holds",
+                "used_nonces",
+                "system_throttle",
+                "outbox",
+            ] {
                 let rows =
-                    writer.conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0))?;
+                    writer
+                        .conn
+                        .query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
+                            row.get::<_, i64>(0)
+                        })?;
                 assert_eq!(rows, 0, "{table}");
             }
         }

@@ -52,7 +52,13 @@ pub(super) fn heads(conn: &Connection) -> rusqlite::Result<Vec<Head>> {
 
 /// The same within a transaction.
 pub(in crate::store) fn heads_within(conn: &Connection) -> rusqlite::Result<Vec<Head>> {
-    let one = |table: &&Chained| head(conn, table).map(|(seq, hash)| Head { table: table.name, seq, hash });
+    let one = |table: &&Chained| {
+        head(conn, table).map(|(seq, hash)| Head {
+            table: table.name,
+            seq,
+            hash,
+        })
+    };
     CHAINED.iter().map(one).collect()
 }
 
@@ -64,7 +70,11 @@ pub(super) struct Moved<'a> {
 }
 
 /// Appends an audit entry and gives its number.
-pub(super) fn append_audit(conn: &Group<'_>, draft: &AuditDraft, moved: Moved<'_>) -> rusqlite::Result<i64> {
+pub(super) fn append_audit(
+    conn: &Group<'_>,
+    draft: &AuditDraft,
+    moved: Moved<'_>,
+) -> rusqlite::Result<i64> {
     append_declaring(conn, draft, moved, &[])
 }
 
@@ -75,14 +85,51 @@ pub(super) fn append_declaring(
     moved: Moved<'_>,
     declares: &[accounts::Said],
 ) -> rusqlite::Result<i64> {
-    let AuditDraft { at, actor, operator, action, throttle, before, after, reason, binding_signal, request_id } = draft;
+    let AuditDraft {
+        at,
+        actor,
+        operator,
+        action,
+        throttle,
+        before,
+        after,
+        reason,
+        binding_signal,
+        request_id,
+    } = draft;
     let at = time(*at);
-    let taken = if moved.taken.is_empty() { String::new() } else { json(&moved.taken)? };
-    let ended = if moved.ended.is_empty() { String::new() } else { json(&moved.ended)? };
-    let declares = if declares.is_empty() { String::new() } else { json(&declares)? };
-    let who = [&at, actor, action, throttle, before, after, reason, binding_signal, request_id, operator];
+    let taken = if moved.taken.is_empty() {
+        String::new()
+    } else {
+        json(&moved.taken)?
+    };
+    let ended = if moved.ended.is_empty() {
+        String::new()
+    } else {
+        json(&moved.ended)?
+    };
+    let declares = if declares.is_empty() {
+        String::new()
+    } else {
+        json(&declares)?
+    };
+    let who = [
+        &at,
+        actor,
+        action,
+        throttle,
+        before,
+        after,
+        reason,
+        binding_signal,
+        request_id,
+        operator,
+    ];
     let texts = who.into_iter().chain([&taken, &ended, &declares]);
-    let seq = conn.append(&AUDIT_LOG, &texts.map(|text| Cell::text(text)).collect::<Vec<_>>())?;
+    let seq = conn.append(
+        &AUDIT_LOG,
+        &texts.map(|text| Cell::text(text)).collect::<Vec<_>>(),
+    )?;
     if seq % accounts::STRIDE == 0 {
         append_checkpoint(conn, draft.at, &accounts::live(conn)?)?;
     }
@@ -90,24 +137,56 @@ pub(super) fn append_declaring(
 }
 
 /// Appends the entry that lists every live hold, and what is declared.
-pub(super) fn append_checkpoint(conn: &Group<'_>, at: Timestamp, live: &[ScopedHold]) -> rusqlite::Result<i64> {
+pub(super) fn append_checkpoint(
+    conn: &Group<'_>,
+    at: Timestamp,
+    live: &[ScopedHold],
+) -> rusqlite::Result<i64> {
     let said = |held: &ScopedHold| {
         let what = match held.hold.bite {
             Bite::Kill => "killed".to_owned(),
             Bite::AtLeast(level) => format!("at least {level}"),
         };
         let scope = accounts::scope_text(&held.scope);
-        format!("{} {what} {}", held.hold.epoch, if scope.is_empty() { "all" } else { scope })
+        format!(
+            "{} {what} {}",
+            held.hold.epoch,
+            if scope.is_empty() { "all" } else { scope }
+        )
     };
     let after = live.iter().map(said).collect::<Vec<_>>().join(", ");
-    let draft = AuditDraft { after, ..AuditDraft::new(at, "echo-phoenix", accounts::CHECKPOINT) };
-    append_declaring(conn, &draft, Moved { taken: live, ended: &[] }, &accounts::declares(conn)?)
+    let draft = AuditDraft {
+        after,
+        ..AuditDraft::new(at, "echo-phoenix", accounts::CHECKPOINT)
+    };
+    append_declaring(
+        conn,
+        &draft,
+        Moved {
+            taken: live,
+            ended: &[],
+        },
+        &accounts::declares(conn)?,
+    )
 }
 
 /// Appends one version of a drift, which the mirror then owes.
 pub(super) fn append_drift(conn: &Group<'_>, drift: &Drift) -> rusqlite::Result<()> {
-    let Drift { id, throttle, target, field, desired, actual, side, who, first_seen, last_seen, count, action, error } =
-        drift;
+    let Drift {
+        id,
+        throttle,
+        target,
+        field,
+        desired,
+        actual,
+        side,
+        who,
+        first_seen,
+        last_seen,
+        count,
+        action,
+        error,
+    } = drift;
     let who: Option<&Who> = who.as_ref();
     let who_time = who.and_then(|who| who.time).map(time);
     let (first_seen, last_seen) = (time(*first_seen), time(*last_seen));
@@ -141,8 +220,12 @@ fn owe(conn: &Connection, table: &Chained, key: &str, cells: &[Cell<'_>]) -> rus
     let version: i64 = conn
         .prepare_cached("UPDATE outbox_versions SET last = last + 1 RETURNING last")?
         .query_row([], |row| row.get(0))?;
-    let row: serde_json::Map<String, serde_json::Value> =
-        table.columns.iter().zip(cells).map(|(name, cell)| ((*name).to_owned(), mirrored(cell))).collect();
+    let row: serde_json::Map<String, serde_json::Value> = table
+        .columns
+        .iter()
+        .zip(cells)
+        .map(|(name, cell)| ((*name).to_owned(), mirrored(cell)))
+        .collect();
     conn.prepare_cached(
         "INSERT INTO outbox (table_name, key, version, owed_since, row) VALUES (?1, ?2, ?3, ?3, ?4)
          ON CONFLICT (table_name, key) DO UPDATE SET version = excluded.version, row = excluded.row",
@@ -155,7 +238,8 @@ fn owe(conn: &Connection, table: &Chained, key: &str, cells: &[Cell<'_>]) -> rus
                  (SELECT table_name, key FROM outbox ORDER BY owed_since LIMIT ?1)",
         )?
         .execute([beyond])?;
-        conn.prepare_cached("UPDATE outbox_versions SET dropped = dropped + ?1")?.execute([beyond])?;
+        conn.prepare_cached("UPDATE outbox_versions SET dropped = dropped + ?1")?
+            .execute([beyond])?;
     }
     Ok(())
 }
@@ -163,7 +247,12 @@ fn owe(conn: &Connection, table: &Chained, key: &str, cells: &[Cell<'_>]) -> rus
 /// How much the mirror is owed, and how much it never will be.
 pub(super) fn outbox(conn: &Connection) -> rusqlite::Result<Outbox> {
     conn.prepare_cached("SELECT (SELECT COUNT(*) FROM outbox), dropped FROM outbox_versions")?
-        .query_row([], |row| Ok(Outbox { rows: row.get(0)?, dropped: row.get(1)? }))
+        .query_row([], |row| {
+            Ok(Outbox {
+                rows: row.get(0)?,
+                dropped: row.get(1)?,
+            })
+        })
 }
 
 fn mirrored(cell: &Cell<'_>) -> serde_json::Value {
@@ -187,11 +276,23 @@ pub(super) enum Found {
 
 /// Stores an event unless it is known.
 pub(super) fn store_evidence(conn: &Group<'_>, evidence: &Evidence) -> rusqlite::Result<Found> {
-    let Evidence { key, meaning, amount, currency, raw, signature, received_at } = evidence;
+    let Evidence {
+        key,
+        meaning,
+        amount,
+        currency,
+        raw,
+        signature,
+        received_at,
+    } = evidence;
     let digest = chain::digest(&chain::encode(
         FORMAT,
         "meaning",
-        &[Cell::text(&meaning.kind), Cell::Integer(meaning.created), Cell::text(&meaning.object_id)],
+        &[
+            Cell::text(&meaning.kind),
+            Cell::Integer(meaning.created),
+            Cell::text(&meaning.object_id),
+        ],
     ));
     // The evidence itself is what tells whether an event is here: a nonce without it must not swallow the event.
     let known = conn
@@ -200,7 +301,11 @@ pub(super) fn store_evidence(conn: &Group<'_>, evidence: &Evidence) -> rusqlite:
              WHERE livemode = ?1 AND account = ?2 AND event_id = ?3",
         )?
         .query_row(params![key.livemode, key.account, key.event_id], |row| {
-            Ok(EventMeaning { kind: row.get(0)?, created: row.get(1)?, object_id: row.get(2)? })
+            Ok(EventMeaning {
+                kind: row.get(0)?,
+                created: row.get(1)?,
+                object_id: row.get(2)?,
+            })
         })
         .optional()?;
     match known {
@@ -239,7 +344,10 @@ fn alarm(evidence: &Evidence, first: &EventMeaning) -> rusqlite::Result<AuditDra
     Ok(AuditDraft {
         before: json(first)?,
         after: json(&evidence.meaning)?,
-        reason: format!("event {} was told again with another meaning; the first one stays", key.event_id),
+        reason: format!(
+            "event {} was told again with another meaning; the first one stays",
+            key.event_id
+        ),
         ..AuditDraft::new(evidence.received_at, "stripe", "evidence_conflict")
     })
 }
@@ -272,19 +380,28 @@ pub(super) fn answered(conn: &Connection, key: &ClientKey) -> rusqlite::Result<O
         .query_row(params![key.key, owner(key), key.digest], |row| row.get(0))
         .optional()?;
     let read = |text: String| {
-        serde_json::from_str(&text).map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, e.into()))
+        serde_json::from_str(&text)
+            .map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, e.into()))
     };
-    text.map(read).transpose().map(|found: Option<Answer>| found.filter(Answer::is_success))
+    text.map(read)
+        .transpose()
+        .map(|found: Option<Answer>| found.filter(Answer::is_success))
 }
 
 /// Whose a client's key is, as a row names it: no path holds a space.
 fn owner(key: &ClientKey) -> String {
-    if key.caller.is_empty() { String::new() } else { format!("{} {}", key.route, key.caller) }
+    if key.caller.is_empty() {
+        String::new()
+    } else {
+        format!("{} {}", key.route, key.caller)
+    }
 }
 
 /// What a client was told before the ledger knew that the command had entered it: a retry hears the same.
 pub(super) fn told(conn: &Connection, answer: &Answer) -> rusqlite::Result<()> {
-    let Some(key) = &answer.key else { return Ok(()) };
+    let Some(key) = &answer.key else {
+        return Ok(());
+    };
     conn.prepare_cached(
         "UPDATE used_nonces SET answer = ?4
          WHERE kind = 'client' AND livemode = 0 AND account = ?1 AND id = ?2 AND digest = ?3",
@@ -302,7 +419,11 @@ pub(super) fn knows_command(conn: &Connection, once: &str) -> rusqlite::Result<b
 }
 
 /// Remembers that a command was here, for ever: nobody knows how old a journal can get.
-pub(super) fn keep_command(conn: &Connection, once: &str, at: Option<&str>) -> rusqlite::Result<()> {
+pub(super) fn keep_command(
+    conn: &Connection,
+    once: &str,
+    at: Option<&str>,
+) -> rusqlite::Result<()> {
     conn.prepare_cached(
         "INSERT INTO used_nonces (kind, livemode, account, id, digest, used_at) VALUES ('command', 0, '', ?1, '', ?2)
          ON CONFLICT DO NOTHING",
@@ -313,10 +434,17 @@ pub(super) fn keep_command(conn: &Connection, once: &str, at: Option<&str>) -> r
 
 /// The answer with the number of its audit entry; kept, if the client gave a key, in the place of one that has
 /// expired, or that the same request got before it was done again: a retry hears of what holds now.
-pub(super) fn keep_answer(conn: &Connection, answer: &Answer, audit: Option<i64>) -> rusqlite::Result<Answer> {
+pub(super) fn keep_answer(
+    conn: &Connection,
+    answer: &Answer,
+    audit: Option<i64>,
+) -> rusqlite::Result<Answer> {
     let mut kept = answer.clone();
     // What was said to be pending had no number when it was said, and a retry hears the same.
-    let pending = kept.body.get("audit").is_some_and(|audit| audit == "pending");
+    let pending = kept
+        .body
+        .get("audit")
+        .is_some_and(|audit| audit == "pending");
     if let Some(seq) = audit.filter(|_| !pending) {
         kept.set("audit_id", seq);
     }

@@ -35,7 +35,9 @@ fn of_system(error: &io::Error) -> &'static str {
 
 fn of_sqlite(error: &rusqlite::Error) -> &'static str {
     match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "it is locked by another process",
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "it is locked by another process"
+        }
         Some(ErrorCode::DiskFull) => "disk is full",
         Some(ErrorCode::NotADatabase) => "it is not a database",
         Some(ErrorCode::DatabaseCorrupt) => "it is damaged",
@@ -59,7 +61,12 @@ mod tests {
     #[test]
     fn what_anybody_hears_of_a_ledger_that_cannot_be_opened_names_no_path() {
         let said = "unable to open database file: /srv/echo/ledger.db";
-        let sql = |code| OpenError::Sql(rusqlite::Error::SqliteFailure(Error::new(code), Some(said.to_owned())));
+        let sql = |code| {
+            OpenError::Sql(rusqlite::Error::SqliteFailure(
+                Error::new(code),
+                Some(said.to_owned()),
+            ))
+        };
         let io = |kind| OpenError::Io(io::Error::new(kind, said));
         for (error, told) in [
             (sql(ffi::SQLITE_BUSY), "it is locked by another process"),
@@ -71,16 +78,34 @@ mod tests {
             (sql(ffi::SQLITE_CANTOPEN), "its file cannot be opened"),
             (sql(ffi::SQLITE_IOERR), "its disk fails"),
             (sql(ffi::SQLITE_ERROR), "SQLite cannot use it"),
-            (OpenError::Sql(rusqlite::Error::InvalidPath(said.into())), "SQLite cannot use it"),
+            (
+                OpenError::Sql(rusqlite::Error::InvalidPath(said.into())),
+                "SQLite cannot use it",
+            ),
             (io(io::ErrorKind::PermissionDenied), "permission denied"),
-            (io(io::ErrorKind::ReadOnlyFilesystem), "its disk is read-only"),
+            (
+                io(io::ErrorKind::ReadOnlyFilesystem),
+                "its disk is read-only",
+            ),
             (io(io::ErrorKind::StorageFull), "disk is full"),
-            (io(io::ErrorKind::Unsupported), "it is no regular file but a pipe, a socket or a device"),
-            (io(io::ErrorKind::Other), "its file or its folder cannot be used"),
-            (OpenError::Unwritable(LedgerError::Undecided), "it cannot be written"),
+            (
+                io(io::ErrorKind::Unsupported),
+                "it is no regular file but a pipe, a socket or a device",
+            ),
+            (
+                io(io::ErrorKind::Other),
+                "its file or its folder cannot be used",
+            ),
+            (
+                OpenError::Unwritable(LedgerError::Undecided),
+                "it cannot be written",
+            ),
         ] {
             assert_eq!(error.told(), told, "{error}");
-            assert!(error.to_string().contains("the ledger"), "the log has all of it: {error}");
+            assert!(
+                error.to_string().contains("the ledger"),
+                "the log has all of it: {error}"
+            );
         }
     }
 }

@@ -100,7 +100,11 @@ pub struct Done(Vec<(Reply, Result<Receipt, LedgerError>)>);
 impl Writer {
     /// Serves until the queue is closed and empty.
     pub(super) fn run(&mut self) {
-        if let Err(error) = self.index.writable().and_then(|()| rehearsal::run(&self.conn)) {
+        if let Err(error) = self
+            .index
+            .writable()
+            .and_then(|()| rehearsal::run(&self.conn))
+        {
             tracing::debug!(%error, "the ledger's statements are not prepared: the first kill does it");
         }
         while let Ok(first) = self.jobs.recv() {
@@ -115,18 +119,29 @@ impl Writer {
     }
 
     fn batch(&self, first: Job) -> Batch {
-        Batch(std::iter::once(first).chain(self.jobs.try_iter().take(GROUP_LIMIT - 1)).collect())
+        Batch(
+            std::iter::once(first)
+                .chain(self.jobs.try_iter().take(GROUP_LIMIT - 1))
+                .collect(),
+        )
     }
 
     /// Begins the transaction of a batch. Who waits for the lock of another process may still withdraw.
     pub fn begin(&mut self, batch: Batch) -> Begun {
-        let begun = self.index.writable().and_then(|()| run_sql(&self.conn, "BEGIN IMMEDIATE").map_err(unavailable));
+        let begun = self
+            .index
+            .writable()
+            .and_then(|()| run_sql(&self.conn, "BEGIN IMMEDIATE").map_err(unavailable));
         batch.begun(begun)
     }
 
     /// Makes it durable.
     pub fn commit(&mut self, begun: Begun) -> Done {
-        let Begun { works, replies, transaction } = begun;
+        let Begun {
+            works,
+            replies,
+            transaction,
+        } = begun;
         let committed = transaction.and_then(|()| commit(&self.conn, &works, &mut self.failing));
         let answers = committed.unwrap_or_else(|e| works.iter().map(|_| Err(e.clone())).collect());
         Done(replies.into_iter().zip(answers).collect())
@@ -138,7 +153,11 @@ impl Batch {
     pub fn begun(self, transaction: Result<(), LedgerError>) -> Begun {
         let claimed = self.0.into_iter().filter(|job| job.claim.take());
         let (works, replies) = claimed.map(|job| (job.work, job.reply)).unzip();
-        Begun { works, replies, transaction }
+        Begun {
+            works,
+            replies,
+            transaction,
+        }
     }
 }
 
@@ -157,8 +176,11 @@ type Answers = Vec<Result<Receipt, LedgerError>>;
 /// not known.
 fn commit(conn: &Connection, works: &[Work], failing: &mut bool) -> Result<Answers, LedgerError> {
     let made = all(&Group::new(conn), works).map_err(unavailable);
-    let answers =
-        made.and_then(|answers| run_sql(conn, "COMMIT").map(|()| answers).map_err(|e| not_committed(&e, failing)));
+    let answers = made.and_then(|answers| {
+        run_sql(conn, "COMMIT")
+            .map(|()| answers)
+            .map_err(|e| not_committed(&e, failing))
+    });
     *failing &= answers.is_err();
     if answers.is_err()
         && !conn.is_autocommit()
@@ -185,7 +207,8 @@ fn not_committed(error: &rusqlite::Error, failing: &mut bool) -> LedgerError {
 /// refused, they are made anew, each to fail alone.
 fn all(group: &Group<'_>, works: &[Work]) -> rusqlite::Result<Answers> {
     run_sql(group, "SAVEPOINT whole")?;
-    let together: Result<Vec<_>, apply::Refusal> = works.iter().map(|work| apply::apply(group, work)).collect();
+    let together: Result<Vec<_>, apply::Refusal> =
+        works.iter().map(|work| apply::apply(group, work)).collect();
     match together {
         Ok(receipts) => Ok(receipts.into_iter().map(Ok).collect()),
         Err(_) => {

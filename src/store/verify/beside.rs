@@ -16,13 +16,24 @@ pub(super) fn nonces(conn: &Connection) -> Result<(), VerifyError> {
     let mut pairs = pairs.query([])?;
     while let Some(row) = pairs.next()? {
         let (seq, event): (i64, String) = (row.get(0)?, row.get(1)?);
-        let (kind, created, object): (String, i64, String) = (row.get(2)?, row.get(3)?, row.get(4)?);
-        let cells = [Cell::text(&kind), Cell::Integer(created), Cell::text(&object)];
+        let (kind, created, object): (String, i64, String) =
+            (row.get(2)?, row.get(3)?, row.get(4)?);
+        let cells = [
+            Cell::text(&kind),
+            Cell::Integer(created),
+            Cell::text(&object),
+        ];
         let meaning = chain::digest(&chain::encode(FORMAT, "meaning", &cells));
         match row.get::<_, Option<String>>(5)? {
-            None => return Err(bad(format!("evidence_ledger: row {seq} ({event}) has no row in used_nonces"))),
+            None => {
+                return Err(bad(format!(
+                    "evidence_ledger: row {seq} ({event}) has no row in used_nonces"
+                )));
+            }
             Some(digest) if digest != meaning => {
-                return Err(bad(format!("used_nonces: the row of event {event} does not say what the event meant")));
+                return Err(bad(format!(
+                    "used_nonces: the row of event {event} does not say what the event meant"
+                )));
             }
             Some(_) => {}
         }
@@ -34,7 +45,10 @@ pub(super) fn nonces(conn: &Connection) -> Result<(), VerifyError> {
     )?;
     let mut strays = strays.query([])?;
     match strays.next()? {
-        Some(row) => Err(bad(format!("used_nonces: event {} was never stored", row.get::<_, String>(0)?))),
+        Some(row) => Err(bad(format!(
+            "used_nonces: event {} was never stored",
+            row.get::<_, String>(0)?
+        ))),
         None => Ok(()),
     }
 }
@@ -42,7 +56,11 @@ pub(super) fn nonces(conn: &Connection) -> Result<(), VerifyError> {
 /// Whether SQLite finds its own file whole.
 pub(super) fn pages(conn: &Connection) -> Result<(), VerifyError> {
     let found: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-    if found == "ok" { Ok(()) } else { Err(bad(format!("the file is damaged: {found}"))) }
+    if found == "ok" {
+        Ok(())
+    } else {
+        Err(bad(format!("the file is damaged: {found}")))
+    }
 }
 
 fn bad(what: String) -> VerifyError {

@@ -73,27 +73,49 @@ impl Sites {
                 .user_agent(concat!("echo-phoenix/", env!("CARGO_PKG_VERSION")))
         };
         let (direct, by_proxy) = (base().no_proxy().build()?, base().build()?);
-        Ok(Self { direct, by_proxy, keys, hosts, told: Mutex::default() })
+        Ok(Self {
+            direct,
+            by_proxy,
+            keys,
+            hosts,
+            told: Mutex::default(),
+        })
     }
 
     /// The throttles of these names; asked one by one only if it is one.
-    pub(super) async fn throttles(&self, spec: &RemoteSpec, many: bool) -> Result<Vec<Row>, TargetError> {
+    pub(super) async fn throttles(
+        &self,
+        spec: &RemoteSpec,
+        many: bool,
+    ) -> Result<Vec<Row>, TargetError> {
         if many {
-            let rows: Rows = self.answered(spec, self.request(spec, Method::GET, "/v1/throttles")?).await?;
+            let rows: Rows = self
+                .answered(spec, self.request(spec, Method::GET, "/v1/throttles")?)
+                .await?;
             return Ok(rows.items);
         }
         let path = format!("/v1/throttles/{}", spec.throttle);
-        Ok(vec![self.answered(spec, self.request(spec, Method::GET, &path)?).await?])
+        Ok(vec![
+            self.answered(spec, self.request(spec, Method::GET, &path)?)
+                .await?,
+        ])
     }
 
     /// Tells a site to do something, as `sender`.
-    pub(super) async fn tell(&self, spec: &RemoteSpec, sender: &str, command: Command<'_>) -> Result<(), TargetError> {
+    pub(super) async fn tell(
+        &self,
+        spec: &RemoteSpec,
+        sender: &str,
+        command: Command<'_>,
+    ) -> Result<(), TargetError> {
         match command {
             Command::Kill { reason, once } => {
                 let body = json!({
                     "throttle": spec.throttle, "reason": reason, "operator": sender, "confirmation": "CONFIRM_KILL",
                 });
-                let answer: Value = self.told(spec, "/kill", Some(once), body, Level::STOP).await?;
+                let answer: Value = self
+                    .told(spec, "/kill", Some(once), body, Level::STOP)
+                    .await?;
                 match answer["killed"] == json!(true) {
                     true => Ok(()),
                     false => Err(strange(&answer.to_string())),
@@ -103,7 +125,10 @@ impl Sites {
                 let body = json!({
                     "throttle": spec.throttle, "epoch": epoch, "operator": sender, "reason": "ended where it was made",
                 });
-                match self.told::<Value>(spec, "/revive", None, body, Level::STOP).await {
+                match self
+                    .told::<Value>(spec, "/revive", None, body, Level::STOP)
+                    .await
+                {
                     // Nothing could be ended: it has ended already, or what is read next says otherwise.
                     Ok(_) | Err(TargetError::Conflict(_)) => Ok(()),
                     Err(error) => Err(error),
@@ -117,9 +142,11 @@ impl Sites {
                 let answer: Controlled = self.told(spec, "/control", None, body, effective).await?;
                 match answer.held_by.first() {
                     None => Ok(()),
-                    Some(by) => {
-                        Err(TargetError::Held(format!("held there by {}: {}", short(&by.source), short(&by.reason))))
-                    }
+                    Some(by) => Err(TargetError::Held(format!(
+                        "held there by {}: {}",
+                        short(&by.source),
+                        short(&by.reason)
+                    ))),
                 }
             }
         }
@@ -138,7 +165,9 @@ impl Sites {
         let mut left = FIELDS;
         loop {
             let request = self.request(spec, Method::POST, path)?.json(&body);
-            let request = once.iter().fold(request, |request, once| request.header("idempotency-key", *once));
+            let request = once.iter().fold(request, |request, once| {
+                request.header("idempotency-key", *once)
+            });
             let answer = self.asked(request).await?;
             let next = match answer.status {
                 StatusCode::UNPROCESSABLE_ENTITY if left > 0 => {
@@ -146,22 +175,40 @@ impl Sites {
                 }
                 _ => None,
             };
-            let Some(next) = next else { return answer.read(spec) };
+            let Some(next) = next else {
+                return answer.read(spec);
+            };
             (body, left) = (next, left - 1);
         }
     }
 
-    fn request(&self, spec: &RemoteSpec, method: Method, path: &str) -> Result<RequestBuilder, TargetError> {
-        let wrong = |what: String| TargetError::Refused(format!("apiKeyEnv {}: {what}", spec.api_key_env));
-        let key = self.keys.get(&spec.api_key_env).map_err(|why| wrong(format!("the variable {why}")))?;
+    fn request(
+        &self,
+        spec: &RemoteSpec,
+        method: Method,
+        path: &str,
+    ) -> Result<RequestBuilder, TargetError> {
+        let wrong =
+            |what: String| TargetError::Refused(format!("apiKeyEnv {}: {what}", spec.api_key_env));
+        let key = self
+            .keys
+            .get(&spec.api_key_env)
+            .map_err(|why| wrong(format!("the variable {why}")))?;
         let mut value = HeaderValue::from_str(key.given().unwrap_or_default())
             .map_err(|_| wrong("its value is no key".to_owned()))?;
         value.set_sensitive(true);
         let url = Url::parse(&format!("{}{path}", spec.url));
-        let url = url.map_err(|error| TargetError::Refused(format!("url {}: {error}", spec.url)))?;
-        self.hosts.check(url.as_str()).map_err(|why| TargetError::Refused(format!("url {}: {why}", spec.url)))?;
+        let url =
+            url.map_err(|error| TargetError::Refused(format!("url {}: {error}", spec.url)))?;
+        self.hosts
+            .check(url.as_str())
+            .map_err(|why| TargetError::Refused(format!("url {}: {why}", spec.url)))?;
         self.tell_where(&spec.api_key_env, &url);
-        let client = if is_loopback(&url) { &self.direct } else { &self.by_proxy };
+        let client = if is_loopback(&url) {
+            &self.direct
+        } else {
+            &self.by_proxy
+        };
         Ok(client.request(method, url).header("x-api-key", value))
     }
 
@@ -188,11 +235,17 @@ impl Sites {
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| silent(&error))? {
             if body.len() + chunk.len() > LIMIT {
-                return Err(TargetError::Refused(format!("it answers more than {LIMIT} bytes")));
+                return Err(TargetError::Refused(format!(
+                    "it answers more than {LIMIT} bytes"
+                )));
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answered { status, headers, body })
+        Ok(Answered {
+            status,
+            headers,
+            body,
+        })
     }
 }
 
@@ -209,12 +262,16 @@ impl Answered {
         if !self.status.is_success() {
             return Err(refused(spec, self.status, &self.headers, &self.body));
         }
-        serde_json::from_slice(&self.body).map_err(|_| strange(&String::from_utf8_lossy(&self.body)))
+        serde_json::from_slice(&self.body)
+            .map_err(|_| strange(&String::from_utf8_lossy(&self.body)))
     }
 
     /// The fields that a refusal names.
     fn errors(&self) -> Option<Value> {
-        serde_json::from_slice::<Value>(&self.body).ok()?.get("errors").cloned()
+        serde_json::from_slice::<Value>(&self.body)
+            .ok()?
+            .get("errors")
+            .cloned()
     }
 }
 
@@ -233,17 +290,26 @@ struct Held {
 }
 
 fn refused(spec: &RemoteSpec, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> TargetError {
-    let detail = serde_json::from_slice::<Value>(body).ok().and_then(|body| Some(short(body.get("detail")?.as_str()?)));
+    let detail = serde_json::from_slice::<Value>(body)
+        .ok()
+        .and_then(|body| Some(short(body.get("detail")?.as_str()?)));
     let detail = detail.unwrap_or_else(|| short(&String::from_utf8_lossy(body)));
     let said = format!("it answers {}: {detail}", status.as_u16());
     match status {
         _ if status.is_redirection() => {
-            let to = headers.get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or_default();
-            TargetError::Refused(format!("it redirects to {}, where the key does not go: mend url", short(to)))
+            let to = headers
+                .get(LOCATION)
+                .and_then(|to| to.to_str().ok())
+                .unwrap_or_default();
+            TargetError::Refused(format!(
+                "it redirects to {}, where the key does not go: mend url",
+                short(to)
+            ))
         }
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            TargetError::Refused(format!("{said} (the key is apiKeyEnv {})", spec.api_key_env))
-        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => TargetError::Refused(format!(
+            "{said} (the key is apiKeyEnv {})",
+            spec.api_key_env
+        )),
         StatusCode::CONFLICT => TargetError::Conflict(said),
         StatusCode::TOO_MANY_REQUESTS => TargetError::Unavailable(said),
         _ if status.is_server_error() => TargetError::Unavailable(said),
@@ -252,7 +318,10 @@ fn refused(spec: &RemoteSpec, status: StatusCode, headers: &HeaderMap, body: &[u
 }
 
 fn strange(body: &str) -> TargetError {
-    TargetError::Refused(format!("it answers what no Echo Phoenix answers: `{}`", short(body)))
+    TargetError::Refused(format!(
+        "it answers what no Echo Phoenix answers: `{}`",
+        short(body)
+    ))
 }
 
 /// Without the URL, which the target's id has.

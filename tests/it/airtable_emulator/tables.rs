@@ -40,18 +40,26 @@ impl Field {
     /// Checks a value as Airtable does without `typecast`, and makes of it what is kept. `None` is an empty cell.
     pub(super) fn cell(&self, value: &Value) -> Result<Option<Value>, Refusal> {
         let unfit = || {
-            refuse(422, "INVALID_VALUE_FOR_COLUMN", format!("Field \"{}\" cannot accept the provided value", self.name))
+            refuse(
+                422,
+                "INVALID_VALUE_FOR_COLUMN",
+                format!("Field \"{}\" cannot accept the provided value", self.name),
+            )
         };
         if value.is_null() {
             return Ok(None);
         }
         match (self.kind.as_str(), value) {
-            ("singleLineText" | "multilineText", Value::String(text)) => Ok((!text.is_empty()).then(|| value.clone())),
+            ("singleLineText" | "multilineText", Value::String(text)) => {
+                Ok((!text.is_empty()).then(|| value.clone()))
+            }
             ("number", Value::Number(_)) => Ok(Some(value.clone())),
             ("dateTime", Value::String(text)) if text.is_empty() => Ok(None),
             ("dateTime", Value::String(text)) => {
                 let moment: Timestamp = text.parse().map_err(|_| unfit())?;
-                Ok(Some(json!(moment.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())))
+                Ok(Some(json!(
+                    moment.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+                )))
             }
             _ => Err(unfit()),
         }
@@ -62,7 +70,13 @@ impl Table {
     /// A field by its name or id, as cells of a request name it.
     pub(super) fn field(&self, name: &str) -> Result<&Field, Refusal> {
         let found = self.fields.iter().find(|f| f.id == name || f.name == name);
-        found.ok_or_else(|| refuse(422, "UNKNOWN_FIELD_NAME", format!("Unknown field name: \"{name}\"")))
+        found.ok_or_else(|| {
+            refuse(
+                422,
+                "UNKNOWN_FIELD_NAME",
+                format!("Unknown field name: \"{name}\""),
+            )
+        })
     }
 
     fn as_json(&self) -> Value {
@@ -87,27 +101,50 @@ impl Inner {
 
     /// A table by its name or id.
     pub(super) fn table(&mut self, name: &str) -> Result<&mut Table, Refusal> {
-        self.tables.iter_mut().find(|t| t.id == name || t.name == name).ok_or_else(no_such_model)
+        self.tables
+            .iter_mut()
+            .find(|t| t.id == name || t.name == name)
+            .ok_or_else(no_such_model)
     }
 
     pub(super) fn create_table(&mut self, body: &Value) -> Result<Value, Refusal> {
         only(body, &["name", "description", "fields"])?;
-        let name = body["name"].as_str().filter(|name| !name.is_empty()).ok_or_else(bad_request)?;
-        if self.tables.iter().any(|t| t.name.eq_ignore_ascii_case(name)) {
+        let name = body["name"]
+            .as_str()
+            .filter(|name| !name.is_empty())
+            .ok_or_else(bad_request)?;
+        if self
+            .tables
+            .iter()
+            .any(|t| t.name.eq_ignore_ascii_case(name))
+        {
             return Err(refuse(
                 422,
                 "DUPLICATE_TABLE_NAME",
-                format!("Cannot create table because another table in this base has the same name: {name}"),
+                format!(
+                    "Cannot create table because another table in this base has the same name: {name}"
+                ),
             ));
         }
         let mut fields = Vec::new();
-        for field in body["fields"].as_array().filter(|fields| !fields.is_empty()).ok_or_else(bad_request)? {
+        for field in body["fields"]
+            .as_array()
+            .filter(|fields| !fields.is_empty())
+            .ok_or_else(bad_request)?
+        {
             let field = self.new_field(&fields, field)?;
             fields.push(field);
         }
         let (id, view) = (self.id("tbl"), self.id("viw"));
         let description = body["description"].as_str().map(str::to_owned);
-        let table = Table { id, name: name.to_owned(), description, view, fields, records: Vec::new() };
+        let table = Table {
+            id,
+            name: name.to_owned(),
+            description,
+            view,
+            fields,
+            records: Vec::new(),
+        };
         let answer = table.as_json();
         self.tables.push(table);
         Ok(answer)
@@ -135,7 +172,13 @@ impl Inner {
         }
         let options = options(kind, &body["options"])?;
         let description = body["description"].as_str().map(str::to_owned);
-        Ok(Field { id: self.id("fld"), name: name.to_owned(), kind: kind.to_owned(), description, options })
+        Ok(Field {
+            id: self.id("fld"),
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            description,
+            options,
+        })
     }
 }
 
@@ -154,7 +197,10 @@ fn options(kind: &str, given: &Value) -> Result<Option<Value>, Refusal> {
             }
         }
         "number" => {
-            let precision = given["precision"].as_u64().filter(|p| *p <= 8).ok_or_else(invalid)?;
+            let precision = given["precision"]
+                .as_u64()
+                .filter(|p| *p <= 8)
+                .ok_or_else(invalid)?;
             Ok(Some(json!({ "precision": precision })))
         }
         "dateTime" => {
@@ -162,11 +208,23 @@ fn options(kind: &str, given: &Value) -> Result<Option<Value>, Refusal> {
                 let (name, shape) = known.iter().find(|(name, _)| format["name"] == *name)?;
                 Some(json!({ "name": name, "format": shape }))
             };
-            let date = format(&given["dateFormat"], &[("iso", "YYYY-MM-DD"), ("local", "l"), ("us", "M/D/YYYY")]);
-            let time = format(&given["timeFormat"], &[("24hour", "HH:mm"), ("12hour", "h:mma")]);
-            let zone = given["timeZone"].as_str().filter(|zone| *zone == "utc" || *zone == "client");
-            let (Some(date), Some(time), Some(zone)) = (date, time, zone) else { return Err(invalid()) };
-            Ok(Some(json!({ "timeZone": zone, "dateFormat": date, "timeFormat": time })))
+            let date = format(
+                &given["dateFormat"],
+                &[("iso", "YYYY-MM-DD"), ("local", "l"), ("us", "M/D/YYYY")],
+            );
+            let time = format(
+                &given["timeFormat"],
+                &[("24hour", "HH:mm"), ("12hour", "h:mma")],
+            );
+            let zone = given["timeZone"]
+                .as_str()
+                .filter(|zone| *zone == "utc" || *zone == "client");
+            let (Some(date), Some(time), Some(zone)) = (date, time, zone) else {
+                return Err(invalid());
+            };
+            Ok(Some(
+                json!({ "timeZone": zone, "dateFormat": date, "timeFormat": time }),
+            ))
         }
         other => Err(not_emulated(&format!("fields of type {other}"))),
     }
@@ -175,5 +233,9 @@ fn options(kind: &str, given: &Value) -> Result<Option<Value>, Refusal> {
 /// A key outside the documented ones is refused: a misspelt one would otherwise be half a command.
 pub(super) fn only(body: &Value, allowed: &[&str]) -> Result<(), Refusal> {
     let known = |map: &Map<String, Value>| map.keys().all(|key| allowed.contains(&key.as_str()));
-    if body.as_object().is_some_and(known) { Ok(()) } else { Err(bad_request()) }
+    if body.as_object().is_some_and(known) {
+        Ok(())
+    } else {
+        Err(bad_request())
+    }
 }

@@ -25,7 +25,10 @@ pub(super) struct Front {
 impl Front {
     /// Answers everything like this.
     pub(super) fn answering(status: u16, kind: &str, body: &str) -> Self {
-        let head = format!("HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n", body.len());
+        let head = format!(
+            "HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n",
+            body.len()
+        );
         Self::saying(format!("{head}connection: close\r\n\r\n{body}"))
     }
 
@@ -34,16 +37,23 @@ impl Front {
         Self::start(move |mut stream, request| {
             let path = request.split(' ').nth(1).unwrap_or_default();
             let found = answers.iter().find(|(known, ..)| *known == path);
-            let (status, kind, body) =
-                found.map_or((404, "text/plain", ""), |(_, status, kind, body)| (*status, *kind, body));
-            let head = format!("HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n", body.len());
+            let (status, kind, body) = found
+                .map_or((404, "text/plain", ""), |(_, status, kind, body)| {
+                    (*status, *kind, body)
+                });
+            let head = format!(
+                "HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n",
+                body.len()
+            );
             let _ = stream.write_all(format!("{head}connection: close\r\n\r\n{body}").as_bytes());
         })
     }
 
     /// Sends everybody elsewhere.
     pub(super) fn redirecting(to: &str) -> Self {
-        Self::saying(format!("HTTP/1.1 307 X\r\nlocation: {to}/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"))
+        Self::saying(format!(
+            "HTTP/1.1 307 X\r\nlocation: {to}/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        ))
     }
 
     fn saying(answer: String) -> Self {
@@ -55,7 +65,10 @@ impl Front {
     /// Passes on to a service; the first connections meet these faults.
     pub(super) fn before(service: SocketAddr, faults: Vec<Fault>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (address, requests) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
+        let (address, requests) = (
+            listener.local_addr().unwrap(),
+            Arc::new(Mutex::new(Vec::new())),
+        );
         let seen = Arc::clone(&requests);
         thread::spawn(move || {
             let mut faults = faults.into_iter();
@@ -78,7 +91,10 @@ impl Front {
 
     fn start(answer: impl Fn(TcpStream, &str) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (address, requests) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
+        let (address, requests) = (
+            listener.local_addr().unwrap(),
+            Arc::new(Mutex::new(Vec::new())),
+        );
         let seen = Arc::clone(&requests);
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -103,10 +119,18 @@ impl Front {
     /// The Idempotency-Key of each command that arrived.
     pub(super) fn keys(&self) -> Vec<String> {
         let key = |request: &String| {
-            let line = request.lines().find_map(|line| line.strip_prefix("idempotency-key: "));
+            let line = request
+                .lines()
+                .find_map(|line| line.strip_prefix("idempotency-key: "));
             line.expect("a command bears a key").to_owned()
         };
-        self.requests.lock().unwrap().iter().filter(|request| request.starts_with("POST ")).map(key).collect()
+        self.requests
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|request| request.starts_with("POST "))
+            .map(key)
+            .collect()
     }
 }
 
@@ -117,7 +141,10 @@ fn read_request(stream: &mut TcpStream) -> String {
     loop {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "))
+                .unwrap_or("0");
             if body.len() >= length.parse::<usize>().unwrap() {
                 return text;
             }

@@ -16,7 +16,8 @@ use echo_phoenix::domain::throttle::{Declared, GateSpec, Owner, ThrottleName};
 use echo_phoenix::gate::{Gate, Setting};
 use echo_phoenix::latch::{AuditState, KillOrder, Latch, LevelOrder, Outcome};
 use echo_phoenix::ports::{
-    Became, Declaration, Desired, DesiredError, Ended, HoldTaken, Journal, JournalEntry, Ledger, Meant, Stored,
+    Became, Declaration, Desired, DesiredError, Ended, HoldTaken, Journal, JournalEntry, Ledger,
+    Meant, Stored,
 };
 use echo_phoenix::store::{LedgerDesired, SqliteLedger};
 use tempfile::TempDir;
@@ -43,7 +44,14 @@ struct Reach {
 impl Reach {
     fn of(ledger: LedgerDesired) -> Arc<Self> {
         let (refuses, stuck, away, tries, announced) = Default::default();
-        Arc::new(Self { ledger, refuses, stuck, away, tries, announced })
+        Arc::new(Self {
+            ledger,
+            refuses,
+            stuck,
+            away,
+            tries,
+            announced,
+        })
     }
 
     fn refuse(&self, name: &str) {
@@ -91,7 +99,11 @@ impl Desired for Reach {
 
     async fn take(&self, hold: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError> {
         self.tries.fetch_add(1, Ordering::SeqCst);
-        let name = if let Scope::One(name) = &hold.scope { name.to_string() } else { String::new() };
+        let name = if let Scope::One(name) = &hold.scope {
+            name.to_string()
+        } else {
+            String::new()
+        };
         if self.stuck.lock().unwrap().contains(&name) {
             return std::future::pending().await;
         }
@@ -105,7 +117,10 @@ impl Desired for Reach {
     }
 
     async fn announce(&self, held: &ScopedHold) -> Result<(), DesiredError> {
-        self.announced.lock().unwrap().insert(held.hold.epoch.0.clone());
+        self.announced
+            .lock()
+            .unwrap()
+            .insert(held.hold.epoch.0.clone());
         Ok(())
     }
 
@@ -166,16 +181,30 @@ fn one(throttle: &str) -> Scope {
 
 /// A kill of this throttle; of all, where it is empty.
 fn kill(throttle: &str, epoch: &str) -> KillOrder {
-    let scope = if throttle.is_empty() { Scope::All } else { one(throttle) };
-    let mut kill = KillOrder { scope, ..order(epoch) };
+    let scope = if throttle.is_empty() {
+        Scope::All
+    } else {
+        one(throttle)
+    };
+    let mut kill = KillOrder {
+        scope,
+        ..order(epoch)
+    };
     (kill.record.audit.throttle, kill.record.once) = (throttle.to_owned(), epoch.to_owned());
     kill
 }
 
 fn gate_of_both() -> Arc<Gate> {
     let gate = Arc::new(Gate::default());
-    let setting = Setting { level: Level::OPEN, reason: Reason::None, generation: 1, at: NOW.elapsed };
-    ["a", "b"].iter().for_each(|throttle| gate.declare(&name(throttle), &GateSpec::default(), setting));
+    let setting = Setting {
+        level: Level::OPEN,
+        reason: Reason::None,
+        generation: 1,
+        at: NOW.elapsed,
+    };
+    ["a", "b"]
+        .iter()
+        .for_each(|throttle| gate.declare(&name(throttle), &GateSpec::default(), setting));
     gate
 }
 
@@ -188,15 +217,36 @@ impl House {
             row.name = name(throttle);
             row
         });
-        let stored = Stored { throttles: throttles.collect(), holds: Vec::new() };
-        let reach = Reach::of(LedgerDesired::with_manifest(Arc::<SqliteLedger>::clone(&ledger), stored));
+        let stored = Stored {
+            throttles: throttles.collect(),
+            holds: Vec::new(),
+        };
+        let reach = Reach::of(LedgerDesired::with_manifest(
+            Arc::<SqliteLedger>::clone(&ledger),
+            stored,
+        ));
         let gate = gate_of_both();
-        let latch = Arc::new(Latch::new(Arc::clone(&gate), Arc::<Reach>::clone(&reach), None, Vec::new()));
-        Self { folder, ledger, reach, gate, latch }
+        let latch = Arc::new(Latch::new(
+            Arc::clone(&gate),
+            Arc::<Reach>::clone(&reach),
+            None,
+            Vec::new(),
+        ));
+        Self {
+            folder,
+            ledger,
+            reach,
+            gate,
+            latch,
+        }
     }
 
     fn held(&self) -> Vec<String> {
-        let holds = self.gate.standings().into_iter().flat_map(|standing| standing.holds);
+        let holds = self
+            .gate
+            .standings()
+            .into_iter()
+            .flat_map(|standing| standing.holds);
         let mut holds: Vec<_> = holds.map(|epoch| epoch.0).collect();
         holds.sort();
         holds.dedup();
@@ -215,37 +265,81 @@ async fn what_is_refused_for_good_is_recorded_as_that_and_keeps_nobody_from_revi
     let House { reach, latch, .. } = &house;
     reach.refuse("a");
     let killed = latch.kill(kill("a", "k1")).await.unwrap();
-    assert_eq!((killed.audit, killed.durable), (AuditState::Recorded, false), "others were not told");
+    assert_eq!(
+        (killed.audit, killed.durable),
+        (AuditState::Recorded, false),
+        "others were not told"
+    );
     let warning = killed.answer.body["warning"].as_str().unwrap();
-    assert!(warning.contains(WHY) && warning.contains("this process alone"), "{warning}");
-    assert_eq!((house.held(), house.recorded().await), (vec!["k1".to_owned()], vec![]), "it is shut here all the same");
+    assert!(
+        warning.contains(WHY) && warning.contains("this process alone"),
+        "{warning}"
+    );
+    assert_eq!(
+        (house.held(), house.recorded().await),
+        (vec!["k1".to_owned()], vec![]),
+        "it is shut here all the same"
+    );
     let doubt = latch.doubts().remove(0);
-    assert_eq!((doubt.once.as_str(), doubt.outcome), ("k1", Outcome::Refused(WHY.to_owned())));
+    assert_eq!(
+        (doubt.once.as_str(), doubt.outcome),
+        ("k1", Outcome::Refused(WHY.to_owned()))
+    );
 
     // Nothing waits for it, and it stays until a person ends it.
     assert_eq!(latch.lacking(), Default::default());
     latch.kill(kill("b", "k2")).await.unwrap();
-    let ended = latch.revive(one("b"), None, record("revive")).await.unwrap();
-    assert_eq!((ended.ended, house.held()), (vec![Epoch("k2".to_owned())], vec!["k1".to_owned()]));
+    let ended = latch
+        .revive(one("b"), None, record("revive"))
+        .await
+        .unwrap();
+    assert_eq!(
+        (ended.ended, house.held()),
+        (vec![Epoch("k2".to_owned())], vec!["k1".to_owned()])
+    );
 
     // The same kill again tries again, and is still one.
     let again = latch.kill(kill("a", "k3")).await.unwrap();
     assert_eq!((again.epoch.0.as_str(), again.durable), ("k1", false));
     reach.let_through();
     let again = latch.kill(kill("a", "k4")).await.unwrap();
-    assert_eq!((again.epoch.0.as_str(), again.audit, again.durable), ("k1", AuditState::Recorded, true));
-    assert_eq!((house.recorded().await, reach.tries.load(Ordering::SeqCst)), (vec!["k1".to_owned()], 4));
+    assert_eq!(
+        (again.epoch.0.as_str(), again.audit, again.durable),
+        ("k1", AuditState::Recorded, true)
+    );
+    assert_eq!(
+        (house.recorded().await, reach.tries.load(Ordering::SeqCst)),
+        (vec!["k1".to_owned()], 4)
+    );
 
     // One that nobody else ever heard of ends here, and the record says so.
     reach.refuse("b");
     latch.kill(kill("b", "k5")).await.unwrap();
-    let ended = latch.revive(Scope::All, None, record("revive")).await.unwrap();
-    assert_eq!(ended.ended, ["k1", "k5"].map(|epoch| Epoch(epoch.to_owned())));
+    let ended = latch
+        .revive(Scope::All, None, record("revive"))
+        .await
+        .unwrap();
+    assert_eq!(
+        ended.ended,
+        ["k1", "k5"].map(|epoch| Epoch(epoch.to_owned()))
+    );
     assert_eq!((house.held(), house.recorded().await), (vec![], vec![]));
-    let kills: Vec<_> = audit(house.folder.path()).into_iter().filter(|(action, _)| action == "kill").collect();
+    let kills: Vec<_> = audit(house.folder.path())
+        .into_iter()
+        .filter(|(action, _)| action == "kill")
+        .collect();
     let after: Vec<_> = kills.iter().map(|(_, after)| after.as_str()).collect();
     let alone = "killed k1, here alone";
-    assert_eq!(after, [alone, "killed k2", alone, "killed k1", "killed k5, here alone"]);
+    assert_eq!(
+        after,
+        [
+            alone,
+            "killed k2",
+            alone,
+            "killed k1",
+            "killed k5, here alone"
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,7 +348,8 @@ async fn a_kill_that_holds_here_alone_is_told_once_for_as_long_as_it_does() {
     let House { reach, latch, .. } = &house;
     let told = || {
         let all = latch.doubts().into_iter();
-        all.map(|doubt| (doubt.once, matches!(doubt.outcome, Outcome::Refused(_)))).collect::<Vec<_>>()
+        all.map(|doubt| (doubt.once, matches!(doubt.outcome, Outcome::Refused(_))))
+            .collect::<Vec<_>>()
     };
     let of = |once: &str, alone: bool| (once.to_owned(), alone);
     reach.refuse("a");
@@ -262,17 +357,32 @@ async fn a_kill_that_holds_here_alone_is_told_once_for_as_long_as_it_does() {
     latch.kill(kill("b", "first")).await.unwrap();
     // However often another is sent again, neither pushes the other out.
     for number in 0..40 {
-        latch.kill(kill("a", &format!("again-{number}"))).await.unwrap();
+        latch
+            .kill(kill("a", &format!("again-{number}")))
+            .await
+            .unwrap();
     }
     assert_eq!(told(), [of("again-39", true), of("first", true)]);
-    assert_eq!((latch.held_alone(), latch.lacking()), (2, Default::default()));
+    assert_eq!(
+        (latch.held_alone(), latch.lacking()),
+        (2, Default::default())
+    );
 
     // What is everybody's after all is told as that, and what has ended no more.
     reach.let_through();
     latch.kill(kill("a", "through")).await.unwrap();
-    assert_eq!((told(), latch.held_alone()), (vec![of("again-39", false), of("first", true)], 1));
-    latch.revive(one("b"), None, record("revive")).await.unwrap();
-    assert_eq!((told(), latch.held_alone()), (vec![of("again-39", false)], 0));
+    assert_eq!(
+        (told(), latch.held_alone()),
+        (vec![of("again-39", false), of("first", true)], 1)
+    );
+    latch
+        .revive(one("b"), None, record("revive"))
+        .await
+        .unwrap();
+    assert_eq!(
+        (told(), latch.held_alone()),
+        (vec![of("again-39", false)], 0)
+    );
 
     // It is tried again without anybody's word.
     reach.refuse("b");
@@ -281,7 +391,15 @@ async fn a_kill_that_holds_here_alone_is_told_once_for_as_long_as_it_does() {
     reach.let_through();
     assert!(latch.settle().await && latch.held_alone() == 0 && told()[0] == of("second", false));
     assert_eq!(house.recorded().await, ["again-0", "second"]);
-    assert_eq!(latch.revive(Scope::All, None, record("revive")).await.unwrap().ended.len(), 2);
+    assert_eq!(
+        latch
+            .revive(Scope::All, None, record("revive"))
+            .await
+            .unwrap()
+            .ended
+            .len(),
+        2
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -293,36 +411,76 @@ async fn the_record_of_a_kill_that_was_refused_has_its_words_first_and_whole() {
     order.record.audit.reason.clone_from(&words);
     house.latch.kill(order).await.unwrap();
     let conn = rusqlite::Connection::open(house.folder.path().join("ledger.db")).unwrap();
-    let kept: String = conn.query_row("SELECT reason FROM audit_log", [], |row| row.get(0)).unwrap();
+    let kept: String = conn
+        .query_row("SELECT reason FROM audit_log", [], |row| row.get(0))
+        .unwrap();
     assert_eq!(kept, format!("{words}; {WHY}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_stuck_keeps_back_what_comes_after_it_for_the_same_throttle_or_for_all_and_nothing_else() {
+async fn what_is_stuck_keeps_back_what_comes_after_it_for_the_same_throttle_or_for_all_and_nothing_else()
+ {
     let house = House::new();
     let House { reach, latch, .. } = &house;
     reach.keep("a");
-    assert_eq!(latch.kill(kill("a", "k1")).await.unwrap().audit, AuditState::Pending);
-    assert_eq!(latch.kill(kill("b", "k2")).await.unwrap().audit, AuditState::Recorded);
-    let ended = latch.revive(one("b"), None, record("revive")).await.unwrap();
-    assert_eq!(ended.ended, [Epoch("k2".to_owned())], "the other throttle's is no matter of it");
+    assert_eq!(
+        latch.kill(kill("a", "k1")).await.unwrap().audit,
+        AuditState::Pending
+    );
+    assert_eq!(
+        latch.kill(kill("b", "k2")).await.unwrap().audit,
+        AuditState::Recorded
+    );
+    let ended = latch
+        .revive(one("b"), None, record("revive"))
+        .await
+        .unwrap();
+    assert_eq!(
+        ended.ended,
+        [Epoch("k2".to_owned())],
+        "the other throttle's is no matter of it"
+    );
     for scope in [one("a"), Scope::All] {
         let waits = latch.revive(scope, None, record("revive")).await;
-        assert!(matches!(waits, Err(DesiredError::Unavailable(_))), "{waits:?}");
+        assert!(
+            matches!(waits, Err(DesiredError::Unavailable(_))),
+            "{waits:?}"
+        );
     }
     // What is of all comes behind it, and everything behind that.
     reach.keep("");
-    assert_eq!(latch.kill(kill("", "k3")).await.unwrap().audit, AuditState::Pending);
+    assert_eq!(
+        latch.kill(kill("", "k3")).await.unwrap().audit,
+        AuditState::Pending
+    );
     let waits = latch.revive(one("b"), None, record("revive")).await;
-    assert!(matches!(waits, Err(DesiredError::Unavailable(_))), "{waits:?}");
+    assert!(
+        matches!(waits, Err(DesiredError::Unavailable(_))),
+        "{waits:?}"
+    );
     assert_eq!(house.held(), ["k1", "k3"]);
     // Others hear of all of them meanwhile: only the record has an order.
     assert!(!latch.settle().await);
-    assert_eq!(*reach.announced.lock().unwrap(), ["k1", "k3"].map(str::to_owned).into());
+    assert_eq!(
+        *reach.announced.lock().unwrap(),
+        ["k1", "k3"].map(str::to_owned).into()
+    );
     reach.let_through();
     assert!(latch.settle().await);
-    assert_eq!(house.recorded().await, ["k1", "k3"], "in the order it happened");
-    assert_eq!(latch.revive(Scope::All, None, record("revive")).await.unwrap().ended.len(), 2);
+    assert_eq!(
+        house.recorded().await,
+        ["k1", "k3"],
+        "in the order it happened"
+    );
+    assert_eq!(
+        latch
+            .revive(Scope::All, None, record("revive"))
+            .await
+            .unwrap()
+            .ended
+            .len(),
+        2
+    );
 }
 
 #[tokio::test]
@@ -340,11 +498,21 @@ async fn what_is_stuck_is_told_once_whatever_else_gets_through_meanwhile() {
         away("b");
         latch.kill(kill("b", &format!("b{round}"))).await.unwrap();
         assert!(!latch.settle().await);
-        let why = latch.revive(one("b"), None, record("revive")).await.unwrap_err().to_string();
-        assert!(why.ends_with("`b` is away"), "what it waits for, and nothing else: {why}");
+        let why = latch
+            .revive(one("b"), None, record("revive"))
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            why.ends_with("`b` is away"),
+            "what it waits for, and nothing else: {why}"
+        );
         reach.away.lock().unwrap().remove("b");
         assert!(!latch.settle().await);
-        latch.revive(one("b"), None, record("revive")).await.unwrap();
+        latch
+            .revive(one("b"), None, record("revive"))
+            .await
+            .unwrap();
         assert_eq!((begins(), ends()), (1, 0), "round {round}");
     }
     reach.let_through();
@@ -357,10 +525,20 @@ async fn an_opening_that_is_not_decided_is_told_and_found_out_and_nothing_opens_
     for lands in [true, false] {
         let folder = tempfile::tempdir().unwrap();
         let ledger = SqliteLedger::open(folder.path()).unwrap().0;
-        let hangs = Arc::new(Hangs::of(ledger, lands, |change| !change.throttles.is_empty()));
-        let desired = Arc::new(LedgerDesired::new(Arc::<Hangs>::clone(&hangs), Stored::default()));
+        let hangs = Arc::new(Hangs::of(ledger, lands, |change| {
+            !change.throttles.is_empty()
+        }));
+        let desired = Arc::new(LedgerDesired::new(
+            Arc::<Hangs>::clone(&hangs),
+            Stored::default(),
+        ));
         let gate = super::open_gate();
-        let latch = Arc::new(Latch::new(gate, Arc::<LedgerDesired>::clone(&desired), None, Vec::new()));
+        let latch = Arc::new(Latch::new(
+            gate,
+            Arc::<LedgerDesired>::clone(&desired),
+            None,
+            Vec::new(),
+        ));
         let opening = |to: f64| LevelOrder {
             throttle: ThrottleName::default_throttle(),
             level: level(to),
@@ -376,20 +554,50 @@ async fn an_opening_that_is_not_decided_is_told_and_found_out_and_nothing_opens_
         let once = first.record.once.clone();
         let told = latch.declare(first).await;
         assert!(matches!(told, Err(DesiredError::Undecided)), "{told:?}");
-        let outcome = || latch.doubts().into_iter().find(|doubt| doubt.once == once).map(|doubt| doubt.outcome);
-        assert_eq!((outcome(), latch.lacking().undecided), (Some(Outcome::Undecided), 1));
+        let outcome = || {
+            latch
+                .doubts()
+                .into_iter()
+                .find(|doubt| doubt.once == once)
+                .map(|doubt| doubt.outcome)
+        };
+        assert_eq!(
+            (outcome(), latch.lacking().undecided),
+            (Some(Outcome::Undecided), 1)
+        );
         let told = latch.declare(opening(0.5)).await;
-        assert!(matches!(told, Err(DesiredError::Unavailable(_))), "one at a time: {told:?}");
+        assert!(
+            matches!(told, Err(DesiredError::Unavailable(_))),
+            "one at a time: {told:?}"
+        );
         let told = latch.declare(keyed(opening(0.25))).await;
-        assert!(matches!(told, Err(DesiredError::Undecided)), "it is the same request: {told:?}");
+        assert!(
+            matches!(told, Err(DesiredError::Undecided)),
+            "it is the same request: {told:?}"
+        );
         hangs.goes_on.notify_one();
-        let wanted = if lands { Outcome::Done } else { Outcome::NotDone };
-        eventually("it is found out", Duration::from_secs(20), async || (outcome()? == wanted).then_some(())).await;
+        let wanted = if lands {
+            Outcome::Done
+        } else {
+            Outcome::NotDone
+        };
+        eventually("it is found out", Duration::from_secs(20), async || {
+            (outcome()? == wanted).then_some(())
+        })
+        .await;
         let stands = if lands { level(0.25) } else { Level::STOP };
-        assert_eq!((desired.declared()[0].level, latch.lacking().undecided), (stands, 0));
-        eventually("others open again", Duration::from_secs(20), async || latch.declare(opening(0.125)).await.ok())
-            .await;
-        assert_eq!(hangs.stored().await.unwrap().throttles[0].declared, level(0.125));
+        assert_eq!(
+            (desired.declared()[0].level, latch.lacking().undecided),
+            (stands, 0)
+        );
+        eventually("others open again", Duration::from_secs(20), async || {
+            latch.declare(opening(0.125)).await.ok()
+        })
+        .await;
+        assert_eq!(
+            hangs.stored().await.unwrap().throttles[0].declared,
+            level(0.125)
+        );
     }
 }
 
@@ -399,13 +607,26 @@ async fn a_level_that_is_lowered_above_a_files_is_in_memory_what_it_is_in_the_le
     for (lands, refused) in [(true, false), (false, false), (false, true)] {
         let folder = tempfile::tempdir().unwrap();
         let ledger = SqliteLedger::open(folder.path()).unwrap().0;
-        let hangs = Arc::new(Hangs::of(ledger, lands, |change| !change.holds_ended.is_empty()));
+        let hangs = Arc::new(Hangs::of(ledger, lands, |change| {
+            !change.holds_ended.is_empty()
+        }));
         let fickle = Arc::new(Fickle::new(Arc::<Hangs>::clone(&hangs)));
         let mut file = row(1, 0.125);
         (file.name, file.owner) = (ThrottleName::default_throttle(), Owner::Manifest);
-        let stored = Stored { throttles: vec![file], holds: Vec::new() };
-        let desired = Arc::new(LedgerDesired::with_manifest(Arc::<Fickle>::clone(&fickle), stored));
-        let latch = Arc::new(Latch::new(super::open_gate(), Arc::<LedgerDesired>::clone(&desired), None, Vec::new()));
+        let stored = Stored {
+            throttles: vec![file],
+            holds: Vec::new(),
+        };
+        let desired = Arc::new(LedgerDesired::with_manifest(
+            Arc::<Fickle>::clone(&fickle),
+            stored,
+        ));
+        let latch = Arc::new(Latch::new(
+            super::open_gate(),
+            Arc::<LedgerDesired>::clone(&desired),
+            None,
+            Vec::new(),
+        ));
         let order = |to: f64| LevelOrder {
             throttle: ThrottleName::default_throttle(),
             level: level(to),
@@ -413,7 +634,13 @@ async fn a_level_that_is_lowered_above_a_files_is_in_memory_what_it_is_in_the_le
             at: NOW.elapsed,
             record: record("control"),
         };
-        let holds = || desired.declared()[0].holds.iter().map(|hold| hold.bite).collect::<Vec<_>>();
+        let holds = || {
+            desired.declared()[0]
+                .holds
+                .iter()
+                .map(|hold| hold.bite)
+                .collect::<Vec<_>>()
+        };
         let bites = |of: f64| vec![Bite::AtLeast(level(of))];
         latch.declare(order(0.5)).await.unwrap();
         assert_eq!(holds(), bites(0.5));
@@ -428,9 +655,18 @@ async fn a_level_that_is_lowered_above_a_files_is_in_memory_what_it_is_in_the_le
         assert_eq!(holds(), bites(0.5));
         hangs.goes_on.notify_one();
         let wanted = if lands { 0.25 } else { 0.5 };
-        eventually("it is found out", Duration::from_secs(20), async || (latch.lacking().undecided == 0).then_some(()))
-            .await;
-        let stored = hangs.stored().await.unwrap().holds.into_iter().map(|held| held.hold.bite).collect::<Vec<_>>();
+        eventually("it is found out", Duration::from_secs(20), async || {
+            (latch.lacking().undecided == 0).then_some(())
+        })
+        .await;
+        let stored = hangs
+            .stored()
+            .await
+            .unwrap()
+            .holds
+            .into_iter()
+            .map(|held| held.hold.bite)
+            .collect::<Vec<_>>();
         assert_eq!((holds(), stored), (bites(wanted), bites(wanted)), "{lands}");
     }
 }
@@ -453,7 +689,11 @@ impl Drop for Settling<'_> {
 #[async_trait]
 impl Journal for Hung {
     async fn append(&self, _entry: &JournalEntry) -> std::io::Result<()> {
-        if self.appends { Ok(()) } else { std::future::pending().await }
+        if self.appends {
+            Ok(())
+        } else {
+            std::future::pending().await
+        }
     }
 
     fn pending(&self) -> Vec<JournalEntry> {
@@ -471,11 +711,22 @@ async fn nobody_waits_for_what_is_recorded_to_be_settled_in_the_journal() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = SqliteLedger::open(folder.path()).unwrap().0;
     let desired = LedgerDesired::new(Arc::new(ledger), Stored::default());
-    let journal = Arc::new(Hung { appends: true, ..Hung::default() });
-    let latch = Arc::new(Latch::new(gate_of_both(), Arc::new(desired), Some(Arc::<Hung>::clone(&journal)), Vec::new()));
+    let journal = Arc::new(Hung {
+        appends: true,
+        ..Hung::default()
+    });
+    let latch = Arc::new(Latch::new(
+        gate_of_both(),
+        Arc::new(desired),
+        Some(Arc::<Hung>::clone(&journal)),
+        Vec::new(),
+    ));
     let killed = latch.kill(kill("a", "k1")).await.unwrap();
     assert_eq!((killed.audit, killed.durable), (AuditState::Recorded, true));
-    assert!(!journal.given_up.load(Ordering::SeqCst), "its answer came only when somebody had waited long enough");
+    assert!(
+        !journal.given_up.load(Ordering::SeqCst),
+        "its answer came only when somebody had waited long enough"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -484,15 +735,23 @@ async fn others_are_told_of_a_kill_before_anybody_waits_for_the_journal() {
     let ledger = SqliteLedger::open(folder.path()).unwrap().0;
     let reach = Reach::of(LedgerDesired::new(Arc::new(ledger), Stored::default()));
     reach.keep("a");
-    let latch =
-        Arc::new(Latch::new(gate_of_both(), Arc::<Reach>::clone(&reach), Some(Arc::new(Hung::default())), Vec::new()));
+    let latch = Arc::new(Latch::new(
+        gate_of_both(),
+        Arc::<Reach>::clone(&reach),
+        Some(Arc::new(Hung::default())),
+        Vec::new(),
+    ));
     let killing = tokio::spawn(async move { latch.kill(kill("a", "k1")).await });
     // By a clock that stands while anybody has something to do.
     let began = tokio::time::Instant::now();
     while reach.tries.load(Ordering::SeqCst) == 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert!(began.elapsed() < Duration::from_millis(50), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_millis(50),
+        "{:?}",
+        began.elapsed()
+    );
     let killed = killing.await.unwrap().unwrap();
     assert_eq!((killed.audit, killed.durable), (AuditState::Pending, false));
 }

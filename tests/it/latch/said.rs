@@ -13,13 +13,19 @@ impl Said {
     /// From now on, until the guard goes.
     pub(crate) fn is_told(&self) -> DefaultGuard {
         let said = self.clone();
-        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || said.clone()).finish();
+        let log = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || said.clone())
+            .finish();
         tracing::subscriber::set_default(log)
     }
 
     /// How many lines have these words.
     pub(crate) fn lines(&self, words: &str) -> usize {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).lines().filter(|line| line.contains(words)).count()
+        String::from_utf8_lossy(&self.0.lock().unwrap())
+            .lines()
+            .filter(|line| line.contains(words))
+            .count()
     }
 }
 

@@ -21,7 +21,10 @@ fn raw(dir: &Path) -> Connection {
 }
 
 fn count(conn: &Connection, table: &str) -> i64 {
-    conn.query_row(&format!("SELECT COUNT(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+    conn.query_row(&format!("SELECT COUNT(*) FROM {table}"), [], |row| {
+        row.get(0)
+    })
+    .unwrap()
 }
 
 fn open(dir: &TempDir) -> SqliteLedger {
@@ -34,11 +37,18 @@ async fn a_locked_store_is_an_error_soon_and_works_again_afterwards() {
     let ledger = open(&dir);
     let other = raw(dir.path());
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let answer = timeout(SOON, ledger.commit(taking("e1"))).await.expect("hangs on a locked store");
+    let answer = timeout(SOON, ledger.commit(taking("e1")))
+        .await
+        .expect("hangs on a locked store");
     assert!(matches!(answer, Err(LedgerError::Unavailable(_))));
-    let answer = timeout(SOON, ledger.check()).await.expect("the check hangs on a locked store");
+    let answer = timeout(SOON, ledger.check())
+        .await
+        .expect("the check hangs on a locked store");
     assert!(matches!(answer, Err(LedgerError::Unavailable(_))));
-    timeout(SOON, ledger.stored()).await.expect("reading waits for a writer").unwrap();
+    timeout(SOON, ledger.stored())
+        .await
+        .expect("reading waits for a writer")
+        .unwrap();
     other.execute_batch("ROLLBACK").unwrap();
     ledger.check().await.unwrap();
     assert_eq!(ledger.commit(taking("e1")).await.unwrap().audit, [1]);
@@ -50,8 +60,14 @@ async fn a_table_or_a_column_that_is_gone_is_found_by_the_check() {
         let dir = TempDir::new().unwrap();
         drop(open(&dir));
         let found = raw(dir.path());
-        let mut all = found.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
-        let all: Vec<String> = all.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+        let mut all = found
+            .prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")
+            .unwrap();
+        let all: Vec<String> = all
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
         all
     };
     assert!(tables.len() > 10, "{tables:?}");
@@ -59,19 +75,30 @@ async fn a_table_or_a_column_that_is_gone_is_found_by_the_check() {
         let dir = TempDir::new().unwrap();
         let ledger = open(&dir);
         ledger.check().await.unwrap();
-        raw(dir.path()).execute_batch(&format!("DROP TABLE {table}")).unwrap();
-        let Err(LedgerError::Unavailable(why)) = ledger.check().await else { panic!("{table} is not missed") };
+        raw(dir.path())
+            .execute_batch(&format!("DROP TABLE {table}"))
+            .unwrap();
+        let Err(LedgerError::Unavailable(why)) = ledger.check().await else {
+            panic!("{table} is not missed")
+        };
         assert!(why.contains(table), "{table}: {why}");
         // Nor after a start, where that is still possible.
         drop(ledger);
         if let Ok((ledger, _)) = SqliteLedger::open(dir.path()) {
-            assert!(ledger.check().await.is_err(), "{table} is not missed after a start");
+            assert!(
+                ledger.check().await.is_err(),
+                "{table} is not missed after a start"
+            );
         }
     }
     let dir = TempDir::new().unwrap();
     let ledger = open(&dir);
-    raw(dir.path()).execute_batch("ALTER TABLE used_nonces DROP COLUMN answer").unwrap();
-    let Err(LedgerError::Unavailable(why)) = ledger.check().await else { panic!("a column is not missed") };
+    raw(dir.path())
+        .execute_batch("ALTER TABLE used_nonces DROP COLUMN answer")
+        .unwrap();
+    let Err(LedgerError::Unavailable(why)) = ledger.check().await else {
+        panic!("a column is not missed")
+    };
     assert!(why.contains("the column answer of used_nonces"), "{why}");
 }
 
@@ -84,18 +111,41 @@ async fn a_refused_change_takes_none_of_its_group_along() {
         let ledger = Arc::clone(&ledger);
         // An outcome of an intent that nobody opened, with entries and a drift before it comes to that.
         let change = if number % 7 == 3 {
-            Change { settles: vec![intent("none")], ..drifting(&format!("d{number}"), 1) }
+            Change {
+                settles: vec![intent("none")],
+                ..drifting(&format!("d{number}"), 1)
+            }
         } else {
             drifting(&format!("d{number}"), 1)
         };
         jobs.spawn(async move { ledger.commit(change).await });
     }
     let answers = jobs.join_all().await;
-    let refused = answers.iter().filter(|answer| matches!(answer, Err(LedgerError::Refused(_)))).count();
-    assert_eq!((refused, answers.iter().filter(|answer| answer.is_ok()).count()), (43, 257));
+    let refused = answers
+        .iter()
+        .filter(|answer| matches!(answer, Err(LedgerError::Refused(_))))
+        .count();
+    assert_eq!(
+        (
+            refused,
+            answers.iter().filter(|answer| answer.is_ok()).count()
+        ),
+        (43, 257)
+    );
     let conn = raw(dir.path());
-    assert_eq!((count(&conn, "audit_log"), count(&conn, "reconciliation_log")), (257, 257));
-    verify(&dir.path().join(LEDGER_FILE), &ledger.heads().await.unwrap(), &mut |_, _, _| ()).unwrap();
+    assert_eq!(
+        (
+            count(&conn, "audit_log"),
+            count(&conn, "reconciliation_log")
+        ),
+        (257, 257)
+    );
+    verify(
+        &dir.path().join(LEDGER_FILE),
+        &ledger.heads().await.unwrap(),
+        &mut |_, _, _| (),
+    )
+    .unwrap();
 }
 
 #[tokio::test]
@@ -109,10 +159,21 @@ async fn a_full_queue_refuses_at_once() {
         let ledger = Arc::clone(&ledger);
         jobs.spawn(async move { ledger.commit(entry("flood")).await });
     }
-    let answers = timeout(Duration::from_secs(5), jobs.join_all()).await.expect("nobody may wait for long");
-    let full = answers.iter().filter(|a| a.as_ref().is_err_and(|e| e.to_string().contains("queue is full"))).count();
+    let answers = timeout(Duration::from_secs(5), jobs.join_all())
+        .await
+        .expect("nobody may wait for long");
+    let full = answers
+        .iter()
+        .filter(|a| {
+            a.as_ref()
+                .is_err_and(|e| e.to_string().contains("queue is full"))
+        })
+        .count();
     assert!(answers.iter().all(Result::is_err));
-    assert!((1..=188).contains(&full), "of 700, 512 fit the queue: {full} were refused");
+    assert!(
+        (1..=188).contains(&full),
+        "of 700, 512 fit the queue: {full} were refused"
+    );
 }
 
 #[tokio::test]
@@ -128,10 +189,21 @@ async fn whatever_was_queued_is_written_before_closing() {
         tokio::task::yield_now().await;
     }
     ledger.close();
-    let kept = jobs.join_all().await.iter().filter(|answer| answer.is_ok()).count();
-    assert!(matches!(ledger.check().await, Err(LedgerError::Unavailable(_))));
+    let kept = jobs
+        .join_all()
+        .await
+        .iter()
+        .filter(|answer| answer.is_ok())
+        .count();
+    assert!(matches!(
+        ledger.check().await,
+        Err(LedgerError::Unavailable(_))
+    ));
     assert!(ledger.stored().await.is_err());
-    assert!(!dir.path().join("ledger.db-wal").exists(), "closing folds the log into the file");
+    assert!(
+        !dir.path().join("ledger.db-wal").exists(),
+        "closing folds the log into the file"
+    );
     assert_eq!(count(&raw(dir.path()), "audit_log") as usize, kept);
     verify(&dir.path().join(LEDGER_FILE), &[], &mut |_, _, _| ()).unwrap();
 }
@@ -165,14 +237,28 @@ async fn an_intent_that_a_crash_left_open_is_closed_once() {
     ledger.commit(settling("i2")).await.unwrap();
     drop(ledger);
     let ledger = open(&dir);
-    assert_eq!(ledger.close_interrupted(at(60)).await.unwrap().audit, [5, 6]);
-    assert_eq!(ledger.close_interrupted(at(61)).await.unwrap().audit, [] as [i64; 0]);
-    assert!(ledger.commit(settling("i1")).await.is_err(), "a second outcome");
+    assert_eq!(
+        ledger.close_interrupted(at(60)).await.unwrap().audit,
+        [5, 6]
+    );
+    assert_eq!(
+        ledger.close_interrupted(at(61)).await.unwrap().audit,
+        [] as [i64; 0]
+    );
+    assert!(
+        ledger.commit(settling("i1")).await.is_err(),
+        "a second outcome"
+    );
     let sql = "SELECT actor || '|' || throttle || '|' || reason FROM audit_log WHERE action = 'intent_interrupted'";
     let conn = raw(dir.path());
     let mut told = conn.prepare(sql).unwrap();
-    let told: Vec<String> = told.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-    let expected = "echo-phoenix|default|intent i1 of audit entry 1 had no outcome when the process ended";
+    let told: Vec<String> = told
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let expected =
+        "echo-phoenix|default|intent i1 of audit entry 1 had no outcome when the process ended";
     assert_eq!((told.len(), told[0].as_str()), (2, expected));
 }
 
@@ -186,12 +272,22 @@ async fn an_alarm_names_both_meanings() {
     ledger.commit(storing(other)).await.unwrap();
     let conn = raw(dir.path());
     let (actor, action, at, before, after): (String, String, String, String, String) = conn
-        .query_row("SELECT actor, action, at, before, after FROM audit_log WHERE seq = 2", [], |row| row.try_into())
+        .query_row(
+            "SELECT actor, action, at, before, after FROM audit_log WHERE seq = 2",
+            [],
+            |row| row.try_into(),
+        )
         .unwrap();
-    assert_eq!((actor.as_str(), action.as_str()), ("stripe", "evidence_conflict"));
+    assert_eq!(
+        (actor.as_str(), action.as_str()),
+        ("stripe", "evidence_conflict")
+    );
     assert_eq!(at, "2026-09-21T14:13:22.000000Z");
     assert!(before.contains("payment_intent.succeeded") && after.contains("charge.refunded"));
-    assert_eq!((count(&conn, "evidence_ledger"), count(&conn, "used_nonces")), (1, 1));
+    assert_eq!(
+        (count(&conn, "evidence_ledger"), count(&conn, "used_nonces")),
+        (1, 1)
+    );
 }
 
 #[tokio::test]
@@ -204,22 +300,48 @@ async fn old_observations_and_expired_keys_are_forgotten_and_nothing_else() {
         throttle: ThrottleName::default_throttle(),
         state: "{}".to_owned(),
     };
-    ledger.commit(Change { states: vec![seen(1), seen(5), seen(9)], ..Change::default() }).await.unwrap();
+    ledger
+        .commit(Change {
+            states: vec![seen(1), seen(5), seen(9)],
+            ..Change::default()
+        })
+        .await
+        .unwrap();
     ledger.commit(storing(event("evt_1"))).await.unwrap();
     for (key, expires) in [("old", 10), ("new", 20)] {
         let record = record("control");
         let key = client_key(key, expires);
-        let answer = Answer { key: Some(key), ..record.answer.clone() };
-        ledger.commit(Change::of(Record { answer, ..record })).await.unwrap();
+        let answer = Answer {
+            key: Some(key),
+            ..record.answer.clone()
+        };
+        ledger
+            .commit(Change::of(Record { answer, ..record }))
+            .await
+            .unwrap();
     }
     let nonces = count(&raw(dir.path()), "used_nonces");
-    assert_eq!(ledger.prune(at(5), at(10)).await.unwrap(), 1, "a key counts for its whole day");
+    assert_eq!(
+        ledger.prune(at(5), at(10)).await.unwrap(),
+        1,
+        "a key counts for its whole day"
+    );
     assert_eq!(ledger.prune(at(5), at(11)).await.unwrap(), 1);
     assert_eq!(ledger.prune(at(5), at(11)).await.unwrap(), 0);
     assert_eq!(count(&raw(dir.path()), "system_state"), 2);
-    assert_eq!(count(&raw(dir.path()), "used_nonces"), nonces - 1, "events and commands are known for ever");
+    assert_eq!(
+        count(&raw(dir.path()), "used_nonces"),
+        nonces - 1,
+        "events and commands are known for ever"
+    );
     assert_eq!(ledger.answered(&client_key("old", 10)).await.unwrap(), None);
-    assert!(ledger.answered(&client_key("new", 20)).await.unwrap().is_some());
+    assert!(
+        ledger
+            .answered(&client_key("new", 20))
+            .await
+            .unwrap()
+            .is_some()
+    );
 }
 
 #[tokio::test]
@@ -229,13 +351,23 @@ async fn a_key_that_has_expired_is_a_new_one_before_it_is_forgotten_too() {
     let with_key = |used: i64| {
         let record = record("control");
         let key = client_key("k", used + 10);
-        let answer = Answer { key: Some(key), at: at(used), ..record.answer.clone() };
+        let answer = Answer {
+            key: Some(key),
+            at: at(used),
+            ..record.answer.clone()
+        };
         Change::of(Record { answer, ..record })
     };
     assert_eq!(ledger.commit(with_key(0)).await.unwrap().audit, [1]);
-    assert!(ledger.commit(with_key(9)).await.unwrap().repeated, "within its time it is the first one's");
+    assert!(
+        ledger.commit(with_key(9)).await.unwrap().repeated,
+        "within its time it is the first one's"
+    );
     assert_eq!(ledger.commit(with_key(10)).await.unwrap().audit, [2]);
-    assert!(ledger.commit(with_key(19)).await.unwrap().repeated, "and is known again from then on");
+    assert!(
+        ledger.commit(with_key(19)).await.unwrap().repeated,
+        "and is known again from then on"
+    );
 }
 
 /// A journal that has settled it would lack it, and a start would take the ledger for an older one.
@@ -246,12 +378,28 @@ async fn a_command_under_a_used_key_is_known_to_have_been_there() {
     let with_key = || {
         let mut record = record("kill");
         record.answer.key = Some(client_key("k", 86_400));
-        JournalEntry { effect: Effect::Nothing, record }
+        JournalEntry {
+            effect: Effect::Nothing,
+            record,
+        }
     };
     let (first, again) = (with_key(), with_key());
-    ledger.commit(Change::of(first.record.clone())).await.unwrap();
-    assert!(ledger.commit(Change::of(again.record.clone())).await.unwrap().repeated);
-    assert_eq!(lacking(dir.path(), &[first, again, with_key()]).unwrap(), 1, "only the one that never came");
+    ledger
+        .commit(Change::of(first.record.clone()))
+        .await
+        .unwrap();
+    assert!(
+        ledger
+            .commit(Change::of(again.record.clone()))
+            .await
+            .unwrap()
+            .repeated
+    );
+    assert_eq!(
+        lacking(dir.path(), &[first, again, with_key()]).unwrap(),
+        1,
+        "only the one that never came"
+    );
 }
 
 #[tokio::test]
@@ -259,18 +407,52 @@ async fn the_mirror_is_owed_no_more_than_it_could_take() {
     let dir = TempDir::new().unwrap();
     let ledger = open(&dir);
     let drifts = |range: std::ops::Range<i64>| Change {
-        drifts: range.map(|number| drift(&format!("d{number}"), 1)).collect(),
+        drifts: range
+            .map(|number| drift(&format!("d{number}"), 1))
+            .collect(),
         ..Change::default()
     };
     ledger.commit(drifts(0..10_000)).await.unwrap();
-    assert_eq!(ledger.outbox().await.unwrap(), Outbox { rows: 10_000, dropped: 0 });
+    assert_eq!(
+        ledger.outbox().await.unwrap(),
+        Outbox {
+            rows: 10_000,
+            dropped: 0
+        }
+    );
     // A newer version of a row takes no more room.
-    ledger.commit(Change { drifts: vec![drift("d0", 2)], ..Change::default() }).await.unwrap();
-    assert_eq!(ledger.outbox().await.unwrap(), Outbox { rows: 10_000, dropped: 0 });
+    ledger
+        .commit(Change {
+            drifts: vec![drift("d0", 2)],
+            ..Change::default()
+        })
+        .await
+        .unwrap();
+    assert_eq!(
+        ledger.outbox().await.unwrap(),
+        Outbox {
+            rows: 10_000,
+            dropped: 0
+        }
+    );
     ledger.commit(drifts(10_000..10_003)).await.unwrap();
-    assert_eq!(ledger.outbox().await.unwrap(), Outbox { rows: 10_000, dropped: 3 });
-    assert_eq!(ledger.owed(1).await.unwrap()[0].key, "d3", "the oldest went");
-    assert_eq!(count(&raw(dir.path()), "reconciliation_log"), 10_004, "the ledger has all");
+    assert_eq!(
+        ledger.outbox().await.unwrap(),
+        Outbox {
+            rows: 10_000,
+            dropped: 3
+        }
+    );
+    assert_eq!(
+        ledger.owed(1).await.unwrap()[0].key,
+        "d3",
+        "the oldest went"
+    );
+    assert_eq!(
+        count(&raw(dir.path()), "reconciliation_log"),
+        10_004,
+        "the ledger has all"
+    );
 }
 
 #[tokio::test]
@@ -285,19 +467,36 @@ async fn a_close_waits_for_readers_and_lets_no_new_one_in() {
     }
     let closing = Arc::clone(&ledger);
     let closed = tokio::task::spawn_blocking(move || closing.close());
-    timeout(SOON, closed).await.expect("a close never ends").unwrap();
-    for answer in timeout(SOON, readers.join_all()).await.expect("a reader waits for ever") {
-        assert!(matches!(answer, Ok(1) | Err(LedgerError::Unavailable(_))), "{answer:?}");
+    timeout(SOON, closed)
+        .await
+        .expect("a close never ends")
+        .unwrap();
+    for answer in timeout(SOON, readers.join_all())
+        .await
+        .expect("a reader waits for ever")
+    {
+        assert!(
+            matches!(answer, Ok(1) | Err(LedgerError::Unavailable(_))),
+            "{answer:?}"
+        );
     }
-    assert!(matches!(ledger.owed(1).await, Err(LedgerError::Unavailable(_))));
-    assert!(!dir.path().join(format!("{LEDGER_FILE}-wal")).exists(), "the last to close folds the log in");
+    assert!(matches!(
+        ledger.owed(1).await,
+        Err(LedgerError::Unavailable(_))
+    ));
+    assert!(
+        !dir.path().join(format!("{LEDGER_FILE}-wal")).exists(),
+        "the last to close folds the log in"
+    );
 }
 
 #[tokio::test]
 async fn a_newer_file_is_refused_by_name() {
     let dir = TempDir::new().unwrap();
     open(&dir).close();
-    raw(dir.path()).pragma_update(None, "user_version", 99).unwrap();
+    raw(dir.path())
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
     let error = SqliteLedger::open(dir.path()).unwrap_err();
     assert!(matches!(error, OpenError::TooNew { found: 99 }), "{error}");
 }
@@ -311,5 +510,10 @@ async fn a_process_that_is_killed_between_two_answers_loses_neither() {
     std::mem::forget(ledger);
     let ledger = open(&dir);
     assert_eq!(ledger.commit(entry("b")).await.unwrap().audit, [2]);
-    verify(&dir.path().join(LEDGER_FILE), &ledger.heads().await.unwrap(), &mut |_, _, _| ()).unwrap();
+    verify(
+        &dir.path().join(LEDGER_FILE),
+        &ledger.heads().await.unwrap(),
+        &mut |_, _, _| (),
+    )
+    .unwrap();
 }

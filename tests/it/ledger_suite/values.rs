@@ -1,6 +1,8 @@
 //! Values the ledger tests are made of.
 
-use echo_phoenix::domain::audit::{Answer, AuditDraft, Change, ClientKey, IntentId, Record, ThrottleRow};
+use echo_phoenix::domain::audit::{
+    Answer, AuditDraft, Change, ClientKey, IntentId, Record, ThrottleRow,
+};
 use echo_phoenix::domain::drift::{Drift, Outcome, Side, Who};
 use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
 use echo_phoenix::domain::level::Level;
@@ -16,14 +18,24 @@ pub(crate) fn at(second: i64) -> Timestamp {
 pub(crate) fn record(action: &str) -> Record {
     let body = serde_json::Map::from_iter([("audit_id".to_owned(), serde_json::Value::Null)]);
     let answer = Answer::new(200, body, at(1));
-    Record { once: ulid::Ulid::generate().to_string(), audit: draft(action), answer }
+    Record {
+        once: ulid::Ulid::generate().to_string(),
+        audit: draft(action),
+        answer,
+    }
 }
 
 /// A client's key, until then.
 pub(crate) fn client_key(key: &str, until: i64) -> ClientKey {
     let text = |text: &str| text.to_owned();
     let (caller, route, digest) = (text("ann"), text("/control"), text("d"));
-    ClientKey { caller, route, key: text(key), digest, expires_at: at(until) }
+    ClientKey {
+        caller,
+        route,
+        key: text(key),
+        digest,
+        expires_at: at(until),
+    }
 }
 
 pub(crate) fn draft(action: &str) -> AuditDraft {
@@ -42,7 +54,10 @@ pub(crate) fn draft(action: &str) -> AuditDraft {
 }
 
 pub(crate) fn entry(action: &str) -> Change {
-    Change { audit: vec![draft(action)], ..Change::default() }
+    Change {
+        audit: vec![draft(action)],
+        ..Change::default()
+    }
 }
 
 pub(crate) fn hold(epoch: &str, scope: Scope, source: Source) -> ScopedHold {
@@ -67,16 +82,32 @@ pub(crate) fn kill(epoch: &str) -> ScopedHold {
 
 /// A level above what somebody else declares of the throttle `default`.
 pub(crate) fn at_least(epoch: &str, share: f64) -> ScopedHold {
-    let held = hold(epoch, Scope::One(ThrottleName::default_throttle()), Source::Rest);
-    ScopedHold { hold: Hold { bite: Bite::AtLeast(level(share)), ..held.hold }, ..held }
+    let held = hold(
+        epoch,
+        Scope::One(ThrottleName::default_throttle()),
+        Source::Rest,
+    );
+    ScopedHold {
+        hold: Hold {
+            bite: Bite::AtLeast(level(share)),
+            ..held.hold
+        },
+        ..held
+    }
 }
 
 pub(crate) fn taking(epoch: &str) -> Change {
-    Change { holds_taken: vec![kill(epoch)], ..entry("kill") }
+    Change {
+        holds_taken: vec![kill(epoch)],
+        ..entry("kill")
+    }
 }
 
 pub(crate) fn ending(epoch: &str) -> Change {
-    Change { holds_ended: vec![Epoch(epoch.to_owned())], ..entry("revive") }
+    Change {
+        holds_ended: vec![Epoch(epoch.to_owned())],
+        ..entry("revive")
+    }
 }
 
 pub(crate) fn level(fraction: f64) -> Level {
@@ -86,12 +117,24 @@ pub(crate) fn level(fraction: f64) -> Level {
 pub(crate) fn row(generation: i64, declared: f64) -> ThrottleRow {
     let name = ThrottleName::default_throttle();
     let owner = Owner::Rest;
-    ThrottleRow { name, declared: level(declared), effective: level(0.5), generation, owner, spec: None, offered: None }
+    ThrottleRow {
+        name,
+        declared: level(declared),
+        effective: level(0.5),
+        generation,
+        owner,
+        spec: None,
+        offered: None,
+    }
 }
 
 pub(crate) fn event(id: &str) -> Evidence {
     Evidence {
-        key: EventKey { livemode: true, account: String::new(), event_id: id.to_owned() },
+        key: EventKey {
+            livemode: true,
+            account: String::new(),
+            event_id: id.to_owned(),
+        },
         meaning: EventMeaning {
             kind: "payment_intent.succeeded".to_owned(),
             created: 1_790_000_000,
@@ -106,7 +149,10 @@ pub(crate) fn event(id: &str) -> Evidence {
 }
 
 pub(crate) fn storing(event: Evidence) -> Change {
-    Change { evidence: Some(event), ..entry("webhook") }
+    Change {
+        evidence: Some(event),
+        ..entry("webhook")
+    }
 }
 
 pub(crate) fn drift(id: &str, count: i64) -> Drift {
@@ -133,7 +179,10 @@ pub(crate) fn drift(id: &str, count: i64) -> Drift {
 }
 
 pub(crate) fn drifting(id: &str, count: i64) -> Change {
-    Change { drifts: vec![drift(id, count)], ..entry("drift") }
+    Change {
+        drifts: vec![drift(id, count)],
+        ..entry("drift")
+    }
 }
 
 pub(crate) fn intent(id: &str) -> IntentId {
@@ -141,9 +190,15 @@ pub(crate) fn intent(id: &str) -> IntentId {
 }
 
 pub(crate) fn opening(id: &str) -> Change {
-    Change { opens: vec![intent(id)], ..entry("scale_intent") }
+    Change {
+        opens: vec![intent(id)],
+        ..entry("scale_intent")
+    }
 }
 
 pub(crate) fn settling(id: &str) -> Change {
-    Change { settles: vec![intent(id)], ..entry("scale") }
+    Change {
+        settles: vec![intent(id)],
+        ..entry("scale")
+    }
 }

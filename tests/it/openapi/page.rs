@@ -54,18 +54,33 @@ const open = async (id) => {
 /// The service's page with a reader in it, on an origin of its own that passes everything else on.
 async fn read_by_a_browser(echo: &Echo) -> Value {
     let seen = Arc::new(Mutex::new(None));
-    let page = http().get(echo.url("/docs")).send().await.unwrap().text().await.unwrap();
+    let page = http()
+        .get(echo.url("/docs"))
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
     let page = page.replace("</body>", "<script src=\"/reader.js\"></script></body>");
     let (base, told) = (echo.url(""), Arc::clone(&seen));
     let pass_on = move |verb: Verb, uri: Uri, headers: HeaderMap, body: Bytes| {
         let url = format!("{base}{uri}");
         async move {
-            let request = http().request(Method::from_bytes(verb.as_str().as_bytes()).unwrap(), url).body(body);
+            let request = http()
+                .request(Method::from_bytes(verb.as_str().as_bytes()).unwrap(), url)
+                .body(body);
             let key = headers.get("x-api-key").cloned();
-            let answer =
-                key.iter().fold(request, |request, key| request.header("x-api-key", key)).send().await.unwrap();
+            let answer = key
+                .iter()
+                .fold(request, |request, key| request.header("x-api-key", key))
+                .send()
+                .await
+                .unwrap();
             let names = [header::CONTENT_TYPE, header::CONTENT_ENCODING];
-            let kept = names.into_iter().filter_map(|name| Some((name.clone(), answer.headers().get(name)?.clone())));
+            let kept = names
+                .into_iter()
+                .filter_map(|name| Some((name.clone(), answer.headers().get(name)?.clone())));
             let kept: HeaderMap = kept.collect();
             (kept, answer.bytes().await.unwrap()).into_response()
         }
@@ -74,11 +89,18 @@ async fn read_by_a_browser(echo: &Echo) -> Value {
         .route("/", get(|| async { Html(page) }))
         .route(
             "/reader.js",
-            get(|| async { ([(header::CONTENT_TYPE, "text/javascript")], READER.replace("@KEY@", KEY)) }),
+            get(|| async {
+                (
+                    [(header::CONTENT_TYPE, "text/javascript")],
+                    READER.replace("@KEY@", KEY),
+                )
+            }),
         )
         .route(
             "/seen",
-            post(move |body: String| async move { *told.lock().unwrap() = serde_json::from_str(&body).ok() }),
+            post(move |body: String| async move {
+                *told.lock().unwrap() = serde_json::from_str(&body).ok()
+            }),
         )
         .fallback(pass_on);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -87,12 +109,21 @@ async fn read_by_a_browser(echo: &Echo) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let mut browser = Command::new(prepared("ECHO_TEST_TOOLS").join("bin/chromium"));
     browser
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-proxy-server", "--remote-debugging-port=0"])
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-proxy-server",
+            "--remote-debugging-port=0",
+        ])
         .arg(format!("--user-data-dir={}", folder.path().display()))
         .arg(format!("http://{address}/"))
         .env("HOME", folder.path());
     let process = Process::start(&mut browser, &folder.path().join("log"));
-    let found = eventually("what a browser saw", Duration::from_secs(90), async || seen.lock().unwrap().take()).await;
+    let found = eventually("what a browser saw", Duration::from_secs(90), async || {
+        seen.lock().unwrap().take()
+    })
+    .await;
     drop(process);
     server.abort();
     found
@@ -105,15 +136,28 @@ async fn the_page_sends_nothing_until_it_is_let_and_writes_no_key_out() {
     let seen = read_by_a_browser(&echo).await;
     assert_eq!(seen["error"], Value::Null, "{seen}");
     assert_eq!(seen["buttons"], 0, "nothing to try before it is turned on");
-    assert!(seen["proposed"].as_str().unwrap().contains("type CONFIRM_KILL"), "{}", seen["proposed"]);
+    assert!(
+        seen["proposed"]
+            .as_str()
+            .unwrap()
+            .contains("type CONFIRM_KILL"),
+        "{}",
+        seen["proposed"]
+    );
     let curl = seen["curl"].as_str().unwrap();
     assert!(curl.contains("X-API-Key: ********"), "{curl}");
     assert!(
-        seen["answer"].as_str().unwrap().contains("\"name\": \"default\""),
+        seen["answer"]
+            .as_str()
+            .unwrap()
+            .contains("\"name\": \"default\""),
         "it was sent with the key: {}",
         seen["answer"]
     );
-    assert!(!seen["page"].as_str().unwrap().contains(KEY), "the key stands nowhere on the page");
+    assert!(
+        !seen["page"].as_str().unwrap().contains(KEY),
+        "the key stands nowhere on the page"
+    );
 }
 
 /// What stands in the boxes moves nothing, whoever clicks.
@@ -125,14 +169,36 @@ async fn the_examples_of_commands_are_refused_as_they_stand() {
     for killed in [false, true] {
         if killed {
             let body = r#"{"reason":"r","operator":"o","confirmation":"CONFIRM_KILL"}"#;
-            http().post(echo.url("/kill")).header("x-api-key", KEY).body(body).send().await.unwrap();
+            http()
+                .post(echo.url("/kill"))
+                .header("x-api-key", KEY)
+                .body(body)
+                .send()
+                .await
+                .unwrap();
         }
-        for (path, status) in [("/kill", 400), ("/revive", 422), ("/control", 422), ("/observe", 422)] {
-            let example = &document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"];
+        for (path, status) in [
+            ("/kill", 400),
+            ("/revive", 422),
+            ("/control", 422),
+            ("/observe", 422),
+        ] {
+            let example = &document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+                ["example"];
             assert!(example.is_object(), "{path} has an example");
-            let sent =
-                http().post(echo.url(path)).header("x-api-key", KEY).body(example.to_string()).send().await.unwrap();
-            assert_eq!(sent.status(), status, "{path}: {}", sent.text().await.unwrap());
+            let sent = http()
+                .post(echo.url(path))
+                .header("x-api-key", KEY)
+                .body(example.to_string())
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(
+                sent.status(),
+                status,
+                "{path}: {}",
+                sent.text().await.unwrap()
+            );
         }
     }
 }

@@ -38,8 +38,15 @@ async fn told_alike(street: &Street, app: &PlainApp) {
         "X-Forwarded-For: 127.0.1.9\r\nForwarded: for=127.0.1.9\r\nX-Envoy-External-Address: 127.0.1.9\r\n",
         "Connection: X-Real-IP\r\nX-Real-IP: 127.0.1.9\r\n",
     ] {
-        let answer = street.ask(caller(7), &request("GET", "/tenants/pay", forged)).await;
-        assert_eq!(answer.status, 200, "{name}: {forged}: {}", street.proxy.said());
+        let answer = street
+            .ask(caller(7), &request("GET", "/tenants/pay", forged))
+            .await;
+        assert_eq!(
+            answer.status,
+            200,
+            "{name}: {forged}: {}",
+            street.proxy.said()
+        );
         let heads = app.taken();
         let head = heads.last().unwrap();
         assert_eq!(header(head, "x-real-ip"), ["127.0.1.7"], "{name}: {forged}");
@@ -66,7 +73,11 @@ async fn are_nested(street: &Street) {
                 "{}: {refused} of {CALLERS} at {percent} %",
                 street.kind.name
             );
-            assert!(before.is_none_or(|before| passed.is_subset(&before)), "{}: nested", street.kind.name);
+            assert!(
+                before.is_none_or(|before| passed.is_subset(&before)),
+                "{}: nested",
+                street.kind.name
+            );
             before = Some(passed);
         }
         if hour() == began {
@@ -82,7 +93,11 @@ async fn over_the_proxy(street: &Street) -> BTreeSet<u8> {
     for number in 0..CALLERS {
         let other = caller((number + 1) % CALLERS);
         let forged = format!("X-Real-IP: {other}\r\nX-Forwarded-For: {other}\r\n");
-        match street.ask(caller(number), &request("GET", "/tenants/pay", &forged)).await.status {
+        match street
+            .ask(caller(number), &request("GET", "/tenants/pay", &forged))
+            .await
+            .status
+        {
             200 => drop(passed.insert(number)),
             status => assert_eq!(status, 429, "{}", street.kind.name),
         }
@@ -94,7 +109,11 @@ async fn over_decide(street: &Street) -> BTreeSet<u8> {
     let mut passed = BTreeSet::new();
     for number in 0..CALLERS {
         let body = json!({ "throttle": "tenants", "key": caller(number).to_string() });
-        let asked = street.client.post(street.echo.url("/v1/decide")).header("x-api-key", KEY).json(&body);
+        let asked = street
+            .client
+            .post(street.echo.url("/v1/decide"))
+            .header("x-api-key", KEY)
+            .json(&body);
         let answer: Value = asked.send().await.unwrap().json().await.unwrap();
         if answer["decision"] == "allow" {
             passed.insert(number);
@@ -115,7 +134,10 @@ async fn nginx_reads_one_of_two_headers_and_hands_on_both() {
     let head = app.taken().pop().unwrap();
     assert_eq!(header(&head, "x-name"), ["one", "two"]);
     let read = header(&head, "x-real-ip");
-    assert!(read == ["one"] || read == ["one, two"], "before 1.23, and since: {read:?}");
+    assert!(
+        read == ["one"] || read == ["one, two"],
+        "before 1.23, and since: {read:?}"
+    );
 }
 
 /// A person whom nginx has let in: `auth_basic` is asked before `auth_request`.
@@ -125,21 +147,32 @@ async fn nginx_names_who_it_has_verified() {
     let people = folder.path().join("people");
     std::fs::write(&people, "dana:{PLAIN}opensesame\n").unwrap();
     let mut recipe = NGINX_KIND.recipe(CALLERS_NAME);
-    let login = format!("auth_basic shop; auth_basic_user_file {}; listen 127.0.0.1:8000;", people.display());
-    recipe.configuration =
-        recipe.configuration.replace("$remote_addr", "$remote_user").replace("listen 127.0.0.1:8000;", &login);
+    let login = format!(
+        "auth_basic shop; auth_basic_user_file {}; listen 127.0.0.1:8000;",
+        people.display()
+    );
+    recipe.configuration = recipe
+        .configuration
+        .replace("$remote_addr", "$remote_user")
+        .replace("listen 127.0.0.1:8000;", &login);
     names_who_logged_in(NGINX_KIND, &recipe).await;
 }
 
 /// The same in Caddy: in both lines of the recipe.
 #[tokio::test(flavor = "multi_thread")]
 async fn caddy_names_who_it_has_verified() {
-    let mut command = std::process::Command::new(crate::support::prepared("ECHO_TEST_TOOLS").join("bin/caddy"));
+    let mut command =
+        std::process::Command::new(crate::support::prepared("ECHO_TEST_TOOLS").join("bin/caddy"));
     let hash = crate::support::run(command.args(["hash-password", "--plaintext", "opensesame"]));
     let mut recipe = CADDY.recipe(CALLERS_NAME);
-    let login = format!("(gated) {{\n\tbasic_auth {{\n\t\tdana {}\n\t}}\n", hash.trim());
-    recipe.configuration =
-        recipe.configuration.replace("{remote_host}", "{http.auth.user.id}").replace("(gated) {\n", &login);
+    let login = format!(
+        "(gated) {{\n\tbasic_auth {{\n\t\tdana {}\n\t}}\n",
+        hash.trim()
+    );
+    recipe.configuration = recipe
+        .configuration
+        .replace("{remote_host}", "{http.auth.user.id}")
+        .replace("(gated) {\n", &login);
     names_who_logged_in(CADDY, &recipe).await;
 }
 
@@ -150,17 +183,51 @@ async fn names_who_logged_in(kind: Kind, recipe: &crate::support::proxy::Recipe)
     street.declare(0, 50).await;
     let _ = app.taken();
     let forged = "X-Real-IP: somebody\r\nX-Real-IP: else\r\n";
-    let right = request("GET", "/tenants/pay", &format!("{forged}Authorization: Basic ZGFuYTpvcGVuc2VzYW1l\r\n"));
-    let wrong = request("GET", "/tenants/pay", &format!("{forged}Authorization: Basic ZGFuYTp3cm9uZw==\r\n"));
+    let right = request(
+        "GET",
+        "/tenants/pay",
+        &format!("{forged}Authorization: Basic ZGFuYTpvcGVuc2VzYW1l\r\n"),
+    );
+    let wrong = request(
+        "GET",
+        "/tenants/pay",
+        &format!("{forged}Authorization: Basic ZGFuYTp3cm9uZw==\r\n"),
+    );
     assert_eq!(street.ask(HERE, &wrong).await.status, 401, "{}", kind.name);
-    assert_eq!(street.ask(HERE, &request("GET", "/tenants/pay", forged)).await.status, 401, "{}", kind.name);
+    assert_eq!(
+        street
+            .ask(HERE, &request("GET", "/tenants/pay", forged))
+            .await
+            .status,
+        401,
+        "{}",
+        kind.name
+    );
     assert!(app.taken().is_empty(), "{}", kind.name);
     let body = json!({ "throttle": "tenants", "key": "dana" });
-    let asked = street.client.post(street.echo.url("/v1/decide")).header("x-api-key", KEY).json(&body);
+    let asked = street
+        .client
+        .post(street.echo.url("/v1/decide"))
+        .header("x-api-key", KEY)
+        .json(&body);
     let answer: Value = asked.send().await.unwrap().json().await.unwrap();
-    let wanted = if answer["decision"] == "allow" { 200 } else { 429 };
-    assert_eq!(street.ask(HERE, &right).await.status, wanted, "{}: asked for as dana", kind.name);
+    let wanted = if answer["decision"] == "allow" {
+        200
+    } else {
+        429
+    };
+    assert_eq!(
+        street.ask(HERE, &right).await.status,
+        wanted,
+        "{}: asked for as dana",
+        kind.name
+    );
     if wanted == 200 {
-        assert_eq!(header(&app.taken().pop().unwrap(), "x-real-ip"), ["dana"], "{}", kind.name);
+        assert_eq!(
+            header(&app.taken().pop().unwrap(), "x-real-ip"),
+            ["dana"],
+            "{}",
+            kind.name
+        );
     }
 }

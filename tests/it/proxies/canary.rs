@@ -12,7 +12,11 @@ behind_each_proxy!(the_canary_proves_the_proxy);
 async fn the_canary_proves_the_proxy(kind: Kind) {
     let app = PlainApp::start().await;
     let said = proof(kind, &kind.recipe(CANARY), &app).await;
-    assert!(said.contains("echo_kill_path_ok{via=\"default\"} 1\n"), "{}: {said}", kind.name);
+    assert!(
+        said.contains("echo_kill_path_ok{via=\"default\"} 1\n"),
+        "{}: {said}",
+        kind.name
+    );
 }
 
 /// What nobody should write there.
@@ -20,9 +24,14 @@ async fn the_canary_proves_the_proxy(kind: Kind) {
 async fn nginx_return_proves_nothing() {
     let app = PlainApp::start().await;
     let mut recipe = NGINX_KIND.recipe(CANARY);
-    recipe.configuration = recipe.configuration.replace("try_files /none @canary;", "return 200;");
+    recipe.configuration = recipe
+        .configuration
+        .replace("try_files /none @canary;", "return 200;");
     let said = proof(NGINX_KIND, &recipe, &app).await;
-    assert!(said.contains("echo_kill_path_ok{via=\"default\"} 0\n"), "{said}");
+    assert!(
+        said.contains("echo_kill_path_ok{via=\"default\"} 0\n"),
+        "{said}"
+    );
 }
 
 /// What the first self-test found. The proxy stands before Echo starts, since the next one comes a minute later.
@@ -35,13 +44,27 @@ async fn proof(kind: Kind, recipe: &Recipe, app: &PlainApp) -> String {
     let _ = app.taken();
     let echo = Echo::start("serve", &variables, folder.path()).await;
     let said = eventually("the first round", Duration::from_secs(30), async || {
-        let answer = http().get(echo.url("/metrics")).header("x-api-key", KEY).send().await.ok()?;
+        let answer = http()
+            .get(echo.url("/metrics"))
+            .header("x-api-key", KEY)
+            .send()
+            .await
+            .ok()?;
         let said = answer.text().await.ok()?;
-        said.contains("echo_kill_path_ok{via=\"default\"}").then_some(said)
+        said.contains("echo_kill_path_ok{via=\"default\"}")
+            .then_some(said)
     })
     .await;
-    assert!(app.taken().is_empty(), "{}: the app is not asked", kind.name);
+    assert!(
+        app.taken().is_empty(),
+        "{}: the app is not asked",
+        kind.name
+    );
     let pay = plain::ask(proxy.address, HERE, &request("GET", "/pay", "")).await;
-    assert_eq!(pay.status, 200, "{}: the site is served beside it", kind.name);
+    assert_eq!(
+        pay.status, 200,
+        "{}: the site is served beside it",
+        kind.name
+    );
     said
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{CALLERS_NAME, HERE, Kind, OTHER_ORIGIN, Street, THROUGH_A_RESTART, WHOLE_SITE, untouched};
+use super::{
+    CALLERS_NAME, HERE, Kind, OTHER_ORIGIN, Street, THROUGH_A_RESTART, WHOLE_SITE, untouched,
+};
 use crate::support::backend::Backend;
 use crate::support::plain::{self, PlainApp, header, request};
 use crate::support::proxy::{CADDY, ENVOY, NGINX_KIND, Proxy, Recipe, TRAEFIK};
@@ -15,7 +17,11 @@ behind_each_proxy!(hanging_is_closed_and_an_upgraded_connection_stays);
 
 async fn hanging_is_closed_and_an_upgraded_connection_stays(kind: Kind) {
     let backend = Backend::start().await;
-    let heading = if kind.name == "traefik" { THROUGH_A_RESTART } else { WHOLE_SITE };
+    let heading = if kind.name == "traefik" {
+        THROUGH_A_RESTART
+    } else {
+        WHOLE_SITE
+    };
     let street = Street::open(kind, heading, backend.address).await;
     let mut upgraded = untouched::upgrade(&street).await;
     street.kill(None).await;
@@ -31,7 +37,11 @@ async fn hanging_is_closed_and_an_upgraded_connection_stays(kind: Kind) {
     run(Command::new("kill").args(["-STOP", &pid]));
     let status = street.ask(HERE, &request("GET", "/pay", "")).await.status;
     run(Command::new("kill").args(["-CONT", &pid]));
-    let wanted = if ["caddy", "traefik"].contains(&kind.name) { 504 } else { kind.undecided };
+    let wanted = if ["caddy", "traefik"].contains(&kind.name) {
+        504
+    } else {
+        kind.undecided
+    };
     assert_eq!(status, wanted, "{}", kind.name);
     assert_eq!(backend.taken(), 0, "{}", kind.name);
     eventually("it goes on", Duration::from_secs(20), async || {
@@ -48,7 +58,13 @@ mod told {
 async fn echo_is_told_little(kind: Kind) {
     let wanted: &[&str] = match kind.name {
         "nginx" => &["host", "x-original-method", "x-original-url"],
-        "caddy" => &["accept-encoding", "host", "user-agent", "x-forwarded-method", "x-forwarded-uri"],
+        "caddy" => &[
+            "accept-encoding",
+            "host",
+            "user-agent",
+            "x-forwarded-method",
+            "x-forwarded-uri",
+        ],
         "traefik" => &[
             "accept-encoding",
             "host",
@@ -72,16 +88,38 @@ async fn echo_is_told_little(kind: Kind) {
     let (decider, app) = (PlainApp::start().await, PlainApp::start().await);
     let folder = tempfile::tempdir().unwrap();
     let recipe = kind.recipe(WHOLE_SITE);
-    let proxy = Proxy::with(kind, &recipe, folder.path(), free_port(), decider.address, app.address).await;
+    let proxy = Proxy::with(
+        kind,
+        &recipe,
+        folder.path(),
+        free_port(),
+        decider.address,
+        app.address,
+    )
+    .await;
     let _ = (decider.taken(), app.taken());
-    let headers =
-        "Cookie: c=secret\r\nAuthorization: Bearer token\r\nX-Mine: 1\r\nAccept: */*\r\nContent-Length: 3\r\n\r\n100";
+    let headers = "Cookie: c=secret\r\nAuthorization: Bearer token\r\nX-Mine: 1\r\nAccept: */*\r\nContent-Length: 3\r\n\r\n100";
     let asked = request("POST", "/pay?card=4242", headers);
-    assert_eq!(plain::ask(proxy.address, HERE, &asked[..asked.len() - 2]).await.status, 200, "{}", kind.name);
-    assert_eq!(header(&app.taken().pop().unwrap(), "x-mine"), ["1"], "{}", kind.name);
+    assert_eq!(
+        plain::ask(proxy.address, HERE, &asked[..asked.len() - 2])
+            .await
+            .status,
+        200,
+        "{}",
+        kind.name
+    );
+    assert_eq!(
+        header(&app.taken().pop().unwrap(), "x-mine"),
+        ["1"],
+        "{}",
+        kind.name
+    );
     let told = decider.taken().pop().unwrap();
-    let mut names: Vec<_> =
-        told.lines().skip(1).filter_map(|line| Some(line.split_once(':')?.0.to_lowercase())).collect();
+    let mut names: Vec<_> = told
+        .lines()
+        .skip(1)
+        .filter_map(|line| Some(line.split_once(':')?.0.to_lowercase()))
+        .collect();
     names.sort_unstable();
     names.retain(|name| name != "connection");
     assert_eq!(names, wanted, "{}: {told}", kind.name);
@@ -91,7 +129,11 @@ async fn echo_is_told_little(kind: Kind) {
 /// A recipe with a part of it said otherwise.
 fn but(kind: Kind, heading: &str, said: &str, otherwise: &str) -> Recipe {
     let mut recipe = kind.recipe(heading);
-    assert!(recipe.configuration.contains(said), "{}: {heading}: {said}", kind.name);
+    assert!(
+        recipe.configuration.contains(said),
+        "{}: {heading}: {said}",
+        kind.name
+    );
     recipe.configuration = recipe.configuration.replace(said, otherwise);
     recipe
 }
@@ -110,26 +152,52 @@ async fn the_traps_of_nginx_are_traps() {
       location = /one-header { proxy_set_header X-Mine 1; proxy_pass http://app; }
       location = /denied { deny all; proxy_pass http://app; }";
     let app = PlainApp::start().await;
-    let recipe = but(NGINX_KIND, WHOLE_SITE, "location / {\n    proxy_pass http://app;\n  }", trapped);
+    let recipe = but(
+        NGINX_KIND,
+        WHOLE_SITE,
+        "location / {\n    proxy_pass http://app;\n  }",
+        trapped,
+    );
     let street = Street::with(NGINX_KIND, &recipe, app.address).await;
-    assert_eq!(status(&street, "/denied").await, 403, "nginx's own refusal stays one");
+    assert_eq!(
+        status(&street, "/denied").await,
+        403,
+        "nginx's own refusal stays one"
+    );
     let forged = request("GET", "/one-header", "echo-decision: allow\r\n");
     assert_eq!(street.ask(HERE, &forged).await.status, 200);
-    assert_eq!(header(&app.taken().pop().unwrap(), "echo-decision"), ["allow"]);
+    assert_eq!(
+        header(&app.taken().pop().unwrap(), "echo-decision"),
+        ["allow"]
+    );
     street.kill(None).await;
     assert_eq!(status(&street, "/pay").await, 503);
     assert_eq!(status(&street, "/returned").await, 200);
     assert_eq!(status(&street, "/error-page").await, 403);
-    assert_eq!(status(&street, "/_echo").await, 404, "nobody asks from outside");
+    assert_eq!(
+        status(&street, "/_echo").await,
+        404,
+        "nobody asks from outside"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nginx_refuses_a_location_without_a_throttle() {
     let app = PlainApp::start().await;
-    let recipe =
-        but(NGINX_KIND, CALLERS_NAME, "location /tenants/ {\n    set $throttle tenants;", "location /tenants/ {");
+    let recipe = but(
+        NGINX_KIND,
+        CALLERS_NAME,
+        "location /tenants/ {\n    set $throttle tenants;",
+        "location /tenants/ {",
+    );
     let street = Street::with(NGINX_KIND, &recipe, app.address).await;
-    assert_eq!((status(&street, "/pay").await, status(&street, "/tenants/pay").await), (200, 500));
+    assert_eq!(
+        (
+            status(&street, "/pay").await,
+            status(&street, "/tenants/pay").await
+        ),
+        (200, 500)
+    );
 }
 
 /// 40 KiB of cookies, without the line that raises the proxy's own limit; and what Envoy takes as it is printed.
@@ -137,16 +205,28 @@ async fn nginx_refuses_a_location_without_a_throttle() {
 async fn proxies_have_limits_of_their_own() {
     let app = PlainApp::start().await;
     let street = Street::open(ENVOY, WHOLE_SITE, app.address).await;
-    let cookie = request("GET", "/pay", &format!("Cookie: c={}\r\n", "x".repeat(70 << 10)));
+    let cookie = request(
+        "GET",
+        "/pay",
+        &format!("Cookie: c={}\r\n", "x".repeat(70 << 10)),
+    );
     assert_eq!(street.ask(HERE, &cookie).await.status, 431);
-    let cookie = request("GET", "/pay", &format!("Cookie: c={}\r\n", "x".repeat(40 << 10)));
-    for (kind, line, wanted) in
-        [(NGINX_KIND, "large_client_header_buffers 4 48k;", 400), (CADDY, "max_header_size 48kb", 431)]
-    {
+    let cookie = request(
+        "GET",
+        "/pay",
+        &format!("Cookie: c={}\r\n", "x".repeat(40 << 10)),
+    );
+    for (kind, line, wanted) in [
+        (NGINX_KIND, "large_client_header_buffers 4 48k;", 400),
+        (CADDY, "max_header_size 48kb", 431),
+    ] {
         let app = PlainApp::start().await;
         let street = Street::with(kind, &but(kind, WHOLE_SITE, line, ""), app.address).await;
         assert_eq!(
-            (street.ask(HERE, &cookie).await.status, status(&street, "/pay").await),
+            (
+                street.ask(HERE, &cookie).await.status,
+                status(&street, "/pay").await
+            ),
             (wanted, 200),
             "{}",
             kind.name
@@ -157,31 +237,51 @@ async fn proxies_have_limits_of_their_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn caddy_answers_other_hosts_with_nothing() {
     let app = PlainApp::start().await;
-    let recipe = but(CADDY, WHOLE_SITE, "http://:8000 {\n\tbind 127.0.0.1", "http://127.0.0.1:8000 {");
+    let recipe = but(
+        CADDY,
+        WHOLE_SITE,
+        "http://:8000 {\n\tbind 127.0.0.1",
+        "http://127.0.0.1:8000 {",
+    );
     let street = Street::with(CADDY, &recipe, app.address).await;
     let _ = app.taken();
     let answer = street.ask(HERE, &request("GET", "/pay", "")).await;
-    assert_eq!((answer.status, answer.body.as_str(), app.taken().len()), (200, "", 0), "no app, no verdict");
+    assert_eq!(
+        (answer.status, answer.body.as_str(), app.taken().len()),
+        (200, "", 0),
+        "no app, no verdict"
+    );
 }
 
 /// What the page warns of: a name taken from the client's own header, where `request_header` would have set it.
 #[tokio::test(flavor = "multi_thread")]
 async fn caddy_sets_a_request_header_too_late_for_echo() {
     let mut recipe = CADDY.recipe(CALLERS_NAME);
-    let (before, after) =
-        recipe.configuration.split_once("\t\theader_up -*\n\t\theader_up X-Real-IP {remote_host}\n").unwrap();
-    recipe.configuration = before
-        .replace("request_header -echo-*", "request_header -echo-*\n\trequest_header X-Real-IP {remote_host}")
-        + after;
+    let (before, after) = recipe
+        .configuration
+        .split_once("\t\theader_up -*\n\t\theader_up X-Real-IP {remote_host}\n")
+        .unwrap();
+    recipe.configuration = before.replace(
+        "request_header -echo-*",
+        "request_header -echo-*\n\trequest_header X-Real-IP {remote_host}",
+    ) + after;
     let app = PlainApp::start().await;
     let street = Street::with(CADDY, &recipe, app.address).await;
     street.declare(0, 50).await;
     let mut statuses = std::collections::BTreeSet::new();
     for number in 0..40 {
-        let chosen = request("GET", "/tenants/pay", &format!("X-Real-IP: name-{number}\r\n"));
+        let chosen = request(
+            "GET",
+            "/tenants/pay",
+            &format!("X-Real-IP: name-{number}\r\n"),
+        );
         statuses.insert(street.ask(HERE, &chosen).await.status);
     }
-    assert_eq!(statuses.into_iter().collect::<Vec<_>>(), [200, 429], "who chooses a name is admitted by one of them");
+    assert_eq!(
+        statuses.into_iter().collect::<Vec<_>>(),
+        [200, 429],
+        "who chooses a name is admitted by one of them"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,8 +290,13 @@ async fn traefik_takes_traefik_yaml_for_its_static_configuration() {
     let recipe = TRAEFIK.recipe(WHOLE_SITE);
     std::fs::write(folder.path().join("traefik.yaml"), recipe.configuration).unwrap();
     let mut command = Command::new(prepared("ECHO_TEST_TOOLS").join("bin/traefik"));
-    command.current_dir(folder.path()).env("HOME", folder.path());
-    command.args(["--entryPoints.web.address=127.0.0.1:0", "--providers.file.filename=traefik.yaml"]);
+    command
+        .current_dir(folder.path())
+        .env("HOME", folder.path());
+    command.args([
+        "--entryPoints.web.address=127.0.0.1:0",
+        "--providers.file.filename=traefik.yaml",
+    ]);
     let done = command.stdin(std::process::Stdio::null()).output().unwrap();
     assert!(!done.status.success(), "{done:?}");
 }
@@ -201,16 +306,29 @@ async fn traefik_believes_whom_it_trusts() {
     let app = PlainApp::start().await;
     let mut recipe = TRAEFIK.recipe(CALLERS_NAME);
     let insecure = " --entryPoints.web.forwardedHeaders.insecure=true";
-    recipe.command = recipe.command.map(|command| command.trim_end().to_owned() + insecure);
+    recipe.command = recipe
+        .command
+        .map(|command| command.trim_end().to_owned() + insecure);
     let street = Street::with(TRAEFIK, &recipe, app.address).await;
-    assert_eq!(street.ask(HERE, &request("GET", "/tenants/pay", "X-Real-Ip: lucky\r\n")).await.status, 200);
+    assert_eq!(
+        street
+            .ask(
+                HERE,
+                &request("GET", "/tenants/pay", "X-Real-Ip: lucky\r\n")
+            )
+            .await
+            .status,
+        200
+    );
     assert_eq!(header(&app.taken().pop().unwrap(), "x-real-ip"), ["lucky"]);
 
     let forged = request("GET", "/pay", "X-Forwarded-Uri: /refunds\r\n");
     for (trusting, wanted) in [("", 503), ("trustForwardHeader: true\n        ", 200)] {
         let with = format!("{trusting}authRequestHeaders:");
         let mut recipe = but(TRAEFIK, WHOLE_SITE, "authRequestHeaders:", &with);
-        recipe.command = recipe.command.map(|command| command.trim_end().to_owned() + insecure);
+        recipe.command = recipe
+            .command
+            .map(|command| command.trim_end().to_owned() + insecure);
         let street = Street::with(TRAEFIK, &recipe, app.address).await;
         street.kill(None).await;
         assert_eq!(street.ask(HERE, &forged).await.status, wanted, "{trusting}");
@@ -220,9 +338,15 @@ async fn traefik_believes_whom_it_trusts() {
 /// An Envoy that appends the client's path and query to its question.
 fn with_path_prefix() -> Recipe {
     let mut recipe = but(ENVOY, WHOLE_SITE, "path_override:", "path_prefix:");
-    let (before, rest) = recipe.configuration.split_once("                        authorization_request:").unwrap();
-    let (_, after) = rest.split_once("                        authorization_response:").unwrap();
-    recipe.configuration = format!("{before}                        authorization_response:{after}");
+    let (before, rest) = recipe
+        .configuration
+        .split_once("                        authorization_request:")
+        .unwrap();
+    let (_, after) = rest
+        .split_once("                        authorization_response:")
+        .unwrap();
+    recipe.configuration =
+        format!("{before}                        authorization_response:{after}");
     recipe
 }
 
@@ -240,11 +364,26 @@ async fn envoy_answers_a_fragment_itself() {
             assert_eq!(answer.status, 400, "{path}");
         }
         assert_eq!(app.taken().len(), 0, "nothing reached the app");
-        assert_eq!(street.ask(HERE, &request("POST", "/refunds", "")).await.status, 200, "what is on the list does");
-        let counted = street.client.get(street.echo.url("/metrics")).header("x-api-key", KEY).send().await.unwrap();
+        assert_eq!(
+            street
+                .ask(HERE, &request("POST", "/refunds", ""))
+                .await
+                .status,
+            200,
+            "what is on the list does"
+        );
+        let counted = street
+            .client
+            .get(street.echo.url("/metrics"))
+            .header("x-api-key", KEY)
+            .send()
+            .await
+            .unwrap();
         let counted = counted.text().await.unwrap();
         assert!(
-            counted.lines().any(|line| line.ends_with("reason=\"allow_list\"} 1")),
+            counted
+                .lines()
+                .any(|line| line.ends_with("reason=\"allow_list\"} 1")),
             "one question alone: {counted}"
         );
     }
@@ -256,9 +395,21 @@ async fn envoy_with_a_path_prefix_refuses_some_queries() {
     let app = PlainApp::start().await;
     let recipe = with_path_prefix();
     let street = Street::with(ENVOY, &recipe, app.address).await;
-    assert_eq!((status(&street, "/pay?q=b").await, status(&street, "/pay?q=<b>").await), (200, 400));
+    assert_eq!(
+        (
+            status(&street, "/pay?q=b").await,
+            status(&street, "/pay?q=<b>").await
+        ),
+        (200, 400)
+    );
     street.kill(None).await;
-    assert_eq!((status(&street, "/pay?q=b").await, status(&street, "/refunds?q=b").await), (403, 200));
+    assert_eq!(
+        (
+            status(&street, "/pay?q=b").await,
+            status(&street, "/refunds?q=b").await
+        ),
+        (403, 200)
+    );
 }
 
 /// Bytes that are no text are names as good as others; without `encode_raw_headers` all of them are one.
@@ -267,7 +418,9 @@ async fn envoy_hands_on_names_byte_by_byte() {
     let own = "\"%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%\"";
     let raw = but(ENVOY, CALLERS_NAME, own, "\"%REQ(X-NAME)%\"");
     let mut marked = raw.clone();
-    marked.configuration = marked.configuration.replace("encode_raw_headers: true", "encode_raw_headers: false");
+    marked.configuration = marked
+        .configuration
+        .replace("encode_raw_headers: true", "encode_raw_headers: false");
     for (recipe, wanted) in [(raw, 2), (marked, 1)] {
         let app = PlainApp::start().await;
         let street = Street::with(ENVOY, &recipe, app.address).await;
@@ -275,8 +428,15 @@ async fn envoy_hands_on_names_byte_by_byte() {
         let mut statuses = std::collections::BTreeSet::new();
         for number in 0xa0..=0xff_u8 {
             let name = char::from(number);
-            statuses
-                .insert(street.ask(HERE, &request("GET", "/tenants/pay", &format!("X-Name: {name}\r\n"))).await.status);
+            statuses.insert(
+                street
+                    .ask(
+                        HERE,
+                        &request("GET", "/tenants/pay", &format!("X-Name: {name}\r\n")),
+                    )
+                    .await
+                    .status,
+            );
         }
         assert_eq!(statuses.len(), wanted, "{statuses:?}");
     }
@@ -286,8 +446,12 @@ async fn envoy_hands_on_names_byte_by_byte() {
 async fn envoy_asks_under_both_throttles_where_a_route_turns_none_off() {
     let app = PlainApp::start().await;
     let both = "- match: {path: /both}\n                          route: {cluster: app}\n                        - match: {prefix: /tenants/}";
-    let street =
-        Street::with(ENVOY, &but(ENVOY, CALLERS_NAME, "- match: {prefix: /tenants/}", both), app.address).await;
+    let street = Street::with(
+        ENVOY,
+        &but(ENVOY, CALLERS_NAME, "- match: {prefix: /tenants/}", both),
+        app.address,
+    )
+    .await;
     assert_eq!(status(&street, "/both").await, 200);
     for killed in ["default", "tenants"] {
         street.kill(Some(killed)).await;
@@ -308,7 +472,11 @@ async fn envoy_says_the_path_in_one_of_two_places() {
         ("/authz/envoy/default", one.to_owned(), 200),
         ("/authz/envoy/default", one.repeat(2), 403),
         ("/authz/envoy/default", String::new(), 403),
-        ("/authz/envoy/default", "x-envoy-original-path: /refunds#/../pay\r\n".to_owned(), 403),
+        (
+            "/authz/envoy/default",
+            "x-envoy-original-path: /refunds#/../pay\r\n".to_owned(),
+            403,
+        ),
         ("/authz/envoy/default/pay", one.to_owned(), 403),
         ("/authz/envoy/default/", one.to_owned(), 403),
         ("/authz/envoy/default/refunds", String::new(), 200),
@@ -321,14 +489,26 @@ async fn envoy_says_the_path_in_one_of_two_places() {
 /// Nobody decides: whose error bears headers that a page of another origin needs.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_tells_pages_that_nobody_decides() {
-    for (kind, told) in [(NGINX_KIND, false), (CADDY, false), (TRAEFIK, true), (ENVOY, true)] {
+    for (kind, told) in [
+        (NGINX_KIND, false),
+        (CADDY, false),
+        (TRAEFIK, true),
+        (ENVOY, true),
+    ] {
         let app = PlainApp::start().await;
         let mut street = Street::open(kind, OTHER_ORIGIN, app.address).await;
         street.echo.process.kill_9();
-        let asked = http().get(street.proxy.url("/pay")).header("origin", "http://shop.example");
+        let asked = http()
+            .get(street.proxy.url("/pay"))
+            .header("origin", "http://shop.example");
         let answer = asked.send().await.unwrap();
         assert_eq!(answer.status(), kind.undecided, "{}", kind.name);
-        assert_eq!(answer.headers().contains_key("access-control-allow-origin"), told, "{}", kind.name);
+        assert_eq!(
+            answer.headers().contains_key("access-control-allow-origin"),
+            told,
+            "{}",
+            kind.name
+        );
     }
 }
 
@@ -338,8 +518,15 @@ fn no_printed_site_of_caddys_is_for_one_host_alone() {
     let mut sites = 0;
     for page in ["README.md", "docs/caddy.md"] {
         let text = std::fs::read_to_string(page).unwrap();
-        for block in text.split("```caddy\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
-            for line in block.lines().filter(|line| line.starts_with("http") && line.ends_with('{')) {
+        for block in text
+            .split("```caddy\n")
+            .skip(1)
+            .map(|rest| rest.split("```").next().unwrap())
+        {
+            for line in block
+                .lines()
+                .filter(|line| line.starts_with("http") && line.ends_with('{'))
+            {
                 assert!(line.starts_with("http://:"), "{page}: {line}");
                 sites += 1;
             }

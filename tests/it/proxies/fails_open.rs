@@ -17,22 +17,45 @@ behind_each_proxy!(fails_open);
 async fn fails_open(kind: Kind) {
     let app = PlainApp::start().await;
     let mut street = Street::open(kind, FAIL_OPEN, app.address).await;
-    let pay = request("POST", "/pay", "Content-Length: 0\r\nX-Envoy-Auth-Failure-Mode-Allowed: true\r\n");
+    let pay = request(
+        "POST",
+        "/pay",
+        "Content-Length: 0\r\nX-Envoy-Auth-Failure-Mode-Allowed: true\r\n",
+    );
     street.kill(None).await;
     // Traefik asks every second whether Echo is alive: what it makes of the answer shows after a few of them.
     let asking = Instant::now() + Duration::from_secs(if kind.name == "traefik" { 4 } else { 0 });
     let _ = app.taken();
     while Instant::now() < asking {
-        assert_eq!(street.ask(HERE, &pay).await.status, kind.killed, "{}", kind.name);
+        assert_eq!(
+            street.ask(HERE, &pay).await.status,
+            kind.killed,
+            "{}",
+            kind.name
+        );
     }
-    assert_eq!(street.ask(HERE, &pay).await.status, kind.killed, "{}", kind.name);
+    assert_eq!(
+        street.ask(HERE, &pay).await.status,
+        kind.killed,
+        "{}",
+        kind.name
+    );
     assert!(app.taken().is_empty(), "{}", kind.name);
 
     assert_eq!(street.post("/revive", "").await, 200);
     street.declare(0, 0).await;
     let broken = request("POST", "/break", "Content-Length: 0\r\n");
-    assert!(street.ask(HERE, &broken).await.status >= 500, "{}", kind.name);
-    assert_eq!(app.taken().len(), 1, "{}: what the app failed is not sent to it again", kind.name);
+    assert!(
+        street.ask(HERE, &broken).await.status >= 500,
+        "{}",
+        kind.name
+    );
+    assert_eq!(
+        app.taken().len(),
+        1,
+        "{}: what the app failed is not sent to it again",
+        kind.name
+    );
 
     street.kill(None).await;
     street.echo.process.kill_9();
@@ -43,7 +66,12 @@ async fn fails_open(kind: Kind) {
     let _ = app.taken();
     let body = request("POST", "/pay", "Content-Length: 3\r\n\r\n100");
     let body = &body[..body.len() - 2]; // the text's own empty line is the head's end
-    assert_eq!(street.ask(HERE, body).await.status, 200, "{}: a body passes", kind.name);
+    assert_eq!(
+        street.ask(HERE, body).await.status,
+        200,
+        "{}: a body passes",
+        kind.name
+    );
     assert_eq!(app.taken().len(), 1, "{}", kind.name);
 }
 
@@ -58,10 +86,21 @@ async fn no_size_opens(kind: Kind) {
     street.kill(None).await;
     let _ = app.taken();
     let of = |size: usize, headers: &str| {
-        request("POST", &format!("/pay?{}", "x".repeat(size)), &format!("Content-Length: 0\r\n{headers}"))
+        request(
+            "POST",
+            &format!("/pay?{}", "x".repeat(size)),
+            &format!("Content-Length: 0\r\n{headers}"),
+        )
     };
-    let quoted = request("POST", &format!("/{}", "\"".repeat(40_000)), "Content-Length: 0\r\n");
-    let named = String::from_utf8(of(46_000, "")).unwrap().replace("shop.example", &"h".repeat(46_000)).into_bytes();
+    let quoted = request(
+        "POST",
+        &format!("/{}", "\"".repeat(40_000)),
+        "Content-Length: 0\r\n",
+    );
+    let named = String::from_utf8(of(46_000, ""))
+        .unwrap()
+        .replace("shop.example", &"h".repeat(46_000))
+        .into_bytes();
     let all = [
         of(40_000, ""),
         of(47_000, ""),
@@ -72,7 +111,12 @@ async fn no_size_opens(kind: Kind) {
         quoted,
         named,
     ];
-    assert_eq!(street.ask(HERE, &all[0]).await.status, kind.killed, "{}", kind.name);
+    assert_eq!(
+        street.ask(HERE, &all[0]).await.status,
+        kind.killed,
+        "{}",
+        kind.name
+    );
     for (number, asked) in all.into_iter().enumerate() {
         let asked = Arc::new(asked);
         let (to, mut askers) = (street.proxy.address, JoinSet::new());
@@ -83,7 +127,9 @@ async fn no_size_opens(kind: Kind) {
                     let mut stream = TcpStream::connect(to).await.unwrap();
                     // The proxy may refuse it before it has come.
                     if stream.write_all(&asked).await.is_ok() {
-                        let _ = timeout(Duration::from_secs(30), stream.read_to_end(&mut Vec::new())).await;
+                        let _ =
+                            timeout(Duration::from_secs(30), stream.read_to_end(&mut Vec::new()))
+                                .await;
                     }
                 }
             });
@@ -92,6 +138,12 @@ async fn no_size_opens(kind: Kind) {
             done.unwrap();
         }
         let reached = app.taken().len();
-        assert_eq!(reached, 0, "{}: request {number}: {}", kind.name, street.proxy.said());
+        assert_eq!(
+            reached,
+            0,
+            "{}: request {number}: {}",
+            kind.name,
+            street.proxy.said()
+        );
     }
 }

@@ -39,14 +39,29 @@ async fn ask(
     let _ = backend.taken();
     let sent = (0..number).map(|_| {
         let request = prepare(street.client.get(street.proxy.url("/pay")));
-        async move { request.send().await.unwrap_or_else(|e| panic!("{e}\n{}", street.proxy.said())).status().as_u16() }
+        async move {
+            request
+                .send()
+                .await
+                .unwrap_or_else(|e| panic!("{e}\n{}", street.proxy.said()))
+                .status()
+                .as_u16()
+        }
     });
-    let all: Vec<u16> = futures::stream::iter(sent).buffer_unordered(CONNECTIONS).collect().await;
+    let all: Vec<u16> = futures::stream::iter(sent)
+        .buffer_unordered(CONNECTIONS)
+        .collect()
+        .await;
     let mut statuses = Statuses::new();
     for status in all {
         *statuses.entry(status).or_default() += 1;
     }
-    assert_eq!(backend.taken(), statuses.get(&200).copied().unwrap_or(0), "{}: {statuses:?}", street.kind.name);
+    assert_eq!(
+        backend.taken(),
+        statuses.get(&200).copied().unwrap_or(0),
+        "{}: {statuses:?}",
+        street.kind.name
+    );
     statuses
 }
 
@@ -57,25 +72,58 @@ async fn obeys(kind: Kind) {
     let backend = Backend::start().await;
     let street = Street::open(kind, WHOLE_SITE, backend.address).await;
     let all = |status: u16, number: usize| Statuses::from([(status, number)]);
-    assert_eq!(ask(&street, &backend, few, |request| request).await, all(200, few), "{}", kind.name);
+    assert_eq!(
+        ask(&street, &backend, few, |request| request).await,
+        all(200, few),
+        "{}",
+        kind.name
+    );
     untouched::passes_as_it_is(&street).await;
 
     street.declare(25, 0).await;
     let statuses = ask(&street, &backend, number, forged).await;
     let refused = statuses.get(&429).copied().unwrap_or(0);
-    assert_eq!(refused + statuses.get(&200).copied().unwrap_or(0), number, "{}: {statuses:?}", kind.name);
+    assert_eq!(
+        refused + statuses.get(&200).copied().unwrap_or(0),
+        number,
+        "{}: {statuses:?}",
+        kind.name
+    );
     let off = refused.abs_diff(number / 4);
-    assert!(off <= number / 100, "{}: {refused} of {number} refused at 25 %", kind.name);
+    assert!(
+        off <= number / 100,
+        "{}: {refused} of {number} refused at 25 %",
+        kind.name
+    );
 
     street.declare(100, 0).await;
-    assert_eq!(ask(&street, &backend, few, forged).await, all(429, few), "{}", kind.name);
+    assert_eq!(
+        ask(&street, &backend, few, forged).await,
+        all(429, few),
+        "{}",
+        kind.name
+    );
     always_admitted(&street).await;
-    let refused = street.client.get(street.proxy.url("/pay")).send().await.unwrap();
-    let wait: u32 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    let refused = street
+        .client
+        .get(street.proxy.url("/pay"))
+        .send()
+        .await
+        .unwrap();
+    let wait: u32 = refused.headers()["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
     assert!((1..=120).contains(&wait), "{}", kind.name);
 
     street.declare(0, 0).await;
-    assert_eq!(ask(&street, &backend, few, |request| request).await, all(200, few), "{}", kind.name);
+    assert_eq!(
+        ask(&street, &backend, few, |request| request).await,
+        all(200, few),
+        "{}",
+        kind.name
+    );
     assert_eq!(street.post("/kill", KILL).await, 200);
     assert_eq!(
         ask(&street, &backend, few, forged).await,
@@ -83,8 +131,17 @@ async fn obeys(kind: Kind) {
         "{}: no connection stays open",
         kind.name
     );
-    let killed = street.client.get(street.proxy.url("/pay")).send().await.unwrap();
-    assert!(killed.headers().contains_key("retry-after"), "{}", kind.name);
+    let killed = street
+        .client
+        .get(street.proxy.url("/pay"))
+        .send()
+        .await
+        .unwrap();
+    assert!(
+        killed.headers().contains_key("retry-after"),
+        "{}",
+        kind.name
+    );
     let told = killed.headers().contains_key("echo-reason");
     assert_eq!(
         told,
@@ -95,7 +152,12 @@ async fn obeys(kind: Kind) {
     always_admitted(&street).await;
     assert_eq!(street.post("/revive", "").await, 200);
     street.declare(0, 0).await;
-    assert_eq!(ask(&street, &backend, few, |request| request).await, all(200, few), "{}", kind.name);
+    assert_eq!(
+        ask(&street, &backend, few, |request| request).await,
+        all(200, few),
+        "{}",
+        kind.name
+    );
 
     undecided(street, &backend).await;
 }
@@ -103,16 +165,41 @@ async fn obeys(kind: Kind) {
 /// What is on the list passes, with a query too.
 async fn always_admitted(street: &Street) {
     for path in ["/refunds", "/refunds?order=%3Cb%3E"] {
-        let refund = street.client.get(street.proxy.url(path)).send().await.unwrap();
-        assert_eq!(refund.status(), 200, "{}: a route that is on the list", street.kind.name);
+        let refund = street
+            .client
+            .get(street.proxy.url(path))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(
+            refund.status(),
+            200,
+            "{}: a route that is on the list",
+            street.kind.name
+        );
     }
-    let options = street.client.request(reqwest::Method::OPTIONS, street.proxy.url("/pay")).send().await.unwrap();
-    assert_eq!(options.status(), 204, "{}: a method that is on the list", street.kind.name);
+    let options = street
+        .client
+        .request(reqwest::Method::OPTIONS, street.proxy.url("/pay"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        options.status(),
+        204,
+        "{}: a method that is on the list",
+        street.kind.name
+    );
 }
 
 /// Nobody decides: nobody passes.
 async fn undecided(mut street: Street, backend: &Backend) {
     street.echo.process.kill_9();
     let kind = street.kind;
-    assert_eq!(ask(&street, backend, 16, forged).await, Statuses::from([(kind.undecided, 16)]), "{}", kind.name);
+    assert_eq!(
+        ask(&street, backend, 16, forged).await,
+        Statuses::from([(kind.undecided, 16)]),
+        "{}",
+        kind.name
+    );
 }

@@ -31,10 +31,20 @@ fetch('@PAY@', {method: 'POST', credentials: 'include', body: '{}',
 async fn a_page_sees_the_refusal(kind: Kind) {
     let backend = Backend::start().await;
     let street = Street::open(kind, OTHER_ORIGIN, backend.address).await;
-    assert_eq!(saw(&street, "shop.example").await, "200 null", "{}", kind.name);
+    assert_eq!(
+        saw(&street, "shop.example").await,
+        "200 null",
+        "{}",
+        kind.name
+    );
     street.declare(100, 0).await;
     refused(&saw(&street, "shop.example").await, 429, kind);
-    assert_eq!(saw(&street, "elsewhere.example").await, "network error", "{}: another page", kind.name);
+    assert_eq!(
+        saw(&street, "elsewhere.example").await,
+        "network error",
+        "{}: another page",
+        kind.name
+    );
     street.kill(None).await;
     refused(&saw(&street, "shop.example").await, kind.killed, kind);
 }
@@ -59,23 +69,35 @@ async fn without_the_recipe_a_page_sees_a_network_error() {
 async fn saw(street: &Street, site: &str) -> String {
     let seen = Seen::default();
     let page = PAGE.replace("@PAY@", &street.proxy.url("/pay"));
-    let told = |State(seen): State<Seen>, body: String| async move { *seen.lock().unwrap() = Some(body) };
-    let routes =
-        Router::new().route("/", get(|| async { Html(page) })).route("/seen", post(told)).with_state(Arc::clone(&seen));
+    let told =
+        |State(seen): State<Seen>, body: String| async move { *seen.lock().unwrap() = Some(body) };
+    let routes = Router::new()
+        .route("/", get(|| async { Html(page) }))
+        .route("/seen", post(told))
+        .with_state(Arc::clone(&seen));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
     let folder = tempfile::tempdir().unwrap();
     let mut browser = Command::new(prepared("ECHO_TEST_TOOLS").join("bin/chromium"));
     browser
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-proxy-server", "--remote-debugging-port=0"])
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-proxy-server",
+            "--remote-debugging-port=0",
+        ])
         .arg(format!("--user-data-dir={}", folder.path().display()))
         .arg(format!("--host-resolver-rules=MAP {site}:80 {address}"))
         .arg(format!("http://{site}/"))
         .env("HOME", folder.path());
     let process = Process::start(&mut browser, &folder.path().join("log"));
     let what = format!("{site} in a browser");
-    let said = eventually(&what, Duration::from_secs(60), async || seen.lock().unwrap().take()).await;
+    let said = eventually(&what, Duration::from_secs(60), async || {
+        seen.lock().unwrap().take()
+    })
+    .await;
     drop(process);
     server.abort();
     said

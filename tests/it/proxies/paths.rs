@@ -59,18 +59,43 @@ async fn no_path_passes_for_a_refund(kind: Kind) {
     let app = PlainApp::start().await;
     let street = Street::open(kind, WHOLE_SITE, app.address).await;
     street.kill(None).await;
-    assert_eq!(street.ask(HERE, &request("POST", "/refunds/7", "")).await.status, 200, "{}", kind.name);
-    let written = HOSTILE.iter().filter(|path| path.contains("/tenants") && path.contains("pay"));
+    assert_eq!(
+        street
+            .ask(HERE, &request("POST", "/refunds/7", ""))
+            .await
+            .status,
+        200,
+        "{}",
+        kind.name
+    );
+    let written = HOSTILE
+        .iter()
+        .filter(|path| path.contains("/tenants") && path.contains("pay"));
     let written = written.map(|path| path.replace("/tenants", "/refunds"));
     for asked in written.chain(
-        ["/refunds#/../../pay", "/refunds#/../pay", "/refunds?/../pay", "/x/../refunds#/../pay"].map(str::to_owned),
+        [
+            "/refunds#/../../pay",
+            "/refunds#/../pay",
+            "/refunds?/../pay",
+            "/x/../refunds#/../pay",
+        ]
+        .map(str::to_owned),
     ) {
         let answer = street.ask(HERE, &request("POST", &asked, "")).await;
         if answer.status == 200 {
             let got = path(&answer.body);
-            assert!(resolved(got).starts_with("/refunds"), "{}: {asked} came to the app as {got}", kind.name);
+            assert!(
+                resolved(got).starts_with("/refunds"),
+                "{}: {asked} came to the app as {got}",
+                kind.name
+            );
         } else {
-            assert!([400, 404, kind.killed].contains(&answer.status), "{}: {asked}: {}", kind.name, answer.status);
+            assert!(
+                [400, 404, kind.killed].contains(&answer.status),
+                "{}: {asked}: {}",
+                kind.name,
+                answer.status
+            );
         }
     }
     let past_a_fragment = app.taken().iter().any(|head| path(head).contains('#'));
@@ -80,21 +105,42 @@ async fn no_path_passes_for_a_refund(kind: Kind) {
 async fn no_path_dodges_a_kill(kind: Kind) {
     let app = PlainApp::start().await;
     let street = Street::open(kind, CALLERS_NAME, app.address).await;
-    let plain = [("/pay", "default"), ("/pay?x=/tenants/../..;", "default"), ("/tenants/list?a=//b;c", "tenants")];
+    let plain = [
+        ("/pay", "default"),
+        ("/pay?x=/tenants/../..;", "default"),
+        ("/tenants/list?a=//b;c", "tenants"),
+    ];
     for killed in ["default", "tenants"] {
         street.kill(Some(killed)).await;
         for (asked, throttle) in plain {
             let wanted = if throttle == killed { kind.killed } else { 200 };
-            assert_eq!(street.ask(HERE, &request("GET", asked, "")).await.status, wanted, "{}: {asked}", kind.name);
+            assert_eq!(
+                street.ask(HERE, &request("GET", asked, "")).await.status,
+                wanted,
+                "{}: {asked}",
+                kind.name
+            );
         }
         for asked in HOSTILE {
             let answer = street.ask(HERE, &request("GET", asked, "")).await;
             let refusals = [400, 404, 418, kind.killed];
-            assert!(answer.status == 200 || refusals.contains(&answer.status), "{}: {asked}: {answer:?}", kind.name);
+            assert!(
+                answer.status == 200 || refusals.contains(&answer.status),
+                "{}: {asked}: {answer:?}",
+                kind.name
+            );
             if answer.status == 200 {
                 let got = path(&answer.body);
-                let meant = if resolved(got).starts_with("/tenants/") { "tenants" } else { "default" };
-                assert_ne!(meant, killed, "{}: {asked} came to the app as {got}", kind.name);
+                let meant = if resolved(got).starts_with("/tenants/") {
+                    "tenants"
+                } else {
+                    "default"
+                };
+                assert_ne!(
+                    meant, killed,
+                    "{}: {asked} came to the app as {got}",
+                    kind.name
+                );
             }
         }
         assert_eq!(street.post("/revive", "").await, 200);
@@ -106,16 +152,39 @@ async fn no_path_dodges_a_kill(kind: Kind) {
 /// What the page says remains: how an app reads letters is not known to a proxy.
 async fn case_is_the_apps_business(street: &Street) {
     street.kill(Some("tenants")).await;
-    let status = street.ask(HERE, &request("GET", "/TENANTS/list", "")).await.status;
-    let wanted = if street.kind.name == "caddy" { street.kind.killed } else { 200 };
+    let status = street
+        .ask(HERE, &request("GET", "/TENANTS/list", ""))
+        .await
+        .status;
+    let wanted = if street.kind.name == "caddy" {
+        street.kind.killed
+    } else {
+        200
+    };
     assert_eq!(status, wanted, "{}", street.kind.name);
-    let status = street.ask(HERE, &request("GET", "/tenants", "")).await.status;
+    let status = street
+        .ask(HERE, &request("GET", "/tenants", ""))
+        .await
+        .status;
     // nginx sends it to the path with the slash, by itself.
-    assert_eq!(status, if street.kind.name == "nginx" { 301 } else { 200 }, "{}", street.kind.name);
+    assert_eq!(
+        status,
+        if street.kind.name == "nginx" {
+            301
+        } else {
+            200
+        },
+        "{}",
+        street.kind.name
+    );
     street.kill(None).await;
     for asked in ["/TENANTS/list", "/tenantsx", "/pay"] {
         let status = street.ask(HERE, &request("GET", asked, "")).await.status;
-        assert_eq!(status, street.kind.killed, "{}: a kill of everything asks no path", street.kind.name);
+        assert_eq!(
+            status, street.kind.killed,
+            "{}: a kill of everything asks no path",
+            street.kind.name
+        );
     }
 }
 
@@ -140,7 +209,10 @@ fn decoded(path: &str) -> String {
     let mut rest = path;
     while let Some((before, after)) = rest.split_once('%') {
         out += before;
-        match after.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+        match after
+            .get(..2)
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok())
+        {
             Some(byte) => {
                 out.push(char::from(byte));
                 rest = &after[2..];

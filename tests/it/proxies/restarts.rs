@@ -59,7 +59,11 @@ impl Clients {
 
 async fn restarts(kind: Kind) {
     let waits = kind.name != "nginx";
-    let heading = if kind.name == "traefik" { THROUGH_A_RESTART } else { WHOLE_SITE };
+    let heading = if kind.name == "traefik" {
+        THROUGH_A_RESTART
+    } else {
+        WHOLE_SITE
+    };
     let app = PlainApp::start().await;
     let mut street = Street::open(kind, heading, app.address).await;
     let clients = Clients::start(street.proxy.address);
@@ -79,7 +83,12 @@ async fn restarts(kind: Kind) {
     if !waits {
         statuses.remove(&kind.undecided);
     }
-    assert!(statuses.is_empty(), "{}: {admitted} admitted, else {statuses:?}\n{}", kind.name, street.proxy.said());
+    assert!(
+        statuses.is_empty(),
+        "{}: {admitted} admitted, else {statuses:?}\n{}",
+        kind.name,
+        street.proxy.said()
+    );
 
     // Killed, waiting changes nothing: it is refused at once, and through a restart too.
     street.kill(None).await;
@@ -88,13 +97,24 @@ async fn restarts(kind: Kind) {
     let refused = tokio::spawn(pay(street.proxy.address));
     street.echo = Echo::start("serve", &street.variables, street.folder.path()).await;
     let status = refused.await.unwrap();
-    assert!(status == kind.killed || !waits && status == kind.undecided, "{}: {status}", kind.name);
-    assert_eq!(pay(street.proxy.address).await, kind.killed, "{}", kind.name);
+    assert!(
+        status == kind.killed || !waits && status == kind.undecided,
+        "{}: {status}",
+        kind.name
+    );
+    assert_eq!(
+        pay(street.proxy.address).await,
+        kind.killed,
+        "{}",
+        kind.name
+    );
     assert!(app.taken().is_empty(), "{}", kind.name);
 }
 
 async fn pay(to: SocketAddr) -> u16 {
-    plain::ask(to, HERE, &request("GET", "/pay", "")).await.status
+    plain::ask(to, HERE, &request("GET", "/pay", ""))
+        .await
+        .status
 }
 
 /// A process on sockets that somebody else keeps open.
@@ -108,18 +128,50 @@ impl Drop for Handed {
 }
 
 /// Starts Echo as systemd does, with its sockets from 3 on, and waits until it answers.
-async fn handed(folder: &Path, variables: &[(&str, String)], api: &TcpListener, gate: &TcpListener) -> Handed {
+async fn handed(
+    folder: &Path,
+    variables: &[(&str, String)],
+    api: &TcpListener,
+    gate: &TcpListener,
+) -> Handed {
     let mut command = Command::new("sh");
     // Our two ends come in as stdin and stdout, since a process started from here gets no others.
-    let script = r#"export LISTEN_PID=$$ LISTEN_FDS=2; exec "$0" serve 3<&0 4<&1 </dev/null >/dev/null"#;
-    command.arg("-c").arg(script).arg(program()).env_clear().current_dir(folder);
-    command.env("LISTEN_FDNAMES", "api:gate").env("ECHO_API_KEY", KEY);
-    command.envs(variables.iter().filter(|(name, _)| *name == "ECHO_MANIFEST").map(|(name, value)| (*name, value)));
+    let script =
+        r#"export LISTEN_PID=$$ LISTEN_FDS=2; exec "$0" serve 3<&0 4<&1 </dev/null >/dev/null"#;
+    command
+        .arg("-c")
+        .arg(script)
+        .arg(program())
+        .env_clear()
+        .current_dir(folder);
+    command
+        .env("LISTEN_FDNAMES", "api:gate")
+        .env("ECHO_API_KEY", KEY);
+    command.envs(
+        variables
+            .iter()
+            .filter(|(name, _)| *name == "ECHO_MANIFEST")
+            .map(|(name, value)| (*name, value)),
+    );
     let own = |listener: &TcpListener| Stdio::from(OwnedFd::from(listener.try_clone().unwrap()));
-    let echo = Handed(command.stdin(own(api)).stdout(own(gate)).stderr(Stdio::null()).spawn().unwrap());
+    let echo = Handed(
+        command
+            .stdin(own(api))
+            .stdout(own(gate))
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
     let ready = format!("http://{}/readyz", api.local_addr().unwrap());
     eventually("it is ready", Duration::from_secs(20), async || {
-        http().get(&ready).send().await.ok()?.status().is_success().then_some(())
+        http()
+            .get(&ready)
+            .send()
+            .await
+            .ok()?
+            .status()
+            .is_success()
+            .then_some(())
     })
     .await;
     echo
@@ -136,8 +188,19 @@ async fn nginx_waits_where_the_port_stays_open() {
     let mut echo = handed(folder.path(), &variables, &api, &gate).await;
     let recipe = NGINX_KIND.recipe(WHOLE_SITE);
     let port = crate::support::free_port();
-    let nginx = Proxy::with(NGINX_KIND, &recipe, folder.path(), port, gate.local_addr().unwrap(), app.address).await;
-    eventually("it is open", Duration::from_secs(30), async || (pay(nginx.address).await == 200).then_some(())).await;
+    let nginx = Proxy::with(
+        NGINX_KIND,
+        &recipe,
+        folder.path(),
+        port,
+        gate.local_addr().unwrap(),
+        app.address,
+    )
+    .await;
+    eventually("it is open", Duration::from_secs(30), async || {
+        (pay(nginx.address).await == 200).then_some(())
+    })
+    .await;
     let clients = Clients::start(nginx.address);
     for _ in 0..3 {
         let _ = Command::new("kill").arg(echo.0.id().to_string()).status();

@@ -13,26 +13,58 @@ use super::obeys::forged;
 
 pub(super) async fn passes_as_it_is(street: &Street) {
     let (client, proxy, name) = (&street.client, &street.proxy, street.kind.name);
-    for body in [Vec::new(), b"100".to_vec(), (0..3_000_000u32).map(|n| (n % 251) as u8).collect()] {
-        let wanted = format!("paid {} {} POST []", body.len(), hex::encode(Sha256::digest(&body)));
-        let answer = forged(client.post(proxy.url("/pay"))).body(body).send().await.unwrap();
+    for body in [
+        Vec::new(),
+        b"100".to_vec(),
+        (0..3_000_000u32).map(|n| (n % 251) as u8).collect(),
+    ] {
+        let wanted = format!(
+            "paid {} {} POST []",
+            body.len(),
+            hex::encode(Sha256::digest(&body))
+        );
+        let answer = forged(client.post(proxy.url("/pay")))
+            .body(body)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(answer.headers()["x-app"], "mine", "{name}");
-        assert_eq!(answer.text().await.unwrap(), wanted, "{name}: body and what was forged");
+        assert_eq!(
+            answer.text().await.unwrap(),
+            wanted,
+            "{name}: body and what was forged"
+        );
     }
     let refused = client.get(proxy.url("/forbidden")).send().await.unwrap();
-    assert_eq!((refused.status().as_u16(), &refused.headers()["x-app"]), (403, &"mine".parse().unwrap()), "{name}");
+    assert_eq!(
+        (refused.status().as_u16(), &refused.headers()["x-app"]),
+        (403, &"mine".parse().unwrap()),
+        "{name}"
+    );
     assert_eq!(refused.text().await.unwrap(), "the app says no", "{name}");
 
     let head = client.head(proxy.url("/pay")).send().await.unwrap();
-    assert_eq!((head.status().as_u16(), head.headers().contains_key("x-app")), (200, true), "{name}");
-    let options = client.request(Method::OPTIONS, proxy.url("/pay")).header("origin", "http://other.example");
-    let options = options.header("access-control-request-method", "POST").send().await.unwrap();
+    assert_eq!(
+        (head.status().as_u16(), head.headers().contains_key("x-app")),
+        (200, true),
+        "{name}"
+    );
+    let options = client
+        .request(Method::OPTIONS, proxy.url("/pay"))
+        .header("origin", "http://other.example");
+    let options = options
+        .header("access-control-request-method", "POST")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(
         (options.status().as_u16(), &options.headers()["allow"]),
         (204, &"GET, POST".parse().unwrap()),
         "{name}"
     );
-    let told = timeout(Duration::from_secs(10), upgraded(street)).await.expect("the upgraded connection answers");
+    let told = timeout(Duration::from_secs(10), upgraded(street))
+        .await
+        .expect("the upgraded connection answers");
     assert_eq!(told, b"ping over an upgraded connection", "{name}");
 }
 
@@ -60,6 +92,10 @@ pub(super) async fn upgrade(street: &Street) -> TcpStream {
         head.push(stream.read_u8().await.unwrap());
     }
     let head = String::from_utf8(head).unwrap();
-    assert!(head.starts_with("HTTP/1.1 101 "), "{}: {head}", street.kind.name);
+    assert!(
+        head.starts_with("HTTP/1.1 101 "),
+        "{}: {head}",
+        street.kind.name
+    );
     stream
 }

@@ -83,9 +83,19 @@ impl Ledger for Away {
 
 fn order(epoch: &str) -> KillOrder {
     let text = || "test".to_owned();
-    let at = Moment { wall: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO };
+    let at = Moment {
+        wall: Timestamp::UNIX_EPOCH,
+        elapsed: Duration::ZERO,
+    };
     let epoch = Epoch(epoch.to_owned());
-    KillOrder { scope: Scope::All, reason: text(), operator: text(), epoch, at, record: record("kill") }
+    KillOrder {
+        scope: Scope::All,
+        reason: text(),
+        operator: text(),
+        epoch,
+        at,
+        record: record("kill"),
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -93,15 +103,25 @@ async fn a_loop_that_owes_a_kill_to_a_ledger_that_fails_at_once_does_not_wake_it
     let desired = Arc::new(LedgerDesired::new(Arc::new(Away), Stored::default()));
     let as_port: Arc<dyn Desired> = Arc::<LedgerDesired>::clone(&desired);
     let gate = Arc::new(Gate::default());
-    let latch = Arc::new(Latch::new(Arc::clone(&gate), Arc::clone(&as_port), None, Vec::new()));
+    let latch = Arc::new(Latch::new(
+        Arc::clone(&gate),
+        Arc::clone(&as_port),
+        None,
+        Vec::new(),
+    ));
     latch.obey(Duration::ZERO);
     latch.kill(order("owed")).await.unwrap();
     assert_eq!(latch.lacking().in_memory, 1);
 
-    let clock: Arc<dyn Clock> = Arc::new(Manual(Mutex::new((Timestamp::UNIX_EPOCH, Duration::ZERO))));
+    let clock: Arc<dyn Clock> =
+        Arc::new(Manual(Mutex::new((Timestamp::UNIX_EPOCH, Duration::ZERO))));
     let (stop, passes) = (CancellationToken::new(), AtomicUsize::new(0));
     let local = LocalGate::new(Arc::clone(&gate), Arc::clone(&clock));
-    let counted = Arc::new(Counted { gate: local, passes, stop: stop.clone() });
+    let counted = Arc::new(Counted {
+        gate: local,
+        passes,
+        stop: stop.clone(),
+    });
     let target: Arc<dyn Target> = Arc::<Counted>::clone(&counted);
     let parts = Parts {
         desired: as_port,
@@ -113,7 +133,11 @@ async fn a_loop_that_owes_a_kill_to_a_ledger_that_fails_at_once_does_not_wake_it
         clock,
         law: Law::default(),
     };
-    let _ended = timeout(Duration::from_secs(10), Reconciler::new(parts, &Stored::default()).run(stop)).await;
+    let _ended = timeout(
+        Duration::from_secs(10),
+        Reconciler::new(parts, &Stored::default()).run(stop),
+    )
+    .await;
     let passes = counted.passes.load(Ordering::SeqCst);
     assert!((2..=FEW).contains(&passes), "{passes} passes in 10 s");
 }
@@ -123,11 +147,18 @@ async fn a_loop_that_owes_a_kill_to_a_ledger_that_fails_at_once_does_not_wake_it
 async fn a_hold_that_is_new_wakes_the_loop_once() {
     let desired = LedgerDesired::new(Arc::new(Away), Stored::default());
     let held = crate::ledger_suite::values::kill("new");
-    let wakes = async || timeout(Duration::from_secs(1), desired.woken()).await.is_ok();
+    let wakes = async || {
+        timeout(Duration::from_secs(1), desired.woken())
+            .await
+            .is_ok()
+    };
     desired.hold(&held, &record("kill"));
     assert!(wakes().await, "before it is brought to the ledger");
     desired.take(held, record("kill")).await.unwrap_err();
     assert!(!wakes().await, "it is known");
-    desired.take(crate::ledger_suite::values::kill("other"), record("kill")).await.unwrap_err();
+    desired
+        .take(crate::ledger_suite::values::kill("other"), record("kill"))
+        .await
+        .unwrap_err();
     assert!(wakes().await);
 }

@@ -16,12 +16,14 @@ use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::observation::Signals;
 use echo_phoenix::domain::plan::{Action, ReadBack, ScaleReadBack};
 use echo_phoenix::domain::report::Outcome;
-use echo_phoenix::domain::throttle::{Declared, GateSpec, ScaleSpec, TargetKind, TargetSpec, ThrottleName};
+use echo_phoenix::domain::throttle::{
+    Declared, GateSpec, ScaleSpec, TargetKind, TargetSpec, ThrottleName,
+};
 use echo_phoenix::gate::{Gate, Question, Setting};
 use echo_phoenix::latch::Latch;
 use echo_phoenix::ports::{
-    Became, Clock, Declaration, Desired, DesiredError, Ended, History, HoldTaken, Ledger, Meant, Report, Target,
-    TargetError,
+    Became, Clock, Declaration, Desired, DesiredError, Ended, History, HoldTaken, Ledger, Meant,
+    Report, Target, TargetError,
 };
 use echo_phoenix::reconcile::{Parts, Reconciler};
 use echo_phoenix::store::SqliteLedger;
@@ -55,7 +57,13 @@ impl Declarations {
 #[async_trait]
 impl Desired for Declarations {
     fn declared(&self) -> Vec<Arc<Declared>> {
-        self.all.lock().unwrap().iter().cloned().map(Arc::new).collect()
+        self.all
+            .lock()
+            .unwrap()
+            .iter()
+            .cloned()
+            .map(Arc::new)
+            .collect()
     }
 
     async fn refresh(&self) {}
@@ -77,7 +85,10 @@ impl Desired for Declarations {
     }
 
     async fn take(&self, _hold: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError> {
-        Ok(HoldTaken { answer: record.answer, over: false })
+        Ok(HoldTaken {
+            answer: record.answer,
+            over: false,
+        })
     }
 
     async fn end(&self, _meant: Meant<'_>, _record: Record) -> Result<Ended, DesiredError> {
@@ -124,16 +135,26 @@ impl Target for Workloads {
     async fn read(&self, throttle: &Declared, _spec: &TargetSpec) -> Result<ReadBack, TargetError> {
         let all = self.replicas.lock().unwrap();
         let (replicas, remembered) = *all.get(&throttle.name).unwrap_or(&REPLICAS);
-        Ok(ReadBack::Scale(ScaleReadBack { replicas, remembered, resource_version: "1".to_owned(), who: None }))
+        Ok(ReadBack::Scale(ScaleReadBack {
+            replicas,
+            remembered,
+            resource_version: "1".to_owned(),
+            who: None,
+        }))
     }
 
     async fn apply(&self, throttle: &ThrottleName, action: &Action) -> Result<(), TargetError> {
-        let Action::Scale { to, remember, .. } = action else { return Ok(()) };
+        let Action::Scale { to, remember, .. } = action else {
+            return Ok(());
+        };
         self.began.notify_one();
         if self.blocks.load(Ordering::SeqCst) {
             self.goes_on.notified().await;
         }
-        self.replicas.lock().unwrap().insert(throttle.clone(), (*to, *remember));
+        self.replicas
+            .lock()
+            .unwrap()
+            .insert(throttle.clone(), (*to, *remember));
         self.done.notify_one();
         Ok(())
     }
@@ -175,19 +196,35 @@ fn plant_in(folder: TempDir, throttles: Vec<Declared>) -> Plant {
     let gate = Arc::new(Gate::default());
     for throttle in &throttles {
         let at = Duration::ZERO;
-        let setting = Setting { level: throttle.stored, reason: Reason::Target, generation: 1, at };
+        let setting = Setting {
+            level: throttle.stored,
+            reason: Reason::Target,
+            generation: 1,
+            at,
+        };
         gate.declare(&throttle.name, &GateSpec::default(), setting);
     }
-    let desired =
-        Arc::new(Declarations { all: Mutex::new(throttles), leads: AtomicBool::new(true), woken: Notify::new() });
-    let clock = Arc::new(Manual(Mutex::new((Timestamp::from_second(1_800_000_000).unwrap(), Duration::ZERO))));
+    let desired = Arc::new(Declarations {
+        all: Mutex::new(throttles),
+        leads: AtomicBool::new(true),
+        woken: Notify::new(),
+    });
+    let clock = Arc::new(Manual(Mutex::new((
+        Timestamp::from_second(1_800_000_000).unwrap(),
+        Duration::ZERO,
+    ))));
     let workloads = Arc::<Workloads>::default();
     let told = Arc::<Told>::default();
     let time: Arc<dyn Clock> = Arc::<Manual>::clone(&clock);
     let local: Arc<dyn Target> = Arc::new(LocalGate::new(Arc::clone(&gate), Arc::clone(&time)));
     let scale: Arc<dyn Target> = Arc::<Workloads>::clone(&workloads);
     let as_port: Arc<dyn Desired> = Arc::<Declarations>::clone(&desired);
-    let latch = Arc::new(Latch::new(Arc::clone(&gate), Arc::clone(&as_port), None, Vec::new()));
+    let latch = Arc::new(Latch::new(
+        Arc::clone(&gate),
+        Arc::clone(&as_port),
+        None,
+        Vec::new(),
+    ));
     let parts = Parts {
         desired: as_port,
         ledger: Arc::<Fickle>::clone(&ledger),
@@ -199,7 +236,17 @@ fn plant_in(folder: TempDir, throttles: Vec<Declared>) -> Plant {
         law: Law::default(),
     };
     let reconciler = Reconciler::new(parts, &stored);
-    Plant { sqlite, ledger, desired, gate, workloads, told, clock, reconciler, _folder: folder }
+    Plant {
+        sqlite,
+        ledger,
+        desired,
+        gate,
+        workloads,
+        told,
+        clock,
+        reconciler,
+        _folder: folder,
+    }
 }
 
 fn name(number: usize) -> ThrottleName {
@@ -212,7 +259,10 @@ fn level(share: f64) -> Level {
 
 /// A throttle that is at one level and declares another.
 fn throttle(stored: f64, declared: f64) -> Declared {
-    Declared { stored: level(stored), ..Declared::bare(name(0), level(declared)) }
+    Declared {
+        stored: level(stored),
+        ..Declared::bare(name(0), level(declared))
+    }
 }
 
 /// An open throttle with a workload.
@@ -224,8 +274,14 @@ fn with_workload(number: usize) -> Declared {
         proportional: false,
         min_replicas: 1,
     };
-    let targets = vec![TargetSpec::Gate(GateSpec::default()), TargetSpec::Scale(scale)];
-    Declared { targets, ..Declared::bare(name(number), Level::OPEN) }
+    let targets = vec![
+        TargetSpec::Gate(GateSpec::default()),
+        TargetSpec::Scale(scale),
+    ];
+    Declared {
+        targets,
+        ..Declared::bare(name(number), Level::OPEN)
+    }
 }
 
 fn hold(epoch: &str) -> Hold {
@@ -253,18 +309,30 @@ impl Plant {
     }
 
     fn replicas(&self, number: usize) -> i64 {
-        self.workloads.replicas.lock().unwrap().get(&name(number)).unwrap_or(&REPLICAS).0
+        self.workloads
+            .replicas
+            .lock()
+            .unwrap()
+            .get(&name(number))
+            .unwrap_or(&REPLICAS)
+            .0
     }
 
     fn kill(&self, epoch: &str) {
-        self.gate.hold(&Scope::All, &hold(epoch), self.clock.elapsed());
-        self.desired.change(|declared| declared.holds.push(hold(epoch)));
+        self.gate
+            .hold(&Scope::All, &hold(epoch), self.clock.elapsed());
+        self.desired
+            .change(|declared| declared.holds.push(hold(epoch)));
     }
 
     fn revive(&self, epoch: &str) {
         let ended = Epoch(epoch.to_owned());
-        self.desired.change(|declared| declared.holds.retain(|hold| hold.epoch != ended));
-        self.gate.standings().iter().for_each(|one| self.gate.release(&one.name, &ended));
+        self.desired
+            .change(|declared| declared.holds.retain(|hold| hold.epoch != ended));
+        self.gate
+            .standings()
+            .iter()
+            .for_each(|one| self.gate.release(&one.name, &ended));
     }
 
     /// A kill that is over before anybody looks.
@@ -277,7 +345,8 @@ impl Plant {
     async fn pass_for(&mut self, seconds: u64) {
         for _ in 0..seconds {
             for _ in 0..200 {
-                self.gate.ask("t0", Question::default(), self.clock.moment());
+                self.gate
+                    .ask("t0", Question::default(), self.clock.moment());
             }
             self.clock.advance(Duration::from_secs(1));
             self.reconciler.pass().await;
@@ -286,13 +355,26 @@ impl Plant {
 
     /// Everything of the audit log, oldest first.
     async fn audit(&self) -> Vec<AuditItem> {
-        let mut all = self.sqlite.audit(PageAsk { limit: 500, ..PageAsk::default() }).await.unwrap().items;
+        let mut all = self
+            .sqlite
+            .audit(PageAsk {
+                limit: 500,
+                ..PageAsk::default()
+            })
+            .await
+            .unwrap()
+            .items;
         all.reverse();
         all
     }
 
     fn trouble(&self) -> Option<String> {
-        self.told.0.lock().unwrap().last().and_then(|outcome| outcome.trouble.clone())
+        self.told
+            .0
+            .lock()
+            .unwrap()
+            .last()
+            .and_then(|outcome| outcome.trouble.clone())
     }
 }
 
@@ -309,16 +391,27 @@ async fn about_to_open() -> Plant {
 }
 
 /// Runs a pass, and something else once the ledger is asked; then the ledger goes on.
-async fn while_the_ledger_is_asked(plant: &mut Plant, meanwhile: impl FnOnce(&Declarations, &Gate)) {
+async fn while_the_ledger_is_asked(
+    plant: &mut Plant,
+    meanwhile: impl FnOnce(&Declarations, &Gate),
+) {
     plant.mood(WAITS);
-    let Plant { ledger, desired, gate, reconciler, .. } = plant;
+    let Plant {
+        ledger,
+        desired,
+        gate,
+        reconciler,
+        ..
+    } = plant;
     let other = async {
         ledger.waits.notified().await;
         ledger.mood.store(WELL, Ordering::SeqCst);
         meanwhile(desired, gate);
         ledger.goes_on.notify_one();
     };
-    timeout(SOON, async { tokio::join!(reconciler.pass(), other) }).await.unwrap();
+    timeout(SOON, async { tokio::join!(reconciler.pass(), other) })
+        .await
+        .unwrap();
 }
 
 /// Whether the pass was about to stay where it was, or about to open: what was killed and revived inside of it opens by the
@@ -335,12 +428,23 @@ async fn a_kill_that_begins_and_ends_inside_one_pass_is_a_stop() {
             gate.release(&name(0), &Epoch("a".to_owned()));
         })
         .await;
-        assert_eq!(plant.level(), Level::STOP, "from {stored}: the pass did not know of it");
+        assert_eq!(
+            plant.level(),
+            Level::STOP,
+            "from {stored}: the pass did not know of it"
+        );
         plant.reconciler.pass().await;
-        assert_eq!(plant.level(), Level::STOP, "from {stored}: and the next one goes by the gate");
+        assert_eq!(
+            plant.level(),
+            Level::STOP,
+            "from {stored}: and the next one goes by the gate"
+        );
         plant.pass_for(7).await;
         let now = plant.level();
-        assert!(now < Level::STOP && now >= level(0.84), "from {stored}: by the ramp, {now}");
+        assert!(
+            now < Level::STOP && now >= level(0.84),
+            "from {stored}: by the ramp, {now}"
+        );
     }
 }
 
@@ -355,7 +459,11 @@ async fn time_under_a_kill_earns_no_ramp() {
     plant.clock.advance(Duration::from_secs(10));
     plant.revive("a");
     plant.reconciler.pass().await;
-    assert_eq!(plant.level(), Level::STOP, "ten seconds, all of them killed");
+    assert_eq!(
+        plant.level(),
+        Level::STOP,
+        "ten seconds, all of them killed"
+    );
 
     // The same where no pass sees it: the level was a full stop before, so the gate's level alone does not tell.
     plant.clock.advance(Duration::from_secs(5));
@@ -364,7 +472,11 @@ async fn time_under_a_kill_earns_no_ramp() {
     plant.reconciler.pass().await;
     assert_eq!(plant.level(), Level::STOP, "a kill that no look saw");
     plant.pass_for(7).await;
-    assert!(plant.level() < Level::STOP && plant.level() >= level(0.84), "{}", plant.level());
+    assert!(
+        plant.level() < Level::STOP && plant.level() >= level(0.84),
+        "{}",
+        plant.level()
+    );
 }
 
 /// Nor does it fill the credit that an opening with evidence is paid from.
@@ -372,9 +484,18 @@ async fn time_under_a_kill_earns_no_ramp() {
 async fn time_under_a_kill_fills_no_credit() {
     let mut plant = plant(vec![throttle(1.0, 0.0)]);
     let calm = |plant: &Plant| {
-        let signals = Signals { requests_per_minute: 12_000.0, ..Signals::calm(Level::STOP) };
-        let evidence = Evidence { signals, at: plant.clock.elapsed(), source: None };
-        plant.desired.change(|declared| declared.evidence = vec![evidence.clone()]);
+        let signals = Signals {
+            requests_per_minute: 12_000.0,
+            ..Signals::calm(Level::STOP)
+        };
+        let evidence = Evidence {
+            signals,
+            at: plant.clock.elapsed(),
+            source: None,
+        };
+        plant
+            .desired
+            .change(|declared| declared.evidence = vec![evidence.clone()]);
     };
     calm(&plant);
     for _ in 0..8 {
@@ -389,7 +510,10 @@ async fn time_under_a_kill_fills_no_credit() {
     calm(&plant);
     plant.reconciler.pass().await;
     let opened = 1.0 - plant.level().fraction();
-    assert!(opened < 0.02, "at most what was left when it was killed: {opened}");
+    assert!(
+        opened < 0.02,
+        "at most what was left when it was killed: {opened}"
+    );
 }
 
 /// A kill, here only declared or only at the gate; or another process that leads.
@@ -397,9 +521,15 @@ async fn time_under_a_kill_fills_no_credit() {
 async fn what_opens_asks_again_right_before_it() {
     type Meanwhile = fn(&Declarations, &Gate);
     let meanwhile: [(&str, Meanwhile); 3] = [
-        ("declared", |desired, _| desired.change(|declared| declared.holds.push(hold("b")))),
-        ("at the gate", |_, gate| drop(gate.hold(&Scope::All, &hold("b"), Duration::ZERO))),
-        ("no longer leads", |desired, _| desired.leads.store(false, Ordering::SeqCst)),
+        ("declared", |desired, _| {
+            desired.change(|declared| declared.holds.push(hold("b")))
+        }),
+        ("at the gate", |_, gate| {
+            drop(gate.hold(&Scope::All, &hold("b"), Duration::ZERO))
+        }),
+        ("no longer leads", |desired, _| {
+            desired.leads.store(false, Ordering::SeqCst)
+        }),
     ];
     for (what, meanwhile) in meanwhile {
         let mut plant = about_to_open().await;
@@ -413,15 +543,28 @@ async fn what_opens_asks_again_right_before_it() {
 async fn what_opened_beside_a_kill_is_told_and_closed_by_the_next_look() {
     let mut plant = about_to_open().await;
     plant.workloads.blocks.store(true, Ordering::SeqCst);
-    let Plant { desired, workloads, reconciler, .. } = &mut plant;
+    let Plant {
+        desired,
+        workloads,
+        reconciler,
+        ..
+    } = &mut plant;
     let other = async {
         workloads.began.notified().await;
         desired.change(|declared| declared.holds.push(hold("b")));
         workloads.blocks.store(false, Ordering::SeqCst);
         workloads.goes_on.notify_one();
     };
-    timeout(SOON, async { tokio::join!(reconciler.pass(), other) }).await.unwrap();
-    assert!(plant.trouble().is_some_and(|trouble| trouble.contains("kill")), "{:?}", plant.trouble());
+    timeout(SOON, async { tokio::join!(reconciler.pass(), other) })
+        .await
+        .unwrap();
+    assert!(
+        plant
+            .trouble()
+            .is_some_and(|trouble| trouble.contains("kill")),
+        "{:?}",
+        plant.trouble()
+    );
     timeout(SOON, plant.desired.woken()).await.unwrap();
     plant.reconciler.pass().await;
     assert_eq!(plant.replicas(0), 0);
@@ -432,14 +575,28 @@ async fn what_opened_beside_a_kill_is_told_and_closed_by_the_next_look() {
 async fn an_opening_that_hangs_keeps_no_kill_waiting() {
     let mut plant = about_to_open().await;
     plant.workloads.blocks.store(true, Ordering::SeqCst);
-    let Plant { desired, gate, workloads, reconciler, .. } = &mut plant;
+    let Plant {
+        desired,
+        gate,
+        workloads,
+        reconciler,
+        ..
+    } = &mut plant;
     let other = async {
         workloads.began.notified().await;
         gate.hold(&Scope::All, &hold("b"), Duration::ZERO);
         desired.change(|declared| declared.holds.push(hold("b")));
     };
-    timeout(SOON, async { tokio::join!(reconciler.pass(), other) }).await.unwrap();
-    assert!(plant.trouble().is_some_and(|trouble| trouble.contains("kill")), "{:?}", plant.trouble());
+    timeout(SOON, async { tokio::join!(reconciler.pass(), other) })
+        .await
+        .unwrap();
+    assert!(
+        plant
+            .trouble()
+            .is_some_and(|trouble| trouble.contains("kill")),
+        "{:?}",
+        plant.trouble()
+    );
 }
 
 /// The stop is there while the pass still waits for the ledger.
@@ -479,16 +636,39 @@ async fn a_pass_ends_while_the_ledger_hangs_and_what_it_owes_is_told_again() {
         plant.reconciler.pass().await;
 
         let audit = plant.audit().await.split_off(before);
-        let of = |action: &str| audit.iter().filter(|entry| entry.action == action).collect::<Vec<_>>();
+        let of = |action: &str| {
+            audit
+                .iter()
+                .filter(|entry| entry.action == action)
+                .collect::<Vec<_>>()
+        };
         let (intents, outcomes) = (of("scale_intent"), of("scale"));
-        assert_eq!((intents.len(), outcomes.len()), (MANY, MANY), "each once: {audit:#?}");
+        assert_eq!(
+            (intents.len(), outcomes.len()),
+            (MANY, MANY),
+            "each once: {audit:#?}"
+        );
         for intent in intents {
-            let outcome: Vec<_> = outcomes.iter().filter(|one| one.request_id == intent.request_id).collect();
-            assert!(outcome.len() == 1 && outcome[0].seq > intent.seq && outcome[0].reason == "done", "{audit:#?}");
-            assert!(moment(intent) == at && moment(outcome[0]) == at, "when it was, {at}: {audit:#?}");
+            let outcome: Vec<_> = outcomes
+                .iter()
+                .filter(|one| one.request_id == intent.request_id)
+                .collect();
+            assert!(
+                outcome.len() == 1 && outcome[0].seq > intent.seq && outcome[0].reason == "done",
+                "{audit:#?}"
+            );
+            assert!(
+                moment(intent) == at && moment(outcome[0]) == at,
+                "when it was, {at}: {audit:#?}"
+            );
         }
         let stored = plant.ledger.stored().await.unwrap();
-        assert!(stored.throttles.iter().all(|row| row.effective == Level::STOP));
+        assert!(
+            stored
+                .throttles
+                .iter()
+                .all(|row| row.effective == Level::STOP)
+        );
     }
 }
 
@@ -499,8 +679,16 @@ async fn what_began_while_the_ledger_was_away_is_recorded_with_its_time() {
         let mut plant = plant(vec![throttle(0.0, 0.0)]);
         plant.pass_for(1).await;
         plant.mood(away);
-        let signals = Signals { error_rate: 0.9, requests_per_minute: 12_000.0, ..Signals::calm(Level::OPEN) };
-        let evidence = Evidence { signals, at: plant.clock.elapsed(), source: None };
+        let signals = Signals {
+            error_rate: 0.9,
+            requests_per_minute: 12_000.0,
+            ..Signals::calm(Level::OPEN)
+        };
+        let evidence = Evidence {
+            signals,
+            at: plant.clock.elapsed(),
+            source: None,
+        };
         plant.desired.change(|declared| {
             declared.evidence = vec![evidence.clone()];
             declared.generation = 7;
@@ -515,11 +703,23 @@ async fn what_began_while_the_ledger_was_away_is_recorded_with_its_time() {
         assert_eq!(plant.level(), shed, "within the tick");
 
         let audit = plant.audit().await;
-        let starts: Vec<_> = audit.iter().filter(|entry| entry.action == "shed_start").collect();
+        let starts: Vec<_> = audit
+            .iter()
+            .filter(|entry| entry.action == "shed_start")
+            .collect();
         assert_eq!(starts.len(), 1, "{audit:#?}");
-        assert_eq!((moment(starts[0]), starts[0].binding_signal.as_str()), (began, "errors"));
+        assert_eq!(
+            (moment(starts[0]), starts[0].binding_signal.as_str()),
+            (began, "errors")
+        );
         let stored = plant.ledger.stored().await.unwrap();
-        assert_eq!((stored.throttles[0].effective, stored.throttles[0].generation), (shed, 7));
+        assert_eq!(
+            (
+                stored.throttles[0].effective,
+                stored.throttles[0].generation
+            ),
+            (shed, 7)
+        );
     }
 }
 
@@ -536,11 +736,16 @@ async fn a_hold_that_came_and_went_while_the_ledger_was_away_is_recorded_as_it_w
         namespace_uid: None,
         definition_uid: None,
     };
-    let held = Hold { source, ..hold("a") };
+    let held = Hold {
+        source,
+        ..hold("a")
+    };
     let mut at = Vec::new();
     for holds in [vec![held], Vec::new()] {
         plant.clock.advance(Duration::from_secs(10));
-        plant.desired.change(|declared| declared.holds.clone_from(&holds));
+        plant
+            .desired
+            .change(|declared| declared.holds.clone_from(&holds));
         plant.reconciler.pass().await;
         at.push(plant.clock.now());
     }
@@ -548,7 +753,10 @@ async fn a_hold_that_came_and_went_while_the_ledger_was_away_is_recorded_as_it_w
     plant.clock.advance(Duration::from_secs(10));
     plant.reconciler.pass().await;
     let audit = plant.audit().await;
-    let told: Vec<_> = audit.iter().map(|entry| (entry.action.as_str(), moment(entry))).collect();
+    let told: Vec<_> = audit
+        .iter()
+        .map(|entry| (entry.action.as_str(), moment(entry)))
+        .collect();
     assert_eq!(told, [("kill", at[0]), ("hold_ended", at[1])]);
     assert!(plant.ledger.stored().await.unwrap().holds.is_empty());
 }
@@ -558,19 +766,55 @@ async fn a_hold_that_came_and_went_while_the_ledger_was_away_is_recorded_as_it_w
 async fn the_end_of_a_hold_that_its_own_command_recorded_is_recorded() {
     let folder = tempfile::tempdir().unwrap();
     let (ledger, _) = SqliteLedger::open(folder.path()).unwrap();
-    let taken = ScopedHold { scope: Scope::One(name(0)), hold: hold("a") };
-    let change = Change { holds_taken: vec![taken], ..Change::of(crate::ledger_suite::values::record("kill")) };
+    let taken = ScopedHold {
+        scope: Scope::One(name(0)),
+        hold: hold("a"),
+    };
+    let change = Change {
+        holds_taken: vec![taken],
+        ..Change::of(crate::ledger_suite::values::record("kill"))
+    };
     ledger.commit(change).await.unwrap();
     drop(ledger);
     let (namespace, uid) = (Some("shop".to_owned()), "u".to_owned());
     let (namespace_uid, definition_uid) = (None, None);
-    let source = Source::Override { namespace, name: "echo-a".to_owned(), uid, namespace_uid, definition_uid };
-    let seen = Hold { source, ..hold("a") };
-    let mut plant = plant_in(folder, vec![Declared { holds: vec![seen], ..throttle(1.0, 1.0) }]);
+    let source = Source::Override {
+        namespace,
+        name: "echo-a".to_owned(),
+        uid,
+        namespace_uid,
+        definition_uid,
+    };
+    let seen = Hold {
+        source,
+        ..hold("a")
+    };
+    let mut plant = plant_in(
+        folder,
+        vec![Declared {
+            holds: vec![seen],
+            ..throttle(1.0, 1.0)
+        }],
+    );
     plant.reconciler.pass().await;
-    assert_eq!(plant.audit().await.iter().filter(|entry| entry.action == "kill").count(), 1, "it is known");
+    assert_eq!(
+        plant
+            .audit()
+            .await
+            .iter()
+            .filter(|entry| entry.action == "kill")
+            .count(),
+        1,
+        "it is known"
+    );
     plant.desired.change(|declared| declared.holds.clear());
     plant.reconciler.pass().await;
-    assert!(plant.audit().await.iter().any(|entry| entry.action == "hold_ended" && entry.before == "a"));
+    assert!(
+        plant
+            .audit()
+            .await
+            .iter()
+            .any(|entry| entry.action == "hold_ended" && entry.before == "a")
+    );
     assert_eq!(plant.sqlite.stored().await.unwrap().holds, []);
 }

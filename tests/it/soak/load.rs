@@ -36,8 +36,16 @@ pub(super) struct Load {
 
 /// Starts all of it.
 pub(super) fn start(world: &Arc<World>, secret: &'static str) -> Load {
-    let mut load = Load { over: Arc::default(), tasks: JoinSet::new() };
-    let others = [Work::Event(secret), Work::Observation, Work::Command, Work::Look];
+    let mut load = Load {
+        over: Arc::default(),
+        tasks: JoinSet::new(),
+    };
+    let others = [
+        Work::Event(secret),
+        Work::Observation,
+        Work::Command,
+        Work::Look,
+    ];
     for work in [Work::Verdict; ASKERS].into_iter().chain(others) {
         let (world, over) = (Arc::clone(world), Arc::clone(&load.over));
         load.tasks.spawn(async move {
@@ -100,7 +108,11 @@ async fn verdict(world: &World, client: &Client) -> Option<()> {
     let url = world.url("/authz/nginx/default")?;
     let before = world.moment();
     let answer = answered(client.get(url)).await?;
-    let reason = answer.headers().get("echo-reason").and_then(|reason| reason.to_str().ok()).unwrap_or_default();
+    let reason = answer
+        .headers()
+        .get("echo-reason")
+        .and_then(|reason| reason.to_str().ok())
+        .unwrap_or_default();
     world.verdict(before, answer.status().as_u16(), reason);
     Some(())
 }
@@ -110,7 +122,13 @@ async fn send(world: &World, client: &Client, number: u64, secret: &str) -> Opti
     let id = format!("evt_soak_{number}");
     let body = event(&id, 0);
     let signed = signature(secret, world.wall.now_s(), body.as_bytes());
-    let answer = answered(client.post(url).header("stripe-signature", signed).body(body)).await?;
+    let answer = answered(
+        client
+            .post(url)
+            .header("stripe-signature", signed)
+            .body(body),
+    )
+    .await?;
     match answer.status().as_u16() {
         200 => world.event(id),
         // A clock that steps is noticed within a second; until then the signature is an hour off. 503: not stored, and said so.
@@ -122,7 +140,13 @@ async fn send(world: &World, client: &Client, number: u64, secret: &str) -> Opti
 
 async fn observe(world: &World, client: &Client) -> Option<()> {
     let body = json!({ "source": "soak", "error_rate": 0.0, "latency_p99_ms": 100.0 }).to_string();
-    let answer = answered(client.post(world.url("/observe")?).header("x-api-key", KEY).body(body)).await?;
+    let answer = answered(
+        client
+            .post(world.url("/observe")?)
+            .header("x-api-key", KEY)
+            .body(body),
+    )
+    .await?;
     if !matches!(answer.status().as_u16(), 200 | 503) {
         world.wrong(format!("an observation was answered {}", answer.status()));
     }
@@ -138,7 +162,11 @@ async fn command(world: &World, client: &Client, number: u64) -> Option<()> {
     let body = json!({ "current_state": signals(0.0), "target_throttle": level }).to_string();
     let before = world.moment();
     world.declares(level);
-    let request = client.post(url).header("x-api-key", KEY).header("request-id", &id).header("idempotency-key", &id);
+    let request = client
+        .post(url)
+        .header("x-api-key", KEY)
+        .header("request-id", &id)
+        .header("idempotency-key", &id);
     let answer = answered(request.body(body)).await?;
     match answer.status().as_u16() {
         200 => {

@@ -58,7 +58,10 @@ impl Moment {
 
 impl World {
     pub(super) fn new(folder: &Path) -> Self {
-        let state = State { declared: vec![1.0], ..State::default() };
+        let state = State {
+            declared: vec![1.0],
+            ..State::default()
+        };
         Self {
             wall: Wall::new(folder),
             began: Instant::now(),
@@ -81,7 +84,9 @@ impl World {
 
     /// Where it is, while it is anywhere.
     pub(super) fn url(&self, path: &str) -> Option<String> {
-        self.state().address.map(|address| format!("http://{address}{path}"))
+        self.state()
+            .address
+            .map(|address| format!("http://{address}{path}"))
     }
 
     /// A kill was acknowledged, or must be found in force.
@@ -123,8 +128,16 @@ impl World {
         let state = self.state();
         let at = Instant::now();
         let declared = state.declared.iter().copied().fold(1.0, f64::min);
-        let alarmed = state.alarmed.filter(|(until, _)| at < *until).map_or(0.0, |(_, level)| level);
-        Moment { at, kills: state.kills, declared, alarmed }
+        let alarmed = state
+            .alarmed
+            .filter(|(until, _)| at < *until)
+            .map_or(0.0, |(_, level)| level);
+        Moment {
+            at,
+            kills: state.kills,
+            declared,
+            alarmed,
+        }
     }
 
     pub(super) fn event(&self, id: String) {
@@ -154,20 +167,27 @@ impl World {
         let mut state = self.state();
         let floor = before.declared.min(after.declared);
         if level < floor - ROUNDING && !(before.killed() || after.killed()) {
-            state.wrong.push(format!("level {level} below the declared {floor}"));
+            state
+                .wrong
+                .push(format!("level {level} below the declared {floor}"));
         }
         let held = before.alarmed.min(after.alarmed);
         if level < held - ROUNDING {
-            state.wrong.push(format!("level {level} while the law holds {held}"));
+            state
+                .wrong
+                .push(format!("level {level} while the law holds {held}"));
         }
         if after.kills != before.kills {
             return;
         }
         // However it was stopped and started in between.
-        let ramp =
-            state.earned.map_or(0.0, |(at, level)| level - after.at.duration_since(at).as_secs_f64() * RAMP_PER_S);
+        let ramp = state.earned.map_or(0.0, |(at, level)| {
+            level - after.at.duration_since(at).as_secs_f64() * RAMP_PER_S
+        });
         if level < ramp - SLACK - ROUNDING {
-            state.wrong.push(format!("level {level} where the ramp is at {ramp:.3}"));
+            state
+                .wrong
+                .push(format!("level {level} where the ramp is at {ramp:.3}"));
         }
         state.earned = Some((after.at, ramp.max(level)));
     }

@@ -73,7 +73,10 @@ pub(super) struct Sent {
 
 impl Known {
     pub(super) fn new(level: i64) -> Self {
-        Self(Mutex::new(State { levels: vec![level], ..State::default() }))
+        Self(Mutex::new(State {
+            levels: vec![level],
+            ..State::default()
+        }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -82,8 +85,18 @@ impl Known {
 
     pub(super) fn sure(&self) -> Sure {
         let state = self.state();
-        let State { turn, killed, reviving, .. } = *state;
-        Sure { turn, killed, reviving, levels: state.levels.clone() }
+        let State {
+            turn,
+            killed,
+            reviving,
+            ..
+        } = *state;
+        Sure {
+            turn,
+            killed,
+            reviving,
+            levels: state.levels.clone(),
+        }
     }
 
     pub(super) fn is_killed(&self) -> bool {
@@ -92,7 +105,11 @@ impl Known {
 
     pub(super) fn kills(&self) -> Sent {
         let state = self.state();
-        Sent { revivals: state.revivals, reviving: state.reviving, killed: state.killed }
+        Sent {
+            revivals: state.revivals,
+            reviving: state.reviving,
+            killed: state.killed,
+        }
     }
 
     /// A kill was answered with a yes: from here on everything is shut, unless a revival came in between.
@@ -106,8 +123,13 @@ impl Known {
 
     pub(super) fn revives(&self) -> Sent {
         let mut state = self.state();
-        let sent = Sent { revivals: state.revivals, reviving: state.reviving, killed: state.killed };
-        (state.killed, state.reviving, state.opened, state.turn) = (false, true, false, state.turn + 1);
+        let sent = Sent {
+            revivals: state.revivals,
+            reviving: state.reviving,
+            killed: state.killed,
+        };
+        (state.killed, state.reviving, state.opened, state.turn) =
+            (false, true, false, state.turn + 1);
         sent
     }
 
@@ -115,7 +137,9 @@ impl Known {
         let mut state = self.state();
         let stays = sent.killed && became == Became::Nothing;
         if stays && state.opened {
-            state.wrong.push("it opened while a revival was under way of which nothing was done".to_owned());
+            state.wrong.push(
+                "it opened while a revival was under way of which nothing was done".to_owned(),
+            );
         }
         (state.killed, state.reviving) = (stays, false);
         (state.revivals, state.turn) = (state.revivals + 1, state.turn + 1);
@@ -129,7 +153,9 @@ impl Known {
     pub(super) fn declared(&self, became: Became) {
         let mut state = self.state();
         match became {
-            Became::Done | Became::Replayed(true) => state.levels = state.levels.last().copied().into_iter().collect(),
+            Became::Done | Became::Replayed(true) => {
+                state.levels = state.levels.last().copied().into_iter().collect()
+            }
             Became::Undecided | Became::Unheard => {}
             Became::Refused | Became::Nothing | Became::Replayed(false) => drop(state.levels.pop()),
         }
@@ -144,7 +170,9 @@ impl Known {
         }
         state.opened |= before.reviving && before.turn == state.turn;
         if before.killed && before.turn == state.turn {
-            state.wrong.push(format!("a verdict is {reason} while killed"));
+            state
+                .wrong
+                .push(format!("a verdict is {reason} while killed"));
         }
     }
 
@@ -158,11 +186,15 @@ impl Known {
         let mut state = self.state();
         let may: Vec<i64> = before.levels.iter().chain(&state.levels).copied().collect();
         if let Some(declared) = declared.filter(|declared| !may.contains(declared)) {
-            state.wrong.push(format!("{declared} % is declared, where it may be {may:?}"));
+            state
+                .wrong
+                .push(format!("{declared} % is declared, where it may be {may:?}"));
         }
         let lowest = may.iter().copied().min().unwrap_or_default();
         if let Some(level) = in_force.filter(|level| level * 100.0 < lowest as f64 - 1e-6) {
-            state.wrong.push(format!("the level is {level}, where {may:?} % may be declared"));
+            state.wrong.push(format!(
+                "the level is {level}, where {may:?} % may be declared"
+            ));
         }
     }
 
@@ -185,7 +217,10 @@ impl Known {
 
     /// Everything so far is in the ledger.
     pub(super) fn settled(&self) {
-        self.state().commands.iter_mut().for_each(|told| told.may_be_lost = false);
+        self.state()
+            .commands
+            .iter_mut()
+            .for_each(|told| told.may_be_lost = false);
     }
 
     pub(super) fn commands(&self) -> Vec<Told> {
@@ -211,6 +246,10 @@ impl Known {
     pub(super) fn is_sound(&self, what: &str) {
         let wrong = &self.state().wrong;
         let first = &wrong[..wrong.len().min(5)];
-        assert!(wrong.is_empty(), "{what}: {} things were wrong, the first: {first:#?}", wrong.len());
+        assert!(
+            wrong.is_empty(),
+            "{what}: {} things were wrong, the first: {first:#?}",
+            wrong.len()
+        );
     }
 }

@@ -33,7 +33,11 @@ pub(super) struct Sender {
 /// A client that waits for as long as the service may take.
 pub(super) fn patient() -> Client {
     let _ = http(); // sets the process's TLS up
-    Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap()
+    Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(60))
+        .build()
+        .unwrap()
 }
 
 pub(super) fn kill_body(confirmation: &str) -> Value {
@@ -42,13 +46,26 @@ pub(super) fn kill_body(confirmation: &str) -> Value {
 
 impl Sender {
     fn request(&self, path: &str, id: &str, key: Option<&str>, body: &Value) -> RequestBuilder {
-        let request = self.client.post(format!("{}{path}", self.url)).header("x-api-key", KEY).header("request-id", id);
-        let request = if let Some(key) = key { request.header("idempotency-key", key) } else { request };
+        let request = self
+            .client
+            .post(format!("{}{path}", self.url))
+            .header("x-api-key", KEY)
+            .header("request-id", id);
+        let request = if let Some(key) = key {
+            request.header("idempotency-key", key)
+        } else {
+            request
+        };
         request.body(body.to_string())
     }
 
     /// Sends a command; answers what became of it, and the body.
-    pub(super) async fn command(&self, path: &'static str, key: Option<&str>, body: &Value) -> (Became, Value) {
+    pub(super) async fn command(
+        &self,
+        path: &'static str,
+        key: Option<&str>,
+        body: &Value,
+    ) -> (Became, Value) {
         let (id, began) = (ulid::Ulid::generate().to_string(), Instant::now());
         let answer = self.request(path, &id, key, body).send().await;
         let (became, said) = match answer {
@@ -60,7 +77,13 @@ impl Sender {
             Became::Unheard
         });
         let may_be_lost = said["durable"] == false;
-        self.known.told(Told { what: path, id, became, took: began.elapsed(), may_be_lost });
+        self.known.told(Told {
+            what: path,
+            id,
+            became,
+            took: began.elapsed(),
+            may_be_lost,
+        });
         (became, said)
     }
 
@@ -70,7 +93,8 @@ impl Sender {
         if matches!(became, Became::Done | Became::Replayed(true)) {
             self.known.killed(&sent);
         } else if !matches!(became, Became::Replayed(false)) {
-            self.known.wrong(format!("a kill was answered {became:?}: {said}"));
+            self.known
+                .wrong(format!("a kill was answered {became:?}: {said}"));
         }
         (became, said)
     }
@@ -82,7 +106,8 @@ impl Sender {
         let (became, said) = self.command("/revive", key, &body).await;
         self.known.revived(&sent, became);
         if became == Became::Refused && !raced {
-            self.known.wrong(format!("a revival found nothing to end: {said}"));
+            self.known
+                .wrong(format!("a revival found nothing to end: {said}"));
         }
         (became, said)
     }
@@ -98,20 +123,33 @@ impl Sender {
     /// Sends a kill without its word and hangs up before it is refused.
     async fn hangs_up(&self) {
         let (id, began) = (ulid::Ulid::generate().to_string(), Instant::now());
-        let request = self.request("/kill", &id, None, &kill_body("yes")).timeout(Duration::from_millis(60));
+        let request = self
+            .request("/kill", &id, None, &kill_body("yes"))
+            .timeout(Duration::from_millis(60));
         let became = match request.send().await {
             Ok(answer) => became(answer).await.0.unwrap_or(Became::Unheard),
             Err(_) => Became::Unheard,
         };
-        self.known.told(Told { what: "/kill", id, became, took: began.elapsed(), may_be_lost: false });
+        self.known.told(Told {
+            what: "/kill",
+            id,
+            became,
+            took: began.elapsed(),
+            may_be_lost: false,
+        });
     }
 
     /// Sends an event once; answers whether it was stored.
     pub(super) async fn event(&self, id: &str) -> bool {
         let body = event(id, 0);
         let signed = signature(SECRET, jiff::Timestamp::now().as_second(), body.as_bytes());
-        let request = self.client.post(format!("{}/webhooks/stripe", self.url)).header("stripe-signature", signed);
-        let Ok(answer) = request.body(body).send().await else { return false };
+        let request = self
+            .client
+            .post(format!("{}/webhooks/stripe", self.url))
+            .header("stripe-signature", signed);
+        let Ok(answer) = request.body(body).send().await else {
+            return false;
+        };
         match answer.status().as_u16() {
             200 => self.known.event(id.to_owned(), true),
             503 => self.known.event(id.to_owned(), false),
@@ -123,36 +161,62 @@ impl Sender {
     async fn verdict(&self) {
         let before = self.known.sure();
         let began = Instant::now();
-        let Ok(answer) = self.client.get(format!("{}/authz/nginx/default", self.url)).send().await else { return };
+        let Ok(answer) = self
+            .client
+            .get(format!("{}/authz/nginx/default", self.url))
+            .send()
+            .await
+        else {
+            return;
+        };
         let reason = answer.headers()["echo-reason"].to_str().unwrap().to_owned();
         self.known.verdict(&before, &reason, began.elapsed());
     }
 
     async fn calm_verdict(&self) {
         let began = Instant::now();
-        if self.client.get(format!("{}/authz/nginx/default", self.calm)).send().await.is_ok() {
+        if self
+            .client
+            .get(format!("{}/authz/nginx/default", self.calm))
+            .send()
+            .await
+            .is_ok()
+        {
             self.known.calm(began.elapsed());
         }
     }
 
     pub(super) async fn get(&self, path: &str) -> Value {
-        let answer = self.client.get(format!("{}{path}", self.url)).header("x-api-key", KEY).send().await.unwrap();
+        let answer = self
+            .client
+            .get(format!("{}{path}", self.url))
+            .header("x-api-key", KEY)
+            .send()
+            .await
+            .unwrap();
         answer.json().await.unwrap()
     }
 
     async fn look(&self) {
         let before = self.known.sure();
         let throttle = self.get("/v1/throttles/default").await;
-        self.known.level(&before, throttle["spec"]["throttlePercent"].as_i64(), None);
+        self.known
+            .level(&before, throttle["spec"]["throttlePercent"].as_i64(), None);
         let before = self.known.sure();
         let health = self.get("/health").await;
-        self.known.level(&before, None, health["throttle_pct"].as_f64());
+        self.known
+            .level(&before, None, health["throttle_pct"].as_f64());
     }
 
     /// Stops, stops again, and lets go; with keys in every other round, whose client tries again with them.
     async fn brake(&self, round: u64) {
-        let keys = round.is_multiple_of(2).then(|| (format!("kill-{round}"), format!("revive-{round}")));
-        let (kill, revive) = (keys.as_ref().map(|keys| keys.0.as_str()), keys.as_ref().map(|keys| keys.1.as_str()));
+        let keys = round
+            .is_multiple_of(2)
+            .then(|| (format!("kill-{round}"), format!("revive-{round}")));
+        let (kill, revive) = (
+            keys.as_ref().map(|keys| keys.0.as_str()),
+            keys.as_ref().map(|keys| keys.1.as_str()),
+        );
         self.kill(kill).await;
         sleep(Duration::from_millis(200)).await;
         self.kill(kill).await;
@@ -211,7 +275,9 @@ async fn became(answer: Response) -> (Option<Became>, Value) {
         200 | 409 if replayed => Became::Replayed(status == 200),
         200 => Became::Done,
         400 | 409 => Became::Refused,
-        503 if detail.contains("may still happen") && !detail.contains("Nothing") => Became::Undecided,
+        503 if detail.contains("may still happen") && !detail.contains("Nothing") => {
+            Became::Undecided
+        }
         503 if detail.contains("Nothing was") => Became::Nothing,
         _ => return (None, json!({ "status": status, "said": said })),
     };

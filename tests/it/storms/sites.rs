@@ -18,8 +18,12 @@ const BACK: Duration = Duration::from_secs(40);
 
 /// A throttle `default` that two sites obey.
 fn manifest(sites: &[&Echo]) -> String {
-    let remote =
-        |site: &&Echo| format!("    - remote: {{url: '{}', apiKeyEnv: ECHO_REMOTE_KEY_OTHER}}\n", site.url(""));
+    let remote = |site: &&Echo| {
+        format!(
+            "    - remote: {{url: '{}', apiKeyEnv: ECHO_REMOTE_KEY_OTHER}}\n",
+            site.url("")
+        )
+    };
     let remotes: String = sites.iter().map(remote).collect();
     format!(
         "apiVersion: echo-phoenix.dev/v1alpha1\nkind: EchoThrottle\nmetadata: {{name: default}}\nspec:\n  \
@@ -32,7 +36,13 @@ fn signal(site: &Echo, what: &str) {
 }
 
 async fn is_killed(sender: &Sender, url: &str) -> Option<bool> {
-    let answer = sender.client.get(url).timeout(Duration::from_millis(500)).send().await.ok()?;
+    let answer = sender
+        .client
+        .get(url)
+        .timeout(Duration::from_millis(500))
+        .send()
+        .await
+        .ok()?;
     Some(answer.headers()["echo-reason"] == "kill")
 }
 
@@ -43,7 +53,13 @@ async fn killed_after(sender: &Sender, site: &str, began: Instant) -> Duration {
     eventually(&format!("{url} is killed"), BACK, killed).await
 }
 
-async fn one(place: &Place, sender: &Sender, sites: &[Echo; 2], files: Option<Files>, silent: bool) {
+async fn one(
+    place: &Place,
+    sender: &Sender,
+    sites: &[Echo; 2],
+    files: Option<Files>,
+    silent: bool,
+) {
     let [near, far] = sites;
     if let Some(files) = files {
         place.disk.stall(files.parts, HANGS);
@@ -51,21 +67,32 @@ async fn one(place: &Place, sender: &Sender, sites: &[Echo; 2], files: Option<Fi
     if silent {
         signal(far, "-STOP");
     }
-    let when = format!("hangs: {}, a site is silent: {silent}", files.map_or("nothing", |files| files.name));
+    let when = format!(
+        "hangs: {}, a site is silent: {silent}",
+        files.map_or("nothing", |files| files.name)
+    );
     let (own, began) = (sender.clone(), Instant::now());
     let answered = tokio::spawn(async move {
         let (became, said) = own.kill(None).await;
         (became, said, began.elapsed())
     });
     let (url, near_url) = (place.url(), near.url(""));
-    let (gate, there) = tokio::join!(killed_after(sender, &url, began), killed_after(sender, &near_url, began));
+    let (gate, there) = tokio::join!(
+        killed_after(sender, &url, began),
+        killed_after(sender, &near_url, began)
+    );
     let (became, said, answered) = answered.await.unwrap();
-    println!("{when}: the gate after {gate:?}, another site after {there:?}, answered after {answered:?}");
+    println!(
+        "{when}: the gate after {gate:?}, another site after {there:?}, answered after {answered:?}"
+    );
     assert_eq!(became, Became::Done, "{when}: {said}");
     assert!(answered <= ANSWERED, "{when}: answered after {answered:?}");
     // Before the answer, where that waits for a disk.
     let limit = answered.max(Duration::from_secs(1));
-    assert!(gate < limit, "{when}: the gate after {gate:?}, the answer after {answered:?}");
+    assert!(
+        gate < limit,
+        "{when}: the gate after {gate:?}, the answer after {answered:?}"
+    );
     assert!(there <= TOLD, "{when}: another site after {there:?}");
 
     place.disk.flow();
@@ -85,23 +112,42 @@ async fn one(place: &Place, sender: &Sender, sites: &[Echo; 2], files: Option<Fi
 async fn a_kill_is_at_the_gate_answered_and_at_another_site_whatever_hangs() {
     let mut place = Place::new();
     let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let sites =
-        [Echo::start("serve", &[], folders[0].path()).await, Echo::start("serve", &[], folders[1].path()).await];
+    let sites = [
+        Echo::start("serve", &[], folders[0].path()).await,
+        Echo::start("serve", &[], folders[1].path()).await,
+    ];
     let file = place.folder.path().join("echo.yaml");
     std::fs::write(&file, manifest(&sites.each_ref())).unwrap();
-    place.more = vec![("ECHO_MANIFEST", file.display().to_string()), ("ECHO_REMOTE_KEY_OTHER", KEY.to_owned())];
+    place.more = vec![
+        ("ECHO_MANIFEST", file.display().to_string()),
+        ("ECHO_REMOTE_KEY_OTHER", KEY.to_owned()),
+    ];
     place.rise().await;
     let known = Arc::new(Known::new(0));
-    let sender = Sender { known, url: place.url(), calm: place.url(), client: patient() };
+    let sender = Sender {
+        known,
+        url: place.url(),
+        calm: place.url(),
+        client: patient(),
+    };
     eventually("both sites are read back", BACK, async || {
         let throttle = sender.get("/v1/throttles/default").await;
         let all = throttle["conditions"].as_array()?.clone();
-        all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True").then_some(())
+        all.iter()
+            .any(|one| one["type"] == "Ready" && one["status"] == "True")
+            .then_some(())
     })
     .await;
     let all = [None, Some(LEDGER), Some(JOURNAL), Some(BOTH)].into_iter();
-    let all: Vec<_> = all.flat_map(|files| [false, true].map(|silent| (files, silent))).collect();
-    let some = [(Some(LEDGER), false), (Some(JOURNAL), true), (Some(BOTH), false), (Some(BOTH), true)];
+    let all: Vec<_> = all
+        .flat_map(|files| [false, true].map(|silent| (files, silent)))
+        .collect();
+    let some = [
+        (Some(LEDGER), false),
+        (Some(JOURNAL), true),
+        (Some(BOTH), false),
+        (Some(BOTH), true),
+    ];
     for (files, silent) in if full() { all } else { some.to_vec() } {
         one(&place, &sender, &sites, files, silent).await;
     }

@@ -40,7 +40,13 @@ impl Place {
     pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let disk = SlowDisk::new(folder.path());
-        Self { folder, disk, port: free_port(), more: Vec::new(), echo: None }
+        Self {
+            folder,
+            disk,
+            port: free_port(),
+            more: Vec::new(),
+            echo: None,
+        }
     }
 
     pub(super) fn data(&self) -> PathBuf {
@@ -59,7 +65,13 @@ impl Place {
             ("STRIPE_WEBHOOK_SECRET", SECRET.to_owned()),
             ("TOKIO_WORKER_THREADS", "1".to_owned()),
         ];
-        let variables: Vec<_> = self.disk.variables().into_iter().chain(own).chain(self.more.clone()).collect();
+        let variables: Vec<_> = self
+            .disk
+            .variables()
+            .into_iter()
+            .chain(own)
+            .chain(self.more.clone())
+            .collect();
         self.echo = Some(Echo::start("serve", &variables, self.folder.path()).await);
     }
 
@@ -73,20 +85,29 @@ impl Place {
     }
 
     pub(super) fn verify(&self) {
-        run(Command::new(program()).arg("verify").arg("--data-dir").arg(self.data()));
+        run(Command::new(program())
+            .arg("verify")
+            .arg("--data-dir")
+            .arg(self.data()));
     }
 
     /// What `echo-phoenix status` tells.
     fn status(&self) -> Value {
         let mut command = Command::new(program());
-        command.args(["status", "-o", "json"]).env_clear().current_dir(self.folder.path());
+        command
+            .args(["status", "-o", "json"])
+            .env_clear()
+            .current_dir(self.folder.path());
         let said = run(command.env("ECHO_URL", self.url()).env("ECHO_API_KEY", KEY));
         serde_json::from_str(&said).unwrap()
     }
 
     async fn look(&self, sender: &Sender) -> Result<Standing, String> {
         let health = sender.get("/health").await;
-        if health["status"] == "unhealthy" || health["checks"]["ledger"] != "ok" || health["checks"]["holds"] != "ok" {
+        if health["status"] == "unhealthy"
+            || health["checks"]["ledger"] != "ok"
+            || health["checks"]["holds"] != "ok"
+        {
             return Err(health.to_string());
         }
         let throttle = sender.get("/v1/throttles/default").await;
@@ -95,7 +116,10 @@ impl Place {
         let status = self.status();
         let (recorded, level) = recorded(&self.data());
         let declared = throttle["spec"]["throttlePercent"].as_i64();
-        let told = (&status["health"]["killed"], self::holds(&status["throttles"][0]));
+        let told = (
+            &status["health"]["killed"],
+            self::holds(&status["throttles"][0]),
+        );
         let agrees = gate == killed
             && health["killed"] == killed
             && told == (&Value::Bool(killed), holds.clone())
@@ -107,7 +131,11 @@ impl Place {
                  and declares {level}; status tells {told:?}; {health}"
             ));
         }
-        Ok(Standing { holds, declared: level, in_force: health["throttle_pct"].as_f64().unwrap() })
+        Ok(Standing {
+            holds,
+            declared: level,
+            in_force: health["throttle_pct"].as_f64().unwrap(),
+        })
     }
 
     /// How it stands once all agree.
@@ -116,7 +144,10 @@ impl Place {
         loop {
             match self.look(sender).await {
                 Ok(standing) => return standing,
-                Err(why) => assert!(began.elapsed() < BACK, "{when}: it does not agree with itself: {why}"),
+                Err(why) => assert!(
+                    began.elapsed() < BACK,
+                    "{when}: it does not agree with itself: {why}"
+                ),
             }
             sleep(Duration::from_millis(50)).await;
         }
@@ -128,7 +159,9 @@ impl Place {
         self.fall();
         self.verify();
         self.rise().await;
-        let after = self.standing(sender, &format!("{when}, after a restart")).await;
+        let after = self
+            .standing(sender, &format!("{when}, after a restart"))
+            .await;
         after.is_as(&before, when);
         after
     }
@@ -141,20 +174,32 @@ impl Standing {
 
     fn is_as(&self, before: &Self, when: &str) {
         let same = (&self.holds, self.declared) == (&before.holds, before.declared);
-        let opens = self.in_force < (before.in_force - SLACK).max(self.declared as f64 / 100.0 - 1e-6);
-        assert!(same && !opens, "{when}: a restart made {self:?} of {before:?}");
+        let opens =
+            self.in_force < (before.in_force - SLACK).max(self.declared as f64 / 100.0 - 1e-6);
+        assert!(
+            same && !opens,
+            "{when}: a restart made {self:?} of {before:?}"
+        );
     }
 }
 
 fn holds(throttle: &Value) -> Vec<String> {
-    let holds = throttle["holds"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut epochs: Vec<_> = holds.iter().map(|hold| hold["epoch"].as_str().unwrap().to_owned()).collect();
+    let holds = throttle["holds"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let mut epochs: Vec<_> = holds
+        .iter()
+        .map(|hold| hold["epoch"].as_str().unwrap().to_owned())
+        .collect();
     epochs.sort();
     epochs
 }
 
 pub(super) fn ledger(data: &Path) -> Connection {
-    let ledger = Connection::open_with_flags(data.join("ledger.db"), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
+    let ledger =
+        Connection::open_with_flags(data.join("ledger.db"), OpenFlags::SQLITE_OPEN_READ_WRITE)
+            .unwrap();
     ledger.busy_timeout(Duration::from_secs(10)).unwrap();
     ledger
 }
@@ -162,8 +207,14 @@ pub(super) fn ledger(data: &Path) -> Connection {
 /// The holds that the ledger lists, and the level that it has as declared, in percent.
 fn recorded(data: &Path) -> (Vec<String>, i64) {
     let ledger = ledger(data);
-    let mut rows = ledger.prepare("SELECT epoch FROM holds WHERE ended = 0 ORDER BY epoch").unwrap();
-    let holds = rows.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+    let mut rows = ledger
+        .prepare("SELECT epoch FROM holds WHERE ended = 0 ORDER BY epoch")
+        .unwrap();
+    let holds = rows
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
     let level = "SELECT declared FROM system_throttle WHERE name = 'default'";
     let level: f64 = ledger.query_row(level, [], |row| row.get(0)).unwrap();
     (holds, (level * 100.0).round() as i64)

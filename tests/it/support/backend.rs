@@ -31,7 +31,11 @@ impl Backend {
         let address = listener.local_addr().unwrap();
         let routes = Router::new().fallback(answer).with_state(Arc::clone(&seen));
         let task = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
-        Self { address, seen, task }
+        Self {
+            address,
+            seen,
+            task,
+        }
     }
 
     /// Requests that reached it since the last call.
@@ -52,14 +56,23 @@ async fn answer(state: State<Arc<AtomicUsize>>, request: Request) -> Response {
     let asked = |name: &str| headers.get(name).cloned();
     let origin = asked("origin");
     let wanted = [
-        ("access-control-allow-headers", asked("access-control-request-headers")),
-        ("access-control-allow-methods", asked("access-control-request-method")),
+        (
+            "access-control-allow-headers",
+            asked("access-control-request-headers"),
+        ),
+        (
+            "access-control-allow-methods",
+            asked("access-control-request-method"),
+        ),
     ];
     let mut response = serve(state, request).await;
     if let Some(origin) = origin {
         let headers = response.headers_mut();
         headers.insert("access-control-allow-origin", origin);
-        headers.insert("access-control-allow-credentials", HeaderValue::from_static("true"));
+        headers.insert(
+            "access-control-allow-credentials",
+            HeaderValue::from_static("true"),
+        );
         for (name, value) in wanted {
             value.map(|value| headers.insert(name, value));
         }
@@ -70,24 +83,50 @@ async fn answer(state: State<Arc<AtomicUsize>>, request: Request) -> Response {
 /// What it got is in the body: its length and digest, and the `echo-*` headers that reached it.
 async fn serve(State(seen): State<Arc<AtomicUsize>>, mut request: Request) -> Response {
     seen.fetch_add(1, Ordering::SeqCst);
-    if request.headers().get(header::UPGRADE).is_some_and(|to| to == "websocket") {
+    if request
+        .headers()
+        .get(header::UPGRADE)
+        .is_some_and(|to| to == "websocket")
+    {
         let upgrade = hyper::upgrade::on(&mut request);
         tokio::spawn(async move { repeat(TokioIo::new(upgrade.await.unwrap())).await });
-        let headers = [(header::UPGRADE, "websocket"), (header::CONNECTION, "Upgrade")];
+        let headers = [
+            (header::UPGRADE, "websocket"),
+            (header::CONNECTION, "Upgrade"),
+        ];
         return (StatusCode::SWITCHING_PROTOCOLS, headers).into_response();
     }
     if request.uri().path().ends_with("/forbidden") {
-        return (StatusCode::FORBIDDEN, [("x-app", "mine")], "the app says no").into_response();
+        return (
+            StatusCode::FORBIDDEN,
+            [("x-app", "mine")],
+            "the app says no",
+        )
+            .into_response();
     }
     if request.method() == Method::OPTIONS {
-        return (StatusCode::NO_CONTENT, [(header::ALLOW, "GET, POST"), (header::VARY, "origin")]).into_response();
+        return (
+            StatusCode::NO_CONTENT,
+            [(header::ALLOW, "GET, POST"), (header::VARY, "origin")],
+        )
+            .into_response();
     }
     let (parts, body) = request.into_parts();
-    let echoes = parts.headers.iter().filter(|(name, _)| name.as_str().starts_with("echo-"));
-    let echoes: Vec<_> = echoes.map(|(name, value)| format!("{name}={}", value.to_str().unwrap())).collect();
+    let echoes = parts
+        .headers
+        .iter()
+        .filter(|(name, _)| name.as_str().starts_with("echo-"));
+    let echoes: Vec<_> = echoes
+        .map(|(name, value)| format!("{name}={}", value.to_str().unwrap()))
+        .collect();
     let bytes = axum::body::to_bytes(body, LIMIT).await.unwrap();
     let digest = hex::encode(Sha256::digest(&bytes));
-    let said = format!("paid {} {digest} {} [{}]", bytes.len(), parts.method, echoes.join(","));
+    let said = format!(
+        "paid {} {digest} {} [{}]",
+        bytes.len(),
+        parts.method,
+        echoes.join(",")
+    );
     ([("x-app", "mine")], Body::from(said)).into_response()
 }
 

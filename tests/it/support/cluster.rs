@@ -25,7 +25,10 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// The one that `make test` started.
     pub(crate) fn shared() -> Self {
-        Self { folder: prepared("ECHO_TEST_CLUSTER"), own: false }
+        Self {
+            folder: prepared("ECHO_TEST_CLUSTER"),
+            own: false,
+        }
     }
 
     /// The shared one, for a test that runs an operator.
@@ -35,7 +38,8 @@ impl Cluster {
 
     /// One of the test's own, to be broken at will; beside the shared one, so that `make test` ends it in any case.
     pub(crate) fn own() -> Self {
-        let folder = prepared("ECHO_TEST_CLUSTER").with_file_name(format!("own-{}", ulid::Ulid::generate()));
+        let folder =
+            prepared("ECHO_TEST_CLUSTER").with_file_name(format!("own-{}", ulid::Ulid::generate()));
         script("up", &folder);
         Self { folder, own: true }
     }
@@ -47,7 +51,10 @@ impl Cluster {
     /// kubectl as the administrator.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(prepared("ECHO_TEST_TOOLS").join("bin/kubectl"));
-        command.arg("--kubeconfig").arg(self.kubeconfig()).args(arguments);
+        command
+            .arg("--kubeconfig")
+            .arg(self.kubeconfig())
+            .args(arguments);
         command
     }
 
@@ -59,11 +66,20 @@ impl Cluster {
     /// `kubectl VERB -f -` with a text.
     pub(crate) fn feed(&self, verb: &str, manifest: &str) -> Result<String, String> {
         let mut command = self.command(&[verb, "-f", "-"]);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         std::io::Write::write_all(&mut child.stdin.take().unwrap(), manifest.as_bytes()).unwrap();
         let done = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        if done.status.success() { Ok(String::from_utf8_lossy(&done.stdout).into_owned()) } else { Err(said) }
+        if done.status.success() {
+            Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+        } else {
+            Err(said)
+        }
     }
 
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
@@ -72,7 +88,10 @@ impl Cluster {
 
     /// A namespace that no other test has.
     pub(crate) fn namespace(&self, prefix: &str) -> String {
-        let name = format!("{prefix}-{}", ulid::Ulid::generate().to_string().to_lowercase());
+        let name = format!(
+            "{prefix}-{}",
+            ulid::Ulid::generate().to_string().to_lowercase()
+        );
         self.kubectl(&["create", "namespace", &name]);
         name
     }
@@ -85,14 +104,24 @@ impl Cluster {
             .filter_map(|line| serde_json::from_str(line).ok())
             .filter(|event: &Value| event["user"]["username"] == user)
             .collect();
-        let time =
-            |event: &Value| -> jiff::Timestamp { event["requestReceivedTimestamp"].as_str().unwrap().parse().unwrap() };
-        let Some(first) = events.iter().map(time).min() else { panic!("{user} asked nothing: is the audit log on?") };
+        let time = |event: &Value| -> jiff::Timestamp {
+            event["requestReceivedTimestamp"]
+                .as_str()
+                .unwrap()
+                .parse()
+                .unwrap()
+        };
+        let Some(first) = events.iter().map(time).min() else {
+            panic!("{user} asked nothing: is the audit log on?")
+        };
         let late = |event: &&Value| time(event).duration_since(first).as_secs_f64() > 2.0;
         // A namespace that is being deleted answers 403 as well, but that is no matter of roles.
-        let decision = |event: &Value| event["annotations"]["authorization.k8s.io/decision"] == "forbid";
+        let decision =
+            |event: &Value| event["annotations"]["authorization.k8s.io/decision"] == "forbid";
         let refused = events.iter().filter(late).filter(|event| decision(event));
-        refused.map(|event| format!("{} {}", event["verb"], event["requestURI"])).collect()
+        refused
+            .map(|event| format!("{} {}", event["verb"], event["requestURI"]))
+            .collect()
     }
 }
 
@@ -107,7 +136,11 @@ impl Drop for Cluster {
 
 fn script(action: &str, folder: &Path) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/cluster.sh");
-    run(Command::new("bash").arg(script).arg(action).arg(folder).env("BIN", prepared("ECHO_TEST_RIG")));
+    run(Command::new("bash")
+        .arg(script)
+        .arg(action)
+        .arg(folder)
+        .env("BIN", prepared("ECHO_TEST_RIG")));
 }
 
 /// Echo Phoenix as the chart installs it.
@@ -134,30 +167,57 @@ impl Installed {
         let folder = tempfile::tempdir().unwrap();
         let config = |role: &str| {
             let account = format!("echo-phoenix-{role}");
-            let token = cluster.kubectl(&["create", "token", &account, "-n", &namespace, "--duration=1h"]);
+            let token = cluster.kubectl(&[
+                "create",
+                "token",
+                &account,
+                "-n",
+                &namespace,
+                "--duration=1h",
+            ]);
             let path = folder.path().join(format!("{role}.kubeconfig"));
             std::fs::write(&path, kubeconfig(cluster, token.trim())).unwrap();
             path
         };
         let (operator, gate) = (config("operator"), config("gate"));
-        Self { namespace, operator, gate, folder, program: program() }
+        Self {
+            namespace,
+            operator,
+            gate,
+            folder,
+            program: program(),
+        }
     }
 
     /// Starts an operator; the same name continues with the same record.
     pub(crate) async fn operator(&self, name: &str, more: &[(&str, String)]) -> Echo {
         let data = self.folder.path().join(name).display().to_string();
-        let variables = [&self.variables(&self.operator, name)[..], &[("ECHO_DATA_DIR", data)], more].concat();
+        let variables = [
+            &self.variables(&self.operator, name)[..],
+            &[("ECHO_DATA_DIR", data)],
+            more,
+        ]
+        .concat();
         Echo::start_of(&self.program, "operator", &variables, self.folder.path()).await
     }
 
     /// Starts a gate.
     pub(crate) async fn gate(&self, name: &str) -> Echo {
-        Echo::start_of(&self.program, "gate", &self.variables(&self.gate, name), self.folder.path()).await
+        Echo::start_of(
+            &self.program,
+            "gate",
+            &self.variables(&self.gate, name),
+            self.folder.path(),
+        )
+        .await
     }
 
     /// The user a role is for the API server.
     pub(crate) fn user(&self, role: &str) -> String {
-        format!("system:serviceaccount:{}:echo-phoenix-{role}", self.namespace)
+        format!(
+            "system:serviceaccount:{}:echo-phoenix-{role}",
+            self.namespace
+        )
     }
 
     fn variables(&self, kubeconfig: &Path, name: &str) -> Vec<(&'static str, String)> {
@@ -175,7 +235,10 @@ fn kubeconfig(cluster: &Cluster, token: &str) -> String {
     let at = &admin["clusters"][0]["cluster"];
     let authority = match at["certificate-authority-data"].as_str() {
         Some(data) => format!("certificate-authority-data: {data}"),
-        None => format!("certificate-authority: {}", at["certificate-authority"].as_str().unwrap()),
+        None => format!(
+            "certificate-authority: {}",
+            at["certificate-authority"].as_str().unwrap()
+        ),
     };
     format!(
         "apiVersion: v1\nkind: Config\nclusters:\n- name: c\n  cluster:\n    server: {}\n    {authority}\nusers:\n- name: u\n  \

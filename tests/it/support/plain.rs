@@ -27,7 +27,11 @@ impl PlainApp {
                 tokio::spawn(serve(stream, Arc::clone(&seen)));
             }
         });
-        Self { address, heads, task }
+        Self {
+            address,
+            heads,
+            task,
+        }
     }
 
     /// Heads of the requests that reached it since the last call, byte by byte as Latin-1.
@@ -55,7 +59,9 @@ async fn serve(mut stream: TcpStream, heads: Arc<Mutex<Vec<String>>>) {
             }
         };
         let head = latin(&buffer[..end]);
-        let length = header(&head, "content-length").first().map_or(0, |length| length.parse().unwrap());
+        let length = header(&head, "content-length")
+            .first()
+            .map_or(0, |length| length.parse().unwrap());
         while buffer.len() < end + length {
             match stream.read_buf(&mut buffer).await {
                 Ok(1..) => {}
@@ -67,9 +73,14 @@ async fn serve(mut stream: TcpStream, heads: Arc<Mutex<Vec<String>>>) {
         if path(&head) == "/break" {
             return;
         }
-        let answer =
-            format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nx-app: mine\r\n\r\n{head}", head.chars().count());
-        let answer: Vec<u8> = answer.chars().map(|char| u8::try_from(char).unwrap()).collect();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nx-app: mine\r\n\r\n{head}",
+            head.chars().count()
+        );
+        let answer: Vec<u8> = answer
+            .chars()
+            .map(|char| u8::try_from(char).unwrap())
+            .collect();
         if stream.write_all(&answer).await.is_err() {
             return;
         }
@@ -77,7 +88,10 @@ async fn serve(mut stream: TcpStream, heads: Arc<Mutex<Vec<String>>>) {
 }
 
 fn find(buffer: &[u8]) -> Option<usize> {
-    buffer.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4)
+    buffer
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .map(|at| at + 4)
 }
 
 fn latin(bytes: &[u8]) -> String {
@@ -92,7 +106,10 @@ pub(crate) fn path(head: &str) -> &str {
 /// All values of a header in a head.
 pub(crate) fn header(head: &str, name: &str) -> Vec<String> {
     let lines = head.lines().filter_map(|line| line.split_once(':'));
-    lines.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned()).collect()
+    lines
+        .filter(|(found, _)| found.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim().to_owned())
+        .collect()
 }
 
 /// What came back, as Latin-1.
@@ -110,15 +127,27 @@ pub(crate) async fn ask(to: SocketAddr, from: IpAddr, request: &[u8]) -> Answer 
     stream.write_all(request).await.unwrap();
     let mut answer = Vec::new();
     // A reset after the answer is its end too.
-    let _ = timeout(Duration::from_secs(30), stream.read_to_end(&mut answer)).await.expect("it answers");
+    let _ = timeout(Duration::from_secs(30), stream.read_to_end(&mut answer))
+        .await
+        .expect("it answers");
     let answer = latin(&answer);
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    Answer { status: status.unwrap_or_else(|| panic!("{answer:?}")), body: body.to_owned() }
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    Answer {
+        status: status.unwrap_or_else(|| panic!("{answer:?}")),
+        body: body.to_owned(),
+    }
 }
 
 /// A request's bytes, its first line and headers by hand; the text is Latin-1.
 pub(crate) fn request(method: &str, path: &str, headers: &str) -> Vec<u8> {
-    let text = format!("{method} {path} HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n{headers}\r\n");
-    text.chars().map(|char| u8::try_from(char).unwrap()).collect()
+    let text = format!(
+        "{method} {path} HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n{headers}\r\n"
+    );
+    text.chars()
+        .map(|char| u8::try_from(char).unwrap())
+        .collect()
 }

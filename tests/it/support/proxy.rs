@@ -89,22 +89,39 @@ impl Kind {
             let blocks: Vec<_> = section.split("\n```").skip(1).step_by(2).collect();
             let printed = |language: &str| -> Vec<String> {
                 let of = |block: &&str| {
-                    Some(block.split_once('\n')?.1.to_owned() + "\n").filter(|_| block.starts_with(language))
+                    Some(block.split_once('\n')?.1.to_owned() + "\n")
+                        .filter(|_| block.starts_with(language))
                 };
                 blocks.iter().filter_map(of).collect()
             };
             let (mut configurations, mut commands) = (printed(self.language), printed("sh\n"));
-            assert_eq!(configurations.len() + commands.len(), blocks.len(), "{}: {heading}", self.name);
-            assert!(configurations.len() == 1 && commands.len() <= 1, "{}: {heading}", self.name);
+            assert_eq!(
+                configurations.len() + commands.len(),
+                blocks.len(),
+                "{}: {heading}",
+                self.name
+            );
+            assert!(
+                configurations.len() == 1 && commands.len() <= 1,
+                "{}: {heading}",
+                self.name
+            );
             let (configuration, command) = (configurations.remove(0), commands.pop());
-            recipes.push(Recipe { heading, configuration, command });
+            recipes.push(Recipe {
+                heading,
+                configuration,
+                command,
+            });
         }
         recipes
     }
 
     /// The recipe under a heading.
     pub(crate) fn recipe(self, heading: &str) -> Recipe {
-        let found = self.recipes().into_iter().find(|recipe| recipe.heading == heading);
+        let found = self
+            .recipes()
+            .into_iter()
+            .find(|recipe| recipe.heading == heading);
         found.unwrap_or_else(|| panic!("{}: no recipe {heading}", self.name))
     }
 }
@@ -117,8 +134,21 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// Starts a proxy in `folder` with the recipe of its page, asking `echo` about `app`.
-    pub(crate) async fn start(kind: Kind, folder: &Path, echo: SocketAddr, app: SocketAddr) -> Self {
-        Self::with(kind, &kind.recipe("The whole site"), folder, free_port(), echo, app).await
+    pub(crate) async fn start(
+        kind: Kind,
+        folder: &Path,
+        echo: SocketAddr,
+        app: SocketAddr,
+    ) -> Self {
+        Self::with(
+            kind,
+            &kind.recipe("The whole site"),
+            folder,
+            free_port(),
+            echo,
+            app,
+        )
+        .await
     }
 
     /// The same with any recipe, on a port that was free.
@@ -134,8 +164,17 @@ impl Proxy {
         let root = folder.join(kind.name);
         std::fs::create_dir_all(root.join("conf.d")).unwrap();
         // The three ports that every page prints, and the one by which Traefik asks through itself.
-        let ports = [(8000, port), (8081, echo.port()), (3000, app.port()), (8082, free_port())];
-        std::fs::write(root.join(kind.file), with_ports(&recipe.configuration, &ports)).unwrap();
+        let ports = [
+            (8000, port),
+            (8081, echo.port()),
+            (3000, app.port()),
+            (8082, free_port()),
+        ];
+        std::fs::write(
+            root.join(kind.file),
+            with_ports(&recipe.configuration, &ports),
+        )
+        .unwrap();
         let mut command = command(kind, &root);
         if let Some(printed) = &recipe.command {
             let printed = with_ports(printed, &ports).replace("\\\n", " ");
@@ -144,11 +183,15 @@ impl Proxy {
             command.args(words);
         }
         let mut process = Process::start(&mut command, &root.join("log"));
-        eventually(&format!("{} answers", kind.name), Duration::from_secs(30), async || {
-            assert!(process.runs(), "{} ended:\n{}", kind.name, process.said());
-            let answer = http().get(format!("http://{address}/")).send().await.ok()?;
-            (answer.status() != 404).then_some(()) // Traefik, before it has read its file
-        })
+        eventually(
+            &format!("{} answers", kind.name),
+            Duration::from_secs(30),
+            async || {
+                assert!(process.runs(), "{} ended:\n{}", kind.name, process.said());
+                let answer = http().get(format!("http://{address}/")).send().await.ok()?;
+                (answer.status() != 404).then_some(()) // Traefik, before it has read its file
+            },
+        )
         .await;
         Self { process, address }
     }
@@ -169,9 +212,13 @@ fn with_ports(text: &str, ports: &[(u16, u16)]) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some(start) = rest.find(|char: char| char.is_ascii_digit()) {
-        let end = rest[start..].find(|char: char| !char.is_ascii_digit()).map_or(rest.len(), |length| start + length);
+        let end = rest[start..]
+            .find(|char: char| !char.is_ascii_digit())
+            .map_or(rest.len(), |length| start + length);
         let number = &rest[start..end];
-        let real = ports.iter().find(|(printed, _)| printed.to_string() == number);
+        let real = ports
+            .iter()
+            .find(|(printed, _)| printed.to_string() == number);
         out += &rest[..start];
         out += &real.map_or_else(|| number.to_owned(), |(_, real)| real.to_string());
         rest = &rest[end..];
@@ -188,11 +235,26 @@ fn command(kind: Kind, root: &Path) -> Command {
         "nginx" => {
             let whole = root.join("nginx.conf");
             std::fs::write(&whole, NGINX.replace("@ROOT@", &root.display().to_string())).unwrap();
-            command.args(["-e", "stderr", "-p"]).arg(root).arg("-c").arg(whole)
+            command
+                .args(["-e", "stderr", "-p"])
+                .arg(root)
+                .arg("-c")
+                .arg(whole)
         }
         "caddy" => command.args(["run", "--adapter", "caddyfile", "--config", kind.file]),
-        "traefik" => command.args(["--global.checkNewVersion=false", "--global.sendAnonymousUsage=false"]),
-        _ => command.args(["--concurrency", "2", "--use-dynamic-base-id", "-l", "warn", "-c", kind.file]),
+        "traefik" => command.args([
+            "--global.checkNewVersion=false",
+            "--global.sendAnonymousUsage=false",
+        ]),
+        _ => command.args([
+            "--concurrency",
+            "2",
+            "--use-dynamic-base-id",
+            "-l",
+            "warn",
+            "-c",
+            kind.file,
+        ]),
     };
     command
 }

@@ -24,7 +24,12 @@ impl SlowDisk {
 
     /// Each sync of a file whose path has one of these parts fails; what was written is in the file all the same.
     pub(crate) fn fail(&self, parts: &[&str]) {
-        self.ask(&parts.iter().map(|part| format!("{part} -1\n")).collect::<String>());
+        self.ask(
+            &parts
+                .iter()
+                .map(|part| format!("{part} -1\n"))
+                .collect::<String>(),
+        );
     }
 
     /// No sync waits or fails any more, those that have begun to included.
@@ -41,7 +46,10 @@ impl SlowDisk {
 
     /// What a program needs to run on it.
     pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
-        vec![("LD_PRELOAD", library().display().to_string()), ("SLOW_DISK", self.0.display().to_string())]
+        vec![
+            ("LD_PRELOAD", library().display().to_string()),
+            ("SLOW_DISK", self.0.display().to_string()),
+        ]
     }
 }
 
@@ -51,9 +59,16 @@ fn library() -> &'static Path {
     MADE.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/support/slow_disk.c");
-        let (part, whole) = (folder.join(format!("slow_disk.{}.so", std::process::id())), folder.join("slow_disk.so"));
+        let (part, whole) = (
+            folder.join(format!("slow_disk.{}.so", std::process::id())),
+            folder.join("slow_disk.so"),
+        );
         let mut compile = Command::new("cc");
-        compile.args(["-shared", "-fPIC", "-O1", "-Wall", "-o"]).arg(&part).arg(source).arg("-ldl");
+        compile
+            .args(["-shared", "-fPIC", "-O1", "-Wall", "-o"])
+            .arg(&part)
+            .arg(source)
+            .arg("-ldl");
         super::run(&mut compile);
         // Another run may be loading the one there is.
         std::fs::rename(part, &whole).unwrap();

@@ -14,7 +14,10 @@ pub(crate) struct Wall {
 impl Wall {
     /// One that is right so far; its file lies in this folder.
     pub(crate) fn new(folder: &Path) -> Self {
-        let wall = Self { file: folder.join("wall-clock"), offset_s: AtomicI64::new(0) };
+        let wall = Self {
+            file: folder.join("wall-clock"),
+            offset_s: AtomicI64::new(0),
+        };
         wall.step(0);
         wall
     }
@@ -36,7 +39,11 @@ impl Wall {
     /// What a program needs to run under it.
     pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
         let library = prepared("ECHO_TEST_TOOLS").join("lib/libfaketime.so");
-        assert!(library.exists(), "{} is not there: run `make test`", library.display());
+        assert!(
+            library.exists(),
+            "{} is not there: run `make test`",
+            library.display()
+        );
         vec![
             ("LD_PRELOAD", library.display().to_string()),
             ("FAKETIME_TIMESTAMP_FILE", self.file.display().to_string()),

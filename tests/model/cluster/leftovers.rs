@@ -12,7 +12,11 @@ const GONE: Duration = Duration::from_secs(10);
 const LATER: &str = "later";
 
 fn in_time(case: impl AsyncFnOnce(&Arc<Outside>)) {
-    let runtime: Runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime: Runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
     let outside = Arc::new(Outside::new());
     runtime.block_on(async {
         outside.starts();
@@ -23,7 +27,9 @@ fn in_time(case: impl AsyncFnOnce(&Arc<Outside>)) {
 impl Cluster {
     async fn open(outside: &Arc<Outside>) -> Self {
         let cluster = Self::start(outside).await.unwrap();
-        cluster.until(BACK, "both gates open", || cluster.are_open()).await;
+        cluster
+            .until(BACK, "both gates open", || cluster.are_open())
+            .await;
         cluster
     }
 
@@ -32,7 +38,8 @@ impl Cluster {
     }
 
     async fn is_told(&self, command: &str) {
-        self.until(ANSWER, "an answer", || self.became(command).is_some()).await;
+        self.until(ANSWER, "an answer", || self.became(command).is_some())
+            .await;
         assert_eq!(self.became(command), Some(Became::Done));
     }
 
@@ -43,7 +50,9 @@ impl Cluster {
         self.server.put("echothrottles", SHOP, object);
         let name = ThrottleName::in_namespace(SHOP, LATER);
         move |on: &Watching| {
-            on.gate.standing(&name).is_some_and(|standing| !standing.killed() && standing.level == Level::OPEN)
+            on.gate
+                .standing(&name)
+                .is_some_and(|standing| !standing.killed() && standing.level == Level::OPEN)
         }
     }
 
@@ -51,12 +60,14 @@ impl Cluster {
     async fn lands(&self) {
         let made = self.server.made(OVERRIDES);
         self.server.let_go();
-        self.until(GONE, "it lands", || self.server.made(OVERRIDES) > made).await;
+        self.until(GONE, "it lands", || self.server.made(OVERRIDES) > made)
+            .await;
     }
 
     /// Nothing of it stays, and nobody is stopped by it.
     async fn is_clear(&self) {
-        self.until(GONE, "it is gone", || self.server.count(OVERRIDES) == 0).await;
+        self.until(GONE, "it is gone", || self.server.count(OVERRIDES) == 0)
+            .await;
         let later = self.comes_later();
         let all = || self.are_open() && later(&self.operator) && later(&self.other);
         self.until(BACK, "all are open", all).await;
@@ -73,11 +84,17 @@ fn a_create_that_lands_after_its_hold_was_revived_is_deleted() {
         cluster.is_told(&kill).await;
         // It is made by a second try.
         cluster.server.creates(Creates::Well);
-        cluster.until(BACK, "all have heard of it", || cluster.other.is_killed() && !cluster.is_owed()).await;
+        cluster
+            .until(BACK, "all have heard of it", || {
+                cluster.other.is_killed() && !cluster.is_owed()
+            })
+            .await;
         sleep(Duration::from_secs(3)).await;
         let revival = cluster.revive().await;
         cluster.is_told(&revival).await;
-        cluster.until(BACK, "both gates open", || cluster.are_open()).await;
+        cluster
+            .until(BACK, "both gates open", || cluster.are_open())
+            .await;
         assert_eq!(cluster.server.count(OVERRIDES), 0);
         cluster.lands().await;
         cluster.is_clear().await;
@@ -98,7 +115,9 @@ fn a_create_of_a_kill_that_was_here_alone_and_revived_stops_nobody_when_it_lands
         let revival = cluster.revive().await;
         cluster.is_told(&revival).await;
         cluster.server.creates(Creates::Well);
-        cluster.until(BACK, "both gates open", || cluster.are_open()).await;
+        cluster
+            .until(BACK, "both gates open", || cluster.are_open())
+            .await;
         sleep(Duration::from_secs(3)).await;
         cluster.lands().await;
         for _ in 0..100 {
@@ -116,7 +135,11 @@ fn what_is_made_of_a_hold_that_has_ended_as_the_record_has_it_is_deleted() {
         let epoch = Epoch("01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned());
         let now = Clock::now(outside.as_ref());
         let audit = vec![AuditDraft::new(now, "model", "hold_ended")];
-        let ended = Change { audit, holds_ended: vec![epoch.clone()], ..Change::default() };
+        let ended = Change {
+            audit,
+            holds_ended: vec![epoch.clone()],
+            ..Change::default()
+        };
         cluster.channel.commit(ended).await.unwrap();
         let hold = Hold {
             epoch,
@@ -126,9 +149,16 @@ fn what_is_made_of_a_hold_that_has_ended_as_the_record_has_it_is_deleted() {
             operator: "model".to_owned(),
             taken_at: now,
         };
-        let held = ScopedHold { scope: Scope::All, hold };
+        let held = ScopedHold {
+            scope: Scope::All,
+            hold,
+        };
         let answer = Answer::new(200, serde_json::Map::default(), now);
-        let record = Record { once: "late".to_owned(), audit: AuditDraft::new(now, "model", "kill"), answer };
+        let record = Record {
+            once: "late".to_owned(),
+            audit: AuditDraft::new(now, "model", "kill"),
+            answer,
+        };
         let taken = cluster.operator.desired.take(held, record).await.unwrap();
         assert!(taken.over);
         assert_eq!(cluster.server.made(OVERRIDES), 1);
@@ -143,11 +173,16 @@ fn a_kill_that_was_here_alone_opens_here_when_it_is_revived() {
         cluster.server.creates(Creates::Refused);
         let kill = cluster.kill().await;
         cluster.is_told(&kill).await;
-        assert_eq!((cluster.operator.is_killed(), cluster.other.is_killed()), (true, false));
+        assert_eq!(
+            (cluster.operator.is_killed(), cluster.other.is_killed()),
+            (true, false)
+        );
         sleep(Duration::from_secs(5)).await;
         let revival = cluster.revive().await;
         cluster.is_told(&revival).await;
-        cluster.until(BACK, "both gates open", || cluster.are_open()).await;
+        cluster
+            .until(BACK, "both gates open", || cluster.are_open())
+            .await;
         assert_eq!(cluster.server.made(OVERRIDES), 0);
     });
 }

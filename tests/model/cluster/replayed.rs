@@ -35,7 +35,11 @@ struct World {
 impl World {
     /// A process in it, for as long as a case takes; then it dies.
     fn process(&self, starts: impl FnOnce(&Outside), case: impl AsyncFnOnce(&Cluster)) {
-        let runtime: Runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let runtime: Runtime = Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
         runtime.block_on(async {
             self.outside.starts();
             starts(&self.outside);
@@ -55,7 +59,11 @@ impl World {
         other["spec"]["targets"] = json!([{ "gate": {} }]);
         settled(&server, SHOP, throttle(0));
         settled(&server, STUCK, other);
-        Self { outside, server, site }
+        Self {
+            outside,
+            server,
+            site,
+        }
     }
 }
 
@@ -64,10 +72,17 @@ impl Cluster {
         let throttle = ThrottleName::in_namespace(namespace, "till");
         let confirmation = (path == "/kill").then_some("CONFIRM_KILL");
         let mut body = json!({ "throttle": throttle, "reason": "model", "operator": "model" });
-        confirmation.iter().for_each(|word| body["confirmation"] = json!(word));
+        confirmation
+            .iter()
+            .for_each(|word| body["confirmation"] = json!(word));
         let command = self.send(path, &body, what).await;
-        self.until(ANSWER, "an answer", || self.became(&command).is_some()).await;
-        assert_eq!(self.became(&command), Some(Became::Done), "{path} {namespace}");
+        self.until(ANSWER, "an answer", || self.became(&command).is_some())
+            .await;
+        assert_eq!(
+            self.became(&command),
+            Some(Became::Done),
+            "{path} {namespace}"
+        );
         command
     }
 
@@ -76,7 +91,8 @@ impl Cluster {
     }
 
     async fn revive_in(&self, namespace: &str) {
-        self.command("/revive", namespace, What::Revive(On::All, None)).await;
+        self.command("/revive", namespace, What::Revive(On::All, None))
+            .await;
     }
 
     fn both_open(&self) -> bool {
@@ -85,7 +101,8 @@ impl Cluster {
 
     /// A kill is revived, and another one keeps it in the journal.
     async fn is_killed_and_revived(&self, object: Object) {
-        self.until(BACK, "both gates open", || self.both_open()).await;
+        self.until(BACK, "both gates open", || self.both_open())
+            .await;
         self.server.is_silent_in(Some(STUCK));
         self.kill_in(STUCK).await;
         if object != Object::Deleted {
@@ -93,8 +110,15 @@ impl Cluster {
         }
         self.kill_in(SHOP).await;
         let alone = usize::from(object != Object::Deleted);
-        self.until(BACK, "it is settled", || self.journal.pending().len() == 1).await;
-        assert_eq!((self.operator.latch.held_alone(), self.server.count(OVERRIDE)), (alone, 1 - alone));
+        self.until(BACK, "it is settled", || self.journal.pending().len() == 1)
+            .await;
+        assert_eq!(
+            (
+                self.operator.latch.held_alone(),
+                self.server.count(OVERRIDE)
+            ),
+            (alone, 1 - alone)
+        );
         sleep(Duration::from_secs(3)).await;
         if object == Object::Deleted {
             self.outside.api_is(DiskFault::Hangs, 500);
@@ -105,7 +129,8 @@ impl Cluster {
             tokio::join!(revived, ledger);
         } else {
             self.revive_in(SHOP).await;
-            self.until(BACK, "both gates open", || self.both_open()).await;
+            self.until(BACK, "both gates open", || self.both_open())
+                .await;
         }
         assert_eq!(self.server.count(OVERRIDE), 0);
     }
@@ -113,12 +138,16 @@ impl Cluster {
     /// Nobody is told of it again, and others are told of the one that keeps it.
     async fn is_over(&self, told: (usize, usize)) {
         let asked_for = |namespace| self.server.asked_for_in(namespace);
-        self.until(LONG, "others are told of what has not ended", || asked_for(STUCK) > told.1).await;
+        self.until(LONG, "others are told of what has not ended", || {
+            asked_for(STUCK) > told.1
+        })
+        .await;
         sleep(LONG).await;
         assert_eq!((asked_for(SHOP), self.server.count(OVERRIDE)), (told.0, 0));
         assert_eq!(self.operator.latch.held_alone(), 0);
         assert_eq!(self.journal.pending().len(), 1);
-        self.until(BACK, "both gates open", || self.both_open()).await;
+        self.until(BACK, "both gates open", || self.both_open())
+            .await;
     }
 }
 
@@ -128,11 +157,17 @@ fn a_kill_that_was_revived_does_not_come_again_from_a_journal_that_still_has_it(
         for unread in [false, true] {
             println!("{object:?}, its record cannot be read at first: {unread}");
             let world = World::new();
-            world.process(|_| (), async |cluster| cluster.is_killed_and_revived(object).await);
+            world.process(
+                |_| (),
+                async |cluster| cluster.is_killed_and_revived(object).await,
+            );
             if object == Object::LetIn {
                 world.server.creates(Creates::Well);
             }
-            let told = (world.server.asked_for_in(SHOP), world.server.asked_for_in(STUCK));
+            let told = (
+                world.server.asked_for_in(SHOP),
+                world.server.asked_for_in(STUCK),
+            );
             let starts = |outside: &Outside| {
                 if unread {
                     outside.reads_are(DiskFault::Fails, UNREAD);
@@ -150,7 +185,9 @@ fn a_kill_of_a_process_before_that_nobody_has_heard_of_is_told_soon_though_its_r
         world.process(
             |_| (),
             async |cluster| {
-                cluster.until(BACK, "both gates open", || cluster.both_open()).await;
+                cluster
+                    .until(BACK, "both gates open", || cluster.both_open())
+                    .await;
                 cluster.server.is_silent_in(Some(SHOP));
                 cluster.kill_in(SHOP).await;
             },
@@ -163,9 +200,16 @@ fn a_kill_of_a_process_before_that_nobody_has_heard_of_is_told_soon_though_its_r
         };
         let began = world.outside.now();
         world.process(starts, async |cluster| {
-            cluster.until(SOON, "others have heard of it", || cluster.other.is_killed()).await;
+            cluster
+                .until(SOON, "others have heard of it", || {
+                    cluster.other.is_killed()
+                })
+                .await;
             let took = cluster.outside.now() - began;
-            assert!(took < SOON && (hangs || took < Duration::from_secs(2)), "{took:?}");
+            assert!(
+                took < SOON && (hangs || took < Duration::from_secs(2)),
+                "{took:?}"
+            );
             assert_eq!(cluster.server.count(OVERRIDE), 1);
         });
     }

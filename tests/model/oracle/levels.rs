@@ -17,7 +17,10 @@ pub(super) struct Levels {
 
 impl Default for Levels {
     fn default() -> Self {
-        Self { default: Level::STOP, shop: Level::OPEN }
+        Self {
+            default: Level::STOP,
+            shop: Level::OPEN,
+        }
     }
 }
 
@@ -26,7 +29,12 @@ impl Levels {
         let declared = |name: &str| life.declared(name);
         self.default = declared("default").map_or(Level::STOP, |declared| declared.level);
         let held = declared("shop").map(|declared| {
-            let holds: Vec<_> = declared.holds.iter().filter(|hold| !hold.is_kill()).cloned().collect();
+            let holds: Vec<_> = declared
+                .holds
+                .iter()
+                .filter(|hold| !hold.is_kill())
+                .cloned()
+                .collect();
             asked_for(Level::OPEN, Mode::Enforce, &holds).level
         });
         self.shop = held.unwrap_or(Level::OPEN);
@@ -38,13 +46,23 @@ impl Levels {
         for (name, floor) in [("default", default), ("shop", shop)] {
             let standing = life.standing(name)?;
             if !standing.killed() && standing.level < floor {
-                return Some(format!("{name} is open to {}, and what may be declared is {floor}", standing.level));
+                return Some(format!(
+                    "{name} is open to {}, and what may be declared is {floor}",
+                    standing.level
+                ));
             }
             let declared = life.declared(name)?;
-            let holds: Vec<_> = declared.holds.iter().filter(|hold| !hold.is_kill()).cloned().collect();
+            let holds: Vec<_> = declared
+                .holds
+                .iter()
+                .filter(|hold| !hold.is_kill())
+                .cloned()
+                .collect();
             let wanted = asked_for(declared.level, Mode::Enforce, &holds).level;
             if wanted < floor {
-                return Some(format!("{name} is declared {wanted}, and what may be declared is {floor}"));
+                return Some(format!(
+                    "{name} is declared {wanted}, and what may be declared is {floor}"
+                ));
             }
         }
         None
@@ -59,10 +77,21 @@ fn floor(asked: &[Asked], shop: bool, at_rest: Level) -> Level {
         _ => false,
     };
     // What was done after another one was over takes its place.
-    let sure = |one: &&Asked| matches!(one.what, What::Control { .. }) && one.became() == Became::Done && !one.resent;
-    let latest = asked.iter().filter(about).filter(sure).map(|one| one.sent).max();
-    let superseded = |one: &Asked| latest.is_some_and(|latest| one.done.is_some_and(|done| done < latest));
-    let possible = asked.iter().filter(about).filter(|one| one.became() != Became::Nothing && !superseded(one));
+    let sure = |one: &&Asked| {
+        matches!(one.what, What::Control { .. }) && one.became() == Became::Done && !one.resent
+    };
+    let latest = asked
+        .iter()
+        .filter(about)
+        .filter(sure)
+        .map(|one| one.sent)
+        .max();
+    let superseded =
+        |one: &Asked| latest.is_some_and(|latest| one.done.is_some_and(|done| done < latest));
+    let possible = asked
+        .iter()
+        .filter(about)
+        .filter(|one| one.became() != Became::Nothing && !superseded(one));
     let levels = possible.map(|one| match &one.what {
         // What is not above what the manifest declares ends what REST held on top of it.
         What::Control { level, shop } if !shop || one.above => *level,

@@ -60,7 +60,9 @@ impl Standing {
 
 /// Whether a hold has ended; none where it was never heard of.
 pub(super) fn has_ended(conn: &Connection, epoch: &Epoch) -> rusqlite::Result<Option<bool>> {
-    conn.prepare_cached("SELECT ended FROM holds WHERE epoch = ?1")?.query_row([&epoch.0], |row| row.get(0)).optional()
+    conn.prepare_cached("SELECT ended FROM holds WHERE epoch = ?1")?
+        .query_row([&epoch.0], |row| row.get(0))
+        .optional()
 }
 
 /// The holds that a change ends and that are in force here until then.
@@ -68,9 +70,13 @@ pub(super) fn ending(conn: &Connection, change: &Change) -> rusqlite::Result<Vec
     let mut all = Vec::new();
     for epoch in &change.holds_ended {
         let live = "SELECT hold FROM holds WHERE epoch = ?1 AND ended = 0";
-        let live: Option<String> = conn.prepare_cached(live)?.query_row([&epoch.0], |row| row.get(0)).optional()?;
+        let live: Option<String> = conn
+            .prepare_cached(live)?
+            .query_row([&epoch.0], |row| row.get(0))
+            .optional()?;
         let read = |text: String| {
-            serde_json::from_str(&text).map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, e.into()))
+            serde_json::from_str(&text)
+                .map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, e.into()))
         };
         all.extend(live.map(read).transpose()?);
     }
@@ -79,7 +85,11 @@ pub(super) fn ending(conn: &Connection, change: &Change) -> rusqlite::Result<Vec
 
 /// Brings what `system_throttle` says of kills in line with the holds, for every throttle that a change can have touched.
 pub(super) fn tell_kills(conn: &Connection, change: &Change) -> rusqlite::Result<()> {
-    let mut names: BTreeSet<&str> = change.throttles.iter().map(|row| row.name.as_str()).collect();
+    let mut names: BTreeSet<&str> = change
+        .throttles
+        .iter()
+        .map(|row| row.name.as_str())
+        .collect();
     for taken in change.takes() {
         match &taken.scope {
             Scope::All => return tell_kills_of(conn, None),
@@ -89,12 +99,18 @@ pub(super) fn tell_kills(conn: &Connection, change: &Change) -> rusqlite::Result
     if !change.holds_ended.is_empty() {
         return tell_kills_of(conn, None);
     }
-    names.into_iter().try_for_each(|name| tell_kills_of(conn, Some(name)))
+    names
+        .into_iter()
+        .try_for_each(|name| tell_kills_of(conn, Some(name)))
 }
 
 /// The same for one throttle, or for all: the oldest kill that covers a throttle is its epoch.
 pub(super) fn tell_kills_of(conn: &Connection, name: Option<&str>) -> rusqlite::Result<()> {
-    let which = if name.is_some() { "WHERE name = ?1" } else { "" };
+    let which = if name.is_some() {
+        "WHERE name = ?1"
+    } else {
+        ""
+    };
     let sql = format!(
         "UPDATE system_throttle SET epoch = kill.epoch, killed = kill.epoch IS NOT NULL
          FROM (SELECT name, (SELECT epoch FROM holds WHERE ended = 0 AND scope IN ('', name)
@@ -109,8 +125,16 @@ pub(super) fn tell_kills_of(conn: &Connection, name: Option<&str>) -> rusqlite::
 pub(super) fn take(conn: &Connection, taken: &ScopedHold) -> Result<(), Refusal> {
     let scope = accounts::scope_text(&taken.scope);
     let insert = "INSERT INTO holds (epoch, scope, hold, ended) VALUES (?1, ?2, ?3, 0)";
-    let rows = conn.prepare_cached(insert)?.execute(params![taken.hold.epoch.0, scope, rows::json(taken)?])?;
-    if rows == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(rows).into()) }
+    let rows = conn.prepare_cached(insert)?.execute(params![
+        taken.hold.epoch.0,
+        scope,
+        rows::json(taken)?
+    ])?;
+    if rows == 1 {
+        Ok(())
+    } else {
+        Err(rusqlite::Error::StatementChangedRows(rows).into())
+    }
 }
 
 /// Ends a hold. One that was never heard of is remembered as ended too: should it still arrive, it must not bite.
