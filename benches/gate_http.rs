@@ -1,9 +1,10 @@
-//! What a verdict costs over HTTP, against the least that could answer: a bare axum handler that says 200. With `BASE` set to
-//! another build of ours, against that one instead.
+//! What a verdict costs over HTTP, against the least that could answer: a bare axum handler that
+//! says 200. With `BASE` set to another build of ours, against that one instead.
 //!
-//! Both are asked in the same second, by a wrk each: on a machine that others use too, one after the other compares two
-//! machines. Which wrk starts first changes with every round. Throughput and processor time a request are both told, since
-//! two servers and two clients share what cores there are. Prints, and asserts only that every answer was an admission.
+//! Both are asked in the same second, by a wrk each: on a machine that others use too, one after
+//! the other compares two machines. Which wrk starts first changes with every round. Throughput and
+//! processor time a request are both told, since two servers and two clients share what cores there
+//! are. Prints, and asserts only that every answer was an admission.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -41,7 +42,8 @@ const BARE: &str = "--bare";
 /// `USER_HZ`, in which Linux tells processor time on every common machine.
 const TICKS_A_SECOND: f64 = 100.0;
 
-/// The bare handler: the same axum and hyper, tokio's runtime as we start ours, the same route, a status and nothing else.
+/// The bare handler: the same axum and hyper, tokio's runtime as we start ours, the same route, a
+/// status and nothing else.
 async fn bare() {
     let routes = Router::new().route("/authz/forward/{throttle}", any(async || StatusCode::OK));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -49,7 +51,8 @@ async fn bare() {
     axum::serve(listener, routes).await.unwrap();
 }
 
-/// Processor time a process has used, seconds: fields 14 and 15 of its `stat`, counted behind the name in brackets.
+/// Processor time a process has used, seconds: fields 14 and 15 of its `stat`, counted behind the
+/// name in brackets.
 fn used(pid: u32) -> f64 {
     let stat =
         std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("Linux, and the process runs");

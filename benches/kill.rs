@@ -1,10 +1,10 @@
-//! How long a kill takes to bite: of 10,000 throttles in the table of a gate, and from the outside, over REST, idle and under
-//! gate load, and from `kubectl create`'s answer to a gate process.
+//! How long a kill takes to bite: of 10,000 throttles in the table of a gate, and from the outside,
+//! over REST, idle and under gate load, and from `kubectl create`'s answer to a gate process.
 //!
-//! `cargo bench --bench kill -- table` and `-- rest` need nothing, `-- cluster` what `make bench` prepares; without a word it
-//! is all of them.
-//! With `BASE` set to another build of ours the two take turns, run by run, over REST, and each has the cluster once.
-//! Prints percentiles and asserts nothing: a machine's speed is no test.
+//! `cargo bench --bench kill -- table` and `-- rest` need nothing, `-- cluster` what `make bench`
+//! prepares; without a word it is all of them. With `BASE` set to another build of ours the two
+//! take turns, run by run, over REST, and each has the cluster once. Prints percentiles and asserts
+//! nothing: a machine's speed is no test.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -95,7 +95,8 @@ async fn admits(echo: &Echo, throttle: &str) {
     .await;
 }
 
-/// Asks for verdicts as fast as answers come, on every connection; says so once all of them were answered.
+/// Asks for verdicts as fast as answers come, on every connection; says so once all of them were
+/// answered.
 fn load(address: SocketAddr) {
     let began = Instant::now();
     let asking: Vec<_> = (0..LOAD_CONNECTIONS)
@@ -128,7 +129,8 @@ fn verdict(stream: &mut TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The load, in a process of its own so that it takes no time from who measures; ends with this value.
+/// The load, in a process of its own so that it takes no time from who measures; ends with this
+/// value.
 struct Load(Child);
 
 impl Load {

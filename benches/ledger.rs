@@ -1,9 +1,12 @@
-//! What the record costs: durable audit writes of 64 concurrent writers, against a bare group-commit loop on the same disk.
+//! What the record costs: durable audit writes of 64 concurrent writers, against a bare
+//! group-commit loop on the same disk.
 //!
-//! The bare loop is the least that makes the same rows durable in the same way: one thread takes what is queued, at most 64,
-//! inserts rows of the same columns and bytes in one transaction under the same pragmas, and answers. It knows no chain, no
-//! triggers, no savepoints and no exactly-once. The two take turns, batch by batch, and each pair gives one ratio: a disk
-//! that others use too is another disk a second later. Prints, and asserts only that every write was durable.
+//! The bare loop is the least that makes the same rows durable in the same way: one thread takes
+//! what is queued, at most 64, inserts rows of the same columns and bytes in one transaction under
+//! the same pragmas, and answers. It knows no chain, no triggers, no savepoints and no
+//! exactly-once. The two take turns, batch by batch, and each pair gives one ratio: a disk that
+//! others use too is another disk a second later. Prints, and asserts only that every write was
+//! durable.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -120,7 +123,8 @@ impl Bare {
     }
 }
 
-/// One batch: every writer writes [`EACH`] times, each time waiting until it is durable; answers how long all of it took.
+/// One batch: every writer writes [`EACH`] times, each time waiting until it is durable; answers
+/// how long all of it took.
 async fn batch<W: Future<Output = i64> + Send + 'static>(
     write: impl Fn() -> W + Clone + Send + 'static,
 ) -> Duration {
@@ -150,7 +154,8 @@ struct Pairs {
 }
 
 impl Pairs {
-    /// One batch on each, the order swapped with every pair; answers both times, the ledger's first.
+    /// One batch on each, the order swapped with every pair; answers both times, the ledger's
+    /// first.
     fn pair(&self) -> (Duration, Duration) {
         let ledger = || {
             let ledger = Arc::clone(&self.ledger);
@@ -188,7 +193,8 @@ impl Pairs {
 }
 
 fn main() {
-    // Beside the build, and not in a temporary folder: that may be memory, where nothing is durable and all is fast.
+    // Beside the build, and not in a temporary folder: that may be memory, where nothing is durable
+    // and all is fast.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

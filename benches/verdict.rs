@@ -1,7 +1,7 @@
 //! What one verdict costs (gate.md: at most 100 ns in process), and that it allocates nothing.
 //!
-//! The allocations are counted and asserted before anything is timed: a count is the same on every machine, a time is
-//! not, so no time is asserted.
+//! The allocations are counted and asserted before anything is timed: a count is the same on every
+//! machine, a time is not, so no time is asserted.
 
 use std::hint::black_box;
 

@@ -1,5 +1,6 @@
-//! The other program to compare with: `BASE=path/to/echo-phoenix make bench` measures both in one run, in turns, and tells
-//! one ratio a pair. On a machine that others use too, one run after the other compares two machines.
+//! The other program to compare with: `BASE=path/to/echo-phoenix make bench` measures both in one
+//! run, in turns, and tells one ratio a pair. On a machine that others use too, one run after the
+//! other compares two machines.
 
 use std::path::PathBuf;
 

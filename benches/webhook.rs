@@ -1,8 +1,10 @@
-//! What the webhook takes: signed events over HTTP, each another one, from 64 senders on connections that stay open, against
-//! the real program on a real disk. An event counts once it is answered 200, so once it is durable.
+//! What the webhook takes: signed events over HTTP, each another one, from 64 senders on
+//! connections that stay open, against the real program on a real disk. An event counts once it is
+//! answered 200, so once it is durable.
 //!
-//! The senders are this process: what they cost is in the figure. Events are signed before the clock starts. With `BASE` the
-//! two programs take turns, batch by batch, and each pair gives one ratio. Prints, and asserts only that all were accepted.
+//! The senders are this process: what they cost is in the figure. Events are signed before the
+//! clock starts. With `BASE` the two programs take turns, batch by batch, and each pair gives one
+//! ratio. Prints, and asserts only that all were accepted.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

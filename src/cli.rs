@@ -1,6 +1,7 @@
 //! The command line: subcommands, exit codes, and help that teaches by example.
 //!
-//! Exit codes: [`Exit`]. Results go to stdout, talk to stderr; that nobody hears it changes no exit code.
+//! Exit codes: [`Exit`]. Results go to stdout, talk to stderr; that nobody hears it changes no exit
+//! code.
 
 mod api;
 mod audit;

@@ -1,32 +1,30 @@
-//! A client of the documented API, for the command line: it asks, tells what came back, and sends a command again where
-//! that cannot do it twice.
+//! A client of the documented API, for the command line: it asks, tells what came back, and sends a
+//! command again where that cannot do it twice.
 //!
-//! Knows HTTP and the API's answers; nothing of terminals, clocks and what a person should be told to do.
+//! Knows HTTP and the API's answers; nothing of terminals, clocks and what a person should be told
+//! to do.
 
+mod address;
 mod answers;
 mod error;
 
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Method, RequestBuilder, Response, Url, redirect};
+use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use crate::config::files::patiently;
 use crate::config::{ConfigError, is_loopback};
 use crate::domain::text::shown;
+use address::{address, connections};
 pub use answers::{
     AuditEntry, AuditPage, Commands, Controlled, DoubtedCommand, Health, HeldLevelRow, HeldRow,
     Killed, KilledTarget, Revived, Throttle, ThrottleTarget, Throttles,
 };
 pub use error::{ClientError, Refusal};
 
-/// How long a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(3);
-/// How long one request may take, answer included: longer than the service itself takes for a kill with its store gone.
-const ANSWER: Duration = Duration::from_secs(10);
 /// Pause after the first failure; doubled with each, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
@@ -46,33 +44,13 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the service at `base`, an http or https URL that may have a path, or `HOST:PORT`: http on this machine,
-    /// https elsewhere.
+    /// A client of the service at `base`, an http or https URL that may have a path, or
+    /// `HOST:PORT`: http on this machine, https elsewhere.
     ///
     /// # Errors
     /// A URL or a key that cannot be one.
     pub fn new(base: &str, key: Option<&str>) -> Result<Self, ConfigError> {
-        let wrong = |fix: String| ConfigError {
-            variable: "ECHO_URL",
-            expected: "the service's address, as http://127.0.0.1:8080 or https://echo.example.com"
-                .to_owned(),
-            fix,
-        };
-        // Not told: it may bear a password.
-        let base = Url::parse(&with_scheme(base))
-            .map_err(|error| wrong(format!("What is set is none: {error}.")))?;
-        if !base.username().is_empty() || base.password().is_some() {
-            return Err(wrong(
-                "Leave out user and password; the key is ECHO_API_KEY's.".to_owned(),
-            ));
-        }
-        if !matches!(base.scheme(), "http" | "https")
-            || base.host().is_none()
-            || base.query().is_some()
-            || base.fragment().is_some()
-        {
-            return Err(wrong(format!("`{base}` is none that can be asked")));
-        }
+        let base = address(base)?;
         let key = key.map(|key| {
             let mut value = HeaderValue::from_str(key).map_err(|_| ConfigError {
                 variable: "ECHO_API_KEY",
@@ -82,8 +60,7 @@ impl Client {
             value.set_sensitive(true);
             Ok(value)
         });
-        let http = connections(&base)
-            .map_err(|why| wrong(format!("no client can be made for it: {why}")))?;
+        let http = connections(&base)?;
         Ok(Self {
             http,
             base,
@@ -92,7 +69,8 @@ impl Client {
         })
     }
 
-    /// The same, and whoever waits for it hears why: each refusal for too many requests, and how long it is waited for.
+    /// The same, and whoever waits for it hears why: each refusal for too many requests, and how
+    /// long it is waited for.
     #[must_use]
     pub fn telling(self, waits: fn(&Refusal, Duration)) -> Self {
         Self { waits, ..self }
@@ -131,8 +109,9 @@ impl Client {
             .await
     }
 
-    /// Sends a command under this `Idempotency-Key`, and sends it again while it does not get through, for as long as
-    /// `patience` lasts; without patience once. `again` hears of each failure and of the pause that follows.
+    /// Sends a command under this `Idempotency-Key`, and sends it again while it does not get
+    /// through, for as long as `patience` lasts; without patience once. `again` hears of each
+    /// failure and of the pause that follows.
     ///
     /// # Errors
     /// The last failure, or what the service refuses.
@@ -153,7 +132,8 @@ impl Client {
             return self.answered(path, request).await;
         };
         let mut last = None;
-        // Whether any attempt may have arrived, though no answer came; and whether one is under way.
+        // Whether any attempt may have arrived, though no answer came; and whether one is under
+        // way.
         let (mut sent, mut flying) = (false, false);
         let attempts = async {
             let mut pause = FIRST_PAUSE;
@@ -277,7 +257,8 @@ impl Client {
         }
     }
 
-    /// An answer as one of ours, to be read by people: text of others in it is written so that it can be seen.
+    /// An answer as one of ours, to be read by people: text of others in it is written so that it
+    /// can be seen.
     ///
     /// # Errors
     /// If it is not what that route answers.
@@ -287,52 +268,6 @@ impl Client {
             status: 200,
             what: format!("an answer that is none of this version's: {error}"),
         })
-    }
-}
-
-/// Connections to a service. A file of certificates that does not answer, or is none, keeps nobody from one that is reached
-/// by plain http.
-fn connections(base: &Url) -> Result<reqwest::Client, String> {
-    let (local, plain) = (is_loopback(base), base.scheme() == "http");
-    let builder = move || {
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
-            .timeout(ANSWER)
-            // A key must not follow a redirect to somebody else.
-            .redirect(redirect::Policy::none())
-            .user_agent(concat!("echo-phoenix/", env!("CARGO_PKG_VERSION")));
-        if local { http.no_proxy() } else { http }
-    };
-    let without = || {
-        builder()
-            .tls_certs_only([])
-            .build()
-            .map_err(|error| error.to_string())
-    };
-    if plain && local {
-        return without();
-    }
-    match patiently(move || builder().build()) {
-        Ok(Ok(http)) => Ok(http),
-        // A proxy in between may have wanted them.
-        _ if plain => without(),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(error) => Err(format!(
-            "the system's certificates (SSL_CERT_FILE, SSL_CERT_DIR): {error}"
-        )),
-    }
-}
-
-/// An address that may be a host alone.
-fn with_scheme(base: &str) -> String {
-    if base.contains("://") {
-        return base.to_owned();
-    }
-    let plain = format!("http://{base}");
-    if Url::parse(&plain).is_ok_and(|url| is_loopback(&url)) {
-        plain
-    } else {
-        format!("https://{base}")
     }
 }
 

@@ -1,7 +1,9 @@
-//! All that speaks to the Kubernetes API besides targets: what is declared there, the kill lane, leadership, status.
+//! All that speaks to the Kubernetes API besides targets: what is declared there, the kill lane,
+//! leadership, status.
 //!
-//! Two lanes. The kill lane runs in every process and acts on the event itself, outside any queue. The normal lane is
-//! the reconcile loop, on the leader only. Nothing here knows HTTP routes or SQL.
+//! Two lanes. The kill lane runs in every process and acts on the event itself, outside any queue.
+//! The normal lane is the reconcile loop, on the leader only. Nothing here knows HTTP routes or
+//! SQL.
 
 pub mod connect;
 pub mod desired;

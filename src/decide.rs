@@ -1,6 +1,7 @@
 //! The verbs, pure: what follows from what is declared and what was found.
 //!
-//! Every function here is a table a person could check by hand: no clock, no IO, no `async`, no state but its arguments.
+//! Every function here is a table a person could check by hand: no clock, no IO, no `async`, no
+//! state but its arguments.
 
 pub mod bite;
 pub mod callers;

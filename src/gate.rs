@@ -1,8 +1,9 @@
 //! The live verdict table: where the throttle bites.
 //!
-//! State is swapped in atomically, so a verdict takes no lock and touches neither store nor network. Holds are only ever
-//! added by [`Gate::hold`] and removed by [`Gate::end`] and [`Gate::release`]: no level that anybody sets can lift a kill.
-//! Knows no HTTP library, no Kubernetes and no SQL.
+//! State is swapped in atomically, so a verdict takes no lock and touches neither store nor
+//! network. Holds are only ever added by [`Gate::hold`] and removed by [`Gate::end`] and
+//! [`Gate::release`]: no level that anybody sets can lift a kill. Knows no HTTP library, no
+//! Kubernetes and no SQL.
 
 pub mod dialect;
 mod draft;
@@ -70,13 +71,16 @@ pub struct Standing {
     pub admitted: u64,
     /// Those of them that the level decided, and not a key or the allow-list.
     pub decided: Counts,
-    /// Those that it decided by their caller's name; none where the throttle declares no key and none was given.
+    /// Those that it decided by their caller's name; none where the throttle declares no key and
+    /// none was given.
     pub named: Option<Counts>,
-    /// Whether a caller was told something else than the level gives it: lately, and worked out again.
+    /// Whether a caller was told something else than the level gives it: lately, and worked out
+    /// again.
     pub contradicts: bool,
     /// How often the rule has changed: counts between which it did not were made under one rule.
     pub changes: u64,
-    /// The number that its newest hold has among the gate's tightenings, whether it has ended or not; 0 if there was none.
+    /// The number that its newest hold has among the gate's tightenings, whether it has ended or
+    /// not; 0 if there was none.
     pub held: u64,
 }
 
@@ -131,7 +135,8 @@ impl Gate {
         self.ask_by(throttle, |_| question, now)
     }
 
-    /// Answers one request that is read once the throttle is known, since that says which header names the caller.
+    /// Answers one request that is read once the throttle is known, since that says which header
+    /// names the caller.
     pub fn ask_by<'q>(
         &self,
         throttle: &str,
@@ -165,7 +170,8 @@ impl Gate {
         let like_it = entry.count(verdict, point, hour(second));
         let state_age = now.elapsed.saturating_sub(entry.confirmed_at);
         let state_age_ms = i64::try_from(state_age.as_millis()).unwrap_or(i64::MAX);
-        // A caller with a key is refused until the hour, and at a full stop so is everybody until it opens.
+        // A caller with a key is refused until the hour, and at a full stop so is everybody until
+        // it opens.
         let soon = point.is_none() && entry.level != Level::STOP;
         let number = like_it.wrapping_add(u64::from(point.unwrap_or_default()));
         Reply {
@@ -183,7 +189,8 @@ impl Gate {
         )
     }
 
-    /// Several changes that come into force at once, by one swap of the table. Keep it short: whoever closes waits for it.
+    /// Several changes that come into force at once, by one swap of the table. Keep it short:
+    /// whoever closes waits for it.
     pub fn change<T>(&self, changes: impl FnOnce(&mut Draft<'_>) -> T) -> T {
         let mut ended = lock(&self.writing);
         let old = self.table.load_full();
@@ -201,7 +208,8 @@ impl Gate {
         if let Some(number) = held {
             self.held.send_replace(number);
         }
-        // What follows keeps nobody who closes: a table of thousands is freed, and a log is written.
+        // What follows keeps nobody who closes: a table of thousands is freed, and a log is
+        // written.
         drop(ended);
         for (throttle, what) in ignored {
             tracing::warn!(%throttle, "not applied: {what}");
@@ -230,8 +238,8 @@ impl Gate {
         self.change(|draft| draft.release(name, epoch));
     }
 
-    /// Brings the self-test's own throttle to a state: killed by this hold, or open. No listing shows that throttle, and no
-    /// command covers it.
+    /// Brings the self-test's own throttle to a state: killed by this hold, or open. No listing
+    /// shows that throttle, and no command covers it.
     pub fn rehearse(&self, hold: Option<&Hold>, at: Duration) {
         self.change(|draft| draft.rehearse(hold, at));
     }
@@ -246,7 +254,8 @@ impl Gate {
         self.change(|draft| draft.tighten(name, setting));
     }
 
-    /// The number of the newest tightening, holds included: what is decided from here on knows of all up to it.
+    /// The number of the newest tightening, holds included: what is decided from here on knows of
+    /// all up to it.
     pub fn tightenings(&self) -> u64 {
         // One that is under way is not in the table yet.
         let _whole = lock(&self.writing);
@@ -260,8 +269,9 @@ impl Gate {
         let _newest = held.wait_for(|newest| *newest > known).await;
     }
 
-    /// Puts a throttle to a level that was decided when `known` was the newest tightening; answers whether it was done.
-    /// What was tightened since is not opened: whoever decided did not know of it.
+    /// Puts a throttle to a level that was decided when `known` was the newest tightening; answers
+    /// whether it was done. What was tightened since is not opened: whoever decided did not know of
+    /// it.
     pub fn set_knowing(&self, name: &ThrottleName, setting: Setting, known: u64) -> bool {
         self.change(|draft| draft.set_knowing(name, setting, known))
     }
@@ -292,7 +302,8 @@ impl Gate {
             .unwrap_or_default()
     }
 
-    /// About how many callers one throttle has seen in the hour of its salt; none where it declares no key.
+    /// About how many callers one throttle has seen in the hour of its salt; none where it declares
+    /// no key.
     pub fn callers(&self, name: &ThrottleName, now: Timestamp) -> Option<u64> {
         self.table
             .load()

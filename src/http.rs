@@ -86,7 +86,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// The control law.
     pub law: Law,
-    /// Parts that are off, with the variable that turns each on; and whether the gate knows all there is.
+    /// Parts that are off, with the variable that turns each on; and whether the gate knows all
+    /// there is.
     pub parts: health::Parts,
     /// What the loop last found, by throttle.
     pub board: Arc<Board>,
@@ -94,7 +95,8 @@ pub struct App {
     pub under_way: UnderWay,
     /// Whether the listeners answer.
     pub listening: AtomicBool,
-    /// In production strangers must not ask for verdicts on the public listener: they count as offered load.
+    /// In production strangers must not ask for verdicts on the public listener: they count as
+    /// offered load.
     pub authz_to_loopback_only: bool,
 }
 
@@ -179,7 +181,8 @@ fn past() -> Router<Arc<App>> {
         .route("/v1/commands", get(commands::list))
 }
 
-/// Only verdicts, and metrics without a key, for a listener that proxies and whoever gathers metrics alone can reach.
+/// Only verdicts, and metrics without a key, for a listener that proxies and whoever gathers
+/// metrics alone can reach.
 pub fn verdict_routes(app: Arc<App>) -> Router {
     Router::new()
         .route("/authz/nginx/{throttle}", any(authz::trusted))
@@ -193,7 +196,8 @@ pub fn verdict_routes(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// What all routes have in common; verdicts go without, since they are asked for with every request of others.
+/// What all routes have in common; verdicts go without, since they are asked for with every request
+/// of others.
 fn finish(routes: Router<Arc<App>>, app: Arc<App>) -> Router {
     routes
         .fallback(answer::no_route)

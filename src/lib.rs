@@ -1,9 +1,11 @@
-//! Echo Phoenix, the brake of a system that moves money: one declared number, one kill switch, and proof that they bite.
+//! Echo Phoenix, the brake of a system that moves money: one declared number, one kill switch, and
+//! proof that they bite.
 //!
-//! Read in this order: [`domain`] the nouns, [`decide`] the verbs, [`ports`] the seams; [`gate`] where it bites, [`latch`]
-//! how it is killed, [`reconcile`] the loop; [`source`] and [`http`] the doors, [`cluster`] and [`targets`] Kubernetes,
-//! [`store`] the record, [`mirror`] Airtable; [`run`] puts it together, [`client`] asks it from
-//! outside. `tests/architecture.rs` holds who may know whom.
+//! Read in this order: [`domain`] the nouns, [`decide`] the verbs, [`ports`] the seams; [`gate`]
+//! where it bites, [`latch`] how it is killed, [`reconcile`] the loop; [`source`] and [`http`] the
+//! doors, [`cluster`] and [`targets`] Kubernetes, [`store`] the record, [`mirror`] Airtable;
+//! [`run`] puts it together, [`client`] asks it from outside. `tests/architecture.rs` holds who may
+//! know whom.
 
 pub mod domain;
 

@@ -1,7 +1,8 @@
-//! OUT: the mirror in Airtable, a window on the ledger that people can read without a key to the service.
+//! OUT: the mirror in Airtable, a window on the ledger that people can read without a key to the
+//! service.
 //!
-//! The ledger is the truth: nothing here is on a hot path, and nothing waits for Airtable. Knows no Kubernetes, no
-//! HTTP server, no SQL; what it owes it learns from [`crate::ports::Ledger`].
+//! The ledger is the truth: nothing here is on a hot path, and nothing waits for Airtable. Knows no
+//! Kubernetes, no HTTP server, no SQL; what it owes it learns from [`crate::ports::Ledger`].
 
 pub mod airtable;
 mod backlog;

@@ -18,11 +18,14 @@ use crate::domain::moment::Moment;
 use crate::domain::plan::{Action, ReadBack};
 use crate::domain::throttle::{Declared, TargetSpec, ThrottleName};
 
-/// Time is two: the wall clock for records and answers, the monotonic one for every age, ramp, credit, lease and retry.
+/// Time is two: the wall clock for records and answers, the monotonic one for every age, ramp,
+/// credit, lease and retry.
 pub trait Clock: Send + Sync {
-    /// Now, by the wall clock. It may step either way: no age is ever a difference of two such times.
+    /// Now, by the wall clock. It may step either way: no age is ever a difference of two such
+    /// times.
     fn now(&self) -> Timestamp;
-    /// Time since some fixed moment of this process, by a clock that nobody sets. Never runs backwards.
+    /// Time since some fixed moment of this process, by a clock that nobody sets. Never runs
+    /// backwards.
     fn elapsed(&self) -> Duration;
     /// Both at once.
     fn moment(&self) -> Moment {
@@ -75,8 +78,9 @@ pub struct Owed {
 /// The record of truth. Acknowledged means committed.
 #[async_trait]
 pub trait Ledger: Send + Sync {
-    /// Makes a change durable, whole. Whoever stops waiting withdraws a change that was not begun; one that was begun may be
-    /// made all the same, and so may one that is answered as [`LedgerError::Undecided`].
+    /// Makes a change durable, whole. Whoever stops waiting withdraws a change that was not begun;
+    /// one that was begun may be made all the same, and so may one that is answered as
+    /// [`LedgerError::Undecided`].
     async fn commit(&self, change: Change) -> Result<Receipt, LedgerError>;
     /// The current state, for a start.
     async fn stored(&self) -> Result<Stored, LedgerError>;
@@ -88,7 +92,8 @@ pub trait Ledger: Send + Sync {
     async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError>;
     /// The mirror has delivered these versions (newer ones stay owed).
     async fn delivered(&self, rows: &[Owed]) -> Result<(), LedgerError>;
-    /// What a command with this `Idempotency-Key` of its caller and route was answered, if the key has not expired.
+    /// What a command with this `Idempotency-Key` of its caller and route was answered, if the key
+    /// has not expired.
     async fn answered(&self, key: &ClientKey) -> Result<Option<Answer>, LedgerError>;
 }
 
@@ -105,15 +110,18 @@ pub trait History: Send + Sync {
     async fn states(&self, ask: PageAsk) -> Result<Page<StateItem>, LedgerError>;
 }
 
-/// Where a tightening becomes durable before the ledger has it. Nobody who asks holds up the thread it asks on.
+/// Where a tightening becomes durable before the ledger has it. Nobody who asks holds up the thread
+/// it asks on.
 #[async_trait]
 pub trait Journal: Send + Sync {
-    /// Appends and syncs one entry; returns when it is on the disk. Whoever stops waiting does not take it back: it
-    /// is written all the same. After an error nobody relies on it.
+    /// Appends and syncs one entry; returns when it is on the disk. Whoever stops waiting does not
+    /// take it back: it is written all the same. After an error nobody relies on it.
     async fn append(&self, entry: &JournalEntry) -> std::io::Result<()>;
-    /// What is on the disk and not yet known to be in the ledger, oldest first: as it is known, without a wait.
+    /// What is on the disk and not yet known to be in the ledger, oldest first: as it is known,
+    /// without a wait.
     fn pending(&self) -> Vec<JournalEntry>;
-    /// The ledger has the entry whose record has this id. It is pending no more at once, and on the disk when this returns.
+    /// The ledger has the entry whose record has this id. It is pending no more at once, and on the
+    /// disk when this returns.
     async fn settle(&self, once: &str) -> std::io::Result<()>;
 }
 
@@ -240,15 +248,17 @@ pub struct Declaration {
 pub trait Desired: Send + Sync {
     /// Everything declared now. Cheap; reads no network and no disk.
     fn declared(&self) -> Vec<Arc<Declared>>;
-    /// Before a pass of the loop: look again at what only a live look can tell (is an override really gone).
+    /// Before a pass of the loop: look again at what only a live look can tell (is an override
+    /// really gone).
     async fn refresh(&self);
     /// Whether this process may open, scale and correct.
     fn leads(&self) -> bool;
-    /// What tightens holds from now on, with what was measured, and is declared next: no pass that begins after this opens
-    /// beyond it. What would open changes nothing.
+    /// What tightens holds from now on, with what was measured, and is declared next: no pass that
+    /// begins after this opens beyond it. What would open changes nothing.
     fn tighten(&self, throttle: &ThrottleName, level: Level, measured: Option<&Evidence>);
-    /// Declares a level, with what its caller measured: one act, so no pass of the loop sees one without the other.
-    /// Durable when it returns. Sets `generation` in the answer. Wakes nobody: whoever commands wakes once, when all is said.
+    /// Declares a level, with what its caller measured: one act, so no pass of the loop sees one
+    /// without the other. Durable when it returns. Sets `generation` in the answer. Wakes nobody:
+    /// whoever commands wakes once, when all is said.
     async fn declare(
         &self,
         throttle: &ThrottleName,
@@ -256,30 +266,30 @@ pub trait Desired: Send + Sync {
         measured: Option<Evidence>,
         record: Record,
     ) -> Result<Declaration, DesiredError>;
-    /// A hold that is in force, and is taken next: it is declared from now on, where declarations are kept here. Nothing that
-    /// counts records may count one whose hold nobody declares yet.
+    /// A hold that is in force, and is taken next: it is declared from now on, where declarations
+    /// are kept here. Nothing that counts records may count one whose hold nobody declares yet.
     fn hold(&self, _hold: &ScopedHold, _record: &Record) {}
     /// Takes a hold. Durable when it returns; a known epoch takes no second one.
     async fn take(&self, hold: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError>;
-    /// Lets others hear of a hold that the record does not have yet, where they hear of it by anything but the record. May be
-    /// asked again and again.
+    /// Lets others hear of a hold that the record does not have yet, where they hear of it by
+    /// anything but the record. May be asked again and again.
     async fn announce(&self, _hold: &ScopedHold) -> Result<(), DesiredError> {
         Ok(())
     }
-    /// Ends every hold that REST or an override made and that is meant, but for those that are spared. Durable when it
-    /// returns. Sets `ended` and `held_by` in the answer.
+    /// Ends every hold that REST or an override made and that is meant, but for those that are
+    /// spared. Durable when it returns. Sets `ended` and `held_by` in the answer.
     async fn end(&self, meant: Meant<'_>, record: Record) -> Result<Ended, DesiredError>;
-    /// What [`Desired::end`] would end by now. A specification's own holds stay, and so does what is not known to be of the
-    /// command's throttle alone: opening one must not open others.
+    /// What [`Desired::end`] would end by now. A specification's own holds stay, and so does what
+    /// is not known to be of the command's throttle alone: opening one must not open others.
     fn ending(&self, meant: Meant<'_>) -> BTreeSet<Epoch>;
-    /// What became of a command of this id that was [`DesiredError::Undecided`], and which of these holds, which it meant to
-    /// end, have ended: they bite no more when this returns.
+    /// What became of a command of this id that was [`DesiredError::Undecided`], and which of these
+    /// holds, which it meant to end, have ended: they bite no more when this returns.
     ///
     /// # Errors
     /// While it is not known.
     async fn became(&self, once: &str, ending: &[Epoch]) -> Result<Became, DesiredError>;
-    /// Goes on with the end of those of these holds that a command ended, as the record has it. Where holds live in the record
-    /// itself there is nothing left to do.
+    /// Goes on with the end of those of these holds that a command ended, as the record has it.
+    /// Where holds live in the record itself there is nothing left to do.
     ///
     /// # Errors
     /// While it is not known which ones, or cannot be recorded which ones stay.
@@ -290,8 +300,8 @@ pub trait Desired: Send + Sync {
     async fn note(&self, record: Record) -> Result<Answer, DesiredError>;
     /// What somebody measured; the loop believes it for three ticks.
     fn observe(&self, throttle: &ThrottleName, evidence: Evidence);
-    /// What somebody measured and is not stored; `among` says what of all that was heard is believed from here on. Nothing
-    /// where no measurements are kept.
+    /// What somebody measured and is not stored; `among` says what of all that was heard is
+    /// believed from here on. Nothing where no measurements are kept.
     fn observe_unstored(
         &self,
         _throttle: &ThrottleName,

@@ -1,10 +1,12 @@
 //! The loop on one screen: gather → decide → check → close → record → open → record → report.
 //!
-//! Level-triggered: every pass looks at everything again, so a lost event costs a tick and never the truth. What closes waits
-//! for no record, and a kill that comes during a pass waits for nothing that hangs. Knows no Kubernetes, no HTTP and no SQL;
-//! what it acts on are the seams of `ports`.
+//! Level-triggered: every pass looks at everything again, so a lost event costs a tick and never
+//! the truth. What closes waits for no record, and a kill that comes during a pass waits for
+//! nothing that hangs. Knows no Kubernetes, no HTTP and no SQL; what it acts on are the seams of
+//! `ports`.
 
 mod apply;
+mod finish;
 mod gather;
 mod memory;
 mod owed;
@@ -39,11 +41,12 @@ const TICK: Duration = Duration::from_secs(5);
 /// The pause while something asked for is not in force or not read back yet.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long a kill that is at the gates may take to be declared. Until then no pass waits for the ledger or for a look: the one
-/// that tells others of the kill would be late by that.
+/// How long a kill that is at the gates may take to be declared. Until then no pass waits for the
+/// ledger or for a look: the one that tells others of the kill would be late by that.
 const DECLARED_WITHIN: Duration = Duration::from_secs(1);
 
-/// Throttles that are looked at, or whose other sites are spoken to, at the same time; each has so many targets at most.
+/// Throttles that are looked at, or whose other sites are spoken to, at the same time; each has so
+/// many targets at most.
 const AT_ONCE: usize = 64;
 
 /// What the loop is made of.
@@ -184,8 +187,8 @@ impl Reconciler {
         self.open(begun, known).await;
     }
 
-    /// Whether a kill is at the gates that will be declared in a moment: by its journal, ledger or object. The pass that sees it
-    /// is not far, however many come before.
+    /// Whether a kill is at the gates that will be declared in a moment: by its journal, ledger or
+    /// object. The pass that sees it is not far, however many come before.
     fn comes(&mut self) -> bool {
         let Parts {
             gate,
@@ -228,8 +231,8 @@ impl Reconciler {
         }
     }
 
-    /// All that closes is done; what opens is recorded first. Other sites hear of it last and at the same time: a silent one
-    /// costs a pass its own limit, and what is here waits for none.
+    /// All that closes is done; what opens is recorded first. Other sites hear of it last and at
+    /// the same time: a silent one costs a pass its own limit, and what is here waits for none.
     async fn open(&mut self, begun: Vec<Begun>, known: u64) {
         let mut reaching_out = Vec::new();
         for mut begun in begun {
@@ -263,65 +266,6 @@ impl Reconciler {
         for begun in told {
             self.finish(begun).await;
         }
-    }
-
-    /// The end of a pass for one throttle: what became of it is recorded, remembered and told.
-    async fn finish(&mut self, mut begun: Begun) {
-        let parts = &self.parts;
-        let none = || Done::Skipped("the pass ended before");
-        let done: Vec<_> = std::mem::take(&mut begun.done)
-            .into_iter()
-            .map(|done| done.unwrap_or_else(none))
-            .collect();
-        apply::take_back(&mut begun.planned, &done, begun.memory.level);
-        self.records.outcome(parts, &begun, &done).await;
-        let Begun {
-            throttle,
-            want,
-            next,
-            now,
-            reads,
-            mut memory,
-            planned,
-            recorded,
-            refused,
-            late,
-            ..
-        } = begun;
-        let pass = Pass {
-            throttle: &throttle,
-            want: &want,
-            next,
-            now,
-        };
-        // What was just written is read back; what was not tried would wake the loop for nothing, again and again.
-        let mut steps = planned.plan.steps.iter().zip(&done);
-        if steps.any(|(step, done)| step.action.kind() != TargetKind::Gate && done.was_tried()) {
-            parts.desired.wake();
-        }
-        memory.note_corrections(&planned.plan, &done, now.elapsed);
-        memory.note_refusals(&planned.plan, &done);
-        let trouble = refused
-            .or_else(|| late.map(str::to_owned))
-            .or_else(|| apply::trouble(&done));
-        // While it opens by the ramp, small steps; while it sheds, the law's own tick.
-        self.settled &= recorded && (next.shedding || planned.effective == want.level);
-        self.settled &= trouble.is_none()
-            && reads
-                .iter()
-                .all(|(spec, _)| planned.agreeing.contains(&spec.id()));
-        memory.keep(&planned, &pass);
-        if memory.level > want.level {
-            // Nothing opens before it is known what waits; then at once.
-            self.known_in = self
-                .known_in
-                .into_iter()
-                .chain(memory.known_in(now.elapsed))
-                .min();
-        }
-        parts.latch.found(&throttle, &planned.agreeing);
-        gather::report(parts, &pass, &reads, &planned, &memory, trouble).await;
-        self.memory.insert(throttle.name.clone(), memory);
     }
 }
 

@@ -1,8 +1,9 @@
-//! The composition root: builds the parts, wires them, supervises their tasks, and owns clock, signals and the order of
-//! starting and stopping.
+//! The composition root: builds the parts, wires them, supervises their tasks, and owns clock,
+//! signals and the order of starting and stopping.
 //!
-//! The only place that may know everything. Starting: the gate knows its holds before a listener answers. Stopping:
-//! listeners first, the loop next, the record last, so that nothing opens on the way down.
+//! The only place that may know everything. Starting: the gate knows its holds before a listener
+//! answers. Stopping: listeners first, the loop next, the record last, so that nothing opens on the
+//! way down.
 
 mod awaited;
 pub mod clock;
@@ -46,7 +47,8 @@ pub enum RunError {
     /// The configuration cannot be used; exit code 2.
     #[error(transparent)]
     Config(#[from] crate::config::ConfigError),
-    /// Whoever read the result has enough of it, as `head` has; no failure, but nobody to go on for.
+    /// Whoever read the result has enough of it, as `head` has; no failure, but nobody to go on
+    /// for.
     #[error("nobody reads on")]
     Enough,
     /// Something that was needed did not work; exit code 1.

@@ -1,4 +1,5 @@
-//! What comes in, made honest at the door: raw objects and bodies become domain types by `TryFrom`, or are refused by name.
+//! What comes in, made honest at the door: raw objects and bodies become domain types by `TryFrom`,
+//! or are refused by name.
 
 pub mod crd;
 pub mod crd_override;

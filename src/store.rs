@@ -1,7 +1,7 @@
 //! How the record of truth is kept: the ledger on SQLite, the journal beside it, and its verifier.
 //!
-//! May use domain and ports. Must not know Kubernetes, HTTP or the mirror's format, and reads no clock: time comes
-//! with the values.
+//! May use domain and ports. Must not know Kubernetes, HTTP or the mirror's format, and reads no
+//! clock: time comes with the values.
 
 mod accounts;
 mod backup;

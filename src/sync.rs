@@ -1,7 +1,9 @@
-//! What threads share and wait with, under one name, where the order in which they get to it decides what holds: gate,
-//! latch, declared state and journal. `tests/interleavings` builds these with a `sync` of its own, which tries such orders.
+//! What threads share and wait with, under one name, where the order in which they get to it
+//! decides what holds: gate, latch, declared state and journal. `tests/interleavings` builds these
+//! with a `sync` of its own, which tries such orders.
 //!
-//! Here it is nothing but other names for the standard library's, `arc_swap`'s and tokio's. Knows nothing of ours.
+//! Here it is nothing but other names for the standard library's, `arc_swap`'s and tokio's. Knows
+//! nothing of ours.
 
 pub(crate) use std::sync::{Mutex, MutexGuard, atomic, mpsc};
 pub(crate) use std::thread;

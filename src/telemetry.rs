@@ -1,7 +1,7 @@
 //! Logs and metrics: what the process tells about itself.
 //!
-//! Labels are bounded: a throttle's name is one only because throttles are declared, never taken from a request. What is
-//! said waits for nobody and ends nothing: see [`sink`].
+//! Labels are bounded: a throttle's name is one only because throttles are declared, never taken
+//! from a request. What is said waits for nobody and ends nothing: see [`sink`].
 
 mod families;
 mod kill_path;
@@ -62,8 +62,8 @@ fn sink(out: impl AsFd + Write + Send + 'static, recovered: impl Fn(u64) + Send 
     }
 }
 
-/// Starts logging to stderr: for people on a terminal, JSON lines elsewhere, unless `format` says. `filter` as in
-/// `RUST_LOG`, `clock` a monotonic one. A panic is a line of the log like any other.
+/// Starts logging to stderr: for people on a terminal, JSON lines elsewhere, unless `format` says.
+/// `filter` as in `RUST_LOG`, `clock` a monotonic one. A panic is a line of the log like any other.
 ///
 /// # Errors
 /// If the filter is none.
@@ -82,7 +82,8 @@ pub fn start_logs(
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(on_terminal);
-    // Its own complaints would go to stderr, past the queue, and a stderr that is broken would make them a panic.
+    // Its own complaints would go to stderr, past the queue, and a stderr that is broken would make
+    // them a panic.
     let logs = logs.log_internal_errors(false);
     let for_people = format.map_or(on_terminal, |format| format == LogFormat::Human);
     // A second start (a test's) keeps the first.
@@ -100,7 +101,8 @@ pub fn start_logs(
     Ok(())
 }
 
-/// A field of a line for people: text of others is written so that it can be seen. Only what is ours alone has lines.
+/// A field of a line for people: text of others is written so that it can be seen. Only what is
+/// ours alone has lines.
 fn field(out: &mut Writer<'_>, field: &Field, value: &dyn std::fmt::Debug) -> std::fmt::Result {
     let value = format!("{value:?}");
     match field.name() {
@@ -130,8 +132,8 @@ impl Write for Line {
     }
 }
 
-/// Says something to a person on stderr, after what was said before. Waits for nobody: whether it comes out is seen at the
-/// end, by [`flush`].
+/// Says something to a person on stderr, after what was said before. Waits for nobody: whether it
+/// comes out is seen at the end, by [`flush`].
 pub fn tell(text: &str) {
     STDERR.offer(text.as_bytes(), elapsed);
 }
@@ -143,8 +145,8 @@ pub fn show(text: &str) {
         .offer(text.as_bytes(), elapsed);
 }
 
-/// Waits a moment until what was told and shown is written: between two streams, and before the process ends. Only for
-/// whoever has done its work.
+/// Waits a moment until what was told and shown is written: between two streams, and before the
+/// process ends. Only for whoever has done its work.
 pub fn flush() {
     let _ = flushed(&STDERR);
     let _ = shown_so_far();

@@ -1,7 +1,8 @@
-//! Who may know whom, and the house rules that no compiler holds. ARCHITECTURE.md says them in words.
+//! Who may know whom, and the house rules that no compiler holds. ARCHITECTURE.md says them in
+//! words.
 //!
-//! The rules are one pure function over paths and texts. It is run over this repository, and over texts that break each
-//! rule once: a rule that finds nothing there would find nothing here.
+//! The rules are one pure function over paths and texts. It is run over this repository, and over
+//! texts that break each rule once: a rule that finds nothing there would find nothing here.
 #![allow(
     clippy::expect_used,
     reason = "a test that cannot read its own sources fails"
@@ -48,9 +49,10 @@ const SERVER: &[&str] = &["axum", "tonic", "hyper", "tower"];
 const SQL: &[&str] = &["rusqlite", "sqlx"];
 const CLIENT: &[&str] = &["reqwest"];
 
-/// Latch, targets and cluster import `decide` beyond the first design: it is pure, so whoever may know the nouns may
-/// know what follows from them. The latch follows by `decide::follow`, the gate target speaks `decide::verdict`'s words,
-/// the cluster's index asks `decide::precedence`. A pure rule in two copies would be the worse neighbour.
+/// Latch, targets and cluster import `decide` beyond the first design: it is pure, so whoever may
+/// know the nouns may know what follows from them. The latch follows by `decide::follow`, the gate
+/// target speaks `decide::verdict`'s words, the cluster's index asks `decide::precedence`. A pure
+/// rule in two copies would be the worse neighbour.
 const LAYERS: &[Layer] = &[
     layer("domain", &[], &[RUNTIME, DICE, KUBE, SERVER, SQL, CLIENT]),
     layer(
@@ -155,7 +157,8 @@ const CLOCKS: &[[&str; 2]] = &[
     ["Zoned", "now"],
     ["Ulid", "generate"],
 ];
-/// The door names a request, and the hold it makes, where it comes in: `Ulid::generate` reads clock and dice at once.
+/// The door names a request, and the hold it makes, where it comes in: `Ulid::generate` reads clock
+/// and dice at once.
 const NAMED_AT_THE_DOOR: (&str, [&str; 2]) = ("http", ["Ulid", "generate"]);
 
 /// Most lines of a file under src/; a table of cases may be longer.
@@ -170,8 +173,8 @@ const INTERLEAVED: &[&str] = &[
     "src/store/declared",
     "src/store/journal",
 ];
-/// What these take from `sync`: a thread that waits for one of these unseen stops all others of such a test. Counters may be
-/// the standard library's.
+/// What these take from `sync`: a thread that waits for one of these unseen stops all others of
+/// such a test. Counters may be the standard library's.
 const SHARED_BY_THREADS: &[&[&str]] = &[
     &["std", "sync", "Mutex"],
     &["std", "sync", "RwLock"],
@@ -333,12 +336,7 @@ fn layers(
             ["crate", target, ..]
                 if *target != layer.name && LAYERS.iter().any(|layer| layer.name == *target) =>
             {
-                let texts = [
-                    format!("crate::{target}"),
-                    format!("super::{target}"),
-                    format!("phoenix::{target}"),
-                ];
-                let line = source.line(&[&texts[0], &texts[1], &texts[2], target]);
+                let line = line_of_import(source, target);
                 edges
                     .entry((layer.name.to_owned(), (*target).to_owned()))
                     .or_insert(format!("{path}:{line}"));
@@ -368,15 +366,7 @@ fn layers(
             }
             _ => {}
         }
-        let door = |pair: &[&str; 2]| (layer.name, *pair) == NAMED_AT_THE_DOOR;
-        let reads = |pair: &&[&str; 2]| names.windows(2).any(|two| two == *pair) && !door(pair);
-        for [a, b] in CLOCKS.iter().filter(reads).filter(|_| layer.name != "run") {
-            let line = source.line(&[&format!("{a}::{b}"), b]);
-            found.insert(format!(
-                "{path}:{line}: clock: {} names {a}::{b}; time is an argument",
-                layer.name
-            ));
-        }
+        found.extend(clocks(path, source, layer.name, &names));
     }
     if layer.name == "decide" && source.waits {
         found.insert(format!(
@@ -387,7 +377,30 @@ fn layers(
     found.into_iter().collect()
 }
 
-/// One cycle for each module that can reach itself by imports and is the first of its cycle by name.
+/// Where a module of ours is imported, however its path is written.
+fn line_of_import(source: &Source, target: &str) -> usize {
+    let texts = [
+        format!("crate::{target}"),
+        format!("super::{target}"),
+        format!("phoenix::{target}"),
+    ];
+    source.line(&[&texts[0], &texts[1], &texts[2], target])
+}
+
+/// Clocks that a path names where it may not.
+fn clocks(path: &str, source: &Source, layer: &str, names: &[&str]) -> Vec<String> {
+    let door = |pair: &[&str; 2]| (layer, *pair) == NAMED_AT_THE_DOOR;
+    let reads = |pair: &&[&str; 2]| names.windows(2).any(|two| two == *pair) && !door(pair);
+    let read = CLOCKS.iter().filter(reads).filter(|_| layer != "run");
+    read.map(|[a, b]| {
+        let line = source.line(&[&format!("{a}::{b}"), b]);
+        format!("{path}:{line}: clock: {layer} names {a}::{b}; time is an argument")
+    })
+    .collect()
+}
+
+/// One cycle for each module that can reach itself by imports and is the first of its cycle by
+/// name.
 fn cycles(edges: &BTreeMap<(String, String), String>) -> Vec<String> {
     let from = |module: &str| {
         edges

@@ -1,6 +1,8 @@
-//! The API's words as whoever typed a command knows them: the command for the route, the flag for the field. Pure.
+//! The API's words as whoever typed a command knows them: the command for the route, the flag for
+//! the field. Pure.
 //!
-//! An answer is worded for whoever sends requests. What it means stays the service's to say; only its names are another's.
+//! An answer is worded for whoever sends requests. What it means stays the service's to say; only
+//! its names are another's.
 
 use serde_json::Value;
 
@@ -55,7 +57,8 @@ pub(super) fn by_command(text: &str) -> String {
         })
 }
 
-/// A refusal, or that something is not decided: which command it was, and what is wrong with which flag.
+/// A refusal, or that something is not decided: which command it was, and what is wrong with which
+/// flag.
 pub(super) fn refused(refusal: &Refusal) -> String {
     let route = refusal.path.split('?').next().unwrap_or_default();
     let command = COMMANDS
@@ -105,8 +108,9 @@ mod tests {
         "/health",
     ];
 
-    /// Every row of the table, so that a new one is looked at. Left out is what no command of ours can be answered: each has
-    /// its one key, and none asks for a verdict, sends a webhook or makes its own HTTP.
+    /// Every row of the table, so that a new one is looked at. Left out is what no command of ours
+    /// can be answered: each has its one key, and none asks for a verdict, sends a webhook or makes
+    /// its own HTTP.
     #[test]
     fn no_refusal_tells_a_person_to_send_requests() {
         let never = [

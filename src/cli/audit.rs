@@ -76,7 +76,8 @@ pub(super) async fn audit(args: AuditArgs) -> Result<(), RunError> {
     }
 }
 
-/// That there is such a throttle, or was: what concerned all is found under every name, a misspelt one too.
+/// That there is such a throttle, or was: what concerned all is found under every name, a misspelt
+/// one too.
 async fn exists(client: &Client, name: &ThrottleName) -> Result<(), RunError> {
     let known = Known::look(client).await;
     let filter = format!("/v1/audit?limit={PAGE}&throttle={name}");
@@ -134,8 +135,9 @@ fn rows(items: &[Value], first: bool) -> String {
 const WHEN: usize = 20;
 const HEADS: [&str; 6] = ["SEQ", "WHEN", "WHO", "WHAT", "THROTTLE", "CHANGE"];
 
-/// A page as a table; each page is as wide as it needs. On a terminal of so many columns an entry is one line and none of its
-/// words takes most of it, so that nothing stands where another entry would begin; `-o json` has the whole of it.
+/// A page as a table; each page is as wide as it needs. On a terminal of so many columns an entry
+/// is one line and none of its words takes most of it, so that nothing stands where another entry
+/// would begin; `-o json` has the whole of it.
 fn table(entries: &[AuditEntry], first: bool, columns: Option<usize>) -> String {
     let most = columns.map_or(usize::MAX, |columns| (columns / 4).max(WHEN));
     let cells: Vec<[String; 6]> = entries.iter().map(|entry| cells(entry, most)).collect();
@@ -168,7 +170,8 @@ fn table(entries: &[AuditEntry], first: bool, columns: Option<usize>) -> String 
     columns.map_or(text.clone(), |columns| fit(&text, columns))
 }
 
-/// The cells of an entry, none longer than `most` but where the name of a key is: that is whole, whatever its bearer says.
+/// The cells of an entry, none longer than `most` but where the name of a key is: that is whole,
+/// whatever its bearer says.
 fn cells(entry: &AuditEntry, most: usize) -> [String; 6] {
     let at = entry.at.parse::<Timestamp>();
     let when = at.map_or_else(

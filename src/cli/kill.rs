@@ -1,4 +1,5 @@
-//! `kill`: a person's order to stop. It is whole, or the exit code says that it is not; what surely stopped nothing says so.
+//! `kill`: a person's order to stop. It is whole, or the exit code says that it is not; what surely
+//! stopped nothing says so.
 
 mod sites;
 
@@ -73,25 +74,9 @@ pub(super) async fn kill(args: KillArgs, paint: Paint) -> Result<(), RunError> {
         args.confirm.as_deref(),
         &format!("This stops {scope} of {}.", client.base()),
     )?;
-    let mut body = Map::new();
-    body.insert("reason".to_owned(), json!(cut(args.reason, REASON_LIMIT)));
-    body.insert(
-        "operator".to_owned(),
-        json!(cut(args.operator, OPERATOR_LIMIT)),
-    );
-    body.insert("confirmation".to_owned(), json!(CONFIRMATION));
-    body.extend(
-        args.throttle
-            .as_ref()
-            .map(|name| ("throttle".to_owned(), json!(name))),
-    );
-    let sent = send(
-        &client,
-        "/kill",
-        &Value::Object(body),
-        Some(Duration::from_secs(args.patience)),
-    )
-    .await;
+    let body = order(args.reason, args.operator, args.throttle.as_ref());
+    let patience = Some(Duration::from_secs(args.patience));
+    let sent = send(&client, "/kill", &body, patience).await;
     let mut answer = match sent {
         Ok(answer) => answer,
         Err(error) => {
@@ -135,12 +120,27 @@ pub(super) async fn kill(args: KillArgs, paint: Paint) -> Result<(), RunError> {
         tell!("      echo-phoenix revive{only} --operator YOU --reason WHY");
         return Ok(());
     }
-    Err(RunError::Failed(format!(
+    Err(not_whole(&gaps))
+}
+
+/// The kill as the service takes it: nobody is kept from stopping by words that are too long.
+fn order(reason: String, operator: String, throttle: Option<&ThrottleName>) -> Value {
+    let mut body = Map::new();
+    body.insert("reason".to_owned(), json!(cut(reason, REASON_LIMIT)));
+    body.insert("operator".to_owned(), json!(cut(operator, OPERATOR_LIMIT)));
+    body.insert("confirmation".to_owned(), json!(CONFIRMATION));
+    body.extend(throttle.map(|name| ("throttle".to_owned(), json!(name))));
+    Value::Object(body)
+}
+
+/// A kill that was done, and lacks these.
+fn not_whole(gaps: &[String]) -> RunError {
+    RunError::Failed(format!(
         "the kill is not whole: {}\n  - Send it again: it stays one kill, and tells anew what holds where.\n  - \
          echo-phoenix status --watch shows what is missing as it comes.\n  - What is not stopped has to be stopped by \
          other means until then.",
         gaps.join("; ")
-    )))
+    ))
 }
 
 /// The same error, of a kill that surely did nothing.

@@ -1,5 +1,5 @@
-//! The throttles and holds that a service lists, looked up so that an order is told in words: what it ended, what it did
-//! not, which name was meant.
+//! The throttles and holds that a service lists, looked up so that an order is told in words: what
+//! it ended, what it did not, which name was meant.
 //!
 //! Where they cannot be read an order is done all the same, and less is said of it.
 
@@ -87,7 +87,8 @@ impl Known {
         Some(format!("{}: {}", hold.operator, hold.reason))
     }
 
-    /// Levels that people hold on top of a manifest, which a revival of a kill ends too: the throttle, and what it declares.
+    /// Levels that people hold on top of a manifest, which a revival of a kill ends too: the
+    /// throttle, and what it declares.
     pub(super) fn levels(&self) -> impl Iterator<Item = (&Throttle, &HoldStatus)> {
         let held = self
             .all()
@@ -118,13 +119,15 @@ impl Known {
     }
 }
 
-/// Whether a hold stands under more than one throttle: what people hold is one throttle's, or covers all there are.
+/// Whether a hold stands under more than one throttle: what people hold is one throttle's, or
+/// covers all there are.
 pub(super) fn covers_all(throttles: &[Throttle], epoch: &str) -> bool {
     let under = |one: &&Throttle| one.status.holds.iter().any(|hold| hold.epoch == epoch);
     throttles.iter().filter(under).nth(1).is_some()
 }
 
-/// A name without its namespace, or with one: those are meant first. Then what is written almost alike.
+/// A name without its namespace, or with one: those are meant first. Then what is written almost
+/// alike.
 fn meant(name: &str, known: &[&str]) -> Option<String> {
     let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
     let within: Vec<_> = known

@@ -1,5 +1,5 @@
-//! `plan`: what would happen. Without a file what the service does next; with one what it would do if that were its
-//! manifest. Reads, and changes nothing.
+//! `plan`: what would happen. Without a file what the service does next; with one what it would do
+//! if that were its manifest. Reads, and changes nothing.
 
 mod changes;
 mod differences;
@@ -23,7 +23,8 @@ use crate::source::manifest;
 /// `echo-phoenix plan`
 #[derive(Args)]
 pub(super) struct PlanArgs {
-    /// A manifest, as `serve --manifest` takes it, or - for what is piped in; without one: what the service does next
+    /// A manifest, as `serve --manifest` takes it, or - for what is piped in; without one: what the
+    /// service does next
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// How the result is written
@@ -104,7 +105,8 @@ fn read(path: &Path) -> Result<Vec<FromFile>, RunError> {
     })
 }
 
-/// Says which keys to other sites are not here: a service without them refuses the file, and its variables may be others.
+/// Says which keys to other sites are not here: a service without them refuses the file, and its
+/// variables may be others.
 fn without_keys(one: &FromFile) {
     let keys = RemoteKeys::read();
     for target in &one.spec.targets {

@@ -1,4 +1,5 @@
-//! `verify` and `backup`: the record looked at from outside. Neither needs the folder's lock, so the service may run.
+//! `verify` and `backup`: the record looked at from outside. Neither needs the folder's lock, so
+//! the service may run.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,8 +19,8 @@ pub(super) struct VerifyArgs {
     /// Verify this file instead, a backup for example
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
-    /// A head that was exported earlier, which finds rows cut from the end: SEQ:HASH for the audit log, TABLE=SEQ:HASH for
-    /// any table; may be given more than once
+    /// A head that was exported earlier, which finds rows cut from the end: SEQ:HASH for the audit
+    /// log, TABLE=SEQ:HASH for any table; may be given more than once
     #[arg(long = "head", value_name = "[TABLE=]SEQ:HASH")]
     heads: Vec<Head>,
 }
@@ -34,7 +35,8 @@ pub(super) struct BackupArgs {
     store: StoreArgs,
 }
 
-/// What is wrong with a file that can be no ledger, and where it was looked for; nothing of one that may be one.
+/// What is wrong with a file that can be no ledger, and where it was looked for; nothing of one
+/// that may be one.
 fn no_ledger(file: &Path, data_dir: Option<&Path>) -> Option<String> {
     let what = match std::fs::metadata(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => "there is no such file".to_owned(),

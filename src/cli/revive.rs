@@ -1,5 +1,5 @@
-//! `revive`: a person ends what people hold, kills and the levels that they set on top of a manifest, and is told each of
-//! them in words.
+//! `revive`: a person ends what people hold, kills and the levels that they set on top of a
+//! manifest, and is told each of them in words.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! How the commands of a person on call reach the service, and what they are told when that fails.
 //!
-//! Nothing here may stop a kill for a reason that has nothing to do with it: a variable of the service's own
-//! configuration that is malformed is not looked at.
+//! Nothing here may stop a kill for a reason that has nothing to do with it: a variable of the
+//! service's own configuration that is malformed is not looked at.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,12 +23,14 @@ const HERE: &str = "127.0.0.1:8080";
 /// Which service, and the key to it.
 #[derive(Args)]
 pub(super) struct ServiceArgs {
-    /// The service's address; if not set, the one on this machine (http:// and its ECHO_LISTEN, 127.0.0.1:8080)
+    /// The service's address; if not set, the one on this machine (http:// and its ECHO_LISTEN,
+    /// 127.0.0.1:8080)
     #[arg(long, env = "ECHO_URL", value_name = "URL", hide_env_values = true)]
     url: Option<String>,
     #[arg(long, env = "ECHO_LISTEN", default_value = HERE, hide = true)]
     listen: String,
-    /// Key of the service; one that a service in development made beside its record is found by itself
+    /// Key of the service; one that a service in development made beside its record is found by
+    /// itself
     #[arg(
         long,
         env = "ECHO_API_KEY",
@@ -62,13 +64,13 @@ impl ServiceArgs {
             .map(str::trim)
             .filter(|url| !url.is_empty());
         let url = given.map_or_else(|| local(&self.listen), str::to_owned);
-        let mut key = self.api_key.given().map(str::to_owned);
+        let given_key = self.api_key.given().map(str::to_owned);
         let named_by = if given.is_some() {
             "ECHO_URL"
         } else {
             "ECHO_LISTEN"
         };
-        if key.is_some() && is_of_dotenv(named_by) && !is_of_dotenv("ECHO_API_KEY") {
+        if given_key.is_some() && is_of_dotenv(named_by) && !is_of_dotenv("ECHO_API_KEY") {
             // Whoever wrote that file would get a key that is not in it.
             return Err(RunError::Config(ConfigError {
                 variable: named_by,
@@ -77,29 +79,10 @@ impl ServiceArgs {
                     .to_owned(),
             }));
         }
-        if key.is_none()
-            && self.environment == "development"
-            && Client::new(&url, None)?.is_local() // nobody else's service knows that key, and nobody else shall
-            && let Some((made, file)) = self.made_key()
-        {
-            // Whoever wrote that file may listen there, and may have named somebody else's folder.
-            if let Some(whose) = [named_by, "ECHO_DATA_DIR"]
-                .into_iter()
-                .find(|variable| is_of_dotenv(variable))
-            {
-                let file = file.display();
-                tell!(
-                    "ECHO_API_KEY is not set, and the key that the service made, {file}, is not used: {whose} is .env's. \
-                       Set ECHO_API_KEY, or give --api-key."
-                );
-            } else {
-                tell!(
-                    "ECHO_API_KEY is not set: using the key that the service made, {}",
-                    file.display()
-                );
-                key = Some(made);
-            }
-        }
+        let key = match given_key {
+            Some(key) => Some(key),
+            None => self.local_key(&url, named_by)?,
+        };
         let client = Client::new(&url, key.as_deref())?.telling(|refusal, pause| {
             tell!(
                 "{}: too many requests; asked again in {} s",
@@ -107,28 +90,34 @@ impl ServiceArgs {
                 pause.as_secs()
             );
         });
-        if key.is_some() && !client.is_local() {
-            let whose = |variable| {
-                if is_of_dotenv(variable) {
-                    "of .env"
-                } else {
-                    "that was given"
-                }
-            };
-            tell!(
-                "The key {} goes to {}, the address {}.",
-                whose("ECHO_API_KEY"),
-                client.base(),
-                whose(named_by)
-            );
-        }
-        if client.tells_its_key() {
-            tell!(
-                "{}: not https, so the key can be read on the way",
-                client.base()
-            );
-        }
+        tell_where_the_key_goes(&client, key.is_some(), named_by);
         Ok(client)
+    }
+
+    /// The key that a service in development made, for the one on this machine; says whether it is
+    /// used.
+    fn local_key(&self, url: &str, named_by: &'static str) -> Result<Option<String>, RunError> {
+        // Nobody else's service knows that key, and nobody else shall.
+        if self.environment != "development" || !Client::new(url, None)?.is_local() {
+            return Ok(None);
+        }
+        let Some((made, file)) = self.made_key() else {
+            return Ok(None);
+        };
+        let file = file.display();
+        // Whoever wrote that file may listen there, and may have named somebody else's folder.
+        let of_dotenv = [named_by, "ECHO_DATA_DIR"]
+            .into_iter()
+            .find(|variable| is_of_dotenv(variable));
+        if let Some(whose) = of_dotenv {
+            tell!(
+                "ECHO_API_KEY is not set, and the key that the service made, {file}, is not used: {whose} is .env's. \
+                   Set ECHO_API_KEY, or give --api-key."
+            );
+            return Ok(None);
+        }
+        tell!("ECHO_API_KEY is not set: using the key that the service made, {file}");
+        Ok(Some(made))
     }
 
     /// The key that a service in development made; says why one that is there is not used.
@@ -141,6 +130,31 @@ impl ServiceArgs {
                 tell!("{why}");
                 None
             })
+    }
+}
+
+/// Says to whom a key is given that leaves this machine, and whether others can read it on the way.
+fn tell_where_the_key_goes(client: &Client, has_key: bool, named_by: &str) {
+    if has_key && !client.is_local() {
+        let whose = |variable| {
+            if is_of_dotenv(variable) {
+                "of .env"
+            } else {
+                "that was given"
+            }
+        };
+        tell!(
+            "The key {} goes to {}, the address {}.",
+            whose("ECHO_API_KEY"),
+            client.base(),
+            whose(named_by)
+        );
+    }
+    if client.tells_its_key() {
+        tell!(
+            "{}: not https, so the key can be read on the way",
+            client.base()
+        );
     }
 }
 
@@ -164,7 +178,8 @@ pub(super) fn failed(client: &Client, error: &ClientError) -> RunError {
     RunError::Failed(told(client, error, &Known::default(), None))
 }
 
-/// The same of an order, with what the service lists where that says more: what a hold covers, which throttle was meant.
+/// The same of an order, with what the service lists where that says more: what a hold covers,
+/// which throttle was meant.
 pub(super) async fn order_failed(
     client: &Client,
     error: &ClientError,
@@ -184,7 +199,8 @@ pub(super) fn order_strange(client: &Client, error: &ClientError) -> RunError {
     order_told(client, error, &Known::default(), None)
 }
 
-/// What went wrong with an order: refused, or not known whether it was done. The one may be sent again, the other be looked up.
+/// What went wrong with an order: refused, or not known whether it was done. The one may be sent
+/// again, the other be looked up.
 fn order_told(
     client: &Client,
     error: &ClientError,

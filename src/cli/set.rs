@@ -17,7 +17,8 @@ use crate::domain::throttle::ThrottleName;
 use crate::run::RunError;
 use crate::source::rest::older;
 
-/// How long it is tried again while the service cannot be reached: the same order is never done twice.
+/// How long it is tried again while the service cannot be reached: the same order is never done
+/// twice.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Fields that an earlier version may refuse, one after the other.
@@ -26,7 +27,8 @@ const FIELDS: usize = 4;
 /// `echo-phoenix set`
 #[derive(Args)]
 pub(super) struct SetArgs {
-    /// Share of work to refuse: a fraction from 0 to 1, or a percentage with its sign; 0 is open, 1 or 100% a full stop
+    /// Share of work to refuse: a fraction from 0 to 1, or a percentage with its sign; 0 is open, 1
+    /// or 100% a full stop
     #[arg(value_name = "LEVEL", value_parser = level)]
     level: Level,
     /// Of which throttle; `default` if not set
@@ -54,8 +56,8 @@ pub(super) fn some_text(text: &str) -> Result<String, String> {
     }
 }
 
-/// Reads a level. A bare number above 1 may be meant either way, and one of them is a full stop; so may a sign be, as a
-/// level or as a change of one.
+/// Reads a level. A bare number above 1 may be meant either way, and one of them is a full stop; so
+/// may a sign be, as a level or as a change of one.
 fn level(text: &str) -> Result<Level, String> {
     let expected =
         "expected a fraction from 0 to 1, as 0.25, or a percentage with its sign, as 25%";
@@ -105,7 +107,8 @@ pub(super) async fn set(args: SetArgs, paint: Paint) -> Result<(), RunError> {
     finish(&client, &declared)
 }
 
-/// Declares, in the words of an earlier version where the service is one: that one names a field at a time.
+/// Declares, in the words of an earlier version where the service is one: that one names a field at
+/// a time.
 async fn declare(client: &Client, mut body: Value) -> Result<Value, ClientError> {
     for _ in 0..FIELDS {
         let sent = send(client, "/control", &body, Some(PATIENCE)).await;

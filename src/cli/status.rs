@@ -14,7 +14,8 @@ use crate::ports::Clock;
 use crate::run::RunError;
 use crate::run::clock::SystemClock;
 
-/// Pause between two looks: 20 a minute, three requests each, so that others at this address can still ask.
+/// Pause between two looks: 20 a minute, three requests each, so that others at this address can
+/// still ask.
 const EVERY: Duration = Duration::from_secs(3);
 
 /// Throttles for which the last command is looked up.
@@ -104,7 +105,8 @@ async fn watch(client: &Client, output: Output, paint: Paint) -> Result<(), RunE
         };
         let in_place = output == Output::Text && clear()?;
         if in_place || before.as_ref() != Some(&now.0) {
-            // In place each thing has its line: one that runs over would push what holds out of sight.
+            // In place each thing has its line: one that runs over would push what holds out of
+            // sight.
             print(
                 &columns()
                     .filter(|_| in_place)
@@ -130,8 +132,8 @@ fn steady(health: &Value) -> Value {
     steady
 }
 
-/// Commands whose outcome was not known when they were answered, if that can be told. A gate and an older service, which know
-/// no such route, have none.
+/// Commands whose outcome was not known when they were answered, if that can be told. A gate and an
+/// older service, which know no such route, have none.
 async fn commands(client: &Client) -> Option<Value> {
     match client.get("/v1/commands").await {
         Err(error) if elsewhere(&error) => Some(json!({ "items": [] })),

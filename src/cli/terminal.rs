@@ -1,7 +1,9 @@
-//! What only a terminal gets: progress, colour, a question. Everything here talks on stderr; results go to stdout.
+//! What only a terminal gets: progress, colour, a question. Everything here talks on stderr;
+//! results go to stdout.
 //!
-//! Nobody is waited for before the work is done, and then for a moment. Only what is itself the result of a command that
-//! reads, as `audit` through a pager, is written for as long as its reader takes.
+//! Nobody is waited for before the work is done, and then for a moment. Only what is itself the
+//! result of a command that reads, as `audit` through a pager, is written for as long as its reader
+//! takes.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -11,8 +13,8 @@ use crate::domain::text::{CUT, shown_json};
 use crate::run::RunError;
 use crate::telemetry;
 
-/// Says a line to a person on stderr, as `eprintln!` would; but a stderr that is broken, or that nobody reads, changes
-/// nothing and holds nothing up.
+/// Says a line to a person on stderr, as `eprintln!` would; but a stderr that is broken, or that
+/// nobody reads, changes nothing and holds nothing up.
 macro_rules! tell {
     ($($text:tt)*) => { $crate::cli::terminal::say(&format!("{}\n", format_args!($($text)*))) };
 }
@@ -32,8 +34,8 @@ pub(super) fn print(text: &str) -> Result<(), RunError> {
         .map_err(|error| RunError::unheard(&error))
 }
 
-/// Writes what an order came to: that it cannot be heard is told, and is no failure of the order. The order is done, so
-/// its reader is waited for a moment.
+/// Writes what an order came to: that it cannot be heard is told, and is no failure of the order.
+/// The order is done, so its reader is waited for a moment.
 pub(super) fn print_done(text: &str) {
     telemetry::flush();
     telemetry::show(text);
@@ -49,7 +51,8 @@ pub(super) fn json_line(document: &Value) -> String {
     format!("{}\n", shown_json(&document.to_string()))
 }
 
-/// A report whose lines are no wider than so many columns; what was cut off is told by its last sign.
+/// A report whose lines are no wider than so many columns; what was cut off is told by its last
+/// sign.
 pub(super) fn fit(text: &str, columns: usize) -> String {
     text.split_inclusive('\n')
         .map(|line| fit_line(line, columns))
@@ -61,8 +64,8 @@ const WORDS: [&str; 7] = [
     "by", "held", "declared", "command", "ended", "KILLED", "stays",
 ];
 
-/// A report for a terminal of so many columns. What people wrote is cut where it would run over, or it could stand where our
-/// own lines begin; what is ours, as a command to type, stays whole.
+/// A report for a terminal of so many columns. What people wrote is cut where it would run over, or
+/// it could stand where our own lines begin; what is ours, as a command to type, stays whole.
 pub(super) fn fit_words(text: &str, columns: Option<usize>) -> String {
     let Some(columns) = columns else {
         return text.to_owned();
@@ -105,7 +108,8 @@ fn fit_line(line: &str, columns: usize) -> String {
     out + end
 }
 
-/// Every character and the columns it takes: none for what only colours, two for what East Asian scripts and emoji take.
+/// Every character and the columns it takes: none for what only colours, two for what East Asian
+/// scripts and emoji take.
 fn visible(line: &str) -> impl Iterator<Item = (char, usize)> {
     let mut colours = false;
     line.chars().map(move |c| {

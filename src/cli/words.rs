@@ -69,8 +69,8 @@ pub(super) fn holder(hold: &HoldStatus) -> String {
     format!("{}, {door}", hold.operator)
 }
 
-/// The name of the key, and who it was, as they say: `ci: dana`. The name alone where nobody said, or the service does not
-/// tell. It comes first: what people say may be long, and be cut.
+/// The name of the key, and who it was, as they say: `ci: dana`. The name alone where nobody said,
+/// or the service does not tell. It comes first: what people say may be long, and be cut.
 pub(super) fn who(operator: &str, key: &str) -> String {
     if operator.is_empty() {
         key.to_owned()

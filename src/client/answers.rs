@@ -1,4 +1,5 @@
-//! Answers as the command line reads them: only what it tells, so that a newer service may answer more.
+//! Answers as the command line reads them: only what it tells, so that a newer service may answer
+//! more.
 //!
 //! Whether a kill is whole is decided here, and only here.
 
@@ -203,7 +204,8 @@ pub struct Throttle {
     pub status: EchoThrottleStatus,
 }
 
-/// A specification without what this version cannot read of it: what a later one declares must not hide what holds.
+/// A specification without what this version cannot read of it: what a later one declares must not
+/// hide what holds.
 fn as_far_as_known<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<EchoThrottleSpec, D::Error> {

@@ -1,4 +1,5 @@
-//! What can go wrong between a command and its answer, told apart by what it means for the person who sent it.
+//! What can go wrong between a command and its answer, told apart by what it means for the person
+//! who sent it.
 
 use std::time::Duration;
 
@@ -116,7 +117,8 @@ impl ClientError {
         }
     }
 
-    /// Whether the same request may get through later: nobody answered, or something on the way did.
+    /// Whether the same request may get through later: nobody answered, or something on the way
+    /// did.
     pub fn is_transport(&self) -> bool {
         match self {
             Self::Silent { .. } => true,
@@ -141,7 +143,8 @@ impl ClientError {
             // A 409 to a kill is the answer to one that was done and ended; a 5xx leaves it open.
             Self::Refused(refusal) => match refusal.status {
                 400..500 => refusal.status != 409,
-                // Said before anything else is looked at: a process without any key does nothing for anybody.
+                // Said before anything else is looked at: a process without any key does nothing
+                // for anybody.
                 500 => refusal.detail == NO_KEY_THERE,
                 _ => false,
             },

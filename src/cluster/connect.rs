@@ -1,7 +1,7 @@
 //! Clients: who we are towards the API server, and how patient.
 //!
-//! Every call has a limit of seconds and none is retried behind our back: a lane that retries for a minute is a lane
-//! that does not look. What failed is asked again at the next tick.
+//! Every call has a limit of seconds and none is retried behind our back: a lane that retries for a
+//! minute is a lane that does not look. What failed is asked again at the next tick.
 
 use std::env::split_paths;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,8 @@ pub enum ConnectError {
     Client(#[from] kube::Error),
 }
 
-/// A client for the cluster that `kubeconfig` names (several files are merged, as kubectl does), or the environment's, or the pod's own.
+/// A client for the cluster that `kubeconfig` names (several files are merged, as kubectl does), or
+/// the environment's, or the pod's own.
 ///
 /// # Errors
 /// If there is no configuration, or it cannot be used. Does not connect yet.
@@ -70,15 +71,16 @@ fn readable(path: &Path) -> Result<(), ConnectError> {
     })
 }
 
-/// Whether the API server says that something is not there, in either of its two ways: a Status, or plain text where
-/// the whole kind is gone. kube 5.0's `Status::is_not_found` knows the first only: it asks whether the reason it looks
-/// for is a known one, where it means the reason it was given.
+/// Whether the API server says that something is not there, in either of its two ways: a Status, or
+/// plain text where the whole kind is gone. kube 5.0's `Status::is_not_found` knows the first only:
+/// it asks whether the reason it looks for is a known one, where it means the reason it was given.
 pub(super) fn is_gone(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
-/// Whether the API server refuses a request for good, as far as anybody can tell: it would say the same the next time. Not where
-/// it is the one that lacks something: credentials that are made anew, roles it has not read yet, a quota, time.
+/// Whether the API server refuses a request for good, as far as anybody can tell: it would say the
+/// same the next time. Not where it is the one that lacks something: credentials that are made
+/// anew, roles it has not read yet, a quota, time.
 pub(super) fn lasts(error: &kube::Error) -> bool {
     let kube::Error::Api(status) = error else {
         return false;

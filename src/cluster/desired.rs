@@ -1,7 +1,9 @@
-//! Declared state as the cluster has it: Git owns specs, people own overrides, and every event moves the gate at once.
+//! Declared state as the cluster has it: Git owns specs, people own overrides, and every event
+//! moves the gate at once.
 //!
 //! Implements `ports::Desired` over the index. Whether this process leads is the lease's word.
 
+mod events;
 mod revived;
 
 use std::collections::BTreeSet;
@@ -24,17 +26,17 @@ use crate::ports::{
     Became, Clock, Declaration, Desired, DesiredError, Ended, HoldTaken, Ledger, LedgerError,
     Meant, Went,
 };
-use crate::source::crd::EchoThrottle;
 
 use super::endings;
-use super::index::{HoldState, Index, Override};
+use super::index::{HoldState, Index};
 use super::made;
 use super::sent::Sent;
 
 /// How long the ledger may take to say what it knows.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long an API server may take to make an object; a loop that waits for one lets itself be kept for twice as long.
+/// How long an API server may take to make an object; a loop that waits for one lets itself be kept
+/// for twice as long.
 const MAKING: Duration = Duration::from_secs(1);
 
 /// All three kinds have been listed once.
@@ -60,7 +62,8 @@ pub struct ClusterDesired {
 }
 
 impl ClusterDesired {
-    /// Nothing seen yet. Commands of people are written to `ledger`; a gate process has none and takes none.
+    /// Nothing seen yet. Commands of people are written to `ledger`; a gate process has none and
+    /// takes none.
     pub fn new(client: Client, clock: Arc<dyn Clock>, ledger: Option<Arc<dyn Ledger>>) -> Self {
         // Whoever has a ledger has a loop.
         let index = if ledger.is_some() {
@@ -134,58 +137,6 @@ impl ClusterDesired {
         self.looks.fetch_add(far, Ordering::Relaxed)
     }
 
-    pub(super) fn throttle(&self, object: &EchoThrottle) {
-        let name = self.index().throttle(object, self.clock.now());
-        self.follow(name.as_slice());
-    }
-
-    pub(super) fn throttle_gone(&self, object: &EchoThrottle) {
-        self.index().throttle_gone(object);
-    }
-
-    pub(super) fn override_seen(&self, seen: Override) {
-        let epoch = seen.hold.epoch.clone();
-        if self
-            .sent
-            .is_left(&epoch, &seen.hold.source, self.clock.elapsed())
-        {
-            return self.left.notify_one();
-        }
-        let touched = self.index().override_seen(&epoch, seen);
-        self.follow(&touched);
-    }
-
-    pub(super) fn override_missing(&self, epoch: &Epoch) {
-        self.index().override_missing(epoch);
-        self.changed.notify_one();
-    }
-
-    pub(super) fn overrides_listed(&self, namespaced: bool, listed: &[Epoch]) {
-        self.index().overrides_listed(namespaced, listed);
-        self.changed.notify_one();
-    }
-
-    pub(super) fn overrides_doubted(&self, namespaced: bool) {
-        if self.index().overrides_doubted(namespaced) {
-            self.changed.notify_one();
-        }
-    }
-
-    /// Ends a hold whose object was deleted, wherever that object held; the gates know once a pass of the loop has seen it.
-    pub(super) fn end_hold(&self, hold: &Hold) {
-        if let Some(sent) = self.sent.deleted(&hold.epoch, &hold.source) {
-            return self.over_as(&hold.epoch, Some(&sent.scope));
-        }
-        let touched = self.index().end_of(hold);
-        if let Some(latch) = self.latch.get()
-            && !self.index().holds(&hold.epoch)
-        {
-            // It goes with the next pass: no kill leans on it any more.
-            latch.doubt(&hold.epoch);
-        }
-        self.follow(&touched);
-    }
-
     /// The time that this process goes by.
     pub(super) fn elapsed(&self) -> Duration {
         self.clock.elapsed()
@@ -194,55 +145,6 @@ impl ClusterDesired {
     /// Holds that have ended and of which something that this process sent may be there, or come.
     pub(super) fn sent_and_over(&self) -> Vec<ScopedHold> {
         self.sent.left_behind(self.clock.elapsed())
-    }
-
-    /// Ends a hold everywhere that a command ended, or that has ended as the record has it: what is there of it, or comes, is
-    /// nobody's any more.
-    fn over(&self, epoch: &Epoch) {
-        let sent = self.sent.over(epoch);
-        self.over_as(epoch, sent.as_ref().map(|sent| &sent.scope));
-    }
-
-    fn over_as(&self, epoch: &Epoch, sent: Option<&Scope>) {
-        let mut touched = self.index().over(epoch);
-        if touched.is_empty() {
-            touched = self.let_go_here(epoch);
-        }
-        touched.extend(
-            sent.map(|scope| self.index().refuse(epoch, scope))
-                .unwrap_or_default(),
-        );
-        self.follow(&touched);
-        self.left.notify_one();
-    }
-
-    /// Lets the gate of this process go of a hold that no object bore: no event says later that it opens. Answers where.
-    fn let_go_here(&self, epoch: &Epoch) -> Vec<ThrottleName> {
-        let Some(latch) = self.latch.get() else {
-            return Vec::new();
-        };
-        let held = latch
-            .obeyed()
-            .into_iter()
-            .filter(|one| one.kills.contains(epoch));
-        let held: Vec<_> = held.map(|one| one.name).collect();
-        latch.let_go(std::slice::from_ref(epoch));
-        held
-    }
-
-    fn follow(&self, names: &[ThrottleName]) {
-        if names.is_empty() {
-            return;
-        }
-        let now = self.clock.elapsed();
-        if let Some(latch) = self.latch.get() {
-            let index = self.index();
-            for view in names.iter().filter_map(|name| index.view(name)) {
-                latch.follow(&view, now, &|epoch| index.holds(epoch));
-            }
-        }
-        self.changed.notify_one();
-        self.gates_changed.notify_one();
     }
 
     /// Writes a person's command to the record, before anything of it is done.

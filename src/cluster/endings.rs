@@ -1,8 +1,9 @@
-//! The leader's look at overrides that went away: did a person delete this one, or did its namespace or its definition go?
+//! The leader's look at overrides that went away: did a person delete this one, or did its
+//! namespace or its definition go?
 //!
-//! A hold ends only when a live look finds the object gone while its namespace and its CRD are the ones they were and
-//! nobody is deleting them: deleting a CRD shows ordinary DELETED events and genuine NotFounds first. What cannot be told
-//! apart stays held.
+//! A hold ends only when a live look finds the object gone while its namespace and its CRD are the
+//! ones they were and nobody is deleting them: deleting a CRD shows ordinary DELETED events and
+//! genuine NotFounds first. What cannot be told apart stays held.
 
 use std::time::Duration;
 
@@ -85,7 +86,8 @@ async fn look_once(
     }
 }
 
-/// Notes which namespace and definition a live override lives in, so that others of the same name are told from them.
+/// Notes which namespace and definition a live override lives in, so that others of the same name
+/// are told from them.
 async fn learn_home(client: &Client, desired: &ClusterDesired, epoch: &Epoch, hold: &Hold) {
     let Source::Override {
         namespace,
@@ -166,8 +168,8 @@ async fn look_at(client: &Client, hold: &Hold) -> Found {
     if home { Found::Ended } else { Found::Orphaned }
 }
 
-/// Whether what a hold lived in is still the same and nobody is deleting it. Where its UID was never learned, it must at
-/// least be as old as the hold.
+/// Whether what a hold lived in is still the same and nobody is deleting it. Where its UID was
+/// never learned, it must at least be as old as the hold.
 pub(super) fn same_home(
     found: Option<&ObjectMeta>,
     uid: Option<&str>,

@@ -1,6 +1,7 @@
 //! The gates of a cluster as a target: read back from the Lease each of them keeps.
 //!
-//! There is nothing to apply: gates close on what they see, and open to the status the leader writes after the pass.
+//! There is nothing to apply: gates close on what they see, and open to the status the leader
+//! writes after the pass.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,7 +34,8 @@ const FRESH: Duration = Duration::from_millis(500);
 struct Heard {
     /// Version of its Lease: another one is another word, even if it says the same.
     version: String,
-    /// When that was seen first, by our clock. What the gate wrote down is by a clock of its own, and never asked.
+    /// When that was seen first, by our clock. What the gate wrote down is by a clock of its own,
+    /// and never asked.
     at: Duration,
     /// When the word before was seen first: what this one counts began no later than that was read.
     before: Option<Duration>,
@@ -157,7 +159,8 @@ impl Target for ClusterGates {
             .iter()
             .filter_map(|one| one.word.offered_rpm.get(throttle.name.as_str()))
             .sum();
-        // Whole once every gate has spoken twice since: what it says then it counted after the first time.
+        // Whole once every gate has spoken twice since: what it says then it counted after the
+        // first time.
         let from = alive.iter().map(|one| one.before).min().flatten();
         let oldest = alive
             .iter()

@@ -1,6 +1,7 @@
 //! A gate's own Lease: what it obeys, told every ten seconds, and at once when a hold came or went.
 //!
-//! This is the leader's read-back of the gates (`gates.rs`); nobody else reads it, and no gate waits for it.
+//! This is the leader's read-back of the gates (`gates.rs`); nobody else reads it, and no gate
+//! waits for it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,7 +34,8 @@ const BEAT: Duration = Duration::from_secs(10);
 const WRITE_LIMIT: Duration = Duration::from_secs(2);
 /// Pause after a failed write.
 const AFTER_ERROR: Duration = Duration::from_millis(500);
-/// Throttles whose counters fit into one Lease: at about 60 bytes each, far below the 256 KiB of annotations.
+/// Throttles whose counters fit into one Lease: at about 60 bytes each, far below the 256 KiB of
+/// annotations.
 const COUNTED: usize = 1000;
 /// Shortest window over which a rate is told.
 const WINDOW: Duration = Duration::from_secs(5);
@@ -80,7 +82,8 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Runs until told to stop; then takes its Lease away, so that a gate that left is not counted as silent.
+    /// Runs until told to stop; then takes its Lease away, so that a gate that left is not counted
+    /// as silent.
     pub async fn run(self, shutdown: CancellationToken) {
         let api: Api<Lease> = Api::namespaced(self.client.clone(), &self.namespace);
         let name = format!("echo-phoenix-gate-{}", self.identity);

@@ -1,7 +1,7 @@
 //! What a process has seen of throttles and overrides, and what follows for each gate.
 //!
-//! Pure: events go in, views come out. The guards against time travel live here: for one UID, nothing older than what
-//! was applied counts, and an ended hold never bites again.
+//! Pure: events go in, views come out. The guards against time travel live here: for one UID,
+//! nothing older than what was applied counts, and an ended hold never bites again.
 
 mod known;
 
@@ -25,7 +25,8 @@ pub use known::{HoldState, Override};
 pub struct Index {
     throttles: BTreeMap<ThrottleName, Known>,
     overrides: BTreeMap<Epoch, Override>,
-    /// Holds that a command ended, or that have ended as the record has it: no object is made of them again.
+    /// Holds that a command ended, or that have ended as the record has it: no object is made of
+    /// them again.
     over: EndedHolds,
     looked_at: bool,
 }
@@ -39,7 +40,8 @@ impl Index {
         }
     }
 
-    /// A throttle as it was seen. Answers its name if anything of it counts: an older one than was applied does not.
+    /// A throttle as it was seen. Answers its name if anything of it counts: an older one than was
+    /// applied does not.
     pub fn throttle(&mut self, object: &EchoThrottle, now: Timestamp) -> Option<ThrottleName> {
         let name = ThrottleName::in_namespace(&object.namespace()?, &object.name_any());
         let known = self
@@ -72,7 +74,8 @@ impl Index {
 
     /// An override that is there. Answers the throttles it newly holds.
     pub fn override_seen(&mut self, epoch: &Epoch, seen: Override) -> Vec<ThrottleName> {
-        // An object that was seen to go does not come back under its UID: this is an old list. The leader looks for itself.
+        // An object that was seen to go does not come back under its UID: this is an old list. The
+        // leader looks for itself.
         if self
             .overrides
             .get(epoch)
@@ -122,8 +125,8 @@ impl Index {
         }
     }
 
-    /// A watch broke: what it showed last may be over, so the leader looks at every override of that kind. Answers whether
-    /// there is anything to look at.
+    /// A watch broke: what it showed last may be over, so the leader looks at every override of
+    /// that kind. Answers whether there is anything to look at.
     pub fn overrides_doubted(&mut self, namespaced: bool) -> bool {
         let doubted =
             |held: &&mut Held| is_of(&held.hold, namespaced) && held.state == HoldState::Live;
@@ -153,7 +156,8 @@ impl Index {
         touched
     }
 
-    /// An object was deleted, and the hold that it bore has ended: where another one bears the same id, that one's stays.
+    /// An object was deleted, and the hold that it bore has ended: where another one bears the same
+    /// id, that one's stays.
     pub fn end_of(&mut self, gone: &Hold) -> Vec<ThrottleName> {
         let epoch = &gone.epoch;
         if self
@@ -186,14 +190,15 @@ impl Index {
         held.into_iter().any(|held| held.state != HoldState::Over)
     }
 
-    /// Ends a hold everywhere, for ever, by a command or as the record has it. Answers the throttles it was on.
+    /// Ends a hold everywhere, for ever, by a command or as the record has it. Answers the
+    /// throttles it was on.
     pub fn over(&mut self, epoch: &Epoch) -> Vec<ThrottleName> {
         self.over.add(epoch);
         self.end(epoch)
     }
 
-    /// An object may come yet of a hold that is over: every gate is told of its end before that. Answers the throttles that did
-    /// not know it.
+    /// An object may come yet of a hold that is over: every gate is told of its end before that.
+    /// Answers the throttles that did not know it.
     pub fn refuse(&mut self, epoch: &Epoch, scope: &Scope) -> Vec<ThrottleName> {
         self.know_end(epoch, |name, _| scope.covers(name))
     }
@@ -217,7 +222,8 @@ impl Index {
             .collect()
     }
 
-    /// Lets go of the holds that have ended and that a pass has seen; answers the throttles they were on.
+    /// Lets go of the holds that have ended and that a pass has seen; answers the throttles they
+    /// were on.
     pub fn let_go(&mut self) -> Vec<ThrottleName> {
         self.throttles
             .iter_mut()
@@ -225,8 +231,8 @@ impl Index {
             .collect()
     }
 
-    /// A pass begins that goes by what is declared from now on. Answers whether it sees a hold that has ended: the next pass
-    /// lets go of it.
+    /// A pass begins that goes by what is declared from now on. Answers whether it sees a hold that
+    /// has ended: the next pass lets go of it.
     pub fn show(&mut self) -> bool {
         let held = self
             .throttles
@@ -277,8 +283,8 @@ impl Index {
             .collect()
     }
 
-    /// Whether a hold is of one throttle alone, as far as is known: not where its override was never seen here, since it went
-    /// before this process began.
+    /// Whether a hold is of one throttle alone, as far as is known: not where its override was
+    /// never seen here, since it went before this process began.
     pub fn is_of_one(&self, epoch: &Epoch) -> bool {
         let held = self
             .throttles

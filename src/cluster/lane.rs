@@ -1,7 +1,8 @@
 //! The kill lane: watches throttles and overrides and moves the gate on the event itself.
 //!
-//! In every process, leader or not. No queue, no waiting for a complete list, no retry behind its back. Because a watch
-//! can die silently, overrides are also listed every two seconds; a list adds holds and never ends one.
+//! In every process, leader or not. No queue, no waiting for a complete list, no retry behind its
+//! back. Because a watch can die silently, overrides are also listed every two seconds; a list adds
+//! holds and never ends one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -225,7 +226,8 @@ fn config() -> watcher::Config {
     watcher::Config::default().timeout(WATCH_SECONDS)
 }
 
-/// The pause after a failure: doubled while it goes on, so that a kind that is gone costs little, and told once.
+/// The pause after a failure: doubled while it goes on, so that a kind that is gone costs little,
+/// and told once.
 struct Trouble {
     what: &'static str,
     pause: Duration,

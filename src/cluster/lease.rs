@@ -1,7 +1,8 @@
 //! Leadership after client-go: one Lease, taken by compare-and-swap on its resourceVersion.
 //!
-//! Whether another leader is alive is judged by our own monotonic clock since we last saw its Lease change, never by the times
-//! written in it. When renewing fails for the deadline, we stop leading before anybody else may start.
+//! Whether another leader is alive is judged by our own monotonic clock since we last saw its Lease
+//! change, never by the times written in it. When renewing fails for the deadline, we stop leading
+//! before anybody else may start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +89,8 @@ impl Candidate {
         while !shutdown.is_cancelled() {
             let began = self.clock.elapsed();
             match timeout(TRY_LIMIT, self.attempt(&mut sight)).await {
-                Ok(Ok(true)) => renewed = Some(began), // counted from before the call: others count from after it
+                // Counted from before the call: others count from after it.
+                Ok(Ok(true)) => renewed = Some(began),
                 Ok(Ok(false)) => renewed = None,
                 Ok(Err(error)) => tracing::warn!(%error, "the lease could not be renewed"),
                 Err(_) => tracing::warn!("the API server was silent about the lease"),

@@ -1,8 +1,10 @@
-//! Deletes the objects of holds that have ended: a create that nobody heard of lands when it will, and what nobody takes away
-//! would stop throttles that come later, and gates that have forgotten its end.
+//! Deletes the objects of holds that have ended: a create that nobody heard of lands when it will,
+//! and what nobody takes away would stop throttles that come later, and gates that have forgotten
+//! its end.
 //!
-//! Only what this process sent, and knows to have ended by a command or by its record, is deleted. Each is tried again until
-//! nothing of it can come any more, the less often the longer it takes. Knows nothing of what a gate does.
+//! Only what this process sent, and knows to have ended by a command or by its record, is deleted.
+//! Each is tried again until nothing of it can come any more, the less often the longer it takes.
+//! Knows nothing of what a gate does.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! The override objects that commands of the REST API make and end: one for each hold, named by its epoch.
+//! The override objects that commands of the REST API make and end: one for each hold, named by its
+//! epoch.
 //!
 //! Knows objects, not what they do to gates.
 
@@ -25,7 +26,8 @@ const WHY_LIMIT: usize = 512;
 /// Why a kill is not everybody's.
 const UNHEARD: &str = "so that other gates hear of it by their level alone";
 
-/// Makes the override of a hold that REST took; one that is there already is as good, if it stops the same.
+/// Makes the override of a hold that REST took; one that is there already is as good, if it stops
+/// the same.
 pub(super) async fn create(client: &Client, held: &ScopedHold) -> Result<(), DesiredError> {
     let kill = Some(OverrideKill {
         confirmation: CONFIRMATION.to_owned(),
@@ -76,8 +78,8 @@ pub(super) async fn create(client: &Client, held: &ScopedHold) -> Result<(), Des
     }
 }
 
-/// Deletes what a create may have made of a hold; answers whether it was read back as gone. What is there in its place and
-/// stops something else is somebody else's.
+/// Deletes what a create may have made of a hold; answers whether it was read back as gone. What is
+/// there in its place and stops something else is somebody else's.
 pub(super) async fn unmake(client: &Client, held: &ScopedHold) -> Result<bool, DesiredError> {
     let name = name_of(held);
     match &held.scope {
@@ -117,8 +119,8 @@ fn is_kill(kill: Option<&OverrideKill>, percent: Option<i32>) -> bool {
     bite(kill, percent) == Some(Bite::Kill)
 }
 
-/// Makes an object. Where one of its name is there it was made by an earlier try, or by somebody who got ahead of us: then it
-/// stops nobody as ours would.
+/// Makes an object. Where one of its name is there it was made by an earlier try, or by somebody
+/// who got ahead of us: then it stops nobody as ours would.
 async fn made<K>(api: &Api<K>, object: &K, same: impl Fn(&K) -> bool) -> Result<(), DesiredError>
 where
     K: Resource + Clone + Debug + Serialize + DeserializeOwned,

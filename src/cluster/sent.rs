@@ -1,8 +1,9 @@
-//! What this process sent to the API server for holds of REST: which of their objects may be there, whatever was heard.
+//! What this process sent to the API server for holds of REST: which of their objects may be there,
+//! whatever was heard.
 //!
-//! A create that nobody answered may land at any time later. Whoever sent it answers for it: what may be there of a hold that
-//! has ended is looked for and deleted. Another object that bears the hold's id is none of its business. Waits for nothing;
-//! knows no objects.
+//! A create that nobody answered may land at any time later. Whoever sent it answers for it: what
+//! may be there of a hold that has ended is looked for and deleted. Another object that bears the
+//! hold's id is none of its business. Waits for nothing; knows no objects.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,7 +14,8 @@ use crate::ports::DesiredError;
 
 use super::made::name_of;
 
-/// How long after it was sent a create may land: an API server gives up a request after 60 s, whatever its client does.
+/// How long after it was sent a create may land: an API server gives up a request after 60 s,
+/// whatever its client does.
 const LANDS: Duration = Duration::from_secs(300);
 
 /// The holds, by what was sent for each.
@@ -26,7 +28,8 @@ struct One {
     unheard: usize,
     /// and when the newest of all was sent.
     at: Duration,
-    /// Its object was made, and the record does not have the hold yet. None is made twice: whoever deletes one ends it.
+    /// Its object was made, and the record does not have the hold yet. None is made twice: whoever
+    /// deletes one ends it.
     made: bool,
     /// It has ended.
     over: bool,
@@ -78,7 +81,8 @@ impl Sent {
         begins
     }
 
-    /// A create was answered; answers whether its hold has ended meanwhile. Who stops waiting for it has heard nothing.
+    /// A create was answered; answers whether its hold has ended meanwhile. Who stops waiting for
+    /// it has heard nothing.
     pub(super) fn heard(
         &self,
         epoch: &Epoch,
@@ -124,7 +128,8 @@ impl Sent {
         Some(one.held.clone())
     }
 
-    /// This object was deleted; answers the hold that has ended by that, if it is the one that was sent.
+    /// This object was deleted; answers the hold that has ended by that, if it is the one that was
+    /// sent.
     pub(super) fn deleted(&self, epoch: &Epoch, source: &Source) -> Option<ScopedHold> {
         let mut all = self.lock();
         let one = all.get_mut(epoch).filter(|one| one.is_of(source))?;
@@ -132,8 +137,8 @@ impl Sent {
         Some(one.held.clone())
     }
 
-    /// Whether this object is what was sent for a hold that has ended. One that comes when nothing may land any more is
-    /// somebody's new one.
+    /// Whether this object is what was sent for a hold that has ended. One that comes when nothing
+    /// may land any more is somebody's new one.
     pub(super) fn is_left(&self, epoch: &Epoch, source: &Source, now: Duration) -> bool {
         self.lock()
             .get(epoch)

@@ -1,6 +1,7 @@
 //! Writing what a pass found into the throttle's status, by server-side apply and only on change.
 //!
-//! The leader's alone. Gates open to what stands here, so it is written after the plan was applied and never before.
+//! The leader's alone. Gates open to what stands here, so it is written after the plan was applied
+//! and never before.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -85,7 +86,8 @@ impl StatusWriter {
         };
         let status = status_rows::status(outcome, &told, &before);
         if status != before {
-            // Only the status: never a spec of ours. The UID keeps it off another object of the same name.
+            // Only the status: never a spec of ours. The UID keeps it off another object of the
+            // same name.
             let body = json!({
                 "apiVersion": EchoThrottle::api_version(&()),
                 "kind": EchoThrottle::kind(&()),
@@ -102,7 +104,8 @@ impl StatusWriter {
         Ok(())
     }
 
-    /// One Event for each condition that flipped; its reason tells them apart, since repeats are folded by it.
+    /// One Event for each condition that flipped; its reason tells them apart, since repeats are
+    /// folded by it.
     async fn tell(
         &self,
         object: &EchoThrottle,

@@ -16,14 +16,16 @@ pub struct DoorArgs {
     /// Proxies whose word for a client's address is taken: addresses or CIDRs, comma-separated
     #[arg(long, env = "ECHO_TRUSTED_PROXIES", value_name = "CIDR,…")]
     pub trusted_proxies: Option<Proxies>,
-    /// Bytes that all unfinished requests may hold together: heads, bodies, answers not taken; at least 4 MiB. If not set,
-    /// 32 MiB, or an eighth of the memory that the control group allows if that is less
+    /// Bytes that all unfinished requests may hold together: heads, bodies, answers not taken; at
+    /// least 4 MiB. If not set, 32 MiB, or an eighth of the memory that the control group allows if
+    /// that is less
     #[arg(long, env = "ECHO_INTAKE_BYTES", value_name = "BYTES", value_parser = intake)]
     pub intake_bytes: Option<u64>,
     /// Set by systemd for a service that is started with sockets: what each is for, api or gate
     #[arg(long, env = "LISTEN_FDNAMES", hide = true)]
     pub listen_fd_names: Option<String>,
-    /// Set by Fly.io on its machines: there `Fly-Client-IP` comes from Fly's proxy and beats `X-Forwarded-For`; elsewhere it counts for nothing
+    /// Set by Fly.io on its machines: there `Fly-Client-IP` comes from Fly's proxy and beats
+    /// `X-Forwarded-For`; elsewhere it counts for nothing
     #[arg(long, env = "FLY_APP_NAME", hide = true)]
     pub fly_app_name: Option<String>,
 }
@@ -64,7 +66,8 @@ impl Proxies {
     }
 }
 
-/// A net of IPv4 addresses that was written as one of IPv6: peers are compared as the IPv4 ones they are.
+/// A net of IPv4 addresses that was written as one of IPv6: peers are compared as the IPv4 ones
+/// they are.
 fn canonical(net: IpNet) -> IpNet {
     let IpNet::V6(mapped) = net else { return net };
     let bits = mapped.prefix_len().checked_sub(96);

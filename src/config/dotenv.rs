@@ -1,7 +1,8 @@
-//! The file `.env`, which may be somebody else's: each line stands for itself, and only those that begin with a name of
-//! ours are looked at.
+//! The file `.env`, which may be somebody else's: each line stands for itself, and only those that
+//! begin with a name of ours are looked at.
 //!
-//! Nothing is expanded: a value that took up what the environment has would carry it to wherever the value goes.
+//! Nothing is expanded: a value that took up what the environment has would carry it to wherever
+//! the value goes.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
@@ -55,9 +56,11 @@ impl DotEnv {
         }
     }
 
-    /// What a text says. Whatever stands in a line that is not ours does not matter, nor that it is no text.
+    /// What a text says. Whatever stands in a line that is not ours does not matter, nor that it is
+    /// no text.
     pub fn parse(bytes: &[u8], ours: Ours<'_>) -> Self {
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes); // some editors begin a file with it
+        // Some editors begin a file with it.
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let lines = bytes.split(|byte| *byte == b'\n').enumerate();
         let lines = lines
             .filter_map(|(index, line)| Line::parse(line.trim_ascii(), index + 1, ours))
@@ -133,7 +136,8 @@ impl Line {
     }
 }
 
-/// A value as it is meant: `'…'` as it stands, `"…"` with `\"`, `\\`, `\$`, `\n`; after a space a comment.
+/// A value as it is meant: `'…'` as it stands, `"…"` with `\"`, `\\`, `\$`, `\n`; after a space a
+/// comment.
 fn unquoted(text: &str) -> Result<String, &'static str> {
     let (mut value, mut quote) = (String::new(), None);
     let mut letters = text.chars();

@@ -1,5 +1,5 @@
-//! How a file is read that somebody else may have put there: only a regular one, through symlinks, up to a limit, and never
-//! waited for without end.
+//! How a file is read that somebody else may have put there: only a regular one, through symlinks,
+//! up to a limit, and never waited for without end.
 //!
 //! Knows nothing of what stands in it.
 
@@ -22,8 +22,9 @@ pub const SPECIAL: &str = "it is no regular file but a pipe, a socket or a devic
 /// What a file has, or why that is not known.
 type Bytes = io::Result<Vec<u8>>;
 
-/// Reads a file by a thread of its own: a system call on a mount that hangs cannot be broken off, so it is abandoned. No
-/// other is begun while one lasts, or a mount that hangs for a day would cost a thread every second of it.
+/// Reads a file by a thread of its own: a system call on a mount that hangs cannot be broken off,
+/// so it is abandoned. No other is begun while one lasts, or a mount that hangs for a day would
+/// cost a thread every second of it.
 pub struct PatientReader {
     read: Arc<dyn Fn() -> Bytes + Send + Sync>,
     patience: Duration,
@@ -86,7 +87,8 @@ impl PatientReader {
     }
 }
 
-/// What `work` comes to, which reads files; it is abandoned where that takes longer than [`PATIENCE`].
+/// What `work` comes to, which reads files; it is abandoned where that takes longer than
+/// [`PATIENCE`].
 ///
 /// # Errors
 /// With the kind `TimedOut` if it does not answer.
@@ -125,8 +127,8 @@ pub fn text(bytes: Vec<u8>) -> io::Result<String> {
         .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is no UTF-8 text"))
 }
 
-/// Opens a regular file for reading, through symlinks. A named pipe would be waited for until somebody writes, a device for
-/// ever, so neither is opened; opening does not wait either.
+/// Opens a regular file for reading, through symlinks. A named pipe would be waited for until
+/// somebody writes, a device for ever, so neither is opened; opening does not wait either.
 ///
 /// # Errors
 /// If it cannot be opened; `IsADirectory` or `Unsupported` if it is no regular file.

@@ -8,7 +8,8 @@ use url::Url;
 /// Where calls may go.
 #[derive(Args, Clone, Debug)]
 pub struct HostArgs {
-    /// Hosts that may be called: of remote sites, canaries and AIRTABLE_API_BASE, comma-separated; all of them if not set
+    /// Hosts that may be called: of remote sites, canaries and AIRTABLE_API_BASE, comma-separated;
+    /// all of them if not set
     #[arg(long, env = "ECHO_ALLOWED_HOSTS", value_name = "HOST,…")]
     pub allowed_hosts: Option<AllowedHosts>,
 }
@@ -33,7 +34,8 @@ impl HostArgs {
 pub struct AllowedHosts(Vec<(String, Option<u16>)>);
 
 impl AllowedHosts {
-    /// Whether the host of this address is one of them. Read by the same rules as whoever calls it reads it.
+    /// Whether the host of this address is one of them. Read by the same rules as whoever calls it
+    /// reads it.
     pub fn has(&self, url: &str) -> bool {
         let Ok(url) = Url::parse(url) else {
             return false;

@@ -1,4 +1,5 @@
-//! The keys of the API: whose each is, and what its bearer may do. Of a key only the digest is kept.
+//! The keys of the API: whose each is, and what its bearer may do. Of a key only the digest is
+//! kept.
 //!
 //! Knows nothing of HTTP.
 
@@ -77,15 +78,17 @@ const MAIN: &str = "ECHO_API_KEY";
 const MORE: &str = "ECHO_API_KEYS";
 /// Longest name of a key, bytes.
 const NAME_LIMIT: usize = 64;
-/// Fewest characters of a key in production: what `openssl rand -hex 16` makes, which nobody guesses.
+/// Fewest characters of a key in production: what `openssl rand -hex 16` makes, which nobody
+/// guesses.
 const SHORTEST: usize = 32;
 
 impl Keys {
-    /// The keys of `ECHO_API_KEY` and `ECHO_API_KEYS`; a name may come again, for another key of the same bearer (while
-    /// one replaces the other) or for another role.
+    /// The keys of `ECHO_API_KEY` and `ECHO_API_KEYS`; a name may come again, for another key of
+    /// the same bearer (while one replaces the other) or for another role.
     ///
     /// # Errors
-    /// If one of them could not be sent or an entry is none. Names the entry by its number, never by what it holds.
+    /// If one of them could not be sent or an entry is none. Names the entry by its number, never
+    /// by what it holds.
     pub fn parse(main: Option<&str>, more: &str) -> Result<Self, ConfigError> {
         let mut keys = Self::default();
         if let Some(key) = main {
@@ -176,8 +179,9 @@ impl Keys {
             .any(|key| role == Role::Reader || key.role & role.bit() != 0)
     }
 
-    /// Whose key this is. Every digest is compared, each in constant time: neither how many keys there are right of the
-    /// one that fits nor how much of it fits can be told from how long this takes.
+    /// Whose key this is. Every digest is compared, each in constant time: neither how many keys
+    /// there are right of the one that fits nor how much of it fits can be told from how long this
+    /// takes.
     pub fn whose(&self, given: &[u8]) -> Option<Caller> {
         let given: [u8; 32] = Sha256::digest(given).into();
         let (mut found, mut roles) = (u64::MAX, 0_u8);
@@ -203,8 +207,8 @@ impl fmt::Debug for Keys {
 }
 
 impl Key {
-    /// One entry; `None` if its key is a placeholder. The error repeats nothing of the entry: who mixes up the order has
-    /// the key where the name belongs.
+    /// One entry; `None` if its key is a placeholder. The error repeats nothing of the entry: who
+    /// mixes up the order has the key where the name belongs.
     fn parse(entry: &str, number: usize) -> Result<Option<Self>, &'static str> {
         let mut parts = entry.splitn(3, ':').map(str::trim);
         let (Some(name), Some(role), Some(key)) = (parts.next(), parts.next(), parts.next()) else {

@@ -1,5 +1,6 @@
-//! The keys to other sites, each in a variable that a declaration names. Only variables of one form can be named, or whoever
-//! writes a declaration could have any variable of this process sent anywhere.
+//! The keys to other sites, each in a variable that a declaration names. Only variables of one form
+//! can be named, or whoever writes a declaration could have any variable of this process sent
+//! anywhere.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,8 @@ pub(super) const REMOTE_KEY_PREFIX: &str = "ECHO_REMOTE_KEY_";
 /// What is said of another name.
 pub const REMOTE_KEY_FORM: &str =
     "expected a variable ECHO_REMOTE_KEY_NAME (letters, digits and _), which has the key";
-/// What says where keys are sent: the file that declares, and the folder that keeps what was declared.
+/// What says where keys are sent: the file that declares, and the folder that keeps what was
+/// declared.
 const SAY_WHERE: [&str; 2] = ["ECHO_MANIFEST", "ECHO_DATA_DIR"];
 /// Longest name, bytes.
 const NAME_LIMIT: usize = 128;
@@ -31,8 +33,9 @@ pub fn is_remote_key(variable: &str) -> bool {
 pub struct RemoteKeys(BTreeMap<String, Result<Secret, String>>);
 
 impl RemoteKeys {
-    /// Reads the environment, the files it names, and `.env`. Blocks while a file does not answer. Where `.env` says where
-    /// keys are sent, only its own are: whoever wrote it would get the others.
+    /// Reads the environment, the files it names, and `.env`. Blocks while a file does not answer.
+    /// Where `.env` says where keys are sent, only its own are: whoever wrote it would get the
+    /// others.
     #[allow(
         clippy::disallowed_methods,
         reason = "this is one of the places where configuration is read"
@@ -74,7 +77,8 @@ impl RemoteKeys {
     }
 }
 
-/// The environment's word, or the file's that it names, or that of `.env`. `of_stranger`: what `.env` says of where keys go.
+/// The environment's word, or the file's that it names, or that of `.env`. `of_stranger`: what
+/// `.env` says of where keys go.
 fn one(variable: &str, of_stranger: Option<&str>) -> Result<Secret, String> {
     let named = format!("{variable}{FILE_SUFFIX}");
     let given = (environment(variable), environment(&named));
@@ -99,7 +103,7 @@ fn one(variable: &str, of_stranger: Option<&str>) -> Result<Secret, String> {
             .map(|(value, _)| value.to_owned())
             .unwrap_or_default(),
     };
-    let secret = Secret(key);
+    let secret = Secret::from(key);
     match secret.given() {
         None => Err("is not set, or has no text".to_owned()),
         Some(key) if !graphic(key) => Err("is not visible ASCII without spaces".to_owned()),

@@ -1,8 +1,9 @@
-//! Where values come from: a flag beats the environment, which beats `.env` in the working directory. A variable that is
-//! empty, or still has the guide's placeholder, is one that is not set. A secret may stand in a file that `…_FILE` names.
+//! Where values come from: a flag beats the environment, which beats `.env` in the working
+//! directory. A variable that is empty, or still has the guide's placeholder, is one that is not
+//! set. A secret may stand in a file that `…_FILE` names.
 //!
-//! Knows no variable by name but those that an unreadable `.env` may hold and those that are never its. Sets none: the
-//! environment of a process is not to be written to.
+//! Knows no variable by name but those that an unreadable `.env` may hold and those that are never
+//! its. Sets none: the environment of a process is not to be written to.
 
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
@@ -27,16 +28,16 @@ pub(super) const FILE_SUFFIX: &str = "_FILE";
 const SECRET_LIMIT: usize = 64 << 10;
 /// A wrong configuration.
 const REFUSED: u8 = 2;
-/// What decides whether a process is open to everybody: of each of these one has to be given otherwise where `.env` cannot
-/// be read and might have it.
+/// What decides whether a process is open to everybody: of each of these one has to be given
+/// otherwise where `.env` cannot be read and might have it.
 const NEEDED: [&[&str]; 2] = [&["ENVIRONMENT"], &["ECHO_API_KEY", "ECHO_API_KEYS"]];
 
-/// What is the word of whoever runs the process, never of a file: by a kubeconfig commands are run and a cluster is
-/// chosen, and the others tell what the platform is.
+/// What is the word of whoever runs the process, never of a file: by a kubeconfig commands are run
+/// and a cluster is chosen, and the others tell what the platform is.
 const ENVIRONMENT_ONLY: [&str; 3] = ["KUBECONFIG", "FLY_APP_NAME", "LISTEN_FDNAMES"];
 
-/// What `.env` says and what of it is used. Like the environment, which it stands beside, it is the process's own: read
-/// once, before anything else, and never changed.
+/// What `.env` says and what of it is used. Like the environment, which it stands beside, it is the
+/// process's own: read once, before anything else, and never changed.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
     pub(super) file: DotEnv,
@@ -58,8 +59,8 @@ pub fn is_of_dotenv(variable: &str) -> bool {
 /// Why there is nothing to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotRun {
-    /// What is to be said of it. No value is told but one that was expected to be a number, an address or a word; a secret
-    /// is none of these.
+    /// What is to be said of it. No value is told but one that was expected to be a number, an
+    /// address or a word; a secret is none of these.
     pub text: String,
     /// Whether it is what was asked for, as `--help` is.
     pub to_stdout: bool,
@@ -67,8 +68,8 @@ pub struct NotRun {
     pub code: u8,
 }
 
-/// Reads the command line and everything it may leave out. What is to be known and stops nothing is told by `tell`, which
-/// waits for nobody.
+/// Reads the command line and everything it may leave out. What is to be known and stops nothing is
+/// told by `tell`, which waits for nobody.
 ///
 /// # Errors
 /// If there is nothing to run: why.
@@ -190,7 +191,8 @@ fn warn(file: &DotEnv, secret: &BTreeSet<String>, strange: &[String], tell: &dyn
         ));
     }
     for name in strange {
-        // A path in somebody else's file would have any file of this machine sent as a key, or a command run.
+        // A path in somebody else's file would have any file of this machine sent as a key, or a
+        // command run.
         tell(&format!(
             "echo-phoenix: {FILE}: {name} is not taken: it counts in the environment only"
         ));

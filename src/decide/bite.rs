@@ -1,7 +1,9 @@
-//! The measured bite: whether a gate refuses the share it should, from its own counts (gate.md, "Measured bite").
+//! The measured bite: whether a gate refuses the share it should, from its own counts (gate.md,
+//! "Measured bite").
 //!
-//! Only requests that the level decided count: no allow-listed route. Callers with a key are measured too, and not judged by
-//! it, since which keys are busy is no fault of the gate's: see `callers`. Knows neither the gate nor the time between two counts.
+//! Only requests that the level decided count: no allow-listed route. Callers with a key are
+//! measured too, and not judged by it, since which keys are busy is no fault of the gate's: see
+//! `callers`. Knows neither the gate nor the time between two counts.
 
 use crate::domain::level::Level;
 
@@ -17,7 +19,8 @@ const WINDOWS: u32 = 3;
 pub struct Counts {
     /// How many there were.
     pub offered: u64,
-    /// How many of them were admitted; the gate counts them before the former, so it may be a few more than that.
+    /// How many of them were admitted; the gate counts them before the former, so it may be a few
+    /// more than that.
     pub admitted: u64,
 }
 

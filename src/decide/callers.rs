@@ -1,7 +1,9 @@
-//! How many callers were seen within an hour: an estimate in two kilobytes (HyperLogLog), and a sample of what they were told.
+//! How many callers were seen within an hour: an estimate in two kilobytes (HyperLogLog), and a
+//! sample of what they were told.
 //!
-//! A level over callers is no level over requests: with few or uneven callers the two differ widely and lawfully, so the
-//! sample is worked out again instead. Runs on the path of other people's requests: must not allocate or lock.
+//! A level over callers is no level over requests: with few or uneven callers the two differ widely
+//! and lawfully, so the sample is worked out again instead. Runs on the path of other people's
+//! requests: must not allocate or lock.
 
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 
@@ -16,7 +18,8 @@ const RANK_BITS: usize = 32 - INDEX_BITS as usize;
 /// Verdicts that are kept.
 const SAMPLE: usize = 64;
 
-/// Callers of one throttle in one hour, by their points, which are spread evenly and are others in the next hour.
+/// Callers of one throttle in one hour, by their points, which are spread evenly and are others in
+/// the next hour.
 #[derive(Debug)]
 pub struct Callers {
     hour: AtomicI64,
@@ -33,8 +36,8 @@ impl Default for Callers {
 }
 
 impl Callers {
-    /// Takes a caller into account. The first one of another hour forgets those before; a few that come at that very moment
-    /// may be lost, and are back with their next request.
+    /// Takes a caller into account. The first one of another hour forgets those before; a few that
+    /// come at that very moment may be lost, and are back with their next request.
     #[inline]
     pub fn saw(&self, hour: i64, point: u32) {
         let known = self.hour.load(Ordering::Relaxed);
@@ -58,7 +61,8 @@ impl Callers {
         }
     }
 
-    /// About how many there were in this hour: exact to one for a handful, to some percent for many.
+    /// About how many there were in this hour: exact to one for a handful, to some percent for
+    /// many.
     #[allow(
         clippy::cast_precision_loss,
         reason = "a register counts to 22, and there are 2,048"
@@ -134,7 +138,8 @@ impl Default for Sample {
     }
 }
 
-/// No verdict: a caller at the far end is refused by nothing less than a full stop, and no rule has this number.
+/// No verdict: a caller at the far end is refused by nothing less than a full stop, and no rule has
+/// this number.
 const EMPTY: u64 = u64::MAX;
 
 impl Sample {
@@ -148,8 +153,8 @@ impl Sample {
         }
     }
 
-    /// Whether a verdict that was given under the rule now in force is another one than its level gives. One is enough: what
-    /// a caller is told is no matter of chance.
+    /// Whether a verdict that was given under the rule now in force is another one than its level
+    /// gives. One is enough: what a caller is told is no matter of chance.
     pub fn contradicts(&self, in_force: Level, changes: u64) -> bool {
         let kept = self.0.iter().map(|kept| kept.load(Ordering::Relaxed));
         let mut of_rule =
@@ -161,5 +166,6 @@ impl Sample {
     }
 }
 
-/// The bits of a kept verdict that tell its rule; it takes 2^31 changes until two are taken for one.
+/// The bits of a kept verdict that tell its rule; it takes 2^31 changes until two are taken for
+/// one.
 const RULE: u64 = (1 << 31) - 1;

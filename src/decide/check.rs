@@ -1,4 +1,5 @@
-//! The independent checker: looks at a finished plan and refuses what must never be done, whatever made the plan.
+//! The independent checker: looks at a finished plan and refuses what must never be done, whatever
+//! made the plan.
 //!
 //! Shares no code with `plan.rs` on purpose: an error there must not be blind here.
 

@@ -1,4 +1,5 @@
-//! Whether the wall clock may be believed enough to forget something by it: it has run beside the monotonic one for long.
+//! Whether the wall clock may be believed enough to forget something by it: it has run beside the
+//! monotonic one for long.
 //!
 //! Knows no clock; moments are arguments.
 
@@ -8,7 +9,8 @@ use crate::domain::moment::Moment;
 
 /// How long both have to agree.
 const LONG: Duration = Duration::from_secs(600);
-/// How far they may drift apart from one look to the next and still agree: a clock that is slewed is not set.
+/// How far they may drift apart from one look to the next and still agree: a clock that is slewed
+/// is not set.
 const SLACK: Duration = Duration::from_secs(2);
 
 /// Since when the two clocks have run alike.

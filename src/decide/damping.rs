@@ -1,6 +1,8 @@
-//! How often one difference is corrected: two writers that fight must not shake a workload (custom-resources.md, "Drift").
+//! How often one difference is corrected: two writers that fight must not shake a workload
+//! (custom-resources.md, "Drift").
 //!
-//! Nothing is damped while killed; that is its caller's to know. Every moment here is of the monotonic clock.
+//! Nothing is damped while killed; that is its caller's to know. Every moment here is of the
+//! monotonic clock.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -49,8 +51,9 @@ impl Damping {
 /// Longest pause between two stops that a site did not show, seconds. Short: it is a stop.
 const LONGEST_STOP_S: u64 = 15;
 
-/// Orders that one site got and that have not been read back since: each next one waits twice as long. The first never
-/// waits, and whoever reads one back, or sees the site again after a silence, begins anew.
+/// Orders that one site got and that have not been read back since: each next one waits twice as
+/// long. The first never waits, and whoever reads one back, or sees the site again after a silence,
+/// begins anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Patience {
     sent: u32,

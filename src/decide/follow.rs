@@ -1,4 +1,5 @@
-//! What a gate obeys when it only watches: it closes on what it sees itself, and opens only to what the leader wrote.
+//! What a gate obeys when it only watches: it closes on what it sees itself, and opens only to what
+//! the leader wrote.
 //!
 //! The one rule that lets any number of gates run without asking each other: one opens, all close.
 
@@ -19,8 +20,8 @@ pub struct Seen {
 
 /// The level a gate must have, given the one it has (`None`: it never had one).
 ///
-/// Without a word from the leader that is at least as new as the specification, a gate keeps what it has, and one that
-/// has nothing refuses everything.
+/// Without a word from the leader that is at least as new as the specification, a gate keeps what
+/// it has, and one that has nothing refuses everything.
 pub fn follow(current: Option<Level>, seen: &Seen) -> Level {
     if seen.killed {
         return Level::STOP;

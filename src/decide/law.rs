@@ -1,7 +1,8 @@
-//! The control law: one evaluation, from what was observed and declared to the next level (control-law.md).
+//! The control law: one evaluation, from what was observed and declared to the next level
+//! (control-law.md).
 //!
-//! Must not know clocks, history, the kill latch's storage or who runs it: time reaches it as [`Credit`], the past as
-//! `waiting_rpm`, the latch as a flag.
+//! Must not know clocks, history, the kill latch's storage or who runs it: time reaches it as
+//! [`Credit`], the past as `waiting_rpm`, the latch as a flag.
 
 mod credit;
 mod stress;
@@ -13,13 +14,16 @@ use crate::domain::observation::{self, SignalError, Signals};
 use crate::domain::throttle::SignalSpec;
 use stress::{Stress, rise};
 
-/// X' = clamp(X, 1, 10): a system that hardly responds gets no faster ramp, one that responds wildly still opens.
+/// X' = clamp(X, 1, 10): a system that hardly responds gets no faster ramp, one that responds
+/// wildly still opens.
 const GAIN_RANGE: (f64, f64) = (1.0, 10.0);
 
-/// Part of the ramp that is kept however near the stress is to the open threshold, so that opening always ends.
+/// Part of the ramp that is kept however near the stress is to the open threshold, so that opening
+/// always ends.
 const LEAST_STEP: f64 = 0.1;
 
-/// The parameters of the law. Symbols and defaults are those of control-law.md; thresholds may differ per throttle.
+/// The parameters of the law. Symbols and defaults are those of control-law.md; thresholds may
+/// differ per throttle.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Law {
     /// e_lo: failed share at which errors begin to count, a fraction 0..=1, default 0.01.
@@ -48,11 +52,13 @@ pub struct Law {
     pub hold_per_noise: f64,
     /// h_max: greatest width of that band, in units of stress, below `close_above`, default 0.25.
     pub hold_most: f64,
-    /// U_max: the furthest automation alone closes, a fraction below 1 so that a probe stays alive, default 0.90.
+    /// U_max: the furthest automation alone closes, a fraction below 1 so that a probe stays alive,
+    /// default 0.90.
     pub automatic_most: f64,
     /// rho: share of the dial a calm system opens per second, a fraction, default 0.02.
     pub ramp_per_second: f64,
-    /// B: load that may be released in one step whatever the ramp says, requests per minute, default 60.
+    /// B: load that may be released in one step whatever the ramp says, requests per minute,
+    /// default 60.
     pub burst_rpm: f64,
 }
 
@@ -108,8 +114,9 @@ pub struct Input {
     pub killed: bool,
     /// c: share of an opening step that may be used now, 0..=1 (see [`Credit`]).
     pub credit: f64,
-    /// The highest of r_floor and r_stop: offered rates of the hour before the stop and since it, requests per minute, 0
-    /// for a new throttle. None if they are unknown: then only the ramp opens.
+    /// The highest of r_floor and r_stop: offered rates of the hour before the stop and since it,
+    /// requests per minute, 0 for a new throttle. None if they are unknown: then only the ramp
+    /// opens.
     pub waiting_rpm: Option<f64>,
 }
 
@@ -147,7 +154,8 @@ impl Binding {
 pub struct Answer {
     /// u': the level to put in force.
     pub level: Level,
-    /// What determined it. The declaration wins ties; a signal is named only while it closes or holds.
+    /// What determined it. The declaration wins ties; a signal is named only while it closes or
+    /// holds.
     pub binding: Binding,
     /// S: the worst signal, 0..=1.
     pub stress: f64,
@@ -161,7 +169,8 @@ impl Law {
     /// The next level. Same input, same answer.
     ///
     /// # Errors
-    /// Every input that is not finite or out of range, killed or not: a body that cannot be read moves nothing.
+    /// Every input that is not finite or out of range, killed or not: a body that cannot be read
+    /// moves nothing.
     pub fn evaluate(&self, input: &Input) -> Result<Answer, Vec<SignalError>> {
         validate(input)?;
         let current = input.signals.throttle_pct;
@@ -191,24 +200,25 @@ impl Law {
         })
     }
 
-    /// Whether a system that looks like this may open at all. One that may not closes or is held where it is, whatever is
-    /// declared.
+    /// Whether a system that looks like this may open at all. One that may not closes or is held
+    /// where it is, whatever is declared.
     #[must_use]
     pub fn may_open(&self, signals: &Signals) -> bool {
         let noise = self.noise(signals);
         self.stress(signals, noise).worst <= self.open_below(noise)
     }
 
-    /// Whether a system that looks like this, and may not open, closes and is held at least as much as one that looks like
-    /// `other`, however much the gate says is offered beyond what each of them tells. Of those whose order parameters or noise
-    /// differ that is not known.
+    /// Whether a system that looks like this, and may not open, closes and is held at least as much
+    /// as one that looks like `other`, however much the gate says is offered beyond what each of
+    /// them tells. Of those whose order parameters or noise differ that is not known.
     #[must_use]
     pub fn closes_as_much(&self, signals: &Signals, other: &Signals) -> bool {
         let rest = |s: &Signals| {
             [s.phi_static, s.phi_dynamic, s.temperature, s.susceptibility].map(f64::to_bits)
         };
         let own = |s: &Signals| self.stress(s, self.noise(s)).worst;
-        // What is offered weighs both alike beyond what either tells; below it each stands on its own.
+        // What is offered weighs both alike beyond what either tells; below it each stands on its
+        // own.
         rest(signals) == rest(other)
             && self.at_most(signals) >= self.at_most(other)
             && own(signals) >= own(other)
@@ -230,7 +240,8 @@ impl Law {
         self.close_above - band.max(self.hold_least).min(self.hold_most)
     }
 
-    /// a: how far the signals alone close, at most halving what is admitted now (multiplicative closing).
+    /// a: how far the signals alone close, at most halving what is admitted now (multiplicative
+    /// closing).
     fn automatic(&self, now: f64, stress: f64) -> Level {
         let wanted = self.automatic_most * rise(stress, self.close_above, 1.0);
         Level::saturating(wanted.min(f64::midpoint(1.0, now)))
@@ -242,8 +253,9 @@ impl Law {
         let gain = input.signals.susceptibility.max(gain_least).min(gain_most);
         let ramp = self.ramp_per_second * TICK_SECONDS / gain;
         let burst = self.burst_rpm / gain;
-        // B'/max(r_hat, B'), as the worked examples have it: only with B' on both sides does a step of 1 come out when
-        // nothing is waiting. (With plain B below, the deployment guide's body would need two ticks.)
+        // B'/max(r_hat, B'), as the worked examples have it: only with B' on both sides does a step
+        // of 1 come out when nothing is waiting. (With plain B below, the deployment guide's body
+        // would need two ticks.)
         let released = input.waiting_rpm.map_or(0.0, |waiting| {
             let waiting = waiting.max(input.signals.requests_per_minute);
             if waiting <= burst {
@@ -252,7 +264,8 @@ impl Law {
                 burst / waiting
             }
         });
-        // Asked first, so that a band as wide as S_c (S_o = 0) still opens for a system without any stress.
+        // Asked first, so that a band as wide as S_c (S_o = 0) still opens for a system without any
+        // stress.
         let calm = if stress > 0.0 {
             1.0 - stress / open_below
         } else {
@@ -262,7 +275,8 @@ impl Law {
     }
 }
 
-/// Names what determined `level`: the declaration if the level stands on it, else the worst signal while it holds.
+/// Names what determined `level`: the declaration if the level stands on it, else the worst signal
+/// while it holds.
 fn binding(input: &Input, level: Level, stress: &Stress, holds: bool) -> Binding {
     if input.killed {
         // A kill is a declaration too; that it was a kill the gate knows from its own flag.

@@ -6,12 +6,14 @@ use super::law::Law;
 use super::waiting::Waiting;
 use crate::domain::level::Level;
 
-/// The level of a throttle without a declared source, `elapsed_seconds` after it stood at `current`.
+/// The level of a throttle without a declared source, `elapsed_seconds` after it stood at
+/// `current`.
 ///
-/// A declaration at or above `current` holds at once. Below it the level follows by `ramp_percent_per_second` (percent
-/// of the dial per second, default 2) alone, unless fewer than B requests a minute (`law.burst_rpm`) may be waiting: then
-/// nothing is, and the declaration holds at once too. While that is being measured nothing opens.
-/// Time or a ramp that is negative or not finite opens nothing; an offered rate that is no number counts as a crowd.
+/// A declaration at or above `current` holds at once. Below it the level follows by
+/// `ramp_percent_per_second` (percent of the dial per second, default 2) alone, unless fewer than B
+/// requests a minute (`law.burst_rpm`) may be waiting: then nothing is, and the declaration holds
+/// at once too. While that is being measured nothing opens. Time or a ramp that is negative or not
+/// finite opens nothing; an offered rate that is no number counts as a crowd.
 #[must_use]
 pub fn open_without_source(
     current: Level,

@@ -1,8 +1,10 @@
-//! From what was decided and what was read back to a plan: every step, in order, with nothing left to decide.
+//! From what was decided and what was read back to a plan: every step, in order, with nothing left
+//! to decide.
 //!
-//! Closing goes gate, then workloads; opening goes workloads, then gate, and the gate waits for their read-back. What
-//! other sites are told comes last, and nothing here waits for it: a site that cannot be reached must not keep this one
-//! shut for ever, and each site opens by its own ramp.
+//! Closing goes gate, then workloads; opening goes workloads, then gate, and the gate waits for
+//! their read-back. What other sites are told comes last, and nothing here waits for it: a site
+//! that cannot be reached must not keep this one shut for ever, and each site opens by its own
+//! ramp.
 
 mod remote;
 
@@ -57,8 +59,8 @@ pub struct Planned {
 
 /// Replicas a workload should have; `None` where the throttle has no opinion.
 ///
-/// In integers, since a float gives 4 of 10 at 70 %. Follows the declared level, never the automatic one: taking replicas
-/// from an overloaded server feeds the overload.
+/// In integers, since a float gives 4 of 10 at 70 %. Follows the declared level, never the
+/// automatic one: taking replicas from an overloaded server feeds the overload.
 pub fn wanted_replicas(
     spec: &ScaleSpec,
     asked: Level,

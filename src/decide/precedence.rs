@@ -17,7 +17,8 @@ pub struct Asked {
     pub source: String,
 }
 
-/// The most restrictive of a specification's level and all holds; while a throttle only observes, kills alone count.
+/// The most restrictive of a specification's level and all holds; while a throttle only observes,
+/// kills alone count.
 pub fn asked(spec: Level, mode: Mode, holds: &[Hold]) -> Asked {
     let spec = if mode == Mode::Observe {
         Level::OPEN

@@ -1,5 +1,5 @@
-//! What counts of a measurement that could not be stored: that it closes, and nothing else. There is no row of it, so it takes
-//! no other word away.
+//! What counts of a measurement that could not be stored: that it closes, and nothing else. There
+//! is no row of it, so it takes no other word away.
 //!
 //! Pure; must not know who measured or why there is no ledger.
 
@@ -9,8 +9,8 @@ use super::law::Law;
 
 /// What is believed from here on of all that was heard, and of a measurement that is not stored.
 ///
-/// Whatever may open by it is not heard. It stands beside what its source said before: the worst word wins, and a word that
-/// goes has closed no more than this one, which lasts longer.
+/// Whatever may open by it is not heard. It stands beside what its source said before: the worst
+/// word wins, and a word that goes has closed no more than this one, which lasts longer.
 #[must_use]
 pub fn among(law: &Law, heard: &[Evidence], word: &Evidence) -> Vec<Evidence> {
     let mut all: Vec<Evidence> = heard

@@ -1,7 +1,8 @@
-//! One request, one verdict: a hash and a compare over numbers that were worked out beforehand (gate.md).
+//! One request, one verdict: a hash and a compare over numbers that were worked out beforehand
+//! (gate.md).
 //!
-//! Runs on the path of other people's requests. Must not know proxies, HTTP, clocks, locks or where a rule is kept, and
-//! must not allocate.
+//! Runs on the path of other people's requests. Must not know proxies, HTTP, clocks, locks or where
+//! a rule is kept, and must not allocate.
 
 use std::fmt;
 use std::hash::Hasher;
@@ -22,7 +23,8 @@ const HALF: u32 = 1 << 31;
 /// Seconds after which another set of callers is refused, so that nobody is refused for ever.
 const SALT_SECONDS: i64 = 3600;
 
-/// Second half of the hash key where there is no secret. Fixed, because every gate must refuse the same callers.
+/// Second half of the hash key where there is no secret. Fixed, because every gate must refuse the
+/// same callers.
 const SALT_DOMAIN: u64 = u64::from_be_bytes(*b"echo-phx");
 
 /// Why a verdict is as it is; the value of `echo-reason`.
@@ -100,7 +102,8 @@ impl From<Binding> for Reason {
 /// What is in force for one throttle, in the form the hot path reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// q: share refused in fixed point, 0 (none) to 2^32 (all), from `Level::refusal_q32`. Anything above refuses all.
+    /// q: share refused in fixed point, 0 (none) to 2^32 (all), from `Level::refusal_q32`. Anything
+    /// above refuses all.
     pub refuse: u64,
     /// Whether the kill switch is on.
     pub killed: bool,
@@ -123,9 +126,10 @@ pub struct Verdict {
 
 /// Error accumulator for callers without a key: no dice, and no run of bad luck.
 ///
-/// Each request adds the admitted share; the one that carries over is admitted. It starts half full, which rounds to
-/// the nearest instead of down: |admitted - (1-u)*n| <= 1/2 for every prefix n in the order of the additions, from any
-/// number of threads, plus n * 2^-33 for the rounding of u itself, and so below 1 for the first 2^32 requests.
+/// Each request adds the admitted share; the one that carries over is admitted. It starts half
+/// full, which rounds to the nearest instead of down: |admitted - (1-u)*n| <= 1/2 for every prefix
+/// n in the order of the additions, from any number of threads, plus n * 2^-33 for the rounding of
+/// u itself, and so below 1 for the first 2^32 requests.
 #[derive(Debug)]
 pub struct Accumulator(AtomicU32);
 
@@ -142,7 +146,8 @@ impl Accumulator {
         if refuse == 0 {
             return true;
         }
-        // Refusing all, and more than all, adds nothing and is refused; else the share is 1..2^32 and fits.
+        // Refusing all, and more than all, adds nothing and is refused; else the share is 1..2^32
+        // and fits.
         let Ok(admitted @ 1..) = u32::try_from(WHOLE.saturating_sub(refuse)) else {
             return false;
         };
@@ -189,14 +194,15 @@ fn throttle_admits(refuse: u64, caller: Caller<'_>) -> bool {
     }
 }
 
-/// The hour that `unix_seconds` (UTC, seconds since 1970) lies in, counted from 1970: as long as a salt stays.
+/// The hour that `unix_seconds` (UTC, seconds since 1970) lies in, counted from 1970: as long as a
+/// salt stays.
 #[must_use]
 pub fn hour(unix_seconds: i64) -> i64 {
     unix_seconds.div_euclid(SALT_SECONDS)
 }
 
-/// What changes hourly in the hash of callers. The same for every process in the same hour that has the same secret, so
-/// that many gates in a row refuse the same callers and not a new share each.
+/// What changes hourly in the hash of callers. The same for every process in the same hour that has
+/// the same secret, so that many gates in a row refuse the same callers and not a new share each.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Salt([u64; 2]);
 
@@ -207,8 +213,8 @@ impl Salt {
         Salt([hour(unix_seconds).cast_unsigned(), SALT_DOMAIN])
     }
 
-    /// The salt of an hour and a secret: HMAC-SHA256 of the hour (eight bytes, big end first), its first sixteen bytes. A
-    /// caller that learns its points of one hour learns nothing of the next.
+    /// The salt of an hour and a secret: HMAC-SHA256 of the hour (eight bytes, big end first), its
+    /// first sixteen bytes. A caller that learns its points of one hour learns nothing of the next.
     #[must_use]
     pub fn of(secret: &[u8], unix_seconds: i64) -> Salt {
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else {
@@ -235,7 +241,8 @@ impl fmt::Debug for Salt {
     }
 }
 
-/// Where a caller stands, 0..2^32, evenly spread: it is admitted iff this is at least the share refused.
+/// Where a caller stands, 0..2^32, evenly spread: it is admitted iff this is at least the share
+/// refused.
 #[inline]
 #[must_use]
 pub fn point(salt: &Salt, route: &str, key: &[u8]) -> u32 {

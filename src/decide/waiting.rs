@@ -1,4 +1,5 @@
-//! How many may be waiting behind a throttle: what was measured since the stop and in the hour before it.
+//! How many may be waiting behind a throttle: what was measured since the stop and in the hour
+//! before it.
 //!
 //! Unknown never means empty. Knows no clock and no gate: counts and moments are arguments.
 
@@ -7,11 +8,13 @@ use std::time::Duration;
 
 use crate::domain::offered::Offered;
 
-/// The window that a rate is measured over, a little short, so that a tick that is early by a hair does not lose one.
+/// The window that a rate is measured over, a little short, so that a tick that is early by a hair
+/// does not lose one.
 pub const WINDOW: Duration = Duration::from_millis(4_900);
 /// The first one of a process, where next to nobody came: what there is since its start.
 pub const FIRST_WINDOW: Duration = Duration::from_secs(2);
-/// How long a window is waited for. Gates that say nothing for longer leave it unknown, and the ramp goes on.
+/// How long a window is waited for. Gates that say nothing for longer leave it unknown, and the
+/// ramp goes on.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Counts that are closer than this are one.
 const GRAIN: Duration = Duration::from_millis(100);
@@ -36,8 +39,8 @@ pub struct Measured {
     pub from: Option<Duration>,
 }
 
-/// What may be waiting now. `stopped` is when the stop was, or the start of this process if that was later; `measured` is
-/// none where no gate is.
+/// What may be waiting now. `stopped` is when the stop was, or the start of this process if that
+/// was later; `measured` is none where no gate is.
 #[must_use]
 pub fn waiting(
     offered: &Offered,
@@ -99,7 +102,8 @@ impl Window {
         };
         let length = to.saturating_sub(*from);
         let came = last.saturating_sub(*first);
-        // Two requests within two seconds are no crowd yet, and may be the begin of one: five seconds tell.
+        // Two requests within two seconds are no crowd yet, and may be the begin of one: five
+        // seconds tell.
         let whole = length >= WINDOW || (!self.longer && length >= FIRST_WINDOW && came < 2);
         let rpm = came as f64 * 60.0 / length.max(WINDOW).as_secs_f64();
         Measured {

@@ -1,4 +1,5 @@
-//! A drift: what was found to differ from what had been asked for, by whom, and what was done about it.
+//! A drift: what was found to differ from what had been asked for, by whom, and what was done about
+//! it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -25,7 +26,8 @@ impl Side {
     }
 }
 
-/// Who wrote the differing value, as the API server recorded it: a manager names a program, not a person.
+/// Who wrote the differing value, as the API server recorded it: a manager names a program, not a
+/// person.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Who {
     /// Field manager, `kubectl` for example.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::hold::Epoch;
 
-/// Ids remembered: some 100 bytes each. Whoever brings a hold late began to before it ended, seconds ago; the oldest of so
-/// many ended long before that.
+/// Ids remembered: some 100 bytes each. Whoever brings a hold late began to before it ended,
+/// seconds ago; the oldest of so many ended long before that.
 const MOST: usize = 1 << 16;
 
 /// The ids of holds that have ended, the oldest first.

@@ -1,6 +1,7 @@
 //! What the record is asked about the past, and what it answers: pages, newest first.
 //!
-//! Rows bear what the tables hold, times as they were written; raw bodies and signatures of events are not among it.
+//! Rows bear what the tables hold, times as they were written; raw bodies and signatures of events
+//! are not among it.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -18,7 +19,8 @@ pub struct PageAsk {
     pub limit: usize,
     /// Only rows of this throttle.
     pub throttle: Option<ThrottleName>,
-    /// Only rows of this kind: action of an audit entry or a drift, type of an event, source of a state.
+    /// Only rows of this kind: action of an audit entry or a drift, type of an event, source of a
+    /// state.
     pub kind: Option<String>,
     /// Only rows from then on.
     pub since: Option<Timestamp>,

@@ -1,6 +1,7 @@
 //! Holds: a kill, or a temporary level, that is in force until it is ended by its id.
 //!
-//! Killed means: the set of kill holds is not empty. What closes and what opens is decided elsewhere.
+//! Killed means: the set of kill holds is not empty. What closes and what opens is decided
+//! elsewhere.
 
 use std::fmt;
 
@@ -49,7 +50,8 @@ impl Bite {
 pub enum Source {
     /// `POST /kill`; ends by `/revive`.
     Rest,
-    /// Nobody's any more: it was found at a start, and no record tells that it ended. Ends by `/revive`.
+    /// Nobody's any more: it was found at a start, and no record tells that it ended. Ends by
+    /// `/revive`.
     Unaccounted,
     /// The specification itself; ends by a newer one without it.
     Spec,
@@ -72,7 +74,8 @@ pub enum Source {
 }
 
 impl Source {
-    /// Whether a declaration itself holds, so that only a newer declaration ends it, and no command.
+    /// Whether a declaration itself holds, so that only a newer declaration ends it, and no
+    /// command.
     #[must_use]
     pub fn is_declared(&self) -> bool {
         matches!(self, Self::Spec | Self::Manifest)
@@ -230,8 +233,8 @@ pub struct ScopedHold {
     pub hold: Hold,
 }
 
-/// Whether one of these holds asks for more, of a throttle that it means, than each of the others there: in their place it
-/// closes, and they open in its.
+/// Whether one of these holds asks for more, of a throttle that it means, than each of the others
+/// there: in their place it closes, and they open in its.
 pub fn ask_for_more<'a>(
     these: impl IntoIterator<Item = &'a ScopedHold>,
     others: &[&ScopedHold],

@@ -1,5 +1,5 @@
-//! The one number everything turns on: the share of work refused. A `Level` that exists is finite and inside 0..=1,
-//! so nobody behind this door checks again.
+//! The one number everything turns on: the share of work refused. A `Level` that exists is finite
+//! and inside 0..=1, so nobody behind this door checks again.
 //!
 //! Must not know why a level was chosen, who declared it, or how a gate applies it.
 
@@ -8,13 +8,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Float noise forgiven when rounding up, as a fraction (1e-3 millionths): 0.57 is 570000 millionths, not 570001.
+/// Float noise forgiven when rounding up, as a fraction (1e-3 millionths): 0.57 is 570000
+/// millionths, not 570001.
 const TOLERANCE: f64 = 1e-9;
 
 /// 2^32, the fixed-point one of the gate (gate.md, "From u to a verdict").
 const Q32_ONE: f64 = 4_294_967_296.0;
 
-/// Share of work refused: a fraction, 0 (full operation) to 1 (full stop), always finite, never -0.0.
+/// Share of work refused: a fraction, 0 (full operation) to 1 (full stop), always finite, never
+/// -0.0.
 ///
 /// On the wire it is a bare number; deserializing checks the range.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,7 +85,8 @@ impl Level {
         }
     }
 
-    /// The nearest level to a computed number; what is not a number is a full stop, because a brake fails closed.
+    /// The nearest level to a computed number; what is not a number is a full stop, because a brake
+    /// fails closed.
     pub(crate) fn saturating(fraction: f64) -> Level {
         if fraction.is_nan() || fraction >= 1.0 {
             Level::STOP
@@ -101,19 +104,22 @@ impl Level {
         self.0
     }
 
-    /// The share refused in whole millionths, 0..=1000000, rounded to the safe side: up, but for float noise.
+    /// The share refused in whole millionths, 0..=1000000, rounded to the safe side: up, but for
+    /// float noise.
     #[must_use]
     pub fn millionths(self) -> i32 {
         self.ceil_in(1_000_000)
     }
 
-    /// The share refused in whole percent, 0..=100, rounded to the safe side: up, but for float noise.
+    /// The share refused in whole percent, 0..=100, rounded to the safe side: up, but for float
+    /// noise.
     #[must_use]
     pub fn percent_ceil(self) -> i32 {
         self.ceil_in(100)
     }
 
-    /// The share refused as people read it, `12.5 %`: to a tenth, and neither end unless it is that end.
+    /// The share refused as people read it, `12.5 %`: to a tenth, and neither end unless it is that
+    /// end.
     #[must_use]
     pub fn percent_words(self) -> String {
         let tenths = (self.0 * 1000.0).round();
@@ -128,9 +134,11 @@ impl Level {
         )
     }
 
-    /// The share refused as the gate's fixed point, round(u * 2^32): 0 admits everything, 2^32 refuses everything.
+    /// The share refused as the gate's fixed point, round(u * 2^32): 0 admits everything, 2^32
+    /// refuses everything.
     ///
-    /// A level nearer than 2^-33 to either end is that end, which is less than one request in eight thousand million.
+    /// A level nearer than 2^-33 to either end is that end, which is less than one request in eight
+    /// thousand million.
     #[must_use]
     pub fn refusal_q32(self) -> u64 {
         // 0..=2^32 by the type's own range: no bit is lost.
@@ -144,7 +152,8 @@ impl Level {
     }
 
     fn ceil_in(self, parts: i32) -> i32 {
-        // The tolerance can only push below zero by less than one part, which ceil brings back to zero.
+        // The tolerance can only push below zero by less than one part, which ceil brings back to
+        // zero.
         ((self.0 - TOLERANCE) * f64::from(parts)).ceil() as i32
     }
 }

@@ -1,7 +1,8 @@
-//! What was seen of a throttled system at one moment, as the law reads it (control-law.md, "Inputs").
+//! What was seen of a throttled system at one moment, as the law reads it (control-law.md,
+//! "Inputs").
 //!
-//! Must not know where the numbers came from (a request body, a metrics source, the gate's own counters), how old they
-//! are, or what the law makes of them.
+//! Must not know where the numbers came from (a request body, a metrics source, the gate's own
+//! counters), how old they are, or what the law makes of them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -49,10 +50,12 @@ pub struct SignalError {
 }
 
 impl Signals {
-    /// What a source reports that answers but saw nothing: no failures, no latency, no gap, no noise.
+    /// What a source reports that answers but saw nothing: no failures, no latency, no gap, no
+    /// noise.
     ///
-    /// T = 0 claims no noise and X = 1 neither damps nor speeds the ramp, so nothing here argues for or against a move.
-    /// The offered rate is 0 and that is a claim too ("nothing is waiting"): overwrite it with what the gate counted.
+    /// T = 0 claims no noise and X = 1 neither damps nor speeds the ramp, so nothing here argues
+    /// for or against a move. The offered rate is 0 and that is a claim too ("nothing is waiting"):
+    /// overwrite it with what the gate counted.
     #[must_use]
     pub fn calm(throttle: Level) -> Signals {
         Signals {
@@ -67,7 +70,8 @@ impl Signals {
         }
     }
 
-    /// Checks every field and names all that offend, so that a client mends its body once and not eight times.
+    /// Checks every field and names all that offend, so that a client mends its body once and not
+    /// eight times.
     ///
     /// # Errors
     /// Every field that is not finite or lies outside its range, in the order of the struct.

@@ -1,13 +1,15 @@
-//! What the gates of one throttle were offered, as far as it matters for opening it: the last hour, and a stop's own.
+//! What the gates of one throttle were offered, as far as it matters for opening it: the last hour,
+//! and a stop's own.
 //!
-//! Knows no clock: that five minutes have passed is told. What was not measured is unknown, and stays so: unknown is not
-//! nothing.
+//! Knows no clock: that five minutes have passed is told. What was not measured is unknown, and
+//! stays so: unknown is not nothing.
 
 use serde::{Deserialize, Serialize};
 
 use super::level::Level;
 
-/// Maxima that make an hour, the one under way included: whatever is younger than an hour is in one of them.
+/// Maxima that make an hour, the one under way included: whatever is younger than an hour is in one
+/// of them.
 pub const SLOTS: usize = 13;
 /// Length of one, seconds.
 pub const SLOT_SECONDS: u64 = 300;
@@ -20,11 +22,13 @@ const GROWTH: f64 = 1.1;
 pub struct Offered {
     /// Highest rate of each five minutes, oldest first; none where nobody measured.
     hour: Vec<Option<f64>>,
-    /// The stop that is not over yet: a hold or a declaration raised the level, and the declaration is not reached again.
+    /// The stop that is not over yet: a hold or a declaration raised the level, and the declaration
+    /// is not reached again.
     stop: Option<Stop>,
 }
 
-/// What was offered around a stop. It holds until the declaration is reached, however long that takes.
+/// What was offered around a stop. It holds until the declaration is reached, however long that
+/// takes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Stop {
     /// Highest rate of the hour before it; none if that was not measured whole.
@@ -75,8 +79,8 @@ impl Offered {
         }
     }
 
-    /// The highest rate that may be waiting now: of the hour before the stop and since it, or, without one, of the last
-    /// hour. None if that was not measured whole.
+    /// The highest rate that may be waiting now: of the hour before the stop and since it, or,
+    /// without one, of the last hour. None if that was not measured whole.
     #[must_use]
     pub fn peak(&self) -> Option<f64> {
         match self.stop {
@@ -87,8 +91,8 @@ impl Offered {
         }
     }
 
-    /// What becomes of it when the level moves: a hold or a declaration that raised it begins a stop, the declaration that
-    /// is reached ends one. Automation that closes is neither.
+    /// What becomes of it when the level moves: a hold or a declaration that raised it begins a
+    /// stop, the declaration that is reached ends one. Automation that closes is neither.
     #[must_use]
     pub fn moved(&self, before: Level, after: Level, asked: Level) -> Self {
         let mut next = self.clone();
@@ -111,7 +115,8 @@ impl Offered {
         after > before && after <= asked
     }
 
-    /// Whether it says more than what was written down: more was offered, a stop began or ended, or what was known is not.
+    /// Whether it says more than what was written down: more was offered, a stop began or ended, or
+    /// what was known is not.
     #[must_use]
     pub fn says_more_than(&self, kept: &Self) -> bool {
         let more = |now: Option<f64>, then: Option<f64>| match (now, then) {

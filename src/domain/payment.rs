@@ -16,7 +16,8 @@ pub struct EventKey {
     pub event_id: String,
 }
 
-/// What must be equal when the same event is told again (another rendering is normal, another meaning is not).
+/// What must be equal when the same event is told again (another rendering is normal, another
+/// meaning is not).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventMeaning {
     /// Event type, `payment_intent.succeeded` for example.

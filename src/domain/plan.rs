@@ -1,4 +1,5 @@
-//! A plan: everything one pass of the loop is about to do, as a value that can be printed and checked.
+//! A plan: everything one pass of the loop is about to do, as a value that can be printed and
+//! checked.
 //!
 //! Execution has nothing left to decide; deciding is `decide`'s, checking `decide/check.rs`'s.
 
@@ -42,12 +43,14 @@ pub struct GateReadBack {
     pub level: Option<Level>,
     /// Whether a kill began since the pass before this one did, be it over or not.
     pub held: bool,
-    /// Share they were measured to refuse, fraction; none while too little was asked or they do not tell.
+    /// Share they were measured to refuse, fraction; none while too little was asked or they do not
+    /// tell.
     pub refused: Option<f64>,
-    /// Whether that has differed from the level in force for three ticks; of a throttle with a key: whether a caller was told
-    /// something else than its level gives.
+    /// Whether that has differed from the level in force for three ticks; of a throttle with a key:
+    /// whether a caller was told something else than its level gives.
     pub off: bool,
-    /// Callers seen in this hour, about; only where the throttle declares a key, whose level is a share of them.
+    /// Callers seen in this hour, about; only where the throttle declares a key, whose level is a
+    /// share of them.
     pub callers: Option<u64>,
 }
 
@@ -68,7 +71,8 @@ pub struct ScaleReadBack {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Action {
-    /// Put the gates of a throttle to a level; also said when nothing changes, so that gates know it is fresh.
+    /// Put the gates of a throttle to a level; also said when nothing changes, so that gates know
+    /// it is fresh.
     SetGate {
         /// The level.
         level: Level,

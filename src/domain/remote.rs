@@ -1,5 +1,5 @@
-//! Another Echo Phoenix that obeys this one: what it was found to be, what it last acknowledged, and how a kill tells
-//! whose it is.
+//! Another Echo Phoenix that obeys this one: what it was found to be, what it last acknowledged,
+//! and how a kill tells whose it is.
 //!
 //! Knows no HTTP; the words that travel in a kill's `operator` are made and read here alone.
 
@@ -43,8 +43,8 @@ pub struct RemoteSent {
     pub killed: bool,
 }
 
-/// The operator of the kills that a throttle of an installation sends: people can read it, and it is the same after a
-/// restart of either side, so that a hold of ours is known again.
+/// The operator of the kills that a throttle of an installation sends: people can read it, and it
+/// is the same after a restart of either side, so that a hold of ours is known again.
 #[must_use]
 pub fn sender(installation: &str, throttle: &ThrottleName) -> String {
     let name = throttle.as_str();
@@ -74,8 +74,9 @@ pub fn is_sender(operator: &str) -> bool {
             .all(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
 }
 
-/// The kills that are sent on to other sites: those that were not sent by one. A site names every site that shall obey
-/// it; a kill that was passed on could come back in a circle, and then nobody could end it.
+/// The kills that are sent on to other sites: those that were not sent by one. A site names every
+/// site that shall obey it; a kill that was passed on could come back in a circle, and then nobody
+/// could end it.
 pub fn own_kills(holds: &[Hold]) -> impl Iterator<Item = &Hold> {
     holds
         .iter()

@@ -1,4 +1,5 @@
-//! What one pass of the loop found and did for one throttle: the raw material of status and metrics.
+//! What one pass of the loop found and did for one throttle: the raw material of status and
+//! metrics.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! Text of somebody else: how it is kept, and how it is shown to people.
 //!
-//! It is kept as it came, but for what no store takes. Where a person reads it, nothing in it may move a cursor, turn the
-//! reading direction or hide: one rule for terminals, logs, Events, conditions and the mirror. Knows none of them.
+//! It is kept as it came, but for what no store takes. Where a person reads it, nothing in it may
+//! move a cursor, turn the reading direction or hide: one rule for terminals, logs, Events,
+//! conditions and the mirror. Knows none of them.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -15,7 +16,8 @@ pub const REASON_LIMIT: usize = 1024;
 /// Longest operator.
 pub const OPERATOR_LIMIT: usize = 256;
 
-/// Whether a character does something instead of being seen: controls, what turns the reading direction, what has no width.
+/// Whether a character does something instead of being seen: controls, what turns the reading
+/// direction, what has no width.
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
@@ -29,8 +31,8 @@ pub fn is_hidden(c: char) -> bool {
             | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Whether nothing of a text is seen: spaces of any kind, the empty pattern of Braille, what has no width. Controls are
-/// written out where a text is shown, so they are seen.
+/// Whether nothing of a text is seen: spaces of any kind, the empty pattern of Braille, what has no
+/// width. Controls are written out where a text is shown, so they are seen.
 #[must_use]
 pub fn is_blank(text: &str) -> bool {
     text.chars()
@@ -57,7 +59,8 @@ pub fn shown_lines(text: &str) -> Cow<'_, str> {
     )
 }
 
-/// A JSON document with the same written out as JSON does. Outside of strings there is none of it but line ends.
+/// A JSON document with the same written out as JSON does. Outside of strings there is none of it
+/// but line ends.
 #[must_use]
 pub fn shown_json(document: &str) -> Cow<'_, str> {
     escaped(

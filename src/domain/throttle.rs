@@ -189,9 +189,11 @@ pub struct Declared {
     pub signals: SignalSpec,
     /// What people said or measured lately, for the control law.
     pub evidence: Vec<super::evidence::Evidence>,
-    /// What was remembered of targets before they were changed, by target id. Ours, so it wins over annotations.
+    /// What was remembered of targets before they were changed, by target id. Ours, so it wins over
+    /// annotations.
     pub remembered: std::collections::BTreeMap<String, i64>,
-    /// What was last asked of targets, by target id: a difference from it is drift, not work in progress.
+    /// What was last asked of targets, by target id: a difference from it is drift, not work in
+    /// progress.
     pub acknowledged: std::collections::BTreeMap<String, i64>,
     /// What other sites last acknowledged, by target id; likewise.
     pub sent: std::collections::BTreeMap<String, super::remote::RemoteSent>,

@@ -1,4 +1,5 @@
-//! How a verdict is asked for and said so that a given proxy understands it: one answer does not survive every proxy.
+//! How a verdict is asked for and said so that a given proxy understands it: one answer does not
+//! survive every proxy.
 //!
 //! Pure: paths, a status and header values; who receives and sends them is `http`'s.
 
@@ -38,9 +39,10 @@ impl Dialect {
         }
     }
 
-    /// Reads the path of an endpoint, `/authz/DIALECT/THROTTLE` and what follows: dialect, throttle, and the rest of the
-    /// path, which begins with a slash or is empty. Nothing is decoded: a throttle's name has nothing to decode, so one
-    /// that is written otherwise is unknown.
+    /// Reads the path of an endpoint, `/authz/DIALECT/THROTTLE` and what follows: dialect,
+    /// throttle, and the rest of the path, which begins with a slash or is empty. Nothing is
+    /// decoded: a throttle's name has nothing to decode, so one that is written otherwise is
+    /// unknown.
     pub fn of_path(path: &str) -> Option<(Self, &str, &str)> {
         let (dialect, rest) = path.strip_prefix("/authz/")?.split_once('/')?;
         let dialect = Self::ALL
@@ -52,8 +54,9 @@ impl Dialect {
 
     /// Words a verdict.
     ///
-    /// Envoy reads any 5xx as a fault of ours, and may then let the request through. nginx turns all but 2xx, 401 and 403
-    /// into a 500, so the real status travels in a header. The others hand status and headers to their client as they are.
+    /// Envoy reads any 5xx as a fault of ours, and may then let the request through. nginx turns
+    /// all but 2xx, 401 and 403 into a 500, so the real status travels in a header. The others hand
+    /// status and headers to their client as they are.
     pub fn says(self, verdict: &Verdict) -> Spoken {
         if verdict.admitted {
             return Spoken {
@@ -79,12 +82,14 @@ impl Dialect {
     }
 }
 
-/// A path as it came, cut at `?` and nowhere else: what an app makes of a `#` is not known. Never decoded or normalised.
+/// A path as it came, cut at `?` and nowhere else: what an app makes of a `#` is not known. Never
+/// decoded or normalised.
 pub fn path_of(address: &str) -> &str {
     address.split_once('?').map_or(address, |(path, _)| path)
 }
 
-/// The path of an http address, likewise. One with an odd host has none: its path may begin elsewhere than we think.
+/// The path of an http address, likewise. One with an odd host has none: its path may begin
+/// elsewhere than we think.
 pub fn path_of_url(address: &str) -> &str {
     let after = address
         .strip_prefix("http://")
@@ -94,11 +99,12 @@ pub fn path_of_url(address: &str) -> &str {
     path_of(after.trim_start_matches(|char| u8::try_from(char).is_ok_and(host)))
 }
 
-/// Seconds a refused caller should wait, spread over callers so that they do not come back together. `soon`: whether another
-/// try within seconds may be admitted, which it may not while nothing is, nor by a caller that is refused until the hour.
+/// Seconds a refused caller should wait, spread over callers so that they do not come back
+/// together. `soon`: whether another try within seconds may be admitted, which it may not while
+/// nothing is, nor by a caller that is refused until the hour.
 ///
-/// `number` is another one for each refusal: what is left of its multiple of the golden ratio lies evenly for numbers in a
-/// row (Knuth's multiplicative hash), no dice.
+/// `number` is another one for each refusal: what is left of its multiple of the golden ratio lies
+/// evenly for numbers in a row (Knuth's multiplicative hash), no dice.
 pub fn retry_after(verdict: &Verdict, soon: bool, number: u64) -> u32 {
     if verdict.admitted {
         return 0;

@@ -136,8 +136,8 @@ impl<'a> Draft<'a> {
         self.grown = true;
     }
 
-    /// Makes a throttle known, or changes how it reads requests; level and holds of a known one stay.
-    /// What of it cannot be used is not applied, and told.
+    /// Makes a throttle known, or changes how it reads requests; level and holds of a known one
+    /// stay. What of it cannot be used is not applied, and told.
     pub fn declare(&mut self, name: &ThrottleName, spec: &GateSpec, setting: Setting) {
         let known = self.entry(name);
         if known.is_some_and(|entry| entry.spec() == spec) {
@@ -153,8 +153,9 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Adds a hold to every throttle it covers that is known; tells each of them, by name. One of `POST /kill` that has ended
-    /// adds nothing: whoever brings it was overtaken. What a declaration or an object holds, holds for as long as it is seen.
+    /// Adds a hold to every throttle it covers that is known; tells each of them, by name. One of
+    /// `POST /kill` that has ended adds nothing: whoever brings it was overtaken. What a
+    /// declaration or an object holds, holds for as long as it is seen.
     pub fn hold(&mut self, scope: &Scope, hold: &Arc<Hold>, at: Duration) -> Vec<ThrottleName> {
         if hold.source == Source::Rest && self.ended.has(&hold.epoch) {
             return Vec::new();
@@ -185,7 +186,8 @@ impl<'a> Draft<'a> {
         held
     }
 
-    /// Ends holds, on whatever they are; the level stays where it is, which after a kill is a full stop.
+    /// Ends holds, on whatever they are; the level stays where it is, which after a kill is a full
+    /// stop.
     pub fn end(&mut self, ended: &[Epoch]) {
         ended.iter().for_each(|epoch| self.ended.add(epoch));
         let meant: std::collections::HashSet<_> = ended.iter().collect();
@@ -213,13 +215,15 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Puts a throttle to a level. While a kill holds, the level that waits below it is a full stop, whatever is asked.
+    /// Puts a throttle to a level. While a kill holds, the level that waits below it is a full
+    /// stop, whatever is asked.
     pub fn set(&mut self, name: &ThrottleName, setting: Setting) {
         self.change(name, |entry| entry.set(setting));
     }
 
-    /// The same for a level that was decided when `known` was the newest tightening; answers whether it was done. What was
-    /// tightened since is not opened: whoever decided did not know of it.
+    /// The same for a level that was decided when `known` was the newest tightening; answers
+    /// whether it was done. What was tightened since is not opened: whoever decided did not know of
+    /// it.
     pub(super) fn set_knowing(
         &mut self,
         name: &ThrottleName,
@@ -235,7 +239,8 @@ impl<'a> Draft<'a> {
         !overtaken
     }
 
-    /// Raises a throttle to a level, never lowers it; and says so, for whoever has decided something lower before.
+    /// Raises a throttle to a level, never lowers it; and says so, for whoever has decided
+    /// something lower before.
     pub fn tighten(&mut self, name: &ThrottleName, setting: Setting) {
         let number = self.tightenings.fetch_add(1, Ordering::SeqCst) + 1;
         self.change(name, |entry| entry.tighten(setting, number));

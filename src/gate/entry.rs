@@ -1,5 +1,6 @@
-//! One throttle as a gate knows it: a state that is immutable once it is in the table, with the counters that outlive
-//! every change of it. What is long is shared, so that a copy of a state is cheap.
+//! One throttle as a gate knows it: a state that is immutable once it is in the table, with the
+//! counters that outlive every change of it. What is long is shared, so that a copy of a state is
+//! cheap.
 //!
 //! Knows nothing of who changes it.
 
@@ -16,7 +17,8 @@ use crate::domain::throttle::{AllowRule, GateSpec, ThrottleName};
 
 use super::{Setting, Standing};
 
-/// Verdicts of one throttle of this process: of callers without and with a key, refused and admitted ones, by reason.
+/// Verdicts of one throttle of this process: of callers without and with a key, refused and
+/// admitted ones, by reason.
 #[derive(Debug, Default)]
 struct Counters([[[AtomicU64; Reason::ALL.len()]; 2]; 2]);
 
@@ -187,7 +189,8 @@ impl Entry {
         self.tightened = number;
     }
 
-    /// Brings the rule in line with level and holds. A kill leaves a full stop behind, so that its end opens nothing.
+    /// Brings the rule in line with level and holds. A kill leaves a full stop behind, so that its
+    /// end opens nothing.
     fn ruled(&mut self) {
         let before = self.rule;
         self.rule.killed = !self.holds.is_empty();
@@ -212,7 +215,8 @@ impl Entry {
             .any(|rule| rule.matches(method, path))
     }
 
-    /// Counts one verdict, on a caller at this point if it has a name; answers how many like it there were before.
+    /// Counts one verdict, on a caller at this point if it has a name; answers how many like it
+    /// there were before.
     pub(super) fn count(&self, verdict: Verdict, point: Option<u32>, hour: i64) -> u64 {
         let of =
             &self.tally.counters.0[usize::from(point.is_some())][usize::from(verdict.admitted)];
@@ -227,7 +231,8 @@ impl Entry {
         number
     }
 
-    /// Callers with a name that were seen in this hour, about; none where none is declared or was given.
+    /// Callers with a name that were seen in this hour, about; none where none is declared or was
+    /// given.
     pub(super) fn callers(&self, hour: i64) -> Option<u64> {
         self.named.get().map(|named| named.callers.seen(hour))
     }

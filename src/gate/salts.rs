@@ -20,7 +20,8 @@ impl Salts {
         }
     }
 
-    /// The salt of the hour that `unix_seconds` lies in. Whoever is first in an hour works it out; two at once get the same.
+    /// The salt of the hour that `unix_seconds` lies in. Whoever is first in an hour works it out;
+    /// two at once get the same.
     pub(super) fn at(&self, unix_seconds: i64) -> Salt {
         let known = self.known.load();
         let hour = hour(unix_seconds);

@@ -129,8 +129,8 @@ pub(super) async fn no_method() -> Problem {
     Problem::of(&table::NO_METHOD)
 }
 
-/// Counts what was answered. Verdicts are not counted here: the gate counts them itself, at a fraction of the cost. What
-/// asked for one and got none is.
+/// Counts what was answered. Verdicts are not counted here: the gate counts them itself, at a
+/// fraction of the cost. What asked for one and got none is.
 pub(super) async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let asks_verdict = route

@@ -1,8 +1,9 @@
-//! Verdicts over HTTP, in the dialect of the proxy that asks. The hot path: no store, no lock, no waiting.
+//! Verdicts over HTTP, in the dialect of the proxy that asks. The hot path: no store, no lock, no
+//! waiting.
 //!
-//! Any method works and a body is not read. What a client of the proxy may have written is believed nowhere: the original
-//! method and path come from where the proxy of that dialect puts them, the caller's name from the one header that the
-//! throttle declares and the proxy sets.
+//! Any method works and a body is not read. What a client of the proxy may have written is believed
+//! nowhere: the original method and path come from where the proxy of that dialect puts them, the
+//! caller's name from the one header that the throttle declares and the proxy sets.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,7 +33,8 @@ const STATUS: HeaderName = HeaderName::from_static("echo-status");
 pub(super) async fn public(State(app): State<Arc<App>>, request: Request) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let near = peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
-    // A proxy on this machine that passes strangers on says so; what it asks for itself, as nginx does, says nothing of them.
+    // A proxy on this machine that passes strangers on says so; what it asks for itself, as nginx
+    // does, says nothing of them.
     if app.authz_to_loopback_only && (!near || is_forwarded(request.headers())) {
         return Problem::of(&table::FAR).into_response();
     }
@@ -61,7 +63,8 @@ fn answer(app: &App, request: &Request) -> Response {
         return Problem::of(&table::NO_ROUTE).into_response();
     };
     let (method, path) = match dialect {
-        // A recipe that keeps the client's query from us has Envoy say the path in a header of its own.
+        // A recipe that keeps the client's query from us has Envoy say the path in a header of its
+        // own.
         Dialect::Envoy if rest.is_empty() => (
             request.method().as_str(),
             path_of(only(headers, "x-envoy-original-path")),
@@ -105,7 +108,8 @@ fn answer(app: &App, request: &Request) -> Response {
     response
 }
 
-/// A header that the proxy sets once. Said twice, one of them is somebody else's, so neither is believed.
+/// A header that the proxy sets once. Said twice, one of them is somebody else's, so neither is
+/// believed.
 fn only<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {

@@ -1,7 +1,7 @@
 //! Who a request comes from: the socket's peer, or whom a declared proxy says it speaks for.
 //!
-//! Believes no header of anybody else's, and of a proxy's only what the proxy itself wrote: whatever stands left of it may
-//! be the client's own invention.
+//! Believes no header of anybody else's, and of a proxy's only what the proxy itself wrote:
+//! whatever stands left of it may be the client's own invention.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -30,8 +30,9 @@ impl Client {
     }
 }
 
-/// The address a request comes from. `on_fly`: the proxies are Fly's, which overwrites `Fly-Client-IP`; others hand on
-/// whatever a client wrote there, so elsewhere it counts for nothing.
+/// The address a request comes from. `on_fly`: the proxies are Fly's, which overwrites
+/// `Fly-Client-IP`; others hand on whatever a client wrote there, so elsewhere it counts for
+/// nothing.
 pub fn address(peer: IpAddr, headers: &HeaderMap, proxies: &Proxies, on_fly: bool) -> IpAddr {
     let mut nearest = peer.to_canonical();
     if !proxies.contains(nearest) {
@@ -43,7 +44,8 @@ pub fn address(peer: IpAddr, headers: &HeaderMap, proxies: &Proxies, on_fly: boo
     }
     let hops = forwarded.flat_map(|value| value.to_str().unwrap_or("?").rsplit(','));
     for text in hops.take(HOPS) {
-        // What cannot be read was not written by a proxy we know: whoever sent it is the one we know last.
+        // What cannot be read was not written by a proxy we know: whoever sent it is the one we
+        // know last.
         let Some(address) = hop(text.trim()) else {
             return nearest;
         };

@@ -1,8 +1,11 @@
-//! The frame of a command: its id, whose it is, and the answer it gets. A command that its caller sends again to the same
-//! route under the same `Idempotency-Key` is not done again: it gets the first answer, byte for byte.
+//! The frame of a command: its id, whose it is, and the answer it gets. A command that its caller
+//! sends again to the same route under the same `Idempotency-Key` is not done again: it gets the
+//! first answer, byte for byte.
 //!
-//! The answer is made before the effect is durable and kept in the same transaction, so no crash comes in between.
-//! Refusals are not kept.
+//! The answer is made before the effect is durable and kept in the same transaction, so no crash
+//! comes in between. Refusals are not kept.
+
+mod replay;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,27 +13,26 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Extension, FromRequest, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
 use crate::domain::audit::{Answer, AuditDraft, ClientKey, Record, Wording};
-use crate::domain::hold::{Epoch, HeldBy, Hold, Scope};
 use crate::domain::moment::Moment;
-use crate::source::rest::{Asked, ReviveBody, parse};
+use crate::source::rest::Asked;
 
 use super::App;
-use super::answer::{Problem, body, named};
+use super::answer::{Problem, body};
 use super::keys::Actor;
-use super::kill::live_kills;
 use super::refusal::table;
 use super::request_id::RequestId;
+use replay::{holds, replay};
 
 /// How long an answer is kept for its key.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
@@ -89,7 +91,8 @@ impl Command {
         }
     }
 
-    /// Says its answer; or that of an earlier one under its key, which could not be looked up before.
+    /// Says its answer; or that of an earlier one under its key, which could not be looked up
+    /// before.
     pub(super) fn said(&self, app: &App, answer: Answer) -> Response {
         if answer.replayed {
             replay(app, &self.path, &self.raw, answer)
@@ -98,7 +101,8 @@ impl Command {
         }
     }
 
-    /// A refusal that is audited with who asked for what and why, and kept for no key: the next time it need not be true.
+    /// A refusal that is audited with who asked for what and why, and kept for no key: the next
+    /// time it need not be true.
     pub(super) async fn refuse(
         &self,
         app: &App,
@@ -277,7 +281,8 @@ async fn first_answer(app: &App, key: &ClientKey) -> Option<Answer> {
                 .as_ref()
                 .is_some_and(|k| k.expires_at > app.clock.now())
         }),
-        // What it opens will wait for the ledger, and then be found there; what it closes may be done twice.
+        // What it opens will wait for the ledger, and then be found there; what it closes may be
+        // done twice.
         Ok(Err(error)) => {
             tracing::warn!(%error, "an Idempotency-Key could not be looked up");
             None
@@ -287,7 +292,8 @@ async fn first_answer(app: &App, key: &ClientKey) -> Option<Answer> {
             None
         }
     };
-    // The same kill may have been done again, since its key could not be looked up: the one that holds counts.
+    // The same kill may have been done again, since its key could not be looked up: the one that
+    // holds counts.
     let is_over = |answer: &Answer| answer.kill().is_some_and(|epoch| !holds(app, epoch));
     match (found, owed) {
         (Some(found), Some(owed)) if is_same(&owed) && is_over(&found) && !is_over(&owed) => {
@@ -295,74 +301,4 @@ async fn first_answer(app: &App, key: &ClientKey) -> Option<Answer> {
         }
         (found, owed) => found.or(owed),
     }
-}
-
-fn replay(app: &App, path: &str, raw: &[u8], first: Answer) -> Response {
-    let mut response = match first.kill().filter(|epoch| !holds(app, epoch)) {
-        // Nobody shall believe in a stop that is over, or may be in a moment,
-        Some(epoch) => {
-            let over = if is_held(app, epoch) {
-                &table::MAY_END
-            } else {
-                &table::ENDED_SINCE
-            };
-            Problem::of(over)
-                .with("epoch", epoch.into())
-                .into_response()
-        }
-        // nor in an end that another stop has overtaken.
-        None => match newer_holds(app, path, raw, &first) {
-            held if held.is_empty() => said(first),
-            held => Problem::of(&table::HELD_SINCE)
-                .with("held_by", json!(held))
-                .into_response(),
-        },
-    };
-    response.headers_mut().insert(
-        named("idempotent-replayed"),
-        HeaderValue::from_static("true"),
-    );
-    response
-}
-
-/// Kills that hold what a revival meant, and that did not when it came. No clock says which: it may have been set since.
-fn newer_holds(app: &App, path: &str, raw: &[u8], first: &Answer) -> Vec<HeldBy> {
-    if path != "/revive" {
-        return Vec::new();
-    }
-    let asked: ReviveBody = parse(raw).unwrap_or_default(); // it was read when it came first; an empty one means all
-    let scope = asked.throttle.map_or(Scope::All, Scope::One);
-    let named = first
-        .body
-        .get("held_by")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    let named: Vec<_> = named
-        .filter_map(|held| held.get("epoch")?.as_str())
-        .collect();
-    let newer = |hold: &Hold| match (&first.stood, &asked.epoch) {
-        (Some(stood), _) => !stood.contains(&hold.epoch),
-        // Kept by a version before. Of one kill it says that this one has ended, which stays true of all that were there.
-        (None, Some(_)) => hold.taken_at > first.at,
-        (None, None) => !named.contains(&hold.epoch.0.as_str()),
-    };
-    live_kills(app, &scope)
-        .iter()
-        .filter(|hold| newer(hold))
-        .map(HeldBy::from)
-        .collect()
-}
-
-/// Whether a kill holds, and nobody is about to end it: that it does, and then does not, would be believed of it.
-fn holds(app: &App, epoch: &str) -> bool {
-    is_held(app, epoch) && !app.latch.is_ending(&Epoch(epoch.to_owned()))
-}
-
-fn is_held(app: &App, epoch: &str) -> bool {
-    let epoch = Epoch(epoch.to_owned());
-    app.gate
-        .standings()
-        .iter()
-        .any(|standing| standing.holds.contains(&epoch))
 }

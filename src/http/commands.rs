@@ -1,4 +1,5 @@
-//! `GET /v1/commands`: commands that were answered before it was known what becomes of them, and what did.
+//! `GET /v1/commands`: commands that were answered before it was known what becomes of them, and
+//! what did.
 
 use std::sync::Arc;
 

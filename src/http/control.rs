@@ -1,4 +1,5 @@
-//! `POST /control`: declares a level, and says what the control law makes of what the caller measured, if it did.
+//! `POST /control`: declares a level, and says what the control law makes of what the caller
+//! measured, if it did.
 //!
 //! It never acts: tightening closes the gate at once, everything else is the loop's to do.
 
@@ -16,6 +17,7 @@ use crate::domain::hold::HeldBy;
 use crate::domain::level::Level;
 use crate::domain::observation::Signals;
 use crate::domain::throttle::{Mode, ThrottleName};
+use crate::gate::Standing;
 use crate::latch::{AuditState, LevelOrder};
 use crate::ports::DesiredError;
 use crate::source::rest::{BodyError, ControlBody, FieldError, parse};
@@ -64,26 +66,12 @@ pub(super) async fn control(
     // A level that tightens is in force before the answer is given.
     let in_force = standing.level;
     let answered = answered(law, asked.current_state, target, in_force)?;
-    let body = Controlled {
-        throttle: name.to_string(),
-        throttle_pct: answered.level.fraction(),
-        in_force: in_force.fraction(),
-        previous_throttle_pct: answered.before,
-        target_throttle: target.fraction(),
-        binding_signal: answered.binding,
-        stress: answered.stress,
-        next_step: if observes {
-            OBSERVED.to_owned()
-        } else {
-            next_step(in_force.safer(target), target)
-        },
-        generation: standing.generation,
-        held_by: Vec::new(),
-        replaced: Vec::new(),
-        audit_id: None,
-        audit: AuditState::Recorded.as_str(),
-        durable: true,
+    let next = if observes {
+        OBSERVED.to_owned()
+    } else {
+        next_step(in_force.safer(target), target)
     };
+    let body = controlled(&standing, target, &answered, next);
     let mut record = command.record(
         "control",
         name.as_str(),
@@ -94,7 +82,8 @@ pub(super) async fn control(
         .binding
         .clone_into(&mut record.audit.binding_signal);
     (record.audit.operator, record.audit.reason) = (asked.operator, asked.reason);
-    // One act: what is declared and what was measured reach the loop together, and it is woken once.
+    // One act: what is declared and what was measured reach the loop together, and it is woken
+    // once.
     let evidence = |signals| Evidence {
         signals,
         at: command.elapsed,
@@ -113,6 +102,26 @@ pub(super) async fn control(
     Ok(command.said(&app, declared.answer))
 }
 
+/// The answer to a level that is declared, before the latch and the ledger have filled it in.
+fn controlled(standing: &Standing, target: Level, answered: &Answered, next: String) -> Controlled {
+    Controlled {
+        throttle: standing.name.to_string(),
+        throttle_pct: answered.level.fraction(),
+        in_force: standing.level.fraction(),
+        previous_throttle_pct: answered.before,
+        target_throttle: target.fraction(),
+        binding_signal: answered.binding,
+        stress: answered.stress,
+        next_step: next,
+        generation: standing.generation,
+        held_by: Vec::new(),
+        replaced: Vec::new(),
+        audit_id: None,
+        audit: AuditState::Recorded.as_str(),
+        durable: true,
+    }
+}
+
 /// What is answered of what the caller measured.
 struct Answered {
     level: Level,
@@ -121,8 +130,8 @@ struct Answered {
     stress: Option<f64>,
 }
 
-/// What the control law makes of it. Where nothing was measured, the declaration stands alone: nobody knows how loaded the
-/// system is.
+/// What the control law makes of it. Where nothing was measured, the declaration stands alone:
+/// nobody knows how loaded the system is.
 fn answered(
     law: Law,
     measured: Option<Signals>,

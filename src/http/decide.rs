@@ -1,4 +1,5 @@
-//! `POST /v1/decide`: a verdict for an app or an SDK. Always 200, so that a verdict is never taken for a fault.
+//! `POST /v1/decide`: a verdict for an app or an SDK. Always 200, so that a verdict is never taken
+//! for a fault.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! `GET /docs`: a page to read the API, and to try it where the reader lets it, and `GET /openapi.json`, which it shows.
+//! `GET /docs`: a page to read the API, and to try it where the reader lets it, and `GET
+//! /openapi.json`, which it shows.
 //!
 //! Everything the page needs is in the binary, and its policy lets it load nothing else.
 
@@ -11,8 +12,8 @@ use super::answer::Problem;
 use super::openapi;
 use super::refusal::table;
 
-/// What the page may load: this service's own files, images that are written out in its style sheet, nothing else.
-/// Inline styles are React's; scripts are files only.
+/// What the page may load: this service's own files, images that are written out in its style
+/// sheet, nothing else. Inline styles are React's; scripts are files only.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

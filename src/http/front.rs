@@ -1,5 +1,6 @@
-//! What a request must be before anybody looks at what it asks for: framed in a way that everybody reads alike, for a host
-//! that this is, and not posted by another site's page. And what every answer bears.
+//! What a request must be before anybody looks at what it asks for: framed in a way that everybody
+//! reads alike, for a host that this is, and not posted by another site's page. And what every
+//! answer bears.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,15 +20,17 @@ use super::refusal::table;
 /// Longest host that a refusal repeats, characters.
 const SHOWN: usize = 100;
 
-/// Which hosts a request may be for. A page of a stranger's can give its own name our address (DNS rebinding); then the
-/// browser takes our answers for that site's. It cannot do so under a name of loopback, nor under an address.
+/// Which hosts a request may be for. A page of a stranger's can give its own name our address (DNS
+/// rebinding); then the browser takes our answers for that site's. It cannot do so under a name of
+/// loopback, nor under an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hosts {
     /// Whatever our name is out there: nobody knows it here.
     Any,
     /// Loopback, by name or address: where we listen on loopback.
     Loopback,
-    /// Also any address: whoever reaches us by one, as a probe or another machine does, was not misled by a name.
+    /// Also any address: whoever reaches us by one, as a probe or another machine does, was not
+    /// misled by a name.
     LoopbackOrAddress,
 }
 
@@ -66,8 +69,8 @@ impl Hosts {
     }
 }
 
-/// Whether a head says in one way only whom it is for and how its body is sent. What one reader takes as one thing and the
-/// next as another is how requests are smuggled past a proxy.
+/// Whether a head says in one way only whom it is for and how its body is sent. What one reader
+/// takes as one thing and the next as another is how requests are smuggled past a proxy.
 pub(super) fn framed(request: &Request) -> Result<(), Problem> {
     let headers = request.headers();
     let mut hosts = headers.get_all(header::HOST).iter();
@@ -93,8 +96,8 @@ pub(super) fn framed(request: &Request) -> Result<(), Problem> {
     }
 }
 
-/// Whether a byte may stand in one host and its port. A comma may not, though a registered name may have one: who folds
-/// two headers into one writes it.
+/// Whether a byte may stand in one host and its port. A comma may not, though a registered name may
+/// have one: who folds two headers into one writes it.
 fn of_a_host(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%:[]!$&'()*+;=".contains(byte)
 }
@@ -131,7 +134,8 @@ fn meant(hosts: Hosts, request: &Request) -> Result<(), Problem> {
     Ok(())
 }
 
-/// What every answer bears: nobody keeps it, and a browser takes it for nothing but what it says it is.
+/// What every answer bears: nobody keeps it, and a browser takes it for nothing but what it says it
+/// is.
 pub fn stamp(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(

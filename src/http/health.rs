@@ -1,7 +1,8 @@
 //! Three questions: is it healthy (people), is it sound, is it ready (platforms). And metrics.
 //!
-//! `/livez` and `/readyz` never look at the store, so that no platform takes the kill route away when the store is gone.
-//! `/metrics` says what `/health` says, by the last look at the store: a store that hangs must not take the metrics away.
+//! `/livez` and `/readyz` never look at the store, so that no platform takes the kill route away
+//! when the store is gone. `/metrics` says what `/health` says, by the last look at the store: a
+//! store that hangs must not take the metrics away.
 
 mod checks;
 mod ledger;
@@ -33,7 +34,8 @@ pub struct Parts {
     pub off: Vec<(&'static str, &'static str)>,
     /// Parts that are on, with a look at each: `ok`, or what is wrong, which is `degraded`.
     pub on: Vec<(&'static str, Look)>,
-    /// Parts without which nothing here is worth anything: what is wrong with one of them is `unhealthy`.
+    /// Parts without which nothing here is worth anything: what is wrong with one of them is
+    /// `unhealthy`.
     pub vital: Vec<(&'static str, Look)>,
     /// Whether the gate knows all there is to know.
     pub loaded: Arc<dyn Fn() -> bool + Send + Sync>,
@@ -175,7 +177,8 @@ fn away_words(why: &str, lacking: Lacking) -> String {
     format!("unavailable: openings wait, kills do not ({why}){alone}")
 }
 
-/// What the ledger lacks though it can be written, and what it has not decided, if there is any of it.
+/// What the ledger lacks though it can be written, and what it has not decided, if there is any of
+/// it.
 fn lacking_words(lacking: Lacking) -> Option<String> {
     let Lacking {
         on_disk,

@@ -33,9 +33,9 @@ pub(super) struct Actor(pub(super) String);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Known;
 
-/// What needs more than reading: the route, the role, and the audit entry's action when it is refused. A verdict counts as
-/// offered load, which slows a reopening, so not everybody may ask for one; but it is no command, and asked for too often to
-/// be audited.
+/// What needs more than reading: the route, the role, and the audit entry's action when it is
+/// refused. A verdict counts as offered load, which slows a reopening, so not everybody may ask for
+/// one; but it is no command, and asked for too often to be audited.
 const NEEDS: [(&str, Role, Option<&str>); 5] = [
     ("/v1/decide", Role::Gate, None),
     ("/observe", Role::Operator, Some("observe_refused")),

@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
 
+use crate::domain::audit::Record;
 use crate::domain::hold::{Epoch, HeldBy, Hold, Scope};
 use crate::domain::moment::Moment;
 use crate::domain::throttle::ThrottleName;
@@ -99,28 +100,7 @@ pub(super) async fn revive(
     let held = throttles
         .iter()
         .any(|standing| scope.covers(&standing.name) && standing.killed());
-    let status = if held { "revived" } else { "already_running" };
-    let body = Revived {
-        status,
-        ended: Vec::new(),
-        held_by: Vec::new(),
-        audit_id: None,
-    };
-    let mut record = command.record(
-        "revive",
-        &throttle,
-        command.answer(StatusCode::OK, members(&body)),
-    );
-    record.answer.stood = Some(
-        live_kills(&app, &scope)
-            .into_iter()
-            .map(|hold| hold.epoch)
-            .collect(),
-    );
-    (record.audit.before, record.audit.after) = match held {
-        true => ("killed".to_owned(), "opening".to_owned()),
-        false => ("running".to_owned(), "running".to_owned()),
-    };
+    let mut record = record(&command, &throttle, held, live_kills(&app, &scope));
     (record.audit.reason, record.audit.operator) = (asked.reason, asked.operator);
     if !held {
         return Ok(command.said(&app, app.latch.record(record).await.answer));
@@ -132,20 +112,7 @@ pub(super) async fn revive(
         .await
         .map_err(not_revived)?;
     if ended.ended.is_empty() && !ended.repeated {
-        // Where the epoch is nobody's, who is meant can be told only by what there is.
-        let (problem, why, held) = match epoch.filter(|_| ended.held_by.is_empty()) {
-            Some(epoch) => {
-                let none = Problem::filled(&table::NO_HOLD, &[("epoch", &epoch)]);
-                (none, format!("no hold {epoch}"), live_kills(&app, &scope))
-            }
-            None => (
-                Problem::of(&table::NOTHING_ENDED),
-                "nothing could end".to_owned(),
-                ended.held_by,
-            ),
-        };
-        let held_by: Vec<_> = held.iter().map(HeldBy::from).collect();
-        let problem = problem.with("held_by", json!(held_by));
+        let (problem, why) = nothing_ended(&app, &scope, epoch, ended.held_by);
         return Err(command
             .refuse(&app, "revive_refused", &throttle, &why, problem)
             .await);
@@ -154,6 +121,51 @@ pub(super) async fn revive(
         .answer
         .map(|answer| command.said(&app, answer))
         .ok_or_else(|| Problem::of(&table::LOST_ANSWER).undecided())
+}
+
+/// What a revival leaves behind; `live` are the kills that hold when it comes.
+fn record(command: &Command, throttle: &str, held: bool, live: Vec<Hold>) -> Record {
+    let status = if held { "revived" } else { "already_running" };
+    let body = Revived {
+        status,
+        ended: Vec::new(),
+        held_by: Vec::new(),
+        audit_id: None,
+    };
+    let mut record = command.record(
+        "revive",
+        throttle,
+        command.answer(StatusCode::OK, members(&body)),
+    );
+    record.answer.stood = Some(live.into_iter().map(|hold| hold.epoch).collect());
+    (record.audit.before, record.audit.after) = match held {
+        true => ("killed".to_owned(), "opening".to_owned()),
+        false => ("running".to_owned(), "running".to_owned()),
+    };
+    record
+}
+
+/// The refusal of a revival that ended nothing, and why for the record.
+fn nothing_ended(
+    app: &App,
+    scope: &Scope,
+    epoch: Option<Epoch>,
+    held_by: Vec<Hold>,
+) -> (Problem, String) {
+    // Where the epoch is nobody's, who is meant can be told only by what there is.
+    let (problem, why, held) = match epoch.filter(|_| held_by.is_empty()) {
+        Some(epoch) => {
+            let none = Problem::filled(&table::NO_HOLD, &[("epoch", &epoch)]);
+            (none, format!("no hold {epoch}"), live_kills(app, scope))
+        }
+        None => (
+            Problem::of(&table::NOTHING_ENDED),
+            "nothing could end".to_owned(),
+            held_by,
+        ),
+    };
+    let held_by: Vec<_> = held.iter().map(HeldBy::from).collect();
+    (problem.with("held_by", json!(held_by)), why)
 }
 
 fn not_revived(error: DesiredError) -> Problem {

@@ -1,8 +1,9 @@
-//! How long a request may take: 30 s for its body, 30 s for what is done with it. (Its head has 10 s: see run/listen.)
+//! How long a request may take: 30 s for its body, 30 s for what is done with it. (Its head has 10
+//! s: see run/listen.)
 //!
-//! The body is read whole before a handler begins, so that whoever sends slowly keeps no part of the service busy. Nor may
-//! strangers' bodies fill the memory: of those larger than a command's only a few are read at a time, and of one client only
-//! two, so that one alone keeps nobody out.
+//! The body is read whole before a handler begins, so that whoever sends slowly keeps no part of
+//! the service busy. Nor may strangers' bodies fill the memory: of those larger than a command's
+//! only a few are read at a time, and of one client only two, so that one alone keeps nobody out.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -28,8 +29,8 @@ const BODY: Duration = Duration::from_secs(30);
 /// Longest time for a handler.
 const HANDLER: Duration = Duration::from_secs(30);
 
-/// Bodies larger than a command's that may be in memory at once: 8 MiB. Stripe's events are rarely so large, and it sends
-/// again what is refused.
+/// Bodies larger than a command's that may be in memory at once: 8 MiB. Stripe's events are rarely
+/// so large, and it sends again what is refused.
 const LARGE: usize = 8;
 /// How many of these one client may have.
 const LARGE_OF_ONE: usize = 2;
@@ -107,7 +108,8 @@ pub(super) async fn whole(content: Body) -> Result<Bytes, Problem> {
     if content.size_hint().lower() > BODY_LIMIT as u64 {
         return Err(too_large());
     }
-    // Copied as it comes: the buffers it comes in are larger than what is in them, and there may be one for every byte.
+    // Copied as it comes: the buffers it comes in are larger than what is in them, and there may be
+    // one for every byte.
     let gathered = async {
         let (mut chunks, mut raw) = (content.into_data_stream(), Vec::new());
         while let Some(chunk) = chunks.next().await {
@@ -124,8 +126,8 @@ pub(super) async fn whole(content: Body) -> Result<Bytes, Problem> {
         .unwrap_or_else(|_| Err(late()))
 }
 
-/// The body of a kill, as large as a webhook's may be: of its texts only the beginning is kept, so a long reason keeps nobody
-/// from stopping.
+/// The body of a kill, as large as a webhook's may be: of its texts only the beginning is kept, so
+/// a long reason keeps nobody from stopping.
 pub(super) async fn kill(content: Body) -> Result<Bytes, Problem> {
     if content.size_hint().lower() > WEBHOOK_LIMIT as u64 {
         return Err(unread_kill());
@@ -153,8 +155,8 @@ pub(super) fn late() -> Problem {
     Problem::filled(&table::LATE, &[("seconds", &BODY.as_secs())])
 }
 
-/// A body that strangers may send, and its place if it is large and may be. The place is taken when the body turns out to
-/// need it: what a client only announces keeps nobody out.
+/// A body that strangers may send, and its place if it is large and may be. The place is taken when
+/// the body turns out to need it: what a client only announces keeps nobody out.
 pub(super) async fn gather<E: Copy>(
     content: Body,
     large: &Large,

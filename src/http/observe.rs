@@ -77,7 +77,8 @@ pub(super) async fn observe(
         at: command.elapsed,
         source: Some(asked.source.clone()),
     });
-    // What closes waits for no ledger; what may open counts once it is stored, since its caller is told if it is not.
+    // What closes waits for no ledger; what may open counts once it is stored, since its caller is
+    // told if it is not.
     let closes = measured.as_ref().filter(|_| !law.may_open(&signals));
     if let Some(evidence) = closes {
         app.desired
@@ -99,8 +100,8 @@ pub(super) async fn observe(
     Ok(command.said(&app, answer))
 }
 
-/// An observation that the ledger does not have. What counts of it all the same is told with whose it was, also where its
-/// caller did not wait to hear: nothing else would say.
+/// An observation that the ledger does not have. What counts of it all the same is told with whose
+/// it was, also where its caller did not wait to hear: nothing else would say.
 struct Unstored<'a> {
     row: &'a StateRow,
     command: &'a Command,

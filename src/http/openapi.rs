@@ -1,5 +1,6 @@
-//! The description of the API, OpenAPI 3.1, made from the code: bodies and answers are the types themselves, routes are
-//! the table in [`routes`]. `tests/it/openapi.rs` holds that the table and the router are of one mind.
+//! The description of the API, OpenAPI 3.1, made from the code: bodies and answers are the types
+//! themselves, routes are the table in [`routes`]. `tests/it/openapi.rs` holds that the table and
+//! the router are of one mind.
 //!
 //! Knows no handler.
 
@@ -13,7 +14,8 @@ use serde_json::{Map, Value, json};
 
 use super::wire;
 
-/// The description as text. The same bytes everywhere: `/openapi.json`, `echo-phoenix openapi`, `docs/openapi.json`.
+/// The description as text. The same bytes everywhere: `/openapi.json`, `echo-phoenix openapi`,
+/// `docs/openapi.json`.
 pub fn text() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
         let mut text = serde_json::to_string_pretty(&document()).unwrap_or_default(); // a value has no odd keys
@@ -194,16 +196,26 @@ fn operation(route: &Route, inward: &mut SchemaGenerator, outward: &mut SchemaGe
         reference("parameters", "traceparent"),
     ];
     out["parameters"] = route.parameters.iter().cloned().chain(common).collect();
-    if let Some((schema, required)) = route.takes {
-        let mut content = json!({ "schema": schema(inward) });
-        if let Some(example) = &route.body {
-            content["example"] = example.clone();
-        }
-        out["requestBody"] =
-            json!({ "required": required, "content": { "application/json": content } });
-    } else if let Some(body) = &route.body {
-        out["requestBody"] = body.clone();
+    if let Some(body) = request_body(route, inward) {
+        out["requestBody"] = body;
     }
+    out["responses"] = Value::Object(responses(route, outward));
+    out
+}
+
+fn request_body(route: &Route, inward: &mut SchemaGenerator) -> Option<Value> {
+    let Some((schema, required)) = route.takes else {
+        return route.body.clone();
+    };
+    let mut content = json!({ "schema": schema(inward) });
+    if let Some(example) = &route.body {
+        content["example"] = example.clone();
+    }
+    Some(json!({ "required": required, "content": { "application/json": content } }))
+}
+
+/// What a route answers, and what it and its door refuse.
+fn responses(route: &Route, outward: &mut SchemaGenerator) -> Map<String, Value> {
     let mut responses = Map::new();
     for (status, what, content) in &route.answers {
         let content = match content {
@@ -242,8 +254,7 @@ fn operation(route: &Route, inward: &mut SchemaGenerator, outward: &mut SchemaGe
             reference("responses", &status.to_string()),
         );
     }
-    out["responses"] = Value::Object(responses);
-    out
+    responses
 }
 
 /// A reference to a component.

@@ -1,6 +1,7 @@
 //! Pages of the record: `GET /v1/audit`, `/v1/drift`, `/v1/evidence`, `/v1/state`, newest first.
 //!
-//! A cursor is opaque to clients; it names its table, so that one of another table is refused and not misread.
+//! A cursor is opaque to clients; it names its table, so that one of another table is refused and
+//! not misread.
 
 use std::sync::Arc;
 

@@ -1,9 +1,11 @@
-//! How often one may knock: so many requests a minute for each right key, and for each client without one.
+//! How often one may knock: so many requests a minute for each right key, and for each client
+//! without one.
 //!
-//! A right key is limited by itself alone, so that no stranger at its address can use up what it has; a wrong one spends its
-//! client's limit like none. Proxies' verdicts, those of whoever has the role `gate`, probes and a kill that is well made
-//! pass without; whatever else comes to `/kill` shares one limit of its own, so that neither side can use up the other's. An
-//! event of the webhook spends its client's limit only if it turns out to be nobody's (see `webhook`).
+//! A right key is limited by itself alone, so that no stranger at its address can use up what it
+//! has; a wrong one spends its client's limit like none. Proxies' verdicts, those of whoever has
+//! the role `gate`, probes and a kill that is well made pass without; whatever else comes to
+//! `/kill` shares one limit of its own, so that neither side can use up the other's. An event of
+//! the webhook spends its client's limit only if it turns out to be nobody's (see `webhook`).
 
 mod slots;
 
@@ -52,8 +54,8 @@ impl Clock for Ticks {
 
 type Limit<K, S> = RateLimiter<K, S, Ticks, NoOpMiddleware<Duration>>;
 
-/// Labels of the metric: the limit of one client or one key was reached, or the one that requests to `/kill` share which
-/// are no kill.
+/// Labels of the metric: the limit of one client or one key was reached, or the one that requests
+/// to `/kill` share which are no kill.
 pub(super) const CLIENT: &str = "client";
 const KEY: &str = "key";
 const KILL: &str = "kill";
@@ -233,7 +235,8 @@ async fn well_made(caller: Option<Caller>, request: Request) -> Knock {
     let (parts, content) = request.into_parts();
     match limits::kill(content).await {
         Ok(raw) => {
-            // Read as the kill itself reads it, or a stray byte in the reason would have it wait behind strangers.
+            // Read as the kill itself reads it, or a stray byte in the reason would have it wait
+            // behind strangers.
             let kills = matches!(confirmed(&lossy(&raw)), Ok(true));
             let request = Request::from_parts(parts, Body::from(raw));
             if kills {

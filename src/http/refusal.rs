@@ -1,6 +1,8 @@
-//! What is answered with no: every refusal in one table, from which both the answers and docs/errors.md are made.
+//! What is answered with no: every refusal in one table, from which both the answers and
+//! docs/errors.md are made.
 //!
-//! A problem cannot be made but from a row of the table, so there is none that the reference does not list.
+//! A problem cannot be made but from a row of the table, so there is none that the reference does
+//! not list.
 
 pub(super) mod table;
 

@@ -1,5 +1,5 @@
-//! One id a request, from its caller or made here, and the trace it belongs to: in the answer, the log and the audit entry.
-//! And one line of the log when it is answered.
+//! One id a request, from its caller or made here, and the trace it belongs to: in the answer, the
+//! log and the audit entry. And one line of the log when it is answered.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -53,8 +53,9 @@ pub(super) async fn carry(
     response
 }
 
-/// Runs a request and writes its line: commands and what went wrong as info, what only reads, verdicts too, as debug. Of
-/// what is refused to strangers not every one has a line. The query is not written: some clients put keys there.
+/// Runs a request and writes its line: commands and what went wrong as info, what only reads,
+/// verdicts too, as debug. Of what is refused to strangers not every one has a line. The query is
+/// not written: some clients put keys there.
 async fn logged(app: Arc<App>, request: Request, next: Next) -> Response {
     let (method, client) = (request.method().clone(), client::origin(&app, &request));
     let path: String = request.uri().path().chars().take(PATH_LIMIT).collect();
@@ -105,8 +106,8 @@ fn fits(id: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
-/// The trace that a W3C `traceparent` names: `00-TRACE-PARENT-FLAGS`, in lower-case hex; a later version may say more at
-/// its end. What is malformed, or said twice, names none.
+/// The trace that a W3C `traceparent` names: `00-TRACE-PARENT-FLAGS`, in lower-case hex; a later
+/// version may say more at its end. What is malformed, or said twice, names none.
 fn trace(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all("traceparent").iter();
     let (Some(value), None) = (values.next(), values.next()) else {

@@ -1,8 +1,10 @@
-//! What strangers can make us write into the log, bounded: refusals are counted, each client's are told at most once a
-//! minute with their number, and at most twenty such lines a second are written in all.
+//! What strangers can make us write into the log, bounded: refusals are counted, each client's are
+//! told at most once a minute with their number, and at most twenty such lines a second are written
+//! in all.
 //!
-//! Whoever bears a right key is no stranger: what becomes of their requests is told line by line. A throttle that nobody
-//! declared may be asked for by a proxy whose file has a mistake, or by a stranger who makes names up: it is told likewise.
+//! Whoever bears a right key is no stranger: what becomes of their requests is told line by line. A
+//! throttle that nobody declared may be asked for by a proxy whose file has a mistake, or by a
+//! stranger who makes names up: it is told likewise.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -19,7 +21,8 @@ const LINES: u32 = 20;
 /// Clients that are remembered: as many as can be told of within the minute.
 const CLIENTS: usize = LINES as usize * 60;
 
-/// Names of throttles that nobody declared which are remembered, and what the others are counted under.
+/// Names of throttles that nobody declared which are remembered, and what the others are counted
+/// under.
 const NAMES: usize = 64;
 const OTHER_NAMES: &str = "(other names)";
 /// Longest such name in a line, characters.
@@ -39,7 +42,8 @@ struct Told {
     /// The second that is counted, and its lines.
     second: u64,
     lines: u32,
-    /// Questions about throttles that nobody declared: when each was told last, and how many came since.
+    /// Questions about throttles that nobody declared: when each was told last, and how many came
+    /// since.
     unknown: BTreeMap<(String, &'static str), (Duration, u64)>,
     /// When each other thing was told last.
     things: BTreeMap<&'static str, Duration>,
@@ -65,7 +69,8 @@ impl Strangers {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a refusal; answers whether it may have a line of its own, as the first of its client within the minute.
+    /// Counts a refusal; answers whether it may have a line of its own, as the first of its client
+    /// within the minute.
     pub fn refused(&self, address: IpAddr, status: u16) -> bool {
         let (now, mut told) = ((self.elapsed)(), self.told());
         let key = (Client::of(address), status);
@@ -120,7 +125,8 @@ impl Strangers {
         }
     }
 
-    /// Tells of a question about a throttle that nobody declared, at most once a minute for each name and door.
+    /// Tells of a question about a throttle that nobody declared, at most once a minute for each
+    /// name and door.
     pub fn unknown(&self, throttle: &str, door: &'static str) {
         let now = (self.elapsed)();
         let told = self.told().unknown(throttle, door, now);

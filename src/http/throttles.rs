@@ -54,8 +54,8 @@ impl Board {
         })
     }
 
-    /// That something is wrong with targets; nothing if all could be read and told. Not what: a target is named by its
-    /// address, and whoever asks needs no key.
+    /// That something is wrong with targets; nothing if all could be read and told. Not what: a
+    /// target is named by its address, and whoever asks needs no key.
     pub(super) fn trouble(&self) -> Option<String> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let wrong = all.iter().flat_map(|(name, posted)| {
@@ -89,7 +89,8 @@ impl Board {
 impl Report for Board {
     async fn report(&self, outcome: &Outcome) {
         let throttle = &outcome.throttle;
-        // Holds of REST and manifest have no override that could go astray, and nobody opens to an ended id here.
+        // Holds of REST and manifest have no override that could go astray, and nobody opens to an
+        // ended id here.
         let told = told(throttle);
         let targets = outcome.observed.iter().map(|one| {
             let error = one
@@ -147,8 +148,8 @@ fn told(throttle: &Declared) -> Told {
     }
 }
 
-/// What is declared and held is told as it is now, so that whoever commanded it reads it back at once, and after a
-/// restart before the first pass. What was found is the last pass's.
+/// What is declared and held is told as it is now, so that whoever commanded it reads it back at
+/// once, and after a restart before the first pass. What was found is the last pass's.
 fn view(app: &App, declared: &Declared) -> Throttle {
     let mut posted = app.board.posted(&declared.name).unwrap_or_default();
     let want = asked(declared.level, Mode::Enforce, &declared.holds);

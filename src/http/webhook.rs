@@ -1,8 +1,9 @@
 //! `POST /webhooks/stripe`: verified on raw bytes, stored, and only then acknowledged.
 //!
-//! A duplicate is answered like the first one and changes nothing. An event that holds spends nobody's limit, however many
-//! come from one address; what turns out to be nobody's event does, and whoever has spent the limit so is refused before its
-//! body is read. Whatever came is counted, whatever became of it.
+//! A duplicate is answered like the first one and changes nothing. An event that holds spends
+//! nobody's limit, however many come from one address; what turns out to be nobody's event does,
+//! and whoever has spent the limit so is refused before its body is read. Whatever came is counted,
+//! whatever became of it.
 
 mod account;
 

@@ -1,4 +1,5 @@
-//! Commands that were answered before it was known what becomes of them, and what did. For people; nothing goes by it.
+//! Commands that were answered before it was known what becomes of them, and what did. For people;
+//! nothing goes by it.
 
 use std::collections::VecDeque;
 
@@ -6,8 +7,9 @@ use crate::domain::audit::AuditDraft;
 use crate::domain::hold::Epoch;
 use crate::sync::{Mutex, MutexGuard, lock};
 
-/// Commands kept of which it is known what became of them, the newest. What is not decided, and what holds here alone, stays
-/// until it is known or ended: the first holds up the next of its kind, and of the second there is one for each hold.
+/// Commands kept of which it is known what became of them, the newest. What is not decided, and
+/// what holds here alone, stays until it is known or ended: the first holds up the next of its
+/// kind, and of the second there is one for each hold.
 const KEPT: usize = 16;
 
 /// A command whose client was answered before it was known what becomes of it.

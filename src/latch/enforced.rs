@@ -1,4 +1,5 @@
-//! What a kill's answer tells of targets: the gates of this process as they stand, other sites as the loop last read them.
+//! What a kill's answer tells of targets: the gates of this process as they stand, other sites as
+//! the loop last read them.
 //!
 //! A kill waits for nobody, so a site that was not read back since counts as not stopped.
 
@@ -12,7 +13,8 @@ use crate::domain::remote::is_sender;
 use crate::domain::throttle::{Declared, TargetKind, ThrottleName};
 use crate::sync::lock;
 
-/// What the loop found of each throttle that is killed: the holds it knew of, and the targets that obeyed them.
+/// What the loop found of each throttle that is killed: the holds it knew of, and the targets that
+/// obeyed them.
 pub(super) type Found = BTreeMap<ThrottleName, (BTreeSet<Epoch>, BTreeSet<String>)>;
 
 impl Latch {
@@ -35,7 +37,8 @@ impl Latch {
         }
     }
 
-    /// What has been enforced of a kill, target by target. One that another site sent is not passed on to others.
+    /// What has been enforced of a kill, target by target. One that another site sent is not passed
+    /// on to others.
     pub(super) fn enforced(&self, hold: &Hold, throttles: &[ThrottleName]) -> Value {
         let gate = |name: &ThrottleName| {
             let enforced = self

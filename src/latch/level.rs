@@ -1,11 +1,12 @@
-//! Declaring a level: what is safer closes at once and is journalled, what opens waits for the ledger.
+//! Declaring a level: what is safer closes at once and is journalled, what opens waits for the
+//! ledger.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::record::{Brought, LEDGER_PATIENCE};
+use super::record::LEDGER_PATIENCE;
 use super::turn::Turn;
-use super::{AuditState, Latch, outcome, owned, told, whole};
+use super::{AuditState, Brought, Latch, outcome, owned, told, whole};
 use crate::decide::precedence::asked;
 use crate::decide::verdict::Reason;
 use crate::domain::audit::Record;
@@ -36,8 +37,9 @@ impl Latch {
     /// Declares a level. The loop is not woken: that is for whoever orders, when all is said.
     ///
     /// # Errors
-    /// [`DesiredError::Unknown`] if there is no such throttle; [`DesiredError::Unavailable`] if it opens and cannot be
-    /// made durable: then nothing was changed. [`DesiredError::Undecided`] if that is not known.
+    /// [`DesiredError::Unknown`] if there is no such throttle; [`DesiredError::Unavailable`] if it
+    /// opens and cannot be made durable: then nothing was changed. [`DesiredError::Undecided`] if
+    /// that is not known.
     pub async fn declare(self: &Arc<Self>, order: LevelOrder) -> Result<Brought, DesiredError> {
         let latch = Arc::clone(self);
         whole(async move { latch.declare_whole(order).await }).await
@@ -79,7 +81,8 @@ impl Latch {
             generation: declared.generation,
             at,
         };
-        // In this order: a pass that does not know the declaration yet is then overtaken at the gate.
+        // In this order: a pass that does not know the declaration yet is then overtaken at the
+        // gate.
         self.desired.tighten(&throttle, level, measured.as_ref());
         if declared.mode == Mode::Enforce {
             self.gate.tighten(&throttle, setting);
@@ -111,7 +114,8 @@ impl Latch {
             "an earlier command is not recorded yet",
         )
         .await?;
-        // What is journalled happened before: the ledger gets it first, or this opening would be undone by it.
+        // What is journalled happened before: the ledger gets it first, or this opening would be
+        // undone by it.
         self.catch_up(&Scope::One(throttle.clone())).await?;
         AuditState::Recorded.tell(&mut record.answer, true);
         let (once, audit) = (record.once.clone(), record.audit.clone());

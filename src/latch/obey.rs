@@ -12,8 +12,9 @@ use crate::domain::throttle::{Declared, GateSpec, ThrottleName};
 use crate::gate::Setting;
 
 impl Latch {
-    /// Makes every declared throttle known to the gate, closes what is declared closed, and takes its kills. After a
-    /// restart every level starts from what was stored, never from open. A kill that the gate did not know is told.
+    /// Makes every declared throttle known to the gate, closes what is declared closed, and takes
+    /// its kills. After a restart every level starts from what was stored, never from open. A kill
+    /// that the gate did not know is told.
     pub fn obey(&self, at: Duration) {
         let wanted: Vec<_> = self
             .desired
@@ -61,8 +62,9 @@ impl Latch {
             .for_each(|(hold, throttles)| told::holds(hold, throttles));
     }
 
-    /// What the loop goes by: a throttle with the kills of this process that its gate holds and that it is not declared to have
-    /// yet. What declares them may hang, and a stop waits for nothing.
+    /// What the loop goes by: a throttle with the kills of this process that its gate holds and
+    /// that it is not declared to have yet. What declares them may hang, and a stop waits for
+    /// nothing.
     pub fn with_its_kills(&self, declared: Arc<Declared>) -> Arc<Declared> {
         let kills = self.gate.kills(&declared.name);
         // Whatever else bears its id is no kill.
@@ -114,8 +116,8 @@ impl Latch {
         self.desired.wake();
     }
 
-    /// These have ended on one throttle, by another door: no kill leans on them any more, and what is of it alone, or is seen to
-    /// hold nowhere else, is forgotten.
+    /// These have ended on one throttle, by another door: no kill leans on them any more, and what
+    /// is of it alone, or is seen to hold nowhere else, is forgotten.
     pub(super) fn forget_at<'a>(
         &self,
         name: &ThrottleName,

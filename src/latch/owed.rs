@@ -1,4 +1,5 @@
-//! What neither journal nor ledger took, kept in memory. Bounded, and what stops something is never given up for it.
+//! What neither journal nor ledger took, kept in memory. Bounded, and what stops something is never
+//! given up for it.
 
 use crate::domain::audit::{Answer, AuditDraft, Record};
 use crate::ports::{Effect, JournalEntry};
@@ -14,8 +15,9 @@ const TALLY: &str = "commands_not_kept";
 pub(super) struct Owed(Mutex<Vec<JournalEntry>>);
 
 impl Owed {
-    /// Keeps one. Where there is no room, the oldest goes that repeated what held already, then the oldest level; what
-    /// went is counted in an entry of its own, and answered. A hold never goes: there is at most one of each throttle's.
+    /// Keeps one. Where there is no room, the oldest goes that repeated what held already, then the
+    /// oldest level; what went is counted in an entry of its own, and answered. A hold never goes:
+    /// there is at most one of each throttle's.
     pub(super) fn push(&self, entry: JournalEntry) -> Vec<String> {
         let (mut all, mut gone) = (self.lock(), Vec::new());
         while all.len() >= MOST

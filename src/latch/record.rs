@@ -1,83 +1,40 @@
-//! Making what was done durable: the journal first, the ledger next; and telling the ledger again what it lacks.
+//! Making what was done durable: the journal first, the ledger next; and telling the ledger again
+//! what it lacks.
 //!
 //! Nothing here closes or opens a gate.
 
 use std::collections::BTreeSet;
-use std::collections::btree_map::{BTreeMap, Entry};
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::poll;
 
-use super::doubts::Doubt;
 use super::share::shared;
+use super::telling::{AuditState, Brought, Telling};
+use super::under_way::UnderWay;
 use super::{Latch, owned, told, whole};
-use crate::domain::audit::{Answer, ClientKey, Record};
+use crate::domain::audit::{Answer, Record};
 use crate::domain::evidence::Evidence;
 use crate::domain::hold::ScopedHold;
 use crate::ports::{DesiredError, Effect, HoldTaken, JournalEntry};
 use crate::sync::{MutexGuard, lock, timeout};
 
-/// How long a command waits for the ledger before it answers `pending`. The gate has been shut since before the wait.
+/// How long a command waits for the ledger before it answers `pending`. The gate has been shut
+/// since before the wait.
 pub(super) const LEDGER_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long it waits for the journal before it answers `durable: false`. What was begun is written all the same.
+/// How long it waits for the journal before it answers `durable: false`. What was begun is written
+/// all the same.
 const JOURNAL_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long the journal is alone with its disk and a processor: as a rule it is done by then, and the ledger, whose commit takes
-/// more of both, keeps no verdict from the gate that has just been shut. One that is slow keeps nobody waiting.
+/// How long the journal is alone with its disk and a processor: as a rule it is done by then, and
+/// the ledger, whose commit takes more of both, keeps no verdict from the gate that has just been
+/// shut. One that is slow keeps nobody waiting.
 const HEAD_START: Duration = Duration::from_millis(5);
 
 /// Why a command is not in the ledger whose effect is settled without it.
 const UNNOTED: &str = "that it has no effect beyond this process could not be recorded";
-
-/// Where the record of a command stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuditState {
-    /// In the ledger.
-    Recorded,
-    /// Owed to the ledger; it enters when the ledger is back.
-    Pending,
-}
-
-impl AuditState {
-    /// The word users see.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Recorded => "recorded",
-            Self::Pending => "pending",
-        }
-    }
-
-    /// Says it in an answer.
-    pub(super) fn tell(self, answer: &mut Answer, durable: bool) {
-        answer.set("audit", self.as_str());
-        answer.set("durable", durable);
-    }
-}
-
-/// What became of a command's record.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Brought {
-    /// Where it stands.
-    pub audit: AuditState,
-    /// Whether it would survive the end of this process now.
-    pub durable: bool,
-    /// What the client is answered.
-    pub answer: Answer,
-}
-
-/// How many commands the ledger lacks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lacking {
-    /// In the journal: they outlive a crash.
-    pub on_disk: usize,
-    /// In memory alone.
-    pub in_memory: usize,
-    /// Begun, and nobody knows yet whether it is done.
-    pub undecided: usize,
-}
 
 /// Whether an entry is in the ledger.
 pub(super) enum Entered {
@@ -87,55 +44,18 @@ pub(super) enum Entered {
     Alone(Box<Answer>),
     /// It never will be, since what it means is gone.
     LetGo,
-    /// Not yet, and why. Whoever asked says so: of a command once, of what is told again when that changes.
+    /// Not yet, and why. Whoever asked says so: of a command once, of what is told again when that
+    /// changes.
     NotYet(String),
 }
 
-/// Who tells the ledger of a command.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Teller {
-    /// Its own caller, who is not answered yet.
-    Caller,
-    /// Whoever tells it again.
-    Settler,
-}
-
-/// A command that somebody is telling the ledger, for as long as they do. Nobody else tells it meanwhile: who did so behind
-/// a newer command would declare it anew in memory, and the ledger would not.
-pub(super) struct UnderWay<'a>(&'a Latch, String);
-
-impl<'a> UnderWay<'a> {
-    /// By its own caller: nobody else knows of it yet.
-    fn of(latch: &'a Latch, once: String) -> Self {
-        latch.under_way().insert(once.clone(), Teller::Caller);
-        Self(latch, once)
-    }
-
-    /// Again, once nobody else does.
-    pub(super) async fn again(latch: &'a Latch, once: &str) -> Self {
-        loop {
-            let arrived = latch.arrived.notified();
-            if let Entry::Vacant(place) = latch.under_way().entry(once.to_owned()) {
-                place.insert(Teller::Settler);
-                return Self(latch, once.to_owned());
-            }
-            arrived.await;
-        }
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.under_way().remove(&self.1);
-        self.0.arrived.notify_waiters();
-    }
-}
-
 impl Latch {
-    /// Makes durable what is in force already: journal, then ledger. What neither takes is owed from memory.
+    /// Makes durable what is in force already: journal, then ledger. What neither takes is owed
+    /// from memory.
     ///
-    /// `hold`: where the record of the hold stands that a repeated kill repeats, which is what counts to its caller. What
-    /// is told is fixed before anything is stored: a retry has to hear it again.
+    /// `hold`: where the record of the hold stands that a repeated kill repeats, which is what
+    /// counts to its caller. What is told is fixed before anything is stored: a retry has to hear
+    /// it again.
     pub(super) async fn bring(
         &self,
         effect: Effect,
@@ -143,55 +63,40 @@ impl Latch {
         record: Record,
         hold: Option<(AuditState, bool)>,
     ) -> Brought {
-        let told = |audit: AuditState, durable: bool| match hold {
-            Some((AuditState::Pending, holds)) => (AuditState::Pending, holds && durable),
-            Some((AuditState::Recorded, durable)) => (audit, durable),
-            None => (audit, durable),
+        let telling = Telling {
+            effect: &effect,
+            record: &record,
+            hold,
         };
-        let saying = |audit: AuditState, durable: bool| {
-            let mut record = record.clone();
-            let (audit, durable) = told(audit, durable);
-            audit.tell(&mut record.answer, durable);
-            record
-        };
-        // Written here: what the client hears of a record that is owed must not change when the ledger gets it.
-        let owing = |durable: bool| {
-            let mut record = saying(AuditState::Pending, durable);
-            record.answer.write();
-            JournalEntry {
-                effect: effect.clone(),
-                record,
-            }
-        };
-        let owed = owing(true);
-        let once = owed.record.once.clone();
-        // Until it is known here too what its client is told: whoever settled it before would not replay that.
-        let _under_way = UnderWay::of(self, once);
-        let entry = JournalEntry {
-            effect: effect.clone(),
-            record: saying(AuditState::Recorded, true),
-        };
-        // Memory, other sites and objects of a cluster hear of it by the second, and wait for no disk that is slow.
+        let owed = telling.owing(true);
+        // Until it is known here too what its client is told: whoever settled it before would not
+        // replay that.
+        let _under_way = UnderWay::of(self, owed.record.once.clone());
+        let entry = telling.entry(AuditState::Recorded, true);
+        // Memory, other sites and objects of a cluster hear of it by the second, and wait for no
+        // disk that is slow.
         let unkept = OnceLock::new();
         let journalled = async {
             let durable = timeout(JOURNAL_PATIENCE, self.journalled(&owed, &unkept))
                 .await
                 .unwrap_or(false);
             if durable && let Effect::Hold(hold) = &effect {
-                // One that is here alone is told as that, whatever the disk has: its command is on record, and a start settles it.
+                // One that is here alone is told as that, whatever the disk has: its command is on
+                // record, and a start settles it.
                 self.note(&hold.hold.epoch, |live| live.durable = live.alone.is_none());
             }
             durable
         };
         if let Effect::Hold(hold) = &effect {
-            // Before a record of it is counted: what is kept of memory says how many records it knows of.
+            // Before a record of it is counted: what is kept of memory says how many records it
+            // knows of.
             self.desired.hold(hold, &entry.record);
         }
         let (durable, entered) = with_a_head_start(journalled, self.enter(&entry, measured)).await;
         match entered {
             Entered::Told(answer) => {
                 told::kept_by_the_ledger_alone(&owed.record, unkept.get());
-                let (audit, durable) = told(AuditState::Recorded, true);
+                let (audit, durable) = telling.told(AuditState::Recorded, true);
                 return Brought {
                     audit,
                     durable,
@@ -208,18 +113,24 @@ impl Latch {
             Entered::LetGo => {}
             Entered::NotYet(why) => told::not_taken(&owed.record, &why, durable, unkept.get()),
         }
-        let owed = if durable { owed } else { owing(false) };
+        let owed = if durable { owed } else { telling.owing(false) };
         let answer = owed.record.answer.clone();
-        self.told().insert(owed.record.once.clone());
-        if !durable {
-            let given_up = self.owed.push(owed);
-            self.told().retain(|once| !given_up.contains(once));
-        }
-        let (audit, durable) = told(AuditState::Pending, durable);
+        self.owe(owed, durable);
+        let (audit, durable) = telling.told(AuditState::Pending, durable);
         Brought {
             audit,
             durable,
             answer,
+        }
+    }
+
+    /// The ledger is owed a command, and its client is told so; from memory where the journal has
+    /// not got it.
+    fn owe(&self, entry: JournalEntry, durable: bool) {
+        self.told().insert(entry.record.once.clone());
+        if !durable {
+            let given_up = self.owed.push(entry);
+            self.told().retain(|once| !given_up.contains(once));
         }
     }
 
@@ -238,62 +149,7 @@ impl Latch {
         })
     }
 
-    /// Everything the ledger lacks, oldest first.
-    pub(super) fn pending(&self) -> Vec<JournalEntry> {
-        let owed = self.owed.all();
-        let mut all = self
-            .journal
-            .as_ref()
-            .map(|journal| journal.pending())
-            .unwrap_or_default();
-        // What the journal took too late for its caller was told as owed from memory.
-        all.retain(|entry| {
-            !owed
-                .iter()
-                .any(|owed| owed.record.once == entry.record.once)
-        });
-        all.extend(owed);
-        all
-    }
-
-    /// How many commands the ledger lacks: those on the disk, and those in memory alone. Without those whose caller still
-    /// waits.
-    pub fn lacking(&self) -> Lacking {
-        let on_disk = self
-            .journal
-            .as_ref()
-            .map(|journal| journal.pending())
-            .unwrap_or_default();
-        let under_way = self.under_way();
-        let on_disk = on_disk
-            .iter()
-            .filter(|entry| under_way.get(&entry.record.once) != Some(&Teller::Caller))
-            .count();
-        Lacking {
-            on_disk,
-            in_memory: self.owed.len(),
-            undecided: self.doubts.count_undecided(),
-        }
-    }
-
-    /// Commands whose outcome was not known when they were answered, or that hold here alone: the newest first.
-    pub fn doubts(&self) -> Vec<Doubt> {
-        self.doubts.all()
-    }
-
-    /// How many kills hold in this process alone, since what would tell others was refused for good.
-    pub fn held_alone(&self) -> usize {
-        self.lock()
-            .iter()
-            .filter(|live| live.alone.is_some())
-            .count()
-    }
-
-    fn under_way(&self) -> MutexGuard<'_, BTreeMap<String, Teller>> {
-        lock(&self.under_way)
-    }
-
-    fn told(&self) -> MutexGuard<'_, BTreeSet<String>> {
+    pub(super) fn told(&self) -> MutexGuard<'_, BTreeSet<String>> {
         lock(&self.told)
     }
 
@@ -309,7 +165,8 @@ impl Latch {
         false
     }
 
-    /// Brings an entry to the ledger, with what was measured when it came: that is for the moment, and kept nowhere.
+    /// Brings an entry to the ledger, with what was measured when it came: that is for the moment,
+    /// and kept nowhere.
     pub(super) async fn enter(&self, entry: &JournalEntry, measured: Option<Evidence>) -> Entered {
         let mut record = entry.record.clone();
         let once = record.once.clone();
@@ -361,8 +218,9 @@ impl Latch {
         }
     }
 
-    /// A command that was refused for good where it would be heard by others: what it closed here stays shut, and the record
-    /// and its client are told that it is no more than that. Nothing else waits for it any longer.
+    /// A command that was refused for good where it would be heard by others: what it closed here
+    /// stays shut, and the record and its client are told that it is no more than that. Nothing
+    /// else waits for it any longer.
     async fn alone(&self, entry: &JournalEntry, why: &str) -> Entered {
         let once = entry.record.once.clone();
         tracing::error!(
@@ -420,35 +278,11 @@ impl Latch {
                 tracing::warn!(%error, "the journal could not be settled; it will be replayed, which changes nothing");
             }
         });
-        // Begun here, so that it is pending no more; nobody's answer waits for the disk to know it too.
+        // Begun here, so that it is pending no more; nobody's answer waits for the disk to know it
+        // too.
         if poll!(&mut settling).is_pending() {
             owned(settling);
         }
-    }
-
-    /// What a command with this key was answered, while the ledger is not known to have it.
-    pub fn answered(&self, key: &ClientKey) -> Option<Answer> {
-        let is_it = |answer: &Answer| {
-            answer.is_success() && answer.key.as_ref().is_some_and(|own| key.is(own))
-        };
-        let mut all = self.pending();
-        all.retain(|entry| is_it(&entry.record.answer));
-        // The same request may have been done again, since its key could not be looked up: what it did last counts. To another
-        // one the key is that of the first.
-        let is_same = |entry: &JournalEntry| {
-            entry
-                .record
-                .answer
-                .key
-                .as_ref()
-                .is_some_and(|own| own.digest == key.digest)
-        };
-        let index = all.iter().rposition(is_same).unwrap_or_default();
-        let JournalEntry { record, .. } = all.into_iter().nth(index)?;
-        Some(Answer {
-            told: self.told().contains(&record.once),
-            ..record.answer
-        })
     }
 }
 

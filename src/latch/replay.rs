@@ -1,24 +1,28 @@
-//! Kills of a journal whose process before ended, where others hear of a kill before the record has it: the record is asked
-//! first whether it has the command. Then others heard of it then, and it holds for as long as they have it.
+//! Kills of a journal whose process before ended, where others hear of a kill before the record has
+//! it: the record is asked first whether it has the command. Then others heard of it then, and it
+//! holds for as long as they have it.
 //!
-//! Nobody is told of such a kill before that is known, or cannot be found out in time. Closes and opens no gate.
+//! Nobody is told of such a kill before that is known, or cannot be found out in time. Closes and
+//! opens no gate.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::record::UnderWay;
+use super::under_way::UnderWay;
 use super::{AGAIN, Latch, owned};
 use crate::domain::hold::Epoch;
 use crate::ports::Ledger;
 use crate::sync::{MutexGuard, lock, sleep, timeout};
 
-/// How long a record may take to say it. Then others are told all the same: a kill that nobody but a journal has stops nothing,
-/// one that has ended and comes again stops, is seen and is ended by a person.
+/// How long a record may take to say it. Then others are told all the same: a kill that nobody but
+/// a journal has stops nothing, one that has ended and comes again stops, is seen and is ended by a
+/// person.
 const LIMIT: Duration = Duration::from_secs(4);
 
 impl Latch {
-    /// Asks this record which of the journal's kills it has; others are told of the rest. To be called before anybody is told.
+    /// Asks this record which of the journal's kills it has; others are told of the rest. To be
+    /// called before anybody is told.
     pub fn asks(self: &Arc<Self>, record: Arc<dyn Ledger>) {
         let pending = self
             .journal

@@ -8,6 +8,7 @@ use super::turn::Turn;
 use super::{AGAIN, Latch, outcome, owned, told, whole};
 use crate::domain::audit::Record;
 use crate::domain::hold::{Epoch, Scope, ScopedHold};
+use crate::domain::throttle::Declared;
 use crate::ports::{DesiredError, Ended, Meant};
 use crate::sync::{MutexGuard, lock, sleep};
 
@@ -15,8 +16,9 @@ impl Latch {
     /// Ends holds. The ledger first: what is not recorded does not open.
     ///
     /// # Errors
-    /// [`DesiredError::Unavailable`] while the end cannot be made durable; every hold then stays. [`DesiredError::Undecided`]
-    /// if that is not known: it is found out, and then gate, memory and record agree.
+    /// [`DesiredError::Unavailable`] while the end cannot be made durable; every hold then stays.
+    /// [`DesiredError::Undecided`] if that is not known: it is found out, and then gate, memory and
+    /// record agree.
     pub async fn revive(
         self: &Arc<Self>,
         scope: Scope,
@@ -40,52 +42,17 @@ impl Latch {
             "an earlier revival is not decided yet",
         )
         .await?;
-        let held = |epoch: &Epoch| {
-            self.lock()
-                .iter()
-                .find(|live| live.held.hold.epoch == *epoch)
-                .map(|l| l.held.clone())
-        };
-        let of = epoch
-            .and_then(held)
-            .map_or_else(|| scope.clone(), |held| held.scope);
         // The record shall not say `killed` after it said `revived`.
-        self.catch_up(&of).await?;
+        self.catch_up(&self.scope_of(scope, epoch)).await?;
         // From here on a kill makes a hold of its own, which this command spares.
-        let within = |held: &ScopedHold| {
-            *scope == Scope::All || held.scope == *scope || held.scope == Scope::All
-        };
-        let meant = |held: &ScopedHold| {
-            epoch.map_or_else(|| within(held), |epoch| held.hold.epoch == *epoch)
-        };
-        self.lock()
-            .iter_mut()
-            .filter(|live| meant(&live.held))
-            .for_each(|live| live.ending = true);
+        self.begin_ending(scope, epoch);
         // What an earlier one has on record to end is being ended, and recorded once.
         let carried = self.carried().clone();
-        let spared = |epoch: &Epoch| {
-            carried.contains(epoch)
-                || self
-                    .lock()
-                    .iter()
-                    .any(|live| !live.ending && live.held.hold.epoch == *epoch)
-        };
-        let ends =
-            |held: &ScopedHold| epoch.is_some() || *scope == Scope::All || held.scope == *scope;
-        let alone = self
-            .lock()
-            .iter()
-            .filter(|live| live.alone.is_some() && live.ending && ends(&live.held))
-            .map(epoch_of)
-            .collect::<Vec<_>>();
+        let spared = |epoch: &Epoch| carried.contains(epoch) || self.is_spared(epoch);
+        let alone = self.ending_alone(scope, epoch);
         let declared = self.desired.declared();
         let standing = told::Standing::of(declared.iter().map(Arc::as_ref));
-        let before: BTreeSet<_> = declared
-            .iter()
-            .flat_map(|one| &one.holds)
-            .map(|hold| &hold.epoch)
-            .collect();
+        let before = epochs_of(&declared);
         let (audit, asked) = (record.audit.clone(), record.clone());
         let meant = Meant {
             scope,
@@ -108,7 +75,8 @@ impl Latch {
             )
             .await;
         if matches!(ended, Err(DesiredError::Undecided)) {
-            // Its caller is told so. Nobody leans on these holds meanwhile, and no other revival begins.
+            // Its caller is told so. Nobody leans on these holds meanwhile, and no other revival
+            // begins.
             self.doubts.undecided(&asked.once, &audit);
             let latch = Arc::clone(&self);
             let ending = ending.into_iter().collect();
@@ -132,6 +100,51 @@ impl Latch {
         ended
     }
 
+    /// What a revival means: that of the hold, if it names one that this door took.
+    fn scope_of(&self, scope: &Scope, epoch: Option<&Epoch>) -> Scope {
+        let held = |epoch: &Epoch| {
+            self.lock()
+                .iter()
+                .find(|live| live.held.hold.epoch == *epoch)
+                .map(|l| l.held.clone())
+        };
+        epoch
+            .and_then(held)
+            .map_or_else(|| scope.clone(), |held| held.scope)
+    }
+
+    /// Nobody leans on the holds that a revival may end, from here on.
+    fn begin_ending(&self, scope: &Scope, epoch: Option<&Epoch>) {
+        let within = |held: &ScopedHold| {
+            *scope == Scope::All || held.scope == *scope || held.scope == Scope::All
+        };
+        let meant = |held: &ScopedHold| {
+            epoch.map_or_else(|| within(held), |epoch| held.hold.epoch == *epoch)
+        };
+        self.lock()
+            .iter_mut()
+            .filter(|live| meant(&live.held))
+            .for_each(|live| live.ending = true);
+    }
+
+    /// Whether a hold is one that no revival may end that is under way.
+    fn is_spared(&self, epoch: &Epoch) -> bool {
+        self.lock()
+            .iter()
+            .any(|live| !live.ending && live.held.hold.epoch == *epoch)
+    }
+
+    /// Holds that a revival ends and that nobody but this process has.
+    fn ending_alone(&self, scope: &Scope, epoch: Option<&Epoch>) -> Vec<Epoch> {
+        let ends =
+            |held: &ScopedHold| epoch.is_some() || *scope == Scope::All || held.scope == *scope;
+        self.lock()
+            .iter()
+            .filter(|live| live.alone.is_some() && live.ending && ends(&live.held))
+            .map(epoch_of)
+            .collect()
+    }
+
     /// Whether any of these holds is meant.
     fn carries(&self, carried: &BTreeSet<Epoch>, scope: &Scope, epoch: Option<&Epoch>) -> bool {
         let (declared, live) = (self.desired.declared(), self.lock());
@@ -149,8 +162,8 @@ impl Latch {
             && meant.any(|one| carried.contains(one) && epoch.is_none_or(|only| only == one))
     }
 
-    /// Finds out what became of a revival that was not decided. Once that is known others may revive; what is recorded and not
-    /// done yet is gone on with, each hold by itself.
+    /// Finds out what became of a revival that was not decided. Once that is known others may
+    /// revive; what is recorded and not done yet is gone on with, each hold by itself.
     async fn decide(
         self: Arc<Self>,
         record: Record,
@@ -202,7 +215,8 @@ impl Latch {
         self.doubts.decided(&record.once, outcome);
     }
 
-    /// These holds have ended; those that were to end and did not, stay, but for those whose end is gone on with.
+    /// These holds have ended; those that were to end and did not, stay, but for those whose end is
+    /// gone on with.
     fn over(&self, ended: &[Epoch]) {
         let mut live = self.lock();
         let carried = self.carried();
@@ -240,6 +254,15 @@ impl Latch {
     fn carried(&self) -> MutexGuard<'_, BTreeSet<Epoch>> {
         lock(&self.carried)
     }
+}
+
+/// The holds of these throttles.
+fn epochs_of(declared: &[Arc<Declared>]) -> BTreeSet<&Epoch> {
+    declared
+        .iter()
+        .flat_map(|one| &one.holds)
+        .map(|hold| &hold.epoch)
+        .collect()
 }
 
 fn epoch_of(live: &super::Live) -> Epoch {

@@ -5,8 +5,9 @@
 use futures::future::{join, join_all};
 
 use super::Latch;
-use super::record::{Entered, LEDGER_PATIENCE, UnderWay};
+use super::record::{Entered, LEDGER_PATIENCE};
 use super::share::PATIENCE;
+use super::under_way::UnderWay;
 use crate::domain::hold::{Bite, Hold, Scope};
 use crate::domain::level::Level;
 use crate::domain::throttle::ThrottleName;
@@ -17,8 +18,8 @@ use crate::sync::timeout;
 const LANES: usize = 8;
 
 impl Latch {
-    /// Tells the ledger again what it does not have yet; whoever else is telling it at this moment is waited for. Answers
-    /// whether it has all that came before now.
+    /// Tells the ledger again what it does not have yet; whoever else is telling it at this moment
+    /// is waited for. Answers whether it has all that came before now.
     pub async fn settle(&self) -> bool {
         let pending = self.pending();
         self.again.keep(&pending);
@@ -31,7 +32,8 @@ impl Latch {
         all
     }
 
-    /// The same, for a command that may go into the ledger only behind all that happened before it to what it means.
+    /// The same, for a command that may go into the ledger only behind all that happened before it
+    /// to what it means.
     pub(super) async fn catch_up(&self, scope: &Scope) -> Result<(), DesiredError> {
         let before = before(self.pending(), scope);
         let settled = timeout(LEDGER_PATIENCE, self.settle_all(before.clone())).await;
@@ -76,7 +78,8 @@ impl Latch {
                 return false; // others would hear of it by that
             }
             let told = match &entry.effect {
-                // A safer level has come since: what this one asked for is recorded, and declares nothing any more.
+                // A safer level has come since: what this one asked for is recorded, and declares
+                // nothing any more.
                 Effect::Level { throttle, level } if self.asked_above(throttle, *level) => {
                     self.enter(
                         &JournalEntry {
@@ -136,7 +139,8 @@ fn before(entries: Vec<JournalEntry>, scope: &Scope) -> Vec<JournalEntry> {
         .collect()
 }
 
-/// Entries that go one after the other, in lanes that wait for no other; all of these lanes before the next ones.
+/// Entries that go one after the other, in lanes that wait for no other; all of these lanes before
+/// the next ones.
 fn in_turn(entries: Vec<JournalEntry>) -> Vec<Vec<Vec<JournalEntry>>> {
     let mut turns: Vec<Vec<Vec<JournalEntry>>> = Vec::new();
     // Whether the last turn is of all throttles.

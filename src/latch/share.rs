@@ -1,5 +1,5 @@
-//! Telling others of kills that they have not heard of: those that wait for their turn in the record, and those that hold in
-//! this process alone, since what was refused may be let in now.
+//! Telling others of kills that they have not heard of: those that wait for their turn in the
+//! record, and those that hold in this process alone, since what was refused may be let in now.
 //!
 //! Closes and opens nothing here.
 
@@ -21,8 +21,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 8;
 
 impl Latch {
-    /// Lets others hear of the holds among these, which the record has not: that has an order, a stop waits for none. And tries
-    /// some of those again that hold here alone. Each time others come first, so that one that hangs keeps back no other.
+    /// Lets others hear of the holds among these, which the record has not: that has an order, a
+    /// stop waits for none. And tries some of those again that hold here alone. Each time others
+    /// come first, so that one that hangs keeps back no other.
     pub(super) async fn tell_others(&self, pending: &[JournalEntry]) {
         let turn = self.turn.fetch_add(AT_ONCE, Ordering::Relaxed);
         join(self.announce_all(pending, turn), self.share_some(turn)).await;
@@ -96,7 +97,8 @@ impl Latch {
     }
 }
 
-/// What is recorded of a command once others hear of it: an entry of its own, by the same person and for the same reason.
+/// What is recorded of a command once others hear of it: an entry of its own, by the same person
+/// and for the same reason.
 pub(super) fn shared(record: &Record) -> Record {
     let mut record = record.clone();
     record.once.push_str("-shared");

@@ -1,4 +1,5 @@
-//! What the log says of commands and of the holds that a process starts with: who, why, which throttle, which hold.
+//! What the log says of commands and of the holds that a process starts with: who, why, which
+//! throttle, which hold.
 //!
 //! Only words; nothing here decides, closes or opens.
 
@@ -93,8 +94,9 @@ pub(super) fn kept_by_the_ledger_alone(record: &Record, journal: Option<&String>
     );
 }
 
-/// Commands that are told the ledger again and do not get through, and why: said when it begins that there is one, and when
-/// there is none any more, not each time. Others that get through meanwhile end nothing of it.
+/// Commands that are told the ledger again and do not get through, and why: said when it begins
+/// that there is one, and when there is none any more, not each time. Others that get through
+/// meanwhile end nothing of it.
 #[derive(Default)]
 pub(super) struct Again(Mutex<BTreeMap<String, String>>);
 

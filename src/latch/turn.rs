@@ -1,6 +1,7 @@
 //! The turn of a command that opens: one of a kind at a time, with the key of its client.
 //!
-//! Who comes again under that key meanwhile is the same client with the same request: it is told that it may still happen.
+//! Who comes again under that key meanwhile is the same client with the same request: it is told
+//! that it may still happen.
 
 use std::sync::Arc;
 
@@ -20,10 +21,12 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// Waits for one, for as long as a command waits for the ledger; what keeps it from one says `why`.
+    /// Waits for one, for as long as a command waits for the ledger; what keeps it from one says
+    /// `why`.
     ///
     /// # Errors
-    /// [`DesiredError::Undecided`] if a command under the same key has it; otherwise [`DesiredError::Unavailable`].
+    /// [`DesiredError::Undecided`] if a command under the same key has it; otherwise
+    /// [`DesiredError::Unavailable`].
     pub(super) async fn wait(
         latch: &Arc<Latch>,
         turns: &Arc<tokio::sync::Mutex<()>>,

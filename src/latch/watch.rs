@@ -1,4 +1,5 @@
-//! The kill path of a process that watches: the gate does what `decide/follow.rs` says, at once, on the event itself.
+//! The kill path of a process that watches: the gate does what `decide/follow.rs` says, at once, on
+//! the event itself.
 //!
 //! Knows what was seen, not how it was watched.
 
@@ -55,7 +56,8 @@ impl Latch {
         .collect()
     }
 
-    /// Puts the gate where a view says. Closing comes first and alone needs nothing; a hold goes only if it has ended.
+    /// Puts the gate where a view says. Closing comes first and alone needs nothing; a hold goes
+    /// only if it has ended.
     ///
     /// `holds`: whether a hold is seen to be in force on any throttle.
     pub fn follow(&self, view: &View, at: Duration, holds: &dyn Fn(&Epoch) -> bool) {

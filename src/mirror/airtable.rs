@@ -1,6 +1,8 @@
-//! A thin client of Airtable's Web API: schema, new tables and fields, upserts. One request, one meaning.
+//! A thin client of Airtable's Web API: schema, new tables and fields, upserts. One request, one
+//! meaning.
 //!
-//! Knows nothing of the ledger or of what our tables mean; never retries (that is [`super::worker`]'s decision).
+//! Knows nothing of the ledger or of what our tables mean; never retries (that is
+//! [`super::worker`]'s decision).
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -49,7 +51,8 @@ pub struct AirtableConfig {
 }
 
 impl AirtableConfig {
-    /// Airtable itself, with a timeout well above what a busy base takes: a request given up is a call spent.
+    /// Airtable itself, with a timeout well above what a busy base takes: a request given up is a
+    /// call spent.
     pub fn new(token: Token, base_id: impl Into<String>) -> Self {
         let base_id = base_id.into();
         Self {
@@ -119,7 +122,8 @@ impl Airtable {
             .redirect(redirect::Policy::none())
             .build()
             .map_err(|error| unusable(&without_address(error)))?;
-        // Spaced, without a burst: a bucket of four and a refill of four would be seven in the first second.
+        // Spaced, without a burst: a bucket of four and a refill of four would be seven in the
+        // first second.
         let quota = Quota::per_second(REQUESTS_PER_SECOND).allow_burst(NonZeroU32::MIN);
         let root = format!("{}/v0", base_url.trim_end_matches('/'));
         Ok(Self {
@@ -152,8 +156,9 @@ impl Airtable {
         self.call(Method::POST, &path, Some(&field.as_json())).await
     }
 
-    /// Updates the records whose `merge_on` fields match, makes those for which none does. Tables and fields are
-    /// named by id, so that a person may rename them. Doing it twice is doing it once.
+    /// Updates the records whose `merge_on` fields match, makes those for which none does. Tables
+    /// and fields are named by id, so that a person may rename them. Doing it twice is doing it
+    /// once.
     pub async fn upsert(
         &self,
         table_id: &str,
@@ -221,8 +226,8 @@ fn failed(error: reqwest::Error) -> AirtableError {
     }
 }
 
-/// The whole chain of causes; reqwest's own text stops before the one that helps. The address is left out, since a
-/// proxy's may carry a password.
+/// The whole chain of causes; reqwest's own text stops before the one that helps. The address is
+/// left out, since a proxy's may carry a password.
 fn without_address(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();

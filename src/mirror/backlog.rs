@@ -1,4 +1,5 @@
-//! What is owed, as far as it is in view: which rows go next, which are set aside, since when the oldest waits.
+//! What is owed, as far as it is in view: which rows go next, which are set aside, since when the
+//! oldest waits.
 //!
 //! Pure bookkeeping over what the ledger answers; knows neither the ledger nor Airtable.
 
@@ -9,7 +10,8 @@ use crate::ports::Owed;
 
 use super::airtable::RECORDS_PER_REQUEST;
 
-/// Most rows set aside. Each costs one place in what is asked of the ledger; with more, one of them is tried again.
+/// Most rows set aside. Each costs one place in what is asked of the ledger; with more, one of them
+/// is tried again.
 const PARKED_LIMIT: usize = 1000;
 
 type RowKey = (String, String);
@@ -17,11 +19,12 @@ type RowKey = (String, String);
 /// The rows in view.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
-    /// Rows Airtable will not have, with the version it refused. In memory: they stay owed, and a restart (with a
-    /// repaired table, perhaps) tries them again.
+    /// Rows Airtable will not have, with the version it refused. In memory: they stay owed, and a
+    /// restart (with a repaired table, perhaps) tries them again.
     parked: BTreeMap<RowKey, i64>,
-    /// Since when a row has been waiting by the monotonic clock, whatever its version: a row that changes every second is
-    /// no fresher for it. What waited before this process started waits since then.
+    /// Since when a row has been waiting by the monotonic clock, whatever its version: a row that
+    /// changes every second is no fresher for it. What waited before this process started waits
+    /// since then.
     waiting: BTreeMap<RowKey, Duration>,
 }
 
@@ -35,7 +38,8 @@ impl Backlog {
         RECORDS_PER_REQUEST + self.parked.len()
     }
 
-    /// Takes in what is owed now (up to [`Self::wanted`]) and answers what to send next: rows of one table.
+    /// Takes in what is owed now (up to [`Self::wanted`]) and answers what to send next: rows of
+    /// one table.
     pub(super) fn next(&mut self, owed: Vec<Owed>, now: Duration) -> Vec<Owed> {
         let whole = owed.len() < self.wanted();
         let in_view: BTreeMap<RowKey, i64> =

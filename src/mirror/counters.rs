@@ -50,7 +50,8 @@ impl MirrorCounters {
         self.parked.load(Relaxed)
     }
 
-    /// Since when the oldest row waits that is not parked, by the monotonic clock; none when nothing waits.
+    /// Since when the oldest row waits that is not parked, by the monotonic clock; none when
+    /// nothing waits.
     pub fn oldest_pending_since(&self) -> Option<Duration> {
         self.oldest_pending_since
             .load(Relaxed)

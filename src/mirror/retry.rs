@@ -32,7 +32,8 @@ pub struct RetryPolicy {
     pub cap: Duration,
     /// Airtable's lockout after too many requests in a second.
     pub lockout: Duration,
-    /// While only a person can help: short enough that their repair shows, long enough to cost few of the month's calls.
+    /// While only a person can help: short enough that their repair shows, long enough to cost few
+    /// of the month's calls.
     pub refused: Duration,
 }
 
@@ -48,8 +49,8 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The pause after the `attempt`-th failure in a row (from 1). `jitter` is from 0 to 1 and spreads the instances
-    /// that a fault has brought into step.
+    /// The pause after the `attempt`-th failure in a row (from 1). `jitter` is from 0 to 1 and
+    /// spreads the instances that a fault has brought into step.
     pub fn pause(&self, category: Category, attempt: u32, now: Timestamp, jitter: f64) -> Pause {
         match category {
             Category::RateLimited => Pause::For(self.lockout),
@@ -77,8 +78,9 @@ impl RetryPolicy {
     }
 }
 
-/// When the calls of a new month are there: the first of the next, midnight UTC. Airtable does not say in which zone
-/// its month turns; so in the first two days it is asked hourly rather than given up for another month.
+/// When the calls of a new month are there: the first of the next, midnight UTC. Airtable does not
+/// say in which zone its month turns; so in the first two days it is asked hourly rather than given
+/// up for another month.
 fn month_turns(now: Timestamp) -> Timestamp {
     let hour = SignedDuration::from_hours(1);
     let soon = now.saturating_add(hour).unwrap_or(now);

@@ -1,4 +1,5 @@
-//! A row of the ledger's outbox becomes a record of Airtable's: declared keys only, cells by field id.
+//! A row of the ledger's outbox becomes a record of Airtable's: declared keys only, cells by field
+//! id.
 //!
 //! Pure. Knows nothing of when rows are sent, nor of requests.
 
@@ -24,7 +25,8 @@ pub struct Layout {
 pub struct BadRow;
 
 impl Layout {
-    /// The layout of a declared table in a base; if anything of it is missing or of another type, what.
+    /// The layout of a declared table in a base; if anything of it is missing or of another type,
+    /// what.
     pub fn learn(table: &Table, found: &[FoundTable]) -> Result<Self, Diff> {
         let lacking = diff(std::slice::from_ref(table), found);
         if !lacking.changes.is_empty() || !lacking.conflicts.is_empty() {
@@ -64,8 +66,9 @@ impl Layout {
         &self.key_field_id
     }
 
-    /// The record for one row. Keys that are not declared stay at home, whatever the ledger has added to its rows;
-    /// a null empties the cell, so that a newer version never keeps an older one's values.
+    /// The record for one row. Keys that are not declared stay at home, whatever the ledger has
+    /// added to its rows; a null empties the cell, so that a newer version never keeps an older
+    /// one's values.
     pub fn record(&self, key: &str, row: &str) -> Result<Map<String, Value>, BadRow> {
         let Ok(Value::Object(row)) = serde_json::from_str(row) else {
             return Err(BadRow);
@@ -81,8 +84,8 @@ impl Layout {
     }
 }
 
-/// A value as Airtable keeps it: moments have milliseconds there. What is no moment is sent as it is, for Airtable to
-/// refuse with a reason.
+/// A value as Airtable keeps it: moments have milliseconds there. What is no moment is sent as it
+/// is, for Airtable to refuse with a reason.
 fn cell(kind: Kind, value: &Value) -> Value {
     let moment = || value.as_str()?.parse::<Timestamp>().ok();
     match kind {

@@ -35,7 +35,8 @@ pub struct SetUp {
     pub missing: usize,
     /// Of these, how many were added; none in a dry run.
     pub added: usize,
-    /// Fields of another type than ours, left alone. The mirror waits until a person has dealt with them.
+    /// Fields of another type than ours, left alone. The mirror waits until a person has dealt with
+    /// them.
     pub conflicts: usize,
 }
 

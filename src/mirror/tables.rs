@@ -1,4 +1,5 @@
-//! The mirror's tables as they ought to be, and what a base lacks of them. Pure: values in, a printable diff out.
+//! The mirror's tables as they ought to be, and what a base lacks of them. Pure: values in, a
+//! printable diff out.
 //!
 //! Knows nothing of how a schema is read or changed.
 
@@ -43,7 +44,8 @@ impl Kind {
         }
     }
 
-    /// Whether a field of this found type takes our values. Either kind of text does: a person may want longer lines.
+    /// Whether a field of this found type takes our values. Either kind of text does: a person may
+    /// want longer lines.
     pub fn accepts(self, found: &str) -> bool {
         match self {
             Self::Line | Self::Text => {
@@ -186,7 +188,8 @@ pub enum Change {
     },
 }
 
-/// A field that is there and takes other values than ours. Only a person can say what is to become of it.
+/// A field that is there and takes other values than ours. Only a person can say what is to become
+/// of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
     /// The table's name.
@@ -206,7 +209,8 @@ pub struct Diff {
     pub conflicts: Vec<Conflict>,
 }
 
-/// Compares what ought to be with what was found. What is there beyond that is none of our business.
+/// Compares what ought to be with what was found. What is there beyond that is none of our
+/// business.
 pub fn diff(declared: &[Table], found: &[FoundTable]) -> Diff {
     let mut diff = Diff::default();
     for table in declared {

@@ -1,7 +1,8 @@
-//! The outbox worker: takes what the ledger owes, upserts it, tells the ledger what arrived. For ever, and patiently.
+//! The outbox worker: takes what the ledger owes, upserts it, tells the ledger what arrived. For
+//! ever, and patiently.
 //!
-//! Decides nothing about rows ([`super::backlog`], [`super::rows`]) nor about pauses ([`super::retry`]); never on the
-//! way of a kill, a verdict or a commit.
+//! Decides nothing about rows ([`super::backlog`], [`super::rows`]) nor about pauses
+//! ([`super::retry`]); never on the way of a kill, a verdict or a commit.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -196,8 +197,8 @@ impl Worker {
         Ok(Next::Again)
     }
 
-    /// Learns where things are in the base. Delivering half a record would look like a whole one, so all of it must be
-    /// there.
+    /// Learns where things are in the base. Delivering half a record would look like a whole one,
+    /// so all of it must be there.
     async fn learn(&mut self) -> Result<(), AirtableError> {
         let found = self.counted(self.parts.airtable.schema().await)?;
         for table in TABLES {
@@ -212,7 +213,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Sends rows of one table; where Airtable rejects some, finds which by halves and sets those aside.
+    /// Sends rows of one table; where Airtable rejects some, finds which by halves and sets those
+    /// aside.
     async fn deliver(&mut self, table: &str, rows: Vec<Owed>) -> Result<(), Trouble> {
         let mut batches = VecDeque::from([rows]);
         while let Some(rows) = batches.pop_front() {

@@ -1,8 +1,9 @@
 //! Doing what was planned, in order. Nothing is decided here.
 //!
-//! What closes comes first and needs nothing: closing steps are all tried, and none waits for the ledger. A step that fails
-//! stops the steps after it that would open. Each of those asks right before it and after it whether it still may. Other
-//! sites are told last, all at once, and none of them waits for another.
+//! What closes comes first and needs nothing: closing steps are all tried, and none waits for the
+//! ledger. A step that fails stops the steps after it that would open. Each of those asks right
+//! before it and after it whether it still may. Other sites are told last, all at once, and none of
+//! them waits for another.
 
 use std::time::Duration;
 
@@ -66,7 +67,8 @@ pub(super) struct Now<'a> {
 }
 
 impl Now<'_> {
-    /// What stands against opening this throttle, of which the pass knew that this level was asked for.
+    /// What stands against opening this throttle, of which the pass knew that this level was asked
+    /// for.
     fn objection(
         &self,
         throttle: &ThrottleName,
@@ -245,7 +247,8 @@ pub(super) fn trouble(done: &[Done]) -> Option<String> {
     done.iter().find_map(Done::trouble).map(str::to_owned)
 }
 
-/// Takes out of `planned` what did not happen, so that nothing is remembered as done; puts in what other sites took.
+/// Takes out of `planned` what did not happen, so that nothing is remembered as done; puts in what
+/// other sites took.
 pub(super) fn take_back(planned: &mut Planned, done: &[Done], before: Level) {
     for (step, done) in planned.plan.steps.iter_mut().zip(done) {
         if let (Action::Remote { target, order }, Done::Yes | Done::Held(_)) = (&step.action, done)

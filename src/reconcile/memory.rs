@@ -2,6 +2,8 @@
 //!
 //! Plain bookkeeping: decides nothing and waits for nothing.
 
+mod corrections;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -14,20 +16,20 @@ use crate::decide::precedence::Asked;
 use crate::decide::step::Situation;
 use crate::decide::verdict::Reason;
 use crate::decide::waiting::{FIRST_WINDOW, Measured, WINDOW, Waiting, waiting};
-use crate::domain::drift::{Drift, Outcome};
+use crate::domain::drift::Drift;
 use crate::domain::level::Level;
 use crate::domain::moment::Moment;
 use crate::domain::observation::Signals;
 use crate::domain::offered::{Offered, SLOT_SECONDS};
-use crate::domain::plan::{Action, Plan, RemoteOrder, Step};
 use crate::domain::remote::RemoteSent;
 use crate::domain::throttle::{Declared, Mode};
 
 use super::Pass;
-use super::apply::Done;
-use super::gather::Read;
 
-/// The control law's tick, a little short, so that a ticker that is early by a hair does not lose one.
+use corrections::Word;
+
+/// The control law's tick, a little short, so that a ticker that is early by a hair does not lose
+/// one.
 const TICK: Duration = Duration::from_millis(4_900);
 /// How long one of the maxima lasts that an hour's rates are kept as.
 const SLOT: Duration = Duration::from_secs(SLOT_SECONDS);
@@ -38,7 +40,8 @@ const AFTER: Duration = Duration::from_millis(20);
 pub(super) struct Memory {
     /// The level in force.
     pub(super) level: Level,
-    /// Whether an episode of automatic shedding is under way, when it began, and the highest level it came to.
+    /// Whether an episode of automatic shedding is under way, when it began, and the highest level
+    /// it came to.
     pub(super) shedding: bool,
     pub(super) shed_since: Timestamp,
     pub(super) shed_most: Level,
@@ -120,8 +123,8 @@ impl Memory {
         }
     }
 
-    /// Takes note of what the gates were found at: the level a command left them at, whether a kill began since the last
-    /// pass, and what they were offered.
+    /// Takes note of what the gates were found at: the level a command left them at, whether a kill
+    /// began since the last pass, and what they were offered.
     pub(super) fn found(
         &mut self,
         level: Option<Level>,
@@ -137,8 +140,9 @@ impl Memory {
         if let Some(measured) = measured {
             self.offered.note(measured.rpm);
         }
-        // A command closes the gate by itself, and may be over before we look: it was a stop all the same.
-        // What is new was shut until it was recorded, and nobody can have come: that is none.
+        // A command closes the gate by itself, and may be over before we look: it was a stop all
+        // the same. What is new was shut until it was recorded, and nobody can have come: that is
+        // none.
         let is_new = self.kept.is_none() && self.offered == Offered::new_throttle();
         let shut = if held {
             Some(Level::STOP)
@@ -152,8 +156,8 @@ impl Memory {
         }
     }
 
-    /// Time under a kill earns nothing: neither what was under this one, if there is one, nor what was since the last pass,
-    /// if there was one then. What had been earned before stays.
+    /// Time under a kill earns nothing: neither what was under this one, if there is one, nor what
+    /// was since the last pass, if there was one then. What had been earned before stays.
     pub(super) fn spare(&mut self, killed: bool, now: Duration) {
         if killed || self.killed {
             self.earns_from(now);
@@ -282,135 +286,6 @@ impl Memory {
         known
     }
 
-    /// Gives each drift of a plan its id: the one it had if it is still the same difference, a new one otherwise.
-    /// What is only reported and is not new leaves the plan: it was told.
-    pub(super) fn name_drifts(&mut self, plan: &mut Plan, now: Timestamp) {
-        let mut still = BTreeMap::new();
-        let known = std::mem::take(&mut self.drifts);
-        let mut name = |drift: &mut Drift| {
-            let before = known
-                .get(&drift.target)
-                .filter(|old| old.desired == drift.desired && old.actual == drift.actual);
-            let is_new = before.is_none();
-            match before {
-                Some(old) => {
-                    drift.id.clone_from(&old.id);
-                    drift.first_seen = old.first_seen;
-                    drift.count = old.count + 1;
-                }
-                None => drift.id = new_id(now),
-            }
-            still.insert(drift.target.clone(), drift.clone());
-            is_new
-        };
-        plan.reported.retain_mut(|drift| name(drift));
-        for drift in plan
-            .steps
-            .iter_mut()
-            .filter_map(|step| step.corrects.as_mut())
-        {
-            name(drift);
-        }
-        self.drifts = still;
-    }
-
-    /// What was read of other sites: whoever obeys, or is heard again, is spoken to without a pause from here on.
-    pub(super) fn look(&mut self, reads: &[Read], agreeing: &[String]) {
-        let now_silent: BTreeSet<_> = reads
-            .iter()
-            .filter(|(_, read)| read.is_err())
-            .map(|(spec, _)| spec.id())
-            .collect();
-        let silent = std::mem::replace(&mut self.silent, now_silent);
-        let heard_again = |id: &String| silent.contains(id) && !self.silent.contains(id);
-        self.refusals
-            .retain(|id, _| !(self.silent.contains(id) || agreeing.contains(id)));
-        self.patience
-            .retain(|id, _| !(heard_again(id) || agreeing.contains(id)));
-    }
-
-    /// Takes corrections out of a plan that would come too often; they stay reported. While killed none waits. What
-    /// another site was told and has not been seen to obey waits too, a stop for seconds only.
-    pub(super) fn damp(&mut self, plan: &mut Plan, killed: bool, now: Duration) {
-        let (damping, patience) = (&self.damping, &self.patience);
-        let fights = |step: &Step| {
-            let target = step.corrects.as_ref().map(|drift| &drift.target);
-            target
-                .and_then(|target| damping.get(target))
-                .is_some_and(|damping| !damping.allows(now))
-        };
-        let unheard = |step: &Step| {
-            let order = order_of(step);
-            let known =
-                order.and_then(|(id, word)| patience.get(&id).filter(|known| known.0 == word));
-            known.is_some_and(|(word, patience)| !patience.allows(*word == Word::Stop, now))
-        };
-        let waits = |step: &Step| (!killed && fights(step)) || unheard(step);
-        self.damped = !killed && plan.steps.iter().any(fights);
-        if plan.steps.iter().any(waits) {
-            let (wait, stay): (Vec<_>, Vec<_>) =
-                std::mem::take(&mut plan.steps).into_iter().partition(waits);
-            plan.steps = stay;
-            let waiting = wait.into_iter().filter_map(|step| step.corrects);
-            plan.reported.extend(waiting.map(|drift| Drift {
-                action: Outcome::Reported,
-                ..drift
-            }));
-        }
-    }
-
-    /// Takes note of what was corrected, and of what other sites were told; not of what was not tried.
-    pub(super) fn note_corrections(&mut self, plan: &Plan, done: &[Done], now: Duration) {
-        let tried = || {
-            plan.steps
-                .iter()
-                .zip(done)
-                .filter(|(_, done)| done.was_tried())
-                .map(|(step, _)| step)
-        };
-        for (id, word) in tried().filter_map(order_of) {
-            let known = self
-                .patience
-                .entry(id)
-                .or_insert((word, Patience::default()));
-            if known.0 != word {
-                *known = (word, Patience::default()); // a new order never waits for an old one
-            }
-            known.1.sent(now);
-        }
-        for drift in tried().filter_map(|step| step.corrects.as_ref()) {
-            self.damping
-                .entry(drift.target.clone())
-                .or_default()
-                .corrected(now);
-        }
-    }
-
-    /// Takes note of what became of what other sites were told.
-    pub(super) fn note_refusals(&mut self, plan: &Plan, done: &[Done]) {
-        for (step, done) in plan.steps.iter().zip(done) {
-            let Action::Remote { target, .. } = &step.action else {
-                continue;
-            };
-            match done {
-                Done::Failed(why) | Done::Held(why) => {
-                    self.refusals.insert(target.id(), why.clone())
-                }
-                Done::Yes => self.refusals.remove(&target.id()),
-                Done::Skipped(_) | Done::Overtaken(_) => None,
-            };
-        }
-    }
-
-    /// Why another site does not obey.
-    pub(super) fn refusal(&self, target: &str) -> Option<String> {
-        self.refusals.get(target).cloned()
-    }
-
-    pub(super) fn open_drifts(&self) -> Vec<String> {
-        self.drifts.keys().cloned().collect()
-    }
-
     pub(super) fn keep(&mut self, planned: &Planned, pass: &Pass<'_>) {
         let Pass {
             want, next, now, ..
@@ -437,26 +312,6 @@ impl Memory {
         self.acknowledged.clone_from(&planned.acknowledged);
         self.sent.clone_from(&planned.sent);
     }
-}
-
-/// What another site is told, as far as it is told the same again.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Word {
-    Stop,
-    End,
-    Level(Level),
-}
-
-fn order_of(step: &Step) -> Option<(String, Word)> {
-    let Action::Remote { target, order } = &step.action else {
-        return None;
-    };
-    let word = match order {
-        RemoteOrder::Kill { .. } => Word::Stop,
-        RemoteOrder::Revive { .. } => Word::End,
-        RemoteOrder::Level { to, .. } => Word::Level(*to),
-    };
-    Some((target.id(), word))
 }
 
 /// A new id that sorts by time.

@@ -1,7 +1,7 @@
 //! What the loop owes to the ledger: in order, bounded, and told again until it is taken.
 //!
-//! A ledger that hangs keeps a pass for one limit, and for none where a kill waits for the next pass. Knows nothing of what
-//! a change means, but for those that belong together.
+//! A ledger that hangs keeps a pass for one limit, and for none where a kill waits for the next
+//! pass. Knows nothing of what a change means, but for those that belong together.
 
 use std::collections::VecDeque;
 use std::fmt::Display;
@@ -17,14 +17,16 @@ use super::Parts;
 
 /// How long the ledger may take for a change.
 const LIMIT: Duration = Duration::from_secs(2);
-/// Changes kept while the ledger is away: at one a second, four minutes. Older intents are closed at the next start.
+/// Changes kept while the ledger is away: at one a second, four minutes. Older intents are closed
+/// at the next start.
 const MOST: usize = 256;
 
 /// What became of a change.
 pub(super) enum Asked {
     /// The ledger has it.
     Taken,
-    /// It has not, and will not have it from this; no error: it was not asked, since it lacks what was before.
+    /// It has not, and will not have it from this; no error: it was not asked, since it lacks what
+    /// was before.
     Not(Option<LedgerError>),
     /// It was not heard in time: it may have it yet.
     Unheard,
@@ -48,7 +50,8 @@ impl Owed {
         (self.known, self.silent) = (known, false);
     }
 
-    /// It did not take something: nothing more of this pass waits for it. That is said when it begins, not in each pass.
+    /// It did not take something: nothing more of this pass waits for it. That is said when it
+    /// begins, not in each pass.
     pub(super) fn away(&mut self, why: &dyn Display) {
         match mem::replace(&mut self.away, true) {
             false => tracing::error!(%why, "nothing opens until the ledger is back"),
@@ -148,7 +151,8 @@ impl Owed {
         }
     }
 
-    /// Waits for an answer, for as long as it may take and no kill waits for the next pass; none otherwise.
+    /// Waits for an answer, for as long as it may take and no kill waits for the next pass; none
+    /// otherwise.
     pub(super) async fn within<T>(
         &self,
         parts: &Parts,

@@ -1,30 +1,30 @@
-//! The loop's words to the ledger: intent before, outcome after, and holds that came and went in the cluster.
+//! The loop's words to the ledger: intent before, outcome after, and holds that came and went in
+//! the cluster.
 //!
-//! What the ledger does not take is owed, with the time when it was. Nothing that opens is done before its intent is in; what
-//! closes has been done already.
+//! What the ledger does not take is owed, with the time when it was. Nothing that opens is done
+//! before its intent is in; what closes has been done already.
+
+mod intention;
+mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::decide::precedence::Asked as Want;
-use crate::domain::audit::{AuditDraft, Change, IntentId, ThrottleRow};
+use crate::domain::audit::{AuditDraft, Change, IntentId};
 use crate::domain::drift::Side;
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold, Source};
-use crate::domain::level::Level;
-use crate::domain::offered::Offered;
-use crate::domain::plan::{Action, RemoteOrder, Step};
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::ports::{LedgerError, Stored};
 
 use super::apply::Done;
-use super::memory::{Recorded, new_id};
+use super::memory::new_id;
 use super::owed::{Asked, Owed};
 use super::{Begun, Parts};
 
-/// Who the loop is in audit entries.
-const ACTOR: &str = "echo-phoenix";
+use intention::Intention;
+use words::{draft, listed, told};
 
 /// What the ledger has been told, and what it is still owed.
 pub(super) struct Records {
@@ -71,15 +71,16 @@ impl Records {
         }
     }
 
-    /// Brings the ledger up to date: with commands, with what it did not take before, and with the holds there are now.
+    /// Brings the ledger up to date: with commands, with what it did not take before, and with the
+    /// holds there are now.
     pub(super) async fn catch_up(&mut self, parts: &Parts, all: &[Arc<Declared>]) {
         self.settle(parts).await;
         self.holds(parts, all);
         self.owed.tell_all(parts).await;
     }
 
-    /// Records holds that the cluster shows and the ledger does not know, and the end of those that ended there.
-    /// Holds of REST and of a manifest are recorded by the door they came through.
+    /// Records holds that the cluster shows and the ledger does not know, and the end of those that
+    /// ended there. Holds of REST and of a manifest are recorded by the door they came through.
     fn holds(&mut self, parts: &Parts, all: &[Arc<Declared>]) {
         let now = parts.clock.now();
         let mut live: BTreeMap<&Epoch, (&Hold, Vec<&ThrottleName>)> = BTreeMap::new();
@@ -101,26 +102,7 @@ impl Records {
             if parts.latch.owes(epoch) {
                 continue;
             }
-            // Of several throttles it is an entry of all, which is found under every name; which ones it says itself.
-            let (scope, name, whom) = match names.as_slice() {
-                [one] => (Scope::One((*one).clone()), one.as_str(), String::new()),
-                several => (Scope::All, "", format!(": {}", listed(several))),
-            };
-            let mut entry = draft(name, if hold.is_kill() { "kill" } else { "override" }, now);
-            entry.actor = hold.source.to_string();
-            entry.after = format!(
-                "{} {epoch}{whom}",
-                if hold.is_kill() {
-                    "killed"
-                } else {
-                    "tightened"
-                }
-            );
-            (entry.reason, entry.operator) = (hold.reason.clone(), hold.operator.clone());
-            let held = ScopedHold {
-                scope,
-                hold: (*hold).clone(),
-            };
+            let (held, entry) = beginning(hold, names, now);
             // Its own command may have recorded it: then nothing is left to say.
             let change = Change {
                 begins: vec![(held.clone(), entry)],
@@ -137,14 +119,7 @@ impl Records {
             .cloned()
             .collect();
         for held in gone {
-            let throttle = if let Scope::One(name) = &held.scope {
-                name.as_str()
-            } else {
-                ""
-            };
-            let mut entry = draft(throttle, "hold_ended", now);
-            entry.before = held.hold.epoch.to_string();
-            entry.reason = format!("{} is gone", held.hold.source);
+            let entry = end(&held, now);
             let change = Change {
                 audit: vec![entry],
                 holds_ended: vec![held.hold.epoch.clone()],
@@ -156,7 +131,8 @@ impl Records {
         }
     }
 
-    /// Makes the intent durable. Where the ledger does not take it nothing opens, and it is owed what has begun.
+    /// Makes the intent durable. Where the ledger does not take it nothing opens, and it is owed
+    /// what has begun.
     pub(super) async fn intent(&mut self, parts: &Parts, begun: &mut Begun) {
         let intention = Intention::of(begun);
         let change = intention.change(|_| true);
@@ -192,7 +168,8 @@ impl Records {
             }
         };
         begun.intents = intents;
-        // The state is told anew by the pass that finds the ledger well: an older one would stand in for the newest.
+        // The state is told anew by the pass that finds the ledger well: an older one would stand
+        // in for the newest.
         let owed = owed.map(|change| Change {
             throttles: Vec::new(),
             ..change
@@ -237,125 +214,6 @@ impl Records {
     }
 }
 
-/// What a pass is about to do for one throttle, as the ledger is told.
-struct Intention {
-    once: String,
-    row: Option<ThrottleRow>,
-    asked: Level,
-    shed: Option<AuditDraft>,
-    steps: Vec<(usize, Side, IntentId, AuditDraft)>,
-}
-
-impl Intention {
-    fn of(begun: &Begun) -> Self {
-        let Begun {
-            throttle,
-            want,
-            next,
-            planned,
-            memory,
-            ..
-        } = begun;
-        let now = begun.now.wall;
-        let offered = memory
-            .offered
-            .moved(memory.level, planned.effective, want.level);
-        let state = Recorded {
-            effective: planned.effective,
-            asked: want.level,
-            generation: throttle.generation,
-        };
-        let row = memory.lacks(state, &offered).then(|| ThrottleRow {
-            name: throttle.name.clone(),
-            declared: throttle.level,
-            effective: planned.effective,
-            generation: throttle.generation,
-            owner: throttle.owner,
-            spec: None,
-            offered: Some(offered),
-        });
-        let shed = (next.shedding != memory.shedding).then(|| {
-            let mut entry = draft(
-                throttle.name.as_str(),
-                if next.shedding {
-                    "shed_start"
-                } else {
-                    "shed_end"
-                },
-                now,
-            );
-            entry.before = memory.level.to_string();
-            entry.after = planned.effective.to_string();
-            entry.binding_signal = next.reason.as_str().to_owned();
-            if memory.shedding {
-                entry.reason = format!(
-                    "refused up to {} since {}",
-                    memory.shed_most, memory.shed_since
-                );
-            }
-            entry
-        });
-        let steps = planned
-            .plan
-            .steps
-            .iter()
-            .enumerate()
-            .filter_map(|(index, step)| {
-                let told = told(&step.action)?;
-                let id = IntentId(new_id(now));
-                let mut entry = draft(throttle.name.as_str(), told.intent, now);
-                (entry.before, entry.after) = (told.before, told.after);
-                entry.reason = reason_of(step, want);
-                entry.request_id.clone_from(&id.0);
-                Some((index, step.side, id, entry))
-            });
-        Self {
-            once: new_id(now),
-            row,
-            asked: want.level,
-            shed,
-            steps: steps.collect(),
-        }
-    }
-
-    /// It as a change, with the steps of these sides.
-    fn change(&self, of: impl Fn(Side) -> bool) -> Change {
-        let steps = || self.steps.iter().filter(|(_, side, ..)| of(*side));
-        let audit: Vec<_> = self
-            .shed
-            .iter()
-            .chain(steps().map(|(.., entry)| entry))
-            .cloned()
-            .collect();
-        Change {
-            // The state alone may be told twice.
-            once: (!audit.is_empty()).then(|| self.once.clone()),
-            throttles: self.row.iter().cloned().collect(),
-            opens: steps().map(|(_, _, id, _)| id.clone()).collect(),
-            audit,
-            ..Change::default()
-        }
-    }
-
-    fn intents(&self, of: impl Fn(Side) -> bool) -> Vec<Intent> {
-        let steps = self.steps.iter().filter(|(_, side, ..)| of(*side));
-        steps
-            .map(|(index, _, id, _)| (*index, id.clone()))
-            .collect()
-    }
-
-    /// The state that the ledger has from it.
-    fn state(&self) -> Option<(Recorded, Offered)> {
-        let row = self.row.as_ref()?;
-        let state = Recorded {
-            effective: row.effective,
-            asked: self.asked,
-            generation: row.generation,
-        };
-        Some((state, row.offered.clone()?))
-    }
-}
-
 /// A change of the loop's own. Told twice, it is made once.
 fn own(now: Timestamp) -> Change {
     Change {
@@ -364,55 +222,38 @@ fn own(now: Timestamp) -> Change {
     }
 }
 
-/// A step as the audit log tells it.
-struct Told {
-    intent: &'static str,
-    outcome: &'static str,
-    before: String,
-    after: String,
-}
-
-/// What is told of a step; nothing of one whose effect stands in the state of the throttle, or that has none.
-fn told(action: &Action) -> Option<Told> {
-    let told = |(intent, outcome), what: &str, before: String, after: String| {
-        Some(Told {
-            intent,
-            outcome,
-            before: format!("{what} {before}"),
-            after: format!("{what} {after}"),
-        })
+/// A hold of the cluster that the ledger does not know, and the entry of it.
+fn beginning(hold: &Hold, names: &[&ThrottleName], now: Timestamp) -> (ScopedHold, AuditDraft) {
+    // Of several throttles it is an entry of all, which is found under every name; which ones it
+    // says itself.
+    let (scope, name, whom) = match names {
+        [one] => (Scope::One((*one).clone()), one.as_str(), String::new()),
+        several => (Scope::All, "", format!(": {}", listed(several))),
     };
-    match action {
-        Action::SetGate { .. } => None,
-        Action::Scale { from, to, .. } if from == to => None, // only the note on the object is tidied up
-        Action::Scale {
-            target, from, to, ..
-        } => told(
-            ("scale_intent", "scale"),
-            &target.name,
-            from.to_string(),
-            to.to_string(),
-        ),
-        Action::Remote { target, order } => {
-            let (before, after) = match order {
-                RemoteOrder::Kill { .. } => ("not killed by us".to_owned(), "killed".to_owned()),
-                RemoteOrder::Revive { epochs } => (
-                    format!("killed {}", listed_epochs(epochs)),
-                    "opening".to_owned(),
-                ),
-                RemoteOrder::Level { from, to, .. } => (from.to_string(), to.to_string()),
-            };
-            told(("remote_intent", "remote"), &target.id(), before, after)
-        }
-    }
+    let (action, did) = if hold.is_kill() {
+        ("kill", "killed")
+    } else {
+        ("override", "tightened")
+    };
+    let mut entry = draft(name, action, now);
+    entry.actor = hold.source.to_string();
+    entry.after = format!("{did} {}{whom}", hold.epoch);
+    (entry.reason, entry.operator) = (hold.reason.clone(), hold.operator.clone());
+    let hold = hold.clone();
+    (ScopedHold { scope, hold }, entry)
 }
 
-fn listed_epochs(epochs: &[Epoch]) -> String {
-    epochs
-        .iter()
-        .map(|epoch| epoch.0.as_str())
-        .collect::<Vec<_>>()
-        .join(",")
+/// The entry of a hold that has ended in the cluster.
+fn end(held: &ScopedHold, now: Timestamp) -> AuditDraft {
+    let throttle = if let Scope::One(name) = &held.scope {
+        name.as_str()
+    } else {
+        ""
+    };
+    let mut entry = draft(throttle, "hold_ended", now);
+    entry.before = held.hold.epoch.to_string();
+    entry.reason = format!("{} is gone", held.hold.source);
+    entry
 }
 
 fn recorded_here(hold: &Hold) -> bool {
@@ -420,33 +261,4 @@ fn recorded_here(hold: &Hold) -> bool {
         hold.source,
         Source::Rest | Source::Manifest | Source::Unaccounted
     )
-}
-
-/// Names as one bounded text; a hold on every throttle of a large cluster is still one entry.
-fn listed(names: &[&ThrottleName]) -> String {
-    const SHOWN: usize = 8;
-    let mut text = names
-        .iter()
-        .take(SHOWN)
-        .map(|name| name.as_str())
-        .collect::<Vec<_>>()
-        .join(",");
-    if names.len() > SHOWN {
-        text.push_str(&format!(" and {} more", names.len() - SHOWN));
-    }
-    text
-}
-
-fn reason_of(step: &Step, want: &Want) -> String {
-    match &step.corrects {
-        Some(drift) => format!("drift {}: found {}", drift.id, drift.actual),
-        None => format!("declared by {}", want.source),
-    }
-}
-
-fn draft(throttle: &str, action: &str, at: Timestamp) -> AuditDraft {
-    AuditDraft {
-        throttle: throttle.to_owned(),
-        ..AuditDraft::new(at, ACTOR, action)
-    }
 }

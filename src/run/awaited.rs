@@ -1,5 +1,6 @@
-//! What a start waits for, where that may never answer: a disk or a network that is gone. Nobody can break such a call off;
-//! so it is said, and a signal ends the process as long as nothing of ours listens.
+//! What a start waits for, where that may never answer: a disk or a network that is gone. Nobody
+//! can break such a call off; so it is said, and a signal ends the process as long as nothing of
+//! ours listens.
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;

@@ -33,7 +33,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// Time since now, by a clock that nobody sets: what is counted by the minute must not stop when the wall clock is put back.
+/// Time since now, by a clock that nobody sets: what is counted by the minute must not stop when
+/// the wall clock is put back.
 pub(super) fn monotonic() -> Elapsed {
     Arc::new(|| SystemClock.elapsed())
 }

@@ -1,4 +1,5 @@
-//! Whether others than its owner have a way into the data folder: looked at again and again, told in `/health` and log.
+//! Whether others than its owner have a way into the data folder: looked at again and again, told
+//! in `/health` and log.
 //!
 //! Knows nothing of what is in it.
 
@@ -15,7 +16,8 @@ use crate::store::private;
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Whether others have a way into the folder, by the last look: a disk that hangs must not keep whoever asks waiting.
+/// Whether others have a way into the folder, by the last look: a disk that hangs must not keep
+/// whoever asks waiting.
 pub(super) struct DataFolder {
     path: PathBuf,
     open: Mutex<Option<String>>,

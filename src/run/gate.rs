@@ -1,4 +1,5 @@
-//! `echo-phoenix gate`: a data plane process of a cluster. It watches and answers verdicts; it has no ledger and no leader.
+//! `echo-phoenix gate`: a data plane process of a cluster. It watches and answers verdicts; it has
+//! no ledger and no leader.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
-//! What makes the gate's hourly salt: a secret, so that nobody can compute which callers are refused.
+//! What makes the gate's hourly salt: a secret, so that nobody can compute which callers are
+//! refused.
 //!
-//! A service without a cluster makes one beside its ledger. The gates of a cluster refuse the same callers only if all of
-//! them have the same, so there it has to be given.
+//! A service without a cluster makes one beside its ledger. The gates of a cluster refuse the same
+//! callers only if all of them have the same, so there it has to be given.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -19,8 +20,8 @@ const SHORTEST: usize = 32;
 /// Modes by which others may write.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// A gate whose salt follows from the configured secret, or from the one that is kept in this folder; without both from the
-/// hour alone.
+/// A gate whose salt follows from the configured secret, or from the one that is kept in this
+/// folder; without both from the hour alone.
 ///
 /// What is not as it should be with the one that is kept goes to `told`.
 ///
@@ -45,8 +46,9 @@ pub(super) fn gate(
     }
 }
 
-/// The secret in the data folder, made if there is none. Where none can be kept, or the one there is not to be trusted, one
-/// for this process alone: the next one refuses other callers, and that is all.
+/// The secret in the data folder, made if there is none. Where none can be kept, or the one there
+/// is not to be trusted, one for this process alone: the next one refuses other callers, and that
+/// is all.
 fn of_folder(data: &Path, told: &mut Vec<String>) -> String {
     let path = data.join(FILE);
     kept_or_made(&path, told).unwrap_or_else(|error| {
@@ -66,7 +68,8 @@ fn kept_or_made(path: &Path, told: &mut Vec<String>) -> io::Result<String> {
     };
     let known = match kept::read(path, None) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            // Of a file of ours: whoever could write it may have chosen it, whoever could read it can compute.
+            // Of a file of ours: whoever could write it may have chosen it, whoever could read it
+            // can compute.
             let mode = private::take_back(path).map_err(|_| error)?;
             let known = kept::read(path, None)?.filter(|_| mode & OTHERS_WRITE == 0);
             let then = match known {

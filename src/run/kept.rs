@@ -1,4 +1,5 @@
-//! A secret or an id in a file of ours: whole or not there, the owner's alone, and never through a link that somebody laid.
+//! A secret or an id in a file of ours: whole or not there, the owner's alone, and never through a
+//! link that somebody laid.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
@@ -9,8 +10,8 @@ use crate::store::private;
 /// Longest text, bytes.
 const LIMIT: u64 = 4096;
 
-/// What stands in a file, if it is there and not empty: a crash may have left an empty one behind. It is this user's, or
-/// `or`'s.
+/// What stands in a file, if it is there and not empty: a crash may have left an empty one behind.
+/// It is this user's, or `or`'s.
 ///
 /// # Errors
 /// If it cannot be read, or is none that only its owner can read and write.

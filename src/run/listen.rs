@@ -1,9 +1,11 @@
 //! Listeners: bound before anything is promised, served until told to stop.
 //!
-//! A connection may be slow, but not at the cost of others: a head has 10 s, and when all places are taken those lose
-//! theirs who hold most of them, and of these who have kept us waiting longest. So however many connections are held
-//! open, a kill finds its way in. What they have begun to send is bounded by one budget: see [`intake`].
+//! A connection may be slow, but not at the cost of others: a head has 10 s, and when all places
+//! are taken those lose theirs who hold most of them, and of these who have kept us waiting
+//! longest. So however many connections are held open, a kill finds its way in. What they have
+//! begun to send is bounded by one budget: see [`intake`].
 
+mod attended;
 mod cgroup;
 mod connection;
 mod doors;
@@ -11,21 +13,13 @@ mod intake;
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::ConnectInfo;
 use futures::FutureExt as _;
-use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -35,7 +29,8 @@ use tokio_util::sync::CancellationToken;
 use crate::http::{self, App, Client};
 
 use super::supervise::Supervisor;
-use connection::{Coarse, Connection, Watched};
+use attended::Attended;
+use connection::{Coarse, Connection};
 use intake::Intake;
 
 pub(super) use doors::Doors;
@@ -49,24 +44,23 @@ const HEAD: Duration = Duration::from_secs(10);
 const AT_THE_END: u64 = LOOKS_A_SECOND;
 /// ...and how long that may go on, however it trickles.
 const LAST_CALL: u64 = 3 * LOOKS_A_SECOND;
-/// Longest time for nothing between two requests, or for an answer that is not taken. Longer than what common proxies
-/// keep a connection for (nginx 60 s, Traefik 90 s, Caddy 120 s): whoever asks shall be the one who ends it.
+/// Longest time for nothing between two requests, or for an answer that is not taken. Longer than
+/// what common proxies keep a connection for (nginx 60 s, Traefik 90 s, Caddy 120 s): whoever asks
+/// shall be the one who ends it.
 const IDLE: Duration = Duration::from_secs(180);
-/// Largest head, bytes, so that whatever a proxy and the app behind it take finds its verdict: nginx takes 32 KiB, Envoy 60,
-/// Go's servers a megabyte.
-const HEAD_SIZE: usize = 64 * 1024;
-/// Most fields of a head, for the same reason; hyper's own 100 are what a browser and two proxies can come near.
-const FIELDS: usize = 256;
-/// Most connections of a listener: each costs up to 32 kB before it holds anything of the budget, in a machine of 256 MB.
+/// Most connections of a listener: each costs up to 32 kB before it holds anything of the budget,
+/// in a machine of 256 MB.
 const MOST: usize = 2048;
 /// Which part of the places is made free at once when all are taken.
 const SHARE: usize = 16;
 /// Files that are not connections: the record, the journal, calls of ours.
 const OTHER_FILES: u64 = 256;
-/// Pause after a connection could not be taken, so that a lack of files does not become a busy loop.
+/// Pause after a connection could not be taken, so that a lack of files does not become a busy
+/// loop.
 const BREATH: Duration = Duration::from_millis(50);
 
-/// Begins to answer on the API's listener and on that of verdicts: the last to start, the first to stop.
+/// Begins to answer on the API's listener and on that of verdicts: the last to start, the first to
+/// stop.
 pub(super) fn start(
     supervisor: &mut Supervisor,
     Doors {
@@ -98,7 +92,8 @@ pub(super) fn start(
     app.listening.store(true, Ordering::Release);
 }
 
-/// How many connections a listener may have: no more than half the files we may open, since there are two listeners.
+/// How many connections a listener may have: no more than half the files we may open, since there
+/// are two listeners.
 fn places() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let wanted = 2 * MOST as u64 + OTHER_FILES;
@@ -208,7 +203,8 @@ impl Served {
         }
     }
 
-    /// The same while we are stopping: what we have work for is finished, a client is not waited for.
+    /// The same while we are stopping: what we have work for is finished, a client is not waited
+    /// for.
     fn look_at_the_end(&mut self, since_the_stop: u64) {
         self.coarse.advance();
         self.forget();
@@ -272,8 +268,8 @@ impl Served {
         self.tasks.spawn(attended.run(stream, peer));
     }
 
-    /// Ends some of those that wait for nothing but their client, so that looking for them is rare: first of whoever holds
-    /// most, then those that wait longest.
+    /// Ends some of those that wait for nothing but their client, so that looking for them is rare:
+    /// first of whoever holds most, then those that wait longest.
     fn make_room(&mut self) -> bool {
         let mut held = HashMap::new();
         for connection in &self.open {
@@ -303,84 +299,6 @@ impl Served {
 
 fn signed(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// One connection from its start to its end.
-struct Attended {
-    listener: &'static str,
-    routes: Router,
-    app: Arc<App>,
-    connection: Arc<Connection>,
-    stop: CancellationToken,
-}
-
-impl Attended {
-    async fn run(self, stream: TcpStream, peer: SocketAddr) {
-        let connection = &self.connection;
-        let _ended = connection.tell_the_end();
-        let routes = TowerToHyperService::new(self.routes.clone());
-        let service = service_fn(|request: hyper::Request<Incoming>| {
-            let mut request = request.map(|body| connection.begins(body));
-            request.extensions_mut().insert(ConnectInfo(peer));
-            let answering = routes.call(request);
-            async {
-                let mut answer = answering.await;
-                connection.answers();
-                if let Ok(answer) = &mut answer {
-                    http::stamp(answer.headers_mut());
-                    // It ends then: what comes next on it would find nobody.
-                    if connection.left_unread() || self.stop.is_cancelled() {
-                        answer
-                            .headers_mut()
-                            .insert(CONNECTION, HeaderValue::from_static("close"));
-                    }
-                }
-                answer as Result<_, Infallible>
-            }
-        });
-        let io = TokioIo::new(Watched::new(stream, Arc::clone(connection)));
-        let mut builder = http1::Builder::new();
-        let serving = builder
-            .max_buf_size(HEAD_SIZE)
-            .max_headers(FIELDS)
-            .serve_connection(io, service);
-        let mut serving = std::pin::pin!(serving);
-        let (mut stopping, mut ending) = (false, false);
-        loop {
-            tokio::select! {
-                // How a client ends its connection is its own affair.
-                served = serving.as_mut() => {
-                    served.err().iter().for_each(|error| self.unread(error));
-                    return;
-                }
-                () = connection.told_to_end(), if !ending => {
-                    // What it asked for meanwhile is done and answered first.
-                    if connection.waits().is_some() {
-                        return;
-                    }
-                    ending = true;
-                    serving.as_mut().graceful_shutdown();
-                }
-                () = self.stop.cancelled(), if !stopping => {
-                    stopping = true;
-                    // hyper ends a connection of which it has read nothing, though its first request may have arrived already:
-                    // a proxy takes that for a failure, since it opened it just for that. It is answered, and ends by that.
-                    if !connection.is_fresh(AT_THE_END) {
-                        serving.as_mut().graceful_shutdown();
-                    }
-                }
-            }
-        }
-    }
-
-    /// Counts a head that could not be read: hyper answered it, and no route saw it.
-    fn unread(&self, error: &hyper::Error) {
-        if error.is_parse_too_large() {
-            self.app.metrics.count_unread(self.listener, "too_large");
-        } else if error.is_parse() {
-            self.app.metrics.count_unread(self.listener, "malformed");
-        }
-    }
 }
 
 /// Tells where we listen, for people and for tests.

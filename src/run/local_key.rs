@@ -1,4 +1,5 @@
-//! The key of protected routes: the configured one, or in development one that is made and kept beside the store.
+//! The key of protected routes: the configured one, or in development one that is made and kept
+//! beside the store.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -15,8 +16,8 @@ const NOBODY_MAY_KILL: &str = "set ECHO_API_KEY, or add a key of the role breake
 /// Its file in the data folder.
 const FILE: &str = "api-key";
 
-/// The key that a service in development made and kept in this folder, and its file; none if there is none. A superuser
-/// may use the folder owner's.
+/// The key that a service in development made and kept in this folder, and its file; none if there
+/// is none. A superuser may use the folder owner's.
 ///
 /// # Errors
 /// Why it is not used, though it is there.

@@ -1,6 +1,8 @@
-//! The manifest file of a service: read at the start, looked at again every second, obeyed when it changed.
+//! The manifest file of a service: read at the start, looked at again every second, obeyed when it
+//! changed.
 //!
-//! A file that is broken, gone, or on a mount that hangs changes nothing: the last good state stays and `/health` says why.
+//! A file that is broken, gone, or on a mount that hangs changes nothing: the last good state stays
+//! and `/health` says why.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,8 +22,8 @@ use crate::store::{LedgerDesired, Taken};
 
 use super::RunError;
 
-/// How often the file is looked at. Reading it is simpler than being told of changes, and survives every way an editor, a
-/// ConfigMap or a configuration tool replaces a file.
+/// How often the file is looked at. Reading it is simpler than being told of changes, and survives
+/// every way an editor, a ConfigMap or a configuration tool replaces a file.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// A file that nobody has read for this long is told of.
@@ -58,8 +60,8 @@ struct State {
 struct Trouble {
     /// All of it, for the log.
     words: String,
-    /// What `/health` says in its place, which anybody may ask: not where calls go, nor which variables there are, nor what
-    /// the file says.
+    /// What `/health` says in its place, which anybody may ask: not where calls go, nor which
+    /// variables there are, nor what the file says.
     instead: Option<String>,
 }
 
@@ -138,7 +140,8 @@ impl Manifest {
         })
     }
 
-    /// Reads the file for the start. Its word is obeyed where it is safer, before anybody is answered.
+    /// Reads the file for the start. Its word is obeyed where it is safer, before anybody is
+    /// answered.
     ///
     /// # Errors
     /// If it cannot be used and there is no earlier state to stand on.
@@ -227,7 +230,8 @@ impl Manifest {
         (state.left, state.taken) = (done.left, done.owed.is_none());
     }
 
-    /// Reads the file, and what it declares if that is new. Blocks for as long as a file is waited for.
+    /// Reads the file, and what it declares if that is new. Blocks for as long as a file is waited
+    /// for.
     fn find(&self, on: &On) -> Found {
         let text: Arc<str> = match self.reader.read_text() {
             Ok(text) => text.into(),
@@ -330,7 +334,8 @@ impl On {
     }
 }
 
-/// Whether every variable that should have a key to another site has one, and every host may be called.
+/// Whether every variable that should have a key to another site has one, and every host may be
+/// called.
 fn can_be_called(all: &[FromFile], keys: &RemoteKeys, hosts: &HostArgs) -> Result<(), String> {
     let mut wrong = Vec::new();
     for (one, target) in all

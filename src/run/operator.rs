@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use kube::Client;
+use tokio_util::sync::CancellationToken;
 
 use crate::cluster::connect;
 use crate::cluster::desired::ClusterDesired;
@@ -15,7 +16,7 @@ use crate::cluster::lease::Candidate;
 use crate::cluster::leftovers;
 use crate::cluster::status::StatusWriter;
 use crate::config::{
-    AirtableArgs, ClusterArgs, Environment, GateSecretArgs, HostArgs, KeyArgs, ListenArgs,
+    AirtableArgs, ClusterArgs, Environment, GateSecretArgs, HostArgs, KeyArgs, Keys, ListenArgs,
     StoreArgs,
 };
 use crate::decide::law::Law;
@@ -25,6 +26,7 @@ use crate::http::{
     self, App, Hosts, Large, LedgerLook, Parts as HttpParts, Rates, Strangers, UnderWay,
 };
 use crate::latch::Latch;
+use crate::mirror::counters::MirrorCounters;
 use crate::ports::{Clock, Desired, History, Journal, JournalEntry, Ledger, Report, Target};
 use crate::reconcile::{Parts, Reconciler};
 use crate::source::stripe::Secrets;
@@ -34,7 +36,7 @@ use crate::telemetry::Metrics;
 
 use super::clock::{SystemClock, monotonic};
 use super::listen::Doors;
-use super::record::{Holds, Kept};
+use super::record::{Holds, Kept, Told};
 use super::supervise::{Signals, Supervisor};
 use super::{
     RunError, data_folder, gate_secret, listen, local_key, mirror, record, unaccounted, upkeep,
@@ -78,7 +80,8 @@ pub(super) struct Watching {
     pub(super) latch: Arc<Latch>,
 }
 
-/// Builds what every process of a cluster has: the gate, and the kill lane that moves it. `record` is the operator's.
+/// Builds what every process of a cluster has: the gate, and the kill lane that moves it. `record`
+/// is the operator's.
 pub(super) async fn watching(
     args: &ClusterArgs,
     gate: Gate,
@@ -121,12 +124,7 @@ pub(super) async fn watching(
 /// # Errors
 /// If it cannot start, or a task ends on its own.
 pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
-    // All of it before anything is made: a wrong value leaves no trace.
-    args.listen.check()?;
-    args.store.check()?;
-    args.secret.check(args.listen.environment)?;
-    local_key::configured(&args.keys, args.listen.environment)?;
-    mirror::check(&args.airtable, &args.hosts)?;
+    check(&args)?;
     let kept = record::open(&args.store.data_dir, Holds::Cluster, &SystemClock).await?;
     let Kept {
         ledger,
@@ -152,20 +150,9 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
         Arc::clone(&on.clock),
     )?;
 
-    let loaded = Arc::clone(&on.desired);
-    let mut parts = HttpParts::new(Arc::new(move || loaded.loaded()));
-    parts.part(
-        "airtable",
-        args.airtable.missing(),
-        worker
-            .as_ref()
-            .map(|(_, counters)| mirror::look(Arc::clone(counters), Arc::clone(&on.clock))),
-    );
-    local_key::part(&keys, args.listen.environment, &mut parts);
-    let desired: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&on.desired);
     let folder = Arc::clone(&told.folder);
-    unaccounted::part(told.record, &desired, &mut parts);
-    data_folder::part(told.folder, &mut parts);
+    let counters = worker.as_ref().map(|(_, counters)| Arc::clone(counters));
+    let parts = parts(&args, &keys, &on, counters, told);
     let app = app("operator", &args.listen, keys, &on, Some(&ledger), parts)?;
     let signals = Signals::listen()?;
     let doors = Doors::open(&args.listen, &app.metrics).await?;
@@ -175,24 +162,7 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     if let Some((worker, _)) = worker {
         mirror::keep_up(&mut supervisor, worker);
     }
-    let namespace = &args.cluster.pod_namespace;
-    let lane = Lane::new(on.client.clone(), Arc::clone(&on.desired));
-    supervisor.start("kill-lane", lane.run(stop.clone()));
-    let swept = (on.client.clone(), Arc::clone(&on.desired));
-    supervisor.start("leftovers", leftovers::run(swept.0, swept.1, stop.clone()));
-    let (client, desired, clock) = (
-        on.client.clone(),
-        Arc::clone(&on.desired),
-        Arc::clone(&on.clock),
-    );
-    let candidate = Candidate::new(
-        client,
-        namespace,
-        args.cluster.pod_name.clone(),
-        clock,
-        desired,
-    );
-    supervisor.start("lease", candidate.run(stop.clone()));
+    start_cluster(&mut supervisor, &args.cluster, &on, &stop);
     let (clock, latch) = (Arc::clone(&on.clock), Arc::clone(&on.latch));
     supervisor.start(
         "record",
@@ -218,6 +188,58 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     record::last_words(&on.latch).await;
     record::close(file, ledger).await?;
     ended
+}
+
+/// Looks at all of the configuration before anything is made: a wrong value leaves no trace.
+fn check(args: &OperatorArgs) -> Result<(), RunError> {
+    args.listen.check()?;
+    args.store.check()?;
+    args.secret.check(args.listen.environment)?;
+    local_key::configured(&args.keys, args.listen.environment)?;
+    mirror::check(&args.airtable, &args.hosts)
+}
+
+/// What `/health` tells of.
+fn parts(
+    args: &OperatorArgs,
+    keys: &Keys,
+    on: &Watching,
+    mirror: Option<Arc<MirrorCounters>>,
+    told: Told,
+) -> HttpParts {
+    let loaded = Arc::clone(&on.desired);
+    let mut parts = HttpParts::new(Arc::new(move || loaded.loaded()));
+    parts.part(
+        "airtable",
+        args.airtable.missing(),
+        mirror.map(|counters| mirror::look(counters, Arc::clone(&on.clock))),
+    );
+    local_key::part(keys, args.listen.environment, &mut parts);
+    let desired: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&on.desired);
+    unaccounted::part(told.record, &desired, &mut parts);
+    data_folder::part(told.folder, &mut parts);
+    parts
+}
+
+/// Starts what follows the cluster: its kills, what was left in it, and who leads.
+fn start_cluster(
+    supervisor: &mut Supervisor,
+    cluster: &ClusterArgs,
+    on: &Watching,
+    stop: &CancellationToken,
+) {
+    let lane = Lane::new(on.client.clone(), Arc::clone(&on.desired));
+    supervisor.start("kill-lane", lane.run(stop.clone()));
+    let swept = (on.client.clone(), Arc::clone(&on.desired));
+    supervisor.start("leftovers", leftovers::run(swept.0, swept.1, stop.clone()));
+    let candidate = Candidate::new(
+        on.client.clone(),
+        &cluster.pod_namespace,
+        cluster.pod_name.clone(),
+        Arc::clone(&on.clock),
+        Arc::clone(&on.desired),
+    );
+    supervisor.start("lease", candidate.run(stop.clone()));
 }
 
 fn reconciler_parts(on: &Watching, ledger: Arc<dyn Ledger>, cluster: &ClusterArgs) -> Parts {
@@ -251,7 +273,7 @@ fn reconciler_parts(on: &Watching, ledger: Arc<dyn Ledger>, cluster: &ClusterArg
 pub(super) fn app(
     mode: &'static str,
     listen: &ListenArgs,
-    keys: crate::config::Keys,
+    keys: Keys,
     on: &Watching,
     kept: Option<&Arc<StandbyLedger>>,
     parts: HttpParts,

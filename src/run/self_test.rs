@@ -1,7 +1,9 @@
-//! The kill path proves itself once a minute: a throttle of its own is opened and killed, and asked for over the network.
+//! The kill path proves itself once a minute: a throttle of its own is opened and killed, and asked
+//! for over the network.
 //!
-//! It has to be admitted while open, so that a gate which refuses everything proves nothing, and refused while killed. A
-//! throttle's canary URL is asked as well, because only that proves the proxy. No real throttle is touched.
+//! It has to be admitted while open, so that a gate which refuses everything proves nothing, and
+//! refused while killed. A throttle's canary URL is asked as well, because only that proves the
+//! proxy. No real throttle is touched.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -65,13 +67,15 @@ pub(super) fn client() -> Result<reqwest::Client, RunError> {
         .timeout(LIMIT)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .pool_max_idle_per_host(0); // a connection that lives on would not notice that nobody is let in any more
+        // A connection that lives on would not notice that nobody is let in any more.
+        .pool_max_idle_per_host(0);
     http.build().map_err(|e| RunError::failed(WHAT, e))
 }
 
 impl SelfTest {
-    /// `listener`: the one that proxies ask. `canaries`: the hosts of canary URLs that are asked, which works where this
-    /// process is the only gate behind them: of many, another one would answer.
+    /// `listener`: the one that proxies ask. `canaries`: the hosts of canary URLs that are asked,
+    /// which works where this process is the only gate behind them: of many, another one would
+    /// answer.
     ///
     /// # Errors
     /// If the listener does not say where it is.
@@ -148,8 +152,8 @@ impl SelfTest {
         ways
     }
 
-    /// The URLs behind real proxies, by throttle: those that may be asked, or those that bear a password, which no door takes
-    /// any more.
+    /// The URLs behind real proxies, by throttle: those that may be asked, or those that bear a
+    /// password, which no door takes any more.
     fn canaries(&self, with_user: bool) -> impl Iterator<Item = (String, String)> {
         let declared = if self.canaries.is_some() {
             self.desired.declared()

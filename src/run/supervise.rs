@@ -1,8 +1,9 @@
-//! One supervisor for all tasks. A vital one that ends before it was told to ends the process with a reason; any other is
-//! started again, with longer and longer pauses.
+//! One supervisor for all tasks. A vital one that ends before it was told to ends the process with
+//! a reason; any other is started again, with longer and longer pauses.
 //!
-//! A process without its loop or its kill lane must not look alive; whoever runs us starts it again, from what was stored. A
-//! mirror or a file that breaks its task must not take the gate away.
+//! A process without its loop or its kill lane must not look alive; whoever runs us starts it
+//! again, from what was stored. A mirror or a file that breaks its task must not take the gate
+//! away.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -20,7 +21,8 @@ use crate::ports::Clock;
 
 /// How long the tasks of a stage may take to end once they are told to...
 const GRACE: Duration = Duration::from_secs(10);
-/// ...and all stages together. With the closing of the record and of the log that is less than platforms wait (30 s).
+/// ...and all stages together. With the closing of the record and of the log that is less than
+/// platforms wait (30 s).
 const ALL_GRACE: Duration = Duration::from_secs(18);
 /// What the last stages have at least.
 const LEAST_GRACE: Duration = Duration::from_secs(1);
@@ -35,8 +37,8 @@ struct Stage {
     stop: CancellationToken,
 }
 
-/// The signals that end a process. Listened to before a port is open: whoever was answered once is ended in order. Until
-/// then a signal ends it at once, whatever it waits for.
+/// The signals that end a process. Listened to before a port is open: whoever was answered once is
+/// ended in order. Until then a signal ends it at once, whatever it waits for.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
@@ -134,7 +136,8 @@ impl Supervisor {
         }
     }
 
-    /// Waits for a signal or for a task that ends too early, then stops everything, last stage first.
+    /// Waits for a signal or for a task that ends too early, then stops everything, last stage
+    /// first.
     ///
     /// # Errors
     /// If a task ended on its own.

@@ -1,4 +1,5 @@
-//! What `/health` says of a record that is not as it was left: holds that nobody accounts for are vital, all else is told.
+//! What `/health` says of a record that is not as it was left: holds that nobody accounts for are
+//! vital, all else is told.
 
 use std::sync::Arc;
 
@@ -41,7 +42,8 @@ fn words(desired: &dyn Desired) -> Option<String> {
             }
         }
     }
-    // Not its reason: whoever asks here needs no key, and a reason is for whom it was written. The log has it.
+    // Not its reason: whoever asks here needs no key, and a reason is for whom it was written. The
+    // log has it.
     let all: Vec<_> = found.iter().take(NAMED).map(String::as_str).collect();
     let more = found.len().saturating_sub(NAMED);
     let more = if more > 0 {

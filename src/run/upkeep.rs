@@ -1,7 +1,8 @@
-//! What the record needs once a minute: its heads leave the machine, what gates counted is written down, and what may be
-//! forgotten goes.
+//! What the record needs once a minute: its heads leave the machine, what gates counted is written
+//! down, and what may be forgotten goes.
 //!
-//! A head that lives elsewhere (logs are shipped, metrics scraped) is what tells a table whose end was cut: `verify --head`.
+//! A head that lives elsewhere (logs are shipped, metrics scraped) is what tells a table whose end
+//! was cut: `verify --head`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,7 +25,8 @@ use crate::telemetry::{Metrics, RecordGauges, TableHead};
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(60);
-/// How long observations are kept; of all else only clients' keys are ever forgotten, after their day.
+/// How long observations are kept; of all else only clients' keys are ever forgotten, after their
+/// day.
 const STATES_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Who counted, in `system_state`.
 const GATE: &str = "gate";
@@ -124,7 +126,8 @@ impl Upkeep {
         Ok(())
     }
 
-    /// Forgets what may be forgotten, a little at a time; only by a wall clock that can be believed.
+    /// Forgets what may be forgotten, a little at a time; only by a wall clock that can be
+    /// believed.
     async fn prune(&self, agreement: &mut Option<Agreement>) -> Result<(), LedgerError> {
         let moment = self.clock.moment();
         let agreed = Agreement::seen(*agreement, moment);

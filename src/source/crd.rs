@@ -1,6 +1,7 @@
 //! The custom resource `EchoThrottle`, and how its specification becomes a declaration.
 //!
-//! The CRDs in `crds/` are generated from these types. Knows Kubernetes only for the derive; never talks to a server.
+//! The CRDs in `crds/` are generated from these types. Knows Kubernetes only for the derive; never
+//! talks to a server.
 
 #![allow(
     unreachable_pub,
@@ -272,7 +273,8 @@ impl EchoThrottleSpec {
         Level::from_percent(self.throttle_percent)
     }
 
-    /// What the throttle acts on; a gate always, since a throttle that bites on nothing is a mistake.
+    /// What the throttle acts on; a gate always, since a throttle that bites on nothing is a
+    /// mistake.
     pub fn domain_targets(&self) -> Vec<TargetSpec> {
         let mut targets: Vec<_> = self.targets.iter().filter_map(Target::domain).collect();
         if !targets

@@ -131,7 +131,8 @@ pub struct ClusterEchoOverrideSpec {
     pub reason: String,
 }
 
-/// What an override asks for; `None` for one that got past the API server's rules and asks for nothing clear.
+/// What an override asks for; `None` for one that got past the API server's rules and asks for
+/// nothing clear.
 pub fn bite(kill: Option<&OverrideKill>, percent: Option<i32>) -> Option<Bite> {
     match (kill, percent) {
         (Some(kill), None) if kill.confirmation == CONFIRMATION => Some(Bite::Kill),

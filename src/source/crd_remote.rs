@@ -1,7 +1,7 @@
 //! The target `remote` of an EchoThrottle: another Echo Phoenix, which obeys this one.
 //!
-//! A manifest file names the variable that has the key. In a cluster it will be a Secret's; until then the resource's rules
-//! refuse this target there.
+//! A manifest file names the variable that has the key. In a cluster it will be a Secret's; until
+//! then the resource's rules refuse this target there.
 
 #![allow(
     unreachable_pub,

@@ -5,7 +5,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Ended hold ids kept in a status. A gate that missed more of them than this stays shut until it starts again.
+/// Ended hold ids kept in a status. A gate that missed more of them than this stays shut until it
+/// starts again.
 pub const ENDED_LIMIT: usize = 128;
 
 /// What the operator found and did. The leader alone writes it; gates open to it.

@@ -67,8 +67,8 @@ pub fn parse<T: DeserializeOwned + JsonSchema>(body: &[u8]) -> Result<T, BodyErr
         })
 }
 
-/// What serde found, and all else that it had not come to. What the type's schema cannot tell (a field that is given
-/// twice) serde alone tells.
+/// What serde found, and all else that it had not come to. What the type's schema cannot tell (a
+/// field that is given twice) serde alone tells.
 fn all_wrong<T: JsonSchema>(body: &[u8], found: Vec<FieldError>) -> Vec<FieldError> {
     let Ok(document) = serde_json::from_slice::<Value>(body) else {
         return found;
@@ -105,7 +105,8 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
     Ok(value)
 }
 
-/// Words of a person, who or why: the fields that are longer than so many characters, or empty where they must not be.
+/// Words of a person, who or why: the fields that are longer than so many characters, or empty
+/// where they must not be.
 fn words(fields: &[(&str, &str, std::ops::RangeInclusive<usize>)]) -> Vec<FieldError> {
     let fits = |text: &str, range: &std::ops::RangeInclusive<usize>| {
         range.contains(&text.chars().count()) && (*range.start() == 0 || !text::is_blank(text))

@@ -1,5 +1,5 @@
-//! From a declaration back to the specification that would declare it: what `/v1/throttles` shows, in a manifest's own
-//! words. Pure.
+//! From a declaration back to the specification that would declare it: what `/v1/throttles` shows,
+//! in a manifest's own words. Pure.
 
 use super::crd::{
     Allow, Band, EchoThrottleSpec, GateKey, GateTarget, Ramp, ScaleTarget, SpecMode, SpecSignals,
@@ -11,7 +11,8 @@ use crate::domain::throttle::{
     AllowRule, GateSpec, Mode, RemoteSpec, ScaleSpec, SignalSpec, Spec, TargetSpec, bears_user,
 };
 
-/// The specification of a level and what else is declared. Without a kill: holds tell that. Whole percent, rounded up.
+/// The specification of a level and what else is declared. Without a kill: holds tell that. Whole
+/// percent, rounded up.
 pub fn spec(level: Level, declared: &Spec) -> EchoThrottleSpec {
     let Spec {
         mode,

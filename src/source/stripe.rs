@@ -1,8 +1,8 @@
 //! IN: Stripe's webhook. Is this body really Stripe's, and what does it say.
 //!
-//! Two questions in this order: [`verify`] works on raw bytes and parses nothing, [`event`] parses what was verified.
-//! [`promises`] looks at the header alone, for who has to decide whether a body is worth reading.
-//! Knows nothing of HTTP, of storing, or of what an event is good for.
+//! Two questions in this order: [`verify`] works on raw bytes and parses nothing, [`event`] parses
+//! what was verified. [`promises`] looks at the header alone, for who has to decide whether a body
+//! is worth reading. Knows nothing of HTTP, of storing, or of what an event is good for.
 
 use std::fmt;
 
@@ -25,7 +25,8 @@ const TOLERANCE_S: u64 = 300;
 
 const MAC_BYTES: usize = 32;
 
-/// The webhook secrets, `whsec_…`; several while one is being replaced. Shown in no log, error or `Debug`.
+/// The webhook secrets, `whsec_…`; several while one is being replaced. Shown in no log, error or
+/// `Debug`.
 #[derive(Clone, Default)]
 pub struct Secrets {
     secrets: Vec<String>,
@@ -33,8 +34,9 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Reads `STRIPE_WEBHOOK_SECRET`: comma-separated. Whitespace around a secret is never part of it (a line end
-    /// slips in easily), so it is cut off with a warning; what is empty counts as not set.
+    /// Reads `STRIPE_WEBHOOK_SECRET`: comma-separated. Whitespace around a secret is never part of
+    /// it (a line end slips in easily), so it is cut off with a warning; what is empty counts as
+    /// not set.
     pub fn parse(text: &str) -> Self {
         let mut read = Self::default();
         for (index, part) in text.split(',').enumerate() {
@@ -76,8 +78,8 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// Why a signature does not hold. Its words are the same for all: whoever forges would learn from the difference. The
-/// owner of the secret is told the category, in log, metric and `/health`.
+/// Why a signature does not hold. Its words are the same for all: whoever forges would learn from
+/// the difference. The owner of the secret is told the category, in log, metric and `/health`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("Invalid signature")]
 pub enum BadSignature {
@@ -115,7 +117,8 @@ impl BadSignature {
     }
 }
 
-/// Whether the body, exactly as it came, was signed with one of the secrets within five minutes of now.
+/// Whether the body, exactly as it came, was signed with one of the secrets within five minutes of
+/// now.
 ///
 /// # Errors
 /// With the first reason why not.
@@ -126,7 +129,8 @@ pub fn verify(
     now_unix: i64,
 ) -> Result<(), BadSignature> {
     let signed = SignatureHeader::read(header)?;
-    // All of them are compared, always: neither which secret matched nor which signature shows in the time taken.
+    // All of them are compared, always: neither which secret matched nor which signature shows in
+    // the time taken.
     let mut matched = Choice::from(0);
     for secret in &secrets.secrets {
         let ours = mac(secret, signed.time_text, body)?;
@@ -142,8 +146,8 @@ pub fn verify(
     }
 }
 
-/// Whether a header could be that of an event sent within five minutes of now, whoever wrote it: of a time that nobody may
-/// have signed.
+/// Whether a header could be that of an event sent within five minutes of now, whoever wrote it: of
+/// a time that nobody may have signed.
 ///
 /// # Errors
 /// With the first reason why not.
@@ -193,10 +197,12 @@ impl<'a> SignatureHeader<'a> {
                 "t" if time_text.replace(value).is_some() => return None,
                 "v1" => {
                     seen += 1;
-                    // A malformed one is skipped: a proxy's scribble must not cost the good one beside it.
+                    // A malformed one is skipped: a proxy's scribble must not cost the good one
+                    // beside it.
                     signatures.extend(decode(value));
                 }
-                // `v0` is Stripe's of test mode and proves nothing; whatever else there will be neither.
+                // `v0` is Stripe's of test mode and proves nothing; whatever else there will be
+                // neither.
                 _ => {}
             }
         }

@@ -1,21 +1,26 @@
-//! Accounts of holds: which ones the audit log says are live, held against the table that lists them.
+//! Accounts of holds: which ones the audit log says are live, held against the table that lists
+//! them.
 //!
-//! The log is chained and the table is not: a hold that was ended in the table alone has not ended. Rows of format 1 do not
-//! name the holds they end; there an entry that may have ended a hold counts as its end. Only reads.
+//! The log is chained and the table is not: a hold that was ended in the table alone has not ended.
+//! Rows of format 1 do not name the holds they end; there an entry that may have ended a hold
+//! counts as its end. Only reads.
 
+mod against;
 mod declared;
 mod early;
+mod told;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::schema::AUDIT_LOG;
 use super::verify::{VerifyError, walk};
 use crate::domain::hold::{Epoch, Scope, ScopedHold};
+use against::held_against;
 pub use declared::Unexplained;
 pub(super) use declared::{Said, said};
-use early::Early;
+use told::Told;
 
 /// The action of the entry that lists every live hold.
 pub(super) const CHECKPOINT: &str = "checkpoint";
@@ -92,8 +97,8 @@ pub(super) fn of(conn: &Connection, from: i64) -> rusqlite::Result<Accounts> {
     Ok(accounts)
 }
 
-/// Which of these holds the log before an entry ended. One that was taken when the log did not name what it ended, and
-/// that no checkpoint lists since, ended then.
+/// Which of these holds the log before an entry ended. One that was taken when the log did not name
+/// what it ended, and that no checkpoint lists since, ended then.
 fn ended_before(
     conn: &Connection,
     from: i64,
@@ -156,7 +161,8 @@ pub(super) fn now(conn: &Connection) -> rusqlite::Result<Accounts> {
     of(conn, last_checkpoint(conn)?.unwrap_or(1))
 }
 
-/// Which holds are live by the log alone, from its last checkpoint on, within the transaction that appends to it.
+/// Which holds are live by the log alone, from its last checkpoint on, within the transaction that
+/// appends to it.
 pub(super) fn live(conn: &Connection) -> rusqlite::Result<Vec<ScopedHold>> {
     let from = last_checkpoint(conn)?.unwrap_or(1);
     Ok(Told::read(conn, from)?
@@ -172,281 +178,6 @@ fn last_checkpoint(conn: &Connection) -> rusqlite::Result<Option<i64>> {
     conn.prepare_cached(last)?
         .query_row([CHECKPOINT], |row| row.get(0))
         .optional()
-}
-
-/// What the entries of the log say of holds.
-#[derive(Default)]
-struct Told {
-    /// Live ones, in the order taken.
-    live: Vec<(i64, ScopedHold)>,
-    /// Ended by an entry that names them.
-    ended: BTreeSet<Epoch>,
-    /// Whether a checkpoint was met: from then on every entry names the holds it takes and ends.
-    exact: bool,
-    early: Early,
-    faults: Vec<String>,
-    unsure: bool,
-    /// What is declared, from the first checkpoint that lists it on.
-    declares: Option<BTreeMap<String, Said>>,
-}
-
-/// One entry, as far as holds go.
-struct Entry {
-    seq: i64,
-    format: i64,
-    at: String,
-    action: String,
-    throttle: String,
-    before: String,
-    after: String,
-    reason: String,
-    taken: String,
-    ended: String,
-    declares: String,
-}
-
-impl Entry {
-    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
-        // Somebody's edit need not be text; what it is instead makes no sense either.
-        let text = |column| {
-            row.get_ref(column)
-                .map(|value| value.as_str().unwrap_or("?").to_owned())
-        };
-        Ok(Self {
-            seq: row.get(0)?,
-            format: row.get(1)?,
-            at: text(2)?,
-            action: text(3)?,
-            throttle: text(4)?,
-            before: text(5)?,
-            after: text(6)?,
-            reason: text(7)?,
-            taken: text(8)?,
-            ended: text(9)?,
-            declares: text(10)?,
-        })
-    }
-}
-
-impl Told {
-    fn read(conn: &Connection, from: i64) -> rusqlite::Result<Self> {
-        let has = |column| columns(conn).map(|columns| columns.contains(&column));
-        let declares = if has("declares")? { "declares" } else { "''" };
-        let (columns, names_some) = if has("holds_ended")? {
-            (
-                "holds_taken, holds_ended",
-                "format = 1 OR holds_taken <> '' OR holds_ended <> '' OR action = 'checkpoint'",
-            )
-        } else {
-            ("'', ''", "1")
-        };
-        let sql = format!(
-            "SELECT seq, format, at, action, throttle, before, after, reason, {columns}, {declares}
-             FROM audit_log WHERE seq >= ?1 AND ({names_some} OR {declares} <> '') ORDER BY seq"
-        );
-        let mut told = Self::default();
-        let mut entries = conn.prepare(&sql)?;
-        let mut entries = entries.query([from])?;
-        while let Some(row) = entries.next()? {
-            told.take_in(&Entry::of(row)?);
-        }
-        if !told.exact {
-            let early = std::mem::take(&mut told.early);
-            told.live.splice(0..0, early.live().cloned());
-            told.live.sort_by_key(|(seq, _)| *seq);
-            told.early = early;
-        }
-        Ok(told)
-    }
-
-    fn take_in(&mut self, entry: &Entry) {
-        if entry.format == 1 {
-            return self.early.take_in(entry);
-        }
-        let taken: Vec<ScopedHold> = self.list(entry, &entry.taken);
-        let ended: Vec<Epoch> = self.list(entry, &entry.ended);
-        let declares: Vec<Said> = self.list(entry, &entry.declares);
-        if entry.action == CHECKPOINT && entry.format >= declared::FORMAT {
-            self.declares = Some(BTreeMap::new());
-        }
-        if let Some(known) = &mut self.declares {
-            declares.into_iter().for_each(|said| said.follows(known));
-        }
-        if entry.action == CHECKPOINT {
-            self.check(entry, &taken);
-            self.live = taken.into_iter().map(|hold| (entry.seq, hold)).collect();
-            self.exact = true;
-            return;
-        }
-        for hold in taken {
-            self.live
-                .retain(|(_, live)| live.hold.epoch != hold.hold.epoch);
-            self.live.push((entry.seq, hold));
-        }
-        self.live
-            .retain(|(_, live)| !ended.contains(&live.hold.epoch));
-        self.early.end(&ended);
-        self.ended.extend(ended);
-    }
-
-    /// Whether a checkpoint lists what the entries before it left.
-    fn check(&mut self, entry: &Entry, listed: &[ScopedHold]) {
-        let own = |hold: &ScopedHold| (hold.hold.epoch.clone(), format!("{:?}", hold.scope));
-        let listed: BTreeSet<_> = listed.iter().map(own).collect();
-        let left: BTreeSet<_> = self.live.iter().map(|(_, hold)| own(hold)).collect();
-        if self.exact && listed != left {
-            let what = "lists other holds than the entries before it left";
-            self.faults
-                .push(format!("audit_log: row {} {what}", entry.seq));
-        }
-    }
-
-    fn list<T: serde::de::DeserializeOwned>(&mut self, entry: &Entry, text: &str) -> Vec<T> {
-        if text.is_empty() {
-            return Vec::new();
-        }
-        serde_json::from_str(text).unwrap_or_else(|_| {
-            self.faults.push(format!(
-                "audit_log: row {} names what nobody can read",
-                entry.seq
-            ));
-            self.unsure = true;
-            Vec::new()
-        })
-    }
-}
-
-/// `whole`: the log was read from its first entry on.
-fn held_against(told: Told, table: &[Listed], whole: bool) -> Accounts {
-    let Told {
-        live,
-        ended,
-        exact,
-        early,
-        faults,
-        unsure,
-        ..
-    } = told;
-    let mut accounts = Accounts {
-        faults,
-        unsure,
-        ..Accounts::default()
-    };
-    let rows: BTreeMap<&Epoch, &Listed> =
-        table.iter().map(|listed| (&listed.epoch, listed)).collect();
-    let by_log: BTreeSet<Epoch> = live
-        .iter()
-        .map(|(_, hold)| hold.hold.epoch.clone())
-        .collect();
-    for (seq, hold) in live {
-        let epoch = &hold.hold.epoch;
-        let fault = match rows.get(epoch) {
-            None => Some(format!(
-                "audit_log: row {seq}: hold {epoch}, which has not ended, is gone from the table holds"
-            )),
-            Some(row) if row.ended => Some(format!(
-                "holds: row {} ({epoch}) was ended, and no audit entry ends it",
-                row.row
-            )),
-            Some(row) => row
-                .hold
-                .as_ref()
-                .filter(|listed| !same(listed, &hold))
-                .map_or_else(
-                    || {
-                        row.hold
-                            .is_none()
-                            .then(|| format!("holds: row {} ({epoch}) cannot be read", row.row))
-                    },
-                    |_| {
-                        Some(format!(
-                            "holds: row {} ({epoch}) is not the hold that was taken",
-                            row.row
-                        ))
-                    },
-                ),
-        };
-        let listed = rows
-            .get(epoch)
-            .and_then(|row| row.hold.clone())
-            .filter(|_| fault.is_none());
-        match (fault, listed) {
-            // Whose it is and why decides who may end it: that, too, is as it was taken.
-            (None, Some(listed)) if exact && listed != hold => {
-                let row = rows.get(epoch).map_or(0, |row| row.row);
-                let what = "says another source, operator or reason than its audit entry";
-                accounts
-                    .faults
-                    .push(format!("holds: row {row} ({epoch}) {what}"));
-                accounts.live.push(hold);
-            }
-            // An entry of format 1 tells less than the row does.
-            (None, Some(listed)) if !exact => accounts.hold(None, listed),
-            (fault, _) => accounts.hold(fault, hold),
-        }
-    }
-    for row in table.iter().filter(|row| !by_log.contains(&row.epoch)) {
-        let Listed {
-            row: number,
-            epoch,
-            hold,
-            ended: is_ended,
-        } = row;
-        let fault = match (is_ended, hold) {
-            (false, None) => {
-                accounts.unsure = true;
-                Some(format!("holds: row {number} ({epoch}) cannot be read"))
-            }
-            (false, Some(_)) if ended.contains(epoch) => Some(format!(
-                "holds: row {number} ({epoch}) is live, and an audit entry ended it"
-            )),
-            // What an entry of format 1 took need not be named in it.
-            (false, Some(_)) if exact => Some(format!(
-                "holds: row {number} ({epoch}) is live, and no audit entry took it"
-            )),
-            (true, hold)
-                if whole
-                    && !ended.contains(epoch)
-                    && !early.may_have_ended(epoch, hold.as_ref()) =>
-            {
-                Some(format!(
-                    "holds: row {number} ({epoch}) was ended, and no audit entry ends it"
-                ))
-            }
-            _ => None,
-        };
-        match hold {
-            Some(hold) if !is_ended || fault.is_some() => accounts.hold(fault, hold.clone()),
-            _ => accounts.faults.extend(fault),
-        }
-    }
-    let held: BTreeSet<&Epoch> = accounts.live.iter().map(|hold| &hold.hold.epoch).collect();
-    // Without a checkpoint, what no word of the log tells is left to the table; after one, nothing is.
-    let gone = table
-        .iter()
-        .filter(|row| whole && row.ended && !held.contains(&row.epoch))
-        .map(|row| row.epoch.clone());
-    accounts.ended = ended
-        .into_iter()
-        .filter(|epoch| !held.contains(epoch))
-        .chain(gone)
-        .collect();
-    accounts
-}
-
-impl Accounts {
-    fn hold(&mut self, fault: Option<String>, hold: ScopedHold) {
-        if let Some(fault) = fault {
-            self.unaccounted.insert(hold.hold.epoch.clone());
-            self.faults.push(fault);
-        }
-        self.live.push(hold);
-    }
-}
-
-/// Whether two mean the same throttles and bite alike.
-fn same(a: &ScopedHold, b: &ScopedHold) -> bool {
-    a.scope == b.scope && a.hold.bite == b.hold.bite
 }
 
 fn table(conn: &Connection) -> rusqlite::Result<Vec<Listed>> {

@@ -1,8 +1,8 @@
-//! A consistent copy of the ledger while the service writes: one read snapshot, copied page by page, read back, and only
-//! then given its name.
+//! A consistent copy of the ledger while the service writes: one read snapshot, copied page by
+//! page, read back, and only then given its name.
 //!
-//! Needs no lock of the folder. Until the copy is proven it has a name of its own beside `FILE`: whatever ends the process,
-//! `FILE` is either not there or whole.
+//! Needs no lock of the folder. Until the copy is proven it has a name of its own beside `FILE`:
+//! whatever ends the process, `FILE` is either not there or whole.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -79,8 +79,8 @@ pub struct Saved {
     pub bytes: u64,
 }
 
-/// Copies the ledger of a directory into a new file of mode 0600. `progress` hears what is done (`copy` counts pages, a
-/// table its rows), how much of it, of how much.
+/// Copies the ledger of a directory into a new file of mode 0600. `progress` hears what is done
+/// (`copy` counts pages, a table its rows), how much of it, of how much.
 ///
 /// # Errors
 /// Why there is no backup; nothing of the name `file` is there then.
@@ -192,13 +192,14 @@ fn whole(copied: &Connection, expected: &[(String, i64)]) -> Result<(), BackupEr
 /// A copy that is not proven yet; gone with the value, unless it was published.
 struct Part {
     path: PathBuf,
-    /// Locked, so that two backups do not write one copy, and one that was left by a crash is told from one under way.
-    /// Open until the end: closing it lets go of SQLite's own locks on it.
+    /// Locked, so that two backups do not write one copy, and one that was left by a crash is told
+    /// from one under way. Open until the end: closing it lets go of SQLite's own locks on it.
     file: File,
 }
 
 impl Part {
-    /// A file of a name that nobody else has; what a backup to the same name left behind is cleared away.
+    /// A file of a name that nobody else has; what a backup to the same name left behind is cleared
+    /// away.
     fn claim(file: &Path) -> Result<Self, BackupError> {
         if fs::symlink_metadata(file).is_ok() {
             return Err(BackupError::Exists(file.to_owned()));
@@ -222,7 +223,8 @@ impl Part {
         Ok(Self { path, file: made })
     }
 
-    /// The names of copies to the same file that were not finished. Nobody else's file has such a name, `FILE.part` may.
+    /// The names of copies to the same file that were not finished. Nobody else's file has such a
+    /// name, `FILE.part` may.
     fn left(file: &Path) -> impl Iterator<Item = PathBuf> {
         let name = file
             .file_name()
@@ -294,7 +296,8 @@ enum Cleared {
     InUse,
 }
 
-/// Removes what a crash left: never emptied, since it may be a second name of a backup that was just published.
+/// Removes what a crash left: never emptied, since it may be a second name of a backup that was
+/// just published.
 fn clear(left: &Path) -> Cleared {
     let Ok(found) = private::trusted(left, None) else {
         return Cleared::Done;

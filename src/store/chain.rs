@@ -1,12 +1,13 @@
-//! The hash chain, pure: how a row's stored values become bytes, and how bytes become the next hash.
+//! The hash chain, pure: how a row's stored values become bytes, and how bytes become the next
+//! hash.
 //!
-//! Knows no SQL. Values are encoded as they are stored, never re-serialised, so that a verifier which reads the
-//! same columns gets the same bytes, or can tell that somebody edited one.
+//! Knows no SQL. Values are encoded as they are stored, never re-serialised, so that a verifier
+//! which reads the same columns gets the same bytes, or can tell that somebody edited one.
 
 use sha2::{Digest, Sha256};
 
-/// The first format of a row, stored with it: a later one may cover more columns without invalidating the rows that are
-/// there. Which one a table writes now is the schema's to say.
+/// The first format of a row, stored with it: a later one may cover more columns without
+/// invalidating the rows that are there. Which one a table writes now is the schema's to say.
 pub(crate) const FORMAT: i64 = 1;
 
 /// What stands in for the hash before the first row.
@@ -37,8 +38,8 @@ impl<'a> Cell<'a> {
     }
 }
 
-/// The bytes of one row: format, table, number of columns, then each value with its tag and length, so that no two
-/// different rows have the same bytes.
+/// The bytes of one row: format, table, number of columns, then each value with its tag and length,
+/// so that no two different rows have the same bytes.
 pub(crate) fn encode(format: i64, table: &str, cells: &[Cell<'_>]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(64 + cells.len() * 32);
     bytes.extend_from_slice(&format.to_le_bytes());

@@ -1,22 +1,24 @@
-//! Declared state of a service without a cluster: it lives in the ledger, and in memory while the service runs.
+//! Declared state of a service without a cluster: it lives in the ledger, and in memory while the
+//! service runs.
 //!
-//! A kill is in memory before the ledger is asked, so that no pass of the loop opens meanwhile; everything that may
-//! open is in memory only once the ledger has it. Knows no SQL and no journal: that one is the latch's.
+//! A kill is in memory before the ledger is asked, so that no pass of the loop opens meanwhile;
+//! everything that may open is in memory only once the ledger has it. Knows no SQL and no journal:
+//! that one is the latch's.
 
 mod added;
+mod asking;
 mod manifest;
 mod moves;
 mod state;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use super::lock;
-use crate::domain::audit::{Answer, Change, Receipt, Record, ThrottleRow};
+use crate::domain::audit::{Answer, Change, Record, ThrottleRow};
 use crate::domain::evidence::Evidence;
 use crate::domain::hold::{Epoch, HeldBy, ScopedHold};
 use crate::domain::level::Level;
@@ -25,28 +27,24 @@ use crate::domain::report::Outcome;
 use crate::domain::throttle::{Declared, Owner, ThrottleName};
 use crate::ports::{
     Became, Declaration, Desired, DesiredError, Effect, Ended, HoldTaken, JournalEntry, Ledger,
-    LedgerError, Meant, Report, Stored,
+    Meant, Report, Stored,
 };
 use crate::sync::{Mutex, timeout};
+use asking::PATIENCE;
 pub use manifest::Taken;
 use manifest::Taking;
 use state::{State, hear, listens};
 
-/// How long a door waits for the ledger before it says that the ledger is away.
-const PATIENCE: Duration = Duration::from_secs(2);
-
 /// What the record says of a revival that leaves a kill behind.
 const STILL_KILLED: &str = "killed";
-
-/// How long the ledger may take to say what became of a change.
-const UNDECIDED: Duration = Duration::from_secs(4);
 
 /// Declared state kept in the ledger.
 pub struct LedgerDesired {
     ledger: Arc<dyn Ledger>,
     state: Mutex<State>,
-    /// Declarations go one at a time: two with the same next generation would both be accepted. Kills never wait
-    /// for it. A file gives its turn back again and again; what it has not declared yet is in here.
+    /// Declarations go one at a time: two with the same next generation would both be accepted.
+    /// Kills never wait for it. A file gives its turn back again and again; what it has not
+    /// declared yet is in here.
     declaring: tokio::sync::Mutex<Option<Taking>>,
     /// Files go one after the other, each whole.
     files: tokio::sync::Mutex<()>,
@@ -54,7 +52,8 @@ pub struct LedgerDesired {
 }
 
 impl LedgerDesired {
-    /// Starts from what the ledger knew. The throttle `default` always exists; where it is new it is at STOP.
+    /// Starts from what the ledger knew. The throttle `default` always exists; where it is new it
+    /// is at STOP.
     pub fn new(ledger: Arc<dyn Ledger>, stored: Stored) -> Self {
         Self::over(ledger, State::new(stored, true))
     }
@@ -75,47 +74,16 @@ impl LedgerDesired {
         }
     }
 
-    /// The level now in force, and what was offered: what a declaration gives as stored from here on.
+    /// The level now in force, and what was offered: what a declaration gives as stored from here
+    /// on.
     pub fn effective(&self, throttle: &ThrottleName, level: Level, offered: Option<Offered>) {
         lock(&self.state).change(throttle, |declared| {
             (declared.stored, declared.offered) = (level, offered)
         });
     }
 
-    /// A ledger bounds its own wait, and knows what it has begun; whoever answers later than that is not known to have.
-    async fn commit(&self, change: Change) -> Result<Receipt, DesiredError> {
-        let mut doubt = (!change.throttles.is_empty()).then_some(Doubt(Some(&self.state)));
-        let answer = timeout(UNDECIDED, self.ledger.commit(change)).await;
-        let answer = answer.unwrap_or(Err(LedgerError::Undecided));
-        let is_known = match &answer {
-            // It was declared when it came first; what holds now is the ledger's to say.
-            Ok(receipt) => !receipt.repeated,
-            Err(LedgerError::Unavailable(_) | LedgerError::Refused(_)) => true,
-            Err(LedgerError::Undecided | LedgerError::Conflict(_)) => false,
-        };
-        if let Some(doubt) = doubt.as_mut().filter(|_| is_known) {
-            doubt.0 = None;
-        }
-        answer.map_err(unavailable)
-    }
-
-    async fn stored(&self) -> Result<Stored, DesiredError> {
-        timeout(PATIENCE, self.ledger.stored())
-            .await
-            .unwrap_or_else(|_| Err(away()))
-            .map_err(unavailable)
-    }
-
-    /// What the ledger knows once all that was begun is decided: a look that comes earlier would miss what lands after it.
-    async fn decided(&self) -> Result<Stored, DesiredError> {
-        timeout(PATIENCE, self.ledger.check())
-            .await
-            .unwrap_or_else(|_| Err(away()))
-            .map_err(unavailable)?;
-        self.stored().await
-    }
-
-    /// Takes over what the ledger knows, once it could be opened: what is safer of it, and what is newer.
+    /// Takes over what the ledger knows, once it could be opened: what is safer of it, and what is
+    /// newer.
     pub fn adopt(&self, stored: &Stored) {
         let mut state = lock(&self.state);
         state.adopt_holds(&stored.holds);
@@ -134,7 +102,8 @@ impl LedgerDesired {
         lock(&self.state).all_recorded()
     }
 
-    /// Puts into memory what the journal has and the ledger lacks, before anything else is asked of us.
+    /// Puts into memory what the journal has and the ledger lacks, before anything else is asked of
+    /// us.
     pub fn owes(&self, entry: &JournalEntry) {
         let mut state = lock(&self.state);
         match &entry.effect {
@@ -154,39 +123,6 @@ impl LedgerDesired {
             Effect::Nothing => {}
         }
     }
-
-    /// Brings a hold that is in memory into the ledger.
-    async fn record(&self, hold: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError> {
-        let epoch = hold.hold.epoch.clone();
-        let asked = record.answer.clone();
-        let receipt = self
-            .commit(Change {
-                holds_taken: vec![hold],
-                ..Change::of(record)
-            })
-            .await?;
-        let mut state = lock(&self.state);
-        state.recorded(&epoch);
-        let over = receipt.over.contains(&epoch);
-        if over {
-            state.release(std::slice::from_ref(&epoch));
-        }
-        Ok(HoldTaken {
-            answer: receipt.answer.unwrap_or(asked),
-            over,
-        })
-    }
-}
-
-/// A declaration on its way to the ledger: unless it is known what became of it, the ledger may have one that memory has not.
-struct Doubt<'a>(Option<&'a Mutex<State>>);
-
-impl Drop for Doubt<'_> {
-    fn drop(&mut self) {
-        if let Some(state) = self.0 {
-            lock(state).unsure = true;
-        }
-    }
 }
 
 #[async_trait]
@@ -195,7 +131,8 @@ impl Desired for LedgerDesired {
         lock(&self.state).declared()
     }
 
-    /// Looks at the ledger only where an earlier declaration may have arrived there without our knowing.
+    /// Looks at the ledger only where an earlier declaration may have arrived there without our
+    /// knowing.
     async fn refresh(&self) {
         if !lock(&self.state).unsure {
             return;
@@ -221,8 +158,9 @@ impl Desired for LedgerDesired {
         measured: Option<Evidence>,
         mut record: Record,
     ) -> Result<Declaration, DesiredError> {
-        // Tightening waits for nobody: the loop must not open what the gate has just closed. Should the ledger not take
-        // it, the tighter level stays until it does, and with it what was measured.
+        // Tightening waits for nobody: the loop must not open what the gate has just closed. Should
+        // the ledger not take it, the tighter level stays until it does, and with it what was
+        // measured.
         let tightened = lock(&self.state).tighten(throttle, level, measured.as_ref());
         let mut turn = timeout(PATIENCE, self.declaring.lock()).await.ok();
         let is_ours = match &mut turn {
@@ -282,7 +220,8 @@ impl Desired for LedgerDesired {
         })
     }
 
-    /// Whoever takes it again wakes nobody: a loop that brings it to the ledger in each pass would wake itself.
+    /// Whoever takes it again wakes nobody: a loop that brings it to the ledger in each pass would
+    /// wake itself.
     fn hold(&self, hold: &ScopedHold, record: &Record) {
         let is_new = lock(&self.state).take(hold, record);
         if is_new {
@@ -290,8 +229,8 @@ impl Desired for LedgerDesired {
         }
     }
 
-    /// In memory at once, and there it stays if the ledger cannot take it: then the error says so, and the hold
-    /// bites all the same.
+    /// In memory at once, and there it stays if the ledger cannot take it: then the error says so,
+    /// and the hold bites all the same.
     async fn take(&self, hold: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError> {
         self.hold(&hold, &record);
         self.record(hold, record).await
@@ -320,7 +259,8 @@ impl Desired for LedgerDesired {
                 ..Ended::default()
             });
         }
-        // First into the ledger what it never got: the log shall not hold an end without its beginning.
+        // First into the ledger what it never got: the log shall not hold an end without its
+        // beginning.
         for (hold, owed) in unrecorded {
             self.record(hold, owed).await?;
         }
@@ -353,10 +293,7 @@ impl Desired for LedgerDesired {
         // What is not recorded before the look need not be in it.
         let recorded = self.recorded();
         let stored = self.decided().await?;
-        let done = timeout(PATIENCE, self.ledger.has(once))
-            .await
-            .unwrap_or_else(|_| Err(away()))
-            .map_err(unavailable)?;
+        let done = self.has(once).await?;
         let is_recorded = |epoch: &&Epoch| recorded.iter().any(|held| held.hold.epoch == **epoch);
         let holds = |epoch: &&Epoch| stored.holds.iter().any(|held| held.hold.epoch == **epoch);
         let ended: Vec<Epoch> = ending
@@ -423,16 +360,5 @@ impl Report for LedgerDesired {
             outcome.effective,
             Some(outcome.offered.clone()),
         );
-    }
-}
-
-fn away() -> LedgerError {
-    LedgerError::Unavailable(format!("it did not answer within {} s", PATIENCE.as_secs()))
-}
-
-fn unavailable(error: LedgerError) -> DesiredError {
-    match error {
-        LedgerError::Undecided => DesiredError::Undecided,
-        error => DesiredError::Unavailable(error.to_string()),
     }
 }

@@ -1,7 +1,8 @@
 //! What of a journal the ledger has already: settled at a start, before anything goes by it.
 //!
-//! An entry that was answered as not written may be on the disk all the same, and what it closed has been opened since. So may
-//! one that was settled while another was still owed: the file says it of all at once.
+//! An entry that was answered as not written may be on the disk all the same, and what it closed
+//! has been opened since. So may one that was settled while another was still owed: the file says
+//! it of all at once.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,8 +15,9 @@ use crate::sync::timeout;
 /// How long a start waits for the ledger to say it.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Settles what has ended, which was brought to the ledger before: it does not bite until it has been brought there again;
-/// and every command that the ledger has. What cannot be asked in time stays.
+/// Settles what has ended, which was brought to the ledger before: it does not bite until it has
+/// been brought there again; and every command that the ledger has. What cannot be asked in time
+/// stays.
 pub async fn settle_had(journal: &mut JournalFile, ended: &BTreeSet<Epoch>, ledger: &dyn Ledger) {
     let has_ended = |entry: &JournalEntry| matches!(&entry.effect, Effect::Hold(held) if ended.contains(&held.hold.epoch));
     let (ended, open): (Vec<_>, Vec<_>) = journal.pending().into_iter().partition(has_ended);

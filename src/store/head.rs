@@ -1,6 +1,8 @@
-//! Heads: number and hash of a chained table's newest row, as they are exported, printed and asked for.
+//! Heads: number and hash of a chained table's newest row, as they are exported, printed and asked
+//! for.
 //!
-//! Pure text. A head that lives elsewhere is what tells a table whose end was cut from one that is whole.
+//! Pure text. A head that lives elsewhere is what tells a table whose end was cut from one that is
+//! whole.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,7 +1,8 @@
 //! The journal: where a kill becomes durable when the ledger cannot take it.
 //!
-//! One thread owns the file, so that nobody who serves ever waits for a disk; commands that queue up while it writes share
-//! the next sync. Knows records and files; when to write one and what it means is the latch's.
+//! One thread owns the file, so that nobody who serves ever waits for a disk; commands that queue
+//! up while it writes share the next sync. Knows records and files; when to write one and what it
+//! means is the latch's.
 
 mod file;
 mod headless;
@@ -26,8 +27,8 @@ use writer::{Job, Work};
 pub use file::{JOURNAL_BYTES, JournalFile, JournalFound};
 pub use writer::{JournalBatch, JournalDone, JournalWriter};
 
-/// Commands that wait for the disk: as many as the file has room for. What finds no room is refused at once, and not
-/// written later.
+/// Commands that wait for the disk: as many as the file has room for. What finds no room is refused
+/// at once, and not written later.
 const QUEUE_LIMIT: usize = 1024;
 
 /// The journal of a process that serves.
@@ -46,7 +47,8 @@ struct Shown {
 }
 
 impl FileJournal {
-    /// Opens a journal, or makes one, at its full size, whatever it was found to be; and starts its thread.
+    /// Opens a journal, or makes one, at its full size, whatever it was found to be; and starts its
+    /// thread.
     ///
     /// # Errors
     /// If it can neither be read nor made.
@@ -88,7 +90,8 @@ impl FileJournal {
         self.shown.ever.load(Ordering::SeqCst)
     }
 
-    /// Writes what is queued, then ends the thread. Blocks until that is done; what comes later is refused.
+    /// Writes what is queued, then ends the thread. Blocks until that is done; what comes later is
+    /// refused.
     pub fn close(&self) {
         drop(lock(&self.queue).take());
         let writer = lock(&self.writer).take();
@@ -97,8 +100,8 @@ impl FileJournal {
         }
     }
 
-    /// Puts something into the queue, now or never, and waits for what becomes of it. Whoever stops waiting changes nothing
-    /// about that.
+    /// Puts something into the queue, now or never, and waits for what becomes of it. Whoever stops
+    /// waiting changes nothing about that.
     async fn ask(&self, work: Work) -> io::Result<()> {
         let (reply, answer) = oneshot::channel();
         let queued = lock(&self.queue)

@@ -1,7 +1,8 @@
-//! The last state of the gate, on disk beside the ledger: what a start goes by when the ledger cannot be read.
+//! The last state of the gate, on disk beside the ledger: what a start goes by when the ledger
+//! cannot be read.
 //!
-//! Two slots of fixed size, written in turn and in place, so that neither a full disk nor a crash in the middle of a
-//! write costs the state before it. Knows bytes; when to write is `run`'s.
+//! Two slots of fixed size, written in turn and in place, so that neither a full disk nor a crash
+//! in the middle of a write costs the state before it. Knows bytes; when to write is `run`'s.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -18,7 +19,8 @@ use crate::ports::Stored;
 /// File name within the data folder.
 pub const LAST_STATE_FILE: &str = "last-state";
 
-/// Bytes of one slot: a thousand throttles with their holds. A larger state grows the file, if the disk lets it.
+/// Bytes of one slot: a thousand throttles with their holds. A larger state grows the file, if the
+/// disk lets it.
 const SLOT: usize = 512 * 1024;
 
 /// Sequence number `u64`, length `u32`, checksum `u32`, little-endian.
@@ -62,7 +64,8 @@ struct Inner {
 }
 
 impl StateFile {
-    /// Opens the file of a data folder, or makes it at its full size, and reads the newest whole state.
+    /// Opens the file of a data folder, or makes it at its full size, and reads the newest whole
+    /// state.
     ///
     /// # Errors
     /// If it can neither be read nor made.
@@ -159,7 +162,8 @@ impl Inner {
         Ok(())
     }
 
-    /// A file of larger slots: the new state goes to where both old slots end, so that they stay whole until it is there.
+    /// A file of larger slots: the new state goes to where both old slots end, so that they stay
+    /// whole until it is there.
     fn grow(&mut self, payload: &[u8]) -> io::Result<()> {
         let slot = (HEADER + payload.len())
             .next_multiple_of(SLOT)
@@ -185,7 +189,8 @@ impl Inner {
     }
 }
 
-/// Makes the file whole before it has its name: one that a crash or a full disk cut short is none, and no loss.
+/// Makes the file whole before it has its name: one that a crash or a full disk cut short is none,
+/// and no loss.
 fn make(path: &Path) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = itself()
@@ -202,7 +207,8 @@ fn make(path: &Path) -> io::Result<()> {
         .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
-/// Opens for writing where that is possible; a file that is only readable still tells the last state.
+/// Opens for writing where that is possible; a file that is only readable still tells the last
+/// state.
 fn reopen(path: &Path) -> io::Result<File> {
     let writable = itself().read(true).write(true).open(path);
     writable.or_else(|error| {

@@ -1,4 +1,5 @@
-//! What a file looks like that cannot be read as a ledger: for whoever has to decide what to do with it.
+//! What a file looks like that cannot be read as a ledger: for whoever has to decide what to do
+//! with it.
 //!
 //! Reads its beginning and its length, and changes nothing. Knows no command line and no way out.
 
@@ -42,7 +43,8 @@ const PACKED: [(&[u8], &str); 7] = [
 pub(super) const FOREIGN: &str =
     "no ledger, but an SQLite file of another program: none of a ledger's tables is in it";
 
-/// What a file looks like that gave this error; nothing, if the error says nothing of what is in it.
+/// What a file looks like that gave this error; nothing, if the error says nothing of what is in
+/// it.
 pub(super) fn looks(file: &Path, error: &Error) -> Option<String> {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {

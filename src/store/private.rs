@@ -1,4 +1,5 @@
-//! Files that are their owner's alone: made without following a link that somebody laid, and trusted only as such.
+//! Files that are their owner's alone: made without following a link that somebody laid, and
+//! trusted only as such.
 //!
 //! Knows no file by name but those of the data folder, and nothing of what stands in them.
 
@@ -86,9 +87,9 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
 }
 
-/// Takes from others what an earlier version, or a copy, left them of the files in a data folder. To be called before the
-/// ledger is opened: closing a file lets go of SQLite's locks on it. Answers whose mode was wrong, and what could not be
-/// mended.
+/// Takes from others what an earlier version, or a copy, left them of the files in a data folder.
+/// To be called before the ledger is opened: closing a file lets go of SQLite's locks on it.
+/// Answers whose mode was wrong, and what could not be mended.
 pub fn tighten(folder: &Path) -> Vec<(String, io::Result<()>)> {
     let tightened = ours(folder).into_iter().filter_map(|name| {
         let path = folder.join(&name);
@@ -103,8 +104,8 @@ pub fn tighten(folder: &Path) -> Vec<(String, io::Result<()>)> {
     tightened.collect()
 }
 
-/// Whether what has this name, if anything has, can be read as a file: a named pipe would be waited for, a device never
-/// end.
+/// Whether what has this name, if anything has, can be read as a file: a named pipe would be waited
+/// for, a device never end.
 ///
 /// # Errors
 /// If it is a pipe, a socket or a device.

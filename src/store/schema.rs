@@ -7,17 +7,19 @@ use std::sync::LazyLock;
 
 use rusqlite::Connection;
 
-/// One append-only, numbered and chained table. Its `columns` are what the chain covers, in stored order, besides
-/// `seq`, `format`, `prev_hash` and `hash`, which all of them have.
+/// One append-only, numbered and chained table. Its `columns` are what the chain covers, in stored
+/// order, besides `seq`, `format`, `prev_hash` and `hash`, which all of them have.
 #[derive(Debug)]
 pub(crate) struct Chained {
     /// The guide's name.
     pub(crate) name: &'static str,
     /// Columns of the newest format. Those of an older one are the first of them.
     pub(crate) columns: &'static [&'static str],
-    /// Of each format, from 1: the version of the file that brought it, and how many columns it covers.
+    /// Of each format, from 1: the version of the file that brought it, and how many columns it
+    /// covers.
     pub(crate) formats: &'static [(i64, usize)],
-    /// Appends a row: `seq`, `format`, the columns, `prev_hash`, `hash`. Made once: it is asked for with every row.
+    /// Appends a row: `seq`, `format`, the columns, `prev_hash`, `hash`. Made once: it is asked for
+    /// with every row.
     pub(crate) insert: LazyLock<String>,
     /// Number and hash of the newest row.
     pub(crate) head: LazyLock<String>,
@@ -205,8 +207,8 @@ CREATE TRIGGER holds_end_once BEFORE UPDATE ON holds WHEN OLD.ended = 1 AND NEW.
     BEGIN SELECT RAISE(ABORT, 'an ended hold never bites again'); END;
 ";
 
-/// The guards of one append-only table. The INSERT guard is there because INSERT OR REPLACE deletes rows without
-/// asking the DELETE trigger.
+/// The guards of one append-only table. The INSERT guard is there because INSERT OR REPLACE deletes
+/// rows without asking the DELETE trigger.
 fn guards(table: &str) -> String {
     format!(
         "CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table}
@@ -226,7 +228,8 @@ CREATE TRIGGER evidence_ledger_no_replace BEFORE INSERT ON evidence_ledger
     BEGIN SELECT RAISE(ABORT, 'this event is in the ledger'); END;
 ";
 
-/// Version 2: answers to client keys, kept for as long as the key; what is in force of each throttle beside its level.
+/// Version 2: answers to client keys, kept for as long as the key; what is in force of each
+/// throttle beside its level.
 const SECOND: &str = "
 ALTER TABLE system_throttle ADD COLUMN source TEXT NOT NULL DEFAULT 'rest';
 ALTER TABLE system_throttle ADD COLUMN killed INTEGER NOT NULL DEFAULT 0 CHECK (killed IN (0, 1));
@@ -239,8 +242,10 @@ CREATE INDEX used_nonces_expire ON used_nonces (expires_at) WHERE expires_at IS 
 /// Version 3: how many rows the mirror was owed and will not get, since it was owed too many.
 const THIRD: &str = "ALTER TABLE outbox_versions ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;";
 
-/// Version 4: the audit log says who it was beside whose key it was, and which holds an entry took and ended, so that the
-/// live ones follow from it alone. How many records the journal ever had, so that an older one is told. And every filter of a page has its index: ordered by it, rows are in their own order too.
+/// Version 4: the audit log says who it was beside whose key it was, and which holds an entry took
+/// and ended, so that the live ones follow from it alone. How many records the journal ever had, so
+/// that an older one is told. And every filter of a page has its index: ordered by it, rows are in
+/// their own order too.
 const FOURTH: &str = "
 ALTER TABLE audit_log ADD COLUMN operator TEXT NOT NULL DEFAULT '';
 ALTER TABLE audit_log ADD COLUMN holds_taken TEXT NOT NULL DEFAULT '';
@@ -258,8 +263,8 @@ CREATE INDEX system_state_source ON system_state (source);
 /// Version 5: what was offered, beside the level in force; none where nobody knows.
 const FIFTH: &str = "ALTER TABLE system_throttle ADD COLUMN offered TEXT;";
 
-/// Version 6: the audit log says what is declared, so that a level and a specification follow from it alone; and what it
-/// ended is found without reading all of it.
+/// Version 6: the audit log says what is declared, so that a level and a specification follow from
+/// it alone; and what it ended is found without reading all of it.
 const SIXTH: &str = "
 ALTER TABLE audit_log ADD COLUMN declares TEXT NOT NULL DEFAULT '';
 CREATE INDEX audit_log_ends ON audit_log (seq) WHERE holds_ended <> '';
@@ -291,7 +296,8 @@ pub(crate) fn lacking(conn: &Connection) -> rusqlite::Result<Option<String>> {
     }))
 }
 
-/// Brings a file to [`VERSION`]. Gives the version found where that is newer than this program knows.
+/// Brings a file to [`VERSION`]. Gives the version found where that is newer than this program
+/// knows.
 pub(crate) fn migrate(conn: &Connection) -> rusqlite::Result<Result<(), i64>> {
     conn.execute_batch("BEGIN IMMEDIATE")?;
     let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;

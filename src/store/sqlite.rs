@@ -1,116 +1,52 @@
 //! The ledger on SQLite: the embedded default, for one process on one machine.
 //!
-//! One thread writes (`writer`), a few connections read (`pool`); what a change does to the tables is `apply`'s. Knows nothing
-//! of who asks or why.
+//! One thread writes (`writer`), a few connections read (`pool`); what a change does to the tables
+//! is `apply`'s. Knows nothing of who asks or why.
 
 mod apply;
 mod asking;
 mod group;
 mod history;
+mod index;
+mod opening;
 mod pool;
 pub(super) mod read;
 mod rehearsal;
 pub(super) mod rows;
 mod told;
+mod waiting;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
-use tokio::time::timeout;
 
-use super::{Head, LEDGER_FILE, Opened, lock, private, schema};
+use super::{Head, Opened, lock};
 use crate::domain::audit::{Answer, Change, ClientKey, Receipt};
 use crate::domain::hold::ScopedHold;
 use crate::ports::{Ledger, LedgerError, Owed, Stored};
 use asking::Asking;
+use index::SharedIndex;
+pub use opening::OpenError;
 use pool::Pool;
+use waiting::Waiting;
 pub use writer::{Batch, Begun, Done, Writer};
 use writer::{Claim, GROUP_LIMIT, Job, Work};
 
-/// The first SQLite without the WAL-reset bug, which can lose acknowledged rows.
-const OLDEST_SQLITE: i32 = 3_051_003;
-
-/// A store that another process has locked must be an error soon, so that a caller can say so; it must not hang.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
-
-/// Eight full groups. A group on a locked store fails after [`BUSY_TIMEOUT`], so whatever stands further back would
-/// be answered after more than two seconds, when its caller has given up: better refused at once.
+/// Eight full groups. A group on a locked store fails after [`opening::BUSY_TIMEOUT`], so whatever
+/// stands further back would be answered after more than two seconds, when its caller has given up:
+/// better refused at once.
 const QUEUE_LIMIT: usize = 8 * GROUP_LIMIT;
 
-/// Pages of the write-ahead log, 16 MB, after which they are copied into the file. In a storm of events most of them change the
-/// same pages again and again: SQLite's own 1,000 would copy each of these a hundred times a second, with two fsyncs each time.
-const LOG_PAGES: i64 = 4_000;
-
-/// How long a change may wait to be begun.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How long it may then take: the largest take seconds, a disk that hangs takes longer.
-const WORK: Duration = Duration::from_secs(10);
-
-/// Pages of the past that are read at the same time: half of the connections, so that a command finds one free.
+/// Pages of the past that are read at the same time: half of the connections, so that a command
+/// finds one free.
 const PAGES_AT_ONCE: usize = 2;
-
-/// Why a ledger could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The library is one that can lose acknowledged rows.
-    #[error("SQLite {0} is too old: 3.51.3 or later is needed (WAL-reset bug)")]
-    TooOld(&'static str),
-    /// A newer program wrote this file.
-    #[error(
-        "the ledger has version {found}, this program knows {} and older",
-        schema::VERSION
-    )]
-    TooNew {
-        /// Version of the file.
-        found: i64,
-    },
-    /// The file system cannot keep a write-ahead log.
-    #[error(
-        "the ledger's directory cannot keep a write-ahead log (journal mode stays `{0}`); is it a network drive?"
-    )]
-    NoWal(String),
-    /// The directory cannot be made, or the writer cannot be started.
-    #[error("the ledger cannot be opened: {0}")]
-    Io(#[from] std::io::Error),
-    /// SQLite refused.
-    #[error("the ledger cannot be opened: {0}")]
-    Sql(#[from] rusqlite::Error),
-    /// It opened, and could not be written.
-    #[error("the ledger cannot be opened: {0}")]
-    Unwritable(#[from] LedgerError),
-}
-
-impl OpenError {
-    /// Whether trying again is no use.
-    pub fn lasts(&self) -> bool {
-        matches!(self, Self::TooOld(_) | Self::TooNew { .. } | Self::NoWal(_))
-    }
-}
-
-/// Where SQLite keeps the index of the write-ahead log, in memory that is mapped from a file.
-///
-/// A file that was made immutable, or whose disk was remounted read-only, ends the process with SIGBUS when such memory
-/// is written to. So before SQLite touches it, the system is asked whether the file may be written. It is not opened for
-/// that: closing it again would let go of SQLite's own locks on it.
-#[derive(Clone, Debug)]
-struct SharedIndex(PathBuf);
-
-impl SharedIndex {
-    fn writable(&self) -> Result<(), LedgerError> {
-        match rustix::fs::access(&self.0, rustix::fs::Access::WRITE_OK) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
-            Err(error) => Err(unavailable(format!("{LEDGER_FILE}-shm: {error}"))),
-        }
-    }
-}
 
 /// What the mirror is owed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -154,43 +90,13 @@ impl SqliteLedger {
 
     /// The same, for whoever gives the writer its turns and does not mind to wait for what is read.
     pub fn open_without_threads(dir: &Path) -> Result<(Self, Writer, Opened), OpenError> {
-        if rusqlite::version_number() < OLDEST_SQLITE {
-            return Err(OpenError::TooOld(rusqlite::version()));
-        }
-        std::fs::create_dir_all(dir)?;
-        // What a link leads to would be written to, or read as ours.
-        if std::fs::symlink_metadata(dir.join(LEDGER_FILE)).is_ok_and(|found| found.is_symlink()) {
-            return Err(std::io::Error::other(format!("{LEDGER_FILE} is a link")).into());
-        }
-        private::no_special(&dir.join(LEDGER_FILE))?;
-        // Made before SQLite would make it readable for all; its log and index take the mode of it.
-        match private::make(&dir.join(LEDGER_FILE)) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                return Err(error.into());
-            }
-            _ => {}
-        }
-        let file = dir.join(LEDGER_FILE);
-        let conn = Connection::open(&file).map_err(|error| refused(&file, error))?;
-        conn.busy_timeout(BUSY_TIMEOUT)?;
-        let mode: String =
-            conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
-        if mode != "wal" {
-            return Err(OpenError::NoWal(mode));
-        }
-        conn.pragma_update(None, "synchronous", "FULL")?;
-        conn.pragma_update(None, "foreign_keys", true)?;
-        conn.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
-        // Room for every statement of `apply`; the default of 16 would prepare most of them anew each time.
-        conn.set_prepared_statement_cache_capacity(64);
-        schema::migrate(&conn)?.map_err(|found| OpenError::TooNew { found })?;
-
+        let conn = opening::connection(dir)?;
         let readers = Pool::open(dir)?;
         let opened = readers
             .ask(read::opened)
             .unwrap_or_else(|| Ok(Opened::default()))?;
         let (queue, jobs) = sync_channel(QUEUE_LIMIT);
-        let index = SharedIndex(dir.join(format!("{LEDGER_FILE}-shm")));
+        let index = SharedIndex::of(dir);
         let ledger = Self {
             queue: Mutex::new(Some(queue)),
             writer: Mutex::new(None),
@@ -211,7 +117,8 @@ impl SqliteLedger {
         ))
     }
 
-    /// Records what this process starts from: the holds in force, those that nobody accounts for by an entry of their own.
+    /// Records what this process starts from: the holds in force, those that nobody accounts for by
+    /// an entry of their own.
     pub async fn begin(
         &self,
         at: Timestamp,
@@ -225,14 +132,15 @@ impl SqliteLedger {
         self.submit(Work::SawJournal(ever)).await.map(drop)
     }
 
-    /// Gives every intent that a previous process left open its one outcome, `intent_interrupted`. To be called
-    /// once, at start, before an intent is opened.
+    /// Gives every intent that a previous process left open its one outcome, `intent_interrupted`.
+    /// To be called once, at start, before an intent is opened.
     pub async fn close_interrupted(&self, at: Timestamp) -> Result<Receipt, LedgerError> {
         self.submit(Work::CloseInterrupted(at)).await
     }
 
-    /// Forgets observations made before this, and clients' keys that have expired by now: the only rows here that may be
-    /// forgotten. Answers how many went; a few thousand at a time, so that commands do not wait.
+    /// Forgets observations made before this, and clients' keys that have expired by now: the only
+    /// rows here that may be forgotten. Answers how many went; a few thousand at a time, so that
+    /// commands do not wait.
     pub async fn prune(
         &self,
         states_before: Timestamp,
@@ -248,21 +156,23 @@ impl SqliteLedger {
         self.read(rows::outbox).await
     }
 
-    /// The newest row of each chained table, the audit log first, all of one moment; to be kept elsewhere.
+    /// The newest row of each chained table, the audit log first, all of one moment; to be kept
+    /// elsewhere.
     pub async fn heads(&self) -> Result<Vec<Head>, LedgerError> {
         self.read(rows::heads).await
     }
 
-    /// Whether closing it can succeed: that writes to its index, which is memory, and a process that may not write there ends by
-    /// a signal.
+    /// Whether closing it can succeed: that writes to its index, which is memory, and a process
+    /// that may not write there ends by a signal.
     pub fn can_close(&self) -> bool {
         self.index.writable().is_ok()
     }
 
-    /// Writes what is queued, then closes. Blocks until that is done; later calls find the ledger unavailable.
+    /// Writes what is queued, then closes. Blocks until that is done; later calls find the ledger
+    /// unavailable.
     pub fn close(&self) {
-        // The readers go first: only a last connection that can write folds the log into the file as it closes, and
-        // the writer ends as soon as its queue is closed.
+        // The readers go first: only a last connection that can write folds the log into the file
+        // as it closes, and the writer ends as soon as its queue is closed.
         self.readers.close();
         drop(lock(&self.queue).take());
         if let Some(writer) = lock(&self.writer).take()
@@ -295,7 +205,8 @@ impl SqliteLedger {
         Ok(Waiting { answer, claim })
     }
 
-    /// Reads a page of the past: few at a time, so that connections are left for commands; and not for a client that left.
+    /// Reads a page of the past: few at a time, so that connections are left for commands; and not
+    /// for a client that left.
     async fn page<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -330,48 +241,6 @@ impl SqliteLedger {
         answer
             .await
             .unwrap_or_else(|_| Err(unavailable("reading it broke off")))
-    }
-}
-
-/// Somebody who waits for the writer.
-struct Waiting {
-    answer: oneshot::Receiver<Result<Receipt, LedgerError>>,
-    claim: Arc<Claim>,
-}
-
-impl Waiting {
-    async fn answer(&mut self) -> Result<Receipt, LedgerError> {
-        match (&mut self.answer).await {
-            Ok(answer) => answer,
-            Err(_) if self.claim.take() => {
-                Err(unavailable("its writer stopped before it began this"))
-            }
-            Err(_) => Err(LedgerError::Undecided),
-        }
-    }
-
-    /// The answer; or the certainty that it was not begun in time and never will be; or, after another while, that it was
-    /// begun, which is all that is known of a disk that hangs.
-    async fn answer_in_time(&mut self) -> Result<Receipt, LedgerError> {
-        if let Ok(answer) = timeout(PATIENCE, self.answer()).await {
-            return answer;
-        }
-        if self.claim.take() {
-            return Err(unavailable(format!(
-                "it did not begin to write this within {} s",
-                PATIENCE.as_secs()
-            )));
-        }
-        timeout(WORK, self.answer())
-            .await
-            .unwrap_or(Err(LedgerError::Undecided))
-    }
-}
-
-/// Whoever goes away does not want it any more.
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        let _withdrawn = self.claim.take();
     }
 }
 
@@ -419,17 +288,6 @@ impl Ledger for SqliteLedger {
     async fn answered(&self, key: &ClientKey) -> Result<Option<Answer>, LedgerError> {
         let key = key.clone();
         self.read(move |conn| rows::answered(conn, &key)).await
-    }
-}
-
-/// Why a file was not opened: SQLite does not tell that this user may not.
-fn refused(file: &Path, error: rusqlite::Error) -> OpenError {
-    use rustix::fs::{Access, access};
-    match access(file, Access::READ_OK | Access::WRITE_OK).map_err(std::io::Error::from) {
-        Err(denied) if denied.kind() == std::io::ErrorKind::PermissionDenied => {
-            std::io::Error::new(denied.kind(), format!("{}: {denied}", file.display())).into()
-        }
-        _ => error.into(),
     }
 }
 

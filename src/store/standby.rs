@@ -1,5 +1,5 @@
-//! A ledger that may not be open yet. A brake starts, and stops, whatever its store does: until the ledger can be opened
-//! every change is refused as unavailable, and opening it is tried again.
+//! A ledger that may not be open yet. A brake starts, and stops, whatever its store does: until the
+//! ledger can be opened every change is refused as unavailable, and opening it is tried again.
 //!
 //! Knows nothing of what is declared; who starts it gets what the ledger knew, when it is there.
 
@@ -52,7 +52,8 @@ impl StandbyLedger {
     /// Opens the ledger of a folder, if that is possible now.
     ///
     /// # Errors
-    /// What trying again cannot mend: a file of a newer program, a library or a file system that must not be used.
+    /// What trying again cannot mend: a file of a newer program, a library or a file system that
+    /// must not be used.
     pub async fn start(folder: &Path, at: Timestamp) -> Result<(Self, AtStart), OpenError> {
         let ledger = Self {
             folder: folder.to_owned(),
@@ -70,8 +71,8 @@ impl StandbyLedger {
         Ok((ledger, found))
     }
 
-    /// Tries to open it; gives what it knows. Intents that the process before left open get their outcome first: once the
-    /// ledger is open to others, an open intent is one of ours.
+    /// Tries to open it; gives what it knows. Intents that the process before left open get their
+    /// outcome first: once the ledger is open to others, an open intent is one of ours.
     ///
     /// # Errors
     /// Why it still cannot be opened.

@@ -1,7 +1,8 @@
 //! What a process starts from: the union of what ledger, journal and last state know. Pure.
 //!
-//! A hold that any of them knows, and whose end none of them recorded, stays; unknown never means open. What this takes
-//! for lost it says, and stays shut by a hold of its own, until a person ends it.
+//! A hold that any of them knows, and whose end none of them recorded, stays; unknown never means
+//! open. What this takes for lost it says, and stays shut by a hold of its own, until a person ends
+//! it.
 
 use std::collections::BTreeSet;
 
@@ -98,7 +99,8 @@ pub struct Start {
     pub told: Vec<String>,
 }
 
-/// Adds everything up. `at` and `epoch` are those of a hold that stands for what cannot be named, should there be need.
+/// Adds everything up. `at` and `epoch` are those of a hold that stands for what cannot be named,
+/// should there be need.
 #[must_use]
 pub fn start(known: &Known<'_>, at: Timestamp, epoch: impl FnOnce() -> String) -> Start {
     let mut start = Start {
@@ -231,7 +233,8 @@ fn union(
         {
             let mut hold = held.hold.clone();
             if hold.source.is_declared() {
-                // It held before the ledger had it; what declared it says anew whether it still does, and records it.
+                // It held before the ledger had it; what declared it says anew whether it still
+                // does, and records it.
                 told.push(format!(
                     "hold {epoch}: the ledger lacks it; what declared it ends it ({})",
                     hold.source
@@ -251,36 +254,43 @@ fn union(
             .iter_mut()
             .find(|known| known.name == row.name)
         {
-            Some(known) if ledger.unexplained(known).is_some() => {
-                ledger
-                    .unexplained(known)
-                    .into_iter()
-                    .for_each(|by_log| distrust(known, by_log, Some(row)));
-            }
-            Some(known) => {
-                // In no entry of the log either: more may wait than the ledger says.
-                if let (Some(offered), Some(last)) = (&known.offered, &row.offered) {
-                    known.offered = Some(offered.safer(last));
-                }
-                let (was, number) = (known.declared, known.generation);
-                raise(known, row);
-                if was != known.declared {
-                    // The ledger lacks this declaration: under a number of its own it is recorded with the next step.
-                    known.generation = known.generation.max(number.saturating_add(1));
-                    told.push(format!(
-                        "{}: the last state knows a higher level than the ledger",
-                        row.name
-                    ));
-                }
-            }
+            Some(known) => join(ledger.unexplained(known), known, row, told),
             None => stored.throttles.push(row.clone()),
         }
     }
     stored
 }
 
-/// No level below what the last state says, unless a newer declaration explains it; and a level in force that was lower
-/// is reached again in the loop's own steps.
+/// What the last state knows of a throttle, joined to its row; `by_log` is what the log says in the
+/// row's place, where that does not follow from it.
+fn join(
+    by_log: Option<&Unexplained>,
+    known: &mut ThrottleRow,
+    last: &ThrottleRow,
+    told: &mut Vec<String>,
+) {
+    if let Some(by_log) = by_log {
+        return distrust(known, by_log, Some(last));
+    }
+    // In no entry of the log either: more may wait than the ledger says.
+    if let (Some(offered), Some(last)) = (&known.offered, &last.offered) {
+        known.offered = Some(offered.safer(last));
+    }
+    let (was, number) = (known.declared, known.generation);
+    raise(known, last);
+    if was != known.declared {
+        // The ledger lacks this declaration: under a number of its own it is recorded with the next
+        // step.
+        known.generation = known.generation.max(number.saturating_add(1));
+        told.push(format!(
+            "{}: the last state knows a higher level than the ledger",
+            last.name
+        ));
+    }
+}
+
+/// No level below what the last state says, unless a newer declaration explains it; and a level in
+/// force that was lower is reached again in the loop's own steps.
 fn raise(known: &mut ThrottleRow, last: &ThrottleRow) {
     known.effective = known.effective.safer(last.effective);
     if known.generation <= last.generation {
@@ -289,8 +299,8 @@ fn raise(known: &mut ThrottleRow, last: &ThrottleRow) {
     }
 }
 
-/// Takes a row that does not follow from the log for what it may safely be: no level below any that is known, and no
-/// specification that exempts requests but the one that was declared.
+/// Takes a row that does not follow from the log for what it may safely be: no level below any that
+/// is known, and no specification that exempts requests but the one that was declared.
 fn distrust(known: &mut ThrottleRow, by_log: &Unexplained, last: Option<&ThrottleRow>) {
     known.declared = known.declared.safer(by_log.level);
     known.generation = known.generation.max(by_log.generation);

@@ -1,7 +1,8 @@
-//! The verifier: re-reads every stored value, recomputes the chains, and names the first row that is not as written.
+//! The verifier: re-reads every stored value, recomputes the chains, and names the first row that
+//! is not as written.
 //!
-//! Only reads, within one read transaction, so it works while the service writes. Shares nothing with the writing
-//! side but the column lists and the encoding.
+//! Only reads, within one read transaction, so it works while the service writes. Shares nothing
+//! with the writing side but the column lists and the encoding.
 
 mod beside;
 
@@ -28,8 +29,8 @@ const OF_THE_CHAIN: [&str; 4] = ["seq", "format", "prev_hash", "hash"];
 /// A ledger in which every row is as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// The newest row of each chained table, the audit log first. Rows are numbered from 1 without a gap, so its number
-    /// is also how many there are.
+    /// The newest row of each chained table, the audit log first. Rows are numbered from 1 without
+    /// a gap, so its number is also how many there are.
     pub heads: Vec<Head>,
 }
 
@@ -54,8 +55,9 @@ impl VerifyError {
     }
 }
 
-/// Verifies the ledger in a file. `exported` are heads that were written down earlier: without one, rows cut from the end
-/// of its table leave no trace here. `progress` hears table, rows done, rows in all.
+/// Verifies the ledger in a file. `exported` are heads that were written down earlier: without one,
+/// rows cut from the end of its table leave no trace here. `progress` hears table, rows done, rows
+/// in all.
 ///
 /// # Errors
 /// The first row that is not as it was written, or why the file cannot be read.
@@ -112,7 +114,8 @@ pub(super) fn chains(
     Ok(Verified { heads })
 }
 
-/// Whether a table has exactly the columns that its chain covers: what stands in another one could be edited unseen.
+/// Whether a table has exactly the columns that its chain covers: what stands in another one could
+/// be edited unseen.
 fn covered(conn: &Connection, table: &Chained, ours: &[&str]) -> Result<(), VerifyError> {
     let name = table.name;
     let mut columns = conn.prepare("SELECT name FROM pragma_table_xinfo(?1)")?;
@@ -140,8 +143,8 @@ fn covered(conn: &Connection, table: &Chained, ours: &[&str]) -> Result<(), Veri
     }
 }
 
-/// Whether the file has our triggers, word for word, and no trigger or view besides: whoever takes one off has a reason, and
-/// a foreign one can make rows vanish as they are written.
+/// Whether the file has our triggers, word for word, and no trigger or view besides: whoever takes
+/// one off has a reason, and a foreign one can make rows vanish as they are written.
 pub(super) fn guarded(conn: &Connection) -> Result<(), VerifyError> {
     let ours = Connection::open_in_memory()?;
     schema::migrate(&ours)?.unwrap_or_default();

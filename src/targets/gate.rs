@@ -1,6 +1,7 @@
 //! The gate of this very process as a target: a service without a cluster has one.
 //!
-//! In a cluster the gates are many and elsewhere; there `cluster/gates.rs` reads them back from their Leases.
+//! In a cluster the gates are many and elsewhere; there `cluster/gates.rs` reads them back from
+//! their Leases.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +19,8 @@ use crate::domain::throttle::{Declared, TargetSpec, ThrottleName};
 use crate::gate::{Gate, Setting, Standing};
 use crate::ports::{Clock, Target, TargetError};
 
-/// Shortest window over which the bite is measured; a tick, so that a wake in between does not make it noisy.
+/// Shortest window over which the bite is measured; a tick, so that a wake in between does not make
+/// it noisy.
 const WINDOW: Duration = Duration::from_secs(5);
 
 /// The gate of this process.
@@ -41,7 +43,8 @@ struct Counted {
 #[derive(Clone, Copy)]
 struct Bitten {
     at: Duration,
-    /// What the level decided: of a throttle with a key all of it, of another one what came without.
+    /// What the level decided: of a throttle with a key all of it, of another one what came
+    /// without.
     decided: Counts,
     changes: u64,
     bite: Bite,
@@ -137,7 +140,8 @@ impl Target for LocalGate {
             level: Some(level(&standing)),
             held: standing.held > self.known_before.load(Ordering::SeqCst),
             refused: bite.refused,
-            // Few or uneven callers lawfully differ from the level: there the verdicts themselves are worked out again.
+            // Few or uneven callers lawfully differ from the level: there the verdicts themselves
+            // are worked out again.
             off: if standing.named.is_some() {
                 standing.contradicts
             } else {

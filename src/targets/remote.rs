@@ -1,8 +1,12 @@
-//! Throttles of other sites as targets: another Echo Phoenix, over its documented API, obeys this one.
+//! Throttles of other sites as targets: another Echo Phoenix, over its documented API, obeys this
+//! one.
 //!
-//! A pass of the loop never waits for a site to say what it is: one task asks all of them, each by itself, and a pass
-//! takes what was heard last. Whatever a site was told is read back at once, so that no pass sees what was before.
+//! A pass of the loop never waits for a site to say what it is: one task asks all of them, each by
+//! itself, and a pass takes what was heard last. Whatever a site was told is read back at once, so
+//! that no pass sees what was before.
 
+mod heard;
+mod orders;
 mod site;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,23 +16,22 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{HostArgs, RemoteKeys};
-use crate::domain::hold::Epoch;
-use crate::domain::level::Level;
-use crate::domain::plan::{Action, ReadBack, RemoteOrder};
+use crate::domain::plan::{Action, ReadBack};
 use crate::domain::remote::{RemoteReadBack, sender};
 use crate::domain::throttle::{Declared, RemoteSpec, TargetSpec, ThrottleName};
 use crate::ports::{Clock, Desired, Target, TargetError};
-use crate::source::crd_status::EchoThrottleStatus;
 
-use site::{Command, Row, Sites, short};
+use heard::read;
+use orders::BrokenOff;
+use site::Sites;
 
-/// How often a site is asked: with its limit of 100 requests a minute it leaves room for others at this address.
+/// How often a site is asked: with its limit of 100 requests a minute it leaves room for others at
+/// this address.
 const EVERY: Duration = Duration::from_secs(4);
 /// How often it is looked who is due.
 const LOOK: Duration = Duration::from_millis(500);
@@ -38,9 +41,6 @@ const STALE: Duration = Duration::from_secs(15);
 const FORGOTTEN: Duration = Duration::from_secs(120);
 /// Sites asked at the same time.
 const AT_ONCE: usize = 64;
-
-/// Kills of ours at one site that are ended with one order; there is one, but for a site that counts otherwise.
-const OURS: usize = 4;
 
 /// A throttle here and its target there.
 type Name = (ThrottleName, String);
@@ -71,8 +71,8 @@ pub struct Remotes {
 }
 
 impl Remotes {
-    /// Targets that are told what to do under the name of `installation`, the id of this one, with one of these `keys`, if
-    /// `hosts` has their host.
+    /// Targets that are told what to do under the name of `installation`, the id of this one, with
+    /// one of these `keys`, if `hosts` has their host.
     ///
     /// # Errors
     /// If no client can be made.
@@ -191,85 +191,6 @@ impl Remotes {
         news
     }
 
-    async fn order(
-        &self,
-        name: &Name,
-        spec: &RemoteSpec,
-        order: &RemoteOrder,
-    ) -> Result<(), TargetError> {
-        let sender = sender(&self.installation, &name.0);
-        match order {
-            RemoteOrder::Kill { epochs, reason } => {
-                let once = once(&sender, spec, epochs, reason);
-                let killed = self
-                    .sites
-                    .tell(
-                        spec,
-                        &sender,
-                        Command::Kill {
-                            reason,
-                            once: &once,
-                        },
-                    )
-                    .await;
-                if !matches!(killed, Err(TargetError::Conflict(_))) {
-                    return killed;
-                }
-                // That kill was ended there since: this is another one.
-                let once = format!("{once}-{}", hex::encode(rand::random::<[u8; 8]>()));
-                self.sites
-                    .tell(
-                        spec,
-                        &sender,
-                        Command::Kill {
-                            reason,
-                            once: &once,
-                        },
-                    )
-                    .await
-            }
-            RemoteOrder::Revive { epochs } => {
-                for epoch in epochs {
-                    self.sites
-                        .tell(spec, &sender, Command::Revive { epoch })
-                        .await?;
-                }
-                Ok(())
-            }
-            RemoteOrder::Level { to, effective, .. } => {
-                self.sites
-                    .tell(
-                        spec,
-                        &sender,
-                        Command::Level {
-                            to: *to,
-                            effective: *effective,
-                        },
-                    )
-                    .await
-            }
-        }
-    }
-
-    /// An order begins or ends: what is asked for before it is not heard after it. Answers which order that is.
-    fn turn(&self, name: &Name, spec: &RemoteSpec) -> u64 {
-        let now = self.clock.elapsed();
-        let mut all = self.lock();
-        let known = all
-            .entry(name.clone())
-            .or_insert_with(|| Known::new(spec, now));
-        known.orders += 1;
-        known.orders
-    }
-
-    /// Nobody can say what became of an order: it is asked next, and not in its turn.
-    fn hasten(&self, name: &Name) {
-        if let Some(known) = self.lock().get_mut(name) {
-            known.at = known.at.min(self.clock.elapsed().saturating_sub(EVERY));
-        }
-        self.due.notify_one();
-    }
-
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Name, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -284,23 +205,6 @@ impl Known {
             wanted: now,
             orders: 0,
         }
-    }
-}
-
-/// An order that nobody waits for any more: it may have been obeyed or not, so what was heard before says nothing.
-struct BrokenOff<'a> {
-    remotes: &'a Remotes,
-    name: &'a Name,
-    spec: &'a RemoteSpec,
-}
-
-impl Drop for BrokenOff<'_> {
-    fn drop(&mut self) {
-        self.remotes.turn(self.name, self.spec);
-        if let Some(known) = self.remotes.lock().get_mut(self.name) {
-            known.heard = None;
-        }
-        self.remotes.due.notify_one();
     }
 }
 
@@ -356,7 +260,8 @@ impl Target for Remotes {
         std::mem::forget(broken_off);
         let turn = self.turn(&name, spec);
         if matches!(done, Err(TargetError::Unavailable(_))) {
-            // It would cost this pass a second limit. What was heard before stays until it is asked, which is soon.
+            // It would cost this pass a second limit. What was heard before stays until it is
+            // asked, which is soon.
             self.hasten(&name);
             return done;
         }
@@ -369,61 +274,4 @@ impl Target for Remotes {
 
 fn place(spec: &RemoteSpec) -> Place {
     (spec.url.clone(), spec.api_key_env.clone())
-}
-
-/// The `Idempotency-Key` of a kill: the same for as long as the same kills here ask for it in the same words.
-fn once(sender: &str, spec: &RemoteSpec, epochs: &[Epoch], reason: &str) -> String {
-    let mut digest = Sha256::new();
-    for part in [sender, spec.throttle.as_str(), reason]
-        .into_iter()
-        .chain(epochs.iter().map(|epoch| epoch.0.as_str()))
-    {
-        digest.update(part);
-        digest.update([0]);
-    }
-    format!("echo-phoenix-{}", hex::encode(digest.finalize()))
-}
-
-/// What a site says of a throttle.
-fn read(rows: &[Row], spec: &RemoteSpec, sender: &str) -> Result<RemoteReadBack, TargetError> {
-    let row = rows.iter().find(|row| row.name == spec.throttle.as_str());
-    let row =
-        row.ok_or_else(|| TargetError::Refused(format!("it has no throttle {}", spec.throttle)))?;
-    let EchoThrottleStatus {
-        declared,
-        effective,
-        holds,
-        ..
-    } = &row.status;
-    let declared = declared
-        .as_ref()
-        .and_then(|declared| match declared.level_millionths {
-            Some(millionths) => Level::from_millionths(millionths).ok(),
-            None => Level::from_percent(declared.throttle_percent).ok(),
-        });
-    let declared = declared
-        .ok_or_else(|| TargetError::Refused("it does not say what it has declared".to_owned()))?;
-    let effective = effective
-        .as_ref()
-        .and_then(|effective| Level::from_millionths(effective.level_millionths).ok());
-    let (ours, others): (Vec<_>, Vec<_>) = holds
-        .iter()
-        .filter(|hold| hold.throttle_percent.is_none())
-        .partition(|hold| hold.kind == "Rest" && hold.operator == sender);
-    let who = others
-        .iter()
-        .take(3)
-        .map(|hold| format!("{} ({})", short(&hold.operator), short(&hold.reason)));
-    let who = who.collect::<Vec<_>>().join("; ");
-    Ok(RemoteReadBack {
-        declared,
-        effective: effective.unwrap_or(declared),
-        killed: !(ours.is_empty() && others.is_empty()),
-        ours: ours
-            .iter()
-            .take(OURS)
-            .map(|hold| Epoch(hold.epoch.clone()))
-            .collect(),
-        others: (!others.is_empty()).then_some(who),
-    })
 }

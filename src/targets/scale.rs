@@ -1,9 +1,11 @@
-//! Replicas of a workload as a target: anything in the throttle's namespace that has `spec.replicas`.
+//! Replicas of a workload as a target: anything in the throttle's namespace that has
+//! `spec.replicas`.
 //!
-//! What is remembered and what is asked are one merge patch that bears the resourceVersion that was read: there is no
-//! moment in which one is written and the other is not, and a change in between is a conflict, never overwritten. It goes
-//! to the object and not to `/scale`, because at 0 replicas `/scale` forgets who owns them, and from then on the API server
-//! records nobody: the next person who scales by hand would go unnamed (measured on 1.37.2). Never server-side apply:
+//! What is remembered and what is asked are one merge patch that bears the resourceVersion that was
+//! read: there is no moment in which one is written and the other is not, and a change in between
+//! is a conflict, never overwritten. It goes to the object and not to `/scale`, because at 0
+//! replicas `/scale` forgets who owns them, and from then on the API server records nobody: the
+//! next person who scales by hand would go unnamed (measured on 1.37.2). Never server-side apply:
 //! leaving out a field we own would undo it, and an absent object would be created.
 
 use std::time::Duration;
@@ -71,7 +73,8 @@ impl Target for Workloads {
         let Some(object) = limited(api.get_opt(&spec.name)).await? else {
             return Ok(ReadBack::Absent);
         };
-        // The API server fills in the default of 1, so an absent number is one of a kind without the field.
+        // The API server fills in the default of 1, so an absent number is one of a kind without
+        // the field.
         let Some(replicas) = object
             .data
             .pointer("/spec/replicas")
@@ -143,7 +146,8 @@ async fn limited<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, T
     }
 }
 
-/// Who wrote `spec.replicas` last, as managedFields have it: somebody else's entry if there is one, the newest of them.
+/// Who wrote `spec.replicas` last, as managedFields have it: somebody else's entry if there is one,
+/// the newest of them.
 fn who_wrote_replicas(object: &DynamicObject) -> Option<Who> {
     let owners = object.managed_fields().iter().filter(|entry| {
         let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
@@ -151,7 +155,8 @@ fn who_wrote_replicas(object: &DynamicObject) -> Option<Who> {
     });
     let owner = owners.max_by_key(|entry| {
         let ours = entry.manager.as_deref() == Some(FIELD_MANAGER);
-        // Entries of /scale bear no time; whoever used it is rather the one than whoever once applied the whole object.
+        // Entries of /scale bear no time; whoever used it is rather the one than whoever once
+        // applied the whole object.
         (
             !ours,
             entry.subresource.is_some(),

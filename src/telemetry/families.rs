@@ -35,6 +35,9 @@ pub(super) struct Family {
     pub(super) help: &'static str,
 }
 
+/// A family with its samples: values of its labels, and the number.
+pub(super) type Samples<'a> = (&'static Family, Vec<(Vec<&'a str>, f64)>);
+
 const fn family(
     name: &'static str,
     kind: Kind,

@@ -1,4 +1,5 @@
-//! Where the kill path was proven, and when: what the self-test found, for `/metrics` and `/health`.
+//! Where the kill path was proven, and when: what the self-test found, for `/metrics` and
+//! `/health`.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,7 +8,8 @@ use std::time::Duration;
 /// What was last found of one way to the gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
-    /// Whether the last try admitted while open and refused while killed; otherwise what went wrong.
+    /// Whether the last try admitted while open and refused while killed; otherwise what went
+    /// wrong.
     pub found: Result<(), String>,
     /// When it last did, by the monotonic clock; none if it never did.
     pub proven_at: Option<Duration>,

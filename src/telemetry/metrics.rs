@@ -1,6 +1,9 @@
 //! What is counted, and how it is said: Prometheus text.
 //!
-//! Labels are bounded: a throttle's name is one only because throttles are declared, a route only as its template.
+//! Labels are bounded: a throttle's name is one only because throttles are declared, a route only
+//! as its template.
+
+mod now;
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
@@ -11,12 +14,11 @@ use prometheus::{
     TextEncoder,
 };
 
-use super::families::{self, Family};
-use super::kill_path::{KillPath, Proof};
-use super::process;
+use super::families::{self, Family, Samples};
+use super::kill_path::KillPath;
 use super::record::{RecordGauges, float};
-use crate::domain::level::Level;
-use crate::domain::moment::Moment;
+
+pub use now::{Found, Now, ThrottleGauges, Verdicts};
 
 /// Upper bounds of the duration's buckets, seconds: from a verdict to a handler's limit.
 const BUCKETS: [f64; 11] = [
@@ -33,60 +35,6 @@ const COMMANDS: [(&str, &str); 4] = [
     ("/kill", "kill"),
     ("/revive", "revive"),
 ];
-
-/// Verdicts: whether admitted, why (a word of a fixed set), how many.
-pub type Verdicts = Vec<(bool, &'static str, u64)>;
-
-/// What the loop found of one throttle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// Whether it is in force everywhere.
-    pub enforced: bool,
-    /// Differences that are open.
-    pub drifts: usize,
-    /// Whole percent its gate was measured to refuse, where enough was asked.
-    pub refused_percent: Option<i32>,
-}
-
-/// Where one throttle stands, for its gauges.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ThrottleGauges {
-    /// The throttle's name.
-    pub throttle: String,
-    /// Level in force.
-    pub level: Level,
-    /// Whether a kill holds.
-    pub killed: bool,
-    /// When the state behind it was last confirmed, by the monotonic clock.
-    pub confirmed_at: Duration,
-    /// What the loop found; none where no loop runs.
-    pub found: Option<Found>,
-    /// Callers seen in this hour, about; only where the throttle declares a key.
-    pub callers: Option<u64>,
-    /// Verdicts so far.
-    pub verdicts: Verdicts,
-}
-
-/// What is looked up at the moment of asking.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Now {
-    /// The moment, by the monotonic clock.
-    pub at: Duration,
-    /// When the process started.
-    pub started: Moment,
-    /// Its role.
-    pub mode: &'static str,
-    /// Commands the ledger lacks, by where they are.
-    pub commands_lacking: [(&'static str, u64); 2],
-    /// Clients forgotten by the rate limit.
-    pub forgotten: u64,
-    /// Words for how it is, and which of them it is.
-    pub health: Vec<(&'static str, bool)>,
-    /// Its parts that are on, and whether each is well.
-    pub checks: Vec<(&'static str, bool)>,
-    /// Its throttles.
-    pub throttles: Vec<ThrottleGauges>,
-}
 
 /// The metrics of this process.
 pub struct Metrics {
@@ -185,7 +133,8 @@ impl Metrics {
         self.errors.inc();
     }
 
-    /// Counts a request that was answered. `route` is a template of ours, none where no route matched.
+    /// Counts a request that was answered. `route` is a template of ours, none where no route
+    /// matched.
     pub fn count_request(&self, route: Option<&str>, method: &str, status: u16, took: Duration) {
         let route_label = route.unwrap_or("other");
         let method = METHODS
@@ -244,7 +193,8 @@ impl Metrics {
         &self.kill_path
     }
 
-    /// Counts a request that was refused because a limit was reached. `bucket` is a word of ours: whose limit.
+    /// Counts a request that was refused because a limit was reached. `bucket` is a word of ours:
+    /// whose limit.
     pub fn count_limited(&self, bucket: &'static str) {
         self.limited.with_label_values(&[bucket]).inc();
     }
@@ -259,7 +209,8 @@ impl Metrics {
         self.unread.with_label_values(&[listener, why]).inc();
     }
 
-    /// Counts a verdict that was asked of a throttle that nobody declared. `door` is a word of ours.
+    /// Counts a verdict that was asked of a throttle that nobody declared. `door` is a word of
+    /// ours.
     pub fn count_unknown(&self, door: &'static str) {
         self.unknown.with_label_values(&[door]).inc();
     }
@@ -274,130 +225,35 @@ impl Metrics {
         *self.record.lock().unwrap_or_else(PoisonError::into_inner) = Some(record);
     }
 
-    /// Everything as Prometheus text.
-    pub fn render(&self, now: &Now) -> String {
-        let mut text = String::new();
-        let mut say =
-            |of: &Family, samples: &[(Vec<&str>, f64)]| write_family(&mut text, of, samples);
-        let throttles = |value: &dyn Fn(&ThrottleGauges) -> f64| -> Vec<(Vec<&str>, f64)> {
-            now.throttles
-                .iter()
-                .map(|one| (vec![one.throttle.as_str()], value(one)))
-                .collect()
-        };
-        say(&families::LEVEL, &throttles(&|one| one.level.fraction()));
-        say(
-            &families::KILLED,
-            &throttles(&|one| f64::from(u8::from(one.killed))),
-        );
-        say(
-            &families::STATE_AGE,
-            &throttles(&|one| age(one.confirmed_at, now.at)),
-        );
-        let found = |value: &dyn Fn(Found) -> Option<f64>| -> Vec<(Vec<&str>, f64)> {
-            let all = now.throttles.iter();
-            all.filter_map(|one| Some((vec![one.throttle.as_str()], value(one.found?)?)))
-                .collect()
-        };
-        say(
-            &families::ENFORCED,
-            &found(&|found| Some(f64::from(u8::from(found.enforced)))),
-        );
-        say(
-            &families::DRIFTS,
-            &found(&|found| Some(float(found.drifts as u64))),
-        );
-        let proofs = self.kill_path.all();
-        let ok = |proof: &Proof| f64::from(u8::from(proof.found.is_ok()));
-        let proven: Vec<_> = proofs
-            .iter()
-            .map(|(via, proof)| (vec![via.as_str()], ok(proof)))
-            .collect();
-        say(&families::KILL_PATH, &proven);
-        let proven = |proof: &Proof| proof.proven_at.map(|at| age(at, now.at));
-        let ages = proofs
-            .iter()
-            .filter_map(|(via, proof)| Some((vec![via.as_str()], proven(proof)?)));
-        say(&families::KILL_PATH_AGE, &ages.collect::<Vec<_>>());
-        say(
-            &families::REFUSED,
-            &found(&|found| Some(f64::from(found.refused_percent?) / 100.0)),
-        );
-        let callers = now.throttles.iter();
-        let callers =
-            callers.filter_map(|one| Some((vec![one.throttle.as_str()], float(one.callers?))));
-        say(&families::CALLERS, &callers.collect::<Vec<_>>());
-        let verdicts = now.throttles.iter().flat_map(|one| {
-            let said = |admitted: bool| if admitted { "allow" } else { "deny" };
-            one.verdicts.iter().map(move |(admitted, why, count)| {
-                (
-                    vec![one.throttle.as_str(), said(*admitted), *why],
-                    float(*count),
-                )
-            })
-        });
-        say(&families::VERDICTS, &verdicts.collect::<Vec<_>>());
-        for (of, found) in [
-            (&families::HEALTH, &now.health),
-            (&families::CHECK, &now.checks),
-        ] {
-            let samples = found
-                .iter()
-                .map(|(name, is)| (vec![*name], f64::from(u8::from(*is))));
-            say(of, &samples.collect::<Vec<_>>());
-        }
-        let counters = [
+    /// The counters that the encoder does not write.
+    fn by_hand(&self) -> [Samples<'_>; 3] {
+        [
             (&families::ERRORS, &self.errors),
             (&families::WEBHOOKS, &self.webhooks),
             (&families::WEBHOOKS_REJECTED, &self.webhooks_rejected),
-        ];
-        for (of, counter) in counters {
-            say(of, &[(vec![], float(counter.get()))]);
-        }
-        let lacking = now
-            .commands_lacking
-            .iter()
-            .map(|(place, count)| (vec![*place], float(*count)));
-        say(&families::LACKING, &lacking.collect::<Vec<_>>());
-        say(&families::FORGOTTEN, &[(vec![], float(now.forgotten))]);
-        say(
-            &families::LOG_LOST,
-            &[(vec![], float(super::lost_lines().lines))],
-        );
+        ]
+        .map(|(of, counter)| (of, vec![(vec![], float(counter.get()))]))
+    }
+
+    /// Everything as Prometheus text.
+    pub fn render(&self, now: &Now) -> String {
+        let proofs = self.kill_path.all();
         let record = self
             .record
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        for (of, samples) in record.iter().flat_map(RecordGauges::samples) {
-            say(of, &samples);
-        }
-        say(
-            &families::BUILD,
-            &[(vec![env!("CARGO_PKG_VERSION"), now.mode], 1.0)],
-        );
-        say(
-            &families::UPTIME,
-            &[(vec![], age(now.started.elapsed, now.at))],
-        );
-        say(
-            &families::START,
-            &[(vec![], now.started.wall.as_duration().as_secs_f64())],
-        );
-        let usage = process::usage();
-        for (of, value) in [
-            (&families::MEMORY, usage.memory),
-            (&families::CPU, usage.cpu),
-            (&families::FILES, usage.files),
-        ] {
-            say(
-                of,
-                &value
-                    .map(|value| (vec![], value))
-                    .into_iter()
-                    .collect::<Vec<_>>(),
-            );
-        }
+        let mut text = String::new();
+        now.in_force()
+            .into_iter()
+            .chain(now::proven(&proofs, now.at))
+            .chain(now.asked())
+            .chain(now.health())
+            .chain(self.by_hand())
+            .chain(now.lost())
+            .chain(record.iter().flat_map(RecordGauges::samples))
+            .chain(now.process())
+            .for_each(|(of, samples)| write_family(&mut text, of, &samples));
         let mut counted = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut counted) {
             tracing::error!(%error, "metrics could not be encoded");
@@ -431,9 +287,4 @@ fn write_family(text: &mut String, of: &Family, samples: &[(Vec<&str>, f64)]) {
         };
         let _ = writeln!(text, "{}{labels} {value}", of.name);
     }
-}
-
-/// Seconds between two moments of the monotonic clock.
-fn age(from: Duration, to: Duration) -> f64 {
-    to.saturating_sub(from).as_secs_f64()
 }

@@ -11,7 +11,8 @@ pub(super) struct Usage {
     pub(super) files: Option<f64>,
 }
 
-/// Ticks of `/proc/self/stat` in a second: USER_HZ is part of the kernel's interface and 100 on every platform we build for.
+/// Ticks of `/proc/self/stat` in a second: USER_HZ is part of the kernel's interface and 100 on
+/// every platform we build for.
 const TICKS: f64 = 100.0;
 
 pub(super) fn usage() -> Usage {

@@ -1,6 +1,6 @@
 //! Where the record stands, looked up each minute: its ends, and what the mirror is owed.
 
-use super::families::{self, Family};
+use super::families::{self, Samples};
 
 /// What is told of the record: all at once, so that no row is ever said with another one's hash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,9 +23,6 @@ pub struct TableHead {
     /// The first 48 bits of that row's hash, which a double holds exactly.
     pub hash48: u64,
 }
-
-/// A family with its samples: values of its labels, and the number.
-type Samples<'a> = (&'static Family, Vec<(Vec<&'a str>, f64)>);
 
 impl RecordGauges {
     /// Each family with its samples.

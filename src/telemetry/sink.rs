@@ -1,20 +1,23 @@
 //! The way out of what is said on stderr or stdout: a queue of lines and a thread that writes them.
 //!
-//! Whoever says something waits for nothing and hears of no error: a pipe that nobody reads, a reader that is gone, a full
-//! disk cost lines, which are counted, and nothing else. Knows no format.
+//! Whoever says something waits for nothing and hears of no error: a pipe that nobody reads, a
+//! reader that is gone, a full disk cost lines, which are counted, and nothing else. Knows no
+//! format.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Most text that waits, bytes: some thousand lines, a few seconds of a busy service. As much again is being written.
+/// Most text that waits, bytes: some thousand lines, a few seconds of a busy service. As much again
+/// is being written.
 const WAITING: usize = 1024 * 1024;
 /// Pause before a stream that is full, and does not wait itself, is tried again.
 const FULL: Duration = Duration::from_millis(20);
 
-/// Pause after each write, so that what is said meanwhile shares the next one: a thread that is woken for every line of a
-/// busy service costs more than the lines do. What is said after a silence is written at once.
+/// Pause after each write, so that what is said meanwhile shares the next one: a thread that is
+/// woken for every line of a busy service costs more than the lines do. What is said after a
+/// silence is written at once.
 const GATHER: Duration = Duration::from_millis(2);
 
 /// A stream that is written by a thread of its own.
@@ -40,8 +43,8 @@ struct Queue {
 }
 
 impl Sink {
-    /// Starts the thread. `elapsed` is asked when a line is lost. `recovered` is called by the thread when lines come
-    /// through again, with how many did not; what it says goes the same way.
+    /// Starts the thread. `elapsed` is asked when a line is lost. `recovered` is called by the
+    /// thread when lines come through again, with how many did not; what it says goes the same way.
     pub(super) fn start(
         out: impl Write + Send + 'static,
         elapsed: fn() -> Duration,
@@ -50,7 +53,8 @@ impl Sink {
         let sink = Self(Arc::default());
         let worker = sink.clone();
         let thread = std::thread::Builder::new().name("log".to_owned());
-        // Without a thread the queue fills up and everything is counted as lost: still no reason to end.
+        // Without a thread the queue fills up and everything is counted as lost: still no reason to
+        // end.
         let _ = thread.spawn(move || worker.work(out, elapsed, recovered));
         sink
     }
@@ -72,7 +76,8 @@ impl Sink {
         self.count_lost(lines, elapsed);
     }
 
-    /// Waits until everything was written, or for this long; answers whether nothing waits any more.
+    /// Waits until everything was written, or for this long; answers whether nothing waits any
+    /// more.
     pub(super) fn flush(&self, limit: Duration) -> bool {
         let busy = |queue: &mut Queue| queue.writing || !queue.text.is_empty();
         let waited = self.0.changed.wait_timeout_while(self.queue(), limit, busy);
@@ -153,7 +158,8 @@ impl Sink {
     }
 }
 
-/// Writes what can be written; answers how much that was, and why it was not all. `torn`: the last line that came out lacks its end.
+/// Writes what can be written; answers how much that was, and why it was not all. `torn`: the last
+/// line that came out lacks its end.
 fn write(out: &mut impl Write, text: &[u8], torn: &mut bool) -> (usize, Option<io::Error>) {
     let mut written = 0;
     while let Some(rest) = text.get(written..).filter(|rest| !rest.is_empty()) {
@@ -210,7 +216,8 @@ mod tests {
         });
         sink.offer(b"first\n", now);
         let line = [[b'x'; 1023].as_slice(), b"\n"].concat();
-        // Nobody reads: what is offered beyond the queue is lost at once. As much again may be on its way already.
+        // Nobody reads: what is offered beyond the queue is lost at once. As much again may be on
+        // its way already.
         for _ in 0..3000 {
             sink.offer(&line, now);
         }

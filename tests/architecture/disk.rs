@@ -1,7 +1,9 @@
-//! Where files are touched. A system call on a disk that hangs cannot be broken off, so nobody who serves makes one: it is
-//! made before there is anybody to serve, by a command of its own, or on a thread that nobody's answer runs on.
+//! Where files are touched. A system call on a disk that hangs cannot be broken off, so nobody who
+//! serves makes one: it is made before there is anybody to serve, by a command of its own, or on a
+//! thread that nobody's answer runs on.
 //!
-//! Types are not known here, names are: what opens, reads, syncs or asks about a file goes by one of a few.
+//! Types are not known here, names are: what opens, reads, syncs or asks about a file goes by one
+//! of a few.
 
 /// What touches a file.
 const NAMES: &[&str] = &[
@@ -45,10 +47,17 @@ const PLACES: &[(&str, &str)] = &[
         "/proc and /sys, which are in memory, at the start",
     ),
     ("src/run/local_key.rs", "the folder's owner, at the start"),
-    ("src/run/record.rs", "the folder and its lock, at the start"),
+    (
+        "src/run/record/folder.rs",
+        "the folder and its lock, at the start",
+    ),
     ("src/store/backup.rs", "a command of its own"),
     (
         "src/store/journal/file.rs",
+        "the start, then the journal's thread",
+    ),
+    (
+        "src/store/journal/file/image.rs",
         "the start, then the journal's thread",
     ),
     ("src/store/last_state.rs", "the start, then a blocking task"),
@@ -61,8 +70,12 @@ const PLACES: &[(&str, &str)] = &[
         "the start, and the ledger's opening in a blocking task",
     ),
     (
-        "src/store/sqlite.rs",
-        "its opening and its readers in blocking tasks, its writer on a thread of its own",
+        "src/store/sqlite/index.rs",
+        "asked by the readers in blocking tasks, by the writer on a thread of its own, and at the end",
+    ),
+    (
+        "src/store/sqlite/opening.rs",
+        "the ledger's opening in a blocking task, and commands of their own",
     ),
     (
         "src/store/sqlite/read.rs",

@@ -1,7 +1,9 @@
-//! No age is a difference of two times of the wall clock: it may be set in between. Ages are of `Clock::elapsed`.
+//! No age is a difference of two times of the wall clock: it may be set in between. Ages are of
+//! `Clock::elapsed`.
 //!
-//! Types are not known here, names are: what turns a `jiff::Timestamp` into a difference or a number that can be one, and
-//! a minus beside a name by which such times go. The few places that may are listed with what they are for.
+//! Types are not known here, names are: what turns a `jiff::Timestamp` into a difference or a
+//! number that can be one, and a minus beside a name by which such times go. The few places that
+//! may are listed with what they are for.
 
 /// What makes a difference, or a number, of a wall time.
 const METHODS: &[&str] = &[
@@ -50,7 +52,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         "`2 h ago` beside a record's time, for a person",
     ),
     (
-        "src/source/status_rows.rs",
+        "src/source/status_rows/conditions.rs",
         "as_second",
         "a record's time, told in whole seconds",
     ),
@@ -60,7 +62,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         "a record's time, as the provider told it",
     ),
     (
-        "src/telemetry/metrics.rs",
+        "src/telemetry/metrics/now.rs",
         "as_duration",
         "when the process started, told",
     ),
@@ -120,7 +122,8 @@ fn is_minus(line: &str, at: usize) -> bool {
             .ends_with(['(', '=', ',', '<', '>', '{', '|', '&'])
 }
 
-/// The operand beside a minus that goes by the name of a wall time: `now`, `self.clock.now()`, `one.taken_at`.
+/// The operand beside a minus that goes by the name of a wall time: `now`, `self.clock.now()`,
+/// `one.taken_at`.
 fn beside(line: &str, at: usize) -> Option<String> {
     let is_path = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | ':');
     let left = line[..at].trim_end().trim_end_matches("()");

@@ -15,7 +15,8 @@ const fn one(
     Plant { what, files, found }
 }
 
-/// Names everything that is forbidden, and all of it in comments, texts and names that only look alike.
+/// Names everything that is forbidden, and all of it in comments, texts and names that only look
+/// alike.
 const INNOCENT: &str = r##"//! Never `todo!()`, see [`crate::store`] and tokio::spawn.
 
 /* dbg!(/* nested */ crate::run::serve) async */

@@ -1,16 +1,18 @@
 //! Reads one source file: every path it names, resolved, and where each function begins and ends.
 //!
-//! `syn` says what the code names; it keeps no line numbers here, so those come from the text with its comments and
-//! literals blanked out. Knows no rule.
+//! `syn` says what the code names; it keeps no line numbers here, so those come from the text with
+//! its comments and literals blanked out. Knows no rule.
 
 use syn::buffer::{Cursor, TokenBuffer};
 use syn::visit::{self, Visit};
 
 /// One file as the rules see it.
 pub(crate) struct Source {
-    /// Top-level module it belongs to: `store` for src/store/sqlite/rows.rs, `main` and `lib` for those two.
+    /// Top-level module it belongs to: `store` for src/store/sqlite/rows.rs, `main` and `lib` for
+    /// those two.
     pub(crate) module: String,
-    /// Paths it names. Ours begin with `crate`, whether they were written with `crate`, `self`, `super` or our name.
+    /// Paths it names. Ours begin with `crate`, whether they were written with `crate`, `self`,
+    /// `super` or our name.
     pub(crate) paths: Vec<Vec<String>>,
     /// Macros it calls, by their last name.
     pub(crate) macros: Vec<String>,
@@ -301,7 +303,8 @@ impl<'ast> Visit<'ast> for Reader {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        // One name alone is local, or came by a `use` that is counted there; `pub(crate)` is one too.
+        // One name alone is local, or came by a `use` that is counted there; `pub(crate)` is one
+        // too.
         if path.segments.len() > 1 {
             self.name(
                 path.segments

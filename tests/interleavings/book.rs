@@ -1,4 +1,5 @@
-//! A ledger in memory that refuses some changes, and of some does not know whether it will make them.
+//! A ledger in memory that refuses some changes, and of some does not know whether it will make
+//! them.
 //!
 //! Like the real one it makes one change after the other, each command once, and no hold twice.
 

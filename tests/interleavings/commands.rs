@@ -1,5 +1,5 @@
-//! Commands that cross, by the latch: with a ledger that fails and limits that end at any moment. At rest gate, memory and
-//! ledger agree, and what was told is true.
+//! Commands that cross, by the latch: with a ledger that fails and limits that end at any moment.
+//! At rest gate, memory and ledger agree, and what was told is true.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -186,7 +186,8 @@ impl Service {
             .collect()
     }
 
-    /// Gate, memory and ledger have the same holds, none of them is owed, and every throttle has its declared level.
+    /// Gate, memory and ledger have the same holds, none of them is owed, and every throttle has
+    /// its declared level.
     fn agree(&self) {
         let (stored, declared) = (self.book.has_now(), self.desired.declared());
         let rows: BTreeMap<_, _> = stored
@@ -232,8 +233,8 @@ impl Service {
         );
     }
 
-    /// What was told is so: what was refused is in no ledger, everything else is; a kill shut all that it meant, and its hold
-    /// was recorded.
+    /// What was told is so: what was refused is in no ledger, everything else is; a kill shut all
+    /// that it meant, and its hold was recorded.
     fn is_true(&self, told: &[Told]) {
         let (commands, holds) = (self.book.commands(), self.book.has_now().holds);
         let undecided = told
@@ -271,7 +272,8 @@ impl Service {
         }
     }
 
-    /// Does all of this at once, and looks when nothing is owed any more; then a revival ends all there is.
+    /// Does all of this at once, and looks when nothing is owed any more; then a revival ends all
+    /// there is.
     fn at_once(self: &Arc<Self>, all: &[Does]) {
         let told = block_on(async {
             let tasks = all.iter().map(|one| spawn(Arc::clone(self).does(*one)));

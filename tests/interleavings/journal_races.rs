@@ -1,4 +1,5 @@
-//! The journal: those who append and settle, the thread that writes, and whoever looks at what is pending.
+//! The journal: those who append and settle, the thread that writes, and whoever looks at what is
+//! pending.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};

@@ -1,13 +1,14 @@
-//! The orders in which threads may get to what they share: gate, latch, declared state and journal, as src/ has them, built
-//! on shuttle's locks, atomics, queues and threads (`sync.rs`) in place of those of src/sync.rs. Shuttle decides at each of
-//! them who goes on, and a test runs under thousands of such orders; where a race is small, under all of them.
+//! The orders in which threads may get to what they share: gate, latch, declared state and journal,
+//! as src/ has them, built on shuttle's locks, atomics, queues and threads (`sync.rs`) in place of
+//! those of src/sync.rs. Shuttle decides at each of them who goes on, and a test runs under
+//! thousands of such orders; where a race is small, under all of them.
 //!
-//! What they find is shown with its schedule: ECHO_SCHEDULE=schedule in the environment of that test alone runs it again,
-//! SHUTTLE_RANDOM_SEED=seed where there is one, and ECHO_TRACE=1 tells the steps. Weak memory is not tried: every order here
-//! is one of whole steps.
+//! What they find is shown with its schedule: ECHO_SCHEDULE=schedule in the environment of that
+//! test alone runs it again, SHUTTLE_RANDOM_SEED=seed where there is one, and ECHO_TRACE=1 tells
+//! the steps. Weak memory is not tried: every order here is one of whole steps.
 //!
-//! Time has no length here, a limit may be over at any look. How long things take, with disks that hang and a process that
-//! ends at any write, is tests/model's, in virtual time and on one thread.
+//! Time has no length here, a limit may be over at any look. How long things take, with disks that
+//! hang and a process that ends at any write, is tests/model's, in virtual time and on one thread.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

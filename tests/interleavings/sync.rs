@@ -1,4 +1,5 @@
-//! `crate::sync` of the sources under test: the same names as in src/sync.rs, all of which ask shuttle who goes on.
+//! `crate::sync` of the sources under test: the same names as in src/sync.rs, all of which ask
+//! shuttle who goes on.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -56,7 +57,8 @@ pub(crate) fn no_limit_ends(holds: bool) {
     NO_LIMIT_ENDS.set(holds);
 }
 
-/// Waits for something, or for a limit that one in eight times is over while something is still to be waited for.
+/// Waits for something, or for a limit that one in eight times is over while something is still to
+/// be waited for.
 pub(crate) async fn timeout<F: Future>(_limit: Duration, future: F) -> Result<F::Output, Elapsed> {
     let mut future = pin!(future);
     let ends = !NO_LIMIT_ENDS.get() && thread_rng().gen_ratio(1, 8);
@@ -78,7 +80,8 @@ pub(crate) async fn timeout<F: Future>(_limit: Duration, future: F) -> Result<F:
     waiting.await
 }
 
-/// Waits for nothing, and may be left there. Unlike a yield it does not put whoever goes on first behind all others.
+/// Waits for nothing, and may be left there. Unlike a yield it does not put whoever goes on first
+/// behind all others.
 pub(crate) async fn others_may_go_on() {
     let mut waited = false;
     let waiting = poll_fn(|cx| {

@@ -19,8 +19,8 @@ fn run(test: impl Fn() + Send + Sync + 'static, scheduler: impl Scheduler + 'sta
     Runner::new(scheduler, config).run(test);
 }
 
-/// Tries a test under so many orders: half of them drawn step by step, the others favouring one thread for long.
-/// ECHO_TEST_FULL=1: fifty times as many.
+/// Tries a test under so many orders: half of them drawn step by step, the others favouring one
+/// thread for long. ECHO_TEST_FULL=1: fifty times as many.
 pub(crate) fn tried(orders: usize, test: impl Fn() + Send + Sync + Clone + 'static) {
     if let Ok(schedule) = std::env::var("ECHO_SCHEDULE") {
         return run(test, ReplayScheduler::new_from_encoded(&schedule));

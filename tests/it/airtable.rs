@@ -1,4 +1,5 @@
-//! The mirror against the emulator: setting up, delivering, and every way Airtable has of saying no.
+//! The mirror against the emulator: setting up, delivering, and every way Airtable has of saying
+//! no.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,8 +1,9 @@
 //! Airtable's Web API as far as the mirror uses it, in this process and on a free port.
 //!
-//! No registry has one. Shapes and words of answers are the real ones where they are documented or have been seen in
-//! public; where not (an upsert with more than one match), it says so. Its truth is checked by a real client, see
-//! `airtable_check.py`. What it does not know it refuses with 501 rather than guess.
+//! No registry has one. Shapes and words of answers are the real ones where they are documented or
+//! have been seen in public; where not (an upsert with more than one match), it says so. Its truth
+//! is checked by a real client, see `airtable_check.py`. What it does not know it refuses with 501
+//! rather than guess.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -324,8 +325,8 @@ impl Inner {
         }
     }
 
-    /// Counts a request against both limits. Reading and changing the schema has been seen to go on after the month's
-    /// calls were used up.
+    /// Counts a request against both limits. Reading and changing the schema has been seen to go on
+    /// after the month's calls were used up.
     fn meter(&mut self, is_meta: bool) -> Result<(), Refusal> {
         let limited = || {
             refuse_429(

@@ -1,4 +1,5 @@
-//! `echo-phoenix backup`, the real binary: while eight writers write, over what is there, and killed in the middle.
+//! `echo-phoenix backup`, the real binary: while eight writers write, over what is there, and
+//! killed in the middle.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -18,6 +19,7 @@ use echo_phoenix::ports::Ledger;
 use echo_phoenix::store::{LEDGER_FILE, SqliteLedger};
 use rusqlite::Connection;
 use serde_json::Value;
+use tokio::task::JoinHandle;
 
 use crate::ledger_suite::values::entry;
 use crate::support::{Echo, KEY, http, program, run};
@@ -67,27 +69,16 @@ fn files(folder: &Path) -> Vec<String> {
 
 const KILL: &str = r#"{"reason":"double charges","operator":"dana","confirmation":"CONFIRM_KILL"}"#;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_backup_while_eight_writers_write_is_of_one_moment_and_whole() {
-    let folder = tempfile::tempdir().unwrap();
-    // So large that the copy takes many steps, between which the writers write.
-    let data = large(folder.path(), 600).await;
-    let variables = [
-        ("ECHO_DATA_DIR", data.display().to_string()),
-        ("RATE_LIMIT_PER_MINUTE", "1000000".to_owned()),
-    ];
-    let echo = Arc::new(Echo::start("serve", &variables, folder.path()).await);
-    let (stop, acknowledged) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicI64::new(0)),
-    );
-    let writers: Vec<_> = (0..8)
+/// Eight that write until they are stopped, and how often each of them did.
+fn writers(
+    echo: &Arc<Echo>,
+    stop: &Arc<AtomicBool>,
+    acknowledged: &Arc<AtomicI64>,
+) -> Vec<JoinHandle<i32>> {
+    (0..8)
         .map(|writer| {
-            let (echo, stop, acknowledged) = (
-                Arc::clone(&echo),
-                Arc::clone(&stop),
-                Arc::clone(&acknowledged),
-            );
+            let (echo, stop, acknowledged) =
+                (Arc::clone(echo), Arc::clone(stop), Arc::clone(acknowledged));
             tokio::spawn(async move {
                 let client = http();
                 let mut written = 0;
@@ -116,7 +107,24 @@ async fn a_backup_while_eight_writers_write_is_of_one_moment_and_whole() {
                 written
             })
         })
-        .collect();
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_while_eight_writers_write_is_of_one_moment_and_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    // So large that the copy takes many steps, between which the writers write.
+    let data = large(folder.path(), 600).await;
+    let variables = [
+        ("ECHO_DATA_DIR", data.display().to_string()),
+        ("RATE_LIMIT_PER_MINUTE", "1000000".to_owned()),
+    ];
+    let echo = Arc::new(Echo::start("serve", &variables, folder.path()).await);
+    let (stop, acknowledged) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicI64::new(0)),
+    );
+    let writers = writers(&echo, &stop, &acknowledged);
     let mut last = 0;
     for round in 0..5 {
         let file = folder.path().join(format!("backup-{round}.db"));

@@ -1,4 +1,5 @@
-//! Everything a client can get wrong: each is a 4xx that names the field, none is our fault, none ends anything.
+//! Everything a client can get wrong: each is a 4xx that names the field, none is our fault, none
+//! ends anything.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -252,6 +253,24 @@ async fn wrong_numbers(
     7
 }
 
+/// serde would read a struct from an array, value by value: `[]` ended kills.
+async fn no_array_is_a_body(client: &reqwest::Client, echo: &Echo, path: &str, body: &Value) {
+    let values: Vec<_> = body.as_object().unwrap().values().cloned().collect();
+    for array in [json!([]), json!(values)] {
+        let (status, problem) = refused(client, echo, path, array.to_string()).await;
+        let wanted = if path == "/kill" {
+            (400, vec![])
+        } else {
+            (422, vec!["body".to_owned()])
+        };
+        assert_eq!(
+            (status, named(&problem)),
+            wanted,
+            "{path} {array}: {problem}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_value_in_any_field_of_any_body_is_a_4xx_that_names_the_field() {
     let (_folder, mut echo) = service().await;
@@ -274,21 +293,7 @@ async fn a_wrong_value_in_any_field_of_any_body_is_a_4xx_that_names_the_field() 
                 "{path}: {problem}"
             );
         }
-        // serde would read a struct from an array, value by value: `[]` ended kills.
-        let values: Vec<_> = body.as_object().unwrap().values().cloned().collect();
-        for array in [json!([]), json!(values)] {
-            let (status, problem) = refused(&client, &echo, path, array.to_string()).await;
-            let wanted = if path == "/kill" {
-                (400, vec![])
-            } else {
-                (422, vec!["body".to_owned()])
-            };
-            assert_eq!(
-                (status, named(&problem)),
-                wanted,
-                "{path} {array}: {problem}"
-            );
-        }
+        no_array_is_a_body(&client, &echo, path, &body).await;
         for (name, value) in body.as_object().unwrap() {
             let twice = body
                 .to_string()
@@ -460,18 +465,19 @@ async fn raw(echo: &Echo, text: &[u8]) -> u16 {
         .unwrap_or(0)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_header_is_a_4xx_or_is_not_believed() {
-    let (_folder, mut echo) = service().await;
-    let observe = |headers: &str| {
-        let body = r#"{"source":"test"}"#;
-        let length = body.len();
-        format!(
-            "POST /observe HTTP/1.1\r\nhost: localhost\r\nx-api-key: {KEY}\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
-        )
-    };
+/// An evidence report with such headers.
+fn observe(headers: &str) -> String {
+    let body = r#"{"source":"test"}"#;
+    let length = body.len();
+    format!(
+        "POST /observe HTTP/1.1\r\nhost: localhost\r\nx-api-key: {KEY}\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+    )
+}
+
+/// Headers of a report, and what is answered.
+fn reports() -> Vec<(String, u16)> {
     let long = "x".repeat(300);
-    let cases: Vec<(String, u16)> = vec![
+    vec![
         (observe(""), 200),
         (observe("idempotency-key: a\r\nidempotency-key: b\r\n"), 400),
         (observe(&format!("idempotency-key: {long}\r\n")), 400),
@@ -497,6 +503,12 @@ async fn a_wrong_header_is_a_4xx_or_is_not_believed() {
         (observe(&format!("x: {}\r\n", "y".repeat(100_000))), 431),
         (observe(&"a: b\r\n".repeat(200)), 200),
         (observe(&"a: b\r\n".repeat(300)), 431),
+    ]
+}
+
+/// Bodies whose length is told wrongly, or in chunks that are none.
+fn lengths() -> Vec<(String, u16)> {
+    vec![
         (
             "POST /observe HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"
                 .to_owned(),
@@ -526,6 +538,12 @@ async fn a_wrong_header_is_a_4xx_or_is_not_believed() {
             ),
             400,
         ),
+    ]
+}
+
+/// First lines.
+fn lines() -> Vec<(String, u16)> {
+    vec![
         ("GET /health HTTP/9.9\r\n\r\n".to_owned(), 400),
         ("GET  /health HTTP/1.1\r\n\r\n".to_owned(), 400),
         ("\u{16}\u{3}\u{1}".to_owned() + &"\r\n".repeat(3), 400),
@@ -555,8 +573,13 @@ async fn a_wrong_header_is_a_4xx_or_is_not_believed() {
             ),
             404,
         ),
-    ];
-    for (text, code) in cases {
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_header_is_a_4xx_or_is_not_believed() {
+    let (_folder, mut echo) = service().await;
+    for (text, code) in [reports(), lengths(), lines()].concat() {
         let found = raw(&echo, text.as_bytes()).await;
         assert_eq!(
             found,

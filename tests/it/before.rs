@@ -1,6 +1,6 @@
-//! The build before this one: its command line and its sites reach this service, and ours reach its. Recorded once, in
-//! tests/fixtures/before (record.py says how), and held against every build. With ECHO_TEST_BEFORE=BINARY that build itself
-//! is run too.
+//! The build before this one: its command line and its sites reach this service, and ours reach
+//! its. Recorded once, in tests/fixtures/before (record.py says how), and held against every build.
+//! With ECHO_TEST_BEFORE=BINARY that build itself is run too.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -125,8 +125,67 @@ async fn this_service_takes_what_the_build_before_sends_and_answers_all_it_reads
 /// The commands that were done, in order.
 type Taken = Arc<Mutex<Vec<(String, Value)>>>;
 
-/// A service of the build before, as far as it was recorded: a command is answered as one with the same fields was, and a
-/// question as it was after the last command.
+/// The answer to a command with the same fields.
+fn answer_to_command(all: &[Exchange], path: &str, body: &Value) -> Exchange {
+    let fields = |body: &Value| {
+        let mut names: Vec<_> = body
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name.clone())
+            .collect();
+        names.sort();
+        names
+    };
+    let same = |one: &&Exchange| {
+        one.path == path && fields(body) == fields(one.body.as_ref().unwrap_or(&Value::Null))
+    };
+    all.iter()
+        .find(same)
+        .unwrap_or_else(|| panic!("not recorded: {path} {body}"))
+        .clone()
+}
+
+/// The answer to a question after the last command, or before it, or an empty page.
+fn answer_to_question(all: &[Exchange], last: Option<&(String, Value)>, path: String) -> Exchange {
+    let after = all
+        .iter()
+        .position(|one| Some(&one.path) == last.map(|(path, _)| path) && one.status == 200)
+        .unwrap_or(0);
+    let asked = |one: &&Exchange| one.method == "GET" && one.path == path;
+    let found = all[after..]
+        .iter()
+        .find(asked)
+        .or_else(|| all.iter().find(asked));
+    found.cloned().unwrap_or_else(|| Exchange {
+        method: "GET".to_owned(),
+        path: path.clone(),
+        body: None,
+        status: 200,
+        answer: json!({ "items": [], "next_cursor": null }),
+    })
+}
+
+/// Whose a kill is: its sender's, who has another name than the one that was recorded.
+fn of_this_sender(all: &[Exchange], seen: &[(String, Value)], found: &Exchange) -> String {
+    let text = found.answer.to_string();
+    let sender = |body: &Value| body["operator"].as_str().map(str::to_owned);
+    let now = seen
+        .iter()
+        .find(|(path, _)| path == "/kill")
+        .and_then(|(_, body)| sender(body));
+    let then = all
+        .iter()
+        .find(|one| one.path == "/kill")
+        .and_then(|one| sender(one.body.as_ref()?));
+    match (now, then) {
+        (Some(now), Some(then)) => text.replace(&then, &now),
+        _ => text,
+    }
+}
+
+/// A service of the build before, as far as it was recorded: a command is answered as one with the
+/// same fields was, and a question as it was after the last command.
 async fn stand_in(names: &[&str]) -> (String, Taken) {
     let all: Vec<_> = names.iter().flat_map(|name| recorded(name)).collect();
     let (all, taken) = (Arc::new(all), Taken::default());
@@ -135,66 +194,18 @@ async fn stand_in(names: &[&str]) -> (String, Taken) {
         let (all, seen) = (Arc::clone(&all), Arc::clone(&seen));
         async move {
             let path = uri.path_and_query().unwrap().to_string();
-            let fields = |body: &Value| {
-                let mut names: Vec<_> = body
-                    .as_object()
-                    .into_iter()
-                    .flatten()
-                    .map(|(name, _)| name.clone())
-                    .collect();
-                names.sort();
-                names
-            };
             let mut seen = seen.lock().unwrap();
             let found = if method == Method::POST {
                 let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-                let same = |one: &&Exchange| {
-                    one.path == path
-                        && fields(&body) == fields(one.body.as_ref().unwrap_or(&Value::Null))
-                };
-                let found = all
-                    .iter()
-                    .find(same)
-                    .unwrap_or_else(|| panic!("not recorded: {path} {body}"))
-                    .clone();
+                let found = answer_to_command(&all, &path, &body);
                 if found.status == 200 {
                     seen.push((path, body));
                 }
                 found
             } else {
-                let last = seen.last().map(|(path, _)| path.clone());
-                let after = all
-                    .iter()
-                    .position(|one| Some(&one.path) == last.as_ref() && one.status == 200)
-                    .unwrap_or(0);
-                let asked = |one: &&Exchange| one.method == "GET" && one.path == path;
-                let found = all[after..]
-                    .iter()
-                    .find(asked)
-                    .or_else(|| all.iter().find(asked));
-                let none = || Exchange {
-                    method: "GET".to_owned(),
-                    path: path.clone(),
-                    body: None,
-                    status: 200,
-                    answer: json!({ "items": [], "next_cursor": null }),
-                };
-                found.cloned().unwrap_or_else(none)
+                answer_to_question(&all, seen.last(), path)
             };
-            // Whose a kill is: its sender's, who has another name than the one that was recorded.
-            let mut text = found.answer.to_string();
-            let sender = |body: &Value| body["operator"].as_str().map(str::to_owned);
-            let now = seen
-                .iter()
-                .find(|(path, _)| path == "/kill")
-                .and_then(|(_, body)| sender(body));
-            let then = all
-                .iter()
-                .find(|one| one.path == "/kill")
-                .and_then(|one| sender(one.body.as_ref()?));
-            if let (Some(now), Some(then)) = (now, then) {
-                text = text.replace(&then, &now);
-            }
+            let text = of_this_sender(&all, &seen, &found);
             let kind = if found.status == 200 {
                 "application/json"
             } else {

@@ -1,4 +1,5 @@
-//! Callers with a key: a level over them and what it comes to in requests are both told, and nobody can compute whom it hits.
+//! Callers with a key: a level over them and what it comes to in requests are both told, and nobody
+//! can compute whom it hits.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use echo_phoenix::decide::verdict::{Salt, point};
 use jiff::Timestamp;
+use reqwest::Client;
 use serde_json::{Value, json};
 
 use crate::support::{Echo, KEY, eventually, http, program, run};
@@ -42,6 +44,33 @@ async fn within_an_hour(mut what: impl AsyncFnMut(i64)) {
         }
     }
     panic!("three hours turned during the test");
+}
+
+/// Level and requests refused, each by its own name.
+async fn metrics_tell(client: &Client, echo: &Echo, wanted: i32) {
+    let metrics = client
+        .get(echo.url("/metrics"))
+        .header("x-api-key", KEY)
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    for line in [
+        "echo_throttle_pct{throttle=\"default\"} 0.25".to_owned(),
+        "echo_gate_callers{throttle=\"default\"} 3".to_owned(),
+        format!(
+            "echo_gate_refused_ratio{{throttle=\"default\"}} {}",
+            f64::from(wanted) / 100.0
+        ),
+        "echo_enforced{throttle=\"default\"} 1".to_owned(),
+    ] {
+        assert!(
+            metrics.lines().any(|one| one == line),
+            "{line} in {metrics}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,29 +124,7 @@ async fn three_tenants_are_told_as_callers_and_as_requests_and_stay_enforced() {
                 &json!("25 % of callers refused, declared 25 %")
             )
         );
-        let metrics = client
-            .get(echo.url("/metrics"))
-            .header("x-api-key", KEY)
-            .send()
-            .await
-            .unwrap()
-            .text()
-            .await
-            .unwrap();
-        for line in [
-            "echo_throttle_pct{throttle=\"default\"} 0.25".to_owned(),
-            "echo_gate_callers{throttle=\"default\"} 3".to_owned(),
-            format!(
-                "echo_gate_refused_ratio{{throttle=\"default\"}} {}",
-                f64::from(wanted) / 100.0
-            ),
-            "echo_enforced{throttle=\"default\"} 1".to_owned(),
-        ] {
-            assert!(
-                metrics.lines().any(|one| one == line),
-                "{line} in {metrics}"
-            );
-        }
+        metrics_tell(&client, &echo, wanted).await;
         let status = run(Command::new(program())
             .arg("status")
             .env("ECHO_URL", echo.url(""))
@@ -261,6 +268,17 @@ async fn a_service_keeps_a_secret_so_that_nobody_computes_who_is_refused() {
     .await;
 }
 
+async fn health(echo: &Echo) -> Value {
+    http()
+        .get(echo.url("/health"))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_others_laid_or_may_read_is_not_taken() {
     let folder = tempfile::tempdir().unwrap();
@@ -288,16 +306,6 @@ async fn a_secret_that_others_laid_or_may_read_is_not_taken() {
     std::fs::remove_file(&file).unwrap();
     std::fs::rename(&elsewhere, &file).unwrap();
     // A file of ours is taken back, and what others may know or have chosen is told.
-    let health = async |echo: &Echo| -> Value {
-        http()
-            .get(echo.url("/health"))
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap()
-    };
     let secret = "0123456789abcdef0123456789abcdef";
     for (mode, text, told, kept) in [
         (0o644, secret, "mode 0644", true),

@@ -1,6 +1,6 @@
-//! Steps of the wall clock, an hour and a year either way, under the real binary: no ramp is earned by them, and one old
-//! calm report opens nothing. With ECHO_TEST_FULL=1; the same rules by a clock of the test's own are part of every run
-//! (`reconcile`, tests/rules).
+//! Steps of the wall clock, an hour and a year either way, under the real binary: no ramp is earned
+//! by them, and one old calm report opens nothing. With ECHO_TEST_FULL=1; the same rules by a clock
+//! of the test's own are part of every run (`reconcile`, tests/rules).
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,

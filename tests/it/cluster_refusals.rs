@@ -1,5 +1,5 @@
-//! An API server that refuses the override of a kill for good: the kill holds where it was sent, everybody is told that it is
-//! no more than that, and nobody else's revival waits for it.
+//! An API server that refuses the override of a kill for good: the kill holds where it was sent,
+//! everybody is told that it is no more than that, and nobody else's revival waits for it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::path::Path;
@@ -73,8 +73,40 @@ async fn takes(cluster: &Cluster, folder: &Path, namespace: &str, expected: bool
     .await;
 }
 
-/// By commands and health.
-async fn it_is_told(operator: &Echo) {
+/// Waits until the operator answers this for a throttle.
+async fn verdict(operator: &Echo, throttle: &str, expected: (u16, &str)) {
+    eventually(
+        &format!("{throttle} answers {expected:?}"),
+        PATIENCE,
+        async || {
+            let (status, reason) = operator.verdict(throttle).await;
+            ((status, reason.as_str()) == expected).then_some(())
+        },
+    )
+    .await;
+}
+
+/// The kill that is refused for good holds where it was sent, and everybody is told so.
+async fn killed_here_alone(operator: &Echo, gate: &Echo, throttle: &str) -> Value {
+    let (status, killed) = post(operator, "/kill", &kill(throttle)).await;
+    assert_eq!(
+        (status, &killed["audit"], &killed["durable"]),
+        (200, &json!("recorded"), &json!(false)),
+        "{killed}"
+    );
+    let warning = killed["warning"].as_str().unwrap();
+    assert!(
+        warning.contains("this process alone")
+            && warning.contains("no overrides in this namespace"),
+        "{killed}"
+    );
+    assert_eq!(operator.verdict(throttle).await, (403, "kill".to_owned()));
+    eventually(
+        "the loop goes by it, and other gates by the loop's level",
+        PATIENCE,
+        async || (gate.verdict(throttle).await.0 != 200).then_some(()),
+    )
+    .await;
     let told = get(operator, "/v1/commands").await["items"][0].clone();
     assert_eq!(
         (&told["outcome"], &told["operator"]),
@@ -91,6 +123,45 @@ async fn it_is_told(operator: &Echo) {
         "{health}"
     );
     assert_eq!(health["status"], "degraded", "{health}");
+    killed
+}
+
+/// Another's kill is made, and ends.
+async fn killed_and_revived(operator: &Echo, throttles: &[String; 2]) {
+    let (status, answer) = post(operator, "/kill", &kill(&throttles[1])).await;
+    assert_eq!(
+        (status, &answer["durable"]),
+        (200, &json!(true)),
+        "{answer}"
+    );
+    let (status, answer) = post(operator, "/revive", &json!({ "throttle": throttles[1] })).await;
+    assert_eq!(
+        (status, &answer["status"]),
+        (200, &json!("revived")),
+        "{answer}"
+    );
+    verdict(operator, &throttles[1], (200, "none")).await;
+    assert_eq!(
+        operator.verdict(&throttles[0]).await,
+        (403, "kill".to_owned()),
+        "it stays until a person ends it"
+    );
+}
+
+/// Sent again it is the kill that was, and everybody's by now.
+async fn the_same_kill(operator: &Echo, throttle: &str, killed: &Value) {
+    let (_, again) = post(operator, "/kill", &kill(throttle)).await;
+    let told = ["epoch", "already_killed", "audit", "durable"].map(|name| again[name].clone());
+    assert_eq!(
+        told,
+        [
+            killed["epoch"].clone(),
+            json!(true),
+            json!("recorded"),
+            json!(true)
+        ],
+        "{again}"
+    );
 }
 
 /// Why it was refused stays on record.
@@ -125,20 +196,9 @@ async fn an_override_that_is_refused_for_good_is_named_and_keeps_nobody_from_rev
     let gate = installed.gate("gate-1").await;
     let (here, other) = (cluster.namespace("shop"), cluster.namespace("shop"));
     let throttles = [&here, &other].map(|namespace| format!("{namespace}.checkout"));
-    let verdict = async |throttle: &str, expected: (u16, &str)| {
-        eventually(
-            &format!("{throttle} answers {expected:?}"),
-            PATIENCE,
-            async || {
-                let (status, reason) = operator.verdict(throttle).await;
-                ((status, reason.as_str()) == expected).then_some(())
-            },
-        )
-        .await;
-    };
     for (namespace, throttle) in [&here, &other].into_iter().zip(&throttles) {
         cluster.feed("apply", &shop(namespace)).unwrap();
-        verdict(throttle, (200, "none")).await;
+        verdict(&operator, throttle, (200, "none")).await;
         eventually("the gate admits", PATIENCE, async || {
             (gate.verdict(throttle).await.0 == 200).then_some(())
         })
@@ -148,49 +208,9 @@ async fn an_override_that_is_refused_for_good_is_named_and_keeps_nobody_from_rev
     cluster.feed("create", &denial(&policy, &here)).unwrap();
     takes(&cluster, installed.folder.path(), &here, false).await;
 
-    let (status, killed) = post(&operator, "/kill", &kill(&throttles[0])).await;
-    assert_eq!(
-        (status, &killed["audit"], &killed["durable"]),
-        (200, &json!("recorded"), &json!(false)),
-        "{killed}"
-    );
-    let warning = killed["warning"].as_str().unwrap();
-    assert!(
-        warning.contains("this process alone")
-            && warning.contains("no overrides in this namespace"),
-        "{killed}"
-    );
-    assert_eq!(
-        operator.verdict(&throttles[0]).await,
-        (403, "kill".to_owned())
-    );
-    eventually(
-        "the loop goes by it, and other gates by the loop's level",
-        PATIENCE,
-        async || (gate.verdict(&throttles[0]).await.0 != 200).then_some(()),
-    )
-    .await;
-    it_is_told(&operator).await;
+    let killed = killed_here_alone(&operator, &gate, &throttles[0]).await;
 
-    // Another's kill is made, and ends.
-    let (status, answer) = post(&operator, "/kill", &kill(&throttles[1])).await;
-    assert_eq!(
-        (status, &answer["durable"]),
-        (200, &json!(true)),
-        "{answer}"
-    );
-    let (status, answer) = post(&operator, "/revive", &json!({ "throttle": throttles[1] })).await;
-    assert_eq!(
-        (status, &answer["status"]),
-        (200, &json!("revived")),
-        "{answer}"
-    );
-    verdict(&throttles[1], (200, "none")).await;
-    assert_eq!(
-        operator.verdict(&throttles[0]).await,
-        (403, "kill".to_owned()),
-        "it stays until a person ends it"
-    );
+    killed_and_revived(&operator, &throttles).await;
 
     // Once it is let in it is everybody's, sent again or not, and the same kill.
     cluster.kubectl(&[
@@ -203,25 +223,14 @@ async fn an_override_that_is_refused_for_good_is_named_and_keeps_nobody_from_rev
         (gate.verdict(&throttles[0]).await == (403, "kill".to_owned())).then_some(())
     })
     .await;
-    let (_, again) = post(&operator, "/kill", &kill(&throttles[0])).await;
-    let told = ["epoch", "already_killed", "audit", "durable"].map(|name| again[name].clone());
-    assert_eq!(
-        told,
-        [
-            killed["epoch"].clone(),
-            json!(true),
-            json!("recorded"),
-            json!(true)
-        ],
-        "{again}"
-    );
+    the_same_kill(&operator, &throttles[0], &killed).await;
     let (status, revived) = post(&operator, "/revive", &json!({})).await;
     assert_eq!(
         (status, &revived["ended"]),
         (200, &json!([killed["epoch"]])),
         "{revived}"
     );
-    verdict(&throttles[0], (200, "none")).await;
+    verdict(&operator, &throttles[0], (200, "none")).await;
     eventually("the gate admits", PATIENCE, async || {
         (gate.verdict(&throttles[0]).await.0 == 200).then_some(())
     })

@@ -1,5 +1,5 @@
-//! A journal on the disk of an operator that still has a kill which its ledger has, and which was revived: nobody hears of it
-//! again.
+//! A journal on the disk of an operator that still has a kill which its ledger has, and which was
+//! revived: nobody hears of it again.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use echo_phoenix::domain::audit::{Answer, AuditDraft, Record};

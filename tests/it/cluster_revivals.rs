@@ -1,5 +1,6 @@
-//! Revivals in a cluster, against an API server that is a double: what it does not delete, and a key that was used. Nothing ends
-//! but by its own command, and nobody waits for what cannot be deleted.
+//! Revivals in a cluster, against an API server that is a double: what it does not delete, and a
+//! key that was used. Nothing ends but by its own command, and nobody waits for what cannot be
+//! deleted.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(
     clippy::disallowed_methods,
@@ -36,7 +37,8 @@ use crate::support::eventually;
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// What the API server answers to the deletion of overrides, by name; 200 where nothing is said. And what it was asked to delete.
+/// What the API server answers to the deletion of overrides, by name; 200 where nothing is said.
+/// And what it was asked to delete.
 #[derive(Default)]
 struct Server {
     refuses: Mutex<BTreeMap<String, StatusCode>>,

@@ -1,5 +1,6 @@
-//! The commands of a person on call, the real binary against a real service: what they print where, and what the exit code
-//! is when the service is killed, half stopped, slow to be reached, somebody else, or gone.
+//! The commands of a person on call, the real binary against a real service: what they print where,
+//! and what the exit code is when the service is killed, half stopped, slow to be reached, somebody
+//! else, or gone.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -74,15 +75,9 @@ async fn kills(echo: &Echo) -> Vec<Value> {
     page["items"].as_array().unwrap().clone()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_kill_is_told_seen_and_ended() {
-    let (folder, echo) = service().await;
-    let (folder, url) = (folder.path(), echo.url(""));
-    let fresh = ask(folder, &url, &["status"]);
-    assert_eq!(fresh.status.code(), Some(0), "{}", err(&fresh));
-    assert!(out(&fresh).contains("never opened"), "{}", out(&fresh));
-
-    let killed = ask(folder, &url, &KILL);
+/// Kills everything: told, in force and on record.
+async fn killed(echo: &Echo, folder: &Path, url: &str) {
+    let killed = ask(folder, url, &KILL);
     assert_eq!(killed.status.code(), Some(0), "{}", err(&killed));
     let text = out(&killed);
     assert!(
@@ -96,11 +91,89 @@ async fn a_kill_is_told_seen_and_ended() {
         "what next is talk, not result"
     );
     assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()));
-    let entry = &kills(&echo).await[0];
+    let entry = &kills(echo).await[0];
     assert_eq!(
         (&entry["reason"], &entry["operator"]),
         (&json!("double charges"), &json!("dana"))
     );
+}
+
+fn killed_again(folder: &Path, url: &str, epoch: &str) {
+    let again = ask(folder, url, &[&KILL[..], &["-o", "json"]].concat());
+    let answer: Value = serde_json::from_str(&out(&again)).unwrap();
+    assert_eq!(
+        (again.status.code(), &answer["epoch"]),
+        (Some(0), &json!(epoch)),
+        "killing twice is one kill"
+    );
+
+    let text = out(&ask(folder, url, &KILL));
+    assert!(
+        text.starts_with("KILLED ALREADY") && text.contains("by       dana: double charges"),
+        "{text}"
+    );
+}
+
+/// Neither an epoch that is nobody's nor a part of what is killed whole ends it; what would is
+/// named.
+fn no_other_ends_it(folder: &Path, url: &str, epoch: &str) {
+    for wrong in [
+        &["revive", "--epoch", "another"],
+        &["revive", "--throttle", "default"],
+    ] {
+        let other = ask(folder, url, wrong);
+        assert_eq!(
+            other.status.code(),
+            Some(1),
+            "{}{}",
+            out(&other),
+            err(&other)
+        );
+        assert!(
+            err(&other).contains(&format!("echo-phoenix revive --epoch {epoch}")),
+            "{}",
+            err(&other)
+        );
+        assert!(!err(&other).contains("kubectl"), "{}", err(&other));
+    }
+}
+
+fn revived(folder: &Path, url: &str, epoch: &str) {
+    let revived = ask(
+        folder,
+        url,
+        &[
+            "revive",
+            "--epoch",
+            epoch,
+            "--operator",
+            "dana",
+            "--reason",
+            "fixed",
+        ],
+    );
+    assert_eq!(revived.status.code(), Some(0), "{}", err(&revived));
+    assert!(
+        out(&revived).starts_with("REVIVED: 1 hold(s) ended"),
+        "{}",
+        out(&revived)
+    );
+    assert!(
+        err(&revived).contains("Nothing opens yet"),
+        "it was never opened: {}",
+        err(&revived)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_is_told_seen_and_ended() {
+    let (folder, echo) = service().await;
+    let (folder, url) = (folder.path(), echo.url(""));
+    let fresh = ask(folder, &url, &["status"]);
+    assert_eq!(fresh.status.code(), Some(0), "{}", err(&fresh));
+    assert!(out(&fresh).contains("never opened"), "{}", out(&fresh));
+
+    killed(&echo, folder, &url).await;
 
     let text = eventually(
         "the loop has seen the kill",
@@ -129,65 +202,11 @@ async fn a_kill_is_told_seen_and_ended() {
     );
     let epoch = told["throttles"][0]["holds"][0]["epoch"].as_str().unwrap();
 
-    let again = ask(folder, &url, &[&KILL[..], &["-o", "json"]].concat());
-    let answer: Value = serde_json::from_str(&out(&again)).unwrap();
-    assert_eq!(
-        (again.status.code(), &answer["epoch"]),
-        (Some(0), &json!(epoch)),
-        "killing twice is one kill"
-    );
+    killed_again(folder, &url, epoch);
 
-    let text = out(&ask(folder, &url, &KILL));
-    assert!(
-        text.starts_with("KILLED ALREADY") && text.contains("by       dana: double charges"),
-        "{text}"
-    );
-
-    // Neither an epoch that is nobody's nor a part of what is killed whole ends it; what would is named.
-    for wrong in [
-        &["revive", "--epoch", "another"],
-        &["revive", "--throttle", "default"],
-    ] {
-        let other = ask(folder, &url, wrong);
-        assert_eq!(
-            other.status.code(),
-            Some(1),
-            "{}{}",
-            out(&other),
-            err(&other)
-        );
-        assert!(
-            err(&other).contains(&format!("echo-phoenix revive --epoch {epoch}")),
-            "{}",
-            err(&other)
-        );
-        assert!(!err(&other).contains("kubectl"), "{}", err(&other));
-    }
+    no_other_ends_it(folder, &url, epoch);
     assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()));
-    let revived = ask(
-        folder,
-        &url,
-        &[
-            "revive",
-            "--epoch",
-            epoch,
-            "--operator",
-            "dana",
-            "--reason",
-            "fixed",
-        ],
-    );
-    assert_eq!(revived.status.code(), Some(0), "{}", err(&revived));
-    assert!(
-        out(&revived).starts_with("REVIVED: 1 hold(s) ended"),
-        "{}",
-        out(&revived)
-    );
-    assert!(
-        err(&revived).contains("Nothing opens yet"),
-        "it was never opened: {}",
-        err(&revived)
-    );
+    revived(folder, &url, epoch);
     assert_ne!(echo.verdict("default").await.1, "kill");
     let running = ask(folder, &url, &["revive"]);
     assert_eq!(
@@ -287,7 +306,8 @@ async fn without_the_word_nothing_is_stopped() {
     assert!(!out(&piped).contains('\u{1b}'), "{}", out(&piped));
 }
 
-/// Runs a command on a terminal of its own, where this is typed; gives its exit code and what stood on the terminal.
+/// Runs a command on a terminal of its own, where this is typed; gives its exit code and what stood
+/// on the terminal.
 fn on_terminal(command: &mut Command, typed: &str) -> (Option<i32>, String) {
     use std::io::Write;
     let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().unwrap());

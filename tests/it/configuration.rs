@@ -1,5 +1,5 @@
-//! Configuration of the real binary: what counts as not set, what is refused and how it is said, who beats whom; and that
-//! a secret that was given is found nowhere again.
+//! Configuration of the real binary: what counts as not set, what is refused and how it is said,
+//! who beats whom; and that a secret that was given is found nowhere again.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -42,7 +42,8 @@ fn refused(folder: &Path, variables: &[(&str, &str)], flags: &[&str]) -> (Option
         .current_dir(folder)
         .env("ECHO_LISTEN", "127.0.0.1:0");
     command.envs(variables.iter().copied()).stdin(Stdio::null());
-    // Whatever starts all the same is ended by the folder's lock at the latest: it listens on a port that is taken.
+    // Whatever starts all the same is ended by the folder's lock at the latest: it listens on a
+    // port that is taken.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     if !variables.iter().any(|(name, _)| *name == "ECHO_LISTEN") {
         command.env("ECHO_LISTEN", taken.local_addr().unwrap().to_string());
@@ -89,116 +90,118 @@ fn what_is_refused_leaves_nothing_behind() {
     }
 }
 
+/// Variables, and what must be said of them.
+const MALFORMED: &[Case] = &[
+    (
+        &[("ECHO_STORE", "postgres://db/echo")],
+        &["ECHO_STORE", "sqlite", "unset", "no PostgreSQL yet"],
+    ),
+    (
+        &[("ECHO_STORE", "mysql")],
+        &["ECHO_STORE", "sqlite", "unset"],
+    ),
+    (
+        &[("ECHO_LISTEN", "192.0.2.1:8080")],
+        &["ECHO_LISTEN", "an address of this machine", "0.0.0.0"],
+    ),
+    (
+        &[("ECHO_API_KEYS", "ECHO_API_KEY:reader:k")],
+        &["ECHO_API_KEYS", "reserved", "ci:reader:KEY"],
+    ),
+    (
+        &[("ECHO_LISTEN", "localhost:8080")],
+        &["ECHO_LISTEN", "localhost:8080", "127.0.0.1:8080", "unset"],
+    ),
+    (
+        &[("ECHO_GATE_LISTEN", "8081")],
+        &["ECHO_GATE_LISTEN", "an IP address and a port", "unset"],
+    ),
+    (
+        &[("ENVIRONMENT", "prod")],
+        &["ENVIRONMENT", "prod", "staging, production", "unset"],
+    ),
+    (
+        &[("ECHO_LOG", "=,=")],
+        &["ECHO_LOG", "echo_phoenix=debug", "unset"],
+    ),
+    (
+        &[("ECHO_LOG_FORMAT", "xml")],
+        &["ECHO_LOG_FORMAT", "json", "human", "unset"],
+    ),
+    (
+        &[("RATE_LIMIT_PER_MINUTE", "0")],
+        &["RATE_LIMIT_PER_MINUTE", "a whole number", "from 1", "unset"],
+    ),
+    (
+        &[("RATE_LIMIT_PER_MINUTE", "many")],
+        &["RATE_LIMIT_PER_MINUTE", "many", "a whole number"],
+    ),
+    (
+        &[("RATE_LIMIT_PER_MINUTE", "4294967296")],
+        &["RATE_LIMIT_PER_MINUTE", "a whole number"],
+    ),
+    (
+        &[("ECHO_TRUSTED_PROXIES", "10.0.0.1,fly")],
+        &["ECHO_TRUSTED_PROXIES", "CIDR", "number 2", "unset"],
+    ),
+    (
+        &[("ECHO_API_KEY", "with space")],
+        &["ECHO_API_KEY:", "visible ASCII", "openssl rand"],
+    ),
+    (
+        &[("ECHO_API_KEYS", "a:reader:k,b:king:k2")],
+        &[
+            "ECHO_API_KEYS",
+            "entry 2",
+            "reader, gate, operator, breaker",
+            "Write",
+        ],
+    ),
+    (
+        &[("AIRTABLE_API_KEY", "key123"), ("AIRTABLE_BASE_ID", "appX")],
+        &["AIRTABLE_API_KEY", "pat", "airtable.com"],
+    ),
+    (
+        &[("AIRTABLE_API_KEY", "pat1"), ("AIRTABLE_BASE_ID", "tblX")],
+        &["AIRTABLE_BASE_ID", "app", "Copy"],
+    ),
+    (
+        &[("AIRTABLE_API_BASE", "api.airtable.com")],
+        &["AIRTABLE_API_BASE", "https://", "unset"],
+    ),
+    (
+        &[("STRIPE_WEBHOOK_SECRET", "whsec_a,sec_b")],
+        &["STRIPE_WEBHOOK_SECRET", "whsec_", "number 2", "Copy"],
+    ),
+    (
+        &[("STRIPE_SECRET_KEY", "pk_live_1")],
+        &["STRIPE_SECRET_KEY", "sk_", "Copy"],
+    ),
+    (
+        &[
+            ("STRIPE_SECRET_KEY", "sk_test_1"),
+            ("ENVIRONMENT", "production"),
+        ],
+        &[
+            "STRIPE_SECRET_KEY",
+            "live-mode",
+            "production",
+            "ENVIRONMENT=staging",
+        ],
+    ),
+    (
+        &[
+            ("STRIPE_SECRET_KEY", "rk_test_1"),
+            ("ENVIRONMENT", "production"),
+        ],
+        &["STRIPE_SECRET_KEY", "live-mode", "production"],
+    ),
+];
+
 #[test]
 fn a_malformed_value_is_refused_with_variable_expectation_and_fix() {
     let folder = tempfile::tempdir().unwrap();
-    let cases: &[Case] = &[
-        (
-            &[("ECHO_STORE", "postgres://db/echo")],
-            &["ECHO_STORE", "sqlite", "unset", "no PostgreSQL yet"],
-        ),
-        (
-            &[("ECHO_STORE", "mysql")],
-            &["ECHO_STORE", "sqlite", "unset"],
-        ),
-        (
-            &[("ECHO_LISTEN", "192.0.2.1:8080")],
-            &["ECHO_LISTEN", "an address of this machine", "0.0.0.0"],
-        ),
-        (
-            &[("ECHO_API_KEYS", "ECHO_API_KEY:reader:k")],
-            &["ECHO_API_KEYS", "reserved", "ci:reader:KEY"],
-        ),
-        (
-            &[("ECHO_LISTEN", "localhost:8080")],
-            &["ECHO_LISTEN", "localhost:8080", "127.0.0.1:8080", "unset"],
-        ),
-        (
-            &[("ECHO_GATE_LISTEN", "8081")],
-            &["ECHO_GATE_LISTEN", "an IP address and a port", "unset"],
-        ),
-        (
-            &[("ENVIRONMENT", "prod")],
-            &["ENVIRONMENT", "prod", "staging, production", "unset"],
-        ),
-        (
-            &[("ECHO_LOG", "=,=")],
-            &["ECHO_LOG", "echo_phoenix=debug", "unset"],
-        ),
-        (
-            &[("ECHO_LOG_FORMAT", "xml")],
-            &["ECHO_LOG_FORMAT", "json", "human", "unset"],
-        ),
-        (
-            &[("RATE_LIMIT_PER_MINUTE", "0")],
-            &["RATE_LIMIT_PER_MINUTE", "a whole number", "from 1", "unset"],
-        ),
-        (
-            &[("RATE_LIMIT_PER_MINUTE", "many")],
-            &["RATE_LIMIT_PER_MINUTE", "many", "a whole number"],
-        ),
-        (
-            &[("RATE_LIMIT_PER_MINUTE", "4294967296")],
-            &["RATE_LIMIT_PER_MINUTE", "a whole number"],
-        ),
-        (
-            &[("ECHO_TRUSTED_PROXIES", "10.0.0.1,fly")],
-            &["ECHO_TRUSTED_PROXIES", "CIDR", "number 2", "unset"],
-        ),
-        (
-            &[("ECHO_API_KEY", "with space")],
-            &["ECHO_API_KEY:", "visible ASCII", "openssl rand"],
-        ),
-        (
-            &[("ECHO_API_KEYS", "a:reader:k,b:king:k2")],
-            &[
-                "ECHO_API_KEYS",
-                "entry 2",
-                "reader, gate, operator, breaker",
-                "Write",
-            ],
-        ),
-        (
-            &[("AIRTABLE_API_KEY", "key123"), ("AIRTABLE_BASE_ID", "appX")],
-            &["AIRTABLE_API_KEY", "pat", "airtable.com"],
-        ),
-        (
-            &[("AIRTABLE_API_KEY", "pat1"), ("AIRTABLE_BASE_ID", "tblX")],
-            &["AIRTABLE_BASE_ID", "app", "Copy"],
-        ),
-        (
-            &[("AIRTABLE_API_BASE", "api.airtable.com")],
-            &["AIRTABLE_API_BASE", "https://", "unset"],
-        ),
-        (
-            &[("STRIPE_WEBHOOK_SECRET", "whsec_a,sec_b")],
-            &["STRIPE_WEBHOOK_SECRET", "whsec_", "number 2", "Copy"],
-        ),
-        (
-            &[("STRIPE_SECRET_KEY", "pk_live_1")],
-            &["STRIPE_SECRET_KEY", "sk_", "Copy"],
-        ),
-        (
-            &[
-                ("STRIPE_SECRET_KEY", "sk_test_1"),
-                ("ENVIRONMENT", "production"),
-            ],
-            &[
-                "STRIPE_SECRET_KEY",
-                "live-mode",
-                "production",
-                "ENVIRONMENT=staging",
-            ],
-        ),
-        (
-            &[
-                ("STRIPE_SECRET_KEY", "rk_test_1"),
-                ("ENVIRONMENT", "production"),
-            ],
-            &["STRIPE_SECRET_KEY", "live-mode", "production"],
-        ),
-    ];
-    for (variables, words) in cases {
+    for (variables, words) in MALFORMED {
         let (code, said) = refused(folder.path(), variables, &[]);
         assert_eq!(code, Some(2), "{variables:?}: {said}");
         for word in *words {
@@ -261,26 +264,28 @@ async fn in_production_a_key_under_32_characters_refuses_to_start() {
     }
 }
 
+/// Variables that may be empty.
+const EMPTY: [&str; 12] = [
+    "ECHO_GATE_LISTEN",
+    "ECHO_LOG",
+    "ECHO_LOG_FORMAT",
+    "ECHO_API_KEY",
+    "ECHO_API_KEYS",
+    "ECHO_DATA_DIR",
+    "ENVIRONMENT",
+    "RATE_LIMIT_PER_MINUTE",
+    "ECHO_TRUSTED_PROXIES",
+    "AIRTABLE_API_BASE",
+    "AIRTABLE_API_KEY",
+    "STRIPE_WEBHOOK_SECRET",
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_empty_or_the_guides_placeholder_is_not_set_and_the_log_names_what_is_off() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join(".env"), GUIDE).unwrap();
     // Every variable empty: none of them may stop it, and the file's key is used.
-    let empty = [
-        "ECHO_GATE_LISTEN",
-        "ECHO_LOG",
-        "ECHO_LOG_FORMAT",
-        "ECHO_API_KEY",
-        "ECHO_API_KEYS",
-        "ECHO_DATA_DIR",
-        "ENVIRONMENT",
-        "RATE_LIMIT_PER_MINUTE",
-        "ECHO_TRUSTED_PROXIES",
-        "AIRTABLE_API_BASE",
-        "AIRTABLE_API_KEY",
-        "STRIPE_WEBHOOK_SECRET",
-    ];
-    let variables = empty
+    let variables = EMPTY
         .iter()
         .zip(["", " ", "YOUR_VALUE"].iter().cycle())
         .map(|(n, v)| (*n, (*v).to_owned()));
@@ -457,6 +462,31 @@ async fn a_secret_that_was_given_is_found_in_no_answer_and_no_log() {
     assert_eq!(tells(&said), None);
 }
 
+/// A secret in a file that cannot be read.
+fn not_told_of_a_file(folder: &Path, secret: &str) {
+    std::fs::write(
+        folder.join(".env"),
+        format!("A=1\nECHO_API_KEY={secret} and more\n"),
+    )
+    .unwrap();
+    let (code, said) = refused(folder, &[], &[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains(".env") && said.contains("line 2") && !said.contains("Zx9"),
+        "{said}"
+    );
+    std::fs::write(
+        folder.join(".env"),
+        format!("A=1\nB=2\nECHO_API_KEY='{secret}\nC=3\n"),
+    )
+    .unwrap();
+    let (code, said) = refused(folder, &[], &[]);
+    assert!(
+        code == Some(2) && said.contains("line 3") && !said.contains("Zx9"),
+        "{said}"
+    );
+}
+
 #[test]
 fn a_secret_that_was_given_is_found_in_no_error() {
     let folder = tempfile::tempdir().unwrap();
@@ -489,7 +519,7 @@ fn a_secret_that_was_given_is_found_in_no_error() {
         );
         assert!(code == Some(2) && !said.contains("Zx9"), "{flag}: {said}");
     }
-    // Another value's mistake while secrets are there, and a file that cannot be read.
+    // Another value's mistake while secrets are there.
     let given = secrets();
     let mut given: Vec<_> = given
         .iter()
@@ -498,27 +528,7 @@ fn a_secret_that_was_given_is_found_in_no_error() {
     given.extend([("ECHO_API_KEY", KEY), ("RATE_LIMIT_PER_MINUTE", "x")]);
     let (code, said) = refused(folder.path(), &given, &[]);
     assert_eq!((code, tells(&said)), (Some(2), None), "{said}");
-    std::fs::write(
-        folder.path().join(".env"),
-        format!("A=1\nECHO_API_KEY={secret} and more\n"),
-    )
-    .unwrap();
-    let (code, said) = refused(folder.path(), &[], &[]);
-    assert_eq!(code, Some(2), "{said}");
-    assert!(
-        said.contains(".env") && said.contains("line 2") && !said.contains("Zx9"),
-        "{said}"
-    );
-    std::fs::write(
-        folder.path().join(".env"),
-        format!("A=1\nB=2\nECHO_API_KEY='{secret}\nC=3\n"),
-    )
-    .unwrap();
-    let (code, said) = refused(folder.path(), &[], &[]);
-    assert!(
-        code == Some(2) && said.contains("line 3") && !said.contains("Zx9"),
-        "{said}"
-    );
+    not_told_of_a_file(folder.path(), secret);
     let mut setup = Command::new(program());
     setup
         .arg("setup-airtable")

@@ -1,7 +1,9 @@
-//! Power cuts: the service is killed with -9 at random under concurrent commands, again and again on the same data.
+//! Power cuts: the service is killed with -9 at random under concurrent commands, again and again
+//! on the same data.
 //!
-//! What was acknowledged is there afterwards, once; what was not is done once by asking again with the same key; the chain
-//! is whole; what was killed stays killed from the first answer on. 10 rounds; 100 with ECHO_TEST_FULL=1.
+//! What was acknowledged is there afterwards, once; what was not is done once by asking again with
+//! the same key; the chain is whole; what was killed stays killed from the first answer on. 10
+//! rounds; 100 with ECHO_TEST_FULL=1.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -73,7 +75,8 @@ impl Sent {
         replayed
     }
 
-    /// Whether it was done: then a retry has to repeat the answer. What was refused is looked at anew.
+    /// Whether it was done: then a retry has to repeat the answer. What was refused is looked at
+    /// anew.
     fn is_done(&self) -> bool {
         matches!(self.answer, Some((200, _)))
     }
@@ -168,7 +171,8 @@ fn older_than(id: &str, round: u64) -> bool {
         .is_some_and(|of| of < round)
 }
 
-/// Asks everything again on the restarted service: what was answered is repeated, what was not is done now.
+/// Asks everything again on the restarted service: what was answered is repeated, what was not is
+/// done now.
 async fn ask_again(echo: &Echo, sent: &mut [Sent], told: &str) {
     let client = http();
     for command in sent.iter_mut() {

@@ -1,5 +1,5 @@
-//! A data folder that is not as it was left: whatever was lost or changed of it, what was killed stays killed, the service
-//! says what it cannot account for, and a person ends it.
+//! A data folder that is not as it was left: whatever was lost or changed of it, what was killed
+//! stays killed, the service says what it cannot account for, and a person ends it.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -118,8 +118,8 @@ impl Home {
             .unwrap()
     }
 
-    /// It starts shut, says that something is unaccounted for wherever a person looks, keeps saying so after a restart,
-    /// and a revival ends it: then it is healthy, verifies, and stays so.
+    /// It starts shut, says that something is unaccounted for wherever a person looks, keeps saying
+    /// so after a restart, and a revival ends it: then it is healthy, verifies, and stays so.
     async fn stays_shut_until_revived(&self, told: &str) {
         for start in ["first", "second"] {
             let mut echo = self.start().await;
@@ -266,7 +266,8 @@ async fn a_kill_in_the_journal_alone_is_not_lost_with_a_bit_of_it() {
     home.stays_shut_until_revived("a bit of the record").await;
 }
 
-/// Killed while another program held the ledger's lock, then kill -9: the journal has the kill, and the last state.
+/// Killed while another program held the ledger's lock, then kill -9: the journal has the kill, and
+/// the last state.
 async fn pending_kill() -> (Home, String) {
     let home = Home::opened().await;
     let mut echo = home.start().await;
@@ -476,7 +477,8 @@ async fn a_random_bit_of_any_file_never_opens_what_was_killed() {
                 }
             })
             .await;
-            let Some(address) = address else { continue }; // a service that does not start admits nothing
+            // A service that does not start admits nothing.
+            let Some(address) = address else { continue };
             let url = format!("http://{address}/authz/nginx/default");
             assert_eq!(
                 http().get(url).send().await.unwrap().status().as_u16(),

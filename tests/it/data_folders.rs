@@ -1,5 +1,5 @@
-//! Data folders that the release before left behind (tests/fixtures): they open without an alarm, keep what was killed, and
-//! verify, before the first start as well as after it.
+//! Data folders that the release before left behind (tests/fixtures): they open without an alarm,
+//! keep what was killed, and verify, before the first start as well as after it.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

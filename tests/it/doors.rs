@@ -1,4 +1,5 @@
-//! The doors over HTTP: keys and their roles, the rate limit and what passes without, the log's line and its trace.
+//! The doors over HTTP: keys and their roles, the rate limit and what passes without, the log's
+//! line and its trace.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -70,16 +71,8 @@ async fn audit(echo: &Echo, key: &str) -> Vec<(String, String, String)> {
         .collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_key_opens_what_its_role_may_and_the_record_bears_its_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let keys = "ci:reader:k-reader,ops:operator:k-operator,red:breaker:k-breaker,red:breaker:k-breaker-next,shop:gate:k-gate";
-    let echo = Echo::start(
-        "serve",
-        &[("ECHO_API_KEYS", keys.to_owned())],
-        folder.path(),
-    )
-    .await;
+/// Each key may what its role may, and no more.
+async fn roles_are_obeyed(echo: &Echo) {
     let control = control();
     let posts = [
         ("/observe", OBSERVE),
@@ -99,14 +92,14 @@ async fn a_key_opens_what_its_role_may_and_the_record_bears_its_name() {
     for (key, may) in expected {
         for ((path, body), code) in posts.iter().zip(may) {
             assert_eq!(
-                status(&echo, Method::POST, path, key, body).await,
+                status(echo, Method::POST, path, key, body).await,
                 code,
                 "{key} {path}"
             );
         }
         for path in ["/v1/audit", "/v1/throttles", "/metrics"] {
             assert_eq!(
-                status(&echo, Method::GET, path, key, "").await,
+                status(echo, Method::GET, path, key, "").await,
                 200,
                 "{key} {path}"
             );
@@ -118,11 +111,44 @@ async fn a_key_opens_what_its_role_may_and_the_record_bears_its_name() {
             403
         };
         assert_eq!(
-            status(&echo, Method::POST, "/v1/decide", key, "").await,
+            status(echo, Method::POST, "/v1/decide", key, "").await,
             asks,
             "{key}"
         );
     }
+}
+
+async fn the_role_that_is_needed_is_named(echo: &Echo) {
+    let refused = ask(
+        echo,
+        Method::POST,
+        "/kill",
+        &[("x-api-key", "k-operator")],
+        KILL,
+    )
+    .await;
+    assert_eq!(
+        refused.headers()["content-type"],
+        "application/problem+json"
+    );
+    let refused: Value = refused.json().await.unwrap();
+    assert_eq!(
+        refused["detail"],
+        "POST /kill needs the role breaker, which the key ops has not."
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_opens_what_its_role_may_and_the_record_bears_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = "ci:reader:k-reader,ops:operator:k-operator,red:breaker:k-breaker,red:breaker:k-breaker-next,shop:gate:k-gate";
+    let echo = Echo::start(
+        "serve",
+        &[("ECHO_API_KEYS", keys.to_owned())],
+        folder.path(),
+    )
+    .await;
+    roles_are_obeyed(&echo).await;
     let entries = audit(&echo, "k-reader").await;
     assert!(
         !entries.iter().any(|(_, what, _)| what.contains("decide")),
@@ -162,23 +188,7 @@ async fn a_key_opens_what_its_role_may_and_the_record_bears_its_name() {
     );
     assert_eq!(count("ECHO_API_KEY", "kill", "double charges"), 1);
 
-    let refused = ask(
-        &echo,
-        Method::POST,
-        "/kill",
-        &[("x-api-key", "k-operator")],
-        KILL,
-    )
-    .await;
-    assert_eq!(
-        refused.headers()["content-type"],
-        "application/problem+json"
-    );
-    let refused: Value = refused.json().await.unwrap();
-    assert_eq!(
-        refused["detail"],
-        "POST /kill needs the role breaker, which the key ops has not."
-    );
+    the_role_that_is_needed_is_named(&echo).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -292,14 +302,12 @@ async fn a_data_folder_is_one_process_and_a_made_key_its_owner_alone() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_key_configured_precedes_a_missing_one_which_precedes_a_wrong_one() {
-    let folder = tempfile::tempdir().unwrap();
+async fn no_key_is_configured(folder: &Path) {
     let closed = [
         ("ENVIRONMENT", "production".to_owned()),
         ("ECHO_API_KEY", String::new()),
     ];
-    let echo = Echo::start("serve", &closed, folder.path()).await;
+    let echo = Echo::start("serve", &closed, folder).await;
     for headers in [&[][..], &[("x-api-key", "any")], &[("x-api-key", "")]] {
         let answer = ask(&echo, Method::POST, "/observe", headers, OBSERVE).await;
         assert_eq!(answer.status(), 500);
@@ -309,7 +317,12 @@ async fn no_key_configured_precedes_a_missing_one_which_precedes_a_wrong_one() {
         );
     }
     assert_eq!(status(&echo, Method::GET, "/health", "", "").await, 200);
-    drop(echo);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_key_configured_precedes_a_missing_one_which_precedes_a_wrong_one() {
+    let folder = tempfile::tempdir().unwrap();
+    no_key_is_configured(folder.path()).await;
 
     let echo = Echo::start("serve", &[], folder.path()).await;
     let missing = "Missing API key. Include X-API-Key header.";
@@ -400,14 +413,9 @@ async fn series(echo: &Echo, from: &str, name: &str) -> f64 {
     found.unwrap_or_else(|| panic!("no {name} in:\n{text}"))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn whoever_knocks_too_often_waits_and_nobody_else_does() {
-    let folder = tempfile::tempdir().unwrap();
-    let echo = strict(folder.path()).await;
-    for _ in 0..5 {
-        assert_eq!(status(&echo, Method::GET, "/health", "", "").await, 200);
-    }
-    let refused = ask(&echo, Method::GET, "/health", &[], "").await;
+/// The refusal says how long to wait.
+async fn told_to_wait(echo: &Echo) {
+    let refused = ask(echo, Method::GET, "/health", &[], "").await;
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(
         refused.headers()["content-type"],
@@ -430,6 +438,41 @@ async fn whoever_knocks_too_often_waits_and_nobody_else_does() {
             .contains(&format!("Wait {wait} s")),
         "{refused}"
     );
+}
+
+async fn a_customer_is_one_client(echo: &Echo) {
+    let of_one_customer = async |end: u8| {
+        let from = format!("2001:db8:7:7::{end}");
+        ask(
+            echo,
+            Method::GET,
+            "/health",
+            &[("x-forwarded-for", &from)],
+            "",
+        )
+        .await
+        .status()
+        .as_u16()
+    };
+    let mut codes = Vec::new();
+    for end in 1..=7 {
+        codes.push(of_one_customer(end).await);
+    }
+    assert_eq!(
+        codes,
+        [200, 200, 200, 200, 200, 429, 429],
+        "a /64 is one client"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_knocks_too_often_waits_and_nobody_else_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = strict(folder.path()).await;
+    for _ in 0..5 {
+        assert_eq!(status(&echo, Method::GET, "/health", "", "").await, 200);
+    }
+    told_to_wait(&echo).await;
     assert_eq!(
         status(&echo, Method::POST, "/observe", "wrong", OBSERVE).await,
         429,
@@ -455,28 +498,7 @@ async fn whoever_knocks_too_often_waits_and_nobody_else_does() {
         .await;
         assert_eq!(answer.status().as_u16(), code, "{from}");
     }
-    let of_one_customer = async |end: u8| {
-        let from = format!("2001:db8:7:7::{end}");
-        ask(
-            &echo,
-            Method::GET,
-            "/health",
-            &[("x-forwarded-for", &from)],
-            "",
-        )
-        .await
-        .status()
-        .as_u16()
-    };
-    let mut codes = Vec::new();
-    for end in 1..=7 {
-        codes.push(of_one_customer(end).await);
-    }
-    assert_eq!(
-        codes,
-        [200, 200, 200, 200, 200, 429, 429],
-        "a /64 is one client"
-    );
+    a_customer_is_one_client(&echo).await;
     assert_eq!(
         series(
             &echo,
@@ -508,7 +530,8 @@ async fn verdicts_probes_and_a_well_made_kill_pass_without_a_limit() {
         assert_eq!(echo.verdict("default").await.0, 403);
         assert_eq!(status(&echo, Method::POST, "/kill", KEY, KILL).await, 200);
     }
-    // What comes to /kill and is none has a limit of its own: it takes nothing from a kill, nor from anybody's limit.
+    // What comes to /kill and is none has a limit of its own: it takes nothing from a kill, nor
+    // from anybody's limit.
     let mut codes = Vec::new();
     for (key, body) in [
         (KEY, NO_KILL),
@@ -694,11 +717,8 @@ async fn without_a_declared_proxy_no_header_buys_another_limit() {
     assert_eq!(codes, [200, 200, 200, 429, 429]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_request_leaves_one_line_with_its_id_and_its_trace() {
-    let folder = tempfile::tempdir().unwrap();
-    let echo = Echo::start("serve", &[("ECHO_LOG", "debug".to_owned())], folder.path()).await;
-    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+/// Four requests, one with a trace, and three whose trace is none.
+async fn asked_with_traces(echo: &Echo, trace: &str) {
     let good = format!("00-{trace}-00f067aa0ba902b7-01");
     let zero = format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32));
     let long = format!("{good}-more");
@@ -714,7 +734,7 @@ async fn a_request_leaves_one_line_with_its_id_and_its_trace() {
             ("x-api-key", KEY),
         ];
         let answer = ask(
-            &echo,
+            echo,
             Method::POST,
             "/observe?api_key=hush",
             &headers,
@@ -729,6 +749,14 @@ async fn a_request_leaves_one_line_with_its_id_and_its_trace() {
             (200, id)
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_leaves_one_line_with_its_id_and_its_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = Echo::start("serve", &[("ECHO_LOG", "debug".to_owned())], folder.path()).await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    asked_with_traces(&echo, trace).await;
     let lines = eventually("the lines are there", Duration::from_secs(5), async || {
         let said = echo.process.said();
         let lines = said

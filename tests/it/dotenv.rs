@@ -1,4 +1,5 @@
-//! A `.env` that may be somebody else's, keys that go only where they belong, and secrets in files: the real binary.
+//! A `.env` that may be somebody else's, keys that go only where they belong, and secrets in files:
+//! the real binary.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -7,7 +8,7 @@
 )]
 
 use std::ffi::OsStr;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -210,6 +211,27 @@ async fn secrets_that_others_may_read_are_told() {
     }
 }
 
+/// Airtable's key goes nowhere that `.env` says either.
+async fn airtables_key_stays(home: &Path, address: SocketAddr) {
+    std::fs::write(
+        home.join(".env"),
+        format!("AIRTABLE_API_BASE=http://{address}\nAIRTABLE_BASE_ID=appABC123\n"),
+    )
+    .unwrap();
+    let refused = ask(
+        home,
+        &["setup-airtable"],
+        &[("AIRTABLE_API_KEY", "patSomething.1")],
+    )
+    .await;
+    assert_eq!(refused.status.code(), Some(2), "{}", err(&refused));
+    assert!(
+        err(&refused).contains("AIRTABLE_API_BASE"),
+        "{}",
+        err(&refused)
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_the_environment_never_goes_where_dotenv_says() {
     let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -258,23 +280,7 @@ async fn a_key_of_the_environment_never_goes_where_dotenv_says() {
         );
         never_asked();
     }
-    std::fs::write(
-        &file,
-        format!("AIRTABLE_API_BASE=http://{address}\nAIRTABLE_BASE_ID=appABC123\n"),
-    )
-    .unwrap();
-    let refused = ask(
-        home.path(),
-        &["setup-airtable"],
-        &[("AIRTABLE_API_KEY", "patSomething.1")],
-    )
-    .await;
-    assert_eq!(refused.status.code(), Some(2), "{}", err(&refused));
-    assert!(
-        err(&refused).contains("AIRTABLE_API_BASE"),
-        "{}",
-        err(&refused)
-    );
+    airtables_key_stays(home.path(), address).await;
     never_asked();
 
     // Both in the same place: it is asked.
@@ -459,32 +465,8 @@ async fn what_goes_where_is_said_before_it_goes() {
     );
 }
 
-/// Starts with the secret in a file that is linked to, as Kubernetes mounts them.
-#[tokio::test(flavor = "multi_thread")]
-async fn each_secret_may_stand_in_a_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let put = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        std::fs::write(folder.path().join(format!("..{name}")), text).unwrap();
-        symlink(format!("..{name}"), &path).unwrap();
-        path.display().to_string()
-    };
-    let other = "another-key-0123456789abcdef01234567";
-    let variables = [
-        ("ECHO_API_KEY", String::new()),
-        ("ECHO_API_KEY_FILE", put("key", &format!("{KEY}\n"))),
-        (
-            "ECHO_API_KEYS_FILE",
-            put("keys", &format!("ci:reader:{other}\n")),
-        ),
-        ("STRIPE_WEBHOOK_SECRET_FILE", put("webhook", "whsec_abc\n")),
-        ("STRIPE_SECRET_KEY_FILE", put("stripe", "sk_live_abc")),
-        ("AIRTABLE_API_KEY_FILE", put("airtable", "patSomething.1")),
-        ("AIRTABLE_BASE_ID", "appABC123".to_owned()),
-        ("AIRTABLE_API_BASE", "http://127.0.0.1:9".to_owned()),
-        ("ENVIRONMENT", "production".to_owned()),
-    ];
-    let echo = Echo::start("serve", &variables, folder.path()).await;
+/// Both keys open, and nothing is off.
+async fn are_in_use(echo: &Echo, other: &str) {
     for key in [KEY, other] {
         let answer = http()
             .get(echo.url("/v1/throttles"))
@@ -511,6 +493,66 @@ async fn each_secret_may_stand_in_a_file() {
             "{part}: {health}"
         );
     }
+}
+
+async fn what_is_no_such_file_is_refused(folder: &Path, url: &str) {
+    pipe(&folder.join("pipe"));
+    for (path, told) in [
+        ("nowhere", "No such file"),
+        ("pipe", "no regular file"),
+        (".", "a folder"),
+    ] {
+        let refused = ask(
+            folder,
+            &["status"],
+            &[("ECHO_URL", url), ("ECHO_API_KEY_FILE", path)],
+        )
+        .await;
+        let said = err(&refused);
+        assert!(
+            refused.status.code() == Some(2)
+                && said.contains("ECHO_API_KEY_FILE")
+                && said.contains(told),
+            "{said}"
+        );
+        // Who needs none does without.
+        assert_eq!(
+            ask(folder, &["crd"], &[("ECHO_API_KEY_FILE", path)])
+                .await
+                .status
+                .code(),
+            Some(0)
+        );
+    }
+}
+
+/// Starts with the secret in a file that is linked to, as Kubernetes mounts them.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_secret_may_stand_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(folder.path().join(format!("..{name}")), text).unwrap();
+        symlink(format!("..{name}"), &path).unwrap();
+        path.display().to_string()
+    };
+    let other = "another-key-0123456789abcdef01234567";
+    let variables = [
+        ("ECHO_API_KEY", String::new()),
+        ("ECHO_API_KEY_FILE", put("key", &format!("{KEY}\n"))),
+        (
+            "ECHO_API_KEYS_FILE",
+            put("keys", &format!("ci:reader:{other}\n")),
+        ),
+        ("STRIPE_WEBHOOK_SECRET_FILE", put("webhook", "whsec_abc\n")),
+        ("STRIPE_SECRET_KEY_FILE", put("stripe", "sk_live_abc")),
+        ("AIRTABLE_API_KEY_FILE", put("airtable", "patSomething.1")),
+        ("AIRTABLE_BASE_ID", "appABC123".to_owned()),
+        ("AIRTABLE_API_BASE", "http://127.0.0.1:9".to_owned()),
+        ("ENVIRONMENT", "production".to_owned()),
+    ];
+    let echo = Echo::start("serve", &variables, folder.path()).await;
+    are_in_use(&echo, other).await;
     let url = echo.url("");
     let told = ask(
         folder.path(),
@@ -530,34 +572,7 @@ async fn each_secret_may_stand_in_a_file() {
         "{}",
         err(&refused)
     );
-    pipe(&folder.path().join("pipe"));
-    for (path, told) in [
-        ("nowhere", "No such file"),
-        ("pipe", "no regular file"),
-        (".", "a folder"),
-    ] {
-        let refused = ask(
-            folder.path(),
-            &["status"],
-            &[("ECHO_URL", &url), ("ECHO_API_KEY_FILE", path)],
-        )
-        .await;
-        let said = err(&refused);
-        assert!(
-            refused.status.code() == Some(2)
-                && said.contains("ECHO_API_KEY_FILE")
-                && said.contains(told),
-            "{said}"
-        );
-        // Who needs none does without.
-        assert_eq!(
-            ask(folder.path(), &["crd"], &[("ECHO_API_KEY_FILE", path)])
-                .await
-                .status
-                .code(),
-            Some(0)
-        );
-    }
+    what_is_no_such_file_is_refused(folder.path(), &url).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

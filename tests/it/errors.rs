@@ -1,5 +1,5 @@
-//! docs/errors.md and docs/configuration.md are those of the code, and what the real service refuses with is listed there,
-//! with the same status and the same words.
+//! docs/errors.md and docs/configuration.md are those of the code, and what the real service
+//! refuses with is listed there, with the same status and the same words.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,12 +11,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use reqwest::{Method, RequestBuilder};
+use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 
 use crate::support::{Echo, KEY, http, program, run};
 
-/// What a healthy service answers to nobody on loopback: faults, other roles, and connections that break or dawdle.
+/// What a healthy service answers to nobody on loopback: faults, other roles, and connections that
+/// break or dawdle.
 const ELSEWHERE: [&str; 20] = [
     "HTTP/1.1 needs one Host header, with one host in it.",
     "Of transfer codings only `chunked` is known here, alone.",
@@ -135,8 +136,8 @@ fn signed(body: &str) -> String {
     run(Command::new("bash").args(["-c", script, "sign", body]))
 }
 
-/// What a kill and its end are refused with. Kept under one key: done, ended, and asked for again; undone since; and another
-/// request.
+/// What a kill and its end are refused with. Kept under one key: done, ended, and asked for again;
+/// undone since; and another request.
 async fn commands(echo: &Echo) -> BTreeSet<String> {
     let client = http();
     let post = |path: &str| client.post(echo.url(path)).header("x-api-key", KEY);
@@ -158,10 +159,8 @@ async fn commands(echo: &Echo) -> BTreeSet<String> {
     met
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn whatever_is_refused_is_listed_with_its_status_and_its_words() {
-    let folder = tempfile::tempdir().unwrap();
-    let echo = service(folder.path()).await;
+/// Requests that are refused by a service with keys.
+fn refused(echo: &Echo) -> [RequestBuilder; 23] {
     let client = http();
     let ask = |method: Method, path: &str| {
         client
@@ -178,9 +177,7 @@ async fn whatever_is_refused_is_listed_with_its_status_and_its_words() {
             .header("stripe-signature", "t=1,v1=00")
             .body("{}")
     };
-    let mut met = commands(&echo).await;
-
-    let all = [
+    [
         post("/observe").body("{"),
         post("/observe").body(r#"{"source":"x","error_rate":2}"#),
         post("/observe").body(r#"{"source":"x","throttle":"nobody"}"#),
@@ -215,11 +212,11 @@ async fn whatever_is_refused_is_listed_with_its_status_and_its_words() {
             .post(echo.url("/webhooks/stripe"))
             .header("stripe-signature", signed("none"))
             .body("none"),
-    ];
-    for request in all {
-        met.insert(row(request).await);
-    }
+    ]
+}
 
+/// What a production without keys and secrets refuses, and one that is asked too often.
+async fn refused_when_bare(client: &Client, met: &mut BTreeSet<String>) {
     let bare = tempfile::tempdir().unwrap();
     let variables = [
         ("ENVIRONMENT", "production".to_owned()),
@@ -254,6 +251,20 @@ async fn whatever_is_refused_is_listed_with_its_status_and_its_words() {
     let keyed = || client.get(echo.url("/metrics")).header("x-api-key", KEY);
     assert!(keyed().send().await.unwrap().status().is_success());
     met.insert(row(keyed()).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_refused_is_listed_with_its_status_and_its_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = service(folder.path()).await;
+    let client = http();
+    let mut met = commands(&echo).await;
+
+    for request in refused(&echo) {
+        met.insert(row(request).await);
+    }
+
+    refused_when_bare(&client, &mut met).await;
 
     let all: BTreeSet<_> = listed().into_iter().map(|(_, words)| words).collect();
     met.extend(ELSEWHERE.map(str::to_owned));

@@ -1,4 +1,5 @@
-//! A file that does not answer, as on a mount that hangs: it is given up, one at a time, and heard once it answers.
+//! A file that does not answer, as on a mount that hangs: it is given up, one at a time, and heard
+//! once it answers.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::io::ErrorKind;

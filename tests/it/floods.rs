@@ -1,5 +1,5 @@
-//! Too much of everything: one client far above its limit, a million addresses, connections that never get on with it.
-//! Whatever comes, the others are served and a kill finds its way in.
+//! Too much of everything: one client far above its limit, a million addresses, connections that
+//! never get on with it. Whatever comes, the others are served and a kill finds its way in.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -72,8 +72,8 @@ async fn behind_a_proxy(folder: &std::path::Path) -> Echo {
     .await
 }
 
-/// Sends requests over one connection, some at once, one for each name; answers how many were answered 404, which is what
-/// a route that is not there says to whoever is let in.
+/// Sends requests over one connection, some at once, one for each name; answers how many were
+/// answered 404, which is what a route that is not there says to whoever is let in.
 async fn pour(echo: &Echo, names: impl Iterator<Item = String>) -> usize {
     let (read, mut write) = TcpStream::connect(echo.address).await.unwrap().into_split();
     let mut read = BufReader::new(read);

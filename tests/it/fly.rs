@@ -1,4 +1,5 @@
-//! fly.toml, read and obeyed: the program starts with its variables, and the check it names answers.
+//! fly.toml, read and obeyed: the program starts with its variables, and the check it names
+//! answers.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,7 +11,8 @@ use std::collections::BTreeMap;
 
 use crate::support::{Echo, free_port, http, run};
 
-/// The values of fly.toml that matter, by section and key. A TOML parser reads the file: Python's own.
+/// The values of fly.toml that matter, by section and key. A TOML parser reads the file: Python's
+/// own.
 fn fly() -> BTreeMap<String, String> {
     let script = "import json, tomllib, sys
 f = tomllib.load(open(sys.argv[1], 'rb'))
@@ -53,7 +55,8 @@ async fn the_program_starts_as_fly_toml_says() {
         "it listens where Fly looks"
     );
 
-    // As there, but for the folder, which only a machine of Fly's has, and the ports, which are ours to choose.
+    // As there, but for the folder, which only a machine of Fly's has, and the ports, which are
+    // ours to choose.
     let folder = tempfile::tempdir().unwrap();
     let changed = |name: &str, value: &str| match name {
         "ECHO_DATA_DIR" => folder.path().join("data").display().to_string(),

@@ -1,5 +1,5 @@
-//! What stands before every route: how a head has to be framed, whom it may be for, how large it may be; and the sockets
-//! that it comes in by.
+//! What stands before every route: how a head has to be framed, whom it may be for, how large it
+//! may be; and the sockets that it comes in by.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,6 +13,7 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use reqwest::{Client, RequestBuilder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -52,44 +53,46 @@ async fn with_a_gate(folder: &std::path::Path, variables: &[(&str, String)]) -> 
     (Echo::start("serve", &all, folder).await, gate)
 }
 
+/// Version and headers, and what is answered: 0 for what is fine.
+const HEADS: [(&str, &str, u16); 16] = [
+    ("HTTP/1.1", "", 400),
+    ("HTTP/1.1", "host: localhost\r\nhost: localhost\r\n", 400),
+    ("HTTP/1.1", "host: localhost\r\nhost: other\r\n", 400),
+    ("HTTP/1.0", "host: localhost\r\nhost: localhost\r\n", 400),
+    ("HTTP/1.0", "", 0),
+    ("HTTP/1.1", "host: x y\r\n", 400),
+    ("HTTP/1.1", "host: localhost, localhost\r\n", 400),
+    ("HTTP/1.1", "host: localhost,other\r\n", 400),
+    ("HTTP/1.0", "host: localhost/x\r\n", 400),
+    ("HTTP/1.1", "host: user@localhost\r\n", 400),
+    ("HTTP/1.1", "host: [::1]:8080\r\n", 0),
+    ("HTTP/1.1", "host: localhost\r\n", 0),
+    (
+        "HTTP/1.1",
+        "host: localhost\r\ntransfer-encoding: gzip, chunked\r\n",
+        501,
+    ),
+    (
+        "HTTP/1.1",
+        "host: localhost\r\ntransfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n",
+        501,
+    ),
+    (
+        "HTTP/1.1",
+        "host: localhost\r\ntransfer-encoding: chunked, chunked\r\n",
+        501,
+    ),
+    (
+        "HTTP/1.1",
+        "host: localhost\r\ntransfer-encoding: Chunked\r\n",
+        0,
+    ),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_names_one_host_and_no_coding_but_chunked() {
     let folder = tempfile::tempdir().unwrap();
     let (echo, gate) = with_a_gate(folder.path(), &[]).await;
-    let hosts = [
-        ("HTTP/1.1", "", 400),
-        ("HTTP/1.1", "host: localhost\r\nhost: localhost\r\n", 400),
-        ("HTTP/1.1", "host: localhost\r\nhost: other\r\n", 400),
-        ("HTTP/1.0", "host: localhost\r\nhost: localhost\r\n", 400),
-        ("HTTP/1.0", "", 0),
-        ("HTTP/1.1", "host: x y\r\n", 400),
-        ("HTTP/1.1", "host: localhost, localhost\r\n", 400),
-        ("HTTP/1.1", "host: localhost,other\r\n", 400),
-        ("HTTP/1.0", "host: localhost/x\r\n", 400),
-        ("HTTP/1.1", "host: user@localhost\r\n", 400),
-        ("HTTP/1.1", "host: [::1]:8080\r\n", 0),
-        ("HTTP/1.1", "host: localhost\r\n", 0),
-        (
-            "HTTP/1.1",
-            "host: localhost\r\ntransfer-encoding: gzip, chunked\r\n",
-            501,
-        ),
-        (
-            "HTTP/1.1",
-            "host: localhost\r\ntransfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n",
-            501,
-        ),
-        (
-            "HTTP/1.1",
-            "host: localhost\r\ntransfer-encoding: chunked, chunked\r\n",
-            501,
-        ),
-        (
-            "HTTP/1.1",
-            "host: localhost\r\ntransfer-encoding: Chunked\r\n",
-            0,
-        ),
-    ];
     let places = [
         (echo.address, "GET", "/livez", 200),
         (echo.address, "POST", "/webhooks/stripe", 400),
@@ -100,7 +103,7 @@ async fn a_head_names_one_host_and_no_coding_but_chunked() {
         (gate, "GET", "/authz/envoy/default/x", 429),
     ];
     for (address, method, path, fine) in places {
-        for (version, headers, code) in hosts {
+        for (version, headers, code) in HEADS {
             let answer = raw(
                 address,
                 &format!("{method} {path} {version}\r\n{headers}\r\n0\r\n\r\n"),
@@ -108,7 +111,8 @@ async fn a_head_names_one_host_and_no_coding_but_chunked() {
             .await;
             let expected = match code {
                 0 => fine,
-                501 if path.starts_with("/authz") => 400, // Envoy takes a 5xx for a failure, and may fail open
+                // Envoy takes a 5xx for a failure, and may fail open.
+                501 if path.starts_with("/authz") => 400,
                 other => other,
             };
             assert_eq!(
@@ -177,55 +181,58 @@ async fn a_length_beyond_the_limit_is_refused_before_the_body_comes() {
     }
 }
 
+/// Requests of every kind, those that are refused too.
+fn requests(client: &Client, echo: &Echo, gate: SocketAddr) -> Vec<RequestBuilder> {
+    let get = |path: &str| client.get(echo.url(path)).header("x-api-key", KEY);
+    let post = |path: &str| client.post(echo.url(path)).header("x-api-key", KEY);
+    let groups: [Vec<_>; 4] = [
+        [
+            "/health",
+            "/livez",
+            "/readyz",
+            "/docs",
+            "/docs/start.js",
+            "/openapi.json",
+            "/metrics",
+            "/nowhere",
+        ]
+        .map(get)
+        .into(),
+        [
+            "/v1/audit",
+            "/v1/throttles",
+            "/v1/audit?limit=0",
+            "/kill",
+            "/authz/nginx/default",
+        ]
+        .map(get)
+        .into(),
+        [
+            "/kill",
+            "/observe",
+            "/webhooks/stripe",
+            "/v1/decide",
+            "/authz/forward/default",
+        ]
+        .map(post)
+        .into(),
+        vec![
+            post("/kill").body(KILL),
+            client.get(echo.url("/metrics")),
+            client.get(format!("http://{gate}/authz/nginx/default")),
+            client.get(format!("http://{gate}/nowhere")),
+        ],
+    ];
+    groups.into_iter().flatten().collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_answer_is_kept_or_guessed_at() {
     let folder = tempfile::tempdir().unwrap();
     let (echo, gate) =
         with_a_gate(folder.path(), &[("RATE_LIMIT_PER_MINUTE", "30".to_owned())]).await;
     let client = http();
-    let requests = || {
-        let get = |path: &str| client.get(echo.url(path)).header("x-api-key", KEY);
-        let post = |path: &str| client.post(echo.url(path)).header("x-api-key", KEY);
-        let groups: [Vec<_>; 4] = [
-            [
-                "/health",
-                "/livez",
-                "/readyz",
-                "/docs",
-                "/docs/start.js",
-                "/openapi.json",
-                "/metrics",
-                "/nowhere",
-            ]
-            .map(get)
-            .into(),
-            [
-                "/v1/audit",
-                "/v1/throttles",
-                "/v1/audit?limit=0",
-                "/kill",
-                "/authz/nginx/default",
-            ]
-            .map(get)
-            .into(),
-            [
-                "/kill",
-                "/observe",
-                "/webhooks/stripe",
-                "/v1/decide",
-                "/authz/forward/default",
-            ]
-            .map(post)
-            .into(),
-            vec![
-                post("/kill").body(KILL),
-                client.get(echo.url("/metrics")),
-                client.get(format!("http://{gate}/authz/nginx/default")),
-                client.get(format!("http://{gate}/nowhere")),
-            ],
-        ];
-        groups.into_iter().flatten().collect::<Vec<_>>()
-    };
+    let requests = || requests(&client, &echo, gate);
     let mut limited = 0;
     for request in requests().into_iter().chain(requests()) {
         let answer = request.send().await.unwrap();
@@ -248,6 +255,30 @@ async fn no_answer_is_kept_or_guessed_at() {
         assert_eq!(answer.headers()["cache-control"], "no-store");
         limited += usize::from(answer.status() == 429);
     }
+}
+
+async fn no_other_site_posts(echo: &Echo) {
+    let post = async |site: &str| {
+        let request = http()
+            .post(echo.url("/revive"))
+            .header("x-api-key", KEY)
+            .header("sec-fetch-site", site);
+        request.send().await.unwrap().status().as_u16()
+    };
+    let codes = [
+        post("cross-site").await,
+        post("same-origin").await,
+        post("same-site").await,
+        post("none").await,
+    ];
+    assert_eq!(codes, [403, 200, 200, 200]);
+    let get = http()
+        .get(echo.url("/health"))
+        .header("sec-fetch-site", "cross-site")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(get.status(), 200, "only what changes something");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -295,27 +326,7 @@ async fn in_development_a_name_that_is_not_ours_is_refused_and_no_other_site_pos
         "{proxied}"
     );
 
-    let post = async |site: &str| {
-        let request = http()
-            .post(echo.url("/revive"))
-            .header("x-api-key", KEY)
-            .header("sec-fetch-site", site);
-        request.send().await.unwrap().status().as_u16()
-    };
-    let codes = [
-        post("cross-site").await,
-        post("same-origin").await,
-        post("same-site").await,
-        post("none").await,
-    ];
-    assert_eq!(codes, [403, 200, 200, 200]);
-    let get = http()
-        .get(echo.url("/health"))
-        .header("sec-fetch-site", "cross-site")
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(get.status(), 200, "only what changes something");
+    no_other_site_posts(&echo).await;
     drop(echo);
 
     let folder = tempfile::tempdir().unwrap();
@@ -397,7 +408,8 @@ async fn what_an_app_would_serve_finds_its_verdict_and_what_cannot_be_read_is_co
     .await;
 }
 
-/// Whoever gathers metrics needs no key there: the listener is one that only proxies and they can reach.
+/// Whoever gathers metrics needs no key there: the listener is one that only proxies and they can
+/// reach.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_listener_of_verdicts_tells_metrics_without_a_key_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
@@ -428,7 +440,8 @@ async fn the_listener_of_verdicts_tells_metrics_without_a_key_and_nothing_else()
     }
 }
 
-/// A client that sends all it has before it reads: what it is answered meanwhile must not be lost with the connection.
+/// A client that sends all it has before it reads: what it is answered meanwhile must not be lost
+/// with the connection.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_arrives_however_much_its_client_still_sends() {
     let folder = tempfile::tempdir().unwrap();
@@ -479,7 +492,8 @@ async fn a_refusal_arrives_however_much_its_client_still_sends() {
             assert!(read.is_ok(), "{wanted}: {read:?}");
             let said = String::from_utf8_lossy(&said);
             assert_eq!(status(&said), wanted, "{}", &text[..40]);
-            // So that its client does not send its next command on a connection that is about to end.
+            // So that its client does not send its next command on a connection that is about to
+            // end.
             assert!(said.contains("\r\nconnection: close\r\n"), "{said}");
         }
     }
@@ -575,7 +589,8 @@ async fn a_connection_taken_just_before_the_end_has_its_first_request_answered()
     assert!(end.await.unwrap().success());
 }
 
-/// docs/systemd.md, as printed: sockets by the names that are taken, and flags and variables that there are.
+/// docs/systemd.md, as printed: sockets by the names that are taken, and flags and variables that
+/// there are.
 #[test]
 fn the_units_of_the_document_name_what_is_there() {
     let document = std::fs::read_to_string("docs/systemd.md").unwrap();

@@ -1,5 +1,6 @@
-//! The deployment guide by real bash, curl and openssl: its commands as they stand in `guide/guide.md`, with the address of
-//! the service under test in place of the guide's, and its tables row by row.
+//! The deployment guide by real bash, curl and openssl: its commands as they stand in
+//! `guide/guide.md`, with the address of the service under test in place of the guide's, and its
+//! tables row by row.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,7 +17,8 @@ use serde_json::{Value, json};
 use crate::support::{Echo, curl, eventually};
 
 const GUIDE: &str = include_str!("guide/guide.md");
-/// How often a person looks again: more often, and what opens would be loaded by that, or the limit of a minute used up.
+/// How often a person looks again: more often, and what opens would be loaded by that, or the limit
+/// of a minute used up.
 const PACE: Duration = Duration::from_millis(800);
 const ADDRESS: &str = "https://echo-phoenix.fly.dev";
 
@@ -74,8 +76,8 @@ fn rows(part: &'static str) -> Vec<Vec<&'static str>> {
         .collect()
 }
 
-/// What the guide prints of an answer, against the answer: these members first, in this order, with these values; where the
-/// guide writes `...` anything may stand.
+/// What the guide prints of an answer, against the answer: these members first, in this order, with
+/// these values; where the guide writes `...` anything may stand.
 fn as_printed(printed: &str, answer: &str) {
     let closed = printed.replace("{...}", "\"...\"").replace(",...}", "}");
     let printed: Value =
@@ -125,7 +127,8 @@ struct Person {
 }
 
 impl Person {
-    /// Lives in this folder. curl is told by its own file what every test's curl is told: no proxy, and to say the status.
+    /// Lives in this folder. curl is told by its own file what every test's curl is told: no proxy,
+    /// and to say the status.
     fn new(home: &Path) -> Self {
         let settings = "silent\nshow-error\nnoproxy = \"*\"\ndump-header = \"head\"\nwrite-out = \"\\n%{http_code}\"\n";
         std::fs::write(home.join(".curlrc"), settings).unwrap();
@@ -370,7 +373,8 @@ async fn emergency(person: &Person, echo: &Echo) {
     assert_eq!(again["status"], "already_running");
 }
 
-/// The monitoring table: every value is there under its name, and within its threshold while all is well.
+/// The monitoring table: every value is there under its name, and within its threshold while all is
+/// well.
 fn monitoring(person: &Person, echo: &Echo) {
     let metrics = commands(block(part("### View Metrics"))).remove(0).0;
     let mut thresholds = Vec::new();
@@ -493,7 +497,8 @@ async fn wrong_key(person: &Person, issue: &str) {
     );
 }
 
-/// 100 a minute, by the `.env` of step 1; whoever waits what the answer says, a minute at most, is served again.
+/// 100 a minute, by the `.env` of step 1; whoever waits what the answer says, a minute at most, is
+/// served again.
 async fn too_many(person: &Person, issue: &str, solution: &str) {
     let echo = deployed(person, &[]).await;
     let health = commands(block(part("## Step 5"))).remove(0).0;

@@ -1,5 +1,5 @@
-//! What never answers: a pipe where a file of the record should be, certificates on a mount that is gone. Nobody hangs for
-//! it without a word.
+//! What never answers: a pipe where a file of the record should be, certificates on a mount that is
+//! gone. Nobody hangs for it without a word.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
@@ -70,6 +70,32 @@ async fn a_pipe_in_the_place_of_a_file_of_the_record_is_named_at_once() {
     drop(Echo::start("serve", &[], folder.path()).await);
 }
 
+/// A service says what it waits for, and a signal ends it.
+async fn a_service_says_what_it_waits_for(folder: &Path, file: (&str, &str)) {
+    let mut command = Command::new(program());
+    command
+        .arg("serve")
+        .env_clear()
+        .current_dir(folder)
+        .env("ECHO_LISTEN", "127.0.0.1:0");
+    command
+        .env("ECHO_DATA_DIR", folder.join("another"))
+        .env(file.0, file.1);
+    let mut waits = Process::start(&mut command, &folder.join("waits.log"));
+    eventually(
+        "it says what it waits for",
+        Duration::from_secs(30),
+        async || waits.said().contains("SSL_CERT_FILE").then_some(()),
+    )
+    .await;
+    assert!(
+        waits.said().contains("the start waits for it"),
+        "{}",
+        waits.said()
+    );
+    waits.terminate();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn certificates_that_do_not_answer_hold_up_no_order_over_http_and_are_named_elsewhere() {
     let folder = tempfile::tempdir().unwrap();
@@ -118,29 +144,7 @@ async fn certificates_that_do_not_answer_hold_up_no_order_over_http_and_are_name
         said.contains("SSL_CERT_FILE") && said.contains("no answer within 5 s"),
         "{said}"
     );
-    // A service says what it waits for, and a signal ends it.
-    let mut command = Command::new(program());
-    command
-        .arg("serve")
-        .env_clear()
-        .current_dir(folder.path())
-        .env("ECHO_LISTEN", "127.0.0.1:0");
-    command
-        .env("ECHO_DATA_DIR", folder.path().join("another"))
-        .env(file.0, file.1);
-    let mut waits = Process::start(&mut command, &folder.path().join("waits.log"));
-    eventually(
-        "it says what it waits for",
-        Duration::from_secs(30),
-        async || waits.said().contains("SSL_CERT_FILE").then_some(()),
-    )
-    .await;
-    assert!(
-        waits.said().contains("the start waits for it"),
-        "{}",
-        waits.said()
-    );
-    waits.terminate();
+    a_service_says_what_it_waits_for(folder.path(), file).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,5 @@
-//! A command that is sent twice is done once: over HTTP, across restarts, and while the first is under way.
+//! A command that is sent twice is done once: over HTTP, across restarts, and while the first is
+//! under way.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;

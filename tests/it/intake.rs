@@ -1,5 +1,5 @@
-//! What strangers begin and do not finish: it holds a bounded amount of memory, which comes back; it keeps nobody out, does
-//! not stretch the end of the process, and fills no log.
+//! What strangers begin and do not finish: it holds a bounded amount of memory, which comes back;
+//! it keeps nobody out, does not stretch the end of the process, and fills no log.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -50,7 +50,8 @@ async fn memory(echo: &Echo) -> f64 {
     metric(echo, "process_resident_memory_bytes").await
 }
 
-/// A connection from one of many addresses, with a beginning of something; none if it is not let in any more.
+/// A connection from one of many addresses, with a beginning of something; none if it is not let in
+/// any more.
 async fn begin(echo: &Echo, index: usize, sent: &[u8]) -> Option<TcpStream> {
     let [high, low] = u16::try_from(index % 60_000).unwrap().to_be_bytes();
     let from = SocketAddr::from((Ipv4Addr::new(127, 1, high, low.max(1)), 0));
@@ -72,7 +73,8 @@ fn head(bytes: usize) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The head of an event that anybody can write who has a clock: without, its body is not waited for.
+/// The head of an event that anybody can write who has a clock: without, its body is not waited
+/// for.
 fn webhook(framing: &str) -> String {
     let signed = signature("whsec_another", jiff::Timestamp::now().as_second(), b"");
     format!(
@@ -244,7 +246,8 @@ async fn memory_stays_bounded_under_half_requests() {
         let echo = service(folder.path(), &[]).await;
         a_kill_gets_through(&echo).await;
         let before = memory(&echo).await;
-        // Few connections cost what the budget gives them and some kB each; a build that is not optimised twice that.
+        // Few connections cost what the budget gives them and some kB each; a build that is not
+        // optimised twice that.
         let (count, limit, soon) = if full {
             (5000, 96e6, 30)
         } else {
@@ -319,6 +322,30 @@ async fn pour(echo: &Echo, request: &str, count: usize) -> usize {
     tokio::join!(sends, reads).1
 }
 
+/// A request of this client.
+fn of(line: &str, client: &str) -> String {
+    format!("{line} HTTP/1.1\r\nhost: localhost\r\nx-forwarded-for: {client}\r\n\r\n")
+}
+
+/// Lines of answers, once the five of the person are there.
+async fn answered(echo: &Echo) -> Vec<String> {
+    eventually("the last lines are written", SOON, async || {
+        let said = echo.process.said();
+        let lines: Vec<_> = said
+            .lines()
+            .filter(|line| line.contains("\"answered\""))
+            .map(str::to_owned)
+            .collect();
+        (lines
+            .iter()
+            .filter(|line| line.contains("192.0.2.1"))
+            .count()
+            == 5)
+            .then_some(lines)
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_refused_to_strangers_fills_no_log_and_is_counted() {
     let folder = tempfile::tempdir().unwrap();
@@ -328,10 +355,8 @@ async fn what_is_refused_to_strangers_fills_no_log_and_is_counted() {
     ];
     let echo = service(folder.path(), &variables).await;
     let began = Instant::now();
-    let of = |line: &str, client: &str| {
-        format!("{line} HTTP/1.1\r\nhost: localhost\r\nx-forwarded-for: {client}\r\n\r\n")
-    };
-    // One client: above its limit, without a key, at a route that has no limit, at /kill, framed wrongly.
+    // One client: above its limit, without a key, at a route that has no limit, at /kill, framed
+    // wrongly.
     for line in [
         "POST /observe",
         "GET /health",
@@ -365,21 +390,7 @@ async fn what_is_refused_to_strangers_fills_no_log_and_is_counted() {
             .header("x-forwarded-for", "192.0.2.1");
         assert_eq!(wrong.body("{").send().await.unwrap().status(), 400);
     }
-    let lines = eventually("the last lines are written", SOON, async || {
-        let said = echo.process.said();
-        let lines: Vec<_> = said
-            .lines()
-            .filter(|line| line.contains("\"answered\""))
-            .map(str::to_owned)
-            .collect();
-        (lines
-            .iter()
-            .filter(|line| line.contains("192.0.2.1"))
-            .count()
-            == 5)
-            .then_some(lines)
-    })
-    .await;
+    let lines = answered(&echo).await;
     let of_one = lines
         .iter()
         .filter(|line| line.contains("203.0.113.66"))

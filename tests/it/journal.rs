@@ -1,4 +1,5 @@
-//! The journal against crashes: whatever byte the last write stopped at, the kills before it are there.
+//! The journal against crashes: whatever byte the last write stopped at, the kills before it are
+//! there.
 
 #![allow(
     clippy::unwrap_used,
@@ -169,13 +170,15 @@ fn a_full_journal_says_so_and_keeps_what_it_has() {
     append(&journal, &big).expect("room again");
 }
 
-/// A journal of three records that fill more than a sector each, and its bytes; the last one begins at the sector given.
+/// A journal of three records that fill more than a sector each, and its bytes; the last one begins
+/// at the sector given.
 fn three(path: &Path) -> (Vec<u8>, usize) {
     let (bytes, third, _) = three_and_two(path);
     (bytes, third)
 }
 
-/// The same, and the head that counts two of them: that of the third is written once its record is on the disk.
+/// The same, and the head that counts two of them: that of the third is written once its record is
+/// on the disk.
 fn three_and_two(path: &Path) -> (Vec<u8>, usize, Vec<u8>) {
     let journal = FileJournal::open(path).unwrap();
     for name in ["a", "b"] {
@@ -203,7 +206,8 @@ fn a_write_that_stopped_at_any_byte_costs_only_itself() {
         fs::write(&path, &torn).unwrap();
         let (journal, found) = JournalFile::read(&path).unwrap();
         assert_eq!(journal.pending(), [entry("a"), entry("b")], "byte {at}");
-        // A disk writes a sector whole or not at all: what stops between two of them raises no alarm.
+        // A disk writes a sector whole or not at all: what stops between two of them raises no
+        // alarm.
         if at % 512 != 0 {
             continue;
         }

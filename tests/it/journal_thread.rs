@@ -1,4 +1,5 @@
-//! R5: the journal's disk is waited for by its own thread and by nobody who serves, and by those who wait together once.
+//! R5: the journal's disk is waited for by its own thread and by nobody who serves, and by those
+//! who wait together once.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -187,8 +188,8 @@ fn latch(folder: &Path, gate: &Arc<Gate>, journal: &Arc<FileJournal>) -> Arc<Lat
     ))
 }
 
-/// On one thread for all tasks: whatever waited for the disk on it would wait for ever, since nothing lets the disk go
-/// before it was answered.
+/// On one thread for all tasks: whatever waited for the disk on it would wait for ever, since
+/// nothing lets the disk go before it was answered.
 #[tokio::test]
 async fn while_the_journals_disk_hangs_everybody_else_is_answered_on_the_only_thread() {
     static DISK: Disk = Disk::new();
@@ -218,7 +219,8 @@ async fn while_the_journals_disk_hangs_everybody_else_is_answered_on_the_only_th
     assert_eq!(ids(&journal.pending()), ["b"], "the kill is in the ledger");
 }
 
-/// Reads of a store that hangs may take every thread that tasks may block: a kill needs none of them.
+/// Reads of a store that hangs may take every thread that tasks may block: a kill needs none of
+/// them.
 #[test]
 fn a_kill_is_durable_though_every_thread_for_what_blocks_hangs() {
     let folder = tempfile::tempdir().unwrap();
@@ -290,7 +292,8 @@ async fn what_queues_up_while_a_sync_runs_shares_the_next_one_and_each_hears_wha
     let (is, pending) = found(folder.path());
     assert_eq!((is, ids(&pending)), (JournalFound::Whole, kept.to_vec()));
 
-    // They are one record: where the power goes before its sync, all of them are there or none is, and no alarm.
+    // They are one record: where the power goes before its sync, all of them are there or none is,
+    // and no alarm.
     let begins = 1 + written[512..]
         .chunks(512)
         .take_while(|sector| sector[4..12] == written[516..524])

@@ -1,5 +1,6 @@
-//! Journeys 2 and 3 on a real API server, under the chart's roles: a kill by `kubectl create` stops the gates and the
-//! workload and Git cannot undo it; a hand that scales is named, corrected and written down, to Airtable too.
+//! Journeys 2 and 3 on a real API server, under the chart's roles: a kill by `kubectl create` stops
+//! the gates and the workload and Git cannot undo it; a hand that scales is named, corrected and
+//! written down, to Airtable too.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -84,10 +85,8 @@ fn airtable_rows(emulator: &Emulator) -> Vec<Value> {
     serde_json::from_str(&printed).unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_kill_by_kubectl_bites_everywhere_and_a_hand_that_scales_is_named() {
-    let (cluster, _turn) = Cluster::turn().await;
-    let installed = Installed::into(&cluster);
+/// An Airtable that is set up, and the variables by which it is reached.
+async fn mirrored() -> (Emulator, [(&'static str, String); 3]) {
     let emulator = Emulator::start(Limits {
         per_second: 1000,
         lockout: Duration::from_secs(1),
@@ -103,6 +102,60 @@ async fn a_kill_by_kubectl_bites_everywhere_and_a_hand_that_scales_is_named() {
         .arg("setup-airtable")
         .env_clear()
         .envs(airtable.iter().map(|(name, value)| (*name, value))));
+    (emulator, airtable)
+}
+
+/// A hand that scales is undone and named once, in the record and in Airtable.
+async fn scaled_by_hand(
+    cluster: &Cluster,
+    installed: &Installed,
+    emulator: &Emulator,
+    namespace: &str,
+) {
+    assert_eq!(drifts(installed), [], "no work of ours is drift");
+    cluster.kubectl(&[
+        "scale",
+        "-n",
+        namespace,
+        "deployment/checkout",
+        "--replicas=2",
+    ]);
+    let named = ("kubectl/Update/scale", "0", "2", "riskier", "corrected");
+    let found = eventually("one drift record", PATIENCE, async || {
+        Some(drifts(installed)).filter(|d| !d.is_empty())
+    })
+    .await;
+    let as_text: Vec<_> = found
+        .iter()
+        .map(|(a, b, c, d, e)| (a.as_str(), b.as_str(), c.as_str(), d.as_str(), e.as_str()))
+        .collect();
+    assert_eq!(as_text, [named]);
+    replicas_become(cluster, namespace, 0).await;
+    wait(cluster, namespace, "Enforced");
+    wait(cluster, namespace, "Drifted=False");
+    let row = eventually(
+        "the drift is in Airtable",
+        Duration::from_secs(15),
+        async || airtable_rows(emulator).pop(),
+    )
+    .await;
+    assert_eq!(row["who_manager"], "kubectl");
+    assert_eq!(
+        (&row["desired"], &row["actual"], &row["action"]),
+        (&json!("0"), &json!("2"), &json!("corrected"))
+    );
+    assert_eq!(
+        drifts(installed).len(),
+        1,
+        "one record, however often it is looked at"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_by_kubectl_bites_everywhere_and_a_hand_that_scales_is_named() {
+    let (cluster, _turn) = Cluster::turn().await;
+    let installed = Installed::into(&cluster);
+    let (emulator, airtable) = mirrored().await;
     let mut operator = installed.operator("op", &airtable).await;
     let mut gate = installed.gate("gate-1").await;
     let shop_namespace = cluster.namespace("shop");
@@ -122,45 +175,10 @@ async fn a_kill_by_kubectl_bites_everywhere_and_a_hand_that_scales_is_named() {
     git_changes_nothing(&cluster, &gate, namespace).await;
 
     // Journey 3: somebody scales by hand.
-    assert_eq!(drifts(&installed), [], "no work of ours is drift");
-    cluster.kubectl(&[
-        "scale",
-        "-n",
-        namespace,
-        "deployment/checkout",
-        "--replicas=2",
-    ]);
-    let named = ("kubectl/Update/scale", "0", "2", "riskier", "corrected");
-    let found = eventually("one drift record", PATIENCE, async || {
-        Some(drifts(&installed)).filter(|d| !d.is_empty())
-    })
-    .await;
-    let as_text: Vec<_> = found
-        .iter()
-        .map(|(a, b, c, d, e)| (a.as_str(), b.as_str(), c.as_str(), d.as_str(), e.as_str()))
-        .collect();
-    assert_eq!(as_text, [named]);
-    replicas_become(&cluster, namespace, 0).await;
-    wait(&cluster, namespace, "Enforced");
-    wait(&cluster, namespace, "Drifted=False");
-    let row = eventually(
-        "the drift is in Airtable",
-        Duration::from_secs(15),
-        async || airtable_rows(&emulator).pop(),
-    )
-    .await;
-    assert_eq!(row["who_manager"], "kubectl");
-    assert_eq!(
-        (&row["desired"], &row["actual"], &row["action"]),
-        (&json!("0"), &json!("2"), &json!("corrected"))
-    );
-    assert_eq!(
-        drifts(&installed).len(),
-        1,
-        "one record, however often it is looked at"
-    );
+    scaled_by_hand(&cluster, &installed, &emulator, namespace).await;
 
-    // The person ends what the person began: replicas first, then the gate opens, by the ramp, since requests are waiting.
+    // The person ends what the person began: replicas first, then the gate opens, by the ramp,
+    // since requests are waiting.
     cluster.kubectl(&["delete", "echooverride", "stop", "-n", namespace]);
     eventually("the gate ramps", PATIENCE, async || {
         let percent = "jsonpath={.status.effective.throttlePercent}";

@@ -1,4 +1,5 @@
-//! Journey 1: the guide by curl against a service, nginx throttled, killed and revived, and a power cut while killed.
+//! Journey 1: the guide by curl against a service, nginx throttled, killed and revived, and a power
+//! cut while killed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,7 +10,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::backend::Backend;
 use crate::support::proxy::{NGINX_KIND, Proxy};
@@ -51,17 +52,7 @@ async fn the_guide_is_true_and_a_kill_outlives_a_power_cut() {
     throttled(&echo, &nginx, &backend).await;
     killed_and_revived(&echo, &nginx, &backend).await;
 
-    let kill = curl(&[
-        "-X",
-        "POST",
-        &echo.url("/kill"),
-        "-H",
-        JSON,
-        "-H",
-        &key(),
-        "-d",
-        STEP_KILL,
-    ]);
+    let kill = post(&echo.url("/kill"), STEP_KILL);
     assert_eq!(kill.0, 200);
     echo.process.kill_9();
     let listen = ("ECHO_LISTEN", echo.address.to_string());
@@ -84,6 +75,11 @@ async fn the_guide_is_true_and_a_kill_outlives_a_power_cut() {
         .arg(&data));
     assert!(verified.starts_with("head "), "{verified}");
     assert!(echo.process.terminate().success(), "SIGTERM ends it with 0");
+}
+
+/// As the guide posts, with the key.
+fn post(url: &str, body: &str) -> (u16, Value) {
+    curl(&["-X", "POST", url, "-H", JSON, "-H", &key(), "-d", body])
 }
 
 fn step_5(echo: &Echo) {
@@ -113,17 +109,7 @@ fn step_5(echo: &Echo) {
     );
 
     let observe = echo.url("/observe");
-    let (status, seen) = curl(&[
-        "-X",
-        "POST",
-        &observe,
-        "-H",
-        JSON,
-        "-H",
-        &key(),
-        "-d",
-        r#"{"source":"test"}"#,
-    ]);
+    let (status, seen) = post(&observe, r#"{"source":"test"}"#);
     assert_eq!(status, 200);
     let members: Vec<_> = seen
         .as_object()
@@ -172,17 +158,7 @@ async fn go_live(echo: &Echo, nginx: &Proxy, backend: &Backend) {
         "shut until the guide's step 6"
     );
     let _ = backend.taken();
-    let (status, answer) = curl(&[
-        "-X",
-        "POST",
-        &echo.url("/control"),
-        "-H",
-        JSON,
-        "-H",
-        &key(),
-        "-d",
-        STEP_6,
-    ]);
+    let (status, answer) = post(&echo.url("/control"), STEP_6);
     assert_eq!(
         (status, &answer["throttle_pct"], &answer["audit"]),
         (200, &json!(0.0), &json!("recorded"))
@@ -209,17 +185,7 @@ async fn go_live(echo: &Echo, nginx: &Proxy, backend: &Backend) {
 /// A quarter is refused, to the request: the gate keeps an account, it throws no dice.
 async fn throttled(echo: &Echo, nginx: &Proxy, backend: &Backend) {
     let body = STEP_6.replace("\"target_throttle\": 0.0", "\"target_throttle\": 0.25");
-    let (status, answer) = curl(&[
-        "-X",
-        "POST",
-        &echo.url("/control"),
-        "-H",
-        JSON,
-        "-H",
-        &key(),
-        "-d",
-        &body,
-    ]);
+    let (status, answer) = post(&echo.url("/control"), &body);
     assert_eq!(
         (status, &answer["in_force"]),
         (200, &json!(0.25)),
@@ -253,17 +219,7 @@ async fn throttled(echo: &Echo, nginx: &Proxy, backend: &Backend) {
 async fn killed_and_revived(echo: &Echo, nginx: &Proxy, backend: &Backend) {
     let kill = echo.url("/kill");
     let unconfirmed = STEP_KILL.replace("CONFIRM_KILL", "yes");
-    let (status, _) = curl(&[
-        "-X",
-        "POST",
-        &kill,
-        "-H",
-        JSON,
-        "-H",
-        &key(),
-        "-d",
-        &unconfirmed,
-    ]);
+    let (status, _) = post(&kill, &unconfirmed);
     assert_eq!(status, 400);
     assert_ne!(
         http().get(nginx.url("/pay")).send().await.unwrap().status(),
@@ -271,32 +227,12 @@ async fn killed_and_revived(echo: &Echo, nginx: &Proxy, backend: &Backend) {
         "nothing moved"
     );
 
-    let (status, first) = curl(&[
-        "-X",
-        "POST",
-        &kill,
-        "-H",
-        JSON,
-        "-H",
-        &key(),
-        "-d",
-        STEP_KILL,
-    ]);
+    let (status, first) = post(&kill, STEP_KILL);
     assert_eq!(
         (status, &first["killed"], &first["audit"]),
         (200, &json!(true), &json!("recorded"))
     );
-    let (_, second) = curl(&[
-        "-X",
-        "POST",
-        &kill,
-        "-H",
-        JSON,
-        "-H",
-        &key(),
-        "-d",
-        STEP_KILL,
-    ]);
+    let (_, second) = post(&kill, STEP_KILL);
     assert_eq!(first["epoch"], second["epoch"], "killing twice is one kill");
     let _ = backend.taken();
     for _ in 0..50 {
@@ -306,17 +242,7 @@ async fn killed_and_revived(echo: &Echo, nginx: &Proxy, backend: &Backend) {
     }
     assert_eq!(backend.taken(), 0);
 
-    let (status, refused) = curl(&[
-        "-X",
-        "POST",
-        &echo.url("/control"),
-        "-H",
-        JSON,
-        "-H",
-        &key(),
-        "-d",
-        STEP_6,
-    ]);
+    let (status, refused) = post(&echo.url("/control"), STEP_6);
     assert_eq!(status, 409);
     assert_eq!(refused["held_by"][0]["epoch"], first["epoch"]);
 

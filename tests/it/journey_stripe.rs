@@ -1,4 +1,5 @@
-//! Journey 4: a payment event signed by Stripe's own library becomes evidence once; a forged one becomes nothing.
+//! Journey 4: a payment event signed by Stripe's own library becomes evidence once; a forged one
+//! becomes nothing.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,5 @@
-//! The kill path between kills and revivals that cross: what was acknowledged as killed stays killed.
+//! The kill path between kills and revivals that cross: what was acknowledged as killed stays
+//! killed.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -481,7 +482,8 @@ async fn settling_waits_for_whoever_is_telling_the_ledger_and_skips_nothing_behi
     assert_eq!(latch.lacking(), Lacking::default());
 }
 
-/// A ledger whose disk hangs in the middle of the first write of a kind, and lets it land, or not, once it goes on.
+/// A ledger whose disk hangs in the middle of the first write of a kind, and lets it land, or not,
+/// once it goes on.
 struct Hangs {
     ledger: SqliteLedger,
     hangs: AtomicBool,
@@ -590,6 +592,19 @@ async fn everywhere(gate: &Gate, desired: &LedgerDesired, ledger: &dyn Ledger) -
     [gates, memory, stored]
 }
 
+/// An open gate, and a latch over what this ledger has.
+fn latch_of(hangs: &Arc<Hangs>, stored: Stored) -> (Arc<Gate>, Arc<LedgerDesired>, Arc<Latch>) {
+    let desired = Arc::new(LedgerDesired::new(Arc::<Hangs>::clone(hangs), stored));
+    let gate = open_gate();
+    let latch = Arc::new(Latch::new(
+        Arc::clone(&gate),
+        Arc::<LedgerDesired>::clone(&desired),
+        None,
+        Vec::new(),
+    ));
+    (gate, desired, latch)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revival_that_is_not_decided_says_so_and_then_gate_memory_and_ledger_agree() {
     for lands in [true, false] {
@@ -598,14 +613,7 @@ async fn a_revival_that_is_not_decided_says_so_and_then_gate_memory_and_ledger_a
         let hangs = Arc::new(Hangs::of(ledger, lands, |change| {
             !change.holds_ended.is_empty()
         }));
-        let desired = Arc::new(LedgerDesired::new(Arc::<Hangs>::clone(&hangs), stored));
-        let gate = open_gate();
-        let latch = Arc::new(Latch::new(
-            Arc::clone(&gate),
-            Arc::<LedgerDesired>::clone(&desired),
-            None,
-            Vec::new(),
-        ));
+        let (gate, desired, latch) = latch_of(&hangs, stored);
         latch.kill(order("first")).await.unwrap();
         let revived = latch.revive(Scope::All, None, record("revive")).await;
         assert!(

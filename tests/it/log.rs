@@ -1,5 +1,5 @@
-//! Nobody waits for the log, and nothing ends because of it: a stderr that nobody reads, whose reader is gone, that is full
-//! or slow. The command line likewise.
+//! Nobody waits for the log, and nothing ends because of it: a stderr that nobody reads, whose
+//! reader is gone, that is full or slow. The command line likewise.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -217,7 +217,8 @@ async fn a_log_that_nobody_reads_holds_nothing_up_and_what_it_lost_is_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_whose_log_is_stuck_ends_when_it_is_told_to() {
     let folder = tempfile::tempdir().unwrap();
-    // Full before it begins: not even its first line finds room, nor what is said before there is a log.
+    // Full before it begins: not even its first line finds room, nor what is said before there is a
+    // log.
     let (reader, writer) = stuck();
     warned_of(folder.path());
     let mut echo = Echo::saying_to(writer, &[], folder.path()).await;

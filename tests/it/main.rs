@@ -1,5 +1,6 @@
-//! Everything that needs more than values: the ledger, real servers, a real cluster. One binary, so that all of it is
-//! linked once; modules run in parallel and end what they start. `make test` prepares what they need.
+//! Everything that needs more than values: the ledger, real servers, a real cluster. One binary, so
+//! that all of it is linked once; modules run in parallel and end what they start. `make test`
+//! prepares what they need.
 
 mod airtable;
 mod airtable_emulator;

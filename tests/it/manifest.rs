@@ -1,4 +1,5 @@
-//! A service with a manifest file: the file owns what it declares, REST only tightens, a broken file changes nothing.
+//! A service with a manifest file: the file owns what it declares, REST only tightens, a broken
+//! file changes nothing.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod one_lock;
@@ -205,6 +206,27 @@ async fn the_file_owns_what_it_declares_and_rest_only_tightens() {
     assert_eq!(service.actions().await, wanted, "one entry each");
 }
 
+/// Actor, operator, reason, before and after of what is on record of the checkout.
+async fn entries(service: &Service, action: &str) -> Vec<[String; 5]> {
+    let url = service
+        .echo
+        .url(&format!("/v1/audit?throttle=checkout&action={action}"));
+    let page: Value = http()
+        .get(url)
+        .header("x-api-key", KEY)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    let text = |one: &Value, name: &str| one[name].as_str().unwrap().to_owned();
+    let entries = page["items"].as_array().unwrap().iter();
+    let words = entries
+        .map(|one| ["actor", "operator", "reason", "before", "after"].map(|name| text(one, name)));
+    words.collect()
+}
+
 #[tokio::test]
 async fn a_kill_in_the_file_ends_with_the_file() {
     let kill = "  kill: {reason: double charges, operator: dana, confirmation: CONFIRM_KILL}\n";
@@ -242,27 +264,7 @@ async fn a_kill_in_the_file_ends_with_the_file() {
         (403, "kill".to_owned()),
         "the other one holds"
     );
-    let entries = async |action: &str| {
-        let url = service
-            .echo
-            .url(&format!("/v1/audit?throttle=checkout&action={action}"));
-        let page: Value = http()
-            .get(url)
-            .header("x-api-key", KEY)
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap();
-        let text = |one: &Value, name: &str| one[name].as_str().unwrap().to_owned();
-        let entries = page["items"].as_array().unwrap().iter();
-        let words = entries.map(|one| {
-            ["actor", "operator", "reason", "before", "after"].map(|name| text(one, name))
-        });
-        words.collect::<Vec<_>>()
-    };
-    let kills = entries("kill").await;
+    let kills = entries(&service, "kill").await;
     assert_eq!(
         kills.len(),
         2,
@@ -278,7 +280,7 @@ async fn a_kill_in_the_file_ends_with_the_file() {
             "killed checkout@2"
         ]
     );
-    let ended = entries("hold_ended").await;
+    let ended = entries(&service, "hold_ended").await;
     assert_eq!(
         ended,
         [[
@@ -681,7 +683,8 @@ async fn a_declared_source_that_is_silent_keeps_the_gate_nearly_shut() {
     observe("prometheus", 0.0).await;
     service.stands_at("checkout", 0).await;
     assert_eq!(condition("SignalsStale").await.as_deref(), Some("False"));
-    // /control judges by the same thresholds: half a percent of errors is half of what counts fully here.
+    // /control judges by the same thresholds: half a percent of errors is half of what counts fully
+    // here.
     let state = json!({
         "throttle_pct": 0.0, "error_rate": 0.005, "latency_p99_ms": 0, "requests_per_minute": 1e9,
         "phi_static": 0.5, "phi_dynamic": 0.5, "temperature": 0.0, "susceptibility": 1.0,

@@ -1,4 +1,5 @@
-//! `/metrics` of the real binary: the guide's names, text that Prometheus' own checker accepts, labels that no client chooses.
+//! `/metrics` of the real binary: the guide's names, text that Prometheus' own checker accepts,
+//! labels that no client chooses.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -54,6 +55,36 @@ async fn service() -> (tempfile::TempDir, Echo) {
     (folder, echo)
 }
 
+/// After a verdict, a kill, a refused one, a forged event, and a verdict while killed.
+const COUNTED: [(&str, f64); 11] = [
+    (r#"echo_throttle_pct{throttle="default"}"#, 1.0),
+    (r#"echo_killed{throttle="default"}"#, 1.0),
+    ("echo_total_errors", 0.0),
+    ("echo_webhook_events_total", 1.0),
+    ("echo_webhook_events_rejected", 1.0),
+    (
+        r#"echo_gate_verdicts_total{throttle="default",decision="deny",reason="target"}"#,
+        1.0,
+    ),
+    (
+        r#"echo_gate_verdicts_total{throttle="default",decision="deny",reason="kill"}"#,
+        1.0,
+    ),
+    (r#"echo_commands_total{action="kill",outcome="done"}"#, 1.0),
+    (
+        r#"echo_commands_total{action="kill",outcome="refused"}"#,
+        1.0,
+    ),
+    (
+        r#"echo_http_requests_total{method="POST",route="/webhooks/stripe",status="4xx"}"#,
+        1.0,
+    ),
+    (
+        r#"echo_http_request_duration_seconds_count{route="/kill"}"#,
+        2.0,
+    ),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_count_what_happened_under_the_names_of_the_guide() {
     let (_folder, echo) = service().await;
@@ -85,56 +116,9 @@ async fn metrics_count_what_happened_under_the_names_of_the_guide() {
     assert_eq!(echo.verdict("default").await, (403, "kill".to_owned()));
 
     let text = metrics(&echo).await;
-    assert_eq!(
-        value(&text, r#"echo_throttle_pct{throttle="default"}"#),
-        1.0
-    );
-    assert_eq!(value(&text, r#"echo_killed{throttle="default"}"#), 1.0);
-    assert_eq!(value(&text, "echo_total_errors"), 0.0);
-    assert_eq!(value(&text, "echo_webhook_events_total"), 1.0);
-    assert_eq!(value(&text, "echo_webhook_events_rejected"), 1.0);
-    assert_eq!(
-        value(
-            &text,
-            r#"echo_gate_verdicts_total{throttle="default",decision="deny",reason="target"}"#
-        ),
-        1.0
-    );
-    assert_eq!(
-        value(
-            &text,
-            r#"echo_gate_verdicts_total{throttle="default",decision="deny",reason="kill"}"#
-        ),
-        1.0
-    );
-    assert_eq!(
-        value(
-            &text,
-            r#"echo_commands_total{action="kill",outcome="done"}"#
-        ),
-        1.0
-    );
-    assert_eq!(
-        value(
-            &text,
-            r#"echo_commands_total{action="kill",outcome="refused"}"#
-        ),
-        1.0
-    );
-    assert_eq!(
-        value(
-            &text,
-            r#"echo_http_requests_total{method="POST",route="/webhooks/stripe",status="4xx"}"#
-        ),
-        1.0
-    );
-    assert_eq!(
-        value(
-            &text,
-            r#"echo_http_request_duration_seconds_count{route="/kill"}"#
-        ),
-        2.0
-    );
+    for (series, number) in COUNTED {
+        assert_eq!(value(&text, series), number, "{series}");
+    }
     for untyped in ["echo_total_errors", "echo_webhook_events_rejected"] {
         assert!(
             text.contains(&format!("# TYPE {untyped} untyped\n")),

@@ -1,4 +1,5 @@
-//! A ledger file of an older version is brought forward with all it holds; one of a newer version is left alone.
+//! A ledger file of an older version is brought forward with all it holds; one of a newer version
+//! is left alone.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

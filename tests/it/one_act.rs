@@ -1,5 +1,5 @@
-//! A command is one act: what `POST /control` declares and what it measured reach the loop together, so that the gate is
-//! never opened on half of it. 20 runs; 200 with ECHO_TEST_FULL=1.
+//! A command is one act: what `POST /control` declares and what it measured reach the loop
+//! together, so that the gate is never opened on half of it. 20 runs; 200 with ECHO_TEST_FULL=1.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,

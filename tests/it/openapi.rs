@@ -1,4 +1,5 @@
-//! The API's description: the same bytes everywhere, one mind with the router, and true of the service as it runs.
+//! The API's description: the same bytes everywhere, one mind with the router, and true of the
+//! service as it runs.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -152,7 +153,8 @@ async fn every_described_route_answers() {
     }
 }
 
-/// Works without a network: what the page names is served, and its policy names nothing but this service.
+/// Works without a network: what the page names is served, and its policy names nothing but this
+/// service.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_has_all_it_needs() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! The override objects behind commands, against a stand-in for the API server: only what was meant is ended, only what stops
-//! counts as told to others.
+//! The override objects behind commands, against a stand-in for the API server: only what was meant
+//! is ended, only what stops counts as told to others.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -33,7 +33,8 @@ use crate::ledger_suite::values::{epoch, hold, record};
 const LOCAL: &str = "/apis/echo-phoenix.dev/v1alpha1/namespaces/shop/echooverrides";
 const WIDE: &str = "/apis/echo-phoenix.dev/v1alpha1/clusterechooverrides";
 
-/// What stands in for an API server: what it answers by method and path, and what it was asked to delete.
+/// What stands in for an API server: what it answers by method and path, and what it was asked to
+/// delete.
 #[derive(Default)]
 struct Said {
     answers: Mutex<BTreeMap<String, (u16, Value)>>,
@@ -84,7 +85,8 @@ fn failure(code: u16, reason: &str, message: &str) -> Value {
     json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message })
 }
 
-/// The throttles `shop.checkout`, of the tier payments, and `shop.refunds`, as a process with a ledger has seen them.
+/// The throttles `shop.checkout`, of the tier payments, and `shop.refunds`, as a process with a
+/// ledger has seen them.
 struct House {
     said: Arc<Said>,
     desired: ClusterDesired,
@@ -125,7 +127,8 @@ impl House {
         }
     }
 
-    /// An override that asks for a kill is seen: in all namespaces, or here; of one throttle, or by these labels.
+    /// An override that asks for a kill is seen: in all namespaces, or here; of one throttle, or by
+    /// these labels.
     fn seen(
         &self,
         name: &str,
@@ -229,13 +232,11 @@ async fn a_revival_of_one_throttle_ends_what_is_of_it_alone_and_names_what_is_wi
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_kill_is_told_to_others_only_if_what_is_there_under_its_name_stops_the_same() {
-    let house = House::new().await;
-    let metadata = json!({ "name": "echo-01k", "namespace": "shop" });
+/// Whom a kill means, where its object is, what is there, and whether that stops the same.
+fn found_in_its_place() -> [(Scope, &'static str, Value, bool); 7] {
     let confirmed = json!({ "confirmation": "CONFIRM_KILL" });
     let wide = |selector: Value| json!({ "selector": selector, "kill": confirmed });
-    let cases = [
+    [
         (
             checkout(),
             LOCAL,
@@ -273,8 +274,14 @@ async fn a_kill_is_told_to_others_only_if_what_is_there_under_its_name_stops_the
             json!({ "selector": {}, "throttlePercent": 100 }),
             false,
         ),
-    ];
-    for (scope, path, mut spec, stops) in cases {
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_is_told_to_others_only_if_what_is_there_under_its_name_stops_the_same() {
+    let house = House::new().await;
+    let metadata = json!({ "name": "echo-01k", "namespace": "shop" });
+    for (scope, path, mut spec, stops) in found_in_its_place() {
         let kind = if path == LOCAL {
             "EchoOverride"
         } else {

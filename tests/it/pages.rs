@@ -1,4 +1,5 @@
-//! `/v1/audit`, `/v1/drift`, `/v1/evidence` and `/v1/state`: newest first, page by page, and a query that is wrong is named.
+//! `/v1/audit`, `/v1/drift`, `/v1/evidence` and `/v1/state`: newest first, page by page, and a
+//! query that is wrong is named.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -6,6 +7,12 @@
     reason = "a test that cannot go on fails"
 )]
 
+use std::path::Path;
+
+use echo_phoenix::domain::audit::Change;
+use echo_phoenix::domain::history::PageAsk;
+use echo_phoenix::ports::{History, Ledger};
+use echo_phoenix::store::SqliteLedger;
 use serde_json::{Value, json};
 
 use crate::support::{Echo, KEY, http};
@@ -127,15 +134,9 @@ async fn pages_go_back_from_the_newest_row_and_leave_none_out() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_query_is_refused_by_the_name_of_its_parameter() {
-    let folder = tempfile::tempdir().unwrap();
-    let echo = Echo::start("serve", &[], folder.path()).await;
-    post(&echo, "/observe", r#"{"source":"a"}"#).await;
-    post(&echo, "/observe", r#"{"source":"b"}"#).await;
-    let (_, page) = get(&echo, "/v1/state?limit=1").await;
-    let cursor = page["next_cursor"].as_str().unwrap().to_owned();
-    let wrong = [
+/// Where, the query, and the parameter that is wrong in it.
+fn wrong_queries(cursor: &str) -> [(&'static str, String, &'static str); 14] {
+    [
         ("/v1/audit", format!("cursor={cursor}"), "cursor"), // of another table
         ("/v1/state", "cursor=zz".to_owned(), "cursor"),
         (
@@ -154,8 +155,18 @@ async fn a_wrong_query_is_refused_by_the_name_of_its_parameter() {
         ("/v1/state", "source=".to_owned(), "source"),
         ("/v1/evidence", "throttle=default".to_owned(), "throttle"), // events are of no throttle
         ("/v1/audit", "Limit=5".to_owned(), "Limit"),
-    ];
-    for (path, query, name) in wrong {
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_query_is_refused_by_the_name_of_its_parameter() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = Echo::start("serve", &[], folder.path()).await;
+    post(&echo, "/observe", r#"{"source":"a"}"#).await;
+    post(&echo, "/observe", r#"{"source":"b"}"#).await;
+    let (_, page) = get(&echo, "/v1/state?limit=1").await;
+    let cursor = page["next_cursor"].as_str().unwrap().to_owned();
+    for (path, query, name) in wrong_queries(&cursor) {
         let (status, problem) = get(&echo, &format!("{path}?{query}")).await;
         assert_eq!(
             (status, &problem["errors"][0]["field"]),
@@ -294,14 +305,9 @@ async fn what_held_everything_is_found_under_every_name() {
     assert_eq!(actions("throttle=default&limit=1").await, ["kill"]);
 }
 
-/// However many rows there are, one page looks through a bounded part, and the pages together find everything once.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_page_looks_through_a_bounded_part_and_none_is_left_out() {
-    use echo_phoenix::domain::audit::Change;
-    use echo_phoenix::domain::history::PageAsk;
-    use echo_phoenix::ports::{History, Ledger};
-    let folder = tempfile::tempdir().unwrap();
-    let (ledger, _) = echo_phoenix::store::SqliteLedger::open(folder.path()).unwrap();
+/// A ledger whose first entry is a kill of everything, with 35,000 others after it.
+async fn with_many_entries(folder: &Path) -> SqliteLedger {
+    let (ledger, _) = SqliteLedger::open(folder).unwrap();
     let mut first = crate::ledger_suite::values::draft("kill");
     first.throttle = String::new();
     ledger
@@ -321,6 +327,15 @@ async fn a_page_looks_through_a_bounded_part_and_none_is_left_out() {
             .await
             .unwrap();
     }
+    ledger
+}
+
+/// However many rows there are, one page looks through a bounded part, and the pages together find
+/// everything once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_looks_through_a_bounded_part_and_none_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = with_many_entries(folder.path()).await;
     let throttle = Some(echo_phoenix::domain::throttle::ThrottleName::default_throttle());
     for (kind, expected) in [
         (Some("kill".to_owned()), vec![1]),

@@ -1,5 +1,5 @@
-//! What a service keeps is its owner's alone, whatever the umask and whatever an earlier version left; and what is not is
-//! not trusted.
+//! What a service keeps is its owner's alone, whatever the umask and whatever an earlier version
+//! left; and what is not is not trusted.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs::{self, Permissions};
@@ -96,6 +96,42 @@ async fn check(echo: &Echo) -> Option<String> {
     health["checks"]["data_folder"].as_str().map(str::to_owned)
 }
 
+/// A link in place of a file of ours is told and left, whether or not it leads anywhere.
+async fn a_link_stays(mut echo: Echo, folder: &Path) {
+    let data = folder.join("data");
+    for there in [true, false] {
+        echo.process.kill_9();
+        let theirs = folder.join("theirs");
+        fs::remove_file(data.join("last-state")).unwrap();
+        if there {
+            fs::write(&theirs, "theirs").unwrap();
+        } else {
+            fs::remove_file(&theirs).unwrap();
+        }
+        symlink(&theirs, data.join("last-state")).unwrap();
+        echo = Echo::start("serve", &[], folder).await;
+        let health: Value = http()
+            .get(echo.url("/health"))
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        assert!(
+            health["checks"]["record"]
+                .as_str()
+                .unwrap()
+                .contains("last-state is a link"),
+            "{health}"
+        );
+        assert!(
+            data.join("last-state").is_symlink(),
+            "left for whoever laid it to explain"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_others_could_read_is_taken_from_them_and_an_open_folder_is_told() {
     let folder = tempfile::tempdir().unwrap();
@@ -114,7 +150,7 @@ async fn what_others_could_read_is_taken_from_them_and_an_open_folder_is_told() 
     fs::write(&strangers, "mine").unwrap();
     set(&strangers, 0o644);
     set(&data, 0o755);
-    let mut echo = Echo::start("serve", &[], folder.path()).await;
+    let echo = Echo::start("serve", &[], folder.path()).await;
     assert_eq!(
         others(&data),
         [format!("{} 644", strangers.display())],
@@ -152,37 +188,7 @@ async fn what_others_could_read_is_taken_from_them_and_an_open_folder_is_told() 
         .await;
     }
     set(&data, 0o700);
-    for there in [true, false] {
-        echo.process.kill_9();
-        let theirs = folder.path().join("theirs");
-        fs::remove_file(data.join("last-state")).unwrap();
-        if there {
-            fs::write(&theirs, "theirs").unwrap();
-        } else {
-            fs::remove_file(&theirs).unwrap();
-        }
-        symlink(&theirs, data.join("last-state")).unwrap();
-        echo = Echo::start("serve", &[], folder.path()).await;
-        let health: Value = http()
-            .get(echo.url("/health"))
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap();
-        assert!(
-            health["checks"]["record"]
-                .as_str()
-                .unwrap()
-                .contains("last-state is a link"),
-            "{health}"
-        );
-        assert!(
-            data.join("last-state").is_symlink(),
-            "left for whoever laid it to explain"
-        );
-    }
+    a_link_stays(echo, folder.path()).await;
 }
 
 /// A service without a configured key, which has to end by itself.

@@ -1,4 +1,5 @@
-//! The gate behind real proxies: nginx, Caddy, Traefik and Envoy, each with every recipe of its page in docs/, as printed.
+//! The gate behind real proxies: nginx, Caddy, Traefik and Envoy, each with every recipe of its
+//! page in docs/, as printed.
 //!
 //! 2,000 requests a level; 20,000 with ECHO_TEST_FULL=1.
 #![allow(
@@ -150,7 +151,8 @@ impl Street {
     }
 }
 
-/// Writes what is declared, all of it open; answers Echo's variables and where it will give verdicts.
+/// Writes what is declared, all of it open; answers Echo's variables and where it will give
+/// verdicts.
 fn prepare(folder: &Path, canary: &str) -> (Vec<(&'static str, String)>, SocketAddr) {
     let file = folder.join("echo.yaml");
     declare(&file, 0, 0, canary);

@@ -1,4 +1,5 @@
-//! The Python that `make test` prepares with real clients (pyairtable, stripe), and scripts run by it.
+//! The Python that `make test` prepares with real clients (pyairtable, stripe), and scripts run by
+//! it.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -10,14 +11,16 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// The interpreter. Not skipped where it is missing: a check by nobody looks like a check that passed.
+/// The interpreter. Not skipped where it is missing: a check by nobody looks like a check that
+/// passed.
 pub(crate) fn interpreter() -> PathBuf {
     let tools = std::env::var_os("ECHO_TEST_TOOLS")
         .expect("ECHO_TEST_TOOLS is not set: run `make test`, which prepares the real clients");
     PathBuf::from(tools).join("bin/python")
 }
 
-/// Runs a script of tests/it with arguments and standard input; answers what it printed. It must succeed.
+/// Runs a script of tests/it with arguments and standard input; answers what it printed. It must
+/// succeed.
 pub(crate) fn run(script: &str, arguments: &[&str], input: &str) -> String {
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/it")

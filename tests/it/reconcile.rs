@@ -1,4 +1,5 @@
-//! The loop over a real ledger and a real gate: nothing opens before its intent is durable, nothing opens while killed.
+//! The loop over a real ledger and a real gate: nothing opens before its intent is durable, nothing
+//! opens while killed.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod owed;
@@ -272,7 +273,8 @@ async fn the_loop_never_opens_on_half_a_command() {
     );
 }
 
-/// Steps of an hour and of a year, either way, move no level: not in a ramp, and not what was measured.
+/// Steps of an hour and of a year, either way, move no level: not in a ramp, and not what was
+/// measured.
 #[tokio::test]
 async fn a_step_of_the_wall_clock_moves_no_level() {
     const YEAR: i64 = 365 * 86_400;
@@ -316,7 +318,8 @@ async fn a_step_of_the_wall_clock_moves_no_level() {
     }
 }
 
-/// A kill that came and went between two looks left the gate shut: that was a stop, and it opens by the ramp.
+/// A kill that came and went between two looks left the gate shut: that was a stop, and it opens by
+/// the ramp.
 #[tokio::test]
 async fn a_kill_that_no_look_saw_is_a_stop() {
     let mut service = service();
@@ -369,8 +372,9 @@ async fn a_kill_that_no_look_saw_is_a_stop() {
     );
 }
 
-/// A pass waits for the ledger, and a command that closes waits for nobody: what the pass decided before it opens nothing.
-/// So it is also where the gate was tighter than the command asks, and the pass was about to open beyond both.
+/// A pass waits for the ledger, and a command that closes waits for nobody: what the pass decided
+/// before it opens nothing. So it is also where the gate was tighter than the command asks, and the
+/// pass was about to open beyond both.
 #[tokio::test]
 async fn what_was_tightened_while_a_pass_waits_for_the_ledger_stays() {
     for asked in [1.0, 0.9] {

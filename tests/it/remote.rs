@@ -1,5 +1,6 @@
-//! A site that another one obeys: two real services, and impostors. Level, kill and end follow; what is the other site's
-//! own is spared; neither side's death makes anybody forget whose a kill is.
+//! A site that another one obeys: two real services, and impostors. Level, kill and end follow;
+//! what is the other site's own is spared; neither side's death makes anybody forget whose a kill
+//! is.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::disallowed_methods, reason = "impostors are tasks of the test")]
 
@@ -208,27 +209,8 @@ fn sent_from_shop(operator: &str) -> bool {
     operator.starts_with("echo-phoenix 01") && operator.ends_with("/shop")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn level_kill_and_end_follow_and_the_other_sites_own_kill_is_spared() {
-    let other = Site::other().await;
-    let home = Site::home(&shop(25, &[remote(&other.url())])).await;
-    let target = format!("remote/{}/default", other.url());
-    other.is("it declares 25 %", "default", declares(25)).await;
-    let calm = home
-        .is("all is read back", "shop", |shop| is_true(shop, "Ready"))
-        .await;
-    assert_eq!(calm["remotes"][0]["target"], target.as_str());
-    assert_eq!(
-        calm["remotes"][0]["acknowledged"],
-        json!({ "throttlePercent": 25, "killed": false })
-    );
-    home.control("shop", 0.8).await;
-    other
-        .is("what people tighten follows", "default", declares(80))
-        .await;
-    home.control("shop", 0.0).await;
-    other.is("and back", "default", declares(25)).await;
-
+/// A kill follows, and counts as whole once it was read back.
+async fn kill_follows(home: &Site, other: &Site, target: &str) {
     let killed = home.post("/kill", KILL).await;
     let told =
         |enforced: bool| json!({ "throttle": "shop", "target": target, "enforced": enforced });
@@ -255,6 +237,30 @@ async fn level_kill_and_end_follow_and_the_other_sites_own_kill_is_spared() {
         (Some(0), true),
         "whole, once it was read back"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn level_kill_and_end_follow_and_the_other_sites_own_kill_is_spared() {
+    let other = Site::other().await;
+    let home = Site::home(&shop(25, &[remote(&other.url())])).await;
+    let target = format!("remote/{}/default", other.url());
+    other.is("it declares 25 %", "default", declares(25)).await;
+    let calm = home
+        .is("all is read back", "shop", |shop| is_true(shop, "Ready"))
+        .await;
+    assert_eq!(calm["remotes"][0]["target"], target.as_str());
+    assert_eq!(
+        calm["remotes"][0]["acknowledged"],
+        json!({ "throttlePercent": 25, "killed": false })
+    );
+    home.control("shop", 0.8).await;
+    other
+        .is("what people tighten follows", "default", declares(80))
+        .await;
+    home.control("shop", 0.0).await;
+    other.is("and back", "default", declares(25)).await;
+
+    kill_follows(&home, &other, &target).await;
 
     // Somebody stops the other site too: a kill of their own, which the first one's end spares.
     let own = other.post("/kill", &KILL.replace("dana", "eve")).await;
@@ -559,52 +565,15 @@ async fn impostor(
     url
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_no_echo_phoenix_or_knows_no_such_key_is_told_by_name() {
-    let other = Site::other().await;
-    let there = other.url();
-    let redirects = impostor(move || {
-        let to = format!("{there}/v1/throttles/default");
-        (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, to)]).into_response()
-    })
-    .await;
-    let garbage = impostor(|| "<html>welcome</html>".into_response()).await;
-    let empty = impostor(|| "{}".into_response()).await;
-    let other_json = impostor(|| r#"{"name":"default"}"#.into_response()).await;
-    let endless = impostor(|| vec![b' '; 3 << 20].into_response()).await;
-    let cases = [
-        (redirects, "it redirects to"),
-        (
-            garbage,
-            "what no Echo Phoenix answers: `<html>welcome</html>`",
-        ),
-        (empty, "what no Echo Phoenix answers: `{}`"),
-        (other_json, "it does not say what it has declared"),
-        (endless, "it answers more than 1048576 bytes"),
-    ];
-    let mut targets: Vec<_> = cases.iter().map(|(url, _)| remote(url)).collect();
-    targets.push(format!("{}, throttle: nobody", remote(&other.url())));
-    let home = Site::home(&shop(25, &targets)).await;
-    let wanted = |shop: &Value, index: usize, words: &str| {
-        shop["targets"][index + 1]["error"]
-            .as_str()
-            .is_some_and(|error| error.contains(words))
-    };
-    home.is("each is told", "shop", |shop| {
-        cases
-            .iter()
-            .enumerate()
-            .all(|(index, (_, words))| wanted(shop, index, words))
-            && wanted(shop, cases.len(), "there is no throttle `nobody`")
-    })
-    .await;
-    home.post("/kill", KILL).await;
-    assert_eq!(home.reason("shop").await, "kill");
-    assert!(
-        operators(&other.throttle("default").await).is_empty(),
-        "the key went nowhere it was not meant to go"
-    );
+/// Whether this is said of one of the shop's sites.
+fn wanted(shop: &Value, index: usize, words: &str) -> bool {
+    shop["targets"][index + 1]["error"]
+        .as_str()
+        .is_some_and(|error| error.contains(words))
+}
 
+/// A key that another site does not know: told by its variable, in the log and in health.
+async fn a_wrong_key_is_told(other: &Site) {
     let wrong = "wrong-key-0123456789";
     let home = Site::home_with(&shop(25, &[remote(&other.url())]), wrong).await;
     let told = home
@@ -633,6 +602,50 @@ async fn whoever_is_no_echo_phoenix_or_knows_no_such_key_is_told_by_name() {
         words.starts_with("shop: a target cannot be read") && !words.contains("127.0.0.1"),
         "{health}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_no_echo_phoenix_or_knows_no_such_key_is_told_by_name() {
+    let other = Site::other().await;
+    let there = other.url();
+    let redirects = impostor(move || {
+        let to = format!("{there}/v1/throttles/default");
+        (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, to)]).into_response()
+    })
+    .await;
+    let garbage = impostor(|| "<html>welcome</html>".into_response()).await;
+    let empty = impostor(|| "{}".into_response()).await;
+    let other_json = impostor(|| r#"{"name":"default"}"#.into_response()).await;
+    let endless = impostor(|| vec![b' '; 3 << 20].into_response()).await;
+    let cases = [
+        (redirects, "it redirects to"),
+        (
+            garbage,
+            "what no Echo Phoenix answers: `<html>welcome</html>`",
+        ),
+        (empty, "what no Echo Phoenix answers: `{}`"),
+        (other_json, "it does not say what it has declared"),
+        (endless, "it answers more than 1048576 bytes"),
+    ];
+    let mut targets: Vec<_> = cases.iter().map(|(url, _)| remote(url)).collect();
+    targets.push(format!("{}, throttle: nobody", remote(&other.url())));
+    let home = Site::home(&shop(25, &targets)).await;
+    home.is("each is told", "shop", |shop| {
+        cases
+            .iter()
+            .enumerate()
+            .all(|(index, (_, words))| wanted(shop, index, words))
+            && wanted(shop, cases.len(), "there is no throttle `nobody`")
+    })
+    .await;
+    home.post("/kill", KILL).await;
+    assert_eq!(home.reason("shop").await, "kill");
+    assert!(
+        operators(&other.throttle("default").await).is_empty(),
+        "the key went nowhere it was not meant to go"
+    );
+
+    a_wrong_key_is_told(&other).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,5 @@
-//! What opens a throttle again: never more than the ramp earned while anybody may be waiting, across restarts, short
-//! kills, quiet clients and lulls; and at once where nobody is.
+//! What opens a throttle again: never more than the ramp earned while anybody may be waiting,
+//! across restarts, short kills, quiet clients and lulls; and at once where nobody is.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -17,7 +17,8 @@ use crate::support::{Echo, KEY, eventually, http};
 
 /// The default ramp, fraction of the dial a second.
 const RAMP: f64 = 0.02;
-/// What may be opened before its time, in the dial: a step of the law, whose credit is full at first; and a late look.
+/// What may be opened before its time, in the dial: a step of the law, whose credit is full at
+/// first; and a late look.
 const SLACK: f64 = 0.13;
 
 async fn serve(folder: &Path) -> Echo {
@@ -64,7 +65,8 @@ async fn kill(echo: &Echo) {
     .await;
 }
 
-/// Declares full operation, and says that all is calm: the law opens, a tenth of the dial in a tick.
+/// Declares full operation, and says that all is calm: the law opens, a tenth of the dial in a
+/// tick.
 async fn go_live(echo: &Echo) {
     let state = json!({
         "throttle_pct": 1.0, "error_rate": 0.0, "latency_p99_ms": 100, "requests_per_minute": 0,
@@ -128,7 +130,8 @@ impl Drop for Crowd {
     }
 }
 
-/// Watches for so long that the level is never lower than what the ramp has earned since `began` at `from`; answers it.
+/// Watches for so long that the level is never lower than what the ramp has earned since `began` at
+/// `from`; answers it.
 async fn earned_only(echo: &Echo, began: Instant, from: f64, time: Duration) -> f64 {
     let watched = Instant::now();
     loop {
@@ -145,8 +148,8 @@ async fn earned_only(echo: &Echo, began: Instant, from: f64, time: Duration) -> 
     }
 }
 
-/// Killed under load, revived: the ramp. Restarted in the middle of it, by a crash and by hand: it goes on where it was.
-/// Killed, restarted and revived: the ramp again.
+/// Killed under load, revived: the ramp. Restarted in the middle of it, by a crash and by hand: it
+/// goes on where it was. Killed, restarted and revived: the ramp again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_neither_ends_a_ramp_nor_forgets_who_waits() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! The kill path proves itself: over the service's own listener, and through a proxy that a canary URL names.
+//! The kill path proves itself: over the service's own listener, and through a proxy that a canary
+//! URL names.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -47,11 +48,8 @@ async fn metrics(echo: &Echo) -> String {
     request.send().await.unwrap().text().await.unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_listener_and_every_canary_are_tried_open_and_killed() {
-    let folder = tempfile::tempdir().unwrap();
-    let gate = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    let proxy = proxy(gate).await;
+/// A throttle for each way a canary may answer.
+fn throttles(proxy: SocketAddr) -> String {
     let throttle = |name: &str, canary: &str| {
         format!(
             "---\napiVersion: echo-phoenix.dev/v1alpha1\nkind: EchoThrottle\nmetadata: {{name: {name}}}\n\
@@ -66,8 +64,16 @@ async fn the_listener_and_every_canary_are_tried_open_and_killed() {
         "gone",
         &format!("http://127.0.0.1:{}/token-of-mine", free_port()),
     );
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_listener_and_every_canary_are_tried_open_and_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let proxy = proxy(gate).await;
     let file = folder.path().join("echo.yaml");
-    std::fs::write(&file, text).unwrap();
+    std::fs::write(&file, throttles(proxy)).unwrap();
     let variables = [
         ("ECHO_MANIFEST", file.display().to_string()),
         ("ECHO_GATE_LISTEN", gate.to_string()),
@@ -113,7 +119,8 @@ async fn the_listener_and_every_canary_are_tried_open_and_killed() {
         "a canary's URL is nobody's business"
     );
 
-    // It is nobody's throttle: no list has it, no command covers it, and it does not count in health.
+    // It is nobody's throttle: no list has it, no command covers it, and it does not count in
+    // health.
     assert!(!said.contains("_self-test"), "{said}");
     assert_eq!(echo.verdict("_self-test").await, (403, "kill".to_owned()));
     let request = http()

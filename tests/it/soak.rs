@@ -1,10 +1,11 @@
-//! The long soak: everything at once for half an hour, while the log is not read, the wall clock steps, the process is
-//! killed with -9 and the journal is damaged. Nothing is admitted while killed, no level is below what law, ramp or
-//! declaration give, and nothing that was acknowledged is lost.
+//! The long soak: everything at once for half an hour, while the log is not read, the wall clock
+//! steps, the process is killed with -9 and the journal is damaged. Nothing is admitted while
+//! killed, no level is below what law, ramp or declaration give, and nothing that was acknowledged
+//! is lost.
 //!
-//! 30 minutes with ECHO_TEST_FULL=1; ECHO_SOAK_MINUTES says how many instead, two are enough for all of it. Whatever the
-//! length, each fault is watched for a twelfth of it. The rest of its kind (`crash`, `damage`, `log`, the clock's rules) is
-//! part of every run.
+//! 30 minutes with ECHO_TEST_FULL=1; ECHO_SOAK_MINUTES says how many instead, two are enough for
+//! all of it. Whatever the length, each fault is watched for a twelfth of it. The rest of its kind
+//! (`crash`, `damage`, `log`, the clock's rules) is part of every run.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -181,8 +182,9 @@ async fn stepped_clock(soak: &Soak, first: i64) {
     soak.on("and back").await;
 }
 
-/// A measurement by which nothing opens further: the law on it holds what is in force for its three ticks, of which the last
-/// may be over sooner than it looks. Nobody else commands meanwhile: the newest body is the one that counts.
+/// A measurement by which nothing opens further: the law on it holds what is in force for its three
+/// ticks, of which the last may be over sooner than it looks. Nobody else commands meanwhile: the
+/// newest body is the one that counts.
 async fn alarm(soak: &Soak) {
     let _only = soak.world.commanding.lock().await;
     // It declares no less than anybody else's: what is declared is not what holds.
@@ -199,7 +201,8 @@ async fn alarm(soak: &Soak) {
     soak.world.is_sound("an alarm");
 }
 
-/// The journal is not as it was, the ledger is whole: everything is shut, and says why, until somebody revives it.
+/// The journal is not as it was, the ledger is whole: everything is shut, and says why, until
+/// somebody revives it.
 async fn damaged_journal(soak: &mut Soak) {
     soak.world.down();
     assert!(soak.echo().process.terminate().success());

@@ -1,6 +1,8 @@
-//! What the service does while its store is full, frozen or locked: stopping works, opening waits, nothing is lost.
+//! What the service does while its store is full, frozen or locked: stopping works, opening waits,
+//! nothing is lost.
 //!
-//! Real faults: a tmpfs without space, `chattr +i`, a lock of another SQLite connection. The first two need root.
+//! Real faults: a tmpfs without space, `chattr +i`, a lock of another SQLite connection. The first
+//! two need root.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -206,7 +208,8 @@ async fn start(data: &Path, folder: &Path) -> Echo {
     .await
 }
 
-/// What must hold while the ledger cannot be written, whatever the reason; `durable` is whether the journal can.
+/// What must hold while the ledger cannot be written, whatever the reason; `durable` is whether the
+/// journal can.
 async fn stands(echo: &Echo, durable: bool) {
     let (status, answer) = post(echo, "/observe", r#"{"source":"test"}"#).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
@@ -350,7 +353,28 @@ async fn a_full_disk() {
     .await;
 }
 
-/// Lines of the log that are errors or warnings, but for those that say what was ordered and that `/health` looked.
+/// What nothing took is lost with the process, which says so.
+async fn lost_with_the_process(mut echo: Echo, data: &Path) {
+    let frozen = Frozen::new(data);
+    assert_eq!(post(&echo, "/kill", KILL).await.1["durable"], false);
+    assert!(!echo.process.said().contains("are lost with this process"));
+    assert!(
+        echo.process.terminate().success(),
+        "{}",
+        echo.process.said()
+    );
+    assert!(
+        echo.process
+            .said()
+            .contains("commands are lost with this process"),
+        "{}",
+        echo.process.said()
+    );
+    drop(frozen);
+}
+
+/// Lines of the log that are errors or warnings, but for those that say what was ordered and that
+/// `/health` looked.
 fn troubles(said: &str) -> Vec<String> {
     let told =
         |line: &&str| line.contains(r#""level":"ERROR""#) || line.contains(r#""level":"WARN""#);
@@ -363,7 +387,49 @@ fn troubles(said: &str) -> Vec<String> {
         .collect()
 }
 
-/// A full disk is said once, and each command in one line that has all of it, however often the service tries again.
+/// So many orders on a full disk have a line each, which says why and has all of them.
+fn one_line_a_command(lines: &[String], orders: usize) {
+    let of = |words: &str| lines.iter().filter(|line| line.contains(words)).count();
+    assert_eq!(
+        of("the ledger did not take a command yet; what it closed stays shut"),
+        4,
+        "{lines:#?}"
+    );
+    assert_eq!(
+        (of("an opening was refused"), of("a revival was refused")),
+        (1, 1),
+        "{lines:#?}"
+    );
+    let once = [
+        "the ledger does not take a command; it is told it",
+        "nothing opens until the ledger is back",
+    ];
+    assert!(
+        once.iter().all(|words| of(words) <= 1),
+        "once each: {lines:#?}"
+    );
+    assert!(lines.len() <= orders + once.len(), "{lines:#?}");
+    assert_eq!(
+        of("database or disk is full"),
+        lines.len(),
+        "each says why: {lines:#?}"
+    );
+    let kill = lines
+        .iter()
+        .find(|line| line.contains(r#""action":"kill""#))
+        .unwrap();
+    for part in [
+        r#""operator":"dana""#,
+        r#""journal":"has it""#,
+        r#""request_id":""#,
+        r#""once":""#,
+    ] {
+        assert!(kill.contains(part), "{part} is not in {kill}");
+    }
+}
+
+/// A full disk is said once, and each command in one line that has all of it, however often the
+/// service tries again.
 #[tokio::test]
 async fn a_full_disk_is_one_line_a_command_in_the_log() {
     let folder = tempfile::tempdir().unwrap();
@@ -403,43 +469,7 @@ async fn a_full_disk_is_one_line_a_command_in_the_log() {
     })
     .await;
     let lines = troubles(&echo.process.said());
-    let of = |words: &str| lines.iter().filter(|line| line.contains(words)).count();
-    assert_eq!(
-        of("the ledger did not take a command yet; what it closed stays shut"),
-        4,
-        "{lines:#?}"
-    );
-    assert_eq!(
-        (of("an opening was refused"), of("a revival was refused")),
-        (1, 1),
-        "{lines:#?}"
-    );
-    let once = [
-        "the ledger does not take a command; it is told it",
-        "nothing opens until the ledger is back",
-    ];
-    assert!(
-        once.iter().all(|words| of(words) <= 1),
-        "once each: {lines:#?}"
-    );
-    assert!(lines.len() <= orders.len() + once.len(), "{lines:#?}");
-    assert_eq!(
-        of("database or disk is full"),
-        lines.len(),
-        "each says why: {lines:#?}"
-    );
-    let kill = lines
-        .iter()
-        .find(|line| line.contains(r#""action":"kill""#))
-        .unwrap();
-    for part in [
-        r#""operator":"dana""#,
-        r#""journal":"has it""#,
-        r#""request_id":""#,
-        r#""once":""#,
-    ] {
-        assert!(kill.contains(part), "{part} is not in {kill}");
-    }
+    one_line_a_command(&lines, orders.len());
     disk.free();
     eventually("that it is over is said", BACK, async || {
         echo.process
@@ -486,7 +516,7 @@ async fn frozen_files() {
     let (_, killed) = post(&echo, "/kill", KILL).await;
     echo.process.kill_9();
     let frozen = Frozen::new(&data);
-    let mut echo = start(&data, folder.path()).await;
+    let echo = start(&data, folder.path()).await;
     assert_eq!(
         echo.verdict("default").await,
         (403, "kill".to_owned()),
@@ -512,23 +542,7 @@ async fn frozen_files() {
     )
     .await;
 
-    // What nothing took is lost with the process, which says so.
-    let frozen = Frozen::new(&data);
-    assert_eq!(post(&echo, "/kill", KILL).await.1["durable"], false);
-    assert!(!echo.process.said().contains("are lost with this process"));
-    assert!(
-        echo.process.terminate().success(),
-        "{}",
-        echo.process.said()
-    );
-    assert!(
-        echo.process
-            .said()
-            .contains("commands are lost with this process"),
-        "{}",
-        echo.process.said()
-    );
-    drop(frozen);
+    lost_with_the_process(echo, &data).await;
 }
 
 #[tokio::test]
@@ -568,7 +582,8 @@ async fn a_lock_of_another_process() {
     .await;
 }
 
-/// Anybody may ask `/health`: why a ledger cannot be opened is a word there, and its place is the log's.
+/// Anybody may ask `/health`: why a ledger cannot be opened is a word there, and its place is the
+/// log's.
 #[tokio::test]
 async fn a_ledger_that_cannot_be_opened_is_told_to_strangers_without_its_path() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,8 +1,10 @@
-//! A disk that stalls: each sync of the journal, of the ledger, of all of the record takes 0.3 to 12 s, on one worker and
-//! under a load of commands, events and verdicts. Nothing is admitted while killed, nothing opens of which it was said that
-//! nothing was opened, nothing is lost that was acknowledged, a kill is answered, and a restart changes nothing.
+//! A disk that stalls: each sync of the journal, of the ledger, of all of the record takes 0.3 to
+//! 12 s, on one worker and under a load of commands, events and verdicts. Nothing is admitted while
+//! killed, nothing opens of which it was said that nothing was opened, nothing is lost that was
+//! acknowledged, a kill is answered, and a restart changes nothing.
 //!
-//! Three of the twelve storms in every run, all of them one after another with ECHO_TEST_FULL=1; `--nocapture` shows figures.
+//! Three of the twelve storms in every run, all of them one after another with ECHO_TEST_FULL=1;
+//! `--nocapture` shows figures.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -156,8 +158,8 @@ impl Storm {
         self.files.name != JOURNAL.name && self.delay >= Duration::from_secs(2)
     }
 
-    /// The cuts of this storm: as they are, behind something that keeps the ledger busy, and with the loss of all that was
-    /// not synced.
+    /// The cuts of this storm: as they are, behind something that keeps the ledger busy, and with
+    /// the loss of all that was not synced.
     fn cuts(&self) -> Vec<Cut> {
         let mut cuts = vec![Cut {
             busy: false,
@@ -178,7 +180,8 @@ impl Storm {
         cuts
     }
 
-    /// Stalls the disk; `busy`: and only when the ledger waits for it is there anything else. Answers what is on it.
+    /// Stalls the disk; `busy`: and only when the ledger waits for it is there anything else.
+    /// Answers what is on it.
     async fn stalls(&self, cut: Cut) -> OnDisk {
         self.stall();
         let on_disk = OnDisk::of(&self.place.data(), self.files.parts);
@@ -335,7 +338,8 @@ impl Storm {
             verdicts.len() > 50 && were(Became::Done) > 2 && events.len() as u64 + refused > 4,
             "no load"
         );
-        // A loaded machine makes every verdict late: then only a worker that waits for a disk is told from it.
+        // A loaded machine makes every verdict late: then only a worker that waits for a disk is
+        // told from it.
         let tells = full() && well[1] < QUIET;
         let limit = if tells {
             VERDICT

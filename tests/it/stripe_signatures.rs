@@ -1,4 +1,5 @@
-//! Our few lines against Stripe's own library: what it signs we accept, what it judges we judge alike.
+//! Our few lines against Stripe's own library: what it signs we accept, what it judges we judge
+//! alike.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -48,113 +49,148 @@ fn what_stripe_signs_is_accepted() {
     }
 }
 
+const BODY: &str = r#"{"id":"evt_1","object":"event","type":"payment_intent.succeeded","data":{"object":{"id":"pi_1","object":"payment_intent"}}}"#;
+
+/// What Stripe's library signed: now, 200 and 400 s ago, 200 and 400 s ahead; and the first one's
+/// second and code.
+struct Signed {
+    t: i64,
+    mac: String,
+    good: String,
+    recent: String,
+    old: String,
+    soon: String,
+    future: String,
+}
+
+impl Signed {
+    fn new() -> Self {
+        let t = now();
+        let answer = ask(
+            &json!([
+                [t, BODY],
+                [t - 200, BODY],
+                [t - 400, BODY],
+                [t + 200, BODY],
+                [t + 400, BODY]
+            ]),
+            &json!([]),
+        );
+        let signed: Vec<&str> = answer["signed"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|h| h.as_str().unwrap())
+            .collect();
+        let [good, recent, old, soon, future] = signed.as_slice() else {
+            unreachable!("five were asked for")
+        };
+        let mac = good.split_once("v1=").unwrap().1;
+        Self {
+            t,
+            mac: mac.to_owned(),
+            good: (*good).to_owned(),
+            recent: (*recent).to_owned(),
+            old: (*old).to_owned(),
+            soon: (*soon).to_owned(),
+            future: (*future).to_owned(),
+        }
+    }
+
+    /// Header, and what both must say.
+    fn alike(&self) -> Vec<(String, bool)> {
+        let (t, mac, wrong) = (self.t, &self.mac, "0".repeat(64));
+        vec![
+            (self.good.clone(), true),
+            (self.recent.clone(), true),
+            (self.old.clone(), false),
+            (self.soon.clone(), true),
+            (format!("v1={mac},t={t}"), true),
+            (format!("t={t},v1={wrong},v1={mac}"), true),
+            (format!("t={t},v1=,v1={mac}"), true),
+            (format!("t={t},v1={mac},v0={wrong}"), true),
+            (format!("t={t},v0={mac}"), false),
+            (format!("t={t},v2={mac},v1={wrong}"), false),
+            (format!("t={t},v1={wrong}"), false),
+            (format!("t={t},v1={}", &mac[..63]), false),
+            (format!("t={t},v1={mac}00"), false),
+            (format!("t={},v1={mac}", t + 1), false),
+            (format!("v1={mac}"), false),
+            (format!("t={t}"), false),
+            (format!("t=,v1={mac}"), false),
+            (format!("t=x,v1={mac}"), false),
+            (format!("t={t}, v1={mac}"), false),
+            (format!("t={t};v1={mac}"), false),
+            ("nonsense".to_owned(), false),
+            (String::new(), false),
+        ]
+    }
+
+    /// Where we differ, and why; Stripe's verdict first.
+    fn differently(&self) -> Vec<(&'static str, String, bool, bool)> {
+        let (t, mac) = (self.t, &self.mac);
+        vec![
+            (
+                "a time far ahead is as strange as one long past; the library looks back only",
+                self.future.clone(),
+                true,
+                false,
+            ),
+            (
+                "two times: the library takes the first, we none",
+                format!("t={t},t=1,v1={mac}"),
+                true,
+                false,
+            ),
+            (
+                "upper case is the same number",
+                format!("t={t},v1={}", mac.to_ascii_uppercase()),
+                false,
+                true,
+            ),
+            (
+                "the library reads numbers generously, we only digits",
+                format!("t=+{t},v1={mac}"),
+                true,
+                false,
+            ),
+            (
+                "we take the digits as they came, since they were signed",
+                format!("t=0{t},v1={mac}"),
+                true,
+                false,
+            ),
+            (
+                "the library cuts a value at a second `=`",
+                format!("t={t},v1={mac}=x"),
+                true,
+                false,
+            ),
+            (
+                "nobody sends 17 signatures",
+                format!("t={t},{}v1={mac}", "v1=00,".repeat(16)),
+                true,
+                false,
+            ),
+            (
+                "nobody sends a header of more than 4 KiB",
+                format!("t={t},v1={mac},x={}", "a".repeat(4096)),
+                true,
+                false,
+            ),
+        ]
+    }
+}
+
 #[test]
 fn stripes_library_judges_alike() {
-    let body = r#"{"id":"evt_1","object":"event","type":"payment_intent.succeeded","data":{"object":{"id":"pi_1","object":"payment_intent"}}}"#;
-    let t = now();
-    let answer = ask(
-        &json!([
-            [t, body],
-            [t - 200, body],
-            [t - 400, body],
-            [t + 200, body],
-            [t + 400, body]
-        ]),
-        &json!([]),
-    );
-    let signed: Vec<&str> = answer["signed"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|h| h.as_str().unwrap())
-        .collect();
-    let [good, recent, old, soon, future] = signed.as_slice() else {
-        unreachable!("five were asked for")
-    };
-    let mac = good.split_once("v1=").unwrap().1;
-    let wrong = "0".repeat(64);
-
-    // Header, and what both must say.
-    let alike: Vec<(String, bool)> = vec![
-        ((*good).to_owned(), true),
-        ((*recent).to_owned(), true),
-        ((*old).to_owned(), false),
-        ((*soon).to_owned(), true),
-        (format!("v1={mac},t={t}"), true),
-        (format!("t={t},v1={wrong},v1={mac}"), true),
-        (format!("t={t},v1=,v1={mac}"), true),
-        (format!("t={t},v1={mac},v0={wrong}"), true),
-        (format!("t={t},v0={mac}"), false),
-        (format!("t={t},v2={mac},v1={wrong}"), false),
-        (format!("t={t},v1={wrong}"), false),
-        (format!("t={t},v1={}", &mac[..63]), false),
-        (format!("t={t},v1={mac}00"), false),
-        (format!("t={},v1={mac}", t + 1), false),
-        (format!("v1={mac}"), false),
-        (format!("t={t}"), false),
-        (format!("t=,v1={mac}"), false),
-        (format!("t=x,v1={mac}"), false),
-        (format!("t={t}, v1={mac}"), false),
-        (format!("t={t};v1={mac}"), false),
-        ("nonsense".to_owned(), false),
-        (String::new(), false),
-    ];
-    // Where we differ, and why; Stripe's verdict first.
-    let differently: Vec<(&str, String, bool, bool)> = vec![
-        (
-            "a time far ahead is as strange as one long past; the library looks back only",
-            (*future).to_owned(),
-            true,
-            false,
-        ),
-        (
-            "two times: the library takes the first, we none",
-            format!("t={t},t=1,v1={mac}"),
-            true,
-            false,
-        ),
-        (
-            "upper case is the same number",
-            format!("t={t},v1={}", mac.to_ascii_uppercase()),
-            false,
-            true,
-        ),
-        (
-            "the library reads numbers generously, we only digits",
-            format!("t=+{t},v1={mac}"),
-            true,
-            false,
-        ),
-        (
-            "we take the digits as they came, since they were signed",
-            format!("t=0{t},v1={mac}"),
-            true,
-            false,
-        ),
-        (
-            "the library cuts a value at a second `=`",
-            format!("t={t},v1={mac}=x"),
-            true,
-            false,
-        ),
-        (
-            "nobody sends 17 signatures",
-            format!("t={t},{}v1={mac}", "v1=00,".repeat(16)),
-            true,
-            false,
-        ),
-        (
-            "nobody sends a header of more than 4 KiB",
-            format!("t={t},v1={mac},x={}", "a".repeat(4096)),
-            true,
-            false,
-        ),
-    ];
+    let signed = Signed::new();
+    let (alike, differently) = (signed.alike(), signed.differently());
     let judge: Vec<Value> = alike
         .iter()
         .map(|(header, _)| header)
         .chain(differently.iter().map(|(_, header, ..)| header))
-        .map(|h| json!([h, body]))
+        .map(|h| json!([h, BODY]))
         .collect();
     let answer = ask(&json!([]), &json!(judge));
     let judged: Vec<bool> = answer["judged"]
@@ -165,14 +201,14 @@ fn stripes_library_judges_alike() {
         .collect();
     for ((header, expected), stripes) in alike.iter().zip(&judged) {
         assert_eq!(
-            (ours(header, body), *stripes),
+            (ours(header, BODY), *stripes),
             (*expected, *expected),
             "(ours, Stripe's) of {header}"
         );
     }
     for ((why, header, theirs, our), stripes) in differently.iter().zip(&judged[alike.len()..]) {
         assert_eq!(
-            (*stripes, ours(header, body)),
+            (*stripes, ours(header, BODY)),
             (*theirs, *our),
             "(Stripe's, ours): {why}\n{header}"
         );

@@ -1,4 +1,5 @@
-//! The supervisor: what is vital ends the process with a reason, anything else is started again; stages end last first.
+//! The supervisor: what is vital ends the process with a reason, anything else is started again;
+//! stages end last first.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,6 +1,7 @@
 //! Starting and ending what tests talk to: our own binary, nginx, a backend that counts, kubectl.
 //!
-//! Everything listens on a free port of loopback, lives in a folder of its own, and ends with the value that started it.
+//! Everything listens on a free port of loopback, lives in a folder of its own, and ends with the
+//! value that started it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -159,8 +160,8 @@ pub(crate) struct Echo {
 }
 
 impl Echo {
-    /// Starts a role with these variables and nothing else of the environment, and waits until it is ready. Its rate
-    /// limit is out of the way unless a variable says otherwise.
+    /// Starts a role with these variables and nothing else of the environment, and waits until it
+    /// is ready. Its rate limit is out of the way unless a variable says otherwise.
     pub(crate) async fn start(role: &str, variables: &[(&str, String)], folder: &Path) -> Self {
         Self::start_of(&program(), role, variables, folder).await
     }

@@ -1,5 +1,5 @@
-//! What the log and the metrics tell of commands, of holds at a start, of a manifest's troubles, and of verdicts that are
-//! asked of a throttle that nobody declared.
+//! What the log and the metrics tell of commands, of holds at a start, of a manifest's troubles,
+//! and of verdicts that are asked of a throttle that nobody declared.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::path::Path;
@@ -48,13 +48,10 @@ fn is(line: &Value, fields: &[(&str, Value)]) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn commands_and_the_holds_of_a_start_are_lines_with_who_why_which_and_where() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut echo = Echo::start("serve", &[], folder.path()).await;
+async fn a_level_is_told(echo: &Echo) {
     let level = json!({ "target_throttle": 0.25, "operator": "eve", "reason": "fraud wave" });
-    post(&echo, "/control", &level).await;
-    let declared = line(&echo, "a level was declared").await;
+    post(echo, "/control", &level).await;
+    let declared = line(echo, "a level was declared").await;
     is(
         &declared,
         &[
@@ -70,6 +67,39 @@ async fn commands_and_the_holds_of_a_start_are_lines_with_who_why_which_and_wher
             ("actor", json!("ECHO_API_KEY")),
         ],
     );
+}
+
+async fn an_end_is_told(echo: &Echo, epoch: Value) {
+    post(
+        echo,
+        "/revive",
+        &json!({ "operator": "kim", "reason": "fixed" }),
+    )
+    .await;
+    let ended = line(echo, "revived: a hold ended").await;
+    is(
+        &ended,
+        &[
+            ("throttle", json!("default")),
+            ("epoch", epoch),
+            ("operator", json!("kim")),
+        ],
+    );
+    is(
+        &ended,
+        &[
+            ("reason", json!("fixed")),
+            ("taken_by", json!("dana")),
+            ("taken_for", json!("double charges")),
+        ],
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_and_the_holds_of_a_start_are_lines_with_who_why_which_and_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut echo = Echo::start("serve", &[], folder.path()).await;
+    a_level_is_told(&echo).await;
 
     let kill =
         json!({ "reason": "double charges", "operator": "dana", "confirmation": "CONFIRM_KILL" });
@@ -113,29 +143,7 @@ async fn commands_and_the_holds_of_a_start_are_lines_with_who_why_which_and_wher
         ],
     );
 
-    post(
-        &echo,
-        "/revive",
-        &json!({ "operator": "kim", "reason": "fixed" }),
-    )
-    .await;
-    let ended = line(&echo, "revived: a hold ended").await;
-    is(
-        &ended,
-        &[
-            ("throttle", json!("default")),
-            ("epoch", epoch),
-            ("operator", json!("kim")),
-        ],
-    );
-    is(
-        &ended,
-        &[
-            ("reason", json!("fixed")),
-            ("taken_by", json!("dana")),
-            ("taken_for", json!("double charges")),
-        ],
-    );
+    an_end_is_told(&echo, epoch).await;
 }
 
 fn manifest(level: &str, more: &str) -> String {
@@ -145,14 +153,40 @@ fn manifest(level: &str, more: &str) -> String {
     )
 }
 
+/// Puts a manifest in place whole.
+fn write(folder: &Path, text: &str) {
+    std::fs::write(folder.join("part"), text).unwrap();
+    std::fs::rename(folder.join("part"), folder.join("echo.yaml")).unwrap();
+}
+
+/// It leaves the file and comes back: a warning, and no second one that names nothing.
+async fn leaves_and_comes_back(echo: &Echo, folder: &Path) {
+    write(
+        folder,
+        &manifest("30", "").replace("name: checkout", "name: other"),
+    );
+    let left = "no longer in the manifest: they keep their last state";
+    is(&line(echo, left).await, &[("throttles", json!("checkout"))]);
+    let both = format!(
+        "{}---\n{}",
+        manifest("30", ""),
+        manifest("30", "").replace("name: checkout", "name: other")
+    );
+    write(folder, &both);
+    line(
+        echo,
+        "every throttle that had left the manifest is back in it",
+    )
+    .await;
+    line(echo, "the manifest's kill ended: the file has it no more").await;
+    assert_eq!(lines(echo, left).len(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manifests_troubles_are_told_once_and_so_is_their_end() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("echo.yaml");
-    let write = |text: &str| {
-        std::fs::write(folder.path().join("part"), text).unwrap();
-        std::fs::rename(folder.path().join("part"), &file).unwrap();
-    };
+    let write = |text: &str| write(folder.path(), text);
     write(&manifest("25", ""));
     let variables = [("ECHO_MANIFEST", file.display().to_string())];
     let mut echo = Echo::start("serve", &variables, folder.path()).await;
@@ -189,26 +223,7 @@ async fn a_manifests_troubles_are_told_once_and_so_is_their_end() {
         ],
     );
 
-    // It leaves the file and comes back: a warning, and no second one that names nothing.
-    write(&manifest("30", "").replace("name: checkout", "name: other"));
-    let left = "no longer in the manifest: they keep their last state";
-    is(
-        &line(&echo, left).await,
-        &[("throttles", json!("checkout"))],
-    );
-    let both = format!(
-        "{}---\n{}",
-        manifest("30", ""),
-        manifest("30", "").replace("name: checkout", "name: other")
-    );
-    write(&both);
-    line(
-        &echo,
-        "every throttle that had left the manifest is back in it",
-    )
-    .await;
-    line(&echo, "the manifest's kill ended: the file has it no more").await;
-    assert_eq!(lines(&echo, left).len(), 1);
+    leaves_and_comes_back(&echo, folder.path()).await;
 
     // A level that a person holds on top of it is told at the next start.
     let level = json!({ "throttle": "checkout", "target_throttle": 0.6, "operator": "kim", "reason": "fraud wave" });

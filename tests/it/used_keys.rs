@@ -1,5 +1,5 @@
-//! A key that could not be looked up in time, so that the ledger alone finds that it was used: what tightens or ends under it
-//! is in gate, memory and ledger, or in none of them.
+//! A key that could not be looked up in time, so that the ledger alone finds that it was used: what
+//! tightens or ends under it is in gate, memory and ledger, or in none of them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! `echo-phoenix verify`, the real binary: what it prints, what it finds, and heads that were exported by a running service.
+//! `echo-phoenix verify`, the real binary: what it prints, what it finds, and heads that were
+//! exported by a running service.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -221,7 +222,8 @@ async fn heads_of_all_tables_leave_the_machine_by_log_and_metric() {
     );
 }
 
-/// The alerts of docs/on-call.md, by Prometheus' own tester: they fire for what they are for, and for nothing else.
+/// The alerts of docs/on-call.md, by Prometheus' own tester: they fire for what they are for, and
+/// for nothing else.
 #[test]
 fn the_documented_alerts_tell_growth_from_tampering() {
     let page = std::fs::read_to_string("docs/on-call.md").unwrap();
@@ -288,6 +290,59 @@ fn the_documented_alerts_tell_growth_from_tampering() {
     }
 }
 
+/// Each series with its values while all is well, and while the alert is to fire.
+type Alert = (
+    &'static [(&'static str, &'static str, &'static str)],
+    &'static str,
+    &'static str,
+);
+
+/// Series, the alert, and its labels.
+const ALERTS: &[Alert] = &[
+    (
+        &[("echo_health{status=\"healthy\"}", "1 1", "0 0")],
+        "EchoNotHealthy",
+        "status: healthy",
+    ),
+    (
+        &[
+            ("echo_webhook_events_total", "0 90", "0 90"),
+            ("echo_webhook_events_rejected", "0 4", "0 5"),
+        ],
+        "EchoWebhooksRefused",
+        "",
+    ),
+    (
+        &[("echo_kill_path_ok{via=\"listener\"}", "1 1", "0 0")],
+        "EchoKillPathBroken",
+        "via: listener",
+    ),
+    (
+        &[(
+            "echo_kill_path_age_seconds{via=\"listener\"}",
+            "60 60",
+            "181 181",
+        )],
+        "EchoKillPathUnproven",
+        "via: listener",
+    ),
+    (
+        &[("echo_commands_owed{kept=\"memory\"}", "0 0", "1 1")],
+        "EchoCommandsInMemory",
+        "kept: memory",
+    ),
+    (
+        &[("echo_enforced{throttle=\"default\"}", "1 1", "0 0")],
+        "EchoNotEnforced",
+        "throttle: default",
+    ),
+    (
+        &[("echo_gate_unknown_total{door=\"nginx\"}", "0 0", "0 3")],
+        "EchoUnknownThrottle",
+        "door: nginx",
+    ),
+];
+
 #[test]
 fn the_documented_alerts_of_the_brake_fire() {
     let page = std::fs::read_to_string("docs/on-call.md").unwrap();
@@ -305,51 +360,7 @@ fn the_documented_alerts_of_the_brake_fire() {
         format!("groups:\n- name: brake\n  rules:\n{indented}"),
     )
     .unwrap();
-    // Each series with its values while all is well, and while the alert is to fire.
-    for (series, alert, labels) in [
-        (
-            &[("echo_health{status=\"healthy\"}", "1 1", "0 0")][..],
-            "EchoNotHealthy",
-            "status: healthy",
-        ),
-        (
-            &[
-                ("echo_webhook_events_total", "0 90", "0 90"),
-                ("echo_webhook_events_rejected", "0 4", "0 5"),
-            ],
-            "EchoWebhooksRefused",
-            "",
-        ),
-        (
-            &[("echo_kill_path_ok{via=\"listener\"}", "1 1", "0 0")],
-            "EchoKillPathBroken",
-            "via: listener",
-        ),
-        (
-            &[(
-                "echo_kill_path_age_seconds{via=\"listener\"}",
-                "60 60",
-                "181 181",
-            )],
-            "EchoKillPathUnproven",
-            "via: listener",
-        ),
-        (
-            &[("echo_commands_owed{kept=\"memory\"}", "0 0", "1 1")],
-            "EchoCommandsInMemory",
-            "kept: memory",
-        ),
-        (
-            &[("echo_enforced{throttle=\"default\"}", "1 1", "0 0")],
-            "EchoNotEnforced",
-            "throttle: default",
-        ),
-        (
-            &[("echo_gate_unknown_total{door=\"nginx\"}", "0 0", "0 3")],
-            "EchoUnknownThrottle",
-            "door: nginx",
-        ),
-    ] {
+    for (series, alert, labels) in ALERTS {
         for fires in [false, true] {
             let expected = if fires {
                 format!("[{{exp_labels: {{{labels}}}}}]")
@@ -386,8 +397,8 @@ fn the_documented_alerts_of_the_brake_fire() {
     }
 }
 
-/// A pipe that somebody puts where a ledger was, or beside it, is never waited for: neither by a look at what the file is that
-/// could not be read, nor by what SQLite reads besides.
+/// A pipe that somebody puts where a ledger was, or beside it, is never waited for: neither by a
+/// look at what the file is that could not be read, nor by what SQLite reads besides.
 #[tokio::test]
 async fn a_pipe_in_place_of_a_ledger_or_beside_it_is_not_waited_for() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! Stripe's door under load and under attack: whose limit an event spends, who gets a place for a large one, and how a
-//! secret that fits no more is told.
+//! Stripe's door under load and under attack: whose limit an event spends, who gets a place for a
+//! large one, and how a secret that fits no more is told.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -240,12 +240,13 @@ async fn whatever_is_refused_was_received() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_signed_gets_no_place_and_what_might_be_two() {
-    let folder = tempfile::tempdir().unwrap();
-    let echo = service(folder.path()).await;
-    let large = |id: &str| event(id, 200_000);
-    // Twelve slow bodies that no secret can have signed: none keeps a place, so a large event is taken at once.
+fn large(id: &str) -> String {
+    event(id, 200_000)
+}
+
+/// Twelve slow bodies that no secret can have signed: none keeps a place, so a large event is
+/// taken at once.
+async fn what_cannot_be_signed_gets_no_place(echo: &Echo) {
     let stale = signature(SECRET, now() - 600, b"");
     let mut slow = Vec::new();
     for header in ["", "t=1,v1=zz", stale.as_str()]
@@ -253,7 +254,7 @@ async fn what_cannot_be_signed_gets_no_place_and_what_might_be_two() {
         .cycle()
         .take(12)
     {
-        slow.push(begin(&echo, header, 1_000_000, 100_000).await);
+        slow.push(begin(echo, header, 1_000_000, 100_000).await);
     }
     for stream in &mut slow {
         let told = answer(stream, SOON)
@@ -262,10 +263,44 @@ async fn what_cannot_be_signed_gets_no_place_and_what_might_be_two() {
         assert!(told == "400" || told == "closed", "{told}");
     }
     assert_eq!(
-        send_signed(&from("127.0.0.2"), &echo, &large("evt_1")).await,
+        send_signed(&from("127.0.0.2"), echo, &large("evt_1")).await,
         200
     );
     drop(slow);
+}
+
+/// A place that is freed within the two seconds is taken.
+async fn a_place_that_is_freed_is_taken(echo: &Echo, three: Vec<TcpStream>) {
+    let good = large("evt_waits");
+    let mut waiting = begin(
+        echo,
+        &signature(SECRET, now(), good.as_bytes()),
+        good.len(),
+        0,
+    )
+    .await;
+    waiting
+        .write_all(&good.as_bytes()[..100_000])
+        .await
+        .unwrap();
+    assert_eq!(
+        answer(&mut waiting, Duration::from_millis(300)).await,
+        None,
+        "no place yet"
+    );
+    drop(three);
+    waiting
+        .write_all(&good.as_bytes()[100_000..])
+        .await
+        .unwrap();
+    assert_eq!(answer(&mut waiting, SOON).await.as_deref(), Some("200"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_signed_gets_no_place_and_what_might_be_two() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = service(folder.path()).await;
+    what_cannot_be_signed_gets_no_place(&echo).await;
 
     // A fresh header can be made up by anybody; it is worth two places.
     let fresh = signature("whsec_another", now(), b"");
@@ -298,92 +333,22 @@ async fn what_cannot_be_signed_gets_no_place_and_what_might_be_two() {
     );
     assert_eq!(refused(&echo, "crowded").await, 1.0);
 
-    // A place that is freed within the two seconds is taken.
-    let good = large("evt_waits");
-    let mut waiting = begin(
-        &echo,
-        &signature(SECRET, now(), good.as_bytes()),
-        good.len(),
-        0,
-    )
-    .await;
-    waiting
-        .write_all(&good.as_bytes()[..100_000])
-        .await
-        .unwrap();
-    assert_eq!(
-        answer(&mut waiting, Duration::from_millis(300)).await,
-        None,
-        "no place yet"
-    );
-    drop(three);
-    waiting
-        .write_all(&good.as_bytes()[100_000..])
-        .await
-        .unwrap();
-    assert_eq!(answer(&mut waiting, SOON).await.as_deref(), Some("200"));
+    a_place_that_is_freed_is_taken(&echo, three).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_secret_that_fits_no_more_is_told_and_changes_no_health() {
-    let folder = tempfile::tempdir().unwrap();
-    let echo = service(folder.path()).await;
-    let client = from("127.0.0.1");
-    let health = async || -> Value {
-        http()
-            .get(echo.url("/health"))
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap()
-    };
-    assert_eq!(
-        health().await["checks"]["webhooks"],
-        "none accepted since the start"
-    );
-    assert_eq!(send_signed(&client, &echo, &event("evt_1", 0)).await, 200);
-    let told = health().await["checks"]["webhooks"]
-        .as_str()
+async fn health(echo: &Echo) -> Value {
+    http()
+        .get(echo.url("/health"))
+        .send()
+        .await
         .unwrap()
-        .to_owned();
-    assert!(
-        told.starts_with("last accepted 20") && !told.contains("refused"),
-        "{told}"
-    );
+        .json()
+        .await
+        .unwrap()
+}
 
-    let body = event("evt_2", 0);
-    for _ in 0..30 {
-        let rotated = signature("whsec_rotated_in_the_dashboard", now(), body.as_bytes());
-        assert_eq!(send(&client, &echo, &body, &rotated).await, 400);
-    }
-    let now_told = health().await;
-    let words = now_told["checks"]["webhooks"].as_str().unwrap();
-    assert!(
-        words.starts_with(&told),
-        "when the last was accepted stays: {words}"
-    );
-    assert!(
-        words.contains("; 30 refused since, last refused 20"),
-        "{words}"
-    );
-    assert!(
-        words.contains("no_match: no secret of STRIPE_WEBHOOK_SECRET made its signature"),
-        "{words}"
-    );
-    assert_eq!(now_told["status"], "healthy");
-
-    for (ahead, reason) in [(-400, "too_old"), (400, "too_new")] {
-        let header = signature(SECRET, now() + ahead, body.as_bytes());
-        assert_eq!(send(&client, &echo, &body, &header).await, 400);
-        assert_eq!(refused(&echo, reason).await, 1.0, "{reason}");
-        let words = health().await["checks"]["webhooks"]
-            .as_str()
-            .unwrap()
-            .to_owned();
-        assert!(words.contains(reason) && words.contains("clock"), "{words}");
-    }
+/// The log tells each reason once a minute, however often it was met.
+async fn told_once_a_minute(echo: &Echo) {
     let lines = eventually("the log tells it", SOON, async || {
         let said = echo.process.said();
         let lines: Vec<_> = said
@@ -405,4 +370,57 @@ async fn a_secret_that_fits_no_more_is_told_and_changes_no_health() {
         [1, 1, 1],
         "one line a reason and minute: {lines:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_fits_no_more_is_told_and_changes_no_health() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = service(folder.path()).await;
+    let client = from("127.0.0.1");
+    assert_eq!(
+        health(&echo).await["checks"]["webhooks"],
+        "none accepted since the start"
+    );
+    assert_eq!(send_signed(&client, &echo, &event("evt_1", 0)).await, 200);
+    let told = health(&echo).await["checks"]["webhooks"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        told.starts_with("last accepted 20") && !told.contains("refused"),
+        "{told}"
+    );
+
+    let body = event("evt_2", 0);
+    for _ in 0..30 {
+        let rotated = signature("whsec_rotated_in_the_dashboard", now(), body.as_bytes());
+        assert_eq!(send(&client, &echo, &body, &rotated).await, 400);
+    }
+    let now_told = health(&echo).await;
+    let words = now_told["checks"]["webhooks"].as_str().unwrap();
+    assert!(
+        words.starts_with(&told),
+        "when the last was accepted stays: {words}"
+    );
+    assert!(
+        words.contains("; 30 refused since, last refused 20"),
+        "{words}"
+    );
+    assert!(
+        words.contains("no_match: no secret of STRIPE_WEBHOOK_SECRET made its signature"),
+        "{words}"
+    );
+    assert_eq!(now_told["status"], "healthy");
+
+    for (ahead, reason) in [(-400, "too_old"), (400, "too_new")] {
+        let header = signature(SECRET, now() + ahead, body.as_bytes());
+        assert_eq!(send(&client, &echo, &body, &header).await, 400);
+        assert_eq!(refused(&echo, reason).await, 1.0, "{reason}");
+        let words = health(&echo).await["checks"]["webhooks"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        assert!(words.contains(reason) && words.contains("clock"), "{words}");
+    }
+    told_once_a_minute(&echo).await;
 }

@@ -1,5 +1,6 @@
-//! The API server of a cluster: it keeps objects, lists them and shows what changes; it hangs, fails and answers late. It
-//! asks nobody who they are, knows no rules of resources and no selectors.
+//! The API server of a cluster: it keeps objects, lists them and shows what changes; it hangs,
+//! fails and answers late. It asks nobody who they are, knows no rules of resources and no
+//! selectors.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -154,7 +155,8 @@ impl ApiServer {
         *self.creates.lock().unwrap_or_else(PoisonError::into_inner) = creates;
     }
 
-    /// From now on it answers nobody who makes an override in this namespace; in none, it answers all.
+    /// From now on it answers nobody who makes an override in this namespace; in none, it answers
+    /// all.
     pub(crate) fn is_silent_in(&self, namespace: Option<&'static str>) {
         *self.silent.lock().unwrap_or_else(PoisonError::into_inner) = namespace;
     }

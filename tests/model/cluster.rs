@@ -1,10 +1,11 @@
-//! A kill waits for nothing, in a cluster: with each of ledger, journal, another site and the API server hung, and all of
-//! their 16 combinations, the gate is shut at once, the loop has told the other site and the object is made within 150 ms
-//! (where the API server hangs it has been asked to make it), and the client has its answer within 5 s. What hung is told once
-//! it is back.
+//! A kill waits for nothing, in a cluster: with each of ledger, journal, another site and the API
+//! server hung, and all of their 16 combinations, the gate is shut at once, the loop has told the
+//! other site and the object is made within 150 ms (where the API server hangs it has been asked to
+//! make it), and the client has its answer within 5 s. What hung is told once it is back.
 //!
-//! One worker does it all. Other gates go by objects: they hear of a kill once the API server answers. An operator's rules let
-//! it tell no other site yet; here its loop may, so that all of them hang at once.
+//! One worker does it all. Other gates go by objects: they hear of a kill once the API server
+//! answers. An operator's rules let it tell no other site yet; here its loop may, so that all of
+//! them hang at once.
 
 mod leftovers;
 mod replayed;
@@ -104,7 +105,8 @@ struct Cluster {
 }
 
 impl Watching {
-    /// What `run::operator::watching` builds, with a client of this server; `record` is the operator's.
+    /// What `run::operator::watching` builds, with a client of this server; `record` is the
+    /// operator's.
     fn new(
         server: &Arc<ApiServer>,
         outside: &Arc<Outside>,

@@ -1,5 +1,5 @@
-//! What may happen to a service, one thing at a time: commands, faults, time. Sequences of it are made up, and made small
-//! when one of them finds something.
+//! What may happen to a service, one thing at a time: commands, faults, time. Sequences of it are
+//! made up, and made small when one of them finds something.
 
 use proptest::prelude::*;
 use proptest_state_machine::ReferenceStateMachine;

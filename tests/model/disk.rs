@@ -1,5 +1,6 @@
-//! Ledger and journal as a process has them, on disks that fail, hang and answer late. What is written, and how, is the
-//! program's own doing: only its threads are not there, and who gives the writers their turns is here.
+//! Ledger and journal as a process has them, on disks that fail, hang and answer late. What is
+//! written, and how, is the program's own doing: only its threads are not there, and who gives the
+//! writers their turns is here.
 
 use std::cell::Cell;
 use std::future::Future;

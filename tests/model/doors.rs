@@ -1,5 +1,5 @@
-//! Clients: they send a command to the program's own routes, wait for all of the answer or hang up in the middle, and what
-//! they were told is written down.
+//! Clients: they send a command to the program's own routes, wait for all of the answer or hang up
+//! in the middle, and what they were told is written down.
 
 use std::future::Future;
 use std::pin::{Pin, pin};

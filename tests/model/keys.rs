@@ -1,5 +1,6 @@
-//! A key that was used, and that cannot be looked up: over the doors, on a service whose reads fail or hang. Nothing opens a
-//! second time, what closes is done and recorded, and what is replayed says so.
+//! A key that was used, and that cannot be looked up: over the doors, on a service whose reads fail
+//! or hang. Nothing opens a second time, what closes is done and recorded, and what is replayed
+//! says so.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -243,7 +244,33 @@ async fn a_level_of_a_manifests_throttle_is_not_lowered_twice_under_one_key() {
     }
 }
 
-/// What a kill under a used key does whose first stop is over: it is another one, or leans on one; recorded, or owed first.
+/// The second kill under a key was done: as one of its own or by the newer one that it leans on;
+/// recorded, or owed.
+fn is_done_again(second: &Told, first: &Told, newer: Option<&Value>, owed: bool, what: &str) {
+    assert_eq!(
+        (second.status, second.replayed),
+        (200, false),
+        "{what}: {}",
+        second.body
+    );
+    assert_ne!(second.body["epoch"], first.body["epoch"], "{what}");
+    let leans = newer.is_some();
+    let leant_on = newer.is_none_or(|newer| second.body["epoch"] == *newer);
+    assert!(
+        leant_on && second.body["already_killed"] == leans,
+        "{what}: {}",
+        second.body
+    );
+    assert_eq!(
+        second.body["audit"],
+        if owed { "pending" } else { "recorded" },
+        "{what}: {}",
+        second.body
+    );
+}
+
+/// What a kill under a used key does whose first stop is over: it is another one, or leans on one;
+/// recorded, or owed first.
 #[tokio::test(start_paused = true)]
 async fn a_kill_that_is_done_again_under_its_key_is_recorded_and_replayed_for_as_long_as_it_holds()
 {
@@ -270,27 +297,7 @@ async fn a_kill_that_is_done_again_under_its_key_is_recorded_and_replayed_for_as
         }
         service.outside.reads_are(fault, LONG);
         let second = service.post("/kill", "k", "second", &kill()).await;
-        assert_eq!(
-            (second.status, second.replayed),
-            (200, false),
-            "{what}: {}",
-            second.body
-        );
-        assert_ne!(second.body["epoch"], first.body["epoch"], "{what}");
-        let leant_on = newer
-            .as_ref()
-            .is_none_or(|newer| second.body["epoch"] == *newer);
-        assert!(
-            leant_on && second.body["already_killed"] == leans,
-            "{what}: {}",
-            second.body
-        );
-        assert_eq!(
-            second.body["audit"],
-            if owed { "pending" } else { "recorded" },
-            "{what}: {}",
-            second.body
-        );
+        is_done_again(&second, &first, newer.as_ref(), owed, &what);
         if owed {
             same(
                 &service.post("/kill", "k", "retry", &kill()).await,

@@ -1,4 +1,5 @@
-//! The life of one process: built as `run` builds it, from what is in its folder; gone with all its tasks when it ends.
+//! The life of one process: built as `run` builds it, from what is in its folder; gone with all its
+//! tasks when it ends.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -22,7 +23,7 @@ use echo_phoenix::reconcile::{Parts, Reconciler};
 use echo_phoenix::source::stripe::Secrets;
 use echo_phoenix::store::{
     self, FileJournal, JournalFile, JournalFound, Known, LEDGER_FILE, LastFound, LastState,
-    LedgerDesired, SqliteLedger, StateFile,
+    LedgerDesired, Opened, SqliteLedger, Start, StateFile,
 };
 use echo_phoenix::targets::gate::LocalGate;
 use echo_phoenix::telemetry::Metrics;
@@ -40,7 +41,8 @@ use crate::site::{Line, Site};
 
 /// The key of everybody here.
 pub(crate) const API_KEY: &str = "model-0123456789abcdef0123456789abcdef";
-/// Between two requests of others, where they come all the time: 600 a minute, ten times what counts as a crowd.
+/// Between two requests of others, where they come all the time: 600 a minute, ten times what
+/// counts as a crowd.
 const BETWEEN: Duration = Duration::from_millis(100);
 
 /// A process.
@@ -75,21 +77,7 @@ pub(crate) async fn kept(outside: &Arc<Outside>) -> Result<Kept, String> {
     if !was_there && found == JournalFound::Missing && last == LastFound::default() {
         journal.mend(0, false).map_err(text)?;
     }
-    let (ledger, writer, opened) = SqliteLedger::open_without_threads(folder).map_err(text)?;
-    let channel = Arc::new(Channel {
-        ledger,
-        outside: Arc::clone(outside),
-        work: Arc::default(),
-    });
-    goes_on(disk::write_ledger(
-        Arc::clone(outside),
-        writer,
-        Arc::clone(&channel.work),
-    ));
-    channel
-        .asks(channel.ledger.close_interrupted(clock.now()))
-        .await
-        .map_err(text)?;
+    let (channel, opened) = record(outside).await?;
     let pending = journal.pending();
     if !pending.is_empty() {
         sometimes(Rare::StartWithJournal);
@@ -106,26 +94,7 @@ pub(crate) async fn kept(outside: &Arc<Outside>) -> Result<Kept, String> {
         last: &last,
     };
     let start = store::start(&known, clock.now(), || "unaccounted".to_owned());
-    crate::traced(|| {
-        format!(
-            "a start: told {:?}, throttles {:?}",
-            start.told, start.stored.throttles
-        )
-    });
-    if !start.lost.is_empty() {
-        return Err(format!(
-            "a start takes something for lost, and nothing is: {:?}",
-            start.lost
-        ));
-    }
-    if start
-        .stored
-        .holds
-        .iter()
-        .any(|held| held.hold.source == Source::Unaccounted)
-    {
-        sometimes(Rare::Unaccounted);
-    }
+    nothing_lost(&start)?;
     let seen = opened
         .journal
         .max(last.state.as_ref().and_then(|last| last.journal));
@@ -147,6 +116,113 @@ pub(crate) async fn kept(outside: &Arc<Outside>) -> Result<Kept, String> {
         .mend(seen.unwrap_or_default(), lacking > 0)
         .map_err(text)?;
     store::settle_had(&mut journal, &opened.accounts.ended, channel.as_ref()).await;
+    Ok(Kept {
+        channel,
+        stored: start.stored,
+        journal: notebook(outside, journal),
+        last: last_file,
+    })
+}
+
+/// What is declared, as who leads has it, with what the ledger lacks of it yet.
+fn led(
+    outside: &Arc<Outside>,
+    declared: &Arc<LedgerDesired>,
+    journal: &dyn Journal,
+) -> Arc<dyn Desired> {
+    let pending = journal.pending();
+    pending.iter().for_each(|entry| declared.owes(entry));
+    Arc::new(Led {
+        declared: Arc::clone(declared),
+        outside: Arc::clone(outside),
+    })
+}
+
+/// The latch, with all that is held: by the ledger, and by orders that it lacks yet.
+fn latch_of(
+    stored: &Stored,
+    gate: &Arc<Gate>,
+    desired: &Arc<dyn Desired>,
+    journal: &Arc<dyn Journal>,
+) -> Arc<Latch> {
+    let held = stored.holds.iter().cloned();
+    let held = held
+        .chain(journal.pending().into_iter().filter_map(JournalEntry::hold))
+        .collect();
+    Arc::new(Latch::new(
+        Arc::clone(gate),
+        Arc::clone(desired),
+        Some(Arc::clone(journal)),
+        held,
+    ))
+}
+
+/// The gate here, which the ramp watches, and another site.
+fn targets(
+    outside: &Arc<Outside>,
+    site: &Arc<Site>,
+    gate: &Arc<Gate>,
+    ramp: &Arc<Ramp>,
+    clock: &Arc<dyn Clock>,
+) -> HashMap<TargetKind, Arc<dyn Target>> {
+    let local: Arc<dyn Target> = Arc::new(Watched {
+        target: LocalGate::new(Arc::clone(gate), Arc::clone(clock)),
+        ramp: Arc::clone(ramp),
+    });
+    let there: Arc<dyn Target> = Arc::new(Line {
+        site: Arc::clone(site),
+        outside: Arc::clone(outside),
+        gate: Arc::clone(gate),
+    });
+    HashMap::from([(TargetKind::Gate, local), (TargetKind::Remote, there)])
+}
+
+/// Opens the ledger and lets its writer go on.
+async fn record(outside: &Arc<Outside>) -> Result<(Arc<Channel>, Opened), String> {
+    let folder = outside.folder.path();
+    let (ledger, writer, opened) = SqliteLedger::open_without_threads(folder).map_err(text)?;
+    let channel = Arc::new(Channel {
+        ledger,
+        outside: Arc::clone(outside),
+        work: Arc::default(),
+    });
+    goes_on(disk::write_ledger(
+        Arc::clone(outside),
+        writer,
+        Arc::clone(&channel.work),
+    ));
+    let now = Clock::now(outside.as_ref());
+    channel
+        .asks(channel.ledger.close_interrupted(now))
+        .await
+        .map_err(text)?;
+    Ok((channel, opened))
+}
+
+/// # Errors
+/// What a start takes for lost.
+fn nothing_lost(start: &Start) -> Result<(), String> {
+    crate::traced(|| {
+        format!(
+            "a start: told {:?}, throttles {:?}",
+            start.told, start.stored.throttles
+        )
+    });
+    if !start.lost.is_empty() {
+        return Err(format!(
+            "a start takes something for lost, and nothing is: {:?}",
+            start.lost
+        ));
+    }
+    let mut holds = start.stored.holds.iter();
+    if holds.any(|held| held.hold.source == Source::Unaccounted) {
+        sometimes(Rare::Unaccounted);
+    }
+    Ok(())
+}
+
+/// The journal, once it is mended, and its writer goes on.
+fn notebook(outside: &Arc<Outside>, journal: JournalFile) -> Arc<Notebook> {
     let (journal, writer) = FileJournal::without_thread(journal);
     let journal = Arc::new(Notebook {
         journal,
@@ -157,12 +233,7 @@ pub(crate) async fn kept(outside: &Arc<Outside>) -> Result<Kept, String> {
         writer,
         Arc::clone(&journal.work),
     ));
-    Ok(Kept {
-        channel,
-        stored: start.stored,
-        journal,
-        last: last_file,
-    })
+    journal
 }
 
 impl Life {
@@ -186,25 +257,9 @@ impl Life {
         let record: Arc<dyn Ledger> = Arc::<Channel>::clone(&channel);
         let journal: Arc<dyn Journal> = Arc::<Notebook>::clone(&notebook);
         let declared = Arc::new(LedgerDesired::new(Arc::clone(&record), stored.clone()));
-        let desired: Arc<dyn Desired> = Arc::new(Led {
-            declared: Arc::clone(&declared),
-            outside: Arc::clone(outside),
-        });
-        journal
-            .pending()
-            .iter()
-            .for_each(|entry| declared.owes(entry));
+        let desired: Arc<dyn Desired> = led(outside, &declared, journal.as_ref());
         let gate = Arc::new(Gate::default());
-        let held = stored.holds.iter().cloned();
-        let held = held
-            .chain(journal.pending().into_iter().filter_map(JournalEntry::hold))
-            .collect();
-        let latch = Arc::new(Latch::new(
-            Arc::clone(&gate),
-            Arc::clone(&desired),
-            Some(Arc::clone(&journal)),
-            held,
-        ));
+        let latch = latch_of(&stored, &gate, &desired, &journal);
         latch.obey(clock.elapsed());
         let ramp = Arc::new(Ramp::new(busy, Arc::clone(&gate), Arc::clone(&clock)));
         manifest.pass(&declared, &latch, clock.as_ref()).await;
@@ -227,24 +282,13 @@ impl Life {
         if busy {
             goes_on(others(Arc::clone(&gate), Arc::clone(&clock)));
         }
-        let local = LocalGate::new(Arc::clone(&gate), Arc::clone(&clock));
-        let local: Arc<dyn Target> = Arc::new(Watched {
-            target: local,
-            ramp: Arc::clone(&ramp),
-        });
-        let line = Line {
-            site: Arc::clone(site),
-            outside: Arc::clone(outside),
-            gate: Arc::clone(&gate),
-        };
-        let there: Arc<dyn Target> = Arc::new(line);
         let report: Arc<dyn Report> = Arc::<LedgerDesired>::clone(&declared);
         let parts = Parts {
             desired,
             ledger: record,
             latch: Arc::clone(&latch),
             gate: Arc::clone(&gate),
-            targets: HashMap::from([(TargetKind::Gate, local), (TargetKind::Remote, there)]),
+            targets: targets(outside, site, &gate, &ramp, &clock),
             report: Some(report),
             clock,
             law: Law::default(),

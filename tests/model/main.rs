@@ -1,9 +1,11 @@
-//! The model: a service of the program's own parts, on disks that fail, hang and answer late, with clients that hang up, and
-//! a process that ends at any write; in virtual time. Whatever happens, what clients were told holds, and at rest everybody
-//! agrees. 100,000 steps, and a million with ECHO_TEST_FULL=1.
+//! The model: a service of the program's own parts, on disks that fail, hang and answer late, with
+//! clients that hang up, and a process that ends at any write; in virtual time. Whatever happens,
+//! what clients were told holds, and at rest everybody agrees. 100,000 steps, and a million with
+//! ECHO_TEST_FULL=1.
 //!
-//! A sequence that finds something is made small and printed with its seed: ECHO_MODEL_SEED=seed runs it again.
-//! ECHO_MODEL_STEPS says how many steps there are, ECHO_MODEL_TRACE=1 tells each of them.
+//! A sequence that finds something is made small and printed with its seed: ECHO_MODEL_SEED=seed
+//! runs it again. ECHO_MODEL_STEPS says how many steps there are, ECHO_MODEL_TRACE=1 tells each of
+//! them.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,5 @@
-//! The manifest of a service: what its file says now, and whether the ledger has it. Taken over as `run::manifest` does.
+//! The manifest of a service: what its file says now, and whether the ledger has it. Taken over as
+//! `run::manifest` does.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -31,7 +32,8 @@ struct State {
     /// What a pass obeys.
     obeyed: Vec<FromFile>,
     taken: bool,
-    /// Levels that may be declared by the file: those since it was last taken, whichever the ledger has.
+    /// Levels that may be declared by the file: those since it was last taken, whichever the ledger
+    /// has.
     levels: Vec<Level>,
     /// Whether a pass has seen that the file has a kill.
     kills: bool,

@@ -1,5 +1,5 @@
-//! What each client was told, in order, and what follows from it for what is in force: nothing that was acknowledged as shut
-//! is open, nothing that was refused opens, nothing that has ended bites.
+//! What each client was told, in order, and what follows from it for what is in force: nothing that
+//! was acknowledged as shut is open, nothing that was refused opens, nothing that has ended bites.
 
 mod holds;
 mod levels;
@@ -27,11 +27,13 @@ pub(crate) struct Asked {
     pub(crate) resent: bool,
     pub(crate) sent: u64,
     pub(crate) told: Option<Told>,
-    /// Since when nothing more can come of it; of one whose client hung up that is not known before a rest or an end.
+    /// Since when nothing more can come of it; of one whose client hung up that is not known before
+    /// a rest or an end.
     pub(crate) done: Option<u64>,
     /// What it did was in memory alone when the process ended.
     pub(crate) lost: bool,
-    /// A level of REST's for what a manifest declares: whether it was above that for as long as it was not answered.
+    /// A level of REST's for what a manifest declares: whether it was above that for as long as it
+    /// was not answered.
     pub(crate) above: bool,
     /// Its client hung up.
     pub(crate) gone: bool,
@@ -236,7 +238,8 @@ impl Oracle {
         }
     }
 
-    /// A retry that is replayed hears what one before it heard: the first, or one whose key could not be looked up.
+    /// A retry that is replayed hears what one before it heard: the first, or one whose key could
+    /// not be looked up.
     fn same_as_before(&self, asked: &Asked, told: &Told) -> Option<String> {
         let same = |one: &&Asked| {
             one.key == asked.key && one.id != asked.id && one.body == asked.body && !one.lost
@@ -348,8 +351,8 @@ impl Asked {
                 .is_some_and(|told| !told.ended().is_empty())
     }
 
-    /// Whether it moved nothing, and may have been in memory alone when its process ended: of a kill that repeats one, what
-    /// is told is told of that one.
+    /// Whether it moved nothing, and may have been in memory alone when its process ended: of a
+    /// kill that repeats one, what is told is told of that one.
     pub(crate) fn moved_nothing(&self) -> bool {
         let repeats = |told: &Told| {
             told.body["already_killed"] == Value::Bool(true) && told.says("audit") == "pending"

@@ -42,7 +42,8 @@ impl Journal for Looks {
     }
 }
 
-/// What is kept of the state says how many records of the journal it knows of: it must have their holds.
+/// What is kept of the state says how many records of the journal it knows of: it must have their
+/// holds.
 #[tokio::test]
 async fn a_kill_is_in_what_is_kept_of_the_state_before_its_record_is_counted() {
     let outside = Outside::new();

@@ -1,4 +1,5 @@
-//! How a level opens: by what was earned since the last stop or step, wherever requests come all the time.
+//! How a level opens: by what was earned since the last stop or step, wherever requests come all
+//! the time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +19,8 @@ use crate::seen::{Rare, sometimes};
 const EARNED: f64 = 0.02;
 /// How much later a step may be done than it was decided: the ledger is waited for.
 const LATE: f64 = 5.0;
-/// Passes that may begin at one moment: whoever commands wakes the loop, and so does what was written.
+/// Passes that may begin at one moment: whoever commands wakes the loop, and so does what was
+/// written.
 const AT_ONCE: u64 = 500;
 /// What rounding may give.
 const HAIR: f64 = 1e-6;
@@ -120,7 +122,8 @@ impl Ramp {
         }
     }
 
-    /// A pass of the loop begins. One that runs without a pause would keep time from going on, and is ended.
+    /// A pass of the loop begins. One that runs without a pause would keep time from going on, and
+    /// is ended.
     fn begins(&self) {
         let now = self.clock.elapsed();
         let mut seen = self.lock();

@@ -1,4 +1,5 @@
-//! A rest: whatever happened, once disks are well and time has passed, everybody agrees, and nothing more changes.
+//! A rest: whatever happened, once disks are well and time has passed, everybody agrees, and
+//! nothing more changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -6,8 +7,8 @@ use std::time::Duration;
 use echo_phoenix::decide::precedence::asked as asked_for;
 use echo_phoenix::domain::hold::ScopedHold;
 use echo_phoenix::domain::remote::is_sender;
-use echo_phoenix::domain::throttle::Mode;
-use echo_phoenix::ports::{Desired, Journal, Ledger};
+use echo_phoenix::domain::throttle::{Declared, Mode};
+use echo_phoenix::ports::{Desired, Journal, Ledger, Stored};
 use echo_phoenix::store::LEDGER_FILE;
 use tokio::time::{sleep, timeout};
 
@@ -175,59 +176,72 @@ async fn apart(life: &Life) -> Result<Option<String>, String> {
         .await
         .map_err(|error| error.to_string())?;
     for declared in life.desired.declared() {
-        let name = &declared.name;
-        let Some(standing) = life.gate.standing(name) else {
-            return Ok(Some(format!("the gate does not know {name}")));
-        };
-        let gate: BTreeSet<_> = standing.holds.iter().collect();
-        let kills: BTreeSet<_> = declared
-            .holds
-            .iter()
-            .filter(|h| h.is_kill())
-            .map(|hold| &hold.epoch)
-            .collect();
-        if gate != kills {
-            return Ok(Some(format!(
-                "{name}: the gate holds {gate:?}, and declared are {kills:?}"
-            )));
-        }
-        let covers = |held: &&ScopedHold| held.scope.covers(name);
-        let ledger: BTreeSet<_> = stored
-            .holds
-            .iter()
-            .filter(covers)
-            .map(|held| &held.hold.epoch)
-            .collect();
-        let holds: BTreeSet<_> = declared.holds.iter().map(|hold| &hold.epoch).collect();
-        if ledger != holds {
-            return Ok(Some(format!(
-                "{name}: the ledger holds {ledger:?}, and declared are {holds:?}"
-            )));
-        }
-        let Some(row) = stored.throttles.iter().find(|row| row.name == *name) else {
-            return Ok(Some(format!("the ledger does not know {name}")));
-        };
-        if (row.declared, row.generation) != (declared.level, declared.generation) {
-            let (level, generation) = (declared.level, declared.generation);
-            return Ok(Some(format!(
-                "{name}: the ledger has {row:?}, and declared is {level} of {generation}"
-            )));
-        }
-        let wanted = asked_for(declared.level, Mode::Enforce, &declared.holds).level;
-        if standing.level != wanted || row.effective != wanted {
-            let (level, effective) = (standing.level, row.effective);
-            return Ok(Some(format!(
-                "{name} is at {level}, recorded as {effective}, and asked for is {wanted}"
-            )));
-        }
-        if life.manifest.is_free() && declared.holds.iter().any(|hold| hold.epoch.0.contains('@')) {
-            return Ok(Some(format!(
-                "{name}: a kill of the manifest holds that its file has no more"
-            )));
+        if let Some(apart) = throttle_apart(life, &stored, &declared) {
+            return Ok(Some(apart));
         }
     }
+    Ok(site_apart(life))
+}
+
+/// In what gate and ledger differ from what is declared of a throttle.
+fn throttle_apart(life: &Life, stored: &Stored, declared: &Declared) -> Option<String> {
+    let name = &declared.name;
+    let Some(standing) = life.gate.standing(name) else {
+        return Some(format!("the gate does not know {name}"));
+    };
+    let gate: BTreeSet<_> = standing.holds.iter().collect();
+    let kills: BTreeSet<_> = declared
+        .holds
+        .iter()
+        .filter(|h| h.is_kill())
+        .map(|hold| &hold.epoch)
+        .collect();
+    if gate != kills {
+        return Some(format!(
+            "{name}: the gate holds {gate:?}, and declared are {kills:?}"
+        ));
+    }
+    let covers = |held: &&ScopedHold| held.scope.covers(name);
+    let ledger: BTreeSet<_> = stored
+        .holds
+        .iter()
+        .filter(covers)
+        .map(|held| &held.hold.epoch)
+        .collect();
+    let holds: BTreeSet<_> = declared.holds.iter().map(|hold| &hold.epoch).collect();
+    if ledger != holds {
+        return Some(format!(
+            "{name}: the ledger holds {ledger:?}, and declared are {holds:?}"
+        ));
+    }
+    let Some(row) = stored.throttles.iter().find(|row| row.name == *name) else {
+        return Some(format!("the ledger does not know {name}"));
+    };
+    if (row.declared, row.generation) != (declared.level, declared.generation) {
+        let (level, generation) = (declared.level, declared.generation);
+        return Some(format!(
+            "{name}: the ledger has {row:?}, and declared is {level} of {generation}"
+        ));
+    }
+    let wanted = asked_for(declared.level, Mode::Enforce, &declared.holds).level;
+    if standing.level != wanted || row.effective != wanted {
+        let (level, effective) = (standing.level, row.effective);
+        return Some(format!(
+            "{name} is at {level}, recorded as {effective}, and asked for is {wanted}"
+        ));
+    }
+    if life.manifest.is_free() && declared.holds.iter().any(|hold| hold.epoch.0.contains('@')) {
+        return Some(format!(
+            "{name}: a kill of the manifest holds that its file has no more"
+        ));
+    }
+    None
+}
+
+/// In what another site differs from what `shop` asks for.
+fn site_apart(life: &Life) -> Option<String> {
     let Some(shop) = life.declared("shop") else {
-        return Ok(Some("there is no shop".to_owned()));
+        return Some("there is no shop".to_owned());
     };
     let (level, killed) = life.site.is();
     let wanted = asked_for(shop.level, Mode::Enforce, &shop.holds);
@@ -241,9 +255,9 @@ async fn apart(life: &Life) -> Result<Option<String>, String> {
     } else {
         !killed && level == wanted.level
     };
-    Ok((!agrees).then(|| {
+    (!agrees).then(|| {
         format!("another site is at {level}, killed: {killed}, and shop asks for {wanted:?}")
-    }))
+    })
 }
 
 /// One entry of the audit log.
@@ -273,8 +287,8 @@ fn audit(outside: &Outside) -> Result<Vec<Entry>, String> {
     rows.map_err(text)?.collect::<Result<_, _>>().map_err(text)
 }
 
-/// Whether the audit log says once what was done, and not what was refused; and what opens behind all that was before and
-/// is about the same.
+/// Whether the audit log says once what was done, and not what was refused; and what opens behind
+/// all that was before and is about the same.
 fn said(asked: &[Asked], log: &[Entry]) -> Result<(), String> {
     let mut seqs: Vec<(&Asked, i64)> = Vec::new();
     for one in asked {
@@ -294,7 +308,8 @@ fn said(asked: &[Asked], log: &[Entry]) -> Result<(), String> {
             Became::Done if one.resent || one.moved_nothing() => (0, 1),
             Became::Done => (1, 1),
             Became::Unknown => (0, 1),
-            // A refusal without a change of the record; what was refused and audited has another word.
+            // A refusal without a change of the record; what was refused and audited has another
+            // word.
             Became::Nothing if one.what == What::Unconfirmed => (usize::from(!one.outlived), 1),
             Became::Nothing => (0, 0),
         };

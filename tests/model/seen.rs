@@ -1,4 +1,5 @@
-//! What a run must have come across: each fault and each rare state, counted. What was never reached proves nothing.
+//! What a run must have come across: each fault and each rare state, counted. What was never
+//! reached proves nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,4 +1,5 @@
-//! Another site, which obeys what it is told, when it can be reached. It outlives the process that tells it.
+//! Another site, which obeys what it is told, when it can be reached. It outlives the process that
+//! tells it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

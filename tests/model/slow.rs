@@ -1,5 +1,6 @@
-//! A kill waits for nothing: with each of ledger, journal and another site hung, and all of their combinations, the gate is
-//! shut at once, the loop has told the other site within 150 ms, and the client has its answer within 5 s.
+//! A kill waits for nothing: with each of ledger, journal and another site hung, and all of their
+//! combinations, the gate is shut at once, the loop has told the other site within 150 ms, and the
+//! client has its answer within 5 s.
 
 use echo_phoenix::domain::plan::RemoteOrder;
 
@@ -21,6 +22,39 @@ enum Before {
     Tightening,
     Opening,
     Revival,
+}
+
+impl Before {
+    fn command(self) -> Option<Command> {
+        match self {
+            Self::Nothing => None,
+            Self::Tightening => Some(Command::Control {
+                shop: false,
+                fifths: 2,
+                key: Key::None,
+                stays: None,
+            }),
+            Self::Opening => Some(Command::File {
+                fifths: 1,
+                kill: false,
+            }),
+            Self::Revival => Some(Command::Revive {
+                on: On::Shop,
+                by_epoch: false,
+                key: Key::None,
+                stays: None,
+            }),
+        }
+    }
+}
+
+fn kill(on: On) -> Command {
+    Command::Kill {
+        on,
+        site: None,
+        key: Key::None,
+        stays: None,
+    }
 }
 
 /// Everything is open, the ledger and the loop idle.
@@ -47,14 +81,7 @@ fn opened() -> World {
 fn case(ledger: Option<LedgerFault>, journal: bool, site: bool, before: Before) {
     let mut world = opened();
     if let Before::Revival = before {
-        world
-            .apply(&Command::Kill {
-                on: On::Shop,
-                site: None,
-                key: Key::None,
-                stays: None,
-            })
-            .unwrap();
+        world.apply(&kill(On::Shop)).unwrap();
         world.apply(&Command::Wait(7_000)).unwrap();
     }
     if let Some(fault) = ledger {
@@ -73,38 +100,12 @@ fn case(ledger: Option<LedgerFault>, journal: bool, site: bool, before: Before) 
             .apply(&Command::Site(DiskFault::Hangs, HANGS))
             .unwrap();
     }
-    let under_way = match before {
-        Before::Nothing => None,
-        Before::Tightening => Some(Command::Control {
-            shop: false,
-            fifths: 2,
-            key: Key::None,
-            stays: None,
-        }),
-        Before::Opening => Some(Command::File {
-            fifths: 1,
-            kill: false,
-        }),
-        Before::Revival => Some(Command::Revive {
-            on: On::Shop,
-            by_epoch: false,
-            key: Key::None,
-            stays: None,
-        }),
-    };
-    if let Some(command) = under_way {
+    if let Some(command) = before.command() {
         world.apply(&command).unwrap();
         world.apply(&Command::Wait(300)).unwrap();
     }
     let (told, heard) = (world.told(), world.site().heard().len());
-    world
-        .apply(&Command::Kill {
-            on: On::All,
-            site: None,
-            key: Key::None,
-            stays: None,
-        })
-        .unwrap();
+    world.apply(&kill(On::All)).unwrap();
     assert!(
         world.is_killed("default") && world.is_killed("shop"),
         "at once"

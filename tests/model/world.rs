@@ -1,4 +1,5 @@
-//! A world: its process, which ends and starts again, and all that may happen to it, one step at a time.
+//! A world: its process, which ends and starts again, and all that may happen to it, one step at a
+//! time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -151,7 +152,8 @@ impl World {
         self.oracle.lock().check(life).map_or(Ok(()), Err)
     }
 
-    /// Faults end; then all that there is agrees, settling changes nothing more, and neither does a new start.
+    /// Faults end; then all that there is agrees, settling changes nothing more, and neither does a
+    /// new start.
     pub(crate) fn rest(&mut self) -> Result<(), String> {
         let Some((life, runtime)) = &self.life else {
             return Ok(());
@@ -208,30 +210,7 @@ impl World {
                 key,
                 stays,
             } => {
-                let names: &[&str] = if *on == On::Shop {
-                    &["shop"]
-                } else {
-                    &["default"]
-                };
-                let epoch = names
-                    .iter()
-                    .flat_map(|name| life.kills(name))
-                    .map(|hold| hold.epoch.0)
-                    .next();
-                let epoch = epoch.filter(|_| *by_epoch);
-                let mut body = json!({ "reason": "model", "operator": "model" });
-                match &epoch {
-                    Some(epoch) => body["epoch"] = json!(epoch),
-                    None => named(&mut body, *on),
-                }
-                self.send(
-                    life,
-                    "/revive",
-                    &body,
-                    *key,
-                    *stays,
-                    What::Revive(*on, epoch),
-                );
+                self.revive(life, *on, *by_epoch, *key, *stays);
             }
             Command::Control {
                 shop,
@@ -251,31 +230,7 @@ impl World {
                     What::Control { shop: *shop, level },
                 );
             }
-            Command::Again { back, stays } => {
-                let again = {
-                    let oracle = self.oracle.lock();
-                    let mut keyed = oracle
-                        .asked
-                        .iter()
-                        .rev()
-                        .filter(|asked| asked.key.is_some());
-                    keyed.nth(usize::from(*back)).cloned()
-                };
-                if let Some(Asked {
-                    path,
-                    body,
-                    key,
-                    what,
-                    ..
-                }) = again
-                {
-                    let mut oracle = self.oracle.lock();
-                    let asked = oracle.sent(path, body, key, what);
-                    oracle.declared(self.manifest.ceiling());
-                    drop(oracle);
-                    doors::send(&life.routes, &self.outside, &self.oracle, &asked, *stays);
-                }
-            }
+            Command::Again { back, stays } => self.again(life, *back, *stays),
             Command::Unconfirmed { stays } => {
                 let body = json!({ "reason": "model", "operator": "model", "confirmation": "no" });
                 self.send(life, "/kill", &body, Key::None, *stays, What::Unconfirmed);
@@ -303,6 +258,54 @@ impl World {
         }
         for _ in 0..LOOKS {
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// Ends the kill of a throttle by its epoch, if it has one, or whatever holds by its name.
+    fn revive(&self, life: &Life, on: On, by_epoch: bool, key: Key, stays: Stays) {
+        let names: &[&str] = if on == On::Shop {
+            &["shop"]
+        } else {
+            &["default"]
+        };
+        let epoch = names
+            .iter()
+            .flat_map(|name| life.kills(name))
+            .map(|hold| hold.epoch.0)
+            .next();
+        let epoch = epoch.filter(|_| by_epoch);
+        let mut body = json!({ "reason": "model", "operator": "model" });
+        match &epoch {
+            Some(epoch) => body["epoch"] = json!(epoch),
+            None => named(&mut body, on),
+        }
+        self.send(life, "/revive", &body, key, stays, What::Revive(on, epoch));
+    }
+
+    /// Sends a command with a key once more, so many of them back.
+    fn again(&self, life: &Life, back: u8, stays: Stays) {
+        let again = {
+            let oracle = self.oracle.lock();
+            let mut keyed = oracle
+                .asked
+                .iter()
+                .rev()
+                .filter(|asked| asked.key.is_some());
+            keyed.nth(usize::from(back)).cloned()
+        };
+        if let Some(Asked {
+            path,
+            body,
+            key,
+            what,
+            ..
+        }) = again
+        {
+            let mut oracle = self.oracle.lock();
+            let asked = oracle.sent(path, body, key, what);
+            oracle.declared(self.manifest.ceiling());
+            drop(oracle);
+            doors::send(&life.routes, &self.outside, &self.oracle, &asked, stays);
         }
     }
 

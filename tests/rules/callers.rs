@@ -1,5 +1,5 @@
-//! Callers with a key: how many there were, whether each was told what the level gives it, and what a level over callers
-//! comes to in requests.
+//! Callers with a key: how many there were, whether each was told what the level gives it, and what
+//! a level over callers comes to in requests.
 
 use echo_phoenix::decide::callers::{Callers, Sample};
 use echo_phoenix::decide::verdict::{Salt, point};
@@ -64,7 +64,8 @@ proptest! {
         prop_assert!(callers.seen(0).abs_diff(distinct) <= 10 + distinct / 5);
     }
 
-    /// What was told by the rule is never called wrong, whatever it was and whatever was told under others.
+    /// What was told by the rule is never called wrong, whatever it was and whatever was told under
+    /// others.
     #[test]
     fn a_gate_that_obeys_is_never_contradicted(share in 0.0..=1.0f64, points in prop::collection::vec(any::<u32>(), 0..200), others in prop::collection::vec((any::<u32>(), any::<bool>(), 0_u64..9), 0..50)) {
         let (sample, in_force) = (Sample::default(), level(share));
@@ -116,7 +117,8 @@ const POPULATIONS: [(&str, usize, f64); 5] = [
     ("1,000, Zipf 1.1", 1_000, 1.1),
 ];
 
-/// A row of the table: the share of requests that a level of 25 % comes to, over many hours in which these were refused.
+/// A row of the table: the share of requests that a level of 25 % comes to, over many hours in
+/// which these were refused.
 fn row(hours: &[Vec<bool>], (name, number, exponent): (&str, usize, f64)) -> String {
     let weights: Vec<f64> = (1..=number)
         .map(|rank| (rank as f64).powf(-exponent))

@@ -1,4 +1,5 @@
-//! What is forgotten by a date waits until the wall clock has run beside the monotonic one for ten minutes.
+//! What is forgotten by a date waits until the wall clock has run beside the monotonic one for ten
+//! minutes.
 
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use echo_phoenix::domain::moment::Moment;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
-/// A look at `seconds` of the monotonic clock, with a wall clock that is `off` seconds from where it began.
+/// A look at `seconds` of the monotonic clock, with a wall clock that is `off` seconds from where
+/// it began.
 fn look(seconds: u64, off: i64) -> Moment {
     let start = Timestamp::from_second(1_800_000_000).unwrap_or_default();
     let shown = i64::try_from(seconds).unwrap_or(0) + off;

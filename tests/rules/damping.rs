@@ -41,7 +41,8 @@ fn ten_minutes_later_it_is_forgotten() {
         !damping.allows(at(7 + 7)) && damping.allows(at(7 + 8)),
         "eight seconds after the seventh"
     );
-    // The window is left one by one: three of the first five are too old now, and four are not five.
+    // The window is left one by one: three of the first five are too old now, and four are not
+    // five.
     assert!(damping.allows(at(602)));
 }
 

@@ -1,4 +1,5 @@
-//! What is declared of a throttle: its name, its owner, its targets and the routes it never refuses.
+//! What is declared of a throttle: its name, its owner, its targets and the routes it never
+//! refuses.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use echo_phoenix::domain::level::Level;
@@ -366,7 +367,8 @@ proptest! {
         }
     }
 
-    /// However a path is read by whoever collapses, decodes, cuts or resolves, a plain one stays what it is.
+    /// However a path is read by whoever collapses, decodes, cuts or resolves, a plain one stays
+    /// what it is.
     #[test]
     fn a_plain_path_is_read_alike_by_every_router(path in "[/a.%2eE;\\\\#? é:~-]{0,12}") {
         if is_plain(&path) {
@@ -379,7 +381,8 @@ proptest! {
 }
 
 proptest! {
-    /// Every text is a name or is refused; a name is what it was made from, and comes back from the wire.
+    /// Every text is a name or is refused; a name is what it was made from, and comes back from the
+    /// wire.
     #[test]
     fn a_name_is_its_text(text in "[a-z0-9.-]{1,40}|.{0,20}") {
         let fits = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c.is_ascii_lowercase() || ".-".contains(c));

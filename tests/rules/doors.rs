@@ -37,102 +37,105 @@ const PROXIES: &str = "10.0.0.0/8, 192.0.2.7, fd00::/8";
 /// Peer, headers, whether on Fly, and whom that makes the client.
 type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], bool, &'a str);
 
+/// Whom each of them makes the client.
+const CLIENTS: &[Case] = &[
+    (
+        "203.0.113.1",
+        &[(XFF, "198.51.100.1"), (FLY, "198.51.100.2")],
+        true,
+        "203.0.113.1",
+    ),
+    ("10.1.2.3", &[], false, "10.1.2.3"),
+    ("10.1.2.3", &[(XFF, "198.51.100.1")], false, "198.51.100.1"),
+    (
+        "::ffff:10.1.2.3",
+        &[(XFF, "198.51.100.1")],
+        false,
+        "198.51.100.1",
+    ),
+    ("192.0.2.8", &[(XFF, "198.51.100.1")], false, "192.0.2.8"),
+    // What stands left of the last stranger is the stranger's invention.
+    (
+        "10.1.2.3",
+        &[(XFF, "1.1.1.1, 198.51.100.1, 10.9.9.9")],
+        false,
+        "198.51.100.1",
+    ),
+    (
+        "10.1.2.3",
+        &[
+            (XFF, "1.1.1.1"),
+            (XFF, "198.51.100.1"),
+            (XFF, "192.0.2.7,fd00::1"),
+        ],
+        false,
+        "198.51.100.1",
+    ),
+    (
+        "10.1.2.3",
+        &[(XFF, "10.4.4.4, 10.5.5.5")],
+        false,
+        "10.4.4.4",
+    ),
+    (
+        "10.1.2.3",
+        &[(XFF, "198.51.100.1:4711")],
+        false,
+        "198.51.100.1",
+    ),
+    (
+        "10.1.2.3",
+        &[(XFF, "[2001:db8::1]:443")],
+        false,
+        "2001:db8::1",
+    ),
+    (
+        "10.1.2.3",
+        &[(XFF, "198.51.100.1, unknown")],
+        false,
+        "10.1.2.3",
+    ),
+    (
+        "10.1.2.3",
+        &[(XFF, "198.51.100.1, unknown, 10.9.9.9")],
+        false,
+        "10.9.9.9",
+    ),
+    ("10.1.2.3", &[(XFF, "\u{e9}")], false, "10.1.2.3"),
+    // Fly's proxy overwrites its header; any other hands on what a client wrote there.
+    (
+        "10.1.2.3",
+        &[(XFF, "198.51.100.1"), (FLY, "198.51.100.2")],
+        true,
+        "198.51.100.2",
+    ),
+    (
+        "10.1.2.3",
+        &[(XFF, "198.51.100.1"), (FLY, "198.51.100.2")],
+        false,
+        "198.51.100.1",
+    ),
+    ("10.1.2.3", &[(FLY, "198.51.100.2")], false, "10.1.2.3"),
+    ("10.1.2.3", &[(FLY, "198.51.100.2")], true, "198.51.100.2"),
+    (
+        "10.1.2.3",
+        &[(FLY, "198.51.100.2"), (FLY, "198.51.100.3")],
+        true,
+        "10.1.2.3",
+    ),
+    (
+        "10.1.2.3",
+        &[(FLY, "nobody"), (XFF, "198.51.100.1")],
+        true,
+        "198.51.100.1",
+    ),
+];
+
 #[test]
 fn a_header_is_believed_only_of_a_declared_proxy() {
     let proxies: Proxies = PROXIES.parse().unwrap();
-    let cases: &[Case] = &[
-        (
-            "203.0.113.1",
-            &[(XFF, "198.51.100.1"), (FLY, "198.51.100.2")],
-            true,
-            "203.0.113.1",
-        ),
-        ("10.1.2.3", &[], false, "10.1.2.3"),
-        ("10.1.2.3", &[(XFF, "198.51.100.1")], false, "198.51.100.1"),
-        (
-            "::ffff:10.1.2.3",
-            &[(XFF, "198.51.100.1")],
-            false,
-            "198.51.100.1",
-        ),
-        ("192.0.2.8", &[(XFF, "198.51.100.1")], false, "192.0.2.8"),
-        // What stands left of the last stranger is the stranger's invention.
-        (
-            "10.1.2.3",
-            &[(XFF, "1.1.1.1, 198.51.100.1, 10.9.9.9")],
-            false,
-            "198.51.100.1",
-        ),
-        (
-            "10.1.2.3",
-            &[
-                (XFF, "1.1.1.1"),
-                (XFF, "198.51.100.1"),
-                (XFF, "192.0.2.7,fd00::1"),
-            ],
-            false,
-            "198.51.100.1",
-        ),
-        (
-            "10.1.2.3",
-            &[(XFF, "10.4.4.4, 10.5.5.5")],
-            false,
-            "10.4.4.4",
-        ),
-        (
-            "10.1.2.3",
-            &[(XFF, "198.51.100.1:4711")],
-            false,
-            "198.51.100.1",
-        ),
-        (
-            "10.1.2.3",
-            &[(XFF, "[2001:db8::1]:443")],
-            false,
-            "2001:db8::1",
-        ),
-        (
-            "10.1.2.3",
-            &[(XFF, "198.51.100.1, unknown")],
-            false,
-            "10.1.2.3",
-        ),
-        (
-            "10.1.2.3",
-            &[(XFF, "198.51.100.1, unknown, 10.9.9.9")],
-            false,
-            "10.9.9.9",
-        ),
-        ("10.1.2.3", &[(XFF, "\u{e9}")], false, "10.1.2.3"),
-        // Fly's proxy overwrites its header; any other hands on what a client wrote there.
-        (
-            "10.1.2.3",
-            &[(XFF, "198.51.100.1"), (FLY, "198.51.100.2")],
-            true,
-            "198.51.100.2",
-        ),
-        (
-            "10.1.2.3",
-            &[(XFF, "198.51.100.1"), (FLY, "198.51.100.2")],
-            false,
-            "198.51.100.1",
-        ),
-        ("10.1.2.3", &[(FLY, "198.51.100.2")], false, "10.1.2.3"),
-        ("10.1.2.3", &[(FLY, "198.51.100.2")], true, "198.51.100.2"),
-        (
-            "10.1.2.3",
-            &[(FLY, "198.51.100.2"), (FLY, "198.51.100.3")],
-            true,
-            "10.1.2.3",
-        ),
-        (
-            "10.1.2.3",
-            &[(FLY, "nobody"), (XFF, "198.51.100.1")],
-            true,
-            "198.51.100.1",
-        ),
-    ];
-    for (peer, said, on_fly, expected) in cases {
+
+    for (peer, said, on_fly, expected) in CLIENTS {
         let found = address(ip(peer), &headers(said), &proxies, *on_fly);
         assert_eq!(found, ip(expected), "{peer} {said:?} on_fly={on_fly}");
     }
@@ -286,7 +289,8 @@ fn a_key_has_a_limit_of_its_own() {
     assert_eq!(rates.take_key(&ops), Ok(()));
 }
 
-/// A million strangers at once: nobody is refused for them, and who had reached the limit does not get off.
+/// A million strangers at once: nobody is refused for them, and who had reached the limit does not
+/// get off.
 #[test]
 fn a_flood_of_addresses_neither_refuses_anybody_nor_frees_who_is_limited() {
     let (rates, clock) = rates(100);

@@ -1,4 +1,5 @@
-//! `.env` line by line: what is ours is taken as it stands, what is not ours never matters. And hosts that may be called.
+//! `.env` line by line: what is ours is taken as it stands, what is not ours never matters. And
+//! hosts that may be called.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use echo_phoenix::config::{AllowedHosts, DotEnv, is_remote_key};

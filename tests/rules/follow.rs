@@ -1,4 +1,5 @@
-//! What a watching gate obeys: it closes on what it sees itself, and opens to the leader's word alone.
+//! What a watching gate obeys: it closes on what it sees itself, and opens to the leader's word
+//! alone.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use echo_phoenix::decide::follow::{Seen, follow};

@@ -1,4 +1,5 @@
-//! E3 at the gate: holds are only added and removed by name, and nothing that sets a level lifts one.
+//! E3 at the gate: holds are only added and removed by name, and nothing that sets a level lifts
+//! one.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;
@@ -108,7 +109,8 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
-    /// From applying a hold until applying its end, only the allow-list gets through, whatever else is asked.
+    /// From applying a hold until applying its end, only the allow-list gets through, whatever else
+    /// is asked.
     #[test]
     fn a_hold_denies_until_it_is_released(moves in moves()) {
         let gate = open_gate(&refunds());
@@ -318,7 +320,8 @@ fn whoever_cannot_be_admitted_soon_is_told_to_wait_as_when_killed() {
             waits.len() >= 390 && waits.iter().all(|wait| range.contains(wait)),
             "{what}: {waits:?}"
         );
-        // Evenly spread: of the first refusals of many callers in a row no second is told to more than its share and one.
+        // Evenly spread: of the first refusals of many callers in a row no second is told to more
+        // than its share and one.
         let width = (range.end() - range.start() + 1) as usize;
         let first: Vec<_> = waits.iter().take(width * 4).collect();
         let most = range
@@ -391,7 +394,8 @@ fn gates_that_share_a_secret_admit_the_same_callers_nested_by_level_and_others_e
     assert_ne!(admitted(&one, 480_000), admitted(&one, 480_001));
 }
 
-/// With a secret, a sketch of callers and a sample: still nothing is allocated, in the first hour and in the next.
+/// With a secret, a sketch of callers and a sample: still nothing is allocated, in the first hour
+/// and in the next.
 #[test]
 fn a_verdict_of_a_gate_allocates_nothing() {
     let gate = secret_gate(b"s", 0.5);

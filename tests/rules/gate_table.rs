@@ -1,4 +1,5 @@
-//! R4 at the gate: a hold is everywhere at once, costs as much as there are throttles, and does not come back when it ended.
+//! R4 at the gate: a hold is everywhere at once, costs as much as there are throttles, and does not
+//! come back when it ended.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,7 +70,8 @@ fn killed(gate: &Gate, throttle: &ThrottleName) -> bool {
     verdict.reason == Reason::Kill
 }
 
-/// Where somebody who looks all the time finds none shut while all were said to be, or some and not all, that is a swap each.
+/// Where somebody who looks all the time finds none shut while all were said to be, or some and not
+/// all, that is a swap each.
 #[test]
 fn a_kill_of_all_is_in_force_on_all_at_once_and_so_is_its_end() {
     const THROTTLES: usize = 500;
@@ -229,8 +231,8 @@ fn moves(throttles: usize) -> impl Strategy<Value = Vec<Move>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
-    /// Killed is: has a hold that has not ended. A kill over REST ends once; what is declared ends, and may be seen again.
-    /// And what a kill leaves is a full stop, until somebody sets a level.
+    /// Killed is: has a hold that has not ended. A kill over REST ends once; what is declared ends,
+    /// and may be seen again. And what a kill leaves is a full stop, until somebody sets a level.
     #[test]
     fn killed_is_to_have_a_hold_that_has_not_ended(moves in moves(4), known in 1_usize..5) {
         let gate = gate_of(known);

@@ -1,4 +1,5 @@
-//! Holds and what is asked for together: the most restrictive wins, and a kill is named before any level.
+//! Holds and what is asked for together: the most restrictive wins, and a kill is named before any
+//! level.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use echo_phoenix::decide::precedence::{Asked, asked};
@@ -43,95 +44,126 @@ fn kill() -> Hold {
     hold(Bite::Kill, Source::Rest)
 }
 
-#[test]
-fn the_most_restrictive_of_specification_and_holds_wins_and_is_named() {
-    let (spec, shop, rest) = ("spec", "EchoOverride shop/stop", "rest");
-    for (what, level_of_spec, mode, holds, expected) in [
+/// What it is, the specification's level and mode, the holds, and what that asks for: level,
+/// whether killed, and who is named.
+type Case = (
+    &'static str,
+    f64,
+    Mode,
+    Vec<Hold>,
+    (f64, bool, &'static str),
+);
+
+const SPEC: &str = "spec";
+const SHOP: &str = "EchoOverride shop/stop";
+const REST: &str = "rest";
+
+/// Levels of a specification and of holds.
+fn levels() -> Vec<Case> {
+    vec![
         (
             "nothing but the specification",
             0.5,
             Mode::Enforce,
             vec![],
-            (0.5, false, spec),
+            (0.5, false, SPEC),
         ),
         (
             "a hold that asks for more",
             0.5,
             Mode::Enforce,
             vec![at_least(0.7)],
-            (0.7, false, shop),
+            (0.7, false, SHOP),
         ),
         (
             "one that asks for less",
             0.5,
             Mode::Enforce,
             vec![at_least(0.3)],
-            (0.5, false, spec),
+            (0.5, false, SPEC),
         ),
         (
             "one that asks for the same",
             0.5,
             Mode::Enforce,
             vec![at_least(0.5)],
-            (0.5, false, spec),
+            (0.5, false, SPEC),
         ),
         (
             "the greater of two, in either order",
             0.0,
             Mode::Enforce,
             vec![at_least(0.9), at_least(0.2)],
-            (0.9, false, shop),
+            (0.9, false, SHOP),
         ),
+    ]
+}
+
+/// Kills, alone and beside levels.
+fn kills() -> Vec<Case> {
+    vec![
         (
             "a kill",
             0.5,
             Mode::Enforce,
             vec![kill()],
-            (1.0, true, rest),
+            (1.0, true, REST),
         ),
         (
             "a kill of what stands still anyway",
             1.0,
             Mode::Enforce,
             vec![kill()],
-            (1.0, true, rest),
+            (1.0, true, REST),
         ),
         (
             "a kill after a full stop by a hold",
             0.0,
             Mode::Enforce,
             vec![at_least(1.0), kill()],
-            (1.0, true, rest),
+            (1.0, true, REST),
         ),
         (
             "a kill before one",
             0.0,
             Mode::Enforce,
             vec![kill(), at_least(1.0)],
-            (1.0, true, rest),
+            (1.0, true, REST),
         ),
         (
             "the first of two kills",
             0.0,
             Mode::Enforce,
             vec![kill(), hold(Bite::Kill, Source::Spec)],
-            (1.0, true, rest),
+            (1.0, true, REST),
         ),
+    ]
+}
+
+/// A throttle that is only observed.
+fn observed() -> Vec<Case> {
+    vec![
         (
             "observing asks for nothing",
             0.5,
             Mode::Observe,
             vec![at_least(0.7)],
-            (0.0, false, spec),
+            (0.0, false, SPEC),
         ),
         (
             "but a kill",
             0.5,
             Mode::Observe,
             vec![at_least(0.7), kill()],
-            (1.0, true, rest),
+            (1.0, true, REST),
         ),
-    ] {
+    ]
+}
+
+#[test]
+fn the_most_restrictive_of_specification_and_holds_wins_and_is_named() {
+    let cases = [levels(), kills(), observed()].concat();
+    for (what, level_of_spec, mode, holds, expected) in cases {
         let (share, killed, source) = expected;
         let expected = Asked {
             level: level(share),
@@ -184,17 +216,15 @@ fn a_scope_means_one_throttle_or_all() {
     assert!(Scope::One(one.clone()).covers(&one) && !Scope::One(one).covers(&other));
 }
 
-#[test]
-fn holds_in_the_place_of_others_close_where_one_asks_for_more_than_each_of_those_there() {
-    let one = || Scope::One(ThrottleName::default_throttle());
-    let other = || Scope::One(ThrottleName::in_namespace("shop", "checkout"));
-    let all = |holds: Vec<(Scope, Hold)>| {
-        holds
-            .into_iter()
-            .map(|(scope, hold)| ScopedHold { scope, hold })
-            .collect::<Vec<_>>()
-    };
-    for (what, these, others, expected) in [
+/// Holds, those in whose place they come, and whether they ask for more.
+type InPlace = (&'static str, Vec<(Scope, Hold)>, Vec<(Scope, Hold)>, bool);
+
+fn one() -> Scope {
+    Scope::One(ThrottleName::default_throttle())
+}
+
+fn levels_in_place() -> Vec<InPlace> {
+    vec![
         ("nothing", vec![], vec![(one(), kill())], false),
         (
             "in place of nothing",
@@ -232,10 +262,16 @@ fn holds_in_the_place_of_others_close_where_one_asks_for_more_than_each_of_those
             vec![(one(), at_least(0.6))],
             true,
         ),
+    ]
+}
+
+fn scopes_in_place() -> Vec<InPlace> {
+    let other = Scope::One(ThrottleName::in_namespace("shop", "checkout"));
+    vec![
         (
             "of another throttle",
             vec![(one(), at_least(0.5))],
-            vec![(other(), at_least(0.6))],
+            vec![(other, at_least(0.6))],
             true,
         ),
         (
@@ -250,6 +286,11 @@ fn holds_in_the_place_of_others_close_where_one_asks_for_more_than_each_of_those
             vec![(Scope::All, at_least(0.6))],
             false,
         ),
+    ]
+}
+
+fn kills_in_place() -> Vec<InPlace> {
+    vec![
         (
             "a kill in place of a full stop",
             vec![(one(), kill())],
@@ -268,7 +309,19 @@ fn holds_in_the_place_of_others_close_where_one_asks_for_more_than_each_of_those
             vec![(one(), kill())],
             false,
         ),
-    ] {
+    ]
+}
+
+#[test]
+fn holds_in_the_place_of_others_close_where_one_asks_for_more_than_each_of_those_there() {
+    let all = |holds: Vec<(Scope, Hold)>| {
+        holds
+            .into_iter()
+            .map(|(scope, hold)| ScopedHold { scope, hold })
+            .collect::<Vec<_>>()
+    };
+    let cases = [levels_in_place(), scopes_in_place(), kills_in_place()];
+    for (what, these, others, expected) in cases.into_iter().flatten() {
         let (these, others) = (all(these), all(others));
         assert_eq!(
             ask_for_more(&these, &others.iter().collect::<Vec<_>>()),
@@ -279,7 +332,8 @@ fn holds_in_the_place_of_others_close_where_one_asks_for_more_than_each_of_those
 }
 
 proptest! {
-    /// However many holds there are and in whichever order, the answer is the greatest level, and a kill is a kill.
+    /// However many holds there are and in whichever order, the answer is the greatest level, and a
+    /// kill is a kill.
     #[test]
     fn the_order_of_holds_changes_nothing(spec in 0.0..=1.0_f64, bites in prop::collection::vec(prop::option::of(0.0..=1.0_f64), 0..6)) {
         let mut holds: Vec<_> = bites.iter().map(|bite| bite.map_or_else(kill, at_least)).collect();

@@ -1,4 +1,5 @@
-//! The guards against time travel: an older generation counts for nothing, an ended hold never bites again.
+//! The guards against time travel: an older generation counts for nothing, an ended hold never
+//! bites again.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use echo_phoenix::cluster::index::{HoldState, Index, Override};
@@ -177,7 +178,8 @@ fn a_throttle_that_is_gone_keeps_its_gate_and_leaves_the_loop() {
     assert!(killed(&index) && index.declared().is_empty());
 }
 
-/// Where a loop looks, a hold that has ended goes once a pass has seen it, whoever ended it and however short it was.
+/// Where a loop looks, a hold that has ended goes once a pass has seen it, whoever ended it and
+/// however short it was.
 #[test]
 fn a_hold_that_has_ended_is_seen_by_one_pass_before_it_goes() {
     let ended = |index: &Index| {
@@ -233,7 +235,8 @@ fn a_hold_that_has_ended_is_seen_by_one_pass_before_it_goes() {
     assert!(!killed(&index), "another leader has seen it end");
 }
 
-/// Whoever copies the name of a kill's object has the copy alone to end: what the kill's own object holds stays.
+/// Whoever copies the name of a kill's object has the copy alone to end: what the kill's own object
+/// holds stays.
 #[test]
 fn the_end_of_an_object_ends_what_it_bore_and_not_what_another_of_its_id_bears() {
     let at = |name: &str, version| {

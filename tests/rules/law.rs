@@ -1,4 +1,5 @@
-//! The control law: its worked examples and its properties (control-law.md), each property under its own name.
+//! The control law: its worked examples and its properties (control-law.md), each property under
+//! its own name.
 
 use echo_phoenix::decide::law::{Answer, Binding, Credit, Input, Law, TICK_SECONDS, credit_after};
 use echo_phoenix::decide::opening::open_without_source;
@@ -649,7 +650,8 @@ proptest! {
     #[test]
     fn calm_input_reaches_target(start in calm_input()) {
         let mut input = Input { credit: 1.0, ..start };
-        // The least step is a tenth of the ramp; one tick more for the bits that 1/step additions lose.
+        // The least step is a tenth of the ramp; one tick more for the bits that 1/step additions
+        // lose.
         let least = 0.1 * 0.1 / gain(&input);
         let most = 1 + ((input.signals.throttle_pct - input.target.fraction()).max(0.0) / least).ceil() as u32;
         let mut ticks = 0;
@@ -668,7 +670,8 @@ proptest! {
         let noisy = with(&input, |s| (s.phi_static, s.phi_dynamic) = (0.0, 0.999 * sig));
         prop_assert_eq!(law(&quiet), law(&noisy));
 
-        // Whatever else changes: who opened does not close again before the stress rose by the whole band, and back.
+        // Whatever else changes: who opened does not close again before the stress rose by the
+        // whole band, and back.
         let first = Input { target: Level::OPEN, ..input };
         let opened = law(&first);
         let second = Input { target: Level::OPEN, ..with(&other, |s| s.throttle_pct = opened.level.fraction()) };
@@ -707,7 +710,8 @@ proptest! {
         let opened = start.signals.throttle_pct - input.signals.throttle_pct;
         prop_assert!(opened <= step + NOISE, "{opened} from empty, one tick opens {step}");
 
-        // From full: any number of calls at once, also when the declaration stops each of them half way.
+        // From full: any number of calls at once, also when the declaration stops each of them half
+        // way.
         let (mut input, mut credit) = (Input { credit: 1.0, ..start }, Credit::FULL);
         for call in 0..again {
             let now = input.signals.throttle_pct;
@@ -849,54 +853,55 @@ fn only_an_opening_spends_credit_and_only_what_it_used() {
     }
 }
 
+/// What it is; current, declared, seconds, percent per second, offered rpm, expected.
+const OPENINGS: &[(&str, f64, f64, f64, f64, f64, f64)] = &[
+    (
+        "a higher declaration holds at once",
+        0.2,
+        0.7,
+        0.0,
+        2.0,
+        1e6,
+        0.7,
+    ),
+    ("nothing is waiting", 1.0, 0.0, 5.0, 2.0, 59.9, 0.0),
+    ("B is a crowd", 1.0, 0.0, 5.0, 2.0, 60.0, 0.9),
+    ("the declaration ends it", 0.5, 0.45, 5.0, 2.0, 1e6, 0.45),
+    ("no time, no opening", 1.0, 0.0, 0.0, 2.0, 1e6, 1.0),
+    ("backwards", 0.5, 0.0, -5.0, 2.0, 1e6, 0.5),
+    ("no number", 0.5, 0.0, f64::NAN, 2.0, 1e6, 0.5),
+    (
+        "for ever is no time",
+        0.5,
+        0.0,
+        f64::INFINITY,
+        2.0,
+        1e6,
+        0.5,
+    ),
+    (
+        "a negative ramp closes nothing",
+        0.5,
+        0.0,
+        5.0,
+        -2.0,
+        1e6,
+        0.5,
+    ),
+    (
+        "an unknown load is a crowd",
+        1.0,
+        0.0,
+        5.0,
+        2.0,
+        f64::NAN,
+        0.9,
+    ),
+];
+
 #[test]
 fn opening_without_a_source_table() {
     let law = Law::default();
-    // current, declared, seconds, percent per second, offered rpm, expected
-    let table = [
-        (
-            "a higher declaration holds at once",
-            0.2,
-            0.7,
-            0.0,
-            2.0,
-            1e6,
-            0.7,
-        ),
-        ("nothing is waiting", 1.0, 0.0, 5.0, 2.0, 59.9, 0.0),
-        ("B is a crowd", 1.0, 0.0, 5.0, 2.0, 60.0, 0.9),
-        ("the declaration ends it", 0.5, 0.45, 5.0, 2.0, 1e6, 0.45),
-        ("no time, no opening", 1.0, 0.0, 0.0, 2.0, 1e6, 1.0),
-        ("backwards", 0.5, 0.0, -5.0, 2.0, 1e6, 0.5),
-        ("no number", 0.5, 0.0, f64::NAN, 2.0, 1e6, 0.5),
-        (
-            "for ever is no time",
-            0.5,
-            0.0,
-            f64::INFINITY,
-            2.0,
-            1e6,
-            0.5,
-        ),
-        (
-            "a negative ramp closes nothing",
-            0.5,
-            0.0,
-            5.0,
-            -2.0,
-            1e6,
-            0.5,
-        ),
-        (
-            "an unknown load is a crowd",
-            1.0,
-            0.0,
-            5.0,
-            2.0,
-            f64::NAN,
-            0.9,
-        ),
-    ];
     let opened = |waiting| open_without_source(Level::STOP, Level::OPEN, 5.0, 2.0, waiting, &law);
     assert_eq!(
         opened(Waiting::Unknown),
@@ -908,7 +913,7 @@ fn opening_without_a_source_table() {
         Level::STOP,
         "what is being measured is waited for"
     );
-    for (name, current, declared, seconds, ramp, offered, expected) in table {
+    for &(name, current, declared, seconds, ramp, offered, expected) in OPENINGS {
         let offered = Waiting::AtMost(offered);
         let opened = open_without_source(
             level(current),

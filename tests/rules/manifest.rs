@@ -46,215 +46,220 @@ fn the_documents_example_declares_what_it_says() {
     );
 }
 
+/// Specifications, and what is said of them.
+const SPECIFICATIONS: &[(&str, &str)] = &[
+    ("{throttlePercent: 25}", "0.25"),
+    (
+        "{throttlePercent: 101}",
+        "document 1: spec.throttlePercent: expected a whole number from 0 to 100",
+    ),
+    (
+        "{throttlePercent: -1}",
+        "document 1: spec.throttlePercent: expected a whole number",
+    ),
+    (
+        "{throttlePercent: 0.25}",
+        "spec.throttlePercent: expected a whole number from 0 to 100, got 0.25; for 25 percent write 25",
+    ),
+    (
+        "{throttlePercent: 25%}",
+        "spec.throttlePercent: expected a whole number from 0 to 100, got the text `25%`; for 25 percent write 25",
+    ),
+    (
+        "{throttlePercent: 2.5}",
+        "spec.throttlePercent: expected a whole number from 0 to 100, got 2.5",
+    ),
+    (
+        "{throttlePercent: '25'}",
+        "got the text `25`; for 25 percent write 25",
+    ),
+    (
+        "{throttlePercent: 400}",
+        "spec.throttlePercent: expected a whole number from 0 to 100, got 400",
+    ),
+    (
+        "{throttlePercent: .nan}",
+        "file: error: line 4 column 25: non-finite",
+    ),
+    (
+        "{throtlePercent: 25}",
+        "spec.throtlePercent: there is no such field; did you mean throttlePercent? There are ",
+    ),
+    (
+        "{mode: observ}",
+        "document 1: spec.mode: expected Enforce or Observe, got observ",
+    ),
+    (
+        "{ramp: {maxPercentPerSecond: 0}}",
+        "document 1: spec.ramp.maxPercentPerSecond: expected a whole number from 1",
+    ),
+    ("{ramp: {max: 3}}", "spec.ramp.max: there is no such field"),
+    (
+        "{signals: {source: ''}}",
+        "spec.signals.source: expected 1 to 128 characters",
+    ),
+    (
+        "{signals: {errorsPerThousand: {calm: 9, full: 9}}}",
+        "spec.signals.errorsPerThousand: expected calm below",
+    ),
+    (
+        "{signals: {errorsPerThousand: {calm: 9, full: 1001}}}",
+        "spec.signals.errorsPerThousand: expected calm",
+    ),
+    (
+        "{signals: {latencyMs: {calm: -1, full: 9}}}",
+        "spec.signals.latencyMs: expected calm below full",
+    ),
+    (
+        "{signals: {latencyMs: {calm: 1}}}",
+        "spec.signals.latencyMs",
+    ),
+    (
+        "{signals: {errors: {calm: 1, full: 2}}}",
+        "spec.signals.errors: there is no such field",
+    ),
+    (
+        "{kill: {reason: r, operator: o, confirmation: kill}}",
+        "spec.kill.confirmation: expected CONFIRM_KILL",
+    ),
+    (
+        "{kill: {reason: r, confirmation: CONFIRM_KILL}}",
+        "spec.kill",
+    ),
+    ("{targets: [{}]}", "spec.targets[0]: expected exactly one"),
+    (
+        "{targets: [{gate: {}}, {gate: {}}]}",
+        "spec.targets: expected at most one gate",
+    ),
+    (
+        "{targets: [{gate: {key: {header: 'a b'}}}]}",
+        "spec.targets[0].gate.key.header: expected the name",
+    ),
+    (
+        "{targets: [{gate: {allow: [{}]}}]}",
+        "spec.targets[0].gate.allow[0]: expected method or path",
+    ),
+    (
+        "{targets: [{gate: {allow: [{path: x}]}}]}",
+        "spec.targets[0].gate.allow[0].path: expected",
+    ),
+    (
+        "{targets: [{gate: {allow: [{paht: /x}]}}]}",
+        "spec.targets[0].gate.allow[0].paht: there is no such field; did you mean path? There are method, path, evenWhileKilled",
+    ),
+    ("{targets: [{gate: {key: {heeder: x}}}]}", "heeder"),
+    (
+        "{ramp: {maxPercentPerSecond: fast}}",
+        "spec.ramp.maxPercentPerSecond: expected a whole number from 1 to 100, got the text `fast`",
+    ),
+    (
+        "{targets: {gate: {}}}",
+        "spec.targets: expected a list, got fields",
+    ),
+    (
+        "{targets: [{gate: on}]}",
+        "spec.targets[0].gate: expected fields, got ",
+    ),
+];
+
 #[test]
 fn every_mistake_is_named_with_its_document_and_field() {
-    let table = [
-        ("{throttlePercent: 25}", "0.25"),
-        (
-            "{throttlePercent: 101}",
-            "document 1: spec.throttlePercent: expected a whole number from 0 to 100",
-        ),
-        (
-            "{throttlePercent: -1}",
-            "document 1: spec.throttlePercent: expected a whole number",
-        ),
-        (
-            "{throttlePercent: 0.25}",
-            "spec.throttlePercent: expected a whole number from 0 to 100, got 0.25; for 25 percent write 25",
-        ),
-        (
-            "{throttlePercent: 25%}",
-            "spec.throttlePercent: expected a whole number from 0 to 100, got the text `25%`; for 25 percent write 25",
-        ),
-        (
-            "{throttlePercent: 2.5}",
-            "spec.throttlePercent: expected a whole number from 0 to 100, got 2.5",
-        ),
-        (
-            "{throttlePercent: '25'}",
-            "got the text `25`; for 25 percent write 25",
-        ),
-        (
-            "{throttlePercent: 400}",
-            "spec.throttlePercent: expected a whole number from 0 to 100, got 400",
-        ),
-        (
-            "{throttlePercent: .nan}",
-            "file: error: line 4 column 25: non-finite",
-        ),
-        (
-            "{throtlePercent: 25}",
-            "spec.throtlePercent: there is no such field; did you mean throttlePercent? There are ",
-        ),
-        (
-            "{mode: observ}",
-            "document 1: spec.mode: expected Enforce or Observe, got observ",
-        ),
-        (
-            "{ramp: {maxPercentPerSecond: 0}}",
-            "document 1: spec.ramp.maxPercentPerSecond: expected a whole number from 1",
-        ),
-        ("{ramp: {max: 3}}", "spec.ramp.max: there is no such field"),
-        (
-            "{signals: {source: ''}}",
-            "spec.signals.source: expected 1 to 128 characters",
-        ),
-        (
-            "{signals: {errorsPerThousand: {calm: 9, full: 9}}}",
-            "spec.signals.errorsPerThousand: expected calm below",
-        ),
-        (
-            "{signals: {errorsPerThousand: {calm: 9, full: 1001}}}",
-            "spec.signals.errorsPerThousand: expected calm",
-        ),
-        (
-            "{signals: {latencyMs: {calm: -1, full: 9}}}",
-            "spec.signals.latencyMs: expected calm below full",
-        ),
-        (
-            "{signals: {latencyMs: {calm: 1}}}",
-            "spec.signals.latencyMs",
-        ),
-        (
-            "{signals: {errors: {calm: 1, full: 2}}}",
-            "spec.signals.errors: there is no such field",
-        ),
-        (
-            "{kill: {reason: r, operator: o, confirmation: kill}}",
-            "spec.kill.confirmation: expected CONFIRM_KILL",
-        ),
-        (
-            "{kill: {reason: r, confirmation: CONFIRM_KILL}}",
-            "spec.kill",
-        ),
-        ("{targets: [{}]}", "spec.targets[0]: expected exactly one"),
-        (
-            "{targets: [{gate: {}}, {gate: {}}]}",
-            "spec.targets: expected at most one gate",
-        ),
-        (
-            "{targets: [{gate: {key: {header: 'a b'}}}]}",
-            "spec.targets[0].gate.key.header: expected the name",
-        ),
-        (
-            "{targets: [{gate: {allow: [{}]}}]}",
-            "spec.targets[0].gate.allow[0]: expected method or path",
-        ),
-        (
-            "{targets: [{gate: {allow: [{path: x}]}}]}",
-            "spec.targets[0].gate.allow[0].path: expected",
-        ),
-        (
-            "{targets: [{gate: {allow: [{paht: /x}]}}]}",
-            "spec.targets[0].gate.allow[0].paht: there is no such field; did you mean path? There are method, path, evenWhileKilled",
-        ),
-        ("{targets: [{gate: {key: {heeder: x}}}]}", "heeder"),
-        (
-            "{ramp: {maxPercentPerSecond: fast}}",
-            "spec.ramp.maxPercentPerSecond: expected a whole number from 1 to 100, got the text `fast`",
-        ),
-        (
-            "{targets: {gate: {}}}",
-            "spec.targets: expected a list, got fields",
-        ),
-        (
-            "{targets: [{gate: on}]}",
-            "spec.targets[0].gate: expected fields, got ",
-        ),
-    ];
-    for (spec, wanted) in table {
+    for &(spec, wanted) in SPECIFICATIONS {
         let said = said(spec);
         assert!(said.contains(wanted), "{spec}\n said {said}\n not {wanted}");
     }
 }
 
+/// Remote sites, and what is said of them.
+const SITES: &[(&str, &str)] = &[
+    (
+        "url: 'https://a.example', apiKeyEnv: ECHO_REMOTE_KEY_A",
+        "0",
+    ),
+    (
+        "url: 'http://127.0.0.1:8080/echo/', apiKeyEnv: ECHO_REMOTE_KEY_b_1, throttle: shop.checkout",
+        "0",
+    ),
+    (
+        "url: 'http://[::1]:8080', apiKeyEnv: ECHO_REMOTE_KEY_A",
+        "0",
+    ),
+    (
+        "url: 'http://a.example', apiKeyEnv: ECHO_REMOTE_KEY_A",
+        "remote.url: http:// would send the key as plain text",
+    ),
+    (
+        "url: 'http://127.0.0.1.example', apiKeyEnv: ECHO_REMOTE_KEY_A",
+        "remote.url: http:// would send the key as plain text",
+    ),
+    (
+        "url: 'ftp://a.example', apiKeyEnv: ECHO_REMOTE_KEY_A",
+        "remote.url: expected https://HOST",
+    ),
+    (
+        "url: a.example, apiKeyEnv: ECHO_REMOTE_KEY_A",
+        "remote.url: expected https://HOST",
+    ),
+    (
+        "url: 'https://user:word@a.example', apiKeyEnv: ECHO_REMOTE_KEY_A",
+        "remote.url: expected https://HOST",
+    ),
+    (
+        "url: 'https://a.example?key=1', apiKeyEnv: ECHO_REMOTE_KEY_A",
+        "remote.url: expected https://HOST",
+    ),
+    (
+        "url: 'https://a.example#x', apiKeyEnv: ECHO_REMOTE_KEY_A",
+        "remote.url: expected https://HOST",
+    ),
+    ("url: 'https://a.example'", "spec.targets[0].remote"),
+    // Any other variable of the process would be sent to whom the file names.
+    (
+        "url: 'https://a.example', apiKeyEnv: STRIPE_SECRET_KEY",
+        "remote.apiKeyEnv: expected a variable ECHO_REMOTE_KEY_NAME",
+    ),
+    (
+        "url: 'https://a.example', apiKeyEnv: PATH",
+        "remote.apiKeyEnv: expected a variable ECHO_REMOTE_KEY_NAME",
+    ),
+    (
+        "url: 'https://a.example', apiKeyEnv: ''",
+        "remote.apiKeyEnv: expected a variable ECHO_REMOTE_KEY_NAME",
+    ),
+    (
+        "url: 'https://a.example', apiKeyEnv: ECHO_REMOTE_KEY_",
+        "remote.apiKeyEnv: expected a variable",
+    ),
+    (
+        "url: 'https://a.example', apiKeyEnv: ECHO_REMOTE_KEY_A-B",
+        "remote.apiKeyEnv: expected a variable",
+    ),
+    (
+        "url: 'https://a.example', apiKeyEnv: ECHO_REMOTE_KEY_A_FILE",
+        "remote.apiKeyEnv: expected a variable",
+    ),
+    (
+        "url: 'https://a.example', apiKeyEnv: XECHO_REMOTE_KEY_A",
+        "remote.apiKeyEnv: expected a variable",
+    ),
+    (
+        "url: 'https://a.example', apiKeyEnv: ECHO_REMOTE_KEY_A, throttle: A_b",
+        "remote.throttle: expected the name of a throttle",
+    ),
+    (
+        "url: 'https://a.example', apiKeySecretRef: {name: n, key: k}",
+        "missing field `apiKeyEnv`",
+    ),
+    (
+        "url: 'https://a.example', apiKeyEnv: ECHO_REMOTE_KEY_A, key: k",
+        "key: there is no such field",
+    ),
+];
+
 #[test]
 fn every_mistake_about_a_remote_site_is_named() {
     let remote = |inside: &str| said(&format!("{{targets: [{{remote: {{{inside}}}}}]}}"));
-    for (inside, wanted) in [
-        (
-            "url: 'https://a.example', apiKeyEnv: ECHO_REMOTE_KEY_A",
-            "0",
-        ),
-        (
-            "url: 'http://127.0.0.1:8080/echo/', apiKeyEnv: ECHO_REMOTE_KEY_b_1, throttle: shop.checkout",
-            "0",
-        ),
-        (
-            "url: 'http://[::1]:8080', apiKeyEnv: ECHO_REMOTE_KEY_A",
-            "0",
-        ),
-        (
-            "url: 'http://a.example', apiKeyEnv: ECHO_REMOTE_KEY_A",
-            "remote.url: http:// would send the key as plain text",
-        ),
-        (
-            "url: 'http://127.0.0.1.example', apiKeyEnv: ECHO_REMOTE_KEY_A",
-            "remote.url: http:// would send the key as plain text",
-        ),
-        (
-            "url: 'ftp://a.example', apiKeyEnv: ECHO_REMOTE_KEY_A",
-            "remote.url: expected https://HOST",
-        ),
-        (
-            "url: a.example, apiKeyEnv: ECHO_REMOTE_KEY_A",
-            "remote.url: expected https://HOST",
-        ),
-        (
-            "url: 'https://user:word@a.example', apiKeyEnv: ECHO_REMOTE_KEY_A",
-            "remote.url: expected https://HOST",
-        ),
-        (
-            "url: 'https://a.example?key=1', apiKeyEnv: ECHO_REMOTE_KEY_A",
-            "remote.url: expected https://HOST",
-        ),
-        (
-            "url: 'https://a.example#x', apiKeyEnv: ECHO_REMOTE_KEY_A",
-            "remote.url: expected https://HOST",
-        ),
-        ("url: 'https://a.example'", "spec.targets[0].remote"),
-        // Any other variable of the process would be sent to whom the file names.
-        (
-            "url: 'https://a.example', apiKeyEnv: STRIPE_SECRET_KEY",
-            "remote.apiKeyEnv: expected a variable ECHO_REMOTE_KEY_NAME",
-        ),
-        (
-            "url: 'https://a.example', apiKeyEnv: PATH",
-            "remote.apiKeyEnv: expected a variable ECHO_REMOTE_KEY_NAME",
-        ),
-        (
-            "url: 'https://a.example', apiKeyEnv: ''",
-            "remote.apiKeyEnv: expected a variable ECHO_REMOTE_KEY_NAME",
-        ),
-        (
-            "url: 'https://a.example', apiKeyEnv: ECHO_REMOTE_KEY_",
-            "remote.apiKeyEnv: expected a variable",
-        ),
-        (
-            "url: 'https://a.example', apiKeyEnv: ECHO_REMOTE_KEY_A-B",
-            "remote.apiKeyEnv: expected a variable",
-        ),
-        (
-            "url: 'https://a.example', apiKeyEnv: ECHO_REMOTE_KEY_A_FILE",
-            "remote.apiKeyEnv: expected a variable",
-        ),
-        (
-            "url: 'https://a.example', apiKeyEnv: XECHO_REMOTE_KEY_A",
-            "remote.apiKeyEnv: expected a variable",
-        ),
-        (
-            "url: 'https://a.example', apiKeyEnv: ECHO_REMOTE_KEY_A, throttle: A_b",
-            "remote.throttle: expected the name of a throttle",
-        ),
-        (
-            "url: 'https://a.example', apiKeySecretRef: {name: n, key: k}",
-            "missing field `apiKeyEnv`",
-        ),
-        (
-            "url: 'https://a.example', apiKeyEnv: ECHO_REMOTE_KEY_A, key: k",
-            "key: there is no such field",
-        ),
-    ] {
+    for &(inside, wanted) in SITES {
         let said = remote(inside);
         assert!(
             said.contains(wanted),
@@ -365,10 +370,9 @@ fn what_is_told_back_declares_the_same() {
     }
 }
 
-#[test]
-fn mistakes_of_the_file_itself_are_named() {
-    let good = format!("{HEAD}spec: {{throttlePercent: 1}}\n");
-    let table = [
+/// Files made of one that is good, and what is said of them.
+fn files(good: &str) -> [(String, &'static str); 16] {
+    [
         (String::new(), "file: expected at least one EchoThrottle"),
         (
             "---\n---\n".to_owned(),
@@ -421,8 +425,14 @@ fn mistakes_of_the_file_itself_are_named() {
             format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000)),
             "file:",
         ),
-    ];
-    for (text, wanted) in table {
+    ]
+}
+
+#[test]
+fn mistakes_of_the_file_itself_are_named() {
+    let good = format!("{HEAD}spec: {{throttlePercent: 1}}\n");
+
+    for (text, wanted) in files(&good) {
         let said = parse(&text).unwrap_err().to_string();
         assert!(
             said.contains(wanted),
@@ -452,7 +462,8 @@ proptest! {
     }
 }
 
-/// A bound is named with the line that goes beyond it and with what to do, and one below it is none.
+/// A bound is named with the line that goes beyond it and with what to do, and one below it is
+/// none.
 #[test]
 fn a_file_beyond_a_bound_is_told_which_and_the_way_out() {
     let throttle = |number: usize| {

@@ -1,4 +1,5 @@
-//! Plans: what is remembered, what is restored, in which order, and what the checker refuses whatever made the plan.
+//! Plans: what is remembered, what is restored, in which order, and what the checker refuses
+//! whatever made the plan.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use echo_phoenix::decide::check::{Permissions, Violation, check};
@@ -371,77 +372,81 @@ fn scale(from: i64, to: i64) -> Action {
     }
 }
 
+/// All that a plan may need.
+const MAY: Permissions = Permissions {
+    killed: false,
+    leads: true,
+    recorded: true,
+};
+const KILLED: Permissions = Permissions {
+    killed: true,
+    ..MAY
+};
+const UNRECORDED: Permissions = Permissions {
+    recorded: false,
+    ..MAY
+};
+const FOLLOWS: Permissions = Permissions {
+    leads: false,
+    ..MAY
+};
+const NOTHING: Permissions = Permissions {
+    killed: true,
+    leads: false,
+    recorded: false,
+};
+
 #[test]
 fn the_checker_refuses_what_must_never_be_done() {
-    let may = Permissions {
-        killed: false,
-        leads: true,
-        recorded: true,
-    };
     let half = Level::new(0.5).unwrap();
     for (what, action, side, may, expected) in [
         (
             "E3",
             gate_to(0.1),
             Side::Riskier,
-            Permissions {
-                killed: true,
-                ..may
-            },
+            KILLED,
             Violation::OpensWhileKilled(0),
         ),
         (
             "E3 for workloads",
             scale(0, 3),
             Side::Riskier,
-            Permissions {
-                killed: true,
-                ..may
-            },
+            KILLED,
             Violation::OpensWhileKilled(0),
         ),
         (
             "E2",
             gate_to(0.1),
             Side::Riskier,
-            Permissions {
-                recorded: false,
-                ..may
-            },
+            UNRECORDED,
             Violation::NotRecorded(0),
         ),
         (
             "leader",
             gate_to(0.1),
             Side::Riskier,
-            Permissions {
-                leads: false,
-                ..may
-            },
+            FOLLOWS,
             Violation::NotLeader(0),
         ),
         (
             "leader scales",
             scale(3, 0),
             Side::Safer,
-            Permissions {
-                leads: false,
-                ..may
-            },
+            FOLLOWS,
             Violation::NotLeader(0),
         ),
         (
             "label",
             gate_to(0.1),
             Side::Safer,
-            may,
+            MAY,
             Violation::Mislabelled(0),
         ),
         (
             "count",
             scale(0, -1),
             Side::Safer,
-            may,
+            MAY,
             Violation::Negative(0),
         ),
     ] {
@@ -451,13 +456,8 @@ fn the_checker_refuses_what_must_never_be_done() {
             "{what}"
         );
     }
-    let nothing = Permissions {
-        killed: true,
-        leads: false,
-        recorded: false,
-    };
     assert_eq!(
-        check(&one_step(gate_to(0.9), Side::Safer), half, nothing),
+        check(&one_step(gate_to(0.9), Side::Safer), half, NOTHING),
         [],
         "closing needs nothing"
     );
@@ -466,7 +466,8 @@ fn the_checker_refuses_what_must_never_be_done() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 5_000, ..ProptestConfig::default() })]
 
-    /// Whatever is found and asked, a plan that is made passes the checker, and while killed nothing of it opens.
+    /// Whatever is found and asked, a plan that is made passes the checker, and while killed
+    /// nothing of it opens.
     #[test]
     fn every_plan_passes_the_independent_checker(
         killed: bool, asked in 0.0..=1.0_f64, current in 0.0..=1.0_f64, next in 0.0..=1.0_f64,

@@ -1,4 +1,5 @@
-//! What other sites are told: a kill always, an opening only where nothing is killed, and never an end of what is theirs.
+//! What other sites are told: a kill always, an opening only where nothing is killed, and never an
+//! end of what is theirs.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;
@@ -158,7 +159,8 @@ impl Case {
         (plan(&facts), want.killed)
     }
 
-    /// What the site is told, whether it is what it should be, and the drift with who it is told to: in words.
+    /// What the site is told, whether it is what it should be, and the drift with who it is told
+    /// to: in words.
     fn said(&self) -> (String, bool, String) {
         let (planned, _) = self.plan();
         let orders = planned
@@ -214,10 +216,12 @@ impl Case {
     }
 }
 
-#[test]
-fn a_site_gets_the_declared_level_and_a_difference_from_what_it_took_is_drift() {
-    let reported = Outcome::Reported.as_str();
-    let table = [
+/// What it is, the case, the orders, whether the site agrees, and the drift.
+type Told = (&'static str, Case, &'static str, bool, String);
+
+/// A site at this level and at others.
+fn at_levels() -> Vec<Told> {
+    vec![
         ("as asked", case(at(0.25)), "", true, String::new()),
         (
             "not asked yet",
@@ -254,6 +258,12 @@ fn a_site_gets_the_declared_level_and_a_difference_from_what_it_took_is_drift() 
             false,
             String::new(),
         ),
+    ]
+}
+
+/// A site that was killed, by us or by others, and one that is observed.
+fn killed_or_observed() -> Vec<Told> {
+    vec![
         (
             "its own kill",
             case(killed(&[], Some("eve (fire)"))),
@@ -266,7 +276,10 @@ fn a_site_gets_the_declared_level_and_a_difference_from_what_it_took_is_drift() 
             case(killed(&[], Some("eve (fire)"))).sent(Some(0.25), false),
             "",
             false,
-            format!("killed killed by others: eve (fire) not running, safer, {reported}"),
+            format!(
+                "killed killed by others: eve (fire) not running, safer, {}",
+                Outcome::Reported.as_str()
+            ),
         ),
         (
             "ours is left",
@@ -292,14 +305,18 @@ fn a_site_gets_the_declared_level_and_a_difference_from_what_it_took_is_drift() 
             true,
             String::new(),
         ),
-    ];
-    for (what, case, orders, agrees, drift) in table {
+    ]
+}
+
+#[test]
+fn a_site_gets_the_declared_level_and_a_difference_from_what_it_took_is_drift() {
+    for (what, case, orders, agrees, drift) in at_levels().into_iter().chain(killed_or_observed()) {
         assert_eq!(case.said(), (orders.to_owned(), agrees, drift), "{what}");
     }
 }
 
-#[test]
-fn a_killed_throttle_stops_its_site_whatever_is_known_of_it() {
+/// A site of a killed throttle, as it may be found.
+fn of_a_killed_throttle() -> Vec<Told> {
     let stop = "kill double charges (dana)";
     let silent = |case: Case| Case {
         found: Err("no answer within 2 s".to_owned()),
@@ -309,57 +326,63 @@ fn a_killed_throttle_stops_its_site_whatever_is_known_of_it() {
         mode: Mode::Observe,
         ..case
     };
-    let table = [
-        ("running", case(at(0.25)).killed(), stop, false, ""),
+    vec![
+        (
+            "running",
+            case(at(0.25)).killed(),
+            stop,
+            false,
+            String::new(),
+        ),
         (
             "nobody answers",
             silent(case(at(0.25))).killed(),
             stop,
             false,
-            "",
+            String::new(),
         ),
         (
             "killed by us",
             case(killed(&["r1"], None)).killed(),
             "",
             true,
-            "",
+            String::new(),
         ),
         (
             "killed by others, who may end it",
             case(killed(&[], Some("eve (fire)"))).killed(),
             stop,
             false,
-            "",
+            String::new(),
         ),
         (
             "ended behind our back",
             case(at(0.25)).killed().sent(Some(0.25), true),
             stop,
             false,
-            "killed running not killed by us, riskier, corrected",
+            "killed running not killed by us, riskier, corrected".to_owned(),
         ),
         (
             "observed",
             observed(case(at(0.25))).killed(),
             "",
             false,
-            "killed running not killed by us, riskier, reported",
+            "killed running not killed by us, riskier, reported".to_owned(),
         ),
         (
             "observed, nobody answers",
             observed(silent(case(at(0.25)))).killed(),
             "",
             false,
-            "",
+            String::new(),
         ),
-    ];
-    for (what, case, orders, agrees, drift) in table {
-        assert_eq!(
-            case.said(),
-            (orders.to_owned(), agrees, drift.to_owned()),
-            "{what}"
-        );
+    ]
+}
+
+#[test]
+fn a_killed_throttle_stops_its_site_whatever_is_known_of_it() {
+    for (what, case, orders, agrees, drift) in of_a_killed_throttle() {
+        assert_eq!(case.said(), (orders.to_owned(), agrees, drift), "{what}");
     }
     let (planned, _) = case(at(0.25)).killed().plan();
     assert!(
@@ -421,148 +444,162 @@ fn the_gate_waits_for_no_other_site() {
     }
 }
 
-#[test]
-fn the_checker_refuses_what_no_site_must_be_told() {
-    let may = Permissions {
-        killed: false,
-        leads: true,
-        recorded: true,
-    };
-    let to = |from: f64, to: f64| RemoteOrder::Level {
+/// All that a plan may need.
+const MAY: Permissions = Permissions {
+    killed: false,
+    leads: true,
+    recorded: true,
+};
+const KILLED: Permissions = Permissions {
+    killed: true,
+    ..MAY
+};
+const UNRECORDED: Permissions = Permissions {
+    recorded: false,
+    ..MAY
+};
+const FOLLOWS: Permissions = Permissions {
+    leads: false,
+    ..MAY
+};
+const NOTHING: Permissions = Permissions {
+    killed: true,
+    leads: false,
+    recorded: false,
+};
+
+fn to(from: f64, to: f64) -> RemoteOrder {
+    RemoteOrder::Level {
         from: level(from),
         to: level(to),
         effective: level(from),
-    };
-    let stop = || RemoteOrder::Kill {
-        epochs: vec![Epoch("k1".to_owned())],
-        reason: "r".to_owned(),
-    };
-    let revive = || RemoteOrder::Revive {
+    }
+}
+
+fn revive() -> RemoteOrder {
+    RemoteOrder::Revive {
         epochs: vec![Epoch("r1".to_owned())],
+    }
+}
+
+/// What the checker says of a plan that is one order to a site.
+fn checked(order: RemoteOrder, side: Side, may: Permissions) -> Vec<Violation> {
+    let action = Action::Remote {
+        target: site(),
+        order,
     };
-    let (opens, killed, unrecorded, follows) = (
-        Side::Riskier,
-        Permissions {
-            killed: true,
-            ..may
+    let steps = vec![Step {
+        action,
+        side,
+        corrects: None,
+    }];
+    check(
+        &Plan {
+            throttle: name("checkout"),
+            steps,
+            reported: Vec::new(),
         },
-        Permissions {
-            recorded: false,
-            ..may
-        },
-        Permissions {
-            leads: false,
-            ..may
-        },
-    );
-    let checked = |order: RemoteOrder, side: Side, may: Permissions| {
-        let action = Action::Remote {
-            target: site(),
-            order,
-        };
-        let steps = vec![Step {
-            action,
-            side,
-            corrects: None,
-        }];
-        check(
-            &Plan {
-                throttle: name("checkout"),
-                steps,
-                reported: Vec::new(),
-            },
-            level(0.5),
-            may,
-        )
-    };
-    for (what, order, side, may, expected) in [
+        level(0.5),
+        may,
+    )
+}
+
+/// An order, its side, what is permitted, and what must be said of it.
+type Refused = (&'static str, RemoteOrder, Side, Permissions, Violation);
+
+fn refused() -> [Refused; 9] {
+    [
         (
             "E3, an end",
             revive(),
-            opens,
-            killed,
+            Side::Riskier,
+            KILLED,
             Violation::OpensWhileKilled(0),
         ),
         (
             "E3, a level",
             to(0.5, 0.1),
-            opens,
-            killed,
+            Side::Riskier,
+            KILLED,
             Violation::OpensWhileKilled(0),
         ),
         (
             "E2, an end",
             revive(),
-            opens,
-            unrecorded,
+            Side::Riskier,
+            UNRECORDED,
             Violation::NotRecorded(0),
         ),
         (
             "E2, a level",
             to(0.5, 0.1),
-            opens,
-            unrecorded,
+            Side::Riskier,
+            UNRECORDED,
             Violation::NotRecorded(0),
         ),
         (
             "leader ends",
             revive(),
-            opens,
-            follows,
+            Side::Riskier,
+            FOLLOWS,
             Violation::NotLeader(0),
         ),
         (
             "leader opens",
             to(0.5, 0.1),
-            opens,
-            follows,
+            Side::Riskier,
+            FOLLOWS,
             Violation::NotLeader(0),
         ),
         (
             "leader tightens",
             to(0.1, 0.5),
             Side::Safer,
-            follows,
+            FOLLOWS,
             Violation::NotLeader(0),
         ),
         (
             "label of an end",
             revive(),
             Side::Safer,
-            may,
+            MAY,
             Violation::Mislabelled(0),
         ),
         (
             "label of a level",
             to(0.5, 0.1),
             Side::Safer,
-            may,
+            MAY,
             Violation::Mislabelled(0),
         ),
-    ] {
+    ]
+}
+
+#[test]
+fn the_checker_refuses_what_no_site_must_be_told() {
+    for (what, order, side, may, expected) in refused() {
         assert_eq!(checked(order, side, may), [expected], "{what}");
     }
-    let nothing = Permissions {
-        killed: true,
-        leads: false,
-        recorded: false,
+    let stop = RemoteOrder::Kill {
+        epochs: vec![Epoch("k1".to_owned())],
+        reason: "r".to_owned(),
     };
     assert_eq!(
-        checked(stop(), Side::Safer, nothing),
+        checked(stop, Side::Safer, NOTHING),
         [],
         "a kill needs nothing"
     );
     assert_eq!(
-        checked(to(0.1, 0.5), Side::Safer, unrecorded),
+        checked(to(0.1, 0.5), Side::Safer, UNRECORDED),
         [],
         "closing needs no record"
     );
     assert_eq!(
-        checked(to(0.3, 0.3), Side::Safer, unrecorded),
+        checked(to(0.3, 0.3), Side::Safer, UNRECORDED),
         [],
         "what stays opens nothing"
     );
-    assert_eq!(checked(revive(), opens, may), []);
+    assert_eq!(checked(revive(), Side::Riskier, MAY), []);
 }
 
 #[test]
@@ -668,7 +705,8 @@ fn any_found() -> impl Strategy<Value = Result<RemoteReadBack, String>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
 
-    /// Whatever is found: a plan passes the checker, opens nothing while killed, and ends nothing that is not ours.
+    /// Whatever is found: a plan passes the checker, opens nothing while killed, and ends nothing
+    /// that is not ours.
     #[test]
     fn every_plan_for_a_site_passes_the_checker(
         found in any_found(), own: bool, elsewhere: bool, observe: bool, current in 0.0..=1.0_f64,

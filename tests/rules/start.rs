@@ -1,4 +1,5 @@
-//! What a start adds up to: nothing that any of the three knows is lost, and what a record ended stays ended.
+//! What a start adds up to: nothing that any of the three knows is lost, and what a record ended
+//! stays ended.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeSet;
@@ -177,20 +178,56 @@ fn what_log_and_table_do_not_agree_on_is_nobody_s() {
     assert_eq!(start.stored.holds[2].scope, Scope::All);
 }
 
-#[test]
-fn what_is_missing_of_a_record_shuts_everything_and_a_new_folder_is_new() {
-    let (none, known) = (LastFound::default(), last(&[], Vec::new()));
-    let ledger = ledger(&[], &[], Vec::new());
-    let fresh = Opened::default();
-    let broken = JournalFound::Damaged("x".to_owned());
-    for (what, journal, ever, there, ledger, last, shut) in [
+/// What a folder may hold.
+struct Left {
+    fresh: Opened,
+    ledger: Opened,
+    none: LastFound,
+    known: LastFound,
+    broken: JournalFound,
+}
+
+impl Left {
+    fn new() -> Self {
+        Self {
+            fresh: Opened::default(),
+            ledger: ledger(&[], &[], Vec::new()),
+            none: LastFound::default(),
+            known: last(&[], Vec::new()),
+            broken: JournalFound::Damaged("x".to_owned()),
+        }
+    }
+}
+
+/// What it is, the journal, how far it ever was, whether the ledger was there, what the ledger and
+/// the last state hold, and whether that shuts everything.
+type Case<'a> = (
+    &'static str,
+    &'a JournalFound,
+    u64,
+    bool,
+    &'a Opened,
+    &'a LastFound,
+    bool,
+);
+
+/// A journal that is whole, damaged or gone.
+fn journals<'a>(left: &'a Left) -> Vec<Case<'a>> {
+    let Left {
+        fresh,
+        ledger,
+        none,
+        known,
+        broken,
+    } = left;
+    vec![
         (
             "a new folder",
             &JournalFound::Missing,
             0,
             false,
-            &fresh,
-            &none,
+            fresh,
+            none,
             false,
         ),
         (
@@ -198,45 +235,50 @@ fn what_is_missing_of_a_record_shuts_everything_and_a_new_folder_is_new() {
             &JournalFound::Whole,
             7,
             true,
-            &ledger,
-            &known,
+            ledger,
+            known,
             false,
         ),
-        ("damaged", &broken, 7, true, &ledger, &known, true),
+        ("damaged", broken, 7, true, ledger, known, true),
         (
             "damaged in a new folder",
-            &broken,
+            broken,
             0,
             false,
-            &fresh,
-            &none,
+            fresh,
+            none,
             true,
         ),
-        (
-            "gone",
-            &JournalFound::Missing,
-            0,
-            true,
-            &ledger,
-            &known,
-            true,
-        ),
+        ("gone", &JournalFound::Missing, 0, true, ledger, known, true),
         (
             "a restored ledger alone",
             &JournalFound::Missing,
             0,
             true,
-            &ledger,
-            &none,
+            ledger,
+            none,
             true,
         ),
+    ]
+}
+
+/// A journal older than what is known of it.
+fn older_journals<'a>(left: &'a Left) -> Vec<Case<'a>> {
+    let Left {
+        fresh,
+        ledger,
+        none,
+        known,
+        ..
+    } = left;
+    vec![
         (
             "an older journal",
             &JournalFound::Whole,
             6,
             true,
-            &ledger,
-            &known,
+            ledger,
+            known,
             true,
         ),
         (
@@ -244,8 +286,8 @@ fn what_is_missing_of_a_record_shuts_everything_and_a_new_folder_is_new() {
             &JournalFound::Whole,
             6,
             true,
-            &ledger,
-            &none,
+            ledger,
+            none,
             true,
         ),
         (
@@ -253,8 +295,8 @@ fn what_is_missing_of_a_record_shuts_everything_and_a_new_folder_is_new() {
             &JournalFound::Headless,
             0,
             true,
-            &ledger,
-            &known,
+            ledger,
+            known,
             true,
         ),
         (
@@ -262,17 +304,26 @@ fn what_is_missing_of_a_record_shuts_everything_and_a_new_folder_is_new() {
             &JournalFound::Headless,
             0,
             true,
-            &fresh,
-            &none,
+            fresh,
+            none,
             false,
         ),
+    ]
+}
+
+/// A ledger that is gone.
+fn without_ledger<'a>(left: &'a Left) -> Vec<Case<'a>> {
+    let Left {
+        fresh, none, known, ..
+    } = left;
+    vec![
         (
             "no ledger, and a last state",
             &JournalFound::Whole,
             7,
             false,
-            &fresh,
-            &known,
+            fresh,
+            known,
             true,
         ),
         (
@@ -280,8 +331,8 @@ fn what_is_missing_of_a_record_shuts_everything_and_a_new_folder_is_new() {
             &JournalFound::Whole,
             7,
             false,
-            &fresh,
-            &none,
+            fresh,
+            none,
             true,
         ),
         (
@@ -289,11 +340,23 @@ fn what_is_missing_of_a_record_shuts_everything_and_a_new_folder_is_new() {
             &JournalFound::Headless,
             0,
             false,
-            &fresh,
-            &none,
+            fresh,
+            none,
             true,
         ),
-    ] {
+    ]
+}
+
+#[test]
+fn what_is_missing_of_a_record_shuts_everything_and_a_new_folder_is_new() {
+    let left = Left::new();
+    let cases = [
+        journals(&left),
+        older_journals(&left),
+        without_ledger(&left),
+    ]
+    .concat();
+    for (what, journal, ever, there, ledger, last, shut) in cases {
         let start = whole(journal, ever, there, Some(ledger), last, &[]);
         assert_eq!(
             (
@@ -310,7 +373,7 @@ fn what_is_missing_of_a_record_shuts_everything_and_a_new_folder_is_new() {
         &JournalFound::Headless,
         0,
         true,
-        Some(&fresh),
+        Some(&left.fresh),
         &unmended,
         &[],
     );
@@ -323,7 +386,7 @@ fn what_is_missing_of_a_record_shuts_everything_and_a_new_folder_is_new() {
         state: None,
         fault: Some("x".to_owned()),
     };
-    let start = added_up(Some(&ledger), &damaged, &[]);
+    let start = added_up(Some(&left.ledger), &damaged, &[]);
     assert_eq!(
         (start.lost.len(), start.told.len()),
         (0, 1),
@@ -344,7 +407,8 @@ fn a_ledger_that_lacks_what_the_journal_settled_is_an_older_one() {
     };
     let mut behind = whole.clone();
     behind.state.as_mut().unwrap().journal = Some(6);
-    // Where the last state is whole and knows of all, nothing that holds can be missing: it is told.
+    // Where the last state is whole and knows of all, nothing that holds can be missing: it is
+    // told.
     for (what, last, shut) in [
         ("whole", &whole, false),
         ("none", &none, true),

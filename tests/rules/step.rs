@@ -1,4 +1,5 @@
-//! The next level in force: which of kill, control law and plain ramp decides, and what a silent source means.
+//! The next level in force: which of kill, control law and plain ramp decides, and what a silent
+//! source means.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use echo_phoenix::decide::law::{Credit, Law};
@@ -212,7 +213,8 @@ fn what_was_measured_decides_and_says_so() {
         (calm.level, calm.reason, calm.shedding),
         (Level::OPEN, Reason::None, false)
     );
-    // The gates' own counters refuse what a rosy body asks for: nobody was said to be there, 6,000 a minute were.
+    // The gates' own counters refuse what a rosy body asks for: nobody was said to be there, 6,000
+    // a minute were.
     let rosy = Situation {
         signals: signals(0.0),
         waiting: Waiting::AtMost(0.0),

@@ -30,18 +30,20 @@ fn accepts(header: &str, secrets: &str) -> bool {
     verify(header, BODY, &Secrets::parse(secrets), NOW).is_ok()
 }
 
-#[test]
-fn headers_that_hold_and_headers_that_do_not() {
+/// What it is, what must be said of it, and the header.
+type Case = (&'static str, Result<(), BadSignature>, String);
+
+/// This second, a signature for it, and one by another secret.
+fn signed() -> (String, String, String) {
     let t = NOW.to_string();
-    let s = sig(SECRET, &t);
-    let other = sig("whsec_other", &t);
-    let junk = "v1=zz,".repeat(14);
-    let padding = |length: usize| {
-        let good = format!("t={t},v1={s},x=");
-        format!("{good}{}", "a".repeat(length - good.len()))
-    };
-    let at = |t: i64| format!("t={t},v1={}", sig(SECRET, &t.to_string()));
-    let table: Vec<(&str, Result<(), BadSignature>, String)> = vec![
+    let (s, other) = (sig(SECRET, &t), sig("whsec_other", &t));
+    (t, s, other)
+}
+
+/// Which signatures count, and which are passed over.
+fn signatures() -> Vec<Case> {
+    let (t, s, other) = signed();
+    vec![
         ("plain", Ok(()), format!("t={t},v1={s}")),
         ("signature first", Ok(()), format!("v1={s},t={t}")),
         ("with v0 beside", Ok(()), format!("t={t},v1={s},v0={other}")),
@@ -90,6 +92,18 @@ fn headers_that_hold_and_headers_that_do_not() {
             Ok(()),
             format!("t={t},v1={}", s.to_ascii_uppercase()),
         ),
+    ]
+}
+
+/// How much a header may hold, and what beside the two.
+fn lengths() -> Vec<Case> {
+    let (t, s, other) = signed();
+    let junk = "v1=zz,".repeat(14);
+    let padding = |length: usize| {
+        let good = format!("t={t},v1={s},x=");
+        format!("{good}{}", "a".repeat(length - good.len()))
+    };
+    vec![
         ("16 v1", Ok(()), format!("t={t},{junk}v1={other},v1={s}")),
         (
             "17 v1",
@@ -104,6 +118,14 @@ fn headers_that_hold_and_headers_that_do_not() {
             format!("a=b,t={t},nonsense,,=,v2={other},v1={s},"),
         ),
         ("empty", Err(BadSignature::NoHeader), String::new()),
+    ]
+}
+
+/// The second that was signed, and how far it may be.
+fn seconds() -> Vec<Case> {
+    let (t, s, _) = signed();
+    let at = |t: i64| format!("t={t},v1={}", sig(SECRET, &t.to_string()));
+    vec![
         ("no t", Err(BadSignature::Malformed), format!("v1={s}")),
         (
             "two t, equal",
@@ -159,8 +181,12 @@ fn headers_that_hold_and_headers_that_do_not() {
             Err(BadSignature::NoMatch),
             format!("t={t},v1={}", sig(SECRET, &(NOW - 1).to_string())),
         ),
-    ];
-    for (what, expected, header) in table {
+    ]
+}
+
+#[test]
+fn headers_that_hold_and_headers_that_do_not() {
+    for (what, expected, header) in [signatures(), lengths(), seconds()].concat() {
         let found = verify(&header, BODY, &Secrets::parse(SECRET), NOW);
         assert_eq!(found, expected, "{what}: {header}");
         // Of what the body decides the header says nothing; of all else the same.
@@ -173,7 +199,8 @@ fn headers_that_hold_and_headers_that_do_not() {
     }
 }
 
-/// Of a time that nobody signed nothing is said but that nobody signed it; the header alone cannot know.
+/// Of a time that nobody signed nothing is said but that nobody signed it; the header alone cannot
+/// know.
 #[test]
 fn a_forged_time_is_no_old_one() {
     for t in [NOW - 301, NOW + 301, 0] {

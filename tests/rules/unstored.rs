@@ -1,4 +1,5 @@
-//! What counts of a measurement that could not be stored: it may close, and takes nothing away that closes.
+//! What counts of a measurement that could not be stored: it may close, and takes nothing away that
+//! closes.
 
 use std::time::Duration;
 
@@ -121,7 +122,8 @@ fn an_alarm_has_room_among_any_number_of_names() {
     );
 }
 
-/// How far the worst of what is believed closes then, and whether any of it holds, where so much is offered.
+/// How far the worst of what is believed closes then, and whether any of it holds, where so much is
+/// offered.
 fn worst(law: &Law, heard: &[Evidence], now: Duration, offered: f64) -> (f64, bool) {
     let fresh = heard
         .iter()

@@ -1,4 +1,5 @@
-//! The verdict: who is refused, how exactly, and what outranks what (gate.md); and the rounding of a level.
+//! The verdict: who is refused, how exactly, and what outranks what (gate.md); and the rounding of
+//! a level.
 
 use std::sync::Barrier;
 use std::thread;
@@ -159,7 +160,8 @@ fn points_are_the_same_in_every_build() {
     );
 }
 
-/// From an independent implementation of SipHash-1-3 over `route 0xff key`, keys (hour, "echo-phx"), upper 32 bits.
+/// From an independent implementation of SipHash-1-3 over `route 0xff key`, keys (hour,
+/// "echo-phx"), upper 32 bits.
 const POINTS: [u32; 3] = [2_155_703_410, 2_432_179_426, 881_924_831];
 
 #[test]
@@ -172,7 +174,8 @@ fn points_of_a_secret_are_the_same_in_every_build() {
         at(secret, 1_700_000_000, "pay", b"tenant-1"),
         at(secret, -1, "pay", b"tenant-1"),
     ];
-    // From independent implementations: HMAC-SHA256 of the hour in eight bytes, its first sixteen bytes as the two keys.
+    // From independent implementations: HMAC-SHA256 of the hour in eight bytes, its first sixteen
+    // bytes as the two keys.
     assert_eq!(points, [2_633_225_594, 4_032_716_628, 940_110_475]);
 }
 

@@ -1,4 +1,5 @@
-//! What may be waiting behind a throttle: a whole window since the stop, the hour before it, and never a guess.
+//! What may be waiting behind a throttle: a whole window since the stop, the hour before it, and
+//! never a guess.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;

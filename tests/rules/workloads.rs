@@ -1,4 +1,5 @@
-//! What a plan makes of a workload: what is asked, noted, acknowledged and forgotten, and when there is nothing to do.
+//! What a plan makes of a workload: what is asked, noted, acknowledged and forgotten, and when
+//! there is nothing to do.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use echo_phoenix::decide::check::{Permissions, check};
@@ -123,116 +124,124 @@ fn scaling(planned: &Planned) -> Option<(i64, i64, Option<i64>)> {
         })
 }
 
+/// Scaling, remembered, acknowledged, agrees.
+type Came = (
+    Option<(i64, i64, Option<i64>)>,
+    Option<i64>,
+    Option<i64>,
+    bool,
+);
+
+const STATES: &[(&str, Found, Came)] = &[
+    ("never touched", QUIET, (None, None, None, true)),
+    (
+        "to be stopped",
+        Found {
+            killed: true,
+            asked: 100,
+            ..QUIET
+        },
+        (Some((3, 0, Some(3))), Some(3), Some(0), false),
+    ),
+    ("stopped", STOPPED, (None, Some(3), Some(0), true)),
+    (
+        "stopped by somebody else's hand first",
+        Found {
+            killed: true,
+            asked: 100,
+            replicas: 0,
+            ..QUIET
+        },
+        (Some((0, 0, Some(0))), Some(0), Some(0), true),
+    ),
+    (
+        "stopped, its note lost",
+        Found {
+            noted: None,
+            ..STOPPED
+        },
+        (Some((0, 0, Some(3))), Some(3), Some(0), true),
+    ),
+    (
+        "to be restored",
+        Found {
+            killed: false,
+            asked: 0,
+            ..STOPPED
+        },
+        (Some((0, 3, Some(3))), Some(3), Some(3), false),
+    ),
+    (
+        "to be restored under a level that is not its own to follow",
+        Found {
+            killed: false,
+            asked: 50,
+            ..STOPPED
+        },
+        (Some((0, 3, Some(3))), Some(3), Some(3), false),
+    ),
+    (
+        "restored",
+        Found {
+            killed: false,
+            asked: 50,
+            replicas: 3,
+            ..STOPPED
+        },
+        (Some((3, 3, None)), None, None, true),
+    ),
+    (
+        "restored, the note gone too",
+        Found {
+            noted: None,
+            remembered: Some(3),
+            acknowledged: Some(3),
+            ..QUIET
+        },
+        (None, None, None, true),
+    ),
+    (
+        "to be halved",
+        Found {
+            replicas: 10,
+            noted: None,
+            remembered: None,
+            acknowledged: None,
+            ..HALVED
+        },
+        (Some((10, 5, Some(10))), Some(10), Some(5), false),
+    ),
+    ("halved", HALVED, (None, Some(10), Some(5), true)),
+    (
+        "whole again",
+        Found {
+            asked: 0,
+            replicas: 10,
+            ..HALVED
+        },
+        (Some((10, 10, None)), None, None, true),
+    ),
+    (
+        "follows its level and was never touched",
+        Found {
+            proportional: true,
+            ..QUIET
+        },
+        (None, None, None, true),
+    ),
+    (
+        "no opinion any more on what was asked once",
+        Found {
+            acknowledged: Some(0),
+            ..QUIET
+        },
+        (None, None, None, true),
+    ),
+];
+
 #[test]
 fn every_state_of_a_workload_has_its_step_its_memory_and_its_end() {
-    // scaling, remembered, acknowledged, agrees
-    let table = [
-        ("never touched", QUIET, (None, None, None, true)),
-        (
-            "to be stopped",
-            Found {
-                killed: true,
-                asked: 100,
-                ..QUIET
-            },
-            (Some((3, 0, Some(3))), Some(3), Some(0), false),
-        ),
-        ("stopped", STOPPED, (None, Some(3), Some(0), true)),
-        (
-            "stopped by somebody else's hand first",
-            Found {
-                killed: true,
-                asked: 100,
-                replicas: 0,
-                ..QUIET
-            },
-            (Some((0, 0, Some(0))), Some(0), Some(0), true),
-        ),
-        (
-            "stopped, its note lost",
-            Found {
-                noted: None,
-                ..STOPPED
-            },
-            (Some((0, 0, Some(3))), Some(3), Some(0), true),
-        ),
-        (
-            "to be restored",
-            Found {
-                killed: false,
-                asked: 0,
-                ..STOPPED
-            },
-            (Some((0, 3, Some(3))), Some(3), Some(3), false),
-        ),
-        (
-            "to be restored under a level that is not its own to follow",
-            Found {
-                killed: false,
-                asked: 50,
-                ..STOPPED
-            },
-            (Some((0, 3, Some(3))), Some(3), Some(3), false),
-        ),
-        (
-            "restored",
-            Found {
-                killed: false,
-                asked: 50,
-                replicas: 3,
-                ..STOPPED
-            },
-            (Some((3, 3, None)), None, None, true),
-        ),
-        (
-            "restored, the note gone too",
-            Found {
-                noted: None,
-                remembered: Some(3),
-                acknowledged: Some(3),
-                ..QUIET
-            },
-            (None, None, None, true),
-        ),
-        (
-            "to be halved",
-            Found {
-                replicas: 10,
-                noted: None,
-                remembered: None,
-                acknowledged: None,
-                ..HALVED
-            },
-            (Some((10, 5, Some(10))), Some(10), Some(5), false),
-        ),
-        ("halved", HALVED, (None, Some(10), Some(5), true)),
-        (
-            "whole again",
-            Found {
-                asked: 0,
-                replicas: 10,
-                ..HALVED
-            },
-            (Some((10, 10, None)), None, None, true),
-        ),
-        (
-            "follows its level and was never touched",
-            Found {
-                proportional: true,
-                ..QUIET
-            },
-            (None, None, None, true),
-        ),
-        (
-            "no opinion any more on what was asked once",
-            Found {
-                acknowledged: Some(0),
-                ..QUIET
-            },
-            (None, None, None, true),
-        ),
-    ];
-    for (what, found, expected) in table {
+    for &(what, found, expected) in STATES {
         let planned = planned(found);
         let memory = |of: &std::collections::BTreeMap<String, i64>| of.get(ID).copied();
         let came = (
@@ -255,46 +264,77 @@ fn drift(planned: &Planned) -> Option<Drift> {
     corrected.or_else(|| planned.plan.reported.first().cloned())
 }
 
+/// Desired, actual, which way, what was done.
+type Differs = (&'static str, &'static str, Side, Outcome);
+
+const DRIFTS: &[(&str, Found, Differs)] = &[
+    (
+        "a hand started what was killed",
+        Found {
+            replicas: 2,
+            ..STOPPED
+        },
+        ("0", "2", Side::Riskier, Outcome::Corrected),
+    ),
+    (
+        "a hand took more than its share",
+        Found {
+            replicas: 2,
+            ..HALVED
+        },
+        ("5", "2", Side::Safer, Outcome::Corrected),
+    ),
+    (
+        "while observing",
+        Found {
+            replicas: 2,
+            mode: Mode::Observe,
+            ..STOPPED
+        },
+        ("0", "2", Side::Riskier, Outcome::Reported),
+    ),
+    (
+        "while observing nothing has to have been asked before",
+        Found {
+            replicas: 9,
+            acknowledged: None,
+            mode: Mode::Observe,
+            ..HALVED
+        },
+        ("5", "9", Side::Riskier, Outcome::Reported),
+    ),
+];
+
+const NO_DRIFTS: &[(&str, Found)] = &[
+    (
+        "work in progress",
+        Found {
+            replicas: 2,
+            acknowledged: None,
+            ..STOPPED
+        },
+    ),
+    (
+        "another wish than before",
+        Found {
+            replicas: 3,
+            acknowledged: Some(3),
+            ..STOPPED
+        },
+    ),
+    ("nothing differs", STOPPED),
+    (
+        "nothing differs while observing",
+        Found {
+            mode: Mode::Observe,
+            ..STOPPED
+        },
+    ),
+];
+
 #[test]
 fn a_drift_says_what_differs_which_way_and_what_was_done() {
-    let table = [
-        (
-            "a hand started what was killed",
-            Found {
-                replicas: 2,
-                ..STOPPED
-            },
-            ("0", "2", Side::Riskier, Outcome::Corrected),
-        ),
-        (
-            "a hand took more than its share",
-            Found {
-                replicas: 2,
-                ..HALVED
-            },
-            ("5", "2", Side::Safer, Outcome::Corrected),
-        ),
-        (
-            "while observing",
-            Found {
-                replicas: 2,
-                mode: Mode::Observe,
-                ..STOPPED
-            },
-            ("0", "2", Side::Riskier, Outcome::Reported),
-        ),
-        (
-            "while observing nothing has to have been asked before",
-            Found {
-                replicas: 9,
-                acknowledged: None,
-                mode: Mode::Observe,
-                ..HALVED
-            },
-            ("5", "9", Side::Riskier, Outcome::Reported),
-        ),
-    ];
-    for (what, found, (desired, actual, side, action)) in table {
+    for &(what, found, (desired, actual, side, action)) in DRIFTS {
         let drift = drift(&planned(found)).unwrap();
         assert_eq!(
             (drift.desired.as_str(), drift.actual.as_str(), drift.side),
@@ -312,32 +352,7 @@ fn a_drift_says_what_differs_which_way_and_what_was_done() {
             "{what}"
         );
     }
-    for (what, found) in [
-        (
-            "work in progress",
-            Found {
-                replicas: 2,
-                acknowledged: None,
-                ..STOPPED
-            },
-        ),
-        (
-            "another wish than before",
-            Found {
-                replicas: 3,
-                acknowledged: Some(3),
-                ..STOPPED
-            },
-        ),
-        ("nothing differs", STOPPED),
-        (
-            "nothing differs while observing",
-            Found {
-                mode: Mode::Observe,
-                ..STOPPED
-            },
-        ),
-    ] {
+    for &(what, found) in NO_DRIFTS {
         assert_eq!(drift(&planned(found)), None, "{what}");
     }
 }

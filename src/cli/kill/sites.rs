@@ -1,5 +1,5 @@
-//! Other sites after a kill: the answer does not wait for them, so they are looked at for a few seconds before the kill is
-//! said to lack them.
+//! Other sites after a kill: the answer does not wait for them, so they are looked at for a few
+//! seconds before the kill is said to lack them.
 
 use std::time::Duration;
 
@@ -8,11 +8,13 @@ use tokio::time::sleep;
 
 use crate::client::{Client, Killed, Throttles};
 
-/// Pause between two looks, and how many there are: five seconds, two calls of the service to another site.
+/// Pause between two looks, and how many there are: five seconds, two calls of the service to
+/// another site.
 const PAUSE: Duration = Duration::from_millis(500);
 const LOOKS: usize = 10;
 
-/// Looks until every other site of a kill was read back as stopped, or time is up; puts into the answer what was seen.
+/// Looks until every other site of a kill was read back as stopped, or time is up; puts into the
+/// answer what was seen.
 pub(super) async fn read_back(client: &Client, answer: &mut Value, killed: &mut Killed) {
     for _ in 0..LOOKS {
         if killed

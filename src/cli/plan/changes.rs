@@ -1,4 +1,5 @@
-//! What would change of each throttle, a pure function of what the service answered and what a file declares.
+//! What would change of each throttle, a pure function of what the service answered and what a file
+//! declares.
 
 use serde::Serialize;
 
@@ -266,7 +267,8 @@ fn held(now: &Throttle, asked: i32) -> Option<String> {
     })
 }
 
-/// How the level in force gets to where it is asked to be. Percent are rounded up, so less than one is no way.
+/// How the level in force gets to where it is asked to be. Percent are rounded up, so less than one
+/// is no way.
 fn way(in_force: f64, asked: i32, ramp: Option<f64>) -> Option<String> {
     let asked_exactly = f64::from(asked);
     if in_force <= asked_exactly - 1.0 {

@@ -1,4 +1,5 @@
-//! The end of holds that the record has: their overrides are deleted, and whoever asked is told what the API server refuses.
+//! The end of holds that the record has: their overrides are deleted, and whoever asked is told
+//! what the API server refuses.
 //!
 //! Knows objects and the record; not in which turn revivals come, nor what a gate does.
 
@@ -19,7 +20,8 @@ use crate::ports::{DesiredError, Ended, Went};
 /// Overrides that are deleted at the same time.
 const LANES: usize = 8;
 
-/// How long the API server may take for one. What is on record is gone on with: nobody else's revival waits for it.
+/// How long the API server may take for one. What is on record is gone on with: nobody else's
+/// revival waits for it.
 const DELETING: Duration = Duration::from_secs(4);
 
 /// A hold that stays, since its override may not be deleted: why.
@@ -62,7 +64,8 @@ impl ClusterDesired {
         Ok(ended)
     }
 
-    /// Those of these holds that a command ended that the record has: under a key that was used, those that ended then.
+    /// Those of these holds that a command ended that the record has: under a key that was used,
+    /// those that ended then.
     pub(super) async fn ended_by(
         &self,
         record: &Record,
@@ -85,7 +88,8 @@ impl ClusterDesired {
             .collect())
     }
 
-    /// Deletes the overrides of these holds, and ends them everywhere. What is refused for good is recorded, and stays.
+    /// Deletes the overrides of these holds, and ends them everywhere. What is refused for good is
+    /// recorded, and stays.
     pub(super) async fn carry_out(
         &self,
         record: &Record,
@@ -131,7 +135,8 @@ impl ClusterDesired {
         deleted.map(drop).map_err(|error| (hold, error))
     }
 
-    /// Records what stays against what the record said before, and has it said to whoever asks again under the same key.
+    /// Records what stays against what the record said before, and has it said to whoever asks
+    /// again under the same key.
     async fn tell_refused(&self, record: &Record, refused: &[Refused]) -> Result<(), DesiredError> {
         for (hold, why) in refused {
             tracing::error!(epoch = %hold.epoch, why, "a revival is recorded, and was refused for good");

@@ -25,7 +25,8 @@ pub enum HoldState {
     Missing,
     /// It went away with its namespace or its resource definition: only a person ends it.
     Orphaned,
-    /// It has ended, and holds until a pass of the loop has seen it: it was a stop, however short it was.
+    /// It has ended, and holds until a pass of the loop has seen it: it was a stop, however short
+    /// it was.
     Over,
 }
 
@@ -114,7 +115,8 @@ impl Known {
     pub(super) fn apply(&mut self, object: &EchoThrottle, now: Timestamp) -> bool {
         let uid = object.meta().uid.clone().unwrap_or_default();
         let generation = object.meta().generation.unwrap_or_default();
-        // Comparable since Kubernetes 1.35 (KEP-5504); where it is no number, order of arrival has to do.
+        // Comparable since Kubernetes 1.35 (KEP-5504); where it is no number, order of arrival has
+        // to do.
         let version = object
             .resource_version()
             .and_then(|text| text.parse().ok())
@@ -126,7 +128,8 @@ impl Known {
             return false;
         }
         if uid != self.uid {
-            // Another object of the same name: what was written about the old one says nothing of it.
+            // Another object of the same name: what was written about the old one says nothing of
+            // it.
             if version < self.version {
                 return false;
             }
@@ -215,7 +218,8 @@ impl Known {
             } else {
                 HoldState::Orphaned
             };
-            // Known already: what we saw ourselves is newer, but for the UIDs that only the leader looks up.
+            // Known already: what we saw ourselves is newer, but for the UIDs that only the leader
+            // looks up.
             let held = self
                 .holds
                 .entry(hold.epoch.clone())

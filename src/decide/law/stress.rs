@@ -1,4 +1,5 @@
-//! From signals to one number between calm and alarm, and the name of the signal behind it (control-law.md, "Law").
+//! From signals to one number between calm and alarm, and the name of the signal behind it
+//! (control-law.md, "Law").
 //!
 //! Must not know the level in force, what is declared, or what follows from the stress.
 
@@ -9,12 +10,14 @@ use crate::domain::observation::Signals;
 pub(super) struct Stress {
     /// S: the greatest of the signals' stresses, 0..=1.
     pub(super) worst: f64,
-    /// The signal it belongs to; `Binding::None` without any stress. Equal ones: errors, then latency, then order.
+    /// The signal it belongs to; `Binding::None` without any stress. Equal ones: errors, then
+    /// latency, then order.
     pub(super) signal: Binding,
 }
 
 impl Law {
-    /// sig: the spread a healthy system shows anyway, Var(phi) = X*T/N (fluctuation and response, k_B = 1).
+    /// sig: the spread a healthy system shows anyway, Var(phi) = X*T/N (fluctuation and response,
+    /// k_B = 1).
     pub(super) fn noise(&self, signals: &Signals) -> f64 {
         // X*T may overflow to infinity, which reads as "all noise" below and is no error.
         let spread = signals.susceptibility * signals.temperature;
@@ -60,7 +63,8 @@ impl Law {
         ))
     }
 
-    /// w: few requests are weak evidence, but never none, or a trickle of pure failures would look calm.
+    /// w: few requests are weak evidence, but never none, or a trickle of pure failures would look
+    /// calm.
     fn evidence(&self, rpm: f64) -> f64 {
         (rpm + self.evidence_floor * self.evidence_rpm) / (rpm + self.evidence_rpm)
     }
@@ -73,7 +77,8 @@ impl Law {
     }
 }
 
-/// sat((x - low)/(high - low)), written so that thresholds that coincide are a step and never a division by zero.
+/// sat((x - low)/(high - low)), written so that thresholds that coincide are a step and never a
+/// division by zero.
 pub(super) fn rise(x: f64, low: f64, high: f64) -> f64 {
     if x <= low {
         0.0

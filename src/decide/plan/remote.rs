@@ -1,5 +1,5 @@
-//! What another site is told: it gets kills and the declared level, never the automatic one and never the ramp, which its
-//! own law makes.
+//! What another site is told: it gets kills and the declared level, never the automatic one and
+//! never the ramp, which its own law makes.
 //!
 //! Its own holds are its own: only kills that this throttle sent are ended.
 

@@ -1,6 +1,7 @@
 //! The allow-list of a gate: which requests are never refused, and which rules of it can be used.
 //!
-//! Every rule holds while killed too, so only what every proxy and router reads alike is ever matched. Knows no HTTP.
+//! Every rule holds while killed too, so only what every proxy and router reads alike is ever
+//! matched. Knows no HTTP.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,8 @@ use serde::{Deserialize, Serialize};
 const METHOD_LIMIT: usize = 32;
 /// Longest path, characters.
 const PATH_LIMIT: usize = 1024;
-/// Methods that change nothing and tell nothing: they may be let through on every path without a word more.
+/// Methods that change nothing and tell nothing: they may be let through on every path without a
+/// word more.
 const HARMLESS: [&str; 2] = ["OPTIONS", "HEAD"];
 
 /// One route that a gate always lets through, because it reduces risk (refunds, for example).
@@ -32,11 +34,12 @@ pub struct AllowFlaw {
     pub expected: String,
 }
 
-/// Whether every proxy, router and app reads this path alike: a path that may mean another one is on no list, or
-/// `/refunds/../pay` would be let through as a refund.
+/// Whether every proxy, router and app reads this path alike: a path that may mean another one is
+/// on no list, or `/refunds/../pay` would be let through as a refund.
 ///
-/// It begins with `/`, has only characters that RFC 3986 gives a path, and of those no `%` (an escape is read once, twice
-/// or not at all) and no `;` (some cut a segment there), no empty segment and no `.` or `..`.
+/// It begins with `/`, has only characters that RFC 3986 gives a path, and of those no `%` (an
+/// escape is read once, twice or not at all) and no `;` (some cut a segment there), no empty
+/// segment and no `.` or `..`.
 pub fn is_plain(path: &str) -> bool {
     let mut before = 0;
     path.starts_with('/')
@@ -53,8 +56,9 @@ fn plain_byte(byte: u8) -> bool {
 }
 
 impl AllowRule {
-    /// Whether a request of this method and path is on the list, which takes a path that [`is_plain`]. A rule without both
-    /// matches nothing. Methods are compared as they were sent: `get` is none that an app would take for `GET`.
+    /// Whether a request of this method and path is on the list, which takes a path that
+    /// [`is_plain`]. A rule without both matches nothing. Methods are compared as they were sent:
+    /// `get` is none that an app would take for `GET`.
     pub fn matches(&self, method: &str, path: &str) -> bool {
         let method_fits = self.method.as_deref().is_none_or(|m| m == method);
         let path_fits = self.path.as_deref().is_none_or(|p| {
@@ -64,8 +68,8 @@ impl AllowRule {
         (self.method.is_some() || self.path.is_some()) && method_fits && path_fits && is_plain(path)
     }
 
-    /// What keeps this rule from being used, if anything does: it can match nothing, or lets everything through without
-    /// saying that it shall.
+    /// What keeps this rule from being used, if anything does: it can match nothing, or lets
+    /// everything through without saying that it shall.
     pub fn flaw(&self) -> Option<AllowFlaw> {
         let flaw = |field, expected: String| Some(AllowFlaw { field, expected });
         if self.method.is_none() && self.path.is_none() {

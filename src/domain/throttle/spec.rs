@@ -150,9 +150,11 @@ impl RemoteSpec {
 /// What the control law goes by: whose measurements, and from where on they count.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SignalSpec {
-    /// The `source` of `POST /observe` that has to report; none: whoever reports is believed, and nobody is missed.
+    /// The `source` of `POST /observe` that has to report; none: whoever reports is believed, and
+    /// nobody is missed.
     pub source: Option<String>,
-    /// Failed share of requests, fraction 0..=1: from where on it counts, and where it counts fully.
+    /// Failed share of requests, fraction 0..=1: from where on it counts, and where it counts
+    /// fully.
     pub errors: Option<(f64, f64)>,
     /// Latency, milliseconds: from where on it counts, and where it counts fully.
     pub latency_ms: Option<(f64, f64)>,

@@ -1,4 +1,5 @@
-//! Whether the ledger answers: asked by whoever looks at `/health`, and regularly for those that must not wait for it.
+//! Whether the ledger answers: asked by whoever looks at `/health`, and regularly for those that
+//! must not wait for it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,7 +24,8 @@ pub(super) const LEDGER: &str = "ledger";
 /// What is shown of why it does not answer, characters.
 const WHY: usize = 160;
 
-/// The last look at the ledger: when, by the clock that nobody sets, and why it did not answer, if it did not.
+/// The last look at the ledger: when, by the clock that nobody sets, and why it did not answer, if
+/// it did not.
 #[derive(Debug, Default)]
 pub struct LedgerLook(Mutex<Option<(Duration, Result<(), String>)>>);
 

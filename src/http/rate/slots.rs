@@ -1,8 +1,9 @@
-//! What is remembered of each client: a table of fixed size, so that a million addresses cost no more than a thousand.
+//! What is remembered of each client: a table of fixed size, so that a million addresses cost no
+//! more than a thousand.
 //!
-//! When a client finds no room it takes the place of the one nearby that has used least of its limit. So nobody is ever
-//! refused for another's sake: whoever is forgotten starts afresh, which only allows more; and those who knock most, whom
-//! the limit is for, are remembered longest.
+//! When a client finds no room it takes the place of the one nearby that has used least of its
+//! limit. So nobody is ever refused for another's sake: whoever is forgotten starts afresh, which
+//! only allows more; and those who knock most, whom the limit is for, are remembered longest.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,8 +14,8 @@ use governor::state::StateStore;
 
 use super::super::client::Client;
 
-/// Places that a client may have. Eight are looked through in no time, and with so many the fullest set is hardly fuller
-/// than the others.
+/// Places that a client may have. Eight are looked through in no time, and with so many the fullest
+/// set is hardly fuller than the others.
 const PLACES: usize = 8;
 /// Sets of places: 65,536 clients within the minute, some 2 MB.
 const SETS: usize = 8192;
@@ -29,7 +30,8 @@ pub(super) struct Knock {
 /// A client, and when its limit will have renewed, nanoseconds of the limiter's clock.
 type Place = Option<(Client, u64)>;
 
-/// The table. Where a client stands is decided by a hash with a secret, so nobody can aim at somebody else's place.
+/// The table. Where a client stands is decided by a hash with a secret, so nobody can aim at
+/// somebody else's place.
 pub(super) struct Slots {
     sets: Vec<Mutex<[Place; PLACES]>>,
     secret: RandomState,

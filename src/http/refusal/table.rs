@@ -1,4 +1,5 @@
-//! The rows. A status and its words are what the guide and clients know; whoever changes them changes the API.
+//! The rows. A status and its words are what the guide and clients know; whoever changes them
+//! changes the API.
 
 use axum::http::StatusCode;
 

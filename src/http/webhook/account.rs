@@ -1,5 +1,5 @@
-//! What became of webhook events: which was accepted last, which refused and why. So a secret that fits no more is told, not
-//! found out by payments that are missing.
+//! What became of webhook events: which was accepted last, which refused and why. So a secret that
+//! fits no more is told, not found out by payments that are missing.
 //!
 //! Strangers may cause refusals, so there is at most one line of the log a minute for each reason.
 
@@ -175,7 +175,8 @@ impl WebhookAccount {
 const FORM: &str = "%Y-%m-%dT%H:%M:%SZ";
 
 impl Entries {
-    /// Notes a refusal; answers how many of its reason the log has not been told of, if it is to be told now.
+    /// Notes a refusal; answers how many of its reason the log has not been told of, if it is to be
+    /// told now.
     fn refuse(&mut self, why: Why, at: Timestamp, elapsed: Duration) -> Option<u64> {
         self.refused = Some((at, why));
         self.since_accepted += 1;

@@ -1,10 +1,12 @@
-//! What can go wrong with Airtable, named by what it means to us, and how its answers are read as that.
+//! What can go wrong with Airtable, named by what it means to us, and how its answers are read as
+//! that.
 //!
 //! Knows nothing of requests: a status and a body in, a meaning out.
 
 use serde_json::Value;
 
-/// The longest text of Airtable's that is kept: enough to tell a person what to fix, too short to fill a log.
+/// The longest text of Airtable's that is kept: enough to tell a person what to fix, too short to
+/// fill a log.
 const MESSAGE_LIMIT: usize = 300;
 
 /// Why Airtable did not do what it was asked.
@@ -132,14 +134,16 @@ impl AirtableError {
     pub fn from_answer(status: u16, body: &[u8]) -> Self {
         let said = Said::read(body);
         match status {
-            // 402: a limit of the plan other than calls. Like 401 and 403, only a person can change it.
+            // 402: a limit of the plan other than calls. Like 401 and 403, only a person can change
+            // it.
             401..=403 => Self::NotAllowed(said.text()),
             404 => Self::NotFound(said.text()),
             // Both 429s have one shape; only the type tells "slow down" from "no more this month".
             429 if said.kind == "PUBLIC_API_BILLING_LIMIT_EXCEEDED" => Self::QuotaExhausted,
             429 => Self::RateLimited,
             500..=599 => Self::Unavailable(status),
-            // The schema we learned is no longer the base's: a matter of the table, not of this record.
+            // The schema we learned is no longer the base's: a matter of the table, not of this
+            // record.
             422 if said.kind == "UNKNOWN_FIELD_NAME" => Self::NotFound(said.text()),
             422 if said.is_ambiguous_match() => Self::AmbiguousMatch(said.message),
             400..=499 => Self::Rejected {
@@ -158,8 +162,8 @@ struct Said {
 }
 
 impl Said {
-    /// Airtable has three shapes: `{"error":{"type","message"}}`, a bare `{"error":"NOT_FOUND"}`, and for both 429s
-    /// `{"errors":[{"error","message"}]}`.
+    /// Airtable has three shapes: `{"error":{"type","message"}}`, a bare `{"error":"NOT_FOUND"}`,
+    /// and for both 429s `{"errors":[{"error","message"}]}`.
     fn read(body: &[u8]) -> Self {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let error = &body["error"];
@@ -184,8 +188,9 @@ impl Said {
         }
     }
 
-    /// Airtable documents that such an upsert fails, but neither type nor words; so this goes by the words any
-    /// phrasing of it must have. A phrasing it misses is still [`AirtableError::Rejected`], and parked alike.
+    /// Airtable documents that such an upsert fails, but neither type nor words; so this goes by
+    /// the words any phrasing of it must have. A phrasing it misses is still
+    /// [`AirtableError::Rejected`], and parked alike.
     fn is_ambiguous_match(&self) -> bool {
         let message = self.message.to_ascii_lowercase();
         message.contains("match")

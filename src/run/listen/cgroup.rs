@@ -1,4 +1,5 @@
-//! How much memory we may use, as far as a control group says; and the part of it that unfinished requests may have.
+//! How much memory we may use, as far as a control group says; and the part of it that unfinished
+//! requests may have.
 
 /// Most that unfinished requests may hold by default, bytes.
 const MOST: u64 = 32 << 20;
@@ -32,7 +33,8 @@ fn limit(read: &dyn Fn(&str) -> Option<String>) -> Option<u64> {
         })
     };
     let lowest = |root: &str, file: &str, group: &str| {
-        // Every group above ours limits us too. In a container the path may be the host's, of which only the root is seen.
+        // Every group above ours limits us too. In a container the path may be the host's, of which
+        // only the root is seen.
         let ancestors = group
             .match_indices('/')
             .map(|(end, _)| &group[..end])

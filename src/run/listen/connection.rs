@@ -1,5 +1,6 @@
-//! Where a connection is: in a head, in a body, in a request that is worked on, or answered. Told by the bytes that pass and the calls that are made;
-//! a request costs a few stores and reads no clock.
+//! Where a connection is: in a head, in a body, in a request that is worked on, or answered. Told
+//! by the bytes that pass and the calls that are made; a request costs a few stores and reads no
+//! clock.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,11 +40,11 @@ const BODY: u64 = 3;
 
 /// Most that is read at once of a request that has begun...
 const READ: usize = 4096;
-/// ...and of one that begins: less than the 8 KiB that hyper asks for, which it doubles for whoever fills them, and does not
-/// halve again before it was read from twice.
+/// ...and of one that begins: less than the 8 KiB that hyper asks for, which it doubles for whoever
+/// fills them, and does not halve again before it was read from twice.
 const FIRST: usize = 8191;
-/// How long, and for how many bytes, we read on after an answer to something that was not read whole. A proxy sends what it
-/// has begun, a megabyte of an address at most.
+/// How long, and for how many bytes, we read on after an answer to something that was not read
+/// whole. A proxy sends what it has begun, a megabyte of an address at most.
 const LINGER: Duration = Duration::from_secs(5);
 const LINGER_BYTES: usize = 8 << 20;
 
@@ -149,7 +150,8 @@ impl Connection {
             .is_some_and(|since| self.coarse.now().saturating_sub(since) >= looks)
     }
 
-    /// Whether it was opened less than so many looks ago and nothing was read of it: its first request may be on its way.
+    /// Whether it was opened less than so many looks ago and nothing was read of it: its first
+    /// request may be on its way.
     pub(super) fn is_fresh(&self, looks: u64) -> bool {
         !self.begun.load(Ordering::Relaxed) && !self.waited(looks)
     }
@@ -264,9 +266,10 @@ impl Watched {
         }
     }
 
-    /// Reads on until the client has nothing more to say. The kernel resets a connection that is closed with something
-    /// unread, and a reset takes away the answer that was not read yet: a proxy would see a failure instead of a refusal,
-    /// and one that fails open would let the request pass.
+    /// Reads on until the client has nothing more to say. The kernel resets a connection that is
+    /// closed with something unread, and a reset takes away the answer that was not read yet: a
+    /// proxy would see a failure instead of a refusal, and one that fails open would let the
+    /// request pass.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let lingers = self.lingers.get_or_insert_with(|| Lingers {
             until: Box::pin(sleep(LINGER)),

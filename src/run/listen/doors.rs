@@ -1,5 +1,5 @@
-//! Where we listen: on addresses of our own, or on sockets that systemd listens on and hands over, so that whoever comes
-//! while this process is started again waits instead of being refused.
+//! Where we listen: on addresses of our own, or on sockets that systemd listens on and hands over,
+//! so that whoever comes while this process is started again waits instead of being refused.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener as Handed};
@@ -57,7 +57,8 @@ impl Doors {
     }
 }
 
-/// Sockets that were handed over, in the order of [`NAMES`]. Without names the first is the API's, the second the gate's.
+/// Sockets that were handed over, in the order of [`NAMES`]. Without names the first is the API's,
+/// the second the gate's.
 fn handed(names: Option<&str>) -> Result<[Option<Handed>; 2], RunError> {
     let mut all = ListenFd::from_env();
     let names: Vec<_> = names

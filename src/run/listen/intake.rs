@@ -1,7 +1,9 @@
-//! One budget of bytes for all that clients have begun and not finished: heads and bodies on their way, answers not taken.
+//! One budget of bytes for all that clients have begun and not finished: heads and bodies on their
+//! way, answers not taken.
 //!
-//! When it is spent, those that hold most lose their connection, so that however many begin and do not go on, memory stays
-//! what it is. A head's first bytes are free: whoever asks for a verdict or sends a kill holds nothing.
+//! When it is spent, those that hold most lose their connection, so that however many begin and do
+//! not go on, memory stays what it is. A head's first bytes are free: whoever asks for a verdict or
+//! sends a kill holds nothing.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,7 +17,8 @@ use crate::telemetry::Metrics;
 pub(super) const FREE: u64 = 4096;
 /// What hyper keeps free behind what it has read of a head; it doubles its buffer for it.
 const AHEAD: u64 = 8192;
-/// Which part of the budget is made free at once when it is spent, so that looking for holders is rare.
+/// Which part of the budget is made free at once when it is spent, so that looking for holders is
+/// rare.
 const SHARE: u64 = 16;
 
 /// The budget of this process.
@@ -50,7 +53,8 @@ impl Intake {
         self.held.load(Ordering::Relaxed) > self.budget
     }
 
-    /// Ends those that hold most, until a part of the budget is free. What they hold counts until they are gone.
+    /// Ends those that hold most, until a part of the budget is free. What they hold counts until
+    /// they are gone.
     fn make_room(&self) {
         // Whoever finds somebody at it need not do it again.
         let mut holders = match self.holders.try_lock() {
@@ -67,7 +71,8 @@ impl Intake {
             .sum();
         let mut over = self.held.load(Ordering::Relaxed).saturating_sub(going);
         let enough = self.budget - self.budget / SHARE;
-        // As they hold at one look: they go on reading meanwhile, and what changes while it is sorted has no order.
+        // As they hold at one look: they go on reading meanwhile, and what changes while it is
+        // sorted has no order.
         let able = holders
             .values()
             .filter(|one| !one.shall_end() && one.waits().is_some());
@@ -127,8 +132,9 @@ impl Connection {
         self.count();
     }
 
-    /// The request has come whole, or will not be read any further. What its last piece has beyond it is the beginning of
-    /// the next one, in the same buffer; a small one is not worth asking how much that is.
+    /// The request has come whole, or will not be read any further. What its last piece has beyond
+    /// it is the beginning of the next one, in the same buffer; a small one is not worth asking how
+    /// much that is.
     pub(super) fn came_whole(self: &Arc<Self>) {
         let piece = self.held.piece.load(Ordering::Relaxed);
         let rest = if piece > FREE { piece } else { 0 };
@@ -173,7 +179,8 @@ impl Connection {
         }
     }
 
-    /// Whether it may read on. While the budget is spent it makes room and lets those go first who lose their place.
+    /// Whether it may read on. While the budget is spent it makes room and lets those go first who
+    /// lose their place.
     pub(super) fn may_read(self: &Arc<Self>, cx: &mut Context<'_>) -> bool {
         let held = &self.held;
         let free = held.read.load(Ordering::Relaxed) < FREE;
@@ -200,7 +207,8 @@ impl Connection {
     }
 }
 
-/// What so much of a body takes: a vector that doubles, and hyper's buffer, out of which it is copied.
+/// What so much of a body takes: a vector that doubles, and hyper's buffer, out of which it is
+/// copied.
 fn body_of(bytes: u64) -> u64 {
     if bytes <= FREE {
         bytes
@@ -246,14 +254,16 @@ mod tests {
             return assert!(alone().is_some());
         };
         let held = || intake.held.load(Ordering::Relaxed);
-        // Forty small requests and the beginning of a large head come at once; the rest of it follows.
+        // Forty small requests and the beginning of a large head come at once; the rest of it
+        // follows.
         connection.holds(8191, true);
         for _ in 0..40 {
             connection.came_whole(); // when it begins...
             connection.came_whole(); // ...and when it is answered
         }
         (0..6).for_each(|_| connection.holds(4096, true));
-        // The buffer begins with the first of them, and hyper keeps 8 KiB free behind the last byte.
+        // The buffer begins with the first of them, and hyper keeps 8 KiB free behind the last
+        // byte.
         assert_eq!(held(), 65_536 - FREE);
         // A whole request later the buffer is as large as it was.
         connection.came_whole();

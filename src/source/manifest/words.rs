@@ -1,4 +1,5 @@
-//! What serde says of a manifest, in sentences: what was expected, what stands there, what may have been meant. Pure.
+//! What serde says of a manifest, in sentences: what was expected, what stands there, what may have
+//! been meant. Pure.
 
 use std::fmt;
 
@@ -8,7 +9,8 @@ use serde_saphyr::budget::BudgetBreach;
 use super::DOCUMENTS;
 use crate::source::rest::{Fields, no_such};
 
-/// Longest text that is repeated, characters: a level is short, and what is longer may be a secret in the wrong place.
+/// Longest text that is repeated, characters: a level is short, and what is longer may be a secret
+/// in the wrong place.
 const REPEATED: usize = 16;
 
 /// A field that nobody knows, with the nearest of those there are.
@@ -17,8 +19,8 @@ pub(super) fn unknown(name: &str, known: &Fields) -> String {
     format!("there is {}", no_such(name, &known))
 }
 
-/// Why the YAML cannot be read: a bound of ours or of its reader by name, with what to do; all else in its first line, since
-/// the rest quotes the file.
+/// Why the YAML cannot be read: a bound of ours or of its reader by name, with what to do; all else
+/// in its first line, since the rest quotes the file.
 pub(super) fn unread(error: &serde_saphyr::Error) -> String {
     let Error::Budget { breach, location } = error.without_snippet() else {
         return first_line(error);

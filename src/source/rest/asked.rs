@@ -1,4 +1,5 @@
-//! What a command that is refused had asked for, as far as it can be read: for the record alone. Pure.
+//! What a command that is refused had asked for, as far as it can be read: for the record alone.
+//! Pure.
 
 use serde_json::Value;
 

@@ -1,4 +1,5 @@
-//! All that is wrong with a body at once: serde stops at the first field, people would like to mend theirs once. Pure.
+//! All that is wrong with a body at once: serde stops at the first field, people would like to mend
+//! theirs once. Pure.
 //!
 //! What a body should be is its type's own schema, the one that the description of the API shows.
 
@@ -11,7 +12,8 @@ use crate::domain::throttle::ThrottleName;
 /// Names of fields.
 pub type Fields = Vec<String>;
 
-/// Everything that is wrong with a document that should be a `T`, in the order of its fields and then of the document.
+/// Everything that is wrong with a document that should be a `T`, in the order of its fields and
+/// then of the document.
 pub(super) fn wrong<T: JsonSchema>(document: &Value) -> Vec<FieldError> {
     let schema = SchemaGenerator::default()
         .into_root_schema_for::<T>()
@@ -150,7 +152,8 @@ pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     (apart <= one.len() / 3).then_some(one)
 }
 
-/// The names of fields that a type has at a path, whose numbers are places in a list; none where it has no such place.
+/// The names of fields that a type has at a path, whose numbers are places in a list; none where it
+/// has no such place.
 #[must_use]
 pub fn fields_at<T: JsonSchema>(path: &[&str]) -> Fields {
     let root = SchemaGenerator::default()
@@ -176,7 +179,8 @@ pub fn fields_at<T: JsonSchema>(path: &[&str]) -> Fields {
         .unwrap_or_default()
 }
 
-/// The schema that says something of this value: a reference is followed, of several the one that may be null is the other.
+/// The schema that says something of this value: a reference is followed, of several the one that
+/// may be null is the other.
 fn of_value<'a>(root: &'a Value, schema: &'a Value, value: &Value) -> &'a Value {
     if let Some(reference) = schema["$ref"].as_str() {
         return root

@@ -1,9 +1,12 @@
-//! A body as it comes, with its long texts shortened on the way: what is kept of it is bounded, whatever is sent. Pure.
+//! A body as it comes, with its long texts shortened on the way: what is kept of it is bounded,
+//! whatever is sent. Pure.
 //!
-//! For a kill alone: its reason is cut anyway, so a long one need not keep it from being read. Only text is left out: what
-//! it stops and whether it is confirmed are read as they stand, or not at all.
+//! For a kill alone: its reason is cut anyway, so a long one need not keep it from being read. Only
+//! text is left out: what it stops and whether it is confirmed are read as they stand, or not at
+//! all.
 
-/// Most that is kept of one text, bytes. The longest reason fits, each of its characters written as two escapes.
+/// Most that is kept of one text, bytes. The longest reason fits, each of its characters written as
+/// two escapes.
 const TEXT: usize = 16 * 1024;
 
 /// A document that is being read.

@@ -1,5 +1,6 @@
-//! A body whose text is broken, as it can be read all the same: what is no UTF-8 and half of a pair become U+FFFD, a line end
-//! or another control within a text, and a backslash that escapes nothing, are taken as if they were escaped, a byte order mark is left out. Pure.
+//! A body whose text is broken, as it can be read all the same: what is no UTF-8 and half of a pair
+//! become U+FFFD, a line end or another control within a text, and a backslash that escapes
+//! nothing, are taken as if they were escaped, a byte order mark is left out. Pure.
 //!
 //! For a kill alone: whoever stops is not sent away for the sake of a character.
 
@@ -17,8 +18,8 @@ pub fn lossy(body: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// The text with `\ud83d` and its like replaced where the other half is missing, and with controls in its texts escaped;
-/// nothing if there is none of it.
+/// The text with `\ud83d` and its like replaced where the other half is missing, and with controls
+/// in its texts escaped; nothing if there is none of it.
 fn mended(text: &str) -> Option<String> {
     let (mut out, mut rest, mut mended, mut quoted) =
         (String::with_capacity(text.len()), text, false, false);

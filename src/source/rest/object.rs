@@ -1,5 +1,5 @@
-//! How fields are read: a JSON object and nothing else (serde reads a struct from an array too, value by value: `[]` would
-//! be a whole command), and words of a person as they are kept.
+//! How fields are read: a JSON object and nothing else (serde reads a struct from an array too,
+//! value by value: `[]` would be a whole command), and words of a person as they are kept.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -33,7 +33,8 @@ pub(super) fn maybe<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     Option::<Object<T>>::deserialize(deserializer).map(|found| found.map(|Object(found)| found))
 }
 
-/// A field that may be absent and is a number where it is not: `null` would be one that nobody measured.
+/// A field that may be absent and is a number where it is not: `null` would be one that nobody
+/// measured.
 pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
     f64::deserialize(deserializer).map(Some)
 }

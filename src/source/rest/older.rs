@@ -1,14 +1,17 @@
-//! What a command becomes for a service of an earlier version, by what that one refused of it. Pure.
+//! What a command becomes for a service of an earlier version, by what that one refused of it.
+//! Pure.
 
 use serde_json::{Value, json};
 
 use crate::domain::level::Level;
 use crate::domain::observation::Signals;
 
-/// The same command without the fields that the service does not know, and with the measurement that it cannot do
-/// without: one that says nothing for or against a move. None where something else is wrong with it.
+/// The same command without the fields that the service does not know, and with the measurement
+/// that it cannot do without: one that says nothing for or against a move. None where something
+/// else is wrong with it.
 ///
-/// `errors` is what the service's 422 lists, `level` what is in force there as far as anybody knows.
+/// `errors` is what the service's 422 lists, `level` what is in force there as far as anybody
+/// knows.
 #[must_use]
 pub fn older(body: &Value, errors: &Value, level: Level) -> Option<Value> {
     let mut next = body.clone();

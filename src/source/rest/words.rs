@@ -3,7 +3,8 @@
 use super::FieldError;
 use super::fields::{missing, no_such};
 
-/// serde names a missing or unknown field in its text, and its parent in the path; users want the field itself.
+/// serde names a missing or unknown field in its text, and its parent in the path; users want the
+/// field itself.
 pub(super) fn named(path: &str, text: &str) -> FieldError {
     let text = text.split(" at line ").next().unwrap_or(text);
     let mut quoted = text.split('`');
@@ -48,7 +49,8 @@ pub(super) fn named(path: &str, text: &str) -> FieldError {
     }
 }
 
-/// From `invalid type: string "0", expected f64` to `a number, got a string`; other texts say it themselves.
+/// From `invalid type: string "0", expected f64` to `a number, got a string`; other texts say it
+/// themselves.
 fn wanted(text: &str) -> String {
     let Some(problem) = text
         .strip_prefix("invalid type: ")
@@ -88,77 +90,79 @@ fn wanted(text: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Path, text of serde, field and what is told of it.
+    const TEXTS: [(&str, &str, &str, &str); 11] = [
+        (
+            ".",
+            "missing field `target_throttle` at line 1 column 9",
+            "target_throttle",
+            "a value; the field is missing",
+        ),
+        (
+            "a",
+            "missing field `b`",
+            "a.b",
+            "a value; the field is missing",
+        ),
+        (
+            "targt",
+            "unknown field `targt`, expected one of `a`, `b` at line 1",
+            "targt",
+            "no such field; there are a, b",
+        ),
+        (
+            "eror_rate",
+            "unknown field `eror_rate`, expected `error_rate` or `source`",
+            "eror_rate",
+            "no such field; did you mean error_rate? There are error_rate, source",
+        ),
+        (
+            "a.x",
+            "unknown field `x`, expected `b`",
+            "a.x",
+            "no such field; there are b",
+        ),
+        (
+            ".",
+            "duplicate field `a` at line 1 column 2",
+            "a",
+            "one value; the field is given twice",
+        ),
+        (
+            "a.e",
+            "invalid type: string \"0, expected\", expected f64 at line 1",
+            "a.e",
+            "a number, got a string",
+        ),
+        (
+            ".",
+            "invalid type: sequence, expected an object",
+            "body",
+            "an object, got an array",
+        ),
+        (
+            "a",
+            "invalid type: null, expected f64",
+            "a",
+            "a number, got null",
+        ),
+        (
+            "t",
+            "`No!` is no throttle name: expected 1 to 9 of a-z",
+            "t",
+            "1 to 9 of a-z",
+        ),
+        (
+            "r",
+            "invalid type: integer `7`, expected a string",
+            "r",
+            "a string, got a number",
+        ),
+    ];
+
     #[test]
     fn every_text_of_serde_reads_as_a_sentence() {
-        let table = [
-            (
-                ".",
-                "missing field `target_throttle` at line 1 column 9",
-                "target_throttle",
-                "a value; the field is missing",
-            ),
-            (
-                "a",
-                "missing field `b`",
-                "a.b",
-                "a value; the field is missing",
-            ),
-            (
-                "targt",
-                "unknown field `targt`, expected one of `a`, `b` at line 1",
-                "targt",
-                "no such field; there are a, b",
-            ),
-            (
-                "eror_rate",
-                "unknown field `eror_rate`, expected `error_rate` or `source`",
-                "eror_rate",
-                "no such field; did you mean error_rate? There are error_rate, source",
-            ),
-            (
-                "a.x",
-                "unknown field `x`, expected `b`",
-                "a.x",
-                "no such field; there are b",
-            ),
-            (
-                ".",
-                "duplicate field `a` at line 1 column 2",
-                "a",
-                "one value; the field is given twice",
-            ),
-            (
-                "a.e",
-                "invalid type: string \"0, expected\", expected f64 at line 1",
-                "a.e",
-                "a number, got a string",
-            ),
-            (
-                ".",
-                "invalid type: sequence, expected an object",
-                "body",
-                "an object, got an array",
-            ),
-            (
-                "a",
-                "invalid type: null, expected f64",
-                "a",
-                "a number, got null",
-            ),
-            (
-                "t",
-                "`No!` is no throttle name: expected 1 to 9 of a-z",
-                "t",
-                "1 to 9 of a-z",
-            ),
-            (
-                "r",
-                "invalid type: integer `7`, expected a string",
-                "r",
-                "a string, got a number",
-            ),
-        ];
-        for (path, text, field, expected) in table {
+        for (path, text, field, expected) in TEXTS {
             let said = named(path, text);
             assert_eq!(
                 (said.field.as_str(), said.expected.as_str()),

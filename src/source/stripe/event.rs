@@ -1,6 +1,8 @@
-//! A verified body becomes payment evidence, whatever it holds: what we do not understand today is evidence all the same.
+//! A verified body becomes payment evidence, whatever it holds: what we do not understand today is
+//! evidence all the same.
 //!
-//! Knows nothing of signatures. Takes the few values that identify and order an event; the body itself is kept whole.
+//! Knows nothing of signatures. Takes the few values that identify and order an event; the body
+//! itself is kept whole.
 
 use jiff::Timestamp;
 use serde::de::IgnoredAny;
@@ -25,7 +27,8 @@ impl NotAnEvent {
 pub fn event(body: &[u8], signature: &str, received_at: Timestamp) -> Result<Evidence, NotAnEvent> {
     let text_of_body = str::from_utf8(body).map_err(|_| NotAnEvent)?;
     serde_json::from_str::<IgnoredAny>(text_of_body).map_err(|_| NotAnEvent)?;
-    // JSON that is nested or has numbers beyond what we can hold is stored too, without a projection.
+    // JSON that is nested or has numbers beyond what we can hold is stored too, without a
+    // projection.
     let event: Value = serde_json::from_str(text_of_body).unwrap_or_default();
     let projection = if event["object"] == "v2.core.event" {
         Projection::thin(&event)
@@ -77,7 +80,8 @@ impl Projection {
     fn snapshot(event: &Value) -> Self {
         let object = &event["data"]["object"];
         let amount = match event["type"].as_str() {
-            // Cumulative: how much of the charge has been refunded so far, not how much was charged.
+            // Cumulative: how much of the charge has been refunded so far, not how much was
+            // charged.
             Some("charge.refunded") => &object["amount_refunded"],
             _ => &object["amount"],
         };
@@ -114,7 +118,8 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// An id for what has none, so that two such bodies are two pieces of evidence and one sent twice is one.
+/// An id for what has none, so that two such bodies are two pieces of evidence and one sent twice
+/// is one.
 fn digest_id(body: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(body)))
 }

@@ -1,7 +1,7 @@
 //! What the audit log says is declared, held against the table of throttles, which no chain covers.
 //!
-//! An entry says so where it brings a generation or a specification. A level that is safer than the one declared, of the same
-//! generation, needs no entry: tightening waits for nobody. Only reads.
+//! An entry says so where it brings a generation or a specification. A level that is safer than the
+//! one declared, of the same generation, needs no entry: tightening waits for nobody. Only reads.
 
 use std::collections::BTreeMap;
 
@@ -44,8 +44,8 @@ impl Said {
     }
 }
 
-/// What an entry has to say of a row that is written, `stored` being the generation of the one before it. A cluster's
-/// throttles are declared by its API: nothing is said of them.
+/// What an entry has to say of a row that is written, `stored` being the generation of the one
+/// before it. A cluster's throttles are declared by its API: nothing is said of them.
 pub(in crate::store) fn said(
     row: &ThrottleRow,
     spec: Option<&str>,
@@ -60,8 +60,8 @@ pub(in crate::store) fn said(
     })
 }
 
-/// A throttle whose row does not follow from the log, and what the log says in its place. A generation of its own is no
-/// fault, and explains no level either.
+/// A throttle whose row does not follow from the log, and what the log says in its place. A
+/// generation of its own is no fault, and explains no level either.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unexplained {
     /// Its name.
@@ -70,7 +70,8 @@ pub struct Unexplained {
     pub level: Level,
     /// The generation of it.
     pub generation: i64,
-    /// Digest of the specification that was declared last, empty for none; absent where the row has that one.
+    /// Digest of the specification that was declared last, empty for none; absent where the row has
+    /// that one.
     pub spec: Option<String>,
 }
 
@@ -126,7 +127,8 @@ pub(super) fn hold_against(
     let found = rows(conn)?;
     for (row, _) in &found {
         let name = &row.name;
-        // What the ledger never heard of, a start without it may have brought: the next checkpoint lists it.
+        // What the ledger never heard of, a start without it may have brought: the next checkpoint
+        // lists it.
         let Some(by_log) = log.get(name) else {
             continue;
         };

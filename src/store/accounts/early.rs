@@ -1,10 +1,11 @@
 //! Entries of format 1: they name the hold they take, in words, and seldom the one they end.
 //!
-//! So a hold counts as ended if an entry after it may have ended it. What no word tells is left to the table.
+//! So a hold counts as ended if an entry after it may have ended it. What no word tells is left to
+//! the table.
 
 use jiff::Timestamp;
 
-use super::Entry;
+use super::told::Entry;
 use crate::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
 use crate::domain::throttle::ThrottleName;
 
@@ -23,7 +24,8 @@ struct End {
 }
 
 enum By {
-    /// A revival: of holds that people took. Which ones an entry with an epoch meant, it does not say.
+    /// A revival: of holds that people took. Which ones an entry with an epoch meant, it does not
+    /// say.
     Revival,
     /// A file's new word on a throttle.
     Declaration(String),
@@ -86,7 +88,8 @@ impl Early {
         })
     }
 
-    /// Whether an entry at or after a hold's time may have ended it. One that was never heard of before its end bears none.
+    /// Whether an entry at or after a hold's time may have ended it. One that was never heard of
+    /// before its end bears none.
     pub(super) fn may_have_ended(&self, epoch: &Epoch, hold: Option<&ScopedHold>) -> bool {
         let Some(hold) = hold else {
             return self.ends.iter().any(|end| end.by.may_mean(epoch));

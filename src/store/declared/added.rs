@@ -12,8 +12,8 @@ use crate::domain::throttle::{Declared, Owner};
 use crate::ports::{Declaration, DesiredError};
 
 impl LedgerDesired {
-    /// What `POST /control` does to a throttle that somebody else owns: a hold that only tightens, in place of the one it
-    /// made before.
+    /// What `POST /control` does to a throttle that somebody else owns: a hold that only tightens,
+    /// in place of the one it made before.
     pub(super) async fn tighten(
         &self,
         found: &Declared,
@@ -21,71 +21,43 @@ impl LedgerDesired {
         measured: Option<Evidence>,
         mut record: Record,
     ) -> Result<Declaration, DesiredError> {
-        let name = &found.name;
-        // Brought again, it is in force already: it takes the place of others, never of itself.
-        let once = record.once.clone();
-        let other = |hold: &&Hold| is_mine(hold) && hold.epoch.0 != once;
-        // Nor of one that came after it: what is as tight and owed to the ledger is brought there next.
+        // What came after it keeps its place: what is as tight and owed to the ledger is brought
+        // there next.
         let later = lock(&self.state).owed_above(level);
-        let replaced = |hold: &&Hold| other(hold) && !later.contains(&hold.epoch);
-        let before: Vec<Epoch> = found
-            .holds
-            .iter()
-            .filter(replaced)
-            .map(|hold| hold.epoch.clone())
-            .collect();
-        let levels: Vec<_> = found
-            .holds
-            .iter()
-            .filter(replaced)
-            .filter_map(HeldLevel::of)
-            .collect();
-        record.answer.set("replaced", serde_json::json!(levels));
-        record.answer.set("generation", found.generation);
-        if level < found.level {
-            let above = !before.is_empty() || found.stored > found.level;
-            told_below(found, level, above, &mut record);
-        }
+        let replaced = replaced(found, &record.once, &later);
+        answer_for(&mut record, found, level, &replaced);
         let hold = added(found, level, &record);
-        // What is measured comes with what holds from here on; where less will hold, with that, once the ledger has it.
+        // What is measured comes with what holds from here on; where less will hold, with that,
+        // once the ledger has it.
         let (with_hold, with_end) = if hold.is_some() {
             (measured, None)
         } else {
             (None, measured)
         };
-        // In place of one that holds more it opens: then it is in memory only once the ledger has it.
-        let more = |hold: &Hold| matches!(hold.bite, Bite::AtLeast(held) if held > level);
-        let lowers = found.holds.iter().filter(replaced).any(more);
+        // In place of one that holds more it opens: then it is in memory only once the ledger has
+        // it.
+        let more = |hold: &&Hold| matches!(hold.bite, Bite::AtLeast(held) if held > level);
+        let lowers = replaced.iter().any(more);
         let command = record.clone();
-        let takes = || {
-            let (Some(hold), mut state) = (&hold, lock(&self.state)) else {
-                return;
-            };
-            state.take(hold, &command);
-            state.change(name, |declared| {
-                with_hold
-                    .iter()
-                    .for_each(|measured| hear(declared, measured.clone()))
-            });
-        };
         if !lowers {
-            takes();
+            self.take_added(found, hold.as_ref(), &command, with_hold.as_ref());
         }
-        // It is no declaration of its own, nor where the ledger refuses it: a hold asks for as much, this one or a higher one.
-        lock(&self.state).held(name, level, found.level);
+        // It is no declaration of its own, nor where the ledger refuses it: a hold asks for as
+        // much, this one or a higher one.
+        lock(&self.state).held(&found.name, level, found.level);
         let asked: Answer = record.answer.clone();
         let change = Change {
             holds_taken: hold.iter().cloned().collect(),
-            holds_ended: before.clone(),
+            holds_ended: replaced.iter().map(|hold| hold.epoch.clone()).collect(),
             ..Change::of(record)
         };
         let receipt = self.commit(change).await?;
-        // It was here before: what it ended then has ended, what was taken since has not, what it did not take then does
-        // not begin now, nor is what was measured then what is measured now.
+        // It was here before: what it ended then has ended, what was taken since has not, what it
+        // did not take then does not begin now, nor is what was measured then what is measured now.
         let epoch = hold.as_ref().map(|held| &held.hold.epoch);
         let is_done = !receipt.repeated || epoch.is_some_and(|epoch| receipt.known.contains(epoch));
         if lowers && is_done {
-            takes();
+            self.take_added(found, hold.as_ref(), &command, with_hold.as_ref());
         }
         let mut gone = receipt.over.clone();
         let mut state = lock(&self.state);
@@ -95,7 +67,7 @@ impl LedgerDesired {
         }
         state.release(&gone);
         let with_end = with_end.filter(|_| is_done);
-        state.change(name, |declared| {
+        state.change(&found.name, |declared| {
             with_end
                 .into_iter()
                 .for_each(|measured| hear(declared, measured))
@@ -105,28 +77,66 @@ impl LedgerDesired {
             answer: receipt.answer.unwrap_or(asked),
         })
     }
+
+    /// Takes the hold of a command, if it is one, into memory, with what was measured beside it.
+    fn take_added(
+        &self,
+        found: &Declared,
+        hold: Option<&ScopedHold>,
+        command: &Record,
+        measured: Option<&Evidence>,
+    ) {
+        let (Some(hold), mut state) = (hold, lock(&self.state)) else {
+            return;
+        };
+        state.take(hold, command);
+        state.change(&found.name, |declared| {
+            measured
+                .into_iter()
+                .for_each(|measured| hear(declared, measured.clone()));
+        });
+    }
 }
 
-/// Whether a hold is one that this door took.
-fn is_mine(hold: &Hold) -> bool {
-    hold.source == Source::Rest && !hold.is_kill()
+/// The holds whose place a command takes: those that REST made before. Brought again, it is in
+/// force already: it takes the place of others, never of itself. `later` came after it.
+fn replaced<'a>(found: &'a Declared, once: &str, later: &[Epoch]) -> Vec<&'a Hold> {
+    let mine = |hold: &&Hold| hold.source == Source::Rest && !hold.is_kill();
+    found
+        .holds
+        .iter()
+        .filter(mine)
+        .filter(|hold| hold.epoch.0 != once && !later.contains(&hold.epoch))
+        .collect()
 }
 
-/// A level below the owner's is told as what it comes to: the owner's, which holds; and what opens of a level `above` that.
-fn told_below(found: &Declared, level: Level, above: bool, record: &mut Record) {
+/// What is answered to a command, and what the record says of it: what it replaces, and what is
+/// declared where that is above what it asked for.
+fn answer_for(record: &mut Record, found: &Declared, level: Level, replaced: &[&Hold]) {
+    let levels: Vec<_> = replaced
+        .iter()
+        .filter_map(|hold| HeldLevel::of(hold))
+        .collect();
+    record.answer.set("replaced", serde_json::json!(levels));
+    record.answer.set("generation", found.generation);
+    if level >= found.level {
+        return;
+    }
     let floor = floor(found);
     record.answer.set("held_by", serde_json::json!([floor]));
     let held = format!(
         "{} is declared by the {}: change it there, and name the throttle there again if it is gone from it",
         found.level, floor.source
     );
+    let above = !replaced.is_empty() || found.stored > found.level;
     let opens = if above {
         "opens tick by tick (5 s) down to what holds"
     } else {
         "none"
     };
     record.answer.set("next_step", format!("{opens}: {held}"));
-    // What is declared from here on is the owner's level; the one that was asked for is in the reason.
+    // What is declared from here on is the owner's level; the one that was asked for is in the
+    // reason.
     record.audit.after = found.level.to_string();
     record.audit.reason = not_taken(level, &record.audit.reason);
 }

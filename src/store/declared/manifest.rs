@@ -1,6 +1,7 @@
 //! Declarations that a manifest file owns.
 //!
-//! The file's word is taken over once the ledger has it; what is safer of it holds before that. Knows no files.
+//! The file's word is taken over once the ledger has it; what is safer of it holds before that.
+//! Knows no files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,14 +43,15 @@ pub(super) struct Taking {
     at: Timestamp,
     /// Those that it has still to declare, or whose kills the ledger is not known to have.
     left: BTreeSet<ThrottleName>,
-    /// What became of the change before is not known: until it is nothing of the file can be declared.
+    /// What became of the change before is not known: until it is nothing of the file can be
+    /// declared.
     undecided: bool,
     taken: Taken,
 }
 
 impl LedgerDesired {
-    /// What is safer in a file than what is declared, in memory at once: the loop must not open what closes. What is new
-    /// stands at what the file declares.
+    /// What is safer in a file than what is declared, in memory at once: the loop must not open
+    /// what closes. What is new stands at what the file declares.
     pub fn foresee(&self, file: &[FromFile], at: Timestamp) {
         let mut state = lock(&self.state);
         state.forget_foreseen();
@@ -75,13 +77,15 @@ impl LedgerDesired {
         state.publish();
     }
 
-    /// Takes over what a file declares, each throttle by itself: one that changes is an audit entry, and a kill that begins
-    /// or ends another one, by the word by which all such are found. What the ledger does not take now is told; what
-    /// [`LedgerDesired::foresee`] tightened of it stays.
+    /// Takes over what a file declares, each throttle by itself: one that changes is an audit
+    /// entry, and a kill that begins or ends another one, by the word by which all such are found.
+    /// What the ledger does not take now is told; what [`LedgerDesired::foresee`] tightened of it
+    /// stays.
     ///
-    /// Whoever else declares has a turn after every few: nobody waits for a whole file. What they declare of a throttle that
-    /// the file has still to declare comes behind that, as it would if the file were done: it does not undo what is newer. So
-    /// it is, too, while the ledger does not have all of the file.
+    /// Whoever else declares has a turn after every few: nobody waits for a whole file. What they
+    /// declare of a throttle that the file has still to declare comes behind that, as it would if
+    /// the file were done: it does not undo what is newer. So it is, too, while the ledger does not
+    /// have all of the file.
     pub async fn take_over(&self, file: &[FromFile], at: Timestamp) -> Taken {
         let _one_file = self.files.lock().await;
         let mut turn = self.declaring.lock().await;
@@ -118,7 +122,8 @@ impl LedgerDesired {
         taken
     }
 
-    /// Lets a file that is being taken over have a throttle before somebody else declares it; answers whether it has.
+    /// Lets a file that is being taken over have a throttle before somebody else declares it;
+    /// answers whether it has.
     pub(super) async fn file_first(
         &self,
         turn: &mut Option<Taking>,
@@ -175,7 +180,8 @@ impl LedgerDesired {
         }
     }
 
-    /// Takes over these of a file's throttles, as they are declared by now; answers whether the ledger took any.
+    /// Takes over these of a file's throttles, as they are declared by now; answers whether the
+    /// ledger took any.
     async fn take_some(&self, taking: &mut Taking, some: Vec<ThrottleName>) -> bool {
         let at = taking.at;
         let moves = {
@@ -225,8 +231,8 @@ impl LedgerDesired {
         takes_any
     }
 
-    /// Finds out what became of a change of the file that was not decided: a kill whose end the ledger has is none, and if it
-    /// is in the file again, the next one is. Answers those.
+    /// Finds out what became of a change of the file that was not decided: a kill whose end the
+    /// ledger has is none, and if it is in the file again, the next one is. Answers those.
     async fn look_again(&self) -> Result<Vec<Epoch>, DesiredError> {
         if !lock(&self.state).doubts_file {
             return Ok(Vec::new());

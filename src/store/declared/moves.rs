@@ -16,7 +16,8 @@ pub(super) struct Move {
     pub(super) after: Declared,
     /// Whether anything is declared anew.
     pub(super) declares: bool,
-    /// Kills of the file that the ledger is not known to have: of one that it has, nothing is written.
+    /// Kills of the file that the ledger is not known to have: of one that it has, nothing is
+    /// written.
     pub(super) begins: Vec<ScopedHold>,
     /// Kills that the file has no more.
     pub(super) ended: Vec<Epoch>,
@@ -66,7 +67,8 @@ impl Move {
     }
 }
 
-/// Every throttle that differs from what the file says of it, and every kill of a file that the ledger is not known to have.
+/// Every throttle that differs from what the file says of it, and every kill of a file that the
+/// ledger is not known to have.
 pub(super) fn moves(
     now: &[Declared],
     recorded: &BTreeSet<Epoch>,
@@ -135,7 +137,8 @@ fn step(
         .filter(|_| file.kill.is_none())
         .map(|hold| hold.epoch.clone())
         .collect();
-    // What a process before wrote down is said once more, and no more than that: the ledger has it, or had not the time.
+    // What a process before wrote down is said once more, and no more than that: the ledger has it,
+    // or had not the time.
     let declares = !same || !ended.is_empty() || begins.iter().any(|held| held.hold.epoch == next);
     if !declares && begins.is_empty() {
         return None;

@@ -1,18 +1,18 @@
-//! What is declared, in memory: throttles and holds, and the snapshot that is handed out. Pure; waits for nothing.
+//! What is declared, in memory: throttles and holds, and the snapshot that is handed out. Pure;
+//! waits for nothing.
+
+mod holds;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::domain::audit::{Record, ThrottleRow};
 use crate::domain::evidence::{Evidence, MOST};
-use crate::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold};
+use crate::domain::hold::{Epoch, ScopedHold};
 use crate::domain::level::Level;
 use crate::domain::offered::Offered;
 use crate::domain::throttle::{Declared, Owner, ThrottleName};
-use crate::ports::{Meant, Stored};
-
-/// Holds that end, holds that stay, and what the ledger lacks of the first.
-pub(super) type Endings = (Vec<Epoch>, Vec<Hold>, Vec<(ScopedHold, Record)>);
+use crate::ports::Stored;
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -27,10 +27,11 @@ pub(super) struct State {
     pub(super) unsure: bool,
     /// Whether it may have ended a hold of a file that is still here.
     pub(super) doubts_file: bool,
-    /// Levels that hold before the ledger has the declarations they come from, where they are safer.
+    /// Levels that hold before the ledger has the declarations they come from, where they are
+    /// safer.
     foreseen: BTreeMap<ThrottleName, Level>,
-    /// Levels that tightened and that the ledger is not known to have yet, and whether they are on their way there: nothing
-    /// older opens beyond them.
+    /// Levels that tightened and that the ledger is not known to have yet, and whether they are on
+    /// their way there: nothing older opens beyond them.
     tightening: BTreeMap<ThrottleName, (Level, bool)>,
     snapshot: Vec<Arc<Declared>>,
 }
@@ -87,7 +88,8 @@ impl State {
             .collect()
     }
 
-    /// Declares a throttle anew. What is in force of it and what was measured goes on, unless it is new. To be published.
+    /// Declares a throttle anew. What is in force of it and what was measured goes on, unless it is
+    /// new. To be published.
     pub(super) fn put(&mut self, declared: Declared) {
         self.foreseen.remove(&declared.name);
         match self
@@ -112,16 +114,6 @@ impl State {
         }
     }
 
-    /// Holds of a file that the ledger is known to have.
-    pub(super) fn in_ledger(&self) -> &BTreeSet<Epoch> {
-        &self.in_ledger
-    }
-
-    /// The ledger has this hold of a file.
-    pub(super) fn has(&mut self, epoch: &Epoch) {
-        self.in_ledger.insert(epoch.clone());
-    }
-
     /// Nothing is foreseen any more. To be published.
     pub(super) fn forget_foreseen(&mut self) {
         self.foreseen.clear();
@@ -140,8 +132,9 @@ impl State {
         }
     }
 
-    /// Takes a level that is as safe as the one declared, with what was measured beside it; answers whether it is declared
-    /// so from now on. Where somebody else declares, it stands above that until it is [`State::held`].
+    /// Takes a level that is as safe as the one declared, with what was measured beside it; answers
+    /// whether it is declared so from now on. Where somebody else declares, it stands above that
+    /// until it is [`State::held`].
     pub(super) fn tighten(
         &mut self,
         name: &ThrottleName,
@@ -175,8 +168,8 @@ impl State {
         is_one
     }
 
-    /// What tightens a level that somebody else declares, as `declared`, is a hold from here on, or asks for no more than
-    /// that.
+    /// What tightens a level that somebody else declares, as `declared`, is a hold from here on, or
+    /// asks for no more than that.
     pub(super) fn held(&mut self, name: &ThrottleName, level: Level, declared: Level) {
         if self
             .tightening
@@ -188,8 +181,8 @@ impl State {
         }
     }
 
-    /// The ledger has this declaration; answers the level that is declared from here on, which is a safer one while that
-    /// is still on its way there.
+    /// The ledger has this declaration; answers the level that is declared from here on, which is a
+    /// safer one while that is still on its way there.
     pub(super) fn arrived(&mut self, name: &ThrottleName, level: Level) -> Level {
         match self.tightening.get(name) {
             Some((tighter, true)) if level < *tighter => *tighter,
@@ -200,15 +193,16 @@ impl State {
         }
     }
 
-    /// The ledger did not take it: a newer declaration need not wait for it, what is adopted goes by it all the same.
+    /// The ledger did not take it: a newer declaration need not wait for it, what is adopted goes
+    /// by it all the same.
     pub(super) fn stuck(&mut self, name: &ThrottleName) {
         self.tightening
             .entry(name.clone())
             .and_modify(|(_, under_way)| *under_way = false);
     }
 
-    /// Takes over declarations that the ledger has and we do not. Of one generation, too: what came a second time may have
-    /// tightened it here, where the ledger has it behind an older one.
+    /// Takes over declarations that the ledger has and we do not. Of one generation, too: what came
+    /// a second time may have tightened it here, where the ledger has it behind an older one.
     pub(super) fn adopt(&mut self, rows: &[ThrottleRow]) {
         for row in rows {
             if let Some(declared) = self
@@ -229,7 +223,8 @@ impl State {
         self.publish();
     }
 
-    /// Takes over what became of a file's change that was not decided; answers the holds of it that have ended.
+    /// Takes over what became of a file's change that was not decided; answers the holds of it that
+    /// have ended.
     pub(super) fn look_again(&mut self, stored: &Stored) -> Vec<Epoch> {
         self.adopt(&stored.throttles);
         self.doubts_file = false;
@@ -242,19 +237,6 @@ impl State {
             .collect();
         self.release(&ended);
         ended
-    }
-
-    /// Takes over holds that the ledger has and we do not.
-    pub(super) fn adopt_holds(&mut self, holds: &[ScopedHold]) {
-        for hold in holds {
-            if !self
-                .holds
-                .iter()
-                .any(|known| known.hold.epoch == hold.hold.epoch)
-            {
-                self.holds.push(hold.clone());
-            }
-        }
     }
 
     /// Everything, as a ledger would have stored it.
@@ -272,103 +254,6 @@ impl State {
             throttles: self.throttles.values().map(row).collect(),
             holds: self.holds.clone(),
         }
-    }
-
-    /// Takes a hold; answers whether it is new.
-    pub(super) fn take(&mut self, hold: &ScopedHold, record: &Record) -> bool {
-        if self
-            .holds
-            .iter()
-            .any(|known| known.hold.epoch == hold.hold.epoch)
-        {
-            return false;
-        }
-        self.holds.push(hold.clone());
-        self.unrecorded.push((hold.clone(), record.clone()));
-        self.publish();
-        true
-    }
-
-    /// The ledger has this hold.
-    pub(super) fn recorded(&mut self, epoch: &Epoch) {
-        self.unrecorded
-            .retain(|(hold, _)| hold.hold.epoch != *epoch);
-    }
-
-    /// Holds as tight as this level whose own record is still owed to the ledger.
-    pub(super) fn owed_above(&self, level: Level) -> Vec<Epoch> {
-        let above = |hold: &Hold| matches!(hold.bite, Bite::AtLeast(least) if least >= level);
-        let owed = self
-            .unrecorded
-            .iter()
-            .map(|(held, _)| &held.hold)
-            .filter(|hold| above(hold));
-        owed.map(|hold| hold.epoch.clone()).collect()
-    }
-
-    /// Every hold whose record is not still owed.
-    pub(super) fn all_recorded(&self) -> Vec<ScopedHold> {
-        let owed = |held: &ScopedHold| {
-            self.unrecorded
-                .iter()
-                .any(|(hold, _)| hold.hold.epoch == held.hold.epoch)
-        };
-        self.holds
-            .iter()
-            .filter(|held| !owed(held))
-            .cloned()
-            .collect()
-    }
-
-    pub(super) fn release(&mut self, epochs: &[Epoch]) {
-        self.holds.retain(|hold| !epochs.contains(&hold.hold.epoch));
-        self.unrecorded
-            .retain(|(hold, _)| !epochs.contains(&hold.hold.epoch));
-        self.in_ledger.retain(|epoch| !epochs.contains(epoch));
-        self.publish();
-    }
-
-    /// What a command to end holds comes to. A specification's own holds stay, and so do those that are wider than
-    /// the command's scope: opening one throttle must not open the others.
-    pub(super) fn endings(&self, asked: Meant<'_>) -> Endings {
-        let Meant {
-            scope,
-            epoch,
-            spared,
-            ..
-        } = asked;
-        let meant = |hold: &&ScopedHold| match (epoch, scope) {
-            _ if spared(&hold.hold.epoch) => false,
-            (Some(epoch), _) => hold.hold.epoch == *epoch,
-            (None, Scope::All) => true,
-            (None, Scope::One(name)) => hold.scope.covers(name),
-        };
-        let ends = |hold: &&ScopedHold| {
-            !hold.hold.source.is_declared()
-                && (epoch.is_some() || *scope == Scope::All || hold.scope == *scope)
-        };
-        let (ending, staying): (Vec<&ScopedHold>, Vec<&ScopedHold>) =
-            self.holds.iter().filter(meant).partition(ends);
-        let ending: Vec<Epoch> = ending
-            .into_iter()
-            .map(|hold| hold.hold.epoch.clone())
-            .collect();
-        let staying = staying.into_iter().map(|hold| hold.hold.clone()).collect();
-        let lacking = self
-            .unrecorded
-            .iter()
-            .filter(|(hold, _)| ending.contains(&hold.hold.epoch))
-            .cloned()
-            .collect();
-        (ending, staying, lacking)
-    }
-
-    /// Whether a kill holds what a command means, once these have ended.
-    pub(super) fn still_killed(&self, scope: &Scope, ended: &[Epoch]) -> bool {
-        let meant = |held: &Scope| *scope == Scope::All || *held == Scope::All || held == scope;
-        self.holds
-            .iter()
-            .any(|one| one.hold.is_kill() && meant(&one.scope) && !ended.contains(&one.hold.epoch))
     }
 
     /// Hands out what is declared now.

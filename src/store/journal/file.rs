@@ -1,6 +1,9 @@
-//! The journal's file: of fixed size, written in place, so that neither a full disk nor the store's lock is in a kill's way.
+//! The journal's file: of fixed size, written in place, so that neither a full disk nor the store's
+//! lock is in a kill's way.
 //!
 //! Blocks for as long as a disk does. Whose it is, writes it: the start, then the journal's thread.
+
+mod image;
 
 use std::fs::{self, File};
 use std::io;
@@ -13,6 +16,7 @@ use super::writer::Written;
 use super::{Shown, headless, lock, sector};
 use crate::ports::{Effect, JournalEntry};
 use crate::sync::atomic::Ordering;
+use image::Image;
 
 /// Size of the file: some 1,000 kills of 700 bytes, more than anybody takes while a ledger is away.
 pub const JOURNAL_BYTES: usize = 1 << 20;
@@ -26,7 +30,8 @@ pub enum JournalFound {
     Whole,
     /// As a release up to 2.4.0 wrote it.
     Headless,
-    /// Something of it is gone or was changed, and this is what. What is still whole of it was read.
+    /// Something of it is gone or was changed, and this is what. What is still whole of it was
+    /// read.
     Damaged(String),
 }
 
@@ -95,8 +100,8 @@ impl JournalFile {
         lock(&self.shown.pending).clone()
     }
 
-    /// What was settled when the file was read: a ledger that lacks one of these is another, or an older one. The newest are
-    /// among them; those before are written over.
+    /// What was settled when the file was read: a ledger that lacks one of these is another, or an
+    /// older one. The newest are among them; those before are written over.
     pub fn settled(&self) -> &[JournalEntry] {
         &self.settled
     }
@@ -154,7 +159,8 @@ impl JournalFile {
         }
     }
 
-    /// Writes entries as one record, with one sync: all that find room, or none. Answers what became of each.
+    /// Writes entries as one record, with one sync: all that find room, or none. Answers what
+    /// became of each.
     pub(super) fn append(&mut self, entries: Vec<Written>) -> Vec<io::Result<()>> {
         if entries.is_empty() {
             return Vec::new();
@@ -190,9 +196,9 @@ impl JournalFile {
         taken.collect()
     }
 
-    /// The record, and once that is on the disk the head that counts it: a record that is counted and not whole was damaged.
-    /// The head's own way to the disk is waited for by nobody; what is not counted and whole counts all the same. Answers
-    /// which entries found room.
+    /// The record, and once that is on the disk the head that counts it: a record that is counted
+    /// and not whole was damaged. The head's own way to the disk is waited for by nobody; what is
+    /// not counted and whole counts all the same. Answers which entries found room.
     fn put(&mut self, entries: &[Written]) -> io::Result<Vec<bool>> {
         self.ready()?;
         let (content, fit) = self.that_fit(entries);
@@ -223,8 +229,8 @@ impl JournalFile {
         Ok(fit)
     }
 
-    /// What of these there is room for, and which. A record alone must not take the room that a kill may need: whoever
-    /// repeats a command fills half of it at most.
+    /// What of these there is room for, and which. A record alone must not take the room that a
+    /// kill may need: whoever repeats a command fills half of it at most.
     fn that_fit(&self, entries: &[Written]) -> (Vec<u8>, Vec<bool>) {
         let mut content = Vec::new();
         let fit = entries.iter().map(|(entry, own)| {
@@ -241,7 +247,8 @@ impl JournalFile {
         (content, fit)
     }
 
-    /// The ledger has the entries whose records have these ids. Where that leaves none, the file counts as empty.
+    /// The ledger has the entries whose records have these ids. Where that leaves none, the file
+    /// counts as empty.
     ///
     /// # Errors
     /// If that cannot be written: a start brings them to the ledger again.
@@ -275,8 +282,9 @@ impl JournalFile {
             .ok_or_else(|| io::Error::other("the journal is not open"))
     }
 
-    /// Brings the file into today's form, where it is not: what is pending stays. Its number of records is at least
-    /// `seen` from here on. A damaged file is kept beside it, as `journal.damaged`. `anew`: what was settled leaves no trace.
+    /// Brings the file into today's form, where it is not: what is pending stays. Its number of
+    /// records is at least `seen` from here on. A damaged file is kept beside it, as
+    /// `journal.damaged`. `anew`: what was settled leaves no trace.
     ///
     /// # Errors
     /// If it cannot be written; it is tried again with the next record.
@@ -295,8 +303,9 @@ impl JournalFile {
             return Ok(());
         }
         let settled = self.head.ever.max(seen);
-        let Image { bytes, head, next } = Image::of(&self.pending(), settled)?;
-        self.file = Some(replace(&self.path, &bytes, self.damaged)?);
+        let image = Image::of(&self.pending(), settled)?;
+        self.file = Some(image.replace(&self.path, self.damaged)?);
+        let Image { head, next, .. } = image;
         (self.head, self.next, self.stained, self.damaged) = (head, next, None, false);
         self.tell();
         Ok(())
@@ -319,82 +328,6 @@ fn writable(path: &Path) -> io::Result<File> {
         .write(true)
         .custom_flags(no_follow())
         .open(path)
-}
-
-/// A whole new file.
-struct Image {
-    bytes: Vec<u8>,
-    head: Head,
-    next: usize,
-}
-
-impl Image {
-    /// With what is pending, numbered anew behind `settled`.
-    fn of(pending: &[JournalEntry], settled: u64) -> io::Result<Self> {
-        let mut bytes = vec![0; SECTOR];
-        let mut ever = settled.max(1); // a file of today's form counts at least itself
-        for entry in pending {
-            ever += 1;
-            let content = serde_json::to_vec(entry).map_err(io::Error::other)?;
-            bytes.extend(
-                sector::record(ever, &content)
-                    .ok_or_else(|| io::Error::other("a record is too long"))?,
-            );
-        }
-        let (head, next) = (
-            Head {
-                settled: settled.max(1),
-                ever,
-            },
-            bytes.len() / SECTOR,
-        );
-        bytes.resize(JOURNAL_BYTES.max(bytes.len()), 0);
-        bytes.splice(..SECTOR, head.sector());
-        Ok(Self { bytes, head, next })
-    }
-}
-
-/// Puts a whole new file in the place of what is there; where there is no room for a second one, over it.
-fn replace(path: &Path, image: &[u8], keep: bool) -> io::Result<File> {
-    let beside = |suffix: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
-    let new = beside(".new");
-    let made = || -> io::Result<File> {
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        // Written, not only sized: a hole in the file would want disk space just when a kill comes.
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&new)?;
-        file.write_all_at(image, 0)?;
-        file.sync_all()?;
-        if keep && let Err(error) = fs::rename(path, beside(".damaged")) {
-            tracing::warn!(%error, "the damaged journal could not be kept");
-        }
-        fs::rename(&new, path)?;
-        if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-            File::open(dir)?.sync_all()?;
-        }
-        Ok(file)
-    };
-    made().or_else(|error| {
-        let _gone = fs::remove_file(&new);
-        if !path.exists() {
-            return Err(error);
-        }
-        let file = writable(path)?;
-        file.write_all_at(image, 0)?;
-        file.sync_all()?;
-        Ok(file)
-    })
 }
 
 fn offset(sector: usize) -> u64 {

@@ -1,12 +1,13 @@
-//! The journal of releases up to 2.4.0, for reading: records one after the other, without a head of the file.
+//! The journal of releases up to 2.4.0, for reading: records one after the other, without a head of
+//! the file.
 //!
 //! It is read once, at the first start of a newer release, and then rewritten.
 
 /// Length and checksum, both `u32`, little-endian.
 const HEADER: usize = 8;
 
-/// Contents of every whole record, and what is damaged. A tail that was torn cannot always be told from one that was
-/// damaged here; what could be torn counts as torn.
+/// Contents of every whole record, and what is damaged. A tail that was torn cannot always be told
+/// from one that was damaged here; what could be torn counts as torn.
 pub(super) fn scan(bytes: &[u8]) -> (Vec<Vec<u8>>, Option<String>) {
     let (mut records, mut at) = (Vec::new(), 0);
     loop {

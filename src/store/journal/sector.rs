@@ -1,7 +1,9 @@
-//! The form of the journal, pure: a file head and records, cut into sectors that each check themselves.
+//! The form of the journal, pure: a file head and records, cut into sectors that each check
+//! themselves.
 //!
-//! A disk writes a sector whole or not at all, so a write that broke off leaves whole sectors and old ones, never a mixture;
-//! whatever else is found is damage. Knows no file and no meaning of a record.
+//! A disk writes a sector whole or not at all, so a write that broke off leaves whole sectors and
+//! old ones, never a mixture; whatever else is found is damage. Knows no file and no meaning of a
+//! record.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +34,8 @@ pub(super) struct Head {
 pub(super) struct Scanned {
     /// Content of the records that are not settled, oldest first.
     pub(super) records: Vec<Vec<u8>>,
-    /// Content of those that are settled and not written over yet, oldest first, as far as they are whole.
+    /// Content of those that are settled and not written over yet, oldest first, as far as they are
+    /// whole.
     pub(super) settled: Vec<Vec<u8>>,
     pub(super) head: Head,
     /// The first sector behind the last record.
@@ -41,6 +44,32 @@ pub(super) struct Scanned {
     pub(super) torn: Option<std::ops::Range<usize>>,
     /// What is not as it was written.
     pub(super) faults: Vec<String>,
+}
+
+impl Scanned {
+    /// Takes in the records that are not settled: those that are whole, the last one if its write
+    /// broke off, and what is damaged.
+    fn judge(&mut self, records: &Records<'_>) {
+        let newest = records.keys().next_back().copied();
+        for (number, parts) in records {
+            let first = parts.first().map_or(1, |(at, _)| *at);
+            let count = parts.first().map_or(1, |(_, part)| part.count);
+            if let Some(content) = content(parts) {
+                self.next = self.next.max(first + count);
+                self.records.push(content);
+            } else if in_order(parts)
+                && Some(*number) == newest
+                && *number > self.head.ever
+                && self.faults.is_empty()
+            {
+                // The write of the last one broke off: nobody was told that it is kept.
+                self.torn = Some(first..first + count);
+            } else {
+                self.next = self.next.max(first + count);
+                self.faults.push(format!("record {number} is not whole"));
+            }
+        }
+    }
 }
 
 impl Head {
@@ -108,6 +137,9 @@ pub(super) fn is_of_this_form(bytes: &[u8]) -> bool {
             .any(|sector| Part::of(sector).is_some())
 }
 
+/// Records by their numbers: the sectors of each, with where they stand.
+type Records<'a> = BTreeMap<u64, Vec<(usize, Part<'a>)>>;
+
 /// One sector of a record.
 struct Part<'a> {
     number: u64,
@@ -149,10 +181,10 @@ pub(super) fn scan(bytes: &[u8], size: usize) -> Scanned {
             .faults
             .push("its head is not as it was written".to_owned());
     }
-    // Without a head nothing counts as settled: what the ledger has changes nothing when it comes again.
+    // Without a head nothing counts as settled: what the ledger has changes nothing when it comes
+    // again.
     found.head = head.unwrap_or_default();
-    let mut records: BTreeMap<u64, Vec<(usize, Part<'_>)>> = BTreeMap::new();
-    let mut settled: BTreeMap<u64, Vec<(usize, Part<'_>)>> = BTreeMap::new();
+    let (mut records, mut settled) = (Records::new(), Records::new());
     for (at, sector) in bytes.chunks(SECTOR).enumerate().skip(1) {
         match Part::of(sector) {
             Some(part) if part.number > found.head.settled => {
@@ -169,28 +201,7 @@ pub(super) fn scan(bytes: &[u8], size: usize) -> Scanned {
         .values()
         .filter_map(|parts| content(parts))
         .collect();
-    let newest = records.keys().next_back().copied();
-    for (number, parts) in &records {
-        let first = parts.first().map_or(1, |(at, _)| *at);
-        let count = parts.first().map_or(1, |(_, part)| part.count);
-        let in_order = parts
-            .iter()
-            .enumerate()
-            .all(|(i, (at, part))| *at == first + i && part.index == i);
-        if let Some(content) = content(parts) {
-            found.next = found.next.max(first + count);
-            found.records.push(content);
-        } else if in_order
-            && Some(*number) == newest
-            && *number > found.head.ever
-            && found.faults.is_empty()
-        {
-            found.torn = Some(first..first + count); // the write of the last one broke off: nobody was told that it is kept
-        } else {
-            found.next = found.next.max(first + count);
-            found.faults.push(format!("record {number} is not whole"));
-        }
-    }
+    found.judge(&records);
     let Head { settled, ever } = found.head;
     if head.is_some() && !(settled + 1..=ever).all(|number| records.contains_key(&number)) {
         found
@@ -198,7 +209,7 @@ pub(super) fn scan(bytes: &[u8], size: usize) -> Scanned {
             .push(format!("records are missing: {ever} were written"));
     }
     // One that was torn never was: its number goes to the next.
-    let newest = newest.unwrap_or_default();
+    let newest = records.keys().next_back().copied().unwrap_or_default();
     found.head.ever = if found.torn.is_some() {
         newest.saturating_sub(1)
     } else {
@@ -209,18 +220,23 @@ pub(super) fn scan(bytes: &[u8], size: usize) -> Scanned {
 
 /// The content of a record, if all of it is there, in its order.
 fn content(parts: &[(usize, Part<'_>)]) -> Option<Vec<u8>> {
-    let (first, count) = parts.first().map(|(at, part)| (*at, part.count))?;
-    let in_order = parts
-        .iter()
-        .enumerate()
-        .all(|(i, (at, part))| *at == first + i && part.index == i);
-    (in_order && parts.len() == count).then(|| {
+    let count = parts.first().map(|(_, part)| part.count)?;
+    (in_order(parts) && parts.len() == count).then(|| {
         parts
             .iter()
             .flat_map(|(_, part)| part.content)
             .copied()
             .collect()
     })
+}
+
+/// Whether these stand one behind the other, from the first of their record on.
+fn in_order(parts: &[(usize, Part<'_>)]) -> bool {
+    let first = parts.first().map_or(1, |(at, _)| *at);
+    parts
+        .iter()
+        .enumerate()
+        .all(|(i, (at, part))| *at == first + i && part.index == i)
 }
 
 fn put(sector: &mut [u8; SECTOR], at: usize, bytes: &[u8]) {

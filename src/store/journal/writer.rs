@@ -1,4 +1,5 @@
-//! The one thread that writes the journal: takes what is queued, writes it with one sync, then answers.
+//! The one thread that writes the journal: takes what is queued, writes it with one sync, then
+//! answers.
 //!
 //! Knows the order of things; what they look like in the file is `file`'s.
 
@@ -31,8 +32,8 @@ pub(super) enum Work {
 /// An entry with what is written of it.
 pub(super) type Written = (Box<JournalEntry>, Vec<u8>);
 
-/// The one who writes the file, with what is queued for it. It does nothing by itself: a journal's thread gives it its
-/// turns, or whoever says when a disk answers.
+/// The one who writes the file, with what is queued for it. It does nothing by itself: a journal's
+/// thread gives it its turns, or whoever says when a disk answers.
 #[derive(Debug)]
 pub struct JournalWriter {
     pub(super) file: JournalFile,
@@ -60,7 +61,8 @@ impl JournalWriter {
     pub(super) fn run(&mut self) {
         while let Ok(first) = self.jobs.recv() {
             let mut batch = self.batch(first);
-            // Entries first: a kill waits for them, and one of them may be among those that are settled.
+            // Entries first: a kill waits for them, and one of them may be among those that are
+            // settled.
             self.append(&mut batch).tell();
             self.settle(batch).tell();
         }

@@ -1,24 +1,27 @@
-//! What one change does to the tables. The caller has opened a transaction and rolls back on an error.
+//! What one change does to the tables. The caller has opened a transaction and rolls back on an
+//! error.
 //!
-//! Exactly-once is decided here: a known command or a known event makes a change do nothing, a known hold is left out of it.
+//! Exactly-once is decided here: a known command or a known event makes a change do nothing, a
+//! known hold is left out of it.
 
 mod before;
+mod begin;
 mod holds;
+mod intents;
 
-use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::group::Group;
 use super::rows::Moved;
 use super::writer::Work;
 use super::{rows, unavailable};
-use crate::domain::audit::{AuditDraft, Change, IntentId, Receipt, ThrottleRow};
-use crate::domain::hold::{Hold, ScopedHold, Source};
-use crate::domain::payment::Storing;
+use crate::domain::audit::{Change, IntentId, Receipt, StateRow, ThrottleRow};
+use crate::domain::payment::{Evidence, Storing};
 use crate::domain::throttle::ThrottleName;
 use crate::ports::{LedgerError, Owed};
 use crate::store::{accounts, schema};
 use before::before;
+use begin::begin;
 use holds::Standing;
 
 /// Why one change was not made.
@@ -56,15 +59,16 @@ pub(super) fn apply(conn: &Group<'_>, work: &Work) -> Result<Receipt, Refusal> {
     match work {
         Work::Commit(change) => commit(conn, change),
         Work::Check => {
-            // A real write: taking the lock alone succeeds on a full disk, and on a file that may not be written.
-            // A number that is skipped harms nobody; one that stays the same would not be written.
+            // A real write: taking the lock alone succeeds on a full disk, and on a file that may
+            // not be written. A number that is skipped harms nobody; one that stays the same would
+            // not be written.
             conn.prepare_cached("UPDATE outbox_versions SET last = last + 1")?
                 .execute([])?;
             schema::lacking(conn)?
                 .map_or(Ok(Receipt::default()), |what| Err(Refusal::Lacking(what)))
         }
         Work::Delivered(owed) => delivered(conn, owed),
-        Work::CloseInterrupted(at) => close_interrupted(conn, *at),
+        Work::CloseInterrupted(at) => intents::close_interrupted(conn, *at),
         Work::Begin { at, holds } => begin(conn, *at, holds),
         Work::SawJournal(ever) => {
             let ever = i64::try_from(*ever).unwrap_or(i64::MAX);
@@ -87,32 +91,16 @@ fn commit(conn: &Group<'_>, change: &Change) -> Result<Receipt, Refusal> {
     if let Some(first) = before(conn, change, &standing)? {
         // Under a used key or not: it was here, and a journal that settles it lacks nothing.
         if let Some(once) = &change.once {
-            rows::keep_command(
-                conn,
-                once,
-                change
-                    .audit
-                    .last()
-                    .map(|draft| rows::time(draft.at))
-                    .as_deref(),
-            )?;
+            let at = change.audit.last().map(|draft| rows::time(draft.at));
+            rows::keep_command(conn, once, at.as_deref())?;
         }
         return Ok(first);
     }
     let mut receipt = Receipt::default();
-    if let Some(evidence) = &change.evidence {
-        let found = rows::store_evidence(conn, evidence)?;
-        receipt.evidence = Some(found.storing());
-        match found {
-            rows::Found::New => {}
-            rows::Found::Same => return Ok(receipt),
-            rows::Found::Other(alarm) => {
-                receipt
-                    .audit
-                    .push(rows::append_audit(conn, &alarm, Moved::default())?);
-                return Ok(receipt);
-            }
-        }
+    if let Some(evidence) = &change.evidence
+        && !store_event(conn, evidence, &mut receipt)?
+    {
+        return Ok(receipt);
     }
     say(conn, change, &standing, &mut receipt)?;
     // The entry that says why is also what says when.
@@ -132,22 +120,14 @@ fn commit(conn: &Group<'_>, change: &Change) -> Result<Receipt, Refusal> {
     }
     holds::tell_kills(conn, change)?;
     for state in &change.states {
-        conn.prepare_cached(
-            "INSERT INTO system_state (at, source, throttle, state) VALUES (?1, ?2, ?3, ?4)",
-        )?
-        .execute(params![
-            rows::time(state.at),
-            state.source,
-            state.throttle.as_str(),
-            state.state
-        ])?;
+        put_state(conn, state)?;
     }
     for drift in &change.drifts {
         rows::append_drift(conn, drift)?;
     }
-    open(conn, change, receipt.audit.last().copied())?;
+    intents::open(conn, change, receipt.audit.last().copied())?;
     for intent in &change.settles {
-        settle(conn, intent)?;
+        intents::settle(conn, intent)?;
     }
     if let Some(once) = &change.once {
         rows::keep_command(conn, once, at.as_deref())?;
@@ -163,8 +143,25 @@ fn commit(conn: &Group<'_>, change: &Change) -> Result<Receipt, Refusal> {
     Ok(standing.told(receipt))
 }
 
-/// Appends the entries of a change: first those of holds that begin by their own, then its own. The last one bears the other
-/// holds: which are live follows from the log alone, so it names none a second time.
+/// Stores the event of a change; answers whether it is here for the first time. One that is known
+/// makes the change do nothing, and one that is known with another meaning is an alarm.
+fn store_event(
+    conn: &Group<'_>,
+    evidence: &Evidence,
+    receipt: &mut Receipt,
+) -> Result<bool, Refusal> {
+    let found = rows::store_evidence(conn, evidence)?;
+    receipt.evidence = Some(found.storing());
+    if let rows::Found::Other(alarm) = &found {
+        let alarm = rows::append_audit(conn, alarm, Moved::default())?;
+        receipt.audit.push(alarm);
+    }
+    Ok(matches!(found, rows::Found::New))
+}
+
+/// Appends the entries of a change: first those of holds that begin by their own, then its own. The
+/// last one bears the other holds: which are live follows from the log alone, so it names none a
+/// second time.
 fn say(
     conn: &Group<'_>,
     change: &Change,
@@ -222,7 +219,8 @@ fn declares(conn: &Connection, change: &Change) -> Result<Vec<accounts::Said>, R
     Ok(all)
 }
 
-/// The state of a throttle. What is declared changes with its generation alone: the loop knows what is foreseen, too.
+/// The state of a throttle. What is declared changes with its generation alone: the loop knows what
+/// is foreseen, too.
 fn put_throttle(conn: &Connection, row: &ThrottleRow, at: Option<&str>) -> Result<(), Refusal> {
     let ThrottleRow {
         name,
@@ -264,122 +262,17 @@ fn put_throttle(conn: &Connection, row: &ThrottleRow, at: Option<&str>) -> Resul
     }
 }
 
-fn open(conn: &Connection, change: &Change, audit_seq: Option<i64>) -> Result<(), Refusal> {
-    let throttle = change
-        .audit
-        .last()
-        .map_or("", |draft| draft.throttle.as_str());
-    for intent in &change.opens {
-        conn.prepare_cached("INSERT INTO intents (id, throttle, audit_seq) VALUES (?1, ?2, ?3)")?
-            .execute(params![intent.0, throttle, audit_seq])?;
-    }
+fn put_state(conn: &Connection, row: &StateRow) -> Result<(), Refusal> {
+    conn.prepare_cached(
+        "INSERT INTO system_state (at, source, throttle, state) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute(params![
+        rows::time(row.at),
+        row.source,
+        row.throttle.as_str(),
+        row.state
+    ])?;
     Ok(())
-}
-
-fn settle(conn: &Connection, intent: &IntentId) -> Result<(), Refusal> {
-    let closed = conn
-        .prepare_cached("DELETE FROM intents WHERE id = ?1")?
-        .execute([&intent.0])?;
-    if closed == 0 {
-        Err(Refusal::NotOpen(intent.clone()))
-    } else {
-        Ok(())
-    }
-}
-
-/// Records what a process starts from: what is in force by the record now, not by what its caller read before. A hold that
-/// nobody accounts for gets an entry that says so, once; what has ended meanwhile does not begin again.
-fn begin(conn: &Group<'_>, at: Timestamp, holds: &[ScopedHold]) -> Result<Receipt, Refusal> {
-    let accounts = accounts::now(conn)?;
-    let by_log = accounts::live(conn)?;
-    let has = |all: &[ScopedHold], held: &ScopedHold| {
-        all.iter().any(|one| one.hold.epoch == held.hold.epoch)
-    };
-    let mut receipt = Receipt::default();
-    let mut lost: Vec<ScopedHold> = Vec::new();
-    // What is declared comes by its own declaration.
-    let open = |held: &&ScopedHold| {
-        !held.hold.source.is_declared() && !accounts.ended.contains(&held.hold.epoch)
-    };
-    for held in holds.iter().filter(open) {
-        if held.hold.source != Source::Unaccounted && has(&accounts.live, held) {
-            continue;
-        }
-        let hold = Hold {
-            source: Source::Unaccounted,
-            ..held.hold.clone()
-        };
-        let held = ScopedHold {
-            scope: held.scope.clone(),
-            hold,
-        };
-        let told = |known: &ScopedHold| {
-            known.hold.epoch == held.hold.epoch && known.hold.source == Source::Unaccounted
-        };
-        if !by_log.iter().any(told) {
-            tell_lost(conn, at, &held, &mut receipt)?;
-        }
-        lost.push(held);
-    }
-    holds::tell_kills_of(conn, None)?;
-    let mut live = accounts::now(conn)?.live;
-    live.retain(|known| !has(&lost, known));
-    live.extend(lost);
-    receipt
-        .audit
-        .push(rows::append_checkpoint(conn, at, &live)?);
-    Ok(receipt)
-}
-
-fn tell_lost(
-    conn: &Group<'_>,
-    at: Timestamp,
-    held: &ScopedHold,
-    receipt: &mut Receipt,
-) -> Result<(), Refusal> {
-    let draft = AuditDraft {
-        throttle: accounts::scope_text(&held.scope).to_owned(),
-        after: format!("held {}", held.hold.epoch),
-        operator: held.hold.operator.clone(),
-        reason: format!("no record tells that it ended: {}", held.hold.reason),
-        ..AuditDraft::new(at, "echo-phoenix", "unaccounted")
-    };
-    let moved = Moved {
-        taken: std::slice::from_ref(held),
-        ended: &[],
-    };
-    receipt.audit.push(rows::append_audit(conn, &draft, moved)?);
-    if holds::has_ended(conn, &held.hold.epoch)?.is_none() {
-        holds::take(conn, held)?;
-    }
-    Ok(())
-}
-
-fn close_interrupted(conn: &Group<'_>, at: Timestamp) -> Result<Receipt, Refusal> {
-    let mut receipt = Receipt::default();
-    let mut oldest =
-        conn.prepare_cached("SELECT id, throttle, audit_seq FROM intents ORDER BY rowid LIMIT 1")?;
-    let next =
-        |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<i64>>(2)?));
-    while let Some((id, throttle, opened)) = oldest.query_row([], next).optional()? {
-        let intent = IntentId(id);
-        let entry = opened.map_or_else(String::new, |seq| format!(" of audit entry {seq}"));
-        let draft = AuditDraft {
-            throttle,
-            before: "open".to_owned(),
-            after: "interrupted".to_owned(),
-            reason: format!(
-                "intent {}{entry} had no outcome when the process ended",
-                intent.0
-            ),
-            ..AuditDraft::new(at, "echo-phoenix", "intent_interrupted")
-        };
-        receipt
-            .audit
-            .push(rows::append_audit(conn, &draft, Moved::default())?);
-        settle(conn, &intent)?;
-    }
-    Ok(receipt)
 }
 
 fn delivered(conn: &Connection, owed: &[Owed]) -> Result<Receipt, Refusal> {

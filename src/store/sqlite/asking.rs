@@ -1,4 +1,5 @@
-//! Somebody who asks the ledger and may leave before it answers: then the query is not begun, or broken off.
+//! Somebody who asks the ledger and may leave before it answers: then the query is not begun, or
+//! broken off.
 //!
 //! Knows connections; nothing of what is asked.
 
@@ -19,7 +20,8 @@ pub(super) struct Asked(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     left: bool,
-    /// What breaks the query off; there only while it runs, so that it never hits the next one on the connection.
+    /// What breaks the query off; there only while it runs, so that it never hits the next one on
+    /// the connection.
     running: Option<InterruptHandle>,
 }
 
@@ -79,7 +81,8 @@ mod tests {
             while lock(&asked.0).running.is_none() {
                 std::thread::yield_now();
             }
-            // An interrupt that comes before the first step of a statement is lost; the next one is not.
+            // An interrupt that comes before the first step of a statement is lost; the next one is
+            // not.
             drop(asking);
             while !query.is_finished() {
                 if let Some(running) = &lock(&asked.0).running {

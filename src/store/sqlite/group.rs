@@ -1,6 +1,8 @@
-//! The transaction of one group of changes: its connection, and where each chained table ends while nobody else can write.
+//! The transaction of one group of changes: its connection, and where each chained table ends while
+//! nobody else can write.
 //!
-//! Lives for one group: another process may append before the next. What is rolled back must be forgotten here too.
+//! Lives for one group: another process may append before the next. What is rolled back must be
+//! forgotten here too.
 
 use std::cell::RefCell;
 use std::ops::Deref;

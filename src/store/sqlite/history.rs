@@ -1,4 +1,5 @@
-//! Pages of the record, newest first. Numbers only grow, so a page stays what it is while rows are added.
+//! Pages of the record, newest first. Numbers only grow, so a page stays what it is while rows are
+//! added.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -20,13 +21,15 @@ struct Paged {
     throttle: &'static str,
     kind: &'static str,
     at: &'static str,
-    /// Kinds of rows of all throttles that concern each of them, quoted; `NULL` where there are none.
+    /// Kinds of rows of all throttles that concern each of them, quoted; `NULL` where there are
+    /// none.
     of_all: &'static str,
 }
 
 /// Rows that one look goes through: some ten milliseconds, whatever is asked for.
 const WINDOW: i64 = 10_000;
-/// Looks of one page that has found nothing yet. A page that found too little, or still nothing, has a next one all the same.
+/// Looks of one page that has found nothing yet. A page that found too little, or still nothing,
+/// has a next one all the same.
 const LOOKS: usize = 3;
 
 /// What held or changed every throttle at once.
@@ -153,7 +156,8 @@ fn states(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<Page<StateItem>>
             at: row.get(1)?,
             source: row.get(2)?,
             throttle: row.get(3)?,
-            // A value that somebody edited into no JSON is shown as it is; `verify` is what judges it.
+            // A value that somebody edited into no JSON is shown as it is; `verify` is what judges
+            // it.
             state: serde_json::from_str(&state).unwrap_or(serde_json::Value::String(state)),
         })
     };
@@ -242,8 +246,8 @@ fn look<T>(
 }
 
 impl Paged {
-    /// The rows that one look goes through, newest first, by the index of what is asked for: one part for a throttle's own
-    /// and one for those of all.
+    /// The rows that one look goes through, newest first, by the index of what is asked for: one
+    /// part for a throttle's own and one for those of all.
     fn looked_through(&self, ask: &PageAsk) -> Vec<String> {
         let Self {
             table,

@@ -1,4 +1,5 @@
-//! Connections that only read, a few of them: a long page of the past must not keep a command's `Idempotency-Key` waiting.
+//! Connections that only read, a few of them: a long page of the past must not keep a command's
+//! `Idempotency-Key` waiting.
 //!
 //! Blocks; whoever is async asks from a thread that may. Knows nothing of what is asked.
 
@@ -10,7 +11,8 @@ use rusqlite::Connection;
 use super::read;
 use crate::store::lock;
 
-/// How many. Reads are short and come from memory; past the machine's cores more would only wait for each other.
+/// How many. Reads are short and come from memory; past the machine's cores more would only wait
+/// for each other.
 const READERS: usize = 4;
 
 /// The connections.

@@ -5,7 +5,8 @@ use std::path::Path;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 
-use super::{BUSY_TIMEOUT, rows};
+use super::opening::BUSY_TIMEOUT;
+use super::rows;
 use crate::domain::audit::ThrottleRow;
 use crate::domain::level::Level;
 use crate::domain::throttle::{Owner, ThrottleName};

@@ -1,5 +1,6 @@
-//! A kill and its end as a client sends them, made and taken back before anybody asks for one: preparing their statements
-//! takes longer than running them, and whoever stops first shall not be the one who waits for it.
+//! A kill and its end as a client sends them, made and taken back before anybody asks for one:
+//! preparing their statements takes longer than running them, and whoever stops first shall not be
+//! the one who waits for it.
 //!
 //! Nothing of it is ever committed.
 

@@ -1,5 +1,5 @@
-//! Why a ledger could not be opened, for whoever asks: a word that names no path, and nothing that SQLite or the system say
-//! besides. The whole error is the log's. Pure.
+//! Why a ledger could not be opened, for whoever asks: a word that names no path, and nothing that
+//! SQLite or the system say besides. The whole error is the log's. Pure.
 
 use std::io::{self, ErrorKind};
 

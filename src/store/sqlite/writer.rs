@@ -16,7 +16,8 @@ use crate::domain::audit::{Change, Receipt};
 use crate::domain::hold::ScopedHold;
 use crate::ports::{LedgerError, Owed};
 
-/// Most changes that share one fsync. No timer: what queued up during the last fsync is the next group.
+/// Most changes that share one fsync. No timer: what queued up during the last fsync is the next
+/// group.
 pub(super) const GROUP_LIMIT: usize = 64;
 
 /// Something for the writer to do.
@@ -56,8 +57,8 @@ pub(super) struct Job {
     pub(super) claim: Arc<Claim>,
 }
 
-/// Whose a piece of work is: the writer's, who begins it, or its caller's, who withdraws it. Whoever takes it first has it
-/// for ever; what was withdrawn is never made.
+/// Whose a piece of work is: the writer's, who begins it, or its caller's, who withdraws it.
+/// Whoever takes it first has it for ever; what was withdrawn is never made.
 #[derive(Debug, Default)]
 pub(super) struct Claim(AtomicBool);
 
@@ -68,8 +69,8 @@ impl Claim {
     }
 }
 
-/// The one who writes, with what is queued for it. It does nothing by itself: a ledger's thread gives it its turns, or
-/// whoever says when a disk answers.
+/// The one who writes, with what is queued for it. It does nothing by itself: a ledger's thread
+/// gives it its turns, or whoever says when a disk answers.
 #[derive(Debug)]
 pub struct Writer {
     pub(super) conn: Connection,
@@ -126,7 +127,8 @@ impl Writer {
         )
     }
 
-    /// Begins the transaction of a batch. Who waits for the lock of another process may still withdraw.
+    /// Begins the transaction of a batch. Who waits for the lock of another process may still
+    /// withdraw.
     pub fn begin(&mut self, batch: Batch) -> Begun {
         let begun = self
             .index
@@ -162,7 +164,8 @@ impl Batch {
 }
 
 impl Done {
-    /// Answers everybody. Whoever stopped waiting does not hear of it; the change stands all the same.
+    /// Answers everybody. Whoever stopped waiting does not hear of it; the change stands all the
+    /// same.
     pub fn tell(self) {
         for (reply, answer) in self.0 {
             let _gone = reply.send(answer);
@@ -172,8 +175,8 @@ impl Done {
 
 type Answers = Vec<Result<Receipt, LedgerError>>;
 
-/// The transaction of the group, which is open. An error means that nothing of the whole group was written, or that this is
-/// not known.
+/// The transaction of the group, which is open. An error means that nothing of the whole group was
+/// written, or that this is not known.
 fn commit(conn: &Connection, works: &[Work], failing: &mut bool) -> Result<Answers, LedgerError> {
     let made = all(&Group::new(conn), works).map_err(unavailable);
     let answers = made.and_then(|answers| {
@@ -191,8 +194,8 @@ fn commit(conn: &Connection, works: &[Work], failing: &mut bool) -> Result<Answe
     answers
 }
 
-/// Why a commit failed. What the disk failed at while it was written or synced may be in the file, whole: a start would read it
-/// there, unless another commit is written over it.
+/// Why a commit failed. What the disk failed at while it was written or synced may be in the file,
+/// whole: a start would read it there, unless another commit is written over it.
 fn not_committed(error: &rusqlite::Error, failing: &mut bool) -> LedgerError {
     if error.sqlite_error_code() != Some(ErrorCode::SystemIoFailure) {
         return unavailable(error);
@@ -203,8 +206,8 @@ fn not_committed(error: &rusqlite::Error, failing: &mut bool) -> LedgerError {
     LedgerError::Undecided
 }
 
-/// Every change of the group. Nearly always all of them are made, and then none needs a savepoint of its own; if one is
-/// refused, they are made anew, each to fail alone.
+/// Every change of the group. Nearly always all of them are made, and then none needs a savepoint
+/// of its own; if one is refused, they are made anew, each to fail alone.
 fn all(group: &Group<'_>, works: &[Work]) -> rusqlite::Result<Answers> {
     run_sql(group, "SAVEPOINT whole")?;
     let together: Result<Vec<_>, apply::Refusal> =
@@ -219,8 +222,9 @@ fn all(group: &Group<'_>, works: &[Work]) -> rusqlite::Result<Answers> {
     }
 }
 
-/// One change of the group, which fails alone. The outer error means that the group's transaction itself is gone
-/// (SQLite ends it by itself when the disk is full, for example): then the savepoint is gone with it.
+/// One change of the group, which fails alone. The outer error means that the group's transaction
+/// itself is gone (SQLite ends it by itself when the disk is full, for example): then the savepoint
+/// is gone with it.
 fn one(group: &Group<'_>, work: &Work) -> rusqlite::Result<Result<Receipt, LedgerError>> {
     run_sql(group, "SAVEPOINT change")?;
     let answer = apply::apply(group, work);

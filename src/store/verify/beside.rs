@@ -5,7 +5,8 @@ use rusqlite::Connection;
 use super::VerifyError;
 use crate::store::chain::{self, Cell, FORMAT};
 
-/// Holds nonces of events against evidence, both ways: each event has one, which says what the event meant.
+/// Holds nonces of events against evidence, both ways: each event has one, which says what the
+/// event meant.
 pub(super) fn nonces(conn: &Connection) -> Result<(), VerifyError> {
     let mut pairs = conn.prepare(
         "SELECT e.seq, e.event_id, e.kind, e.created, e.object_id, n.digest

@@ -1,6 +1,8 @@
-//! The API of another Echo Phoenix, as far as this one uses it: read its throttles, kill, revive, declare a level.
+//! The API of another Echo Phoenix, as far as this one uses it: read its throttles, kill, revive,
+//! declare a level.
 //!
-//! What it answers is believed only where it is what that route answers; its words are cut short before they are told.
+//! What it answers is believed only where it is what that route answers; its words are cut short
+//! before they are told.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -129,7 +131,8 @@ impl Sites {
                     .told::<Value>(spec, "/revive", None, body, Level::STOP)
                     .await
                 {
-                    // Nothing could be ended: it has ended already, or what is read next says otherwise.
+                    // Nothing could be ended: it has ended already, or what is read next says
+                    // otherwise.
                     Ok(_) | Err(TargetError::Conflict(_)) => Ok(()),
                     Err(error) => Err(error),
                 }
@@ -152,8 +155,8 @@ impl Sites {
         }
     }
 
-    /// Sends a command, and again without what a site of an earlier version does not know, with what that one cannot do
-    /// without. That one names a field at a time.
+    /// Sends a command, and again without what a site of an earlier version does not know, with
+    /// what that one cannot do without. That one names a field at a time.
     async fn told<T: DeserializeOwned>(
         &self,
         spec: &RemoteSpec,

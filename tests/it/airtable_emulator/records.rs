@@ -1,4 +1,5 @@
-//! The emulator's records: listing page by page, creating, updating and upserting at most ten at once.
+//! The emulator's records: listing page by page, creating, updating and upserting at most ten at
+//! once.
 
 use std::collections::BTreeMap;
 

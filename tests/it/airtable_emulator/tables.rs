@@ -1,4 +1,5 @@
-//! The emulator's schema: what tables and fields there are, what may be added, what fits into a cell.
+//! The emulator's schema: what tables and fields there are, what may be added, what fits into a
+//! cell.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -37,7 +38,8 @@ impl Field {
         field
     }
 
-    /// Checks a value as Airtable does without `typecast`, and makes of it what is kept. `None` is an empty cell.
+    /// Checks a value as Airtable does without `typecast`, and makes of it what is kept. `None` is
+    /// an empty cell.
     pub(super) fn cell(&self, value: &Value) -> Result<Option<Value>, Refusal> {
         let unfit = || {
             refuse(
@@ -182,7 +184,8 @@ impl Inner {
     }
 }
 
-/// Options are wanted for some types and refused for others; what was left out of a format is filled in.
+/// Options are wanted for some types and refused for others; what was left out of a format is
+/// filled in.
 fn options(kind: &str, given: &Value) -> Result<Option<Value>, Refusal> {
     let invalid = || {
         let message = format!("Invalid options for field of type {kind}");

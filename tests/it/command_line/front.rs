@@ -1,4 +1,5 @@
-//! What may stand between a command and its service: somebody who answers anything, or a way that loses what it carries.
+//! What may stand between a command and its service: somebody who answers anything, or a way that
+//! loses what it carries.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -57,7 +57,8 @@ fn every_command_teaches_by_example() {
             examples.contains(&format!("echo-phoenix {name}")),
             "{name}: {examples}"
         );
-        // A line that goes on belongs to the command before it; what follows a pipe is another program's.
+        // A line that goes on belongs to the command before it; what follows a pipe is another
+        // program's.
         for line in examples.lines().filter(|line| line.starts_with("  ")) {
             let ours = line.split(['|', '>']).next().unwrap();
             if !ours.contains(&format!("echo-phoenix {name}")) {

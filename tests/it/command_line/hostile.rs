@@ -1,4 +1,5 @@
-//! Text that wants to draw on a terminal, to hide or to be refused: kept as it came, and shown so that it can be seen.
+//! Text that wants to draw on a terminal, to hide or to be refused: kept as it came, and shown so
+//! that it can be seen.
 
 use std::os::unix::ffi::OsStrExt;
 
@@ -39,6 +40,90 @@ fn seen(text: &str) -> bool {
         .any(|c| c != '\n' && echo_phoenix::domain::text::is_hidden(c))
 }
 
+/// What the commands print of such a text can be seen, and is whole.
+fn commands_show(folder: &Path, url: &str, kept: &str) {
+    let report = out(&ask(folder, url, &["status"]));
+    assert!(
+        report.contains("default: KILLED, nothing but its allow-list is admitted\n"),
+        "{report}"
+    );
+    assert!(
+        seen(&report) && !report.lines().any(|line| line.starts_with("FAKE")),
+        "{report:?}"
+    );
+    assert!(
+        report.contains(&*echo_phoenix::domain::text::shown(kept)),
+        "{report:?}"
+    );
+    for json in [&["status", "-o", "json"][..], &["audit", "-o", "json"]] {
+        let said = out(&ask(folder, url, json));
+        assert!(seen(&said), "{said:?}");
+        assert!(
+            serde_json::from_str::<Value>(&said)
+                .unwrap()
+                .to_string()
+                .contains(&json!(kept).to_string())
+        );
+    }
+    let again = ask(folder, url, &KILL);
+    assert!(
+        seen(&out(&again)) && seen(&err(&again)),
+        "{:?}",
+        out(&again)
+    );
+    let table = out(&ask(folder, url, &["audit"]));
+    assert!(
+        seen(&table) && table.lines().all(|line| !line.starts_with("FAKE")),
+        "{table:?}"
+    );
+    let refused = ask(
+        folder,
+        url,
+        &["set", "0", "--operator", "o", "--reason", "r"],
+    );
+    assert_eq!(refused.status.code(), Some(1), "it is killed");
+    assert!(
+        seen(&err(&refused)) && err(&refused).contains("Held by "),
+        "{:?}",
+        err(&refused)
+    );
+}
+
+/// Kills with such a text, and holds API and record against what came: that, and what was told.
+async fn kept_as_it_came(echo: &Echo, text: &str, body: String) -> (String, Value) {
+    let (status, killed) = post(echo, "/kill", body).await;
+    assert_eq!(
+        (status, &killed["killed"]),
+        (200, &json!(true)),
+        "{text}: {killed}"
+    );
+    let read: Result<String, _> = serde_json::from_str(&format!("\"{text}\""));
+    let kept = read.map_or_else(
+        |_| "\u{fffd}".to_owned(),
+        |text| text.replace('\0', "\\u{0}"),
+    );
+    let told = http()
+        .get(echo.url("/v1/throttles/default"))
+        .header("x-api-key", KEY)
+        .send()
+        .await
+        .unwrap();
+    let told: Value = told.json().await.unwrap();
+    assert_eq!(
+        told["holds"][0]["reason"],
+        kept.as_str(),
+        "answered as it came"
+    );
+    assert_eq!(told["holds"][0]["operator"], kept.as_str());
+    let entry = &kills(echo).await[0];
+    assert_eq!(
+        (&entry["reason"], &entry["operator"]),
+        (&json!(kept), &json!(kept)),
+        "and so it is on record"
+    );
+    (kept, told)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_text_of_others_draws_hides_or_is_refused() {
     let (folder, echo) = service().await;
@@ -46,82 +131,9 @@ async fn no_text_of_others_draws_hides_or_is_refused() {
     for text in TEXTS {
         let body =
             format!(r#"{{"reason":"{text}","operator":"{text}","confirmation":"CONFIRM_KILL"}}"#);
-        let (status, killed) = post(&echo, "/kill", body).await;
-        assert_eq!(
-            (status, &killed["killed"]),
-            (200, &json!(true)),
-            "{text}: {killed}"
-        );
-        let read: Result<String, _> = serde_json::from_str(&format!("\"{text}\""));
-        let kept = read.map_or_else(
-            |_| "\u{fffd}".to_owned(),
-            |text| text.replace('\0', "\\u{0}"),
-        );
-        let told = http()
-            .get(echo.url("/v1/throttles/default"))
-            .header("x-api-key", KEY)
-            .send()
-            .await
-            .unwrap();
-        let told: Value = told.json().await.unwrap();
-        assert_eq!(
-            told["holds"][0]["reason"],
-            kept.as_str(),
-            "answered as it came"
-        );
-        assert_eq!(told["holds"][0]["operator"], kept.as_str());
-        let entry = &kills(&echo).await[0];
-        assert_eq!(
-            (&entry["reason"], &entry["operator"]),
-            (&json!(kept), &json!(kept)),
-            "and so it is on record"
-        );
+        let (kept, told) = kept_as_it_came(&echo, text, body).await;
 
-        let report = out(&ask(folder, &url, &["status"]));
-        assert!(
-            report.contains("default: KILLED, nothing but its allow-list is admitted\n"),
-            "{report}"
-        );
-        assert!(
-            seen(&report) && !report.lines().any(|line| line.starts_with("FAKE")),
-            "{report:?}"
-        );
-        assert!(
-            report.contains(&*echo_phoenix::domain::text::shown(&kept)),
-            "{report:?}"
-        );
-        for json in [&["status", "-o", "json"][..], &["audit", "-o", "json"]] {
-            let said = out(&ask(folder, &url, json));
-            assert!(seen(&said), "{said:?}");
-            assert!(
-                serde_json::from_str::<Value>(&said)
-                    .unwrap()
-                    .to_string()
-                    .contains(&json!(kept).to_string())
-            );
-        }
-        let again = ask(folder, &url, &KILL);
-        assert!(
-            seen(&out(&again)) && seen(&err(&again)),
-            "{:?}",
-            out(&again)
-        );
-        let table = out(&ask(folder, &url, &["audit"]));
-        assert!(
-            seen(&table) && table.lines().all(|line| !line.starts_with("FAKE")),
-            "{table:?}"
-        );
-        let refused = ask(
-            folder,
-            &url,
-            &["set", "0", "--operator", "o", "--reason", "r"],
-        );
-        assert_eq!(refused.status.code(), Some(1), "it is killed");
-        assert!(
-            seen(&err(&refused)) && err(&refused).contains("Held by "),
-            "{:?}",
-            err(&refused)
-        );
+        commands_show(folder, &url, &kept);
         let (_, conditions) = ("", told["conditions"].to_string());
         assert!(seen(&conditions), "{conditions:?}");
         assert_eq!(ask(folder, &url, &["revive"]).status.code(), Some(0));
@@ -130,20 +142,106 @@ async fn no_text_of_others_draws_hides_or_is_refused() {
     assert!(seen(&said), "the log: {said:?}");
 }
 
+/// Bodies of kills, and the reason and operator that they have on record.
+const WORDLESS: &[(&[u8], &str, &str)] = &[
+    (
+        br#"{"confirmation":"CONFIRM_KILL"}"#,
+        "(none given)",
+        "(none given)",
+    ),
+    (
+        br#"{"confirmation":"CONFIRM_KILL","reason":null,"operator":" "}"#,
+        "(none given)",
+        "(none given)",
+    ),
+    (
+        b"{\"confirmation\":\"CONFIRM_KILL\",\"reason\":\"a\xff\xfeb\",\"operator\":\"\\ude00\"}",
+        "a\u{fffd}\u{fffd}b",
+        "\u{fffd}",
+    ),
+];
+
+/// A kill of any length stops as long as what it stops is read; else it is told that it did not.
+async fn long_kills(echo: &Echo) {
+    let long = format!(
+        r#"{{"reason":"{}","throttle":"default","confirmation":"CONFIRM_KILL"}}"#,
+        "log\n".repeat(100_000)
+    );
+    let (status, killed) = post(echo, "/kill", long.clone()).await;
+    assert_eq!(status, 200, "{killed}");
+    let entry = &kills(echo).await[0];
+    assert_eq!(
+        (
+            &entry["throttle"],
+            entry["reason"].as_str().unwrap().chars().count()
+        ),
+        (&json!("default"), 1024)
+    );
+    let unknown = long.replace("\"throttle\"", "\"throtle\"");
+    assert_eq!(
+        post(echo, "/kill", unknown).await.0,
+        422,
+        "what it stops is not guessed"
+    );
+    assert_eq!(post(echo, "/revive", "").await.0, 200);
+    for huge in [
+        long.replace("log", &"log".repeat(5)),
+        format!("{}{long}", " ".repeat(70_000)),
+    ] {
+        let (status, problem) = post(echo, "/kill", huge).await;
+        assert_eq!(status, 413, "{problem}");
+        assert!(
+            problem["detail"]
+                .as_str()
+                .unwrap()
+                .contains("NOTHING WAS STOPPED"),
+            "{problem}"
+        );
+    }
+    assert_ne!(echo.verdict("default").await.1, "kill");
+}
+
+/// By the command line too, whatever the shell handed it.
+async fn by_the_command_line(folder: &Path, echo: &Echo) {
+    let words = "- double charges\n".repeat(5_000);
+    for (reason, operator) in [
+        (words.as_str(), "--dana"),
+        ("-1 balance", "-d"),
+        ("--throttle", ""),
+    ] {
+        let all = [
+            "kill",
+            "--confirm",
+            "CONFIRM_KILL",
+            "--reason",
+            reason,
+            "--operator",
+            operator,
+        ];
+        let done = command(folder, &echo.url(""), &all).output().unwrap();
+        assert_eq!(done.status.code(), Some(0), "{}", err(&done));
+        let entry = &kills(echo).await[0];
+        assert!(
+            entry["reason"].as_str().unwrap().starts_with(&reason[..10]),
+            "{entry}"
+        );
+        assert_eq!(entry["throttle"], "");
+    }
+    for all in [&["set", "0.5"][..], &["revive"]] {
+        let all = [all, &["--reason", "- it is over", "--operator", "-d"]].concat();
+        let done = command(folder, &echo.url(""), &all).output().unwrap();
+        assert!(
+            !err(&done).contains("unexpected argument"),
+            "{}",
+            err(&done)
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_is_never_refused_for_its_words() {
     let (folder, echo) = service().await;
-    let long = "x".repeat(5000);
-    let bodies: Vec<(Vec<u8>, &str, &str)> = vec![
-        (br#"{"confirmation":"CONFIRM_KILL"}"#.to_vec(), "(none given)", "(none given)"),
-        (br#"{"confirmation":"CONFIRM_KILL","reason":null,"operator":" "}"#.to_vec(), "(none given)", "(none given)"),
-        (
-            b"{\"confirmation\":\"CONFIRM_KILL\",\"reason\":\"a\xff\xfeb\",\"operator\":\"\\ude00\"}".to_vec(),
-            "a\u{fffd}\u{fffd}b",
-            "\u{fffd}",
-        ),
-    ];
-    for (body, reason, operator) in bodies {
+    for &(body, reason, operator) in WORDLESS {
         let (status, killed) = post(&echo, "/kill", body).await;
         assert_eq!(status, 200, "{killed}");
         let entry = &kills(&echo).await[0];
@@ -152,6 +250,7 @@ async fn a_kill_is_never_refused_for_its_words() {
             (&json!(reason), &json!(operator))
         );
     }
+    let long = "x".repeat(5000);
     let body =
         json!({ "confirmation": "CONFIRM_KILL", "reason": long, "operator": long }).to_string();
     assert_eq!(post(&echo, "/kill", body).await.0, 200);
@@ -174,80 +273,8 @@ async fn a_kill_is_never_refused_for_its_words() {
             "{wrong}"
         );
     }
-    let long = format!(
-        r#"{{"reason":"{}","throttle":"default","confirmation":"CONFIRM_KILL"}}"#,
-        "log\n".repeat(100_000)
-    );
-    let (status, killed) = post(&echo, "/kill", long.clone()).await;
-    assert_eq!(status, 200, "{killed}");
-    let entry = &kills(&echo).await[0];
-    assert_eq!(
-        (
-            &entry["throttle"],
-            entry["reason"].as_str().unwrap().chars().count()
-        ),
-        (&json!("default"), 1024)
-    );
-    let unknown = long.replace("\"throttle\"", "\"throtle\"");
-    assert_eq!(
-        post(&echo, "/kill", unknown).await.0,
-        422,
-        "what it stops is not guessed"
-    );
-    assert_eq!(post(&echo, "/revive", "").await.0, 200);
-    for huge in [
-        long.replace("log", &"log".repeat(5)),
-        format!("{}{long}", " ".repeat(70_000)),
-    ] {
-        let (status, problem) = post(&echo, "/kill", huge).await;
-        assert_eq!(status, 413, "{problem}");
-        assert!(
-            problem["detail"]
-                .as_str()
-                .unwrap()
-                .contains("NOTHING WAS STOPPED"),
-            "{problem}"
-        );
-    }
-    assert_ne!(echo.verdict("default").await.1, "kill");
-    // By the command line too, whatever the shell handed it.
-    let words = "- double charges\n".repeat(5_000);
-    for (reason, operator) in [
-        (words.as_str(), "--dana"),
-        ("-1 balance", "-d"),
-        ("--throttle", ""),
-    ] {
-        let all = [
-            "kill",
-            "--confirm",
-            "CONFIRM_KILL",
-            "--reason",
-            reason,
-            "--operator",
-            operator,
-        ];
-        let done = command(folder.path(), &echo.url(""), &all)
-            .output()
-            .unwrap();
-        assert_eq!(done.status.code(), Some(0), "{}", err(&done));
-        let entry = &kills(&echo).await[0];
-        assert!(
-            entry["reason"].as_str().unwrap().starts_with(&reason[..10]),
-            "{entry}"
-        );
-        assert_eq!(entry["throttle"], "");
-    }
-    for all in [&["set", "0.5"][..], &["revive"]] {
-        let all = [all, &["--reason", "- it is over", "--operator", "-d"]].concat();
-        let done = command(folder.path(), &echo.url(""), &all)
-            .output()
-            .unwrap();
-        assert!(
-            !err(&done).contains("unexpected argument"),
-            "{}",
-            err(&done)
-        );
-    }
+    long_kills(&echo).await;
+    by_the_command_line(folder.path(), &echo).await;
     let mut kill = command(
         folder.path(),
         &echo.url(""),

@@ -1,6 +1,8 @@
-//! `plan`: what it says is what a service then does; and what it says of files that are wrong and services that are gone.
+//! `plan`: what it says is what a service then does; and what it says of files that are wrong and
+//! services that are gone.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -91,6 +93,60 @@ fn steps(plan: &Value, name: &str) -> String {
         .join("\n")
 }
 
+/// Steps that are planned, by throttle.
+const SAID: [(&str, &str); 12] = [
+    (
+        "default",
+        "declared 20 % → 50 %\ncloses from 20 % to 50 % at once",
+    ),
+    (
+        "checkout",
+        "declared 40 % → 10 %\nopens from 40 % towards 10 %",
+    ),
+    ("checkout", "with nothing measured at 100 %/s, in 1 s"),
+    ("refunds", "ramp.maxPercentPerSecond 2 → 100"),
+    ("refunds", "the file's kill ends (audit)"),
+    ("search", "mode Enforce → Observe"),
+    (
+        "search",
+        "signals none → {\"source\":\"prometheus\",\"latencyMs\":{\"calm\":100,\"full\":400}}",
+    ),
+    ("search", "gate.key.header x-tenant → x-user"),
+    ("search", "gate.allow [{\"path\":\"/status\"}] → none"),
+    (
+        "payouts",
+        "starts at 30 % refused\ntarget gate, callers told apart by x-tenant, 1 allow rule(s)",
+    ),
+    ("payouts", "KILLED at once by dana: fraud wave"),
+    ("old", "is not in the file: it keeps the state it has"),
+];
+
+fn planned(folder: &Path, url: &str, file: &str) -> Value {
+    json(&ask(folder, url, &["plan", "-o", "json", "-f", file]))
+}
+
+/// What is planned for each throttle.
+fn says_what_comes(told: &Value, url: &str) {
+    assert_eq!(
+        (&told["compared"], &told["url"]),
+        (&json!(true), &json!(url))
+    );
+    let names = ["default", "checkout", "refunds", "payouts", "old", "search"];
+    let changes = names.map(|name| of(told, name)["change"].clone());
+    assert_eq!(
+        changes,
+        ["change", "change", "change", "create", "none", "change"].map(Value::from),
+        "{told}"
+    );
+    for (name, said) in SAID {
+        assert!(
+            steps(told, name).contains(said),
+            "{name}: {said} is not in\n{}",
+            steps(told, name)
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_plan_says_is_what_the_service_does_then() {
     let folder = tempfile::tempdir().unwrap();
@@ -107,13 +163,7 @@ async fn what_a_plan_says_is_what_the_service_does_then() {
     )
     .await;
     let url = echo.url("");
-    let plan = |file: &str| {
-        json(&ask(
-            folder.path(),
-            &url,
-            &["plan", "-o", "json", "-f", file],
-        ))
-    };
+    let plan = |file: &str| planned(folder.path(), &url, file);
     eventually(
         "the service is as its manifest declares",
         Duration::from_secs(20),
@@ -136,50 +186,7 @@ async fn what_a_plan_says_is_what_the_service_does_then() {
         "{idle}"
     );
 
-    let told = plan("next.yaml");
-    assert_eq!(
-        (&told["compared"], &told["url"]),
-        (&json!(true), &json!(url))
-    );
-    let names = ["default", "checkout", "refunds", "payouts", "old", "search"];
-    let changes = names.map(|name| of(&told, name)["change"].clone());
-    assert_eq!(
-        changes,
-        ["change", "change", "change", "create", "none", "change"].map(Value::from),
-        "{told}"
-    );
-    for (name, said) in [
-        (
-            "default",
-            "declared 20 % → 50 %\ncloses from 20 % to 50 % at once",
-        ),
-        (
-            "checkout",
-            "declared 40 % → 10 %\nopens from 40 % towards 10 %",
-        ),
-        ("checkout", "with nothing measured at 100 %/s, in 1 s"),
-        ("refunds", "ramp.maxPercentPerSecond 2 → 100"),
-        ("refunds", "the file's kill ends (audit)"),
-        ("search", "mode Enforce → Observe"),
-        (
-            "search",
-            "signals none → {\"source\":\"prometheus\",\"latencyMs\":{\"calm\":100,\"full\":400}}",
-        ),
-        ("search", "gate.key.header x-tenant → x-user"),
-        ("search", "gate.allow [{\"path\":\"/status\"}] → none"),
-        (
-            "payouts",
-            "starts at 30 % refused\ntarget gate, callers told apart by x-tenant, 1 allow rule(s)",
-        ),
-        ("payouts", "KILLED at once by dana: fraud wave"),
-        ("old", "is not in the file: it keeps the state it has"),
-    ] {
-        assert!(
-            steps(&told, name).contains(said),
-            "{name}: {said} is not in\n{}",
-            steps(&told, name)
-        );
-    }
+    says_what_comes(&plan("next.yaml"), &url);
     let text = out(&ask(folder.path(), &url, &["plan", "-f", "next.yaml"]));
     assert!(
         text.starts_with("1 new, 4 to change, 1 as they are\n") && text.contains("\n+ payouts\n"),
@@ -248,6 +255,47 @@ async fn what_the_service_does_next_is_told_without_a_file() {
     );
 }
 
+fn a_wrong_one_by_field(folder: &Path, url: &str) {
+    let wrong = AFTER
+        .replace("throttlePercent: 10", "throttlePercent: 110")
+        .replace("x-tenant", "x tenant");
+    fs::write(folder.join("wrong.yaml"), &wrong).unwrap();
+    let refused = ask(folder, url, &["plan", "-f", "wrong.yaml"]);
+    assert_eq!(
+        (refused.status.code(), out(&refused).as_str()),
+        (Some(2), "")
+    );
+    for mistake in [
+        "document 2: spec.throttlePercent",
+        "document 4: spec.targets[0].gate.key.header",
+    ] {
+        assert!(
+            err(&refused).contains(mistake),
+            "{mistake} is not in\n{}",
+            err(&refused)
+        );
+    }
+    // The same words as the service's own.
+    let serve = command(
+        folder,
+        url,
+        &[
+            "serve",
+            "--manifest",
+            "wrong.yaml",
+            "--listen",
+            "127.0.0.1:0",
+        ],
+    );
+    let serve = { serve }.output().unwrap();
+    assert_eq!(serve.status.code(), Some(2));
+    assert!(
+        err(&serve).contains("document 2: spec.throttlePercent"),
+        "{}",
+        err(&serve)
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_service_a_file_is_told_alone_and_a_wrong_one_by_field() {
     let folder = tempfile::tempdir().unwrap();
@@ -281,44 +329,7 @@ async fn without_a_service_a_file_is_told_alone_and_a_wrong_one_by_field() {
         (Some(1), "")
     );
 
-    let wrong = AFTER
-        .replace("throttlePercent: 10", "throttlePercent: 110")
-        .replace("x-tenant", "x tenant");
-    fs::write(folder.path().join("wrong.yaml"), &wrong).unwrap();
-    let refused = ask(folder.path(), &url, &["plan", "-f", "wrong.yaml"]);
-    assert_eq!(
-        (refused.status.code(), out(&refused).as_str()),
-        (Some(2), "")
-    );
-    for mistake in [
-        "document 2: spec.throttlePercent",
-        "document 4: spec.targets[0].gate.key.header",
-    ] {
-        assert!(
-            err(&refused).contains(mistake),
-            "{mistake} is not in\n{}",
-            err(&refused)
-        );
-    }
-    // The same words as the service's own.
-    let serve = command(
-        folder.path(),
-        &url,
-        &[
-            "serve",
-            "--manifest",
-            "wrong.yaml",
-            "--listen",
-            "127.0.0.1:0",
-        ],
-    );
-    let serve = { serve }.output().unwrap();
-    assert_eq!(serve.status.code(), Some(2));
-    assert!(
-        err(&serve).contains("document 2: spec.throttlePercent"),
-        "{}",
-        err(&serve)
-    );
+    a_wrong_one_by_field(folder.path(), &url);
     let missing = ask(folder.path(), &url, &["plan", "-f", "missing.yaml"]);
     assert_eq!(missing.status.code(), Some(2));
     assert!(err(&missing).contains("missing.yaml"), "{}", err(&missing));

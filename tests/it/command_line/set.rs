@@ -1,5 +1,5 @@
-//! `set` and `audit`: a person declares a level, and reads who did what. And what a person meets on the way: a service that
-//! is asked too often, an address without its scheme.
+//! `set` and `audit`: a person declares a level, and reads who did what. And what a person meets on
+//! the way: a service that is asked too often, an address without its scheme.
 
 use super::*;
 
@@ -26,6 +26,39 @@ async fn get(echo: &Echo, path: &str) -> Value {
         .json()
         .await
         .unwrap()
+}
+
+/// Who declared the level and why, in the record and in its table.
+async fn on_record(echo: &Echo, folder: &Path, url: &str) {
+    let page = get(echo, "/v1/audit?action=control").await;
+    let entry = &page["items"][0];
+    let who = (
+        &entry["actor"],
+        &entry["operator"],
+        &entry["reason"],
+        &entry["binding_signal"],
+    );
+    assert_eq!(
+        who,
+        (
+            &json!("ECHO_API_KEY"),
+            &json!("dana"),
+            &json!("fraud wave"),
+            &json!("target")
+        )
+    );
+    let table = out(&ask(
+        folder,
+        url,
+        &["audit", "--throttle", "default", "--since", "2026-01-01"],
+    ));
+    let row = table.lines().find(|line| line.contains("control")).unwrap();
+    assert!(
+        table.starts_with("SEQ")
+            && row.contains("  ECHO_API_KEY: dana  ")
+            && row.ends_with("fraud wave"),
+        "{table}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,35 +97,7 @@ async fn a_level_is_set_as_a_plain_declaration_and_read_in_the_record() {
         "what tightens holds before the answer"
     );
 
-    let page = get(&echo, "/v1/audit?action=control").await;
-    let entry = &page["items"][0];
-    let who = (
-        &entry["actor"],
-        &entry["operator"],
-        &entry["reason"],
-        &entry["binding_signal"],
-    );
-    assert_eq!(
-        who,
-        (
-            &json!("ECHO_API_KEY"),
-            &json!("dana"),
-            &json!("fraud wave"),
-            &json!("target")
-        )
-    );
-    let table = out(&ask(
-        folder,
-        &url,
-        &["audit", "--throttle", "default", "--since", "2026-01-01"],
-    ));
-    let row = table.lines().find(|line| line.contains("control")).unwrap();
-    assert!(
-        table.starts_with("SEQ")
-            && row.contains("  ECHO_API_KEY: dana  ")
-            && row.ends_with("fraud wave"),
-        "{table}"
-    );
+    on_record(&echo, folder, &url).await;
     let unknown = set(folder, &url, &["0", "--throttle", "other"]);
     assert_eq!(unknown.status.code(), Some(1), "{}", err(&unknown));
 

@@ -11,7 +11,8 @@ const REVIVE: [&str; 5] = [
     "dana",
 ];
 
-/// What is said of an order that is not decided: in the service's words, that it may still happen, and what tells the rest.
+/// What is said of an order that is not decided: in the service's words, that it may still happen,
+/// and what tells the rest.
 fn not_decided(said: &str) {
     for words in [
         "may still happen",
@@ -25,6 +26,49 @@ fn not_decided(said: &str) {
     for words in ["refused", "Try again", "NOTHING"] {
         assert!(!said.contains(words), "{words} is in {said}");
     }
+}
+
+/// Such orders, as the API lists them.
+async fn listed(echo: &Echo) -> Value {
+    let request = http()
+        .get(echo.url("/v1/commands"))
+        .header("x-api-key", KEY);
+    request.send().await.unwrap().json().await.unwrap()
+}
+
+/// The API lists the revival as done, with what the command line and the record have of it.
+async fn is_told_as_done(echo: &Echo, folder: &Path, url: &str) {
+    let told = listed(echo).await;
+    let since: jiff::Timestamp = told["since"].as_str().unwrap().parse().unwrap();
+    let one = &told["items"][0];
+    assert!(
+        since < one["at"].as_str().unwrap().parse().unwrap(),
+        "since when it would know of any: {told}"
+    );
+    assert_eq!(
+        (&one["action"], &one["operator"], &one["outcome"]),
+        (&json!("revive"), &json!("dana"), &json!("done"))
+    );
+    let json: Value =
+        serde_json::from_str(&out(&ask(folder, url, &["status", "-o", "json"]))).unwrap();
+    assert_eq!(json["commands"], told["items"]);
+    let request = http()
+        .get(echo.url("/v1/audit?action=revive"))
+        .header("x-api-key", KEY);
+    let audit: Value = request.send().await.unwrap().json().await.unwrap();
+    assert_eq!(
+        audit["items"][0]["request_id"], one["request_id"],
+        "and the record has it"
+    );
+    assert_eq!(
+        http()
+            .get(echo.url("/v1/commands"))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        401
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,43 +113,11 @@ async fn a_revival_that_is_not_decided_is_shown_until_it_is_and_then_what_became
         },
     )
     .await;
-    let request = http()
-        .get(echo.url("/v1/commands"))
-        .header("x-api-key", KEY);
-    let told: Value = request.send().await.unwrap().json().await.unwrap();
-    let since: jiff::Timestamp = told["since"].as_str().unwrap().parse().unwrap();
-    let one = &told["items"][0];
-    assert!(
-        since < one["at"].as_str().unwrap().parse().unwrap(),
-        "since when it would know of any: {told}"
-    );
-    assert_eq!(
-        (&one["action"], &one["operator"], &one["outcome"]),
-        (&json!("revive"), &json!("dana"), &json!("done"))
-    );
-    let json: Value =
-        serde_json::from_str(&out(&ask(folder, &url, &["status", "-o", "json"]))).unwrap();
-    assert_eq!(json["commands"], told["items"]);
-    let request = http()
-        .get(echo.url("/v1/audit?action=revive"))
-        .header("x-api-key", KEY);
-    let audit: Value = request.send().await.unwrap().json().await.unwrap();
-    assert_eq!(
-        audit["items"][0]["request_id"], one["request_id"],
-        "and the record has it"
-    );
-    assert_eq!(
-        http()
-            .get(echo.url("/v1/commands"))
-            .send()
-            .await
-            .unwrap()
-            .status(),
-        401
-    );
+    is_told_as_done(&echo, folder, &url).await;
 }
 
-/// What a failed sync leaves in the file may be there after a crash, or not: nobody is told that it was not done.
+/// What a failed sync leaves in the file may be there after a crash, or not: nobody is told that it
+/// was not done.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revival_whose_sync_fails_is_not_decided_and_then_what_a_restart_finds() {
     let folder = tempfile::tempdir().unwrap();
@@ -140,11 +152,9 @@ async fn a_revival_whose_sync_fails_is_not_decided_and_then_what_a_restart_finds
         assert!(out(&ask(folder, &echo.url(""), &["status"])).contains("KILLED"));
         echo.process.kill_9();
         echo = Echo::start("serve", &disk.variables(), folder).await;
-        // That nothing is listed says nothing of what came before; what was not done is not in the record either.
-        let request = http()
-            .get(echo.url("/v1/commands"))
-            .header("x-api-key", KEY);
-        let told: Value = request.send().await.unwrap().json().await.unwrap();
+        // That nothing is listed says nothing of what came before; what was not done is not in the
+        // record either.
+        let told = listed(&echo).await;
         let since = told["since"].as_str().unwrap().to_owned();
         assert_eq!(told["items"], json!([]));
         assert!(since > known_since, "{since}, and before {known_since}");
@@ -218,8 +228,8 @@ async fn commands_that_could_not_be_read_are_unknown_and_an_older_service_has_no
     }
 }
 
-/// Every answer to an order that does not say whether it was done has an exit code of its own; what is known to be refused
-/// has not.
+/// Every answer to an order that does not say whether it was done has an exit code of its own; what
+/// is known to be refused has not.
 #[test]
 fn an_order_of_which_it_is_not_known_whether_it_was_done_ends_with_3() {
     let folder = tempfile::tempdir().unwrap();

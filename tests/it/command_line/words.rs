@@ -1,4 +1,5 @@
-//! What orders are told in words: what a revival ended, what it did not and why, which throttle was meant, what was refused.
+//! What orders are told in words: what a revival ended, what it did not and why, which throttle was
+//! meant, what was refused.
 
 use super::*;
 
@@ -64,6 +65,100 @@ fn has(done: &Output, code: i32, parts: &[&str]) {
     }
 }
 
+/// The level that stays under everything, and what takes it back.
+const HELD: &str = "at 40 % or more, by eve, over the API: fraud wave";
+const LOWER: &str = "echo-phoenix set 25% --throttle payments.checkout";
+/// Said of a kill of every throttle.
+const WIDE: &str = "This kill covers every throttle; ending it opens all.";
+
+/// A revival where nothing is killed ends nothing, and says what would end the level.
+fn of_no_kill(folder: &Path, url: &str) {
+    // Nothing is killed, so by contract nothing ends; the level is told with what takes it back.
+    has(
+        &ask(folder, url, &["revive"]),
+        0,
+        &["nothing was ended", "of payments.checkout stays", LOWER],
+    );
+    let wrong = ask(folder, url, &["revive", "--epoch", "wrong"]);
+    has(
+        &wrong,
+        1,
+        &[
+            "There is no hold with the epoch wrong, and nothing is killed",
+            "so not the hold wrong either",
+        ],
+    );
+    let json = ask(folder, url, &["revive", "--epoch", "wrong", "-o", "json"]);
+    has(
+        &json,
+        1,
+        &[
+            r#""status":"already_running""#,
+            "so not the hold wrong either",
+        ],
+    );
+}
+
+/// A kill is told with the level under it, and with what ending it opens.
+async fn killed_over_a_level(folder: &Path, url: &str) {
+    has(&ask(folder, url, &KILL), 0, &["KILLED: all throttles"]);
+    let told = eventually(
+        "the loop has seen the kill",
+        Duration::from_secs(20),
+        async || {
+            let told = ask(folder, url, &["status"]);
+            out(&told).contains("default: KILLED").then_some(told)
+        },
+    )
+    .await;
+    has(
+        &told,
+        0,
+        &[HELD, "a revive that names no epoch ends this too", WIDE],
+    );
+    assert_eq!(
+        out(&told).matches(WIDE).count(),
+        2,
+        "under each throttle: {}",
+        out(&told)
+    );
+}
+
+/// What ends no hold is refused, and says what would end it.
+async fn of_no_hold(echo: &Echo, folder: &Path, url: &str) {
+    let only = ask(folder, url, &["revive", "--throttle", "default"]);
+    has(
+        &only,
+        1,
+        &[
+            "(409)",
+            "dana, over the API",
+            WIDE,
+            "echo-phoenix revive --epoch ",
+        ],
+    );
+    let wrong = ask(
+        folder,
+        url,
+        &[
+            "revive",
+            "--epoch",
+            "wrong",
+            "--operator",
+            "dana",
+            "--reason",
+            "why",
+        ],
+    );
+    has(&wrong, 1, &["There is no hold with the epoch wrong", WIDE]);
+    let entry = newest(echo, "revive_refused").await;
+    assert_eq!(
+        (&entry["operator"], &entry["reason"]),
+        (&json!("dana"), &json!("no hold wrong: why")),
+        "{entry}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revival_names_the_kill_and_the_level_that_it_ended() {
     let (folder, echo) = with_manifest().await;
@@ -79,91 +174,14 @@ async fn a_revival_names_the_kill_and_the_level_that_it_ended() {
         0,
         &["DECLARED: payments.checkout refuses 40 %"],
     );
-    let held = "at 40 % or more, by eve, over the API: fraud wave";
-    let lower = "echo-phoenix set 25% --throttle payments.checkout";
     has(
         &ask(folder, &url, &["status"]),
         0,
-        &[held, lower, "a revive that ends a kill ends this too"],
+        &[HELD, LOWER, "a revive that ends a kill ends this too"],
     );
-    // Nothing is killed, so by contract nothing ends; the level is told with what takes it back.
-    has(
-        &ask(folder, &url, &["revive"]),
-        0,
-        &["nothing was ended", "of payments.checkout stays", lower],
-    );
-    let wrong = ask(folder, &url, &["revive", "--epoch", "wrong"]);
-    has(
-        &wrong,
-        1,
-        &[
-            "There is no hold with the epoch wrong, and nothing is killed",
-            "so not the hold wrong either",
-        ],
-    );
-    let json = ask(folder, &url, &["revive", "--epoch", "wrong", "-o", "json"]);
-    has(
-        &json,
-        1,
-        &[
-            r#""status":"already_running""#,
-            "so not the hold wrong either",
-        ],
-    );
-
-    has(&ask(folder, &url, &KILL), 0, &["KILLED: all throttles"]);
-    let told = eventually(
-        "the loop has seen the kill",
-        Duration::from_secs(20),
-        async || {
-            let told = ask(folder, &url, &["status"]);
-            out(&told).contains("default: KILLED").then_some(told)
-        },
-    )
-    .await;
-    let wide = "This kill covers every throttle; ending it opens all.";
-    has(
-        &told,
-        0,
-        &[held, "a revive that names no epoch ends this too", wide],
-    );
-    assert_eq!(
-        out(&told).matches(wide).count(),
-        2,
-        "under each throttle: {}",
-        out(&told)
-    );
-    let only = ask(folder, &url, &["revive", "--throttle", "default"]);
-    has(
-        &only,
-        1,
-        &[
-            "(409)",
-            "dana, over the API",
-            wide,
-            "echo-phoenix revive --epoch ",
-        ],
-    );
-    let wrong = ask(
-        folder,
-        &url,
-        &[
-            "revive",
-            "--epoch",
-            "wrong",
-            "--operator",
-            "dana",
-            "--reason",
-            "why",
-        ],
-    );
-    has(&wrong, 1, &["There is no hold with the epoch wrong", wide]);
-    let entry = newest(&echo, "revive_refused").await;
-    assert_eq!(
-        (&entry["operator"], &entry["reason"]),
-        (&json!("dana"), &json!("no hold wrong: why")),
-        "{entry}"
-    );
+    of_no_kill(folder, &url);
+    killed_over_a_level(folder, &url).await;
+    of_no_hold(&echo, folder, &url).await;
 
     let revived = ask(
         folder,
@@ -210,7 +228,6 @@ async fn what_stays_killed_is_told_by_whoever_stops_part_of_it_and_whoever_ends_
         "--confirm",
         "CONFIRM_KILL",
     ];
-    let wide = "This kill covers every throttle; ending it opens all.";
     let narrow = ask(folder, &url, &[&by_name[..], &["-o", "json"]].concat());
     let epoch = serde_json::from_str::<Value>(&out(&narrow)).unwrap()["epoch"]
         .as_str()
@@ -228,7 +245,7 @@ async fn what_stays_killed_is_told_by_whoever_stops_part_of_it_and_whoever_ends_
         &[
             "KILLED ALREADY: throttle default",
             "dana: double charges",
-            wide,
+            WIDE,
         ],
     );
 
@@ -263,33 +280,9 @@ async fn what_stays_killed_is_told_by_whoever_stops_part_of_it_and_whoever_ends_
     assert_eq!(newest(&echo, "revive").await["after"], "opening");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_level_below_the_manifests_is_not_told_as_declared() {
-    let (folder, echo) = with_manifest().await;
-    let (folder, url) = (folder.path(), echo.url(""));
-    let first = set(folder, &url, "60%");
-    has(&first, 0, &["DECLARED: payments.checkout refuses 60 %"]);
-    assert!(!out(&first).contains("  ended "), "{}", out(&first));
-    // Whose tightening it takes the place of is named: nobody else would be told.
-    let by = [
-        "--throttle",
-        CHECKOUT,
-        "--operator",
-        "dana",
-        "--reason",
-        "worse",
-    ];
-    let higher = ask(folder, &url, &[&["set", "70%"][..], &by].concat());
-    has(
-        &higher,
-        0,
-        &[
-            "DECLARED",
-            "  ended     60 % or more by eve, over the API, since 2",
-            ": fraud wave\n",
-        ],
-    );
-    let lower = set(folder, &url, "10%");
+/// A level below the manifest's ends what was on top of it, and is not told as declared.
+fn below_the_manifests(folder: &Path, url: &str) {
+    let lower = set(folder, url, "10%");
     has(
         &lower,
         1,
@@ -319,6 +312,35 @@ async fn a_level_below_the_manifests_is_not_told_as_declared() {
         out(&lower),
         err(&lower)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_level_below_the_manifests_is_not_told_as_declared() {
+    let (folder, echo) = with_manifest().await;
+    let (folder, url) = (folder.path(), echo.url(""));
+    let first = set(folder, &url, "60%");
+    has(&first, 0, &["DECLARED: payments.checkout refuses 60 %"]);
+    assert!(!out(&first).contains("  ended "), "{}", out(&first));
+    // Whose tightening it takes the place of is named: nobody else would be told.
+    let by = [
+        "--throttle",
+        CHECKOUT,
+        "--operator",
+        "dana",
+        "--reason",
+        "worse",
+    ];
+    let higher = ask(folder, &url, &[&["set", "70%"][..], &by].concat());
+    has(
+        &higher,
+        0,
+        &[
+            "DECLARED",
+            "  ended     60 % or more by eve, over the API, since 2",
+            ": fraud wave\n",
+        ],
+    );
+    below_the_manifests(folder, &url);
     let entry = newest(&echo, "control").await;
     assert_eq!(
         (&entry["after"], &entry["operator"]),
@@ -481,9 +503,18 @@ async fn a_refused_order_keeps_who_asked_for_what_and_why() {
     );
 }
 
-/// Whoever typed a command sent no request: the command and the flag are named, and no route, header or field.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_refused_is_told_in_commands_and_flags() {
+/// What only somebody who sends requests knows.
+const OF_REQUESTS: [&str; 6] = [
+    "POST ",
+    "held_by",
+    "X-API-Key",
+    "Idempotency-Key",
+    "target_throttle",
+    "\noperator:",
+];
+
+/// A service whose manifest kills a throttle, with a key that only reads.
+async fn with_killed_checkout() -> (tempfile::TempDir, Echo) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("echo.yaml");
     std::fs::write(
@@ -500,6 +531,14 @@ async fn what_is_refused_is_told_in_commands_and_flags() {
         ("ECHO_MANIFEST", file.display().to_string()),
     ];
     let echo = Echo::start("serve", &variables, folder.path()).await;
+    (folder, echo)
+}
+
+/// Whoever typed a command sent no request: the command and the flag are named, and no route,
+/// header or field.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_is_told_in_commands_and_flags() {
+    let (folder, echo) = with_killed_checkout().await;
     let (folder, url) = (folder.path(), echo.url(""));
     let (long, order) = (
         "x".repeat(1000),
@@ -552,14 +591,7 @@ async fn what_is_refused_is_told_in_commands_and_flags() {
     ];
     for (done, words) in &told {
         has(done, 1, &[words]);
-        for theirs in [
-            "POST ",
-            "held_by",
-            "X-API-Key",
-            "Idempotency-Key",
-            "target_throttle",
-            "\noperator:",
-        ] {
+        for theirs in OF_REQUESTS {
             assert!(!err(done).contains(theirs), "{theirs} is in {}", err(done));
         }
     }
@@ -695,15 +727,9 @@ fn a_record_that_is_not_there_is_named_with_the_way_out() {
     );
 }
 
-/// Whatever lies where a ledger should be is named, with what it looks like and how to go on, by both that read it.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_is_no_ledger_is_named_with_what_it_looks_like_and_the_way_out() {
-    let (home, mut echo) = service().await;
-    let folder = home.path();
-    has(&ask(folder, "", &["backup", "whole.db"]), 0, &[]);
-    echo.process.kill_9();
-    let whole = std::fs::read(folder.join("whole.db")).unwrap();
-    let mut damaged = whole.clone();
+/// Bytes that are no ledger, what is said of them, and what they look like.
+fn no_ledgers(folder: &Path, whole: &[u8]) -> [(Vec<u8>, &'static str, &'static str); 7] {
+    let mut damaged = whole.to_owned();
     damaged[4096..].fill(0xa5);
     let other = |sql: &str| {
         let file = folder.join("other.db");
@@ -715,7 +741,7 @@ async fn a_record_that_is_no_ledger_is_named_with_what_it_looks_like_and_the_way
         b"no database at all, and long enough to be looked at, which is to say a hundred bytes and a few more of them"
             .to_vec();
     let (unread, none) = ("the ledger cannot be read: ", "no ledger, ");
-    let cases = [
+    [
         (text, unread, "it does not begin as a ledger does"),
         (
             b"SQLite format 3\0".to_vec(),
@@ -723,12 +749,12 @@ async fn a_record_that_is_no_ledger_is_named_with_what_it_looks_like_and_the_way
             "it does not begin as a ledger does",
         ),
         (
-            [&[0x1f, 0x8b, 8, 0][..], &whole].concat(),
+            [&[0x1f, 0x8b, 8, 0][..], whole].concat(),
             unread,
             "it is compressed (gzip): unpack it first",
         ),
         (
-            [&b"Salted__"[..], &whole].concat(),
+            [&b"Salted__"[..], whole].concat(),
             unread,
             "it is encrypted (openssl): decrypt it first",
         ),
@@ -747,14 +773,25 @@ async fn a_record_that_is_no_ledger_is_named_with_what_it_looks_like_and_the_way
             none,
             "but an SQLite file of another program: none of a ledger's tables is in it",
         ),
-    ];
+    ]
+}
+
+/// Whatever lies where a ledger should be is named, with what it looks like and how to go on, by
+/// both that read it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_no_ledger_is_named_with_what_it_looks_like_and_the_way_out() {
+    let (home, mut echo) = service().await;
+    let folder = home.path();
+    has(&ask(folder, "", &["backup", "whole.db"]), 0, &[]);
+    echo.process.kill_9();
+    let whole = std::fs::read(folder.join("whole.db")).unwrap();
     let ways = [
         "echo-phoenix verify --file BACKUP",
         "cp BACKUP NEW/ledger.db",
         "ECHO_DATA_DIR=NEW",
     ];
     std::fs::create_dir(folder.join("bad")).unwrap();
-    for (bytes, what, looks) in cases {
+    for (bytes, what, looks) in no_ledgers(folder, &whole) {
         std::fs::write(folder.join("bad/ledger.db"), bytes).unwrap();
         let verified = ask(folder, "", &["verify", "--file", "bad/ledger.db"]);
         has(&verified, 1, &[&format!("bad/ledger.db: {what}"), looks]);

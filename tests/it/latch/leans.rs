@@ -1,4 +1,5 @@
-//! What a kill leans on, and what is told late: neither a hold that ends by another door, nor a level that was overtaken.
+//! What a kill leans on, and what is told late: neither a hold that ends by another door, nor a
+//! level that was overtaken.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -146,7 +147,8 @@ async fn a_kill_of_the_journal_that_has_ended_goes_once_that_is_known() {
     assert!(holds().is_empty());
 }
 
-/// Two on call hit it together: the second says what became of the first one's kill, and not what was so before it was known.
+/// Two on call hit it together: the second says what became of the first one's kill, and not what
+/// was so before it was known.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_kills_at_once_both_are_told_that_they_are_recorded() {
     let folder = tempfile::tempdir().unwrap();
@@ -249,7 +251,8 @@ async fn no_kill_leans_on_one_that_has_ended_by_another_door() {
     }
 }
 
-/// Somebody copies the name of a kill's object in a namespace of their own: what they end or loosen there moves nothing else.
+/// Somebody copies the name of a kill's object in a namespace of their own: what they end or loosen
+/// there moves nothing else.
 #[tokio::test]
 async fn a_copy_of_a_kill_takes_it_away_from_no_other_throttle() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! What is refused or stuck on its way to others, and what is not decided: it is told, recorded, and keeps nobody else.
+//! What is refused or stuck on its way to others, and what is not decided: it is told, recorded,
+//! and keeps nobody else.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,7 +31,8 @@ use crate::support::eventually;
 
 const WHY: &str = "the API server refuses its override";
 
-/// Declared state that others have to hear of: of these throttles' kills, none (the empty name: of kills of all) is let through.
+/// Declared state that others have to hear of: of these throttles' kills, none (the empty name: of
+/// kills of all) is let through.
 struct Reach {
     ledger: LedgerDesired,
     refuses: Mutex<BTreeSet<String>>,
@@ -259,10 +261,9 @@ impl House {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_refused_for_good_is_recorded_as_that_and_keeps_nobody_from_reviving() {
-    let house = House::new();
-    let House { reach, latch, .. } = &house;
+/// A kill that is refused for good shuts here, and says that it does no more.
+async fn refused_here_alone(house: &House) {
+    let House { reach, latch, .. } = house;
     reach.refuse("a");
     let killed = latch.kill(kill("a", "k1")).await.unwrap();
     assert_eq!(
@@ -285,6 +286,13 @@ async fn what_is_refused_for_good_is_recorded_as_that_and_keeps_nobody_from_revi
         (doubt.once.as_str(), doubt.outcome),
         ("k1", Outcome::Refused(WHY.to_owned()))
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_for_good_is_recorded_as_that_and_keeps_nobody_from_reviving() {
+    let house = House::new();
+    let House { reach, latch, .. } = &house;
+    refused_here_alone(&house).await;
 
     // Nothing waits for it, and it stays until a person ends it.
     assert_eq!(latch.lacking(), Default::default());
@@ -528,17 +536,7 @@ async fn an_opening_that_is_not_decided_is_told_and_found_out_and_nothing_opens_
         let hangs = Arc::new(Hangs::of(ledger, lands, |change| {
             !change.throttles.is_empty()
         }));
-        let desired = Arc::new(LedgerDesired::new(
-            Arc::<Hangs>::clone(&hangs),
-            Stored::default(),
-        ));
-        let gate = super::open_gate();
-        let latch = Arc::new(Latch::new(
-            gate,
-            Arc::<LedgerDesired>::clone(&desired),
-            None,
-            Vec::new(),
-        ));
+        let (_, desired, latch) = super::latch_of(&hangs, Stored::default());
         let opening = |to: f64| LevelOrder {
             throttle: ThrottleName::default_throttle(),
             level: level(to),
@@ -601,7 +599,8 @@ async fn an_opening_that_is_not_decided_is_told_and_found_out_and_nothing_opens_
     }
 }
 
-/// What is above a file's level is a hold: a lower one takes the place of a higher one in memory when it does in the ledger.
+/// What is above a file's level is a hold: a lower one takes the place of a higher one in memory
+/// when it does in the ledger.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_level_that_is_lowered_above_a_files_is_in_memory_what_it_is_in_the_ledger() {
     for (lands, refused) in [(true, false), (false, false), (false, true)] {
@@ -671,7 +670,8 @@ async fn a_level_that_is_lowered_above_a_files_is_in_memory_what_it_is_in_the_le
     }
 }
 
-/// A journal whose disk hangs for ever, at once or after what is appended; and whether anybody gave up what it was to settle.
+/// A journal whose disk hangs for ever, at once or after what is appended; and whether anybody gave
+/// up what it was to settle.
 #[derive(Default)]
 struct Hung {
     appends: bool,

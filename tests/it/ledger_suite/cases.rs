@@ -546,20 +546,67 @@ pub(crate) async fn a_command_is_recorded_once(backend: &dyn Backend) {
     assert!(again.repeated, "nor after a restart");
 }
 
+/// A record of a request with the client's key `k` and these words.
+fn keyed(once: &str, digest: &str) -> Record {
+    let mut record = Record {
+        once: once.to_owned(),
+        ..record("control")
+    };
+    let key = ClientKey {
+        digest: digest.to_owned(),
+        ..client_key("k", 86_400)
+    };
+    record.answer.key = Some(key);
+    record
+}
+
+/// What stops is never left out, whatever its key was used for; the key stays the first one's.
+/// Nor is the same stop again, once the hold of the first has ended.
+async fn what_stops_is_never_left_out(ledger: &dyn Ledger) {
+    let again = keyed("stop", "s");
+    assert!(
+        !told(
+            ledger,
+            Change {
+                holds_taken: vec![kill("h-1")],
+                ..Change::of(again.clone())
+            }
+        )
+        .await
+        .repeated
+    );
+    told(ledger, ending("h-1")).await;
+    let again = Record {
+        once: "again".to_owned(),
+        ..again
+    };
+    assert!(
+        !told(
+            ledger,
+            Change {
+                holds_taken: vec![kill("h-2")],
+                ..Change::of(again)
+            }
+        )
+        .await
+        .repeated
+    );
+    assert_eq!(live(ledger).await, ["h-2"]);
+    let mut stop = keyed("c", "z");
+    stop.audit.action = "kill".to_owned();
+    let stop = told(
+        ledger,
+        Change {
+            holds_taken: vec![kill("h-9")],
+            ..Change::of(stop)
+        },
+    )
+    .await;
+    assert_eq!((stop.audit.len(), stop.repeated), (1, false));
+}
+
 pub(crate) async fn a_client_key_gets_the_first_answer(backend: &dyn Backend) {
     let ledger = backend.open();
-    let keyed = |once: &str, digest: &str| {
-        let mut record = Record {
-            once: once.to_owned(),
-            ..record("control")
-        };
-        let key = ClientKey {
-            digest: digest.to_owned(),
-            ..client_key("k", 86_400)
-        };
-        record.answer.key = Some(key);
-        record
-    };
     let key = client_key("k", 86_400);
     assert_eq!(ledger.answered(&key).await.unwrap(), None);
     let first = told(&*ledger, Change::of(keyed("a", "x")))
@@ -619,56 +666,60 @@ pub(crate) async fn a_client_key_gets_the_first_answer(backend: &dyn Backend) {
             "a key is its caller's, for one route"
         );
     }
-    // What stops is never left out, whatever its key was used for; the key stays the first one's. Nor is the same stop again,
-    // once the hold of the first has ended.
-    let again = keyed("stop", "s");
-    assert!(
-        !told(
-            &*ledger,
-            Change {
-                holds_taken: vec![kill("h-1")],
-                ..Change::of(again.clone())
-            }
-        )
-        .await
-        .repeated
-    );
-    told(&*ledger, ending("h-1")).await;
-    let again = Record {
-        once: "again".to_owned(),
-        ..again
-    };
-    assert!(
-        !told(
-            &*ledger,
-            Change {
-                holds_taken: vec![kill("h-2")],
-                ..Change::of(again)
-            }
-        )
-        .await
-        .repeated
-    );
-    assert_eq!(live(&*ledger).await, ["h-2"]);
-    let mut stop = keyed("c", "z");
-    stop.audit.action = "kill".to_owned();
-    let stop = told(
-        &*ledger,
-        Change {
-            holds_taken: vec![kill("h-9")],
-            ..Change::of(stop)
-        },
-    )
-    .await;
-    assert_eq!((stop.audit.len(), stop.repeated), (1, false));
+    what_stops_is_never_left_out(&*ledger).await;
     assert_eq!(
         told(&*ledger, Change::of(keyed("d", "x"))).await.answer,
         Some(replayed)
     );
 }
 
-/// What a level in the place of others is under the key that the first level was answered by, and under the key of another
-/// request.
+/// A level in the place of others: its share, the levels it ends, and what becomes of it under the
+/// key of its first answer and under that of another request.
+type InThePlace = (
+    &'static str,
+    Option<f64>,
+    &'static [&'static str],
+    &'static str,
+    &'static str,
+);
+
+const UNDER_A_USED_KEY: [InThePlace; 8] = [
+    ("a lower one", Some(0.6), &["high"], "replayed", "refused"),
+    ("none", None, &["high"], "replayed", "refused"),
+    (
+        "one between two",
+        Some(0.7),
+        &["low", "high"],
+        "replayed",
+        "refused",
+    ),
+    ("one as high", Some(0.8), &["high"], "replayed", "done"),
+    ("a higher one", Some(0.9), &["low", "high"], "done", "done"),
+    (
+        "a higher one than one that is not here yet",
+        Some(0.9),
+        &["unheard of"],
+        "done",
+        "done",
+    ),
+    (
+        "a lower one than one that has ended",
+        Some(0.6),
+        &["over"],
+        "done",
+        "done",
+    ),
+    (
+        "a lower one that ends nothing",
+        Some(0.1),
+        &[],
+        "done",
+        "done",
+    ),
+];
+
+/// What a level in the place of others is under the key that the first level was answered by, and
+/// under the key of another request.
 pub(crate) async fn a_used_key_lets_a_level_close_and_none_open(backend: &dyn Backend) {
     let ledger = backend.open();
     let order = |taken: Option<ScopedHold>, ended: &[&str], key: Option<(&str, &str)>| {
@@ -688,46 +739,7 @@ pub(crate) async fn a_used_key_lets_a_level_close_and_none_open(backend: &dyn Ba
             ..Change::of(record)
         }
     };
-    for (what, taken, ended, again, other) in [
-        (
-            "a lower one",
-            Some(0.6),
-            &["high"][..],
-            "replayed",
-            "refused",
-        ),
-        ("none", None, &["high"], "replayed", "refused"),
-        (
-            "one between two",
-            Some(0.7),
-            &["low", "high"],
-            "replayed",
-            "refused",
-        ),
-        ("one as high", Some(0.8), &["high"], "replayed", "done"),
-        ("a higher one", Some(0.9), &["low", "high"], "done", "done"),
-        (
-            "a higher one than one that is not here yet",
-            Some(0.9),
-            &["unheard of"],
-            "done",
-            "done",
-        ),
-        (
-            "a lower one than one that has ended",
-            Some(0.6),
-            &["over"],
-            "done",
-            "done",
-        ),
-        (
-            "a lower one that ends nothing",
-            Some(0.1),
-            &[],
-            "done",
-            "done",
-        ),
-    ] {
+    for (what, taken, ended, again, other) in UNDER_A_USED_KEY {
         for (digest, expected) in [("d", again), ("another", other)] {
             let id = format!("{what} {digest}");
             let of = |name: &str| format!("{id} {name}");

@@ -18,7 +18,8 @@ use tokio::time::timeout;
 use super::values::*;
 use super::{Backend, Sqlite};
 
-/// A ledger that can be away, can hang, can hang after it has committed, or can wait until it is let.
+/// A ledger that can be away, can hang, can hang after it has committed, or can wait until it is
+/// let.
 pub(crate) struct Fickle {
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) mood: AtomicU8,
@@ -498,7 +499,8 @@ async fn what_was_measured_is_handed_to_the_loop() {
     assert_eq!(service.default().evidence, [evidence]);
 }
 
-/// One act: no pass sees the one without the other, and whoever commands wakes the loop when all is said.
+/// One act: no pass sees the one without the other, and whoever commands wakes the loop when all is
+/// said.
 #[tokio::test]
 async fn a_declaration_comes_with_what_was_measured_and_wakes_nobody() {
     let service = service(Sqlite::new()).await;

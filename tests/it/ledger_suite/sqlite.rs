@@ -109,7 +109,8 @@ async fn a_refused_change_takes_none_of_its_group_along() {
     let mut jobs = tokio::task::JoinSet::new();
     for number in 0..300 {
         let ledger = Arc::clone(&ledger);
-        // An outcome of an intent that nobody opened, with entries and a drift before it comes to that.
+        // An outcome of an intent that nobody opened, with entries and a drift before it comes to
+        // that.
         let change = if number % 7 == 3 {
             Change {
                 settles: vec![intent("none")],

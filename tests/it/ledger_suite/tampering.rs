@@ -22,7 +22,8 @@ fn verify(
     echo_phoenix::store::verify(&dir.join(LEDGER_FILE), exported, progress)
 }
 
-/// Every append-only table there is, as the schema itself has them: those that refuse to be updated.
+/// Every append-only table there is, as the schema itself has them: those that refuse to be
+/// updated.
 fn append_only(dir: &Path) -> Vec<String> {
     let conn = Connection::open(dir.join(LEDGER_FILE)).unwrap();
     let mut tables = conn
@@ -49,7 +50,8 @@ async fn filled() -> (TempDir, Vec<Head>) {
     (dir, heads)
 }
 
-/// Edits the file as somebody would who knows SQL: the triggers go first, and come back last, where there still is a table.
+/// Edits the file as somebody would who knows SQL: the triggers go first, and come back last, where
+/// there still is a table.
 fn edit(dir: &Path, sql: &str) {
     let conn = Connection::open(dir.join(LEDGER_FILE)).unwrap();
     let mut triggers = conn
@@ -135,7 +137,8 @@ async fn verifying_works_while_the_service_writes() {
     }
 }
 
-/// Every column there is, as the schema itself lists them: a column that the chain forgot fails here.
+/// Every column there is, as the schema itself lists them: a column that the chain forgot fails
+/// here.
 #[tokio::test]
 async fn an_edit_of_any_column_is_named() {
     let (any, _) = filled().await;

@@ -1,5 +1,5 @@
-//! A file and REST declare the same throttle, kills begin and end meanwhile: each is recorded by itself, and what closes holds
-//! all the while.
+//! A file and REST declare the same throttle, kills begin and end meanwhile: each is recorded by
+//! itself, and what closes holds all the while.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -381,7 +381,8 @@ fn large(more: &str) -> Vec<FromFile> {
 }
 
 impl House {
-    /// Goes by a file, and declares a level of `default` while the first of the file's turns is on its way to the ledger.
+    /// Goes by a file, and declares a level of `default` while the first of the file's turns is on
+    /// its way to the ledger.
     async fn declares_meanwhile(
         &self,
         file: &[FromFile],
@@ -519,7 +520,8 @@ async fn a_declaration_that_is_given_up_takes_nothing_from_a_file() {
     house.audit();
 }
 
-/// The file's part of it may be made all the same: then memory has a kill that the ledger has ended.
+/// The file's part of it may be made all the same: then memory has a kill that the ledger has
+/// ended.
 #[tokio::test]
 async fn what_a_given_up_declaration_took_over_of_a_file_is_found_out_before_the_file_declares_again()
  {
@@ -577,7 +579,8 @@ async fn what_a_given_up_declaration_took_over_of_a_file_is_found_out_before_the
     house.audit();
 }
 
-/// The file was read before a person declared, and recorded after that: it does not undo what is newer.
+/// The file was read before a person declared, and recorded after that: it does not undo what is
+/// newer.
 #[tokio::test]
 async fn a_file_that_the_ledger_does_not_have_yet_does_not_undo_what_is_declared_meanwhile() {
     let house = House::new().await;

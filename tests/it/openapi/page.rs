@@ -1,6 +1,7 @@
-//! The page at `/docs`: nothing is sent unless its reader lets it, what it proposes is refused as it stands, and the key is
-//! not written out.
+//! The page at `/docs`: nothing is sent unless its reader lets it, what it proposes is refused as
+//! it stands, and the key is not written out.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::support::{Process, eventually};
 
-/// Reads the page as a person does: looks at `/kill`, lets the page send, gives the key, asks for the throttles.
+/// Reads the page as a person does: looks at `/kill`, lets the page send, gives the key, asks for
+/// the throttles.
 const READER: &str = r##"
 const until = (look) => new Promise((done) => {
   const again = () => { const found = look(); if (found) done(found); else setTimeout(again, 50); };
@@ -50,6 +52,23 @@ const open = async (id) => {
   await fetch("/seen", { method: "POST", body: JSON.stringify(told) });
 })().catch((error) => fetch("/seen", { method: "POST", body: JSON.stringify({ error: String(error.stack) }) }));
 "##;
+
+/// A browser that opens the page, with all it keeps in this folder.
+fn browser(folder: &Path, address: SocketAddr) -> Process {
+    let mut browser = Command::new(prepared("ECHO_TEST_TOOLS").join("bin/chromium"));
+    browser
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-proxy-server",
+            "--remote-debugging-port=0",
+        ])
+        .arg(format!("--user-data-dir={}", folder.display()))
+        .arg(format!("http://{address}/"))
+        .env("HOME", folder);
+    Process::start(&mut browser, &folder.join("log"))
+}
 
 /// The service's page with a reader in it, on an origin of its own that passes everything else on.
 async fn read_by_a_browser(echo: &Echo) -> Value {
@@ -107,19 +126,7 @@ async fn read_by_a_browser(echo: &Echo) -> Value {
     let address = listener.local_addr().unwrap();
     let server = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
     let folder = tempfile::tempdir().unwrap();
-    let mut browser = Command::new(prepared("ECHO_TEST_TOOLS").join("bin/chromium"));
-    browser
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-proxy-server",
-            "--remote-debugging-port=0",
-        ])
-        .arg(format!("--user-data-dir={}", folder.path().display()))
-        .arg(format!("http://{address}/"))
-        .env("HOME", folder.path());
-    let process = Process::start(&mut browser, &folder.path().join("log"));
+    let process = browser(folder.path(), address);
     let found = eventually("what a browser saw", Duration::from_secs(90), async || {
         seen.lock().unwrap().take()
     })

@@ -1,5 +1,5 @@
-//! The caller's name: the proxy's word alone, the same one for Echo and the app. The same callers pass over every way, and
-//! raising the level only removes some.
+//! The caller's name: the proxy's word alone, the same one for Echo and the app. The same callers
+//! pass over every way, and raising the level only removes some.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};

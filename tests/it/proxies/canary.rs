@@ -34,7 +34,8 @@ async fn nginx_return_proves_nothing() {
     );
 }
 
-/// What the first self-test found. The proxy stands before Echo starts, since the next one comes a minute later.
+/// What the first self-test found. The proxy stands before Echo starts, since the next one comes a
+/// minute later.
 async fn proof(kind: Kind, recipe: &Recipe, app: &PlainApp) -> String {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();

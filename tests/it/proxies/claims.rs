@@ -1,4 +1,5 @@
-//! What the pages say beside their recipes: traps that are traps, limits that are somebody's own, Echo hanging.
+//! What the pages say beside their recipes: traps that are traps, limits that are somebody's own,
+//! Echo hanging.
 
 use std::process::Command;
 use std::time::Duration;
@@ -54,7 +55,8 @@ mod told {
     behind_each_proxy!(super::echo_is_told_little);
 }
 
-/// What reaches a decider that admits all: no query, no cookie, nothing of a client's that it need not know.
+/// What reaches a decider that admits all: no query, no cookie, nothing of a client's that it need
+/// not know.
 async fn echo_is_told_little(kind: Kind) {
     let wanted: &[&str] = match kind.name {
         "nginx" => &["host", "x-original-method", "x-original-url"],
@@ -200,7 +202,8 @@ async fn nginx_refuses_a_location_without_a_throttle() {
     );
 }
 
-/// 40 KiB of cookies, without the line that raises the proxy's own limit; and what Envoy takes as it is printed.
+/// 40 KiB of cookies, without the line that raises the proxy's own limit; and what Envoy takes as
+/// it is printed.
 #[tokio::test(flavor = "multi_thread")]
 async fn proxies_have_limits_of_their_own() {
     let app = PlainApp::start().await;
@@ -253,7 +256,8 @@ async fn caddy_answers_other_hosts_with_nothing() {
     );
 }
 
-/// What the page warns of: a name taken from the client's own header, where `request_header` would have set it.
+/// What the page warns of: a name taken from the client's own header, where `request_header` would
+/// have set it.
 #[tokio::test(flavor = "multi_thread")]
 async fn caddy_sets_a_request_header_too_late_for_echo() {
     let mut recipe = CADDY.recipe(CALLERS_NAME);
@@ -350,8 +354,9 @@ fn with_path_prefix() -> Recipe {
     recipe
 }
 
-/// A `#` in such a question is lost on our server's parser, which would leave `/refunds` of it: Envoy answers it before it
-/// asks. Where the path stands in a header the gate sees it, and Envoy answers it all the same.
+/// A `#` in such a question is lost on our server's parser, which would leave `/refunds` of it:
+/// Envoy answers it before it asks. Where the path stands in a header the gate sees it, and Envoy
+/// answers it all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn envoy_answers_a_fragment_itself() {
     for recipe in [ENVOY.recipe(WHOLE_SITE), with_path_prefix()] {
@@ -412,7 +417,8 @@ async fn envoy_with_a_path_prefix_refuses_some_queries() {
     );
 }
 
-/// Bytes that are no text are names as good as others; without `encode_raw_headers` all of them are one.
+/// Bytes that are no text are names as good as others; without `encode_raw_headers` all of them are
+/// one.
 #[tokio::test(flavor = "multi_thread")]
 async fn envoy_hands_on_names_byte_by_byte() {
     let own = "\"%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%\"";
@@ -461,7 +467,8 @@ async fn envoy_asks_under_both_throttles_where_a_route_turns_none_off() {
     }
 }
 
-/// Envoy's word for the path counts where no path follows the throttle's name, and only if it is said once.
+/// Envoy's word for the path counts where no path follows the throttle's name, and only if it is
+/// said once.
 #[tokio::test(flavor = "multi_thread")]
 async fn envoy_says_the_path_in_one_of_two_places() {
     let app = PlainApp::start().await;
@@ -512,7 +519,8 @@ async fn who_tells_pages_that_nobody_decides() {
     }
 }
 
-/// A site of Caddy's whose address bears a host answers an empty 200 to requests for any other, killed or not.
+/// A site of Caddy's whose address bears a host answers an empty 200 to requests for any other,
+/// killed or not.
 #[test]
 fn no_printed_site_of_caddys_is_for_one_host_alone() {
     let mut sites = 0;

@@ -23,7 +23,8 @@ async fn fails_open(kind: Kind) {
         "Content-Length: 0\r\nX-Envoy-Auth-Failure-Mode-Allowed: true\r\n",
     );
     street.kill(None).await;
-    // Traefik asks every second whether Echo is alive: what it makes of the answer shows after a few of them.
+    // Traefik asks every second whether Echo is alive: what it makes of the answer shows after a
+    // few of them.
     let asking = Instant::now() + Duration::from_secs(if kind.name == "traefik" { 4 } else { 0 });
     let _ = app.taken();
     while Instant::now() < asking {
@@ -79,7 +80,8 @@ mod by_its_size {
     behind_each_proxy!(super::no_size_opens);
 }
 
-/// Whatever the proxy takes of a request, Echo's refusal of it arrives: one that is lost is a failure, which would open.
+/// Whatever the proxy takes of a request, Echo's refusal of it arrives: one that is lost is a
+/// failure, which would open.
 async fn no_size_opens(kind: Kind) {
     let app = PlainApp::start().await;
     let street = Street::open(kind, FAIL_OPEN, app.address).await;

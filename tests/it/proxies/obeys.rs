@@ -12,7 +12,8 @@ const CONNECTIONS: usize = 8;
 
 behind_each_proxy!(obeys);
 
-/// What a client may write to fool the gate: verdicts, routes that are always admitted, and names of callers.
+/// What a client may write to fool the gate: verdicts, routes that are always admitted, and names
+/// of callers.
 pub(super) fn forged(request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
     request
         .header("echo-decision", "allow")
@@ -29,7 +30,8 @@ pub(super) fn forged(request: reqwest::RequestBuilder) -> reqwest::RequestBuilde
 
 type Statuses = BTreeMap<u16, usize>;
 
-/// Sends many requests; answers how often each status came. What the app got is the number of admitted ones, exactly.
+/// Sends many requests; answers how often each status came. What the app got is the number of
+/// admitted ones, exactly.
 async fn ask(
     street: &Street,
     backend: &Backend,
@@ -65,23 +67,13 @@ async fn ask(
     statuses
 }
 
-async fn obeys(kind: Kind) {
-    let full = std::env::var("ECHO_TEST_FULL").is_ok_and(|value| value == "1");
-    let number = if full { 20_000 } else { 2_000 };
-    let few = if full { number } else { 300 };
-    let backend = Backend::start().await;
-    let street = Street::open(kind, WHOLE_SITE, backend.address).await;
-    let all = |status: u16, number: usize| Statuses::from([(status, number)]);
-    assert_eq!(
-        ask(&street, &backend, few, |request| request).await,
-        all(200, few),
-        "{}",
-        kind.name
-    );
-    untouched::passes_as_it_is(&street).await;
+fn all(status: u16, number: usize) -> Statuses {
+    Statuses::from([(status, number)])
+}
 
+async fn refuses_a_quarter(kind: Kind, street: &Street, backend: &Backend, number: usize) {
     street.declare(25, 0).await;
-    let statuses = ask(&street, &backend, number, forged).await;
+    let statuses = ask(street, backend, number, forged).await;
     let refused = statuses.get(&429).copied().unwrap_or(0);
     assert_eq!(
         refused + statuses.get(&200).copied().unwrap_or(0),
@@ -95,15 +87,17 @@ async fn obeys(kind: Kind) {
         "{}: {refused} of {number} refused at 25 %",
         kind.name
     );
+}
 
+async fn refuses_all(kind: Kind, street: &Street, backend: &Backend, few: usize) {
     street.declare(100, 0).await;
     assert_eq!(
-        ask(&street, &backend, few, forged).await,
+        ask(street, backend, few, forged).await,
         all(429, few),
         "{}",
         kind.name
     );
-    always_admitted(&street).await;
+    always_admitted(street).await;
     let refused = street
         .client
         .get(street.proxy.url("/pay"))
@@ -116,17 +110,12 @@ async fn obeys(kind: Kind) {
         .parse()
         .unwrap();
     assert!((1..=120).contains(&wait), "{}", kind.name);
+}
 
-    street.declare(0, 0).await;
-    assert_eq!(
-        ask(&street, &backend, few, |request| request).await,
-        all(200, few),
-        "{}",
-        kind.name
-    );
+async fn killed_and_revived(kind: Kind, street: &Street, backend: &Backend, few: usize) {
     assert_eq!(street.post("/kill", KILL).await, 200);
     assert_eq!(
-        ask(&street, &backend, few, forged).await,
+        ask(street, backend, few, forged).await,
         all(kind.killed, few),
         "{}: no connection stays open",
         kind.name
@@ -149,8 +138,36 @@ async fn obeys(kind: Kind) {
         "{}: who hands on the verdict's own headers",
         kind.name
     );
-    always_admitted(&street).await;
+    always_admitted(street).await;
     assert_eq!(street.post("/revive", "").await, 200);
+}
+
+async fn obeys(kind: Kind) {
+    let full = std::env::var("ECHO_TEST_FULL").is_ok_and(|value| value == "1");
+    let number = if full { 20_000 } else { 2_000 };
+    let few = if full { number } else { 300 };
+    let backend = Backend::start().await;
+    let street = Street::open(kind, WHOLE_SITE, backend.address).await;
+    assert_eq!(
+        ask(&street, &backend, few, |request| request).await,
+        all(200, few),
+        "{}",
+        kind.name
+    );
+    untouched::passes_as_it_is(&street).await;
+
+    refuses_a_quarter(kind, &street, &backend, number).await;
+
+    refuses_all(kind, &street, &backend, few).await;
+
+    street.declare(0, 0).await;
+    assert_eq!(
+        ask(&street, &backend, few, |request| request).await,
+        all(200, few),
+        "{}",
+        kind.name
+    );
+    killed_and_revived(kind, &street, &backend, few).await;
     street.declare(0, 0).await;
     assert_eq!(
         ask(&street, &backend, few, |request| request).await,

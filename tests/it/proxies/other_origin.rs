@@ -1,4 +1,5 @@
-//! Pages of another origin, in a real browser: they see a refusal's status and when to come back, where the proxy says so.
+//! Pages of another origin, in a real browser: they see a refusal's status and when to come back,
+//! where the proxy says so.
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,5 @@
-//! No way of writing a path is asked for as one thing and served as another: not as a route that is always admitted, and not
-//! under the throttle of another part of the site.
+//! No way of writing a path is asked for as one thing and served as another: not as a route that is
+//! always admitted, and not under the throttle of another part of the site.
 
 use super::{CALLERS_NAME, HERE, Kind, Street, WHOLE_SITE};
 use crate::support::plain::{PlainApp, path, request};
@@ -188,8 +188,8 @@ async fn case_is_the_apps_business(street: &Street) {
     }
 }
 
-/// A path as the most obliging of apps reads it: without its query, decoded, `\` as `/`, without path parameters,
-/// doubled slashes and dot segments; a `#` is part of it, as for Go.
+/// A path as the most obliging of apps reads it: without its query, decoded, `\` as `/`, without
+/// path parameters, doubled slashes and dot segments; a `#` is part of it, as for Go.
 fn resolved(path: &str) -> String {
     let path = path.split('?').next().unwrap_or_default();
     let decoded = decoded(path).replace('\\', "/");

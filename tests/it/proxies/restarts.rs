@@ -1,4 +1,5 @@
-//! A restart of Echo: a proxy that can wait for it refuses nothing, the others stay closed and come back.
+//! A restart of Echo: a proxy that can wait for it refuses nothing, the others stay closed and come
+//! back.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};

@@ -1,4 +1,5 @@
-//! The loop while it owes commands to a ledger that takes none: it tells them again at its own pace.
+//! The loop while it owes commands to a ledger that takes none: it tells them again at its own
+//! pace.
 
 use std::sync::atomic::AtomicUsize;
 
@@ -14,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 
-/// Passes after which a loop is stopped that wakes itself: then no time passes, and nothing else ends it.
+/// Passes after which a loop is stopped that wakes itself: then no time passes, and nothing else
+/// ends it.
 const SPINS: usize = 1_000;
 /// What counts as few in 10 s: two a second.
 const FEW: usize = 20;

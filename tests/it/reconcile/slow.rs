@@ -1,4 +1,5 @@
-//! The loop while something is slow: a ledger that hangs, a workload that blocks, a kill that comes and goes meanwhile.
+//! The loop while something is slow: a ledger that hangs, a workload that blocks, a kill that comes
+//! and goes meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -183,7 +184,8 @@ struct Plant {
     _folder: TempDir,
 }
 
-/// A loop over these throttles, each with a gate that stands where the throttle was stored, and whatever else it declares.
+/// A loop over these throttles, each with a gate that stands where the throttle was stored, and
+/// whatever else it declares.
 fn plant(throttles: Vec<Declared>) -> Plant {
     plant_in(tempfile::tempdir().unwrap(), throttles)
 }
@@ -414,8 +416,8 @@ async fn while_the_ledger_is_asked(
         .unwrap();
 }
 
-/// Whether the pass was about to stay where it was, or about to open: what was killed and revived inside of it opens by the
-/// ramp, from a full stop.
+/// Whether the pass was about to stay where it was, or about to open: what was killed and revived
+/// inside of it opens by the ramp, from a full stop.
 #[tokio::test]
 async fn a_kill_that_begins_and_ends_inside_one_pass_is_a_stop() {
     for (stored, declared) in [(0.0, 0.0), (0.5, 0.0)] {
@@ -465,7 +467,8 @@ async fn time_under_a_kill_earns_no_ramp() {
         "ten seconds, all of them killed"
     );
 
-    // The same where no pass sees it: the level was a full stop before, so the gate's level alone does not tell.
+    // The same where no pass sees it: the level was a full stop before, so the gate's level alone
+    // does not tell.
     plant.clock.advance(Duration::from_secs(5));
     plant.kill_and_revive("b");
     plant.clock.advance(Duration::from_secs(5));
@@ -615,8 +618,8 @@ async fn closing_waits_behind_no_ledger() {
     assert_eq!(plant.replicas(0), 0, "stopped, whatever the ledger does");
 }
 
-/// A ledger that hangs, or cannot tell, costs a pass its limit once, however many throttles there are. What it was not told then it is told
-/// later: once, in order, and with the time when it was.
+/// A ledger that hangs, or cannot tell, costs a pass its limit once, however many throttles there
+/// are. What it was not told then it is told later: once, in order, and with the time when it was.
 #[tokio::test]
 async fn a_pass_ends_while_the_ledger_hangs_and_what_it_owes_is_told_again() {
     const MANY: usize = 20;
@@ -761,7 +764,8 @@ async fn a_hold_that_came_and_went_while_the_ledger_was_away_is_recorded_as_it_w
     assert!(plant.ledger.stored().await.unwrap().holds.is_empty());
 }
 
-/// What a command recorded as its own is an object by then, and ends with that: after a restart too.
+/// What a command recorded as its own is an object by then, and ends with that: after a restart
+/// too.
 #[tokio::test]
 async fn the_end_of_a_hold_that_its_own_command_recorded_is_recorded() {
     let folder = tempfile::tempdir().unwrap();

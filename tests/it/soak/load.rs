@@ -1,5 +1,5 @@
-//! The soak's load: verdicts, events, observations, commands, and somebody who looks at the level. Whoever finds the service
-//! gone tries again.
+//! The soak's load: verdicts, events, observations, commands, and somebody who looks at the level.
+//! Whoever finds the service gone tries again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -131,7 +131,8 @@ async fn send(world: &World, client: &Client, number: u64, secret: &str) -> Opti
     .await?;
     match answer.status().as_u16() {
         200 => world.event(id),
-        // A clock that steps is noticed within a second; until then the signature is an hour off. 503: not stored, and said so.
+        // A clock that steps is noticed within a second; until then the signature is an hour off.
+        // 503: not stored, and said so.
         400 | 503 => {}
         other => world.wrong(format!("an event was answered {other}")),
     }

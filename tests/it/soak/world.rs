@@ -1,5 +1,5 @@
-//! What the soak's parts know of each other: where the service is, what it must be, what it acknowledged, and what was seen
-//! that must not be.
+//! What the soak's parts know of each other: where the service is, what it must be, what it
+//! acknowledged, and what was seen that must not be.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,7 +10,8 @@ use crate::support::wall::Wall;
 
 /// Fastest opening under load: 2 points a second, whoever gives it (see `Law` and the spec's ramp).
 const RAMP_PER_S: f64 = 0.02;
-/// What may be opened beyond that at any one moment: two ticks of 5 s, one that was due and one that was late.
+/// What may be opened beyond that at any one moment: two ticks of 5 s, one that was due and one
+/// that was late.
 const SLACK: f64 = 2.0 * 5.0 * RAMP_PER_S;
 /// A level is told in whole percent.
 const ROUNDING: f64 = 0.006;
@@ -31,7 +32,8 @@ struct State {
     kills: u64,
     /// Lowest level that the declaration in force, or one on its way, allows.
     declared: Vec<f64>,
-    /// Down to what the ramp may have opened by now, and when that was: from the highest level before, by the ramp.
+    /// Down to what the ramp may have opened by now, and when that was: from the highest level
+    /// before, by the ramp.
     earned: Option<(Instant, f64)>,
     /// Until when the law lets nothing open further than to this level.
     alarmed: Option<(Instant, f64)>,

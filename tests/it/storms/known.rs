@@ -1,4 +1,5 @@
-//! What is known to whoever commands: what must hold by what was answered, and what was seen that must not be.
+//! What is known to whoever commands: what must hold by what was answered, and what was seen that
+//! must not be.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -112,7 +113,8 @@ impl Known {
         }
     }
 
-    /// A kill was answered with a yes: from here on everything is shut, unless a revival came in between.
+    /// A kill was answered with a yes: from here on everything is shut, unless a revival came in
+    /// between.
     pub(super) fn killed(&self, sent: &Sent) {
         let mut state = self.state();
         let alone = !(sent.reviving || state.reviving) && sent.revivals == state.revivals;

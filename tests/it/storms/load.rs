@@ -208,7 +208,8 @@ impl Sender {
             .level(&before, None, health["throttle_pct"].as_f64());
     }
 
-    /// Stops, stops again, and lets go; with keys in every other round, whose client tries again with them.
+    /// Stops, stops again, and lets go; with keys in every other round, whose client tries again
+    /// with them.
     async fn brake(&self, round: u64) {
         let keys = round
             .is_multiple_of(2)
@@ -228,7 +229,8 @@ impl Sender {
         }
         sleep(Duration::from_millis(300)).await;
         match round % 3 {
-            0 => drop(self.kill(kill).await), // its key was used, and what it took has ended, perhaps
+            // Its key was used, and what it took has ended, perhaps.
+            0 => drop(self.kill(kill).await),
             1 => drop(tokio::join!(self.kill(None), self.revive(None, true))),
             _ => drop(self.command("/kill", None, &kill_body("yes")).await),
         }
@@ -242,7 +244,8 @@ impl Sender {
         sleep(Duration::from_millis(400)).await;
     }
 
-    /// Levels up and down; every other one with a key, with which it is sent again where nothing is known.
+    /// Levels up and down; every other one with a key, with which it is sent again where nothing is
+    /// known.
     async fn level(&self, round: u64) {
         let percent = i64::from(rand::rng().random_range(1..=9_u8)) * 10;
         let key = round.is_multiple_of(2).then(|| format!("level-{round}"));

@@ -1,5 +1,5 @@
-//! Two other sites that obey a service, while its disks hang and one of the sites is silent: a kill waits for none of them.
-//! Four of the eight ways in every run.
+//! Two other sites that obey a service, while its disks hang and one of the sites is silent: a kill
+//! waits for none of them. Four of the eight ways in every run.
 
 use std::process::Command;
 use std::sync::Arc;

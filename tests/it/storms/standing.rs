@@ -1,4 +1,5 @@
-//! How a service stands: memory, gate, `/health`, `status`, ledger. While they do not agree, there is no standing.
+//! How a service stands: memory, gate, `/health`, `status`, ledger. While they do not agree, there
+//! is no standing.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

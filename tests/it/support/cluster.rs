@@ -1,7 +1,9 @@
-//! A cluster for tests: the shared one that `make test` starts, or one of a test's own; and an installation in it.
+//! A cluster for tests: the shared one that `make test` starts, or one of a test's own; and an
+//! installation in it.
 //!
-//! Our programs run beside the cluster as the chart's ServiceAccounts, with tokens of `kubectl create token` and nothing
-//! more. Those who run an operator take turns on the shared cluster: an operator acts on all namespaces.
+//! Our programs run beside the cluster as the chart's ServiceAccounts, with tokens of `kubectl
+//! create token` and nothing more. Those who run an operator take turns on the shared cluster: an
+//! operator acts on all namespaces.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -36,7 +38,8 @@ impl Cluster {
         (Self::shared(), TURN.lock().await)
     }
 
-    /// One of the test's own, to be broken at will; beside the shared one, so that `make test` ends it in any case.
+    /// One of the test's own, to be broken at will; beside the shared one, so that `make test` ends
+    /// it in any case.
     pub(crate) fn own() -> Self {
         let folder =
             prepared("ECHO_TEST_CLUSTER").with_file_name(format!("own-{}", ulid::Ulid::generate()));
@@ -96,7 +99,8 @@ impl Cluster {
         name
     }
 
-    /// Requests of a user that the API server forbade, but for the first two seconds in which roles begin to bite.
+    /// Requests of a user that the API server forbade, but for the first two seconds in which roles
+    /// begin to bite.
     pub(crate) fn forbidden(&self, user: &str) -> Vec<String> {
         let log = std::fs::read_to_string(self.folder.join("audit.log")).unwrap();
         let events: Vec<Value> = log

@@ -1,5 +1,5 @@
-//! HTTP by hand, for requests that no client library sends and no server library takes: an app that serves anything, and
-//! how to ask.
+//! HTTP by hand, for requests that no client library sends and no server library takes: an app that
+//! serves anything, and how to ask.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-/// An app that serves whatever comes, as 200 with the head that it got, but for `/break`, where it hangs up.
+/// An app that serves whatever comes, as 200 with the head that it got, but for `/break`, where it
+/// hangs up.
 pub(crate) struct PlainApp {
     pub(crate) address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
@@ -119,7 +120,8 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-/// Sends a request from an address of loopback, a line and its headers as they are, and reads until the other side ends.
+/// Sends a request from an address of loopback, a line and its headers as they are, and reads until
+/// the other side ends.
 pub(crate) async fn ask(to: SocketAddr, from: IpAddr, request: &[u8]) -> Answer {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::new(from, 0)).unwrap();

@@ -72,7 +72,8 @@ pub(crate) const ENVOY: Kind = Kind {
     undecided: 503,
 };
 
-/// One recipe of a page: a whole configuration, and the command that runs it where the page has one.
+/// One recipe of a page: a whole configuration, and the command that runs it where the page has
+/// one.
 #[derive(Clone, Debug)]
 pub(crate) struct Recipe {
     pub(crate) heading: String,
@@ -81,7 +82,8 @@ pub(crate) struct Recipe {
 }
 
 impl Kind {
-    /// All recipes of its page. Panics where a page prints anything else than one configuration under a heading.
+    /// All recipes of its page. Panics where a page prints anything else than one configuration
+    /// under a heading.
     pub(crate) fn recipes(self) -> Vec<Recipe> {
         let mut recipes = Vec::new();
         for section in self.page.split("\n## ").skip(1) {

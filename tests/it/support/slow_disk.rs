@@ -1,4 +1,5 @@
-//! A disk that a test stalls while a program runs on it: syncs of chosen files take as long as the test says, or fail.
+//! A disk that a test stalls while a program runs on it: syncs of chosen files take as long as the
+//! test says, or fail.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,7 +23,8 @@ impl SlowDisk {
         self.ask(&parts.iter().map(line).collect::<String>());
     }
 
-    /// Each sync of a file whose path has one of these parts fails; what was written is in the file all the same.
+    /// Each sync of a file whose path has one of these parts fails; what was written is in the file
+    /// all the same.
     pub(crate) fn fail(&self, parts: &[&str]) {
         self.ask(
             &parts

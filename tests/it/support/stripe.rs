@@ -1,4 +1,5 @@
-//! What Stripe sends, signed as its documentation says, for whoever needs more of it than its own library makes in time.
+//! What Stripe sends, signed as its documentation says, for whoever needs more of it than its own
+//! library makes in time.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;

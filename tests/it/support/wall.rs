@@ -1,4 +1,5 @@
-//! A wall clock that a test steps while a program runs under it; the monotonic clock stays true. By libfaketime.
+//! A wall clock that a test steps while a program runs under it; the monotonic clock stays true. By
+//! libfaketime.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -1,4 +1,5 @@
-//! A create that nobody heard of lands when its hold has ended: it stops nobody for long, and is gone.
+//! A create that nobody heard of lands when its hold has ended: it stops nobody for long, and is
+//! gone.
 
 use echo_phoenix::domain::audit::{Answer, AuditDraft, Change, Record};
 use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};

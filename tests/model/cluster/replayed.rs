@@ -1,5 +1,6 @@
-//! A journal that has kills which have ended, since another one kept them on the disk: an operator that starts on it tells
-//! nobody of them, whatever it can be told of its record at that moment. What nobody has heard of yet, others hear of soon.
+//! A journal that has kills which have ended, since another one kept them on the disk: an operator
+//! that starts on it tells nobody of them, whatever it can be told of its record at that moment.
+//! What nobody has heard of yet, others hear of soon.
 
 use super::*;
 use crate::api_server::Creates;

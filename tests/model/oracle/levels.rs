@@ -10,7 +10,8 @@ use crate::life::Life;
 
 /// What is known of levels.
 pub(super) struct Levels {
-    /// What REST declared when everything was at rest: of its own throttle, and on top of the manifest's.
+    /// What REST declared when everything was at rest: of its own throttle, and on top of the
+    /// manifest's.
     default: Level,
     shop: Level,
 }

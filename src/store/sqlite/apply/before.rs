@@ -1,7 +1,8 @@
-//! Whether a change was here before: by the id of its command, or by its client's key. Then it does nothing, and is answered
-//! what was answered first.
+//! Whether a change was here before: by the id of its command, or by its client's key. Then it does
+//! nothing, and is answered what was answered first.
 //!
-//! No key keeps anything from closing, and none opens a second time. Writes nothing but what a client was told.
+//! No key keeps anything from closing, and none opens a second time. Writes nothing but what a
+//! client was told.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -42,8 +43,9 @@ pub(super) fn before(
     if let Some(told) = told {
         rows::told(conn, told)?;
     }
-    // The same key for another request is a mistake of its client: what was answered then is no answer to this one. What opens
-    // is not done for it, unless its client was answered long ago; all else is.
+    // The same key for another request is a mistake of its client: what was answered then is no
+    // answer to this one. What opens is not done for it, unless its client was answered long ago;
+    // all else is.
     let is_other = first.as_ref().is_some_and(|first| {
         first.key.as_ref().map(|key| &key.digest) != key.map(|key| &key.digest)
     });
@@ -56,7 +58,8 @@ pub(super) fn before(
     }
     let first = first.filter(|_| !is_other);
     if !is_known && (first.is_none() || is_answered) {
-        // What its client was answered by its own words is recorded by its own entry: it was in force by then.
+        // What its client was answered by its own words is recorded by its own entry: it was in
+        // force by then.
         return Ok(None);
     }
     let first = first.map(|first| Answer {
@@ -97,13 +100,15 @@ fn first(
     // One that has expired, and has not been forgotten yet, is the client's to use again.
     let at = change.answer.as_ref().map(|answer| answer.at);
     let counts = first.key.as_ref().map(|key| key.expires_at) > at;
-    // What closes is left out for no key's sake: the stop or the level that was answered under it may be over since. Nor is what
-    // only says which stop holds: another one than it was answered then.
+    // What closes is left out for no key's sake: the stop or the level that was answered under it
+    // may be over since. Nor is what only says which stop holds: another one than it was answered
+    // then.
     let own = change.answer.as_ref().and_then(Answer::kill);
     Ok((counts && first.kill() == own && !closes(conn, change)?).then_some(first))
 }
 
-/// Whether a change takes a hold that asks for more than those it ends, or declares a level that is safer than the one there is.
+/// Whether a change takes a hold that asks for more than those it ends, or declares a level that is
+/// safer than the one there is.
 fn closes(conn: &Connection, change: &Change) -> Result<bool, Refusal> {
     let ended = holds::ending(conn, change)?;
     let ended: Vec<_> = ended.iter().collect();
@@ -111,8 +116,8 @@ fn closes(conn: &Connection, change: &Change) -> Result<bool, Refusal> {
         || declares_one(conn, change, |declared, stored| declared > stored)?)
 }
 
-/// Whether a change ends a hold that asks for more than those it takes, or that is not known to be in force here; or declares a
-/// level that is less safe than the one there is.
+/// Whether a change ends a hold that asks for more than those it takes, or that is not known to be
+/// in force here; or declares a level that is less safe than the one there is.
 fn opens(conn: &Connection, change: &Change) -> Result<bool, Refusal> {
     let ended = holds::ending(conn, change)?;
     let taken: Vec<_> = change.takes().collect();
@@ -122,7 +127,8 @@ fn opens(conn: &Connection, change: &Change) -> Result<bool, Refusal> {
         || declares_one(conn, change, |declared, stored| declared < stored)?)
 }
 
-/// Whether one of the levels that a change declares is so to the one there is. A throttle that was never declared stands still.
+/// Whether one of the levels that a change declares is so to the one there is. A throttle that was
+/// never declared stands still.
 fn declares_one(
     conn: &Connection,
     change: &Change,

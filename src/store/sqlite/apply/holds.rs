@@ -1,6 +1,7 @@
 //! Holds in their table: which a change finds there, how they begin and end.
 //!
-//! Each is a row for ever: an ended one never comes back. What is said of it in the log is its caller's.
+//! Each is a row for ever: an ended one never comes back. What is said of it in the log is its
+//! caller's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,7 +84,8 @@ pub(super) fn ending(conn: &Connection, change: &Change) -> rusqlite::Result<Vec
     Ok(all)
 }
 
-/// Brings what `system_throttle` says of kills in line with the holds, for every throttle that a change can have touched.
+/// Brings what `system_throttle` says of kills in line with the holds, for every throttle that a
+/// change can have touched.
 pub(super) fn tell_kills(conn: &Connection, change: &Change) -> rusqlite::Result<()> {
     let mut names: BTreeSet<&str> = change
         .throttles
@@ -137,7 +139,8 @@ pub(super) fn take(conn: &Connection, taken: &ScopedHold) -> Result<(), Refusal>
     }
 }
 
-/// Ends a hold. One that was never heard of is remembered as ended too: should it still arrive, it must not bite.
+/// Ends a hold. One that was never heard of is remembered as ended too: should it still arrive, it
+/// must not bite.
 pub(super) fn end(conn: &Connection, epoch: &Epoch) -> Result<(), Refusal> {
     conn.prepare_cached(
         "INSERT INTO holds (epoch, scope, hold, ended) VALUES (?1, '', NULL, 1)

@@ -1,0 +1,131 @@
+//! What a pass is about to do for one throttle, as the ledger is told before anything opens.
+//!
+//! Tells nobody itself; whether the ledger took it is not known here.
+
+use super::Intent;
+use super::words::{draft, reason_of, told};
+use crate::domain::audit::{AuditDraft, Change, IntentId, ThrottleRow};
+use crate::domain::drift::Side;
+use crate::domain::level::Level;
+use crate::domain::offered::Offered;
+use crate::reconcile::Begun;
+use crate::reconcile::memory::{Recorded, new_id};
+
+/// What a pass is about to do for one throttle, as the ledger is told.
+pub(super) struct Intention {
+    once: String,
+    row: Option<ThrottleRow>,
+    asked: Level,
+    shed: Option<AuditDraft>,
+    steps: Vec<(usize, Side, IntentId, AuditDraft)>,
+}
+
+impl Intention {
+    pub(super) fn of(begun: &Begun) -> Self {
+        let Begun {
+            throttle,
+            want,
+            next,
+            planned,
+            memory,
+            ..
+        } = begun;
+        let now = begun.now.wall;
+        let offered = memory
+            .offered
+            .moved(memory.level, planned.effective, want.level);
+        let state = Recorded {
+            effective: planned.effective,
+            asked: want.level,
+            generation: throttle.generation,
+        };
+        let row = memory.lacks(state, &offered).then(|| ThrottleRow {
+            name: throttle.name.clone(),
+            declared: throttle.level,
+            effective: planned.effective,
+            generation: throttle.generation,
+            owner: throttle.owner,
+            spec: None,
+            offered: Some(offered),
+        });
+        let shed = (next.shedding != memory.shedding).then(|| {
+            let mut entry = draft(
+                throttle.name.as_str(),
+                if next.shedding {
+                    "shed_start"
+                } else {
+                    "shed_end"
+                },
+                now,
+            );
+            entry.before = memory.level.to_string();
+            entry.after = planned.effective.to_string();
+            entry.binding_signal = next.reason.as_str().to_owned();
+            if memory.shedding {
+                entry.reason = format!(
+                    "refused up to {} since {}",
+                    memory.shed_most, memory.shed_since
+                );
+            }
+            entry
+        });
+        let steps = planned
+            .plan
+            .steps
+            .iter()
+            .enumerate()
+            .filter_map(|(index, step)| {
+                let told = told(&step.action)?;
+                let id = IntentId(new_id(now));
+                let mut entry = draft(throttle.name.as_str(), told.intent, now);
+                (entry.before, entry.after) = (told.before, told.after);
+                entry.reason = reason_of(step, want);
+                entry.request_id.clone_from(&id.0);
+                Some((index, step.side, id, entry))
+            });
+        Self {
+            once: new_id(now),
+            row,
+            asked: want.level,
+            shed,
+            steps: steps.collect(),
+        }
+    }
+
+    /// It as a change, with the steps of these sides.
+    pub(super) fn change(&self, of: impl Fn(Side) -> bool) -> Change {
+        let steps = || self.steps.iter().filter(|(_, side, ..)| of(*side));
+        let audit: Vec<_> = self
+            .shed
+            .iter()
+            .chain(steps().map(|(.., entry)| entry))
+            .cloned()
+            .collect();
+        Change {
+            // The state alone may be told twice.
+            once: (!audit.is_empty()).then(|| self.once.clone()),
+            throttles: self.row.iter().cloned().collect(),
+            opens: steps().map(|(_, _, id, _)| id.clone()).collect(),
+            audit,
+            ..Change::default()
+        }
+    }
+
+    pub(super) fn intents(&self, of: impl Fn(Side) -> bool) -> Vec<Intent> {
+        let steps = self.steps.iter().filter(|(_, side, ..)| of(*side));
+        steps
+            .map(|(index, _, id, _)| (*index, id.clone()))
+            .collect()
+    }
+
+    /// The state that the ledger has from it.
+    pub(super) fn state(&self) -> Option<(Recorded, Offered)> {
+        let row = self.row.as_ref()?;
+        let state = Recorded {
+            effective: row.effective,
+            asked: self.asked,
+            generation: row.generation,
+        };
+        Some((state, row.offered.clone()?))
+    }
+}

@@ -1,0 +1,230 @@
+//! Opening a record at the start: what folder, ledger, journal and last state know is added up,
+//! told, and durable before the process goes on.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Holds, Kept, Told, begin, folder};
+use crate::domain::hold::{Bite, Scope, ScopedHold, Source};
+use crate::ports::Clock;
+use crate::run::RunError;
+use crate::run::awaited::Awaited;
+use crate::run::data_folder::DataFolder;
+use crate::store::{
+    self, AtStart, FileJournal, JournalFile, JournalFound, Known, LastFound, LastState, Opened,
+    StandbyLedger, Start, StateFile,
+};
+
+/// Opens everything in a folder.
+///
+/// # Errors
+/// If another process uses it, or it cannot be used and there is no last state to start from.
+pub(in crate::run) async fn open(
+    folder: &Path,
+    holds: Holds,
+    clock: &dyn Clock,
+) -> Result<Kept, RunError> {
+    let _awaited = Awaited::on(format!("ECHO_DATA_DIR {}", folder.display()));
+    let lock = folder::lock(folder)?;
+    let mut found = Found::read(folder)?;
+    let started = StandbyLedger::start(folder, clock.now()).await;
+    let (ledger, at_start) =
+        started.map_err(|e| RunError::failed(&format!("ECHO_DATA_DIR {}", folder.display()), e))?;
+    let opened = known_at_start(at_start, &found.last, folder, clock)?;
+    // A ledger that cannot be asked is not known to have them.
+    let settled = if opened.is_some() {
+        found.journal.settled()
+    } else {
+        &[]
+    };
+    let lacking = ledger.lacks(settled).await.unwrap_or(settled.len());
+    let start = found.start(opened.as_ref(), lacking, holds, clock);
+    tell(&start);
+    let seen = opened
+        .as_ref()
+        .and_then(|opened| opened.journal)
+        .max(found.last.state.as_ref().and_then(|last| last.journal));
+    // What holds is durable before the traces of why are mended away.
+    if let (Some(file), Holds::Here) = (&found.last_state, holds)
+        && let Err(error) = file.write(&LastState {
+            stored: start.stored.clone(),
+            journal: seen,
+        })
+    {
+        tracing::error!(%error, "the last state cannot be kept; a start without the ledger would know an older one");
+    }
+    begin(&ledger, &start.stored.holds, clock).await;
+    if let Err(error) = found.journal.mend(seen.unwrap_or_default(), lacking > 0) {
+        tracing::error!(%error, "the journal cannot be written; kills are durable once the ledger has them");
+    }
+    let ended = opened
+        .as_ref()
+        .map(|opened| opened.accounts.ended.clone())
+        .unwrap_or_default();
+    store::settle_had(&mut found.journal, &ended, &ledger).await;
+    let journal = FileJournal::start(found.journal).map_err(|error| no_journal(folder, error))?;
+    let told = Told {
+        record: start.told,
+        folder: DataFolder::of(folder),
+    };
+    let live = opened.iter().flat_map(|opened| &opened.accounts.live);
+    let heard = live.map(|held| held.hold.epoch.clone()).collect();
+    Ok(Kept {
+        ledger: Arc::new(ledger),
+        stored: start.stored,
+        journal: Arc::new(journal),
+        heard,
+        last_state: found.last_state,
+        told,
+        _lock: lock,
+    })
+}
+
+/// What a folder has of a record, before its ledger is opened.
+struct Found {
+    journal: JournalFile,
+    journal_found: JournalFound,
+    /// Where the last state is kept; none if that file cannot be used.
+    last_state: Option<StateFile>,
+    last: LastFound,
+    /// Why the last state cannot be kept, if it cannot.
+    unkept: Option<String>,
+    ledger_was_there: bool,
+}
+
+impl Found {
+    /// Looks. The journal of a new folder is made.
+    fn read(folder: &Path) -> Result<Self, RunError> {
+        let unusable = |error| no_journal(folder, error);
+        let (mut journal, journal_found) =
+            JournalFile::read(&folder.join("journal")).map_err(unusable)?;
+        let (last_state, last, unkept) = last_state(folder);
+        let ledger_was_there = folder::has_ledger(folder);
+        if !ledger_was_there
+            && journal_found == JournalFound::Missing
+            && last == LastFound::default()
+        {
+            // A new folder: its journal comes first, so that a ledger without one is never new.
+            journal.mend(0, false).map_err(unusable)?;
+        }
+        Ok(Self {
+            journal,
+            journal_found,
+            last_state,
+            last,
+            unkept,
+            ledger_was_there,
+        })
+    }
+
+    /// What to start from, by what the ledger knew and where holds live, with all there is to tell
+    /// of it.
+    fn start(
+        &self,
+        opened: Option<&Opened>,
+        lacking: usize,
+        holds: Holds,
+        clock: &dyn Clock,
+    ) -> Start {
+        let known = Known {
+            ledger_was_there: self.ledger_was_there,
+            ledger: opened,
+            journal: &self.journal_found,
+            journal_ever: self.journal.ever(),
+            journal_settled: self.journal.settled_up_to(),
+            lacking,
+            pending: &self.journal.pending(),
+            last: &self.last,
+        };
+        let mut start = store::start(&known, clock.now(), || {
+            format!("unaccounted-{}", ulid::Ulid::generate())
+        });
+        if holds == Holds::Cluster {
+            start.told.append(&mut start.lost);
+            start.stored = opened
+                .map(|opened| opened.stored.clone())
+                .unwrap_or_default();
+        }
+        start.told.extend(self.unkept.clone());
+        start.told.extend(
+            opened
+                .iter()
+                .flat_map(|opened| opened.accounts.faults.clone()),
+        );
+        start
+    }
+}
+
+fn no_journal(folder: &Path, error: std::io::Error) -> RunError {
+    RunError::failed(
+        &format!("the journal cannot be opened in {}", folder.display()),
+        error,
+    )
+}
+
+/// The last state, and why it cannot be kept, if it cannot.
+fn last_state(folder: &Path) -> (Option<StateFile>, LastFound, Option<String>) {
+    match StateFile::open(folder) {
+        Ok((file, last)) => (Some(file), last, None),
+        Err(error) => {
+            let unkept = format!("the last state can be neither read nor kept: {error}");
+            (None, LastFound::default(), Some(unkept))
+        }
+    }
+}
+
+/// What the ledger knew, if it can be read.
+///
+/// # Errors
+/// If it cannot, and there is no last state to start from.
+fn known_at_start(
+    found: AtStart,
+    last: &LastFound,
+    folder: &Path,
+    clock: &dyn Clock,
+) -> Result<Option<Opened>, RunError> {
+    match found {
+        AtStart::Open(opened) => Ok(Some(opened)),
+        AtStart::ReadOnly(opened, error) => {
+            tracing::error!(%error, "the ledger can be read only: openings wait until it can be written, kills do not");
+            Ok(Some(opened))
+        }
+        AtStart::Away(error) if last.state.is_some() => {
+            let at = clock.now().to_string();
+            tracing::error!(%error, at, "the ledger cannot be read: starting from the last state; openings wait for it");
+            Ok(None)
+        }
+        AtStart::Away(error) => {
+            let what = format!("ECHO_DATA_DIR {}", folder.display());
+            Err(RunError::failed(&what, error))
+        }
+    }
+}
+
+/// Says what is not as it was left.
+fn tell(start: &Start) {
+    for held in start
+        .stored
+        .holds
+        .iter()
+        .filter(|held| held.hold.source == Source::Unaccounted)
+    {
+        let (epoch, reason) = (&held.hold.epoch.0, &held.hold.reason);
+        tracing::error!(
+            epoch,
+            reason,
+            "unaccounted: nothing tells that this hold ended; it stays until /revive"
+        );
+    }
+    // Kills are told as the gate takes them.
+    for ScopedHold { scope, hold } in &start.stored.holds {
+        if let (Bite::AtLeast(level), Scope::One(throttle)) = (hold.bite, scope) {
+            let (epoch, operator, reason) = (&hold.epoch.0, &hold.operator, &hold.reason);
+            let (level, since) = (level.fraction(), hold.taken_at.to_string());
+            tracing::warn!(%throttle, epoch, level, operator, reason, since, "a level is held on top of what is declared");
+        }
+    }
+    for what in &start.told {
+        tracing::warn!(what, "the record is not as it was left");
+    }
+}

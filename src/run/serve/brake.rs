@@ -1,0 +1,145 @@
+//! The brake of a service of one process: what is declared, the gate, and the kill path that moves
+//! it, with every hold there is before anybody is answered.
+//!
+//! Knows no listener and starts no task.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::ServeArgs;
+use crate::config::{HostArgs, RemoteKeys};
+use crate::decide::law::Law;
+use crate::domain::hold::Epoch;
+use crate::domain::throttle::TargetKind;
+use crate::gate::Gate;
+use crate::http::Board;
+use crate::latch::Latch;
+use crate::ports::{Clock, Desired, Journal, JournalEntry, Ledger, Report, Stored, Target};
+use crate::reconcile::Parts;
+use crate::run::everyone::Everyone;
+use crate::run::manifest::{Manifest, On};
+use crate::run::{RunError, gate_secret};
+use crate::store::{FileJournal, LedgerDesired, StandbyLedger};
+use crate::targets::gate::LocalGate;
+
+/// What decides here, and what it moves.
+pub(super) struct Brake {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) record: Arc<dyn Ledger>,
+    pub(super) manifest: Option<Arc<Manifest>>,
+    pub(super) declared: Arc<LedgerDesired>,
+    /// The same, as others see it.
+    pub(super) desired: Arc<dyn Desired>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) latch: Arc<Latch>,
+}
+
+impl Brake {
+    /// Starts from what was stored, and what the ledger was heard to have. What is not as it should
+    /// be in the folder goes to `told`.
+    ///
+    /// # Errors
+    /// If the gate's secret cannot be used.
+    pub(super) fn new(
+        args: &ServeArgs,
+        clock: Arc<dyn Clock>,
+        ledger: &Arc<StandbyLedger>,
+        journal: &Arc<FileJournal>,
+        (stored, heard): (&Stored, &[Epoch]),
+        told: &mut Vec<String>,
+    ) -> Result<Self, RunError> {
+        let journal: Arc<dyn Journal> = Arc::<FileJournal>::clone(journal);
+        let record: Arc<dyn Ledger> = Arc::<StandbyLedger>::clone(ledger);
+        let manifest = args
+            .manifest
+            .manifest
+            .as_deref()
+            .map(|path| Arc::new(Manifest::new(path, &clock)));
+        let declared = Arc::new(match &manifest {
+            Some(_) => LedgerDesired::with_manifest(Arc::clone(&record), stored.clone()),
+            None => LedgerDesired::new(Arc::clone(&record), stored.clone()),
+        });
+        let desired: Arc<dyn Desired> = Arc::<LedgerDesired>::clone(&declared);
+        // What was done and never reached the ledger is declared state too.
+        journal
+            .pending()
+            .iter()
+            .for_each(|entry| declared.owes(entry));
+        let kept = Some((args.store.data_dir.as_path(), told));
+        let gate = Arc::new(gate_secret::gate(
+            &args.secret,
+            args.listen.environment,
+            kept,
+        )?);
+        let latch = latch(&gate, &desired, &journal, stored, heard);
+        // The gate knows every hold, the journal's and the manifest's included, before a listener
+        // is bound.
+        latch.obey(clock.elapsed());
+        Ok(Self {
+            clock,
+            record,
+            manifest,
+            declared,
+            desired,
+            gate,
+            latch,
+        })
+    }
+
+    /// Obeys the manifest's file, where there is one; answers what it acts on from here on.
+    /// `abroad` as of [`On::new`].
+    ///
+    /// # Errors
+    /// If the file cannot be used and there is no earlier state to stand on.
+    pub(super) async fn obey_file(
+        &self,
+        abroad: (RemoteKeys, HostArgs),
+        has_state: bool,
+    ) -> Result<Arc<On>, RunError> {
+        let on = On::new(&self.declared, &self.latch, &self.clock, abroad);
+        if let Some(manifest) = &self.manifest {
+            manifest.start(&on, has_state).await?;
+        }
+        Ok(on)
+    }
+
+    /// What the loop needs of it. `there`: the throttles of other sites; `board`: who hears of each
+    /// pass beside the declared state.
+    pub(super) fn parts(self, there: Arc<dyn Target>, board: Arc<Board>) -> Parts {
+        let local: Arc<dyn Target> = Arc::new(LocalGate::new(
+            Arc::clone(&self.gate),
+            Arc::clone(&self.clock),
+        ));
+        let told: Arc<dyn Report> = Arc::new(Everyone(vec![self.declared, board]));
+        Parts {
+            desired: self.desired,
+            ledger: self.record,
+            latch: self.latch,
+            gate: self.gate,
+            targets: HashMap::from([(TargetKind::Gate, local), (TargetKind::Remote, there)]),
+            report: Some(told),
+            clock: self.clock,
+            law: Law::default(),
+        }
+    }
+}
+
+/// The kill path with every hold there is, those that only the journal has included.
+fn latch(
+    gate: &Arc<Gate>,
+    desired: &Arc<dyn Desired>,
+    journal: &Arc<dyn Journal>,
+    stored: &Stored,
+    heard: &[Epoch],
+) -> Arc<Latch> {
+    let pending = journal.pending().into_iter().filter_map(JournalEntry::hold);
+    let held = stored.holds.iter().cloned().chain(pending).collect();
+    let latch = Latch::new(
+        Arc::clone(gate),
+        Arc::clone(desired),
+        Some(Arc::clone(journal)),
+        held,
+    );
+    latch.heard(heard);
+    Arc::new(latch)
+}
