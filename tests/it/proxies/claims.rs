@@ -16,6 +16,27 @@ use crate::support::{KEY, eventually, free_port, http, prepared, run};
 
 behind_each_proxy!(hanging_is_closed_and_an_upgraded_connection_stays);
 
+/// Stops a process. The signal is on its way when `kill` returns: a verdict takes less than that.
+async fn stop(pid: &str) {
+    run(Command::new("kill").args(["-STOP", pid]));
+    let tasks = format!("/proc/{pid}/task");
+    let is_stopped = |stat: &str| {
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, state)| state.starts_with('T'))
+    };
+    eventually(
+        "each thread has stopped",
+        Duration::from_secs(10),
+        async || {
+            let all = std::fs::read_dir(&tasks).unwrap().flatten();
+            let mut stats =
+                all.map(|task| std::fs::read_to_string(task.path().join("stat")).unwrap());
+            stats.all(|stat| is_stopped(&stat)).then_some(())
+        },
+    )
+    .await;
+}
+
 async fn hanging_is_closed_and_an_upgraded_connection_stays(kind: Kind) {
     let backend = Backend::start().await;
     let heading = if kind.name == "traefik" {
@@ -35,7 +56,7 @@ async fn hanging_is_closed_and_an_upgraded_connection_stays(kind: Kind) {
     street.declare(0, 0).await;
     let _ = backend.taken();
     let pid = street.echo.process.pid().to_string();
-    run(Command::new("kill").args(["-STOP", &pid]));
+    stop(&pid).await;
     let status = street.ask(HERE, &request("GET", "/pay", "")).await.status;
     run(Command::new("kill").args(["-CONT", &pid]));
     let wanted = if ["caddy", "traefik"].contains(&kind.name) {
