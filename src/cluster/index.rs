@@ -200,26 +200,17 @@ impl Index {
     /// An object may come yet of a hold that is over: every gate is told of its end before that.
     /// Answers the throttles that did not know it.
     pub fn refuse(&mut self, epoch: &Epoch, scope: &Scope) -> Vec<ThrottleName> {
-        self.know_end(epoch, |name, _| scope.covers(name))
+        let all = self
+            .throttles
+            .iter_mut()
+            .filter(|(name, _)| scope.covers(name));
+        all.filter_map(|(name, known)| known.know_end(epoch).then(|| name.clone()))
+            .collect()
     }
 
     /// Whether a command ended this hold, or the record has its end.
     pub fn is_over(&self, epoch: &Epoch) -> bool {
         self.over.has(epoch)
-    }
-
-    /// Lets throttles have an end that they did not know; answers which.
-    fn know_end(
-        &mut self,
-        epoch: &Epoch,
-        of: impl Fn(&ThrottleName, &Known) -> bool,
-    ) -> Vec<ThrottleName> {
-        let all = self
-            .throttles
-            .iter_mut()
-            .filter(|(name, known)| of(name, known));
-        all.filter_map(|(name, known)| known.know_end(epoch).then(|| name.clone()))
-            .collect()
     }
 
     /// Lets go of the holds that have ended and that a pass has seen; answers the throttles they

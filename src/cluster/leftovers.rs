@@ -50,7 +50,7 @@ pub async fn run(client: Client, desired: Arc<ClusterDesired>, stop: Cancellatio
             let due = |held: &ScopedHold| {
                 known
                     .get(&held.hold.epoch)
-                    .is_none_or(|next| seen && next.pause > AGAIN.0 || next.at <= now)
+                    .is_none_or(|next| seen || next.at <= now)
             };
             let due: Vec<_> = left.into_iter().filter(due).collect();
             let swept = due.iter().map(|held| async {

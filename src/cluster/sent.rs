@@ -166,3 +166,71 @@ impl Sent {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::domain::hold::{Bite, Hold};
+
+    const LATE: Result<(), DesiredError> = Err(DesiredError::Undecided);
+
+    fn held() -> ScopedHold {
+        let text = || "test".to_owned();
+        let hold = Hold {
+            epoch: Epoch("01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned()),
+            bite: Bite::Kill,
+            source: Source::Rest,
+            reason: text(),
+            operator: text(),
+            taken_at: Timestamp::UNIX_EPOCH,
+        };
+        ScopedHold {
+            scope: Scope::All,
+            hold,
+        }
+    }
+
+    fn object(namespace: Option<&str>) -> Source {
+        Source::Override {
+            namespace: namespace.map(str::to_owned),
+            name: name_of(&held()),
+            uid: "1".to_owned(),
+            namespace_uid: None,
+            definition_uid: None,
+        }
+    }
+
+    /// Somebody's copy of its name is neither its end nor what it left behind.
+    #[test]
+    fn only_the_object_that_was_sent_ends_a_hold_and_is_left_behind() {
+        let (sent, held, now) = (Sent::default(), held(), Duration::ZERO);
+        let epoch = &held.hold.epoch;
+        assert!(sent.begins(&held, now) && !sent.heard(epoch, &LATE, now));
+        assert_eq!(sent.deleted(epoch, &object(Some("evil"))), None);
+        assert!(sent.begins(&held, now), "it has not ended");
+        assert!(sent.left_behind(now).is_empty());
+        assert_eq!(sent.over(epoch), Some(held.clone()));
+        assert!(
+            !sent.begins(&held, now),
+            "nothing is made of what has ended"
+        );
+        assert!(sent.is_left(epoch, &object(None), now));
+        assert!(!sent.is_left(epoch, &object(Some("evil")), now));
+        assert_eq!(sent.left_behind(now), [held]);
+    }
+
+    /// What comes when no create may land any more is somebody's new one.
+    #[test]
+    fn a_create_that_was_not_heard_may_land_for_so_long_and_no_longer() {
+        let (sent, held) = (Sent::default(), held());
+        let epoch = &held.hold.epoch;
+        assert!(sent.begins(&held, Duration::ZERO));
+        sent.over(epoch);
+        let last = LANDS.saturating_sub(Duration::from_millis(1));
+        assert!(sent.is_left(epoch, &object(None), last));
+        assert!(!sent.is_left(epoch, &object(None), LANDS));
+        assert!(sent.left_behind(LANDS).is_empty());
+    }
+}

@@ -20,8 +20,8 @@ use crate::ports::{DesiredError, Ended, Went};
 /// Overrides that are deleted at the same time.
 const LANES: usize = 8;
 
-/// How long the API server may take for one. What is on record is gone on with: nobody else's
-/// revival waits for it.
+/// How long the API server may take for as many as are deleted at the same time. Another revival
+/// waits for as long.
 const DELETING: Duration = Duration::from_secs(4);
 
 /// A hold that stays, since its override may not be deleted: why.
