@@ -6,6 +6,7 @@
 
 mod file;
 mod headless;
+mod pending;
 mod sector;
 mod writer;
 
@@ -22,6 +23,7 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use crate::sync::thread::{self, JoinHandle};
+use pending::Pending;
 use writer::{Job, Work};
 
 pub use file::{JOURNAL_BYTES, JournalFile, JournalFound};
@@ -42,7 +44,7 @@ pub struct FileJournal {
 /// What is known of the file without asking it. Nobody holds the lock while a disk is waited for.
 #[derive(Debug, Default)]
 struct Shown {
-    pending: Mutex<Vec<JournalEntry>>,
+    pending: Mutex<Pending>,
     ever: AtomicU64,
 }
 
@@ -134,12 +136,16 @@ impl Journal for FileJournal {
     }
 
     fn pending(&self) -> Vec<JournalEntry> {
-        lock(&self.shown.pending).clone()
+        lock(&self.shown.pending).entries()
     }
 
     async fn settle(&self, once: &str) -> io::Result<()> {
         // Known at once: it is only what the file says of it that has to wait.
-        lock(&self.shown.pending).retain(|entry| entry.record.once != once);
-        self.ask(Work::Settle(once.to_owned())).await
+        lock(&self.shown.pending).settle_ahead(once);
+        let settled = self.ask(Work::Settle(once.to_owned())).await;
+        if settled.is_err() {
+            lock(&self.shown.pending).forget_ahead(once);
+        }
+        settled
     }
 }

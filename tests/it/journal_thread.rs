@@ -373,6 +373,34 @@ async fn what_somebody_no_longer_waits_for_is_written_all_the_same_at_the_latest
     assert_eq!(ids(&found(folder.path()).1), ["first", "left", "gone"]);
 }
 
+/// A ledger may be quicker than the journal's disk.
+#[tokio::test]
+async fn what_was_settled_before_it_was_written_is_never_pending() {
+    static DISK: Disk = Disk::new();
+    let folder = tempfile::tempdir().unwrap();
+    let journal = journal(folder.path(), |file| DISK.sync(file));
+    DISK.be(true, false);
+    let first = appending(&journal, entry("first"));
+    DISK.is_asked(1).await;
+    let second = appending(&journal, entry("second"));
+    tokio::task::yield_now().await;
+    let mut settling = Box::pin(journal.settle("first"));
+    assert!(futures::poll!(settling.as_mut()).is_pending());
+    DISK.let_one_through();
+    first.await.unwrap().unwrap();
+    assert_eq!(journal.pending(), []);
+    // The file is told of it behind the second one, whose sync hangs.
+    DISK.is_asked(2).await;
+    assert_eq!(journal.pending(), []);
+    DISK.be(false, false);
+    second.await.unwrap().unwrap();
+    settling.await.unwrap();
+    assert_eq!(ids(&journal.pending()), ["second"]);
+    // Told, it counts for nothing: the same command again is as any other.
+    journal.append(&entry("first")).await.unwrap();
+    assert_eq!(ids(&journal.pending()), ["second", "first"]);
+}
+
 #[tokio::test]
 async fn a_disk_that_never_answers_is_waited_for_by_so_many_and_no_more() {
     static DISK: Disk = Disk::new();

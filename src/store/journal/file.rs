@@ -97,7 +97,7 @@ impl JournalFile {
 
     /// What is not yet known to be in the ledger, oldest first.
     pub fn pending(&self) -> Vec<JournalEntry> {
-        lock(&self.shown.pending).clone()
+        lock(&self.shown.pending).entries()
     }
 
     /// What was settled when the file was read: a ledger that lacks one of these is another, or an
@@ -255,7 +255,7 @@ impl JournalFile {
     pub fn settle(&mut self, settled: &[String]) -> io::Result<()> {
         let is_empty = {
             let mut pending = lock(&self.shown.pending);
-            pending.retain(|entry| !settled.contains(&entry.record.once));
+            pending.settle(settled);
             pending.is_empty()
         };
         if !is_empty || self.head.settled == self.head.ever {
