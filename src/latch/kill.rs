@@ -58,22 +58,25 @@ impl Latch {
     /// # Errors
     /// [`DesiredError::Unknown`] if one throttle was named and there is none of that name.
     pub async fn kill(self: &Arc<Self>, order: KillOrder) -> Result<Killed, DesiredError> {
-        let latch = Arc::clone(self);
-        whole(async move { latch.kill_whole(order).await }).await
-    }
-
-    async fn kill_whole(&self, order: KillOrder) -> Result<Killed, DesiredError> {
         if let Scope::One(name) = &order.scope
             && self.gate.standing(name).is_none()
         {
             return Err(DesiredError::Unknown(name.clone()));
         }
+        // Here, and in no task of its own: the gates wait for no other thread to begin one.
+        let closed = self.close(&order);
+        let latch = Arc::clone(self);
+        whole(async move { Ok(latch.record_kill(order, closed).await) }).await
+    }
+
+    /// What is recorded and told of a kill whose gates are shut.
+    async fn record_kill(&self, order: KillOrder, closed: Closed) -> Killed {
         let Closed {
             scoped,
             fresh,
             alone,
             throttles,
-        } = self.close(&order);
+        } = closed;
         let hold = &scoped.hold;
         let (epoch, latched_at) = (hold.epoch.clone(), hold.taken_at);
         let mut record = order.record;
@@ -107,14 +110,14 @@ impl Latch {
             durable,
             answer,
         } = brought;
-        Ok(Killed {
+        Killed {
             epoch,
             latched_at,
             audit,
             durable,
             throttles,
             answer,
-        })
+        }
     }
 
     /// Shuts the gates by the hold that an order asks for. Under one lock with what marks holds to

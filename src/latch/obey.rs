@@ -64,8 +64,9 @@ impl Latch {
 
     /// What the loop goes by: a throttle with the kills of this process that its gate holds and
     /// that it is not declared to have yet. What declares them may hang, and a stop waits for
-    /// nothing.
-    pub fn with_its_kills(&self, declared: Arc<Declared>) -> Arc<Declared> {
+    /// nothing. The gate takes those that hold here alone: one of a journal it never had.
+    pub fn with_its_kills(&self, declared: Arc<Declared>, at: Duration) -> Arc<Declared> {
+        self.hold_alone(&declared.name, at);
         let kills = self.gate.kills(&declared.name);
         // Whatever else bears its id is no kill.
         let known = |hold: &Hold| {
@@ -93,6 +94,21 @@ impl Latch {
         let mut with = Arc::unwrap_or_clone(declared);
         with.holds.extend(own);
         Arc::new(with)
+    }
+
+    /// Shuts one throttle's gate by the kills that nobody but this process has.
+    fn hold_alone(&self, name: &ThrottleName, at: Duration) {
+        let alone: Vec<Arc<Hold>> = self
+            .lock()
+            .iter()
+            .filter(|live| live.alone.is_some() && !live.ending && live.held.scope.covers(name))
+            .map(|live| Arc::new(live.held.hold.clone()))
+            .collect();
+        let unknown = self.unknown_to_the_gate(name, &alone);
+        for hold in &unknown {
+            self.gate.hold(&Scope::One(name.clone()), hold, at);
+            told::holds(hold, std::slice::from_ref(name));
+        }
     }
 
     /// Those of these kills that the gate does not hold yet.

@@ -220,19 +220,19 @@ impl Desired for LedgerDesired {
         })
     }
 
-    /// Whoever takes it again wakes nobody: a loop that brings it to the ledger in each pass would
-    /// wake itself.
+    /// Wakes nobody: the gates have it already, and the loop hears of it by them.
     fn hold(&self, hold: &ScopedHold, record: &Record) {
-        let is_new = lock(&self.state).take(hold, record);
-        if is_new {
-            self.woken.notify_one();
-        }
+        lock(&self.state).take(hold, record);
     }
 
     /// In memory at once, and there it stays if the ledger cannot take it: then the error says so,
-    /// and the hold bites all the same.
+    /// and the hold bites all the same. Whoever takes it again wakes nobody: a loop that brings it
+    /// to the ledger in each pass would wake itself.
     async fn take(&self, hold: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError> {
-        self.hold(&hold, &record);
+        let is_new = lock(&self.state).take(&hold, &record);
+        if is_new {
+            self.woken.notify_one();
+        }
         self.record(hold, record).await
     }
 

@@ -215,3 +215,36 @@ fn a_kill_of_a_process_before_that_nobody_has_heard_of_is_told_soon_though_its_r
         });
     }
 }
+
+#[test]
+fn a_kill_of_a_process_before_that_is_refused_where_others_would_hear_of_it_stops_here() {
+    let world = World::new();
+    world.process(
+        |_| (),
+        async |cluster| {
+            cluster
+                .until(BACK, "both gates open", || cluster.both_open())
+                .await;
+            cluster.server.is_silent_in(Some(SHOP));
+            cluster.kill_in(SHOP).await;
+        },
+    );
+    world.server.is_silent_in(None);
+    world.server.creates(Creates::Refused);
+    world.process(
+        |_| (),
+        async |cluster| {
+            cluster
+                .until(SOON, "it is shut here", || cluster.operator.is_killed())
+                .await;
+            assert_eq!(cluster.operator.latch.held_alone(), 1);
+            sleep(LONG).await;
+            assert!(cluster.operator.is_killed() && cluster.journal.pending().is_empty());
+            assert_eq!(cluster.server.count(OVERRIDE), 0);
+            cluster.revive_in(SHOP).await;
+            cluster
+                .until(BACK, "both gates open", || cluster.both_open())
+                .await;
+        },
+    );
+}
