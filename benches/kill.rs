@@ -31,10 +31,10 @@ use std::time::{Duration, Instant};
 
 use echo_phoenix::cluster::connect;
 use echo_phoenix::decide::verdict::Reason;
-use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, Source};
+use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::{GateSpec, ThrottleName};
-use echo_phoenix::gate::{Gate, Setting};
+use echo_phoenix::gate::{Gate, LevelSetting};
 use echo_phoenix::source::crd_override::EchoOverride;
 use jiff::Timestamp;
 use kube::Api;
@@ -254,7 +254,7 @@ async fn kill_once(program: &Path, loaded: bool, times: &mut Times) {
 /// Calls of the gate, which return once the hold is in force, or gone.
 fn in_the_table() {
     let (gate, at) = (Gate::default(), Duration::ZERO);
-    let open = Setting {
+    let open = LevelSetting {
         level: Level::OPEN,
         reason: Reason::None,
         generation: 1,
@@ -271,7 +271,7 @@ fn in_the_table() {
         let epoch = Epoch(format!("{run}"));
         let hold = Hold {
             epoch: epoch.clone(),
-            bite: Bite::Kill,
+            bite: HoldEffect::Kill,
             source: Source::Rest,
             reason: "measured".to_owned(),
             operator: "bench".to_owned(),

@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use allocation_counter::measure;
 use criterion::Criterion;
-use echo_phoenix::decide::verdict::{Accumulator, Caller, Reason, Rule, Salt, point, verdict};
+use echo_phoenix::decide::verdict::{Accumulator, Reason, Requester, Rule, Salt, point, verdict};
 use echo_phoenix::domain::level::Level;
 
 /// A tenant's UUID as text: 36 bytes.
@@ -31,14 +31,14 @@ fn unkeyed(rule: &Rule, accumulator: &Accumulator) -> bool {
     verdict(
         black_box(rule),
         black_box(false),
-        Caller::Unkeyed(black_box(accumulator)),
+        Requester::Unkeyed(black_box(accumulator)),
     )
     .admitted
 }
 
 fn keyed(rule: &Rule, salt: &Salt) -> bool {
     let x = point(black_box(salt), black_box(ROUTE), black_box(KEY));
-    verdict(black_box(rule), black_box(false), Caller::Keyed(x)).admitted
+    verdict(black_box(rule), black_box(false), Requester::Keyed(x)).admitted
 }
 
 fn count_allocations() {

@@ -20,10 +20,10 @@ use crate::config::{ConfigError, is_loopback};
 use crate::domain::text::shown;
 use address::{address, connections};
 pub use answers::{
-    AuditEntry, AuditPage, Commands, Controlled, DoubtedCommand, Health, HeldLevelRow, HeldRow,
-    Killed, KilledTarget, Revived, Throttle, ThrottleTarget, Throttles,
+    AuditPage, AuditRow, CommandList, CommandRow, ControlSummary, HealthSummary, HeldLevelRow,
+    HeldRow, KillSummary, KilledTargetRow, ReviveSummary, TargetRow, ThrottleList, ThrottleSummary,
 };
-pub use error::{ClientError, Refusal};
+pub use error::{ApiRefusal, ClientError};
 
 /// Pause after the first failure; doubled with each, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -36,14 +36,14 @@ const WAITS: Duration = Duration::from_secs(120);
 
 /// A service, as one key sees it.
 #[derive(Debug)]
-pub struct Client {
+pub struct ApiClient {
     http: reqwest::Client,
     base: Url,
     key: Option<HeaderValue>,
-    waits: fn(&Refusal, Duration),
+    waits: fn(&ApiRefusal, Duration),
 }
 
-impl Client {
+impl ApiClient {
     /// A client of the service at `base`, an http or https URL that may have a path, or
     /// `HOST:PORT`: http on this machine, https elsewhere.
     ///
@@ -72,7 +72,7 @@ impl Client {
     /// The same, and whoever waits for it hears why: each refusal for too many requests, and how
     /// long it is waited for.
     #[must_use]
-    pub fn telling(self, waits: fn(&Refusal, Duration)) -> Self {
+    pub fn telling(self, waits: fn(&ApiRefusal, Duration)) -> Self {
         Self { waits, ..self }
     }
 
@@ -240,7 +240,7 @@ impl Client {
                     || (!status.is_success()
                         && value.get("detail").is_some_and(Value::is_string)) =>
             {
-                Err(ClientError::Refused(Box::new(Refusal::read(
+                Err(ClientError::Refused(Box::new(ApiRefusal::read(
                     path,
                     status.as_u16(),
                     retry_after,

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
 use crate::decide::bite::Counts;
-use crate::decide::verdict::{Caller, Reason, Salt, Verdict, hour, point, verdict};
+use crate::decide::verdict::{Reason, Requester, Salt, Verdict, hour, point, verdict};
 use crate::domain::ended::EndedHolds;
 use crate::domain::hold::{Epoch, Hold, Scope};
 use crate::domain::level::Level;
@@ -27,7 +27,7 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{ArcSwap, Mutex, lock};
 
 pub use draft::Draft;
-use draft::{Drafted, Table};
+use draft::{Drafted, VerdictTable};
 use salts::Salts;
 
 /// What a proxy or an app asks.
@@ -43,7 +43,7 @@ pub struct Question<'a> {
 
 /// What a gate answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reply {
+pub struct VerdictResponse {
     /// The verdict.
     pub verdict: Verdict,
     /// Milliseconds since the state behind it was last confirmed.
@@ -54,7 +54,7 @@ pub struct Reply {
 
 /// Where one throttle stands, for reports.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Standing {
+pub struct ThrottleSnapshot {
     /// Its name.
     pub name: ThrottleName,
     /// Level in force; a kill stands above it.
@@ -84,7 +84,7 @@ pub struct Standing {
     pub held: u64,
 }
 
-impl Standing {
+impl ThrottleSnapshot {
     /// Whether a kill holds.
     pub fn killed(&self) -> bool {
         !self.holds.is_empty()
@@ -93,7 +93,7 @@ impl Standing {
 
 /// A level for one throttle, with what it follows from.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Setting {
+pub struct LevelSetting {
     /// The level.
     pub level: Level,
     /// What decided it.
@@ -107,7 +107,7 @@ pub struct Setting {
 /// Every throttle this process answers for.
 #[derive(Default)]
 pub struct Gate {
-    table: ArcSwap<Table>,
+    table: ArcSwap<VerdictTable>,
     /// Who changes the table holds this.
     writing: Mutex<EndedHolds>,
     changed: Notify,
@@ -131,7 +131,7 @@ impl Gate {
     }
 
     /// Answers one request. `now` only dates the state and picks the hour's salt.
-    pub fn ask(&self, throttle: &str, question: Question<'_>, now: Moment) -> Reply {
+    pub fn ask(&self, throttle: &str, question: Question<'_>, now: Moment) -> VerdictResponse {
         self.ask_by(throttle, |_| question, now)
     }
 
@@ -142,7 +142,7 @@ impl Gate {
         throttle: &str,
         read: impl FnOnce(&GateSpec) -> Question<'q>,
         now: Moment,
-    ) -> Reply {
+    ) -> VerdictResponse {
         let table = self.table.load();
         let Some(entry) = table.get(throttle) else {
             let verdict = Verdict {
@@ -151,7 +151,7 @@ impl Gate {
                 generation: 0,
             };
             let number = self.unknown.fetch_add(1, Ordering::Relaxed);
-            return Reply {
+            return VerdictResponse {
                 verdict,
                 state_age_ms: 0,
                 retry_after_s: dialect::retry_after(&verdict, false, number),
@@ -165,7 +165,7 @@ impl Gate {
         let verdict = verdict(
             &entry.rule,
             listed,
-            point.map_or(Caller::Unkeyed(entry.accumulator()), Caller::Keyed),
+            point.map_or(Requester::Unkeyed(entry.accumulator()), Requester::Keyed),
         );
         let like_it = entry.count(verdict, point, hour(second));
         let state_age = now.elapsed.saturating_sub(entry.confirmed_at);
@@ -174,7 +174,7 @@ impl Gate {
         // it opens.
         let soon = point.is_none() && entry.level != Level::STOP;
         let number = like_it.wrapping_add(u64::from(point.unwrap_or_default()));
-        Reply {
+        VerdictResponse {
             verdict,
             state_age_ms,
             retry_after_s: dialect::retry_after(&verdict, soon, number),
@@ -218,7 +218,7 @@ impl Gate {
     }
 
     /// [`Draft::declare`] alone.
-    pub fn declare(&self, name: &ThrottleName, spec: &GateSpec, setting: Setting) {
+    pub fn declare(&self, name: &ThrottleName, spec: &GateSpec, setting: LevelSetting) {
         self.change(|draft| draft.declare(name, spec, setting));
     }
 
@@ -245,12 +245,12 @@ impl Gate {
     }
 
     /// [`Draft::set`] alone.
-    pub fn set(&self, name: &ThrottleName, setting: Setting) {
+    pub fn set(&self, name: &ThrottleName, setting: LevelSetting) {
         self.change(|draft| draft.set(name, setting));
     }
 
     /// [`Draft::tighten`] alone.
-    pub fn tighten(&self, name: &ThrottleName, setting: Setting) {
+    pub fn tighten(&self, name: &ThrottleName, setting: LevelSetting) {
         self.change(|draft| draft.tighten(name, setting));
     }
 
@@ -272,12 +272,12 @@ impl Gate {
     /// Puts a throttle to a level that was decided when `known` was the newest tightening; answers
     /// whether it was done. What was tightened since is not opened: whoever decided did not know of
     /// it.
-    pub fn set_knowing(&self, name: &ThrottleName, setting: Setting, known: u64) -> bool {
+    pub fn set_knowing(&self, name: &ThrottleName, setting: LevelSetting, known: u64) -> bool {
         self.change(|draft| draft.set_knowing(name, setting, known))
     }
 
     /// Everything known, by name.
-    pub fn standings(&self) -> Vec<Standing> {
+    pub fn standings(&self) -> Vec<ThrottleSnapshot> {
         self.table
             .load()
             .listed()
@@ -286,7 +286,7 @@ impl Gate {
     }
 
     /// One throttle, if it is known.
-    pub fn standing(&self, name: &ThrottleName) -> Option<Standing> {
+    pub fn standing(&self, name: &ThrottleName) -> Option<ThrottleSnapshot> {
         self.table
             .load()
             .get(name.as_str())

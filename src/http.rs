@@ -40,7 +40,7 @@ use crate::domain::moment::Moment;
 use crate::gate::Gate;
 use crate::latch::Latch;
 use crate::ports::{Clock, Desired, History, Ledger};
-use crate::source::stripe::Secrets;
+use crate::source::stripe::WebhookSecrets;
 use crate::telemetry::Metrics;
 
 /// Largest body of a command, bytes.
@@ -79,7 +79,7 @@ pub struct App {
     /// What strangers may make us log.
     pub strangers: Strangers,
     /// What signs webhooks; none: that part is off.
-    pub stripe: Secrets,
+    pub stripe: WebhookSecrets,
     /// What became of webhook events.
     pub webhooks: Arc<WebhookAccount>,
     /// Metrics of this process.
@@ -88,11 +88,11 @@ pub struct App {
     pub law: Law,
     /// Parts that are off, with the variable that turns each on; and whether the gate knows all
     /// there is.
-    pub parts: health::Parts,
+    pub parts: health::HealthParts,
     /// What the loop last found, by throttle.
-    pub board: Arc<Board>,
+    pub board: Arc<StatusBoard>,
     /// Commands under way, by the key their client gave.
-    pub under_way: UnderWay,
+    pub under_way: InFlightKeys,
     /// Whether the listeners answer.
     pub listening: AtomicBool,
     /// In production strangers must not ask for verdicts on the public listener: they count as
@@ -100,14 +100,14 @@ pub struct App {
     pub authz_to_loopback_only: bool,
 }
 
-pub use client::{Client, address};
-pub use command::UnderWay;
+pub use client::{ClientIp, address};
+pub use command::InFlightKeys;
 pub use front::{Hosts, stamp};
-pub use health::{LedgerLook, Look, Parts, watch_ledger};
+pub use health::{HealthCheck, HealthParts, LedgerLook, watch_ledger};
 pub use limits::Large;
 pub use rate::{Elapsed, Rates};
 pub use strangers::Strangers;
-pub use throttles::Board;
+pub use throttles::StatusBoard;
 pub use webhook::WebhookAccount;
 
 /// Routes of every process: probes, health, metrics, verdicts.
@@ -115,7 +115,7 @@ fn common(app: &Arc<App>) -> Router<Arc<App>> {
     let protected = Router::new()
         .route("/metrics", get(health::metrics))
         .route("/v1/decide", post(decide::decide))
-        .route_layer(from_fn(limits::carry))
+        .route_layer(from_fn(limits::buffer_body))
         .route_layer(from_fn_with_state(Arc::clone(app), keys::check));
     Router::new()
         .route("/health", get(health::health))
@@ -124,7 +124,7 @@ fn common(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/openapi.json", get(docs::description))
         .route("/docs", get(docs::page))
         .route("/docs/{file}", get(docs::asset))
-        .route_layer(from_fn(limits::carry))
+        .route_layer(from_fn(limits::buffer_body))
         .merge(protected)
 }
 
@@ -139,9 +139,9 @@ pub fn operator_routes(app: Arc<App>) -> Router {
         Router::new()
             .route("/kill", post(kill::kill))
             .route("/revive", post(kill::revive))
-            .route_layer(from_fn_with_state(Arc::clone(&app), command::carry))
+            .route_layer(from_fn_with_state(Arc::clone(&app), command::run_command))
             .merge(past())
-            .route_layer(from_fn(limits::carry))
+            .route_layer(from_fn(limits::buffer_body))
             .route_layer(from_fn_with_state(Arc::clone(&app), keys::check)),
     );
     finish(routes, app)
@@ -154,8 +154,8 @@ pub fn service_routes(app: Arc<App>) -> Router {
         .route("/control", post(control::control))
         .route("/kill", post(kill::kill))
         .route("/revive", post(kill::revive))
-        .route_layer(from_fn_with_state(Arc::clone(&app), command::carry))
-        .route_layer(from_fn(limits::carry))
+        .route_layer(from_fn_with_state(Arc::clone(&app), command::run_command))
+        .route_layer(from_fn(limits::buffer_body))
         .route_layer(from_fn_with_state(Arc::clone(&app), keys::check));
     webhook::expect(&app);
     let webhook = Router::new().route("/webhooks/stripe", post(webhook::stripe));
@@ -163,7 +163,7 @@ pub fn service_routes(app: Arc<App>) -> Router {
         .route("/v1/throttles", get(throttles::list))
         .route("/v1/throttles/{name}", get(throttles::one))
         .merge(past())
-        .route_layer(from_fn(limits::carry))
+        .route_layer(from_fn(limits::buffer_body))
         .route_layer(from_fn_with_state(Arc::clone(&app), keys::check));
     finish(
         common(&app).merge(protected).merge(read).merge(webhook),
@@ -206,7 +206,10 @@ fn finish(routes: Router<Arc<App>>, app: Arc<App>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn_with_state(Arc::clone(&app), front::check))
         .layer(from_fn_with_state(Arc::clone(&app), answer::count))
-        .layer(from_fn_with_state(Arc::clone(&app), request_id::carry))
+        .layer(from_fn_with_state(
+            Arc::clone(&app),
+            request_id::assign_request_id,
+        ))
         .route("/authz/nginx/{throttle}", any(authz::public))
         .route("/authz/forward/{throttle}", any(authz::public))
         .route("/authz/envoy/{throttle}", any(authz::public))

@@ -27,22 +27,22 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::domain::audit::{ClientKey, Record};
+use crate::domain::audit::{ClientKey, CommandRecord};
 use crate::domain::hold::{Epoch, ScopedHold};
 use crate::gate::Gate;
-use crate::ports::{Became, Desired, DesiredError, Journal};
+use crate::ports::{Desired, DesiredError, Journal, Resolution};
 use crate::sync::atomic::AtomicUsize;
 use crate::sync::{Mutex, MutexGuard, lock, sleep, spawn};
 
-use doubts::Doubts;
-pub use doubts::{Doubt, Outcome};
-pub use kill::{KillOrder, Killed};
+use doubts::UndecidedCommands;
+pub use doubts::{CommandOutcome, UndecidedCommand};
+pub use kill::{KillOrder, KillOutcome};
 pub use lacking::Lacking;
 pub use level::LevelOrder;
-pub use telling::{AuditState, Brought};
+pub use telling::{AuditState, Persisted};
 
 /// How often it is asked what became of a command that is not decided.
-const AGAIN: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The kill path.
 pub struct Latch {
@@ -51,7 +51,7 @@ pub struct Latch {
     journal: Option<Arc<dyn Journal>>,
     live: Mutex<Vec<Live>>,
     /// Commands that neither journal nor ledger took.
-    owed: owed::Owed,
+    owed: owed::UnpersistedCommands,
     /// Revivals go one at a time; kills never wait for it.
     reviving: Arc<tokio::sync::Mutex<()>>,
     /// Holds whose end is recorded and that the place where they live still has: others may revive
@@ -64,13 +64,13 @@ pub struct Latch {
     levelling: Arc<tokio::sync::Mutex<()>>,
     /// Commands whose outcome was not known when their client was answered, and what became of
     /// them.
-    doubts: Doubts,
+    doubts: UndecidedCommands,
     /// Commands whose client was told that the ledger lacks them.
     told: Mutex<BTreeSet<String>>,
     /// Commands of a journal of which it is not known yet whether the record has them.
     unasked: Mutex<BTreeSet<String>>,
     /// What was said of telling them again.
-    again: told::Again,
+    again: told::RetryFailures,
     /// Commands that somebody is telling the ledger right now, and who.
     under_way: Mutex<BTreeMap<String, under_way::Teller>>,
     /// One of them is done.
@@ -78,7 +78,7 @@ pub struct Latch {
     /// How often others were told again of what they lack: whose turn it is.
     turn: AtomicUsize,
     /// What the loop read back of throttles that are killed.
-    found: Mutex<enforced::Found>,
+    found: Mutex<enforced::EnforcedTargets>,
 }
 
 /// A hold this door took.
@@ -99,7 +99,7 @@ struct Live {
     doubted: bool,
     /// Nobody but this process has it, since what would tell others was refused: what is recorded
     /// once they hear of it after all, which is tried again and again, and by the next kill.
-    alone: Option<Box<Record>>,
+    alone: Option<Box<CommandRecord>>,
 }
 
 impl Live {
@@ -144,15 +144,15 @@ impl Latch {
             desired,
             journal,
             live: Mutex::new(live),
-            owed: owed::Owed::default(),
+            owed: owed::UnpersistedCommands::default(),
             reviving: Arc::default(),
             carried: Mutex::default(),
             opening: Mutex::default(),
             levelling: Arc::default(),
-            doubts: Doubts::default(),
+            doubts: UndecidedCommands::default(),
             told: Mutex::default(),
             unasked: Mutex::default(),
-            again: told::Again::default(),
+            again: told::RetryFailures::default(),
             under_way: Mutex::default(),
             arrived: Notify::new(),
             turn: AtomicUsize::new(0),
@@ -169,13 +169,13 @@ impl Latch {
     }
 
     /// Finds out what became of a command that was not decided, however long its disk takes.
-    async fn find_out(&self, once: &str, ending: &[Epoch]) -> Became {
+    async fn poll_outcome(&self, once: &str, ending: &[Epoch]) -> Resolution {
         loop {
-            match self.desired.became(once, ending).await {
+            match self.desired.resolve(once, ending).await {
                 Ok(became) => return became,
                 Err(error) => tracing::debug!(%error, once, "a command is not decided yet"),
             }
-            sleep(AGAIN).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -207,11 +207,11 @@ impl Latch {
 }
 
 /// What is told of a command that was not decided.
-fn outcome(became: &Became) -> Outcome {
+fn outcome(became: &Resolution) -> CommandOutcome {
     if became.done {
-        Outcome::Done
+        CommandOutcome::Done
     } else {
-        Outcome::NotDone
+        CommandOutcome::NotDone
     }
 }
 

@@ -9,9 +9,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::domain::audit::{Answer, Change, ClientKey, Receipt, Record, ThrottleRow};
-use crate::domain::evidence::Evidence;
-use crate::domain::history::{AuditItem, DriftItem, EvidenceItem, Page, PageAsk, StateItem};
+use crate::domain::audit::{
+    Change, ClientKey, CommandRecord, CommandResponse, Receipt, ThrottleRow,
+};
+use crate::domain::evidence::Measurement;
+use crate::domain::history::{AuditItem, DriftItem, EvidenceItem, HistoryPage, PageAsk, StateItem};
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold};
 use crate::domain::level::Level;
 use crate::domain::moment::Moment;
@@ -64,7 +66,7 @@ pub struct Stored {
 
 /// A record the mirror owes: the newest version of one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owed {
+pub struct OutboxRow {
     /// The guide's table name.
     pub table: String,
     /// The row's key within it.
@@ -89,25 +91,25 @@ pub trait Ledger: Send + Sync {
     /// Whether it has the command of this id.
     async fn has(&self, once: &str) -> Result<bool, LedgerError>;
     /// What the mirror owes, oldest first, at most `limit`.
-    async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError>;
+    async fn owed(&self, limit: usize) -> Result<Vec<OutboxRow>, LedgerError>;
     /// The mirror has delivered these versions (newer ones stay owed).
-    async fn delivered(&self, rows: &[Owed]) -> Result<(), LedgerError>;
+    async fn delivered(&self, rows: &[OutboxRow]) -> Result<(), LedgerError>;
     /// What a command with this `Idempotency-Key` of its caller and route was answered, if the key
     /// has not expired.
-    async fn answered(&self, key: &ClientKey) -> Result<Option<Answer>, LedgerError>;
+    async fn answered(&self, key: &ClientKey) -> Result<Option<CommandResponse>, LedgerError>;
 }
 
 /// The past, page by page, newest first.
 #[async_trait]
 pub trait History: Send + Sync {
     /// Entries of the audit log.
-    async fn audit(&self, ask: PageAsk) -> Result<Page<AuditItem>, LedgerError>;
+    async fn audit(&self, ask: PageAsk) -> Result<HistoryPage<AuditItem>, LedgerError>;
     /// Versions of drifts.
-    async fn drifts(&self, ask: PageAsk) -> Result<Page<DriftItem>, LedgerError>;
+    async fn drifts(&self, ask: PageAsk) -> Result<HistoryPage<DriftItem>, LedgerError>;
     /// Events of the payment provider.
-    async fn evidence(&self, ask: PageAsk) -> Result<Page<EvidenceItem>, LedgerError>;
+    async fn evidence(&self, ask: PageAsk) -> Result<HistoryPage<EvidenceItem>, LedgerError>;
     /// Observations.
-    async fn states(&self, ask: PageAsk) -> Result<Page<StateItem>, LedgerError>;
+    async fn states(&self, ask: PageAsk) -> Result<HistoryPage<StateItem>, LedgerError>;
 }
 
 /// Where a tightening becomes durable before the ledger has it. Nobody who asks holds up the thread
@@ -131,7 +133,7 @@ pub struct JournalEntry {
     /// What became safer.
     pub effect: Effect,
     /// What is owed to the ledger for it.
-    pub record: Record,
+    pub record: CommandRecord,
 }
 
 impl JournalEntry {
@@ -181,7 +183,7 @@ pub enum DesiredError {
 
 /// Which holds a command to end them means.
 #[derive(Clone, Copy)]
-pub struct Meant<'a> {
+pub struct ReviveFilter<'a> {
     /// Holds on these throttles,
     pub scope: &'a Scope,
     /// or only this one.
@@ -196,14 +198,14 @@ pub struct Meant<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct HoldTaken {
     /// What the client is answered.
-    pub answer: Answer,
+    pub answer: CommandResponse,
     /// Whether it was known, and has ended: it must not bite any more.
     pub over: bool,
 }
 
 /// What ending holds came to.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Ended {
+pub struct ReviveOutcome {
     /// Whether nothing was done, since its client's key was used: `answer` is what was said then.
     pub repeated: bool,
     /// Holds that ended.
@@ -211,12 +213,12 @@ pub struct Ended {
     /// Holds that stay, and why they are not this door's to end.
     pub held_by: Vec<Hold>,
     /// What the client is answered.
-    pub answer: Option<Answer>,
+    pub answer: Option<CommandResponse>,
 }
 
 /// What became of a command that was [`DesiredError::Undecided`].
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Became {
+pub struct Resolution {
     /// Whether it was done.
     pub done: bool,
     /// Holds that ended by it.
@@ -225,7 +227,7 @@ pub struct Became {
 
 /// What going on with the end of holds came to.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Went {
+pub struct EndProgress {
     /// Holds that have ended.
     pub ended: Vec<Epoch>,
     /// Holds that could not be ended now: to be asked again.
@@ -240,7 +242,7 @@ pub struct Declaration {
     /// Generation it has.
     pub generation: i64,
     /// What the client is answered.
-    pub answer: Answer,
+    pub answer: CommandResponse,
 }
 
 /// Declared state: where it lives differs (ledger, cluster), what can be asked of it does not.
@@ -255,7 +257,7 @@ pub trait Desired: Send + Sync {
     fn leads(&self) -> bool;
     /// What tightens holds from now on, with what was measured, and is declared next: no pass that
     /// begins after this opens beyond it. What would open changes nothing.
-    fn tighten(&self, throttle: &ThrottleName, level: Level, measured: Option<&Evidence>);
+    fn tighten(&self, throttle: &ThrottleName, level: Level, measured: Option<&Measurement>);
     /// Declares a level, with what its caller measured: one act, so no pass of the loop sees one
     /// without the other. Durable when it returns. Sets `generation` in the answer. Wakes nobody:
     /// whoever commands wakes once, when all is said.
@@ -263,14 +265,18 @@ pub trait Desired: Send + Sync {
         &self,
         throttle: &ThrottleName,
         level: Level,
-        measured: Option<Evidence>,
-        record: Record,
+        measured: Option<Measurement>,
+        record: CommandRecord,
     ) -> Result<Declaration, DesiredError>;
     /// A hold that is in force, and is taken next: it is declared from now on, where declarations
     /// are kept here. Nothing that counts records may count one whose hold nobody declares yet.
-    fn hold(&self, _hold: &ScopedHold, _record: &Record) {}
+    fn hold(&self, _hold: &ScopedHold, _record: &CommandRecord) {}
     /// Takes a hold. Durable when it returns; a known epoch takes no second one.
-    async fn take(&self, hold: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError>;
+    async fn take(
+        &self,
+        hold: ScopedHold,
+        record: CommandRecord,
+    ) -> Result<HoldTaken, DesiredError>;
     /// Lets others hear of a hold that the record does not have yet, where they hear of it by
     /// anything but the record. May be asked again and again.
     async fn announce(&self, _hold: &ScopedHold) -> Result<(), DesiredError> {
@@ -278,35 +284,43 @@ pub trait Desired: Send + Sync {
     }
     /// Ends every hold that REST or an override made and that is meant, but for those that are
     /// spared. Durable when it returns. Sets `ended` and `held_by` in the answer.
-    async fn end(&self, meant: Meant<'_>, record: Record) -> Result<Ended, DesiredError>;
+    async fn end(
+        &self,
+        meant: ReviveFilter<'_>,
+        record: CommandRecord,
+    ) -> Result<ReviveOutcome, DesiredError>;
     /// What [`Desired::end`] would end by now. A specification's own holds stay, and so does what
     /// is not known to be of the command's throttle alone: opening one must not open others.
-    fn ending(&self, meant: Meant<'_>) -> BTreeSet<Epoch>;
+    fn ending(&self, meant: ReviveFilter<'_>) -> BTreeSet<Epoch>;
     /// What became of a command of this id that was [`DesiredError::Undecided`], and which of these
     /// holds, which it meant to end, have ended: they bite no more when this returns.
     ///
     /// # Errors
     /// While it is not known.
-    async fn became(&self, once: &str, ending: &[Epoch]) -> Result<Became, DesiredError>;
+    async fn resolve(&self, once: &str, ending: &[Epoch]) -> Result<Resolution, DesiredError>;
     /// Goes on with the end of those of these holds that a command ended, as the record has it.
     /// Where holds live in the record itself there is nothing left to do.
     ///
     /// # Errors
     /// While it is not known which ones, or cannot be recorded which ones stay.
-    async fn go_on(&self, _record: &Record, _ending: &[Epoch]) -> Result<Went, DesiredError> {
-        Ok(Went::default())
+    async fn resume_end(
+        &self,
+        _record: &CommandRecord,
+        _ending: &[Epoch],
+    ) -> Result<EndProgress, DesiredError> {
+        Ok(EndProgress::default())
     }
     /// Records a command that moved nothing. Durable when it returns.
-    async fn note(&self, record: Record) -> Result<Answer, DesiredError>;
+    async fn note(&self, record: CommandRecord) -> Result<CommandResponse, DesiredError>;
     /// What somebody measured; the loop believes it for three ticks.
-    fn observe(&self, throttle: &ThrottleName, evidence: Evidence);
+    fn observe(&self, throttle: &ThrottleName, evidence: Measurement);
     /// What somebody measured and is not stored; `among` says what of all that was heard is
     /// believed from here on. Nothing where no measurements are kept.
     fn observe_unstored(
         &self,
         _throttle: &ThrottleName,
-        _evidence: &Evidence,
-        _among: &dyn Fn(&[Evidence], &Evidence) -> Vec<Evidence>,
+        _evidence: &Measurement,
+        _among: &dyn Fn(&[Measurement], &Measurement) -> Vec<Measurement>,
     ) {
     }
     /// Something changed: do not wait for the tick.
@@ -347,5 +361,5 @@ pub trait Target: Send + Sync {
 #[async_trait]
 pub trait Report: Send + Sync {
     /// Tells; must not fail the pass (it is told again in the next).
-    async fn report(&self, outcome: &crate::domain::report::Outcome);
+    async fn report(&self, outcome: &crate::domain::report::PassReport);
 }

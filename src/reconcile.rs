@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::decide::check::{Permissions, check};
 use crate::decide::law::Law;
 use crate::decide::plan::{Facts, Planned, plan};
-use crate::decide::precedence::{Asked, asked};
+use crate::decide::precedence::{Restriction, most_restrictive};
 use crate::decide::step::{NextLevel, worst};
 use crate::domain::moment::Moment;
 use crate::domain::throttle::{Declared, TargetKind, ThrottleName};
@@ -32,7 +32,7 @@ use crate::gate::Gate;
 use crate::latch::Latch;
 use crate::ports::{Clock, Desired, Ledger, Report, Stored, Target};
 
-use apply::{Done, Now};
+use apply::{OpeningGuard, StepOutcome};
 use memory::Memory;
 
 /// The ticker's period: the control law's tick.
@@ -54,7 +54,7 @@ const HEAD_START: Duration = Duration::from_millis(5);
 const AT_ONCE: usize = 64;
 
 /// What the loop is made of.
-pub struct Parts {
+pub struct ReconcileContext {
     /// Declared state.
     pub desired: Arc<dyn Desired>,
     /// The record.
@@ -77,22 +77,22 @@ pub struct Parts {
 #[derive(Clone, Copy)]
 struct Pass<'a> {
     throttle: &'a Arc<Declared>,
-    want: &'a Asked,
+    want: &'a Restriction,
     next: NextLevel,
     now: Moment,
 }
 
 /// A pass for one throttle, from what was decided on.
-struct Begun {
+struct StartedPass {
     throttle: Arc<Declared>,
-    want: Asked,
+    want: Restriction,
     next: NextLevel,
     now: Moment,
     reads: Vec<gather::Read>,
     memory: Memory,
     planned: Planned,
     /// What became of each step; none: it is still to come.
-    done: Vec<Option<Done>>,
+    done: Vec<Option<StepOutcome>>,
     intents: Vec<record::Intent>,
     /// Whether the ledger has what it intends.
     recorded: bool,
@@ -103,9 +103,9 @@ struct Begun {
 
 /// The loop.
 pub struct Reconciler {
-    parts: Parts,
+    parts: ReconcileContext,
     memory: BTreeMap<ThrottleName, Memory>,
-    records: record::Records,
+    records: record::PassRecorder,
     /// Whether everything was in force and read back in the last pass.
     settled: bool,
     /// The gates' newest tightening that was seen, and when it first was.
@@ -116,8 +116,8 @@ pub struct Reconciler {
 
 impl Reconciler {
     /// A loop over these parts; `stored` is what the ledger knew at the start.
-    pub fn new(parts: Parts, stored: &Stored) -> Self {
-        let records = record::Records::new(stored);
+    pub fn new(parts: ReconcileContext, stored: &Stored) -> Self {
+        let records = record::PassRecorder::new(stored);
         Self {
             parts,
             memory: BTreeMap::new(),
@@ -175,7 +175,7 @@ impl Reconciler {
             .iter()
             .map(|throttle| begin(parts, Arc::clone(throttle), memory.remove(&throttle.name)));
         let closing = async {
-            let begun: Vec<Begun> = stream::iter(begin.collect::<Vec<_>>())
+            let begun: Vec<StartedPass> = stream::iter(begin.collect::<Vec<_>>())
                 .buffered(AT_ONCE)
                 .collect()
                 .await;
@@ -195,7 +195,7 @@ impl Reconciler {
     /// Whether a kill is at the gates that will be declared in a moment: by its journal, ledger or
     /// object. The pass that sees it is not far, however many come before.
     fn comes(&mut self) -> bool {
-        let Parts {
+        let ReconcileContext {
             gate,
             desired,
             clock,
@@ -238,12 +238,12 @@ impl Reconciler {
 
     /// All that closes is done; what opens is recorded first. Other sites hear of it last and at
     /// the same time: a silent one costs a pass its own limit, and what is here waits for none.
-    async fn open(&mut self, begun: Vec<Begun>, known: u64) {
+    async fn open(&mut self, begun: Vec<StartedPass>, known: u64) {
         let mut reaching_out = Vec::new();
         for mut begun in begun {
             self.records.intent(&self.parts, &mut begun).await;
             apply::open_here(
-                Now {
+                OpeningGuard {
                     parts: &self.parts,
                     known,
                 },
@@ -256,7 +256,7 @@ impl Reconciler {
                 self.finish(begun).await;
             }
         }
-        let now = Now {
+        let now = OpeningGuard {
             parts: &self.parts,
             known,
         };
@@ -279,7 +279,11 @@ fn is_killed(throttle: &Declared) -> bool {
 }
 
 /// A pass for one throttle, up to what closes here.
-async fn begin(parts: &Parts, throttle: Arc<Declared>, memory: Option<Memory>) -> Begun {
+async fn begin(
+    parts: &ReconcileContext,
+    throttle: Arc<Declared>,
+    memory: Option<Memory>,
+) -> StartedPass {
     let now = parts.clock.moment();
     let mut memory = memory.unwrap_or_else(|| Memory::new(&throttle, now));
     let reads = gather::read(parts, &throttle).await;
@@ -290,7 +294,7 @@ async fn begin(parts: &Parts, throttle: Arc<Declared>, memory: Option<Memory>) -
         now.elapsed,
     );
 
-    let want = asked(throttle.level, throttle.mode, &throttle.holds);
+    let want = most_restrictive(throttle.level, throttle.mode, &throttle.holds);
     memory.spare(want.killed, now.elapsed);
     let next = worst(
         &parts.law.of(&throttle.signals),
@@ -328,7 +332,7 @@ async fn begin(parts: &Parts, throttle: Arc<Declared>, memory: Option<Memory>) -
         planned.plan.steps.iter().map(|_| None).collect(),
         Vec::new(),
     );
-    let mut begun = Begun {
+    let mut begun = StartedPass {
         throttle,
         want,
         next,

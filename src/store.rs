@@ -25,14 +25,14 @@ pub use accounts::{Accounts, Unexplained};
 pub use backup::{BackupError, Saved, backup};
 pub use declared::{LedgerDesired, Taken};
 pub use had::settle_had;
-pub use head::Head;
+pub use head::ChainHead;
 pub use journal::{
     FileJournal, JOURNAL_BYTES, JournalBatch, JournalDone, JournalFile, JournalFound, JournalWriter,
 };
 pub use last_state::{LAST_STATE_FILE, LastFound, LastState, StateFile};
-pub use sqlite::{Batch, Begun, Done, OpenError, Outbox, SqliteLedger, Writer};
+pub use sqlite::{Batch, BatchOutcome, OpenError, Outbox, SealedBatch, SqliteLedger, Writer};
 pub use standby::{AtStart, StandbyLedger, lacking};
-pub use start::{Known, Opened, Start, start};
+pub use start::{LedgerSnapshot, Start, StartInputs, start};
 pub use verify::{Verified, VerifyError, verify};
 
 /// File name of the ledger within its directory.

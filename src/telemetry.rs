@@ -27,7 +27,7 @@ use sink::Sink;
 
 pub use families::reference;
 pub use kill_path::{KillPath, Proof};
-pub use metrics::{Found, Metrics, Now, ThrottleGauges, Verdicts};
+pub use metrics::{LoopFindings, Metrics, Scrape, ThrottleGauges, Verdicts};
 pub use record::{RecordGauges, TableHead};
 
 /// How long whoever has done its work waits until what it says is written...
@@ -180,9 +180,9 @@ fn flushed(sink: &Sink) -> bool {
 
 /// What is shown, for those that write.
 #[derive(Debug)]
-pub struct Shown;
+pub struct ConsoleWriter;
 
-impl Write for Shown {
+impl Write for ConsoleWriter {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         show(&String::from_utf8_lossy(text));
         Ok(text.len())

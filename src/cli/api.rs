@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use crate::client::Refusal;
+use crate::client::ApiRefusal;
 
 /// Commands, by the route that each asks.
 const COMMANDS: [(&str, &str); 4] = [
@@ -59,14 +59,14 @@ pub(super) fn by_command(text: &str) -> String {
 
 /// A refusal, or that something is not decided: which command it was, and what is wrong with which
 /// flag.
-pub(super) fn refused(refusal: &Refusal) -> String {
+pub(super) fn refused(refusal: &ApiRefusal) -> String {
     let route = refusal.path.split('?').next().unwrap_or_default();
     let command = COMMANDS
         .iter()
         .find(|(theirs, _)| *theirs == route)
         .map(|(_, ours)| (*ours).to_owned());
     let detail = flags(&refusal.errors).unwrap_or_else(|| by_command(&refusal.detail));
-    Refusal {
+    ApiRefusal {
         path: command.unwrap_or_else(|| refusal.path.clone()),
         detail,
         ..refusal.clone()
@@ -93,7 +93,7 @@ mod tests {
     use serde_json::json;
 
     use super::{by_command, refused};
-    use crate::client::Refusal;
+    use crate::client::ApiRefusal;
     use crate::run;
 
     /// What whoever typed a command cannot do anything with.
@@ -144,7 +144,7 @@ mod tests {
     fn a_refusal_names_the_command_and_the_flag() {
         let told = |path: &str, detail: &str, errors| {
             let (path, detail) = (path.to_owned(), detail.to_owned());
-            refused(&Refusal {
+            refused(&ApiRefusal {
                 path,
                 status: 422,
                 detail,

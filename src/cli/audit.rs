@@ -5,11 +5,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::kill::throttle_name;
-use super::known::Known;
+use super::known::KnownThrottles;
 use super::service::{Output, ServiceArgs, failed};
 use super::terminal::{columns, fit, print, tell};
 use super::words::who;
-use crate::client::{AuditEntry, AuditPage, Client, ClientError};
+use crate::client::{ApiClient, AuditPage, AuditRow, ClientError};
 use crate::domain::text::{cut, shown_json};
 use crate::domain::throttle::ThrottleName;
 use crate::run::RunError;
@@ -78,8 +78,8 @@ pub(super) async fn audit(args: AuditArgs) -> Result<(), RunError> {
 
 /// That there is such a throttle, or was: what concerned all is found under every name, a misspelt
 /// one too.
-async fn exists(client: &Client, name: &ThrottleName) -> Result<(), RunError> {
-    let known = Known::look(client).await;
+async fn exists(client: &ApiClient, name: &ThrottleName) -> Result<(), RunError> {
+    let known = KnownThrottles::look(client).await;
     let filter = format!("/v1/audit?limit={PAGE}&throttle={name}");
     let (mut cursor, mut lacks) = (String::new(), known.lacks_throttle(name));
     while lacks {
@@ -109,7 +109,7 @@ async fn exists(client: &Client, name: &ThrottleName) -> Result<(), RunError> {
 }
 
 /// A page, as it came and as people read it.
-async fn ask(client: &Client, path: &str) -> Result<(Vec<Value>, AuditPage), ClientError> {
+async fn ask(client: &ApiClient, path: &str) -> Result<(Vec<Value>, AuditPage), ClientError> {
     let answer = client.get(path).await?;
     let page = client.typed("/v1/audit", &answer)?;
     let items = answer
@@ -138,7 +138,7 @@ const HEADS: [&str; 6] = ["SEQ", "WHEN", "WHO", "WHAT", "THROTTLE", "CHANGE"];
 /// A page as a table; each page is as wide as it needs. On a terminal of so many columns an entry
 /// is one line and none of its words takes most of it, so that nothing stands where another entry
 /// would begin; `-o json` has the whole of it.
-fn table(entries: &[AuditEntry], first: bool, columns: Option<usize>) -> String {
+fn table(entries: &[AuditRow], first: bool, columns: Option<usize>) -> String {
     let most = columns.map_or(usize::MAX, |columns| (columns / 4).max(WHEN));
     let cells: Vec<[String; 6]> = entries.iter().map(|entry| cells(entry, most)).collect();
     let width = |column: usize| {
@@ -172,7 +172,7 @@ fn table(entries: &[AuditEntry], first: bool, columns: Option<usize>) -> String 
 
 /// The cells of an entry, none longer than `most` but where the name of a key is: that is whole,
 /// whatever its bearer says.
-fn cells(entry: &AuditEntry, most: usize) -> [String; 6] {
+fn cells(entry: &AuditRow, most: usize) -> [String; 6] {
     let at = entry.at.parse::<Timestamp>();
     let when = at.map_or_else(
         |_| entry.at.clone(),
@@ -206,11 +206,11 @@ fn cells(entry: &AuditEntry, most: usize) -> [String; 6] {
 #[cfg(test)]
 mod tests {
     use super::table;
-    use crate::client::AuditEntry;
+    use crate::client::AuditRow;
 
     #[test]
     fn on_a_terminal_an_entry_is_one_line_and_no_word_pushes_the_others_out() {
-        let entry = |operator: &str, reason: &str| AuditEntry {
+        let entry = |operator: &str, reason: &str| AuditRow {
             seq: 7,
             at: "2026-01-14T21:32:07Z".to_owned(),
             actor: "ECHO_API_KEY".to_owned(),
@@ -246,7 +246,7 @@ mod tests {
         );
         let key = "k".repeat(64);
         let told = table(
-            &[AuditEntry {
+            &[AuditRow {
                 actor: key.clone(),
                 ..entry(&long, &long)
             }],

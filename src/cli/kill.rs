@@ -11,11 +11,11 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde_json::{Map, Value, json};
 
 use super::api::by_command;
-use super::known::Known;
+use super::known::KnownThrottles;
 use super::service::{Output, ServiceArgs, order_failed, order_strange};
 use super::terminal::{Paint, columns, fit_words, json_line, print_done, say, tell};
 use super::words::{WIDE, since};
-use crate::client::{Client, ClientError, Killed};
+use crate::client::{ApiClient, ClientError, KillSummary};
 use crate::config::ConfigError;
 use crate::domain::text::{OPERATOR_LIMIT, REASON_LIMIT, cut};
 use crate::domain::throttle::ThrottleName;
@@ -88,7 +88,7 @@ pub(super) async fn kill(args: KillArgs, paint: Paint) -> Result<(), RunError> {
             });
         }
     };
-    let mut killed: Killed = client
+    let mut killed: KillSummary = client
         .typed("/kill", &answer)
         .map_err(|error| order_strange(&client, &error))?;
     sites::read_back(&client, &mut answer, &mut killed).await;
@@ -97,9 +97,9 @@ pub(super) async fn kill(args: KillArgs, paint: Paint) -> Result<(), RunError> {
         Output::Json => print_done(&json_line(&answer)),
         Output::Text => {
             let known = if killed.already_killed {
-                Known::look(&client).await
+                KnownThrottles::look(&client).await
             } else {
-                Known::default()
+                KnownThrottles::default()
             };
             let epoch = killed.epoch.as_deref().unwrap_or_default();
             // Whoever wanted one stopped shall know that it opens with all others.
@@ -157,7 +157,7 @@ fn nothing_stopped(error: RunError) -> RunError {
 
 /// The kill as a person reads it.
 fn told(
-    killed: &Killed,
+    killed: &KillSummary,
     scope: &str,
     first: (Option<String>, Option<&str>),
     gaps: &[String],
@@ -223,7 +223,7 @@ fn told(
 
 /// Sends a command; what is tried again is told on stderr.
 pub(super) async fn send(
-    client: &Client,
+    client: &ApiClient,
     path: &str,
     body: &Value,
     patience: Option<Duration>,

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::words::{holder, since};
-use crate::client::{Client, Throttle, Throttles};
+use crate::client::{ApiClient, ThrottleList, ThrottleSummary};
 use crate::domain::throttle::ThrottleName;
 use crate::source::crd_status::HoldStatus;
 use crate::source::rest::nearest;
@@ -18,17 +18,17 @@ const OFFERED: usize = 3;
 
 /// What was listed; none where it could not be read.
 #[derive(Default)]
-pub(super) struct Known(Option<Vec<Throttle>>);
+pub(super) struct KnownThrottles(Option<Vec<ThrottleSummary>>);
 
-impl Known {
+impl KnownThrottles {
     /// Looks.
-    pub(super) async fn look(client: &Client) -> Self {
+    pub(super) async fn look(client: &ApiClient) -> Self {
         let found = client.get("/v1/throttles").await;
-        let found = found.and_then(|found| client.typed::<Throttles>("/v1/throttles", &found));
+        let found = found.and_then(|found| client.typed::<ThrottleList>("/v1/throttles", &found));
         Self(found.ok().map(|found| found.items))
     }
 
-    fn all(&self) -> &[Throttle] {
+    fn all(&self) -> &[ThrottleSummary] {
         self.0.as_deref().unwrap_or_default()
     }
 
@@ -38,7 +38,10 @@ impl Known {
     }
 
     /// Where an epoch holds, and as what.
-    fn holds<'a>(&'a self, epoch: &'a str) -> impl Iterator<Item = (&'a Throttle, &'a HoldStatus)> {
+    fn holds<'a>(
+        &'a self,
+        epoch: &'a str,
+    ) -> impl Iterator<Item = (&'a ThrottleSummary, &'a HoldStatus)> {
         let all = self.all().iter();
         let held = all.flat_map(|one| one.status.holds.iter().map(move |hold| (one, hold)));
         held.filter(move |(_, hold)| hold.epoch == epoch)
@@ -89,7 +92,7 @@ impl Known {
 
     /// Levels that people hold on top of a manifest, which a revival of a kill ends too: the
     /// throttle, and what it declares.
-    pub(super) fn levels(&self) -> impl Iterator<Item = (&Throttle, &HoldStatus)> {
+    pub(super) fn levels(&self) -> impl Iterator<Item = (&ThrottleSummary, &HoldStatus)> {
         let held = self
             .all()
             .iter()
@@ -121,8 +124,8 @@ impl Known {
 
 /// Whether a hold stands under more than one throttle: what people hold is one throttle's, or
 /// covers all there are.
-pub(super) fn covers_all(throttles: &[Throttle], epoch: &str) -> bool {
-    let under = |one: &&Throttle| one.status.holds.iter().any(|hold| hold.epoch == epoch);
+pub(super) fn covers_all(throttles: &[ThrottleSummary], epoch: &str) -> bool {
+    let under = |one: &&ThrottleSummary| one.status.holds.iter().any(|hold| hold.epoch == epoch);
     throttles.iter().filter(under).nth(1).is_some()
 }
 

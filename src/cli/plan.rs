@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use self::changes::{Kind, Planned, from_file, from_service};
+use self::changes::{ChangeKind, PlannedThrottle, from_file, from_service};
 use super::service::{Output, ServiceArgs, failed};
 use super::terminal::{Paint, columns, fit_words, json_line, print, tell};
-use crate::client::{Client, ClientError, Health, Throttles};
+use crate::client::{ApiClient, ClientError, HealthSummary, ThrottleList};
 use crate::config::files::{PatientReader, text};
 use crate::config::{ConfigError, RemoteKeys};
 use crate::domain::throttle::{FromFile, TargetSpec};
@@ -74,7 +74,7 @@ pub(super) async fn plan(args: PlanArgs, paint: Paint) -> Result<(), RunError> {
     }
 }
 
-async fn ask(client: &Client) -> Result<(Health, Throttles), ClientError> {
+async fn ask(client: &ApiClient) -> Result<(HealthSummary, ThrottleList), ClientError> {
     let health = client.typed("/health", &client.health().await?)?;
     let throttles = client.typed("/v1/throttles", &client.get("/v1/throttles").await?)?;
     Ok((health, throttles))
@@ -131,19 +131,23 @@ fn stdin() -> io::Result<String> {
     text(bytes)
 }
 
-fn written(planned: &[Planned], paint: Paint) -> String {
-    let count = |kind: Kind| planned.iter().filter(|one| one.change == kind).count();
-    let (new, moved, same) = (count(Kind::Create), count(Kind::Change), count(Kind::None));
-    let mut text = match count(Kind::Unknown) {
+fn written(planned: &[PlannedThrottle], paint: Paint) -> String {
+    let count = |kind: ChangeKind| planned.iter().filter(|one| one.change == kind).count();
+    let (new, moved, same) = (
+        count(ChangeKind::Create),
+        count(ChangeKind::Change),
+        count(ChangeKind::None),
+    );
+    let mut text = match count(ChangeKind::Unknown) {
         0 => format!("{new} new, {moved} to change, {same} as they are\n"),
         all => format!("{all} declared, compared with nothing\n"),
     };
     for one in planned {
         let name = match one.change {
-            Kind::Create => paint.good(&format!("+ {}", one.throttle)),
-            Kind::Change => paint.warn(&format!("~ {}", one.throttle)),
-            Kind::None => format!("= {}", one.throttle),
-            Kind::Unknown => format!("? {}", one.throttle),
+            ChangeKind::Create => paint.good(&format!("+ {}", one.throttle)),
+            ChangeKind::Change => paint.warn(&format!("~ {}", one.throttle)),
+            ChangeKind::None => format!("= {}", one.throttle),
+            ChangeKind::Unknown => format!("? {}", one.throttle),
         };
         text += &format!("\n{name}\n");
         one.steps

@@ -9,7 +9,7 @@ use clap::Args;
 use super::terminal::{Progress, print, print_done, tell};
 use crate::config::{ConfigError, StoreArgs};
 use crate::run::RunError;
-use crate::store::{self, Head, LEDGER_FILE, Verified};
+use crate::store::{self, ChainHead, LEDGER_FILE, Verified};
 
 /// `echo-phoenix verify`
 #[derive(Args)]
@@ -22,7 +22,7 @@ pub(super) struct VerifyArgs {
     /// A head that was exported earlier, which finds rows cut from the end: SEQ:HASH for the audit
     /// log, TABLE=SEQ:HASH for any table; may be given more than once
     #[arg(long = "head", value_name = "[TABLE=]SEQ:HASH")]
-    heads: Vec<Head>,
+    heads: Vec<ChainHead>,
 }
 
 /// `echo-phoenix backup`

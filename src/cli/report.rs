@@ -8,24 +8,24 @@ use jiff::Timestamp;
 
 use super::terminal::Paint;
 use super::words::{percent, since, span, who};
-use crate::client::{AuditEntry, DoubtedCommand, Health, Throttle};
+use crate::client::{AuditRow, CommandRow, HealthSummary, ThrottleSummary};
 use throttle::throttle;
 
 /// What the service answered.
-pub(super) struct Found {
-    pub(super) health: Health,
-    pub(super) throttles: Vec<Throttle>,
+pub(super) struct ServiceSnapshot {
+    pub(super) health: HealthSummary,
+    pub(super) throttles: Vec<ThrottleSummary>,
     /// Whether they could not be read: then nobody here knows what each of them does.
     pub(super) unread: bool,
     /// The last `control` of throttles, where it was looked up.
-    pub(super) commands: Vec<(String, AuditEntry)>,
+    pub(super) commands: Vec<(String, AuditRow)>,
     /// Commands whose outcome was not known when they were answered; none: they could not be read.
-    pub(super) doubts: Option<Vec<DoubtedCommand>>,
+    pub(super) doubts: Option<Vec<CommandRow>>,
 }
 
 /// Everything, for a person.
-pub(super) fn report(base: &str, found: &Found, now: Timestamp, paint: Paint) -> String {
-    let Found {
+pub(super) fn report(base: &str, found: &ServiceSnapshot, now: Timestamp, paint: Paint) -> String {
+    let ServiceSnapshot {
         health,
         throttles,
         unread,
@@ -80,7 +80,7 @@ pub(super) fn report(base: &str, found: &Found, now: Timestamp, paint: Paint) ->
 
 /// What became of commands of which that was not known when they were answered. Whose they were has
 /// a row of its own, so that a narrow terminal leaves the key whole.
-fn doubted(text: &mut String, doubts: Option<&[DoubtedCommand]>, now: Timestamp, paint: Paint) {
+fn doubted(text: &mut String, doubts: Option<&[CommandRow]>, now: Timestamp, paint: Paint) {
     let Some(doubts) = doubts else {
         let unread = "whether commands are not decided, or known there alone, is unknown: they could not be read";
         let _ = writeln!(text, "\n{}", paint.warn(unread));
@@ -121,7 +121,7 @@ fn doubted(text: &mut String, doubts: Option<&[DoubtedCommand]>, now: Timestamp,
 
 /// The parts of the service that are not simply well, below what holds: what is wrong first, then
 /// what is off.
-fn parts(text: &mut String, health: &Health) {
+fn parts(text: &mut String, health: &HealthSummary) {
     let told = health
         .checks
         .iter()

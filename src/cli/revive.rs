@@ -7,12 +7,12 @@ use clap::Args;
 use serde_json::{Map, Value};
 
 use super::kill::{send, throttle_name};
-use super::known::Known;
+use super::known::KnownThrottles;
 use super::service::{Output, ServiceArgs, order_failed, order_strange, stays};
 use super::set::some_text;
 use super::terminal::{Paint, columns, fit_words, json_line, print_done, tell};
 use super::words::lower_to;
-use crate::client::Revived;
+use crate::client::ReviveSummary;
 use crate::domain::throttle::ThrottleName;
 use crate::ports::Clock;
 use crate::run::RunError;
@@ -59,14 +59,14 @@ pub(super) async fn revive(args: ReviveArgs, paint: Paint) -> Result<(), RunErro
             .filter_map(|(name, value)| Some((name.to_owned(), Value::String(value?)))),
     );
     // What has ended is listed no more, so it is looked at before.
-    let known = Known::look(&client).await;
+    let known = KnownThrottles::look(&client).await;
     // Tried again only if it names its hold: otherwise it might end one that came in between.
     let patience = args.epoch.as_ref().map(|_| PATIENCE);
     let answer = match send(&client, "/revive", &Value::Object(body), patience).await {
         Ok(answer) => answer,
         Err(error) => return Err(order_failed(&client, &error, args.throttle.as_ref()).await),
     };
-    let revived: Revived = client
+    let revived: ReviveSummary = client
         .typed("/revive", &answer)
         .map_err(|error| order_strange(&client, &error))?;
     match args.output {
@@ -93,7 +93,7 @@ pub(super) async fn revive(args: ReviveArgs, paint: Paint) -> Result<(), RunErro
         )));
     }
     if revived.status == "revived" {
-        let now = Known::look(&client).await;
+        let now = KnownThrottles::look(&client).await;
         let opens = match (
             now.kills(only.as_deref(), SystemClock.now()).as_slice(),
             now.all_shut(only.as_deref()),
@@ -114,7 +114,7 @@ pub(super) async fn revive(args: ReviveArgs, paint: Paint) -> Result<(), RunErro
 }
 
 /// The revival as a person reads it.
-fn told(revived: &Revived, known: &Known, paint: Paint) -> String {
+fn told(revived: &ReviveSummary, known: &KnownThrottles, paint: Paint) -> String {
     let now = SystemClock.now();
     let mut text = paint.good(&format!("REVIVED: {} hold(s) ended\n", revived.ended.len()));
     for epoch in &revived.ended {
@@ -130,7 +130,7 @@ fn told(revived: &Revived, known: &Known, paint: Paint) -> String {
 }
 
 /// What is said where nothing was killed.
-fn nothing(known: &Known, epoch: Option<&str>) -> String {
+fn nothing(known: &KnownThrottles, epoch: Option<&str>) -> String {
     let mut text = match epoch.filter(|epoch| known.lacks(epoch)) {
         Some(epoch) => format!(
             "There is no hold with the epoch {epoch}, and nothing is killed: nothing was ended.\n"

@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::api;
-use super::known::Known;
+use super::known::KnownThrottles;
 use super::terminal::tell;
 use super::words::{WIDE, ends, held_by};
-use crate::client::{Client, ClientError, HeldRow, Refusal};
+use crate::client::{ApiClient, ApiRefusal, ClientError, HeldRow};
 use crate::config::files::patiently;
 use crate::config::{ConfigError, Secret, is_of_dotenv};
 use crate::domain::throttle::ThrottleName;
@@ -57,7 +57,7 @@ pub(super) enum Output {
 
 impl ServiceArgs {
     /// A client of the service; says on stderr what a person may not expect.
-    pub(super) fn client(&self) -> Result<Client, RunError> {
+    pub(super) fn client(&self) -> Result<ApiClient, RunError> {
         let given = self
             .url
             .as_deref()
@@ -83,7 +83,7 @@ impl ServiceArgs {
             Some(key) => Some(key),
             None => self.local_key(&url, named_by)?,
         };
-        let client = Client::new(&url, key.as_deref())?.telling(|refusal, pause| {
+        let client = ApiClient::new(&url, key.as_deref())?.telling(|refusal, pause| {
             tell!(
                 "{}: too many requests; asked again in {} s",
                 refusal.path,
@@ -98,7 +98,7 @@ impl ServiceArgs {
     /// used.
     fn local_key(&self, url: &str, named_by: &'static str) -> Result<Option<String>, RunError> {
         // Nobody else's service knows that key, and nobody else shall.
-        if self.environment != "development" || !Client::new(url, None)?.is_local() {
+        if self.environment != "development" || !ApiClient::new(url, None)?.is_local() {
             return Ok(None);
         }
         let Some((made, file)) = self.made_key() else {
@@ -134,7 +134,7 @@ impl ServiceArgs {
 }
 
 /// Says to whom a key is given that leaves this machine, and whether others can read it on the way.
-fn tell_where_the_key_goes(client: &Client, has_key: bool, named_by: &str) {
+fn tell_where_the_key_goes(client: &ApiClient, has_key: bool, named_by: &str) {
     if has_key && !client.is_local() {
         let whose = |variable| {
             if is_of_dotenv(variable) {
@@ -174,37 +174,37 @@ fn local(listen: &str) -> String {
 }
 
 /// What went wrong and what to try, line by line.
-pub(super) fn failed(client: &Client, error: &ClientError) -> RunError {
-    RunError::Failed(told(client, error, &Known::default(), None))
+pub(super) fn failed(client: &ApiClient, error: &ClientError) -> RunError {
+    RunError::Failed(told(client, error, &KnownThrottles::default(), None))
 }
 
 /// The same of an order, with what the service lists where that says more: what a hold covers,
 /// which throttle was meant.
 pub(super) async fn order_failed(
-    client: &Client,
+    client: &ApiClient,
     error: &ClientError,
     throttle: Option<&ThrottleName>,
 ) -> RunError {
     let known = match error {
         ClientError::Refused(refusal) if refusal.status == 404 || !refusal.held_by.is_empty() => {
-            Known::look(client).await
+            KnownThrottles::look(client).await
         }
-        _ => Known::default(),
+        _ => KnownThrottles::default(),
     };
     order_told(client, error, &known, throttle)
 }
 
 /// An answer to an order that is none of this version's.
-pub(super) fn order_strange(client: &Client, error: &ClientError) -> RunError {
-    order_told(client, error, &Known::default(), None)
+pub(super) fn order_strange(client: &ApiClient, error: &ClientError) -> RunError {
+    order_told(client, error, &KnownThrottles::default(), None)
 }
 
 /// What went wrong with an order: refused, or not known whether it was done. The one may be sent
 /// again, the other be looked up.
 fn order_told(
-    client: &Client,
+    client: &ApiClient,
     error: &ClientError,
-    known: &Known,
+    known: &KnownThrottles,
     throttle: Option<&ThrottleName>,
 ) -> RunError {
     let text = told(client, error, known, throttle);
@@ -216,9 +216,9 @@ fn order_told(
 }
 
 fn told(
-    client: &Client,
+    client: &ApiClient,
     error: &ClientError,
-    known: &Known,
+    known: &KnownThrottles,
     throttle: Option<&ThrottleName>,
 ) -> String {
     let mut text = match error {
@@ -232,9 +232,9 @@ fn told(
 }
 
 fn ways_out(
-    client: &Client,
+    client: &ApiClient,
     error: &ClientError,
-    known: &Known,
+    known: &KnownThrottles,
     throttle: Option<&ThrottleName>,
 ) -> Vec<String> {
     match error {
@@ -261,7 +261,11 @@ fn ways_out(
     }
 }
 
-fn refused(refusal: &Refusal, known: &Known, throttle: Option<&ThrottleName>) -> Vec<String> {
+fn refused(
+    refusal: &ApiRefusal,
+    known: &KnownThrottles,
+    throttle: Option<&ThrottleName>,
+) -> Vec<String> {
     if refusal.undecided {
         return vec![
             "This is no refusal. `echo-phoenix status` lists it until it is known what became of it, and then that; so does GET \
@@ -306,7 +310,7 @@ fn refused(refusal: &Refusal, known: &Known, throttle: Option<&ThrottleName>) ->
 }
 
 /// A hold that stays: whose it is, what it covers, how it ends.
-pub(super) fn stays(held: &HeldRow, known: &Known) -> String {
+pub(super) fn stays(held: &HeldRow, known: &KnownThrottles) -> String {
     let wide = if known.covers_all(&held.epoch) {
         format!(" {WIDE}")
     } else {

@@ -10,7 +10,7 @@ use super::kill::{send, throttle_name};
 use super::service::{Output, ServiceArgs, order_failed, order_strange};
 use super::terminal::{Paint, columns, fit_words, json_line, print_done, tell};
 use super::words::{by_source, held_by, percent};
-use crate::client::{Client, ClientError, Controlled, HeldLevelRow, HeldRow};
+use crate::client::{ApiClient, ClientError, ControlSummary, HeldLevelRow, HeldRow};
 use crate::domain::level::Level;
 use crate::domain::text::is_blank;
 use crate::domain::throttle::ThrottleName;
@@ -97,7 +97,7 @@ pub(super) async fn set(args: SetArgs, paint: Paint) -> Result<(), RunError> {
         Ok(answer) => answer,
         Err(error) => return Err(order_failed(&client, &error, args.throttle.as_ref()).await),
     };
-    let declared: Controlled = client
+    let declared: ControlSummary = client
         .typed("/control", &answer)
         .map_err(|error| order_strange(&client, &error))?;
     match args.output {
@@ -109,7 +109,7 @@ pub(super) async fn set(args: SetArgs, paint: Paint) -> Result<(), RunError> {
 
 /// Declares, in the words of an earlier version where the service is one: that one names a field at
 /// a time.
-async fn declare(client: &Client, mut body: Value) -> Result<Value, ClientError> {
+async fn declare(client: &ApiClient, mut body: Value) -> Result<Value, ClientError> {
     for _ in 0..FIELDS {
         let sent = send(client, "/control", &body, Some(PATIENCE)).await;
         let Err(ClientError::Refused(refusal)) = &sent else {
@@ -129,7 +129,7 @@ async fn declare(client: &Client, mut body: Value) -> Result<Value, ClientError>
     send(client, "/control", &body, Some(PATIENCE)).await
 }
 
-fn told(declared: &Controlled, paint: Paint, columns: Option<usize>) -> String {
+fn told(declared: &ControlSummary, paint: Paint, columns: Option<usize>) -> String {
     let (name, asked) = (&declared.throttle, percent(declared.target_throttle));
     let mut text = match declared.held_by.first() {
         None => paint.good(&format!("DECLARED: {name} refuses {asked}\n")),
@@ -171,7 +171,7 @@ fn lowers(by: &HeldRow) -> String {
 }
 
 /// What somebody else declares more of is not in force, and that is no success.
-fn finish(client: &Client, declared: &Controlled) -> Result<(), RunError> {
+fn finish(client: &ApiClient, declared: &ControlSummary) -> Result<(), RunError> {
     if let Some(by) = declared.held_by.first() {
         let more = format!(
             "more than that stays declared, {}: {}",

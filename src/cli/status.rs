@@ -6,17 +6,19 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::report::{Found, report};
+use super::report::{ServiceSnapshot, report};
 use super::service::{Output, ServiceArgs, failed};
 use super::terminal::{Paint, clear, columns, fit, fit_words, json_line, print, tell};
-use crate::client::{AuditEntry, Client, ClientError, Commands, DoubtedCommand, Health, Throttles};
+use crate::client::{
+    ApiClient, AuditRow, ClientError, CommandList, CommandRow, HealthSummary, ThrottleList,
+};
 use crate::ports::Clock;
 use crate::run::RunError;
 use crate::run::clock::SystemClock;
 
 /// Pause between two looks: 20 a minute, three requests each, so that others at this address can
 /// still ask.
-const EVERY: Duration = Duration::from_secs(3);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Throttles for which the last command is looked up.
 const LOOK_UPS: usize = 8;
@@ -80,7 +82,7 @@ fn elsewhere(error: &ClientError) -> bool {
     matches!(error, ClientError::Refused(refusal) if refusal.status == 404)
 }
 
-async fn watch(client: &Client, output: Output, paint: Paint) -> Result<(), RunError> {
+async fn watch(client: &ApiClient, output: Output, paint: Paint) -> Result<(), RunError> {
     let mut before = None;
     loop {
         let now = match round(client).await {
@@ -114,7 +116,7 @@ async fn watch(client: &Client, output: Output, paint: Paint) -> Result<(), RunE
             )?;
         }
         before = Some(now.0);
-        sleep(EVERY).await;
+        sleep(REFRESH_INTERVAL).await;
     }
 }
 
@@ -134,33 +136,35 @@ fn steady(health: &Value) -> Value {
 
 /// Commands whose outcome was not known when they were answered, if that can be told. A gate and an
 /// older service, which know no such route, have none.
-async fn commands(client: &Client) -> Option<Value> {
+async fn commands(client: &ApiClient) -> Option<Value> {
     match client.get("/v1/commands").await {
         Err(error) if elsewhere(&error) => Some(json!({ "items": [] })),
         asked => asked.ok(),
     }
 }
 
-fn doubts(client: &Client, commands: Option<&Value>) -> Option<Vec<DoubtedCommand>> {
+fn doubts(client: &ApiClient, commands: Option<&Value>) -> Option<Vec<CommandRow>> {
     Some(
         client
-            .typed::<Commands>("/v1/commands", commands?)
+            .typed::<CommandList>("/v1/commands", commands?)
             .ok()?
             .items,
     )
 }
 
-async fn round(client: &Client) -> Result<(Value, Value, Option<Value>, Found), ClientError> {
+async fn round(
+    client: &ApiClient,
+) -> Result<(Value, Value, Option<Value>, ServiceSnapshot), ClientError> {
     let health = client.health().await?;
     let throttles = match client.get("/v1/throttles").await {
         Err(error) if elsewhere(&error) => json!({ "items": [] }),
         asked => asked?,
     };
     let commands = commands(client).await;
-    let found = Found {
+    let found = ServiceSnapshot {
         health: client.typed("/health", &health)?,
         throttles: client
-            .typed::<Throttles>("/v1/throttles", &throttles)?
+            .typed::<ThrottleList>("/v1/throttles", &throttles)?
             .items,
         unread: false,
         commands: Vec::new(),
@@ -171,13 +175,17 @@ async fn round(client: &Client) -> Result<(Value, Value, Option<Value>, Found), 
 
 /// Everything that is told once: also who commanded last.
 async fn look(
-    client: &Client,
+    client: &ApiClient,
     health: &Value,
     throttles: Option<&Value>,
-) -> Result<Found, ClientError> {
-    let health: Health = client.typed("/health", health)?;
+) -> Result<ServiceSnapshot, ClientError> {
+    let health: HealthSummary = client.typed("/health", health)?;
     let throttles = match throttles {
-        Some(throttles) => client.typed::<Throttles>("/v1/throttles", throttles)?.items,
+        Some(throttles) => {
+            client
+                .typed::<ThrottleList>("/v1/throttles", throttles)?
+                .items
+        }
         None => Vec::new(),
     };
     let mut commands = Vec::new();
@@ -194,12 +202,12 @@ async fn look(
         };
         let last = page.get("items").and_then(|items| items.get(0));
         if let Some(entry) =
-            last.and_then(|entry| client.typed::<AuditEntry>("/v1/audit", entry).ok())
+            last.and_then(|entry| client.typed::<AuditRow>("/v1/audit", entry).ok())
         {
             commands.push((one.name.clone(), entry));
         }
     }
-    Ok(Found {
+    Ok(ServiceSnapshot {
         health,
         throttles,
         unread: false,
@@ -210,10 +218,10 @@ async fn look(
 
 /// The report; `answers` are those of `/health`, of `/v1/throttles` and of `/v1/commands`.
 fn written(
-    client: &Client,
+    client: &ApiClient,
     output: Output,
     answers: [&Option<Value>; 3],
-    found: &Found,
+    found: &ServiceSnapshot,
     paint: Paint,
 ) -> String {
     match output {

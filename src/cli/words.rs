@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::client::{HeldRow, Throttle};
+use crate::client::{HeldRow, ThrottleSummary};
 use crate::domain::level::Level;
 use crate::domain::remote::is_sender;
 use crate::source::crd_status::HoldStatus;
@@ -124,8 +124,8 @@ pub(super) fn way_to_end(hold: &HoldStatus, throttle: &str) -> String {
 }
 
 /// What takes back a level that people set on top of a manifest.
-pub(super) fn lower_to(hold: &HoldStatus, throttle: &Throttle) -> String {
-    let Throttle { name, spec, .. } = throttle;
+pub(super) fn lower_to(hold: &HoldStatus, throttle: &ThrottleSummary) -> String {
+    let ThrottleSummary { name, spec, .. } = throttle;
     match hold.kind.as_str() {
         "Rest" => {
             format!(

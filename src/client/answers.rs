@@ -14,7 +14,7 @@ use crate::source::crd_status::EchoThrottleStatus;
 
 /// `GET /health`
 #[derive(Clone, Debug, Deserialize)]
-pub struct Health {
+pub struct HealthSummary {
     /// healthy, degraded or unhealthy.
     pub status: String,
     /// Version of the program.
@@ -66,7 +66,7 @@ pub struct HeldRow {
 
 /// `POST /kill`
 #[derive(Clone, Debug, Deserialize)]
-pub struct Killed {
+pub struct KillSummary {
     /// Always true.
     pub killed: bool,
     /// Id of the hold.
@@ -81,7 +81,7 @@ pub struct Killed {
     /// Whether it outlives a crash.
     pub durable: bool,
     /// What has been enforced.
-    pub targets: Vec<KilledTarget>,
+    pub targets: Vec<KilledTargetRow>,
     /// Number of the audit entry.
     pub audit_id: Option<i64>,
     /// What whoever sent it should know besides.
@@ -90,7 +90,7 @@ pub struct Killed {
 
 /// A target of a kill.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct KilledTarget {
+pub struct KilledTargetRow {
     /// The throttle.
     pub throttle: String,
     /// Which of its targets.
@@ -99,7 +99,7 @@ pub struct KilledTarget {
     pub enforced: bool,
 }
 
-impl Killed {
+impl KillSummary {
     /// What a kill lacks to be whole, in words; nothing if it is.
     pub fn gaps(&self) -> Vec<String> {
         let mut gaps = Vec::new();
@@ -128,7 +128,7 @@ impl Killed {
 
 /// `POST /control`
 #[derive(Clone, Debug, Deserialize)]
-pub struct Controlled {
+pub struct ControlSummary {
     /// The throttle.
     pub throttle: String,
     /// The level in force now, 0 to 1.
@@ -164,7 +164,7 @@ pub struct HeldLevelRow {
 
 /// `POST /revive`
 #[derive(Clone, Debug, Deserialize)]
-pub struct Revived {
+pub struct ReviveSummary {
     /// revived or already_running.
     pub status: String,
     /// Holds that ended.
@@ -179,14 +179,14 @@ pub struct Revived {
 
 /// `GET /v1/throttles`
 #[derive(Clone, Debug, Deserialize)]
-pub struct Throttles {
+pub struct ThrottleList {
     /// All throttles, by name.
-    pub items: Vec<Throttle>,
+    pub items: Vec<ThrottleSummary>,
 }
 
 /// One throttle.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Throttle {
+pub struct ThrottleSummary {
     /// Its name.
     pub name: String,
     /// enforce or observe.
@@ -198,7 +198,7 @@ pub struct Throttle {
     pub spec: EchoThrottleSpec,
     /// What it acts on.
     #[serde(default)]
-    pub targets: Vec<ThrottleTarget>,
+    pub targets: Vec<TargetRow>,
     /// As the status of the custom resource has it.
     #[serde(flatten)]
     pub status: EchoThrottleStatus,
@@ -232,7 +232,7 @@ fn owned((name, value): (&String, &Value)) -> (String, Value) {
 
 /// A target of a throttle.
 #[derive(Clone, Debug, Deserialize)]
-pub struct ThrottleTarget {
+pub struct TargetRow {
     /// Its id.
     pub target: String,
     /// Whether it is what it should be; none while nobody has looked.
@@ -243,14 +243,14 @@ pub struct ThrottleTarget {
 
 /// `GET /v1/commands`
 #[derive(Clone, Debug, Default, Deserialize)]
-pub struct Commands {
+pub struct CommandList {
     /// Commands whose outcome was not known when they were answered, newest first.
-    pub items: Vec<DoubtedCommand>,
+    pub items: Vec<CommandRow>,
 }
 
 /// One of them.
 #[derive(Clone, Debug, Deserialize)]
-pub struct DoubtedCommand {
+pub struct CommandRow {
     /// When it came, RFC 3339.
     pub at: String,
     /// What was asked for, one word.
@@ -274,7 +274,7 @@ pub struct DoubtedCommand {
 #[derive(Clone, Debug, Deserialize)]
 pub struct AuditPage {
     /// Entries, newest first.
-    pub items: Vec<AuditEntry>,
+    pub items: Vec<AuditRow>,
     /// Where the next page begins; none after the last.
     #[serde(default)]
     pub next_cursor: Option<String>,
@@ -282,7 +282,7 @@ pub struct AuditPage {
 
 /// One entry of `GET /v1/audit`.
 #[derive(Clone, Debug, Deserialize)]
-pub struct AuditEntry {
+pub struct AuditRow {
     /// Its number.
     pub seq: i64,
     /// When, RFC 3339.

@@ -38,13 +38,13 @@ pub enum ClientError {
     },
     /// The service said no.
     #[error("{0}")]
-    Refused(Box<Refusal>),
+    Refused(Box<ApiRefusal>),
 }
 
 /// A refusal of the service, as it worded it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path} {} ({status}): {detail}", if *.undecided { "is not decided" } else { "was refused" })]
-pub struct Refusal {
+pub struct ApiRefusal {
     /// What was asked.
     pub path: String,
     /// The HTTP status.
@@ -61,7 +61,7 @@ pub struct Refusal {
     pub undecided: bool,
 }
 
-impl Refusal {
+impl ApiRefusal {
     pub(super) fn read(path: &str, status: u16, retry_after: Option<String>, body: &Value) -> Self {
         let detail = body
             .get("detail")
@@ -90,7 +90,7 @@ impl Refusal {
     }
 }
 
-impl Refusal {
+impl ApiRefusal {
     /// How long to wait until the same request is taken, where it only came too early.
     pub(super) fn pause(&self) -> Option<Duration> {
         let seconds = || self.retry_after.as_ref()?.trim().parse().ok();

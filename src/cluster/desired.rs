@@ -16,15 +16,15 @@ use kube::Client;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::domain::audit::{Answer, Change, Receipt, Record};
-use crate::domain::evidence::Evidence;
+use crate::domain::audit::{Change, CommandRecord, CommandResponse, Receipt};
+use crate::domain::evidence::Measurement;
 use crate::domain::hold::{Epoch, HeldBy, Hold, Scope, ScopedHold};
 use crate::domain::level::Level;
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::latch::Latch;
 use crate::ports::{
-    Became, Clock, Declaration, Desired, DesiredError, Ended, HoldTaken, Ledger, LedgerError,
-    Meant, Went,
+    Clock, Declaration, Desired, DesiredError, EndProgress, HoldTaken, Ledger, LedgerError,
+    Resolution, ReviveFilter, ReviveOutcome,
 };
 
 use super::endings;
@@ -88,13 +88,13 @@ impl ClusterDesired {
     }
 
     /// From now on every event moves this latch's gate. Only the first call counts.
-    pub fn moves(&self, latch: Arc<Latch>) {
+    pub fn attach_latch(&self, latch: Arc<Latch>) {
         // The latch needs us and we need it; `run` ties the knot once, before any event.
         let _ = self.latch.set(latch);
     }
 
     /// Whether this process leads from now on.
-    pub fn lead(&self, leads: bool) {
+    pub fn set_leader(&self, leads: bool) {
         if self.leads.swap(leads, Ordering::AcqRel) != leads {
             tracing::info!(leads, "leadership changed");
             self.index().forget_shown();
@@ -159,7 +159,7 @@ impl ClusterDesired {
     }
 
     /// What a command to end holds comes to: the holds that stay, and those that end.
-    fn endings(&self, meant: Meant<'_>) -> (Vec<Hold>, BTreeSet<Epoch>) {
+    fn endings(&self, meant: ReviveFilter<'_>) -> (Vec<Hold>, BTreeSet<Epoch>) {
         let all = self.declared();
         let names = all
             .iter()
@@ -212,14 +212,14 @@ impl Desired for ClusterDesired {
     }
 
     /// Git owns the levels: nothing tightens them here.
-    fn tighten(&self, _throttle: &ThrottleName, _level: Level, _measured: Option<&Evidence>) {}
+    fn tighten(&self, _throttle: &ThrottleName, _level: Level, _measured: Option<&Measurement>) {}
 
     async fn declare(
         &self,
         throttle: &ThrottleName,
         _level: Level,
-        _measured: Option<Evidence>,
-        _record: Record,
+        _measured: Option<Measurement>,
+        _record: CommandRecord,
     ) -> Result<Declaration, DesiredError> {
         Err(DesiredError::Unavailable(format!(
             "in a cluster Git owns the level of {throttle}: change spec.throttlePercent, or create an EchoOverride to tighten it"
@@ -227,7 +227,11 @@ impl Desired for ClusterDesired {
     }
 
     /// The object first: it is what every gate hears of, and a stop waits for no ledger.
-    async fn take(&self, held: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError> {
+    async fn take(
+        &self,
+        held: ScopedHold,
+        record: CommandRecord,
+    ) -> Result<HoldTaken, DesiredError> {
         let (asked, epoch) = (record.answer.clone(), held.hold.epoch.clone());
         self.announce(&held).await?;
         let receipt = self
@@ -268,12 +272,16 @@ impl Desired for ClusterDesired {
         made
     }
 
-    async fn end(&self, meant: Meant<'_>, mut record: Record) -> Result<Ended, DesiredError> {
+    async fn end(
+        &self,
+        meant: ReviveFilter<'_>,
+        mut record: CommandRecord,
+    ) -> Result<ReviveOutcome, DesiredError> {
         let (held_by, mut epochs) = self.endings(meant);
         epochs.extend(meant.alone.iter().cloned());
-        let mut ended = Ended {
+        let mut ended = ReviveOutcome {
             held_by,
-            ..Ended::default()
+            ..ReviveOutcome::default()
         };
         record.answer.set(
             "held_by",
@@ -302,13 +310,13 @@ impl Desired for ClusterDesired {
         self.end_recorded(record, epochs, ended).await
     }
 
-    fn ending(&self, meant: Meant<'_>) -> BTreeSet<Epoch> {
+    fn ending(&self, meant: ReviveFilter<'_>) -> BTreeSet<Epoch> {
         self.endings(meant).1
     }
 
-    async fn became(&self, once: &str, ending: &[Epoch]) -> Result<Became, DesiredError> {
+    async fn resolve(&self, once: &str, ending: &[Epoch]) -> Result<Resolution, DesiredError> {
         let Some(ledger) = &self.ledger else {
-            return Ok(Became::default());
+            return Ok(Resolution::default());
         };
         let asked = async {
             ledger.check().await?;
@@ -320,14 +328,14 @@ impl Desired for ClusterDesired {
             .unwrap_or(Err(late))
             .map_err(not_recorded)?
         {
-            return Ok(Became::default());
+            return Ok(Resolution::default());
         }
         let all = self.index().override_holds();
         let stays = |epoch: &Epoch| {
             all.get(epoch)
                 .is_some_and(|(_, state)| *state != HoldState::Over)
         };
-        Ok(Became {
+        Ok(Resolution {
             done: true,
             ended: ending
                 .iter()
@@ -337,12 +345,18 @@ impl Desired for ClusterDesired {
         })
     }
 
-    async fn go_on(&self, record: &Record, ending: &[Epoch]) -> Result<Went, DesiredError> {
+    async fn resume_end(
+        &self,
+        record: &CommandRecord,
+        ending: &[Epoch],
+    ) -> Result<EndProgress, DesiredError> {
         let ending = self.ended_by(record, ending).await?;
-        self.carry_out(record, &ending).await.map(|(went, _)| went)
+        self.delete_overrides(record, &ending)
+            .await
+            .map(|(went, _)| went)
     }
 
-    async fn note(&self, record: Record) -> Result<Answer, DesiredError> {
+    async fn note(&self, record: CommandRecord) -> Result<CommandResponse, DesiredError> {
         let asked = record.answer.clone();
         Ok(self
             .record(Change::of(record))
@@ -351,7 +365,7 @@ impl Desired for ClusterDesired {
             .unwrap_or(asked))
     }
 
-    fn observe(&self, throttle: &ThrottleName, _evidence: Evidence) {
+    fn observe(&self, throttle: &ThrottleName, _evidence: Measurement) {
         tracing::debug!(%throttle, "signals of clusters come from gates");
     }
 

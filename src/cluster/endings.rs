@@ -32,7 +32,7 @@ const LOOK_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a look at an override found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum OverrideLookup {
     /// It is there.
     There,
     /// It is gone, and what it lived in is what it was.
@@ -70,18 +70,18 @@ async fn look_once(
         HoldState::Live => learn_home(client, desired, &epoch, &hold).await,
         HoldState::Orphaned | HoldState::Over => {}
         HoldState::Missing => match look_at(client, &hold).await {
-            Found::There => desired.index().found(&epoch),
-            Found::Ended => {
+            OverrideLookup::There => desired.index().found(&epoch),
+            OverrideLookup::Ended => {
                 tracing::info!(%epoch, source = %hold.source, "a hold ended: its override was deleted");
                 desired.end_hold(&hold);
             }
-            Found::Orphaned => {
+            OverrideLookup::Orphaned => {
                 tracing::warn!(%epoch, source = %hold.source, "a hold lost its home; it stays until /revive");
                 desired
                     .index()
                     .note(&epoch, |_, state| *state = HoldState::Orphaned);
             }
-            Found::Unknown => {}
+            OverrideLookup::Unknown => {}
         },
     }
 }
@@ -128,7 +128,7 @@ async fn learn_home(client: &Client, desired: &ClusterDesired, epoch: &Epoch, ho
     });
 }
 
-async fn look_at(client: &Client, hold: &Hold) -> Found {
+async fn look_at(client: &Client, hold: &Hold) -> OverrideLookup {
     let Source::Override {
         namespace,
         name,
@@ -137,7 +137,7 @@ async fn look_at(client: &Client, hold: &Hold) -> Found {
         definition_uid,
     } = &hold.source
     else {
-        return Found::Unknown;
+        return OverrideLookup::Unknown;
     };
     // The object first: what it lived in is looked at after it was seen gone.
     let object = match namespace {
@@ -147,12 +147,14 @@ async fn look_at(client: &Client, hold: &Hold) -> Found {
         None => meta_of::<ClusterEchoOverride>(&Api::all(client.clone()), name).await,
     };
     match object {
-        Err(()) => return Found::Unknown,
-        Ok(Some(meta)) if meta.uid.as_deref() == Some(uid.as_str()) => return Found::There,
+        Err(()) => return OverrideLookup::Unknown,
+        Ok(Some(meta)) if meta.uid.as_deref() == Some(uid.as_str()) => {
+            return OverrideLookup::There;
+        }
         Ok(_) => {}
     }
     let Ok(definition) = definition_of(client, hold).await else {
-        return Found::Unknown;
+        return OverrideLookup::Unknown;
     };
     let mut home = same_home(
         definition.as_ref(),
@@ -161,11 +163,15 @@ async fn look_at(client: &Client, hold: &Hold) -> Found {
     );
     if let Some(namespace) = namespace {
         let Ok(meta) = meta_of::<Namespace>(&Api::all(client.clone()), namespace).await else {
-            return Found::Unknown;
+            return OverrideLookup::Unknown;
         };
         home = home && same_home(meta.as_ref(), namespace_uid.as_deref(), hold.taken_at);
     }
-    if home { Found::Ended } else { Found::Orphaned }
+    if home {
+        OverrideLookup::Ended
+    } else {
+        OverrideLookup::Orphaned
+    }
 }
 
 /// Whether what a hold lived in is still the same and nobody is deleting it. Where its UID was

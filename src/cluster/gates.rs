@@ -18,7 +18,7 @@ use crate::domain::throttle::{Declared, TargetSpec, ThrottleName};
 use crate::ports::{Clock, Target, TargetError};
 
 use super::desired::ClusterDesired;
-use super::heartbeat::{ROLE_LABEL, WORD, Word, digest};
+use super::heartbeat::{GATE_REPORT, GateReport, ROLE_LABEL, digest};
 
 /// A gate that was silent for longer is gone; before that it counts as one that does not obey.
 const GONE_AFTER: Duration = Duration::from_secs(60);
@@ -39,7 +39,7 @@ struct Heard {
     at: Duration,
     /// When the word before was seen first: what this one counts began no later than that was read.
     before: Option<Duration>,
-    word: Word,
+    word: GateReport,
 }
 
 /// What all of them said, by the name of their Lease.
@@ -125,7 +125,7 @@ impl ClusterGates {
 }
 
 fn heard(lease: &Lease, at: Duration) -> Option<Heard> {
-    let word = serde_json::from_str(lease.annotations().get(WORD)?).ok()?;
+    let word = serde_json::from_str(lease.annotations().get(GATE_REPORT)?).ok()?;
     Some(Heard {
         version: lease.resource_version()?,
         at,

@@ -26,10 +26,10 @@ use super::desired::ClusterDesired;
 
 /// Label of the Leases that gates keep.
 pub const ROLE_LABEL: (&str, &str) = ("echo-phoenix.dev/role", "gate");
-/// Annotation with a [`Word`].
-pub const WORD: &str = "echo-phoenix.dev/obeys";
+/// Annotation with a [`GateReport`].
+pub const GATE_REPORT: &str = "echo-phoenix.dev/obeys";
 /// How often a gate speaks when nothing happens.
-const BEAT: Duration = Duration::from_secs(10);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 /// How long one write may take.
 const WRITE_LIMIT: Duration = Duration::from_secs(2);
 /// Pause after a failed write.
@@ -43,7 +43,7 @@ const WINDOW: Duration = Duration::from_secs(5);
 /// What a gate says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Word {
+pub struct GateReport {
     /// The newest kill hold it obeys; empty for none.
     pub newest_hold: String,
     /// Digest of all kill holds it obeys, see [`digest`].
@@ -100,7 +100,7 @@ impl Heartbeat {
                     if moved {
                         WINDOW
                     } else {
-                        BEAT
+                        HEARTBEAT_INTERVAL
                     }
                 }
                 Ok(Err(error)) => {
@@ -164,7 +164,12 @@ impl Heartbeat {
         ));
     }
 
-    async fn write(&self, api: &Api<Lease>, name: &str, word: &Word) -> Result<(), kube::Error> {
+    async fn write(
+        &self,
+        api: &Api<Lease>,
+        name: &str,
+        word: &GateReport,
+    ) -> Result<(), kube::Error> {
         let text = serde_json::to_string(word).unwrap_or_default();
         let spec = LeaseSpec {
             holder_identity: Some(self.identity.clone()),
@@ -176,13 +181,13 @@ impl Heartbeat {
         match api.get_opt(name).await? {
             Some(mut lease) => {
                 lease.metadata.managed_fields = None;
-                lease.annotations_mut().insert(WORD.to_owned(), text);
+                lease.annotations_mut().insert(GATE_REPORT.to_owned(), text);
                 lease.spec = Some(spec);
                 api.replace(name, &params, &lease).await.map(|_| ())
             }
             None => {
                 let labels = BTreeMap::from([(ROLE_LABEL.0.to_owned(), ROLE_LABEL.1.to_owned())]);
-                let annotations = BTreeMap::from([(WORD.to_owned(), text)]);
+                let annotations = BTreeMap::from([(GATE_REPORT.to_owned(), text)]);
                 let metadata = ObjectMeta {
                     name: Some(name.to_owned()),
                     labels: Some(labels),
@@ -203,14 +208,14 @@ impl Heartbeat {
     }
 }
 
-fn word(obeyed: &[Obeyed], rates: &BTreeMap<String, u64>) -> Word {
+fn word(obeyed: &[Obeyed], rates: &BTreeMap<String, u64>) -> GateReport {
     let kills = obeyed.iter().flat_map(|one| {
         one.kills
             .iter()
             .map(|epoch| (one.name.clone(), epoch.clone()))
     });
     let newest = obeyed.iter().filter_map(|one| one.kills.last()).next_back();
-    Word {
+    GateReport {
         newest_hold: newest.map(|epoch| epoch.0.clone()).unwrap_or_default(),
         holds_digest: digest(kills),
         offered_rpm: rates.clone(),

@@ -10,20 +10,20 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
-use crate::decide::precedence::asked;
+use crate::decide::precedence::most_restrictive;
 use crate::domain::ended::EndedHolds;
 use crate::domain::hold::{Epoch, Hold, Scope, Source};
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::latch::watch::View;
 use crate::source::crd::EchoThrottle;
 
-use known::{Held, Known};
 pub use known::{HoldState, Override};
+use known::{IndexedHold, IndexedThrottle};
 
 /// Everything seen.
 #[derive(Default)]
 pub struct Index {
-    throttles: BTreeMap<ThrottleName, Known>,
+    throttles: BTreeMap<ThrottleName, IndexedThrottle>,
     overrides: BTreeMap<Epoch, Override>,
     /// Holds that a command ended, or that have ended as the record has it: no object is made of
     /// them again.
@@ -47,7 +47,7 @@ impl Index {
         let known = self
             .throttles
             .entry(name.clone())
-            .or_insert_with(|| Known::new(self.looked_at));
+            .or_insert_with(|| IndexedThrottle::new(self.looked_at));
         if !known.apply(object, now) {
             return None;
         }
@@ -128,8 +128,9 @@ impl Index {
     /// A watch broke: what it showed last may be over, so the leader looks at every override of
     /// that kind. Answers whether there is anything to look at.
     pub fn overrides_doubted(&mut self, namespaced: bool) -> bool {
-        let doubted =
-            |held: &&mut Held| is_of(&held.hold, namespaced) && held.state == HoldState::Live;
+        let doubted = |held: &&mut IndexedHold| {
+            is_of(&held.hold, namespaced) && held.state == HoldState::Live
+        };
         let mut any = false;
         for held in self
             .throttles
@@ -167,7 +168,7 @@ impl Index {
         {
             self.overrides.remove(epoch);
         }
-        let bears = |known: &Known| {
+        let bears = |known: &IndexedThrottle| {
             known
                 .holds
                 .get(epoch)
@@ -344,14 +345,14 @@ fn is_of(hold: &Hold, namespaced: bool) -> bool {
     matches!(&hold.source, Source::Override { namespace, .. } if namespace.is_some() == namespaced)
 }
 
-impl Known {
+impl IndexedThrottle {
     fn view(&self, name: &ThrottleName) -> View {
         let holds: Vec<Hold> = self
             .holds
             .values()
-            .map(|held: &Held| held.hold.clone())
+            .map(|held: &IndexedHold| held.hold.clone())
             .collect();
-        let want = asked(self.level, self.mode, &holds);
+        let want = most_restrictive(self.level, self.mode, &holds);
         View {
             name: name.clone(),
             gate: self.gate_spec(),

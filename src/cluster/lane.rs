@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::hold::{Epoch, Hold, Source};
 use crate::source::crd::EchoThrottle;
-use crate::source::crd_override::{ClusterEchoOverride, EchoOverride, REST_PREFIX, bite};
+use crate::source::crd_override::{ClusterEchoOverride, EchoOverride, REST_PREFIX, hold_effect};
 
 use super::desired::ClusterDesired;
 use super::index::Override;
@@ -34,14 +34,14 @@ const AFTER_ERROR: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// An object that asks for a hold.
-pub trait AsksForHold:
+pub trait OverrideResource:
     Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static
 {
     /// The hold it asks for and on what; `None` if it asks for nothing clear.
     fn asks(&self) -> Option<Override>;
 }
 
-impl AsksForHold for EchoOverride {
+impl OverrideResource for EchoOverride {
     fn asks(&self) -> Option<Override> {
         let spec = &self.spec;
         Some(Override {
@@ -50,7 +50,7 @@ impl AsksForHold for EchoOverride {
             selector: spec.selector.clone(),
             hold: hold(
                 self,
-                bite(spec.kill.as_ref(), spec.throttle_percent)?,
+                hold_effect(spec.kill.as_ref(), spec.throttle_percent)?,
                 &spec.operator,
                 &spec.reason,
             )?,
@@ -59,7 +59,7 @@ impl AsksForHold for EchoOverride {
     }
 }
 
-impl AsksForHold for ClusterEchoOverride {
+impl OverrideResource for ClusterEchoOverride {
     fn asks(&self) -> Option<Override> {
         let spec = &self.spec;
         Some(Override {
@@ -68,7 +68,7 @@ impl AsksForHold for ClusterEchoOverride {
             selector: Some(spec.selector.clone()),
             hold: hold(
                 self,
-                bite(spec.kill.as_ref(), spec.throttle_percent)?,
+                hold_effect(spec.kill.as_ref(), spec.throttle_percent)?,
                 &spec.operator,
                 &spec.reason,
             )?,
@@ -79,7 +79,7 @@ impl AsksForHold for ClusterEchoOverride {
 
 fn hold<K: Resource>(
     object: &K,
-    bite: crate::domain::hold::Bite,
+    bite: crate::domain::hold::HoldEffect,
     operator: &str,
     reason: &str,
 ) -> Option<Hold> {
@@ -143,7 +143,7 @@ impl Lane {
 
     async fn throttles(&self) {
         let mut events = watcher(Api::<EchoThrottle>::all(self.client.clone()), config()).boxed();
-        let mut trouble = Trouble::with("echothrottles");
+        let mut trouble = WatchBackoff::with("echothrottles");
         while let Some(event) = events.next().await {
             if matches!(&event, Ok(seen) if !matches!(seen, Event::Init)) {
                 trouble.over();
@@ -160,10 +160,10 @@ impl Lane {
         }
     }
 
-    async fn overrides<K: AsksForHold>(&self, namespaced: bool) {
+    async fn overrides<K: OverrideResource>(&self, namespaced: bool) {
         let mut events = watcher(Api::<K>::all(self.client.clone()), config()).boxed();
         let mut listed = Vec::new();
-        let mut trouble = Trouble::with(if namespaced {
+        let mut trouble = WatchBackoff::with(if namespaced {
             "echooverrides"
         } else {
             "clusterechooverrides"
@@ -196,7 +196,7 @@ impl Lane {
         }
     }
 
-    fn seen<K: AsksForHold>(&self, object: &K) {
+    fn seen<K: OverrideResource>(&self, object: &K) {
         match object.asks() {
             Some(seen) => self.desired.override_seen(seen),
             None => tracing::warn!(
@@ -228,12 +228,12 @@ fn config() -> watcher::Config {
 
 /// The pause after a failure: doubled while it goes on, so that a kind that is gone costs little,
 /// and told once.
-struct Trouble {
+struct WatchBackoff {
     what: &'static str,
     pause: Duration,
 }
 
-impl Trouble {
+impl WatchBackoff {
     fn with(what: &'static str) -> Self {
         Self {
             what,

@@ -46,7 +46,7 @@ struct Sight {
 
 /// What to do about a Lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Move {
+pub enum LeaseAction {
     /// It is ours: renew it.
     Renew,
     /// It is free or its holder was silent for too long: take it.
@@ -56,12 +56,12 @@ pub enum Move {
 }
 
 /// The rule: what a candidate does about a Lease it sees.
-pub fn judge(holder: Option<&str>, identity: &str, unchanged_for: Duration) -> Move {
+pub fn judge(holder: Option<&str>, identity: &str, unchanged_for: Duration) -> LeaseAction {
     match holder {
-        Some(holder) if holder == identity => Move::Renew,
-        None | Some("") => Move::Take,
-        Some(_) if unchanged_for > DURATION => Move::Take,
-        Some(_) => Move::Wait,
+        Some(holder) if holder == identity => LeaseAction::Renew,
+        None | Some("") => LeaseAction::Take,
+        Some(_) if unchanged_for > DURATION => LeaseAction::Take,
+        Some(_) => LeaseAction::Wait,
     }
 }
 
@@ -97,13 +97,13 @@ impl Candidate {
             }
             let leads =
                 renewed.is_some_and(|at| self.clock.elapsed().saturating_sub(at) < DEADLINE);
-            self.desired.lead(leads);
+            self.desired.set_leader(leads);
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = sleep(RETRY) => {}
             }
         }
-        self.desired.lead(false);
+        self.desired.set_leader(false);
         let _ = timeout(TRY_LIMIT, self.release()).await;
     }
 
@@ -133,11 +133,11 @@ impl Candidate {
             .as_ref()
             .and_then(|spec| spec.holder_identity.as_deref());
         let turn = judge(holder, &self.identity, unchanged_for);
-        if turn == Move::Wait {
+        if turn == LeaseAction::Wait {
             return Ok(false);
         }
         lease.metadata.managed_fields = None;
-        lease.spec = Some(self.spec(lease.spec.as_ref(), turn == Move::Take));
+        lease.spec = Some(self.spec(lease.spec.as_ref(), turn == LeaseAction::Take));
         settled(
             self.api
                 .replace(LEASE_NAME, &PostParams::default(), &lease)

@@ -22,7 +22,7 @@ use super::desired::ClusterDesired;
 use super::made;
 
 /// How often what is left behind is tried again, at first and at last.
-const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
+const RETRY_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
 /// How long the API server may take for one.
 const LIMIT: Duration = Duration::from_secs(2);
 /// Objects that are deleted at the same time.
@@ -42,7 +42,7 @@ pub async fn run(client: Client, desired: Arc<ClusterDesired>, stop: Cancellatio
         loop {
             let seen = tokio::select! {
                 () = desired.left_behind() => true,
-                () = sleep(AGAIN.0) => false,
+                () = sleep(RETRY_BACKOFF.0) => false,
             };
             let (left, now) = (desired.sent_and_over(), desired.elapsed());
             known.retain(|epoch, _| left.iter().any(|held| held.hold.epoch == *epoch));
@@ -67,7 +67,7 @@ pub async fn run(client: Client, desired: Arc<ClusterDesired>, stop: Cancellatio
                 again(&mut known, epoch, became, now);
             }
             // However often something is seen.
-            sleep(AGAIN.0).await;
+            sleep(RETRY_BACKOFF.0).await;
         }
     };
     tokio::select! {
@@ -83,9 +83,9 @@ fn again(
     became: Result<bool, DesiredError>,
     now: Duration,
 ) {
-    let pause = known
-        .get(&epoch)
-        .map_or(AGAIN.0, |next| (next.pause * 2).min(AGAIN.1));
+    let pause = known.get(&epoch).map_or(RETRY_BACKOFF.0, |next| {
+        (next.pause * 2).min(RETRY_BACKOFF.1)
+    });
     let told = known.get(&epoch).is_some_and(|next| next.told);
     // Of one that is not there, or not there yet, there is nothing to tell.
     let tells = !matches!(became, Ok(true));

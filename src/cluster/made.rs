@@ -10,12 +10,12 @@ use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::domain::hold::{Bite, Hold, Scope, ScopedHold, Source};
+use crate::domain::hold::{Hold, HoldEffect, Scope, ScopedHold, Source};
 use crate::domain::text;
 use crate::ports::DesiredError;
 use crate::source::crd_override::{
     CONFIRMATION, ClusterEchoOverride, ClusterEchoOverrideSpec, EchoOverride, EchoOverrideSpec,
-    OverrideKill, REST_PREFIX, Selector, bite,
+    OverrideKill, REST_PREFIX, Selector, hold_effect,
 };
 
 use super::connect::{is_gone, lasts};
@@ -116,7 +116,7 @@ fn stops_one(found: &EchoOverride, short: &str) -> bool {
 }
 
 fn is_kill(kill: Option<&OverrideKill>, percent: Option<i32>) -> bool {
-    bite(kill, percent) == Some(Bite::Kill)
+    hold_effect(kill, percent) == Some(HoldEffect::Kill)
 }
 
 /// Makes an object. Where one of its name is there it was made by an earlier try, or by somebody

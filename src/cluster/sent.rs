@@ -172,7 +172,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::domain::hold::{Bite, Hold};
+    use crate::domain::hold::{Hold, HoldEffect};
 
     const LATE: Result<(), DesiredError> = Err(DesiredError::Undecided);
 
@@ -180,7 +180,7 @@ mod tests {
         let text = || "test".to_owned();
         let hold = Hold {
             epoch: Epoch("01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned()),
-            bite: Bite::Kill,
+            bite: HoldEffect::Kill,
             source: Source::Rest,
             reason: text(),
             operator: text(),

@@ -15,12 +15,12 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use crate::domain::report::Outcome;
+use crate::domain::report::PassReport;
 use crate::domain::throttle::ThrottleName;
 use crate::ports::{Desired, Report};
 use crate::source::crd::EchoThrottle;
 use crate::source::crd_status::EchoThrottleStatus;
-use crate::source::status_rows::{self, Told};
+use crate::source::status_rows::{self, HoldFacts};
 
 use super::connect::is_gone;
 use super::desired::ClusterDesired;
@@ -55,7 +55,7 @@ impl StatusWriter {
         }
     }
 
-    async fn write(&self, outcome: &Outcome) -> Result<(), kube::Error> {
+    async fn write(&self, outcome: &PassReport) -> Result<(), kube::Error> {
         let name = &outcome.throttle.name;
         let Some((namespace, short)) = name.split() else {
             return Ok(());
@@ -71,7 +71,7 @@ impl StatusWriter {
                 .map(|(hold, state)| (hold, state == HoldState::Orphaned));
             (
                 uid,
-                Told {
+                HoldFacts {
                     holds: holds.collect(),
                     ended: index.ended(name),
                 },
@@ -152,7 +152,7 @@ impl StatusWriter {
 
 #[async_trait]
 impl Report for StatusWriter {
-    async fn report(&self, outcome: &Outcome) {
+    async fn report(&self, outcome: &PassReport) {
         let throttle = &outcome.throttle.name;
         if !self.desired.leads() {
             return; // the gates open to what another one writes now

@@ -46,13 +46,13 @@ impl Counts {
 
 /// What the last windows came to, while one rule was in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Bite {
+pub struct RefusalRate {
     /// Share refused in the last window that proved anything, fraction 0..=1.
     pub refused: Option<f64>,
     differing: u32,
 }
 
-impl Bite {
+impl RefusalRate {
     /// Takes one window into account, all of it under this level; a kill's is [`Level::STOP`].
     #[must_use]
     #[allow(

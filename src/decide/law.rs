@@ -151,7 +151,7 @@ impl Binding {
 
 /// The law's answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Answer {
+pub struct Evaluation {
     /// u': the level to put in force.
     pub level: Level,
     /// What determined it. The declaration wins ties; a signal is named only while it closes or
@@ -171,7 +171,7 @@ impl Law {
     /// # Errors
     /// Every input that is not finite or out of range, killed or not: a body that cannot be read
     /// moves nothing.
-    pub fn evaluate(&self, input: &Input) -> Result<Answer, Vec<SignalError>> {
+    pub fn evaluate(&self, input: &Input) -> Result<Evaluation, Vec<SignalError>> {
         validate(input)?;
         let current = input.signals.throttle_pct;
         let noise = self.noise(&input.signals);
@@ -191,7 +191,7 @@ impl Law {
                 .safer(automatic)
                 .safer(input.target)
         };
-        Ok(Answer {
+        Ok(Evaluation {
             level,
             binding: binding(input, level, &stress, holds),
             stress: stress.worst,

@@ -12,13 +12,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::domain::drift::{Drift, Outcome, Side};
+use crate::domain::drift::{Drift, DriftAction, Side};
 use crate::domain::level::Level;
 use crate::domain::plan::{Action, Plan, ReadBack, ScaleReadBack, Step};
 use crate::domain::remote::RemoteSent;
 use crate::domain::throttle::{Declared, Mode, ScaleSpec, TargetSpec};
 
-use super::precedence::asked;
+use super::precedence::most_restrictive;
 use super::step::NextLevel;
 
 /// What a plan is made from.
@@ -148,7 +148,7 @@ fn observed_level(facts: &Facts<'_>) -> Option<Drift> {
     let Facts {
         throttle, current, ..
     } = *facts;
-    let declared = asked(throttle.level, Mode::Enforce, &throttle.holds).level;
+    let declared = most_restrictive(throttle.level, Mode::Enforce, &throttle.holds).level;
     let differs = throttle.mode == Mode::Observe && !facts.killed && declared != current;
     let side = if declared > current {
         Side::Riskier
@@ -264,9 +264,9 @@ fn drift(
         last_seen: facts.now,
         count: 1,
         action: if facts.throttle.mode == Mode::Observe {
-            Outcome::Reported
+            DriftAction::Reported
         } else {
-            Outcome::Corrected
+            DriftAction::Corrected
         },
         error: None,
     }

@@ -5,7 +5,7 @@
 use crate::domain::level::Level;
 use crate::domain::observation::Signals;
 
-use super::law::{Answer, Credit, Input, Law};
+use super::law::{Credit, Evaluation, Input, Law};
 use super::opening::open_without_source;
 use super::verdict::Reason;
 use super::waiting::Waiting;
@@ -118,7 +118,7 @@ fn measured(s: &Situation, signals: Signals) -> Input {
 }
 
 /// The next level by what the control law said of what was measured.
-fn by_law(s: &Situation, answer: &Answer) -> NextLevel {
+fn by_law(s: &Situation, answer: &Evaluation) -> NextLevel {
     let reason = if answer.level == Level::OPEN {
         Reason::None
     } else {

@@ -3,7 +3,7 @@
 //!
 //! Pure; must not know who measured or why there is no ledger.
 
-use crate::domain::evidence::{Evidence, MOST};
+use crate::domain::evidence::{MOST, Measurement};
 
 use super::law::Law;
 
@@ -12,8 +12,8 @@ use super::law::Law;
 /// Whatever may open by it is not heard. It stands beside what its source said before: the worst
 /// word wins, and a word that goes has closed no more than this one, which lasts longer.
 #[must_use]
-pub fn among(law: &Law, heard: &[Evidence], word: &Evidence) -> Vec<Evidence> {
-    let mut all: Vec<Evidence> = heard
+pub fn among(law: &Law, heard: &[Measurement], word: &Measurement) -> Vec<Measurement> {
+    let mut all: Vec<Measurement> = heard
         .iter()
         .filter(|one| one.is_fresh(word.at))
         .cloned()

@@ -159,7 +159,7 @@ impl Accumulator {
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
-pub enum Caller<'a> {
+pub enum Requester<'a> {
     /// A caller with a key, as its [`point`]: the same callers pass as long as level and hour stay.
     Keyed(u32),
     /// A caller without: the accumulator of its shard counts.
@@ -169,7 +169,7 @@ pub enum Caller<'a> {
 /// The verdict on one request. Order of rules: allow-list, kill, throttle (gate.md).
 #[inline]
 #[must_use]
-pub fn verdict(rule: &Rule, allow_listed: bool, caller: Caller<'_>) -> Verdict {
+pub fn verdict(rule: &Rule, allow_listed: bool, caller: Requester<'_>) -> Verdict {
     let (admitted, reason) = if allow_listed {
         (true, Reason::AllowList)
     } else if rule.killed {
@@ -187,10 +187,10 @@ pub fn verdict(rule: &Rule, allow_listed: bool, caller: Caller<'_>) -> Verdict {
 }
 
 #[inline]
-fn throttle_admits(refuse: u64, caller: Caller<'_>) -> bool {
+fn throttle_admits(refuse: u64, caller: Requester<'_>) -> bool {
     match caller {
-        Caller::Keyed(point) => u64::from(point) >= refuse,
-        Caller::Unkeyed(accumulator) => accumulator.admit(refuse),
+        Requester::Keyed(point) => u64::from(point) >= refuse,
+        Requester::Unkeyed(accumulator) => accumulator.admit(refuse),
     }
 }
 

@@ -13,7 +13,7 @@ use super::level::Level;
 use super::offered::Offered;
 use super::payment;
 use super::throttle::{Owner, Spec, ThrottleName};
-pub use answer::{Answer, ClientKey, Wording};
+pub use answer::{ClientKey, CommandResponse, Wording};
 
 /// An audit entry before the ledger numbers and chains it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,13 +114,13 @@ pub struct StateRow {
 
 /// What a command leaves behind: its audit entry and its answer, once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct CommandRecord {
     /// Unique id of the command: however often it is brought to the ledger, it gets there once.
     pub once: String,
     /// Who, what, why.
     pub audit: AuditDraft,
     /// What the client is answered.
-    pub answer: Answer,
+    pub answer: CommandResponse,
 }
 
 /// One transaction: everything in it becomes durable together, or nothing does.
@@ -143,7 +143,7 @@ pub struct Change {
     /// Observations.
     pub states: Vec<StateRow>,
     /// A payment event; a duplicate changes nothing, entries of this change included.
-    pub evidence: Option<payment::Evidence>,
+    pub evidence: Option<payment::PaymentEvidence>,
     /// Drift records; each is also owed to the mirror.
     pub drifts: Vec<Drift>,
     /// Intents that begin.
@@ -155,13 +155,13 @@ pub struct Change {
     pub once: Option<String>,
     /// The answer the client gets. A client's key that was used already makes the change do
     /// nothing, entries included: unless it closes, tells of another kill, or was answered before.
-    pub answer: Option<Answer>,
+    pub answer: Option<CommandResponse>,
 }
 
 impl Change {
     /// A change that leaves this record.
-    pub fn of(record: Record) -> Self {
-        let Record {
+    pub fn of(record: CommandRecord) -> Self {
+        let CommandRecord {
             once,
             audit,
             answer,
@@ -203,7 +203,7 @@ pub struct Receipt {
     /// Of the holds that it takes or ends, those that have ended: by it, or before.
     pub over: Vec<Epoch>,
     /// The answer: of this change, or the first one with the same key.
-    pub answer: Option<Answer>,
+    pub answer: Option<CommandResponse>,
     /// How many rows were forgotten, where that was asked for.
     pub pruned: usize,
 }

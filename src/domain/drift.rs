@@ -43,7 +43,7 @@ pub struct Who {
 /// What was done about a drift.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
+pub enum DriftAction {
     /// Written back to what was asked for.
     Corrected,
     /// Only told, since the throttle observes.
@@ -52,7 +52,7 @@ pub enum Outcome {
     Failed,
 }
 
-impl Outcome {
+impl DriftAction {
     /// The word users see.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -89,7 +89,7 @@ pub struct Drift {
     /// How often it was seen.
     pub count: i64,
     /// What was done.
-    pub action: Outcome,
+    pub action: DriftAction,
     /// Why it failed, where it did.
     pub error: Option<String>,
 }

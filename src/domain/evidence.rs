@@ -12,7 +12,7 @@ pub const MOST: usize = 16;
 
 /// Signals that somebody measured, and when we learned of them.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Evidence {
+pub struct Measurement {
     /// What was measured.
     pub signals: Signals,
     /// When it reached us, by the monotonic clock.
@@ -21,7 +21,7 @@ pub struct Evidence {
     pub source: Option<String>,
 }
 
-impl Evidence {
+impl Measurement {
     /// Whether it is believed still.
     #[must_use]
     pub fn is_fresh(&self, now: Duration) -> bool {

@@ -30,7 +30,7 @@ pub struct PageAsk {
 
 /// One page.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Page<T> {
+pub struct HistoryPage<T> {
     /// Rows, newest first.
     pub items: Vec<T>,
     /// `before` of the page that follows, also of an empty one; none: this was the last one.

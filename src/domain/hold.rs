@@ -25,14 +25,14 @@ impl fmt::Display for Epoch {
 /// What a hold asks for while it lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Bite {
+pub enum HoldEffect {
     /// Full stop of everything that is not on an allow-list.
     Kill,
     /// At least this level; it can only tighten.
     AtLeast(Level),
 }
 
-impl Bite {
+impl HoldEffect {
     /// Whether it is safer than another one: a kill is than any level.
     #[must_use]
     pub fn exceeds(self, other: Self) -> bool {
@@ -133,7 +133,7 @@ pub struct Hold {
     /// Its id. Ended ids never bite again.
     pub epoch: Epoch,
     /// What it asks for.
-    pub bite: Bite,
+    pub bite: HoldEffect,
     /// Who keeps it.
     pub source: Source,
     /// Why it was taken, in a person's words.
@@ -147,7 +147,7 @@ pub struct Hold {
 impl Hold {
     /// Whether it is a full stop.
     pub fn is_kill(&self) -> bool {
-        matches!(self.bite, Bite::Kill)
+        matches!(self.bite, HoldEffect::Kill)
     }
 }
 
@@ -194,7 +194,7 @@ pub struct HeldLevel {
 impl HeldLevel {
     /// Of a hold, if it asks for a level.
     pub fn of(hold: &Hold) -> Option<Self> {
-        let Bite::AtLeast(level) = hold.bite else {
+        let HoldEffect::AtLeast(level) = hold.bite else {
             return None;
         };
         Some(Self {

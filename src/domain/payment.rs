@@ -30,7 +30,7 @@ pub struct EventMeaning {
 
 /// One event as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Evidence {
+pub struct PaymentEvidence {
     /// Its identity.
     pub key: EventKey,
     /// What it means.

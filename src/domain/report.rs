@@ -14,7 +14,7 @@ use super::throttle::Declared;
 
 /// What one target was found to be.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Observed {
+pub struct TargetReport {
     /// Target id within the throttle.
     pub target: String,
     /// The read-back, or why there is none.
@@ -27,7 +27,7 @@ pub struct Observed {
 
 /// One pass for one throttle.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
+pub struct PassReport {
     /// What the pass was based on.
     pub throttle: Arc<Declared>,
     /// When it ended.
@@ -49,7 +49,7 @@ pub struct Outcome {
     /// Whether a correction waits because there were many.
     pub damped: bool,
     /// The targets, in the order declared.
-    pub observed: Vec<Observed>,
+    pub observed: Vec<TargetReport>,
     /// What is remembered of targets, by target id.
     pub remembered: BTreeMap<String, i64>,
     /// What was last asked of targets, by target id.

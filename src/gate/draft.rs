@@ -13,24 +13,24 @@ use crate::domain::level::Level;
 use crate::domain::throttle::{GateSpec, ThrottleName};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-use super::Setting;
-use super::entry::Entry;
+use super::LevelSetting;
+use super::entry::GateEntry;
 
 /// Every throttle.
 #[derive(Clone, Default)]
-pub(super) struct Table {
-    entries: HashMap<ThrottleName, Arc<Entry>>,
+pub(super) struct VerdictTable {
+    entries: HashMap<ThrottleName, Arc<GateEntry>>,
     /// The names that listings show, in order: kept, since a kill of all tells them.
     names: Arc<[ThrottleName]>,
 }
 
-impl Table {
-    pub(super) fn get(&self, name: &str) -> Option<&Arc<Entry>> {
+impl VerdictTable {
+    pub(super) fn get(&self, name: &str) -> Option<&Arc<GateEntry>> {
         self.entries.get(name)
     }
 
     /// Everything that listings show, by name.
-    pub(super) fn listed(&self) -> impl Iterator<Item = (&ThrottleName, &Arc<Entry>)> {
+    pub(super) fn listed(&self) -> impl Iterator<Item = (&ThrottleName, &Arc<GateEntry>)> {
         self.names
             .iter()
             .filter_map(|name| self.entries.get_key_value(name))
@@ -39,9 +39,9 @@ impl Table {
 
 /// The next table, made from the one in force.
 pub struct Draft<'a> {
-    old: &'a Table,
+    old: &'a VerdictTable,
     /// None until something differs.
-    new: Option<Table>,
+    new: Option<VerdictTable>,
     /// Whether it has a throttle more.
     grown: bool,
     ended: &'a mut EndedHolds,
@@ -55,7 +55,7 @@ pub struct Draft<'a> {
 /// What came of a draft.
 pub(super) struct Drafted {
     /// The next table, if it differs.
-    pub(super) next: Option<Table>,
+    pub(super) next: Option<VerdictTable>,
     /// The number of its newest hold, if there is one more.
     pub(super) held: Option<u64>,
     /// What is to be told.
@@ -64,7 +64,7 @@ pub(super) struct Drafted {
 
 impl<'a> Draft<'a> {
     pub(super) fn of(
-        old: &'a Table,
+        old: &'a VerdictTable,
         ended: &'a mut EndedHolds,
         tightenings: &'a AtomicU64,
     ) -> Self {
@@ -88,19 +88,19 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn table(&self) -> &Table {
+    fn table(&self) -> &VerdictTable {
         self.new.as_ref().unwrap_or(self.old)
     }
 
-    fn next(&mut self) -> &mut Table {
+    fn next(&mut self) -> &mut VerdictTable {
         self.new.get_or_insert_with(|| self.old.clone())
     }
 
-    fn entry(&self, name: &ThrottleName) -> Option<&Entry> {
+    fn entry(&self, name: &ThrottleName) -> Option<&GateEntry> {
         self.table().get(name.as_str()).map(Arc::as_ref)
     }
 
-    fn change(&mut self, name: &ThrottleName, change: impl FnOnce(&mut Entry)) {
+    fn change(&mut self, name: &ThrottleName, change: impl FnOnce(&mut GateEntry)) {
         if self.entry(name).is_some()
             && let Some(entry) = self.next().entries.get_mut(name)
         {
@@ -131,14 +131,14 @@ impl<'a> Draft<'a> {
         self.table().names.to_vec()
     }
 
-    fn add(&mut self, name: &ThrottleName, entry: Entry) {
+    fn add(&mut self, name: &ThrottleName, entry: GateEntry) {
         self.next().entries.insert(name.clone(), Arc::new(entry));
         self.grown = true;
     }
 
     /// Makes a throttle known, or changes how it reads requests; level and holds of a known one
     /// stay. What of it cannot be used is not applied, and told.
-    pub fn declare(&mut self, name: &ThrottleName, spec: &GateSpec, setting: Setting) {
+    pub fn declare(&mut self, name: &ThrottleName, spec: &GateSpec, setting: LevelSetting) {
         let known = self.entry(name);
         if known.is_some_and(|entry| entry.spec() == spec) {
             return;
@@ -147,7 +147,7 @@ impl<'a> Draft<'a> {
         self.ignored
             .extend(spec.ignored().into_iter().map(|what| (name.clone(), what)));
         if is_new {
-            self.add(name, Entry::new(spec, setting));
+            self.add(name, GateEntry::new(spec, setting));
         } else {
             self.change(name, |entry| entry.respecify(spec));
         }
@@ -191,7 +191,7 @@ impl<'a> Draft<'a> {
     pub fn end(&mut self, ended: &[Epoch]) {
         ended.iter().for_each(|epoch| self.ended.add(epoch));
         let meant: std::collections::HashSet<_> = ended.iter().collect();
-        let holds = |entry: &Entry| entry.holds.iter().any(|hold| meant.contains(&hold.epoch));
+        let holds = |entry: &GateEntry| entry.holds.iter().any(|hold| meant.contains(&hold.epoch));
         if !self.table().entries.values().any(|entry| holds(entry)) {
             return;
         }
@@ -217,7 +217,7 @@ impl<'a> Draft<'a> {
 
     /// Puts a throttle to a level. While a kill holds, the level that waits below it is a full
     /// stop, whatever is asked.
-    pub fn set(&mut self, name: &ThrottleName, setting: Setting) {
+    pub fn set(&mut self, name: &ThrottleName, setting: LevelSetting) {
         self.change(name, |entry| entry.set(setting));
     }
 
@@ -227,7 +227,7 @@ impl<'a> Draft<'a> {
     pub(super) fn set_knowing(
         &mut self,
         name: &ThrottleName,
-        setting: Setting,
+        setting: LevelSetting,
         known: u64,
     ) -> bool {
         let overtaken = self
@@ -241,7 +241,7 @@ impl<'a> Draft<'a> {
 
     /// Raises a throttle to a level, never lowers it; and says so, for whoever has decided
     /// something lower before.
-    pub fn tighten(&mut self, name: &ThrottleName, setting: Setting) {
+    pub fn tighten(&mut self, name: &ThrottleName, setting: LevelSetting) {
         let number = self.tightenings.fetch_add(1, Ordering::SeqCst) + 1;
         self.change(name, |entry| entry.tighten(setting, number));
     }
@@ -249,7 +249,7 @@ impl<'a> Draft<'a> {
     pub(super) fn rehearse(&mut self, hold: Option<&Hold>, at: Duration) {
         let (name, open) = (
             ThrottleName::self_test(),
-            Setting {
+            LevelSetting {
                 level: Level::OPEN,
                 reason: Reason::None,
                 generation: 0,
@@ -257,7 +257,7 @@ impl<'a> Draft<'a> {
             },
         );
         if self.entry(&name).is_none() {
-            self.add(&name, Entry::new(&GateSpec::default(), open));
+            self.add(&name, GateEntry::new(&GateSpec::default(), open));
         }
         self.change(&name, |entry| match hold {
             // Nothing that anybody decides is of this throttle.

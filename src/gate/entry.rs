@@ -15,7 +15,7 @@ use crate::domain::hold::{Epoch, Hold};
 use crate::domain::level::Level;
 use crate::domain::throttle::{AllowRule, GateSpec, ThrottleName};
 
-use super::{Setting, Standing};
+use super::{LevelSetting, ThrottleSnapshot};
 
 /// Verdicts of one throttle of this process: of callers without and with a key, refused and
 /// admitted ones, by reason.
@@ -90,7 +90,7 @@ fn of_names(spec: &GateSpec) -> Arc<OnceLock<Named>> {
 
 /// One throttle.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(super) struct GateEntry {
     reading: Arc<Reading>,
     pub(super) level: Level,
     pub(super) holds: Vec<Arc<Hold>>,
@@ -107,8 +107,8 @@ pub(super) struct Entry {
     named: Arc<OnceLock<Named>>,
 }
 
-impl Entry {
-    pub(super) fn new(spec: &GateSpec, setting: Setting) -> Self {
+impl GateEntry {
+    pub(super) fn new(spec: &GateSpec, setting: LevelSetting) -> Self {
         let mut entry = Self {
             named: of_names(spec),
             reading: Reading::of(spec),
@@ -173,7 +173,7 @@ impl Entry {
         self.ruled();
     }
 
-    pub(super) fn set(&mut self, setting: Setting) {
+    pub(super) fn set(&mut self, setting: LevelSetting) {
         self.level = setting.level;
         self.reason = setting.reason;
         self.confirmed_at = setting.at;
@@ -182,7 +182,7 @@ impl Entry {
     }
 
     /// The level where it is safer; that it was asked for counts also where it changes nothing.
-    pub(super) fn tighten(&mut self, setting: Setting, number: u64) {
+    pub(super) fn tighten(&mut self, setting: LevelSetting, number: u64) {
         if self.level < setting.level {
             self.set(setting);
         }
@@ -268,9 +268,9 @@ impl Entry {
             .collect()
     }
 
-    pub(super) fn standing(&self, name: ThrottleName) -> Standing {
+    pub(super) fn standing(&self, name: ThrottleName) -> ThrottleSnapshot {
         let admitted = self.tally.counters.sum(true);
-        Standing {
+        ThrottleSnapshot {
             name,
             level: self.level,
             holds: self.holds.iter().map(|hold| hold.epoch.clone()).collect(),

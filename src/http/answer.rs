@@ -19,13 +19,13 @@ use super::refusal::{Refusal, table};
 
 /// A refusal.
 #[derive(Clone, Debug)]
-pub(super) struct Problem {
+pub(super) struct ProblemResponse {
     status: StatusCode,
     detail: String,
     members: Map<String, Value>,
 }
 
-impl Problem {
+impl ProblemResponse {
     /// A refusal whose words need nothing filled in.
     pub(super) fn of(refusal: &'static Refusal) -> Self {
         Self::filled(refusal, &[])
@@ -57,7 +57,7 @@ impl Problem {
     }
 }
 
-impl From<BodyError> for Problem {
+impl From<BodyError> for ProblemResponse {
     fn from(error: BodyError) -> Self {
         let detail = error.to_string();
         match error {
@@ -71,7 +71,7 @@ impl From<BodyError> for Problem {
     }
 }
 
-impl Problem {
+impl ProblemResponse {
     /// Its status.
     pub(super) fn status(&self) -> StatusCode {
         self.status
@@ -90,7 +90,7 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for ProblemResponse {
     fn into_response(self) -> Response {
         let kind = [(
             header::CONTENT_TYPE,
@@ -110,23 +110,23 @@ impl IntoResponse for Problem {
 /// A body as bytes, or the refusal of one that is too large or broke off.
 pub(super) fn body(
     read: Result<axum::body::Bytes, axum::extract::rejection::BytesRejection>,
-) -> Result<axum::body::Bytes, Problem> {
+) -> Result<axum::body::Bytes, ProblemResponse> {
     read.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-        _ => Problem::of(&table::BROKEN),
+        _ => ProblemResponse::of(&table::BROKEN),
     })
 }
 
-pub(super) fn too_large() -> Problem {
-    Problem::of(&table::TOO_LARGE)
+pub(super) fn too_large() -> ProblemResponse {
+    ProblemResponse::of(&table::TOO_LARGE)
 }
 
-pub(super) async fn no_route() -> Problem {
-    Problem::of(&table::NO_ROUTE)
+pub(super) async fn no_route() -> ProblemResponse {
+    ProblemResponse::of(&table::NO_ROUTE)
 }
 
-pub(super) async fn no_method() -> Problem {
-    Problem::of(&table::NO_METHOD)
+pub(super) async fn no_method() -> ProblemResponse {
+    ProblemResponse::of(&table::NO_METHOD)
 }
 
 /// Counts what was answered. Verdicts are not counted here: the gate counts them itself, at a

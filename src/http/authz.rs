@@ -15,9 +15,9 @@ use axum::response::{IntoResponse, Response};
 use crate::decide::verdict::Reason;
 use crate::domain::throttle::GateSpec;
 use crate::gate::dialect::{Dialect, path_of, path_of_url};
-use crate::gate::{Question, Reply};
+use crate::gate::{Question, VerdictResponse};
 
-use super::answer::Problem;
+use super::answer::ProblemResponse;
 use super::client::is_forwarded;
 use super::refusal::table;
 use super::{App, front, request_id};
@@ -36,7 +36,7 @@ pub(super) async fn public(State(app): State<Arc<App>>, request: Request) -> Res
     // A proxy on this machine that passes strangers on says so; what it asks for itself, as nginx
     // does, says nothing of them.
     if app.authz_to_loopback_only && (!near || is_forwarded(request.headers())) {
-        return Problem::of(&table::FAR).into_response();
+        return ProblemResponse::of(&table::FAR).into_response();
     }
     answer(&app, &request)
 }
@@ -52,7 +52,7 @@ fn answer(app: &App, request: &Request) -> Response {
         // Never a 5xx, which Envoy takes for a failure of ours and may fail open upon.
         let ours = problem.status().is_server_error();
         return if ours {
-            Problem::of(&table::CODING_ASKED)
+            ProblemResponse::of(&table::CODING_ASKED)
         } else {
             problem
         }
@@ -60,7 +60,7 @@ fn answer(app: &App, request: &Request) -> Response {
     }
     let headers = request.headers();
     let Some((dialect, throttle, rest)) = Dialect::of_path(request.uri().path()) else {
-        return Problem::of(&table::NO_ROUTE).into_response();
+        return ProblemResponse::of(&table::NO_ROUTE).into_response();
     };
     let (method, path) = match dialect {
         // A recipe that keeps the client's query from us has Envoy say the path in a header of its
@@ -130,7 +130,7 @@ fn caller<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
 }
 
 /// The headers that every verdict bears.
-fn describe(headers: &mut HeaderMap, throttle: &str, reply: &Reply) {
+fn describe(headers: &mut HeaderMap, throttle: &str, reply: &VerdictResponse) {
     headers.reserve(8);
     let decision = if reply.verdict.admitted {
         "allow"

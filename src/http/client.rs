@@ -16,9 +16,9 @@ const HOPS: usize = 32;
 
 /// Whoever shares a limit: an IPv4 address, or a /64, which is what one customer has of IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Client(IpAddr);
+pub struct ClientIp(IpAddr);
 
-impl Client {
+impl ClientIp {
     /// The client with this address.
     pub fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {

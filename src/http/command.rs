@@ -23,12 +23,12 @@ use sha2::{Digest, Sha256};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
-use crate::domain::audit::{Answer, AuditDraft, ClientKey, Record, Wording};
+use crate::domain::audit::{AuditDraft, ClientKey, CommandRecord, CommandResponse, Wording};
 use crate::domain::moment::Moment;
-use crate::source::rest::Asked;
+use crate::source::rest::RefusedCommand;
 
 use super::App;
-use super::answer::{Problem, body};
+use super::answer::{ProblemResponse, body};
 use super::keys::Actor;
 use super::refusal::table;
 use super::request_id::RequestId;
@@ -48,7 +48,7 @@ const NO_KEY: &str = "This Idempotency-Key is none (expected one value of 1 to 2
 
 /// The command at hand.
 #[derive(Clone, Debug)]
-pub(super) struct Command {
+pub(super) struct CommandContext {
     /// Unique.
     pub(super) id: String,
     /// When it came.
@@ -66,11 +66,11 @@ pub(super) struct Command {
     raw: Bytes,
 }
 
-impl Command {
+impl CommandContext {
     /// An answer of this status and body.
-    pub(super) fn answer(&self, status: StatusCode, body: Map<String, Value>) -> Answer {
-        let answer = Answer::new(status.as_u16(), body, self.at);
-        Answer {
+    pub(super) fn answer(&self, status: StatusCode, body: Map<String, Value>) -> CommandResponse {
+        let answer = CommandResponse::new(status.as_u16(), body, self.at);
+        CommandResponse {
             key: self.key.clone(),
             wording: Wording(worded),
             ..answer
@@ -78,13 +78,18 @@ impl Command {
     }
 
     /// What this command leaves behind.
-    pub(super) fn record(&self, action: &str, throttle: &str, answer: Answer) -> Record {
+    pub(super) fn record(
+        &self,
+        action: &str,
+        throttle: &str,
+        answer: CommandResponse,
+    ) -> CommandRecord {
         let audit = AuditDraft {
             throttle: throttle.to_owned(),
             request_id: self.request_id.clone(),
             ..AuditDraft::new(self.at, &self.actor, action)
         };
-        Record {
+        CommandRecord {
             once: self.id.clone(),
             audit,
             answer,
@@ -93,7 +98,7 @@ impl Command {
 
     /// Says its answer; or that of an earlier one under its key, which could not be looked up
     /// before.
-    pub(super) fn said(&self, app: &App, answer: Answer) -> Response {
+    pub(super) fn said(&self, app: &App, answer: CommandResponse) -> Response {
         if answer.replayed {
             replay(app, &self.path, &self.raw, answer)
         } else {
@@ -109,11 +114,11 @@ impl Command {
         action: &str,
         throttle: &str,
         why: &str,
-        problem: Problem,
-    ) -> Problem {
-        let answer = Answer::new(problem.status().as_u16(), problem.members(), self.at);
+        problem: ProblemResponse,
+    ) -> ProblemResponse {
+        let answer = CommandResponse::new(problem.status().as_u16(), problem.members(), self.at);
         let mut record = self.record(action, throttle, answer);
-        let asked = Asked::read(&self.raw);
+        let asked = RefusedCommand::read(&self.raw);
         (record.audit.reason, record.audit.operator) = (asked.refused(why), asked.operator);
         app.latch.record(record).await;
         problem
@@ -126,7 +131,7 @@ fn worded(members: &Map<String, Value>) -> String {
 }
 
 /// Says an answer: what was kept, or will be.
-fn said(mut answer: Answer) -> Response {
+fn said(mut answer: CommandResponse) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
     answer.write();
     (
@@ -147,9 +152,9 @@ pub(super) fn members(body: &impl Serialize) -> Map<String, Value> {
 
 /// Keys under way: a duplicate waits for the first one to be done.
 #[derive(Default)]
-pub struct UnderWay(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
+pub struct InFlightKeys(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
 
-impl UnderWay {
+impl InFlightKeys {
     async fn wait(&self, key: &str) -> OwnedMutexGuard<()> {
         let turn = {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -162,7 +167,7 @@ impl UnderWay {
 }
 
 /// Carries a command through: replays the first answer to its key, or lets it be done.
-pub(super) async fn carry(
+pub(super) async fn run_command(
     State(app): State<Arc<App>>,
     Extension(Actor(actor)): Extension<Actor>,
     Extension(RequestId(request_id)): Extension<RequestId>,
@@ -201,7 +206,7 @@ pub(super) async fn carry(
                 return replay(&app, &path, &raw, first);
             }
             Some(_) if stops => kept_for_no_key = Some(COLLIDED),
-            Some(_) => return Problem::of(&table::OTHER_REQUEST).into_response(),
+            Some(_) => return ProblemResponse::of(&table::OTHER_REQUEST).into_response(),
             None => {}
         }
     }
@@ -209,7 +214,7 @@ pub(super) async fn carry(
         key = None;
     }
     let id = ulid::Ulid::generate().to_string();
-    let command = Command {
+    let command = CommandContext {
         id,
         at,
         elapsed,
@@ -230,7 +235,7 @@ fn key(
     path: &str,
     raw: &[u8],
     at: Timestamp,
-) -> Result<Option<ClientKey>, Problem> {
+) -> Result<Option<ClientKey>, ProblemResponse> {
     let mut given = headers.get_all("idempotency-key").iter();
     let Some(first) = given.next() else {
         return Ok(None);
@@ -240,7 +245,7 @@ fn key(
         .ok()
         .filter(|text| (1..=KEY_LIMIT).contains(&text.len()));
     let (Some(text), None) = (text, given.next()) else {
-        return Err(Problem::filled(
+        return Err(ProblemResponse::filled(
             &table::ONCE_MALFORMED,
             &[("limit", &KEY_LIMIT)],
         ));
@@ -259,9 +264,9 @@ fn key(
     }))
 }
 
-async fn first_answer(app: &App, key: &ClientKey) -> Option<Answer> {
+async fn first_answer(app: &App, key: &ClientKey) -> Option<CommandResponse> {
     let owed = app.latch.answered(key);
-    let is_same = |answer: &Answer| {
+    let is_same = |answer: &CommandResponse| {
         answer
             .key
             .as_ref()
@@ -294,7 +299,7 @@ async fn first_answer(app: &App, key: &ClientKey) -> Option<Answer> {
     };
     // The same kill may have been done again, since its key could not be looked up: the one that
     // holds counts.
-    let is_over = |answer: &Answer| answer.kill().is_some_and(|epoch| !holds(app, epoch));
+    let is_over = |answer: &CommandResponse| answer.kill().is_some_and(|epoch| !holds(app, epoch));
     match (found, owed) {
         (Some(found), Some(owed)) if is_same(&owed) && is_over(&found) && !is_over(&owed) => {
             Some(owed)

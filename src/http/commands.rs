@@ -6,10 +6,10 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use crate::latch::{Doubt, Outcome};
+use crate::latch::{CommandOutcome, UndecidedCommand};
 
 use super::App;
-use super::wire::{Commands, DoubtedCommand};
+use super::wire::{CommandStatus, Commands};
 
 pub(super) async fn list(State(app): State<Arc<App>>) -> Json<Commands> {
     let items = app.latch.doubts().into_iter().map(told).collect();
@@ -19,19 +19,19 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Json<Commands> {
     })
 }
 
-fn told(doubt: Doubt) -> DoubtedCommand {
-    let Doubt {
+fn told(doubt: UndecidedCommand) -> CommandStatus {
+    let UndecidedCommand {
         once,
         audit,
         outcome,
     } = doubt;
     let (outcome, why) = match outcome {
-        Outcome::Undecided => ("undecided", None),
-        Outcome::Done => ("done", None),
-        Outcome::NotDone => ("not_done", None),
-        Outcome::Refused(why) => ("refused", Some(why)),
+        CommandOutcome::Undecided => ("undecided", None),
+        CommandOutcome::Done => ("done", None),
+        CommandOutcome::NotDone => ("not_done", None),
+        CommandOutcome::Refused(why) => ("refused", Some(why)),
     };
-    DoubtedCommand {
+    CommandStatus {
         id: once,
         at: audit.at.to_string(),
         action: audit.action,

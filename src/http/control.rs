@@ -12,21 +12,21 @@ use axum::response::Response;
 use serde_json::json;
 
 use crate::decide::law::{Binding, Input, Law};
-use crate::domain::evidence::Evidence;
+use crate::domain::evidence::Measurement;
 use crate::domain::hold::HeldBy;
 use crate::domain::level::Level;
 use crate::domain::observation::Signals;
 use crate::domain::throttle::{Mode, ThrottleName};
-use crate::gate::Standing;
+use crate::gate::ThrottleSnapshot;
 use crate::latch::{AuditState, LevelOrder};
 use crate::ports::DesiredError;
-use crate::source::rest::{BodyError, ControlBody, FieldError, parse};
+use crate::source::rest::{BodyError, ControlBody, InvalidField, parse};
 
 use super::App;
-use super::answer::Problem;
-use super::command::{Command, members};
+use super::answer::ProblemResponse;
+use super::command::{CommandContext, members};
 use super::refusal::table;
-use super::wire::Controlled;
+use super::wire::ControlResponse;
 
 /// What follows where a throttle is in mode Observe.
 const OBSERVED: &str =
@@ -34,9 +34,9 @@ const OBSERVED: &str =
 
 pub(super) async fn control(
     State(app): State<Arc<App>>,
-    Extension(command): Extension<Command>,
+    Extension(command): Extension<CommandContext>,
     bytes: Bytes,
-) -> Result<Response, Problem> {
+) -> Result<Response, ProblemResponse> {
     let asked: ControlBody = parse(&bytes)?;
     let target = asked.validated()?;
     let name = asked
@@ -44,12 +44,15 @@ pub(super) async fn control(
         .clone()
         .unwrap_or_else(ThrottleName::default_throttle);
     let Some(standing) = app.gate.standing(&name) else {
-        return Err(Problem::filled(&table::UNKNOWN, &[("throttle", &name)]));
+        return Err(ProblemResponse::filled(
+            &table::UNKNOWN,
+            &[("throttle", &name)],
+        ));
     };
     if standing.killed() {
         let held: Vec<_> = app.gate.kills(&name).iter().map(HeldBy::from).collect();
-        let problem =
-            Problem::filled(&table::KILLED, &[("throttle", &name)]).with("held_by", json!(held));
+        let problem = ProblemResponse::filled(&table::KILLED, &[("throttle", &name)])
+            .with("held_by", json!(held));
         return Err(command
             .refuse(&app, "control_refused", name.as_str(), "killed", problem)
             .await);
@@ -72,11 +75,8 @@ pub(super) async fn control(
         next_step(in_force.safer(target), target)
     };
     let body = controlled(&standing, target, &answered, next);
-    let mut record = command.record(
-        "control",
-        name.as_str(),
-        command.answer(StatusCode::OK, members(&body)),
-    );
+    let answer = command.answer(StatusCode::OK, members(&body));
+    let mut record = command.record("control", name.as_str(), answer);
     (record.audit.before, record.audit.after) = (in_force.to_string(), target.to_string());
     answered
         .binding
@@ -84,7 +84,7 @@ pub(super) async fn control(
     (record.audit.operator, record.audit.reason) = (asked.operator, asked.reason);
     // One act: what is declared and what was measured reach the loop together, and it is woken
     // once.
-    let evidence = |signals| Evidence {
+    let evidence = |signals| Measurement {
         signals,
         at: command.elapsed,
         source: None,
@@ -103,8 +103,13 @@ pub(super) async fn control(
 }
 
 /// The answer to a level that is declared, before the latch and the ledger have filled it in.
-fn controlled(standing: &Standing, target: Level, answered: &Answered, next: String) -> Controlled {
-    Controlled {
+fn controlled(
+    standing: &ThrottleSnapshot,
+    target: Level,
+    answered: &Answered,
+    next: String,
+) -> ControlResponse {
+    ControlResponse {
         throttle: standing.name.to_string(),
         throttle_pct: answered.level.fraction(),
         in_force: standing.level.fraction(),
@@ -137,7 +142,7 @@ fn answered(
     measured: Option<Signals>,
     target: Level,
     in_force: Level,
-) -> Result<Answered, Problem> {
+) -> Result<Answered, ProblemResponse> {
     let Some(signals) = measured else {
         let binding = Binding::Target.as_str();
         return Ok(Answered {
@@ -155,11 +160,11 @@ fn answered(
         waiting_rpm: Some(0.0),
     };
     let law = law.evaluate(&input).map_err(|errors| {
-        let fields = errors.into_iter().map(|e| FieldError {
+        let fields = errors.into_iter().map(|e| InvalidField {
             field: e.field.to_owned(),
             expected: e.expected.to_owned(),
         });
-        Problem::from(BodyError::Fields(fields.collect()))
+        ProblemResponse::from(BodyError::Fields(fields.collect()))
     })?;
     let (binding, stress) = (law.binding.as_str(), Some(law.stress));
     Ok(Answered {
@@ -170,16 +175,18 @@ fn answered(
     })
 }
 
-fn not_declared(error: DesiredError) -> Problem {
+fn not_declared(error: DesiredError) -> ProblemResponse {
     match error {
-        DesiredError::Unknown(name) => Problem::filled(&table::UNKNOWN, &[("throttle", &name)]),
+        DesiredError::Unknown(name) => {
+            ProblemResponse::filled(&table::UNKNOWN, &[("throttle", &name)])
+        }
         DesiredError::Unavailable(_) | DesiredError::Refused(_) => {
             tracing::error!(%error, "an opening was refused");
-            Problem::of(&table::OPENING_WAITS)
+            ProblemResponse::of(&table::OPENING_WAITS)
         }
         DesiredError::Undecided => {
             tracing::error!(%error, "an opening");
-            Problem::of(&table::OPENING_UNDECIDED).undecided()
+            ProblemResponse::of(&table::OPENING_UNDECIDED).undecided()
         }
     }
 }

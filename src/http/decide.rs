@@ -14,8 +14,8 @@ use crate::gate::dialect::path_of;
 use crate::source::rest::{DecideBody, parse};
 
 use super::App;
-use super::answer::{Problem, body};
-use super::wire::Decided;
+use super::answer::{ProblemResponse, body};
+use super::wire::DecideResponse;
 
 /// What this door is called in the log and in metrics.
 const DOOR: &str = "decide";
@@ -23,7 +23,7 @@ const DOOR: &str = "decide";
 pub(super) async fn decide(
     State(app): State<Arc<App>>,
     bytes: Result<Bytes, BytesRejection>,
-) -> Result<Json<Decided>, Problem> {
+) -> Result<Json<DecideResponse>, ProblemResponse> {
     let raw = body(bytes)?;
     let empty = raw.iter().all(u8::is_ascii_whitespace);
     let asked: DecideBody = if empty {
@@ -44,7 +44,7 @@ pub(super) async fn decide(
         app.metrics.count_unknown(DOOR);
         app.strangers.unknown(&throttle, DOOR);
     }
-    Ok(Json(Decided {
+    Ok(Json(DecideResponse {
         decision: if reply.verdict.admitted {
             "allow"
         } else {

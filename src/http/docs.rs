@@ -8,7 +8,7 @@ use axum::extract::rejection::PathRejection;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
-use super::answer::Problem;
+use super::answer::ProblemResponse;
 use super::openapi;
 use super::refusal::table;
 
@@ -54,7 +54,7 @@ pub(super) async fn asset(name: Result<Path<String>, PathRejection>) -> Response
     let name = name.map(|Path(name)| name).unwrap_or_default(); // what is no UTF-8 is no name of ours
     match ASSETS.iter().find(|(known, ..)| *known == name) {
         Some(asset) => file(asset),
-        None => Problem::of(&table::NO_FILE).into_response(),
+        None => ProblemResponse::of(&table::NO_FILE).into_response(),
     }
 }
 

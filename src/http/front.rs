@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use crate::config::{Environment, ListenArgs};
 
 use super::App;
-use super::answer::Problem;
+use super::answer::ProblemResponse;
 use super::refusal::table;
 
 /// Longest host that a refusal repeats, characters.
@@ -71,7 +71,7 @@ impl Hosts {
 
 /// Whether a head says in one way only whom it is for and how its body is sent. What one reader
 /// takes as one thing and the next as another is how requests are smuggled past a proxy.
-pub(super) fn framed(request: &Request) -> Result<(), Problem> {
+pub(super) fn framed(request: &Request) -> Result<(), ProblemResponse> {
     let headers = request.headers();
     let mut hosts = headers.get_all(header::HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
@@ -79,7 +79,7 @@ pub(super) fn framed(request: &Request) -> Result<(), Problem> {
         host.as_bytes().iter().all(of_a_host)
     });
     if second.is_some() || !named {
-        return Err(Problem::of(&table::HOST));
+        return Err(ProblemResponse::of(&table::HOST));
     }
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
@@ -92,7 +92,7 @@ pub(super) fn framed(request: &Request) -> Result<(), Problem> {
         {
             Ok(())
         }
-        _ => Err(Problem::of(&table::CODING)),
+        _ => Err(ProblemResponse::of(&table::CODING)),
     }
 }
 
@@ -110,7 +110,7 @@ pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: N
     }
 }
 
-fn meant(hosts: Hosts, request: &Request) -> Result<(), Problem> {
+fn meant(hosts: Hosts, request: &Request) -> Result<(), ProblemResponse> {
     let headers = request.headers();
     let named = headers
         .get(header::HOST)
@@ -122,14 +122,17 @@ fn meant(hosts: Hosts, request: &Request) -> Result<(), Problem> {
         .find(|host| !hosts.serves(host))
     {
         let shown: String = host.chars().take(SHOWN).collect();
-        return Err(Problem::filled(&table::NOT_OURS, &[("host", &shown)]));
+        return Err(ProblemResponse::filled(
+            &table::NOT_OURS,
+            &[("host", &shown)],
+        ));
     }
     // Browsers say where a request comes from, and no page can make them say otherwise.
     let cross = headers
         .get("sec-fetch-site")
         .is_some_and(|site| site.as_bytes() == b"cross-site");
     if cross && request.method() == Method::POST {
-        return Err(Problem::of(&table::CROSS_SITE));
+        return Err(ProblemResponse::of(&table::CROSS_SITE));
     }
     Ok(())
 }

@@ -17,31 +17,31 @@ use axum::response::{IntoResponse, Response};
 
 use crate::domain::level::Level;
 use crate::latch::Lacking;
-use crate::telemetry::{LostLines, Now, ThrottleGauges, lost_lines};
+use crate::telemetry::{LostLines, Scrape, ThrottleGauges, lost_lines};
 
 use super::App;
 use super::wire::Health;
-use checks::{Checks, Found};
+use checks::{CheckState, Checks};
 
 pub use ledger::{LedgerLook, watch_ledger};
 
 /// A look at a part: `ok`, nothing where it is not worth a word, or what is wrong with it.
-pub type Look = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
+pub type HealthCheck = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
 
 /// What `/health` and `/readyz` say beyond the gate and the ledger.
-pub struct Parts {
+pub struct HealthParts {
     /// Parts that are off: name, and the variable that turns it on.
     pub off: Vec<(&'static str, &'static str)>,
     /// Parts that are on, with a look at each: `ok`, or what is wrong, which is `degraded`.
-    pub on: Vec<(&'static str, Look)>,
+    pub on: Vec<(&'static str, HealthCheck)>,
     /// Parts without which nothing here is worth anything: what is wrong with one of them is
     /// `unhealthy`.
-    pub vital: Vec<(&'static str, Look)>,
+    pub vital: Vec<(&'static str, HealthCheck)>,
     /// Whether the gate knows all there is to know.
     pub loaded: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
-impl Parts {
+impl HealthParts {
     /// No part yet; `loaded`: whether the gate knows all there is to know.
     pub fn new(loaded: Arc<dyn Fn() -> bool + Send + Sync>) -> Self {
         Self {
@@ -53,7 +53,7 @@ impl Parts {
     }
 
     /// A part that is on, with a look at it; or off, with the variable that turns it on.
-    pub fn part(&mut self, name: &'static str, variable: &'static str, look: Option<Look>) {
+    pub fn part(&mut self, name: &'static str, variable: &'static str, look: Option<HealthCheck>) {
         match look {
             Some(look) => self.on.push((name, look)),
             None => self.off.push((name, variable)),
@@ -113,13 +113,16 @@ fn all(app: &App, ledger: Option<Result<(), String>>) -> Checks {
     } else {
         "loading"
     };
-    checks.add("gate", Found::Fine(loading.to_owned()));
+    checks.add("gate", CheckState::Fine(loading.to_owned()));
     match ledger {
         Some(Ok(())) => checks.add(
             "ledger",
-            lacking_words(app.latch.lacking()).map_or_else(Found::ok, Found::Amiss),
+            lacking_words(app.latch.lacking()).map_or_else(CheckState::ok, CheckState::Amiss),
         ),
-        Some(Err(why)) => checks.add("ledger", Found::Gone(away_words(&why, app.latch.lacking()))),
+        Some(Err(why)) => checks.add(
+            "ledger",
+            CheckState::Gone(away_words(&why, app.latch.lacking())),
+        ),
         None => {}
     }
     checks
@@ -129,38 +132,43 @@ fn all(app: &App, ledger: Option<Result<(), String>>) -> Checks {
 fn looked(app: &App) -> Checks {
     let mut checks = Checks::default();
     for (name, look) in &app.parts.vital {
-        checks.add(name, look().map_or_else(Found::Gone, Found::Fine));
+        checks.add(name, look().map_or_else(CheckState::Gone, CheckState::Fine));
     }
     for (name, look) in &app.parts.on {
         let fine = |words: String| {
             if words.is_empty() {
-                Found::Quiet
+                CheckState::Quiet
             } else {
-                Found::Fine(words)
+                CheckState::Fine(words)
             }
         };
-        checks.add(name, look().map_or_else(Found::Amiss, fine));
+        checks.add(name, look().map_or_else(CheckState::Amiss, fine));
     }
     if !app.stripe.is_empty() {
-        checks.add("webhooks", Found::Told(app.webhooks.words()));
+        checks.add("webhooks", CheckState::Told(app.webhooks.words()));
     }
     for (name, variable) in &app.parts.off {
-        checks.add(name, Found::Off(variable));
+        checks.add(name, CheckState::Off(variable));
     }
     if let Some(found) = app.metrics.kill_path().trouble() {
         checks.add(
             "kill_path",
-            found.map_or_else(Found::Amiss, |()| Found::ok()),
+            found.map_or_else(CheckState::Amiss, |()| CheckState::ok()),
         );
     }
-    checks.add("log", log_words().map_or_else(Found::ok, Found::Amiss));
+    checks.add(
+        "log",
+        log_words().map_or_else(CheckState::ok, CheckState::Amiss),
+    );
     checks.add(
         "targets",
-        app.board.trouble().map_or(Found::Quiet, Found::Amiss),
+        app.board
+            .trouble()
+            .map_or(CheckState::Quiet, CheckState::Amiss),
     );
     checks.add(
         "kills",
-        alone_words(app.latch.held_alone()).map_or(Found::Quiet, Found::Amiss),
+        alone_words(app.latch.held_alone()).map_or(CheckState::Quiet, CheckState::Amiss),
     );
     if lacking_words(app.latch.lacking()).is_some() {
         checks.lower();
@@ -290,7 +298,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
             .as_ref()
             .map(|_| app.ledger_look.last(app.clock.elapsed())),
     );
-    let now = Now {
+    let now = Scrape {
         at: app.clock.elapsed(),
         started: app.started,
         mode: app.mode,

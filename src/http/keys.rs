@@ -10,11 +10,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::config::{Caller, Role};
-use crate::domain::audit::{Answer, AuditDraft, Record};
-use crate::source::rest::Asked;
+use crate::domain::audit::{AuditDraft, CommandRecord, CommandResponse};
+use crate::source::rest::RefusedCommand;
 
 use super::App;
-use super::answer::Problem;
+use super::answer::ProblemResponse;
 use super::limits;
 use super::refusal::table;
 use super::request_id::RequestId;
@@ -31,7 +31,7 @@ pub(super) struct Actor(pub(super) String);
 
 /// Marks an answer to somebody whose key is right.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Known;
+pub(super) struct Authenticated;
 
 /// What needs more than reading: the route, the role, and the audit entry's action when it is
 /// refused. A verdict counts as offered load, which slows a reopening, so not everybody may ask for
@@ -68,7 +68,7 @@ pub(super) async fn check(
         && !caller.may(*role)
     {
         app.metrics.count_key_refused("role");
-        let problem = Problem::filled(
+        let problem = ProblemResponse::filled(
             &table::ROLE,
             &[
                 ("path", path),
@@ -84,31 +84,38 @@ pub(super) async fn check(
                 .unwrap_or_default();
             // One that does not come is recorded all the same.
             let raw = limits::whole(request.into_body()).await.unwrap_or_default();
-            record(&app, &caller, &problem, action, (id, Asked::read(&raw))).await;
+            record(
+                &app,
+                &caller,
+                &problem,
+                action,
+                (id, RefusedCommand::read(&raw)),
+            )
+            .await;
         }
         let mut response = problem.into_response();
-        response.extensions_mut().insert(Known);
+        response.extensions_mut().insert(Authenticated);
         return response;
     }
     request
         .extensions_mut()
         .insert(Actor(caller.name.to_string()));
     let mut response = next.run(request).await;
-    response.extensions_mut().insert(Known);
+    response.extensions_mut().insert(Authenticated);
     response
 }
 
-fn judge(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
+fn judge(app: &App, headers: &HeaderMap) -> Result<Caller, ProblemResponse> {
     if app.keys.is_empty() {
-        return Err(Problem::of(&table::NOT_CONFIGURED));
+        return Err(ProblemResponse::of(&table::NOT_CONFIGURED));
     }
     if given(headers).is_none() {
         app.metrics.count_key_refused("missing");
-        return Err(Problem::of(&table::NO_KEY));
+        return Err(ProblemResponse::of(&table::NO_KEY));
     }
     caller(app, headers).ok_or_else(|| {
         app.metrics.count_key_refused(WRONG);
-        Problem::of(&table::WRONG_KEY)
+        ProblemResponse::of(&table::WRONG_KEY)
     })
 }
 
@@ -144,9 +151,9 @@ fn given(headers: &HeaderMap) -> Option<&[u8]> {
 async fn record(
     app: &App,
     caller: &Caller,
-    problem: &Problem,
+    problem: &ProblemResponse,
     action: &str,
-    (request_id, asked): (String, Asked),
+    (request_id, asked): (String, RefusedCommand),
 ) {
     let at = app.clock.now();
     let audit = AuditDraft {
@@ -159,8 +166,8 @@ async fn record(
         request_id,
         ..AuditDraft::new(at, &caller.name, action)
     };
-    let answer = Answer::new(problem.status().as_u16(), problem.members(), at);
-    let record = Record {
+    let answer = CommandResponse::new(problem.status().as_u16(), problem.members(), at);
+    let record = CommandRecord {
         once: ulid::Ulid::generate().to_string(),
         audit,
         answer,

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
 
-use crate::domain::audit::Record;
+use crate::domain::audit::CommandRecord;
 use crate::domain::hold::{Epoch, HeldBy, Hold, Scope};
 use crate::domain::moment::Moment;
 use crate::domain::throttle::ThrottleName;
@@ -19,28 +19,28 @@ use crate::ports::DesiredError;
 use crate::source::rest::{KillBody, ReviveBody, confirmed, lossy, parse};
 
 use super::App;
-use super::answer::Problem;
-use super::command::{Command, members};
+use super::answer::ProblemResponse;
+use super::command::{CommandContext, members};
 use super::refusal::table;
-use super::wire::{Killed, Revived};
+use super::wire::{KillResponse, ReviveResponse};
 
 pub(super) async fn kill(
     State(app): State<Arc<App>>,
-    Extension(command): Extension<Command>,
+    Extension(command): Extension<CommandContext>,
     bytes: Bytes,
-) -> Result<Response, Problem> {
+) -> Result<Response, ProblemResponse> {
     let bytes = lossy(&bytes);
     // Somebody with a key meant to stop: what bears no word is told and recorded, readable or not.
     let unconfirmed = match confirmed(&bytes) {
         Ok(true) => None,
-        Ok(false) => Some(("confirmation", Problem::of(&table::UNCONFIRMED))),
+        Ok(false) => Some(("confirmation", ProblemResponse::of(&table::UNCONFIRMED))),
         Err(error) => Some(("no JSON", error.into())),
     };
     if let Some((why, problem)) = unconfirmed {
         return Err(command.refuse(&app, "kill_refused", "", why, problem).await);
     }
     let asked: KillBody = parse(&bytes)?;
-    let body = Killed {
+    let body = KillResponse {
         killed: true,
         epoch: None,
         latched_at: None,
@@ -76,9 +76,9 @@ pub(super) async fn kill(
 
 pub(super) async fn revive(
     State(app): State<Arc<App>>,
-    Extension(command): Extension<Command>,
+    Extension(command): Extension<CommandContext>,
     bytes: Bytes,
-) -> Result<Response, Problem> {
+) -> Result<Response, ProblemResponse> {
     let asked: ReviveBody = if bytes.iter().all(u8::is_ascii_whitespace) {
         ReviveBody::default()
     } else {
@@ -120,13 +120,13 @@ pub(super) async fn revive(
     ended
         .answer
         .map(|answer| command.said(&app, answer))
-        .ok_or_else(|| Problem::of(&table::LOST_ANSWER).undecided())
+        .ok_or_else(|| ProblemResponse::of(&table::LOST_ANSWER).undecided())
 }
 
 /// What a revival leaves behind; `live` are the kills that hold when it comes.
-fn record(command: &Command, throttle: &str, held: bool, live: Vec<Hold>) -> Record {
+fn record(command: &CommandContext, throttle: &str, held: bool, live: Vec<Hold>) -> CommandRecord {
     let status = if held { "revived" } else { "already_running" };
-    let body = Revived {
+    let body = ReviveResponse {
         status,
         ended: Vec::new(),
         held_by: Vec::new(),
@@ -151,15 +151,15 @@ fn nothing_ended(
     scope: &Scope,
     epoch: Option<Epoch>,
     held_by: Vec<Hold>,
-) -> (Problem, String) {
+) -> (ProblemResponse, String) {
     // Where the epoch is nobody's, who is meant can be told only by what there is.
     let (problem, why, held) = match epoch.filter(|_| held_by.is_empty()) {
         Some(epoch) => {
-            let none = Problem::filled(&table::NO_HOLD, &[("epoch", &epoch)]);
+            let none = ProblemResponse::filled(&table::NO_HOLD, &[("epoch", &epoch)]);
             (none, format!("no hold {epoch}"), live_kills(app, scope))
         }
         None => (
-            Problem::of(&table::NOTHING_ENDED),
+            ProblemResponse::of(&table::NOTHING_ENDED),
             "nothing could end".to_owned(),
             held_by,
         ),
@@ -168,13 +168,13 @@ fn nothing_ended(
     (problem.with("held_by", json!(held_by)), why)
 }
 
-fn not_revived(error: DesiredError) -> Problem {
+fn not_revived(error: DesiredError) -> ProblemResponse {
     if let DesiredError::Undecided = error {
         tracing::error!(%error, "a revival");
-        return Problem::of(&table::REVIVE_UNDECIDED).undecided();
+        return ProblemResponse::of(&table::REVIVE_UNDECIDED).undecided();
     }
     tracing::error!(%error, "a revival was refused");
-    Problem::of(&table::REVIVE_WAITS)
+    ProblemResponse::of(&table::REVIVE_WAITS)
 }
 
 /// The kills of these throttles, each once.
@@ -194,18 +194,18 @@ pub(super) fn live_kills(app: &App, scope: &Scope) -> Vec<Hold> {
     kills
 }
 
-fn not_killed(error: DesiredError) -> Problem {
+fn not_killed(error: DesiredError) -> ProblemResponse {
     match error {
         DesiredError::Unknown(name) => unknown(&name),
         DesiredError::Unavailable(_) | DesiredError::Undecided | DesiredError::Refused(_) => {
             tracing::error!(%error, "a kill broke off");
-            Problem::of(&table::KILL_BROKE).undecided()
+            ProblemResponse::of(&table::KILL_BROKE).undecided()
         }
     }
 }
 
-fn unknown(name: &ThrottleName) -> Problem {
-    Problem::filled(&table::UNKNOWN, &[("throttle", name)])
+fn unknown(name: &ThrottleName) -> ProblemResponse {
+    ProblemResponse::filled(&table::UNKNOWN, &[("throttle", name)])
 }
 
 #[cfg(test)]

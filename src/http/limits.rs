@@ -19,8 +19,8 @@ use tokio::time::timeout;
 
 use crate::source::rest::Shortened;
 
-use super::answer::{Problem, too_large};
-use super::client::Client;
+use super::answer::{ProblemResponse, too_large};
+use super::client::ClientIp;
 use super::refusal::table;
 use super::{BODY_LIMIT, WEBHOOK_LIMIT};
 
@@ -40,13 +40,13 @@ const PLACE: Duration = Duration::from_secs(2);
 /// Places for large bodies.
 #[derive(Default)]
 pub struct Large {
-    held: Mutex<Vec<Client>>,
+    held: Mutex<Vec<ClientIp>>,
     freed: Notify,
 }
 
 impl Large {
     /// A place, if there is one for this client within the time.
-    async fn place(&self, client: Client) -> Option<Place<'_>> {
+    async fn place(&self, client: ClientIp) -> Option<LargeBodyPermit<'_>> {
         let waiting = async {
             loop {
                 // Made before the look, so that it hears of every place that is freed after it.
@@ -60,23 +60,23 @@ impl Large {
         timeout(PLACE, waiting).await.ok()
     }
 
-    fn try_place(&self, client: Client) -> Option<Place<'_>> {
+    fn try_place(&self, client: ClientIp) -> Option<LargeBodyPermit<'_>> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let of_this_one = held.iter().filter(|holder| **holder == client).count();
         (held.len() < LARGE && of_this_one < LARGE_OF_ONE).then(|| {
             held.push(client);
-            Place { of: self, client }
+            LargeBodyPermit { of: self, client }
         })
     }
 }
 
 /// A place that is given back with this value.
-pub(super) struct Place<'a> {
+pub(super) struct LargeBodyPermit<'a> {
     of: &'a Large,
-    client: Client,
+    client: ClientIp,
 }
 
-impl Drop for Place<'_> {
+impl Drop for LargeBodyPermit<'_> {
     fn drop(&mut self) {
         let mut held = self.of.held.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(index) = held.iter().position(|holder| *holder == self.client) {
@@ -103,7 +103,7 @@ pub(super) enum Unread<E> {
 }
 
 /// The whole body of a command, within its size and the time.
-pub(super) async fn whole(content: Body) -> Result<Bytes, Problem> {
+pub(super) async fn whole(content: Body) -> Result<Bytes, ProblemResponse> {
     // What is announced to be too large is not waited for.
     if content.size_hint().lower() > BODY_LIMIT as u64 {
         return Err(too_large());
@@ -113,7 +113,7 @@ pub(super) async fn whole(content: Body) -> Result<Bytes, Problem> {
     let gathered = async {
         let (mut chunks, mut raw) = (content.into_data_stream(), Vec::new());
         while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|_| Problem::of(&table::BROKEN))?;
+            let chunk = chunk.map_err(|_| ProblemResponse::of(&table::BROKEN))?;
             if raw.len() + chunk.len() > BODY_LIMIT {
                 return Err(too_large());
             }
@@ -128,14 +128,14 @@ pub(super) async fn whole(content: Body) -> Result<Bytes, Problem> {
 
 /// The body of a kill, as large as a webhook's may be: of its texts only the beginning is kept, so
 /// a long reason keeps nobody from stopping.
-pub(super) async fn kill(content: Body) -> Result<Bytes, Problem> {
+pub(super) async fn kill(content: Body) -> Result<Bytes, ProblemResponse> {
     if content.size_hint().lower() > WEBHOOK_LIMIT as u64 {
         return Err(unread_kill());
     }
     let gathered = async {
         let (mut chunks, mut read) = (content.into_data_stream(), Shortened::default());
         while let Some(chunk) = chunks.next().await {
-            read.take(&chunk.map_err(|_| Problem::of(&table::BROKEN))?);
+            read.take(&chunk.map_err(|_| ProblemResponse::of(&table::BROKEN))?);
             if read.seen() > WEBHOOK_LIMIT || read.kept().len() > BODY_LIMIT {
                 return Err(unread_kill());
             }
@@ -147,12 +147,12 @@ pub(super) async fn kill(content: Body) -> Result<Bytes, Problem> {
         .unwrap_or_else(|_| Err(late()))
 }
 
-fn unread_kill() -> Problem {
-    Problem::of(&table::KILL_TOO_LARGE)
+fn unread_kill() -> ProblemResponse {
+    ProblemResponse::of(&table::KILL_TOO_LARGE)
 }
 
-pub(super) fn late() -> Problem {
-    Problem::filled(&table::LATE, &[("seconds", &BODY.as_secs())])
+pub(super) fn late() -> ProblemResponse {
+    ProblemResponse::filled(&table::LATE, &[("seconds", &BODY.as_secs())])
 }
 
 /// A body that strangers may send, and its place if it is large and may be. The place is taken when
@@ -160,9 +160,9 @@ pub(super) fn late() -> Problem {
 pub(super) async fn gather<E: Copy>(
     content: Body,
     large: &Large,
-    client: Client,
+    client: ClientIp,
     may_be_large: Result<(), E>,
-) -> Result<(Bytes, Option<Place<'_>>), Unread<E>> {
+) -> Result<(Bytes, Option<LargeBodyPermit<'_>>), Unread<E>> {
     if content.size_hint().lower() > WEBHOOK_LIMIT as u64 {
         return Err(Unread::TooLarge);
     }
@@ -185,7 +185,7 @@ pub(super) async fn gather<E: Copy>(
 }
 
 /// Reads the body, then lets the handler work.
-pub(super) async fn carry(request: Request, next: Next) -> Response {
+pub(super) async fn buffer_body(request: Request, next: Next) -> Response {
     let (parts, content) = request.into_parts();
     // Only commands bear one; what else is sent is not waited for.
     let request = if parts.method == Method::POST {
@@ -201,15 +201,16 @@ pub(super) async fn carry(request: Request, next: Next) -> Response {
 
 async fn handled(request: Request, next: Next) -> Response {
     let orders = request.method() == Method::POST;
-    let given_up =
-        |problem: Problem| if orders { problem.undecided() } else { problem }.into_response();
+    let given_up = |problem: ProblemResponse| {
+        if orders { problem.undecided() } else { problem }.into_response()
+    };
     in_time(next.run(request)).await.unwrap_or_else(given_up)
 }
 
 /// Lets a handler work, for as long as one may.
-pub(super) async fn in_time<T>(work: impl Future<Output = T>) -> Result<T, Problem> {
+pub(super) async fn in_time<T>(work: impl Future<Output = T>) -> Result<T, ProblemResponse> {
     timeout(HANDLER, work).await.map_err(|_| {
         tracing::error!("a handler took too long and was given up");
-        Problem::filled(&table::GIVEN_UP, &[("seconds", &HANDLER.as_secs())])
+        ProblemResponse::filled(&table::GIVEN_UP, &[("seconds", &HANDLER.as_secs())])
     })
 }

@@ -13,18 +13,18 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::decide::unstored::among;
-use crate::domain::audit::{Answer, Change, StateRow};
-use crate::domain::evidence::Evidence;
+use crate::domain::audit::{Change, CommandResponse, StateRow};
+use crate::domain::evidence::Measurement;
 use crate::domain::throttle::ThrottleName;
 use crate::ports::LedgerError;
 use crate::source::rest::{ObserveBody, parse};
 
 use super::App;
-use super::answer::Problem;
-use super::command::{Command, members};
+use super::answer::ProblemResponse;
+use super::command::{CommandContext, members};
 use super::health;
 use super::refusal::table;
-use super::wire::{Observed, ObservedState};
+use super::wire::{ObserveResponse, ObservedState};
 
 /// What is told where nobody waited for the ledger.
 const GONE: &str = "its caller went away before the ledger answered";
@@ -34,16 +34,19 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) async fn observe(
     State(app): State<Arc<App>>,
-    Extension(command): Extension<Command>,
+    Extension(command): Extension<CommandContext>,
     bytes: Bytes,
-) -> Result<Response, Problem> {
+) -> Result<Response, ProblemResponse> {
     let asked: ObserveBody = parse(&bytes)?;
     let name = asked
         .throttle
         .clone()
         .unwrap_or_else(ThrottleName::default_throttle);
     let Some(standing) = app.gate.standing(&name) else {
-        return Err(Problem::filled(&table::UNKNOWN, &[("throttle", &name)]));
+        return Err(ProblemResponse::filled(
+            &table::UNKNOWN,
+            &[("throttle", &name)],
+        ));
     };
     let signals = asked.signals(standing.level)?;
     let kills = app.gate.kills(&name);
@@ -58,7 +61,7 @@ pub(super) async fn observe(
         throttle: name.clone(),
         state: Value::Object(members(&state)).to_string(),
     };
-    let body = Observed {
+    let body = ObserveResponse {
         state,
         health: health::standing(&app),
         observed_at: command.at.to_string(),
@@ -72,7 +75,7 @@ pub(super) async fn observe(
         .into_iter()
         .find(|declared| declared.name == name);
     let law = law.map_or(app.law, |declared| app.law.of(&declared.signals));
-    let measured = asked.measured().then(|| Evidence {
+    let measured = asked.measured().then(|| Measurement {
         signals,
         at: command.elapsed,
         source: Some(asked.source.clone()),
@@ -104,7 +107,7 @@ pub(super) async fn observe(
 /// it was, also where its caller did not wait to hear: nothing else would say.
 struct Unstored<'a> {
     row: &'a StateRow,
-    command: &'a Command,
+    command: &'a CommandContext,
     /// Whether it is believed, since it closes.
     counts: bool,
     /// Why it is not stored; none where it is.
@@ -115,7 +118,7 @@ impl Drop for Unstored<'_> {
     fn drop(&mut self) {
         let Some(error) = &self.why else { return };
         let (
-            Command {
+            CommandContext {
                 actor, request_id, ..
             },
             StateRow {
@@ -138,9 +141,9 @@ impl Drop for Unstored<'_> {
 async fn store(
     app: &App,
     row: StateRow,
-    answer: Answer,
+    answer: CommandResponse,
     mut unstored: Unstored<'_>,
-) -> Result<Answer, Problem> {
+) -> Result<CommandResponse, ProblemResponse> {
     let Some(ledger) = &app.ledger else {
         unstored.why = None;
         return Ok(answer);
@@ -155,6 +158,6 @@ async fn store(
     unstored.why = stored.as_ref().err().map(ToString::to_string);
     match stored {
         Ok(receipt) => Ok(receipt.answer.unwrap_or(answer)),
-        Err(_) => Err(Problem::of(&table::NOT_OBSERVED)),
+        Err(_) => Err(ProblemResponse::of(&table::NOT_OBSERVED)),
     }
 }

@@ -12,10 +12,10 @@ use axum::extract::{Query, State};
 use crate::domain::history::{AuditItem, DriftItem, EvidenceItem, PageAsk, StateItem};
 use crate::domain::throttle::ThrottleName;
 use crate::ports::LedgerError;
-use crate::source::rest::{BodyError, FieldError, MOMENT, moment, nearest};
+use crate::source::rest::{BodyError, InvalidField, MOMENT, moment, nearest};
 
 use super::App;
-use super::answer::Problem;
+use super::answer::ProblemResponse;
 use super::refusal::table;
 use super::wire::Page;
 
@@ -31,7 +31,7 @@ const PAIRS: usize = 16;
 const LONGEST: usize = 400;
 
 type Pairs = Result<Query<Vec<(String, String)>>, QueryRejection>;
-type Answer<T> = Result<Json<Page<T>>, Problem>;
+type Answer<T> = Result<Json<Page<T>>, ProblemResponse>;
 
 /// A page route: its cursors' name and its filters.
 struct Table {
@@ -86,11 +86,11 @@ pub(super) async fn state(State(app): State<Arc<App>>, pairs: Pairs) -> Answer<S
 
 fn said<T>(
     table: &Table,
-    found: Result<crate::domain::history::Page<T>, LedgerError>,
+    found: Result<crate::domain::history::HistoryPage<T>, LedgerError>,
 ) -> Answer<T> {
     let page = found.map_err(|error| {
         tracing::error!(%error, table = table.name, "a page of the record could not be read");
-        Problem::of(&table::NO_PAGE)
+        ProblemResponse::of(&table::NO_PAGE)
     })?;
     Ok(Json(Page {
         items: page.items,
@@ -99,8 +99,8 @@ fn said<T>(
 }
 
 impl App {
-    fn history(&self) -> Result<&dyn crate::ports::History, Problem> {
-        let none = || Problem::of(&table::NO_RECORD);
+    fn history(&self) -> Result<&dyn crate::ports::History, ProblemResponse> {
+        let none = || ProblemResponse::of(&table::NO_RECORD);
         self.history.as_deref().ok_or_else(none)
     }
 }
@@ -121,7 +121,7 @@ impl Table {
     }
 
     /// Reads the query; whatever is wrong with it is named.
-    fn ask(&self, pairs: Pairs) -> Result<PageAsk, Problem> {
+    fn ask(&self, pairs: Pairs) -> Result<PageAsk, ProblemResponse> {
         let Query(pairs) =
             pairs.map_err(|_| wrong(vec![field("query", "name=value pairs in UTF-8")]))?;
         if pairs.len() > PAIRS {
@@ -197,13 +197,13 @@ impl Table {
     }
 }
 
-fn field(name: &str, expected: &str) -> FieldError {
-    FieldError {
+fn field(name: &str, expected: &str) -> InvalidField {
+    InvalidField {
         field: name.chars().take(80).collect(),
         expected: expected.to_owned(),
     }
 }
 
-fn wrong(errors: Vec<FieldError>) -> Problem {
+fn wrong(errors: Vec<InvalidField>) -> ProblemResponse {
     BodyError::Fields(errors).into()
 }

@@ -30,13 +30,13 @@ use crate::config::{Caller, DoorArgs, Proxies, Role};
 use crate::source::rest::{confirmed, lossy};
 
 use super::App;
-use super::answer::Problem;
-use super::client::{self, Client};
+use super::answer::ProblemResponse;
+use super::client::{self, ClientIp};
 use super::keys;
 use super::limits;
 use super::refusal::{Refusal, table};
 use super::webhook;
-use slots::{Knock as Slot, Slots};
+use slots::{RateKey as Slot, Slots};
 
 /// Time since some moment, by a clock that only goes forward.
 pub type Elapsed = Arc<dyn Fn() -> Duration + Send + Sync>;
@@ -127,7 +127,7 @@ impl Rates {
     fn knock(&self, address: IpAddr, spends: bool) -> Result<(), u64> {
         self.clients
             .check_key(&Slot {
-                client: Client::of(address),
+                client: ClientIp::of(address),
                 spends,
             })
             .map_err(|until| self.wait(&until))
@@ -209,7 +209,7 @@ pub(super) fn limited(app: &App, bucket: &'static str, wait: u64) -> Response {
         KEY => &table::LIMITED_KEY,
         _ => &table::LIMITED,
     };
-    let mut response = Problem::filled(refusal, &[("wait", &wait)]).into_response();
+    let mut response = ProblemResponse::filled(refusal, &[("wait", &wait)]).into_response();
     response
         .headers_mut()
         .insert(header::RETRY_AFTER, HeaderValue::from(wait));
@@ -223,7 +223,7 @@ enum Knock {
     /// Anything else.
     Other(Request),
     /// A body that did not arrive.
-    Broken(Problem),
+    Broken(ProblemResponse),
 }
 
 /// Reads the body of a kill only for whoever may kill.

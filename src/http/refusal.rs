@@ -15,7 +15,7 @@ use crate::gate::dialect::{Dialect, retry_after};
 
 /// Whether the same request may be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Again {
+pub(super) enum Retry {
     /// It gets the same answer until what it says was mended.
     No,
     /// As it is, at once or soon; a command under its `Idempotency-Key`.
@@ -24,7 +24,7 @@ pub(super) enum Again {
     Later,
 }
 
-impl Again {
+impl Retry {
     fn as_str(self) -> &'static str {
         match self {
             Self::No => "no",
@@ -45,7 +45,7 @@ pub(super) struct Refusal {
     when: &'static str,
     /// What to do.
     way_out: &'static str,
-    again: Again,
+    again: Retry,
 }
 
 impl Refusal {

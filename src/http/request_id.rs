@@ -11,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument as _;
 
-use super::keys::Known;
+use super::keys::Authenticated;
 use super::{App, client};
 
 /// The id of the request at hand.
@@ -34,7 +34,7 @@ pub(super) fn given(headers: &HeaderMap) -> Option<&HeaderValue> {
 }
 
 /// Accepts or makes the id, and answers it.
-pub(super) async fn carry(
+pub(super) async fn assign_request_id(
     State(app): State<Arc<App>>,
     mut request: Request,
     next: Next,
@@ -62,7 +62,7 @@ async fn logged(app: Arc<App>, request: Request, next: Next) -> Response {
     let began = app.clock.elapsed();
     let response = next.run(request).await;
     let stranger =
-        response.extensions().get::<Known>().is_none() && !response.status().is_success();
+        response.extensions().get::<Authenticated>().is_none() && !response.status().is_success();
     if stranger
         && worth_a_line(&method, &path, response.status())
         && !app.strangers.refused(client, response.status().as_u16())

@@ -11,11 +11,11 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::client::Client;
+use super::client::ClientIp;
 use super::rate::Elapsed;
 
 /// How often one client is told of.
-const EVERY: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Lines a second for all of them.
 const LINES: u32 = 20;
 /// Clients that are remembered: as many as can be told of within the minute.
@@ -36,7 +36,7 @@ pub struct Strangers {
 
 #[derive(Default)]
 struct Told {
-    clients: HashMap<(Client, u16), Refused>,
+    clients: HashMap<(ClientIp, u16), Refused>,
     /// Refused to clients for whom there was no line.
     others: u64,
     /// The second that is counted, and its lines.
@@ -73,7 +73,7 @@ impl Strangers {
     /// within the minute.
     pub fn refused(&self, address: IpAddr, status: u16) -> bool {
         let (now, mut told) = ((self.elapsed)(), self.told());
-        let key = (Client::of(address), status);
+        let key = (ClientIp::of(address), status);
         if let Some(known) = told.clients.get_mut(&key) {
             known.count += 1;
             return false;
@@ -97,7 +97,7 @@ impl Strangers {
     pub fn tell(&self) {
         let now = (self.elapsed)();
         let mut told = self.told();
-        let old = |refused: &Refused| now.saturating_sub(refused.since) >= EVERY;
+        let old = |refused: &Refused| now.saturating_sub(refused.since) >= LOG_INTERVAL;
         let due: Vec<_> = told
             .clients
             .iter()
@@ -167,7 +167,7 @@ impl Told {
         let mut key = (throttle.chars().take(NAME).collect::<String>(), door);
         if !self.unknown.contains_key(&key) && self.unknown.len() >= NAMES {
             self.unknown
-                .retain(|_, (told, _)| now.saturating_sub(*told) < EVERY);
+                .retain(|_, (told, _)| now.saturating_sub(*told) < LOG_INTERVAL);
             if self.unknown.len() >= NAMES {
                 key.0 = OTHER_NAMES.to_owned();
             }
@@ -176,7 +176,7 @@ impl Told {
             *count += 1;
             (*told, *count)
         });
-        let due = known.is_none_or(|(told, _)| now.saturating_sub(told) >= EVERY);
+        let due = known.is_none_or(|(told, _)| now.saturating_sub(told) >= LOG_INTERVAL);
         if !due || !self.line(now) {
             return None;
         }
@@ -188,7 +188,7 @@ impl Told {
         let due = self
             .things
             .get(thing)
-            .is_none_or(|last| now.saturating_sub(*last) >= EVERY);
+            .is_none_or(|last| now.saturating_sub(*last) >= LOG_INTERVAL);
         if due {
             self.things.insert(thing, now);
         }
@@ -219,7 +219,7 @@ mod tests {
         strangers
             .told()
             .clients
-            .get(&(Client::of(address), 429))
+            .get(&(ClientIp::of(address), 429))
             .map(|refused| refused.count)
     }
 

@@ -1,6 +1,6 @@
 //! `GET /v1/throttles`: what every throttle is declared to be, and what it was found to be.
 //!
-//! The loop tells the [`Board`] at every pass; a request only reads what stands there.
+//! The loop tells the [`StatusBoard`] at every pass; a request only reads what stands there.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,35 +10,35 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 
-use crate::decide::precedence::asked;
-use crate::domain::report::Outcome;
+use crate::decide::precedence::most_restrictive;
+use crate::domain::report::PassReport;
 use crate::domain::throttle::{Declared, Mode, ThrottleName};
 use crate::ports::Report;
 use crate::source::crd_status::EchoThrottleStatus;
 use crate::source::spec_rows::spec;
-use crate::source::status_rows::{self, Told, status};
+use crate::source::status_rows::{self, HoldFacts, status};
 
-use crate::telemetry::Found;
+use crate::telemetry::LoopFindings;
 
 use super::App;
-use super::answer::Problem;
+use super::answer::ProblemResponse;
 use super::refusal::table;
 use super::wire::{Throttle, ThrottleTarget, Throttles};
 
 /// The last pass of each throttle.
 #[derive(Default)]
-pub struct Board(Mutex<BTreeMap<ThrottleName, Posted>>);
+pub struct StatusBoard(Mutex<BTreeMap<ThrottleName, LastPass>>);
 
 #[derive(Clone, Default)]
-struct Posted {
+struct LastPass {
     status: EchoThrottleStatus,
     targets: Vec<(String, bool, Option<String>)>,
     drifts: usize,
 }
 
-impl Board {
+impl StatusBoard {
     /// What the last pass found of a throttle; none before the first.
-    pub(super) fn found(&self, name: &ThrottleName) -> Option<Found> {
+    pub(super) fn found(&self, name: &ThrottleName) -> Option<LoopFindings> {
         let posted = self.posted(name)?;
         let enforced = posted
             .status
@@ -47,7 +47,7 @@ impl Board {
             .any(|one| one.kind == "Enforced" && one.status == "True");
         let gates = posted.status.observed.and_then(|observed| observed.gates);
         let refused_percent = gates.and_then(|gates| gates.refused_percent);
-        Some(Found {
+        Some(LoopFindings {
             enforced,
             drifts: posted.drifts,
             refused_percent,
@@ -76,7 +76,7 @@ impl Board {
         wrong.first().map(|first| format!("{first}{more}"))
     }
 
-    fn posted(&self, name: &ThrottleName) -> Option<Posted> {
+    fn posted(&self, name: &ThrottleName) -> Option<LastPass> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -86,8 +86,8 @@ impl Board {
 }
 
 #[async_trait]
-impl Report for Board {
-    async fn report(&self, outcome: &Outcome) {
+impl Report for StatusBoard {
+    async fn report(&self, outcome: &PassReport) {
         let throttle = &outcome.throttle;
         // Holds of REST and manifest have no override that could go astray, and nobody opens to an
         // ended id here.
@@ -124,21 +124,22 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Json<Throttles> {
 pub(super) async fn one(
     State(app): State<Arc<App>>,
     name: Result<Path<String>, PathRejection>,
-) -> Result<Json<Throttle>, Problem> {
-    let Path(name) = name.map_err(|_| Problem::of(&table::NO_NAME))?;
+) -> Result<Json<Throttle>, ProblemResponse> {
+    let Path(name) = name.map_err(|_| ProblemResponse::of(&table::NO_NAME))?;
     let name = ThrottleName::try_from(name)
-        .map_err(|error| Problem::worded(&table::BAD_NAME, error.to_string()))?;
+        .map_err(|error| ProblemResponse::worded(&table::BAD_NAME, error.to_string()))?;
     let found = app
         .desired
         .declared()
         .into_iter()
         .find(|declared| declared.name == name);
-    let declared = found.ok_or_else(|| Problem::filled(&table::UNKNOWN, &[("throttle", &name)]))?;
+    let declared =
+        found.ok_or_else(|| ProblemResponse::filled(&table::UNKNOWN, &[("throttle", &name)]))?;
     Ok(Json(view(&app, &declared)))
 }
 
-fn told(throttle: &Declared) -> Told {
-    Told {
+fn told(throttle: &Declared) -> HoldFacts {
+    HoldFacts {
         holds: throttle
             .holds
             .iter()
@@ -152,7 +153,7 @@ fn told(throttle: &Declared) -> Told {
 /// once, and after a restart before the first pass. What was found is the last pass's.
 fn view(app: &App, declared: &Declared) -> Throttle {
     let mut posted = app.board.posted(&declared.name).unwrap_or_default();
-    let want = asked(declared.level, Mode::Enforce, &declared.holds);
+    let want = most_restrictive(declared.level, Mode::Enforce, &declared.holds);
     posted.status.declared = Some(status_rows::declared(want.level, &want.source));
     posted.status.holds = status_rows::holds(&told(declared));
     status_rows::put_kills(&mut posted.status, &declared.holds, app.clock.now());

@@ -21,8 +21,8 @@ use crate::domain::audit::{AuditDraft, Change, Receipt};
 use crate::domain::payment::Storing;
 use crate::source::stripe;
 
-use super::answer::{Problem, too_large};
-use super::client::{self, Client};
+use super::answer::{ProblemResponse, too_large};
+use super::client::{self, ClientIp};
 use super::limits::{self, Unread};
 use super::refusal::table;
 use super::{App, rate};
@@ -34,7 +34,7 @@ use account::Why;
 pub(super) const ROUTE: &str = "/webhooks/stripe";
 
 /// An event that was not accepted, and what is answered.
-type Refused = (Why, Problem);
+type Refused = (Why, ProblemResponse);
 
 /// Makes every reason to refuse an event a series of the metrics, before the first one comes.
 pub(super) fn expect(app: &App) {
@@ -68,7 +68,7 @@ pub(super) async fn stripe(State(app): State<Arc<App>>, request: Request) -> Res
 /// Takes an event; answers its id.
 async fn take(app: &App, from: IpAddr, request: Request) -> Result<String, Refused> {
     if app.stripe.is_empty() {
-        return Err((Why::Off, Problem::of(&table::WEBHOOKS_OFF)));
+        return Err((Why::Off, ProblemResponse::of(&table::WEBHOOKS_OFF)));
     }
     let (parts, content) = request.into_parts();
     let header = signature(&parts.headers);
@@ -76,7 +76,7 @@ async fn take(app: &App, from: IpAddr, request: Request) -> Result<String, Refus
     if let Err(why @ (stripe::BadSignature::NoHeader | stripe::BadSignature::Malformed)) = promise {
         return Err(unsigned(why)); // whatever the body is
     }
-    let gathered = limits::gather(content, &app.large, Client::of(from), promise).await;
+    let gathered = limits::gather(content, &app.large, ClientIp::of(from), promise).await;
     let (raw, _place) = gathered.map_err(unread)?;
     limits::in_time(accept(app, &header, raw))
         .await
@@ -91,15 +91,15 @@ fn signature(headers: &HeaderMap) -> String {
 }
 
 fn unsigned(why: stripe::BadSignature) -> Refused {
-    (Why::Signature(why), Problem::of(&table::SIGNATURE))
+    (Why::Signature(why), ProblemResponse::of(&table::SIGNATURE))
 }
 
 fn unread(why: Unread<stripe::BadSignature>) -> Refused {
     match why {
-        Unread::Broken => (Why::Broken, Problem::of(&table::BROKEN)),
+        Unread::Broken => (Why::Broken, ProblemResponse::of(&table::BROKEN)),
         Unread::Late => (Why::Late, limits::late()),
         Unread::TooLarge => (Why::TooLarge, too_large()),
-        Unread::Crowded => (Why::Crowded, Problem::of(&table::MANY_LARGE)),
+        Unread::Crowded => (Why::Crowded, ProblemResponse::of(&table::MANY_LARGE)),
         Unread::Refused(why) => unsigned(why),
     }
 }
@@ -122,7 +122,7 @@ async fn accept(app: &App, header: &str, raw: Bytes) -> Result<String, Refused> 
             .await?;
             return Err((
                 Why::NoEvent,
-                Problem::filled(&table::NO_EVENT, &[("error", &error)]),
+                ProblemResponse::filled(&table::NO_EVENT, &[("error", &error)]),
             ));
         }
     };
@@ -146,7 +146,7 @@ async fn accept(app: &App, header: &str, raw: Bytes) -> Result<String, Refused> 
 
 /// Only a storage failure is a 5xx: Stripe then tries again, so nothing is lost.
 async fn store(app: &App, change: Change) -> Result<Receipt, Refused> {
-    let not_stored = || (Why::NotStored, Problem::of(&table::NOT_STORED));
+    let not_stored = || (Why::NotStored, ProblemResponse::of(&table::NOT_STORED));
     let Some(ledger) = &app.ledger else {
         return Err(not_stored());
     };

@@ -68,7 +68,7 @@ pub struct Health {
 
 /// `POST /observe`
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Observed {
+pub struct ObserveResponse {
     /// The whole state: what was measured over what is calm.
     pub state: ObservedState,
     /// As `/health` has it; the ledger is there, since it took this observation.
@@ -97,7 +97,7 @@ pub struct ObservedState {
 
 /// `POST /control`
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Controlled {
+pub struct ControlResponse {
     /// The throttle.
     pub throttle: String,
     /// The control law's answer to what was measured; where nothing was, what is declared.
@@ -136,7 +136,7 @@ pub struct Controlled {
 
 /// `POST /kill`
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Killed {
+pub struct KillResponse {
     /// Always true.
     pub killed: bool,
     /// Id of the hold, opaque; killing twice answers the same one.
@@ -173,7 +173,7 @@ pub struct KilledTarget {
 
 /// `POST /revive`
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Revived {
+pub struct ReviveResponse {
     /// Whether anything was killed.
     #[schemars(extend("enum" = ["revived", "already_running"]))]
     pub status: &'static str,
@@ -187,7 +187,7 @@ pub struct Revived {
 
 /// `POST /v1/decide`
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Decided {
+pub struct DecideResponse {
     /// The verdict.
     #[schemars(extend("enum" = ["allow", "deny"]))]
     pub decision: &'static str,
@@ -207,7 +207,7 @@ pub struct Decided {
 
 /// `POST /webhooks/stripe`
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Received {
+pub struct WebhookResponse {
     /// Always true: the event is durable.
     pub received: bool,
     /// The provider's id of the event.
@@ -227,7 +227,7 @@ pub struct Page<T> {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Commands {
     /// The newest first, since `since`: what is not decided or holds here alone, and the last 16 of the others.
-    pub items: Vec<DoubtedCommand>,
+    pub items: Vec<CommandStatus>,
     /// Since when this process knows of any: its start. What was answered before is decided, and none of these: the audit
     /// log has the entry of what was done.
     #[schemars(extend("format" = "date-time"))]
@@ -236,7 +236,7 @@ pub struct Commands {
 
 /// A command that was answered before it was known what becomes of it.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct DoubtedCommand {
+pub struct CommandStatus {
     /// Its id.
     pub id: String,
     /// When it came.

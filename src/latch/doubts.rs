@@ -14,18 +14,18 @@ const KEPT: usize = 16;
 
 /// A command whose client was answered before it was known what becomes of it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Doubt {
+pub struct UndecidedCommand {
     /// Id of the command.
     pub once: String,
     /// Who asked for what, when and why.
     pub audit: AuditDraft,
     /// What became of it.
-    pub outcome: Outcome,
+    pub outcome: CommandOutcome,
 }
 
 /// What became of such a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CommandOutcome {
     /// That is not known yet: it may still happen.
     Undecided,
     /// It was done.
@@ -38,27 +38,27 @@ pub enum Outcome {
 
 /// Such commands, oldest first.
 #[derive(Default)]
-pub(super) struct Doubts(Mutex<VecDeque<One>>);
+pub(super) struct UndecidedCommands(Mutex<VecDeque<One>>);
 
 /// One of them, with the hold that is here alone by it.
 struct One {
-    doubt: Doubt,
+    doubt: UndecidedCommand,
     alone: Option<Epoch>,
 }
 
-impl Doubts {
+impl UndecidedCommands {
     /// One of which it is not known what becomes of it.
     pub(super) fn undecided(&self, once: &str, audit: &AuditDraft) {
-        let doubt = Doubt {
+        let doubt = UndecidedCommand {
             once: once.to_owned(),
             audit: audit.clone(),
-            outcome: Outcome::Undecided,
+            outcome: CommandOutcome::Undecided,
         };
         self.lock().push_back(One { doubt, alone: None });
     }
 
     /// It is known what became of one.
-    pub(super) fn decided(&self, once: &str, outcome: Outcome) {
+    pub(super) fn decided(&self, once: &str, outcome: CommandOutcome) {
         let mut all = self.lock();
         for One { doubt, .. } in all.iter_mut().filter(|one| one.doubt.once == once) {
             let (action, throttle, operator) = (
@@ -66,7 +66,7 @@ impl Doubts {
                 &doubt.audit.throttle,
                 &doubt.audit.operator,
             );
-            let became = if outcome == Outcome::Done {
+            let became = if outcome == CommandOutcome::Done {
                 "it was done"
             } else {
                 "it was not done, and will not be"
@@ -87,10 +87,10 @@ impl Doubts {
     pub(super) fn refused(&self, epoch: &Epoch, once: &str, audit: &AuditDraft, why: String) {
         let mut all = self.lock();
         all.retain(|one| one.alone.as_ref() != Some(epoch));
-        let doubt = Doubt {
+        let doubt = UndecidedCommand {
             once: once.to_owned(),
             audit: audit.clone(),
-            outcome: Outcome::Refused(why),
+            outcome: CommandOutcome::Refused(why),
         };
         all.push_back(One {
             doubt,
@@ -105,7 +105,7 @@ impl Doubts {
             .iter_mut()
             .filter(|one| one.alone.as_ref() == Some(epoch))
         {
-            (one.doubt.outcome, one.alone) = (Outcome::Done, None);
+            (one.doubt.outcome, one.alone) = (CommandOutcome::Done, None);
         }
         flush(&mut all);
     }
@@ -116,7 +116,7 @@ impl Doubts {
     }
 
     /// All of them, newest first.
-    pub(super) fn all(&self) -> Vec<Doubt> {
+    pub(super) fn all(&self) -> Vec<UndecidedCommand> {
         self.lock()
             .iter()
             .rev()
@@ -128,7 +128,7 @@ impl Doubts {
     pub(super) fn count_undecided(&self) -> usize {
         self.lock()
             .iter()
-            .filter(|one| one.doubt.outcome == Outcome::Undecided)
+            .filter(|one| one.doubt.outcome == CommandOutcome::Undecided)
             .count()
     }
 
@@ -139,7 +139,12 @@ impl Doubts {
 
 /// Lets the oldest go of which it is known what became of them, where they are too many.
 fn flush(all: &mut VecDeque<One>) {
-    let is_known = |one: &One| matches!(one.doubt.outcome, Outcome::Done | Outcome::NotDone);
+    let is_known = |one: &One| {
+        matches!(
+            one.doubt.outcome,
+            CommandOutcome::Done | CommandOutcome::NotDone
+        )
+    };
     let mut too_many = all
         .iter()
         .filter(|one| is_known(one))

@@ -15,7 +15,7 @@ use crate::sync::lock;
 
 /// What the loop found of each throttle that is killed: the holds it knew of, and the targets that
 /// obeyed them.
-pub(super) type Found = BTreeMap<ThrottleName, (BTreeSet<Epoch>, BTreeSet<String>)>;
+pub(super) type EnforcedTargets = BTreeMap<ThrottleName, (BTreeSet<Epoch>, BTreeSet<String>)>;
 
 impl Latch {
     /// What the loop found: these targets of a throttle are what they should be.

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::record::LEDGER_PATIENCE;
-use super::{AuditState, Brought, Latch, Live, told, whole};
-use crate::domain::audit::{Answer, Record};
-use crate::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
+use super::{AuditState, Latch, Live, Persisted, told, whole};
+use crate::domain::audit::{CommandRecord, CommandResponse};
+use crate::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use crate::domain::moment::Moment;
 use crate::domain::remote::is_sender;
 use crate::domain::throttle::ThrottleName;
@@ -32,12 +32,12 @@ pub struct KillOrder {
     pub at: Moment,
     /// What it leaves behind. In the answer `epoch`, `latched_at`, `already_killed`, `audit` and
     /// `durable` are set here.
-    pub record: Record,
+    pub record: CommandRecord,
 }
 
 /// What a kill did.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Killed {
+pub struct KillOutcome {
     /// The hold that is in force; an older one if the scope was already killed.
     pub epoch: Epoch,
     /// When the gates closed.
@@ -49,7 +49,7 @@ pub struct Killed {
     /// The throttles that are shut.
     pub throttles: Vec<ThrottleName>,
     /// What the client is answered.
-    pub answer: Answer,
+    pub answer: CommandResponse,
 }
 
 impl Latch {
@@ -57,7 +57,7 @@ impl Latch {
     ///
     /// # Errors
     /// [`DesiredError::Unknown`] if one throttle was named and there is none of that name.
-    pub async fn kill(self: &Arc<Self>, order: KillOrder) -> Result<Killed, DesiredError> {
+    pub async fn kill(self: &Arc<Self>, order: KillOrder) -> Result<KillOutcome, DesiredError> {
         if let Scope::One(name) = &order.scope
             && self.gate.standing(name).is_none()
         {
@@ -70,7 +70,7 @@ impl Latch {
     }
 
     /// What is recorded and told of a kill whose gates are shut.
-    async fn record_kill(&self, order: KillOrder, closed: Closed) -> Killed {
+    async fn record_kill(&self, order: KillOrder, closed: Closed) -> KillOutcome {
         let Closed {
             scoped,
             fresh,
@@ -92,7 +92,7 @@ impl Latch {
         }
         let brought = if fresh || alone {
             let brought = self
-                .bring(Effect::Hold(Box::new(scoped.clone())), None, record, None)
+                .persist(Effect::Hold(Box::new(scoped.clone())), None, record, None)
                 .await;
             self.note(&epoch, |live| live.telling = false);
             self.arrived.notify_waiters();
@@ -101,16 +101,16 @@ impl Latch {
             record.audit.before.clone_from(&record.audit.after);
             // Of two at once the second says what became of the first one's hold, behind it.
             let _late = timeout(LEDGER_PATIENCE, self.told_of(&epoch)).await;
-            self.bring(Effect::Nothing, None, record, Some(self.record_of(&epoch)))
+            self.persist(Effect::Nothing, None, record, Some(self.record_of(&epoch)))
                 .await
         };
         self.desired.wake();
-        let Brought {
+        let Persisted {
             audit,
             durable,
             answer,
         } = brought;
-        Killed {
+        KillOutcome {
             epoch,
             latched_at,
             audit,
@@ -193,7 +193,7 @@ fn hold_for(live: &mut Vec<Live>, order: &KillOrder) -> (ScopedHold, bool) {
     }
     let hold = Hold {
         epoch: order.epoch.clone(),
-        bite: Bite::Kill,
+        bite: HoldEffect::Kill,
         source: Source::Rest,
         reason: order.reason.clone(),
         operator: order.operator.clone(),

@@ -3,8 +3,8 @@
 //! Reads alone: tells the ledger of nothing, and waits for nothing.
 
 use super::under_way::Teller;
-use super::{Doubt, Latch};
-use crate::domain::audit::{Answer, ClientKey};
+use super::{Latch, UndecidedCommand};
+use crate::domain::audit::{ClientKey, CommandResponse};
 use crate::ports::JournalEntry;
 
 /// How many commands the ledger lacks.
@@ -59,7 +59,7 @@ impl Latch {
 
     /// Commands whose outcome was not known when they were answered, or that hold here alone: the
     /// newest first.
-    pub fn doubts(&self) -> Vec<Doubt> {
+    pub fn doubts(&self) -> Vec<UndecidedCommand> {
         self.doubts.all()
     }
 
@@ -73,8 +73,8 @@ impl Latch {
     }
 
     /// What a command with this key was answered, while the ledger is not known to have it.
-    pub fn answered(&self, key: &ClientKey) -> Option<Answer> {
-        let is_it = |answer: &Answer| {
+    pub fn answered(&self, key: &ClientKey) -> Option<CommandResponse> {
+        let is_it = |answer: &CommandResponse| {
             answer.is_success() && answer.key.as_ref().is_some_and(|own| key.is(own))
         };
         let mut all = self.pending();
@@ -91,7 +91,7 @@ impl Latch {
         };
         let index = all.iter().rposition(is_same).unwrap_or_default();
         let JournalEntry { record, .. } = all.into_iter().nth(index)?;
-        Some(Answer {
+        Some(CommandResponse {
             told: self.told().contains(&record.once),
             ..record.answer
         })

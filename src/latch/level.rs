@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use super::record::LEDGER_PATIENCE;
 use super::turn::Turn;
-use super::{AuditState, Brought, Latch, outcome, owned, told, whole};
-use crate::decide::precedence::asked;
+use super::{AuditState, Latch, Persisted, outcome, owned, told, whole};
+use crate::decide::precedence::most_restrictive;
 use crate::decide::verdict::Reason;
-use crate::domain::audit::Record;
-use crate::domain::evidence::Evidence;
+use crate::domain::audit::CommandRecord;
+use crate::domain::evidence::Measurement;
 use crate::domain::hold::{Hold, Scope, Source};
 use crate::domain::level::Level;
 use crate::domain::throttle::{Mode, Owner, ThrottleName};
-use crate::gate::Setting;
+use crate::gate::LevelSetting;
 use crate::ports::{DesiredError, Effect};
 use crate::sync::timeout;
 
@@ -26,11 +26,11 @@ pub struct LevelOrder {
     /// The level to declare.
     pub level: Level,
     /// What whoever orders it measured, if they did.
-    pub measured: Option<Evidence>,
+    pub measured: Option<Measurement>,
     /// When it came, by the monotonic clock.
     pub at: Duration,
     /// What it leaves behind.
-    pub record: Record,
+    pub record: CommandRecord,
 }
 
 impl Latch {
@@ -40,12 +40,12 @@ impl Latch {
     /// [`DesiredError::Unknown`] if there is no such throttle; [`DesiredError::Unavailable`] if it
     /// opens and cannot be made durable: then nothing was changed. [`DesiredError::Undecided`] if
     /// that is not known.
-    pub async fn declare(self: &Arc<Self>, order: LevelOrder) -> Result<Brought, DesiredError> {
+    pub async fn declare(self: &Arc<Self>, order: LevelOrder) -> Result<Persisted, DesiredError> {
         let latch = Arc::clone(self);
         whole(async move { latch.declare_whole(order).await }).await
     }
 
-    async fn declare_whole(self: &Arc<Self>, order: LevelOrder) -> Result<Brought, DesiredError> {
+    async fn declare_whole(self: &Arc<Self>, order: LevelOrder) -> Result<Persisted, DesiredError> {
         let LevelOrder {
             throttle,
             level,
@@ -68,14 +68,14 @@ impl Latch {
             .filter(|hold| !hold.is_kill())
             .cloned()
             .collect();
-        if level < asked(declared.level, Mode::Enforce, &holds).level {
+        if level < most_restrictive(declared.level, Mode::Enforce, &holds).level {
             let opened = self.open(&throttle, level, measured, record).await?;
             if !opened.answer.replayed {
                 told::declared(&throttle, level, floor, &audit);
             }
             return Ok(opened);
         }
-        let setting = Setting {
+        let setting = LevelSetting {
             level,
             reason: Reason::Target,
             generation: declared.generation,
@@ -95,7 +95,7 @@ impl Latch {
         // It holds already. Its record does not wait for ever for somebody else's.
         let _one_at_a_time = timeout(LEDGER_PATIENCE, self.levelling.lock()).await;
         Ok(self
-            .bring(Effect::Level { throttle, level }, measured, record, None)
+            .persist(Effect::Level { throttle, level }, measured, record, None)
             .await)
     }
 
@@ -104,9 +104,9 @@ impl Latch {
         self: &Arc<Self>,
         throttle: &ThrottleName,
         level: Level,
-        measured: Option<Evidence>,
-        mut record: Record,
-    ) -> Result<Brought, DesiredError> {
+        measured: Option<Measurement>,
+        mut record: CommandRecord,
+    ) -> Result<Persisted, DesiredError> {
         let turn = Turn::wait(
             self,
             &self.levelling,
@@ -137,14 +137,14 @@ impl Latch {
             self.doubts.undecided(&once, &audit);
             let latch = Arc::clone(self);
             owned(async move {
-                let became = latch.find_out(&once, &ending).await;
+                let became = latch.poll_outcome(&once, &ending).await;
                 latch.doubts.decided(&once, outcome(&became));
                 latch.desired.wake();
                 drop(turn);
             });
         }
         let opened = opened?;
-        Ok(Brought {
+        Ok(Persisted {
             audit: AuditState::Recorded,
             durable: true,
             answer: opened.answer,

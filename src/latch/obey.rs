@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Latch, told};
-use crate::decide::precedence::asked;
+use crate::decide::precedence::most_restrictive;
 use crate::decide::verdict::Reason;
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold};
 use crate::domain::throttle::{Declared, GateSpec, ThrottleName};
-use crate::gate::Setting;
+use crate::gate::LevelSetting;
 
 impl Latch {
     /// Makes every declared throttle known to the gate, closes what is declared closed, and takes
     /// its kills. After a restart every level starts from what was stored, never from open. A kill
     /// that the gate did not know is told.
-    pub fn obey(&self, at: Duration) {
+    pub fn restore(&self, at: Duration) {
         let wanted: Vec<_> = self
             .desired
             .declared()
@@ -175,16 +175,16 @@ struct Wanted {
     name: ThrottleName,
     gate: GateSpec,
     /// Where it starts if the gate does not know it.
-    stored: Setting,
+    stored: LevelSetting,
     /// What it is at least.
-    asked: Setting,
+    asked: LevelSetting,
     kills: Vec<Arc<Hold>>,
 }
 
 impl Wanted {
     fn of(declared: &Declared, at: Duration) -> Self {
-        let asked = asked(declared.level, declared.mode, &declared.holds);
-        let setting = |level| Setting {
+        let asked = most_restrictive(declared.level, declared.mode, &declared.holds);
+        let setting = |level| LevelSetting {
             level,
             reason: Reason::Target,
             generation: declared.generation,

@@ -1,7 +1,7 @@
 //! What neither journal nor ledger took, kept in memory. Bounded, and what stops something is never
 //! given up for it.
 
-use crate::domain::audit::{Answer, AuditDraft, Record};
+use crate::domain::audit::{AuditDraft, CommandRecord, CommandResponse};
 use crate::ports::{Effect, JournalEntry};
 use crate::sync::{Mutex, MutexGuard, lock};
 
@@ -12,9 +12,9 @@ const TALLY: &str = "commands_not_kept";
 
 /// The commands, oldest first.
 #[derive(Default)]
-pub(super) struct Owed(Mutex<Vec<JournalEntry>>);
+pub(super) struct UnpersistedCommands(Mutex<Vec<JournalEntry>>);
 
-impl Owed {
+impl UnpersistedCommands {
     /// Keeps one. Where there is no room, the oldest goes that repeated what held already, then the
     /// oldest level; what went is counted in an entry of its own, and answered. A hold never goes:
     /// there is at most one of each throttle's.
@@ -66,20 +66,20 @@ fn make_room(all: &mut Vec<JournalEntry>) -> Option<String> {
     Some(gone.record.once)
 }
 
-fn tally(first: &Record) -> JournalEntry {
+fn tally(first: &CommandRecord) -> JournalEntry {
     let audit = AuditDraft {
         after: "1".to_owned(),
         reason: "done and answered as pending, then too many to keep while neither journal nor ledger could be written"
             .to_owned(),
         ..AuditDraft::new(first.audit.at, "echo-phoenix", TALLY)
     };
-    let answer = Answer {
+    let answer = CommandResponse {
         key: None,
         ..first.answer.clone()
     };
     JournalEntry {
         effect: Effect::Nothing,
-        record: Record {
+        record: CommandRecord {
             once: format!("{}-tally", first.once),
             audit,
             answer,

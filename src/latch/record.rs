@@ -11,11 +11,11 @@ use std::time::Duration;
 use futures::poll;
 
 use super::share::shared;
-use super::telling::{AuditState, Brought, Telling};
-use super::under_way::UnderWay;
+use super::telling::{AuditState, Persisted, Telling};
+use super::under_way::InFlightCommand;
 use super::{Latch, owned, told, whole};
-use crate::domain::audit::{Answer, Record};
-use crate::domain::evidence::Evidence;
+use crate::domain::audit::{CommandRecord, CommandResponse};
+use crate::domain::evidence::Measurement;
 use crate::domain::hold::ScopedHold;
 use crate::ports::{DesiredError, Effect, HoldTaken, JournalEntry};
 use crate::sync::{MutexGuard, lock, timeout};
@@ -37,11 +37,11 @@ const HEAD_START: Duration = Duration::from_millis(5);
 const UNNOTED: &str = "that it has no effect beyond this process could not be recorded";
 
 /// Whether an entry is in the ledger.
-pub(super) enum Entered {
+pub(super) enum EntryOutcome {
     /// It is, and this is what its client is told.
-    Told(Box<Answer>),
+    Told(Box<CommandResponse>),
     /// It is, as one that holds in this process alone; and this is what its client is told.
-    Alone(Box<Answer>),
+    Alone(Box<CommandResponse>),
     /// It never will be, since what it means is gone.
     LetGo,
     /// Not yet, and why. Whoever asked says so: of a command once, of what is told again when that
@@ -56,13 +56,13 @@ impl Latch {
     /// `hold`: where the record of the hold stands that a repeated kill repeats, which is what
     /// counts to its caller. What is told is fixed before anything is stored: a retry has to hear
     /// it again.
-    pub(super) async fn bring(
+    pub(super) async fn persist(
         &self,
         effect: Effect,
-        measured: Option<Evidence>,
-        record: Record,
+        measured: Option<Measurement>,
+        record: CommandRecord,
         hold: Option<(AuditState, bool)>,
-    ) -> Brought {
+    ) -> Persisted {
         let telling = Telling {
             effect: &effect,
             record: &record,
@@ -71,7 +71,7 @@ impl Latch {
         let owed = telling.owing(true);
         // Until it is known here too what its client is told: whoever settled it before would not
         // replay that.
-        let _under_way = UnderWay::of(self, owed.record.once.clone());
+        let _under_way = InFlightCommand::of(self, owed.record.once.clone());
         let entry = telling.entry(AuditState::Recorded, true);
         // Memory, other sites and objects of a cluster hear of it by the second, and wait for no
         // disk that is slow.
@@ -92,32 +92,33 @@ impl Latch {
             // knows of.
             self.desired.hold(hold, &entry.record);
         }
-        let (durable, entered) = with_a_head_start(journalled, self.enter(&entry, measured)).await;
+        let (durable, entered) =
+            with_a_head_start(journalled, self.commit_entry(&entry, measured)).await;
         match entered {
-            Entered::Told(answer) => {
+            EntryOutcome::Told(answer) => {
                 told::kept_by_the_ledger_alone(&owed.record, unkept.get());
                 let (audit, durable) = telling.told(AuditState::Recorded, true);
-                return Brought {
+                return Persisted {
                     audit,
                     durable,
                     answer: *answer,
                 };
             }
-            Entered::Alone(answer) => {
-                return Brought {
+            EntryOutcome::Alone(answer) => {
+                return Persisted {
                     audit: AuditState::Recorded,
                     durable: false,
                     answer: *answer,
                 };
             }
-            Entered::LetGo => {}
-            Entered::NotYet(why) => told::not_taken(&owed.record, &why, durable, unkept.get()),
+            EntryOutcome::LetGo => {}
+            EntryOutcome::NotYet(why) => told::not_taken(&owed.record, &why, durable, unkept.get()),
         }
         let owed = if durable { owed } else { telling.owing(false) };
         let answer = owed.record.answer.clone();
         self.owe(owed, durable);
         let (audit, durable) = telling.told(AuditState::Pending, durable);
-        Brought {
+        Persisted {
             audit,
             durable,
             answer,
@@ -135,13 +136,14 @@ impl Latch {
     }
 
     /// Makes the record of a command durable that moved nothing.
-    pub async fn record(self: &Arc<Self>, record: Record) -> Brought {
+    pub async fn record(self: &Arc<Self>, record: CommandRecord) -> Persisted {
         let (latch, answer) = (Arc::clone(self), record.answer.clone());
         let brought =
-            whole(async move { Ok(latch.bring(Effect::Nothing, None, record, None).await) }).await;
+            whole(async move { Ok(latch.persist(Effect::Nothing, None, record, None).await) })
+                .await;
         brought.unwrap_or_else(|error| {
             tracing::error!(%error, "a command that moved nothing was not recorded");
-            Brought {
+            Persisted {
                 audit: AuditState::Pending,
                 durable: false,
                 answer,
@@ -167,7 +169,11 @@ impl Latch {
 
     /// Brings an entry to the ledger, with what was measured when it came: that is for the moment,
     /// and kept nowhere.
-    pub(super) async fn enter(&self, entry: &JournalEntry, measured: Option<Evidence>) -> Entered {
+    pub(super) async fn commit_entry(
+        &self,
+        entry: &JournalEntry,
+        measured: Option<Measurement>,
+    ) -> EntryOutcome {
         let mut record = entry.record.clone();
         let once = record.once.clone();
         record.answer.told = self.told().contains(&once);
@@ -200,7 +206,7 @@ impl Latch {
                     }
                 }
                 self.entered(&once).await;
-                Entered::Told(Box::new(answer))
+                EntryOutcome::Told(Box::new(answer))
             }
             Ok(Err(DesiredError::Refused(why))) => self.alone(entry, &why).await,
             Ok(Err(DesiredError::Unknown(throttle))) => {
@@ -208,20 +214,22 @@ impl Latch {
                 // It was there all the same, and the journal settles nothing that the ledger lacks.
                 let noted = timeout(LEDGER_PATIENCE, self.desired.note(entry.record.clone())).await;
                 if !matches!(noted, Ok(Ok(_))) {
-                    return Entered::NotYet(UNNOTED.to_owned());
+                    return EntryOutcome::NotYet(UNNOTED.to_owned());
                 }
                 self.entered(&once).await;
-                Entered::LetGo
+                EntryOutcome::LetGo
             }
-            Ok(Err(error)) => Entered::NotYet(error.to_string()),
-            Err(_) => Entered::NotYet(format!("no answer within {} s", LEDGER_PATIENCE.as_secs())),
+            Ok(Err(error)) => EntryOutcome::NotYet(error.to_string()),
+            Err(_) => {
+                EntryOutcome::NotYet(format!("no answer within {} s", LEDGER_PATIENCE.as_secs()))
+            }
         }
     }
 
     /// A command that was refused for good where it would be heard by others: what it closed here
     /// stays shut, and the record and its client are told that it is no more than that. Nothing
     /// else waits for it any longer.
-    async fn alone(&self, entry: &JournalEntry, why: &str) -> Entered {
+    async fn alone(&self, entry: &JournalEntry, why: &str) -> EntryOutcome {
         let once = entry.record.once.clone();
         tracing::error!(
             once,
@@ -237,11 +245,11 @@ impl Latch {
             .answer
             .warn(&format!("it is known to this process alone, and what its loop acts on stops while it leads: {why}"));
         let Ok(Ok(answer)) = timeout(LEDGER_PATIENCE, self.desired.note(record)).await else {
-            return Entered::NotYet(UNNOTED.to_owned());
+            return EntryOutcome::NotYet(UNNOTED.to_owned());
         };
         self.note_of(entry, Some(why));
         self.entered(&once).await;
-        Entered::Alone(Box::new(answer))
+        EntryOutcome::Alone(Box::new(answer))
     }
 
     /// The hold of an entry is recorded; why nobody but this process has it, if that is so.

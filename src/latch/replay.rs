@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::under_way::UnderWay;
-use super::{AGAIN, Latch, owned};
+use super::under_way::InFlightCommand;
+use super::{Latch, POLL_INTERVAL, owned};
 use crate::domain::hold::Epoch;
 use crate::ports::Ledger;
 use crate::sync::{MutexGuard, lock, sleep, timeout};
@@ -62,11 +62,11 @@ impl Latch {
                         tracing::debug!(%error, once, "the record does not say whether it has a kill")
                     }
                 }
-                sleep(AGAIN).await;
+                sleep(POLL_INTERVAL).await;
             };
             if has {
                 tracing::warn!(%epoch, once, "a kill of the journal is on record: it holds where others have it");
-                let _under_way = UnderWay::again(self, once).await;
+                let _under_way = InFlightCommand::again(self, once).await;
                 self.entered(once).await;
                 self.forget([epoch].into_iter());
             }

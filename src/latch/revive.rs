@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::doubts::Outcome;
+use super::doubts::CommandOutcome;
 use super::turn::Turn;
-use super::{AGAIN, Latch, outcome, owned, told, whole};
-use crate::domain::audit::Record;
+use super::{Latch, POLL_INTERVAL, outcome, owned, told, whole};
+use crate::domain::audit::CommandRecord;
 use crate::domain::hold::{Epoch, Scope, ScopedHold};
 use crate::domain::throttle::Declared;
-use crate::ports::{DesiredError, Ended, Meant};
+use crate::ports::{DesiredError, ReviveFilter, ReviveOutcome};
 use crate::sync::{MutexGuard, lock, sleep};
 
 impl Latch {
@@ -23,8 +23,8 @@ impl Latch {
         self: &Arc<Self>,
         scope: Scope,
         epoch: Option<Epoch>,
-        record: Record,
-    ) -> Result<Ended, DesiredError> {
+        record: CommandRecord,
+    ) -> Result<ReviveOutcome, DesiredError> {
         let latch = Arc::clone(self);
         whole(async move { latch.revive_whole(&scope, epoch.as_ref(), record).await }).await
     }
@@ -33,8 +33,8 @@ impl Latch {
         self: Arc<Self>,
         scope: &Scope,
         epoch: Option<&Epoch>,
-        record: Record,
-    ) -> Result<Ended, DesiredError> {
+        record: CommandRecord,
+    ) -> Result<ReviveOutcome, DesiredError> {
         let turn = Turn::wait(
             &self,
             &self.reviving,
@@ -51,10 +51,10 @@ impl Latch {
         let spared = |epoch: &Epoch| carried.contains(epoch) || self.is_spared(epoch);
         let alone = self.ending_alone(scope, epoch);
         let declared = self.desired.declared();
-        let standing = told::Standing::of(declared.iter().map(Arc::as_ref));
+        let standing = told::HoldsBefore::of(declared.iter().map(Arc::as_ref));
         let before = epochs_of(&declared);
         let (audit, asked) = (record.audit.clone(), record.clone());
-        let meant = Meant {
+        let meant = ReviveFilter {
             scope,
             epoch,
             spared: &spared,
@@ -67,7 +67,7 @@ impl Latch {
         let ended = self
             .desired
             .end(
-                Meant {
+                ReviveFilter {
                     spared: &spared,
                     ..meant
                 },
@@ -166,12 +166,12 @@ impl Latch {
     /// revive; what is recorded and not done yet is gone on with, each hold by itself.
     async fn decide(
         self: Arc<Self>,
-        record: Record,
+        record: CommandRecord,
         ending: Vec<Epoch>,
         alone: Vec<Epoch>,
         turn: Turn,
     ) {
-        let became = self.find_out(&record.once, &ending).await;
+        let became = self.poll_outcome(&record.once, &ending).await;
         let mut left = Vec::new();
         if became.done {
             left.extend(
@@ -193,7 +193,7 @@ impl Latch {
             return;
         }
         while !left.is_empty() {
-            match self.desired.go_on(&record, &left).await {
+            match self.desired.resume_end(&record, &left).await {
                 Ok(went) => {
                     let (stays, done): (Vec<_>, Vec<_>) = left
                         .into_iter()
@@ -201,7 +201,7 @@ impl Latch {
                     left = stays;
                     self.conclude(&done, &went.ended);
                     if went.refused {
-                        outcome = Outcome::NotDone;
+                        outcome = CommandOutcome::NotDone;
                     }
                 }
                 Err(error) => {
@@ -209,7 +209,7 @@ impl Latch {
                 }
             }
             if !left.is_empty() {
-                sleep(AGAIN).await;
+                sleep(POLL_INTERVAL).await;
             }
         }
         self.doubts.decided(&record.once, outcome);

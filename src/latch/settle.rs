@@ -5,10 +5,10 @@
 use futures::future::{join, join_all};
 
 use super::Latch;
-use super::record::{Entered, LEDGER_PATIENCE};
+use super::record::{EntryOutcome, LEDGER_PATIENCE};
 use super::share::PATIENCE;
-use super::under_way::UnderWay;
-use crate::domain::hold::{Bite, Hold, Scope};
+use super::under_way::InFlightCommand;
+use crate::domain::hold::{Hold, HoldEffect, Scope};
 use crate::domain::level::Level;
 use crate::domain::throttle::ThrottleName;
 use crate::ports::{DesiredError, Effect, JournalEntry};
@@ -20,7 +20,7 @@ const LANES: usize = 8;
 impl Latch {
     /// Tells the ledger again what it does not have yet; whoever else is telling it at this moment
     /// is waited for. Answers whether it has all that came before now.
-    pub async fn settle(&self) -> bool {
+    pub async fn retry_pending(&self) -> bool {
         let pending = self.pending();
         self.again.keep(&pending);
         // Others are told beside it, for as long as the loop lets itself be kept by them.
@@ -69,7 +69,7 @@ impl Latch {
 
     async fn settle_lane(&self, lane: &[JournalEntry]) -> bool {
         for entry in lane {
-            let _under_way = UnderWay::again(self, &entry.record.once).await;
+            let _under_way = InFlightCommand::again(self, &entry.record.once).await;
             if !self.lacks(&entry.record.once) {
                 self.again.works(&entry.record.once);
                 continue; // it is there, with the answer its caller heard; perhaps since we began
@@ -81,7 +81,7 @@ impl Latch {
                 // A safer level has come since: what this one asked for is recorded, and declares
                 // nothing any more.
                 Effect::Level { throttle, level } if self.asked_above(throttle, *level) => {
-                    self.enter(
+                    self.commit_entry(
                         &JournalEntry {
                             effect: Effect::Nothing,
                             record: entry.record.clone(),
@@ -90,9 +90,9 @@ impl Latch {
                     )
                     .await
                 }
-                _ => self.enter(entry, None).await,
+                _ => self.commit_entry(entry, None).await,
             };
-            if let Entered::NotYet(why) = told {
+            if let EntryOutcome::NotYet(why) = told {
                 self.again.fails(&entry.record, why);
                 return false;
             }
@@ -105,7 +105,7 @@ impl Latch {
     fn asked_above(&self, throttle: &ThrottleName, level: Level) -> bool {
         let declared = self.desired.declared();
         let found = declared.iter().find(|declared| declared.name == *throttle);
-        let above = |hold: &Hold| matches!(hold.bite, Bite::AtLeast(held) if held > level);
+        let above = |hold: &Hold| matches!(hold.bite, HoldEffect::AtLeast(held) if held > level);
         found.is_some_and(|found| found.level > level || found.holds.iter().any(above))
     }
 

@@ -10,7 +10,7 @@ use futures::future::{join, join_all};
 use futures::stream::{self, StreamExt as _};
 
 use super::{Latch, Live};
-use crate::domain::audit::Record;
+use crate::domain::audit::CommandRecord;
 use crate::domain::hold::ScopedHold;
 use crate::ports::{Effect, JournalEntry};
 use crate::sync::atomic::Ordering;
@@ -71,7 +71,7 @@ impl Latch {
         }
     }
 
-    async fn share(&self, held: ScopedHold, record: Record) {
+    async fn share(&self, held: ScopedHold, record: CommandRecord) {
         let entry = JournalEntry {
             effect: Effect::Hold(Box::new(held.clone())),
             record,
@@ -88,7 +88,7 @@ impl Latch {
         }
     }
 
-    fn all_alone(&self) -> Vec<(ScopedHold, Record)> {
+    fn all_alone(&self) -> Vec<(ScopedHold, CommandRecord)> {
         let live = self.lock();
         let alone = live.iter().filter(|live| !live.ending);
         alone
@@ -99,7 +99,7 @@ impl Latch {
 
 /// What is recorded of a command once others hear of it: an entry of its own, by the same person
 /// and for the same reason.
-pub(super) fn shared(record: &Record) -> Record {
+pub(super) fn shared(record: &CommandRecord) -> CommandRecord {
     let mut record = record.clone();
     record.once.push_str("-shared");
     record.audit.reason.push_str("; others hear of it now");

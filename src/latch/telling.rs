@@ -3,7 +3,7 @@
 //!
 //! Only words; brings nothing anywhere.
 
-use crate::domain::audit::{Answer, Record};
+use crate::domain::audit::{CommandRecord, CommandResponse};
 use crate::ports::{Effect, JournalEntry};
 
 /// Where the record of a command stands.
@@ -25,7 +25,7 @@ impl AuditState {
     }
 
     /// Says it in an answer.
-    pub(super) fn tell(self, answer: &mut Answer, durable: bool) {
+    pub(super) fn tell(self, answer: &mut CommandResponse, durable: bool) {
         answer.set("audit", self.as_str());
         answer.set("durable", durable);
     }
@@ -33,19 +33,19 @@ impl AuditState {
 
 /// What became of a command's record.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Brought {
+pub struct Persisted {
     /// Where it stands.
     pub audit: AuditState,
     /// Whether it would survive the end of this process now.
     pub durable: bool,
     /// What the client is answered.
-    pub answer: Answer,
+    pub answer: CommandResponse,
 }
 
 /// What the client of a command is told of its record, fixed before anything is stored.
 pub(super) struct Telling<'a> {
     pub(super) effect: &'a Effect,
-    pub(super) record: &'a Record,
+    pub(super) record: &'a CommandRecord,
     /// Where the record of the hold stands that a repeated kill repeats.
     pub(super) hold: Option<(AuditState, bool)>,
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::audit::{AuditDraft, Record};
+use crate::domain::audit::{AuditDraft, CommandRecord};
 use crate::domain::hold::{Hold, Scope};
 use crate::domain::level::Level;
 use crate::domain::throttle::{Declared, ThrottleName};
@@ -33,8 +33,13 @@ pub(super) fn killed(scope: &Scope, hold: &Hold, audit: &AuditDraft) {
 }
 
 /// A command that the ledger did not take: all that is to be said of it, in one line.
-pub(super) fn not_taken(record: &Record, ledger: &str, durable: bool, journal: Option<&String>) {
-    let Record {
+pub(super) fn not_taken(
+    record: &CommandRecord,
+    ledger: &str,
+    durable: bool,
+    journal: Option<&String>,
+) {
+    let CommandRecord {
         once,
         audit:
             AuditDraft {
@@ -69,9 +74,9 @@ pub(super) fn not_taken(record: &Record, ledger: &str, durable: bool, journal: O
 }
 
 /// A command that the ledger has and the journal did not take.
-pub(super) fn kept_by_the_ledger_alone(record: &Record, journal: Option<&String>) {
+pub(super) fn kept_by_the_ledger_alone(record: &CommandRecord, journal: Option<&String>) {
     let Some(journal) = journal else { return };
-    let Record {
+    let CommandRecord {
         once,
         audit:
             AuditDraft {
@@ -98,12 +103,12 @@ pub(super) fn kept_by_the_ledger_alone(record: &Record, journal: Option<&String>
 /// that there is one, and when there is none any more, not each time. Others that get through
 /// meanwhile end nothing of it.
 #[derive(Default)]
-pub(super) struct Again(Mutex<BTreeMap<String, String>>);
+pub(super) struct RetryFailures(Mutex<BTreeMap<String, String>>);
 
-impl Again {
+impl RetryFailures {
     /// One does not.
-    pub(super) fn fails(&self, record: &Record, why: String) {
-        let Record {
+    pub(super) fn fails(&self, record: &CommandRecord, why: String) {
+        let CommandRecord {
             once,
             audit: AuditDraft { action, .. },
             ..
@@ -183,9 +188,9 @@ pub(super) fn gone(hold: &Hold, throttle: &ThrottleName) {
 }
 
 /// What holds before a command ends some of it.
-pub(super) struct Standing(BTreeMap<String, (Hold, Vec<ThrottleName>)>);
+pub(super) struct HoldsBefore(BTreeMap<String, (Hold, Vec<ThrottleName>)>);
 
-impl Standing {
+impl HoldsBefore {
     pub(super) fn of<'a>(all: impl IntoIterator<Item = &'a Declared>) -> Self {
         let mut standing = BTreeMap::<String, (Hold, Vec<ThrottleName>)>::new();
         for declared in all {

@@ -9,7 +9,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::Latch;
 use super::record::LEDGER_PATIENCE;
-use crate::domain::audit::Record;
+use crate::domain::audit::CommandRecord;
 use crate::ports::DesiredError;
 use crate::sync::{lock, timeout};
 
@@ -30,7 +30,7 @@ impl Turn {
     pub(super) async fn wait(
         latch: &Arc<Latch>,
         turns: &Arc<tokio::sync::Mutex<()>>,
-        record: &Record,
+        record: &CommandRecord,
         why: &str,
     ) -> Result<Self, DesiredError> {
         let key = record.answer.key.as_ref();

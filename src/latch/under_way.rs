@@ -19,9 +19,9 @@ pub(super) enum Teller {
 /// A command that somebody is telling the ledger, for as long as they do. Nobody else tells it
 /// meanwhile: who did so behind a newer command would declare it anew in memory, and the ledger
 /// would not.
-pub(super) struct UnderWay<'a>(&'a Latch, String);
+pub(super) struct InFlightCommand<'a>(&'a Latch, String);
 
-impl<'a> UnderWay<'a> {
+impl<'a> InFlightCommand<'a> {
     /// By its own caller: nobody else knows of it yet.
     pub(super) fn of(latch: &'a Latch, once: String) -> Self {
         latch.under_way().insert(once.clone(), Teller::Caller);
@@ -41,7 +41,7 @@ impl<'a> UnderWay<'a> {
     }
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for InFlightCommand<'_> {
     fn drop(&mut self) {
         self.0.under_way().remove(&self.1);
         self.0.arrived.notify_waiters();

@@ -11,7 +11,7 @@ use crate::decide::verdict::Reason;
 use crate::domain::hold::{Epoch, Hold, Scope};
 use crate::domain::level::Level;
 use crate::domain::throttle::{GateSpec, ThrottleName};
-use crate::gate::Setting;
+use crate::gate::LevelSetting;
 
 use super::{Latch, told};
 
@@ -72,7 +72,7 @@ impl Latch {
         } else {
             Reason::Target
         };
-        let setting = Setting {
+        let setting = LevelSetting {
             level,
             reason,
             generation: view.seen.generation,

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::is_loopback;
 
-use super::tables::{Field, FoundField, FoundTable, Table};
+use super::tables::{Field, FoundField, FoundTable, MirrorTable};
 
 mod error;
 mod token;
@@ -141,7 +141,7 @@ impl Airtable {
     }
 
     /// Makes a table with all its fields.
-    pub async fn create_table(&self, table: &Table) -> Result<FoundTable, AirtableError> {
+    pub async fn create_table(&self, table: &MirrorTable) -> Result<FoundTable, AirtableError> {
         let path = format!("meta/bases/{}/tables", self.base_id);
         self.call(Method::POST, &path, Some(&table.as_json())).await
     }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::ports::Owed;
+use crate::ports::OutboxRow;
 
 use super::airtable::RECORDS_PER_REQUEST;
 
@@ -28,7 +28,7 @@ pub(super) struct Backlog {
     waiting: BTreeMap<RowKey, Duration>,
 }
 
-fn key_of(row: &Owed) -> RowKey {
+fn key_of(row: &OutboxRow) -> RowKey {
     (row.table.clone(), row.key.clone())
 }
 
@@ -40,7 +40,7 @@ impl Backlog {
 
     /// Takes in what is owed now (up to [`Self::wanted`]) and answers what to send next: rows of
     /// one table.
-    pub(super) fn next(&mut self, owed: Vec<Owed>, now: Duration) -> Vec<Owed> {
+    pub(super) fn next(&mut self, owed: Vec<OutboxRow>, now: Duration) -> Vec<OutboxRow> {
         let whole = owed.len() < self.wanted();
         let in_view: BTreeMap<RowKey, i64> =
             owed.iter().map(|row| (key_of(row), row.version)).collect();
@@ -49,7 +49,7 @@ impl Backlog {
             Some(version) => version == refused,
             None => !whole,
         });
-        let mut sendable: Vec<Owed> = owed
+        let mut sendable: Vec<OutboxRow> = owed
             .into_iter()
             .filter(|row| !self.parked.contains_key(&key_of(row)))
             .collect();
@@ -66,14 +66,14 @@ impl Backlog {
     }
 
     /// These have arrived.
-    pub(super) fn delivered(&mut self, rows: &[Owed]) {
+    pub(super) fn delivered(&mut self, rows: &[OutboxRow]) {
         for row in rows {
             self.waiting.remove(&key_of(row));
         }
     }
 
     /// Sets a row aside.
-    pub(super) fn park(&mut self, row: &Owed) {
+    pub(super) fn park(&mut self, row: &OutboxRow) {
         self.waiting.remove(&key_of(row));
         if self.parked.len() >= PARKED_LIMIT {
             self.parked.pop_first();

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::text::shown;
 
-use super::tables::{Diff, FoundTable, Kind, Table, diff};
+use super::tables::{Diff, FieldKind, FoundTable, MirrorTable, diff};
 
 /// Where the cells of one table go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Layout {
     table_id: String,
     key_field_id: String,
     /// Key in the row, what it holds, and the field's id.
-    columns: Vec<(&'static str, Kind, String)>,
+    columns: Vec<(&'static str, FieldKind, String)>,
 }
 
 /// Why a row cannot be sent at all.
@@ -27,7 +27,7 @@ pub struct BadRow;
 impl Layout {
     /// The layout of a declared table in a base; if anything of it is missing or of another type,
     /// what.
-    pub fn learn(table: &Table, found: &[FoundTable]) -> Result<Self, Diff> {
+    pub fn learn(table: &MirrorTable, found: &[FoundTable]) -> Result<Self, Diff> {
         let lacking = diff(std::slice::from_ref(table), found);
         if !lacking.changes.is_empty() || !lacking.conflicts.is_empty() {
             return Err(lacking);
@@ -86,15 +86,17 @@ impl Layout {
 
 /// A value as Airtable keeps it: moments have milliseconds there. What is no moment is sent as it
 /// is, for Airtable to refuse with a reason.
-fn cell(kind: Kind, value: &Value) -> Value {
+fn cell(kind: FieldKind, value: &Value) -> Value {
     let moment = || value.as_str()?.parse::<Timestamp>().ok();
     match kind {
-        Kind::Moment => moment().map_or_else(|| value.clone(), |t| Value::from(milliseconds(t))),
+        FieldKind::Moment => {
+            moment().map_or_else(|| value.clone(), |t| Value::from(milliseconds(t)))
+        }
         // Text of others, for people.
-        Kind::Line | Kind::Text => value
+        FieldKind::Line | FieldKind::Text => value
             .as_str()
             .map_or_else(|| value.clone(), |text| Value::from(shown(text))),
-        Kind::Count => value.clone(),
+        FieldKind::Count => value.clone(),
     }
 }
 

@@ -5,7 +5,7 @@
 use std::io::Write;
 
 use super::airtable::{Airtable, AirtableError};
-use super::tables::{Change, TABLES, diff};
+use super::tables::{SchemaChange, TABLES, diff};
 
 /// Why the tables could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -69,10 +69,10 @@ pub async fn setup(
     Ok(done)
 }
 
-async fn apply(client: &Airtable, change: &Change) -> Result<(), AirtableError> {
+async fn apply(client: &Airtable, change: &SchemaChange) -> Result<(), AirtableError> {
     match change {
-        Change::CreateTable(table) => client.create_table(table).await.map(drop),
-        Change::CreateField {
+        SchemaChange::CreateTable(table) => client.create_table(table).await.map(drop),
+        SchemaChange::CreateField {
             table_id, field, ..
         } => client.create_field(table_id, field).await.map(drop),
     }

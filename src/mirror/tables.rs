@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 /// What a cell holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FieldKind {
     /// One line.
     Line,
     /// Text of any length.
@@ -21,7 +21,7 @@ pub enum Kind {
     Count,
 }
 
-impl Kind {
+impl FieldKind {
     /// Airtable's name of the type.
     pub const fn airtable_type(self) -> &'static str {
         match self {
@@ -62,7 +62,7 @@ pub struct Field {
     /// Its name, which is also the key in the ledger's row.
     pub name: &'static str,
     /// What it holds.
-    pub kind: Kind,
+    pub kind: FieldKind,
 }
 
 impl Field {
@@ -78,7 +78,7 @@ impl Field {
 
 /// A table as it ought to be. Its first field is the key, and Airtable's primary field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Table {
+pub struct MirrorTable {
     /// The guide's name.
     pub name: &'static str,
     /// What people read above it.
@@ -89,7 +89,7 @@ pub struct Table {
     pub fields: &'static [Field],
 }
 
-impl Table {
+impl MirrorTable {
     /// All fields, the key first.
     pub fn all_fields(&self) -> impl Iterator<Item = &Field> {
         std::iter::once(&self.key).chain(self.fields)
@@ -105,19 +105,19 @@ impl Table {
 const fn line(name: &'static str) -> Field {
     Field {
         name,
-        kind: Kind::Line,
+        kind: FieldKind::Line,
     }
 }
 
 const fn moment(name: &'static str) -> Field {
     Field {
         name,
-        kind: Kind::Moment,
+        kind: FieldKind::Moment,
     }
 }
 
 /// Drift and its repair.
-pub const RECONCILIATION_LOG: Table = Table {
+pub const RECONCILIATION_LOG: MirrorTable = MirrorTable {
     name: "reconciliation_log",
     description: "Drift and its repair, mirrored from Echo Phoenix. The ledger is the truth; edits here change nothing.",
     key: line("id"),
@@ -136,18 +136,18 @@ pub const RECONCILIATION_LOG: Table = Table {
         moment("last_seen"),
         Field {
             name: "count",
-            kind: Kind::Count,
+            kind: FieldKind::Count,
         },
         line("action"),
         Field {
             name: "error",
-            kind: Kind::Text,
+            kind: FieldKind::Text,
         },
     ],
 };
 
 /// Every table that is mirrored.
-pub const TABLES: &[Table] = &[RECONCILIATION_LOG];
+pub const TABLES: &[MirrorTable] = &[RECONCILIATION_LOG];
 
 /// A table as it was found.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -174,13 +174,13 @@ pub struct FoundField {
 
 /// One thing to add.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum SchemaChange {
     /// A whole table.
-    CreateTable(Table),
+    CreateTable(MirrorTable),
     /// A field of a table that is there.
     CreateField {
         /// The table.
-        table: Table,
+        table: MirrorTable,
         /// Its id.
         table_id: String,
         /// The field.
@@ -204,25 +204,25 @@ pub struct Conflict {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diff {
     /// To be added, in order.
-    pub changes: Vec<Change>,
+    pub changes: Vec<SchemaChange>,
     /// Never changed, only told.
     pub conflicts: Vec<Conflict>,
 }
 
 /// Compares what ought to be with what was found. What is there beyond that is none of our
 /// business.
-pub fn diff(declared: &[Table], found: &[FoundTable]) -> Diff {
+pub fn diff(declared: &[MirrorTable], found: &[FoundTable]) -> Diff {
     let mut diff = Diff::default();
     for table in declared {
         let Some(there) = found.iter().find(|t| t.name == table.name) else {
-            diff.changes.push(Change::CreateTable(*table));
+            diff.changes.push(SchemaChange::CreateTable(*table));
             continue;
         };
         for field in table.all_fields() {
             match there.fields.iter().find(|f| f.name == field.name) {
                 None => {
                     let table_id = there.id.clone();
-                    diff.changes.push(Change::CreateField {
+                    diff.changes.push(SchemaChange::CreateField {
                         table: *table,
                         table_id,
                         field: *field,
@@ -242,7 +242,7 @@ pub fn diff(declared: &[Table], found: &[FoundTable]) -> Diff {
     diff
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for SchemaChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CreateTable(table) => {

@@ -19,7 +19,7 @@ use super::counters::MirrorCounters;
 use super::retry::{Pause, RetryPolicy};
 use super::rows::Layout;
 use super::tables::TABLES;
-use crate::ports::{Clock, Ledger, LedgerError, Owed};
+use crate::ports::{Clock, Ledger, LedgerError, OutboxRow};
 
 /// How often to look without being woken: with a request's time it keeps a record's five seconds.
 const TICK: Duration = Duration::from_secs(2);
@@ -68,18 +68,18 @@ enum Next {
 }
 
 /// Why a pass ended early.
-enum Trouble {
+enum PassError {
     Airtable(AirtableError),
     Ledger(LedgerError),
 }
 
-impl From<AirtableError> for Trouble {
+impl From<AirtableError> for PassError {
     fn from(error: AirtableError) -> Self {
         Self::Airtable(error)
     }
 }
 
-impl From<LedgerError> for Trouble {
+impl From<LedgerError> for PassError {
     fn from(error: LedgerError) -> Self {
         Self::Ledger(error)
     }
@@ -145,11 +145,11 @@ impl Worker {
                 self.attempt = 0;
                 next
             }
-            Err(Trouble::Ledger(error)) => {
+            Err(PassError::Ledger(error)) => {
                 warn!(%error, "the mirror cannot ask the ledger what is owed");
                 Next::Idle
             }
-            Err(Trouble::Airtable(error)) => Next::Rest(self.pause_after(&error)),
+            Err(PassError::Airtable(error)) => Next::Rest(self.pause_after(&error)),
         }
     }
 
@@ -175,7 +175,7 @@ impl Worker {
         pause
     }
 
-    async fn send_next(&mut self) -> Result<Next, Trouble> {
+    async fn send_next(&mut self) -> Result<Next, PassError> {
         let owed = self.parts.ledger.owed(self.backlog.wanted()).await?;
         let rows = self.backlog.next(owed, self.parts.clock.elapsed());
         let Some(table) = rows.first().map(|row| row.table.clone()) else {
@@ -215,7 +215,7 @@ impl Worker {
 
     /// Sends rows of one table; where Airtable rejects some, finds which by halves and sets those
     /// aside.
-    async fn deliver(&mut self, table: &str, rows: Vec<Owed>) -> Result<(), Trouble> {
+    async fn deliver(&mut self, table: &str, rows: Vec<OutboxRow>) -> Result<(), PassError> {
         let mut batches = VecDeque::from([rows]);
         while let Some(rows) = batches.pop_front() {
             match self.upsert(table, &rows).await {
@@ -224,7 +224,7 @@ impl Worker {
                     [row] => self.park(row, &error),
                     rows => batches.extend(
                         rows.chunks(if rows.len() > 5 { 5 } else { 1 })
-                            .map(<[Owed]>::to_vec),
+                            .map(<[OutboxRow]>::to_vec),
                     ),
                 },
                 Err(error) => return Err(error.into()),
@@ -234,7 +234,11 @@ impl Worker {
     }
 
     /// Upserts rows; answers those that were sent.
-    async fn upsert(&mut self, table: &str, rows: &[Owed]) -> Result<Vec<Owed>, AirtableError> {
+    async fn upsert(
+        &mut self,
+        table: &str,
+        rows: &[OutboxRow],
+    ) -> Result<Vec<OutboxRow>, AirtableError> {
         let Some(layout) = self.layouts.get(table).cloned() else {
             return Ok(Vec::new());
         };
@@ -260,7 +264,7 @@ impl Worker {
     }
 
     /// If the ledger misses this, the rows stay owed and are upserted once more.
-    async fn settle(&mut self, sent: &[Owed]) -> Result<(), LedgerError> {
+    async fn settle(&mut self, sent: &[OutboxRow]) -> Result<(), LedgerError> {
         self.parts.ledger.delivered(sent).await?;
         self.backlog.delivered(sent);
         self.parts.counters.add_delivered(sent.len());
@@ -271,7 +275,7 @@ impl Worker {
         Ok(())
     }
 
-    fn park(&mut self, row: &Owed, why: &dyn fmt::Display) {
+    fn park(&mut self, row: &OutboxRow, why: &dyn fmt::Display) {
         warn!(table = row.table, key = row.key, version = row.version, %why, "a row is set aside: Airtable will not have it");
         self.backlog.park(row);
     }

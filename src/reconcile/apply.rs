@@ -13,20 +13,20 @@ use tokio::time::timeout;
 use crate::decide::check::{Permissions, check};
 use crate::decide::plan::Planned;
 use crate::decide::precedence;
-use crate::domain::drift::{Outcome, Side};
+use crate::domain::drift::{DriftAction, Side};
 use crate::domain::level::Level;
 use crate::domain::plan::{Action, RemoteOrder, Step};
 use crate::domain::throttle::{TargetKind, TargetSpec, ThrottleName};
 use crate::ports::TargetError;
 
-use super::{Begun, Parts};
+use super::{ReconcileContext, StartedPass};
 
 /// How long one step may take.
 const STEP_LIMIT: Duration = Duration::from_secs(5);
 
 /// What became of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Done {
+pub(super) enum StepOutcome {
     /// It was done.
     Yes,
     /// It was tried and failed.
@@ -39,10 +39,10 @@ pub(super) enum Done {
     Overtaken(&'static str),
 }
 
-const NOT_TRIED: Done = Done::Skipped("an earlier step failed");
-const NOT_RECORDED: Done = Done::Skipped("the ledger had not taken the intent");
+const NOT_TRIED: StepOutcome = StepOutcome::Skipped("an earlier step failed");
+const NOT_RECORDED: StepOutcome = StepOutcome::Skipped("the ledger had not taken the intent");
 
-impl Done {
+impl StepOutcome {
     /// Whether it was tried, and to its end.
     pub(super) fn was_tried(&self) -> bool {
         matches!(self, Self::Yes | Self::Failed(_) | Self::Held(_))
@@ -60,13 +60,13 @@ impl Done {
 
 /// What a step that opens asks, when it does: the moment, and not what the pass began with.
 #[derive(Clone, Copy)]
-pub(super) struct Now<'a> {
-    pub(super) parts: &'a Parts,
+pub(super) struct OpeningGuard<'a> {
+    pub(super) parts: &'a ReconcileContext,
     /// The newest tightening of the gates when the pass began.
     pub(super) known: u64,
 }
 
-impl Now<'_> {
+impl OpeningGuard<'_> {
     /// What stands against opening this throttle, of which the pass knew that this level was asked
     /// for.
     fn objection(
@@ -94,7 +94,7 @@ impl Now<'_> {
         else {
             return Some("it is not declared any more");
         };
-        let now = precedence::asked(declared.level, declared.mode, &declared.holds);
+        let now = precedence::most_restrictive(declared.level, declared.mode, &declared.holds);
         if now.killed {
             return Some("a kill came meanwhile");
         }
@@ -106,7 +106,7 @@ impl Now<'_> {
         let kind = step.action.kind();
         if let Some(why) = self.objection(throttle, asked, kind) {
             return Opened {
-                done: Done::Overtaken(why),
+                done: StepOutcome::Overtaken(why),
                 late: None,
             };
         }
@@ -114,10 +114,10 @@ impl Now<'_> {
             biased;
             done = one(self.parts, throttle, &step.action) => done,
             // It may be done or not: the next pass reads it back, and it comes at once.
-            () = self.parts.gate.held_after(self.known) => Done::Overtaken("a kill came while it was being done"),
+            () = self.parts.gate.held_after(self.known) => StepOutcome::Overtaken("a kill came while it was being done"),
         };
         // A gate that was killed since is shut by that.
-        let asks_again = done == Done::Yes && kind != TargetKind::Gate;
+        let asks_again = done == StepOutcome::Yes && kind != TargetKind::Gate;
         let late = if asks_again {
             self.objection(throttle, asked, kind)
         } else {
@@ -127,7 +127,7 @@ impl Now<'_> {
     }
 
     /// What keeps all of a plan from opening.
-    fn bar(&self, begun: &Begun) -> Option<Done> {
+    fn bar(&self, begun: &StartedPass) -> Option<StepOutcome> {
         let may = Permissions {
             killed: begun.want.killed,
             leads: self.parts.desired.leads(),
@@ -137,7 +137,7 @@ impl Now<'_> {
             return None;
         }
         Some(if begun.recorded {
-            Done::Overtaken("another process leads")
+            StepOutcome::Overtaken("another process leads")
         } else {
             NOT_RECORDED
         })
@@ -146,18 +146,18 @@ impl Now<'_> {
 
 /// What became of a step that opens, and what came while it was being done.
 struct Opened {
-    done: Done,
+    done: StepOutcome,
     late: Option<&'static str>,
 }
 
-impl From<Done> for Opened {
-    fn from(done: Done) -> Self {
+impl From<StepOutcome> for Opened {
+    fn from(done: StepOutcome) -> Self {
         Self { done, late: None }
     }
 }
 
 /// Does what closes here.
-pub(super) async fn close_here(parts: &Parts, begun: &mut Begun) {
+pub(super) async fn close_here(parts: &ReconcileContext, begun: &mut StartedPass) {
     for (step, done) in begun.planned.plan.steps.iter().zip(&mut begun.done) {
         if step.side == Side::Safer && is_here(step) {
             *done = Some(one(parts, &begun.throttle.name, &step.action).await);
@@ -166,7 +166,7 @@ pub(super) async fn close_here(parts: &Parts, begun: &mut Begun) {
 }
 
 /// Tells other sites what closes.
-pub(super) async fn close_elsewhere(parts: &Parts, begun: &mut Begun) {
+pub(super) async fn close_elsewhere(parts: &ReconcileContext, begun: &mut StartedPass) {
     let throttle = &begun.throttle.name;
     let steps = begun.planned.plan.steps.iter().zip(&mut begun.done);
     let closing = steps.filter(|(step, _)| step.side == Side::Safer && !is_here(step));
@@ -177,7 +177,7 @@ pub(super) async fn close_elsewhere(parts: &Parts, begun: &mut Begun) {
 }
 
 /// Does what opens here, if it is recorded and still may be.
-pub(super) async fn open_here(now: Now<'_>, begun: &mut Begun) {
+pub(super) async fn open_here(now: OpeningGuard<'_>, begun: &mut StartedPass) {
     let bar = now.bar(begun);
     let mut failed = failed(begun);
     for (step, done) in begun.planned.plan.steps.iter().zip(&mut begun.done) {
@@ -192,13 +192,13 @@ pub(super) async fn open_here(now: Now<'_>, begun: &mut Begun) {
                     .await
             }
         };
-        failed |= opened.done != Done::Yes;
+        failed |= opened.done != StepOutcome::Yes;
         (*done, begun.late) = (Some(opened.done), begun.late.or(opened.late));
     }
 }
 
 /// Tells other sites what opens, if it is recorded and still may be.
-pub(super) async fn open_elsewhere(now: Now<'_>, begun: &mut Begun) {
+pub(super) async fn open_elsewhere(now: OpeningGuard<'_>, begun: &mut StartedPass) {
     let bar = now
         .bar(begun)
         .or_else(|| failed(begun).then_some(NOT_TRIED));
@@ -223,12 +223,16 @@ pub(super) async fn open_elsewhere(now: Now<'_>, begun: &mut Begun) {
 }
 
 /// Whether something of a plan is not done that was to be by now.
-fn failed(begun: &Begun) -> bool {
-    begun.done.iter().flatten().any(|done| *done != Done::Yes)
+fn failed(begun: &StartedPass) -> bool {
+    begun
+        .done
+        .iter()
+        .flatten()
+        .any(|done| *done != StepOutcome::Yes)
 }
 
 /// Whether a plan has yet to tell other sites anything.
-pub(super) fn reaches_out(begun: &Begun) -> bool {
+pub(super) fn reaches_out(begun: &StartedPass) -> bool {
     begun
         .planned
         .plan
@@ -243,15 +247,18 @@ fn is_here(step: &Step) -> bool {
 }
 
 /// What went wrong first, if anything did.
-pub(super) fn trouble(done: &[Done]) -> Option<String> {
-    done.iter().find_map(Done::trouble).map(str::to_owned)
+pub(super) fn trouble(done: &[StepOutcome]) -> Option<String> {
+    done.iter()
+        .find_map(StepOutcome::trouble)
+        .map(str::to_owned)
 }
 
 /// Takes out of `planned` what did not happen, so that nothing is remembered as done; puts in what
 /// other sites took.
-pub(super) fn take_back(planned: &mut Planned, done: &[Done], before: Level) {
+pub(super) fn take_back(planned: &mut Planned, done: &[StepOutcome], before: Level) {
     for (step, done) in planned.plan.steps.iter_mut().zip(done) {
-        if let (Action::Remote { target, order }, Done::Yes | Done::Held(_)) = (&step.action, done)
+        if let (Action::Remote { target, order }, StepOutcome::Yes | StepOutcome::Held(_)) =
+            (&step.action, done)
         {
             let sent = planned.sent.entry(target.id()).or_default();
             match order {
@@ -260,7 +267,7 @@ pub(super) fn take_back(planned: &mut Planned, done: &[Done], before: Level) {
                 RemoteOrder::Level { to, .. } => sent.level = Some(*to),
             }
         }
-        if *done == Done::Yes {
+        if *done == StepOutcome::Yes {
             continue;
         }
         match &step.action {
@@ -273,13 +280,13 @@ pub(super) fn take_back(planned: &mut Planned, done: &[Done], before: Level) {
             Action::Remote { .. } => {}
         }
         if let Some(drift) = &mut step.corrects {
-            drift.action = Outcome::Failed;
+            drift.action = DriftAction::Failed;
             drift.error = Some(done.trouble().unwrap_or("not tried").to_owned());
         }
     }
 }
 
-async fn one(parts: &Parts, throttle: &ThrottleName, action: &Action) -> Done {
+async fn one(parts: &ReconcileContext, throttle: &ThrottleName, action: &Action) -> StepOutcome {
     let done = match parts.targets.get(&action.kind()) {
         None => Err(TargetError::Refused(
             "this process cannot act on such a target".to_owned(),
@@ -292,10 +299,12 @@ async fn one(parts: &Parts, throttle: &ThrottleName, action: &Action) -> Done {
             ))),
         },
     };
-    let Err(error) = done else { return Done::Yes };
+    let Err(error) = done else {
+        return StepOutcome::Yes;
+    };
     tracing::warn!(%throttle, %error, "a step failed; it is planned again at the next look");
     match error {
-        TargetError::Held(by) => Done::Held(by),
-        error => Done::Failed(error.to_string()),
+        TargetError::Held(by) => StepOutcome::Held(by),
+        error => StepOutcome::Failed(error.to_string()),
     }
 }

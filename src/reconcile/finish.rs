@@ -2,22 +2,22 @@
 //!
 //! Does nothing to any target, and decides nothing.
 
-use super::apply::{self, Done};
-use super::{Begun, Pass, Reconciler, gather};
+use super::apply::{self, StepOutcome};
+use super::{Pass, Reconciler, StartedPass, gather};
 use crate::domain::throttle::TargetKind;
 
 impl Reconciler {
     /// The end of a pass for one throttle: what became of it is recorded, remembered and told.
-    pub(super) async fn finish(&mut self, mut begun: Begun) {
+    pub(super) async fn finish(&mut self, mut begun: StartedPass) {
         let parts = &self.parts;
-        let none = || Done::Skipped("the pass ended before");
+        let none = || StepOutcome::Skipped("the pass ended before");
         let done: Vec<_> = std::mem::take(&mut begun.done)
             .into_iter()
             .map(|done| done.unwrap_or_else(none))
             .collect();
         apply::take_back(&mut begun.planned, &done, begun.memory.level);
         self.records.outcome(parts, &begun, &done).await;
-        let Begun {
+        let StartedPass {
             throttle,
             want,
             next,

@@ -9,16 +9,16 @@ use futures::future::join_all;
 use tokio::time::timeout;
 
 use crate::decide::plan::Planned;
-use crate::decide::precedence::asked;
+use crate::decide::precedence::most_restrictive;
 use crate::decide::verdict::Reason;
 use crate::decide::waiting::Measured;
 use crate::domain::level::Level;
 use crate::domain::plan::ReadBack;
-use crate::domain::report::{Observed, Outcome};
+use crate::domain::report::{PassReport, TargetReport};
 use crate::domain::throttle::{Declared, Mode, TargetKind, TargetSpec};
 
 use super::memory::Memory;
-use super::{Parts, Pass};
+use super::{Pass, ReconcileContext};
 
 /// How long one target may take to say what it is.
 const READ_LIMIT: Duration = Duration::from_secs(3);
@@ -26,7 +26,7 @@ const READ_LIMIT: Duration = Duration::from_secs(3);
 /// One target with what it was found to be.
 pub(super) type Read = (TargetSpec, Result<ReadBack, String>);
 
-pub(super) async fn read(parts: &Parts, throttle: &Arc<Declared>) -> Vec<Read> {
+pub(super) async fn read(parts: &ReconcileContext, throttle: &Arc<Declared>) -> Vec<Read> {
     join_all(throttle.targets.iter().map(|spec| async move {
         let Some(target) = parts.targets.get(&spec.kind()) else {
             return (
@@ -82,7 +82,7 @@ pub(super) fn held(reads: &[Read]) -> bool {
 }
 
 pub(super) async fn report(
-    parts: &Parts,
+    parts: &ReconcileContext,
     pass: &Pass<'_>,
     reads: &[Read],
     planned: &Planned,
@@ -92,17 +92,17 @@ pub(super) async fn report(
     let Some(to) = &parts.report else { return };
     let Pass { throttle, want, .. } = *pass;
     // What is declared is told as it is, also where it is only observed.
-    let declared = asked(throttle.level, Mode::Enforce, &throttle.holds);
+    let declared = most_restrictive(throttle.level, Mode::Enforce, &throttle.holds);
     let observed = reads
         .iter()
-        .map(|(spec, read)| Observed {
+        .map(|(spec, read)| TargetReport {
             target: spec.id(),
             agrees: planned.agreeing.contains(&spec.id()),
             refusal: memory.refusal(&spec.id()),
             read: read.clone(),
         })
         .collect();
-    let outcome = Outcome {
+    let outcome = PassReport {
         throttle: Arc::clone(throttle),
         at: parts.clock.now(),
         declared: declared.level,

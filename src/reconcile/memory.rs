@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use crate::decide::damping::{Damping, Patience};
 use crate::decide::law::Credit;
 use crate::decide::plan::Planned;
-use crate::decide::precedence::Asked;
+use crate::decide::precedence::Restriction;
 use crate::decide::step::Situation;
 use crate::decide::verdict::Reason;
 use crate::decide::waiting::{FIRST_WINDOW, Measured, WINDOW, Waiting, waiting};
@@ -26,7 +26,7 @@ use crate::domain::throttle::{Declared, Mode};
 
 use super::Pass;
 
-use corrections::Word;
+use corrections::OrderKind;
 
 /// The control law's tick, a little short, so that a ticker that is early by a hair does not lose
 /// one.
@@ -73,7 +73,7 @@ pub(super) struct Memory {
     drifts: BTreeMap<String, Drift>,
     damping: BTreeMap<String, Damping>,
     /// The last order of each other site that has not been seen to obey it.
-    patience: BTreeMap<String, (Word, Patience)>,
+    patience: BTreeMap<String, (OrderKind, Patience)>,
     /// Other sites that could not be read in the last pass.
     silent: BTreeSet<String>,
     /// Why other sites that answer do not obey, as they said when they were last told.
@@ -227,7 +227,7 @@ impl Memory {
     pub(super) fn situations(
         &self,
         throttle: &Declared,
-        want: &Asked,
+        want: &Restriction,
         now: Duration,
     ) -> Vec<Situation> {
         // One that only observes sheds nothing, so nobody is asked.
@@ -248,7 +248,7 @@ impl Memory {
     fn situation(
         &self,
         throttle: &Declared,
-        want: &Asked,
+        want: &Restriction,
         signals: Option<Signals>,
         now: Duration,
     ) -> Situation {

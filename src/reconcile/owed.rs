@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::domain::audit::Change;
 use crate::ports::LedgerError;
 
-use super::Parts;
+use super::ReconcileContext;
 
 /// How long the ledger may take for a change.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(2);
 const MOST: usize = 256;
 
 /// What became of a change.
-pub(super) enum Asked {
+pub(super) enum CommitOutcome {
     /// The ledger has it.
     Taken,
     /// It has not, and will not have it from this; no error: it was not asked, since it lacks what
@@ -34,7 +34,7 @@ pub(super) enum Asked {
 
 /// The changes, oldest first.
 #[derive(Default)]
-pub(super) struct Owed {
+pub(super) struct ChangeQueue {
     changes: VecDeque<Change>,
     /// The newest tightening of the gates when the pass under way began.
     known: u64,
@@ -44,7 +44,7 @@ pub(super) struct Owed {
     away: bool,
 }
 
-impl Owed {
+impl ChangeQueue {
     /// A pass begins: the ledger is asked again.
     pub(super) fn begin(&mut self, known: u64) {
         (self.known, self.silent) = (known, false);
@@ -61,7 +61,7 @@ impl Owed {
     }
 
     /// Nothing was heard of a change: the ledger is away, or a kill came that waits for nothing.
-    pub(super) fn unheard(&mut self, parts: &Parts) {
+    pub(super) fn unheard(&mut self, parts: &ReconcileContext) {
         if parts.gate.tightenings() > self.known {
             tracing::debug!("nothing opens in this pass: a kill came first");
             self.give_up();
@@ -113,13 +113,13 @@ impl Owed {
     }
 
     /// Tells a change at once if nothing comes before it; what is not taken is owed.
-    pub(super) async fn tell(&mut self, parts: &Parts, change: Change) {
+    pub(super) async fn tell(&mut self, parts: &ReconcileContext, change: Change) {
         let _kept_or_told = self.push(change);
         self.tell_all(parts).await;
     }
 
     /// Tells again what the ledger did not take.
-    pub(super) async fn tell_all(&mut self, parts: &Parts) {
+    pub(super) async fn tell_all(&mut self, parts: &ReconcileContext) {
         while let Some(change) = self.changes.front().filter(|_| !self.silent) {
             match self
                 .within(parts, parts.ledger.commit(change.clone()))
@@ -137,17 +137,17 @@ impl Owed {
     }
 
     /// Asks the ledger to take a change, if it has all that was before.
-    pub(super) async fn ask(&mut self, parts: &Parts, change: Change) -> Asked {
+    pub(super) async fn ask(&mut self, parts: &ReconcileContext, change: Change) -> CommitOutcome {
         if self.silent || !self.changes.is_empty() {
-            return Asked::Not(None);
+            return CommitOutcome::Not(None);
         }
         match self.within(parts, parts.ledger.commit(change)).await {
             Some(Ok(_)) => {
                 self.is_back();
-                Asked::Taken
+                CommitOutcome::Taken
             }
-            Some(Err(LedgerError::Undecided)) | None => Asked::Unheard,
-            Some(Err(error)) => Asked::Not(Some(error)),
+            Some(Err(LedgerError::Undecided)) | None => CommitOutcome::Unheard,
+            Some(Err(error)) => CommitOutcome::Not(Some(error)),
         }
     }
 
@@ -155,7 +155,7 @@ impl Owed {
     /// otherwise.
     pub(super) async fn within<T>(
         &self,
-        parts: &Parts,
+        parts: &ReconcileContext,
         answer: impl Future<Output = T>,
     ) -> Option<T> {
         tokio::select! {

@@ -18,25 +18,25 @@ use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold, Source};
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::ports::{LedgerError, Stored};
 
-use super::apply::Done;
+use super::apply::StepOutcome;
 use super::memory::new_id;
-use super::owed::{Asked, Owed};
-use super::{Begun, Parts};
+use super::owed::{ChangeQueue, CommitOutcome};
+use super::{ReconcileContext, StartedPass};
 
 use intention::Intention;
 use words::{draft, listed, told};
 
 /// What the ledger has been told, and what it is still owed.
-pub(super) struct Records {
+pub(super) struct PassRecorder {
     /// Holds that it has, or is owed.
     holds: BTreeMap<Epoch, ScopedHold>,
-    owed: Owed,
+    owed: ChangeQueue,
 }
 
 /// The intent of one step: the step's number and the intent's id.
 pub(super) type Intent = (usize, IntentId);
 
-impl Records {
+impl PassRecorder {
     pub(super) fn new(stored: &Stored) -> Self {
         let holds = stored
             .holds
@@ -44,7 +44,7 @@ impl Records {
             .map(|held| (held.hold.epoch.clone(), held.clone()));
         Self {
             holds: holds.collect(),
-            owed: Owed::default(),
+            owed: ChangeQueue::default(),
         }
     }
 
@@ -59,11 +59,11 @@ impl Records {
     }
 
     /// Brings commands to the ledger that it did not take before.
-    pub(super) async fn settle(&mut self, parts: &Parts) {
+    pub(super) async fn settle(&mut self, parts: &ReconcileContext) {
         if !self.owed.is_silent()
             && self
                 .owed
-                .within(parts, parts.latch.settle())
+                .within(parts, parts.latch.retry_pending())
                 .await
                 .is_none()
         {
@@ -73,7 +73,7 @@ impl Records {
 
     /// Brings the ledger up to date: with commands, with what it did not take before, and with the
     /// holds there are now.
-    pub(super) async fn catch_up(&mut self, parts: &Parts, all: &[Arc<Declared>]) {
+    pub(super) async fn catch_up(&mut self, parts: &ReconcileContext, all: &[Arc<Declared>]) {
         self.settle(parts).await;
         self.holds(parts, all);
         self.owed.tell_all(parts).await;
@@ -81,7 +81,7 @@ impl Records {
 
     /// Records holds that the cluster shows and the ledger does not know, and the end of those that
     /// ended there. Holds of REST and of a manifest are recorded by the door they came through.
-    fn holds(&mut self, parts: &Parts, all: &[Arc<Declared>]) {
+    fn holds(&mut self, parts: &ReconcileContext, all: &[Arc<Declared>]) {
         let now = parts.clock.now();
         let mut live: BTreeMap<&Epoch, (&Hold, Vec<&ThrottleName>)> = BTreeMap::new();
         for throttle in all {
@@ -133,7 +133,7 @@ impl Records {
 
     /// Makes the intent durable. Where the ledger does not take it nothing opens, and it is owed
     /// what has begun.
-    pub(super) async fn intent(&mut self, parts: &Parts, begun: &mut Begun) {
+    pub(super) async fn intent(&mut self, parts: &ReconcileContext, begun: &mut StartedPass) {
         let intention = Intention::of(begun);
         let change = intention.change(|_| true);
         if change == Change::default() {
@@ -142,20 +142,20 @@ impl Records {
         }
         let asked = self.owed.ask(parts, change.clone()).await;
         let (owed, intents) = match asked {
-            Asked::Taken => {
+            CommitOutcome::Taken => {
                 if let Some((state, offered)) = intention.state() {
                     begun.memory.recorded(state, offered);
                 }
                 begun.recorded = true;
                 (None, intention.intents(|_| true))
             }
-            Asked::Unheard => {
+            CommitOutcome::Unheard => {
                 self.owed.unheard(parts);
                 begun.memory.doubts();
                 // It may have all of it, and then this does nothing.
                 (Some(change), intention.intents(|_| true))
             }
-            Asked::Not(why) => {
+            CommitOutcome::Not(why) => {
                 match &why {
                     Some(LedgerError::Conflict(_)) => {
                         tracing::debug!("declared anew; the next pass goes by that")
@@ -180,7 +180,12 @@ impl Records {
     }
 
     /// Records what became of a plan; each intent gets its one outcome.
-    pub(super) async fn outcome(&mut self, parts: &Parts, begun: &Begun, done: &[Done]) {
+    pub(super) async fn outcome(
+        &mut self,
+        parts: &ReconcileContext,
+        begun: &StartedPass,
+        done: &[StepOutcome],
+    ) {
         let plan = &begun.planned.plan;
         let now = begun.now.wall;
         let mut change = own(now);
@@ -198,11 +203,11 @@ impl Records {
             let mut entry = draft(plan.throttle.as_str(), told.outcome, now);
             (entry.before, entry.after) = (told.before, told.after);
             entry.reason = match done {
-                Done::Yes => "done".to_owned(),
-                Done::Held(by) => format!("taken, and held there: {by}"),
-                Done::Failed(error) => format!("failed: {error}"),
-                Done::Skipped(why) => format!("not tried: {why}"),
-                Done::Overtaken(why) => format!("not done: {why}"),
+                StepOutcome::Yes => "done".to_owned(),
+                StepOutcome::Held(by) => format!("taken, and held there: {by}"),
+                StepOutcome::Failed(error) => format!("failed: {error}"),
+                StepOutcome::Skipped(why) => format!("not tried: {why}"),
+                StepOutcome::Overtaken(why) => format!("not done: {why}"),
             };
             entry.request_id.clone_from(&id.0);
             change.audit.push(entry);

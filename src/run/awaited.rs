@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::config::files::PATIENCE;
 
 /// Pause between saying it and saying it again.
-const AGAIN: Duration = Duration::from_secs(60);
+const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Somebody waits, until this is dropped.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl Awaited {
     /// Says after five seconds what is waited for.
     pub(super) fn on(what: impl Into<String>) -> Self {
         let what = what.into();
-        Self::saying(PATIENCE, AGAIN, move || {
+        Self::saying(PATIENCE, REMINDER_INTERVAL, move || {
             tracing::warn!(%what, "the start waits for it, and it does not answer: is its disk or network gone?");
         })
     }

@@ -10,11 +10,11 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::Parts;
+use crate::http::HealthParts;
 use crate::store::private;
 
 /// How often it is looked at.
-const LOOK: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Whether others have a way into the folder, by the last look: a disk that hangs must not keep
 /// whoever asks waiting.
@@ -49,7 +49,7 @@ impl DataFolder {
         while !stop.is_cancelled() {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = sleep(LOOK) => {}
+                () = sleep(POLL_INTERVAL) => {}
             }
             let folder = Arc::clone(&self);
             if tokio::task::spawn_blocking(move || folder.look())
@@ -63,7 +63,7 @@ impl DataFolder {
 }
 
 /// Whose the folder is, for `/health`.
-pub(super) fn part(folder: Arc<DataFolder>, parts: &mut Parts) {
+pub(super) fn part(folder: Arc<DataFolder>, parts: &mut HealthParts) {
     let words = move || {
         folder
             .open

@@ -8,12 +8,12 @@ use clap::Args;
 use crate::cluster::heartbeat::Heartbeat;
 use crate::cluster::lane::Lane;
 use crate::config::{ClusterArgs, GateSecretArgs, KeyArgs, ListenArgs};
-use crate::http::{self, Parts as HttpParts};
+use crate::http::{self, HealthParts as HttpParts};
 
 use super::listen::Doors;
 use super::operator::{app, watching};
 use super::self_test::{self, SelfTest};
-use super::supervise::{Signals, Supervisor};
+use super::supervise::{ShutdownSignals, Supervisor};
 use super::{RunError, gate_secret, listen, local_key};
 
 /// `echo-phoenix gate`
@@ -44,7 +44,7 @@ pub async fn gate(args: GateArgs) -> Result<(), RunError> {
     let loaded = Arc::clone(&on.desired);
     let parts = HttpParts::new(Arc::new(move || loaded.loaded()));
     let app = app("gate", &args.listen, keys, &on, None, parts)?;
-    let (http, signals) = (self_test::client()?, Signals::listen()?);
+    let (http, signals) = (self_test::client()?, ShutdownSignals::listen()?);
     let doors = Doors::open(&args.listen, &app.metrics).await?;
     let self_test = SelfTest::new(http, &app, doors.asked_by_proxies(), None)?;
 

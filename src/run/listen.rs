@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::http::{self, App, Client};
+use crate::http::{self, App, ClientIp};
 
 use super::supervise::Supervisor;
 use attended::Attended;
@@ -36,14 +36,14 @@ use intake::Intake;
 pub(super) use doors::Doors;
 
 /// How often connections are looked at.
-const LOOKS_A_SECOND: u64 = 4;
-const LOOK: Duration = Duration::from_millis(1000 / LOOKS_A_SECOND);
+const SCANS_PER_SECOND: u64 = 4;
+const SCAN_INTERVAL: Duration = Duration::from_millis(1000 / SCANS_PER_SECOND);
 /// Longest time for a head, from its first byte, or from the start of the connection.
 const HEAD: Duration = Duration::from_secs(10);
 /// Once we are stopping, for whatever we wait for of a client...
-const AT_THE_END: u64 = LOOKS_A_SECOND;
+const AT_THE_END: u64 = SCANS_PER_SECOND;
 /// ...and how long that may go on, however it trickles.
-const LAST_CALL: u64 = 3 * LOOKS_A_SECOND;
+const LAST_CALL: u64 = 3 * SCANS_PER_SECOND;
 /// Longest time for nothing between two requests, or for an answer that is not taken. Longer than
 /// what common proxies keep a connection for (nginx 60 s, Traefik 90 s, Caddy 120 s): whoever asks
 /// shall be the one who ends it.
@@ -57,7 +57,7 @@ const SHARE: usize = 16;
 const OTHER_FILES: u64 = 256;
 /// Pause after a connection could not be taken, so that a lack of files does not become a busy
 /// loop.
-const BREATH: Duration = Duration::from_millis(50);
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 /// Begins to answer on the API's listener and on that of verdicts: the last to start, the first to
 /// stop.
@@ -157,7 +157,7 @@ impl Served {
 
     /// Serves until told to stop, then lets what is under way finish.
     async fn run(mut self, listener: TcpListener) {
-        let (stop, mut look) = (self.stop.clone(), interval(LOOK));
+        let (stop, mut look) = (self.stop.clone(), interval(SCAN_INTERVAL));
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -166,7 +166,7 @@ impl Served {
                     Ok((stream, peer)) => self.take(stream, peer),
                     Err(error) => {
                         self.not_taken(&error);
-                        sleep(BREATH).await;
+                        sleep(ACCEPT_BACKOFF).await;
                     }
                 },
             }
@@ -190,7 +190,7 @@ impl Served {
         self.coarse.advance();
         self.forget();
         self.app.strangers.tell();
-        let looks = |limit: Duration| limit.as_secs() * LOOKS_A_SECOND;
+        let looks = |limit: Duration| limit.as_secs() * SCANS_PER_SECOND;
         for connection in self
             .open
             .iter()
@@ -250,7 +250,7 @@ impl Served {
             return;
         }
         let _ = stream.set_nodelay(true);
-        let client = Client::of(peer.ip());
+        let client = ClientIp::of(peer.ip());
         let connection = Arc::new(Connection::new(
             client,
             Arc::clone(&self.coarse),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::{ConfigError, Environment, KeyArgs, Keys, Role};
-use crate::http::Parts;
+use crate::http::HealthParts;
 use crate::telemetry::show;
 
 use super::{RunError, kept};
@@ -47,7 +47,7 @@ pub(super) fn configured(args: &KeyArgs, environment: Environment) -> Result<Key
 }
 
 /// How the keys are, for `/health`; nothing if all is well.
-pub(super) fn part(keys: &Keys, environment: Environment, parts: &mut Parts) {
+pub(super) fn part(keys: &Keys, environment: Environment, parts: &mut HealthParts) {
     if keys.is_empty() && environment != Environment::Development {
         let wrong = "ECHO_API_KEY is not set: nobody can kill; make one with: openssl rand -hex 32";
         parts.on.push(("keys", Arc::new(|| Err(wrong.to_owned()))));

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::files::PatientReader;
 use crate::config::{ConfigError, HostArgs, RemoteKeys};
 use crate::domain::throttle::{FromFile, TargetSpec, ThrottleName};
-use crate::http::Look;
+use crate::http::HealthCheck;
 use crate::latch::Latch;
 use crate::ports::Clock;
 use crate::source::manifest::{LIMIT, parse};
@@ -24,7 +24,7 @@ use super::RunError;
 
 /// How often the file is looked at. Reading it is simpler than being told of changes, and survives
 /// every way an editor, a ConfigMap or a configuration tool replaces a file.
-const LOOK: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A file that nobody has read for this long is told of.
 const STALE: Duration = Duration::from_secs(10);
@@ -81,7 +81,7 @@ impl Trouble {
 }
 
 /// What a look at the file found.
-enum Found {
+enum ManifestPoll {
     /// Why it cannot be read.
     Unread(String),
     /// The text that was there before.
@@ -106,7 +106,7 @@ impl Manifest {
     }
 
     /// How it is doing, for `/health`.
-    pub(super) fn look(self: &Arc<Self>) -> Look {
+    pub(super) fn look(self: &Arc<Self>) -> HealthCheck {
         let manifest = Arc::clone(self);
         Arc::new(move || {
             let state = manifest.lock();
@@ -147,7 +147,7 @@ impl Manifest {
     /// If it cannot be used and there is no earlier state to stand on.
     pub(super) async fn start(
         self: &Arc<Self>,
-        on: &Arc<On>,
+        on: &Arc<ManifestDeps>,
         has_state: bool,
     ) -> Result<(), RunError> {
         self.lock().stands = has_state;
@@ -163,23 +163,23 @@ impl Manifest {
         }
     }
 
-    pub(super) async fn run(self: Arc<Self>, on: Arc<On>, stop: CancellationToken) {
+    pub(super) async fn run(self: Arc<Self>, on: Arc<ManifestDeps>, stop: CancellationToken) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = sleep(LOOK) => {}
+                () = sleep(POLL_INTERVAL) => {}
             }
             self.pass(&on).await;
         }
     }
 
     /// Looks at the file and brings what it declares into force.
-    async fn pass(self: &Arc<Self>, on: &Arc<On>) {
+    async fn pass(self: &Arc<Self>, on: &Arc<ManifestDeps>) {
         let (manifest, with) = (Arc::clone(self), Arc::clone(on));
         let found = tokio::task::spawn_blocking(move || manifest.find(&with)).await;
-        self.digest(
-            found.unwrap_or_else(|error| Found::Unread(format!("reading it broke off: {error}"))),
-        );
+        self.digest(found.unwrap_or_else(|error| {
+            ManifestPoll::Unread(format!("reading it broke off: {error}"))
+        }));
         let (good, taken) = {
             let state = self.lock();
             (state.good.clone(), state.taken)
@@ -189,9 +189,9 @@ impl Manifest {
         }
         let at = on.clock.now();
         on.declared.foresee(&good, at);
-        on.latch.obey(on.clock.elapsed());
+        on.latch.restore(on.clock.elapsed());
         let done = on.declared.take_over(&good, at).await;
-        on.latch.obey(on.clock.elapsed());
+        on.latch.restore(on.clock.elapsed());
         if !done.spent.is_empty() {
             on.latch.let_go(&done.spent);
         }
@@ -232,13 +232,13 @@ impl Manifest {
 
     /// Reads the file, and what it declares if that is new. Blocks for as long as a file is waited
     /// for.
-    fn find(&self, on: &On) -> Found {
+    fn find(&self, on: &ManifestDeps) -> ManifestPoll {
         let text: Arc<str> = match self.reader.read_text() {
             Ok(text) => text.into(),
-            Err(error) => return Found::Unread(format!("cannot be read: {error}")),
+            Err(error) => return ManifestPoll::Unread(format!("cannot be read: {error}")),
         };
         if self.lock().text.as_ref() == Some(&text) {
-            return Found::Same;
+            return ManifestPoll::Same;
         }
         let parsed = parse(&text).map_err(|error| Trouble {
             words: error.to_string(),
@@ -253,22 +253,22 @@ impl Manifest {
                 .map(|()| good)
                 .map_err(called)
         });
-        Found::Text(text, good)
+        ManifestPoll::Text(text, good)
     }
 
     /// Keeps what was found; what is wrong is told once.
-    fn digest(&self, found: Found) {
+    fn digest(&self, found: ManifestPoll) {
         let mut state = self.lock();
-        if !matches!(found, Found::Unread(_)) {
+        if !matches!(found, ManifestPoll::Unread(_)) {
             state.read_at = self.clock.elapsed();
         }
         let trouble = match found {
-            Found::Unread(error) => {
+            ManifestPoll::Unread(error) => {
                 state.text = None;
                 Some(Trouble::from(error))
             }
-            Found::Same => return,
-            Found::Text(text, good) => {
+            ManifestPoll::Same => return,
+            ManifestPoll::Text(text, good) => {
                 state.text = Some(text);
                 match good {
                     Ok(good) => {
@@ -307,7 +307,7 @@ impl Manifest {
 }
 
 /// What a manifest acts on.
-pub(super) struct On {
+pub(super) struct ManifestDeps {
     declared: Arc<LedgerDesired>,
     latch: Arc<Latch>,
     clock: Arc<dyn Clock>,
@@ -315,7 +315,7 @@ pub(super) struct On {
     hosts: HostArgs,
 }
 
-impl On {
+impl ManifestDeps {
     /// `abroad`: the keys to other sites, and where they may be.
     pub(super) fn new(
         declared: &Arc<LedgerDesired>,

@@ -7,14 +7,14 @@ use clap::Args;
 use tokio::sync::{Mutex, Notify};
 
 use crate::config::{AirtableArgs, ConfigError, HostArgs};
-use crate::http::Look;
+use crate::http::HealthCheck;
 use crate::mirror::airtable::{Airtable, AirtableConfig, Token};
 use crate::mirror::counters::MirrorCounters;
 use crate::mirror::retry::RetryPolicy;
 use crate::mirror::setup::setup;
 use crate::mirror::worker::{Worker, WorkerParts};
 use crate::ports::{Clock, Ledger};
-use crate::telemetry::{Shown, shown_so_far};
+use crate::telemetry::{ConsoleWriter, shown_so_far};
 
 use super::RunError;
 use super::awaited::Awaited;
@@ -48,7 +48,7 @@ pub async fn setup_airtable(args: &SetupArgs) -> Result<(), RunError> {
         }));
     };
     // What it adds it adds, whether or not somebody reads what that is.
-    let done = setup(&client, args.dry_run, &mut Shown)
+    let done = setup(&client, args.dry_run, &mut ConsoleWriter)
         .await
         .map_err(|e| RunError::failed("setup-airtable", e))?;
     match shown_so_far() {
@@ -113,7 +113,7 @@ pub(super) fn keep_up(supervisor: &mut Supervisor, worker: Worker) {
 const LATE: Duration = Duration::from_secs(60);
 
 /// How the mirror is doing, for `/health`.
-pub(super) fn look(counters: Arc<MirrorCounters>, clock: Arc<dyn Clock>) -> Look {
+pub(super) fn look(counters: Arc<MirrorCounters>, clock: Arc<dyn Clock>) -> HealthCheck {
     Arc::new(move || {
         let since = counters.oldest_pending_since();
         let late = since.map_or(Duration::ZERO, |since| {

@@ -23,21 +23,21 @@ use crate::decide::law::Law;
 use crate::domain::throttle::TargetKind;
 use crate::gate::Gate;
 use crate::http::{
-    self, App, Hosts, Large, LedgerLook, Parts as HttpParts, Rates, Strangers, UnderWay,
+    self, App, HealthParts as HttpParts, Hosts, InFlightKeys, Large, LedgerLook, Rates, Strangers,
 };
 use crate::latch::Latch;
 use crate::mirror::counters::MirrorCounters;
 use crate::ports::{Clock, Desired, History, Journal, JournalEntry, Ledger, Report, Target};
-use crate::reconcile::{Parts, Reconciler};
-use crate::source::stripe::Secrets;
+use crate::reconcile::{ReconcileContext, Reconciler};
+use crate::source::stripe::WebhookSecrets;
 use crate::store::{FileJournal, StandbyLedger};
 use crate::targets::scale::Workloads;
 use crate::telemetry::Metrics;
 
 use super::clock::{SystemClock, monotonic};
 use super::listen::Doors;
-use super::record::{Holds, Kept, Told};
-use super::supervise::{Signals, Supervisor};
+use super::record::{Holds, OpenedRecord, RecordHealth};
+use super::supervise::{ShutdownSignals, Supervisor};
 use super::{
     RunError, data_folder, gate_secret, listen, local_key, mirror, record, unaccounted, upkeep,
 };
@@ -69,7 +69,7 @@ pub struct OperatorArgs {
 }
 
 /// The ledger and the journal of an operator.
-pub(super) type Record = (Arc<dyn Ledger>, Arc<dyn Journal>);
+pub(super) type LedgerAndJournal = (Arc<dyn Ledger>, Arc<dyn Journal>);
 
 /// The parts of a process that watches a cluster.
 pub(super) struct Watching {
@@ -85,7 +85,7 @@ pub(super) struct Watching {
 pub(super) async fn watching(
     args: &ClusterArgs,
     gate: Gate,
-    record: Option<Record>,
+    record: Option<LedgerAndJournal>,
 ) -> Result<Watching, RunError> {
     let client = connect::client(args.kubeconfig.as_deref())
         .await
@@ -109,7 +109,7 @@ pub(super) async fn watching(
     if let Some(record) = ledger {
         latch.asks(record);
     }
-    desired.moves(Arc::clone(&latch));
+    desired.attach_latch(Arc::clone(&latch));
     Ok(Watching {
         client,
         clock,
@@ -126,7 +126,7 @@ pub(super) async fn watching(
 pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     check(&args)?;
     let kept = record::open(&args.store.data_dir, Holds::Cluster, &SystemClock).await?;
-    let Kept {
+    let OpenedRecord {
         ledger,
         stored,
         journal: file,
@@ -154,7 +154,7 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     let counters = worker.as_ref().map(|(_, counters)| Arc::clone(counters));
     let parts = parts(&args, &keys, &on, counters, told);
     let app = app("operator", &args.listen, keys, &on, Some(&ledger), parts)?;
-    let signals = Signals::listen()?;
+    let signals = ShutdownSignals::listen()?;
     let doors = Doors::open(&args.listen, &app.metrics).await?;
 
     let mut supervisor = Supervisor::default();
@@ -205,7 +205,7 @@ fn parts(
     keys: &Keys,
     on: &Watching,
     mirror: Option<Arc<MirrorCounters>>,
-    told: Told,
+    told: RecordHealth,
 ) -> HttpParts {
     let loaded = Arc::clone(&on.desired);
     let mut parts = HttpParts::new(Arc::new(move || loaded.loaded()));
@@ -242,7 +242,11 @@ fn start_cluster(
     supervisor.start("lease", candidate.run(stop.clone()));
 }
 
-fn reconciler_parts(on: &Watching, ledger: Arc<dyn Ledger>, cluster: &ClusterArgs) -> Parts {
+fn reconciler_parts(
+    on: &Watching,
+    ledger: Arc<dyn Ledger>,
+    cluster: &ClusterArgs,
+) -> ReconcileContext {
     let (client, clock) = (on.client.clone(), Arc::clone(&on.clock));
     let gates: Arc<dyn Target> = Arc::new(ClusterGates::new(
         client.clone(),
@@ -257,7 +261,7 @@ fn reconciler_parts(on: &Watching, ledger: Arc<dyn Ledger>, cluster: &ClusterArg
         cluster.pod_name.clone(),
     ));
     let desired: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&on.desired);
-    Parts {
+    ReconcileContext {
         desired,
         ledger,
         latch: Arc::clone(&on.latch),
@@ -295,12 +299,12 @@ pub(super) fn app(
         ledger_look: LedgerLook::default(),
         hosts: Hosts::of(listen),
         strangers: Strangers::new(monotonic()),
-        stripe: Secrets::parse(""),
+        stripe: WebhookSecrets::parse(""),
         metrics: Arc::new(Metrics::new().map_err(|e| RunError::failed("metrics", e))?),
         law: Law::default(),
         parts,
         board: Arc::default(),
-        under_way: UnderWay::default(),
+        under_way: InFlightKeys::default(),
         listening: AtomicBool::new(false),
         authz_to_loopback_only: listen.environment == Environment::Production,
     }))

@@ -23,7 +23,7 @@ pub(super) use last::{LastKept, count, keep};
 pub(super) use opening::open;
 
 /// How often opening a ledger is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How long closing the ledger may take.
 const CLOSE: Duration = Duration::from_secs(5);
 
@@ -37,7 +37,7 @@ pub(super) enum Holds {
 }
 
 /// What a process keeps.
-pub(super) struct Kept {
+pub(super) struct OpenedRecord {
     pub(super) ledger: Arc<StandbyLedger>,
     /// What was known when the process before ended.
     pub(super) stored: Stored,
@@ -47,14 +47,14 @@ pub(super) struct Kept {
     /// Where the last state is kept; none if that file cannot be used.
     pub(super) last_state: Option<StateFile>,
     /// What there is to tell of it in `/health`.
-    pub(super) told: Told,
+    pub(super) told: RecordHealth,
     /// Held for as long as the process uses the folder.
     pub(super) _lock: Lock,
 }
 
 /// What `/health` tells of the folder and what is in it.
 #[derive(Clone)]
-pub(super) struct Told {
+pub(super) struct RecordHealth {
     /// What was not as it was left, and holds nothing: told under `record`.
     pub(super) record: Vec<String>,
     /// The folder itself.
@@ -85,7 +85,7 @@ pub(super) async fn watch(
                 let mut holds = opened.stored.holds.clone();
                 if let Some(declared) = &declared {
                     declared.adopt(&opened.owned());
-                    latch.obey(clock.elapsed());
+                    latch.restore(clock.elapsed());
                     // What the journal still has comes by its own record.
                     let owed = journal.pending();
                     holds = declared.recorded();
@@ -96,13 +96,13 @@ pub(super) async fn watch(
                     });
                 }
                 begin(&ledger, &holds, clock.as_ref()).await;
-                latch.settle().await;
+                latch.retry_pending().await;
             }
             Err(error) => tracing::debug!(%error, "the ledger still cannot be opened"),
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = sleep(AGAIN) => {}
+            () = sleep(RETRY_INTERVAL) => {}
         }
     }
     stop.cancelled().await;
@@ -113,7 +113,7 @@ pub(super) async fn last_words(latch: &Latch) {
     if latch.lacking().in_memory == 0 {
         return;
     }
-    let _late = timeout(CLOSE, latch.settle()).await;
+    let _late = timeout(CLOSE, latch.retry_pending()).await;
     let lost = latch.lacking().in_memory;
     if lost > 0 {
         tracing::error!(

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::HostArgs;
-use crate::domain::hold::{Bite, Epoch, Hold, Source};
+use crate::domain::hold::{Epoch, Hold, HoldEffect, Source};
 use crate::domain::throttle::{NO_USER, ThrottleName, bears_user};
 use crate::gate::Gate;
 use crate::http::App;
@@ -28,7 +28,7 @@ use super::awaited::Awaited;
 /// What it is, in an error.
 const WHAT: &str = "the kill path's self-test";
 /// How often.
-const EVERY: Duration = Duration::from_secs(60);
+const TEST_INTERVAL: Duration = Duration::from_secs(60);
 /// How long one question may take.
 const LIMIT: Duration = Duration::from_secs(5);
 /// What a proxy may answer for a refusal of ours.
@@ -106,7 +106,7 @@ impl SelfTest {
         loop {
             let round = async {
                 self.round().await;
-                sleep(EVERY).await;
+                sleep(TEST_INTERVAL).await;
             };
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -221,7 +221,7 @@ fn judge(
 fn hold(at: Timestamp) -> Hold {
     Hold {
         epoch: Epoch("self-test".to_owned()),
-        bite: Bite::Kill,
+        bite: HoldEffect::Kill,
         source: Source::Rest,
         reason: "self-test".to_owned(),
         operator: "echo-phoenix".to_owned(),

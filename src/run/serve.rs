@@ -16,7 +16,7 @@ use crate::mirror::counters::MirrorCounters;
 use crate::mirror::worker::Worker;
 use crate::ports::{Clock, Desired, Stored, Target};
 use crate::reconcile::Reconciler;
-use crate::source::stripe::Secrets;
+use crate::source::stripe::WebhookSecrets;
 use crate::store::{FileJournal, StandbyLedger, StateFile};
 use crate::targets::remote::Remotes;
 
@@ -24,10 +24,10 @@ use super::awaited::Awaited;
 use super::clock::SystemClock;
 use super::data_folder::DataFolder;
 use super::listen::Doors;
-use super::manifest::On;
-use super::record::{Holds, Kept, LastKept};
+use super::manifest::ManifestDeps;
+use super::record::{Holds, LastKept, OpenedRecord};
 use super::self_test::{self, SelfTest};
-use super::supervise::{Signals, Supervisor};
+use super::supervise::{ShutdownSignals, Supervisor};
 use super::{RunError, installation, listen, local_key, mirror, record, upkeep};
 use app::{Given, app};
 use brake::Brake;
@@ -68,7 +68,7 @@ pub struct ServeArgs {
 pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let stripe = checked(&args)?;
-    let Kept {
+    let OpenedRecord {
         ledger,
         stored,
         journal,
@@ -95,7 +95,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     let on = brake
         .obey_file(abroad, !stored.throttles.is_empty())
         .await?;
-    brake.latch.settle().await;
+    brake.latch.retry_pending().await;
 
     let worker = mirror::worker(
         &args.airtable,
@@ -113,7 +113,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     };
     let app = app(&args, &brake, given)?;
     let remotes = remotes(&args, remote_keys, &brake.desired, &brake.clock)?;
-    let (http, signals) = (self_test::client()?, Signals::listen()?);
+    let (http, signals) = (self_test::client()?, ShutdownSignals::listen()?);
     let doors = Doors::open(&args.listen, &app.metrics).await?;
     let self_test = SelfTest::new(
         http,
@@ -138,13 +138,13 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
 
 /// Looks at all of the configuration before anything is made: a wrong value leaves no trace. Gives
 /// the webhook's secrets.
-fn checked(args: &ServeArgs) -> Result<Secrets, RunError> {
+fn checked(args: &ServeArgs) -> Result<WebhookSecrets, RunError> {
     args.listen.check()?;
     args.store.check()?;
     args.secret.check(args.listen.environment)?;
     local_key::configured(&args.keys, args.listen.environment)?;
     mirror::check(&args.airtable, &args.hosts)?;
-    Ok(Secrets::parse(
+    Ok(WebhookSecrets::parse(
         &args
             .stripe
             .given(args.listen.environment)?
@@ -215,7 +215,7 @@ fn keep_record(
 fn keep_rest(
     supervisor: &mut Supervisor,
     brake: &Brake,
-    on: Arc<On>,
+    on: Arc<ManifestDeps>,
     folder: Arc<DataFolder>,
     mirror: Option<(Worker, Arc<MirrorCounters>)>,
     (ledger, app): (&Arc<StandbyLedger>, &Arc<App>),
@@ -243,6 +243,6 @@ fn start_loop(
     let stop = supervisor.stage();
     let there: Arc<dyn Target> = Arc::<Remotes>::clone(&remotes);
     supervisor.keep_up("remotes", move |stop| Arc::clone(&remotes).run(stop));
-    let parts = brake.parts(there, Arc::<http::Board>::clone(&app.board));
+    let parts = brake.parts(there, Arc::<http::StatusBoard>::clone(&app.board));
     supervisor.start("reconcile", Reconciler::new(parts, stored).run(stop));
 }

@@ -40,12 +40,12 @@ struct Stage {
 /// The signals that end a process. Listened to before a port is open: whoever was answered once is
 /// ended in order. Until then a signal ends it at once, whatever it waits for.
 #[derive(Debug)]
-pub struct Signals {
+pub struct ShutdownSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl Signals {
+impl ShutdownSignals {
     /// Begins to listen: one that comes from now on is not lost.
     ///
     /// # Errors
@@ -141,7 +141,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// If a task ended on its own.
-    pub async fn run(mut self, mut signals: Signals) -> Result<(), RunError> {
+    pub async fn run(mut self, mut signals: ShutdownSignals) -> Result<(), RunError> {
         let early = tokio::select! {
             () = signals.any() => None,
             ended = self.first_end() => Some(ended),

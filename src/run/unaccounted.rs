@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use crate::domain::hold::Source;
-use crate::http::Parts;
+use crate::http::HealthParts;
 use crate::ports::Desired;
 
 /// Holds that are named where there are many.
 const NAMED: usize = 4;
 
 /// Adds both: `holds`, and `record` where there is something to tell.
-pub(super) fn part(told: Vec<String>, desired: &Arc<dyn Desired>, parts: &mut Parts) {
+pub(super) fn part(told: Vec<String>, desired: &Arc<dyn Desired>, parts: &mut HealthParts) {
     let desired = Arc::clone(desired);
     parts.vital.push((
         "holds",

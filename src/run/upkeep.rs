@@ -17,14 +17,14 @@ use super::supervise::Supervisor;
 use crate::decide::clocks::Agreement;
 use crate::domain::audit::{Change, StateRow};
 use crate::domain::throttle::ThrottleName;
-use crate::gate::{Gate, Standing};
+use crate::gate::{Gate, ThrottleSnapshot};
 use crate::http::{App, watch_ledger};
 use crate::ports::{Clock, Ledger, LedgerError};
-use crate::store::{Head, StandbyLedger};
+use crate::store::{ChainHead, StandbyLedger};
 use crate::telemetry::{Metrics, RecordGauges, TableHead};
 
 /// How often.
-const EVERY: Duration = Duration::from_secs(60);
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// How long observations are kept; of all else only clients' keys are ever forgotten, after their
 /// day.
 const STATES_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -72,7 +72,7 @@ impl Upkeep {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = sleep(EVERY) => {}
+                () = sleep(UPKEEP_INTERVAL) => {}
             }
         }
     }
@@ -82,7 +82,7 @@ impl Upkeep {
         let ledger = self.ledger.ledger()?;
         let (heads, outbox) = (ledger.heads().await?, ledger.outbox().await?);
         let number = |number: i64| u64::try_from(number).unwrap_or_default();
-        let head = |head: &Head| TableHead {
+        let head = |head: &ChainHead| TableHead {
             table: head.table,
             seq: number(head.seq),
             hash48: head.hash48(),
@@ -92,7 +92,7 @@ impl Upkeep {
             outbox_rows: number(outbox.rows),
             outbox_dropped: number(outbox.dropped),
         });
-        let heads: Vec<_> = heads.iter().map(Head::to_string).collect();
+        let heads: Vec<_> = heads.iter().map(ChainHead::to_string).collect();
         tracing::info!(heads = heads.join(" "), "ledger heads");
         if outbox.dropped > *dropped {
             let said = "too many rows waited for the mirror: the oldest will not get there; the ledger has them";
@@ -143,7 +143,7 @@ impl Upkeep {
 }
 
 /// What a gate counted since it was last written down; nothing if nobody asked.
-fn row(standing: &Standing, counted: &Counted, at: Timestamp) -> Option<StateRow> {
+fn row(standing: &ThrottleSnapshot, counted: &Counted, at: Timestamp) -> Option<StateRow> {
     let (offered, admitted) = counted.get(&standing.name).copied().unwrap_or_default();
     let offered = standing.offered.saturating_sub(offered);
     let state = json!({

@@ -58,7 +58,7 @@ pub struct EchoThrottleSpec {
     /// What the throttle acts on; gates only, if empty.
     #[serde(default)]
     #[schemars(length(max = 64))]
-    pub targets: Vec<Target>,
+    pub targets: Vec<SpecTarget>,
 }
 
 /// What the control law goes by.
@@ -153,7 +153,7 @@ impl Default for Ramp {
     validation = ("[has(self.gate), has(self.scale), has(self.remote)].exists_one(is, is)", "exactly one of gate, scale and remote must be set"),
     validation = ("!has(self.remote)", "remote: other sites are not obeyed from a cluster yet; it works in the manifest of echo-phoenix serve")
 )]
-pub struct Target {
+pub struct SpecTarget {
     /// Verdicts for proxies and apps, in every gate process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<GateTarget>,
@@ -276,7 +276,7 @@ impl EchoThrottleSpec {
     /// What the throttle acts on; a gate always, since a throttle that bites on nothing is a
     /// mistake.
     pub fn domain_targets(&self) -> Vec<TargetSpec> {
-        let mut targets: Vec<_> = self.targets.iter().filter_map(Target::domain).collect();
+        let mut targets: Vec<_> = self.targets.iter().filter_map(SpecTarget::domain).collect();
         if !targets
             .iter()
             .any(|target| matches!(target, TargetSpec::Gate(_)))
@@ -305,7 +305,7 @@ impl EchoThrottleSpec {
     }
 }
 
-impl Target {
+impl SpecTarget {
     fn domain(&self) -> Option<TargetSpec> {
         if let Some(gate) = &self.gate {
             let allow = gate.allow.iter().map(AllowRule::from).collect();

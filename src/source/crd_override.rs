@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::hold::Bite;
+use crate::domain::hold::HoldEffect;
 use crate::domain::level::Level;
 
 /// The word that every kill must bear, so that none is an accident.
@@ -133,10 +133,10 @@ pub struct ClusterEchoOverrideSpec {
 
 /// What an override asks for; `None` for one that got past the API server's rules and asks for
 /// nothing clear.
-pub fn bite(kill: Option<&OverrideKill>, percent: Option<i32>) -> Option<Bite> {
+pub fn hold_effect(kill: Option<&OverrideKill>, percent: Option<i32>) -> Option<HoldEffect> {
     match (kill, percent) {
-        (Some(kill), None) if kill.confirmation == CONFIRMATION => Some(Bite::Kill),
-        (None, Some(percent)) => Level::from_percent(percent).ok().map(Bite::AtLeast),
+        (Some(kill), None) if kill.confirmation == CONFIRMATION => Some(HoldEffect::Kill),
+        (None, Some(percent)) => Level::from_percent(percent).ok().map(HoldEffect::AtLeast),
         _ => None,
     }
 }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::crd::{EchoThrottleSpec, SpecKill};
-use super::rest::{FieldError, fields_at};
+use super::rest::{InvalidField, fields_at};
 use crate::domain::level::Level;
 use crate::domain::text::{self, OPERATOR_LIMIT, REASON_LIMIT};
 use crate::domain::throttle::{FromFile, KillWords, Spec, TargetKind, ThrottleName};
@@ -41,7 +41,7 @@ impl ManifestError {
     pub fn place(&self) -> String {
         let Some(Mistake {
             document,
-            error: FieldError { field, .. },
+            error: InvalidField { field, .. },
         }) = self.0.first()
         else {
             return String::new();
@@ -62,12 +62,12 @@ pub struct Mistake {
     /// Which document of the file, from 1; 0 for the file itself.
     pub document: usize,
     /// The field and what was expected there.
-    pub error: FieldError,
+    pub error: InvalidField,
 }
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let FieldError { field, expected } = &self.error;
+        let InvalidField { field, expected } = &self.error;
         match (self.document, field.as_str()) {
             (0, field) => write!(f, "{field}: {expected}"),
             (number, "") => write!(f, "document {number}: {expected}"),
@@ -174,14 +174,14 @@ fn mistake(document: usize, field: &str, expected: String) -> Mistake {
     }
 }
 
-fn field_error(field: &str, expected: impl Into<String>) -> FieldError {
-    FieldError {
+fn field_error(field: &str, expected: impl Into<String>) -> InvalidField {
+    InvalidField {
         field: field.to_owned(),
         expected: expected.into(),
     }
 }
 
-fn throttle(document: Value) -> Result<FromFile, Vec<FieldError>> {
+fn throttle(document: Value) -> Result<FromFile, Vec<InvalidField>> {
     if !document.is_object() {
         return Err(vec![field_error(
             "",
@@ -244,7 +244,7 @@ fn throttle(document: Value) -> Result<FromFile, Vec<FieldError>> {
 fn strict<T: serde::de::DeserializeOwned + JsonSchema>(
     value: Value,
     below: &str,
-) -> Result<T, Vec<FieldError>> {
+) -> Result<T, Vec<InvalidField>> {
     let mut unknown = Vec::new();
     let within = |path: &str| match (below, path.trim_start_matches('.')) {
         ("", path) => path.to_owned(),

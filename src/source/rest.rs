@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub use self::asked::Asked;
+pub use self::asked::RefusedCommand;
 pub use self::fields::{Fields, fields_at, nearest, no_such};
 pub use self::long::Shortened;
 pub use self::lossy::lossy;
@@ -31,7 +31,7 @@ use crate::domain::throttle::ThrottleName;
 
 /// One thing wrong with a body.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct FieldError {
+pub struct InvalidField {
     /// Path of the field, `current_state.error_rate` for example.
     pub field: String,
     /// What was expected there.
@@ -51,7 +51,7 @@ pub enum BodyError {
     },
     /// JSON, but not what the route takes.
     #[error("{}", .0.iter().map(|e| format!("{}: expected {}", e.field, e.expected)).collect::<Vec<_>>().join("; "))]
-    Fields(Vec<FieldError>),
+    Fields(Vec<InvalidField>),
 }
 
 /// Parses a body, which must be an object; an error names every field that is wrong.
@@ -69,7 +69,7 @@ pub fn parse<T: DeserializeOwned + JsonSchema>(body: &[u8]) -> Result<T, BodyErr
 
 /// What serde found, and all else that it had not come to. What the type's schema cannot tell (a
 /// field that is given twice) serde alone tells.
-fn all_wrong<T: JsonSchema>(body: &[u8], found: Vec<FieldError>) -> Vec<FieldError> {
+fn all_wrong<T: JsonSchema>(body: &[u8], found: Vec<InvalidField>) -> Vec<InvalidField> {
     let Ok(document) = serde_json::from_slice::<Value>(body) else {
         return found;
     };
@@ -77,7 +77,7 @@ fn all_wrong<T: JsonSchema>(body: &[u8], found: Vec<FieldError>) -> Vec<FieldErr
         return found;
     }
     let mut wrong = fields::wrong::<T>(&document);
-    let known = |one: &FieldError| wrong.iter().any(|all| all.field == one.field);
+    let known = |one: &InvalidField| wrong.iter().any(|all| all.field == one.field);
     let more: Vec<_> = found.into_iter().filter(|one| !known(one)).collect();
     wrong.extend(more);
     wrong
@@ -107,13 +107,13 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
 
 /// Words of a person, who or why: the fields that are longer than so many characters, or empty
 /// where they must not be.
-fn words(fields: &[(&str, &str, std::ops::RangeInclusive<usize>)]) -> Vec<FieldError> {
+fn words(fields: &[(&str, &str, std::ops::RangeInclusive<usize>)]) -> Vec<InvalidField> {
     let fits = |text: &str, range: &std::ops::RangeInclusive<usize>| {
         range.contains(&text.chars().count()) && (*range.start() == 0 || !text::is_blank(text))
     };
     let wrong = fields.iter().filter(|(_, text, range)| !fits(text, range));
     wrong
-        .map(|(field, _, range)| FieldError {
+        .map(|(field, _, range)| InvalidField {
             field: (*field).to_owned(),
             expected: format!("{} to {} characters", range.start(), range.end()),
         })
@@ -121,7 +121,7 @@ fn words(fields: &[(&str, &str, std::ops::RangeInclusive<usize>)]) -> Vec<FieldE
 }
 
 /// Nothing, or all that is wrong.
-fn none(wrong: Vec<FieldError>) -> Result<(), BodyError> {
+fn none(wrong: Vec<InvalidField>) -> Result<(), BodyError> {
     if wrong.is_empty() {
         Ok(())
     } else {
@@ -170,14 +170,14 @@ impl ControlBody {
             .iter()
             .filter_map(|state| state.validate().err())
             .flatten();
-        wrong.extend(measured.map(|e| FieldError {
+        wrong.extend(measured.map(|e| InvalidField {
             field: format!("current_state.{}", e.field),
             expected: format!("{}, got {}", e.expected, e.value),
         }));
         match Level::new(self.target_throttle) {
             Ok(level) if wrong.is_empty() => return Ok(level),
             Ok(_) => {}
-            Err(error) => wrong.push(FieldError {
+            Err(error) => wrong.push(InvalidField {
                 field: "target_throttle".to_owned(),
                 expected: format!("{}, got {}", error.range, error.value),
             }),
@@ -255,7 +255,7 @@ impl ReviveBody {
         };
         if !self.epoch.as_deref().is_none_or(is_epoch) {
             let expected = "the epoch that /kill answered and status shows".to_owned();
-            wrong.push(FieldError {
+            wrong.push(InvalidField {
                 field: "epoch".to_owned(),
                 expected,
             });
@@ -371,7 +371,7 @@ impl ObserveBody {
             susceptibility: self.susceptibility.unwrap_or(calm.susceptibility),
         };
         let measured = signals.validate().err().into_iter().flatten();
-        wrong.extend(measured.map(|e| FieldError {
+        wrong.extend(measured.map(|e| InvalidField {
             field: e.field.to_owned(),
             expected: format!("{}, got {}", e.expected, e.value),
         }));

@@ -3,7 +3,7 @@
 
 use super::crd::{
     Allow, Band, EchoThrottleSpec, GateKey, GateTarget, Ramp, ScaleTarget, SpecMode, SpecSignals,
-    Target,
+    SpecTarget,
 };
 use super::crd_remote::RemoteTarget;
 use crate::domain::level::Level;
@@ -50,19 +50,19 @@ fn signal_rows(signals: &SignalSpec) -> SpecSignals {
 }
 
 /// One target as a manifest declares it.
-pub fn target(declared: &TargetSpec) -> Target {
+pub fn target(declared: &TargetSpec) -> SpecTarget {
     match declared {
-        TargetSpec::Gate(gate) => Target {
+        TargetSpec::Gate(gate) => SpecTarget {
             gate: Some(gate_rows(gate)),
-            ..Target::default()
+            ..SpecTarget::default()
         },
-        TargetSpec::Scale(scale) => Target {
+        TargetSpec::Scale(scale) => SpecTarget {
             scale: Some(scale_rows(scale)),
-            ..Target::default()
+            ..SpecTarget::default()
         },
-        TargetSpec::Remote(remote) => Target {
+        TargetSpec::Remote(remote) => SpecTarget {
             remote: Some(remote_rows(remote)),
-            ..Target::default()
+            ..SpecTarget::default()
         },
     }
 }

@@ -10,17 +10,17 @@ use super::crd_status::{
     AcknowledgedStatus, DeclaredStatus, EchoThrottleStatus, EffectiveStatus, GatesStatus,
     HoldStatus, ObservedStatus, RemoteAcknowledged, RemoteObserved, RemoteStatus, TargetNumber,
 };
-use crate::domain::hold::{Bite, Epoch, Hold, Source};
+use crate::domain::hold::{Epoch, Hold, HoldEffect, Source};
 use crate::domain::level::Level;
 use crate::domain::plan::ReadBack;
-use crate::domain::report::Outcome;
+use crate::domain::report::PassReport;
 use crate::domain::throttle::TargetKind;
 
 pub use conditions::put_kills;
 
 /// What is known of a throttle's holds.
 #[derive(Clone, Debug, Default)]
-pub struct Told {
+pub struct HoldFacts {
     /// Holds in force, and whether each has lost its override in a disorderly way.
     pub holds: Vec<(Hold, bool)>,
     /// Ids of holds that have ended.
@@ -28,7 +28,11 @@ pub struct Told {
 }
 
 /// The status that follows from an outcome, given the one that stands.
-pub fn status(outcome: &Outcome, told: &Told, before: &EchoThrottleStatus) -> EchoThrottleStatus {
+pub fn status(
+    outcome: &PassReport,
+    told: &HoldFacts,
+    before: &EchoThrottleStatus,
+) -> EchoThrottleStatus {
     let throttle = &outcome.throttle;
     let killed = throttle.holds.iter().any(Hold::is_kill);
     EchoThrottleStatus {
@@ -59,14 +63,14 @@ pub fn declared(level: Level, source: &str) -> DeclaredStatus {
 }
 
 /// Holds in force, as rows.
-pub fn holds(told: &Told) -> Vec<HoldStatus> {
+pub fn holds(told: &HoldFacts) -> Vec<HoldStatus> {
     told.holds
         .iter()
         .map(|(hold, orphaned)| hold_row(hold, *orphaned))
         .collect()
 }
 
-fn remotes(outcome: &Outcome) -> Vec<RemoteStatus> {
+fn remotes(outcome: &PassReport) -> Vec<RemoteStatus> {
     let targets = outcome
         .throttle
         .targets
@@ -101,7 +105,7 @@ fn remotes(outcome: &Outcome) -> Vec<RemoteStatus> {
     rows.collect()
 }
 
-fn acknowledged(outcome: &Outcome) -> Vec<AcknowledgedStatus> {
+fn acknowledged(outcome: &PassReport) -> Vec<AcknowledgedStatus> {
     let gate = AcknowledgedStatus {
         target: "gate".to_owned(),
         level_millionths: Some(outcome.effective.millionths()),
@@ -128,7 +132,7 @@ fn numbers(of: &std::collections::BTreeMap<String, i64>) -> Vec<TargetNumber> {
         .collect()
 }
 
-fn observed(outcome: &Outcome, before: &EchoThrottleStatus) -> ObservedStatus {
+fn observed(outcome: &PassReport, before: &EchoThrottleStatus) -> ObservedStatus {
     let mut now = ObservedStatus {
         when: outcome.at.to_string(),
         ..ObservedStatus::default()
@@ -180,8 +184,8 @@ fn hold_row(hold: &Hold, orphaned: bool) -> HoldStatus {
     let mut row = HoldStatus {
         epoch: hold.epoch.0.clone(),
         throttle_percent: match hold.bite {
-            Bite::Kill => None,
-            Bite::AtLeast(level) => Some(level.percent_ceil()),
+            HoldEffect::Kill => None,
+            HoldEffect::AtLeast(level) => Some(level.percent_ceil()),
         },
         operator: hold.operator.clone(),
         reason: hold.reason.clone(),

@@ -28,12 +28,12 @@ const MAC_BYTES: usize = 32;
 /// The webhook secrets, `whsec_…`; several while one is being replaced. Shown in no log, error or
 /// `Debug`.
 #[derive(Clone, Default)]
-pub struct Secrets {
+pub struct WebhookSecrets {
     secrets: Vec<String>,
     trimmed: usize,
 }
 
-impl Secrets {
+impl WebhookSecrets {
     /// Reads `STRIPE_WEBHOOK_SECRET`: comma-separated. Whitespace around a secret is never part of
     /// it (a line end slips in easily), so it is cut off with a warning; what is empty counts as
     /// not set.
@@ -72,7 +72,7 @@ impl Secrets {
     }
 }
 
-impl fmt::Debug for Secrets {
+impl fmt::Debug for WebhookSecrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Secrets({})", self.secrets.len())
     }
@@ -125,7 +125,7 @@ impl BadSignature {
 pub fn verify(
     header: &str,
     body: &[u8],
-    secrets: &Secrets,
+    secrets: &WebhookSecrets,
     now_unix: i64,
 ) -> Result<(), BadSignature> {
     let signed = SignatureHeader::read(header)?;

@@ -19,8 +19,8 @@ use super::verify::{VerifyError, walk};
 use crate::domain::hold::{Epoch, Scope, ScopedHold};
 use against::held_against;
 pub use declared::Unexplained;
-pub(super) use declared::{Said, said};
-use told::Told;
+pub(super) use declared::{LoggedDeclaration, said};
+use told::ReplayedLog;
 
 /// The action of the entry that lists every live hold.
 pub(super) const CHECKPOINT: &str = "checkpoint";
@@ -78,7 +78,7 @@ pub(super) fn at_start(conn: &Connection) -> rusqlite::Result<Accounts> {
 
 /// The accounts of a ledger from this entry on: the first, or a checkpoint.
 pub(super) fn of(conn: &Connection, from: i64) -> rusqlite::Result<Accounts> {
-    let mut told = Told::read(conn, from)?;
+    let mut told = ReplayedLog::read(conn, from)?;
     let table = table(conn)?;
     let declares = told.declares.take();
     // What ended before a checkpoint is named before it.
@@ -146,8 +146,8 @@ pub(super) fn has_ended(conn: &Connection, epoch: &Epoch) -> rusqlite::Result<bo
 }
 
 /// What the log says is declared, if it says so; within the transaction that appends to it.
-pub(super) fn declares(conn: &Connection) -> rusqlite::Result<Vec<Said>> {
-    let told = Told::read(conn, last_checkpoint(conn)?.unwrap_or(1))?;
+pub(super) fn declares(conn: &Connection) -> rusqlite::Result<Vec<LoggedDeclaration>> {
+    let told = ReplayedLog::read(conn, last_checkpoint(conn)?.unwrap_or(1))?;
     // The first checkpoint that lists a throttle takes it as it stands.
     let mut all = told.declares.unwrap_or_default();
     for standing in declared::standing(conn)? {
@@ -165,7 +165,7 @@ pub(super) fn now(conn: &Connection) -> rusqlite::Result<Accounts> {
 /// appends to it.
 pub(super) fn live(conn: &Connection) -> rusqlite::Result<Vec<ScopedHold>> {
     let from = last_checkpoint(conn)?.unwrap_or(1);
-    Ok(Told::read(conn, from)?
+    Ok(ReplayedLog::read(conn, from)?
         .live
         .into_iter()
         .map(|(_, hold)| hold)

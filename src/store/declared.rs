@@ -18,22 +18,22 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use super::lock;
-use crate::domain::audit::{Answer, Change, Record, ThrottleRow};
-use crate::domain::evidence::Evidence;
+use crate::domain::audit::{Change, CommandRecord, CommandResponse, ThrottleRow};
+use crate::domain::evidence::Measurement;
 use crate::domain::hold::{Epoch, HeldBy, ScopedHold};
 use crate::domain::level::Level;
 use crate::domain::offered::Offered;
-use crate::domain::report::Outcome;
+use crate::domain::report::PassReport;
 use crate::domain::throttle::{Declared, Owner, ThrottleName};
 use crate::ports::{
-    Became, Declaration, Desired, DesiredError, Effect, Ended, HoldTaken, JournalEntry, Ledger,
-    Meant, Report, Stored,
+    Declaration, Desired, DesiredError, Effect, HoldTaken, JournalEntry, Ledger, Report,
+    Resolution, ReviveFilter, ReviveOutcome, Stored,
 };
 use crate::sync::{Mutex, timeout};
 use asking::PATIENCE;
 pub use manifest::Taken;
 use manifest::Taking;
-use state::{State, hear, listens};
+use state::{DeclaredState, hear, listens};
 
 /// What the record says of a revival that leaves a kill behind.
 const STILL_KILLED: &str = "killed";
@@ -41,7 +41,7 @@ const STILL_KILLED: &str = "killed";
 /// Declared state kept in the ledger.
 pub struct LedgerDesired {
     ledger: Arc<dyn Ledger>,
-    state: Mutex<State>,
+    state: Mutex<DeclaredState>,
     /// Declarations go one at a time: two with the same next generation would both be accepted.
     /// Kills never wait for it. A file gives its turn back again and again; what it has not
     /// declared yet is in here.
@@ -55,15 +55,15 @@ impl LedgerDesired {
     /// Starts from what the ledger knew. The throttle `default` always exists; where it is new it
     /// is at STOP.
     pub fn new(ledger: Arc<dyn Ledger>, stored: Stored) -> Self {
-        Self::over(ledger, State::new(stored, true))
+        Self::over(ledger, DeclaredState::new(stored, true))
     }
 
     /// Starts from what the ledger knew; a manifest says what else there is.
     pub fn with_manifest(ledger: Arc<dyn Ledger>, stored: Stored) -> Self {
-        Self::over(ledger, State::new(stored, false))
+        Self::over(ledger, DeclaredState::new(stored, false))
     }
 
-    fn over(ledger: Arc<dyn Ledger>, state: State) -> Self {
+    fn over(ledger: Arc<dyn Ledger>, state: DeclaredState) -> Self {
         let state = Mutex::new(state);
         Self {
             ledger,
@@ -147,7 +147,7 @@ impl Desired for LedgerDesired {
         true
     }
 
-    fn tighten(&self, throttle: &ThrottleName, level: Level, measured: Option<&Evidence>) {
+    fn tighten(&self, throttle: &ThrottleName, level: Level, measured: Option<&Measurement>) {
         lock(&self.state).tighten(throttle, level, measured);
     }
 
@@ -155,8 +155,8 @@ impl Desired for LedgerDesired {
         &self,
         throttle: &ThrottleName,
         level: Level,
-        measured: Option<Evidence>,
-        mut record: Record,
+        measured: Option<Measurement>,
+        mut record: CommandRecord,
     ) -> Result<Declaration, DesiredError> {
         // Tightening waits for nobody: the loop must not open what the gate has just closed. Should
         // the ledger not take it, the tighter level stays until it does, and with it what was
@@ -221,14 +221,18 @@ impl Desired for LedgerDesired {
     }
 
     /// Wakes nobody: the gates have it already, and the loop hears of it by them.
-    fn hold(&self, hold: &ScopedHold, record: &Record) {
+    fn hold(&self, hold: &ScopedHold, record: &CommandRecord) {
         lock(&self.state).take(hold, record);
     }
 
     /// In memory at once, and there it stays if the ledger cannot take it: then the error says so,
     /// and the hold bites all the same. Whoever takes it again wakes nobody: a loop that brings it
     /// to the ledger in each pass would wake itself.
-    async fn take(&self, hold: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError> {
+    async fn take(
+        &self,
+        hold: ScopedHold,
+        record: CommandRecord,
+    ) -> Result<HoldTaken, DesiredError> {
         let is_new = lock(&self.state).take(&hold, &record);
         if is_new {
             self.woken.notify_one();
@@ -236,7 +240,11 @@ impl Desired for LedgerDesired {
         self.record(hold, record).await
     }
 
-    async fn end(&self, meant: Meant<'_>, mut record: Record) -> Result<Ended, DesiredError> {
+    async fn end(
+        &self,
+        meant: ReviveFilter<'_>,
+        mut record: CommandRecord,
+    ) -> Result<ReviveOutcome, DesiredError> {
         let alone = meant.alone.to_vec();
         let (ending, held_by, unrecorded) = {
             let (scope, state) = (meant.scope, lock(&self.state));
@@ -253,10 +261,10 @@ impl Desired for LedgerDesired {
         let ending = [ending, alone].concat();
         record.answer.set("ended", serde_json::json!(ending));
         if ending.is_empty() {
-            return Ok(Ended {
+            return Ok(ReviveOutcome {
                 held_by,
                 answer: Some(record.answer),
-                ..Ended::default()
+                ..ReviveOutcome::default()
             });
         }
         // First into the ledger what it never got: the log shall not hold an end without its
@@ -277,7 +285,7 @@ impl Desired for LedgerDesired {
             .collect();
         lock(&self.state).release(&ended);
         self.woken.notify_one();
-        Ok(Ended {
+        Ok(ReviveOutcome {
             ended,
             held_by,
             answer: receipt.answer,
@@ -285,11 +293,11 @@ impl Desired for LedgerDesired {
         })
     }
 
-    fn ending(&self, meant: Meant<'_>) -> BTreeSet<Epoch> {
+    fn ending(&self, meant: ReviveFilter<'_>) -> BTreeSet<Epoch> {
         lock(&self.state).endings(meant).0.into_iter().collect()
     }
 
-    async fn became(&self, once: &str, ending: &[Epoch]) -> Result<Became, DesiredError> {
+    async fn resolve(&self, once: &str, ending: &[Epoch]) -> Result<Resolution, DesiredError> {
         // What is not recorded before the look need not be in it.
         let recorded = self.recorded();
         let stored = self.decided().await?;
@@ -313,10 +321,10 @@ impl Desired for LedgerDesired {
             .collect::<Vec<_>>();
         state.adopt_holds(&own);
         state.release(&ended);
-        Ok(Became { done, ended })
+        Ok(Resolution { done, ended })
     }
 
-    async fn note(&self, record: Record) -> Result<Answer, DesiredError> {
+    async fn note(&self, record: CommandRecord) -> Result<CommandResponse, DesiredError> {
         let asked = record.answer.clone();
         Ok(self
             .commit(Change::of(record))
@@ -325,15 +333,15 @@ impl Desired for LedgerDesired {
             .unwrap_or(asked))
     }
 
-    fn observe(&self, throttle: &ThrottleName, evidence: Evidence) {
+    fn observe(&self, throttle: &ThrottleName, evidence: Measurement) {
         lock(&self.state).change(throttle, |declared| hear(declared, evidence));
     }
 
     fn observe_unstored(
         &self,
         throttle: &ThrottleName,
-        evidence: &Evidence,
-        among: &dyn Fn(&[Evidence], &Evidence) -> Vec<Evidence>,
+        evidence: &Measurement,
+        among: &dyn Fn(&[Measurement], &Measurement) -> Vec<Measurement>,
     ) {
         lock(&self.state).change(throttle, |declared| {
             if listens(declared, evidence) {
@@ -354,7 +362,7 @@ impl Desired for LedgerDesired {
 /// The level in force is what a declaration gives as `stored` from here on.
 #[async_trait]
 impl Report for LedgerDesired {
-    async fn report(&self, outcome: &Outcome) {
+    async fn report(&self, outcome: &PassReport) {
         self.effective(
             &outcome.throttle.name,
             outcome.effective,

@@ -18,7 +18,7 @@ const PREFIX: usize = METRIC_BITS / 4;
 
 /// The newest row of one chained table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
+pub struct ChainHead {
     /// The guide's name of the table.
     pub table: &'static str,
     /// The row's number; 0 before the first.
@@ -27,7 +27,7 @@ pub struct Head {
     pub hash: String,
 }
 
-impl Head {
+impl ChainHead {
     /// Whether it is the audit log's, which is printed without the table's name.
     pub fn is_audit(&self) -> bool {
         self.table == AUDIT_LOG.name
@@ -43,14 +43,14 @@ impl Head {
 }
 
 /// As `verify --head` takes it.
-impl fmt::Display for Head {
+impl fmt::Display for ChainHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}={}:{}", self.table, self.seq, self.hash)
     }
 }
 
 /// `SEQ:HASH` is the audit log's head, `TABLE=SEQ:HASH` any table's.
-impl FromStr for Head {
+impl FromStr for ChainHead {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -94,7 +94,7 @@ mod tests {
     fn a_head_is_read_as_it_is_written() {
         let hash = "0123456789ab".repeat(6)[..64].to_owned();
         for table in CHAINED {
-            let head = Head {
+            let head = ChainHead {
                 table: table.name,
                 seq: 42,
                 hash: hash.clone(),
@@ -104,19 +104,19 @@ mod tests {
         }
         assert_eq!(
             format!("7:{hash}")
-                .parse::<Head>()
+                .parse::<ChainHead>()
                 .map(|head| (head.table, head.seq)),
             Ok(("audit_log", 7))
         );
         assert_eq!(
             format!("7:{}", hash.to_uppercase())
-                .parse::<Head>()
+                .parse::<ChainHead>()
                 .map(|head| head.hash),
             Ok(hash.clone())
         );
         assert_eq!(
             format!("7:{}", &hash[..12])
-                .parse::<Head>()
+                .parse::<ChainHead>()
                 .map(|head| head.hash),
             Ok(hash[..12].to_owned())
         );
@@ -135,13 +135,13 @@ mod tests {
             &format!("outbox=7:{hash}"),
             &format!("7:{}g", &hash[1..]),
         ] {
-            assert!(wrong.parse::<Head>().is_err(), "{wrong}");
+            assert!(wrong.parse::<ChainHead>().is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn every_value_of_a_metric_is_exact_in_a_double() {
-        let head = Head {
+        let head = ChainHead {
             table: AUDIT_LOG.name,
             seq: 1,
             hash: "f".repeat(64),

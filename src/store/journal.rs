@@ -24,7 +24,7 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use crate::sync::thread::{self, JoinHandle};
 use pending::Pending;
-use writer::{Job, Work};
+use writer::{JournalOp, JournalRequest};
 
 pub use file::{JOURNAL_BYTES, JournalFile, JournalFound};
 pub use writer::{JournalBatch, JournalDone, JournalWriter};
@@ -37,7 +37,7 @@ const QUEUE_LIMIT: usize = 1024;
 #[derive(Debug)]
 pub struct FileJournal {
     shown: Arc<Shown>,
-    queue: Mutex<Option<SyncSender<Job>>>,
+    queue: Mutex<Option<SyncSender<JournalRequest>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -104,11 +104,11 @@ impl FileJournal {
 
     /// Puts something into the queue, now or never, and waits for what becomes of it. Whoever stops
     /// waiting changes nothing about that.
-    async fn ask(&self, work: Work) -> io::Result<()> {
+    async fn ask(&self, work: JournalOp) -> io::Result<()> {
         let (reply, answer) = oneshot::channel();
         let queued = lock(&self.queue)
             .as_ref()
-            .map(|queue| queue.try_send(Job { work, reply }));
+            .map(|queue| queue.try_send(JournalRequest { work, reply }));
         match queued {
             Some(Ok(())) => {}
             Some(Err(TrySendError::Full(_))) => {
@@ -131,7 +131,7 @@ fn ended() -> io::Error {
 impl Journal for FileJournal {
     async fn append(&self, entry: &JournalEntry) -> io::Result<()> {
         let content = serde_json::to_vec(entry)?;
-        self.ask(Work::Append((Box::new(entry.clone()), content)))
+        self.ask(JournalOp::Append((Box::new(entry.clone()), content)))
             .await
     }
 
@@ -142,7 +142,7 @@ impl Journal for FileJournal {
     async fn settle(&self, once: &str) -> io::Result<()> {
         // Known at once: it is only what the file says of it that has to wait.
         lock(&self.shown.pending).settle_ahead(once);
-        let settled = self.ask(Work::Settle(once.to_owned())).await;
+        let settled = self.ask(JournalOp::Settle(once.to_owned())).await;
         if settled.is_err() {
             lock(&self.shown.pending).forget_ahead(once);
         }

@@ -27,17 +27,17 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Head, Opened, lock};
-use crate::domain::audit::{Answer, Change, ClientKey, Receipt};
+use super::{ChainHead, LedgerSnapshot, lock};
+use crate::domain::audit::{Change, ClientKey, CommandResponse, Receipt};
 use crate::domain::hold::ScopedHold;
-use crate::ports::{Ledger, LedgerError, Owed, Stored};
-use asking::Asking;
+use crate::ports::{Ledger, LedgerError, OutboxRow, Stored};
+use asking::CancelGuard;
 use index::SharedIndex;
 pub use opening::OpenError;
 use pool::Pool;
-use waiting::Waiting;
-pub use writer::{Batch, Begun, Done, Writer};
-use writer::{Claim, GROUP_LIMIT, Job, Work};
+use waiting::PendingWrite;
+pub use writer::{Batch, BatchOutcome, SealedBatch, Writer};
+use writer::{Claim, GROUP_LIMIT, WriteOp, WriteRequest};
 
 /// Eight full groups. A group on a locked store fails after [`opening::BUSY_TIMEOUT`], so whatever
 /// stands further back would be answered after more than two seconds, when its caller has given up:
@@ -60,7 +60,7 @@ pub struct Outbox {
 /// The ledger in `ledger.db`.
 #[derive(Debug)]
 pub struct SqliteLedger {
-    queue: Mutex<Option<SyncSender<Job>>>,
+    queue: Mutex<Option<SyncSender<WriteRequest>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Arc<Pool>,
     /// Turns for pages of the past.
@@ -80,7 +80,7 @@ impl SqliteLedger {
     }
 
     /// The same, with the accounts of its holds.
-    pub fn open_and_account(dir: &Path) -> Result<(Self, Opened), OpenError> {
+    pub fn open_and_account(dir: &Path) -> Result<(Self, LedgerSnapshot), OpenError> {
         let (mut ledger, mut writer, opened) = Self::open_without_threads(dir)?;
         let thread = std::thread::Builder::new().name("ledger-writer".to_owned());
         ledger.writer = Mutex::new(Some(thread.spawn(move || writer.run())?));
@@ -89,12 +89,12 @@ impl SqliteLedger {
     }
 
     /// The same, for whoever gives the writer its turns and does not mind to wait for what is read.
-    pub fn open_without_threads(dir: &Path) -> Result<(Self, Writer, Opened), OpenError> {
+    pub fn open_without_threads(dir: &Path) -> Result<(Self, Writer, LedgerSnapshot), OpenError> {
         let conn = opening::connection(dir)?;
         let readers = Pool::open(dir)?;
         let opened = readers
             .ask(read::opened)
-            .unwrap_or_else(|| Ok(Opened::default()))?;
+            .unwrap_or_else(|| Ok(LedgerSnapshot::default()))?;
         let (queue, jobs) = sync_channel(QUEUE_LIMIT);
         let index = SharedIndex::of(dir);
         let ledger = Self {
@@ -124,18 +124,18 @@ impl SqliteLedger {
         at: Timestamp,
         holds: Vec<ScopedHold>,
     ) -> Result<Receipt, LedgerError> {
-        self.submit(Work::Begin { at, holds }).await
+        self.submit(WriteOp::Begin { at, holds }).await
     }
 
     /// Remembers how many records the journal ever had.
     pub async fn saw_journal(&self, ever: u64) -> Result<(), LedgerError> {
-        self.submit(Work::SawJournal(ever)).await.map(drop)
+        self.submit(WriteOp::SawJournal(ever)).await.map(drop)
     }
 
     /// Gives every intent that a previous process left open its one outcome, `intent_interrupted`.
     /// To be called once, at start, before an intent is opened.
     pub async fn close_interrupted(&self, at: Timestamp) -> Result<Receipt, LedgerError> {
-        self.submit(Work::CloseInterrupted(at)).await
+        self.submit(WriteOp::CloseInterrupted(at)).await
     }
 
     /// Forgets observations made before this, and clients' keys that have expired by now: the only
@@ -146,7 +146,7 @@ impl SqliteLedger {
         states_before: Timestamp,
         now: Timestamp,
     ) -> Result<usize, LedgerError> {
-        self.submit(Work::Prune { states_before, now })
+        self.submit(WriteOp::Prune { states_before, now })
             .await
             .map(|receipt| receipt.pruned)
     }
@@ -158,7 +158,7 @@ impl SqliteLedger {
 
     /// The newest row of each chained table, the audit log first, all of one moment; to be kept
     /// elsewhere.
-    pub async fn heads(&self) -> Result<Vec<Head>, LedgerError> {
+    pub async fn heads(&self) -> Result<Vec<ChainHead>, LedgerError> {
         self.read(rows::heads).await
     }
 
@@ -182,17 +182,17 @@ impl SqliteLedger {
         }
     }
 
-    async fn submit(&self, work: Work) -> Result<Receipt, LedgerError> {
+    async fn submit(&self, work: WriteOp) -> Result<Receipt, LedgerError> {
         self.queued(work)?.answer().await
     }
 
-    fn queued(&self, work: Work) -> Result<Waiting, LedgerError> {
+    fn queued(&self, work: WriteOp) -> Result<PendingWrite, LedgerError> {
         let (reply, answer) = oneshot::channel();
         let claim = Arc::new(Claim::default());
         match &*lock(&self.queue) {
             None => return Err(unavailable("it is closed")),
             Some(queue) => queue
-                .try_send(Job {
+                .try_send(WriteRequest {
                     work,
                     reply,
                     claim: Arc::clone(&claim),
@@ -202,7 +202,7 @@ impl SqliteLedger {
                     TrySendError::Disconnected(_) => unavailable("its writer has stopped"),
                 })?,
         }
-        Ok(Waiting { answer, claim })
+        Ok(PendingWrite { answer, claim })
     }
 
     /// Reads a page of the past: few at a time, so that connections are left for commands; and not
@@ -215,7 +215,7 @@ impl SqliteLedger {
             .acquire_owned()
             .await
             .map_err(unavailable)?;
-        let asking = Asking::default();
+        let asking = CancelGuard::default();
         let asked = asking.asked();
         self.read(move |conn| {
             let _turn = turn;
@@ -253,7 +253,7 @@ impl Drop for SqliteLedger {
 #[async_trait]
 impl Ledger for SqliteLedger {
     async fn commit(&self, change: Change) -> Result<Receipt, LedgerError> {
-        self.queued(Work::Commit(Box::new(change)))?
+        self.queued(WriteOp::Commit(Box::new(change)))?
             .answer_in_time()
             .await
     }
@@ -263,7 +263,7 @@ impl Ledger for SqliteLedger {
     }
 
     async fn check(&self) -> Result<(), LedgerError> {
-        self.submit(Work::Check)
+        self.submit(WriteOp::Check)
             .await
             .map(drop)
             .map_err(|error| match error {
@@ -277,15 +277,17 @@ impl Ledger for SqliteLedger {
         self.read(move |conn| read::has(conn, &once)).await
     }
 
-    async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError> {
+    async fn owed(&self, limit: usize) -> Result<Vec<OutboxRow>, LedgerError> {
         self.read(move |conn| read::owed(conn, limit)).await
     }
 
-    async fn delivered(&self, rows: &[Owed]) -> Result<(), LedgerError> {
-        self.submit(Work::Delivered(rows.to_vec())).await.map(drop)
+    async fn delivered(&self, rows: &[OutboxRow]) -> Result<(), LedgerError> {
+        self.submit(WriteOp::Delivered(rows.to_vec()))
+            .await
+            .map(drop)
     }
 
-    async fn answered(&self, key: &ClientKey) -> Result<Option<Answer>, LedgerError> {
+    async fn answered(&self, key: &ClientKey) -> Result<Option<CommandResponse>, LedgerError> {
         let key = key.clone();
         self.read(move |conn| rows::answered(conn, &key)).await
     }

@@ -9,11 +9,11 @@ use std::sync::OnceLock;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::Opened;
+use super::LedgerSnapshot;
 use super::sqlite::{OpenError, SqliteLedger, read};
-use crate::domain::audit::{Answer, Change, ClientKey, Receipt};
-use crate::domain::history::{AuditItem, DriftItem, EvidenceItem, Page, PageAsk, StateItem};
-use crate::ports::{History, JournalEntry, Ledger, LedgerError, Owed, Stored};
+use crate::domain::audit::{Change, ClientKey, CommandResponse, Receipt};
+use crate::domain::history::{AuditItem, DriftItem, EvidenceItem, HistoryPage, PageAsk, StateItem};
+use crate::ports::{History, JournalEntry, Ledger, LedgerError, OutboxRow, Stored};
 use crate::sync::{Mutex, lock};
 
 /// The ledger of a folder, open or not.
@@ -29,9 +29,9 @@ pub struct StandbyLedger {
 #[derive(Debug)]
 pub enum AtStart {
     /// It is open, and knew this.
-    Open(Opened),
+    Open(LedgerSnapshot),
     /// It cannot be written now; it could still be read.
-    ReadOnly(Opened, OpenError),
+    ReadOnly(LedgerSnapshot, OpenError),
     /// It can neither be written nor read now.
     Away(OpenError),
 }
@@ -76,7 +76,7 @@ impl StandbyLedger {
     ///
     /// # Errors
     /// Why it still cannot be opened.
-    pub async fn try_open(&self, at: Timestamp) -> Result<Opened, OpenError> {
+    pub async fn try_open(&self, at: Timestamp) -> Result<LedgerSnapshot, OpenError> {
         let opened = self.opened(at).await;
         if let Err(error) = &opened {
             *lock(&self.why) = error.told();
@@ -84,7 +84,7 @@ impl StandbyLedger {
         opened
     }
 
-    async fn opened(&self, at: Timestamp) -> Result<Opened, OpenError> {
+    async fn opened(&self, at: Timestamp) -> Result<LedgerSnapshot, OpenError> {
         let folder = self.folder.clone();
         let opened =
             tokio::task::spawn_blocking(move || SqliteLedger::open_and_account(&folder)).await;
@@ -170,34 +170,34 @@ impl Ledger for StandbyLedger {
         asked.map_err(|error| LedgerError::Unavailable(error.to_string()))
     }
 
-    async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError> {
+    async fn owed(&self, limit: usize) -> Result<Vec<OutboxRow>, LedgerError> {
         self.ledger()?.owed(limit).await
     }
 
-    async fn delivered(&self, rows: &[Owed]) -> Result<(), LedgerError> {
+    async fn delivered(&self, rows: &[OutboxRow]) -> Result<(), LedgerError> {
         self.ledger()?.delivered(rows).await
     }
 
-    async fn answered(&self, key: &ClientKey) -> Result<Option<Answer>, LedgerError> {
+    async fn answered(&self, key: &ClientKey) -> Result<Option<CommandResponse>, LedgerError> {
         self.ledger()?.answered(key).await
     }
 }
 
 #[async_trait]
 impl History for StandbyLedger {
-    async fn audit(&self, ask: PageAsk) -> Result<Page<AuditItem>, LedgerError> {
+    async fn audit(&self, ask: PageAsk) -> Result<HistoryPage<AuditItem>, LedgerError> {
         self.ledger()?.audit(ask).await
     }
 
-    async fn drifts(&self, ask: PageAsk) -> Result<Page<DriftItem>, LedgerError> {
+    async fn drifts(&self, ask: PageAsk) -> Result<HistoryPage<DriftItem>, LedgerError> {
         self.ledger()?.drifts(ask).await
     }
 
-    async fn evidence(&self, ask: PageAsk) -> Result<Page<EvidenceItem>, LedgerError> {
+    async fn evidence(&self, ask: PageAsk) -> Result<HistoryPage<EvidenceItem>, LedgerError> {
         self.ledger()?.evidence(ask).await
     }
 
-    async fn states(&self, ask: PageAsk) -> Result<Page<StateItem>, LedgerError> {
+    async fn states(&self, ask: PageAsk) -> Result<HistoryPage<StateItem>, LedgerError> {
         self.ledger()?.states(ask).await
     }
 }

@@ -12,7 +12,7 @@ use super::accounts::{Accounts, Unexplained};
 use super::journal::JournalFound;
 use super::last_state::{LastFound, LastState};
 use crate::domain::audit::ThrottleRow;
-use crate::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
+use crate::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use crate::ports::{JournalEntry, Stored};
 
 /// What is said of a ledger that lacks what the journal had brought to it.
@@ -23,7 +23,7 @@ const ACTOR: &str = "echo-phoenix";
 
 /// What the ledger knew when it could be read.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Opened {
+pub struct LedgerSnapshot {
     /// Throttles and the holds in force by its own accounts.
     pub stored: Stored,
     /// Those accounts.
@@ -32,7 +32,7 @@ pub struct Opened {
     pub journal: Option<u64>,
 }
 
-impl Opened {
+impl LedgerSnapshot {
     /// Throttles and holds, where holds live in the ledger: those that do not add up are nobody's.
     #[must_use]
     pub fn owned(&self) -> Stored {
@@ -61,11 +61,11 @@ impl Opened {
 }
 
 /// Everything that is known at a start.
-pub struct Known<'a> {
+pub struct StartInputs<'a> {
     /// Whether there was a file of a ledger, with something in it.
     pub ledger_was_there: bool,
     /// What could be read of the ledger; none while it cannot be.
-    pub ledger: Option<&'a Opened>,
+    pub ledger: Option<&'a LedgerSnapshot>,
     /// How the journal was found.
     pub journal: &'a JournalFound,
     /// How many records it says it ever had.
@@ -80,7 +80,7 @@ pub struct Known<'a> {
     pub last: &'a LastFound,
 }
 
-impl Known<'_> {
+impl StartInputs<'_> {
     /// Whether the last state is whole, and knows of all that the journal ever had.
     fn knows_all(&self) -> bool {
         let seen = self.last.state.as_ref().and_then(|last| last.journal);
@@ -102,7 +102,7 @@ pub struct Start {
 /// Adds everything up. `at` and `epoch` are those of a hold that stands for what cannot be named,
 /// should there be need.
 #[must_use]
-pub fn start(known: &Known<'_>, at: Timestamp, epoch: impl FnOnce() -> String) -> Start {
+pub fn start(known: &StartInputs<'_>, at: Timestamp, epoch: impl FnOnce() -> String) -> Start {
     let mut start = Start {
         lost: lost(known),
         ..Start::default()
@@ -142,7 +142,7 @@ pub fn start(known: &Known<'_>, at: Timestamp, epoch: impl FnOnce() -> String) -
 }
 
 /// What is missing, in words.
-fn lost(known: &Known<'_>) -> Vec<String> {
+fn lost(known: &StartInputs<'_>) -> Vec<String> {
     let mut lost = Vec::new();
     let last = known.last.state.as_ref();
     let seen = known
@@ -198,7 +198,7 @@ fn lost(known: &Known<'_>) -> Vec<String> {
 fn nameless(epoch: Epoch, reason: String, at: Timestamp) -> ScopedHold {
     let hold = Hold {
         epoch,
-        bite: Bite::Kill,
+        bite: HoldEffect::Kill,
         source: Source::Unaccounted,
         reason,
         operator: ACTOR.to_owned(),
@@ -212,7 +212,7 @@ fn nameless(epoch: Epoch, reason: String, at: Timestamp) -> ScopedHold {
 
 /// The ledger's word, and what the last state knows beyond it.
 fn union(
-    ledger: &Opened,
+    ledger: &LedgerSnapshot,
     last: Option<&Stored>,
     pending: &[JournalEntry],
     told: &mut Vec<String>,

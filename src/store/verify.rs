@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::accounts;
 use super::chain::{self, Cell, GENESIS};
-use super::head::Head;
+use super::head::ChainHead;
 use super::looks::{FOREIGN, has_ours, looks};
 use super::schema::{self, CHAINED, Chained};
 use super::sqlite::read;
@@ -31,7 +31,7 @@ const OF_THE_CHAIN: [&str; 4] = ["seq", "format", "prev_hash", "hash"];
 pub struct Verified {
     /// The newest row of each chained table, the audit log first. Rows are numbered from 1 without
     /// a gap, so its number is also how many there are.
-    pub heads: Vec<Head>,
+    pub heads: Vec<ChainHead>,
 }
 
 /// Why a ledger could not be vouched for.
@@ -63,7 +63,7 @@ impl VerifyError {
 /// The first row that is not as it was written, or why the file cannot be read.
 pub fn verify(
     file: &Path,
-    exported: &[Head],
+    exported: &[ChainHead],
     progress: &mut dyn FnMut(&str, i64, i64),
 ) -> Result<Verified, VerifyError> {
     let conn = read::connect_file(file)?;
@@ -86,7 +86,7 @@ pub fn verify(
 /// Verifies what a connection sees; the caller has opened a transaction.
 pub(super) fn chains(
     conn: &Connection,
-    exported: &[Head],
+    exported: &[ChainHead],
     progress: &mut dyn FnMut(&str, i64, i64),
 ) -> Result<Verified, VerifyError> {
     let mut heads = Vec::new();
@@ -105,7 +105,7 @@ pub(super) fn chains(
             &of_table,
             progress,
         )?;
-        heads.push(Head {
+        heads.push(ChainHead {
             table: table.name,
             seq,
             hash,
@@ -192,7 +192,7 @@ pub(super) fn walk(
     table: &Chained,
     columns: &[&str],
     from: i64,
-    exported: &[&Head],
+    exported: &[&ChainHead],
     progress: &mut dyn FnMut(&str, i64, i64),
 ) -> Result<(i64, String), VerifyError> {
     let name = table.name;

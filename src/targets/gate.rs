@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::decide::bite::{Bite, Counts};
+use crate::decide::bite::{Counts, RefusalRate};
 use crate::decide::verdict::Reason;
 use crate::decide::waiting::{Measured, Window};
 use crate::domain::level::Level;
 use crate::domain::plan::{Action, GateReadBack, ReadBack};
 use crate::domain::throttle::{Declared, TargetSpec, ThrottleName};
-use crate::gate::{Gate, Setting, Standing};
+use crate::gate::{Gate, LevelSetting, ThrottleSnapshot};
 use crate::ports::{Clock, Target, TargetError};
 
 /// Shortest window over which the bite is measured; a tick, so that a wake in between does not make
@@ -47,11 +47,11 @@ struct Bitten {
     /// without.
     decided: Counts,
     changes: u64,
-    bite: Bite,
+    bite: RefusalRate,
 }
 
 impl Bitten {
-    fn begin(standing: &Standing, at: Duration) -> Self {
+    fn begin(standing: &ThrottleSnapshot, at: Duration) -> Self {
         let changes = standing.changes;
         let decided = standing
             .named
@@ -60,25 +60,25 @@ impl Bitten {
             at,
             decided,
             changes,
-            bite: Bite::default(),
+            bite: RefusalRate::default(),
         }
     }
 
-    fn next(&self, standing: &Standing, at: Duration) -> Self {
+    fn next(&self, standing: &ThrottleSnapshot, at: Duration) -> Self {
         let now = Self::begin(standing, at);
         // What was counted under two rules proves neither.
         let bite = if self.changes == standing.changes {
             self.bite
                 .next(level(standing), now.decided.beyond(self.decided))
         } else {
-            Bite::default()
+            RefusalRate::default()
         };
         Self { bite, ..now }
     }
 }
 
 /// The level that is in force; a kill stands above it.
-fn level(standing: &Standing) -> Level {
+fn level(standing: &ThrottleSnapshot) -> Level {
     if standing.killed() {
         Level::STOP
     } else {
@@ -99,7 +99,7 @@ impl LocalGate {
     }
 
     /// What was offered in the last window, and what the gate was last measured to refuse.
-    fn measured(&self, standing: &Standing) -> (Measured, Bite) {
+    fn measured(&self, standing: &ThrottleSnapshot) -> (Measured, RefusalRate) {
         let now = self.clock.elapsed();
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         let begin = || Counted {
@@ -161,7 +161,7 @@ impl Target for LocalGate {
             return Err(TargetError::Refused("a gate has no replicas".to_owned()));
         };
         let reason = Reason::from_word(reason).unwrap_or(Reason::Target);
-        let setting = Setting {
+        let setting = LevelSetting {
             level: *level,
             reason,
             generation: *generation,

@@ -32,9 +32,9 @@ use site::Sites;
 
 /// How often a site is asked: with its limit of 100 requests a minute it leaves room for others at
 /// this address.
-const EVERY: Duration = Duration::from_secs(4);
+const POLL_INTERVAL: Duration = Duration::from_secs(4);
 /// How often it is looked who is due.
-const LOOK: Duration = Duration::from_millis(500);
+const SCAN_INTERVAL: Duration = Duration::from_millis(500);
 /// A word that is older is none.
 const STALE: Duration = Duration::from_secs(15);
 /// What no pass has asked for in this time left the declarations.
@@ -111,7 +111,7 @@ impl Remotes {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = this.due.notified() => {}
-                () = sleep(LOOK) => {}
+                () = sleep(SCAN_INTERVAL) => {}
                 Some(place) = asking.next() => {
                     under_way.remove(&place);
                 }
@@ -124,7 +124,8 @@ impl Remotes {
         let now = self.clock.elapsed();
         let mut known = self.lock();
         known.retain(|_, one| now.saturating_sub(one.wanted) < FORGOTTEN);
-        let is_due = |one: &Known| one.heard.is_none() || now.saturating_sub(one.at) >= EVERY;
+        let is_due =
+            |one: &Known| one.heard.is_none() || now.saturating_sub(one.at) >= POLL_INTERVAL;
         let due: BTreeSet<Place> = known
             .values()
             .filter(|one| is_due(one))

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 /// How a metric behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MetricKind {
     /// Only rises while the process lives.
     Counter,
     /// Rises and falls.
@@ -15,7 +15,7 @@ pub(super) enum Kind {
     Untyped,
 }
 
-impl Kind {
+impl MetricKind {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -30,7 +30,7 @@ impl Kind {
 #[derive(Debug)]
 pub(super) struct Family {
     pub(super) name: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: MetricKind,
     pub(super) labels: &'static [&'static str],
     pub(super) help: &'static str,
 }
@@ -40,7 +40,7 @@ pub(super) type Samples<'a> = (&'static Family, Vec<(Vec<&'a str>, f64)>);
 
 const fn family(
     name: &'static str,
-    kind: Kind,
+    kind: MetricKind,
     labels: &'static [&'static str],
     help: &'static str,
 ) -> Family {
@@ -57,229 +57,229 @@ const NONE: &[&str] = &[];
 
 pub(super) const LEVEL: Family = family(
     "echo_throttle_pct",
-    Kind::Gauge,
+    MetricKind::Gauge,
     THROTTLE,
     "Share of work refused now, 0 to 1; of a throttle with a key: share of its callers.",
 );
 pub(super) const KILLED: Family = family(
     "echo_killed",
-    Kind::Gauge,
+    MetricKind::Gauge,
     THROTTLE,
     "1 while a kill holds.",
 );
 pub(super) const ENFORCED: Family = family(
     "echo_enforced",
-    Kind::Gauge,
+    MetricKind::Gauge,
     THROTTLE,
     "1 while every target was read back as it should be (serve).",
 );
 pub(super) const DRIFTS: Family = family(
     "echo_drifts_open",
-    Kind::Gauge,
+    MetricKind::Gauge,
     THROTTLE,
     "Differences from what was asked for that are open now (serve).",
 );
 pub(super) const REFUSED: Family = family(
     "echo_gate_refused_ratio",
-    Kind::Gauge,
+    MetricKind::Gauge,
     THROTTLE,
     "Share measured to be refused, 0 to 1, of the requests that the level decides (serve); beside a key it may differ widely from the level.",
 );
 pub(super) const CALLERS: Family = family(
     "echo_gate_callers",
-    Kind::Gauge,
+    MetricKind::Gauge,
     THROTTLE,
     "Callers seen since the full hour (UTC), when others are chosen to be refused: an estimate, to 2.3 % (one standard error); only of throttles whose callers have names.",
 );
 pub(super) const KILL_PATH: Family = family(
     "echo_kill_path_ok",
-    Kind::Gauge,
+    MetricKind::Gauge,
     &["via"],
     "1 if the last self-test was admitted while open and refused while killed, by way: listener, or the throttle of a canary URL.",
 );
 pub(super) const KILL_PATH_AGE: Family = family(
     "echo_kill_path_age_seconds",
-    Kind::Gauge,
+    MetricKind::Gauge,
     &["via"],
     "Time since the kill path was last proven.",
 );
 pub(super) const HEALTH: Family = family(
     "echo_health",
-    Kind::Gauge,
+    MetricKind::Gauge,
     &["status"],
     "1 for the word that `/health` says now, 0 for the other two.",
 );
 pub(super) const CHECK: Family = family(
     "echo_check_ok",
-    Kind::Gauge,
+    MetricKind::Gauge,
     &["check"],
     "1 while a part that `/health` looks at is well; nothing for one that is off.",
 );
 pub(super) const ERRORS: Family = family(
     "echo_total_errors",
-    Kind::Untyped,
+    MetricKind::Untyped,
     NONE,
     "Answers with a 5xx status.",
 );
 pub(super) const WEBHOOKS: Family = family(
     "echo_webhook_events_total",
-    Kind::Counter,
+    MetricKind::Counter,
     NONE,
     "Webhook events received, refused ones too.",
 );
 pub(super) const WEBHOOKS_REJECTED: Family = family(
     "echo_webhook_events_rejected",
-    Kind::Untyped,
+    MetricKind::Untyped,
     NONE,
     "Webhook events refused.",
 );
 pub(super) const WEBHOOKS_REASONS: Family = family(
     "echo_webhook_refused_total",
-    Kind::Counter,
+    MetricKind::Counter,
     &["reason"],
     "Webhook events refused, by reason: no_match and too_old or too_new of every event mean a wrong secret and a wrong clock.",
 );
 pub(super) const VERDICTS: Family = family(
     "echo_gate_verdicts_total",
-    Kind::Counter,
+    MetricKind::Counter,
     &["throttle", "decision", "reason"],
     "Verdicts of this process's gate.",
 );
 pub(super) const UNKNOWN: Family = family(
     "echo_gate_unknown_total",
-    Kind::Counter,
+    MetricKind::Counter,
     &["door"],
     "Verdicts asked of throttles that nobody declared, all refused (`echo-reason: unknown`): a typo in a proxy's file; the log has the names. By door: nginx, envoy, forward, or decide.",
 );
 pub(super) const STATE_AGE: Family = family(
     "echo_gate_state_age_seconds",
-    Kind::Gauge,
+    MetricKind::Gauge,
     THROTTLE,
     "Time since the state behind the verdicts was last confirmed.",
 );
 pub(super) const REQUESTS: Family = family(
     "echo_http_requests_total",
-    Kind::Counter,
+    MetricKind::Counter,
     &["route", "method", "status"],
     "Requests by route, method and class of status, verdicts apart; a request for one that got none is counted.",
 );
 pub(super) const DURATION: Family = family(
     "echo_http_request_duration_seconds",
-    Kind::Histogram,
+    MetricKind::Histogram,
     &["route"],
     "Time from a request's head to its answer, verdicts apart.",
 );
 pub(super) const COMMANDS: Family = family(
     "echo_commands_total",
-    Kind::Counter,
+    MetricKind::Counter,
     &["action", "outcome"],
     "Commands by what became of them: done, refused or failed.",
 );
 pub(super) const LIMITED: Family = family(
     "echo_rate_limited_total",
-    Kind::Counter,
+    MetricKind::Counter,
     &["bucket"],
     "Requests refused with 429: by the limit of a client or of a key, or by the one that requests to /kill share which are no kill.",
 );
 pub(super) const KEYS_REFUSED: Family = family(
     "echo_keys_refused_total",
-    Kind::Counter,
+    MetricKind::Counter,
     &["why"],
     "Requests to protected routes whose key is missing, nobody's (wrong), or without the role.",
 );
 pub(super) const FORGOTTEN: Family = family(
     "echo_rate_limit_forgotten_total",
-    Kind::Counter,
+    MetricKind::Counter,
     NONE,
     "Clients forgotten before their limit had renewed, because too many came at once; each may begin afresh.",
 );
 pub(super) const CONNECTIONS: Family = family(
     "echo_connections_open",
-    Kind::Gauge,
+    MetricKind::Gauge,
     NONE,
     "Connections open now, of all listeners.",
 );
 pub(super) const CUT: Family = family(
     "echo_connections_cut_total",
-    Kind::Counter,
+    MetricKind::Counter,
     &["why"],
     "Connections ended by us: a head that took too long (slow), nothing for too long (idle), no room for a newcomer (crowded), most of the bytes that unfinished requests may hold (intake).",
 );
 pub(super) const UNREAD: Family = family(
     "echo_requests_unread_total",
-    Kind::Counter,
+    MetricKind::Counter,
     &["listener", "why"],
     "Requests whose head could not be read, so that no route saw them, verdicts' neither: malformed (400), or more than 64 KiB or 256 fields (too_large, 431 or 414).",
 );
 pub(super) const LOG_LOST: Family = family(
     "echo_log_lines_dropped_total",
-    Kind::Counter,
+    MetricKind::Counter,
     NONE,
     "Lines of the log that were lost: stderr was not read, its reader was gone or its disk full. Nothing waits for the log.",
 );
 pub(super) const HEAD_SEQ: Family = family(
     "echo_ledger_head_seq",
-    Kind::Gauge,
+    MetricKind::Gauge,
     &["table"],
     "Number of a chained table's newest row, looked up each minute; for `verify --head`.",
 );
 pub(super) const HEAD_HASH: Family = family(
     "echo_ledger_head_hash48",
-    Kind::Gauge,
+    MetricKind::Gauge,
     &["table"],
     "First 48 bits of that row's hash as a number: another one at the same row means that the record was rewritten.",
 );
 pub(super) const LACKING: Family = family(
     "echo_commands_owed",
-    Kind::Gauge,
+    MetricKind::Gauge,
     &["kept"],
     "Commands done and answered that the ledger lacks: kept on disk (the journal), or in memory alone, where a crash loses them.",
 );
 pub(super) const OUTBOX: Family = family(
     "echo_outbox_rows",
-    Kind::Gauge,
+    MetricKind::Gauge,
     NONE,
     "Rows that wait for the mirror, looked up each minute.",
 );
 pub(super) const DROPPED: Family = family(
     "echo_outbox_dropped_total",
-    Kind::Counter,
+    MetricKind::Counter,
     NONE,
     "Rows the mirror will never get, since more than 10,000 waited; the ledger has them.",
 );
 pub(super) const BUILD: Family = family(
     "echo_build_info",
-    Kind::Gauge,
+    MetricKind::Gauge,
     &["version", "mode"],
     "Always 1; what runs here, and in which role.",
 );
 pub(super) const UPTIME: Family = family(
     "echo_uptime_seconds",
-    Kind::Gauge,
+    MetricKind::Gauge,
     NONE,
     "Time since the process started.",
 );
 pub(super) const START: Family = family(
     "process_start_time_seconds",
-    Kind::Gauge,
+    MetricKind::Gauge,
     NONE,
     "When the process started, seconds since 1970.",
 );
 pub(super) const MEMORY: Family = family(
     "process_resident_memory_bytes",
-    Kind::Gauge,
+    MetricKind::Gauge,
     NONE,
     "Memory of this process that is in RAM (Linux).",
 );
 pub(super) const CPU: Family = family(
     "process_cpu_seconds_total",
-    Kind::Counter,
+    MetricKind::Counter,
     NONE,
     "Processor time used, by users and system (Linux).",
 );
 pub(super) const FILES: Family = family(
     "process_open_fds",
-    Kind::Gauge,
+    MetricKind::Gauge,
     NONE,
     "Open file descriptors (Linux).",
 );

@@ -18,7 +18,7 @@ use super::families::{self, Family, Samples};
 use super::kill_path::KillPath;
 use super::record::{RecordGauges, float};
 
-pub use now::{Found, Now, ThrottleGauges, Verdicts};
+pub use now::{LoopFindings, Scrape, ThrottleGauges, Verdicts};
 
 /// Upper bounds of the duration's buckets, seconds: from a verdict to a handler's limit.
 const BUCKETS: [f64; 11] = [
@@ -236,7 +236,7 @@ impl Metrics {
     }
 
     /// Everything as Prometheus text.
-    pub fn render(&self, now: &Now) -> String {
+    pub fn render(&self, now: &Scrape) -> String {
         let proofs = self.kill_path.all();
         let record = self
             .record

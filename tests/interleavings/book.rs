@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use shuttle::rand::{Rng, thread_rng};
 
-use crate::domain::audit::{Answer, Change, ClientKey, Receipt, ThrottleRow};
+use crate::domain::audit::{Change, ClientKey, CommandResponse, Receipt, ThrottleRow};
 use crate::domain::hold::{Epoch, ScopedHold};
 use crate::domain::throttle::ThrottleName;
-use crate::ports::{Ledger, LedgerError, Owed, Stored};
+use crate::ports::{Ledger, LedgerError, OutboxRow, Stored};
 use crate::sync::{Mutex, lock, others_may_go_on};
 use crate::tries::traced;
 
@@ -176,15 +176,15 @@ impl Ledger for Book {
         Ok(lock(&self.0).commands.contains(once))
     }
 
-    async fn owed(&self, _limit: usize) -> Result<Vec<Owed>, LedgerError> {
+    async fn owed(&self, _limit: usize) -> Result<Vec<OutboxRow>, LedgerError> {
         Ok(Vec::new())
     }
 
-    async fn delivered(&self, _rows: &[Owed]) -> Result<(), LedgerError> {
+    async fn delivered(&self, _rows: &[OutboxRow]) -> Result<(), LedgerError> {
         Ok(())
     }
 
-    async fn answered(&self, _key: &ClientKey) -> Result<Option<Answer>, LedgerError> {
+    async fn answered(&self, _key: &ClientKey) -> Result<Option<CommandResponse>, LedgerError> {
         Ok(None)
     }
 }

@@ -9,14 +9,14 @@ use serde_json::Value;
 use shuttle::future::{block_on, spawn, yield_now};
 
 use crate::book::Book;
-use crate::domain::audit::{Answer, AuditDraft, Record, ThrottleRow};
+use crate::domain::audit::{AuditDraft, CommandRecord, CommandResponse, ThrottleRow};
 use crate::domain::hold::{Epoch, Scope};
 use crate::domain::level::Level;
 use crate::domain::throttle::{Owner, ThrottleName};
 use crate::gate::Gate;
 use crate::gate_races::{NOW, name};
 use crate::journal_races::Disk;
-use crate::latch::{KillOrder, Killed, Lacking, Latch, LevelOrder};
+use crate::latch::{KillOrder, KillOutcome, Lacking, Latch, LevelOrder};
 use crate::ports::{Desired, DesiredError, Journal, Ledger};
 use crate::store::declared::LedgerDesired;
 use crate::store::journal::FileJournal;
@@ -25,11 +25,11 @@ use crate::tries::{traced, tried};
 
 const THROTTLES: [&str; 3] = ["default", "shop", "till"];
 
-pub(crate) fn record(once: &str, action: &str) -> Record {
+pub(crate) fn record(once: &str, action: &str) -> CommandRecord {
     let members = ["epoch", "audit", "durable", "already_killed"]
         .map(|member| (member.to_owned(), Value::Null));
-    let answer = Answer::new(200, members.into_iter().collect(), NOW.wall);
-    Record {
+    let answer = CommandResponse::new(200, members.into_iter().collect(), NOW.wall);
+    CommandRecord {
         once: once.to_owned(),
         audit: AuditDraft::new(NOW.wall, "o", action),
         answer,
@@ -60,7 +60,7 @@ type Told = (&'static str, Result<Said, DesiredError>);
 
 #[derive(Debug)]
 enum Said {
-    Killed(Scope, Box<Killed>),
+    Killed(Scope, Box<KillOutcome>),
     Revived(Vec<Epoch>),
     Declared,
 }
@@ -92,7 +92,7 @@ impl Service {
             .map(|journal| Arc::<FileJournal>::clone(journal) as Arc<dyn Journal>);
         let known = Arc::<LedgerDesired>::clone(&desired);
         let latch = Arc::new(Latch::new(Arc::clone(&gate), known, kept, Vec::new()));
-        latch.obey(NOW.elapsed);
+        latch.restore(NOW.elapsed);
         Arc::new(Self {
             gate,
             book,
@@ -163,8 +163,8 @@ impl Service {
     /// What a pass of the loop does of it; answers whether the ledger lacks nothing any more.
     async fn pass(&self) -> bool {
         self.desired.refresh().await;
-        self.latch.obey(NOW.elapsed);
-        self.latch.settle().await
+        self.latch.restore(NOW.elapsed);
+        self.latch.retry_pending().await
     }
 
     /// Waits until nothing is owed or in doubt any more.

@@ -8,11 +8,11 @@ use shuttle::future::block_on;
 use shuttle::thread;
 
 use crate::decide::verdict::Reason;
-use crate::domain::hold::{Bite, Epoch, Hold, Scope, Source};
+use crate::domain::hold::{Epoch, Hold, HoldEffect, Scope, Source};
 use crate::domain::level::Level;
 use crate::domain::moment::Moment;
 use crate::domain::throttle::{GateSpec, ThrottleName};
-use crate::gate::{Gate, Question, Setting};
+use crate::gate::{Gate, LevelSetting, Question};
 use crate::tries::{tried, tried_all};
 
 pub(crate) const NOW: Moment = Moment {
@@ -29,7 +29,7 @@ fn hold(epoch: &str) -> Hold {
     let epoch = Epoch(epoch.to_owned());
     Hold {
         epoch,
-        bite: Bite::Kill,
+        bite: HoldEffect::Kill,
         source: Source::Rest,
         reason,
         operator,
@@ -37,8 +37,8 @@ fn hold(epoch: &str) -> Hold {
     }
 }
 
-fn setting(level: Level) -> Setting {
-    Setting {
+fn setting(level: Level) -> LevelSetting {
+    LevelSetting {
         level,
         reason: Reason::Target,
         generation: 1,

@@ -12,14 +12,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use echo_phoenix::domain::audit::{Answer, Change, ClientKey, Receipt};
+use echo_phoenix::domain::audit::{Change, ClientKey, CommandResponse, Receipt};
 use echo_phoenix::mirror::airtable::{Airtable, AirtableConfig, AirtableError, Category, Token};
 use echo_phoenix::mirror::counters::MirrorCounters;
 use echo_phoenix::mirror::retry::RetryPolicy;
 use echo_phoenix::mirror::setup::{SetUp, SetupError, setup};
 use echo_phoenix::mirror::tables::TABLES;
 use echo_phoenix::mirror::worker::{Worker, WorkerParts};
-use echo_phoenix::ports::{Clock, Ledger, LedgerError, Owed, Stored};
+use echo_phoenix::ports::{Clock, Ledger, LedgerError, OutboxRow, Stored};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -59,7 +59,7 @@ async fn set_up(emulator: &Emulator, dry_run: bool) -> (SetUp, String) {
 
 /// What a ledger owes, in memory.
 #[derive(Default)]
-struct Outbox(Mutex<Vec<Owed>>);
+struct Outbox(Mutex<Vec<OutboxRow>>);
 
 #[async_trait]
 impl Ledger for Outbox {
@@ -79,11 +79,11 @@ impl Ledger for Outbox {
         Ok(false)
     }
 
-    async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError> {
+    async fn owed(&self, limit: usize) -> Result<Vec<OutboxRow>, LedgerError> {
         Ok(self.0.lock().unwrap().iter().take(limit).cloned().collect())
     }
 
-    async fn delivered(&self, rows: &[Owed]) -> Result<(), LedgerError> {
+    async fn delivered(&self, rows: &[OutboxRow]) -> Result<(), LedgerError> {
         self.0.lock().unwrap().retain(|owed| {
             !rows
                 .iter()
@@ -92,14 +92,14 @@ impl Ledger for Outbox {
         Ok(())
     }
 
-    async fn answered(&self, _key: &ClientKey) -> Result<Option<Answer>, LedgerError> {
+    async fn answered(&self, _key: &ClientKey) -> Result<Option<CommandResponse>, LedgerError> {
         Ok(None)
     }
 }
 
 impl Outbox {
     /// The newest version of a row; the place of an older one is kept.
-    fn owe(&self, owed: Owed) {
+    fn owe(&self, owed: OutboxRow) {
         let mut rows = self.0.lock().unwrap();
         match rows
             .iter_mut()
@@ -135,14 +135,14 @@ impl Clock for TestClock {
     }
 }
 
-fn drift(key: &str, version: i64) -> Owed {
+fn drift(key: &str, version: i64) -> OutboxRow {
     let row = json!({
         "id": key, "throttle": "shop.checkout", "target": "apps/v1/Deployment/checkout", "field": "spec.replicas",
         "desired": "0", "actual": "3", "side": "riskier", "who_manager": "kubectl", "who_operation": "Update",
         "who_subresource": "scale", "who_time": null, "first_seen": "2026-10-20T11:59:00.123456Z",
         "last_seen": "2026-10-20T11:59:30Z", "count": version, "action": "corrected", "error": null,
     });
-    Owed {
+    OutboxRow {
         table: TABLE.to_owned(),
         key: key.to_owned(),
         version,
@@ -151,7 +151,7 @@ fn drift(key: &str, version: i64) -> Owed {
 }
 
 /// A row Airtable will not have: its count is no number.
-fn poison(key: &str, version: i64) -> Owed {
+fn poison(key: &str, version: i64) -> OutboxRow {
     let mut owed = drift(key, version);
     owed.row = owed
         .row
@@ -172,14 +172,14 @@ struct Mirror {
 
 impl Mirror {
     /// Starts a worker on a base that is set up, with pauses short enough to wait for.
-    async fn start(limits: Limits, owed: Vec<Owed>, before: impl FnOnce(&Emulator)) -> Self {
+    async fn start(limits: Limits, owed: Vec<OutboxRow>, before: impl FnOnce(&Emulator)) -> Self {
         let emulator = Emulator::start(limits).await;
         set_up(&emulator, false).await;
         before(&emulator);
         Self::on(emulator, limits, owed)
     }
 
-    fn on(emulator: Emulator, limits: Limits, owed: Vec<Owed>) -> Self {
+    fn on(emulator: Emulator, limits: Limits, owed: Vec<OutboxRow>) -> Self {
         let ledger = Arc::new(Outbox(Mutex::new(owed)));
         let clock = Arc::new(TestClock(Mutex::new(
             "2026-10-20T12:00:00Z".parse().unwrap(),
@@ -402,7 +402,7 @@ async fn nobody_there_is_unreachable() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_owed_arrives_and_is_read_back() {
-    let owed: Vec<Owed> = (0..23).map(|n| drift(&format!("01K{n:02}"), 1)).collect();
+    let owed: Vec<OutboxRow> = (0..23).map(|n| drift(&format!("01K{n:02}"), 1)).collect();
     let mirror = Mirror::start(LOOSE, owed, |_| {}).await;
     mirror
         .until("23 rows", |m| m.counters.delivered() == 23)
@@ -539,11 +539,11 @@ async fn more_poison_than_a_batch_holds_hides_nobody() {
 
 #[tokio::test]
 async fn a_row_without_a_table_and_a_row_without_json_are_set_aside() {
-    let strange = Owed {
+    let strange = OutboxRow {
         table: "no_such_table".to_owned(),
         ..drift("a", 1)
     };
-    let broken = Owed {
+    let broken = OutboxRow {
         row: "{".to_owned(),
         ..drift("b", 1)
     };

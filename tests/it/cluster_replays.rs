@@ -2,8 +2,8 @@
 //! revived: nobody hears of it again.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use echo_phoenix::domain::audit::{Answer, AuditDraft, Record};
-use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
+use echo_phoenix::domain::audit::{AuditDraft, CommandRecord, CommandResponse};
+use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use echo_phoenix::domain::throttle::ThrottleName;
 use echo_phoenix::ports::{Effect, Journal, JournalEntry};
 use echo_phoenix::store::FileJournal;
@@ -29,7 +29,7 @@ async fn post(echo: &Echo, path: &str, body: &Value) -> Value {
 fn entry(throttle: &str, epoch: &str) -> JournalEntry {
     let (at, text) = (Timestamp::UNIX_EPOCH, || "test".to_owned());
     let scope = Scope::One(ThrottleName::try_from(throttle.to_owned()).unwrap());
-    let (bite, source) = (Bite::Kill, Source::Rest);
+    let (bite, source) = (HoldEffect::Kill, Source::Rest);
     let hold = Hold {
         epoch: Epoch(epoch.to_owned()),
         bite,
@@ -42,8 +42,8 @@ fn entry(throttle: &str, epoch: &str) -> JournalEntry {
         throttle: throttle.to_owned(),
         ..AuditDraft::new(at, "test", "kill")
     };
-    let answer = Answer::new(200, serde_json::Map::default(), at);
-    let record = Record {
+    let answer = CommandResponse::new(200, serde_json::Map::default(), at);
+    let record = CommandRecord {
         once: epoch.to_owned(),
         audit,
         answer,

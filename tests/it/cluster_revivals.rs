@@ -18,13 +18,15 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use echo_phoenix::cluster::desired::ClusterDesired;
 use echo_phoenix::cluster::index::Override;
-use echo_phoenix::domain::audit::{Answer, Change, ClientKey, Receipt, Record};
+use echo_phoenix::domain::audit::{Change, ClientKey, CommandRecord, CommandResponse, Receipt};
 use echo_phoenix::domain::history::PageAsk;
 use echo_phoenix::domain::hold::{Epoch, Scope, Source};
 use echo_phoenix::domain::throttle::ThrottleName;
 use echo_phoenix::gate::Gate;
-use echo_phoenix::latch::{Latch, Outcome};
-use echo_phoenix::ports::{DesiredError, Ended, History, Ledger, LedgerError, Owed, Stored};
+use echo_phoenix::latch::{CommandOutcome, Latch};
+use echo_phoenix::ports::{
+    DesiredError, History, Ledger, LedgerError, OutboxRow, ReviveOutcome, Stored,
+};
 use echo_phoenix::run::clock::SystemClock;
 use echo_phoenix::store::SqliteLedger;
 use jiff::Timestamp;
@@ -104,15 +106,15 @@ impl Ledger for Late {
         self.ledger.has(once).await
     }
 
-    async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError> {
+    async fn owed(&self, limit: usize) -> Result<Vec<OutboxRow>, LedgerError> {
         self.ledger.owed(limit).await
     }
 
-    async fn delivered(&self, rows: &[Owed]) -> Result<(), LedgerError> {
+    async fn delivered(&self, rows: &[OutboxRow]) -> Result<(), LedgerError> {
         self.ledger.delivered(rows).await
     }
 
-    async fn answered(&self, key: &ClientKey) -> Result<Option<Answer>, LedgerError> {
+    async fn answered(&self, key: &ClientKey) -> Result<Option<CommandResponse>, LedgerError> {
         self.ledger.answered(key).await
     }
 }
@@ -131,7 +133,7 @@ fn name(short: &str) -> ThrottleName {
 }
 
 /// A revival, as its route records it.
-fn revival(key: Option<&str>) -> Record {
+fn revival(key: Option<&str>) -> CommandRecord {
     let mut record = record("revive");
     record.answer.body.insert("ended".to_owned(), json!([]));
     record.answer.body.insert("held_by".to_owned(), json!([]));
@@ -173,7 +175,7 @@ impl House {
             None,
             Vec::new(),
         ));
-        desired.moves(Arc::clone(&latch));
+        desired.attach_latch(Arc::clone(&latch));
         for short in ["a", "b"] {
             let object = json!({ "apiVersion": "echo-phoenix.dev/v1alpha1", "kind": "EchoThrottle", "spec": {},
                 "metadata": { "name": short, "namespace": "shop", "uid": short, "generation": 1, "resourceVersion": "1" },
@@ -225,7 +227,11 @@ impl House {
             .for_each(|view| self.latch.follow(view, Duration::ZERO, &|_| false));
     }
 
-    async fn revive(&self, short: &str, record: Record) -> Result<Ended, DesiredError> {
+    async fn revive(
+        &self,
+        short: &str,
+        record: CommandRecord,
+    ) -> Result<ReviveOutcome, DesiredError> {
         let scope = if short.is_empty() {
             Scope::All
         } else {
@@ -324,7 +330,7 @@ async fn nor_does_one_that_is_not_decided_and_found_out_later() {
         let told = house.revive("a", revival(Some("A"))).await;
         assert!(matches!(told, Err(DesiredError::Undecided)), "{told:?}");
         let decided =
-            async || (house.latch.doubts()[0].outcome != Outcome::Undecided).then_some(());
+            async || (house.latch.doubts()[0].outcome != CommandOutcome::Undecided).then_some(());
         eventually("it is decided", SOON, decided).await;
         assert_eq!(
             (house.deleted(), house.held()),
@@ -383,8 +389,8 @@ async fn an_override_that_may_not_be_deleted_is_told_and_keeps_no_other_from_end
 async fn an_override_that_cannot_be_deleted_now_keeps_nobody_from_reviving_and_ends_once_it_can_be()
 {
     for (then, outcome) in [
-        (StatusCode::OK, Outcome::Done),
-        (StatusCode::FORBIDDEN, Outcome::NotDone),
+        (StatusCode::OK, CommandOutcome::Done),
+        (StatusCode::FORBIDDEN, CommandOutcome::NotDone),
     ] {
         let house = House::new().await;
         house.kill("a", "k1");
@@ -398,7 +404,7 @@ async fn an_override_that_cannot_be_deleted_now_keeps_nobody_from_reviving_and_e
         .await;
         assert_eq!(
             (&house.latch.doubts()[0].outcome, house.deleted()),
-            (&Outcome::Undecided, vec!["k2".to_owned()])
+            (&CommandOutcome::Undecided, vec!["k2".to_owned()])
         );
         // Others revive; of the one that is stuck it is said that it is, and it is recorded once.
         house.kill("b", "k3");
@@ -421,7 +427,7 @@ async fn an_override_that_cannot_be_deleted_now_keeps_nobody_from_reviving_and_e
             (house.latch.doubts()[0].outcome == outcome).then_some(())
         })
         .await;
-        let left: &[&str] = if outcome == Outcome::Done {
+        let left: &[&str] = if outcome == CommandOutcome::Done {
             &[]
         } else {
             &["k1"]

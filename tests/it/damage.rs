@@ -686,13 +686,13 @@ async fn a_start_lists_what_is_live_when_it_is_recorded_and_not_what_its_caller_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_that_the_journal_still_has_and_the_ledger_ended_has_ended() {
     use crate::ledger_suite::values;
-    use echo_phoenix::domain::audit::Record;
+    use echo_phoenix::domain::audit::CommandRecord;
     use echo_phoenix::ports::{Effect, Journal, JournalEntry};
 
     let (home, epoch) = Home::killed().await;
     home.ends_by_revival("an ordinary kill").await;
     // As if its end had come before the journal was settled.
-    let record = Record {
+    let record = CommandRecord {
         once: epoch.clone(),
         ..values::record("kill")
     };

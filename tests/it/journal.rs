@@ -13,8 +13,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use echo_phoenix::domain::audit::{Change, Record};
-use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
+use echo_phoenix::domain::audit::{Change, CommandRecord};
+use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::ThrottleName;
 use echo_phoenix::ports::{Effect, Journal, JournalEntry, Ledger, LedgerError};
@@ -38,7 +38,7 @@ fn entry(epoch: &str) -> JournalEntry {
     };
     let hold = Hold {
         epoch: Epoch(epoch.to_owned()),
-        bite: Bite::AtLeast(Level::new(0.75).unwrap()),
+        bite: HoldEffect::AtLeast(Level::new(0.75).unwrap()),
         source,
         reason: "fraud \"wave\"\n".to_owned(),
         operator: "Zoë".to_owned(),
@@ -50,7 +50,7 @@ fn entry(epoch: &str) -> JournalEntry {
     };
     JournalEntry {
         effect: Effect::Hold(Box::new(hold)),
-        record: Record {
+        record: CommandRecord {
             once: epoch.to_owned(),
             ..record("kill")
         },

@@ -14,12 +14,12 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use echo_phoenix::decide::verdict::Reason;
-use echo_phoenix::domain::audit::Record;
+use echo_phoenix::domain::audit::CommandRecord;
 use echo_phoenix::domain::hold::{Epoch, Scope};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::moment::Moment;
 use echo_phoenix::domain::throttle::{GateSpec, ThrottleName};
-use echo_phoenix::gate::{Gate, Question, Setting};
+use echo_phoenix::gate::{Gate, LevelSetting, Question};
 use echo_phoenix::latch::{AuditState, KillOrder, Lacking, Latch};
 use echo_phoenix::ports::{Effect, Journal, JournalEntry};
 use echo_phoenix::store::{
@@ -105,7 +105,7 @@ impl Disk {
 }
 
 fn entry(once: &str) -> JournalEntry {
-    let record = Record {
+    let record = CommandRecord {
         once: once.to_owned(),
         ..record("kill")
     };
@@ -162,7 +162,7 @@ fn kill_order(epoch: &str) -> KillOrder {
 
 fn default_open() -> Arc<Gate> {
     let gate = Gate::default();
-    let setting = Setting {
+    let setting = LevelSetting {
         level: Level::OPEN,
         reason: Reason::None,
         generation: 1,
@@ -209,7 +209,7 @@ async fn while_the_journals_disk_hangs_everybody_else_is_answered_on_the_only_th
         (journal.pending(), latch.lacking()),
         (Vec::new(), Lacking::default())
     );
-    assert!(latch.settle().await, "nor does the loop");
+    assert!(latch.retry_pending().await, "nor does the loop");
     let second = appending(&journal, entry("b"));
     assert!(!killed.is_finished() && !second.is_finished());
 

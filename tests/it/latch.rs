@@ -18,16 +18,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use echo_phoenix::decide::follow::Seen;
 use echo_phoenix::decide::verdict::Reason;
-use echo_phoenix::domain::audit::{Answer, Change, ClientKey, Receipt};
-use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, Source};
+use echo_phoenix::domain::audit::{Change, ClientKey, CommandResponse, Receipt};
+use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::moment::Moment;
 use echo_phoenix::domain::remote::sender;
 use echo_phoenix::domain::throttle::{GateSpec, ThrottleName};
-use echo_phoenix::gate::{Gate, Setting};
+use echo_phoenix::gate::{Gate, LevelSetting};
 use echo_phoenix::latch::watch::View;
-use echo_phoenix::latch::{AuditState, KillOrder, Lacking, Latch, Outcome};
-use echo_phoenix::ports::{Desired, DesiredError, Journal, Ledger, LedgerError, Owed, Stored};
+use echo_phoenix::latch::{AuditState, CommandOutcome, KillOrder, Lacking, Latch};
+use echo_phoenix::ports::{Desired, DesiredError, Journal, Ledger, LedgerError, OutboxRow, Stored};
 use echo_phoenix::store::{FileJournal, LEDGER_FILE, LedgerDesired, SqliteLedger};
 use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore};
@@ -74,15 +74,15 @@ impl Ledger for Slow {
         self.ledger.has(once).await
     }
 
-    async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError> {
+    async fn owed(&self, limit: usize) -> Result<Vec<OutboxRow>, LedgerError> {
         self.ledger.owed(limit).await
     }
 
-    async fn delivered(&self, rows: &[Owed]) -> Result<(), LedgerError> {
+    async fn delivered(&self, rows: &[OutboxRow]) -> Result<(), LedgerError> {
         self.ledger.delivered(rows).await
     }
 
-    async fn answered(&self, key: &ClientKey) -> Result<Option<Answer>, LedgerError> {
+    async fn answered(&self, key: &ClientKey) -> Result<Option<CommandResponse>, LedgerError> {
         self.ledger.answered(key).await
     }
 }
@@ -111,7 +111,7 @@ async fn a_kill_during_a_revival_is_not_revived_with_the_old_one() {
     let desired = Arc::new(LedgerDesired::new(Arc::<Slow>::clone(&slow), stored));
     let gate = Arc::new(Gate::default());
     let name = ThrottleName::default_throttle();
-    let setting = Setting {
+    let setting = LevelSetting {
         level: Level::OPEN,
         reason: Reason::None,
         generation: 1,
@@ -163,7 +163,7 @@ async fn a_command_goes_on_when_its_caller_hangs_up() {
     gate.declare(
         &name,
         &GateSpec::default(),
-        Setting {
+        LevelSetting {
             level: Level::OPEN,
             reason: Reason::None,
             generation: 1,
@@ -193,7 +193,7 @@ fn unsteady(folder: &Path) -> (Arc<Latch>, Arc<Fickle>) {
     let ledger = Arc::new(Fickle::new(Arc::new(ledger)));
     let desired = Arc::new(LedgerDesired::new(Arc::<Fickle>::clone(&ledger), stored));
     let gate = Arc::new(Gate::default());
-    let setting = Setting {
+    let setting = LevelSetting {
         level: Level::OPEN,
         reason: Reason::None,
         generation: 1,
@@ -238,7 +238,7 @@ async fn however_often_a_kill_is_repeated_the_kill_itself_is_never_given_up() {
         "memory is bounded"
     );
     ledger.mood.store(WELL, Ordering::SeqCst);
-    assert!(latch.settle().await);
+    assert!(latch.retry_pending().await);
     let stored = ledger.stored().await.unwrap();
     assert_eq!(
         stored.holds.len(),
@@ -320,7 +320,7 @@ async fn a_refusal_whose_client_hangs_up_keeps_nothing_behind_it_out_of_the_ledg
         "it is recorded all the same",
         Duration::from_secs(20),
         async || {
-            assert!(latch.settle().await);
+            assert!(latch.retry_pending().await);
             audit(folder.path())
                 .iter()
                 .any(|(action, _)| action == "kill_refused")
@@ -329,7 +329,7 @@ async fn a_refusal_whose_client_hangs_up_keeps_nothing_behind_it_out_of_the_ledg
     )
     .await;
     crate::support::eventually("nothing is lacking", Duration::from_secs(20), async || {
-        (latch.lacking().on_disk == 0 && latch.settle().await).then_some(())
+        (latch.lacking().on_disk == 0 && latch.retry_pending().await).then_some(())
     })
     .await;
 }
@@ -348,7 +348,7 @@ async fn a_watching_gate_keeps_a_hold_until_the_leader_says_it_ended() {
     let name = ThrottleName::in_namespace("shop", "checkout");
     let hold = Hold {
         epoch: Epoch("a".to_owned()),
-        bite: Bite::Kill,
+        bite: HoldEffect::Kill,
         source: Source::Spec,
         reason: "r".to_owned(),
         operator: "o".to_owned(),
@@ -407,7 +407,7 @@ async fn a_kill_that_another_site_sent_and_a_persons_never_lean_on_each_other() 
     let desired = Arc::new(LedgerDesired::new(Arc::new(ledger), stored));
     let gate = Arc::new(Gate::default());
     let name = ThrottleName::default_throttle();
-    let setting = Setting {
+    let setting = LevelSetting {
         level: Level::OPEN,
         reason: Reason::None,
         generation: 1,
@@ -471,7 +471,7 @@ async fn settling_waits_for_whoever_is_telling_the_ledger_and_skips_nothing_behi
     ledger.mood.store(WELL, Ordering::SeqCst);
     let settling = tokio::spawn({
         let latch = Arc::clone(&latch);
-        async move { latch.settle().await }
+        async move { latch.retry_pending().await }
     });
     sleep(Duration::from_millis(50)).await; // it has met the one that is under way
     ledger.goes_on.notify_one();
@@ -538,22 +538,22 @@ impl Ledger for Hangs {
         self.ledger.has(once).await
     }
 
-    async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError> {
+    async fn owed(&self, limit: usize) -> Result<Vec<OutboxRow>, LedgerError> {
         self.ledger.owed(limit).await
     }
 
-    async fn delivered(&self, rows: &[Owed]) -> Result<(), LedgerError> {
+    async fn delivered(&self, rows: &[OutboxRow]) -> Result<(), LedgerError> {
         self.ledger.delivered(rows).await
     }
 
-    async fn answered(&self, key: &ClientKey) -> Result<Option<Answer>, LedgerError> {
+    async fn answered(&self, key: &ClientKey) -> Result<Option<CommandResponse>, LedgerError> {
         self.ledger.answered(key).await
     }
 }
 
 fn open_gate() -> Arc<Gate> {
     let gate = Arc::new(Gate::default());
-    let setting = Setting {
+    let setting = LevelSetting {
         level: Level::OPEN,
         reason: Reason::None,
         generation: 1,
@@ -638,7 +638,7 @@ async fn a_revival_that_is_not_decided_says_so_and_then_gate_memory_and_ledger_a
         );
         assert_eq!(
             latch.doubts()[0].outcome,
-            Outcome::Undecided,
+            CommandOutcome::Undecided,
             "and so does the status"
         );
         hangs.goes_on.notify_one();
@@ -662,9 +662,9 @@ async fn a_revival_that_is_not_decided_says_so_and_then_gate_memory_and_ledger_a
         .await;
         assert_eq!(ended.ended.len(), left.len());
         let became = if lands {
-            Outcome::Done
+            CommandOutcome::Done
         } else {
-            Outcome::NotDone
+            CommandOutcome::NotDone
         };
         assert_eq!(
             (&latch.doubts()[0].outcome, latch.lacking().undecided),
@@ -730,7 +730,7 @@ async fn a_kill_does_not_lean_on_a_hold_that_its_manifest_ends() {
     let desired = Arc::new(LedgerDesired::new(Arc::new(ledger), stored));
     // As a process starts that finds it.
     let latch = Arc::new(Latch::new(Arc::clone(&gate), desired, None, known));
-    latch.obey(NOW.elapsed);
+    latch.restore(NOW.elapsed);
     let killed = latch.kill(order("dana")).await.unwrap();
     assert_eq!(
         killed.epoch.0, "dana",

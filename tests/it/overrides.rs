@@ -18,9 +18,9 @@ use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use echo_phoenix::cluster::desired::ClusterDesired;
 use echo_phoenix::cluster::index::Override;
-use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
+use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use echo_phoenix::domain::throttle::ThrottleName;
-use echo_phoenix::ports::{Desired, DesiredError, Meant};
+use echo_phoenix::ports::{Desired, DesiredError, ReviveFilter};
 use echo_phoenix::run::clock::SystemClock;
 use echo_phoenix::source::crd_override::Selector;
 use echo_phoenix::store::SqliteLedger;
@@ -159,7 +159,7 @@ impl House {
 
     /// What ends, and what stays.
     async fn end(&self, scope: &Scope, only: Option<&Epoch>) -> (Vec<String>, Vec<String>) {
-        let meant = Meant {
+        let meant = ReviveFilter {
             scope,
             epoch: only,
             spared: &|_| false,
@@ -187,7 +187,7 @@ impl House {
 
     async fn take(&self, scope: Scope) -> Result<(), DesiredError> {
         let held: ScopedHold = hold("01K", scope, Source::Rest);
-        assert_eq!(held.hold.bite, Bite::Kill);
+        assert_eq!(held.hold.bite, HoldEffect::Kill);
         self.desired.take(held, record("kill")).await.map(drop)
     }
 }
@@ -369,7 +369,7 @@ async fn looks_at_overrides_end_where_an_api_server_never_answers() {
         house.desired.index().override_missing(&epoch(&name));
     }
     (0..3).for_each(|kind| house.desired.listed(kind));
-    house.desired.lead(true);
+    house.desired.set_leader(true);
     house.said.hangs.store(true, Ordering::SeqCst);
     // One after the other they would take minutes.
     timeout(Duration::from_secs(60), house.desired.refresh())

@@ -12,15 +12,15 @@ use std::time::Duration;
 
 use echo_phoenix::decide::law::Law;
 use echo_phoenix::decide::verdict::Reason;
-use echo_phoenix::domain::evidence::Evidence;
-use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
+use echo_phoenix::domain::evidence::Measurement;
+use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::observation::Signals;
 use echo_phoenix::domain::throttle::{GateSpec, TargetKind, ThrottleName};
-use echo_phoenix::gate::{Gate, Question, Setting};
+use echo_phoenix::gate::{Gate, LevelSetting, Question};
 use echo_phoenix::latch::{Latch, LevelOrder};
 use echo_phoenix::ports::{Clock, Desired, Ledger, Target};
-use echo_phoenix::reconcile::{Parts, Reconciler};
+use echo_phoenix::reconcile::{ReconcileContext, Reconciler};
 use echo_phoenix::store::{LedgerDesired, SqliteLedger};
 use echo_phoenix::targets::gate::LocalGate;
 use jiff::{SignedDuration, Timestamp};
@@ -68,7 +68,7 @@ fn service() -> Service {
         stored.clone(),
     ));
     let gate = Arc::new(Gate::default());
-    let setting = Setting {
+    let setting = LevelSetting {
         level: Level::STOP,
         reason: Reason::Target,
         generation: 1,
@@ -92,7 +92,7 @@ fn service() -> Service {
         None,
         Vec::new(),
     ));
-    let parts = Parts {
+    let parts = ReconcileContext {
         desired: as_port,
         ledger: Arc::<Fickle>::clone(&ledger),
         latch: Arc::clone(&latch),
@@ -125,7 +125,7 @@ impl Service {
         self.declare_by(level, None).await;
     }
 
-    async fn declare_by(&self, level: Level, measured: Option<Evidence>) {
+    async fn declare_by(&self, level: Level, measured: Option<Measurement>) {
         self.desired
             .declare(
                 &ThrottleName::default_throttle(),
@@ -158,13 +158,13 @@ impl Service {
         }
     }
 
-    fn measured(&self, error_rate: f64) -> Evidence {
+    fn measured(&self, error_rate: f64) -> Measurement {
         let signals = Signals {
             error_rate,
             requests_per_minute: 6_000.0,
             ..Signals::calm(Level::STOP)
         };
-        Evidence {
+        Measurement {
             signals,
             at: self.clock.elapsed(),
             source: None,
@@ -230,7 +230,7 @@ async fn the_loop_opens_nothing_while_a_hold_is_declared() {
     service.declare(Level::OPEN).await;
     let hold = Hold {
         epoch: Epoch("e".to_owned()),
-        bite: Bite::Kill,
+        bite: HoldEffect::Kill,
         source: Source::Rest,
         reason: "r".to_owned(),
         operator: "o".to_owned(),
@@ -330,7 +330,7 @@ async fn a_kill_that_no_look_saw_is_a_stop() {
     let (name, epoch) = (ThrottleName::default_throttle(), Epoch("e".to_owned()));
     let hold = Hold {
         epoch: epoch.clone(),
-        bite: Bite::Kill,
+        bite: HoldEffect::Kill,
         source: Source::Rest,
         reason: "r".to_owned(),
         operator: "o".to_owned(),

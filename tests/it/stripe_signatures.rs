@@ -6,7 +6,7 @@
     reason = "tests fail loudly; Stripe's library reads the real clock, so this must too"
 )]
 
-use echo_phoenix::source::stripe::{Secrets, verify};
+use echo_phoenix::source::stripe::{WebhookSecrets, verify};
 use serde_json::{Value, json};
 
 use crate::python;
@@ -28,7 +28,13 @@ fn ask(sign: &Value, judge: &Value) -> Value {
 }
 
 fn ours(header: &str, body: &str) -> bool {
-    verify(header, body.as_bytes(), &Secrets::parse(SECRET), now()).is_ok()
+    verify(
+        header,
+        body.as_bytes(),
+        &WebhookSecrets::parse(SECRET),
+        now(),
+    )
+    .is_ok()
 }
 
 #[test]

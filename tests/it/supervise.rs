@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use echo_phoenix::run::supervise::{Signals, Supervisor};
+use echo_phoenix::run::supervise::{ShutdownSignals, Supervisor};
 use tokio::time::{sleep, timeout};
 
 #[tokio::test]
@@ -37,7 +37,7 @@ async fn a_task_that_is_not_vital_is_started_again_and_a_vital_one_ends_all_with
     supervisor.start("vital", vital);
     let ended = timeout(
         Duration::from_secs(20),
-        supervisor.run(Signals::listen().unwrap()),
+        supervisor.run(ShutdownSignals::listen().unwrap()),
     )
     .await
     .expect("it ends in time");
@@ -59,7 +59,7 @@ async fn a_vital_panic_is_an_end_and_what_started_last_ends_first() {
     }
     supervisor.start("broken", async { panic!("made up") });
     let reason = supervisor
-        .run(Signals::listen().unwrap())
+        .run(ShutdownSignals::listen().unwrap())
         .await
         .unwrap_err()
         .to_string();

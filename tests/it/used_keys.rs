@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use echo_phoenix::decide::verdict::Reason;
-use echo_phoenix::domain::audit::Record;
+use echo_phoenix::domain::audit::CommandRecord;
 use echo_phoenix::domain::hold::{Epoch, Scope};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::moment::Moment;
 use echo_phoenix::domain::throttle::{GateSpec, ThrottleName};
-use echo_phoenix::gate::{Gate, Setting};
+use echo_phoenix::gate::{Gate, LevelSetting};
 use echo_phoenix::latch::{KillOrder, Latch, LevelOrder};
 use echo_phoenix::ports::{Desired, Ledger};
 use echo_phoenix::store::{LedgerDesired, SqliteLedger};
@@ -39,7 +39,7 @@ fn service() -> Service {
     let ledger: Arc<dyn Ledger> = Arc::new(ledger);
     let desired = Arc::new(LedgerDesired::new(Arc::clone(&ledger), stored));
     let gate = Arc::new(Gate::default());
-    let setting = Setting {
+    let setting = LevelSetting {
         level: Level::OPEN,
         reason: Reason::None,
         generation: 1,
@@ -66,7 +66,7 @@ fn service() -> Service {
 }
 
 /// A command under this key, as a route does it that could not look the key up.
-fn keyed(action: &str) -> Record {
+fn keyed(action: &str) -> CommandRecord {
     let mut record = record(action);
     record.answer.key = Some(client_key(action, 1000));
     record
@@ -74,7 +74,7 @@ fn keyed(action: &str) -> Record {
 
 impl Service {
     /// Declares a level; answers what memory and ledger agree on then.
-    async fn declare(&self, fraction: f64, record: Record) -> Level {
+    async fn declare(&self, fraction: f64, record: CommandRecord) -> Level {
         let throttle = ThrottleName::default_throttle();
         let order = LevelOrder {
             throttle,

@@ -29,7 +29,7 @@ use echo_phoenix::domain::throttle::{TargetKind, ThrottleName};
 use echo_phoenix::gate::Gate;
 use echo_phoenix::latch::{Lacking, Latch};
 use echo_phoenix::ports::{Clock, Desired, Journal, JournalEntry, Ledger, Report, Target};
-use echo_phoenix::reconcile::{Parts, Reconciler};
+use echo_phoenix::reconcile::{ReconcileContext, Reconciler};
 use kube::Client;
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
@@ -127,7 +127,7 @@ impl Watching {
         if let Some(record) = ledger {
             latch.asks(record);
         }
-        desired.moves(Arc::clone(&latch));
+        desired.attach_latch(Arc::clone(&latch));
         goes_on(Lane::new(client.clone(), Arc::clone(&desired)).run(CancellationToken::new()));
         Self {
             client,
@@ -355,7 +355,12 @@ fn throttle(percent: u8) -> serde_json::Value {
 }
 
 /// What `run::operator` gives its loop, and the way to another site.
-fn parts(on: &Watching, channel: &Arc<Channel>, site: &Arc<Site>, outside: &Arc<Outside>) -> Parts {
+fn parts(
+    on: &Watching,
+    channel: &Arc<Channel>,
+    site: &Arc<Site>,
+    outside: &Arc<Outside>,
+) -> ReconcileContext {
     let (client, clock) = (on.client.clone(), clock(outside));
     let gates: Arc<dyn Target> = Arc::new(ClusterGates::new(
         client.clone(),
@@ -374,7 +379,7 @@ fn parts(on: &Watching, channel: &Arc<Channel>, site: &Arc<Site>, outside: &Arc<
         Arc::clone(&on.desired),
         "operator".to_owned(),
     ));
-    Parts {
+    ReconcileContext {
         desired: Arc::<ClusterDesired>::clone(&on.desired),
         ledger: Arc::<Channel>::clone(channel),
         latch: Arc::clone(&on.latch),

@@ -11,8 +11,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use echo_phoenix::domain::audit::{Answer, Change, ClientKey, Receipt};
-use echo_phoenix::ports::{Journal, JournalEntry, Ledger, LedgerError, Owed, Stored};
+use echo_phoenix::domain::audit::{Change, ClientKey, CommandResponse, Receipt};
+use echo_phoenix::ports::{Journal, JournalEntry, Ledger, LedgerError, OutboxRow, Stored};
 use echo_phoenix::store::{FileJournal, JournalWriter, SqliteLedger, Writer};
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -93,15 +93,15 @@ impl Ledger for Channel {
         self.reads(self.ledger.has(once)).await
     }
 
-    async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError> {
+    async fn owed(&self, limit: usize) -> Result<Vec<OutboxRow>, LedgerError> {
         self.reads(self.ledger.owed(limit)).await
     }
 
-    async fn delivered(&self, rows: &[Owed]) -> Result<(), LedgerError> {
+    async fn delivered(&self, rows: &[OutboxRow]) -> Result<(), LedgerError> {
         self.asks(self.ledger.delivered(rows)).await
     }
 
-    async fn answered(&self, key: &ClientKey) -> Result<Option<Answer>, LedgerError> {
+    async fn answered(&self, key: &ClientKey) -> Result<Option<CommandResponse>, LedgerError> {
         self.reads(self.ledger.answered(key)).await
     }
 }

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use echo_phoenix::domain::audit::{Answer, Record};
-use echo_phoenix::domain::evidence::Evidence;
+use echo_phoenix::domain::audit::{CommandRecord, CommandResponse};
+use echo_phoenix::domain::evidence::Measurement;
 use echo_phoenix::domain::hold::{Epoch, ScopedHold};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::{Declared, ThrottleName};
-use echo_phoenix::ports::{Became, Declaration, Desired, DesiredError, Ended, HoldTaken, Meant};
+use echo_phoenix::ports::{
+    Declaration, Desired, DesiredError, HoldTaken, Resolution, ReviveFilter, ReviveOutcome,
+};
 use echo_phoenix::store::LedgerDesired;
 
 use crate::outside::Outside;
@@ -34,7 +36,7 @@ impl Desired for Led {
         self.outside.leads()
     }
 
-    fn tighten(&self, throttle: &ThrottleName, level: Level, measured: Option<&Evidence>) {
+    fn tighten(&self, throttle: &ThrottleName, level: Level, measured: Option<&Measurement>) {
         Desired::tighten(self.declared.as_ref(), throttle, level, measured);
     }
 
@@ -42,47 +44,55 @@ impl Desired for Led {
         &self,
         throttle: &ThrottleName,
         level: Level,
-        measured: Option<Evidence>,
-        record: Record,
+        measured: Option<Measurement>,
+        record: CommandRecord,
     ) -> Result<Declaration, DesiredError> {
         self.declared
             .declare(throttle, level, measured, record)
             .await
     }
 
-    fn hold(&self, hold: &ScopedHold, record: &Record) {
+    fn hold(&self, hold: &ScopedHold, record: &CommandRecord) {
         self.declared.hold(hold, record);
     }
 
-    async fn take(&self, hold: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError> {
+    async fn take(
+        &self,
+        hold: ScopedHold,
+        record: CommandRecord,
+    ) -> Result<HoldTaken, DesiredError> {
         self.declared.take(hold, record).await
     }
 
-    async fn end(&self, meant: Meant<'_>, record: Record) -> Result<Ended, DesiredError> {
+    async fn end(
+        &self,
+        meant: ReviveFilter<'_>,
+        record: CommandRecord,
+    ) -> Result<ReviveOutcome, DesiredError> {
         self.declared.end(meant, record).await
     }
 
-    fn ending(&self, meant: Meant<'_>) -> BTreeSet<Epoch> {
+    fn ending(&self, meant: ReviveFilter<'_>) -> BTreeSet<Epoch> {
         self.declared.ending(meant)
     }
 
-    async fn became(&self, once: &str, ending: &[Epoch]) -> Result<Became, DesiredError> {
-        self.declared.became(once, ending).await
+    async fn resolve(&self, once: &str, ending: &[Epoch]) -> Result<Resolution, DesiredError> {
+        self.declared.resolve(once, ending).await
     }
 
-    async fn note(&self, record: Record) -> Result<Answer, DesiredError> {
+    async fn note(&self, record: CommandRecord) -> Result<CommandResponse, DesiredError> {
         self.declared.note(record).await
     }
 
-    fn observe(&self, throttle: &ThrottleName, evidence: Evidence) {
+    fn observe(&self, throttle: &ThrottleName, evidence: Measurement) {
         self.declared.observe(throttle, evidence);
     }
 
     fn observe_unstored(
         &self,
         throttle: &ThrottleName,
-        evidence: &Evidence,
-        among: &dyn Fn(&[Evidence], &Evidence) -> Vec<Evidence>,
+        evidence: &Measurement,
+        among: &dyn Fn(&[Measurement], &Measurement) -> Vec<Measurement>,
     ) {
         self.declared.observe_unstored(throttle, evidence, among);
     }

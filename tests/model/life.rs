@@ -13,17 +13,17 @@ use echo_phoenix::config::Keys;
 use echo_phoenix::decide::law::Law;
 use echo_phoenix::domain::hold::{Hold, Source};
 use echo_phoenix::domain::throttle::{Declared, TargetKind, ThrottleName};
-use echo_phoenix::gate::{Gate, Question, Standing};
+use echo_phoenix::gate::{Gate, Question, ThrottleSnapshot};
 use echo_phoenix::http::{
-    App, Hosts, Large, LedgerLook, Parts as HttpParts, Rates, Strangers, UnderWay,
+    App, HealthParts as HttpParts, Hosts, InFlightKeys, Large, LedgerLook, Rates, Strangers,
 };
 use echo_phoenix::latch::Latch;
 use echo_phoenix::ports::{Clock, Desired, Journal, JournalEntry, Ledger, Report, Stored, Target};
-use echo_phoenix::reconcile::{Parts, Reconciler};
-use echo_phoenix::source::stripe::Secrets;
+use echo_phoenix::reconcile::{ReconcileContext, Reconciler};
+use echo_phoenix::source::stripe::WebhookSecrets;
 use echo_phoenix::store::{
-    self, FileJournal, JournalFile, JournalFound, Known, LEDGER_FILE, LastFound, LastState,
-    LedgerDesired, Opened, SqliteLedger, Start, StateFile,
+    self, FileJournal, JournalFile, JournalFound, LEDGER_FILE, LastFound, LastState, LedgerDesired,
+    LedgerSnapshot, SqliteLedger, Start, StartInputs, StateFile,
 };
 use echo_phoenix::targets::gate::LocalGate;
 use echo_phoenix::telemetry::Metrics;
@@ -83,7 +83,7 @@ pub(crate) async fn kept(outside: &Arc<Outside>) -> Result<Kept, String> {
         sometimes(Rare::StartWithJournal);
     }
     let lacking = store::lacking(folder, journal.settled()).map_err(text)?;
-    let known = Known {
+    let known = StartInputs {
         ledger_was_there: was_there,
         ledger: Some(&opened),
         journal: &found,
@@ -180,7 +180,7 @@ fn targets(
 }
 
 /// Opens the ledger and lets its writer go on.
-async fn record(outside: &Arc<Outside>) -> Result<(Arc<Channel>, Opened), String> {
+async fn record(outside: &Arc<Outside>) -> Result<(Arc<Channel>, LedgerSnapshot), String> {
     let folder = outside.folder.path();
     let (ledger, writer, opened) = SqliteLedger::open_without_threads(folder).map_err(text)?;
     let channel = Arc::new(Channel {
@@ -262,10 +262,10 @@ impl Life {
         let desired: Arc<dyn Desired> = led(outside, &declared, journal.as_ref());
         let gate = Arc::new(Gate::default());
         let latch = latch_of(&stored, &gate, &desired, &journal);
-        latch.obey(clock.elapsed());
+        latch.restore(clock.elapsed());
         let ramp = Arc::new(Ramp::new(busy, Arc::clone(&gate), Arc::clone(&clock)));
         manifest.pass(&declared, &latch, clock.as_ref()).await;
-        latch.settle().await;
+        latch.retry_pending().await;
 
         let app = app("serve", &clock, &gate, &latch, &desired, &record)?;
         goes_on(ramp_and_last_state(
@@ -285,7 +285,7 @@ impl Life {
             goes_on(others(Arc::clone(&gate), Arc::clone(&clock)));
         }
         let report: Arc<dyn Report> = Arc::<LedgerDesired>::clone(&declared);
-        let parts = Parts {
+        let parts = ReconcileContext {
             desired,
             ledger: record,
             latch: Arc::clone(&latch),
@@ -313,7 +313,7 @@ impl Life {
 
 /// What is in force, by the names of throttles.
 impl Life {
-    pub(crate) fn standing(&self, name: &str) -> Option<Standing> {
+    pub(crate) fn standing(&self, name: &str) -> Option<ThrottleSnapshot> {
         self.gate.standing(&named(name))
     }
 
@@ -374,12 +374,12 @@ pub(crate) fn app(
         ledger_look: LedgerLook::default(),
         hosts: Hosts::Any,
         strangers: Strangers::new(ticks()),
-        stripe: Secrets::parse(""),
+        stripe: WebhookSecrets::parse(""),
         metrics: Arc::new(Metrics::new().map_err(text)?),
         law: Law::default(),
         parts: HttpParts::new(Arc::new(|| true)),
         board: Arc::default(),
-        under_way: UnderWay::default(),
+        under_way: InFlightKeys::default(),
         listening: AtomicBool::new(true),
         authz_to_loopback_only: false,
     }))

@@ -118,7 +118,7 @@ impl Manifest {
         };
         let at = clock.now();
         declared.foresee(&file, at);
-        latch.obey(clock.elapsed());
+        latch.restore(clock.elapsed());
         if file[0].kill.is_some() {
             let mut state = self.lock();
             (state.kills, state.free) = (true, false);
@@ -127,7 +127,7 @@ impl Manifest {
             self.lock().kills = false;
         }
         let done = declared.take_over(&file, at).await;
-        latch.obey(clock.elapsed());
+        latch.restore(clock.elapsed());
         if !done.spent.is_empty() {
             latch.let_go(&done.spent);
             sometimes(Rare::FileSpent);

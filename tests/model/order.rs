@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use echo_phoenix::domain::audit::{Answer, AuditDraft, Record};
+use echo_phoenix::domain::audit::{AuditDraft, CommandRecord, CommandResponse};
 use echo_phoenix::domain::hold::{Epoch, Scope};
 use echo_phoenix::gate::Gate;
 use echo_phoenix::latch::{KillOrder, Latch};
@@ -66,12 +66,12 @@ async fn a_kill_is_in_what_is_kept_of_the_state_before_its_record_is_counted() {
         Some(to_journal),
         Vec::new(),
     ));
-    latch.obey(Clock::elapsed(&outside));
+    latch.restore(Clock::elapsed(&outside));
     let at = outside.moment();
-    let record = Record {
+    let record = CommandRecord {
         once: "one".to_owned(),
         audit: AuditDraft::new(at.wall, "model", "kill"),
-        answer: Answer::new(200, serde_json::Map::default(), at.wall),
+        answer: CommandResponse::new(200, serde_json::Map::default(), at.wall),
     };
     let (reason, operator) = ("model".to_owned(), "model".to_owned());
     let order = KillOrder {

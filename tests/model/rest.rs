@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use echo_phoenix::decide::precedence::asked as asked_for;
+use echo_phoenix::decide::precedence::most_restrictive as asked_for;
 use echo_phoenix::domain::hold::ScopedHold;
 use echo_phoenix::domain::remote::is_sender;
 use echo_phoenix::domain::throttle::{Declared, Mode};
@@ -135,7 +135,7 @@ pub(crate) async fn rest(
     said(&oracle.lock().asked, &told)?;
     let before = Agreed::of(life).await?;
     for _ in 0..2 {
-        let settled = timeout(SETTLED, life.latch.settle()).await;
+        let settled = timeout(SETTLED, life.latch.retry_pending()).await;
         settled.map_err(|_| "settling does not end, and nothing is lacking".to_owned())?;
     }
     sleep(Duration::from_millis(10)).await;

@@ -242,7 +242,7 @@ impl World {
             Command::Settle => {
                 let latch = Arc::clone(&life.latch);
                 goes_on(async move {
-                    latch.settle().await;
+                    latch.retry_pending().await;
                 });
             }
             Command::Wait(ms) => sleep(Duration::from_millis(u64::from(*ms))).await,

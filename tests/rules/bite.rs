@@ -1,6 +1,6 @@
 //! The measured bite: when a gate counts as refusing another share than it should.
 
-use echo_phoenix::decide::bite::{Bite, Counts};
+use echo_phoenix::decide::bite::{Counts, RefusalRate};
 use echo_phoenix::domain::level::Level;
 use proptest::prelude::*;
 
@@ -13,10 +13,10 @@ fn window(offered: u64, admitted: u64) -> Counts {
 }
 
 /// What windows under one level come to.
-fn after(share: f64, windows: &[(u64, u64)]) -> Bite {
+fn after(share: f64, windows: &[(u64, u64)]) -> RefusalRate {
     windows
         .iter()
-        .fold(Bite::default(), |bite, (offered, admitted)| {
+        .fold(RefusalRate::default(), |bite, (offered, admitted)| {
             bite.next(level(share), window(*offered, *admitted))
         })
 }
@@ -89,7 +89,7 @@ proptest! {
     #[test]
     fn no_count_breaks_it(share in 0.0..=1.0f64, a: u64, b: u64, c: u64, d: u64) {
         let counts = window(a, b).beyond(window(c, d));
-        let bite = Bite::default().next(level(share), counts);
+        let bite = RefusalRate::default().next(level(share), counts);
         prop_assert!(bite.refused.is_none_or(|refused| (0.0..=1.0).contains(&refused)));
     }
 }

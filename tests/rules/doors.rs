@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use echo_phoenix::config::{Keys, Proxies, Role};
-use echo_phoenix::http::{Client, Rates, address};
+use echo_phoenix::http::{ClientIp, Rates, address};
 use proptest::prelude::*;
 
 fn ip(text: &str) -> IpAddr {
@@ -191,18 +191,18 @@ fn a_net_of_ipv4_addresses_matches_however_it_is_written() {
 #[test]
 fn an_ipv6_customer_is_one_client_and_so_is_a_mapped_address() {
     assert_eq!(
-        Client::of(ip("2001:db8:1:2::1")),
-        Client::of(ip("2001:db8:1:2:ffff::9"))
+        ClientIp::of(ip("2001:db8:1:2::1")),
+        ClientIp::of(ip("2001:db8:1:2:ffff::9"))
     );
     assert_ne!(
-        Client::of(ip("2001:db8:1:2::1")),
-        Client::of(ip("2001:db8:1:3::1"))
+        ClientIp::of(ip("2001:db8:1:2::1")),
+        ClientIp::of(ip("2001:db8:1:3::1"))
     );
     assert_eq!(
-        Client::of(ip("::ffff:192.0.2.1")),
-        Client::of(ip("192.0.2.1"))
+        ClientIp::of(ip("::ffff:192.0.2.1")),
+        ClientIp::of(ip("192.0.2.1"))
     );
-    assert_ne!(Client::of(ip("192.0.2.1")), Client::of(ip("192.0.2.2")));
+    assert_ne!(ClientIp::of(ip("192.0.2.1")), ClientIp::of(ip("192.0.2.2")));
 }
 
 /// Limits, and the clock they go by.

@@ -5,12 +5,12 @@
 use std::time::Duration;
 
 use echo_phoenix::decide::verdict::Reason;
-use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, Source};
+use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::moment::Moment;
 use echo_phoenix::domain::throttle::{AllowRule, GateSpec, ThrottleName, is_plain};
 use echo_phoenix::gate::dialect::{path_of, path_of_url};
-use echo_phoenix::gate::{Gate, Question, Setting};
+use echo_phoenix::gate::{Gate, LevelSetting, Question};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
@@ -31,8 +31,8 @@ fn name() -> ThrottleName {
     ThrottleName::default_throttle()
 }
 
-fn setting(level: Level) -> Setting {
-    Setting {
+fn setting(level: Level) -> LevelSetting {
+    LevelSetting {
         level,
         reason: Reason::Target,
         generation: 1,
@@ -43,7 +43,7 @@ fn setting(level: Level) -> Setting {
 fn kill(epoch: &str) -> Hold {
     Hold {
         epoch: Epoch(epoch.to_owned()),
-        bite: Bite::Kill,
+        bite: HoldEffect::Kill,
         source: Source::Rest,
         reason: "test".to_owned(),
         operator: "test".to_owned(),

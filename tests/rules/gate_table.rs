@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use echo_phoenix::decide::verdict::Reason;
-use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, Source};
+use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::moment::Moment;
 use echo_phoenix::domain::throttle::{GateSpec, ThrottleName};
-use echo_phoenix::gate::{Gate, Question, Setting};
+use echo_phoenix::gate::{Gate, LevelSetting, Question};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
@@ -24,8 +24,8 @@ fn name(number: usize) -> ThrottleName {
     ThrottleName::try_from(format!("t-{number}")).unwrap()
 }
 
-fn setting(level: Level) -> Setting {
-    Setting {
+fn setting(level: Level) -> LevelSetting {
+    LevelSetting {
         level,
         reason: Reason::Target,
         generation: 1,
@@ -40,7 +40,7 @@ fn epoch(text: &str) -> Epoch {
 fn hold(id: &str, source: Source) -> Hold {
     Hold {
         epoch: epoch(id),
-        bite: Bite::Kill,
+        bite: HoldEffect::Kill,
         source,
         reason: "test".to_owned(),
         operator: "test".to_owned(),

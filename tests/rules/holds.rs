@@ -2,9 +2,9 @@
 //! level.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use echo_phoenix::decide::precedence::{Asked, asked};
+use echo_phoenix::decide::precedence::{Restriction, most_restrictive};
 use echo_phoenix::domain::hold::{
-    Bite, Epoch, HeldBy, Hold, Scope, ScopedHold, Source, ask_for_more,
+    Epoch, HeldBy, Hold, HoldEffect, Scope, ScopedHold, Source, ask_for_more,
 };
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::{Mode, ThrottleName};
@@ -25,7 +25,7 @@ fn over(namespace: Option<&str>) -> Source {
     }
 }
 
-fn hold(bite: Bite, source: Source) -> Hold {
+fn hold(bite: HoldEffect, source: Source) -> Hold {
     Hold {
         epoch: Epoch("e-1".to_owned()),
         bite,
@@ -37,11 +37,11 @@ fn hold(bite: Bite, source: Source) -> Hold {
 }
 
 fn at_least(share: f64) -> Hold {
-    hold(Bite::AtLeast(level(share)), over(Some("shop")))
+    hold(HoldEffect::AtLeast(level(share)), over(Some("shop")))
 }
 
 fn kill() -> Hold {
-    hold(Bite::Kill, Source::Rest)
+    hold(HoldEffect::Kill, Source::Rest)
 }
 
 /// What it is, the specification's level and mode, the holds, and what that asks for: level,
@@ -134,7 +134,7 @@ fn kills() -> Vec<Case> {
             "the first of two kills",
             0.0,
             Mode::Enforce,
-            vec![kill(), hold(Bite::Kill, Source::Spec)],
+            vec![kill(), hold(HoldEffect::Kill, Source::Spec)],
             (1.0, true, REST),
         ),
     ]
@@ -165,13 +165,13 @@ fn the_most_restrictive_of_specification_and_holds_wins_and_is_named() {
     let cases = [levels(), kills(), observed()].concat();
     for (what, level_of_spec, mode, holds, expected) in cases {
         let (share, killed, source) = expected;
-        let expected = Asked {
+        let expected = Restriction {
             level: level(share),
             killed,
             source: source.to_owned(),
         };
         assert_eq!(
-            asked(level(level_of_spec), mode, &holds),
+            most_restrictive(level(level_of_spec), mode, &holds),
             expected,
             "{what}"
         );
@@ -191,7 +191,7 @@ fn a_hold_is_named_by_who_keeps_it_and_only_a_declaration_keeps_its_own() {
             (source.to_string().as_str(), source.is_declared()),
             (words, declared)
         );
-        let hold = hold(Bite::Kill, source);
+        let hold = hold(HoldEffect::Kill, source);
         let told = HeldBy::from(&hold);
         assert_eq!((told.epoch.as_str(), told.source.as_str()), ("e-1", words));
         assert_eq!(
@@ -337,11 +337,11 @@ proptest! {
     #[test]
     fn the_order_of_holds_changes_nothing(spec in 0.0..=1.0_f64, bites in prop::collection::vec(prop::option::of(0.0..=1.0_f64), 0..6)) {
         let mut holds: Vec<_> = bites.iter().map(|bite| bite.map_or_else(kill, at_least)).collect();
-        let together = asked(level(spec), Mode::Enforce, &holds);
+        let together = most_restrictive(level(spec), Mode::Enforce, &holds);
         let greatest = bites.iter().map(|bite| bite.unwrap_or(1.0)).fold(spec, f64::max);
         prop_assert_eq!((together.level.fraction(), together.killed), (greatest, bites.contains(&None)));
         holds.reverse();
-        let backwards = asked(level(spec), Mode::Enforce, &holds);
+        let backwards = most_restrictive(level(spec), Mode::Enforce, &holds);
         prop_assert_eq!((backwards.level, backwards.killed), (together.level, together.killed));
     }
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use echo_phoenix::cluster::index::{HoldState, Index, Override};
-use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, Source};
+use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::ThrottleName;
 use echo_phoenix::source::crd::EchoThrottle;
@@ -43,7 +43,7 @@ fn stop(epoch: &str) -> Override {
         selector: None,
         hold: Hold {
             epoch: Epoch(epoch.to_owned()),
-            bite: Bite::Kill,
+            bite: HoldEffect::Kill,
             source: Source::Override {
                 namespace: Some("shop".to_owned()),
                 name: "stop".to_owned(),

@@ -1,7 +1,9 @@
 //! The control law: its worked examples and its properties (control-law.md), each property under
 //! its own name.
 
-use echo_phoenix::decide::law::{Answer, Binding, Credit, Input, Law, TICK_SECONDS, credit_after};
+use echo_phoenix::decide::law::{
+    Binding, Credit, Evaluation, Input, Law, TICK_SECONDS, credit_after,
+};
 use echo_phoenix::decide::opening::open_without_source;
 use echo_phoenix::decide::waiting::Waiting;
 use echo_phoenix::domain::level::Level;
@@ -167,7 +169,7 @@ fn level(fraction: f64) -> Level {
     level
 }
 
-fn law(input: &Input) -> Answer {
+fn law(input: &Input) -> Evaluation {
     match Law::default().evaluate(input) {
         Ok(answer) => answer,
         Err(errors) => unreachable!("a valid input was rejected: {errors:?}"),

@@ -1,17 +1,17 @@
 //! What the record is given: a command's answer and its change, and the words it keeps.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use echo_phoenix::domain::audit::{Answer, AuditDraft, Change, Record};
-use echo_phoenix::domain::drift::{Outcome, Side};
+use echo_phoenix::domain::audit::{AuditDraft, Change, CommandRecord, CommandResponse};
+use echo_phoenix::domain::drift::{DriftAction, Side};
 use jiff::Timestamp;
 use serde_json::json;
 
-fn answer() -> Answer {
+fn answer() -> CommandResponse {
     let body = json!({ "status": "killed", "audit_id": null })
         .as_object()
         .unwrap()
         .clone();
-    Answer::new(200, body, Timestamp::UNIX_EPOCH)
+    CommandResponse::new(200, body, Timestamp::UNIX_EPOCH)
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn a_command_leaves_one_entry_one_answer_and_its_own_id() {
         binding_signal: String::new(),
         request_id: "r-1".to_owned(),
     };
-    let change = Change::of(Record {
+    let change = Change::of(CommandRecord {
         once: "c-1".to_owned(),
         audit: audit.clone(),
         answer: answer(),
@@ -62,9 +62,9 @@ fn words_of_a_drift_are_those_it_is_stored_by() {
         );
     }
     for (outcome, word) in [
-        (Outcome::Corrected, "corrected"),
-        (Outcome::Reported, "reported"),
-        (Outcome::Failed, "failed"),
+        (DriftAction::Corrected, "corrected"),
+        (DriftAction::Reported, "reported"),
+        (DriftAction::Failed, "failed"),
     ] {
         assert_eq!(
             (outcome.as_str(), serde_json::to_value(outcome).unwrap()),

@@ -7,11 +7,11 @@ use std::time::Duration;
 use echo_phoenix::decide::check::{Permissions, Violation, check};
 use echo_phoenix::decide::damping::Patience;
 use echo_phoenix::decide::plan::{Facts, Planned, plan};
-use echo_phoenix::decide::precedence::asked;
+use echo_phoenix::decide::precedence::most_restrictive;
 use echo_phoenix::decide::step::NextLevel;
 use echo_phoenix::decide::verdict::Reason;
-use echo_phoenix::domain::drift::{Outcome, Side};
-use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Source};
+use echo_phoenix::domain::drift::{DriftAction, Side};
+use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::plan::{Action, GateReadBack, Plan, ReadBack, RemoteOrder, Step};
 use echo_phoenix::domain::remote::{RemoteReadBack, RemoteSent, is_sender, sender};
@@ -42,7 +42,7 @@ fn level(u: f64) -> Level {
 fn kill(epoch: &str, operator: &str) -> Hold {
     Hold {
         epoch: Epoch(epoch.to_owned()),
-        bite: Bite::Kill,
+        bite: HoldEffect::Kill,
         source: Source::Rest,
         reason: "double charges".to_owned(),
         operator: operator.to_owned(),
@@ -124,7 +124,7 @@ impl Case {
         throttle
             .sent
             .extend(self.sent.map(|sent| (site().id(), sent)));
-        let want = asked(throttle.level, throttle.mode, &throttle.holds);
+        let want = most_restrictive(throttle.level, throttle.mode, &throttle.holds);
         let gate = GateReadBack {
             gates: 1,
             obeying: 1,
@@ -278,7 +278,7 @@ fn killed_or_observed() -> Vec<Told> {
             false,
             format!(
                 "killed killed by others: eve (fire) not running, safer, {}",
-                Outcome::Reported.as_str()
+                DriftAction::Reported.as_str()
             ),
         ),
         (

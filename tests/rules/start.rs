@@ -4,13 +4,13 @@
 
 use std::collections::BTreeSet;
 
-use echo_phoenix::domain::audit::{Answer, AuditDraft, Record, ThrottleRow};
-use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
+use echo_phoenix::domain::audit::{AuditDraft, CommandRecord, CommandResponse, ThrottleRow};
+use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::{Owner, ThrottleName};
 use echo_phoenix::ports::{Effect, JournalEntry, Stored};
 use echo_phoenix::store::{
-    Accounts, JournalFound, Known, LastFound, LastState, Opened, Start, start,
+    Accounts, JournalFound, LastFound, LastState, LedgerSnapshot, Start, StartInputs, start,
 };
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 fn kill(epoch: &str) -> ScopedHold {
     let hold = Hold {
         epoch: Epoch(epoch.to_owned()),
-        bite: Bite::Kill,
+        bite: HoldEffect::Kill,
         source: Source::Rest,
         reason: "fraud".to_owned(),
         operator: "ann".to_owned(),
@@ -33,8 +33,8 @@ fn kill(epoch: &str) -> ScopedHold {
 }
 
 fn entry(epoch: &str) -> JournalEntry {
-    let answer = Answer::new(200, serde_json::Map::new(), NOW);
-    let record = Record {
+    let answer = CommandResponse::new(200, serde_json::Map::new(), NOW);
+    let record = CommandRecord {
         once: epoch.to_owned(),
         audit: AuditDraft::new(NOW, "key", "kill"),
         answer,
@@ -59,7 +59,7 @@ fn row(generation: i64, declared: f64, effective: f64) -> ThrottleRow {
     }
 }
 
-fn ledger(live: &[&str], ended: &[&str], rows: Vec<ThrottleRow>) -> Opened {
+fn ledger(live: &[&str], ended: &[&str], rows: Vec<ThrottleRow>) -> LedgerSnapshot {
     let holds: Vec<_> = live.iter().map(|epoch| kill(epoch)).collect();
     let ended = ended
         .iter()
@@ -70,7 +70,7 @@ fn ledger(live: &[&str], ended: &[&str], rows: Vec<ThrottleRow>) -> Opened {
         ended,
         ..Accounts::default()
     };
-    Opened {
+    LedgerSnapshot {
         stored: Stored {
             throttles: rows,
             holds,
@@ -94,7 +94,7 @@ fn last(holds: &[&str], rows: Vec<ThrottleRow>) -> LastFound {
     }
 }
 
-fn added_up(ledger: Option<&Opened>, last: &LastFound, pending: &[JournalEntry]) -> Start {
+fn added_up(ledger: Option<&LedgerSnapshot>, last: &LastFound, pending: &[JournalEntry]) -> Start {
     whole(&JournalFound::Whole, 7, true, ledger, last, pending)
 }
 
@@ -102,12 +102,12 @@ fn whole(
     journal: &JournalFound,
     journal_ever: u64,
     ledger_was_there: bool,
-    ledger: Option<&Opened>,
+    ledger: Option<&LedgerSnapshot>,
     last: &LastFound,
     pending: &[JournalEntry],
 ) -> Start {
     let (journal_settled, lacking) = (journal_ever, 0);
-    let known = Known {
+    let known = StartInputs {
         ledger_was_there,
         ledger,
         journal,
@@ -180,8 +180,8 @@ fn what_log_and_table_do_not_agree_on_is_nobody_s() {
 
 /// What a folder may hold.
 struct Left {
-    fresh: Opened,
-    ledger: Opened,
+    fresh: LedgerSnapshot,
+    ledger: LedgerSnapshot,
     none: LastFound,
     known: LastFound,
     broken: JournalFound,
@@ -190,7 +190,7 @@ struct Left {
 impl Left {
     fn new() -> Self {
         Self {
-            fresh: Opened::default(),
+            fresh: LedgerSnapshot::default(),
             ledger: ledger(&[], &[], Vec::new()),
             none: LastFound::default(),
             known: last(&[], Vec::new()),
@@ -206,7 +206,7 @@ type Case<'a> = (
     &'a JournalFound,
     u64,
     bool,
-    &'a Opened,
+    &'a LedgerSnapshot,
     &'a LastFound,
     bool,
 );
@@ -415,7 +415,7 @@ fn a_ledger_that_lacks_what_the_journal_settled_is_an_older_one() {
         ("torn", &torn, true),
         ("behind", &behind, true),
     ] {
-        let known = Known {
+        let known = StartInputs {
             ledger_was_there: true,
             ledger: Some(&ledger),
             journal: &JournalFound::Whole,
@@ -434,7 +434,7 @@ fn a_ledger_that_lacks_what_the_journal_settled_is_an_older_one() {
         );
         // One that cannot be read now is not known to have them: the same last states decide.
         let found = start(
-            &Known {
+            &StartInputs {
                 ledger: None,
                 lacking: 0,
                 ..known

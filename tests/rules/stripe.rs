@@ -5,7 +5,9 @@
     reason = "a test that cannot go on fails"
 )]
 
-use echo_phoenix::source::stripe::{BadSignature, NotAnEvent, Secrets, event, promises, verify};
+use echo_phoenix::source::stripe::{
+    BadSignature, NotAnEvent, WebhookSecrets, event, promises, verify,
+};
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -27,7 +29,7 @@ fn sig(secret: &str, t: &str) -> String {
 }
 
 fn accepts(header: &str, secrets: &str) -> bool {
-    verify(header, BODY, &Secrets::parse(secrets), NOW).is_ok()
+    verify(header, BODY, &WebhookSecrets::parse(secrets), NOW).is_ok()
 }
 
 /// What it is, what must be said of it, and the header.
@@ -187,7 +189,7 @@ fn seconds() -> Vec<Case> {
 #[test]
 fn headers_that_hold_and_headers_that_do_not() {
     for (what, expected, header) in [signatures(), lengths(), seconds()].concat() {
-        let found = verify(&header, BODY, &Secrets::parse(SECRET), NOW);
+        let found = verify(&header, BODY, &WebhookSecrets::parse(SECRET), NOW);
         assert_eq!(found, expected, "{what}: {header}");
         // Of what the body decides the header says nothing; of all else the same.
         let promised = if expected == Err(BadSignature::NoMatch) {
@@ -206,7 +208,7 @@ fn a_forged_time_is_no_old_one() {
     for t in [NOW - 301, NOW + 301, 0] {
         let header = format!("t={t},v1={}", sig("whsec_other", &t.to_string()));
         assert_eq!(
-            verify(&header, BODY, &Secrets::parse(SECRET), NOW),
+            verify(&header, BODY, &WebhookSecrets::parse(SECRET), NOW),
             Err(BadSignature::NoMatch),
             "{header}"
         );
@@ -241,7 +243,7 @@ fn any_of_several_secrets_will_do() {
 fn an_empty_secret_accepts_nothing() {
     let t = NOW.to_string();
     for none in ["", " ", ",", " , ,\n"] {
-        assert!(Secrets::parse(none).is_empty(), "{none:?}");
+        assert!(WebhookSecrets::parse(none).is_empty(), "{none:?}");
         assert!(
             !accepts(&format!("t={t},v1={}", sig("", &t)), none),
             "{none:?}"
@@ -251,7 +253,7 @@ fn an_empty_secret_accepts_nothing() {
 
 #[test]
 fn secrets_are_trimmed_told_and_never_shown() {
-    let secrets = Secrets::parse("whsec_a, whsec_b\n");
+    let secrets = WebhookSecrets::parse("whsec_a, whsec_b\n");
     assert_eq!((secrets.len(), secrets.trimmed()), (2, 1));
     assert_eq!(format!("{secrets:?}"), "Secrets(2)");
 }
@@ -272,7 +274,7 @@ proptest! {
     /// Of the body, of the MAC itself, or of the time: one bit is enough.
     #[test]
     fn a_single_bit_breaks_it(body in proptest::collection::vec(any::<u8>(), 1..200), at in any::<prop::sample::Index>(), bit in 0..8_u8) {
-        let secrets = Secrets::parse(SECRET);
+        let secrets = WebhookSecrets::parse(SECRET);
         let t = NOW.to_string();
         let good = mac(SECRET, &t, &body);
         let header = |mac: &[u8]| format!("t={t},v1={}", hex::encode(mac));
@@ -299,11 +301,11 @@ proptest! {
     /// Whatever stands in a header, it is answered, and forged never accepted.
     #[test]
     fn no_header_is_too_strange(header in "[tv0-9a-f=, ]{0,200}", body in proptest::collection::vec(any::<u8>(), 0..50)) {
-        prop_assert!(verify(&header, &body, &Secrets::parse(SECRET), NOW).is_err());
+        prop_assert!(verify(&header, &body, &WebhookSecrets::parse(SECRET), NOW).is_err());
     }
 }
 
-fn read(body: &str) -> echo_phoenix::domain::payment::Evidence {
+fn read(body: &str) -> echo_phoenix::domain::payment::PaymentEvidence {
     event(body.as_bytes(), "t=1,v1=2", Timestamp::UNIX_EPOCH).unwrap()
 }
 

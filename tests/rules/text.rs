@@ -1,7 +1,7 @@
 //! Text of somebody else: what is kept, what is shown.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Source};
+use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Source};
 use echo_phoenix::domain::text::{
     NONE_GIVEN, cut, given, is_hidden, kept, shown, shown_json, shown_lines,
 };
@@ -244,7 +244,7 @@ fn a_measurement_of_null_is_none_that_counts_as_calm() {
 fn a_condition_shows_the_words_of_a_kill_and_a_row_keeps_them() {
     let hold = Hold {
         epoch: Epoch("e".to_owned()),
-        bite: Bite::Kill,
+        bite: HoldEffect::Kill,
         source: Source::Rest,
         reason: "\u{1b}[2Jopen".to_owned(),
         operator: "d\u{202e}ana".to_owned(),

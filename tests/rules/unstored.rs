@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use echo_phoenix::decide::law::Law;
 use echo_phoenix::decide::unstored::among;
-use echo_phoenix::domain::evidence::{Evidence, LIFE, MOST};
+use echo_phoenix::domain::evidence::{LIFE, MOST, Measurement};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::observation::Signals;
 use proptest::collection::vec;
@@ -18,13 +18,13 @@ const NOW: Duration = Duration::from_secs(100);
 /// Float noise allowed: a stress is a product here and there.
 const NOISE: f64 = 1e-9;
 
-fn said(source: &str, at: u64, error_rate: f64) -> Evidence {
+fn said(source: &str, at: u64, error_rate: f64) -> Measurement {
     let signals = Signals {
         error_rate,
         requests_per_minute: 6000.0,
         ..Signals::calm(Level::OPEN)
     };
-    Evidence {
+    Measurement {
         signals,
         at: Duration::from_secs(at),
         source: Some(source.to_owned()),
@@ -32,8 +32,8 @@ fn said(source: &str, at: u64, error_rate: f64) -> Evidence {
 }
 
 /// Sources, seconds and failed shares of what is believed.
-fn told(heard: &[Evidence]) -> Vec<(&str, u64, f64)> {
-    let name = |one: &Evidence| one.source.clone().unwrap_or_default();
+fn told(heard: &[Measurement]) -> Vec<(&str, u64, f64)> {
+    let name = |one: &Measurement| one.source.clone().unwrap_or_default();
     let known = ["monitor", "other"];
     let all = heard.iter();
     all.map(|one| {
@@ -124,7 +124,7 @@ fn an_alarm_has_room_among_any_number_of_names() {
 
 /// How far the worst of what is believed closes then, and whether any of it holds, where so much is
 /// offered.
-fn worst(law: &Law, heard: &[Evidence], now: Duration, offered: f64) -> (f64, bool) {
+fn worst(law: &Law, heard: &[Measurement], now: Duration, offered: f64) -> (f64, bool) {
     let fresh = heard
         .iter()
         .filter(|one| one.is_fresh(now))
@@ -141,7 +141,7 @@ fn worst(law: &Law, heard: &[Evidence], now: Duration, offered: f64) -> (f64, bo
 }
 
 /// Words that often differ by their errors or their rate alone, as those of one monitor do.
-fn words() -> impl Strategy<Value = Vec<Evidence>> {
+fn words() -> impl Strategy<Value = Vec<Measurement>> {
     let alike = (
         signals(),
         vec((signals(), 0..4_u8, 0..3_u8, 80..=100_u64), 1..6),
@@ -164,7 +164,7 @@ fn words() -> impl Strategy<Value = Vec<Evidence>> {
                 },
                 _ => own,
             };
-            Evidence {
+            Measurement {
                 signals,
                 at: Duration::from_secs(at),
                 source: Some(source.to_string()),
@@ -180,7 +180,7 @@ proptest! {
     #[test]
     fn at_no_time_and_at_no_rate_less_closes_or_holds(heard in words(), offered in rpm(), later in 0..20_u64) {
         let law = Law::default();
-        let (word, heard) = heard.split_last().map(|(word, heard)| (Evidence { at: NOW, ..word.clone() }, heard)).unwrap();
+        let (word, heard) = heard.split_last().map(|(word, heard)| (Measurement { at: NOW, ..word.clone() }, heard)).unwrap();
         let then = NOW + Duration::from_secs(later);
         let (before, after) = (worst(&law, heard, then, offered), worst(&law, &among(&law, heard, &word), then, offered));
         prop_assert!(after.0 >= before.0 - NOISE && after.1 >= before.1, "{before:?} {after:?}");

@@ -6,7 +6,7 @@ use std::thread;
 
 use echo_phoenix::decide::law::Binding;
 use echo_phoenix::decide::verdict::{
-    Accumulator, Caller, Reason, Rule, Salt, Verdict, point, verdict,
+    Accumulator, Reason, Requester, Rule, Salt, Verdict, point, verdict,
 };
 use echo_phoenix::domain::level::Level;
 use proptest::prelude::*;
@@ -56,15 +56,15 @@ proptest! {
     #[test]
     fn raising_the_level_only_removes_keyed_callers(x: u32, a in share(), b in share()) {
         let [lower, higher] = [a.min(b), a.max(b)]
-            .map(|u| verdict(&rule(u), false, Caller::Keyed(x)).admitted);
+            .map(|u| verdict(&rule(u), false, Requester::Keyed(x)).admitted);
         prop_assert!(lower || !higher, "{x} is refused at the lower level and admitted at the higher");
     }
 
     #[test]
     fn keyed_callers_at_the_ends(x: u32) {
         for x in [x, 0, u32::MAX] {
-            prop_assert!(verdict(&rule(0.0), false, Caller::Keyed(x)).admitted);
-            prop_assert!(!verdict(&rule(1.0), false, Caller::Keyed(x)).admitted);
+            prop_assert!(verdict(&rule(0.0), false, Requester::Keyed(x)).admitted);
+            prop_assert!(!verdict(&rule(1.0), false, Requester::Keyed(x)).admitted);
         }
     }
 
@@ -87,7 +87,7 @@ fn refused_at(hour: i64, fraction: f64) -> Vec<u32> {
     let salt = Salt::hourly(hour * 3600 + 17);
     let refused = |n: &u32| {
         let x = point(&salt, "pay", format!("tenant-{n}").as_bytes());
-        !verdict(&rule(fraction), false, Caller::Keyed(x)).admitted
+        !verdict(&rule(fraction), false, Requester::Keyed(x)).admitted
     };
     (0..10_000).filter(refused).collect()
 }
@@ -310,8 +310,8 @@ proptest! {
         let rule = Rule { killed: true, generation, ..rule(u) };
         let accumulator = Accumulator::default();
         let expected = Verdict { admitted: false, reason: Reason::Kill, generation };
-        prop_assert_eq!(verdict(&rule, false, Caller::Keyed(x)), expected);
-        prop_assert_eq!(verdict(&rule, false, Caller::Unkeyed(&accumulator)), expected);
+        prop_assert_eq!(verdict(&rule, false, Requester::Keyed(x)), expected);
+        prop_assert_eq!(verdict(&rule, false, Requester::Unkeyed(&accumulator)), expected);
     }
 
     #[test]
@@ -319,15 +319,15 @@ proptest! {
         let rule = Rule { killed, generation, ..rule(u) };
         let accumulator = Accumulator::default();
         let expected = Verdict { admitted: true, reason: Reason::AllowList, generation };
-        prop_assert_eq!(verdict(&rule, true, Caller::Keyed(x)), expected);
-        prop_assert_eq!(verdict(&rule, true, Caller::Unkeyed(&accumulator)), expected);
+        prop_assert_eq!(verdict(&rule, true, Requester::Keyed(x)), expected);
+        prop_assert_eq!(verdict(&rule, true, Requester::Unkeyed(&accumulator)), expected);
     }
 
     #[test]
     fn only_a_denial_bears_the_binding(u in share(), x: u32) {
         for binding in [Binding::None, Binding::Target, Binding::Errors, Binding::Latency, Binding::Order] {
             let rule = Rule { binding: binding.into(), ..rule(u) };
-            let verdict = verdict(&rule, false, Caller::Keyed(x));
+            let verdict = verdict(&rule, false, Requester::Keyed(x));
             let expected = if verdict.admitted { Reason::None } else { binding.into() };
             prop_assert_eq!(verdict.reason, expected);
             prop_assert_eq!(verdict.generation, 7);
@@ -344,8 +344,8 @@ fn a_request_that_outranks_the_throttle_leaves_the_accumulator_alone() {
             killed: true,
             ..third
         };
-        let _ = verdict(&killed, n % 2 == 0, Caller::Unkeyed(&touched));
-        let [a, b] = [&touched, &alone].map(|a| verdict(&third, false, Caller::Unkeyed(a)));
+        let _ = verdict(&killed, n % 2 == 0, Requester::Unkeyed(&touched));
+        let [a, b] = [&touched, &alone].map(|a| verdict(&third, false, Requester::Unkeyed(a)));
         assert_eq!(a, b, "request {n}");
     }
 }

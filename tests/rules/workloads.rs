@@ -6,7 +6,7 @@ use echo_phoenix::decide::check::{Permissions, check};
 use echo_phoenix::decide::plan::{Facts, Planned, plan, wanted_replicas};
 use echo_phoenix::decide::step::NextLevel;
 use echo_phoenix::decide::verdict::Reason;
-use echo_phoenix::domain::drift::{Drift, Outcome, Side, Who};
+use echo_phoenix::domain::drift::{Drift, DriftAction, Side, Who};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::plan::{Action, GateReadBack, Plan, ReadBack, ScaleReadBack, Step};
 use echo_phoenix::domain::throttle::{
@@ -265,7 +265,7 @@ fn drift(planned: &Planned) -> Option<Drift> {
 }
 
 /// Desired, actual, which way, what was done.
-type Differs = (&'static str, &'static str, Side, Outcome);
+type Differs = (&'static str, &'static str, Side, DriftAction);
 
 const DRIFTS: &[(&str, Found, Differs)] = &[
     (
@@ -274,7 +274,7 @@ const DRIFTS: &[(&str, Found, Differs)] = &[
             replicas: 2,
             ..STOPPED
         },
-        ("0", "2", Side::Riskier, Outcome::Corrected),
+        ("0", "2", Side::Riskier, DriftAction::Corrected),
     ),
     (
         "a hand took more than its share",
@@ -282,7 +282,7 @@ const DRIFTS: &[(&str, Found, Differs)] = &[
             replicas: 2,
             ..HALVED
         },
-        ("5", "2", Side::Safer, Outcome::Corrected),
+        ("5", "2", Side::Safer, DriftAction::Corrected),
     ),
     (
         "while observing",
@@ -291,7 +291,7 @@ const DRIFTS: &[(&str, Found, Differs)] = &[
             mode: Mode::Observe,
             ..STOPPED
         },
-        ("0", "2", Side::Riskier, Outcome::Reported),
+        ("0", "2", Side::Riskier, DriftAction::Reported),
     ),
     (
         "while observing nothing has to have been asked before",
@@ -301,7 +301,7 @@ const DRIFTS: &[(&str, Found, Differs)] = &[
             mode: Mode::Observe,
             ..HALVED
         },
-        ("5", "9", Side::Riskier, Outcome::Reported),
+        ("5", "9", Side::Riskier, DriftAction::Reported),
     ),
 ];
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::client::{Client, Killed, Throttles};
+use crate::client::{ApiClient, KillSummary, ThrottleList};
 
 /// Pause between two looks, and how many there are: five seconds, two calls of the service to
 /// another site.
@@ -15,7 +15,7 @@ const LOOKS: usize = 10;
 
 /// Looks until every other site of a kill was read back as stopped, or time is up; puts into the
 /// answer what was seen.
-pub(super) async fn read_back(client: &Client, answer: &mut Value, killed: &mut Killed) {
+pub(super) async fn read_back(client: &ApiClient, answer: &mut Value, killed: &mut KillSummary) {
     for _ in 0..LOOKS {
         if killed
             .targets
@@ -28,7 +28,7 @@ pub(super) async fn read_back(client: &Client, answer: &mut Value, killed: &mut 
         let Ok(found) = client.get("/v1/throttles").await else {
             continue;
         };
-        let Ok(found) = client.typed::<Throttles>("/v1/throttles", &found) else {
+        let Ok(found) = client.typed::<ThrottleList>("/v1/throttles", &found) else {
             return;
         };
         for (index, one) in killed.targets.iter_mut().enumerate() {

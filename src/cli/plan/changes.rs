@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::super::words::holder;
 use super::differences::differences;
-use crate::client::Throttle;
+use crate::client::ThrottleSummary;
 use crate::domain::text::shown;
 use crate::domain::throttle::{FromFile, Mode, TargetSpec};
 use crate::source::crd::EchoThrottleSpec;
@@ -15,7 +15,7 @@ use crate::source::spec_rows::{spec, target};
 /// What becomes of a throttle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Kind {
+pub(super) enum ChangeKind {
     /// It is there afterwards, and was not.
     Create,
     /// Something of it moves.
@@ -28,9 +28,9 @@ pub(super) enum Kind {
 
 /// One throttle.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Planned {
+pub(super) struct PlannedThrottle {
     pub(super) throttle: String,
-    pub(super) change: Kind,
+    pub(super) change: ChangeKind,
     /// Share refused now, percent; none where nobody knows.
     pub(super) in_force_percent: Option<f64>,
     /// Share declared now, percent; none where there is no such throttle yet.
@@ -42,11 +42,11 @@ pub(super) struct Planned {
 }
 
 /// What the service does next by itself.
-pub(super) fn from_service(throttles: &[Throttle]) -> Vec<Planned> {
+pub(super) fn from_service(throttles: &[ThrottleSummary]) -> Vec<PlannedThrottle> {
     throttles.iter().map(next).collect()
 }
 
-fn next(now: &Throttle) -> Planned {
+fn next(now: &ThrottleSummary) -> PlannedThrottle {
     let mut steps = Vec::new();
     let asked = now
         .status
@@ -91,9 +91,13 @@ fn next(now: &Throttle) -> Planned {
     } else if steps.is_empty() {
         steps.push("nothing: it is where it is declared to be".to_owned());
     }
-    Planned {
+    PlannedThrottle {
         throttle: now.name.clone(),
-        change: if moves { Kind::Change } else { Kind::None },
+        change: if moves {
+            ChangeKind::Change
+        } else {
+            ChangeKind::None
+        },
         in_force_percent: in_force(now),
         declared_percent: Some(now.spec.throttle_percent),
         next_percent: Some(now.spec.throttle_percent),
@@ -102,13 +106,16 @@ fn next(now: &Throttle) -> Planned {
 }
 
 /// What a service would do if this were its manifest; without a service what the file declares.
-pub(super) fn from_file(file: &[FromFile], service: Option<&[Throttle]>) -> Vec<Planned> {
+pub(super) fn from_file(
+    file: &[FromFile],
+    service: Option<&[ThrottleSummary]>,
+) -> Vec<PlannedThrottle> {
     let mut all: Vec<_> = file
         .iter()
         .map(|one| match service {
-            None => create(one, Kind::Unknown),
+            None => create(one, ChangeKind::Unknown),
             Some(service) => match service.iter().find(|now| now.name == one.name.as_str()) {
-                None => create(one, Kind::Create),
+                None => create(one, ChangeKind::Create),
                 Some(now) => compare(one, now),
             },
         })
@@ -117,9 +124,9 @@ pub(super) fn from_file(file: &[FromFile], service: Option<&[Throttle]>) -> Vec<
         .unwrap_or_default()
         .iter()
         .filter(|now| !file.iter().any(|one| one.name.as_str() == now.name));
-    all.extend(absent.map(|now| Planned {
+    all.extend(absent.map(|now| PlannedThrottle {
         throttle: now.name.clone(),
-        change: Kind::None,
+        change: ChangeKind::None,
         in_force_percent: in_force(now),
         declared_percent: Some(now.spec.throttle_percent),
         next_percent: Some(now.spec.throttle_percent),
@@ -128,7 +135,7 @@ pub(super) fn from_file(file: &[FromFile], service: Option<&[Throttle]>) -> Vec<
     all
 }
 
-fn create(one: &FromFile, change: Kind) -> Planned {
+fn create(one: &FromFile, change: ChangeKind) -> PlannedThrottle {
     let percent = one.level.percent_ceil();
     let mut steps = vec![format!("starts at {percent} % refused")];
     steps.extend(
@@ -144,7 +151,7 @@ fn create(one: &FromFile, change: Kind) -> Planned {
     }
     steps.extend(killed(one));
     let throttle = one.name.to_string();
-    Planned {
+    PlannedThrottle {
         throttle,
         change,
         in_force_percent: None,
@@ -154,7 +161,7 @@ fn create(one: &FromFile, change: Kind) -> Planned {
     }
 }
 
-fn compare(one: &FromFile, now: &Throttle) -> Planned {
+fn compare(one: &FromFile, now: &ThrottleSummary) -> PlannedThrottle {
     let (before, after) = (&now.spec, spec(one.level, &one.spec));
     let percent = after.throttle_percent;
     let mut steps = Vec::new();
@@ -186,9 +193,9 @@ fn compare(one: &FromFile, now: &Throttle) -> Planned {
         );
     }
     let change = if steps.is_empty() {
-        Kind::None
+        ChangeKind::None
     } else {
-        Kind::Change
+        ChangeKind::Change
     };
     let stay: Vec<_> = kills(now)
         .filter(|hold| !by_file(hold) || one.kill.is_some())
@@ -211,7 +218,7 @@ fn compare(one: &FromFile, now: &Throttle) -> Planned {
     if steps.is_empty() {
         steps.push("is declared like this already".to_owned());
     }
-    Planned {
+    PlannedThrottle {
         throttle: now.name.clone(),
         change,
         in_force_percent: in_force(now),
@@ -241,7 +248,7 @@ fn targets(before: &EchoThrottleSpec, one: &FromFile) -> Vec<String> {
 }
 
 /// What keeps a level from opening though less is declared.
-fn held(now: &Throttle, asked: i32) -> Option<String> {
+fn held(now: &ThrottleSummary, asked: i32) -> Option<String> {
     let is = |kind: &str| {
         now.status
             .conditions
@@ -303,14 +310,14 @@ fn stays(hold: &HoldStatus) -> String {
     format!("stays killed by {}: {}", holder(hold), hold.reason)
 }
 
-fn kills(now: &Throttle) -> impl Iterator<Item = &HoldStatus> {
+fn kills(now: &ThrottleSummary) -> impl Iterator<Item = &HoldStatus> {
     now.status
         .holds
         .iter()
         .filter(|hold| hold.throttle_percent.is_none())
 }
 
-fn in_force(now: &Throttle) -> Option<f64> {
+fn in_force(now: &ThrottleSummary) -> Option<f64> {
     now.status
         .effective
         .as_ref()

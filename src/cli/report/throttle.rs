@@ -7,19 +7,19 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::Found;
+use super::ServiceSnapshot;
 use crate::cli::known::covers_all;
 use crate::cli::terminal::Paint;
 use crate::cli::words::{WIDE, by_source, holder, lower_to, percent, since, way_to_end, who};
-use crate::client::{AuditEntry, Throttle};
+use crate::client::{AuditRow, ThrottleSummary};
 use crate::source::crd_status::{ConditionStatus, EffectiveStatus};
 
 /// Writes it, row by row.
 pub(super) fn throttle(
     text: &mut String,
-    one: &Throttle,
-    command: Option<&AuditEntry>,
-    all: &Found,
+    one: &ThrottleSummary,
+    command: Option<&AuditRow>,
+    all: &ServiceSnapshot,
     now: Timestamp,
     paint: Paint,
 ) {
@@ -71,7 +71,12 @@ pub(super) fn throttle(
 }
 
 /// What it refuses, and whether that is enforced or only reported.
-fn stands(one: &Throttle, effective: &EffectiveStatus, killed: bool, paint: Paint) -> String {
+fn stands(
+    one: &ThrottleSummary,
+    effective: &EffectiveStatus,
+    killed: bool,
+    paint: Paint,
+) -> String {
     let in_force = f64::from(effective.level_millionths) / 1e6;
     let refuses = match effective.level_millionths {
         _ if killed => paint.alarm("KILLED, nothing but its allow-list is admitted"),
@@ -89,8 +94,8 @@ fn stands(one: &Throttle, effective: &EffectiveStatus, killed: bool, paint: Pain
 
 /// What people hold, and what a kill covers besides this throttle.
 fn holds(
-    one: &Throttle,
-    all: &[Throttle],
+    one: &ThrottleSummary,
+    all: &[ThrottleSummary],
     killed: bool,
     now: Timestamp,
     row: &mut impl FnMut(&str, &str),
@@ -126,7 +131,7 @@ fn holds(
 }
 
 /// What was measured and found.
-fn found(one: &Throttle, row: &mut impl FnMut(&str, &str), paint: Paint) {
+fn found(one: &ThrottleSummary, row: &mut impl FnMut(&str, &str), paint: Paint) {
     let status = &one.status;
     if let Some(callers) = callers_words(one) {
         row("callers", &callers);
@@ -149,7 +154,7 @@ fn found(one: &Throttle, row: &mut impl FnMut(&str, &str), paint: Paint) {
 }
 
 /// Whose share a level is, where it is not of requests.
-fn of_whom(one: &Throttle) -> &'static str {
+fn of_whom(one: &ThrottleSummary) -> &'static str {
     let gates = one
         .status
         .observed
@@ -163,7 +168,7 @@ fn of_whom(one: &Throttle) -> &'static str {
 }
 
 /// What a level over callers comes to, where the throttle has a key.
-fn callers_words(one: &Throttle) -> Option<String> {
+fn callers_words(one: &ThrottleSummary) -> Option<String> {
     let gates = one.status.observed.as_ref()?.gates.as_ref()?;
     let seen = gates.callers?;
     let requests = gates
@@ -178,13 +183,13 @@ fn callers_words(one: &Throttle) -> Option<String> {
 /// What is declared, and by whom. Who and when is known of the last command alone, and counts only
 /// if its level stands.
 pub(super) fn declared_rows(
-    one: &Throttle,
-    command: Option<&AuditEntry>,
+    one: &ThrottleSummary,
+    command: Option<&AuditRow>,
     declared: i32,
     now: Timestamp,
     row: &mut impl FnMut(&str, &str),
 ) {
-    let stands = |entry: &&AuditEntry| {
+    let stands = |entry: &&AuditRow| {
         entry
             .after
             .parse::<f64>()
@@ -212,14 +217,14 @@ pub(super) fn declared_rows(
     }
 }
 
-fn exactly(entry: &AuditEntry) -> String {
+fn exactly(entry: &AuditRow) -> String {
     entry
         .after
         .parse()
         .map_or_else(|_| entry.after.clone(), percent)
 }
 
-fn targets(one: &Throttle, row: &mut impl FnMut(&str, &str), paint: Paint) {
+fn targets(one: &ThrottleSummary, row: &mut impl FnMut(&str, &str), paint: Paint) {
     for target in &one.targets {
         let agrees = match (target.agrees, &target.error) {
             (_, Some(error)) => paint.warn(error),
@@ -235,7 +240,7 @@ fn targets(one: &Throttle, row: &mut impl FnMut(&str, &str), paint: Paint) {
 }
 
 /// How another site stands, if the target is one that was read.
-fn there(throttle: &Throttle, target: &str) -> String {
+fn there(throttle: &ThrottleSummary, target: &str) -> String {
     let site = throttle
         .status
         .remotes
@@ -256,7 +261,7 @@ fn there(throttle: &Throttle, target: &str) -> String {
 
 /// What happens next to a throttle that nobody killed, a source that does not report included.
 fn what_is_next(
-    one: &Throttle,
+    one: &ThrottleSummary,
     effective: &EffectiveStatus,
     declared: i32,
     commanded: bool,

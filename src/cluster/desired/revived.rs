@@ -13,9 +13,9 @@ use tokio::time::timeout;
 use super::{ClusterDesired, not_recorded};
 use crate::cluster::index::HoldState;
 use crate::cluster::made;
-use crate::domain::audit::{Answer, Change, Record};
+use crate::domain::audit::{Change, CommandRecord, CommandResponse};
 use crate::domain::hold::{Epoch, HeldBy, Hold};
-use crate::ports::{DesiredError, Ended, Went};
+use crate::ports::{DesiredError, EndProgress, ReviveOutcome};
 
 /// Overrides that are deleted at the same time.
 const LANES: usize = 8;
@@ -25,16 +25,16 @@ const LANES: usize = 8;
 const DELETING: Duration = Duration::from_secs(4);
 
 /// A hold that stays, since its override may not be deleted: why.
-pub(super) type Refused = (Hold, String);
+pub(super) type RefusedDelete = (Hold, String);
 
 impl ClusterDesired {
     /// Records the end of these holds, and ends them.
     pub(super) async fn end_recorded(
         &self,
-        record: Record,
+        record: CommandRecord,
         epochs: Vec<Epoch>,
-        mut ended: Ended,
-    ) -> Result<Ended, DesiredError> {
+        mut ended: ReviveOutcome,
+    ) -> Result<ReviveOutcome, DesiredError> {
         let receipt = self
             .record(Change {
                 opens_elsewhere: true,
@@ -51,7 +51,7 @@ impl ClusterDesired {
             .into_iter()
             .filter(|e| said.as_ref().is_none_or(|said| said.contains(e)))
             .collect();
-        let (went, refused) = match self.carry_out(&record, &epochs).await {
+        let (went, refused) = match self.delete_overrides(&record, &epochs).await {
             Ok((went, refused)) if went.left.is_empty() => (went, refused),
             // The record says so, and some may be gone: it is done as soon as it can be.
             _ => return Err(DesiredError::Undecided),
@@ -68,7 +68,7 @@ impl ClusterDesired {
     /// those that ended then.
     pub(super) async fn ended_by(
         &self,
-        record: &Record,
+        record: &CommandRecord,
         ending: &[Epoch],
     ) -> Result<Vec<Epoch>, DesiredError> {
         let (Some(key), Some(ledger)) = (&record.answer.key, &self.ledger) else {
@@ -90,13 +90,16 @@ impl ClusterDesired {
 
     /// Deletes the overrides of these holds, and ends them everywhere. What is refused for good is
     /// recorded, and stays.
-    pub(super) async fn carry_out(
+    pub(super) async fn delete_overrides(
         &self,
-        record: &Record,
+        record: &CommandRecord,
         ending: &[Epoch],
-    ) -> Result<(Went, Vec<Refused>), DesiredError> {
-        let (all, mut went, mut refused) =
-            (self.index().override_holds(), Went::default(), Vec::new());
+    ) -> Result<(EndProgress, Vec<RefusedDelete>), DesiredError> {
+        let (all, mut went, mut refused) = (
+            self.index().override_holds(),
+            EndProgress::default(),
+            Vec::new(),
+        );
         for some in ending.chunks(LANES) {
             let live = some.iter().map(|epoch| {
                 all.get(epoch)
@@ -137,7 +140,11 @@ impl ClusterDesired {
 
     /// Records what stays against what the record said before, and has it said to whoever asks
     /// again under the same key.
-    async fn tell_refused(&self, record: &Record, refused: &[Refused]) -> Result<(), DesiredError> {
+    async fn tell_refused(
+        &self,
+        record: &CommandRecord,
+        refused: &[RefusedDelete],
+    ) -> Result<(), DesiredError> {
         for (hold, why) in refused {
             tracing::error!(epoch = %hold.epoch, why, "a revival is recorded, and was refused for good");
             // Of each hold once, however often it is tried to tell.
@@ -148,11 +155,11 @@ impl ClusterDesired {
             audit.after = format!("held {}", hold.epoch);
             // Whatever an API server says: the words of whoever asked come first, and whole.
             audit.reason = format!("{}; refused: {why}", audit.reason);
-            let answer = Answer {
+            let answer = CommandResponse {
                 key: None,
                 ..record.answer.clone()
             };
-            self.record(Change::of(Record {
+            self.record(Change::of(CommandRecord {
                 once,
                 audit,
                 answer,
@@ -181,7 +188,7 @@ impl ClusterDesired {
 }
 
 /// The holds that an answer says have ended.
-fn told_ended(answer: &Answer) -> BTreeSet<Epoch> {
+fn told_ended(answer: &CommandResponse) -> BTreeSet<Epoch> {
     let ended = answer
         .body
         .get("ended")
@@ -195,7 +202,7 @@ fn told_ended(answer: &Answer) -> BTreeSet<Epoch> {
 }
 
 /// An answer that says of these that they stay.
-fn without(mut answer: Answer, refused: &[Refused]) -> Answer {
+fn without(mut answer: CommandResponse, refused: &[RefusedDelete]) -> CommandResponse {
     let mut ended = told_ended(&answer);
     let refused: Vec<_> = refused
         .iter()

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
-use crate::decide::precedence::asked;
-use crate::domain::hold::{Bite, Epoch, Hold, Source};
+use crate::decide::precedence::most_restrictive;
+use crate::domain::hold::{Epoch, Hold, HoldEffect, Source};
 use crate::domain::level::Level;
 use crate::domain::offered::Offered;
 use crate::domain::throttle::{Declared, GateSpec, Mode, Owner, TargetSpec, ThrottleName};
@@ -61,14 +61,14 @@ impl Override {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Held {
+pub(super) struct IndexedHold {
     pub(super) hold: Hold,
     pub(super) state: HoldState,
     /// Whether a pass of the loop has it in what it goes by.
     pub(super) shown: bool,
 }
 
-impl Held {
+impl IndexedHold {
     fn new(hold: Hold, state: HoldState) -> Self {
         Self {
             hold,
@@ -84,7 +84,7 @@ impl Held {
 
 /// One throttle.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct IndexedThrottle {
     pub(super) uid: String,
     pub(super) generation: i64,
     version: u64,
@@ -93,7 +93,7 @@ pub(super) struct Known {
     ramp: f64,
     targets: Vec<TargetSpec>,
     pub(super) labels: BTreeMap<String, String>,
-    pub(super) holds: BTreeMap<Epoch, Held>,
+    pub(super) holds: BTreeMap<Epoch, IndexedHold>,
     pub(super) ended: VecDeque<Epoch>,
     pub(super) effective: Option<(Level, i64)>,
     remembered: BTreeMap<String, i64>,
@@ -103,7 +103,7 @@ pub(super) struct Known {
     looked_at: bool,
 }
 
-impl Known {
+impl IndexedThrottle {
     pub(super) fn new(looked_at: bool) -> Self {
         Self {
             looked_at,
@@ -176,7 +176,7 @@ impl Known {
         if let Some(kill) = kill {
             let hold = Hold {
                 epoch: epoch.clone(),
-                bite: Bite::Kill,
+                bite: HoldEffect::Kill,
                 source: Source::Spec,
                 reason: kill.reason.clone(),
                 operator: kill.operator.clone(),
@@ -185,7 +185,7 @@ impl Known {
             if !self.ended.contains(&epoch) {
                 self.holds
                     .entry(epoch)
-                    .or_insert(Held::new(hold, HoldState::Live));
+                    .or_insert(IndexedHold::new(hold, HoldState::Live));
             }
         }
     }
@@ -196,8 +196,9 @@ impl Known {
         }
         if status.observed_generation >= self.generation {
             // Whoever wrote it went by this specification, so it has seen the ones before end.
-            let is_past =
-                |held: &&Held| held.state == HoldState::Over && held.hold.source == Source::Spec;
+            let is_past = |held: &&IndexedHold| {
+                held.state == HoldState::Over && held.hold.source == Source::Spec
+            };
             let past: Vec<_> = self
                 .holds
                 .values()
@@ -223,7 +224,7 @@ impl Known {
             let held = self
                 .holds
                 .entry(hold.epoch.clone())
-                .or_insert_with(|| Held::new(hold.clone(), state));
+                .or_insert_with(|| IndexedHold::new(hold.clone(), state));
             if held.is_override() {
                 held.hold.source = hold.source;
             }
@@ -254,8 +255,10 @@ impl Known {
                 news
             }
             None => {
-                self.holds
-                    .insert(epoch.clone(), Held::new(seen.hold.clone(), HoldState::Live));
+                self.holds.insert(
+                    epoch.clone(),
+                    IndexedHold::new(seen.hold.clone(), HoldState::Live),
+                );
                 true
             }
         }
@@ -271,7 +274,7 @@ impl Known {
 
     /// Lets go of what is over and was seen; answers whether there was anything.
     pub(super) fn let_go(&mut self) -> bool {
-        let seen = |held: &&Held| held.state == HoldState::Over && held.shown;
+        let seen = |held: &&IndexedHold| held.state == HoldState::Over && held.shown;
         let seen: Vec<_> = self
             .holds
             .values()
@@ -314,7 +317,7 @@ impl Known {
 
     pub(super) fn declared(&self, name: &ThrottleName) -> Declared {
         let holds: Vec<Hold> = self.holds.values().map(|held| held.hold.clone()).collect();
-        let asked = asked(self.level, self.mode, &holds).level;
+        let asked = most_restrictive(self.level, self.mode, &holds).level;
         Declared {
             owner: Owner::Cluster,
             generation: self.generation,
@@ -340,8 +343,8 @@ fn numbers(rows: &[TargetNumber]) -> BTreeMap<String, i64> {
 
 fn told_hold(told: &HoldStatus) -> Option<Hold> {
     let bite = match told.throttle_percent {
-        None => Bite::Kill,
-        Some(percent) => Bite::AtLeast(Level::from_percent(percent).ok()?),
+        None => HoldEffect::Kill,
+        Some(percent) => HoldEffect::AtLeast(Level::from_percent(percent).ok()?),
     };
     let some = |text: &String| (!text.is_empty()).then(|| text.clone());
     Some(Hold {

@@ -4,7 +4,7 @@
 //! Must not know a clock: how much time has passed is an argument, and a clock that ran backwards
 //! earns nothing.
 
-use super::Answer;
+use super::Evaluation;
 use crate::domain::level::Level;
 
 /// Length of a tick in seconds, in which an empty credit fills; the law's opening step is per tick.
@@ -44,7 +44,7 @@ impl Credit {
     /// The credit to write down after `answer`, which was given `elapsed_seconds` later to the
     /// level `before`.
     #[must_use]
-    pub fn after(self, elapsed_seconds: f64, before: Level, answer: &Answer) -> Credit {
+    pub fn after(self, elapsed_seconds: f64, before: Level, answer: &Evaluation) -> Credit {
         Credit(credit_after(self.at(elapsed_seconds), before, answer))
     }
 }
@@ -54,7 +54,7 @@ impl Credit {
 /// A move spends the part of its step that it used; standing still or closing spends nothing. So
 /// whatever the calls, the openings that one credit pays for add up to one step at most.
 #[must_use]
-pub fn credit_after(credit: f64, before: Level, answer: &Answer) -> f64 {
+pub fn credit_after(credit: f64, before: Level, answer: &Evaluation) -> f64 {
     let opened = before.fraction() - answer.level.fraction();
     if opened > 0.0 {
         // An opening needs a step, so nothing is divided by zero.

@@ -4,7 +4,7 @@
 //! Its own holds are its own: only kills that this throttle sent are ended.
 
 use super::{Facts, Planned, drift};
-use crate::domain::drift::{Drift, Outcome, Side};
+use crate::domain::drift::{Drift, DriftAction, Side};
 use crate::domain::hold::Hold;
 use crate::domain::level::Level;
 use crate::domain::plan::{Action, ReadBack, RemoteOrder, Step};
@@ -160,7 +160,7 @@ impl Site<'_> {
     /// It is killed and should run, and that is not ours to change.
     fn killed(&self, actual: String) -> Drift {
         Drift {
-            action: Outcome::Reported,
+            action: DriftAction::Reported,
             ..self.drift("killed", "running", actual, Side::Safer)
         }
     }

@@ -16,7 +16,7 @@ type Members = serde_json::Map<String, serde_json::Value>;
 /// answered alike, byte for byte.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Kept", into = "Kept")]
-pub struct Answer {
+pub struct CommandResponse {
     /// The client's key, if it gave one; otherwise nothing is kept.
     pub key: Option<ClientKey>,
     /// HTTP status.
@@ -42,7 +42,7 @@ pub struct Answer {
     pub stood: Option<Vec<Epoch>>,
 }
 
-impl Answer {
+impl CommandResponse {
     /// An answer that is not kept.
     #[must_use]
     pub fn new(status: u16, body: Members, at: Timestamp) -> Self {
@@ -139,7 +139,7 @@ struct Kept {
     stood: Option<Vec<Epoch>>,
 }
 
-impl From<Kept> for Answer {
+impl From<Kept> for CommandResponse {
     fn from(kept: Kept) -> Self {
         let Kept {
             key,
@@ -161,9 +161,9 @@ impl From<Kept> for Answer {
     }
 }
 
-impl From<Answer> for Kept {
-    fn from(answer: Answer) -> Self {
-        let Answer {
+impl From<CommandResponse> for Kept {
+    fn from(answer: CommandResponse) -> Self {
+        let CommandResponse {
             key,
             status,
             body,

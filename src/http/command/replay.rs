@@ -7,18 +7,18 @@ use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::domain::audit::Answer;
+use crate::domain::audit::CommandResponse;
 use crate::domain::hold::{Epoch, HeldBy, Hold, Scope};
 use crate::source::rest::{ReviveBody, parse};
 
 use super::said;
 use crate::http::App;
-use crate::http::answer::{Problem, named};
+use crate::http::answer::{ProblemResponse, named};
 use crate::http::kill::live_kills;
 use crate::http::refusal::table;
 
 /// Answers as the first time, or tells what has come since.
-pub(super) fn replay(app: &App, path: &str, raw: &[u8], first: Answer) -> Response {
+pub(super) fn replay(app: &App, path: &str, raw: &[u8], first: CommandResponse) -> Response {
     let mut response = match first.kill().filter(|epoch| !holds(app, epoch)) {
         // Nobody shall believe in a stop that is over, or may be in a moment,
         Some(epoch) => {
@@ -27,14 +27,14 @@ pub(super) fn replay(app: &App, path: &str, raw: &[u8], first: Answer) -> Respon
             } else {
                 &table::ENDED_SINCE
             };
-            Problem::of(over)
+            ProblemResponse::of(over)
                 .with("epoch", epoch.into())
                 .into_response()
         }
         // nor in an end that another stop has overtaken.
         None => match newer_holds(app, path, raw, &first) {
             held if held.is_empty() => said(first),
-            held => Problem::of(&table::HELD_SINCE)
+            held => ProblemResponse::of(&table::HELD_SINCE)
                 .with("held_by", json!(held))
                 .into_response(),
         },
@@ -48,7 +48,7 @@ pub(super) fn replay(app: &App, path: &str, raw: &[u8], first: Answer) -> Respon
 
 /// Kills that hold what a revival meant, and that did not when it came. No clock says which: it may
 /// have been set since.
-fn newer_holds(app: &App, path: &str, raw: &[u8], first: &Answer) -> Vec<HeldBy> {
+fn newer_holds(app: &App, path: &str, raw: &[u8], first: &CommandResponse) -> Vec<HeldBy> {
     if path != "/revive" {
         return Vec::new();
     }

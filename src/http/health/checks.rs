@@ -9,7 +9,7 @@ pub(super) const UNHEALTHY: &str = "unhealthy";
 
 /// How a part was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum CheckState {
     /// It is off; this variable turns it on.
     Off(&'static str),
     /// It is as it should be.
@@ -24,7 +24,7 @@ pub(super) enum Found {
     Gone(String),
 }
 
-impl Found {
+impl CheckState {
     /// As it should be, in so many words.
     pub(super) fn ok() -> Self {
         Self::Fine("ok".to_owned())
@@ -43,13 +43,13 @@ impl Found {
 /// All that was looked at, in the order of `/health`.
 #[derive(Debug, Default)]
 pub(super) struct Checks {
-    found: Vec<(&'static str, Found)>,
+    found: Vec<(&'static str, CheckState)>,
     lowered: bool,
 }
 
 impl Checks {
     /// Adds a part.
-    pub(super) fn add(&mut self, name: &'static str, found: Found) {
+    pub(super) fn add(&mut self, name: &'static str, found: CheckState) {
         self.found.push((name, found));
     }
 
@@ -61,8 +61,8 @@ impl Checks {
     /// The word for the whole: that of its worst part.
     pub(super) fn word(&self) -> &'static str {
         let worst = self.found.iter().map(|(_, found)| match found {
-            Found::Gone(_) => 2,
-            Found::Amiss(_) => 1,
+            CheckState::Gone(_) => 2,
+            CheckState::Amiss(_) => 1,
             _ => 0,
         });
         WORDS[worst
@@ -75,12 +75,12 @@ impl Checks {
     pub(super) fn body(&self) -> Map<String, Value> {
         let words = self.found.iter().filter_map(|(name, found)| {
             let words = match found {
-                Found::Off(variable) => format!("off: set {variable}"),
-                Found::Quiet => return None,
-                Found::Fine(words)
-                | Found::Told(words)
-                | Found::Amiss(words)
-                | Found::Gone(words) => words.clone(),
+                CheckState::Off(variable) => format!("off: set {variable}"),
+                CheckState::Quiet => return None,
+                CheckState::Fine(words)
+                | CheckState::Told(words)
+                | CheckState::Amiss(words)
+                | CheckState::Gone(words) => words.clone(),
             };
             Some(((*name).to_owned(), json!(words)))
         });
@@ -104,9 +104,9 @@ impl Checks {
 
 #[cfg(test)]
 mod tests {
-    use super::{Checks, Found};
+    use super::{CheckState, Checks};
 
-    fn of(found: &[Found]) -> Checks {
+    fn of(found: &[CheckState]) -> Checks {
         let mut checks = Checks::default();
         for (name, found) in ["a", "b", "c"].into_iter().zip(found) {
             checks.add(name, found.clone());
@@ -116,22 +116,37 @@ mod tests {
 
     #[test]
     fn the_whole_is_as_its_worst_part_and_what_is_off_or_only_told_is_no_part_of_it() {
-        let (amiss, gone) = (Found::Amiss("x".to_owned()), Found::Gone("y".to_owned()));
-        let told = Found::Told("the last was refused".to_owned());
+        let (amiss, gone) = (
+            CheckState::Amiss("x".to_owned()),
+            CheckState::Gone("y".to_owned()),
+        );
+        let told = CheckState::Told("the last was refused".to_owned());
         for (found, word) in [
-            (vec![Found::ok(), Found::Off("V"), told.clone()], "healthy"),
-            (vec![Found::ok(), amiss.clone(), told.clone()], "degraded"),
-            (vec![gone.clone(), amiss.clone(), Found::ok()], "unhealthy"),
-            (vec![amiss.clone(), gone, Found::Quiet], "unhealthy"),
+            (
+                vec![CheckState::ok(), CheckState::Off("V"), told.clone()],
+                "healthy",
+            ),
+            (
+                vec![CheckState::ok(), amiss.clone(), told.clone()],
+                "degraded",
+            ),
+            (
+                vec![gone.clone(), amiss.clone(), CheckState::ok()],
+                "unhealthy",
+            ),
+            (vec![amiss.clone(), gone, CheckState::Quiet], "unhealthy"),
         ] {
             let checks = of(&found);
             assert_eq!(checks.word(), word, "{found:?}");
             let said: Vec<_> = checks.words().into_iter().filter(|(_, is)| *is).collect();
             assert_eq!(said, [(word, true)], "{found:?}");
         }
-        assert_eq!(of(&[Found::Off("V"), told, amiss]).all(), [("c", false)]);
-        assert_eq!(of(&[Found::Quiet, Found::ok()]).body().len(), 1);
-        let mut lowered = of(&[Found::ok()]);
+        assert_eq!(
+            of(&[CheckState::Off("V"), told, amiss]).all(),
+            [("c", false)]
+        );
+        assert_eq!(of(&[CheckState::Quiet, CheckState::ok()]).body().len(), 1);
+        let mut lowered = of(&[CheckState::ok()]);
         lowered.lower();
         assert_eq!(lowered.word(), "degraded");
     }

@@ -14,7 +14,7 @@ use crate::ports::{Clock, Ledger, LedgerError};
 /// How long one look waits for the ledger.
 const LIMIT: Duration = Duration::from_secs(1);
 /// Pause between two looks that nobody asked for.
-const EVERY: Duration = Duration::from_secs(5);
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a look counts: those of two rounds may be late.
 const COUNTS: Duration = Duration::from_secs(15);
 
@@ -86,7 +86,7 @@ pub async fn watch_ledger(app: Arc<App>, stop: CancellationToken) {
             .await;
         tokio::select! {
             () = stop.cancelled() => return,
-            () = sleep(EVERY) => {}
+            () = sleep(CHECK_INTERVAL) => {}
         }
     }
 }

@@ -87,7 +87,7 @@ fn brake() -> Vec<Route> {
                 true,
                 json!({ "source": "the name of your monitor", "error_rate": "failed share of the admitted, 0 to 1" }),
             )
-            .answers::<wire::Observed>(200, "Stored; this is the whole state")
+            .answers::<wire::ObserveResponse>(200, "Stored; this is the whole state")
             .refuses(&[400, 404, 408, 413, 422, 503]),
         command("/control", "Declare a level")
             .text(CONTROL)
@@ -95,7 +95,7 @@ fn brake() -> Vec<Route> {
                 true,
                 json!({ "target_throttle": "the share to refuse, 0 to 1", "operator": "who you are", "reason": "why" }),
             )
-            .answers::<wire::Controlled>(200, "Declared; this is what follows from it")
+            .answers::<wire::ControlResponse>(200, "Declared; this is what follows from it")
             .refuses(&[400, 404, 408, 409, 413, 422, 503]),
         command("/kill", "Stop everything, or one throttle")
             .text(
@@ -107,7 +107,7 @@ fn brake() -> Vec<Route> {
                 true,
                 json!({ "reason": "why", "operator": "who you are", "confirmation": "type CONFIRM_KILL" }),
             )
-            .answers::<wire::Killed>(200, "Stopped; this is what has been enforced")
+            .answers::<wire::KillResponse>(200, "Stopped; this is what has been enforced")
             .refuses(&[400, 404, 408, 409, 413, 422, 503]),
         command("/revive", "End kills")
             .text(
@@ -119,7 +119,7 @@ fn brake() -> Vec<Route> {
                 false,
                 json!({ "epoch": "the epoch that status shows", "operator": "who you are", "reason": "why" }),
             )
-            .answers::<wire::Revived>(200, "Ended, or nothing was killed")
+            .answers::<wire::ReviveResponse>(200, "Ended, or nothing was killed")
             .refuses(&[400, 404, 408, 409, 413, 422, 503]),
     ]
 }
@@ -228,7 +228,7 @@ fn verdicts() -> Vec<Route> {
                    verdict counts as offered load, so it takes a key of the role `gate`.",
             )
             .takes::<DecideBody>(false, json!({ "throttle": "default", "key": "tenant-7", "route": "POST /refunds" }))
-            .answers::<wire::Decided>(200, "The verdict")
+            .answers::<wire::DecideResponse>(200, "The verdict")
             .refuses(&[400, 408, 413, 422, 503]),
     ]
 }
@@ -244,7 +244,7 @@ fn payments() -> Vec<Route> {
              is signed spends no limit; what nobody signed spends that of its address.",
         )
         .parameter(signature)
-        .answers::<wire::Received>(200, "The event is durable")
+        .answers::<wire::WebhookResponse>(200, "The event is durable")
         .refuses(&[400, 408, 413, 503]);
     webhook.body = Some(json!({
         "required": true,

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use governor::nanos::Nanos;
 use governor::state::StateStore;
 
-use super::super::client::Client;
+use super::super::client::ClientIp;
 
 /// Places that a client may have. Eight are looked through in no time, and with so many the fullest
 /// set is hardly fuller than the others.
@@ -22,13 +22,13 @@ const SETS: usize = 8192;
 
 /// A client that knocks; or, if it does not spend, one of whom is asked whether it might.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Knock {
-    pub(super) client: Client,
+pub(super) struct RateKey {
+    pub(super) client: ClientIp,
     pub(super) spends: bool,
 }
 
 /// A client, and when its limit will have renewed, nanoseconds of the limiter's clock.
-type Place = Option<(Client, u64)>;
+type Place = Option<(ClientIp, u64)>;
 
 /// The table. Where a client stands is decided by a hash with a secret, so nobody can aim at
 /// somebody else's place.
@@ -55,18 +55,18 @@ impl Slots {
         Arc::clone(&self.forgotten)
     }
 
-    fn set(&self, client: Client) -> Option<&Mutex<[Place; PLACES]>> {
+    fn set(&self, client: ClientIp) -> Option<&Mutex<[Place; PLACES]>> {
         let hash = self.secret.hash_one(client) % self.sets.len() as u64;
         self.sets.get(usize::try_from(hash).ok()?)
     }
 }
 
 impl StateStore for Slots {
-    type Key = Knock;
+    type Key = RateKey;
 
     fn measure_and_replace<T, F, E>(
         &self,
-        Knock { client, spends }: &Knock,
+        RateKey { client, spends }: &RateKey,
         measure: F,
     ) -> Result<T, E>
     where

@@ -3,7 +3,7 @@
 
 use axum::http::StatusCode;
 
-use super::{Again, Refusal};
+use super::{Refusal, Retry};
 
 macro_rules! refusals {
     ($($name:ident: $status:ident, $words:literal, $when:literal, $way_out:literal, $again:ident;)*) => {
@@ -13,7 +13,7 @@ macro_rules! refusals {
                 words: $words,
                 when: $when,
                 way_out: $way_out,
-                again: Again::$again,
+                again: Retry::$again,
             };
         )*
         /// Every refusal there is.

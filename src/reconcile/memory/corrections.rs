@@ -10,10 +10,10 @@ use jiff::Timestamp;
 
 use super::{Memory, new_id};
 use crate::decide::damping::Patience;
-use crate::domain::drift::{Drift, Outcome};
+use crate::domain::drift::{Drift, DriftAction};
 use crate::domain::level::Level;
 use crate::domain::plan::{Action, Plan, RemoteOrder, Step};
-use crate::reconcile::apply::Done;
+use crate::reconcile::apply::StepOutcome;
 use crate::reconcile::gather::Read;
 
 impl Memory {
@@ -80,7 +80,7 @@ impl Memory {
             let order = order_of(step);
             let known =
                 order.and_then(|(id, word)| patience.get(&id).filter(|known| known.0 == word));
-            known.is_some_and(|(word, patience)| !patience.allows(*word == Word::Stop, now))
+            known.is_some_and(|(word, patience)| !patience.allows(*word == OrderKind::Stop, now))
         };
         let waits = |step: &Step| (!killed && fights(step)) || unheard(step);
         self.damped = !killed && plan.steps.iter().any(fights);
@@ -90,7 +90,7 @@ impl Memory {
             plan.steps = stay;
             let waiting = wait.into_iter().filter_map(|step| step.corrects);
             plan.reported.extend(waiting.map(|drift| Drift {
-                action: Outcome::Reported,
+                action: DriftAction::Reported,
                 ..drift
             }));
         }
@@ -101,7 +101,7 @@ impl Memory {
     pub(in crate::reconcile) fn note_corrections(
         &mut self,
         plan: &Plan,
-        done: &[Done],
+        done: &[StepOutcome],
         now: Duration,
     ) {
         let tried = || {
@@ -130,17 +130,17 @@ impl Memory {
     }
 
     /// Takes note of what became of what other sites were told.
-    pub(in crate::reconcile) fn note_refusals(&mut self, plan: &Plan, done: &[Done]) {
+    pub(in crate::reconcile) fn note_refusals(&mut self, plan: &Plan, done: &[StepOutcome]) {
         for (step, done) in plan.steps.iter().zip(done) {
             let Action::Remote { target, .. } = &step.action else {
                 continue;
             };
             match done {
-                Done::Failed(why) | Done::Held(why) => {
+                StepOutcome::Failed(why) | StepOutcome::Held(why) => {
                     self.refusals.insert(target.id(), why.clone())
                 }
-                Done::Yes => self.refusals.remove(&target.id()),
-                Done::Skipped(_) | Done::Overtaken(_) => None,
+                StepOutcome::Yes => self.refusals.remove(&target.id()),
+                StepOutcome::Skipped(_) | StepOutcome::Overtaken(_) => None,
             };
         }
     }
@@ -157,20 +157,20 @@ impl Memory {
 
 /// What another site is told, as far as it is told the same again.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Word {
+pub(super) enum OrderKind {
     Stop,
     End,
     Level(Level),
 }
 
-fn order_of(step: &Step) -> Option<(String, Word)> {
+fn order_of(step: &Step) -> Option<(String, OrderKind)> {
     let Action::Remote { target, order } = &step.action else {
         return None;
     };
     let word = match order {
-        RemoteOrder::Kill { .. } => Word::Stop,
-        RemoteOrder::Revive { .. } => Word::End,
-        RemoteOrder::Level { to, .. } => Word::Level(*to),
+        RemoteOrder::Kill { .. } => OrderKind::Stop,
+        RemoteOrder::Revive { .. } => OrderKind::End,
+        RemoteOrder::Level { to, .. } => OrderKind::Level(*to),
     };
     Some((target.id(), word))
 }

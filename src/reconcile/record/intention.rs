@@ -8,7 +8,7 @@ use crate::domain::audit::{AuditDraft, Change, IntentId, ThrottleRow};
 use crate::domain::drift::Side;
 use crate::domain::level::Level;
 use crate::domain::offered::Offered;
-use crate::reconcile::Begun;
+use crate::reconcile::StartedPass;
 use crate::reconcile::memory::{Recorded, new_id};
 
 /// What a pass is about to do for one throttle, as the ledger is told.
@@ -21,8 +21,8 @@ pub(super) struct Intention {
 }
 
 impl Intention {
-    pub(super) fn of(begun: &Begun) -> Self {
-        let Begun {
+    pub(super) fn of(begun: &StartedPass) -> Self {
+        let StartedPass {
             throttle,
             want,
             next,

@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use crate::decide::precedence::Asked as Want;
+use crate::decide::precedence::Restriction as Want;
 use crate::domain::audit::AuditDraft;
 use crate::domain::hold::Epoch;
 use crate::domain::plan::{Action, RemoteOrder, Step};
@@ -15,7 +15,7 @@ use crate::domain::throttle::ThrottleName;
 const ACTOR: &str = "echo-phoenix";
 
 /// A step as the audit log tells it.
-pub(super) struct Told {
+pub(super) struct StepWords {
     pub(super) intent: &'static str,
     pub(super) outcome: &'static str,
     pub(super) before: String,
@@ -24,9 +24,9 @@ pub(super) struct Told {
 
 /// What is told of a step; nothing of one whose effect stands in the state of the throttle, or that
 /// has none.
-pub(super) fn told(action: &Action) -> Option<Told> {
+pub(super) fn told(action: &Action) -> Option<StepWords> {
     let told = |(intent, outcome), what: &str, before: String, after: String| {
-        Some(Told {
+        Some(StepWords {
             intent,
             outcome,
             before: format!("{what} {before}"),

@@ -15,8 +15,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::intake::{Held, Intake};
-use crate::http::Client;
+use super::intake::{ConnectionBytes, Intake};
+use crate::http::ClientIp;
 
 /// A clock of looks: as coarse as they are.
 #[derive(Debug, Default)]
@@ -51,11 +51,11 @@ const LINGER_BYTES: usize = 8 << 20;
 /// One connection as its listener sees it.
 pub(super) struct Connection {
     /// Whose it is.
-    pub(super) client: Client,
+    pub(super) client: ClientIp,
     /// Which it is, of all listeners.
     pub(super) number: u64,
     /// What it holds of the budget.
-    pub(super) held: Held,
+    pub(super) held: ConnectionBytes,
     pub(super) intake: Arc<Intake>,
     coarse: Arc<Coarse>,
     phase: AtomicU64,
@@ -69,11 +69,11 @@ pub(super) struct Connection {
 
 impl Connection {
     /// A connection from which a head is awaited.
-    pub(super) fn new(client: Client, coarse: Arc<Coarse>, intake: Arc<Intake>) -> Self {
+    pub(super) fn new(client: ClientIp, coarse: Arc<Coarse>, intake: Arc<Intake>) -> Self {
         Self {
             client,
             number: intake.number(),
-            held: Held::default(),
+            held: ConnectionBytes::default(),
             intake,
             phase: AtomicU64::new(coarse.now() << 2 | HEAD),
             coarse,
@@ -198,15 +198,15 @@ impl Connection {
     }
 
     /// Tells the end when it is dropped, however that comes.
-    pub(super) fn tell_the_end(self: &Arc<Self>) -> Ended {
-        Ended(Arc::clone(self))
+    pub(super) fn tell_the_end(self: &Arc<Self>) -> ConnectionGuard {
+        ConnectionGuard(Arc::clone(self))
     }
 }
 
 /// Marks a connection as ended.
-pub(super) struct Ended(Arc<Connection>);
+pub(super) struct ConnectionGuard(Arc<Connection>);
 
-impl Drop for Ended {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.0.ended.store(true, Ordering::Relaxed);
         self.0.gives_back();

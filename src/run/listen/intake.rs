@@ -91,7 +91,7 @@ impl Intake {
 
 /// What one connection holds. Only its own task changes it.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct ConnectionBytes {
     /// Read of the request that is on its way, with what came before it in the same piece.
     read: AtomicU64,
     /// The last piece that was read.
@@ -108,7 +108,7 @@ pub(super) struct Held {
     stood_back: AtomicBool,
 }
 
-impl Held {
+impl ConnectionBytes {
     /// Bytes that are counted.
     fn bytes(&self) -> u64 {
         self.counted.load(Ordering::Relaxed)
@@ -232,12 +232,12 @@ mod tests {
 
     use super::super::connection::Coarse;
     use super::*;
-    use crate::http::Client;
+    use crate::http::ClientIp;
 
     /// A connection, and the budget it has to itself.
     fn alone() -> Option<(Arc<Connection>, Arc<Intake>)> {
         let intake = Intake::new(32 << 20, Arc::new(Metrics::new().ok()?));
-        let client = Client::of(Ipv4Addr::LOCALHOST.into());
+        let client = ClientIp::of(Ipv4Addr::LOCALHOST.into());
         Some((
             Arc::new(Connection::new(
                 client,

@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::AGAIN;
+use super::RETRY_INTERVAL;
 use crate::gate::Gate;
 use crate::store::{FileJournal, LastState, LedgerDesired, StandbyLedger, StateFile};
 
 /// Shortest pause between two writes of the last state.
-const BREATH: Duration = Duration::from_millis(50);
+const WRITE_INTERVAL: Duration = Duration::from_millis(50);
 /// How often the last state is looked at when the gate does not change.
-const LOOK: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What the last state is made of, and where it goes.
 pub(in crate::run) struct LastKept {
@@ -58,8 +58,8 @@ pub(in crate::run) async fn keep(kept: Arc<LastKept>, stop: CancellationToken) {
         }
         tokio::select! {
             () = stop.cancelled() => {} // once more: what changed last is kept
-            () = gate.changed() => sleep(BREATH).await,
-            () = sleep(LOOK) => {}
+            () = gate.changed() => sleep(WRITE_INTERVAL).await,
+            () = sleep(POLL_INTERVAL) => {}
         }
     }
 }
@@ -80,7 +80,7 @@ pub(in crate::run) async fn count(kept: Arc<LastKept>, stop: CancellationToken) 
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = sleep(AGAIN) => {}
+            () = sleep(RETRY_INTERVAL) => {}
         }
     }
 }

@@ -4,15 +4,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Holds, Kept, Told, begin, folder};
-use crate::domain::hold::{Bite, Scope, ScopedHold, Source};
+use super::{Holds, OpenedRecord, RecordHealth, begin, folder};
+use crate::domain::hold::{HoldEffect, Scope, ScopedHold, Source};
 use crate::ports::Clock;
 use crate::run::RunError;
 use crate::run::awaited::Awaited;
 use crate::run::data_folder::DataFolder;
 use crate::store::{
-    self, AtStart, FileJournal, JournalFile, JournalFound, Known, LastFound, LastState, Opened,
-    StandbyLedger, Start, StateFile,
+    self, AtStart, FileJournal, JournalFile, JournalFound, LastFound, LastState, LedgerSnapshot,
+    StandbyLedger, Start, StartInputs, StateFile,
 };
 
 /// Opens everything in a folder.
@@ -23,10 +23,10 @@ pub(in crate::run) async fn open(
     folder: &Path,
     holds: Holds,
     clock: &dyn Clock,
-) -> Result<Kept, RunError> {
+) -> Result<OpenedRecord, RunError> {
     let _awaited = Awaited::on(format!("ECHO_DATA_DIR {}", folder.display()));
     let lock = folder::lock(folder)?;
-    let mut found = Found::read(folder)?;
+    let mut found = FolderContents::read(folder)?;
     let started = StandbyLedger::start(folder, clock.now()).await;
     let (ledger, at_start) =
         started.map_err(|e| RunError::failed(&format!("ECHO_DATA_DIR {}", folder.display()), e))?;
@@ -63,13 +63,13 @@ pub(in crate::run) async fn open(
         .unwrap_or_default();
     store::settle_had(&mut found.journal, &ended, &ledger).await;
     let journal = FileJournal::start(found.journal).map_err(|error| no_journal(folder, error))?;
-    let told = Told {
+    let told = RecordHealth {
         record: start.told,
         folder: DataFolder::of(folder),
     };
     let live = opened.iter().flat_map(|opened| &opened.accounts.live);
     let heard = live.map(|held| held.hold.epoch.clone()).collect();
-    Ok(Kept {
+    Ok(OpenedRecord {
         ledger: Arc::new(ledger),
         stored: start.stored,
         journal: Arc::new(journal),
@@ -81,7 +81,7 @@ pub(in crate::run) async fn open(
 }
 
 /// What a folder has of a record, before its ledger is opened.
-struct Found {
+struct FolderContents {
     journal: JournalFile,
     journal_found: JournalFound,
     /// Where the last state is kept; none if that file cannot be used.
@@ -92,7 +92,7 @@ struct Found {
     ledger_was_there: bool,
 }
 
-impl Found {
+impl FolderContents {
     /// Looks. The journal of a new folder is made.
     fn read(folder: &Path) -> Result<Self, RunError> {
         let unusable = |error| no_journal(folder, error);
@@ -121,12 +121,12 @@ impl Found {
     /// of it.
     fn start(
         &self,
-        opened: Option<&Opened>,
+        opened: Option<&LedgerSnapshot>,
         lacking: usize,
         holds: Holds,
         clock: &dyn Clock,
     ) -> Start {
-        let known = Known {
+        let known = StartInputs {
             ledger_was_there: self.ledger_was_there,
             ledger: opened,
             journal: &self.journal_found,
@@ -182,7 +182,7 @@ fn known_at_start(
     last: &LastFound,
     folder: &Path,
     clock: &dyn Clock,
-) -> Result<Option<Opened>, RunError> {
+) -> Result<Option<LedgerSnapshot>, RunError> {
     match found {
         AtStart::Open(opened) => Ok(Some(opened)),
         AtStart::ReadOnly(opened, error) => {
@@ -218,7 +218,7 @@ fn tell(start: &Start) {
     }
     // Kills are told as the gate takes them.
     for ScopedHold { scope, hold } in &start.stored.holds {
-        if let (Bite::AtLeast(level), Scope::One(throttle)) = (hold.bite, scope) {
+        if let (HoldEffect::AtLeast(level), Scope::One(throttle)) = (hold.bite, scope) {
             let (epoch, operator, reason) = (&hold.epoch.0, &hold.operator, &hold.reason);
             let (level, since) = (level.fraction(), hold.taken_at.to_string());
             tracing::warn!(%throttle, epoch, level, operator, reason, since, "a level is held on top of what is declared");

@@ -8,21 +8,23 @@ use super::brake::Brake;
 use crate::config::{Environment, Keys};
 use crate::decide::law::Law;
 use crate::gate::Gate;
-use crate::http::{App, Hosts, Large, LedgerLook, Look, Parts, Rates, Strangers, UnderWay};
+use crate::http::{
+    App, HealthCheck, HealthParts, Hosts, InFlightKeys, Large, LedgerLook, Rates, Strangers,
+};
 use crate::mirror::counters::MirrorCounters;
 use crate::ports::{Desired, History};
 use crate::run::clock::monotonic;
 use crate::run::manifest::Manifest;
-use crate::run::record::Told;
+use crate::run::record::RecordHealth;
 use crate::run::{RunError, data_folder, local_key, mirror, unaccounted};
-use crate::source::stripe::Secrets;
+use crate::source::stripe::WebhookSecrets;
 use crate::telemetry::Metrics;
 
 /// What they get beside the brake.
 pub(super) struct Given {
     pub(super) keys: Keys,
-    pub(super) told: Told,
-    pub(super) stripe: Secrets,
+    pub(super) told: RecordHealth,
+    pub(super) stripe: WebhookSecrets,
     pub(super) history: Arc<dyn History>,
     pub(super) mirror: Option<Arc<MirrorCounters>>,
 }
@@ -52,7 +54,7 @@ pub(super) fn app(args: &ServeArgs, brake: &Brake, given: Given) -> Result<Arc<A
     local_key::part(&keys, args.listen.environment, &mut parts);
     unaccounted::part(told.record, desired, &mut parts);
     data_folder::part(told.folder, &mut parts);
-    let on: Option<Look> = if stripe.is_empty() {
+    let on: Option<HealthCheck> = if stripe.is_empty() {
         None
     } else {
         Some(Arc::new(|| Ok("ok".to_owned())))
@@ -92,19 +94,19 @@ pub(super) fn app(args: &ServeArgs, brake: &Brake, given: Given) -> Result<Arc<A
         law: Law::default(),
         parts,
         board: Arc::default(),
-        under_way: UnderWay::default(),
+        under_way: InFlightKeys::default(),
         listening: AtomicBool::new(false),
         authz_to_loopback_only: args.listen.environment == Environment::Production,
     }))
 }
 
 /// Parts that are loaded once the gate has every throttle that is declared.
-fn loaded(desired: &Arc<dyn Desired>, gate: &Arc<Gate>) -> Parts {
+fn loaded(desired: &Arc<dyn Desired>, gate: &Arc<Gate>) -> HealthParts {
     let (all, table) = (Arc::clone(desired), Arc::clone(gate));
     let loaded = move || {
         all.declared()
             .iter()
             .all(|declared| table.standing(&declared.name).is_some())
     };
-    Parts::new(Arc::new(loaded))
+    HealthParts::new(Arc::new(loaded))
 }

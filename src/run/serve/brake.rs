@@ -12,12 +12,12 @@ use crate::decide::law::Law;
 use crate::domain::hold::Epoch;
 use crate::domain::throttle::TargetKind;
 use crate::gate::Gate;
-use crate::http::Board;
+use crate::http::StatusBoard;
 use crate::latch::Latch;
 use crate::ports::{Clock, Desired, Journal, JournalEntry, Ledger, Report, Stored, Target};
-use crate::reconcile::Parts;
-use crate::run::everyone::Everyone;
-use crate::run::manifest::{Manifest, On};
+use crate::reconcile::ReconcileContext;
+use crate::run::everyone::ReportFanOut;
+use crate::run::manifest::{Manifest, ManifestDeps};
 use crate::run::{RunError, gate_secret};
 use crate::store::{FileJournal, LedgerDesired, StandbyLedger};
 use crate::targets::gate::LocalGate;
@@ -74,7 +74,7 @@ impl Brake {
         let latch = latch(&gate, &desired, &journal, stored, heard);
         // The gate knows every hold, the journal's and the manifest's included, before a listener
         // is bound.
-        latch.obey(clock.elapsed());
+        latch.restore(clock.elapsed());
         Ok(Self {
             clock,
             record,
@@ -87,7 +87,7 @@ impl Brake {
     }
 
     /// Obeys the manifest's file, where there is one; answers what it acts on from here on.
-    /// `abroad` as of [`On::new`].
+    /// `abroad` as of [`ManifestDeps::new`].
     ///
     /// # Errors
     /// If the file cannot be used and there is no earlier state to stand on.
@@ -95,8 +95,8 @@ impl Brake {
         &self,
         abroad: (RemoteKeys, HostArgs),
         has_state: bool,
-    ) -> Result<Arc<On>, RunError> {
-        let on = On::new(&self.declared, &self.latch, &self.clock, abroad);
+    ) -> Result<Arc<ManifestDeps>, RunError> {
+        let on = ManifestDeps::new(&self.declared, &self.latch, &self.clock, abroad);
         if let Some(manifest) = &self.manifest {
             manifest.start(&on, has_state).await?;
         }
@@ -105,13 +105,13 @@ impl Brake {
 
     /// What the loop needs of it. `there`: the throttles of other sites; `board`: who hears of each
     /// pass beside the declared state.
-    pub(super) fn parts(self, there: Arc<dyn Target>, board: Arc<Board>) -> Parts {
+    pub(super) fn parts(self, there: Arc<dyn Target>, board: Arc<StatusBoard>) -> ReconcileContext {
         let local: Arc<dyn Target> = Arc::new(LocalGate::new(
             Arc::clone(&self.gate),
             Arc::clone(&self.clock),
         ));
-        let told: Arc<dyn Report> = Arc::new(Everyone(vec![self.declared, board]));
-        Parts {
+        let told: Arc<dyn Report> = Arc::new(ReportFanOut(vec![self.declared, board]));
+        ReconcileContext {
             desired: self.desired,
             ledger: self.record,
             latch: self.latch,

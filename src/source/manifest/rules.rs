@@ -2,16 +2,16 @@
 //!
 //! Knows the read specification alone: not its text, nor the document and the file it stands in.
 
-use super::{FieldError, field_error};
+use super::{InvalidField, field_error};
 use crate::config::{REMOTE_KEY_FORM, is_remote_key};
 use crate::domain::text::is_blank;
 use crate::domain::throttle::{AllowFlaw, AllowRule, NO_USER, ThrottleName, bears_user};
-use crate::source::crd::{Band, EchoThrottleSpec, GateTarget, Target};
+use crate::source::crd::{Band, EchoThrottleSpec, GateTarget, SpecTarget};
 use crate::source::crd_override::CONFIRMATION;
 use crate::source::crd_remote::RemoteTarget;
 
 /// The rules that the API server holds for a resource, by schema and CEL.
-pub(super) fn broken_rules(spec: &EchoThrottleSpec) -> Vec<FieldError> {
+pub(super) fn broken_rules(spec: &EchoThrottleSpec) -> Vec<InvalidField> {
     let mut wrong = Vec::new();
     let mut rule = |holds: bool, field: &str, expected: &str| {
         if !holds {
@@ -81,7 +81,7 @@ pub(super) fn broken_rules(spec: &EchoThrottleSpec) -> Vec<FieldError> {
     wrong
 }
 
-fn target_rules(index: usize, target: &Target, rule: &mut impl FnMut(bool, &str, &str)) {
+fn target_rules(index: usize, target: &SpecTarget, rule: &mut impl FnMut(bool, &str, &str)) {
     let at = |field: &str| format!("spec.targets[{index}]{field}");
     let kinds = [
         target.gate.is_some(),

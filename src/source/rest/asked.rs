@@ -9,7 +9,7 @@ use crate::domain::throttle::ThrottleName;
 
 /// Who asked for what and why; empty where the body does not say.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Asked {
+pub struct RefusedCommand {
     /// Who, as they say.
     pub operator: String,
     /// Which throttle.
@@ -18,7 +18,7 @@ pub struct Asked {
     level: Option<f64>,
 }
 
-impl Asked {
+impl RefusedCommand {
     /// Reads a body, whatever is wrong with it.
     #[must_use]
     pub fn read(body: &[u8]) -> Self {
@@ -60,12 +60,12 @@ impl Asked {
 
 #[cfg(test)]
 mod tests {
-    use super::Asked;
+    use super::RefusedCommand;
 
     #[test]
     fn a_refusal_keeps_who_asked_for_what_and_why() {
         let whole = br#"{"target_throttle":0.25,"operator":" dana ","reason":"go live","throttle":"checkout"}"#;
-        let asked = Asked::read(whole);
+        let asked = RefusedCommand::read(whole);
         assert_eq!(
             (
                 asked.operator.as_str(),
@@ -86,9 +86,9 @@ mod tests {
             (b"no JSON", "role"),
             (b"", "role"),
         ] {
-            assert_eq!(Asked::read(body).refused("role"), said);
+            assert_eq!(RefusedCommand::read(body).refused("role"), said);
         }
         let long = format!(r#"{{"reason":"{}"}}"#, "x".repeat(5000));
-        assert!(Asked::read(long.as_bytes()).refused("role").len() < 1100);
+        assert!(RefusedCommand::read(long.as_bytes()).refused("role").len() < 1100);
     }
 }

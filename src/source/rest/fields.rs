@@ -6,7 +6,7 @@
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value};
 
-use super::FieldError;
+use super::InvalidField;
 use crate::domain::throttle::ThrottleName;
 
 /// Names of fields.
@@ -14,7 +14,7 @@ pub type Fields = Vec<String>;
 
 /// Everything that is wrong with a document that should be a `T`, in the order of its fields and
 /// then of the document.
-pub(super) fn wrong<T: JsonSchema>(document: &Value) -> Vec<FieldError> {
+pub(super) fn wrong<T: JsonSchema>(document: &Value) -> Vec<InvalidField> {
     let schema = SchemaGenerator::default()
         .into_root_schema_for::<T>()
         .to_value();
@@ -23,10 +23,10 @@ pub(super) fn wrong<T: JsonSchema>(document: &Value) -> Vec<FieldError> {
     wrong
 }
 
-fn look(root: &Value, schema: &Value, value: &Value, path: &str, wrong: &mut Vec<FieldError>) {
+fn look(root: &Value, schema: &Value, value: &Value, path: &str, wrong: &mut Vec<InvalidField>) {
     let schema = of_value(root, schema, value);
     let mut say = |expected: String| {
-        wrong.push(FieldError {
+        wrong.push(InvalidField {
             field: path.to_owned(),
             expected,
         })
@@ -81,7 +81,7 @@ fn look_into(
     known: &Map<String, Value>,
     members: &Map<String, Value>,
     path: &str,
-    wrong: &mut Vec<FieldError>,
+    wrong: &mut Vec<InvalidField>,
 ) {
     let within = |name: &str| {
         if path.is_empty() {
@@ -108,7 +108,7 @@ fn look_into(
     }
     let names: Vec<_> = known.keys().map(String::as_str).collect();
     for name in members.keys().filter(|name| !known.contains_key(*name)) {
-        wrong.push(FieldError {
+        wrong.push(InvalidField {
             field: within(name),
             expected: no_such(name, &names),
         });
@@ -116,8 +116,8 @@ fn look_into(
 }
 
 /// The error of a field that is not there.
-pub(super) fn missing(field: String) -> FieldError {
-    FieldError {
+pub(super) fn missing(field: String) -> InvalidField {
+    InvalidField {
         field,
         expected: "a value; the field is missing".to_owned(),
     }

@@ -1,11 +1,11 @@
 //! What serde says of a body, in words for whoever sent it. Pure.
 
-use super::FieldError;
+use super::InvalidField;
 use super::fields::{missing, no_such};
 
 /// serde names a missing or unknown field in its text, and its parent in the path; users want the
 /// field itself.
-pub(super) fn named(path: &str, text: &str) -> FieldError {
+pub(super) fn named(path: &str, text: &str) -> InvalidField {
     let text = text.split(" at line ").next().unwrap_or(text);
     let mut quoted = text.split('`');
     let (lead, name) = (
@@ -27,7 +27,7 @@ pub(super) fn named(path: &str, text: &str) -> FieldError {
     } else {
         join(name)
     };
-    let error = |field: String, expected: &str| FieldError {
+    let error = |field: String, expected: &str| InvalidField {
         field,
         expected: expected.to_owned(),
     };

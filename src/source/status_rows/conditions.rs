@@ -8,7 +8,7 @@ use super::whole_percent;
 use crate::domain::hold::Hold;
 use crate::domain::level::Level;
 use crate::domain::plan::ReadBack;
-use crate::domain::report::{Observed, Outcome};
+use crate::domain::report::{PassReport, TargetReport};
 use crate::domain::text::shown;
 use crate::domain::throttle::Mode;
 use crate::source::crd_status::{ConditionStatus, EchoThrottleStatus};
@@ -16,7 +16,7 @@ use crate::source::crd_status::{ConditionStatus, EchoThrottleStatus};
 /// All conditions, in a fixed order; RulesIgnored, Reconciling and Stalled stand there only while
 /// they are true.
 pub(super) fn conditions(
-    outcome: &Outcome,
+    outcome: &PassReport,
     killed: bool,
     before: &EchoThrottleStatus,
 ) -> Vec<ConditionStatus> {
@@ -77,9 +77,8 @@ pub(super) fn conditions(
 }
 
 /// What is in force, beside what is declared.
-fn level_words(outcome: &Outcome) -> String {
-    let named =
-        |one: &Observed| matches!(&one.read, Ok(ReadBack::Gate(gate)) if gate.callers.is_some());
+fn level_words(outcome: &PassReport) -> String {
+    let named = |one: &TargetReport| matches!(&one.read, Ok(ReadBack::Gate(gate)) if gate.callers.is_some());
     let keyed = outcome.throttle.gate().key_header.is_some() || outcome.observed.iter().any(named);
     let of = if keyed { " of callers" } else { "" };
     let (effective, declared) = (
@@ -91,7 +90,7 @@ fn level_words(outcome: &Outcome) -> String {
 
 /// Which targets are behind, and why: what went wrong first, what they were found at, or why the
 /// first of those could not be read that could not.
-fn not_enforced_words(outcome: &Outcome, behind: &str, unread: Option<&str>) -> String {
+fn not_enforced_words(outcome: &PassReport, behind: &str, unread: Option<&str>) -> String {
     let off = outcome
         .observed
         .iter()
@@ -111,7 +110,7 @@ fn not_enforced_words(outcome: &Outcome, behind: &str, unread: Option<&str>) -> 
 
 /// What is wrong with gates that refuse another share than they should, and with another site that
 /// does not obey.
-fn off_words(outcome: &Outcome, one: &Observed) -> Option<String> {
+fn off_words(outcome: &PassReport, one: &TargetReport) -> Option<String> {
     let gate = match &one.read {
         Ok(ReadBack::Gate(gate)) => gate,
         Ok(ReadBack::Remote(_)) if one.refusal.is_some() => return one.refusal.clone(),
@@ -140,7 +139,7 @@ fn off_words(outcome: &Outcome, one: &Observed) -> Option<String> {
 }
 
 /// Whether the declared source of signals is silent; nothing where none is declared.
-fn signals_stale(outcome: &Outcome) -> Option<ConditionStatus> {
+fn signals_stale(outcome: &PassReport) -> Option<ConditionStatus> {
     let source = outcome.throttle.signals.source.as_ref()?;
     let said = if outcome.stale { "Silent" } else { "Reporting" };
     let message = if outcome.stale {
@@ -152,7 +151,7 @@ fn signals_stale(outcome: &Outcome) -> Option<ConditionStatus> {
 }
 
 /// Gives each condition its generation, and the time since which it is as it is.
-fn date(all: &mut [ConditionStatus], outcome: &Outcome, before: &EchoThrottleStatus) {
+fn date(all: &mut [ConditionStatus], outcome: &PassReport, before: &EchoThrottleStatus) {
     for condition in all {
         condition.observed_generation = outcome.throttle.generation;
         let old = before
@@ -168,7 +167,7 @@ fn date(all: &mut [ConditionStatus], outcome: &Outcome, before: &EchoThrottleSta
 
 /// What of the gate's declaration is not applied because it cannot be used: an object that a
 /// version stored which took it.
-fn rules_ignored(outcome: &Outcome) -> Option<ConditionStatus> {
+fn rules_ignored(outcome: &PassReport) -> Option<ConditionStatus> {
     const TOLD: usize = 3; // of at most 65, a kilobyte each
     let ignored = outcome.throttle.gate().ignored();
     let more = if ignored.len() > TOLD {
@@ -192,7 +191,7 @@ fn rules_ignored(outcome: &Outcome) -> Option<ConditionStatus> {
     })
 }
 
-fn drifted(outcome: &Outcome) -> ConditionStatus {
+fn drifted(outcome: &PassReport) -> ConditionStatus {
     let found = !outcome.drifted.is_empty();
     let reason = match (found, outcome.throttle.mode) {
         (false, _) => "AsDeclared",

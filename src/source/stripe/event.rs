@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::domain::payment::{EventKey, EventMeaning, Evidence};
+use crate::domain::payment::{EventKey, EventMeaning, PaymentEvidence};
 
 /// The body is no JSON, although it was signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +24,11 @@ impl NotAnEvent {
 }
 
 /// Reads an event. Unknown types and versions are evidence too; values that are missing are empty.
-pub fn event(body: &[u8], signature: &str, received_at: Timestamp) -> Result<Evidence, NotAnEvent> {
+pub fn event(
+    body: &[u8],
+    signature: &str,
+    received_at: Timestamp,
+) -> Result<PaymentEvidence, NotAnEvent> {
     let text_of_body = str::from_utf8(body).map_err(|_| NotAnEvent)?;
     serde_json::from_str::<IgnoredAny>(text_of_body).map_err(|_| NotAnEvent)?;
     // JSON that is nested or has numbers beyond what we can hold is stored too, without a
@@ -56,7 +60,7 @@ pub fn event(body: &[u8], signature: &str, received_at: Timestamp) -> Result<Evi
         object_id,
     };
     let (raw, signature) = (body.to_vec(), signature.to_owned());
-    Ok(Evidence {
+    Ok(PaymentEvidence {
         key,
         meaning,
         amount,

@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::early::Early;
-use super::told::Told;
+use super::told::ReplayedLog;
 use super::{Accounts, Listed};
 use crate::domain::hold::{Epoch, ScopedHold};
 
 /// The accounts of what the log told and the table lists. `whole`: the log was read from its first
 /// entry on.
-pub(super) fn held_against(told: Told, table: &[Listed], whole: bool) -> Accounts {
-    let Told {
+pub(super) fn held_against(told: ReplayedLog, table: &[Listed], whole: bool) -> Accounts {
+    let ReplayedLog {
         live,
         ended,
         exact,

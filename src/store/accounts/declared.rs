@@ -21,7 +21,7 @@ const HAIR: f64 = 1e-9;
 
 /// What is declared of one throttle, as an entry says it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(in crate::store) struct Said {
+pub(in crate::store) struct LoggedDeclaration {
     name: String,
     declared: f64,
     generation: i64,
@@ -30,7 +30,7 @@ pub(in crate::store) struct Said {
     spec: Option<String>,
 }
 
-impl Said {
+impl LoggedDeclaration {
     /// Counts where nothing was said before.
     pub(super) fn unless_said(self, known: &mut BTreeMap<String, Self>) {
         known.entry(self.name.clone()).or_insert(self);
@@ -50,9 +50,9 @@ pub(in crate::store) fn said(
     row: &ThrottleRow,
     spec: Option<&str>,
     stored: Option<i64>,
-) -> Option<Said> {
+) -> Option<LoggedDeclaration> {
     let brings = spec.is_some() || row.generation > stored.unwrap_or_default();
-    (brings && row.owner != Owner::Cluster).then(|| Said {
+    (brings && row.owner != Owner::Cluster).then(|| LoggedDeclaration {
         name: row.name.to_string(),
         declared: row.declared.fraction(),
         generation: row.generation,
@@ -94,7 +94,7 @@ fn digest(text: &str) -> String {
 }
 
 /// The rows as they stand. Those of a cluster follow its API and no entry.
-pub(super) fn standing(conn: &Connection) -> rusqlite::Result<Vec<Said>> {
+pub(super) fn standing(conn: &Connection) -> rusqlite::Result<Vec<LoggedDeclaration>> {
     Ok(rows(conn)?
         .into_iter()
         .filter(|(_, owner)| Owner::of_word(owner) != Owner::Cluster)
@@ -102,12 +102,12 @@ pub(super) fn standing(conn: &Connection) -> rusqlite::Result<Vec<Said>> {
         .collect())
 }
 
-fn rows(conn: &Connection) -> rusqlite::Result<Vec<(Said, String)>> {
+fn rows(conn: &Connection) -> rusqlite::Result<Vec<(LoggedDeclaration, String)>> {
     let all = "SELECT name, declared, generation, coalesce(spec, ''), source FROM system_throttle ORDER BY name";
     let mut all = conn.prepare_cached(all)?;
     let row = |row: &rusqlite::Row<'_>| {
         let spec: String = row.get(3)?;
-        let said = Said {
+        let said = LoggedDeclaration {
             name: row.get(0)?,
             declared: row.get(1)?,
             generation: row.get(2)?,
@@ -121,7 +121,7 @@ fn rows(conn: &Connection) -> rusqlite::Result<Vec<(Said, String)>> {
 /// Adds what does not follow.
 pub(super) fn hold_against(
     conn: &Connection,
-    log: &BTreeMap<String, Said>,
+    log: &BTreeMap<String, LoggedDeclaration>,
     accounts: &mut Accounts,
 ) -> rusqlite::Result<()> {
     let found = rows(conn)?;

@@ -5,8 +5,8 @@
 
 use jiff::Timestamp;
 
-use super::told::Entry;
-use crate::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
+use super::told::LogEntry;
+use crate::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use crate::domain::throttle::ThrottleName;
 
 /// What entries of format 1 say.
@@ -36,7 +36,7 @@ enum By {
 }
 
 impl Early {
-    pub(super) fn take_in(&mut self, entry: &Entry) {
+    pub(super) fn take_in(&mut self, entry: &LogEntry) {
         match entry.action.as_str() {
             "kill" if entry.before != entry.after => {
                 if let Some(epoch) = entry.after.strip_prefix("killed ") {
@@ -64,7 +64,7 @@ impl Early {
         }
     }
 
-    fn ended(&mut self, entry: &Entry, by: By) {
+    fn ended(&mut self, entry: &LogEntry, by: By) {
         self.ends.push(End {
             seq: entry.seq,
             at: entry.at.clone(),
@@ -127,7 +127,7 @@ impl By {
 }
 
 /// The hold as far as the words tell.
-fn taken(entry: &Entry, epoch: String, source: Source) -> Option<ScopedHold> {
+fn taken(entry: &LogEntry, epoch: String, source: Source) -> Option<ScopedHold> {
     let scope = match entry.throttle.as_str() {
         "" => Scope::All,
         // Several names of a cluster's override: it means what it meant, and its object says what.
@@ -135,7 +135,7 @@ fn taken(entry: &Entry, epoch: String, source: Source) -> Option<ScopedHold> {
     };
     let hold = Hold {
         epoch: Epoch(epoch),
-        bite: Bite::Kill,
+        bite: HoldEffect::Kill,
         source,
         reason: entry.reason.clone(),
         operator: "unknown".to_owned(),

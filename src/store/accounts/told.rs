@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, Row};
 
-use super::declared::{self, Said};
+use super::declared::{self, LoggedDeclaration};
 use super::early::Early;
 use super::{CHECKPOINT, columns};
 use crate::domain::hold::{Epoch, ScopedHold};
 
 /// What the entries of the log say of holds.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct ReplayedLog {
     /// Live ones, in the order taken.
     pub(super) live: Vec<(i64, ScopedHold)>,
     /// Ended by an entry that names them.
@@ -23,11 +23,11 @@ pub(super) struct Told {
     pub(super) faults: Vec<String>,
     pub(super) unsure: bool,
     /// What is declared, from the first checkpoint that lists it on.
-    pub(super) declares: Option<BTreeMap<String, Said>>,
+    pub(super) declares: Option<BTreeMap<String, LoggedDeclaration>>,
 }
 
 /// One entry, as far as holds go.
-pub(super) struct Entry {
+pub(super) struct LogEntry {
     pub(super) seq: i64,
     format: i64,
     pub(super) at: String,
@@ -41,7 +41,7 @@ pub(super) struct Entry {
     declares: String,
 }
 
-impl Entry {
+impl LogEntry {
     fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
         // Somebody's edit need not be text; what it is instead makes no sense either.
         let text = |column| {
@@ -64,7 +64,7 @@ impl Entry {
     }
 }
 
-impl Told {
+impl ReplayedLog {
     /// What the log says from this entry on.
     pub(super) fn read(conn: &Connection, from: i64) -> rusqlite::Result<Self> {
         let has = |column| columns(conn).map(|columns| columns.contains(&column));
@@ -85,7 +85,7 @@ impl Told {
         let mut entries = conn.prepare(&sql)?;
         let mut entries = entries.query([from])?;
         while let Some(row) = entries.next()? {
-            told.take_in(&Entry::of(row)?);
+            told.take_in(&LogEntry::of(row)?);
         }
         if !told.exact {
             let early = std::mem::take(&mut told.early);
@@ -96,13 +96,13 @@ impl Told {
         Ok(told)
     }
 
-    fn take_in(&mut self, entry: &Entry) {
+    fn take_in(&mut self, entry: &LogEntry) {
         if entry.format == 1 {
             return self.early.take_in(entry);
         }
         let taken: Vec<ScopedHold> = self.list(entry, &entry.taken);
         let ended: Vec<Epoch> = self.list(entry, &entry.ended);
-        let declares: Vec<Said> = self.list(entry, &entry.declares);
+        let declares: Vec<LoggedDeclaration> = self.list(entry, &entry.declares);
         if entry.action == CHECKPOINT && entry.format >= declared::FORMAT {
             self.declares = Some(BTreeMap::new());
         }
@@ -127,7 +127,7 @@ impl Told {
     }
 
     /// Whether a checkpoint lists what the entries before it left.
-    fn check(&mut self, entry: &Entry, listed: &[ScopedHold]) {
+    fn check(&mut self, entry: &LogEntry, listed: &[ScopedHold]) {
         let own = |hold: &ScopedHold| (hold.hold.epoch.clone(), format!("{:?}", hold.scope));
         let listed: BTreeSet<_> = listed.iter().map(own).collect();
         let left: BTreeSet<_> = self.live.iter().map(|(_, hold)| own(hold)).collect();
@@ -138,7 +138,7 @@ impl Told {
         }
     }
 
-    fn list<T: serde::de::DeserializeOwned>(&mut self, entry: &Entry, text: &str) -> Vec<T> {
+    fn list<T: serde::de::DeserializeOwned>(&mut self, entry: &LogEntry, text: &str) -> Vec<T> {
         if text.is_empty() {
             return Vec::new();
         }

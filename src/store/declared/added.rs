@@ -3,9 +3,9 @@
 use super::LedgerDesired;
 use super::lock;
 use super::state::hear;
-use crate::domain::audit::{Answer, Change, Record};
-use crate::domain::evidence::Evidence;
-use crate::domain::hold::{Bite, Epoch, HeldBy, HeldLevel, Hold, Scope, ScopedHold, Source};
+use crate::domain::audit::{Change, CommandRecord, CommandResponse};
+use crate::domain::evidence::Measurement;
+use crate::domain::hold::{Epoch, HeldBy, HeldLevel, Hold, HoldEffect, Scope, ScopedHold, Source};
 use crate::domain::level::Level;
 use crate::domain::text::{self, REASON_LIMIT};
 use crate::domain::throttle::{Declared, Owner};
@@ -18,8 +18,8 @@ impl LedgerDesired {
         &self,
         found: &Declared,
         level: Level,
-        measured: Option<Evidence>,
-        mut record: Record,
+        measured: Option<Measurement>,
+        mut record: CommandRecord,
     ) -> Result<Declaration, DesiredError> {
         // What came after it keeps its place: what is as tight and owed to the ledger is brought
         // there next.
@@ -36,7 +36,7 @@ impl LedgerDesired {
         };
         // In place of one that holds more it opens: then it is in memory only once the ledger has
         // it.
-        let more = |hold: &&Hold| matches!(hold.bite, Bite::AtLeast(held) if held > level);
+        let more = |hold: &&Hold| matches!(hold.bite, HoldEffect::AtLeast(held) if held > level);
         let lowers = replaced.iter().any(more);
         let command = record.clone();
         if !lowers {
@@ -45,7 +45,7 @@ impl LedgerDesired {
         // It is no declaration of its own, nor where the ledger refuses it: a hold asks for as
         // much, this one or a higher one.
         lock(&self.state).held(&found.name, level, found.level);
-        let asked: Answer = record.answer.clone();
+        let asked: CommandResponse = record.answer.clone();
         let change = Change {
             holds_taken: hold.iter().cloned().collect(),
             holds_ended: replaced.iter().map(|hold| hold.epoch.clone()).collect(),
@@ -83,8 +83,8 @@ impl LedgerDesired {
         &self,
         found: &Declared,
         hold: Option<&ScopedHold>,
-        command: &Record,
-        measured: Option<&Evidence>,
+        command: &CommandRecord,
+        measured: Option<&Measurement>,
     ) {
         let (Some(hold), mut state) = (hold, lock(&self.state)) else {
             return;
@@ -112,7 +112,7 @@ fn replaced<'a>(found: &'a Declared, once: &str, later: &[Epoch]) -> Vec<&'a Hol
 
 /// What is answered to a command, and what the record says of it: what it replaces, and what is
 /// declared where that is above what it asked for.
-fn answer_for(record: &mut Record, found: &Declared, level: Level, replaced: &[&Hold]) {
+fn answer_for(record: &mut CommandRecord, found: &Declared, level: Level, replaced: &[&Hold]) {
     let levels: Vec<_> = replaced
         .iter()
         .filter_map(|hold| HeldLevel::of(hold))
@@ -153,12 +153,12 @@ fn floor(found: &Declared) -> HeldBy {
 }
 
 /// The hold that stands for a level above what somebody else declares of a throttle.
-pub(super) fn added(found: &Declared, level: Level, record: &Record) -> Option<ScopedHold> {
+pub(super) fn added(found: &Declared, level: Level, record: &CommandRecord) -> Option<ScopedHold> {
     (found.owner != Owner::Rest && level > found.level).then(|| ScopedHold {
         scope: Scope::One(found.name.clone()),
         hold: Hold {
             epoch: Epoch(record.once.clone()),
-            bite: Bite::AtLeast(level),
+            bite: HoldEffect::AtLeast(level),
             source: Source::Rest,
             reason: said(&record.audit.reason, "POST /control"),
             operator: said(&record.audit.operator, &record.audit.actor),

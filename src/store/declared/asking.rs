@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use super::state::State;
+use super::state::DeclaredState;
 use super::{LedgerDesired, lock};
-use crate::domain::audit::{Change, Receipt, Record};
+use crate::domain::audit::{Change, CommandRecord, Receipt};
 use crate::domain::hold::ScopedHold;
 use crate::ports::{DesiredError, HoldTaken, LedgerError, Stored};
 use crate::sync::{Mutex, timeout};
@@ -66,7 +66,7 @@ impl LedgerDesired {
     pub(super) async fn record(
         &self,
         hold: ScopedHold,
-        record: Record,
+        record: CommandRecord,
     ) -> Result<HoldTaken, DesiredError> {
         let epoch = hold.hold.epoch.clone();
         let asked = record.answer.clone();
@@ -91,7 +91,7 @@ impl LedgerDesired {
 
 /// A declaration on its way to the ledger: unless it is known what became of it, the ledger may
 /// have one that memory has not.
-struct Doubt<'a>(Option<&'a Mutex<State>>);
+struct Doubt<'a>(Option<&'a Mutex<DeclaredState>>);
 
 impl Drop for Doubt<'_> {
     fn drop(&mut self) {

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 
 use super::LedgerDesired;
 use super::lock;
-use super::moves::{Move, moves};
-use super::state::State;
+use super::moves::{ThrottleChange, manifest_changes};
+use super::state::DeclaredState;
 use crate::domain::audit::Receipt;
 use crate::domain::hold::Epoch;
 use crate::domain::level::Level;
@@ -55,12 +55,12 @@ impl LedgerDesired {
     pub fn foresee(&self, file: &[FromFile], at: Timestamp) {
         let mut state = lock(&self.state);
         state.forget_foreseen();
-        for Move {
+        for ThrottleChange {
             before,
             after,
             begins,
             ..
-        } in moves(&state.known(), state.in_ledger(), file, at)
+        } in manifest_changes(&state.known(), state.in_ledger(), file, at)
         {
             if before.is_none() {
                 // Nothing is in force of it until the ledger has it.
@@ -145,7 +145,7 @@ impl LedgerDesired {
         let (now, moves) = {
             let mut state = lock(&self.state);
             let now = state.known();
-            let moves = moves(&now, state.in_ledger(), file, at);
+            let moves = manifest_changes(&now, state.in_ledger(), file, at);
             // In the place of one that has ended.
             moves.iter().for_each(|one| state.adopt_holds(&one.begins));
             state.publish();
@@ -192,7 +192,7 @@ impl LedgerDesired {
                 .filter_map(|name| taking.file.get(name))
                 .cloned()
                 .collect();
-            moves(&now, state.in_ledger(), &file, at)
+            manifest_changes(&now, state.in_ledger(), &file, at)
         };
         // Whoever stops waiting hears of none of them, and each may be made all the same.
         taking.undecided = true;
@@ -244,7 +244,7 @@ impl LedgerDesired {
 
 impl Taken {
     /// The ledger has one of them: memory goes by it.
-    fn one(&mut self, state: &mut State, one: &Move, receipt: &Receipt) {
+    fn one(&mut self, state: &mut DeclaredState, one: &ThrottleChange, receipt: &Receipt) {
         if one.declares {
             state.put(one.after.clone());
             self.changed.push(one.after.name.clone());

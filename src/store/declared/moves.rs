@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use crate::domain::audit::{AuditDraft, Change, ThrottleRow};
-use crate::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
+use crate::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use crate::domain::level::Level;
 use crate::domain::offered::Offered;
 use crate::domain::throttle::{Declared, FromFile, Mode, Owner};
 
 /// One throttle before and after.
-pub(super) struct Move {
+pub(super) struct ThrottleChange {
     pub(super) before: Option<Declared>,
     pub(super) after: Declared,
     /// Whether anything is declared anew.
@@ -23,7 +23,7 @@ pub(super) struct Move {
     pub(super) ended: Vec<Epoch>,
 }
 
-impl Move {
+impl ThrottleChange {
     /// It as a change of its own: one that the ledger refuses keeps no other out of it.
     pub(super) fn change(&self, at: Timestamp) -> Change {
         let Self {
@@ -69,12 +69,12 @@ impl Move {
 
 /// Every throttle that differs from what the file says of it, and every kill of a file that the
 /// ledger is not known to have.
-pub(super) fn moves(
+pub(super) fn manifest_changes(
     now: &[Declared],
     recorded: &BTreeSet<Epoch>,
     file: &[FromFile],
     at: Timestamp,
-) -> Vec<Move> {
+) -> Vec<ThrottleChange> {
     let known: BTreeMap<_, _> = now.iter().map(|known| (&known.name, known)).collect();
     let names: BTreeSet<_> = file.iter().map(|one| &one.name).collect();
     let named = file
@@ -84,7 +84,7 @@ pub(super) fn moves(
     let left = left.filter_map(|known| {
         let begins = lacking(known, recorded);
         let (before, after, ended) = (Some(known.clone()), known.clone(), Vec::new());
-        (!begins.is_empty()).then_some(Move {
+        (!begins.is_empty()).then_some(ThrottleChange {
             before,
             after,
             declares: false,
@@ -101,7 +101,7 @@ fn step(
     recorded: &BTreeSet<Epoch>,
     file: &FromFile,
     at: Timestamp,
-) -> Option<Move> {
+) -> Option<ThrottleChange> {
     let same = now.is_some_and(|now| {
         now.owner == Owner::Manifest
             && now.generation > 0
@@ -124,7 +124,7 @@ fn step(
                 scope: Scope::One(file.name.clone()),
                 hold: Hold {
                     epoch: next.clone(),
-                    bite: Bite::Kill,
+                    bite: HoldEffect::Kill,
                     source: Source::Manifest,
                     reason: words.reason.clone(),
                     operator: words.operator.clone(),
@@ -156,7 +156,7 @@ fn step(
         (after.owner, after.level, after.generation) = (Owner::Manifest, file.level, generation);
         after.set_spec(file.spec.clone());
     }
-    Some(Move {
+    Some(ThrottleChange {
         before: now.cloned(),
         after,
         declares,

@@ -6,8 +6,8 @@ mod holds;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::domain::audit::{Record, ThrottleRow};
-use crate::domain::evidence::{Evidence, MOST};
+use crate::domain::audit::{CommandRecord, ThrottleRow};
+use crate::domain::evidence::{MOST, Measurement};
 use crate::domain::hold::{Epoch, ScopedHold};
 use crate::domain::level::Level;
 use crate::domain::offered::Offered;
@@ -15,12 +15,12 @@ use crate::domain::throttle::{Declared, Owner, ThrottleName};
 use crate::ports::Stored;
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct DeclaredState {
     /// Without their holds: those are added to the snapshot.
     throttles: BTreeMap<ThrottleName, Declared>,
     holds: Vec<ScopedHold>,
     /// Holds that are not known to be in the ledger, with the records owed for them.
-    unrecorded: Vec<(ScopedHold, Record)>,
+    unrecorded: Vec<(ScopedHold, CommandRecord)>,
     /// Holds of a file that the ledger is known to have.
     in_ledger: BTreeSet<Epoch>,
     /// Whether the ledger may have a declaration that is not here.
@@ -36,7 +36,7 @@ pub(super) struct State {
     snapshot: Vec<Arc<Declared>>,
 }
 
-impl State {
+impl DeclaredState {
     /// `makes_default`: whether a throttle `default` is made up, at STOP, where there is none.
     pub(super) fn new(stored: Stored, makes_default: bool) -> Self {
         let mut state = Self {
@@ -119,7 +119,8 @@ impl State {
         self.foreseen.clear();
     }
 
-    /// Lets a level hold where it is safer, until the throttle is [`State::put`]. To be published.
+    /// Lets a level hold where it is safer, until the throttle is [`DeclaredState::put`]. To be
+    /// published.
     pub(super) fn foresee(&mut self, name: &ThrottleName, level: Level) {
         self.foreseen.insert(name.clone(), level);
     }
@@ -134,12 +135,12 @@ impl State {
 
     /// Takes a level that is as safe as the one declared, with what was measured beside it; answers
     /// whether it is declared so from now on. Where somebody else declares, it stands above that
-    /// until it is [`State::held`].
+    /// until it is [`DeclaredState::held`].
     pub(super) fn tighten(
         &mut self,
         name: &ThrottleName,
         level: Level,
-        measured: Option<&Evidence>,
+        measured: Option<&Measurement>,
     ) -> bool {
         let known = self
             .throttles
@@ -286,12 +287,12 @@ impl State {
 }
 
 /// Whether a word counts for a throttle: where a source is declared, nobody else's opens or closes.
-pub(super) fn listens(declared: &Declared, evidence: &Evidence) -> bool {
+pub(super) fn listens(declared: &Declared, evidence: &Measurement) -> bool {
     declared.signals.source.is_none() || declared.signals.source == evidence.source
 }
 
 /// Takes note of what somebody measured.
-pub(super) fn hear(declared: &mut Declared, evidence: Evidence) {
+pub(super) fn hear(declared: &mut Declared, evidence: Measurement) {
     if listens(declared, &evidence) {
         declared
             .evidence

@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::sector::{Head, SECTOR};
+use super::sector::{JournalHeader, SECTOR};
 use super::writer::Written;
 use super::{Shown, headless, lock, sector};
 use crate::ports::{Effect, JournalEntry};
@@ -42,7 +42,7 @@ pub struct JournalFile {
     shown: Arc<Shown>,
     /// None until it is of today's form and can be written.
     file: Option<File>,
-    head: Head,
+    head: JournalHeader,
     /// The sector the next record goes to.
     next: usize,
     /// Sectors of a write that failed, to be zeroed before the next.
@@ -66,7 +66,7 @@ impl JournalFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        let (head, sync) = (Head::default(), File::sync_data);
+        let (head, sync) = (JournalHeader::default(), File::sync_data);
         let (path, shown) = (path.to_owned(), Arc::default());
         let (file, stained, settled) = (None, None, Vec::new());
         let mut read = Self {
@@ -215,7 +215,7 @@ impl JournalFile {
         let (first, sectors) = (self.next, record.len() / SECTOR);
         let from = stained.map_or(first, |old| old.start.min(first));
         self.stained = Some(from..first + sectors);
-        let head = Head {
+        let head = JournalHeader {
             ever: self.head.ever + 1,
             ..self.head
         };
@@ -262,7 +262,7 @@ impl JournalFile {
             return Ok(());
         }
         let (head, sync) = (
-            Head {
+            JournalHeader {
                 settled: self.head.ever,
                 ..self.head
             },
@@ -295,7 +295,8 @@ impl JournalFile {
         } else {
             seen
         };
-        let in_form = self.file.is_some() || (!self.damaged && self.head != Head::default());
+        let in_form =
+            self.file.is_some() || (!self.damaged && self.head != JournalHeader::default());
         if in_form && self.head.ever >= seen {
             if self.file.is_none() {
                 self.file = Some(writable(&self.path)?);

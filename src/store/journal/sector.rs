@@ -22,7 +22,7 @@ const SUM: usize = 20;
 
 /// What the first sector says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Head {
+pub(super) struct JournalHeader {
     /// Records up to this number are settled: their sectors are free.
     pub(super) settled: u64,
     /// Number of the newest record: how many there ever were.
@@ -37,7 +37,7 @@ pub(super) struct Scanned {
     /// Content of those that are settled and not written over yet, oldest first, as far as they are
     /// whole.
     pub(super) settled: Vec<Vec<u8>>,
-    pub(super) head: Head,
+    pub(super) head: JournalHeader,
     /// The first sector behind the last record.
     pub(super) next: usize,
     /// Sectors to be zeroed before they are used again: a write broke off there.
@@ -72,7 +72,7 @@ impl Scanned {
     }
 }
 
-impl Head {
+impl JournalHeader {
     /// As a sector.
     pub(super) fn sector(self) -> [u8; SECTOR] {
         let mut sector = [0; SECTOR];
@@ -130,7 +130,7 @@ pub(super) fn record(number: u64, content: &[u8]) -> Option<Vec<u8>> {
 
 /// Whether a file is of this form: its head is, or any of its sectors.
 pub(super) fn is_of_this_form(bytes: &[u8]) -> bool {
-    Head::of(bytes.get(..SECTOR).unwrap_or_default()).is_some()
+    JournalHeader::of(bytes.get(..SECTOR).unwrap_or_default()).is_some()
         || bytes.starts_with(HEAD_MARK)
         || bytes
             .chunks(SECTOR)
@@ -175,7 +175,7 @@ pub(super) fn scan(bytes: &[u8], size: usize) -> Scanned {
             .faults
             .push(format!("it has {} bytes and not {size}", bytes.len()));
     }
-    let head = Head::of(bytes.get(..SECTOR).unwrap_or_default());
+    let head = JournalHeader::of(bytes.get(..SECTOR).unwrap_or_default());
     if head.is_none() {
         found
             .faults
@@ -202,7 +202,7 @@ pub(super) fn scan(bytes: &[u8], size: usize) -> Scanned {
         .filter_map(|parts| content(parts))
         .collect();
     found.judge(&records);
-    let Head { settled, ever } = found.head;
+    let JournalHeader { settled, ever } = found.head;
     if head.is_some() && !(settled + 1..=ever).all(|number| records.contains_key(&number)) {
         found
             .faults

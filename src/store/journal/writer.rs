@@ -16,13 +16,13 @@ const GROUP_LIMIT: usize = 64;
 
 /// Something to do, and who waits for it.
 #[derive(Debug)]
-pub(super) struct Job {
-    pub(super) work: Work,
+pub(super) struct JournalRequest {
+    pub(super) work: JournalOp,
     pub(super) reply: oneshot::Sender<io::Result<()>>,
 }
 
 #[derive(Debug)]
-pub(super) enum Work {
+pub(super) enum JournalOp {
     /// To write an entry.
     Append(Written),
     /// To forget the entry whose record has this id.
@@ -37,7 +37,7 @@ pub(super) type Written = (Box<JournalEntry>, Vec<u8>);
 #[derive(Debug)]
 pub struct JournalWriter {
     pub(super) file: JournalFile,
-    pub(super) jobs: Receiver<Job>,
+    pub(super) jobs: Receiver<JournalRequest>,
 }
 
 /// What was queued together and shares a sync.
@@ -73,17 +73,17 @@ impl JournalWriter {
         self.jobs.try_recv().ok().map(|first| self.batch(first))
     }
 
-    fn batch(&self, first: Job) -> JournalBatch {
+    fn batch(&self, first: JournalRequest) -> JournalBatch {
         let mut batch = JournalBatch::default();
-        for Job { work, reply } in
+        for JournalRequest { work, reply } in
             std::iter::once(first).chain(self.jobs.try_iter().take(GROUP_LIMIT - 1))
         {
             match work {
-                Work::Append(entry) => {
+                JournalOp::Append(entry) => {
                     batch.entries.push(entry);
                     batch.appending.push(reply);
                 }
-                Work::Settle(once) => {
+                JournalOp::Settle(once) => {
                     batch.settled.push(once);
                     batch.settling.push(reply);
                 }

@@ -13,20 +13,20 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::group::Group;
 use super::rows::Moved;
-use super::writer::Work;
+use super::writer::WriteOp;
 use super::{rows, unavailable};
 use crate::domain::audit::{Change, IntentId, Receipt, StateRow, ThrottleRow};
-use crate::domain::payment::{Evidence, Storing};
+use crate::domain::payment::{PaymentEvidence, Storing};
 use crate::domain::throttle::ThrottleName;
-use crate::ports::{LedgerError, Owed};
+use crate::ports::{LedgerError, OutboxRow};
 use crate::store::{accounts, schema};
 use before::before;
 use begin::begin;
-use holds::Standing;
+use holds::ExistingHolds;
 
 /// Why one change was not made.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refusal {
+pub(super) enum ApplyError {
     #[error("a newer state of throttle {0} is stored")]
     Stale(ThrottleName),
     #[error("intent {} is not open, so it cannot have an outcome", .0.0)]
@@ -41,42 +41,43 @@ pub(super) enum Refusal {
     Sql(#[from] rusqlite::Error),
 }
 
-impl From<Refusal> for LedgerError {
-    fn from(refusal: Refusal) -> Self {
+impl From<ApplyError> for LedgerError {
+    fn from(refusal: ApplyError) -> Self {
         match refusal {
-            Refusal::Stale(name) => Self::Conflict(name),
-            Refusal::NotOpen(_) | Refusal::Unsaid | Refusal::OtherRequest => {
+            ApplyError::Stale(name) => Self::Conflict(name),
+            ApplyError::NotOpen(_) | ApplyError::Unsaid | ApplyError::OtherRequest => {
                 Self::Refused(refusal.to_string())
             }
-            Refusal::Lacking(_) => unavailable(refusal),
-            Refusal::Sql(error) => unavailable(error),
+            ApplyError::Lacking(_) => unavailable(refusal),
+            ApplyError::Sql(error) => unavailable(error),
         }
     }
 }
 
 /// Does one piece of work.
-pub(super) fn apply(conn: &Group<'_>, work: &Work) -> Result<Receipt, Refusal> {
+pub(super) fn apply(conn: &Group<'_>, work: &WriteOp) -> Result<Receipt, ApplyError> {
     match work {
-        Work::Commit(change) => commit(conn, change),
-        Work::Check => {
+        WriteOp::Commit(change) => commit(conn, change),
+        WriteOp::Check => {
             // A real write: taking the lock alone succeeds on a full disk, and on a file that may
             // not be written. A number that is skipped harms nobody; one that stays the same would
             // not be written.
             conn.prepare_cached("UPDATE outbox_versions SET last = last + 1")?
                 .execute([])?;
-            schema::lacking(conn)?
-                .map_or(Ok(Receipt::default()), |what| Err(Refusal::Lacking(what)))
+            schema::lacking(conn)?.map_or(Ok(Receipt::default()), |what| {
+                Err(ApplyError::Lacking(what))
+            })
         }
-        Work::Delivered(owed) => delivered(conn, owed),
-        Work::CloseInterrupted(at) => intents::close_interrupted(conn, *at),
-        Work::Begin { at, holds } => begin(conn, *at, holds),
-        Work::SawJournal(ever) => {
+        WriteOp::Delivered(owed) => delivered(conn, owed),
+        WriteOp::CloseInterrupted(at) => intents::close_interrupted(conn, *at),
+        WriteOp::Begin { at, holds } => begin(conn, *at, holds),
+        WriteOp::SawJournal(ever) => {
             let ever = i64::try_from(*ever).unwrap_or(i64::MAX);
             let seen = "INSERT INTO journal_seen VALUES (1, ?1) ON CONFLICT DO UPDATE SET ever = max(ever, excluded.ever)";
             conn.prepare_cached(seen)?.execute([ever])?;
             Ok(Receipt::default())
         }
-        Work::Prune { states_before, now } => {
+        WriteOp::Prune { states_before, now } => {
             let pruned = rows::prune(conn, &rows::time(*states_before), &rows::time(*now))?;
             Ok(Receipt {
                 pruned,
@@ -86,8 +87,8 @@ pub(super) fn apply(conn: &Group<'_>, work: &Work) -> Result<Receipt, Refusal> {
     }
 }
 
-fn commit(conn: &Group<'_>, change: &Change) -> Result<Receipt, Refusal> {
-    let standing = Standing::of(conn, change)?;
+fn commit(conn: &Group<'_>, change: &Change) -> Result<Receipt, ApplyError> {
+    let standing = ExistingHolds::of(conn, change)?;
     if let Some(first) = before(conn, change, &standing)? {
         // Under a used key or not: it was here, and a journal that settles it lacks nothing.
         if let Some(once) = &change.once {
@@ -147,16 +148,16 @@ fn commit(conn: &Group<'_>, change: &Change) -> Result<Receipt, Refusal> {
 /// makes the change do nothing, and one that is known with another meaning is an alarm.
 fn store_event(
     conn: &Group<'_>,
-    evidence: &Evidence,
+    evidence: &PaymentEvidence,
     receipt: &mut Receipt,
-) -> Result<bool, Refusal> {
+) -> Result<bool, ApplyError> {
     let found = rows::store_evidence(conn, evidence)?;
     receipt.evidence = Some(found.storing());
-    if let rows::Found::Other(alarm) = &found {
+    if let rows::EventMatch::Other(alarm) = &found {
         let alarm = rows::append_audit(conn, alarm, Moved::default())?;
         receipt.audit.push(alarm);
     }
-    Ok(matches!(found, rows::Found::New))
+    Ok(matches!(found, rows::EventMatch::New))
 }
 
 /// Appends the entries of a change: first those of holds that begin by their own, then its own. The
@@ -165,12 +166,12 @@ fn store_event(
 fn say(
     conn: &Group<'_>,
     change: &Change,
-    standing: &Standing,
+    standing: &ExistingHolds,
     receipt: &mut Receipt,
-) -> Result<(), Refusal> {
+) -> Result<(), ApplyError> {
     if change.audit.is_empty() && !(change.holds_taken.is_empty() && change.holds_ended.is_empty())
     {
-        return Err(Refusal::Unsaid);
+        return Err(ApplyError::Unsaid);
     }
     for (held, draft) in change
         .begins
@@ -205,7 +206,10 @@ fn say(
 }
 
 /// What a change declares anew, as its entry says it.
-fn declares(conn: &Connection, change: &Change) -> Result<Vec<accounts::Said>, Refusal> {
+fn declares(
+    conn: &Connection,
+    change: &Change,
+) -> Result<Vec<accounts::LoggedDeclaration>, ApplyError> {
     let mut all = Vec::new();
     for row in &change.throttles {
         let stored = "SELECT generation FROM system_throttle WHERE name = ?1";
@@ -221,7 +225,7 @@ fn declares(conn: &Connection, change: &Change) -> Result<Vec<accounts::Said>, R
 
 /// The state of a throttle. What is declared changes with its generation alone: the loop knows what
 /// is foreseen, too.
-fn put_throttle(conn: &Connection, row: &ThrottleRow, at: Option<&str>) -> Result<(), Refusal> {
+fn put_throttle(conn: &Connection, row: &ThrottleRow, at: Option<&str>) -> Result<(), ApplyError> {
     let ThrottleRow {
         name,
         declared,
@@ -256,13 +260,13 @@ fn put_throttle(conn: &Connection, row: &ThrottleRow, at: Option<&str>) -> Resul
             offered
         ])?;
     if written == 0 {
-        Err(Refusal::Stale(row.name.clone()))
+        Err(ApplyError::Stale(row.name.clone()))
     } else {
         Ok(())
     }
 }
 
-fn put_state(conn: &Connection, row: &StateRow) -> Result<(), Refusal> {
+fn put_state(conn: &Connection, row: &StateRow) -> Result<(), ApplyError> {
     conn.prepare_cached(
         "INSERT INTO system_state (at, source, throttle, state) VALUES (?1, ?2, ?3, ?4)",
     )?
@@ -275,7 +279,7 @@ fn put_state(conn: &Connection, row: &StateRow) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn delivered(conn: &Connection, owed: &[Owed]) -> Result<Receipt, Refusal> {
+fn delivered(conn: &Connection, owed: &[OutboxRow]) -> Result<Receipt, ApplyError> {
     for row in owed {
         conn.prepare_cached(
             "DELETE FROM outbox WHERE table_name = ?1 AND key = ?2 AND version = ?3",
@@ -285,7 +289,7 @@ fn delivered(conn: &Connection, owed: &[Owed]) -> Result<Receipt, Refusal> {
     Ok(Receipt::default())
 }
 
-impl rows::Found {
+impl rows::EventMatch {
     fn storing(&self) -> Storing {
         match self {
             Self::New => Storing::Stored,

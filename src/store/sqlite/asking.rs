@@ -11,11 +11,11 @@ use crate::store::lock;
 
 /// Whoever waits; leaving drops it.
 #[derive(Default)]
-pub(super) struct Asking(Asked);
+pub(super) struct CancelGuard(CancellableQuery);
 
 /// The query's side.
 #[derive(Clone, Default)]
-pub(super) struct Asked(Arc<Mutex<State>>);
+pub(super) struct CancellableQuery(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -25,13 +25,13 @@ struct State {
     running: Option<InterruptHandle>,
 }
 
-impl Asking {
-    pub(super) fn asked(&self) -> Asked {
+impl CancelGuard {
+    pub(super) fn asked(&self) -> CancellableQuery {
         self.0.clone()
     }
 }
 
-impl Asked {
+impl CancellableQuery {
     /// Runs a query for as long as somebody waits.
     pub(super) fn run<T>(
         &self,
@@ -50,7 +50,7 @@ impl Asked {
     }
 }
 
-impl Drop for Asking {
+impl Drop for CancelGuard {
     fn drop(&mut self) {
         let mut state = lock(&self.0.0);
         state.left = true;
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn a_query_ends_when_nobody_waits_for_it() -> rusqlite::Result<()> {
         let conn = Connection::open_in_memory()?;
-        let asking = Asking::default();
+        let asking = CancelGuard::default();
         let asked = asking.asked();
         std::thread::scope(|scope| {
             let query = scope.spawn(|| {

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::SqliteLedger;
 use super::rows::time;
 use crate::domain::history::{
-    AuditItem, DriftItem, EvidenceItem, Page, PageAsk, StateItem, WhoItem,
+    AuditItem, DriftItem, EvidenceItem, HistoryPage, PageAsk, StateItem, WhoItem,
 };
 use crate::ports::{History, LedgerError};
 
@@ -35,7 +35,7 @@ const LOOKS: usize = 3;
 /// What held or changed every throttle at once.
 const HELD_ALL: &str = "'kill', 'revive', 'override', 'hold_ended', 'unaccounted'";
 
-fn audit(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<Page<AuditItem>> {
+fn audit(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<HistoryPage<AuditItem>> {
     let paged = Paged {
         columns: "seq, at, actor, operator, action, throttle, before, after, reason, binding_signal, request_id, \
                   prev_hash, hash",
@@ -66,7 +66,7 @@ fn audit(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<Page<AuditItem>> 
     page(conn, &paged, ask, read, |item| item.seq)
 }
 
-fn drifts(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<Page<DriftItem>> {
+fn drifts(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<HistoryPage<DriftItem>> {
     let paged = Paged {
         columns: "seq, id, throttle, target, field, desired, actual, side, who_manager, who_operation, \
                   who_subresource, who_time, first_seen, last_seen, count, action, error",
@@ -108,7 +108,7 @@ fn drifts(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<Page<DriftItem>>
     page(conn, &paged, ask, read, |item| item.seq)
 }
 
-fn evidence(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<Page<EvidenceItem>> {
+fn evidence(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<HistoryPage<EvidenceItem>> {
     let paged = Paged {
         columns: "seq, livemode, account, event_id, kind, created, object_id, amount, currency, digest, received_at, \
                   prev_hash, hash",
@@ -139,7 +139,7 @@ fn evidence(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<Page<EvidenceI
     page(conn, &paged, ask, read, |item| item.seq)
 }
 
-fn states(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<Page<StateItem>> {
+fn states(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<HistoryPage<StateItem>> {
     let paged = Paged {
         columns: "id, at, source, throttle, state",
         table: "system_state",
@@ -171,7 +171,7 @@ fn page<T>(
     ask: &PageAsk,
     read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
     number: impl Fn(&T) -> i64,
-) -> rusqlite::Result<Page<T>> {
+) -> rusqlite::Result<HistoryPage<T>> {
     let mut found = look(conn, paged, ask, &read, &number)?;
     for _ in 1..LOOKS {
         if found.next.is_none() || !found.items.is_empty() {
@@ -192,7 +192,7 @@ fn look<T>(
     ask: &PageAsk,
     read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
     number: impl Fn(&T) -> i64,
-) -> rusqlite::Result<Page<T>> {
+) -> rusqlite::Result<HistoryPage<T>> {
     let Paged {
         columns,
         table,
@@ -242,7 +242,7 @@ fn look<T>(
     } else {
         (floor > 0).then_some(floor)
     };
-    Ok(Page { items, next })
+    Ok(HistoryPage { items, next })
 }
 
 impl Paged {
@@ -302,19 +302,19 @@ fn floor(conn: &Connection, looked: &[String], ask: &PageAsk) -> rusqlite::Resul
 
 #[async_trait]
 impl History for SqliteLedger {
-    async fn audit(&self, ask: PageAsk) -> Result<Page<AuditItem>, LedgerError> {
+    async fn audit(&self, ask: PageAsk) -> Result<HistoryPage<AuditItem>, LedgerError> {
         self.page(move |conn| audit(conn, &ask)).await
     }
 
-    async fn drifts(&self, ask: PageAsk) -> Result<Page<DriftItem>, LedgerError> {
+    async fn drifts(&self, ask: PageAsk) -> Result<HistoryPage<DriftItem>, LedgerError> {
         self.page(move |conn| drifts(conn, &ask)).await
     }
 
-    async fn evidence(&self, ask: PageAsk) -> Result<Page<EvidenceItem>, LedgerError> {
+    async fn evidence(&self, ask: PageAsk) -> Result<HistoryPage<EvidenceItem>, LedgerError> {
         self.page(move |conn| evidence(conn, &ask)).await
     }
 
-    async fn states(&self, ask: PageAsk) -> Result<Page<StateItem>, LedgerError> {
+    async fn states(&self, ask: PageAsk) -> Result<HistoryPage<StateItem>, LedgerError> {
         self.page(move |conn| states(conn, &ask)).await
     }
 }

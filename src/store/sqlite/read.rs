@@ -10,8 +10,8 @@ use super::rows;
 use crate::domain::audit::ThrottleRow;
 use crate::domain::level::Level;
 use crate::domain::throttle::{Owner, ThrottleName};
-use crate::ports::{Effect, JournalEntry, Owed, Stored};
-use crate::store::{LEDGER_FILE, Opened, accounts, private, schema};
+use crate::ports::{Effect, JournalEntry, OutboxRow, Stored};
+use crate::store::{LEDGER_FILE, LedgerSnapshot, accounts, private, schema};
 
 /// Opens an existing ledger for reading only.
 pub(in crate::store) fn connect(dir: &Path) -> rusqlite::Result<Connection> {
@@ -36,7 +36,7 @@ pub(in crate::store) fn connect_file(file: &Path) -> rusqlite::Result<Connection
 }
 
 /// What a ledger knows at a start: holds by its own accounts.
-pub(in crate::store) fn opened(conn: &Connection) -> rusqlite::Result<Opened> {
+pub(in crate::store) fn opened(conn: &Connection) -> rusqlite::Result<LedgerSnapshot> {
     let tx = conn.unchecked_transaction()?;
     let accounts = accounts::at_start(&tx)?;
     let stored = Stored {
@@ -49,7 +49,7 @@ pub(in crate::store) fn opened(conn: &Connection) -> rusqlite::Result<Opened> {
     } else {
         journal_seen(&tx)?
     };
-    Ok(Opened {
+    Ok(LedgerSnapshot {
         stored,
         accounts,
         journal,
@@ -143,13 +143,13 @@ fn throttle(row: &Row<'_>) -> rusqlite::Result<ThrottleRow> {
 }
 
 /// What the mirror owes, oldest debt first.
-pub(super) fn owed(conn: &Connection, limit: usize) -> rusqlite::Result<Vec<Owed>> {
+pub(super) fn owed(conn: &Connection, limit: usize) -> rusqlite::Result<Vec<OutboxRow>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     conn.prepare_cached(
         "SELECT table_name, key, version, row FROM outbox ORDER BY owed_since LIMIT ?1",
     )?
     .query_map([limit], |row| {
-        Ok(Owed {
+        Ok(OutboxRow {
             table: row.get(0)?,
             key: row.get(1)?,
             version: row.get(2)?,

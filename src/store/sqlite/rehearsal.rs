@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::group::Group;
-use super::writer::{Work, run_sql};
+use super::writer::{WriteOp, run_sql};
 use super::{apply, unavailable};
-use crate::domain::audit::{Answer, AuditDraft, Change, ClientKey, Record};
-use crate::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
+use crate::domain::audit::{AuditDraft, Change, ClientKey, CommandRecord, CommandResponse};
+use crate::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use crate::domain::throttle::ThrottleName;
 use crate::ports::LedgerError;
 
@@ -36,7 +36,7 @@ pub(super) fn run(conn: &Connection) -> Result<(), LedgerError> {
 }
 
 fn apply_one(group: &Group<'_>, change: Change) -> Result<(), LedgerError> {
-    apply::apply(group, &Work::Commit(Box::new(change)))
+    apply::apply(group, &WriteOp::Commit(Box::new(change)))
         .map(drop)
         .map_err(LedgerError::from)
 }
@@ -54,11 +54,11 @@ fn changes() -> [Change; 2] {
             digest,
             expires_at: at,
         });
-        let answer = Answer {
+        let answer = CommandResponse {
             key,
-            ..Answer::new(200, serde_json::Map::new(), at)
+            ..CommandResponse::new(200, serde_json::Map::new(), at)
         };
-        Change::of(Record {
+        Change::of(CommandRecord {
             once: format!("{NAME}-{action}"),
             audit: AuditDraft::new(at, NAME, action),
             answer,
@@ -69,7 +69,7 @@ fn changes() -> [Change; 2] {
     let (reason, operator) = (NAME.to_owned(), NAME.to_owned());
     let hold = Hold {
         epoch: epoch.clone(),
-        bite: Bite::Kill,
+        bite: HoldEffect::Kill,
         source: Source::Rest,
         reason,
         operator,

@@ -14,12 +14,12 @@ use rusqlite::{Connection, ToSql, params};
 use super::group::{Group, head};
 use crate::domain::audit::AuditDraft;
 use crate::domain::drift::{Drift, Who};
-use crate::domain::hold::{Bite, Epoch, ScopedHold};
-use crate::store::Head;
+use crate::domain::hold::{Epoch, HoldEffect, ScopedHold};
+use crate::store::ChainHead;
 use crate::store::accounts;
 use crate::store::chain::Cell;
 use crate::store::schema::{AUDIT_LOG, CHAINED, Chained, RECONCILIATION_LOG};
-pub(super) use evidence::{Found, store_evidence};
+pub(super) use evidence::{EventMatch, store_evidence};
 pub(super) use nonces::{answered, keep_answer, keep_command, knows_command, told};
 pub(super) use outbox::outbox;
 
@@ -48,15 +48,15 @@ impl ToSql for Cell<'_> {
 }
 
 /// The newest row of every chained table, of one moment.
-pub(super) fn heads(conn: &Connection) -> rusqlite::Result<Vec<Head>> {
+pub(super) fn heads(conn: &Connection) -> rusqlite::Result<Vec<ChainHead>> {
     let tx = conn.unchecked_transaction()?;
     heads_within(&tx)
 }
 
 /// The same within a transaction.
-pub(in crate::store) fn heads_within(conn: &Connection) -> rusqlite::Result<Vec<Head>> {
+pub(in crate::store) fn heads_within(conn: &Connection) -> rusqlite::Result<Vec<ChainHead>> {
     let one = |table: &&Chained| {
-        head(conn, table).map(|(seq, hash)| Head {
+        head(conn, table).map(|(seq, hash)| ChainHead {
             table: table.name,
             seq,
             hash,
@@ -86,7 +86,7 @@ pub(super) fn append_declaring(
     conn: &Group<'_>,
     draft: &AuditDraft,
     moved: Moved<'_>,
-    declares: &[accounts::Said],
+    declares: &[accounts::LoggedDeclaration],
 ) -> rusqlite::Result<i64> {
     let AuditDraft {
         at,
@@ -147,8 +147,8 @@ pub(super) fn append_checkpoint(
 ) -> rusqlite::Result<i64> {
     let said = |held: &ScopedHold| {
         let what = match held.hold.bite {
-            Bite::Kill => "killed".to_owned(),
-            Bite::AtLeast(level) => format!("at least {level}"),
+            HoldEffect::Kill => "killed".to_owned(),
+            HoldEffect::AtLeast(level) => format!("at least {level}"),
         };
         let scope = accounts::scope_text(&held.scope);
         format!(

@@ -18,12 +18,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const WORK: Duration = Duration::from_secs(10);
 
 /// Somebody who waits for the writer.
-pub(super) struct Waiting {
+pub(super) struct PendingWrite {
     pub(super) answer: oneshot::Receiver<Result<Receipt, LedgerError>>,
     pub(super) claim: Arc<Claim>,
 }
 
-impl Waiting {
+impl PendingWrite {
     /// The answer, however long it takes; a writer that stopped gives none.
     pub(super) async fn answer(&mut self) -> Result<Receipt, LedgerError> {
         match (&mut self.answer).await {
@@ -54,7 +54,7 @@ impl Waiting {
 }
 
 /// Whoever goes away does not want it any more.
-impl Drop for Waiting {
+impl Drop for PendingWrite {
     fn drop(&mut self) {
         let _withdrawn = self.claim.take();
     }

@@ -14,7 +14,7 @@ use super::group::Group;
 use super::{SharedIndex, apply, rehearsal, unavailable};
 use crate::domain::audit::{Change, Receipt};
 use crate::domain::hold::ScopedHold;
-use crate::ports::{LedgerError, Owed};
+use crate::ports::{LedgerError, OutboxRow};
 
 /// Most changes that share one fsync. No timer: what queued up during the last fsync is the next
 /// group.
@@ -22,13 +22,13 @@ pub(super) const GROUP_LIMIT: usize = 64;
 
 /// Something for the writer to do.
 #[derive(Debug)]
-pub(super) enum Work {
+pub(super) enum WriteOp {
     /// A change, whole or not at all.
     Commit(Box<Change>),
     /// Changes nothing, but finds out whether the store can be written.
     Check,
     /// The mirror has these.
-    Delivered(Vec<Owed>),
+    Delivered(Vec<OutboxRow>),
     /// Intents that a previous process left open.
     CloseInterrupted(Timestamp),
     /// A process starts: what is in force is recorded.
@@ -51,8 +51,8 @@ pub(super) enum Work {
 
 /// Work, and who waits for it.
 #[derive(Debug)]
-pub(super) struct Job {
-    pub(super) work: Work,
+pub(super) struct WriteRequest {
+    pub(super) work: WriteOp,
     pub(super) reply: oneshot::Sender<Result<Receipt, LedgerError>>,
     pub(super) claim: Arc<Claim>,
 }
@@ -75,7 +75,7 @@ impl Claim {
 pub struct Writer {
     pub(super) conn: Connection,
     pub(super) index: SharedIndex,
-    pub(super) jobs: Receiver<Job>,
+    pub(super) jobs: Receiver<WriteRequest>,
     /// Whether its disk failed in the last commit: that is told once.
     pub(super) failing: bool,
 }
@@ -84,19 +84,19 @@ type Reply = oneshot::Sender<Result<Receipt, LedgerError>>;
 
 /// What was queued together and shares a transaction. Who waits for it may still withdraw.
 #[derive(Debug)]
-pub struct Batch(Vec<Job>);
+pub struct Batch(Vec<WriteRequest>);
 
 /// A batch from which nobody withdraws any more, and its transaction, if there could be one.
 #[derive(Debug)]
-pub struct Begun {
-    works: Vec<Work>,
+pub struct SealedBatch {
+    works: Vec<WriteOp>,
     replies: Vec<Reply>,
     transaction: Result<(), LedgerError>,
 }
 
 /// What became of a batch, before anybody was told.
 #[derive(Debug)]
-pub struct Done(Vec<(Reply, Result<Receipt, LedgerError>)>);
+pub struct BatchOutcome(Vec<(Reply, Result<Receipt, LedgerError>)>);
 
 impl Writer {
     /// Serves until the queue is closed and empty.
@@ -119,7 +119,7 @@ impl Writer {
         self.jobs.try_recv().ok().map(|first| self.batch(first))
     }
 
-    fn batch(&self, first: Job) -> Batch {
+    fn batch(&self, first: WriteRequest) -> Batch {
         Batch(
             std::iter::once(first)
                 .chain(self.jobs.try_iter().take(GROUP_LIMIT - 1))
@@ -129,7 +129,7 @@ impl Writer {
 
     /// Begins the transaction of a batch. Who waits for the lock of another process may still
     /// withdraw.
-    pub fn begin(&mut self, batch: Batch) -> Begun {
+    pub fn begin(&mut self, batch: Batch) -> SealedBatch {
         let begun = self
             .index
             .writable()
@@ -138,24 +138,24 @@ impl Writer {
     }
 
     /// Makes it durable.
-    pub fn commit(&mut self, begun: Begun) -> Done {
-        let Begun {
+    pub fn commit(&mut self, begun: SealedBatch) -> BatchOutcome {
+        let SealedBatch {
             works,
             replies,
             transaction,
         } = begun;
         let committed = transaction.and_then(|()| commit(&self.conn, &works, &mut self.failing));
         let answers = committed.unwrap_or_else(|e| works.iter().map(|_| Err(e.clone())).collect());
-        Done(replies.into_iter().zip(answers).collect())
+        BatchOutcome(replies.into_iter().zip(answers).collect())
     }
 }
 
 impl Batch {
     /// Nobody withdraws from here on.
-    pub fn begun(self, transaction: Result<(), LedgerError>) -> Begun {
+    pub fn begun(self, transaction: Result<(), LedgerError>) -> SealedBatch {
         let claimed = self.0.into_iter().filter(|job| job.claim.take());
         let (works, replies) = claimed.map(|job| (job.work, job.reply)).unzip();
-        Begun {
+        SealedBatch {
             works,
             replies,
             transaction,
@@ -163,7 +163,7 @@ impl Batch {
     }
 }
 
-impl Done {
+impl BatchOutcome {
     /// Answers everybody. Whoever stopped waiting does not hear of it; the change stands all the
     /// same.
     pub fn tell(self) {
@@ -177,7 +177,11 @@ type Answers = Vec<Result<Receipt, LedgerError>>;
 
 /// The transaction of the group, which is open. An error means that nothing of the whole group was
 /// written, or that this is not known.
-fn commit(conn: &Connection, works: &[Work], failing: &mut bool) -> Result<Answers, LedgerError> {
+fn commit(
+    conn: &Connection,
+    works: &[WriteOp],
+    failing: &mut bool,
+) -> Result<Answers, LedgerError> {
     let made = all(&Group::new(conn), works).map_err(unavailable);
     let answers = made.and_then(|answers| {
         run_sql(conn, "COMMIT")
@@ -208,9 +212,9 @@ fn not_committed(error: &rusqlite::Error, failing: &mut bool) -> LedgerError {
 
 /// Every change of the group. Nearly always all of them are made, and then none needs a savepoint
 /// of its own; if one is refused, they are made anew, each to fail alone.
-fn all(group: &Group<'_>, works: &[Work]) -> rusqlite::Result<Answers> {
+fn all(group: &Group<'_>, works: &[WriteOp]) -> rusqlite::Result<Answers> {
     run_sql(group, "SAVEPOINT whole")?;
-    let together: Result<Vec<_>, apply::Refusal> =
+    let together: Result<Vec<_>, apply::ApplyError> =
         works.iter().map(|work| apply::apply(group, work)).collect();
     match together {
         Ok(receipts) => Ok(receipts.into_iter().map(Ok).collect()),
@@ -225,7 +229,7 @@ fn all(group: &Group<'_>, works: &[Work]) -> rusqlite::Result<Answers> {
 /// One change of the group, which fails alone. The outer error means that the group's transaction
 /// itself is gone (SQLite ends it by itself when the disk is full, for example): then the savepoint
 /// is gone with it.
-fn one(group: &Group<'_>, work: &Work) -> rusqlite::Result<Result<Receipt, LedgerError>> {
+fn one(group: &Group<'_>, work: &WriteOp) -> rusqlite::Result<Result<Receipt, LedgerError>> {
     run_sql(group, "SAVEPOINT change")?;
     let answer = apply::apply(group, work);
     if answer.is_err() {

@@ -4,8 +4,8 @@
 
 use sha2::{Digest, Sha256};
 
-use super::site::Command;
-use super::{EVERY, Known, Name, Remotes};
+use super::site::SiteCommand;
+use super::{Known, Name, POLL_INTERVAL, Remotes};
 use crate::domain::hold::Epoch;
 use crate::domain::plan::RemoteOrder;
 use crate::domain::remote::sender;
@@ -28,7 +28,7 @@ impl Remotes {
                     .tell(
                         spec,
                         &sender,
-                        Command::Kill {
+                        SiteCommand::Kill {
                             reason,
                             once: &once,
                         },
@@ -43,7 +43,7 @@ impl Remotes {
                     .tell(
                         spec,
                         &sender,
-                        Command::Kill {
+                        SiteCommand::Kill {
                             reason,
                             once: &once,
                         },
@@ -53,7 +53,7 @@ impl Remotes {
             RemoteOrder::Revive { epochs } => {
                 for epoch in epochs {
                     self.sites
-                        .tell(spec, &sender, Command::Revive { epoch })
+                        .tell(spec, &sender, SiteCommand::Revive { epoch })
                         .await?;
                 }
                 Ok(())
@@ -63,7 +63,7 @@ impl Remotes {
                     .tell(
                         spec,
                         &sender,
-                        Command::Level {
+                        SiteCommand::Level {
                             to: *to,
                             effective: *effective,
                         },
@@ -88,7 +88,9 @@ impl Remotes {
     /// Nobody can say what became of an order: it is asked next, and not in its turn.
     pub(super) fn hasten(&self, name: &Name) {
         if let Some(known) = self.lock().get_mut(name) {
-            known.at = known.at.min(self.clock.elapsed().saturating_sub(EVERY));
+            known.at = known
+                .at
+                .min(self.clock.elapsed().saturating_sub(POLL_INTERVAL));
         }
         self.due.notify_one();
     }

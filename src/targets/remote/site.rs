@@ -48,7 +48,7 @@ struct Rows {
 }
 
 /// What is told to a site.
-pub(super) enum Command<'a> {
+pub(super) enum SiteCommand<'a> {
     Kill { reason: &'a str, once: &'a str },
     Revive { epoch: &'a Epoch },
     Level { to: Level, effective: Level },
@@ -108,10 +108,10 @@ impl Sites {
         &self,
         spec: &RemoteSpec,
         sender: &str,
-        command: Command<'_>,
+        command: SiteCommand<'_>,
     ) -> Result<(), TargetError> {
         match command {
-            Command::Kill { reason, once } => {
+            SiteCommand::Kill { reason, once } => {
                 let body = json!({
                     "throttle": spec.throttle, "reason": reason, "operator": sender, "confirmation": "CONFIRM_KILL",
                 });
@@ -123,7 +123,7 @@ impl Sites {
                     false => Err(strange(&answer.to_string())),
                 }
             }
-            Command::Revive { epoch } => {
+            SiteCommand::Revive { epoch } => {
                 let body = json!({
                     "throttle": spec.throttle, "epoch": epoch, "operator": sender, "reason": "ended where it was made",
                 });
@@ -137,7 +137,7 @@ impl Sites {
                     Err(error) => Err(error),
                 }
             }
-            Command::Level { to, effective } => {
+            SiteCommand::Level { to, effective } => {
                 let body = json!({
                     "throttle": spec.throttle, "target_throttle": to, "operator": sender,
                     "reason": "declared where it is obeyed from",

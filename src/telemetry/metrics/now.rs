@@ -16,7 +16,7 @@ pub type Verdicts = Vec<(bool, &'static str, u64)>;
 
 /// What the loop found of one throttle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct LoopFindings {
     /// Whether it is in force everywhere.
     pub enforced: bool,
     /// Differences that are open.
@@ -37,7 +37,7 @@ pub struct ThrottleGauges {
     /// When the state behind it was last confirmed, by the monotonic clock.
     pub confirmed_at: Duration,
     /// What the loop found; none where no loop runs.
-    pub found: Option<Found>,
+    pub found: Option<LoopFindings>,
     /// Callers seen in this hour, about; only where the throttle declares a key.
     pub callers: Option<u64>,
     /// Verdicts so far.
@@ -46,7 +46,7 @@ pub struct ThrottleGauges {
 
 /// What is looked up at the moment of asking.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Now {
+pub struct Scrape {
     /// The moment, by the monotonic clock.
     pub at: Duration,
     /// When the process started.
@@ -65,7 +65,7 @@ pub struct Now {
     pub throttles: Vec<ThrottleGauges>,
 }
 
-impl Now {
+impl Scrape {
     /// Each throttle's level, and what the loop found of it.
     pub(super) fn in_force(&self) -> [Samples<'_>; 5] {
         let flag = |is: bool| f64::from(u8::from(is));

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use echo_phoenix::decide::follow::Seen;
-use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
+use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::{Declared, GateSpec, ThrottleName};
 use echo_phoenix::latch::watch::View;
 use echo_phoenix::latch::{AuditState, Latch, LevelOrder};
-use echo_phoenix::ports::{Desired, Effect, Journal, JournalEntry, Ledger, Meant, Stored};
+use echo_phoenix::ports::{Desired, Effect, Journal, JournalEntry, Ledger, ReviveFilter, Stored};
 use echo_phoenix::store::{FileJournal, LedgerDesired, SqliteLedger};
 
 use super::{NOW, open_gate, order};
@@ -54,7 +54,7 @@ async fn a_level_that_is_recorded_late_does_not_undo_a_safer_one_that_came_after
         latch.declare(tightens(0.9)).await.unwrap().audit,
         AuditState::Recorded
     );
-    assert!(latch.settle().await);
+    assert!(latch.retry_pending().await);
     assert_eq!(desired.declared()[0].level, level(0.9));
     assert_eq!(
         ledger.stored().await.unwrap().throttles[0].declared,
@@ -68,7 +68,7 @@ fn held(source: Source) -> Hold {
     let epoch = Epoch("theirs".to_owned());
     Hold {
         epoch,
-        bite: Bite::Kill,
+        bite: HoldEffect::Kill,
         source,
         reason: text(),
         operator: text(),
@@ -90,7 +90,7 @@ async fn a_kill_of_the_journal_that_has_ended_goes_once_that_is_known() {
     );
     let earlier = LedgerDesired::new(Arc::<SqliteLedger>::clone(&ledger), Stored::default());
     earlier.take(held.clone(), command.clone()).await.unwrap();
-    let all = Meant {
+    let all = ReviveFilter {
         scope: &Scope::All,
         epoch: None,
         spared: &|_| false,
@@ -125,7 +125,7 @@ async fn a_kill_of_the_journal_that_has_ended_goes_once_that_is_known() {
         early.epoch.0, "early",
         "nobody knows yet whether the other one is over"
     );
-    assert!(latch.settle().await);
+    assert!(latch.retry_pending().await);
     let holds = || {
         gate.standing(&ThrottleName::default_throttle())
             .unwrap()
@@ -281,7 +281,7 @@ async fn a_copy_of_a_kill_takes_it_away_from_no_other_throttle() {
     // It asks for a level under the kill's id: the loop goes by the kill.
     let loose = Hold {
         epoch: killed.epoch.clone(),
-        bite: Bite::AtLeast(Level::OPEN),
+        bite: HoldEffect::AtLeast(Level::OPEN),
         ..held(Source::Rest)
     };
     let declared = Arc::new(Declared {

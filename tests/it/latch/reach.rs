@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use echo_phoenix::decide::verdict::Reason;
-use echo_phoenix::domain::audit::{Answer, Record};
-use echo_phoenix::domain::evidence::Evidence;
-use echo_phoenix::domain::hold::{Bite, Epoch, Scope, ScopedHold};
+use echo_phoenix::domain::audit::{CommandRecord, CommandResponse};
+use echo_phoenix::domain::evidence::Measurement;
+use echo_phoenix::domain::hold::{Epoch, HoldEffect, Scope, ScopedHold};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::{Declared, GateSpec, Owner, ThrottleName};
-use echo_phoenix::gate::{Gate, Setting};
-use echo_phoenix::latch::{AuditState, KillOrder, Latch, LevelOrder, Outcome};
+use echo_phoenix::gate::{Gate, LevelSetting};
+use echo_phoenix::latch::{AuditState, CommandOutcome, KillOrder, Latch, LevelOrder};
 use echo_phoenix::ports::{
-    Became, Declaration, Desired, DesiredError, Ended, HoldTaken, Journal, JournalEntry, Ledger,
-    Meant, Stored,
+    Declaration, Desired, DesiredError, HoldTaken, Journal, JournalEntry, Ledger, Resolution,
+    ReviveFilter, ReviveOutcome, Stored,
 };
 use echo_phoenix::store::{LedgerDesired, SqliteLedger};
 use tempfile::TempDir;
@@ -85,7 +85,7 @@ impl Desired for Reach {
         true
     }
 
-    fn tighten(&self, throttle: &ThrottleName, level: Level, measured: Option<&Evidence>) {
+    fn tighten(&self, throttle: &ThrottleName, level: Level, measured: Option<&Measurement>) {
         Desired::tighten(&self.ledger, throttle, level, measured);
     }
 
@@ -93,13 +93,17 @@ impl Desired for Reach {
         &self,
         throttle: &ThrottleName,
         level: Level,
-        measured: Option<Evidence>,
-        record: Record,
+        measured: Option<Measurement>,
+        record: CommandRecord,
     ) -> Result<Declaration, DesiredError> {
         self.ledger.declare(throttle, level, measured, record).await
     }
 
-    async fn take(&self, hold: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError> {
+    async fn take(
+        &self,
+        hold: ScopedHold,
+        record: CommandRecord,
+    ) -> Result<HoldTaken, DesiredError> {
         self.tries.fetch_add(1, Ordering::SeqCst);
         let name = if let Scope::One(name) = &hold.scope {
             name.to_string()
@@ -126,31 +130,35 @@ impl Desired for Reach {
         Ok(())
     }
 
-    async fn end(&self, meant: Meant<'_>, record: Record) -> Result<Ended, DesiredError> {
+    async fn end(
+        &self,
+        meant: ReviveFilter<'_>,
+        record: CommandRecord,
+    ) -> Result<ReviveOutcome, DesiredError> {
         self.ledger.end(meant, record).await
     }
 
-    fn ending(&self, meant: Meant<'_>) -> BTreeSet<Epoch> {
+    fn ending(&self, meant: ReviveFilter<'_>) -> BTreeSet<Epoch> {
         self.ledger.ending(meant)
     }
 
-    async fn became(&self, once: &str, ending: &[Epoch]) -> Result<Became, DesiredError> {
-        self.ledger.became(once, ending).await
+    async fn resolve(&self, once: &str, ending: &[Epoch]) -> Result<Resolution, DesiredError> {
+        self.ledger.resolve(once, ending).await
     }
 
-    async fn note(&self, record: Record) -> Result<Answer, DesiredError> {
+    async fn note(&self, record: CommandRecord) -> Result<CommandResponse, DesiredError> {
         self.ledger.note(record).await
     }
 
-    fn observe(&self, throttle: &ThrottleName, evidence: Evidence) {
+    fn observe(&self, throttle: &ThrottleName, evidence: Measurement) {
         self.ledger.observe(throttle, evidence);
     }
 
     fn observe_unstored(
         &self,
         throttle: &ThrottleName,
-        evidence: &Evidence,
-        among: &dyn Fn(&[Evidence], &Evidence) -> Vec<Evidence>,
+        evidence: &Measurement,
+        among: &dyn Fn(&[Measurement], &Measurement) -> Vec<Measurement>,
     ) {
         self.ledger.observe_unstored(throttle, evidence, among);
     }
@@ -198,7 +206,7 @@ fn kill(throttle: &str, epoch: &str) -> KillOrder {
 
 fn gate_of_both() -> Arc<Gate> {
     let gate = Arc::new(Gate::default());
-    let setting = Setting {
+    let setting = LevelSetting {
         level: Level::OPEN,
         reason: Reason::None,
         generation: 1,
@@ -284,7 +292,7 @@ async fn refused_here_alone(house: &House) {
     let doubt = latch.doubts().remove(0);
     assert_eq!(
         (doubt.once.as_str(), doubt.outcome),
-        ("k1", Outcome::Refused(WHY.to_owned()))
+        ("k1", CommandOutcome::Refused(WHY.to_owned()))
     );
 }
 
@@ -356,8 +364,13 @@ async fn a_kill_that_holds_here_alone_is_told_once_for_as_long_as_it_does() {
     let House { reach, latch, .. } = &house;
     let told = || {
         let all = latch.doubts().into_iter();
-        all.map(|doubt| (doubt.once, matches!(doubt.outcome, Outcome::Refused(_))))
-            .collect::<Vec<_>>()
+        all.map(|doubt| {
+            (
+                doubt.once,
+                matches!(doubt.outcome, CommandOutcome::Refused(_)),
+            )
+        })
+        .collect::<Vec<_>>()
     };
     let of = |once: &str, alone: bool| (once.to_owned(), alone);
     reach.refuse("a");
@@ -395,9 +408,13 @@ async fn a_kill_that_holds_here_alone_is_told_once_for_as_long_as_it_does() {
     // It is tried again without anybody's word.
     reach.refuse("b");
     latch.kill(kill("b", "second")).await.unwrap();
-    assert!(latch.settle().await && latch.held_alone() == 1 && told()[0] == of("second", true));
+    assert!(
+        latch.retry_pending().await && latch.held_alone() == 1 && told()[0] == of("second", true)
+    );
     reach.let_through();
-    assert!(latch.settle().await && latch.held_alone() == 0 && told()[0] == of("second", false));
+    assert!(
+        latch.retry_pending().await && latch.held_alone() == 0 && told()[0] == of("second", false)
+    );
     assert_eq!(house.recorded().await, ["again-0", "second"]);
     assert_eq!(
         latch
@@ -468,13 +485,13 @@ async fn what_is_stuck_keeps_back_what_comes_after_it_for_the_same_throttle_or_f
     );
     assert_eq!(house.held(), ["k1", "k3"]);
     // Others hear of all of them meanwhile: only the record has an order.
-    assert!(!latch.settle().await);
+    assert!(!latch.retry_pending().await);
     assert_eq!(
         *reach.announced.lock().unwrap(),
         ["k1", "k3"].map(str::to_owned).into()
     );
     reach.let_through();
-    assert!(latch.settle().await);
+    assert!(latch.retry_pending().await);
     assert_eq!(
         house.recorded().await,
         ["k1", "k3"],
@@ -505,7 +522,7 @@ async fn what_is_stuck_is_told_once_whatever_else_gets_through_meanwhile() {
     for round in 0..3 {
         away("b");
         latch.kill(kill("b", &format!("b{round}"))).await.unwrap();
-        assert!(!latch.settle().await);
+        assert!(!latch.retry_pending().await);
         let why = latch
             .revive(one("b"), None, record("revive"))
             .await
@@ -516,7 +533,7 @@ async fn what_is_stuck_is_told_once_whatever_else_gets_through_meanwhile() {
             "what it waits for, and nothing else: {why}"
         );
         reach.away.lock().unwrap().remove("b");
-        assert!(!latch.settle().await);
+        assert!(!latch.retry_pending().await);
         latch
             .revive(one("b"), None, record("revive"))
             .await
@@ -524,7 +541,7 @@ async fn what_is_stuck_is_told_once_whatever_else_gets_through_meanwhile() {
         assert_eq!((begins(), ends()), (1, 0), "round {round}");
     }
     reach.let_through();
-    assert!(latch.settle().await);
+    assert!(latch.retry_pending().await);
     assert_eq!((begins(), ends()), (1, 1));
 }
 
@@ -561,7 +578,7 @@ async fn an_opening_that_is_not_decided_is_told_and_found_out_and_nothing_opens_
         };
         assert_eq!(
             (outcome(), latch.lacking().undecided),
-            (Some(Outcome::Undecided), 1)
+            (Some(CommandOutcome::Undecided), 1)
         );
         let told = latch.declare(opening(0.5)).await;
         assert!(
@@ -575,9 +592,9 @@ async fn an_opening_that_is_not_decided_is_told_and_found_out_and_nothing_opens_
         );
         hangs.goes_on.notify_one();
         let wanted = if lands {
-            Outcome::Done
+            CommandOutcome::Done
         } else {
-            Outcome::NotDone
+            CommandOutcome::NotDone
         };
         eventually("it is found out", Duration::from_secs(20), async || {
             (outcome()? == wanted).then_some(())
@@ -640,7 +657,7 @@ async fn a_level_that_is_lowered_above_a_files_is_in_memory_what_it_is_in_the_le
                 .map(|hold| hold.bite)
                 .collect::<Vec<_>>()
         };
-        let bites = |of: f64| vec![Bite::AtLeast(level(of))];
+        let bites = |of: f64| vec![HoldEffect::AtLeast(level(of))];
         latch.declare(order(0.5)).await.unwrap();
         assert_eq!(holds(), bites(0.5));
         if refused {

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use echo_phoenix::domain::audit::{Answer, Change, ClientKey, Receipt, Record, StateRow};
+use echo_phoenix::domain::audit::{
+    Change, ClientKey, CommandRecord, CommandResponse, Receipt, StateRow,
+};
 use echo_phoenix::domain::hold::ScopedHold;
 use echo_phoenix::domain::payment::Storing;
 use echo_phoenix::domain::throttle::ThrottleName;
-use echo_phoenix::ports::{Ledger, LedgerError, Owed, Stored};
+use echo_phoenix::ports::{Ledger, LedgerError, OutboxRow, Stored};
 
 use super::Backend;
 use super::values::*;
@@ -424,7 +426,7 @@ pub(crate) async fn a_row_that_changes_keeps_its_place(backend: &dyn Backend) {
     for id in ["d1", "d2", "d3", "d1"] {
         told(&*ledger, drifting(id, 1)).await;
     }
-    let keys = |owed: Vec<Owed>| owed.into_iter().map(|row| row.key).collect::<Vec<_>>();
+    let keys = |owed: Vec<OutboxRow>| owed.into_iter().map(|row| row.key).collect::<Vec<_>>();
     assert_eq!(keys(ledger.owed(10).await.unwrap()), ["d1", "d2", "d3"]);
     assert_eq!(keys(ledger.owed(2).await.unwrap()), ["d1", "d2"]);
 }
@@ -547,8 +549,8 @@ pub(crate) async fn a_command_is_recorded_once(backend: &dyn Backend) {
 }
 
 /// A record of a request with the client's key `k` and these words.
-fn keyed(once: &str, digest: &str) -> Record {
-    let mut record = Record {
+fn keyed(once: &str, digest: &str) -> CommandRecord {
+    let mut record = CommandRecord {
         once: once.to_owned(),
         ..record("control")
     };
@@ -576,7 +578,7 @@ async fn what_stops_is_never_left_out(ledger: &dyn Ledger) {
         .repeated
     );
     told(ledger, ending("h-1")).await;
-    let again = Record {
+    let again = CommandRecord {
         once: "again".to_owned(),
         ..again
     };
@@ -615,7 +617,7 @@ pub(crate) async fn a_client_key_gets_the_first_answer(backend: &dyn Backend) {
         .unwrap();
     assert_eq!(first.body["audit_id"], 1, "the answer names its entry");
     let second = told(&*ledger, Change::of(keyed("b", "x"))).await;
-    let replayed = Answer {
+    let replayed = CommandResponse {
         replayed: true,
         ..first.clone()
     };
@@ -826,7 +828,7 @@ pub(crate) async fn a_kill_under_a_used_key_is_recorded_unless_it_tells_of_the_s
     assert_eq!((same.repeated, same.audit.len()), (true, 0));
     assert_eq!(
         same.answer,
-        Some(Answer {
+        Some(CommandResponse {
             replayed: true,
             ..first
         })

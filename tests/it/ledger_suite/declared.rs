@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use echo_phoenix::domain::audit::{Answer, Change, ClientKey, Receipt};
-use echo_phoenix::domain::evidence::Evidence;
+use echo_phoenix::domain::audit::{Change, ClientKey, CommandResponse, Receipt};
+use echo_phoenix::domain::evidence::Measurement;
 use echo_phoenix::domain::hold::{Epoch, Scope, Source};
 use echo_phoenix::domain::observation::Signals;
 use echo_phoenix::domain::throttle::{Declared, ThrottleName};
-use echo_phoenix::ports::{Desired, DesiredError, Ledger, LedgerError, Meant, Owed, Stored};
+use echo_phoenix::ports::{
+    Desired, DesiredError, Ledger, LedgerError, OutboxRow, ReviveFilter, Stored,
+};
 use echo_phoenix::store::LedgerDesired;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -85,15 +87,15 @@ impl Ledger for Fickle {
         self.ledger.has(once).await
     }
 
-    async fn owed(&self, limit: usize) -> Result<Vec<Owed>, LedgerError> {
+    async fn owed(&self, limit: usize) -> Result<Vec<OutboxRow>, LedgerError> {
         self.ledger.owed(limit).await
     }
 
-    async fn delivered(&self, rows: &[Owed]) -> Result<(), LedgerError> {
+    async fn delivered(&self, rows: &[OutboxRow]) -> Result<(), LedgerError> {
         self.ledger.delivered(rows).await
     }
 
-    async fn answered(&self, key: &ClientKey) -> Result<Option<Answer>, LedgerError> {
+    async fn answered(&self, key: &ClientKey) -> Result<Option<CommandResponse>, LedgerError> {
         self.ledger.answered(key).await
     }
 }
@@ -157,8 +159,8 @@ impl Service {
 }
 
 /// A command that spares nothing.
-fn meant<'a>(scope: &'a Scope, epoch: Option<&'a Epoch>) -> Meant<'a> {
-    Meant {
+fn meant<'a>(scope: &'a Scope, epoch: Option<&'a Epoch>) -> ReviveFilter<'a> {
+    ReviveFilter {
         scope,
         epoch,
         spared: &|_| false,
@@ -490,7 +492,7 @@ async fn ending_leaves_what_is_not_this_doors_to_end() {
 #[tokio::test]
 async fn what_was_measured_is_handed_to_the_loop() {
     let service = service(Sqlite::new()).await;
-    let evidence = Evidence {
+    let evidence = Measurement {
         signals: Signals::calm(level(0.5)),
         at: Duration::from_secs(7),
         source: None,
@@ -504,7 +506,7 @@ async fn what_was_measured_is_handed_to_the_loop() {
 #[tokio::test]
 async fn a_declaration_comes_with_what_was_measured_and_wakes_nobody() {
     let service = service(Sqlite::new()).await;
-    let measured = |pct: f64| Evidence {
+    let measured = |pct: f64| Measurement {
         signals: Signals::calm(level(pct)),
         at: Duration::from_secs(7),
         source: None,

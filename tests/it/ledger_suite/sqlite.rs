@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use echo_phoenix::domain::audit::{Answer, Change, Record, StateRow};
+use echo_phoenix::domain::audit::{Change, CommandRecord, CommandResponse, StateRow};
 use echo_phoenix::domain::throttle::ThrottleName;
 use echo_phoenix::ports::{Effect, JournalEntry, Ledger, LedgerError};
 use echo_phoenix::store::{LEDGER_FILE, OpenError, Outbox, SqliteLedger, lacking, verify};
@@ -312,12 +312,12 @@ async fn old_observations_and_expired_keys_are_forgotten_and_nothing_else() {
     for (key, expires) in [("old", 10), ("new", 20)] {
         let record = record("control");
         let key = client_key(key, expires);
-        let answer = Answer {
+        let answer = CommandResponse {
             key: Some(key),
             ..record.answer.clone()
         };
         ledger
-            .commit(Change::of(Record { answer, ..record }))
+            .commit(Change::of(CommandRecord { answer, ..record }))
             .await
             .unwrap();
     }
@@ -352,12 +352,12 @@ async fn a_key_that_has_expired_is_a_new_one_before_it_is_forgotten_too() {
     let with_key = |used: i64| {
         let record = record("control");
         let key = client_key("k", used + 10);
-        let answer = Answer {
+        let answer = CommandResponse {
             key: Some(key),
             at: at(used),
             ..record.answer.clone()
         };
-        Change::of(Record { answer, ..record })
+        Change::of(CommandRecord { answer, ..record })
     };
     assert_eq!(ledger.commit(with_key(0)).await.unwrap().audit, [1]);
     assert!(

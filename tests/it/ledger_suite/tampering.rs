@@ -6,7 +6,7 @@ use echo_phoenix::domain::audit::Change;
 use echo_phoenix::domain::hold::{Scope, Source};
 use echo_phoenix::domain::payment::Storing;
 use echo_phoenix::ports::{Ledger, LedgerError};
-use echo_phoenix::store::{Head, LEDGER_FILE, SqliteLedger, Verified, VerifyError};
+use echo_phoenix::store::{ChainHead, LEDGER_FILE, SqliteLedger, Verified, VerifyError};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -16,7 +16,7 @@ const TABLES: [&str; 3] = ["audit_log", "evidence_ledger", "reconciliation_log"]
 
 fn verify(
     dir: &Path,
-    exported: &[Head],
+    exported: &[ChainHead],
     progress: &mut dyn FnMut(&str, i64, i64),
 ) -> Result<Verified, VerifyError> {
     echo_phoenix::store::verify(&dir.join(LEDGER_FILE), exported, progress)
@@ -37,7 +37,7 @@ fn append_only(dir: &Path) -> Vec<String> {
 }
 
 /// Five rows in each chained table.
-async fn filled() -> (TempDir, Vec<Head>) {
+async fn filled() -> (TempDir, Vec<ChainHead>) {
     let dir = TempDir::new().unwrap();
     let (ledger, _) = SqliteLedger::open(dir.path()).unwrap();
     for i in 0..5 {
@@ -71,7 +71,7 @@ fn edit(dir: &Path, sql: &str) {
     }
 }
 
-fn found(dir: &Path, exported: &[Head]) -> String {
+fn found(dir: &Path, exported: &[ChainHead]) -> String {
     match verify(dir, exported, &mut |_, _, _| ()) {
         Err(VerifyError::Bad(text)) => text,
         other => panic!("expected a bad row, got {other:?}"),
@@ -114,7 +114,7 @@ async fn an_empty_ledger_verifies_and_no_ledger_does_not() {
         Err(VerifyError::Unreadable(_))
     ));
     SqliteLedger::open(dir.path()).unwrap().0.close();
-    let empty = TABLES.map(|table| Head {
+    let empty = TABLES.map(|table| ChainHead {
         table,
         seq: 0,
         hash: "0".repeat(64),

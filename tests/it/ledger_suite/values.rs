@@ -1,12 +1,12 @@
 //! Values the ledger tests are made of.
 
 use echo_phoenix::domain::audit::{
-    Answer, AuditDraft, Change, ClientKey, IntentId, Record, ThrottleRow,
+    AuditDraft, Change, ClientKey, CommandRecord, CommandResponse, IntentId, ThrottleRow,
 };
-use echo_phoenix::domain::drift::{Drift, Outcome, Side, Who};
-use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
+use echo_phoenix::domain::drift::{Drift, DriftAction, Side, Who};
+use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use echo_phoenix::domain::level::Level;
-use echo_phoenix::domain::payment::{EventKey, EventMeaning, Evidence};
+use echo_phoenix::domain::payment::{EventKey, EventMeaning, PaymentEvidence};
 use echo_phoenix::domain::throttle::{Owner, ThrottleName};
 use jiff::Timestamp;
 
@@ -15,10 +15,10 @@ pub(crate) fn at(second: i64) -> Timestamp {
 }
 
 /// What a command leaves behind: an entry of this action, and an answer that nobody keeps.
-pub(crate) fn record(action: &str) -> Record {
+pub(crate) fn record(action: &str) -> CommandRecord {
     let body = serde_json::Map::from_iter([("audit_id".to_owned(), serde_json::Value::Null)]);
-    let answer = Answer::new(200, body, at(1));
-    Record {
+    let answer = CommandResponse::new(200, body, at(1));
+    CommandRecord {
         once: ulid::Ulid::generate().to_string(),
         audit: draft(action),
         answer,
@@ -63,7 +63,7 @@ pub(crate) fn entry(action: &str) -> Change {
 pub(crate) fn hold(epoch: &str, scope: Scope, source: Source) -> ScopedHold {
     let hold = Hold {
         epoch: Epoch(epoch.to_owned()),
-        bite: Bite::Kill,
+        bite: HoldEffect::Kill,
         source,
         reason: "fraud wave".to_owned(),
         operator: "ann".to_owned(),
@@ -89,7 +89,7 @@ pub(crate) fn at_least(epoch: &str, share: f64) -> ScopedHold {
     );
     ScopedHold {
         hold: Hold {
-            bite: Bite::AtLeast(level(share)),
+            bite: HoldEffect::AtLeast(level(share)),
             ..held.hold
         },
         ..held
@@ -128,8 +128,8 @@ pub(crate) fn row(generation: i64, declared: f64) -> ThrottleRow {
     }
 }
 
-pub(crate) fn event(id: &str) -> Evidence {
-    Evidence {
+pub(crate) fn event(id: &str) -> PaymentEvidence {
+    PaymentEvidence {
         key: EventKey {
             livemode: true,
             account: String::new(),
@@ -148,7 +148,7 @@ pub(crate) fn event(id: &str) -> Evidence {
     }
 }
 
-pub(crate) fn storing(event: Evidence) -> Change {
+pub(crate) fn storing(event: PaymentEvidence) -> Change {
     Change {
         evidence: Some(event),
         ..entry("webhook")
@@ -173,7 +173,7 @@ pub(crate) fn drift(id: &str, count: i64) -> Drift {
         first_seen: at(3),
         last_seen: at(3 + count),
         count,
-        action: Outcome::Failed,
+        action: DriftAction::Failed,
         error: Some("refused".to_owned()),
     }
 }

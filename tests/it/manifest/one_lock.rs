@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use echo_phoenix::domain::audit::{Change, Record};
-use echo_phoenix::domain::evidence::Evidence;
-use echo_phoenix::domain::hold::{Bite, Epoch};
+use echo_phoenix::domain::audit::{Change, CommandRecord};
+use echo_phoenix::domain::evidence::Measurement;
+use echo_phoenix::domain::hold::{Epoch, HoldEffect};
 use echo_phoenix::domain::observation::Signals;
 use echo_phoenix::domain::throttle::{FromFile, Owner, ThrottleName};
 use echo_phoenix::ports::{Declaration, Desired, Ledger, Stored};
@@ -334,7 +334,7 @@ async fn what_closes_and_what_is_measured_waits_for_no_file_that_is_being_taken_
     let other = file(&throttle("default", 30, ""));
     house.mood(WAITS);
     let taking = house.goes_by(&other);
-    let evidence = Evidence {
+    let evidence = Measurement {
         signals: Signals::calm(level(0.5)),
         at: Duration::from_secs(7),
         source: None,
@@ -387,7 +387,7 @@ impl House {
         &self,
         file: &[FromFile],
         asked: f64,
-        command: Record,
+        command: CommandRecord,
     ) -> (Taken, Declaration) {
         self.mood(WAITS);
         let meanwhile = async {
@@ -611,7 +611,7 @@ async fn a_file_that_the_ledger_does_not_have_yet_does_not_undo_what_is_declared
         found
             .holds
             .iter()
-            .any(|hold| hold.bite == Bite::AtLeast(level(0.9))),
+            .any(|hold| hold.bite == HoldEffect::AtLeast(level(0.9))),
         "{found:?}"
     );
     let audit = house.audit();

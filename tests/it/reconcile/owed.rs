@@ -4,12 +4,12 @@
 use std::sync::atomic::AtomicUsize;
 
 use async_trait::async_trait;
-use echo_phoenix::domain::audit::{Answer, Change, ClientKey, Receipt};
+use echo_phoenix::domain::audit::{Change, ClientKey, CommandResponse, Receipt};
 use echo_phoenix::domain::moment::Moment;
 use echo_phoenix::domain::plan::{Action, ReadBack};
 use echo_phoenix::domain::throttle::{Declared, TargetSpec};
 use echo_phoenix::latch::KillOrder;
-use echo_phoenix::ports::{LedgerError, Owed, Stored, TargetError};
+use echo_phoenix::ports::{LedgerError, OutboxRow, Stored, TargetError};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -70,15 +70,15 @@ impl Ledger for Away {
         away()
     }
 
-    async fn owed(&self, _limit: usize) -> Result<Vec<Owed>, LedgerError> {
+    async fn owed(&self, _limit: usize) -> Result<Vec<OutboxRow>, LedgerError> {
         away()
     }
 
-    async fn delivered(&self, _rows: &[Owed]) -> Result<(), LedgerError> {
+    async fn delivered(&self, _rows: &[OutboxRow]) -> Result<(), LedgerError> {
         away()
     }
 
-    async fn answered(&self, _key: &ClientKey) -> Result<Option<Answer>, LedgerError> {
+    async fn answered(&self, _key: &ClientKey) -> Result<Option<CommandResponse>, LedgerError> {
         away()
     }
 }
@@ -111,7 +111,7 @@ async fn a_loop_that_owes_a_kill_to_a_ledger_that_fails_at_once_does_not_wake_it
         None,
         Vec::new(),
     ));
-    latch.obey(Duration::ZERO);
+    latch.restore(Duration::ZERO);
     latch.kill(order("owed")).await.unwrap();
     assert_eq!(latch.lacking().in_memory, 1);
 
@@ -125,7 +125,7 @@ async fn a_loop_that_owes_a_kill_to_a_ledger_that_fails_at_once_does_not_wake_it
         stop: stop.clone(),
     });
     let target: Arc<dyn Target> = Arc::<Counted>::clone(&counted);
-    let parts = Parts {
+    let parts = ReconcileContext {
         desired: as_port,
         ledger: Arc::new(Away),
         latch: Arc::clone(&latch),

@@ -9,24 +9,24 @@ use std::time::Duration;
 use async_trait::async_trait;
 use echo_phoenix::decide::law::Law;
 use echo_phoenix::decide::verdict::Reason;
-use echo_phoenix::domain::audit::{Answer, Change, Record};
-use echo_phoenix::domain::evidence::Evidence;
+use echo_phoenix::domain::audit::{Change, CommandRecord, CommandResponse};
+use echo_phoenix::domain::evidence::Measurement;
 use echo_phoenix::domain::history::{AuditItem, PageAsk};
-use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
+use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::observation::Signals;
 use echo_phoenix::domain::plan::{Action, ReadBack, ScaleReadBack};
-use echo_phoenix::domain::report::Outcome;
+use echo_phoenix::domain::report::PassReport;
 use echo_phoenix::domain::throttle::{
     Declared, GateSpec, ScaleSpec, TargetKind, TargetSpec, ThrottleName,
 };
-use echo_phoenix::gate::{Gate, Question, Setting};
+use echo_phoenix::gate::{Gate, LevelSetting, Question};
 use echo_phoenix::latch::Latch;
 use echo_phoenix::ports::{
-    Became, Clock, Declaration, Desired, DesiredError, Ended, History, HoldTaken, Ledger, Meant,
-    Report, Target, TargetError,
+    Clock, Declaration, Desired, DesiredError, History, HoldTaken, Ledger, Report, Resolution,
+    ReviveFilter, ReviveOutcome, Target, TargetError,
 };
-use echo_phoenix::reconcile::{Parts, Reconciler};
+use echo_phoenix::reconcile::{ReconcileContext, Reconciler};
 use echo_phoenix::store::SqliteLedger;
 use echo_phoenix::targets::gate::LocalGate;
 use jiff::Timestamp;
@@ -73,42 +73,50 @@ impl Desired for Declarations {
         self.leads.load(Ordering::SeqCst)
     }
 
-    fn tighten(&self, _throttle: &ThrottleName, _level: Level, _measured: Option<&Evidence>) {}
+    fn tighten(&self, _throttle: &ThrottleName, _level: Level, _measured: Option<&Measurement>) {}
 
     async fn declare(
         &self,
         throttle: &ThrottleName,
         _level: Level,
-        _measured: Option<Evidence>,
-        _record: Record,
+        _measured: Option<Measurement>,
+        _record: CommandRecord,
     ) -> Result<Declaration, DesiredError> {
         Err(DesiredError::Unknown(throttle.clone()))
     }
 
-    async fn take(&self, _hold: ScopedHold, record: Record) -> Result<HoldTaken, DesiredError> {
+    async fn take(
+        &self,
+        _hold: ScopedHold,
+        record: CommandRecord,
+    ) -> Result<HoldTaken, DesiredError> {
         Ok(HoldTaken {
             answer: record.answer,
             over: false,
         })
     }
 
-    async fn end(&self, _meant: Meant<'_>, _record: Record) -> Result<Ended, DesiredError> {
-        Ok(Ended::default())
+    async fn end(
+        &self,
+        _meant: ReviveFilter<'_>,
+        _record: CommandRecord,
+    ) -> Result<ReviveOutcome, DesiredError> {
+        Ok(ReviveOutcome::default())
     }
 
-    fn ending(&self, _meant: Meant<'_>) -> BTreeSet<Epoch> {
+    fn ending(&self, _meant: ReviveFilter<'_>) -> BTreeSet<Epoch> {
         BTreeSet::new()
     }
 
-    async fn became(&self, _once: &str, _ending: &[Epoch]) -> Result<Became, DesiredError> {
-        Ok(Became::default())
+    async fn resolve(&self, _once: &str, _ending: &[Epoch]) -> Result<Resolution, DesiredError> {
+        Ok(Resolution::default())
     }
 
-    async fn note(&self, record: Record) -> Result<Answer, DesiredError> {
+    async fn note(&self, record: CommandRecord) -> Result<CommandResponse, DesiredError> {
         Ok(record.answer)
     }
 
-    fn observe(&self, _throttle: &ThrottleName, _evidence: Evidence) {}
+    fn observe(&self, _throttle: &ThrottleName, _evidence: Measurement) {}
 
     fn wake(&self) {
         self.woken.notify_one();
@@ -163,11 +171,11 @@ impl Target for Workloads {
 
 /// The outcomes that were told.
 #[derive(Default)]
-struct Told(Mutex<Vec<Outcome>>);
+struct Told(Mutex<Vec<PassReport>>);
 
 #[async_trait]
 impl Report for Told {
-    async fn report(&self, outcome: &Outcome) {
+    async fn report(&self, outcome: &PassReport) {
         self.0.lock().unwrap().push(outcome.clone());
     }
 }
@@ -198,7 +206,7 @@ fn plant_in(folder: TempDir, throttles: Vec<Declared>) -> Plant {
     let gate = Arc::new(Gate::default());
     for throttle in &throttles {
         let at = Duration::ZERO;
-        let setting = Setting {
+        let setting = LevelSetting {
             level: throttle.stored,
             reason: Reason::Target,
             generation: 1,
@@ -227,7 +235,7 @@ fn plant_in(folder: TempDir, throttles: Vec<Declared>) -> Plant {
         None,
         Vec::new(),
     ));
-    let parts = Parts {
+    let parts = ReconcileContext {
         desired: as_port,
         ledger: Arc::<Fickle>::clone(&ledger),
         latch,
@@ -289,7 +297,7 @@ fn with_workload(number: usize) -> Declared {
 fn hold(epoch: &str) -> Hold {
     Hold {
         epoch: Epoch(epoch.to_owned()),
-        bite: Bite::Kill,
+        bite: HoldEffect::Kill,
         source: Source::Rest,
         reason: "r".to_owned(),
         operator: "o".to_owned(),
@@ -491,7 +499,7 @@ async fn time_under_a_kill_fills_no_credit() {
             requests_per_minute: 12_000.0,
             ..Signals::calm(Level::STOP)
         };
-        let evidence = Evidence {
+        let evidence = Measurement {
             signals,
             at: plant.clock.elapsed(),
             source: None,
@@ -687,7 +695,7 @@ async fn what_began_while_the_ledger_was_away_is_recorded_with_its_time() {
             requests_per_minute: 12_000.0,
             ..Signals::calm(Level::OPEN)
         };
-        let evidence = Evidence {
+        let evidence = Measurement {
             signals,
             at: plant.clock.elapsed(),
             source: None,

@@ -1,8 +1,8 @@
 //! A create that nobody heard of lands when its hold has ended: it stops nobody for long, and is
 //! gone.
 
-use echo_phoenix::domain::audit::{Answer, AuditDraft, Change, Record};
-use echo_phoenix::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold, Source};
+use echo_phoenix::domain::audit::{AuditDraft, Change, CommandRecord, CommandResponse};
+use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 
 use super::*;
 use crate::api_server::Creates;
@@ -144,7 +144,7 @@ fn what_is_made_of_a_hold_that_has_ended_as_the_record_has_it_is_deleted() {
         cluster.channel.commit(ended).await.unwrap();
         let hold = Hold {
             epoch,
-            bite: Bite::Kill,
+            bite: HoldEffect::Kill,
             source: Source::Rest,
             reason: "model".to_owned(),
             operator: "model".to_owned(),
@@ -154,8 +154,8 @@ fn what_is_made_of_a_hold_that_has_ended_as_the_record_has_it_is_deleted() {
             scope: Scope::All,
             hold,
         };
-        let answer = Answer::new(200, serde_json::Map::default(), now);
-        let record = Record {
+        let answer = CommandResponse::new(200, serde_json::Map::default(), now);
+        let record = CommandRecord {
             once: "late".to_owned(),
             audit: AuditDraft::new(now, "model", "kill"),
             answer,

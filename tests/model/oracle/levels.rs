@@ -1,6 +1,6 @@
 //! Levels: no throttle is opened beyond what may be declared, by what clients were told.
 
-use echo_phoenix::decide::precedence::asked as asked_for;
+use echo_phoenix::decide::precedence::most_restrictive as asked_for;
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::Mode;
 

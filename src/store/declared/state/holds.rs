@@ -3,16 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use super::State;
-use crate::domain::audit::Record;
-use crate::domain::hold::{Bite, Epoch, Hold, Scope, ScopedHold};
+use super::DeclaredState;
+use crate::domain::audit::CommandRecord;
+use crate::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold};
 use crate::domain::level::Level;
-use crate::ports::Meant;
+use crate::ports::ReviveFilter;
 
 /// Holds that end, holds that stay, and what the ledger lacks of the first.
-pub(in super::super) type Endings = (Vec<Epoch>, Vec<Hold>, Vec<(ScopedHold, Record)>);
+pub(in super::super) type Endings = (Vec<Epoch>, Vec<Hold>, Vec<(ScopedHold, CommandRecord)>);
 
-impl State {
+impl DeclaredState {
     /// Holds of a file that the ledger is known to have.
     pub(in super::super) fn in_ledger(&self) -> &BTreeSet<Epoch> {
         &self.in_ledger
@@ -37,7 +37,7 @@ impl State {
     }
 
     /// Takes a hold; answers whether it is new.
-    pub(in super::super) fn take(&mut self, hold: &ScopedHold, record: &Record) -> bool {
+    pub(in super::super) fn take(&mut self, hold: &ScopedHold, record: &CommandRecord) -> bool {
         if self
             .holds
             .iter()
@@ -59,7 +59,7 @@ impl State {
 
     /// Holds as tight as this level whose own record is still owed to the ledger.
     pub(in super::super) fn owed_above(&self, level: Level) -> Vec<Epoch> {
-        let above = |hold: &Hold| matches!(hold.bite, Bite::AtLeast(least) if least >= level);
+        let above = |hold: &Hold| matches!(hold.bite, HoldEffect::AtLeast(least) if least >= level);
         let owed = self
             .unrecorded
             .iter()
@@ -93,8 +93,8 @@ impl State {
 
     /// What a command to end holds comes to. A specification's own holds stay, and so do those that
     /// are wider than the command's scope: opening one throttle must not open the others.
-    pub(in super::super) fn endings(&self, asked: Meant<'_>) -> Endings {
-        let Meant {
+    pub(in super::super) fn endings(&self, asked: ReviveFilter<'_>) -> Endings {
+        let ReviveFilter {
             scope,
             epoch,
             spared,

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 use super::{JOURNAL_BYTES, writable};
 use crate::ports::JournalEntry;
-use crate::store::journal::sector::{self, Head, SECTOR};
+use crate::store::journal::sector::{self, JournalHeader, SECTOR};
 
 /// A whole new file.
 pub(super) struct Image {
     bytes: Vec<u8>,
-    pub(super) head: Head,
+    pub(super) head: JournalHeader,
     /// The sector the next record goes to.
     pub(super) next: usize,
 }
@@ -33,7 +33,7 @@ impl Image {
             );
         }
         let (head, next) = (
-            Head {
+            JournalHeader {
                 settled: settled.max(1),
                 ever,
             },

@@ -6,9 +6,9 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::holds::Standing;
-use super::{Refusal, holds};
-use crate::domain::audit::{Answer, Change, ClientKey, Receipt};
+use super::holds::ExistingHolds;
+use super::{ApplyError, holds};
+use crate::domain::audit::{Change, ClientKey, CommandResponse, Receipt};
 use crate::domain::hold::ask_for_more;
 use crate::domain::level::Level;
 use crate::store::sqlite::rows;
@@ -17,8 +17,8 @@ use crate::store::sqlite::rows;
 pub(super) fn before(
     conn: &Connection,
     change: &Change,
-    standing: &Standing,
-) -> Result<Option<Receipt>, Refusal> {
+    standing: &ExistingHolds,
+) -> Result<Option<Receipt>, ApplyError> {
     let key = change
         .answer
         .as_ref()
@@ -54,7 +54,7 @@ pub(super) fn before(
         .as_ref()
         .is_some_and(|answer| answer.sent.is_some());
     if is_other && !is_known && !is_answered && opens(conn, change)? {
-        return Err(Refusal::OtherRequest);
+        return Err(ApplyError::OtherRequest);
     }
     let first = first.filter(|_| !is_other);
     if !is_known && (first.is_none() || is_answered) {
@@ -62,7 +62,7 @@ pub(super) fn before(
         // force by then.
         return Ok(None);
     }
-    let first = first.map(|first| Answer {
+    let first = first.map(|first| CommandResponse {
         replayed: !is_known,
         ..first
     });
@@ -89,7 +89,7 @@ fn first(
     conn: &Connection,
     change: &Change,
     key: Option<&ClientKey>,
-) -> Result<Option<Answer>, Refusal> {
+) -> Result<Option<CommandResponse>, ApplyError> {
     let Some(first) = key
         .map(|key| rows::answered(conn, key))
         .transpose()?
@@ -103,13 +103,13 @@ fn first(
     // What closes is left out for no key's sake: the stop or the level that was answered under it
     // may be over since. Nor is what only says which stop holds: another one than it was answered
     // then.
-    let own = change.answer.as_ref().and_then(Answer::kill);
+    let own = change.answer.as_ref().and_then(CommandResponse::kill);
     Ok((counts && first.kill() == own && !closes(conn, change)?).then_some(first))
 }
 
 /// Whether a change takes a hold that asks for more than those it ends, or declares a level that is
 /// safer than the one there is.
-fn closes(conn: &Connection, change: &Change) -> Result<bool, Refusal> {
+fn closes(conn: &Connection, change: &Change) -> Result<bool, ApplyError> {
     let ended = holds::ending(conn, change)?;
     let ended: Vec<_> = ended.iter().collect();
     Ok(ask_for_more(change.takes(), &ended)
@@ -118,7 +118,7 @@ fn closes(conn: &Connection, change: &Change) -> Result<bool, Refusal> {
 
 /// Whether a change ends a hold that asks for more than those it takes, or that is not known to be
 /// in force here; or declares a level that is less safe than the one there is.
-fn opens(conn: &Connection, change: &Change) -> Result<bool, Refusal> {
+fn opens(conn: &Connection, change: &Change) -> Result<bool, ApplyError> {
     let ended = holds::ending(conn, change)?;
     let taken: Vec<_> = change.takes().collect();
     Ok(change.opens_elsewhere

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Refusal, holds};
+use super::{ApplyError, holds};
 use crate::domain::audit::{AuditDraft, Receipt};
 use crate::domain::hold::{Hold, ScopedHold, Source};
 use crate::store::accounts;
@@ -16,7 +16,7 @@ pub(super) fn begin(
     conn: &Group<'_>,
     at: Timestamp,
     holds: &[ScopedHold],
-) -> Result<Receipt, Refusal> {
+) -> Result<Receipt, ApplyError> {
     let accounts = accounts::now(conn)?;
     let by_log = accounts::live(conn)?;
     let has = |all: &[ScopedHold], held: &ScopedHold| {
@@ -63,7 +63,7 @@ fn tell_lost(
     at: Timestamp,
     held: &ScopedHold,
     receipt: &mut Receipt,
-) -> Result<(), Refusal> {
+) -> Result<(), ApplyError> {
     let draft = AuditDraft {
         throttle: accounts::scope_text(&held.scope).to_owned(),
         after: format!("held {}", held.hold.epoch),

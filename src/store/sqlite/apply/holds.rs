@@ -8,21 +8,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
-use super::Refusal;
+use super::ApplyError;
 use crate::domain::audit::{Change, Receipt};
 use crate::domain::hold::{Epoch, Scope, ScopedHold};
 use crate::store::accounts;
 use crate::store::sqlite::rows;
 
 /// The holds that a change takes and that are here before it.
-pub(super) struct Standing {
+pub(super) struct ExistingHolds {
     /// Whether they have ended.
     known: BTreeMap<Epoch, bool>,
     /// Those that only the table lists as ended: the log, which says what holds, has no word of it.
     forged: BTreeSet<Epoch>,
 }
 
-impl Standing {
+impl ExistingHolds {
     pub(super) fn of(conn: &Connection, change: &Change) -> rusqlite::Result<Self> {
         let (mut known, mut forged) = (BTreeMap::new(), BTreeSet::new());
         for ScopedHold { hold, .. } in change.takes() {
@@ -124,7 +124,7 @@ pub(super) fn tell_kills_of(conn: &Connection, name: Option<&str>) -> rusqlite::
     Ok(())
 }
 
-pub(super) fn take(conn: &Connection, taken: &ScopedHold) -> Result<(), Refusal> {
+pub(super) fn take(conn: &Connection, taken: &ScopedHold) -> Result<(), ApplyError> {
     let scope = accounts::scope_text(&taken.scope);
     let insert = "INSERT INTO holds (epoch, scope, hold, ended) VALUES (?1, ?2, ?3, 0)";
     let rows = conn.prepare_cached(insert)?.execute(params![
@@ -141,7 +141,7 @@ pub(super) fn take(conn: &Connection, taken: &ScopedHold) -> Result<(), Refusal>
 
 /// Ends a hold. One that was never heard of is remembered as ended too: should it still arrive, it
 /// must not bite.
-pub(super) fn end(conn: &Connection, epoch: &Epoch) -> Result<(), Refusal> {
+pub(super) fn end(conn: &Connection, epoch: &Epoch) -> Result<(), ApplyError> {
     conn.prepare_cached(
         "INSERT INTO holds (epoch, scope, hold, ended) VALUES (?1, '', NULL, 1)
          ON CONFLICT (epoch) DO UPDATE SET ended = 1",

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::Refusal;
+use super::ApplyError;
 use crate::domain::audit::{AuditDraft, Change, IntentId, Receipt};
 use crate::store::sqlite::group::Group;
 use crate::store::sqlite::rows::{self, Moved};
@@ -13,7 +13,7 @@ pub(super) fn open(
     conn: &Connection,
     change: &Change,
     audit_seq: Option<i64>,
-) -> Result<(), Refusal> {
+) -> Result<(), ApplyError> {
     let throttle = change
         .audit
         .last()
@@ -26,19 +26,19 @@ pub(super) fn open(
 }
 
 /// Closes one that has its outcome.
-pub(super) fn settle(conn: &Connection, intent: &IntentId) -> Result<(), Refusal> {
+pub(super) fn settle(conn: &Connection, intent: &IntentId) -> Result<(), ApplyError> {
     let closed = conn
         .prepare_cached("DELETE FROM intents WHERE id = ?1")?
         .execute([&intent.0])?;
     if closed == 0 {
-        Err(Refusal::NotOpen(intent.clone()))
+        Err(ApplyError::NotOpen(intent.clone()))
     } else {
         Ok(())
     }
 }
 
 /// Gives every intent that a process before left open its one outcome.
-pub(super) fn close_interrupted(conn: &Group<'_>, at: Timestamp) -> Result<Receipt, Refusal> {
+pub(super) fn close_interrupted(conn: &Group<'_>, at: Timestamp) -> Result<Receipt, ApplyError> {
     let mut receipt = Receipt::default();
     let mut oldest =
         conn.prepare_cached("SELECT id, throttle, audit_seq FROM intents ORDER BY rowid LIMIT 1")?;

@@ -4,13 +4,13 @@ use rusqlite::{OptionalExtension, params};
 
 use super::{json, time};
 use crate::domain::audit::AuditDraft;
-use crate::domain::payment::{EventMeaning, Evidence};
+use crate::domain::payment::{EventMeaning, PaymentEvidence};
 use crate::store::chain::{self, Cell, FORMAT};
 use crate::store::schema::EVIDENCE_LEDGER;
 use crate::store::sqlite::group::Group;
 
 /// What the ledger knew of an event.
-pub(in crate::store::sqlite) enum Found {
+pub(in crate::store::sqlite) enum EventMatch {
     /// Nothing; it is stored now.
     New,
     /// The same.
@@ -22,9 +22,9 @@ pub(in crate::store::sqlite) enum Found {
 /// Stores an event unless it is known.
 pub(in crate::store::sqlite) fn store_evidence(
     conn: &Group<'_>,
-    evidence: &Evidence,
-) -> rusqlite::Result<Found> {
-    let Evidence {
+    evidence: &PaymentEvidence,
+) -> rusqlite::Result<EventMatch> {
+    let PaymentEvidence {
         key,
         meaning,
         amount,
@@ -58,8 +58,10 @@ pub(in crate::store::sqlite) fn store_evidence(
         })
         .optional()?;
     match known {
-        Some(known) if known == *meaning => return Ok(Found::Same),
-        Some(first) => return alarm(evidence, &first).map(|alarm| Found::Other(Box::new(alarm))),
+        Some(known) if known == *meaning => return Ok(EventMatch::Same),
+        Some(first) => {
+            return alarm(evidence, &first).map(|alarm| EventMatch::Other(Box::new(alarm)));
+        }
         None => {}
     }
     let received = time(*received_at);
@@ -84,11 +86,11 @@ pub(in crate::store::sqlite) fn store_evidence(
         Cell::text(&received),
     ];
     conn.append(&EVIDENCE_LEDGER, &cells)?;
-    Ok(Found::New)
+    Ok(EventMatch::New)
 }
 
 /// The audit entry for an event that was told twice with different meanings.
-fn alarm(evidence: &Evidence, first: &EventMeaning) -> rusqlite::Result<AuditDraft> {
+fn alarm(evidence: &PaymentEvidence, first: &EventMeaning) -> rusqlite::Result<AuditDraft> {
     let key = &evidence.key;
     Ok(AuditDraft {
         before: json(first)?,

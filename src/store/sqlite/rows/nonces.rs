@@ -7,7 +7,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{json, time};
-use crate::domain::audit::{Answer, ClientKey};
+use crate::domain::audit::{ClientKey, CommandResponse};
 
 /// What a client's key was answered; one that has expired may still be here. What was kept without
 /// its caller counts for the same request alone, and a refusal that was kept not at all: versions
@@ -15,7 +15,7 @@ use crate::domain::audit::{Answer, ClientKey};
 pub(in crate::store::sqlite) fn answered(
     conn: &Connection,
     key: &ClientKey,
-) -> rusqlite::Result<Option<Answer>> {
+) -> rusqlite::Result<Option<CommandResponse>> {
     let text: Option<String> = conn
         .prepare_cached(
             "SELECT answer FROM used_nonces WHERE kind = 'client' AND livemode = 0 AND id = ?1
@@ -29,7 +29,7 @@ pub(in crate::store::sqlite) fn answered(
     };
     text.map(read)
         .transpose()
-        .map(|found: Option<Answer>| found.filter(Answer::is_success))
+        .map(|found: Option<CommandResponse>| found.filter(CommandResponse::is_success))
 }
 
 /// Whose a client's key is, as a row names it: no path holds a space.
@@ -43,7 +43,10 @@ fn owner(key: &ClientKey) -> String {
 
 /// What a client was told before the ledger knew that the command had entered it: a retry hears the
 /// same.
-pub(in crate::store::sqlite) fn told(conn: &Connection, answer: &Answer) -> rusqlite::Result<()> {
+pub(in crate::store::sqlite) fn told(
+    conn: &Connection,
+    answer: &CommandResponse,
+) -> rusqlite::Result<()> {
     let Some(key) = &answer.key else {
         return Ok(());
     };
@@ -85,9 +88,9 @@ pub(in crate::store::sqlite) fn keep_command(
 /// what holds now.
 pub(in crate::store::sqlite) fn keep_answer(
     conn: &Connection,
-    answer: &Answer,
+    answer: &CommandResponse,
     audit: Option<i64>,
-) -> rusqlite::Result<Answer> {
+) -> rusqlite::Result<CommandResponse> {
     let mut kept = answer.clone();
     // What was said to be pending had no number when it was said, and a retry hears the same.
     let pending = kept
