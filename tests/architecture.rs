@@ -16,6 +16,8 @@ mod moments;
 mod planted;
 #[path = "architecture/reader.rs"]
 mod reader;
+#[path = "architecture/unique.rs"]
+mod unique;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -195,6 +197,7 @@ const LOUD: &[&str] = &["print", "println", "eprint", "eprintln"];
 fn check(files: &[(String, String)]) -> Vec<String> {
     let mut found = Vec::new();
     let mut edges = BTreeMap::<(String, String), String>::new();
+    let mut ours = Vec::new();
     for (path, text) in files {
         if path.ends_with("/mod.rs") {
             found.push(format!(
@@ -221,9 +224,11 @@ fn check(files: &[(String, String)]) -> Vec<String> {
             found.extend(moments::subtracted(path, &source.code));
             found.extend(disk::touched(path, &source.code));
             found.extend(unseen(path, &source));
+            ours.push((path.as_str(), source));
         }
     }
     found.extend(cycles(&edges));
+    found.extend(unique::shared_names(&ours));
     found
 }
 

@@ -374,6 +374,62 @@ pub(crate) const PLANTS: &[Plant] = &[
         )],
         &["src/decide/x.rs:3: async: decide waits for nothing"],
     ),
+    // Names.
+    one(
+        "two types of one name, and one of another kind",
+        &[
+            ("src/gate.rs", "//! x\npub(crate) struct Found;\n"),
+            ("src/latch.rs", "//! x\n\npub(super) enum Found {}\n"),
+            (
+                "src/ports.rs",
+                "//! x\nmod a {\n    pub type Found = u8;\n}\n",
+            ),
+        ],
+        &[
+            "src/latch.rs:3: name: Found is a type of src/gate.rs too",
+            "src/ports.rs:3: name: Found is a type of src/gate.rs too",
+        ],
+    ),
+    one(
+        "a private type that takes a name that is known",
+        &[
+            ("src/gate.rs", "//! x\nstruct Found;\n"),
+            ("src/latch.rs", "//! x\npub trait Found {}\n"),
+        ],
+        &["src/latch.rs:2: name: Found is a type of src/gate.rs too"],
+    ),
+    one(
+        "types that a module below takes from above",
+        &[
+            ("src/gate.rs", "//! x\nstruct Found;\nstruct Told;\n"),
+            (
+                "src/gate/x.rs",
+                "//! x\nfn f(_: super::Found) {\n    super::Told::g();\n}\n",
+            ),
+            ("src/http.rs", "//! x\nstruct Found;\n"),
+            ("src/http/x.rs", "//! x\nuse super::*;\n"),
+            ("src/latch.rs", "//! x\nstruct Told;\n"),
+        ],
+        &[
+            "src/http.rs:2: name: Found is a type of src/gate.rs too",
+            "src/latch.rs:2: name: Told is a type of src/gate.rs too",
+        ],
+    ),
+    one(
+        "private types of one name, and one that is made for two systems",
+        &[
+            (
+                "src/gate.rs",
+                "//! x\nstruct Found;\n#[cfg(unix)]\npub struct Seen;\n#[cfg(not(unix))]\npub struct Seen;\n",
+            ),
+            (
+                "src/latch.rs",
+                "//! x\nstruct Found;\nuse crate::gate::Found2;\n",
+            ),
+            ("tests/it/x.rs", "//! x\npub struct Seen;\n"),
+        ],
+        &[],
+    ),
     // Files.
     one(
         "mod.rs",

@@ -18,10 +18,27 @@ pub(crate) struct Source {
     pub(crate) macros: Vec<String>,
     /// Attributes by name; of `cfg_attr` those within.
     pub(crate) attributes: Vec<String>,
+    /// Types it defines, wherever they stand in it.
+    pub(crate) types: Vec<Type>,
     /// Whether anything in it is `async` or waits.
     pub(crate) waits: bool,
     /// Its code, line by line, without comments and literals.
     pub(crate) code: String,
+}
+
+/// One struct, enum, union, trait or alias.
+pub(crate) struct Type {
+    pub(crate) kind: &'static str,
+    /// The modules it stands in, below the crate, then its name.
+    pub(crate) path: Vec<String>,
+    /// Whether there is a `pub` before it, of whatever reach.
+    pub(crate) is_public: bool,
+}
+
+impl Type {
+    pub(crate) fn name(&self) -> &str {
+        self.path.last().map_or("", String::as_str)
+    }
 }
 
 /// One function with a body.
@@ -52,6 +69,7 @@ impl Source {
             paths: empty.0,
             macros: empty.1,
             attributes: empty.2,
+            types: Vec::new(),
             waits: false,
             code,
         };
@@ -210,6 +228,15 @@ impl Reader {
         self.source.paths.push(resolved);
     }
 
+    fn defines(&mut self, kind: &'static str, name: &syn::Ident, visibility: &syn::Visibility) {
+        let path = self.at.iter().cloned().chain([name.to_string()]);
+        self.source.types.push(Type {
+            kind,
+            path: path.collect(),
+            is_public: !matches!(visibility, syn::Visibility::Inherited),
+        });
+    }
+
     fn use_tree(&mut self, tree: &syn::UseTree, before: &[String]) {
         let with = |ident: &syn::Ident| {
             before
@@ -294,6 +321,31 @@ impl<'ast> Visit<'ast> for Reader {
 
     fn visit_item_extern_crate(&mut self, item: &'ast syn::ItemExternCrate) {
         self.name(vec![item.ident.to_string()]);
+    }
+
+    fn visit_item_struct(&mut self, item: &'ast syn::ItemStruct) {
+        self.defines("struct", &item.ident, &item.vis);
+        visit::visit_item_struct(self, item);
+    }
+
+    fn visit_item_enum(&mut self, item: &'ast syn::ItemEnum) {
+        self.defines("enum", &item.ident, &item.vis);
+        visit::visit_item_enum(self, item);
+    }
+
+    fn visit_item_union(&mut self, item: &'ast syn::ItemUnion) {
+        self.defines("union", &item.ident, &item.vis);
+        visit::visit_item_union(self, item);
+    }
+
+    fn visit_item_trait(&mut self, item: &'ast syn::ItemTrait) {
+        self.defines("trait", &item.ident, &item.vis);
+        visit::visit_item_trait(self, item);
+    }
+
+    fn visit_item_type(&mut self, item: &'ast syn::ItemType) {
+        self.defines("type", &item.ident, &item.vis);
+        visit::visit_item_type(self, item);
     }
 
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
