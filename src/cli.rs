@@ -8,8 +8,8 @@ mod audit;
 mod examples;
 mod kill;
 mod known;
+mod ledger;
 mod plan;
-mod record;
 mod reference;
 mod report;
 mod revive;
@@ -38,8 +38,8 @@ use crate::source::crd_override::{ClusterEchoOverride, EchoOverride};
 use crate::telemetry;
 use audit::AuditArgs;
 use kill::KillArgs;
+use ledger::{BackupArgs, VerifyArgs};
 use plan::PlanArgs;
-use record::{BackupArgs, VerifyArgs};
 use reference::{Exit, Reference};
 use revive::ReviveArgs;
 use set::SetArgs;
@@ -211,8 +211,8 @@ fn dispatch(command: Command, paint: Paint) -> Result<(), RunError> {
         Command::Set(args) => block_on(set::set(args, paint)),
         Command::Audit(args) => block_on(audit::audit(args)),
         Command::Plan(args) => block_on(plan::plan(args, paint)),
-        Command::Verify(args) => record::verify(&args),
-        Command::Backup(args) => record::backup(&args),
+        Command::Verify(args) => ledger::verify(&args),
+        Command::Backup(args) => ledger::backup(&args),
         Command::Crd => print_crds(),
         Command::Openapi => print(run::openapi()),
         Command::Reference { of } => print(&of.text(&Cli::command())),

@@ -7,13 +7,13 @@
 
 pub mod connect;
 pub mod desired;
-mod endings;
 pub mod gates;
 pub mod heartbeat;
+mod hold_endings;
 pub mod index;
 pub mod lane;
 pub mod lease;
 pub mod leftovers;
-mod made;
-mod sent;
+mod override_objects;
+mod sent_overrides;
 pub mod status;

@@ -3,7 +3,6 @@
 //! Every function here is a table a person could check by hand: no clock, no IO, no `async`, no
 //! state but its arguments.
 
-pub mod bite;
 pub mod callers;
 pub mod check;
 pub mod clocks;
@@ -13,6 +12,7 @@ pub mod law;
 pub mod opening;
 pub mod plan;
 pub mod precedence;
+pub mod refusal_rate;
 pub mod step;
 pub mod unstored;
 pub mod verdict;

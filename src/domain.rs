@@ -5,10 +5,10 @@
 pub mod audit;
 pub mod drift;
 pub mod ended;
-pub mod evidence;
 pub mod history;
 pub mod hold;
 pub mod level;
+pub mod measurement;
 pub mod moment;
 pub mod observation;
 pub mod offered;

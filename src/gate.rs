@@ -16,7 +16,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
-use crate::decide::bite::Counts;
+use crate::decide::refusal_rate::Counts;
 use crate::decide::verdict::{Reason, Requester, Salt, Verdict, hour, point, verdict};
 use crate::domain::ended::EndedHolds;
 use crate::domain::hold::{Epoch, Hold, Scope};

@@ -4,7 +4,7 @@
 
 mod answer;
 mod authz;
-mod client;
+mod client_ip;
 mod command;
 mod commands;
 mod control;
@@ -100,7 +100,7 @@ pub struct App {
     pub authz_to_loopback_only: bool,
 }
 
-pub use client::{ClientIp, address};
+pub use client_ip::{ClientIp, address};
 pub use command::InFlightKeys;
 pub use front::{Hosts, stamp};
 pub use health::{HealthCheck, HealthParts, LedgerLook, watch_ledger};

@@ -3,22 +3,22 @@
 //!
 //! Nothing here waits for the ledger before it closes; nothing here opens before the ledger has it.
 
-mod doubts;
+mod announce;
 mod enforced;
+mod in_flight;
 mod kill;
 mod lacking;
 mod level;
-mod obey;
-mod owed;
-mod record;
+mod log_lines;
+mod persist;
 mod replay;
+mod restore;
+mod retry;
 mod revive;
-mod settle;
-mod share;
 mod telling;
-mod told;
 mod turn;
-mod under_way;
+mod undecided;
+mod unpersisted;
 pub mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,12 +34,12 @@ use crate::ports::{Desired, DesiredError, Journal, Resolution};
 use crate::sync::atomic::AtomicUsize;
 use crate::sync::{Mutex, MutexGuard, lock, sleep, spawn};
 
-use doubts::UndecidedCommands;
-pub use doubts::{CommandOutcome, UndecidedCommand};
 pub use kill::{KillOrder, KillOutcome};
 pub use lacking::Lacking;
 pub use level::LevelOrder;
 pub use telling::{AuditState, Persisted};
+use undecided::UndecidedCommands;
+pub use undecided::{CommandOutcome, UndecidedCommand};
 
 /// How often it is asked what became of a command that is not decided.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -51,7 +51,7 @@ pub struct Latch {
     journal: Option<Arc<dyn Journal>>,
     live: Mutex<Vec<Live>>,
     /// Commands that neither journal nor ledger took.
-    owed: owed::UnpersistedCommands,
+    owed: unpersisted::UnpersistedCommands,
     /// Revivals go one at a time; kills never wait for it.
     reviving: Arc<tokio::sync::Mutex<()>>,
     /// Holds whose end is recorded and that the place where they live still has: others may revive
@@ -70,9 +70,9 @@ pub struct Latch {
     /// Commands of a journal of which it is not known yet whether the record has them.
     unasked: Mutex<BTreeSet<String>>,
     /// What was said of telling them again.
-    again: told::RetryFailures,
+    again: log_lines::RetryFailures,
     /// Commands that somebody is telling the ledger right now, and who.
-    under_way: Mutex<BTreeMap<String, under_way::Teller>>,
+    under_way: Mutex<BTreeMap<String, in_flight::Teller>>,
     /// One of them is done.
     arrived: Notify,
     /// How often others were told again of what they lack: whose turn it is.
@@ -144,7 +144,7 @@ impl Latch {
             desired,
             journal,
             live: Mutex::new(live),
-            owed: owed::UnpersistedCommands::default(),
+            owed: unpersisted::UnpersistedCommands::default(),
             reviving: Arc::default(),
             carried: Mutex::default(),
             opening: Mutex::default(),
@@ -152,7 +152,7 @@ impl Latch {
             doubts: UndecidedCommands::default(),
             told: Mutex::default(),
             unasked: Mutex::default(),
-            again: told::RetryFailures::default(),
+            again: log_lines::RetryFailures::default(),
             under_way: Mutex::default(),
             arrived: Notify::new(),
             turn: AtomicUsize::new(0),

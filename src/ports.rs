@@ -12,10 +12,10 @@ use jiff::Timestamp;
 use crate::domain::audit::{
     Change, ClientKey, CommandRecord, CommandResponse, Receipt, ThrottleRow,
 };
-use crate::domain::evidence::Measurement;
 use crate::domain::history::{AuditItem, DriftItem, EvidenceItem, HistoryPage, PageAsk, StateItem};
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold};
 use crate::domain::level::Level;
+use crate::domain::measurement::Measurement;
 use crate::domain::moment::Moment;
 use crate::domain::plan::{Action, ReadBack};
 use crate::domain::throttle::{Declared, TargetSpec, ThrottleName};

@@ -6,11 +6,11 @@
 //! `ports`.
 
 mod apply;
+mod change_queue;
 mod finish;
 mod gather;
 mod memory;
-mod owed;
-mod record;
+mod recorder;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -93,7 +93,7 @@ struct StartedPass {
     planned: Planned,
     /// What became of each step; none: it is still to come.
     done: Vec<Option<StepOutcome>>,
-    intents: Vec<record::Intent>,
+    intents: Vec<recorder::Intent>,
     /// Whether the ledger has what it intends.
     recorded: bool,
     refused: Option<String>,
@@ -105,7 +105,7 @@ struct StartedPass {
 pub struct Reconciler {
     parts: ReconcileContext,
     memory: BTreeMap<ThrottleName, Memory>,
-    records: record::PassRecorder,
+    records: recorder::PassRecorder,
     /// Whether everything was in force and read back in the last pass.
     settled: bool,
     /// The gates' newest tightening that was seen, and when it first was.
@@ -117,7 +117,7 @@ pub struct Reconciler {
 impl Reconciler {
     /// A loop over these parts; `stored` is what the ledger knew at the start.
     pub fn new(parts: ReconcileContext, stored: &Stored) -> Self {
-        let records = record::PassRecorder::new(stored);
+        let records = recorder::PassRecorder::new(stored);
         Self {
             parts,
             memory: BTreeMap::new(),

@@ -8,7 +8,6 @@
 mod awaited;
 pub mod clock;
 mod data_folder;
-mod everyone;
 mod gate;
 mod gate_secret;
 mod installation;
@@ -19,6 +18,7 @@ mod manifest;
 mod mirror;
 mod operator;
 mod record;
+mod report_fan_out;
 mod self_test;
 mod serve;
 pub mod supervise;

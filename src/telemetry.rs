@@ -5,9 +5,9 @@
 
 mod families;
 mod kill_path;
+mod ledger_gauges;
 mod metrics;
 mod process;
-mod record;
 mod sink;
 
 use std::fs::File;
@@ -27,8 +27,8 @@ use sink::Sink;
 
 pub use families::reference;
 pub use kill_path::{KillPath, Proof};
+pub use ledger_gauges::{RecordGauges, TableHead};
 pub use metrics::{LoopFindings, Metrics, Scrape, ThrottleGauges, Verdicts};
-pub use record::{RecordGauges, TableHead};
 
 /// How long whoever has done its work waits until what it says is written...
 const PATIENCE: Duration = Duration::from_secs(1);

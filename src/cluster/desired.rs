@@ -17,9 +17,9 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::domain::audit::{Change, CommandRecord, CommandResponse, Receipt};
-use crate::domain::evidence::Measurement;
 use crate::domain::hold::{Epoch, HeldBy, Hold, Scope, ScopedHold};
 use crate::domain::level::Level;
+use crate::domain::measurement::Measurement;
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::latch::Latch;
 use crate::ports::{
@@ -27,10 +27,10 @@ use crate::ports::{
     Resolution, ReviveFilter, ReviveOutcome,
 };
 
-use super::endings;
+use super::hold_endings;
 use super::index::{HoldState, Index};
-use super::made;
-use super::sent::Sent;
+use super::override_objects;
+use super::sent_overrides::Sent;
 
 /// How long the ledger may take to say what it knows.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -198,7 +198,7 @@ impl Desired for ClusterDesired {
 
     async fn refresh(&self) {
         if self.leads() {
-            endings::look(&self.client, self).await;
+            hold_endings::look(&self.client, self).await;
             let gone = self.index().let_go();
             self.follow(&gone);
             if self.index().show() {
@@ -263,7 +263,7 @@ impl Desired for ClusterDesired {
             ))
         };
         // Who is not heard, by us or because nobody waits for this, may have made it all the same.
-        let made = timeout(MAKING, made::create(&self.client, held))
+        let made = timeout(MAKING, override_objects::create(&self.client, held))
             .await
             .unwrap_or_else(|_| late());
         if self.sent.heard(epoch, &made, self.clock.elapsed()) {

@@ -3,7 +3,7 @@
 //! Pure: events go in, views come out. The guards against time travel live here: for one UID,
 //! nothing older than what was applied counts, and an ended hold never bites again.
 
-mod known;
+mod indexed;
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ use crate::domain::throttle::{Declared, ThrottleName};
 use crate::latch::watch::View;
 use crate::source::crd::EchoThrottle;
 
-pub use known::{HoldState, Override};
-use known::{IndexedHold, IndexedThrottle};
+pub use indexed::{HoldState, Override};
+use indexed::{IndexedHold, IndexedThrottle};
 
 /// Everything seen.
 #[derive(Default)]

@@ -19,7 +19,7 @@ use crate::domain::hold::{Epoch, ScopedHold};
 use crate::ports::DesiredError;
 
 use super::desired::ClusterDesired;
-use super::made;
+use super::override_objects;
 
 /// How often what is left behind is tried again, at first and at last.
 const RETRY_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
@@ -113,7 +113,7 @@ async fn sweep(
             "the API server does not answer".to_owned(),
         ))
     };
-    let gone = timeout(LIMIT, made::unmake(client, held))
+    let gone = timeout(LIMIT, override_objects::unmake(client, held))
         .await
         .unwrap_or_else(|_| late())?;
     if gone {

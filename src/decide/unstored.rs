@@ -3,7 +3,7 @@
 //!
 //! Pure; must not know who measured or why there is no ledger.
 
-use crate::domain::evidence::{MOST, Measurement};
+use crate::domain::measurement::{MOST, Measurement};
 
 use super::law::Law;
 

@@ -188,7 +188,7 @@ pub struct Declared {
     /// What the control law goes by.
     pub signals: SignalSpec,
     /// What people said or measured lately, for the control law.
-    pub evidence: Vec<super::evidence::Measurement>,
+    pub evidence: Vec<super::measurement::Measurement>,
     /// What was remembered of targets before they were changed, by target id. Ours, so it wins over
     /// annotations.
     pub remembered: std::collections::BTreeMap<String, i64>,

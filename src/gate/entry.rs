@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::decide::bite::Counts;
 use crate::decide::callers::{Callers, Sample};
+use crate::decide::refusal_rate::Counts;
 use crate::decide::verdict::{Accumulator, Reason, Rule, Verdict};
 use crate::domain::hold::{Epoch, Hold};
 use crate::domain::level::Level;
@@ -28,7 +28,7 @@ impl Counters {
         both.map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
-    /// What the level decided of callers without, or with, a key: see `decide::bite`.
+    /// What the level decided of callers without, or with, a key: see `decide::refusal_rate`.
     fn decided(&self, keyed: bool) -> Counts {
         let listed = Reason::AllowList as usize;
         let of = |admitted: bool| {

@@ -18,7 +18,7 @@ use crate::gate::dialect::{Dialect, path_of, path_of_url};
 use crate::gate::{Question, VerdictResponse};
 
 use super::answer::ProblemResponse;
-use super::client::is_forwarded;
+use super::client_ip::is_forwarded;
 use super::refusal::table;
 use super::{App, front, request_id};
 

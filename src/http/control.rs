@@ -12,9 +12,9 @@ use axum::response::Response;
 use serde_json::json;
 
 use crate::decide::law::{Binding, Input, Law};
-use crate::domain::evidence::Measurement;
 use crate::domain::hold::HeldBy;
 use crate::domain::level::Level;
+use crate::domain::measurement::Measurement;
 use crate::domain::observation::Signals;
 use crate::domain::throttle::{Mode, ThrottleName};
 use crate::gate::ThrottleSnapshot;

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use crate::source::rest::Shortened;
 
 use super::answer::{ProblemResponse, too_large};
-use super::client::ClientIp;
+use super::client_ip::ClientIp;
 use super::refusal::table;
 use super::{BODY_LIMIT, WEBHOOK_LIMIT};
 

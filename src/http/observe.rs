@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::decide::unstored::among;
 use crate::domain::audit::{Change, CommandResponse, StateRow};
-use crate::domain::evidence::Measurement;
+use crate::domain::measurement::Measurement;
 use crate::domain::throttle::ThrottleName;
 use crate::ports::LedgerError;
 use crate::source::rest::{ObserveBody, parse};

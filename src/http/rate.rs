@@ -31,7 +31,7 @@ use crate::source::rest::{confirmed, lossy};
 
 use super::App;
 use super::answer::ProblemResponse;
-use super::client::{self, ClientIp};
+use super::client_ip::{self, ClientIp};
 use super::keys;
 use super::limits;
 use super::refusal::{Refusal, table};
@@ -105,7 +105,7 @@ impl Rates {
 
     /// The address a request comes from.
     pub fn address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        client::address(peer, headers, &self.proxies, self.on_fly)
+        client_ip::address(peer, headers, &self.proxies, self.on_fly)
     }
 
     /// Takes one request of this address; or how long to wait, whole seconds, at least 1.
@@ -183,7 +183,7 @@ pub(super) async fn limit(State(app): State<Arc<App>>, request: Request, next: N
         _ => match caller {
             Some(caller) => (app.rates.take_key(&caller.name), KEY, Ok(request)),
             None => (
-                app.rates.take(client::origin(&app, &request)),
+                app.rates.take(client_ip::origin(&app, &request)),
                 CLIENT,
                 Ok(request),
             ),

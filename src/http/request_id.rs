@@ -12,7 +12,7 @@ use axum::response::Response;
 use tracing::Instrument as _;
 
 use super::keys::Authenticated;
-use super::{App, client};
+use super::{App, client_ip};
 
 /// The id of the request at hand.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ pub(super) async fn assign_request_id(
 /// verdicts too, as debug. Of what is refused to strangers not every one has a line. The query is
 /// not written: some clients put keys there.
 async fn logged(app: Arc<App>, request: Request, next: Next) -> Response {
-    let (method, client) = (request.method().clone(), client::origin(&app, &request));
+    let (method, client) = (request.method().clone(), client_ip::origin(&app, &request));
     let path: String = request.uri().path().chars().take(PATH_LIMIT).collect();
     let began = app.clock.elapsed();
     let response = next.run(request).await;

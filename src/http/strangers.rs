@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::client::ClientIp;
+use super::client_ip::ClientIp;
 use super::rate::Elapsed;
 
 /// How often one client is told of.

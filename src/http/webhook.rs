@@ -22,7 +22,7 @@ use crate::domain::payment::Storing;
 use crate::source::stripe;
 
 use super::answer::{ProblemResponse, too_large};
-use super::client::{self, ClientIp};
+use super::client_ip::{self, ClientIp};
 use super::limits::{self, Unread};
 use super::refusal::table;
 use super::{App, rate};
@@ -42,7 +42,7 @@ pub(super) fn expect(app: &App) {
 }
 
 pub(super) async fn stripe(State(app): State<Arc<App>>, request: Request) -> Response {
-    let from = client::origin(&app, &request);
+    let from = client_ip::origin(&app, &request);
     let (found, response) = match app.rates.may(from) {
         Err(wait) => (Err(Why::Limited), rate::limited(&app, rate::CLIENT, wait)),
         Ok(()) => match take(&app, from, request).await {

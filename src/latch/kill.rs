@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::record::LEDGER_PATIENCE;
-use super::{AuditState, Latch, Live, Persisted, told, whole};
+use super::persist::LEDGER_PATIENCE;
+use super::{AuditState, Latch, Live, Persisted, log_lines, whole};
 use crate::domain::audit::{CommandRecord, CommandResponse};
 use crate::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use crate::domain::moment::Moment;
@@ -88,7 +88,7 @@ impl Latch {
             .set("targets", self.enforced(hold, &throttles));
         record.audit.after = format!("killed {epoch}");
         if fresh {
-            told::killed(&scoped.scope, hold, &record.audit);
+            log_lines::killed(&scoped.scope, hold, &record.audit);
         }
         let brought = if fresh || alone {
             let brought = self

@@ -2,7 +2,7 @@
 //!
 //! Reads alone: tells the ledger of nothing, and waits for nothing.
 
-use super::under_way::Teller;
+use super::in_flight::Teller;
 use super::{Latch, UndecidedCommand};
 use crate::domain::audit::{ClientKey, CommandResponse};
 use crate::ports::JournalEntry;

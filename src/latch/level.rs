@@ -4,15 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::record::LEDGER_PATIENCE;
+use super::persist::LEDGER_PATIENCE;
 use super::turn::Turn;
-use super::{AuditState, Latch, Persisted, outcome, owned, told, whole};
+use super::{AuditState, Latch, Persisted, log_lines, outcome, owned, whole};
 use crate::decide::precedence::most_restrictive;
 use crate::decide::verdict::Reason;
 use crate::domain::audit::CommandRecord;
-use crate::domain::evidence::Measurement;
 use crate::domain::hold::{Hold, Scope, Source};
 use crate::domain::level::Level;
+use crate::domain::measurement::Measurement;
 use crate::domain::throttle::{Mode, Owner, ThrottleName};
 use crate::gate::LevelSetting;
 use crate::ports::{DesiredError, Effect};
@@ -71,7 +71,7 @@ impl Latch {
         if level < most_restrictive(declared.level, Mode::Enforce, &holds).level {
             let opened = self.open(&throttle, level, measured, record).await?;
             if !opened.answer.replayed {
-                told::declared(&throttle, level, floor, &audit);
+                log_lines::declared(&throttle, level, floor, &audit);
             }
             return Ok(opened);
         }
@@ -91,7 +91,7 @@ impl Latch {
             record.answer.set("in_force", standing.level.fraction());
         }
         record.answer.set("generation", declared.generation);
-        told::declared(&throttle, level, floor, &audit);
+        log_lines::declared(&throttle, level, floor, &audit);
         // It holds already. Its record does not wait for ever for somebody else's.
         let _one_at_a_time = timeout(LEDGER_PATIENCE, self.levelling.lock()).await;
         Ok(self

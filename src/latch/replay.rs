@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::under_way::InFlightCommand;
+use super::in_flight::InFlightCommand;
 use super::{Latch, POLL_INTERVAL, owned};
 use crate::domain::hold::Epoch;
 use crate::ports::Ledger;

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::doubts::CommandOutcome;
 use super::turn::Turn;
-use super::{Latch, POLL_INTERVAL, outcome, owned, told, whole};
+use super::undecided::CommandOutcome;
+use super::{Latch, POLL_INTERVAL, log_lines, outcome, owned, whole};
 use crate::domain::audit::CommandRecord;
 use crate::domain::hold::{Epoch, Scope, ScopedHold};
 use crate::domain::throttle::Declared;
@@ -51,7 +51,7 @@ impl Latch {
         let spared = |epoch: &Epoch| carried.contains(epoch) || self.is_spared(epoch);
         let alone = self.ending_alone(scope, epoch);
         let declared = self.desired.declared();
-        let standing = told::HoldsBefore::of(declared.iter().map(Arc::as_ref));
+        let standing = log_lines::HoldsBefore::of(declared.iter().map(Arc::as_ref));
         let before = epochs_of(&declared);
         let (audit, asked) = (record.audit.clone(), record.clone());
         let meant = ReviveFilter {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 
 use super::Latch;
-use super::record::LEDGER_PATIENCE;
+use super::persist::LEDGER_PATIENCE;
 use crate::domain::audit::CommandRecord;
 use crate::ports::DesiredError;
 use crate::sync::{lock, timeout};

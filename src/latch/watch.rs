@@ -13,7 +13,7 @@ use crate::domain::level::Level;
 use crate::domain::throttle::{GateSpec, ThrottleName};
 use crate::gate::LevelSetting;
 
-use super::{Latch, told};
+use super::{Latch, log_lines};
 
 /// Everything a watching process sees of one throttle.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,10 +101,10 @@ impl Latch {
         let held = self.gate.kills(&view.name);
         let is_held = |hold: &Hold| held.iter().any(|held| held.epoch == hold.epoch);
         for hold in fresh.iter().filter(|hold| is_held(hold)) {
-            told::holds(hold, std::slice::from_ref(&view.name));
+            log_lines::holds(hold, std::slice::from_ref(&view.name));
         }
         for hold in before.iter().filter(|hold| !is_held(hold)) {
-            told::gone(hold, &view.name);
+            log_lines::gone(hold, &view.name);
         }
     }
 }

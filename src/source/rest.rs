@@ -2,13 +2,13 @@
 //!
 //! Knows JSON and nothing of HTTP.
 
-mod asked;
 mod fields;
 mod long;
 mod lossy;
 mod moment;
 mod object;
 mod older;
+mod refused_command;
 mod words;
 
 use schemars::JsonSchema;
@@ -16,13 +16,13 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub use self::asked::RefusedCommand;
 pub use self::fields::{Fields, fields_at, nearest, no_such};
 pub use self::long::Shortened;
 pub use self::lossy::lossy;
 pub use self::moment::{MOMENT, moment};
 use self::object::Object;
 pub use self::older::older;
+pub use self::refused_command::RefusedCommand;
 use self::words::named;
 use crate::domain::level::Level;
 use crate::domain::observation::Signals;

@@ -8,7 +8,7 @@
 mod against;
 mod declared;
 mod early;
-mod told;
+mod log_replay;
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ use crate::domain::hold::{Epoch, Scope, ScopedHold};
 use against::held_against;
 pub use declared::Unexplained;
 pub(super) use declared::{LoggedDeclaration, said};
-use told::ReplayedLog;
+use log_replay::ReplayedLog;
 
 /// The action of the entry that lists every live hold.
 pub(super) const CHECKPOINT: &str = "checkpoint";

@@ -6,9 +6,9 @@
 //! that one is the latch's.
 
 mod added;
-mod asking;
+mod ledger_calls;
 mod manifest;
-mod moves;
+mod manifest_diff;
 mod state;
 
 use std::collections::BTreeSet;
@@ -19,9 +19,9 @@ use tokio::sync::Notify;
 
 use super::lock;
 use crate::domain::audit::{Change, CommandRecord, CommandResponse, ThrottleRow};
-use crate::domain::evidence::Measurement;
 use crate::domain::hold::{Epoch, HeldBy, ScopedHold};
 use crate::domain::level::Level;
+use crate::domain::measurement::Measurement;
 use crate::domain::offered::Offered;
 use crate::domain::report::PassReport;
 use crate::domain::throttle::{Declared, Owner, ThrottleName};
@@ -30,7 +30,7 @@ use crate::ports::{
     Resolution, ReviveFilter, ReviveOutcome, Stored,
 };
 use crate::sync::{Mutex, timeout};
-use asking::PATIENCE;
+use ledger_calls::PATIENCE;
 pub use manifest::Taken;
 use manifest::Taking;
 use state::{DeclaredState, hear, listens};

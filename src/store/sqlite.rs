@@ -4,17 +4,17 @@
 //! is `apply`'s. Knows nothing of who asks or why.
 
 mod apply;
-mod asking;
+mod cancel;
 mod group;
 mod history;
 mod index;
 mod opening;
+mod pending_write;
 mod pool;
 pub(super) mod read;
 mod rehearsal;
 pub(super) mod rows;
 mod told;
-mod waiting;
 mod writer;
 
 use std::path::Path;
@@ -31,11 +31,11 @@ use super::{ChainHead, LedgerSnapshot, lock};
 use crate::domain::audit::{Change, ClientKey, CommandResponse, Receipt};
 use crate::domain::hold::ScopedHold;
 use crate::ports::{Ledger, LedgerError, OutboxRow, Stored};
-use asking::CancelGuard;
+use cancel::CancelGuard;
 use index::SharedIndex;
 pub use opening::OpenError;
+use pending_write::PendingWrite;
 use pool::Pool;
-use waiting::PendingWrite;
 pub use writer::{Batch, BatchOutcome, SealedBatch, Writer};
 use writer::{Claim, GROUP_LIMIT, WriteOp, WriteRequest};
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::decide::bite::{Counts, RefusalRate};
+use crate::decide::refusal_rate::{Counts, RefusalRate};
 use crate::decide::verdict::Reason;
 use crate::decide::waiting::{Measured, Window};
 use crate::domain::level::Level;

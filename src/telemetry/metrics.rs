@@ -3,7 +3,7 @@
 //! Labels are bounded: a throttle's name is one only because throttles are declared, a route only
 //! as its template.
 
-mod now;
+mod scrape;
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
@@ -16,9 +16,9 @@ use prometheus::{
 
 use super::families::{self, Family, Samples};
 use super::kill_path::KillPath;
-use super::record::{RecordGauges, float};
+use super::ledger_gauges::{RecordGauges, float};
 
-pub use now::{LoopFindings, Scrape, ThrottleGauges, Verdicts};
+pub use scrape::{LoopFindings, Scrape, ThrottleGauges, Verdicts};
 
 /// Upper bounds of the duration's buckets, seconds: from a verdict to a handler's limit.
 const BUCKETS: [f64; 11] = [
@@ -246,7 +246,7 @@ impl Metrics {
         let mut text = String::new();
         now.in_force()
             .into_iter()
-            .chain(now::proven(&proofs, now.at))
+            .chain(scrape::proven(&proofs, now.at))
             .chain(now.asked())
             .chain(now.health())
             .chain(self.by_hand())

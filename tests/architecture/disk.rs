@@ -31,7 +31,7 @@ const NAMES: &[&str] = &[
 /// Where that may stand, and why nobody who serves waits there.
 const PLACES: &[(&str, &str)] = &[
     ("src/cli.rs", "the mask for modes of files, before any task"),
-    ("src/cli/record.rs", "a command of its own"),
+    ("src/cli/ledger.rs", "a command of its own"),
     (
         "src/cluster/connect.rs",
         "whether there is a kubeconfig: at the start",

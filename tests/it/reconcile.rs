@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use echo_phoenix::decide::law::Law;
 use echo_phoenix::decide::verdict::Reason;
-use echo_phoenix::domain::evidence::Measurement;
 use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use echo_phoenix::domain::level::Level;
+use echo_phoenix::domain::measurement::Measurement;
 use echo_phoenix::domain::observation::Signals;
 use echo_phoenix::domain::throttle::{GateSpec, TargetKind, ThrottleName};
 use echo_phoenix::gate::{Gate, LevelSetting, Question};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use echo_phoenix::domain::audit::{CommandRecord, CommandResponse};
-use echo_phoenix::domain::evidence::Measurement;
 use echo_phoenix::domain::hold::{Epoch, ScopedHold};
 use echo_phoenix::domain::level::Level;
+use echo_phoenix::domain::measurement::Measurement;
 use echo_phoenix::domain::throttle::{Declared, ThrottleName};
 use echo_phoenix::ports::{
     Declaration, Desired, DesiredError, HoldTaken, Resolution, ReviveFilter, ReviveOutcome,

@@ -1,6 +1,5 @@
 //! The rules that money rests on, each as a test. Pure: no network, no time.
 
-mod bite;
 mod callers;
 mod clocks;
 mod damping;
@@ -17,6 +16,7 @@ mod manifest;
 mod mirror;
 mod plan;
 mod record;
+mod refusal_rate;
 mod remote;
 mod start;
 mod step;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use echo_phoenix::decide::law::Law;
 use echo_phoenix::decide::unstored::among;
-use echo_phoenix::domain::evidence::{LIFE, MOST, Measurement};
 use echo_phoenix::domain::level::Level;
+use echo_phoenix::domain::measurement::{LIFE, MOST, Measurement};
 use echo_phoenix::domain::observation::Signals;
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::{ClusterDesired, not_recorded};
 use crate::cluster::index::HoldState;
-use crate::cluster::made;
+use crate::cluster::override_objects;
 use crate::domain::audit::{Change, CommandRecord, CommandResponse};
 use crate::domain::hold::{Epoch, HeldBy, Hold};
 use crate::ports::{DesiredError, EndProgress, ReviveOutcome};
@@ -132,7 +132,7 @@ impl ClusterDesired {
                 "the API server does not answer".to_owned(),
             ))
         };
-        let deleted = timeout(DELETING, made::delete(&self.client, hold))
+        let deleted = timeout(DELETING, override_objects::delete(&self.client, hold))
             .await
             .unwrap_or_else(|_| late());
         deleted.map(drop).map_err(|error| (hold, error))

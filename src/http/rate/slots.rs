@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use governor::nanos::Nanos;
 use governor::state::StateStore;
 
-use super::super::client::ClientIp;
+use super::super::client_ip::ClientIp;
 
 /// Places that a client may have. Eight are looked through in no time, and with so many the fullest
 /// set is hardly fuller than the others.

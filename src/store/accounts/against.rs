@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::early::Early;
-use super::told::ReplayedLog;
+use super::log_replay::ReplayedLog;
 use super::{Accounts, Listed};
 use crate::domain::hold::{Epoch, ScopedHold};
 

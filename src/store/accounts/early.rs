@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use super::told::LogEntry;
+use super::log_replay::LogEntry;
 use crate::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use crate::domain::throttle::ThrottleName;
 

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::LedgerDesired;
 use super::lock;
-use super::moves::{ThrottleChange, manifest_changes};
+use super::manifest_diff::{ThrottleChange, manifest_changes};
 use super::state::DeclaredState;
 use crate::domain::audit::Receipt;
 use crate::domain::hold::Epoch;

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::domain::audit::{CommandRecord, ThrottleRow};
-use crate::domain::evidence::{MOST, Measurement};
 use crate::domain::hold::{Epoch, ScopedHold};
 use crate::domain::level::Level;
+use crate::domain::measurement::{MOST, Measurement};
 use crate::domain::offered::Offered;
 use crate::domain::throttle::{Declared, Owner, ThrottleName};
 use crate::ports::Stored;

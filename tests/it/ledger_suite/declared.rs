@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use echo_phoenix::domain::audit::{Change, ClientKey, CommandResponse, Receipt};
-use echo_phoenix::domain::evidence::Measurement;
 use echo_phoenix::domain::hold::{Epoch, Scope, Source};
+use echo_phoenix::domain::measurement::Measurement;
 use echo_phoenix::domain::observation::Signals;
 use echo_phoenix::domain::throttle::{Declared, ThrottleName};
 use echo_phoenix::ports::{

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use echo_phoenix::domain::audit::{Change, CommandRecord};
-use echo_phoenix::domain::evidence::Measurement;
 use echo_phoenix::domain::hold::{Epoch, HoldEffect};
+use echo_phoenix::domain::measurement::Measurement;
 use echo_phoenix::domain::observation::Signals;
 use echo_phoenix::domain::throttle::{FromFile, Owner, ThrottleName};
 use echo_phoenix::ports::{Declaration, Desired, Ledger, Stored};

@@ -5,9 +5,9 @@
 use futures::future::{join, join_all};
 
 use super::Latch;
-use super::record::{EntryOutcome, LEDGER_PATIENCE};
-use super::share::PATIENCE;
-use super::under_way::InFlightCommand;
+use super::announce::PATIENCE;
+use super::in_flight::InFlightCommand;
+use super::persist::{EntryOutcome, LEDGER_PATIENCE};
 use crate::domain::hold::{Hold, HoldEffect, Scope};
 use crate::domain::level::Level;
 use crate::domain::throttle::ThrottleName;

@@ -8,7 +8,7 @@ use crate::domain::level::Level;
 use crate::domain::moment::Moment;
 use crate::telemetry::families::{self, Samples};
 use crate::telemetry::kill_path::Proof;
-use crate::telemetry::record::float;
+use crate::telemetry::ledger_gauges::float;
 use crate::telemetry::{lost_lines, process};
 
 /// Verdicts: whether admitted, why (a word of a fixed set), how many.

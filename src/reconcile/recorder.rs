@@ -19,8 +19,8 @@ use crate::domain::throttle::{Declared, ThrottleName};
 use crate::ports::{LedgerError, Stored};
 
 use super::apply::StepOutcome;
+use super::change_queue::{ChangeQueue, CommitOutcome};
 use super::memory::new_id;
-use super::owed::{ChangeQueue, CommitOutcome};
 use super::{ReconcileContext, StartedPass};
 
 use intention::Intention;

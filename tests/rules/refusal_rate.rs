@@ -1,6 +1,6 @@
 //! The measured bite: when a gate counts as refusing another share than it should.
 
-use echo_phoenix::decide::bite::{Counts, RefusalRate};
+use echo_phoenix::decide::refusal_rate::{Counts, RefusalRate};
 use echo_phoenix::domain::level::Level;
 use proptest::prelude::*;
 

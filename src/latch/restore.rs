@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Latch, told};
+use super::{Latch, log_lines};
 use crate::decide::precedence::most_restrictive;
 use crate::decide::verdict::Reason;
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold};
@@ -59,7 +59,7 @@ impl Latch {
         }
         fresh
             .values()
-            .for_each(|(hold, throttles)| told::holds(hold, throttles));
+            .for_each(|(hold, throttles)| log_lines::holds(hold, throttles));
     }
 
     /// What the loop goes by: a throttle with the kills of this process that its gate holds and
@@ -107,7 +107,7 @@ impl Latch {
         let unknown = self.unknown_to_the_gate(name, &alone);
         for hold in &unknown {
             self.gate.hold(&Scope::One(name.clone()), hold, at);
-            told::holds(hold, std::slice::from_ref(name));
+            log_lines::holds(hold, std::slice::from_ref(name));
         }
     }
 

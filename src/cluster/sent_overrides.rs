@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::domain::hold::{Epoch, Scope, ScopedHold, Source};
 use crate::ports::DesiredError;
 
-use super::made::name_of;
+use super::override_objects::name_of;
 
 /// How long after it was sent a create may land: an API server gives up a request after 60 s,
 /// whatever its client does.

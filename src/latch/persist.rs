@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use futures::poll;
 
-use super::share::shared;
+use super::announce::shared;
+use super::in_flight::InFlightCommand;
 use super::telling::{AuditState, Persisted, Telling};
-use super::under_way::InFlightCommand;
-use super::{Latch, owned, told, whole};
+use super::{Latch, log_lines, owned, whole};
 use crate::domain::audit::{CommandRecord, CommandResponse};
-use crate::domain::evidence::Measurement;
 use crate::domain::hold::ScopedHold;
+use crate::domain::measurement::Measurement;
 use crate::ports::{DesiredError, Effect, HoldTaken, JournalEntry};
 use crate::sync::{MutexGuard, lock, timeout};
 
@@ -96,7 +96,7 @@ impl Latch {
             with_a_head_start(journalled, self.commit_entry(&entry, measured)).await;
         match entered {
             EntryOutcome::Told(answer) => {
-                told::kept_by_the_ledger_alone(&owed.record, unkept.get());
+                log_lines::kept_by_the_ledger_alone(&owed.record, unkept.get());
                 let (audit, durable) = telling.told(AuditState::Recorded, true);
                 return Persisted {
                     audit,
@@ -112,7 +112,9 @@ impl Latch {
                 };
             }
             EntryOutcome::LetGo => {}
-            EntryOutcome::NotYet(why) => told::not_taken(&owed.record, &why, durable, unkept.get()),
+            EntryOutcome::NotYet(why) => {
+                log_lines::not_taken(&owed.record, &why, durable, unkept.get())
+            }
         }
         let owed = if durable { owed } else { telling.owing(false) };
         let answer = owed.record.answer.clone();
