@@ -130,6 +130,11 @@ impl Latch {
             .as_ref()
             .map(|journal| journal.pending())
             .unwrap_or_default();
+        let told = pending
+            .iter()
+            .filter(|entry| entry.record.answer.told)
+            .map(|entry| entry.record.once.clone())
+            .collect();
         let replayed: BTreeSet<Epoch> = pending
             .into_iter()
             .filter_map(|entry| Some(entry.hold()?.hold.epoch))
@@ -150,7 +155,7 @@ impl Latch {
             opening: Mutex::default(),
             levelling: Arc::default(),
             doubts: UndecidedCommands::default(),
-            told: Mutex::default(),
+            told: Mutex::new(told),
             unasked: Mutex::default(),
             again: log_lines::RetryFailures::default(),
             under_way: Mutex::default(),

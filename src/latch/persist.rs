@@ -28,6 +28,10 @@ pub(super) const LEDGER_PATIENCE: Duration = Duration::from_secs(2);
 /// all the same.
 const JOURNAL_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long it waits for the journal to note what its client is told. A note that is not there in
+/// time lets a retry hear the ledger's words after a restart.
+const NOTE_PATIENCE: Duration = Duration::from_millis(500);
+
 /// How long the journal is alone with its disk and a processor: as a rule it is done by then, and
 /// the ledger, whose commit takes more of both, keeps no verdict from the gate that has just been
 /// shut. One that is slow keeps nobody waiting.
@@ -118,7 +122,10 @@ impl Latch {
         }
         let owed = if durable { owed } else { telling.owing(false) };
         let answer = owed.record.answer.clone();
-        self.owe(owed, durable);
+        self.owe(owed.clone(), durable);
+        if durable && answer.key.is_some() {
+            self.note_told(owed).await;
+        }
         let (audit, durable) = telling.told(AuditState::Pending, durable);
         Persisted {
             audit,
@@ -134,6 +141,20 @@ impl Latch {
         if !durable {
             let given_up = self.owed.push(entry);
             self.told().retain(|once| !given_up.contains(once));
+        }
+    }
+
+    /// A client with a key is told that the ledger is owed its command: the ledger may have it all
+    /// the same, in other words, and a process after this one has to repeat what was told.
+    async fn note_told(&self, mut entry: JournalEntry) {
+        entry.record.answer.told = true;
+        let noted = timeout(NOTE_PATIENCE, self.journalled(&entry, &OnceLock::new())).await;
+        if !noted.unwrap_or(false) {
+            let once = entry.record.once;
+            tracing::debug!(
+                once,
+                "what a client was told of its record is not in the journal"
+            );
         }
     }
 

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::in_flight::InFlightCommand;
-use super::{Latch, POLL_INTERVAL, owned};
+use super::{POLL_INTERVAL, Latch, owned};
+use crate::domain::audit::CommandRecord;
 use crate::domain::hold::Epoch;
 use crate::ports::Ledger;
 use crate::sync::{MutexGuard, lock, sleep, timeout};
@@ -31,7 +32,7 @@ impl Latch {
             .unwrap_or_default();
         let held = pending
             .into_iter()
-            .filter_map(|entry| Some((entry.record.once.clone(), entry.hold()?.hold.epoch)));
+            .filter_map(|entry| Some((entry.record.clone(), entry.hold()?.hold.epoch)));
         let held: Vec<_> = held.collect();
         if held.is_empty() {
             return;
@@ -40,7 +41,7 @@ impl Latch {
         held.iter()
             .for_each(|(_, epoch)| self.note(epoch, |live| live.replayed = true));
         self.unasked()
-            .extend(held.iter().map(|(once, _)| once.clone()));
+            .extend(held.iter().map(|(record, _)| record.once.clone()));
         let latch = Arc::clone(self);
         owned(async move {
             if timeout(LIMIT, latch.ask_all(record.as_ref(), &held))
@@ -53,10 +54,11 @@ impl Latch {
         });
     }
 
-    async fn ask_all(&self, record: &dyn Ledger, held: &[(String, Epoch)]) {
-        for (once, epoch) in held {
+    async fn ask_all(&self, ledger: &dyn Ledger, held: &[(CommandRecord, Epoch)]) {
+        for (record, epoch) in held {
+            let once = &record.once;
             let has = loop {
-                match record.has(once).await {
+                match ledger.has(once).await {
                     Ok(has) => break has,
                     Err(error) => {
                         tracing::debug!(%error, once, "the record does not say whether it has a kill")
@@ -67,6 +69,10 @@ impl Latch {
             if has {
                 tracing::warn!(%epoch, once, "a kill of the journal is on record: it holds where others have it");
                 let _under_way = InFlightCommand::again(self, once).await;
+                if record.answer.told {
+                    // A retry hears what its client was told, and not what was recorded then.
+                    let _kept = self.desired.note(record.clone()).await;
+                }
                 self.entered(once).await;
                 self.forget([epoch].into_iter());
             }

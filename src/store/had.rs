@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::JournalFile;
+use crate::domain::audit::{Change, Record};
 use crate::domain::hold::Epoch;
 use crate::ports::{Effect, JournalEntry, Ledger};
 use crate::sync::timeout;
@@ -24,8 +25,9 @@ pub async fn settle_had(journal: &mut JournalFile, ended: &BTreeSet<Epoch>, ledg
     let mut settled: Vec<_> = ended.into_iter().map(|entry| entry.record.once).collect();
     let asking = async {
         for JournalEntry { record, .. } in open {
-            if ledger.has(&record.once).await.unwrap_or(false) {
-                settled.push(record.once);
+            let once = record.once.clone();
+            if ledger.has(&once).await.unwrap_or(false) && keeps_to(ledger, record).await {
+                settled.push(once);
             }
         }
     };
@@ -39,4 +41,10 @@ pub async fn settle_had(journal: &mut JournalFile, ended: &BTreeSet<Epoch>, ledg
     {
         tracing::warn!(%error, "the journal could not be settled; what the ledger has of it is settled at the next start");
     }
+}
+
+/// Whether a retry of this command, which the ledger has, hears from there what its client was told
+/// before it was known to be there.
+async fn keeps_to(ledger: &dyn Ledger, record: Record) -> bool {
+    !record.answer.told || ledger.commit(Change::of(record)).await.is_ok()
 }

@@ -31,8 +31,13 @@ struct Service {
 impl Service {
     /// A service whose throttle `shop` a manifest declares, at 0.2.
     async fn new() -> Self {
+        Self::over(&Arc::new(Outside::new())).await
+    }
+
+    /// The same, over what a process before may have left.
+    async fn over(outside: &Arc<Outside>) -> Self {
         let (outside, manifest, site) = (
-            Arc::new(Outside::new()),
+            Arc::clone(outside),
             Arc::new(Manifest::new()),
             Arc::new(Site::new()),
         );
@@ -109,6 +114,49 @@ impl Service {
         self.outside.heal();
         sleep(Duration::from_secs(12)).await;
         assert!(self.life.latch.retry_pending().await);
+    }
+}
+
+/// A process over what is outside, for as long as a case takes; then it dies.
+fn process(outside: &Arc<Outside>, case: impl AsyncFnOnce(Service)) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        case(Service::over(outside).await).await;
+        outside.ends();
+    });
+}
+
+/// A ledger may take what it does not answer: it has the command in other words than those that
+/// the client was told.
+#[test]
+fn a_retry_after_a_restart_hears_what_its_client_was_told_of_a_record_that_was_pending() {
+    let all = [
+        ("/kill", kill()),
+        ("/control", control("default", 1.0)),
+        ("/revive", json!({})),
+    ];
+    for (path, body) in all {
+        let outside = Arc::new(Outside::new());
+        let mut first = None;
+        process(&outside, async |service| {
+            service.outside.ledger_is(LedgerFault::HangsAfter, LONG);
+            let told = service.post(path, "k", "first", &body).await;
+            assert_eq!(told.body["audit_id"], Value::Null, "{path}");
+            assert_ne!(told.body.get("durable"), Some(&json!(false)), "{path}");
+            first = Some(told);
+        });
+        process(&outside, async |service| {
+            assert_eq!(service.entries("first").len(), 1, "the ledger has it");
+            let again = service.post(path, "k", "again", &body).await;
+            same(&again, &first.unwrap(), true, path);
+            service.settled().await;
+            let later = service.post(path, "k", "later", &body).await;
+            assert_eq!(later.bytes, again.bytes, "{path}");
+        });
     }
 }
 

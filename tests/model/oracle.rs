@@ -77,11 +77,12 @@ impl Told {
             .unwrap_or_default()
     }
 
+    /// One that does not say it is durable for sure once the ledger has it.
     fn is_durable(&self) -> bool {
         self.body
             .get("durable")
             .and_then(Value::as_bool)
-            .unwrap_or(true)
+            .unwrap_or_else(|| self.body.get("audit_id") != Some(&Value::Null))
     }
 
     fn says(&self, member: &str) -> &str {

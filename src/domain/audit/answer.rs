@@ -32,8 +32,9 @@ pub struct CommandResponse {
     /// is what is kept. A number that is read and written again may come out with another last
     /// digit.
     pub sent: Option<String>,
-    /// Whether this process sent it to the client before the ledger knew. Of what a process before
-    /// wrote down nobody knows whether it was sent: what the ledger has counts then.
+    /// Whether it was sent to the client before the ledger knew: by this process, or by one before,
+    /// whose journal says so. Of what else that wrote down nobody knows whether it was sent: what
+    /// the ledger has counts then.
     pub told: bool,
     /// Whether it is what its key was answered before, and not what this command did.
     pub replayed: bool,
@@ -135,6 +136,8 @@ struct Kept {
     at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sent: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    told: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stood: Option<Vec<Epoch>>,
 }
@@ -147,6 +150,7 @@ impl From<Kept> for CommandResponse {
             body,
             at,
             sent,
+            told,
             stood,
         } = kept;
         let written = sent
@@ -155,6 +159,7 @@ impl From<Kept> for CommandResponse {
         Self {
             key,
             sent,
+            told,
             stood,
             ..Self::new(status, written.unwrap_or(body), at)
         }
@@ -169,6 +174,7 @@ impl From<CommandResponse> for Kept {
             body,
             at,
             sent,
+            told,
             stood,
             ..
         } = answer;
@@ -179,6 +185,7 @@ impl From<CommandResponse> for Kept {
             body,
             at,
             sent,
+            told,
             stood,
         }
     }

@@ -229,12 +229,13 @@ impl JournalFile {
         Ok(fit)
     }
 
-    /// What of these there is room for, and which. A record alone must not take the room that a
-    /// kill may need: whoever repeats a command fills half of it at most.
+    /// What of these there is room for, and which. A record alone, or what its client was told,
+    /// must not take the room that a kill may need: whoever repeats a command fills half of it at
+    /// most.
     fn that_fit(&self, entries: &[Written]) -> (Vec<u8>, Vec<bool>) {
         let mut content = Vec::new();
         let fit = entries.iter().map(|(entry, own)| {
-            let room = if entry.effect == Effect::Nothing {
+            let room = if entry.effect == Effect::Nothing || entry.record.answer.told {
                 JOURNAL_BYTES / 2
             } else {
                 JOURNAL_BYTES

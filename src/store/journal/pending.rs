@@ -27,10 +27,15 @@ impl Pending {
         self.entries.is_empty()
     }
 
-    /// An entry that is on the disk.
+    /// An entry that is on the disk; it stands for one before of the same record.
     pub(super) fn push(&mut self, entry: JournalEntry) {
-        if !self.ahead.contains(&entry.record.once) {
-            self.entries.push(entry);
+        let once = &entry.record.once;
+        if self.ahead.contains(once) {
+            return;
+        }
+        match self.entries.iter_mut().find(|one| one.record.once == *once) {
+            Some(before) => *before = entry,
+            None => self.entries.push(entry),
         }
     }
 

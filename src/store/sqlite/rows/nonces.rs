@@ -50,11 +50,15 @@ pub(in crate::store::sqlite) fn told(
     let Some(key) = &answer.key else {
         return Ok(());
     };
+    let kept = Answer {
+        told: false,
+        ..answer.clone()
+    };
     conn.prepare_cached(
         "UPDATE used_nonces SET answer = ?4
          WHERE kind = 'client' AND livemode = 0 AND account = ?1 AND id = ?2 AND digest = ?3",
     )?
-    .execute(params![owner(key), key.key, key.digest, json(answer)?])?;
+    .execute(params![owner(key), key.key, key.digest, json(&kept)?])?;
     Ok(())
 }
 
@@ -101,6 +105,7 @@ pub(in crate::store::sqlite) fn keep_answer(
         kept.set("audit_id", seq);
     }
     kept.write();
+    kept.told = false; // a journal's alone
     if let Some(key) = kept.key.as_ref().filter(|_| kept.is_success()) {
         conn.prepare_cached(
             "INSERT INTO used_nonces (kind, livemode, account, id, digest, used_at, expires_at, answer)
