@@ -158,10 +158,10 @@ impl Reconciler {
             .targets
             .values()
             .for_each(|target| target.begin());
-        let now = self.parts.clock.elapsed();
+        self.parts.latch.hold_alone(self.parts.clock.elapsed());
         let declared = self.parts.desired.declared().into_iter();
         let mut all: Vec<_> = declared
-            .map(|throttle| self.parts.latch.with_its_kills(throttle, now))
+            .map(|throttle| self.parts.latch.with_its_kills(throttle))
             .collect();
         all.sort_by_key(|throttle| !is_killed(throttle));
         (self.settled, self.known_in) = (true, None);

@@ -30,7 +30,7 @@ const JOURNAL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long it waits for the journal to note what its client is told. A note that is not there in
 /// time lets a retry hear the ledger's words after a restart.
-const NOTE_PATIENCE: Duration = Duration::from_millis(500);
+const NOTE_PATIENCE: Duration = Duration::from_millis(250);
 
 /// How long the journal is alone with its disk and a processor: as a rule it is done by then, and
 /// the ledger, whose commit takes more of both, keeps no verdict from the gate that has just been
@@ -38,7 +38,7 @@ const NOTE_PATIENCE: Duration = Duration::from_millis(500);
 const HEAD_START: Duration = Duration::from_millis(5);
 
 /// Why a command is not in the ledger whose effect is settled without it.
-const UNNOTED: &str = "that it has no effect beyond this process could not be recorded";
+pub(super) const UNNOTED: &str = "that it has no effect beyond this process could not be recorded";
 
 /// Whether an entry is in the ledger.
 pub(super) enum EntryOutcome {
@@ -51,6 +51,9 @@ pub(super) enum EntryOutcome {
     /// Not yet, and why. Whoever asked says so: of a command once, of what is told again when that
     /// changes.
     NotYet(String),
+    /// It was refused for good, and that could not be recorded in time. It may be all the same, and
+    /// then a start has nothing to bring: what it closed does not outlive this process for sure.
+    Unnoted,
 }
 
 impl Latch {
@@ -98,7 +101,7 @@ impl Latch {
         }
         let (durable, entered) =
             with_a_head_start(journalled, self.commit_entry(&entry, measured)).await;
-        match entered {
+        let durable = match entered {
             EntryOutcome::Told(answer) => {
                 log_lines::kept_by_the_ledger_alone(&owed.record, unkept.get());
                 let (audit, durable) = telling.told(AuditState::Recorded, true);
@@ -115,11 +118,29 @@ impl Latch {
                     answer: *answer,
                 };
             }
-            EntryOutcome::LetGo => {}
+            EntryOutcome::LetGo => durable,
             EntryOutcome::NotYet(why) => {
-                log_lines::not_taken(&owed.record, &why, durable, unkept.get())
+                log_lines::not_taken(&owed.record, &why, durable, unkept.get());
+                durable
             }
-        }
+            EntryOutcome::Unnoted => {
+                log_lines::not_taken(&owed.record, UNNOTED, false, unkept.get());
+                if let Effect::Hold(hold) = &effect {
+                    self.note(&hold.hold.epoch, |live| live.durable = false);
+                }
+                false
+            }
+        };
+        self.pending_for(&telling, owed, durable).await
+    }
+
+    /// What the client of a command is told that the ledger is owed.
+    async fn pending_for(
+        &self,
+        telling: &Telling<'_>,
+        owed: JournalEntry,
+        durable: bool,
+    ) -> Persisted {
         let owed = if durable { owed } else { telling.owing(false) };
         let answer = owed.record.answer.clone();
         self.owe(owed.clone(), durable);
@@ -268,7 +289,7 @@ impl Latch {
             .answer
             .warn(&format!("it is known to this process alone, and what its loop acts on stops while it leads: {why}"));
         let Ok(Ok(answer)) = timeout(LEDGER_PATIENCE, self.desired.note(record)).await else {
-            return EntryOutcome::NotYet(UNNOTED.to_owned());
+            return EntryOutcome::Unnoted;
         };
         self.note_of(entry, Some(why));
         self.entered(&once).await;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::in_flight::InFlightCommand;
-use super::{POLL_INTERVAL, Latch, owned};
+use super::{Latch, POLL_INTERVAL, owned};
 use crate::domain::audit::CommandRecord;
 use crate::domain::hold::Epoch;
 use crate::ports::Ledger;
@@ -69,12 +69,14 @@ impl Latch {
             if has {
                 tracing::warn!(%epoch, once, "a kill of the journal is on record: it holds where others have it");
                 let _under_way = InFlightCommand::again(self, once).await;
-                if record.answer.told {
-                    // A retry hears what its client was told, and not what was recorded then.
-                    let _kept = self.desired.note(record.clone()).await;
-                }
                 self.entered(once).await;
                 self.forget([epoch].into_iter());
+                if record.answer.told {
+                    // A retry hears what its client was told, and not what was recorded then. It is
+                    // waited for by nobody: what others are told hangs on no write.
+                    let (desired, record) = (Arc::clone(&self.desired), record.clone());
+                    owned(async move { drop(desired.note(record).await) });
+                }
             }
             self.unasked().remove(once);
         }

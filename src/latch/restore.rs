@@ -9,7 +9,7 @@ use crate::decide::precedence::most_restrictive;
 use crate::decide::verdict::Reason;
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold};
 use crate::domain::throttle::{Declared, GateSpec, ThrottleName};
-use crate::gate::LevelSetting;
+use crate::gate::{LevelSetting, ThrottleSnapshot};
 
 impl Latch {
     /// Makes every declared throttle known to the gate, closes what is declared closed, and takes
@@ -64,9 +64,8 @@ impl Latch {
 
     /// What the loop goes by: a throttle with the kills of this process that its gate holds and
     /// that it is not declared to have yet. What declares them may hang, and a stop waits for
-    /// nothing. The gate takes those that hold here alone: one of a journal it never had.
-    pub fn with_its_kills(&self, declared: Arc<Declared>, at: Duration) -> Arc<Declared> {
-        self.hold_alone(&declared.name, at);
+    /// nothing.
+    pub fn with_its_kills(&self, declared: Arc<Declared>) -> Arc<Declared> {
         let kills = self.gate.kills(&declared.name);
         // Whatever else bears its id is no kill.
         let known = |hold: &Hold| {
@@ -96,18 +95,27 @@ impl Latch {
         Arc::new(with)
     }
 
-    /// Shuts one throttle's gate by the kills that nobody but this process has.
-    fn hold_alone(&self, name: &ThrottleName, at: Duration) {
-        let alone: Vec<Arc<Hold>> = self
+    /// Shuts the gates by the kills that nobody but this process has: one of a journal they never
+    /// had.
+    pub fn hold_alone(&self, at: Duration) {
+        let alone: Vec<ScopedHold> = self
             .lock()
             .iter()
-            .filter(|live| live.alone.is_some() && !live.ending && live.held.scope.covers(name))
-            .map(|live| Arc::new(live.held.hold.clone()))
+            .filter(|live| live.alone.is_some() && !live.ending)
+            .map(|live| live.held.clone())
             .collect();
-        let unknown = self.unknown_to_the_gate(name, &alone);
-        for hold in &unknown {
-            self.gate.hold(&Scope::One(name.clone()), hold, at);
-            log_lines::holds(hold, std::slice::from_ref(name));
+        for ScopedHold { scope, hold } in alone {
+            let standings = self.gate.standings();
+            let lacks = |standing: &&ThrottleSnapshot| {
+                scope.covers(&standing.name) && !standing.holds.contains(&hold.epoch)
+            };
+            if standings.iter().any(|standing| lacks(&standing)) {
+                // One that has ended meanwhile is not taken.
+                let held = self.gate.hold(&scope, &hold, at);
+                if !held.is_empty() {
+                    log_lines::holds(&hold, &held);
+                }
+            }
         }
     }
 

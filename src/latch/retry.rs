@@ -7,7 +7,7 @@ use futures::future::{join, join_all};
 use super::Latch;
 use super::announce::PATIENCE;
 use super::in_flight::InFlightCommand;
-use super::persist::{EntryOutcome, LEDGER_PATIENCE};
+use super::persist::{EntryOutcome, LEDGER_PATIENCE, UNNOTED};
 use crate::domain::hold::{Hold, HoldEffect, Scope};
 use crate::domain::level::Level;
 use crate::domain::throttle::ThrottleName;
@@ -92,7 +92,12 @@ impl Latch {
                 }
                 _ => self.commit_entry(entry, None).await,
             };
-            if let EntryOutcome::NotYet(why) = told {
+            let why = match told {
+                EntryOutcome::NotYet(why) => Some(why),
+                EntryOutcome::Unnoted => Some(UNNOTED.to_owned()),
+                EntryOutcome::Told(_) | EntryOutcome::Alone(_) | EntryOutcome::LetGo => None,
+            };
+            if let Some(why) = why {
                 self.again.fails(&entry.record, why);
                 return false;
             }

@@ -7,8 +7,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures::future::join_all;
+
 use super::JournalFile;
-use crate::domain::audit::{Change, Record};
+use crate::domain::audit::Change;
 use crate::domain::hold::Epoch;
 use crate::ports::{Effect, JournalEntry, Ledger};
 use crate::sync::timeout;
@@ -17,19 +19,25 @@ use crate::sync::timeout;
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// Settles what has ended, which was brought to the ledger before: it does not bite until it has
-/// been brought there again; and every command that the ledger has. What cannot be asked in time
-/// stays.
+/// been brought there again; and every command that the ledger has. A retry hears from there what
+/// its client was told before that was known. What cannot be asked in time stays.
 pub async fn settle_had(journal: &mut JournalFile, ended: &BTreeSet<Epoch>, ledger: &dyn Ledger) {
     let has_ended = |entry: &JournalEntry| matches!(&entry.effect, Effect::Hold(held) if ended.contains(&held.hold.epoch));
     let (ended, open): (Vec<_>, Vec<_>) = journal.pending().into_iter().partition(has_ended);
     let mut settled: Vec<_> = ended.into_iter().map(|entry| entry.record.once).collect();
+    let mut told = Vec::new();
     let asking = async {
         for JournalEntry { record, .. } in open {
-            let once = record.once.clone();
-            if ledger.has(&once).await.unwrap_or(false) && keeps_to(ledger, record).await {
-                settled.push(once);
+            if ledger.has(&record.once).await.unwrap_or(false) {
+                settled.push(record.once.clone());
+                told.extend(record.answer.told.then_some(record));
             }
         }
+        // Whether or not they get there: what is settled bites nobody any more.
+        let notes = told
+            .drain(..)
+            .map(|record| ledger.commit(Change::of(record)));
+        join_all(notes).await
     };
     if timeout(LIMIT, asking).await.is_err() {
         tracing::warn!(
@@ -41,10 +49,4 @@ pub async fn settle_had(journal: &mut JournalFile, ended: &BTreeSet<Epoch>, ledg
     {
         tracing::warn!(%error, "the journal could not be settled; what the ledger has of it is settled at the next start");
     }
-}
-
-/// Whether a retry of this command, which the ledger has, hears from there what its client was told
-/// before it was known to be there.
-async fn keeps_to(ledger: &dyn Ledger, record: Record) -> bool {
-    !record.answer.told || ledger.commit(Change::of(record)).await.is_ok()
 }

@@ -153,21 +153,25 @@ fn a_settled_kill_is_pending_no_more_and_an_empty_journal_starts_over() {
 fn a_full_journal_says_so_and_keeps_what_it_has() {
     let (_dir, path) = home();
     let journal = FileJournal::open(&path).unwrap();
-    let mut big = entry("big");
-    big.record.audit.reason = "x".repeat(JOURNAL_BYTES / 4);
-    for _ in 0..3 {
-        append(&journal, &big).unwrap();
+    let big = |name: &str| {
+        let mut big = entry(name);
+        big.record.audit.reason = "x".repeat(JOURNAL_BYTES / 4);
+        big
+    };
+    for name in ["a", "b", "c"] {
+        append(&journal, &big(name)).unwrap();
     }
-    let error = append(&journal, &big).unwrap_err();
+    let error = append(&journal, &big("d")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::StorageFull);
     assert!(error.to_string().contains("journal is full"), "{error}");
     append(&journal, &entry("small")).expect("a smaller one still fits");
     drop(journal);
     let journal = FileJournal::open(&path).unwrap();
     assert_eq!(journal.pending().len(), 4);
-    settle(&journal, "big").unwrap();
-    settle(&journal, "small").unwrap();
-    append(&journal, &big).expect("room again");
+    for name in ["a", "b", "c", "small"] {
+        settle(&journal, name).unwrap();
+    }
+    append(&journal, &big("d")).expect("room again");
 }
 
 /// A journal of three records that fill more than a sector each, and its bytes; the last one begins

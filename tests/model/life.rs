@@ -115,9 +115,7 @@ pub(crate) async fn kept(outside: &Arc<Outside>) -> Result<Kept, String> {
     journal
         .mend(seen.unwrap_or_default(), lacking > 0)
         .map_err(text)?;
-    // The start's own question has no faults here: where it cannot be asked, a retry may hear the
-    // journal's words first and the ledger's later, which no oracle tells from a fault.
-    store::settle_had(&mut journal, &opened.accounts.ended, &channel.ledger).await;
+    store::settle_had(&mut journal, &opened.accounts.ended, channel.as_ref()).await;
     Ok(Kept {
         channel,
         stored: start.stored,

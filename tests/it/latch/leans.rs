@@ -290,7 +290,7 @@ async fn a_copy_of_a_kill_takes_it_away_from_no_other_throttle() {
     });
     assert!(
         latch
-            .with_its_kills(declared, NOW.elapsed)
+            .with_its_kills(declared)
             .holds
             .iter()
             .any(Hold::is_kill)
@@ -302,7 +302,7 @@ async fn a_copy_of_a_kill_takes_it_away_from_no_other_throttle() {
         ThrottleName::default_throttle(),
         Level::OPEN,
     ));
-    assert_eq!(latch.with_its_kills(default, NOW.elapsed).holds.len(), 1);
+    assert_eq!(latch.with_its_kills(default).holds.len(), 1);
     assert_eq!(gate.kills(&ThrottleName::default_throttle()).len(), 1);
     assert_eq!(latch.kill(order("k2")).await.unwrap().epoch.0, "k2");
 }

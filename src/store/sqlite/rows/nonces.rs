@@ -42,7 +42,7 @@ fn owner(key: &ClientKey) -> String {
 }
 
 /// What a client was told before the ledger knew that the command had entered it: a retry hears the
-/// same.
+/// same, unless the same request was done again since.
 pub(in crate::store::sqlite) fn told(
     conn: &Connection,
     answer: &CommandResponse,
@@ -50,15 +50,22 @@ pub(in crate::store::sqlite) fn told(
     let Some(key) = &answer.key else {
         return Ok(());
     };
-    let kept = Answer {
+    let kept = CommandResponse {
         told: false,
         ..answer.clone()
     };
     conn.prepare_cached(
         "UPDATE used_nonces SET answer = ?4
-         WHERE kind = 'client' AND livemode = 0 AND account = ?1 AND id = ?2 AND digest = ?3",
+         WHERE kind = 'client' AND livemode = 0 AND account = ?1 AND id = ?2 AND digest = ?3
+             AND used_at <= ?5",
     )?
-    .execute(params![owner(key), key.key, key.digest, json(&kept)?])?;
+    .execute(params![
+        owner(key),
+        key.key,
+        key.digest,
+        json(&kept)?,
+        time(kept.at)
+    ])?;
     Ok(())
 }
 
