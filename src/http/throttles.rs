@@ -12,7 +12,7 @@ use axum::extract::{Path, State};
 
 use crate::decide::precedence::most_restrictive;
 use crate::domain::report::PassReport;
-use crate::domain::throttle::{Declared, Mode, ThrottleName};
+use crate::domain::throttle::{Declared, Mode, TargetSpec, ThrottleName};
 use crate::ports::Report;
 use crate::source::crd_status::EchoThrottleStatus;
 use crate::source::spec_rows::spec;
@@ -149,14 +149,34 @@ fn told(throttle: &Declared) -> HoldFacts {
     }
 }
 
+/// No last pass opens what the gate of this process has closed since: what a kill left behind that
+/// began and ended between two passes is told before the next one has been there.
+fn put_gate(app: &App, declared: &Declared, status: &mut EchoThrottleStatus) {
+    let has_gate = |spec: &TargetSpec| matches!(spec, TargetSpec::Gate(_));
+    let here = declared
+        .targets
+        .iter()
+        .any(has_gate)
+        .then(|| app.gate.standing(&declared.name))
+        .flatten();
+    if let (Some(here), Some(effective)) = (here, &mut status.effective)
+        && here.level.millionths() > effective.level_millionths
+    {
+        effective.level_millionths = here.level.millionths();
+        effective.throttle_percent = here.level.percent_ceil();
+    }
+}
+
 /// What is declared and held is told as it is now, so that whoever commanded it reads it back at
-/// once, and after a restart before the first pass. What was found is the last pass's.
+/// once, and after a restart before the first pass; what is in force, no more open than the gate is
+/// now. What else was found is the last pass's.
 fn view(app: &App, declared: &Declared) -> Throttle {
     let mut posted = app.board.posted(&declared.name).unwrap_or_default();
     let want = most_restrictive(declared.level, Mode::Enforce, &declared.holds);
     posted.status.declared = Some(status_rows::declared(want.level, &want.source));
     posted.status.holds = status_rows::holds(&told(declared));
     status_rows::put_kills(&mut posted.status, &declared.holds, app.clock.now());
+    put_gate(app, declared, &mut posted.status);
     let targets = declared.targets.iter().map(|spec| {
         let target = spec.id();
         let found = posted.targets.iter().find(|(id, ..)| *id == target);
