@@ -42,10 +42,7 @@ impl Latch {
             "an earlier revival is not decided yet",
         )
         .await?;
-        // The record shall not say `killed` after it said `revived`.
-        self.catch_up(&self.scope_of(scope, epoch)).await?;
-        // From here on a kill makes a hold of its own, which this command spares.
-        self.begin_ending(scope, epoch);
+        self.begin_ending(scope, epoch).await?;
         // What an earlier one has on record to end is being ended, and recorded once.
         let carried = self.carried().clone();
         let spared = |epoch: &Epoch| carried.contains(epoch) || self.is_spared(epoch);
@@ -113,8 +110,19 @@ impl Latch {
             .map_or_else(|| scope.clone(), |held| held.scope)
     }
 
-    /// Nobody leans on the holds that a revival may end, from here on.
-    fn begin_ending(&self, scope: &Scope, epoch: Option<&Epoch>) {
+    /// From here on a kill makes a hold of its own, which the revival spares: also while it waits
+    /// for what came before. The record shall not say `killed` after it said `revived`.
+    async fn begin_ending(&self, scope: &Scope, epoch: Option<&Epoch>) -> Result<(), DesiredError> {
+        self.mark_ending(scope, epoch);
+        let caught_up = self.catch_up(&self.scope_of(scope, epoch)).await;
+        if caught_up.is_err() {
+            self.over(&[]);
+        }
+        caught_up
+    }
+
+    /// Nobody leans on the holds that a revival may end.
+    fn mark_ending(&self, scope: &Scope, epoch: Option<&Epoch>) {
         let within = |held: &ScopedHold| {
             *scope == Scope::All || held.scope == *scope || held.scope == Scope::All
         };

@@ -482,6 +482,44 @@ async fn settling_waits_for_whoever_is_telling_the_ledger_and_skips_nothing_behi
     assert_eq!(latch.lacking(), Lacking::default());
 }
 
+/// A revival waits for what came before it to its throttles: a kill that comes meanwhile is not
+/// answered with a hold that is about to end.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_kill_leans_on_what_a_revival_ends_that_waits_for_an_earlier_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, stored) = SqliteLedger::open(folder.path()).unwrap();
+    let ledger = Arc::new(Fickle::new(Arc::new(ledger)));
+    let desired = Arc::new(LedgerDesired::new(Arc::<Fickle>::clone(&ledger), stored));
+    let journal: Arc<dyn Journal> =
+        Arc::new(FileJournal::open(&folder.path().join("journal")).unwrap());
+    let gate = open_gate();
+    let latch = Latch::new(Arc::clone(&gate), desired, Some(journal), Vec::new());
+    let latch = Arc::new(latch);
+    let name = ThrottleName::default_throttle();
+    latch.kill(order("first")).await.unwrap();
+
+    ledger.mood.store(WAITS, Ordering::SeqCst);
+    let leaning = tokio::spawn({
+        let latch = Arc::clone(&latch);
+        async move { latch.kill(order("leaning")).await }
+    });
+    ledger.waits.notified().await;
+    ledger.mood.store(WELL, Ordering::SeqCst);
+    let reviving = tokio::spawn({
+        let latch = Arc::clone(&latch);
+        async move { latch.revive(Scope::All, None, record("revive")).await }
+    });
+    sleep(Duration::from_millis(50)).await; // it waits for the one that leans
+    assert!(!reviving.is_finished());
+    let later = latch.kill(order("later")).await.unwrap();
+    assert_eq!(later.epoch, Epoch("later".to_owned()));
+    ledger.goes_on.notify_one();
+    assert_eq!(leaning.await.unwrap().unwrap().epoch.0, "first");
+    let ended = reviving.await.unwrap().unwrap();
+    assert_eq!(ended.ended, [Epoch("first".to_owned())]);
+    assert_eq!(gate.standing(&name).unwrap().holds, [later.epoch]);
+}
+
 /// A ledger whose disk hangs in the middle of the first write of a kind, and lets it land, or not,
 /// once it goes on.
 struct Hangs {
