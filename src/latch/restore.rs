@@ -101,15 +101,18 @@ impl Latch {
         let alone: Vec<ScopedHold> = self
             .lock()
             .iter()
-            .filter(|live| live.alone.is_some() && !live.ending)
+            .filter(|live| live.alone.is_some() && !live.ending && live.held.hold.is_kill())
             .map(|live| live.held.clone())
             .collect();
+        if alone.is_empty() {
+            return;
+        }
+        let standings = self.gate.standings();
         for ScopedHold { scope, hold } in alone {
-            let standings = self.gate.standings();
-            let lacks = |standing: &&ThrottleSnapshot| {
+            let lacks = |standing: &ThrottleSnapshot| {
                 scope.covers(&standing.name) && !standing.holds.contains(&hold.epoch)
             };
-            if standings.iter().any(|standing| lacks(&standing)) {
+            if standings.iter().any(lacks) {
                 // One that has ended meanwhile is not taken.
                 let held = self.gate.hold(&scope, &hold, at);
                 if !held.is_empty() {

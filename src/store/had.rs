@@ -15,7 +15,7 @@ use crate::domain::hold::Epoch;
 use crate::ports::{Effect, JournalEntry, Ledger};
 use crate::sync::timeout;
 
-/// How long a start waits for the ledger to say it.
+/// How long a start waits for the ledger to say it, and to take what clients were told.
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// Settles what has ended, which was brought to the ledger before: it does not bite until it has
@@ -25,21 +25,23 @@ pub async fn settle_had(journal: &mut JournalFile, ended: &BTreeSet<Epoch>, ledg
     let has_ended = |entry: &JournalEntry| matches!(&entry.effect, Effect::Hold(held) if ended.contains(&held.hold.epoch));
     let (ended, open): (Vec<_>, Vec<_>) = journal.pending().into_iter().partition(has_ended);
     let mut settled: Vec<_> = ended.into_iter().map(|entry| entry.record.once).collect();
-    let mut told = Vec::new();
+    let mut all_asked = false;
     let asking = async {
+        let mut told = Vec::new();
         for JournalEntry { record, .. } in open {
             if ledger.has(&record.once).await.unwrap_or(false) {
                 settled.push(record.once.clone());
                 told.extend(record.answer.told.then_some(record));
             }
         }
-        // Whether or not they get there: what is settled bites nobody any more.
-        let notes = told
-            .drain(..)
-            .map(|record| ledger.commit(Change::of(record)));
-        join_all(notes).await
+        all_asked = true;
+        // Settled whether or not these get there: an entry that stays may close again what was
+        // opened since, and a retry that hears other words does no harm.
+        let notes = told.into_iter().map(Change::of);
+        join_all(notes.map(|note| ledger.commit(note))).await
     };
-    if timeout(LIMIT, asking).await.is_err() {
+    let _notes = timeout(LIMIT, asking).await;
+    if !all_asked {
         tracing::warn!(
             "the ledger does not say which commands of the journal it has; they are brought to it again"
         );

@@ -66,6 +66,24 @@ impl World {
             site,
         }
     }
+
+    /// The same after a process that was killed by a command, while the API server answered nobody
+    /// who would have told others: its journal alone has it.
+    fn with_a_kill_nobody_heard_of() -> Self {
+        let world = Self::new();
+        world.process(
+            |_| (),
+            async |cluster| {
+                cluster
+                    .until(BACK, "both gates open", || cluster.both_open())
+                    .await;
+                cluster.server.is_silent_in(Some(SHOP));
+                cluster.kill_in(SHOP).await;
+            },
+        );
+        world.server.is_silent_in(None);
+        world
+    }
 }
 
 impl Cluster {
@@ -182,18 +200,7 @@ fn a_kill_that_was_revived_does_not_come_again_from_a_journal_that_still_has_it(
 #[test]
 fn a_kill_of_a_process_before_that_nobody_has_heard_of_is_told_soon_though_its_record_hangs() {
     for hangs in [false, true] {
-        let world = World::new();
-        world.process(
-            |_| (),
-            async |cluster| {
-                cluster
-                    .until(BACK, "both gates open", || cluster.both_open())
-                    .await;
-                cluster.server.is_silent_in(Some(SHOP));
-                cluster.kill_in(SHOP).await;
-            },
-        );
-        world.server.is_silent_in(None);
+        let world = World::with_a_kill_nobody_heard_of();
         let starts = |outside: &Outside| {
             if hangs {
                 outside.reads_are(DiskFault::Hangs, HANGS);
@@ -218,18 +225,7 @@ fn a_kill_of_a_process_before_that_nobody_has_heard_of_is_told_soon_though_its_r
 
 #[test]
 fn a_kill_of_a_process_before_that_is_refused_where_others_would_hear_of_it_stops_here() {
-    let world = World::new();
-    world.process(
-        |_| (),
-        async |cluster| {
-            cluster
-                .until(BACK, "both gates open", || cluster.both_open())
-                .await;
-            cluster.server.is_silent_in(Some(SHOP));
-            cluster.kill_in(SHOP).await;
-        },
-    );
-    world.server.is_silent_in(None);
+    let world = World::with_a_kill_nobody_heard_of();
     world.server.creates(Creates::Refused);
     world.process(
         |_| (),
