@@ -94,31 +94,6 @@ async fn a_throttle_tells_what_is_declared_in_force_and_read_back() {
     );
 }
 
-/// A stop may begin and end between two passes: what the last one found is no longer so.
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_told_to_be_more_open_than_the_gate_is() {
-    let folder = tempfile::tempdir().unwrap();
-    let echo = Echo::start("serve", &[], folder.path()).await;
-    let post = async |path: &str, body: &'static str| {
-        let request = http().post(echo.url(path)).header("x-api-key", KEY);
-        request.body(body).send().await.unwrap().status().as_u16()
-    };
-    let percent = async || {
-        let (_, throttle) = get(&echo, "/v1/throttles/default").await;
-        throttle["effective"]["throttlePercent"].clone()
-    };
-    assert_eq!(post("/control", r#"{"target_throttle":0}"#).await, 200);
-    eventually("it is open", Duration::from_secs(30), async || {
-        (percent().await == 0).then_some(())
-    })
-    .await;
-    let kill = r#"{"reason":"r","operator":"dana","confirmation":"CONFIRM_KILL"}"#;
-    assert_eq!(post("/kill", kill).await, 200);
-    assert_eq!(post("/revive", "").await, 200);
-    assert_eq!(percent().await, 100, "it opens from a full stop");
-    assert_eq!(echo.verdict("default").await.0, 403);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_throttle_that_is_not_there_is_a_problem_and_none_is_told_without_a_key() {
     let folder = tempfile::tempdir().unwrap();

@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::Request;
+use axum::http::request::Builder;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
@@ -53,17 +54,27 @@ pub(crate) async fn ask(
     key: Option<&str>,
     body: String,
 ) -> Told {
-    let routes = TowerToHyperService::new(routes.clone());
-    let request = Request::post(path)
-        .header("host", "localhost")
-        .header("x-api-key", API_KEY)
-        .header("request-id", id)
-        .extension(ConnectInfo(peer()));
+    let request = Request::post(path).header("request-id", id);
     let request = match key {
         Some(key) => request.header("idempotency-key", key),
         None => request,
     };
-    let request = request.body(Body::from(body)).expect("a request");
+    answer(routes, request, body).await
+}
+
+/// Reads, and waits for the answer.
+pub(crate) async fn read(routes: &Router, path: &str) -> Value {
+    answer(routes, Request::get(path), String::new()).await.body
+}
+
+async fn answer(routes: &Router, request: Builder, body: String) -> Told {
+    let routes = TowerToHyperService::new(routes.clone());
+    let request = request
+        .header("host", "localhost")
+        .header("x-api-key", API_KEY)
+        .extension(ConnectInfo(peer()))
+        .body(Body::from(body))
+        .expect("a request");
     let answer = routes.call(request).await.expect("routes answer");
     let status = answer.status().as_u16();
     let replayed = answer.headers().contains_key("idempotent-replayed");

@@ -8,14 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::Router;
 use echo_phoenix::config::Keys;
 use echo_phoenix::decide::law::Law;
 use echo_phoenix::domain::hold::{Hold, Source};
+use echo_phoenix::domain::report::PassReport;
 use echo_phoenix::domain::throttle::{Declared, TargetKind, ThrottleName};
 use echo_phoenix::gate::{Gate, Question, ThrottleSnapshot};
 use echo_phoenix::http::{
-    App, HealthParts as HttpParts, Hosts, InFlightKeys, Large, LedgerLook, Rates, Strangers,
+    App, HealthParts as HttpParts, Hosts, InFlightKeys, Large, LedgerLook, Rates, StatusBoard,
+    Strangers,
 };
 use echo_phoenix::latch::Latch;
 use echo_phoenix::ports::{Clock, Desired, Journal, JournalEntry, Ledger, Report, Stored, Target};
@@ -282,7 +285,10 @@ impl Life {
         if busy {
             goes_on(others(Arc::clone(&gate), Arc::clone(&clock)));
         }
-        let report: Arc<dyn Report> = Arc::<LedgerDesired>::clone(&declared);
+        let report: Arc<dyn Report> = Arc::new(Told(
+            Arc::clone(&declared),
+            Arc::<StatusBoard>::clone(&app.board),
+        ));
         let parts = ReconcileContext {
             desired,
             ledger: record,
@@ -306,6 +312,17 @@ impl Life {
             ramp,
             site: Arc::clone(site),
         })
+    }
+}
+
+/// Who hears of each pass.
+struct Told(Arc<LedgerDesired>, Arc<StatusBoard>);
+
+#[async_trait]
+impl Report for Told {
+    async fn report(&self, outcome: &PassReport) {
+        self.0.report(outcome).await;
+        self.1.report(outcome).await;
     }
 }
 

@@ -19,6 +19,7 @@ mod cluster;
 mod commands;
 mod disk;
 mod doors;
+mod in_force;
 mod keys;
 mod leader;
 mod life;

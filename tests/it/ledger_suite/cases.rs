@@ -9,6 +9,7 @@ use echo_phoenix::domain::hold::ScopedHold;
 use echo_phoenix::domain::payment::Storing;
 use echo_phoenix::domain::throttle::ThrottleName;
 use echo_phoenix::ports::{Ledger, LedgerError, OutboxRow, Stored};
+use jiff::SignedDuration;
 
 use super::Backend;
 use super::values::*;
@@ -918,6 +919,22 @@ pub(crate) async fn a_retry_hears_what_was_told_and_a_refusal_is_kept_for_nobody
         .unwrap()
         .unwrap();
     assert_eq!(kept.sent, owed.answer.sent);
+
+    // The same request was done again, since its key could not be looked up: its answer stays.
+    let mut newer = record("kill");
+    newer.answer = CommandResponse {
+        at: owed.answer.at + SignedDuration::from_secs(1),
+        sent: Some(r#"{"audit":"recorded"}"#.to_owned()),
+        ..owed.answer.clone()
+    };
+    assert!(!told(&*ledger, Change::of(newer.clone())).await.repeated);
+    assert!(told(&*ledger, Change::of(owed)).await.repeated);
+    let kept = ledger
+        .answered(&client_key("k", 86_400))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(kept.sent, newer.answer.sent);
 
     let mut refused = record("control_refused");
     refused.answer.key = Some(client_key("r", 86_400));

@@ -244,3 +244,29 @@ fn a_kill_of_a_process_before_that_is_refused_where_others_would_hear_of_it_stop
         },
     );
 }
+
+/// A start that finds the refusal on record has nothing to bring: whether the kill outlives its
+/// process is not known.
+#[test]
+fn a_refused_kill_whose_refusal_is_not_on_record_in_time_is_not_told_as_durable() {
+    let world = World::new();
+    world.process(
+        |_| (),
+        async |cluster| {
+            cluster
+                .until(BACK, "both gates open", || cluster.both_open())
+                .await;
+            cluster.server.creates(Creates::Refused);
+            cluster.outside.ledger_is(LedgerFault::HangsAfter, HANGS);
+            let name = ThrottleName::in_namespace(SHOP, "till");
+            let kill = json!({ "throttle": name, "reason": "model", "operator": "model",
+                               "confirmation": "CONFIRM_KILL" });
+            let told = doors::ask(&cluster.routes, "/kill", "kill", None, kill.to_string()).await;
+            assert_eq!(
+                (told.status, &told.body["audit"], &told.body["durable"]),
+                (200, &json!("pending"), &json!(false))
+            );
+            assert!(cluster.operator.is_killed());
+        },
+    );
+}
