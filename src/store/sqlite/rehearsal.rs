@@ -25,12 +25,9 @@ const NAME: &str = "rehearsal";
 pub(super) fn run(conn: &Connection) -> Result<(), LedgerError> {
     run_sql(conn, "BEGIN IMMEDIATE").map_err(unavailable)?;
     let group = Group::new(conn);
-    let savepoint = run_sql(conn, "SAVEPOINT whole").map_err(unavailable);
-    let made = savepoint.and_then(|()| {
-        changes()
-            .into_iter()
-            .try_for_each(|change| apply_one(&group, change))
-    });
+    let made = changes()
+        .into_iter()
+        .try_for_each(|change| apply_one(&group, change));
     run_sql(conn, "ROLLBACK").map_err(unavailable)?;
     made
 }

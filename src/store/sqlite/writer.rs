@@ -211,16 +211,17 @@ fn not_committed(error: &rusqlite::Error, failing: &mut bool) -> LedgerError {
 }
 
 /// Every change of the group. Nearly always all of them are made, and then none needs a savepoint
-/// of its own; if one is refused, they are made anew, each to fail alone.
+/// of its own; if one is refused, they are made anew, each to fail alone. There is none around them
+/// either: within one, SQLite keeps what each statement would undo until the whole ends.
 fn all(group: &Group<'_>, works: &[WriteOp]) -> rusqlite::Result<Answers> {
-    run_sql(group, "SAVEPOINT whole")?;
     let together: Result<Vec<_>, apply::ApplyError> =
         works.iter().map(|work| apply::apply(group, work)).collect();
     match together {
         Ok(receipts) => Ok(receipts.into_iter().map(Ok).collect()),
         Err(_) => {
-            run_sql(group, "ROLLBACK TO whole")?;
+            run_sql(group, "ROLLBACK")?;
             group.forget();
+            run_sql(group, "BEGIN IMMEDIATE")?;
             works.iter().map(|work| one(group, work)).collect()
         }
     }
