@@ -43,6 +43,10 @@ use serde_json::{Value, json};
 use support::cluster::{Cluster, Installed};
 use support::{Echo, KEY, eventually, http};
 
+/// The table is made and freed by the allocator of the program.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Runs over REST, idle and under load each; and through a cluster.
 const RUNS: usize = 50;
 const CLUSTER_RUNS: usize = 200;

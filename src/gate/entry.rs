@@ -68,24 +68,22 @@ struct Reading {
     spec: GateSpec,
     /// The rules of the allow-list that are applied.
     allow: Vec<AllowRule>,
+    /// Of a throttle that declares where their name stands, or that an app has asked about by name.
+    named: Arc<OnceLock<Named>>,
 }
 
 impl Reading {
-    fn of(spec: &GateSpec) -> Arc<Self> {
+    /// Room for callers with a name is taken at once where one is declared.
+    fn of(spec: &GateSpec, named: Arc<OnceLock<Named>>) -> Arc<Self> {
+        if spec.key_header.is_some() {
+            named.get_or_init(Named::default);
+        }
         Arc::new(Self {
             allow: spec.applied().cloned().collect(),
             spec: spec.clone(),
+            named,
         })
     }
-}
-
-/// Room for callers with a name, which is taken at once where one is declared.
-fn of_names(spec: &GateSpec) -> Arc<OnceLock<Named>> {
-    Arc::new(if spec.key_header.is_some() {
-        OnceLock::from(Named::default())
-    } else {
-        OnceLock::new()
-    })
 }
 
 /// One throttle.
@@ -103,15 +101,12 @@ pub(super) struct GateEntry {
     /// How often the rule has changed.
     changes: u64,
     tally: Arc<Tally>,
-    /// Of a throttle that declares where their name stands, or that an app has asked about by name.
-    named: Arc<OnceLock<Named>>,
 }
 
 impl GateEntry {
     pub(super) fn new(spec: &GateSpec, setting: LevelSetting) -> Self {
         let mut entry = Self {
-            named: of_names(spec),
-            reading: Reading::of(spec),
+            reading: Reading::of(spec, Arc::default()),
             level: setting.level,
             holds: Vec::new(),
             rule: Rule {
@@ -132,15 +127,14 @@ impl GateEntry {
     }
 
     pub(super) fn respecify(&mut self, spec: &GateSpec) {
-        match (&self.spec().key_header, &spec.key_header) {
-            (None, None) => {}
-            (_, Some(_)) => {
-                self.named.get_or_init(Named::default);
-            }
-            // Without the header nobody has a name any more, until an app gives one.
-            (Some(_), None) => self.named = of_names(spec),
-        }
-        self.reading = Reading::of(spec);
+        // Without the header nobody has a name any more, until an app gives one.
+        let is_gone = self.spec().key_header.is_some() && spec.key_header.is_none();
+        let named = if is_gone {
+            Arc::default()
+        } else {
+            Arc::clone(&self.reading.named)
+        };
+        self.reading = Reading::of(spec, named);
     }
 
     pub(super) fn spec(&self) -> &GateSpec {
@@ -222,7 +216,7 @@ impl GateEntry {
             &self.tally.counters.0[usize::from(point.is_some())][usize::from(verdict.admitted)];
         let number = of[verdict.reason as usize].fetch_add(1, Ordering::Relaxed);
         if let Some(point) = point.filter(|_| verdict.reason != Reason::AllowList) {
-            let named = self.named.get_or_init(Named::default);
+            let named = self.reading.named.get_or_init(Named::default);
             named.callers.saw(hour, point);
             named
                 .sample
@@ -234,7 +228,10 @@ impl GateEntry {
     /// Callers with a name that were seen in this hour, about; none where none is declared or was
     /// given.
     pub(super) fn callers(&self, hour: i64) -> Option<u64> {
-        self.named.get().map(|named| named.callers.seen(hour))
+        self.reading
+            .named
+            .get()
+            .map(|named| named.callers.seen(hour))
     }
 
     /// Whether a caller with a name was told something else than the level in force gives it.
@@ -244,7 +241,8 @@ impl GateEntry {
         } else {
             Level::STOP
         };
-        self.named
+        self.reading
+            .named
             .get()
             .is_some_and(|named| named.sample.contradicts(in_force, self.changes))
     }
@@ -280,6 +278,7 @@ impl GateEntry {
             admitted,
             decided: self.tally.counters.decided(false),
             named: self
+                .reading
                 .named
                 .get()
                 .is_some()
