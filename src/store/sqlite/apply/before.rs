@@ -23,13 +23,13 @@ pub(super) fn before(
         .answer
         .as_ref()
         .and_then(|answer| answer.key.as_ref());
-    let first = first(conn, change, key)?;
     let is_known = change
         .once
         .as_ref()
         .map(|once| rows::knows_command(conn, once))
         .transpose()?
         .unwrap_or_default();
+    let first = first(conn, change, key, is_known)?;
     // Nor for a note of its command that stands here without it.
     let is_known = is_known
         && !change
@@ -89,6 +89,7 @@ fn first(
     conn: &Connection,
     change: &Change,
     key: Option<&ClientKey>,
+    is_known: bool,
 ) -> Result<Option<CommandResponse>, ApplyError> {
     let Some(first) = key
         .map(|key| rows::answered(conn, key))
@@ -104,7 +105,10 @@ fn first(
     // may be over since. Nor is what only says which stop holds: another one than it was answered
     // then.
     let own = change.answer.as_ref().and_then(CommandResponse::kill);
-    Ok((counts && first.kill() == own && !closes(conn, change)?).then_some(first))
+    // Somebody else may have brought this very kill: then what is kept is its own answer.
+    let is_own = is_known && own.is_some();
+    let answers = counts && first.kill() == own && (is_own || !closes(conn, change)?);
+    Ok(answers.then_some(first))
 }
 
 /// Whether a change takes a hold that asks for more than those it ends, or declares a level that is
