@@ -43,8 +43,10 @@ const LOOK_UP: Duration = Duration::from_millis(500);
 
 /// What a kill says whose key had been used for another request,
 const COLLIDED: &str = "This Idempotency-Key was used for another kill: this one was done all the same, and is kept for no key.";
-/// or is none.
+/// or is none,
 const NO_KEY: &str = "This Idempotency-Key is none (expected one value of 1 to 255 visible ASCII characters): the kill was done all the same, and is kept for no key.";
+/// or cannot be looked up.
+const UNKNOWN_KEY: &str = "Whether this Idempotency-Key had been used is not known, since the ledger does not answer: if it was, this kill was done a second time.";
 
 /// The command at hand.
 #[derive(Clone, Debug)]
@@ -57,8 +59,9 @@ pub(super) struct CommandContext {
     pub(super) elapsed: Duration,
     /// Whose key it was.
     pub(super) actor: String,
-    /// A kill whose `Idempotency-Key` is good for nothing is done all the same, and says this.
-    pub(super) kept_for_no_key: Option<&'static str>,
+    /// A kill whose `Idempotency-Key` is good for nothing, or is not known to be new, is done all
+    /// the same, and says this.
+    pub(super) key_warning: Option<&'static str>,
     pub(super) request_id: String,
     key: Option<ClientKey>,
     path: String,
@@ -184,34 +187,24 @@ pub(super) async fn run_command(
     let path = parts.uri.path().to_owned();
     // Whoever means to stop is not sent away for the sake of a key.
     let stops = path == "/kill";
-    let (mut key, mut kept_for_no_key) = match key(&parts.headers, &actor, &path, &raw, at) {
+    let (mut key, mut key_warning) = match key(&parts.headers, &actor, &path, &raw, at) {
         Ok(key) => (key, None),
         Err(_) if stops => (None, Some(NO_KEY)),
         Err(problem) => return problem.into_response(),
     };
-    let mut _turn = None;
+    let mut turn = None;
     if let Some(mine) = &key {
-        _turn = Some(
-            app.under_way
-                .wait(&format!("{path} {actor} {}", mine.key))
-                .await,
-        );
+        let mine_alone = format!("{path} {actor} {}", mine.key);
+        turn = Some(app.under_way.wait(&mine_alone).await);
         match first_answer(&app, mine).await {
-            Some(first)
-                if first
-                    .key
-                    .as_ref()
-                    .is_some_and(|known| known.digest == mine.digest) =>
-            {
-                return replay(&app, &path, &raw, first);
-            }
-            Some(_) if stops => kept_for_no_key = Some(COLLIDED),
-            Some(_) => return ProblemResponse::of(&table::OTHER_REQUEST).into_response(),
-            None => {}
+            Ok(Some(first)) if is_of(&first, mine) => return replay(&app, &path, &raw, first),
+            Ok(Some(_)) if stops => (key, key_warning) = (None, Some(COLLIDED)),
+            Ok(Some(_)) => return ProblemResponse::of(&table::OTHER_REQUEST).into_response(),
+            Ok(None) => {}
+            // What it opens will wait for the ledger, and then be found there; what it closes may
+            // be done twice.
+            Err(KeyUnknown) => key_warning = Some(UNKNOWN_KEY),
         }
-    }
-    if kept_for_no_key.is_some() {
-        key = None;
     }
     let id = ulid::Ulid::generate().to_string();
     let command = CommandContext {
@@ -219,14 +212,53 @@ pub(super) async fn run_command(
         at,
         elapsed,
         actor,
-        kept_for_no_key,
+        key_warning,
         request_id,
-        key,
-        path,
+        key: key.clone(),
+        path: path.clone(),
         raw: raw.clone(),
     };
     parts.extensions.insert(command);
-    next.run(Request::from_parts(parts, Body::from(raw))).await
+    let done = next.run(Request::from_parts(parts, Body::from(raw.clone())));
+    let (Some(turn), Some(key)) = (turn, key) else {
+        return done.await;
+    };
+    to_its_end(turn, async move {
+        let refused = match done.await {
+            done if done.status().is_success() => return done,
+            refused => refused,
+        };
+        // It may have waited for one under its key that was not decided when it came. Its own
+        // answer is no replay: what it became is found out and told elsewhere.
+        match first_answer(&app, &key).await {
+            Ok(Some(first)) if is_of(&first, &key) && first.at != at => {
+                replay(&app, &path, &raw, first)
+            }
+            _ => refused,
+        }
+    })
+    .await
+}
+
+/// A command of a key, however soon its client hangs up: whoever comes with that key waits until
+/// what has begun has been answered, and hears the same.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "it ends when its command does, as it would if its client waited"
+)]
+async fn to_its_end(
+    turn: OwnedMutexGuard<()>,
+    command: impl Future<Output = Response> + Send + 'static,
+) -> Response {
+    match tokio::spawn(async move { (command.await, turn) }).await {
+        Ok((response, _turn)) => response,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => ProblemResponse::of(&table::LOST_ANSWER)
+                .undecided()
+                .into_response(),
+        },
+    }
 }
 
 fn key(
@@ -264,20 +296,24 @@ fn key(
     }))
 }
 
-async fn first_answer(app: &App, key: &ClientKey) -> Option<CommandResponse> {
+/// Whether an answer is to the same request as this one under its key.
+fn is_of(answer: &CommandResponse, key: &ClientKey) -> bool {
+    let own = answer.key.as_ref();
+    own.is_some_and(|own| own.digest == key.digest)
+}
+
+/// Whether a key was used is not known.
+struct KeyUnknown;
+
+async fn first_answer(app: &App, key: &ClientKey) -> Result<Option<CommandResponse>, KeyUnknown> {
     let owed = app.latch.answered(key);
-    let is_same = |answer: &CommandResponse| {
-        answer
-            .key
-            .as_ref()
-            .is_some_and(|own| own.digest == key.digest)
-    };
+    let is_same = |answer: &CommandResponse| is_of(answer, key);
     if owed.as_ref().is_some_and(|owed| owed.told && is_same(owed)) {
-        return owed;
+        return Ok(owed);
     }
     // What a process before wrote down, and then perhaps told the ledger: what is there counts.
     let Some(ledger) = app.ledger.as_ref() else {
-        return owed;
+        return Ok(owed);
     };
     let found = match timeout(LOOK_UP, ledger.answered(key)).await {
         Ok(Ok(found)) => found.filter(|answer| {
@@ -286,24 +322,22 @@ async fn first_answer(app: &App, key: &ClientKey) -> Option<CommandResponse> {
                 .as_ref()
                 .is_some_and(|k| k.expires_at > app.clock.now())
         }),
-        // What it opens will wait for the ledger, and then be found there; what it closes may be
-        // done twice.
         Ok(Err(error)) => {
             tracing::warn!(%error, "an Idempotency-Key could not be looked up");
-            None
+            return owed.map(Some).ok_or(KeyUnknown);
         }
         Err(_) => {
             tracing::warn!("an Idempotency-Key could not be looked up in time");
-            None
+            return owed.map(Some).ok_or(KeyUnknown);
         }
     };
     // The same kill may have been done again, since its key could not be looked up: the one that
     // holds counts.
     let is_over = |answer: &CommandResponse| answer.kill().is_some_and(|epoch| !holds(app, epoch));
-    match (found, owed) {
+    Ok(match (found, owed) {
         (Some(found), Some(owed)) if is_same(&owed) && is_over(&found) && !is_over(&owed) => {
             Some(owed)
         }
         (found, owed) => found.or(owed),
-    }
+    })
 }

@@ -49,7 +49,7 @@ pub(super) async fn kill(
         durable: true,
         targets: Vec::new(),
         audit_id: None,
-        warning: command.kept_for_no_key,
+        warning: command.key_warning,
     };
     let throttle = asked.throttle.as_ref().map_or("", ThrottleName::as_str);
     let mut record = command.record(

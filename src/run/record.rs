@@ -24,6 +24,8 @@ pub(super) use opening::open;
 
 /// How often opening a ledger is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the ledger's first write is waited for.
+const BEGIN_LIMIT: Duration = Duration::from_secs(1);
 /// How long closing the ledger may take.
 const CLOSE: Duration = Duration::from_secs(5);
 
@@ -61,11 +63,24 @@ pub(super) struct RecordHealth {
     pub(super) folder: Arc<DataFolder>,
 }
 
-/// Records what the process starts from, where the ledger can be written.
-async fn begin(ledger: &StandbyLedger, holds: &[ScopedHold], clock: &dyn Clock) {
-    let Ok(ledger) = ledger.ledger() else { return };
-    if let Err(error) = ledger.begin(clock.now(), holds.to_vec()).await {
-        tracing::error!(%error, "the ledger does not have what this process started from");
+/// Records what the process starts from, where the ledger can be written. A disk that hangs is not
+/// waited for: it is in the ledger's queue before all that comes.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "it ends with the one write that it waits for"
+)]
+async fn begin(ledger: &Arc<StandbyLedger>, holds: &[ScopedHold], clock: &dyn Clock) {
+    let (writes, at, holds) = (Arc::clone(ledger), clock.now(), holds.to_vec());
+    let writing = tokio::spawn(async move {
+        let Ok(ledger) = writes.ledger() else { return };
+        if let Err(error) = ledger.begin(at, holds).await {
+            tracing::error!(%error, "the ledger does not have what this process started from");
+        }
+    });
+    if timeout(BEGIN_LIMIT, writing).await.is_err() {
+        tracing::warn!(
+            "the ledger's disk does not answer: what this process started from is written once it does"
+        );
     }
 }
 

@@ -9,19 +9,21 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::JournalFile;
 use crate::domain::audit::Change;
 use crate::domain::hold::Epoch;
-use crate::ports::{Effect, JournalEntry, Ledger};
+use crate::ports::{Effect, Journal, JournalEntry, Ledger};
 use crate::sync::timeout;
 
 /// How long a start waits for the ledger to say it, and to take what clients were told.
 const LIMIT: Duration = Duration::from_secs(2);
 
+/// How long it waits for the journal's disk to know it too.
+const SETTLE_LIMIT: Duration = Duration::from_millis(250);
+
 /// Settles what has ended, which was brought to the ledger before: it does not bite until it has
 /// been brought there again; and every command that the ledger has. A retry hears from there what
 /// its client was told before that was known. What cannot be asked in time stays.
-pub async fn settle_had(journal: &mut JournalFile, ended: &BTreeSet<Epoch>, ledger: &dyn Ledger) {
+pub async fn settle_had(journal: &dyn Journal, ended: &BTreeSet<Epoch>, ledger: &dyn Ledger) {
     let has_ended = |entry: &JournalEntry| matches!(&entry.effect, Effect::Hold(held) if ended.contains(&held.hold.epoch));
     let (ended, open): (Vec<_>, Vec<_>) = journal.pending().into_iter().partition(has_ended);
     let mut settled: Vec<_> = ended.into_iter().map(|entry| entry.record.once).collect();
@@ -46,9 +48,10 @@ pub async fn settle_had(journal: &mut JournalFile, ended: &BTreeSet<Epoch>, ledg
             "the ledger does not say which commands of the journal it has; they are brought to it again"
         );
     }
-    if !settled.is_empty()
-        && let Err(error) = journal.settle(&settled)
-    {
+    // Pending no more at once, and the journal's own thread tells its file.
+    let settling = join_all(settled.iter().map(|once| journal.settle(once)));
+    let known = timeout(SETTLE_LIMIT, settling).await.unwrap_or_default();
+    if let Some(error) = known.into_iter().find_map(Result::err) {
         tracing::warn!(%error, "the journal could not be settled; what the ledger has of it is settled at the next start");
     }
 }

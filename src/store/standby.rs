@@ -1,29 +1,42 @@
 //! A ledger that may not be open yet. A brake starts, and stops, whatever its store does: until the
-//! ledger can be opened every change is refused as unavailable, and opening it is tried again.
+//! ledger can be opened every change is refused as unavailable, and opening it is tried again. A
+//! disk that hangs keeps the attempt, and nobody else.
 //!
 //! Knows nothing of what is declared; who starts it gets what the ledger knew, when it is there.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use rusqlite::Connection;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::LedgerSnapshot;
-use super::sqlite::{OpenError, SqliteLedger, read};
+use super::sqlite::{OpenError, SqliteLedger, read, rows};
 use crate::domain::audit::{Change, ClientKey, CommandResponse, Receipt};
 use crate::domain::history::{AuditItem, DriftItem, EvidenceItem, HistoryPage, PageAsk, StateItem};
 use crate::ports::{History, JournalEntry, Ledger, LedgerError, OutboxRow, Stored};
 use crate::sync::{Mutex, lock};
+
+/// How long whoever opens it waits for its disk, where it can be done without: as a rule that takes
+/// milliseconds.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The ledger of a folder, open or not.
 #[derive(Debug)]
 pub struct StandbyLedger {
     folder: PathBuf,
     open: OnceLock<SqliteLedger>,
+    /// An attempt to open it that its disk keeps: it goes on, and is waited for again.
+    attempt: tokio::sync::Mutex<Option<Attempt>>,
     /// Why it could not be opened the last time, as anybody may hear it.
     why: Mutex<String>,
 }
+
+type Attempt = JoinHandle<Result<(SqliteLedger, LedgerSnapshot), OpenError>>;
 
 /// What is known of a ledger at the start.
 #[derive(Debug)]
@@ -49,63 +62,74 @@ pub fn lacking(folder: &Path, entries: &[JournalEntry]) -> Result<usize, LedgerE
 }
 
 impl StandbyLedger {
-    /// Opens the ledger of a folder, if that is possible now.
+    /// Opens the ledger of a folder, if that is possible now. `replaceable`: whether there is
+    /// something else to start from, should its disk not answer.
     ///
     /// # Errors
     /// What trying again cannot mend: a file of a newer program, a library or a file system that
     /// must not be used.
-    pub async fn start(folder: &Path, at: Timestamp) -> Result<(Self, AtStart), OpenError> {
+    pub async fn start(
+        folder: &Path,
+        at: Timestamp,
+        replaceable: bool,
+    ) -> Result<(Self, AtStart), OpenError> {
         let ledger = Self {
             folder: folder.to_owned(),
             open: OnceLock::new(),
+            attempt: tokio::sync::Mutex::default(),
             why: Mutex::default(),
         };
-        let found = match ledger.try_open(at).await {
-            Ok(opened) => AtStart::Open(opened),
-            Err(error) if error.lasts() => return Err(error),
-            Err(error) => match read::connect(folder).and_then(|conn| read::opened(&conn)) {
-                Ok(opened) => AtStart::ReadOnly(opened, error),
-                Err(_) => AtStart::Away(error),
-            },
-        };
-        Ok((ledger, found))
+        let mut opened = ledger.try_open(at).await;
+        if let Err(error) = &opened
+            && !error.lasts()
+        {
+            if let Ok(Ok(known)) = timeout(PATIENCE, ledger.ask_apart(read::opened)).await {
+                let error = opened.err().unwrap_or(OpenError::Slow(PATIENCE));
+                return Ok((ledger, AtStart::ReadOnly(known, error)));
+            }
+            while !replaceable && matches!(opened, Err(OpenError::Slow(_))) {
+                opened = ledger.try_open(at).await;
+            }
+        }
+        match opened {
+            Ok(known) => Ok((ledger, AtStart::Open(known))),
+            Err(error) if error.lasts() => Err(error),
+            Err(error) => Ok((ledger, AtStart::Away(error))),
+        }
     }
 
-    /// Tries to open it; gives what it knows. Intents that the process before left open get their
-    /// outcome first: once the ledger is open to others, an open intent is one of ours.
+    /// Tries to open it, for as long as its disk answers; gives what it knows. Intents that the
+    /// process before left open get their outcome first: once the ledger is open to others, an open
+    /// intent is one of ours.
     ///
     /// # Errors
-    /// Why it still cannot be opened.
+    /// Why it still cannot be opened; [`OpenError::Slow`] where that is still tried.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "it ends once its disk answers, and is waited for here until then"
+    )]
     pub async fn try_open(&self, at: Timestamp) -> Result<LedgerSnapshot, OpenError> {
-        let opened = self.opened(at).await;
-        if let Err(error) = &opened {
-            *lock(&self.why) = error.told();
-        }
-        opened
-    }
-
-    async fn opened(&self, at: Timestamp) -> Result<LedgerSnapshot, OpenError> {
-        let folder = self.folder.clone();
-        let opened =
-            tokio::task::spawn_blocking(move || SqliteLedger::open_and_account(&folder)).await;
-        let (ledger, opened) = opened.map_err(std::io::Error::other)??;
-        let closed = match ledger.close_interrupted(at).await {
-            Ok(closed) => closed,
-            Err(error) => {
-                // It waits for its thread and its disk as it closes: not on a thread that answers.
-                drop(tokio::task::spawn_blocking(move || drop(ledger)));
-                return Err(error.into());
+        let mut kept = self.attempt.lock().await;
+        let attempt = kept.get_or_insert_with(|| tokio::spawn(open(self.folder.clone(), at)));
+        let opened = match timeout(PATIENCE, attempt).await {
+            Err(_) => Err(OpenError::Slow(PATIENCE)),
+            Ok(done) => {
+                *kept = None;
+                done.map_err(|broke_off| OpenError::Io(std::io::Error::other(broke_off)))
+                    .flatten()
             }
         };
-        if !closed.audit.is_empty() {
-            tracing::warn!(
-                intents = closed.audit.len(),
-                "the last process was interrupted; its intents are closed"
-            );
+        match opened {
+            Ok((ledger, known)) => {
+                // Nobody else tries while this one holds the attempt.
+                let _first = self.open.set(ledger);
+                Ok(known)
+            }
+            Err(error) => {
+                *lock(&self.why) = error.told();
+                Err(error)
+            }
         }
-        // Only one task tries; should two have, the second's closes again here.
-        let _second = self.open.set(ledger);
-        Ok(opened)
     }
 
     /// How many of these commands of a journal it lacks.
@@ -113,9 +137,26 @@ impl StandbyLedger {
     /// # Errors
     /// If it cannot be read.
     pub async fn lacks(&self, entries: &[JournalEntry]) -> Result<usize, LedgerError> {
-        let (folder, entries) = (self.folder.clone(), entries.to_vec());
-        let asked = tokio::task::spawn_blocking(move || lacking(&folder, &entries)).await;
-        asked.unwrap_or_else(|error| Err(LedgerError::Unavailable(error.to_string())))
+        let entries = entries.to_vec();
+        if entries.is_empty() {
+            return Ok(0);
+        }
+        self.ask_apart(move |conn| read::lacks(conn, &entries))
+            .await
+    }
+
+    /// Asks it by a connection of its own, which only reads: also one that is not open.
+    async fn ask_apart<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let folder = self.folder.clone();
+        let asking = move || read::connect(&folder).and_then(|conn| query(&conn));
+        let asked = tokio::task::spawn_blocking(asking).await;
+        let asked = asked
+            .map_err(|error| error.to_string())
+            .and_then(|asked| asked.map_err(|error| error.to_string()));
+        asked.map_err(LedgerError::Unavailable)
     }
 
     /// The ledger, once it is open.
@@ -144,6 +185,27 @@ impl StandbyLedger {
     }
 }
 
+/// Opens the ledger of a folder, and closes what the process before left open.
+async fn open(folder: PathBuf, at: Timestamp) -> Result<(SqliteLedger, LedgerSnapshot), OpenError> {
+    let opened = tokio::task::spawn_blocking(move || SqliteLedger::open_and_account(&folder)).await;
+    let (ledger, known) = opened.map_err(std::io::Error::other)??;
+    let closed = match ledger.close_interrupted(at).await {
+        Ok(closed) => closed,
+        Err(error) => {
+            // It waits for its thread and its disk as it closes: not on a thread that answers.
+            drop(tokio::task::spawn_blocking(move || drop(ledger)));
+            return Err(error.into());
+        }
+    };
+    if !closed.audit.is_empty() {
+        tracing::warn!(
+            intents = closed.audit.len(),
+            "the last process was interrupted; its intents are closed"
+        );
+    }
+    Ok((ledger, known))
+}
+
 #[async_trait]
 impl Ledger for StandbyLedger {
     async fn commit(&self, change: Change) -> Result<Receipt, LedgerError> {
@@ -163,11 +225,8 @@ impl Ledger for StandbyLedger {
         if let Ok(ledger) = self.ledger() {
             return ledger.has(once).await;
         }
-        let (folder, once) = (self.folder.clone(), once.to_owned());
-        let asked = move || read::connect(&folder).and_then(|conn| read::has(&conn, &once));
-        let asked = tokio::task::spawn_blocking(asked).await;
-        let asked = asked.map_err(|error| LedgerError::Unavailable(error.to_string()))?;
-        asked.map_err(|error| LedgerError::Unavailable(error.to_string()))
+        let once = once.to_owned();
+        self.ask_apart(move |conn| read::has(conn, &once)).await
     }
 
     async fn owed(&self, limit: usize) -> Result<Vec<OutboxRow>, LedgerError> {
@@ -179,7 +238,11 @@ impl Ledger for StandbyLedger {
     }
 
     async fn answered(&self, key: &ClientKey) -> Result<Option<CommandResponse>, LedgerError> {
-        self.ledger()?.answered(key).await
+        if let Ok(ledger) = self.ledger() {
+            return ledger.answered(key).await;
+        }
+        let key = key.clone();
+        self.ask_apart(move |conn| rows::answered(conn, &key)).await
     }
 }
 

@@ -7,6 +7,9 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
+use crate::support::slow_disk::SlowDisk;
 use crate::support::{Echo, KEY, Process, eventually, free_port, http, program, run};
 
 /// A command, which has 20 s to end by itself; and what it says on stderr.
@@ -175,5 +178,59 @@ async fn a_signal_right_after_the_first_answer_ends_the_process_in_order() {
             "round {round}: {ended}:\n{}",
             process.said()
         );
+    }
+}
+
+async fn post(echo: &Echo, path: &str, body: Value) -> Value {
+    let request = http().post(echo.url(path)).header("x-api-key", KEY);
+    let answer = request.json(&body).send().await.unwrap();
+    assert!(answer.status().is_success(), "{path}: {answer:?}");
+    answer.json().await.unwrap()
+}
+
+/// What was refused before is refused, and a kill bites, whatever of the record does not sync; and
+/// once it does, all of it is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_does_not_sync_keeps_no_start_from_refusing_nor_from_stopping() {
+    for parts in [
+        "/data/ledger.db",
+        "/data/last-state",
+        "/data/journal",
+        "/data/",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = SlowDisk::new(folder.path());
+        let mut echo = Echo::start("serve", &disk.variables(), folder.path()).await;
+        let kill = |reason: &str| json!({ "reason": reason, "operator": "dana", "confirmation": "CONFIRM_KILL" });
+        let first = post(&echo, "/kill", kill("before")).await;
+        echo.process.kill_9();
+
+        disk.stall(&[parts], Duration::from_secs(120));
+        let mut echo = Echo::start("serve", &disk.variables(), folder.path()).await;
+        let killed = (403, "kill".to_owned());
+        assert_eq!(echo.verdict("default").await, killed, "{parts}");
+        let second = post(&echo, "/kill", kill("after")).await;
+        assert_eq!(second["epoch"], first["epoch"], "{parts}: it is known");
+        disk.flow();
+        eventually("the record is whole", Duration::from_secs(30), async || {
+            let health = http().get(echo.url("/health")).send().await.ok()?;
+            let health: Value = health.json().await.ok()?;
+            (health["checks"]["ledger"] == "ok").then_some(())
+        })
+        .await;
+        let page = http().get(echo.url("/v1/audit")).header("x-api-key", KEY);
+        let page: Value = page.send().await.unwrap().json().await.unwrap();
+        let kills = page["items"].as_array().unwrap();
+        let kills: Vec<_> = kills.iter().filter(|one| one["action"] == "kill").collect();
+        assert_eq!(kills.len(), 2, "{parts}: {page}");
+        post(
+            &echo,
+            "/revive",
+            json!({ "operator": "dana", "reason": "over" }),
+        )
+        .await;
+        echo.process.kill_9();
+        echo = Echo::start("serve", &disk.variables(), folder.path()).await;
+        assert_ne!(echo.verdict("default").await, killed, "{parts}");
     }
 }

@@ -2,11 +2,14 @@
 //! under way.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::pin::pin;
 use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
+use crate::support::slow_disk::SlowDisk;
 use crate::support::wall::Wall;
 use crate::support::{Echo, KEY, eventually, http};
 
@@ -404,6 +407,31 @@ async fn what_a_version_before_kept_is_replayed_to_the_same_request_and_its_refu
         (StatusCode::OK, false),
         "whose it was is not known, so it is in nobody's way"
     );
+}
+
+/// Whoever hung up may send it again at once: it waits for what was begun, and hears the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_duplicate_waits_for_a_first_whose_client_has_hung_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = SlowDisk::new(folder.path());
+    let echo = Echo::start("serve", &disk.variables(), folder.path()).await;
+    assert_eq!(post(&echo, "/kill", "k-1", KILL).await.0, StatusCode::OK);
+    disk.stall(&["/data/ledger.db"], Duration::from_secs(60));
+    const REVIVE: &str = r#"{"operator":"dana","reason":"over"}"#;
+    let hung_up = timeout(
+        Duration::from_millis(200),
+        post(&echo, "/revive", "r-1", REVIVE),
+    );
+    assert!(hung_up.await.is_err(), "it waits for its disk");
+    let mut again = pin!(post(&echo, "/revive", "r-1", REVIVE));
+    let waits = timeout(Duration::from_millis(300), &mut again).await;
+    assert!(waits.is_err(), "{waits:?}");
+    disk.flow();
+    let again = again.await;
+    assert_eq!(again.0, StatusCode::OK, "{again:?}");
+    assert_eq!(again.2["status"], "revived");
+    let last = post(&echo, "/revive", "r-1", REVIVE).await;
+    assert_eq!((last.1, last.2), (true, again.2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -467,7 +467,7 @@ async fn a_ledger_that_can_be_read_only_says_what_it_has_of_a_journal() {
     drop(ledger);
     let other = rusqlite::Connection::open(dir.path().join(LEDGER_FILE)).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let (ledger, found) = StandbyLedger::start(dir.path(), Timestamp::UNIX_EPOCH)
+    let (ledger, found) = StandbyLedger::start(dir.path(), Timestamp::UNIX_EPOCH, false)
         .await
         .unwrap();
     assert!(matches!(found, AtStart::ReadOnly(..)), "{found:?}");
@@ -483,7 +483,7 @@ async fn a_ledger_that_can_be_read_only_says_what_it_has_of_a_journal() {
         (true, false)
     );
 
-    let mut journal = JournalFile::read(&path).unwrap().0;
-    settle_had(&mut journal, &BTreeSet::new(), &ledger).await;
+    let journal = FileJournal::open(&path).unwrap();
+    settle_had(&journal, &BTreeSet::new(), &ledger).await;
     assert_eq!(epochs(&journal.pending()), ["lacked"]);
 }

@@ -118,11 +118,12 @@ pub(crate) async fn kept(outside: &Arc<Outside>) -> Result<Kept, String> {
     journal
         .mend(seen.unwrap_or_default(), lacking > 0)
         .map_err(text)?;
-    store::settle_had(&mut journal, &opened.accounts.ended, channel.as_ref()).await;
+    let journal = notebook(outside, journal);
+    store::settle_had(journal.as_ref(), &opened.accounts.ended, channel.as_ref()).await;
     Ok(Kept {
         channel,
         stored: start.stored,
-        journal: notebook(outside, journal),
+        journal,
         last: last_file,
     })
 }

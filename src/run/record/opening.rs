@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Holds, OpenedRecord, RecordHealth, begin, folder};
 use crate::domain::hold::{HoldEffect, Scope, ScopedHold, Source};
-use crate::ports::Clock;
+use crate::ports::{Clock, Stored};
 use crate::run::RunError;
 use crate::run::awaited::Awaited;
 use crate::run::data_folder::DataFolder;
@@ -27,9 +27,11 @@ pub(in crate::run) async fn open(
     let _awaited = Awaited::on(format!("ECHO_DATA_DIR {}", folder.display()));
     let lock = folder::lock(folder)?;
     let mut found = FolderContents::read(folder)?;
-    let started = StandbyLedger::start(folder, clock.now()).await;
+    let replaceable = found.last.state.is_some();
+    let started = StandbyLedger::start(folder, clock.now(), replaceable).await;
     let (ledger, at_start) =
         started.map_err(|e| RunError::failed(&format!("ECHO_DATA_DIR {}", folder.display()), e))?;
+    let ledger = Arc::new(ledger);
     let opened = known_at_start(at_start, &found.last, folder, clock)?;
     // A ledger that cannot be asked is not known to have them.
     let settled = if opened.is_some() {
@@ -44,25 +46,14 @@ pub(in crate::run) async fn open(
         .as_ref()
         .and_then(|opened| opened.journal)
         .max(found.last.state.as_ref().and_then(|last| last.journal));
-    // What holds is durable before the traces of why are mended away.
-    if let (Some(file), Holds::Here) = (&found.last_state, holds)
-        && let Err(error) = file.write(&LastState {
-            stored: start.stored.clone(),
-            journal: seen,
-        })
-    {
-        tracing::error!(%error, "the last state cannot be kept; a start without the ledger would know an older one");
-    }
     begin(&ledger, &start.stored.holds, clock).await;
-    if let Err(error) = found.journal.mend(seen.unwrap_or_default(), lacking > 0) {
-        tracing::error!(%error, "the journal cannot be written; kills are durable once the ledger has them");
-    }
+    found.mend(seen, lacking > 0, holds, &start.stored);
     let ended = opened
         .as_ref()
         .map(|opened| opened.accounts.ended.clone())
         .unwrap_or_default();
-    store::settle_had(&mut found.journal, &ended, &ledger).await;
     let journal = FileJournal::start(found.journal).map_err(|error| no_journal(folder, error))?;
+    store::settle_had(&journal, &ended, ledger.as_ref()).await;
     let told = RecordHealth {
         record: start.told,
         folder: DataFolder::of(folder),
@@ -70,7 +61,7 @@ pub(in crate::run) async fn open(
     let live = opened.iter().flat_map(|opened| &opened.accounts.live);
     let heard = live.map(|held| held.hold.epoch.clone()).collect();
     Ok(OpenedRecord {
-        ledger: Arc::new(ledger),
+        ledger,
         stored: start.stored,
         journal: Arc::new(journal),
         heard,
@@ -115,6 +106,25 @@ impl FolderContents {
             unkept,
             ledger_was_there,
         })
+    }
+
+    /// Mends the journal, where that is due: what holds is durable before the traces of why are
+    /// gone, and only that is worth to wait for a disk. The last state is kept later as well.
+    fn mend(&mut self, seen: Option<u64>, anew: bool, holds: Holds, stored: &Stored) {
+        let number = seen.unwrap_or_default();
+        if let (Some(file), Holds::Here, true) = (
+            &self.last_state,
+            holds,
+            self.journal.is_to_be_mended(number, anew),
+        ) && let Err(error) = file.write(&LastState {
+            stored: stored.clone(),
+            journal: seen,
+        }) {
+            tracing::error!(%error, "the last state cannot be kept; a start without the ledger would know an older one");
+        }
+        if let Err(error) = self.journal.mend(number, anew) {
+            tracing::error!(%error, "the journal cannot be written; kills are durable once the ledger has them");
+        }
     }
 
     /// What to start from, by what the ledger knew and where holds live, with all there is to tell

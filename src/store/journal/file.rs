@@ -283,6 +283,13 @@ impl JournalFile {
             .ok_or_else(|| io::Error::other("the journal is not open"))
     }
 
+    /// Whether [`JournalFile::mend`] writes it anew.
+    pub fn is_to_be_mended(&self, seen: u64, anew: bool) -> bool {
+        let in_form =
+            self.file.is_some() || (!self.damaged && self.head != JournalHeader::default());
+        anew || !in_form || self.head.ever < seen
+    }
+
     /// Brings the file into today's form, where it is not: what is pending stays. Its number of
     /// records is at least `seen` from here on. A damaged file is kept beside it, as
     /// `journal.damaged`. `anew`: what was settled leaves no trace.
@@ -290,21 +297,14 @@ impl JournalFile {
     /// # Errors
     /// If it cannot be written; it is tried again with the next record.
     pub fn mend(&mut self, seen: u64, anew: bool) -> io::Result<()> {
-        // A number more than there are makes it a new file.
-        let seen = if anew {
-            seen.max(self.head.ever + 1)
-        } else {
-            seen
-        };
-        let in_form =
-            self.file.is_some() || (!self.damaged && self.head != JournalHeader::default());
-        if in_form && self.head.ever >= seen {
+        if !self.is_to_be_mended(seen, anew) {
             if self.file.is_none() {
                 self.file = Some(writable(&self.path)?);
             }
             return Ok(());
         }
-        let settled = self.head.ever.max(seen);
+        // A number more than there are makes it a new file.
+        let settled = seen.max(self.head.ever + u64::from(anew));
         let image = Image::of(&self.pending(), settled)?;
         self.file = Some(image.replace(&self.path, self.damaged)?);
         let Image { head, next, .. } = image;

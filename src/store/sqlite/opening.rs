@@ -49,6 +49,9 @@ pub enum OpenError {
     /// SQLite refused.
     #[error("the ledger cannot be opened: {0}")]
     Sql(#[from] rusqlite::Error),
+    /// Its disk does not answer. It is opened all the same, once it does.
+    #[error("the ledger cannot be opened: its disk does not answer within {} s", .0.as_secs())]
+    Slow(Duration),
     /// It opened, and could not be written.
     #[error("the ledger cannot be opened: {0}")]
     Unwritable(#[from] LedgerError),

@@ -20,7 +20,8 @@ use crate::store::accounts;
 use crate::store::chain::Cell;
 use crate::store::schema::{AUDIT_LOG, CHAINED, Chained, RECONCILIATION_LOG};
 pub(super) use evidence::{EventMatch, store_evidence};
-pub(super) use nonces::{answered, keep_answer, keep_command, knows_command, told};
+pub(in crate::store) use nonces::answered;
+pub(super) use nonces::{keep_answer, keep_command, knows_command, told};
 pub(super) use outbox::outbox;
 
 /// Rows that are forgotten in one piece of work: some ten milliseconds, in which commands wait.

@@ -18,6 +18,7 @@ impl OpenError {
             // It is open to SQLite, whose word this is, as it is of a ledger that was opened.
             Self::Unwritable(LedgerError::Unavailable(why)) => why.clone(),
             Self::Unwritable(_) => "it cannot be written".to_owned(),
+            Self::Slow(_) => "its disk does not answer".to_owned(),
             Self::TooOld(_) | Self::TooNew { .. } | Self::NoWal(_) => self.to_string(),
         }
     }
@@ -51,6 +52,7 @@ fn of_sqlite(error: &rusqlite::Error) -> &'static str {
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::time::Duration;
 
     use rusqlite::ffi::{self, Error};
 
@@ -95,6 +97,10 @@ mod tests {
             (
                 io(io::ErrorKind::Other),
                 "its file or its folder cannot be used",
+            ),
+            (
+                OpenError::Slow(Duration::from_secs(2)),
+                "its disk does not answer",
             ),
             (
                 OpenError::Unwritable(LedgerError::Undecided),

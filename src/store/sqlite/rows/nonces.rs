@@ -12,7 +12,7 @@ use crate::domain::audit::{ClientKey, CommandResponse};
 /// What a client's key was answered; one that has expired may still be here. What was kept without
 /// its caller counts for the same request alone, and a refusal that was kept not at all: versions
 /// before this one kept both.
-pub(in crate::store::sqlite) fn answered(
+pub(in crate::store) fn answered(
     conn: &Connection,
     key: &ClientKey,
 ) -> rusqlite::Result<Option<CommandResponse>> {
