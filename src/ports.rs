@@ -122,6 +122,10 @@ pub trait Journal: Send + Sync {
     /// What is on the disk and not yet known to be in the ledger, oldest first: as it is known,
     /// without a wait.
     fn pending(&self) -> Vec<JournalEntry>;
+    /// Whether the entry is among them whose record has this id.
+    fn is_pending(&self, once: &str) -> bool {
+        self.pending().iter().any(|entry| entry.record.once == once)
+    }
     /// The ledger has the entry whose record has this id. It is pending no more at once, and on the
     /// disk when this returns.
     async fn settle(&self, once: &str) -> std::io::Result<()>;

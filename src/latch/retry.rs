@@ -115,7 +115,8 @@ impl Latch {
     }
 
     pub(super) fn lacks(&self, once: &str) -> bool {
-        self.pending().iter().any(|entry| entry.record.once == once)
+        let journal = self.journal.as_ref();
+        self.owed.has(once) || journal.is_some_and(|journal| journal.is_pending(once))
     }
 }
 

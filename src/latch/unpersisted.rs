@@ -39,6 +39,11 @@ impl UnpersistedCommands {
         self.lock().clone()
     }
 
+    /// Whether the one with this id is among them.
+    pub(super) fn has(&self, once: &str) -> bool {
+        self.lock().iter().any(|owed| owed.record.once == once)
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.lock().len()

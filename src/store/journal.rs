@@ -139,6 +139,10 @@ impl Journal for FileJournal {
         lock(&self.shown.pending).entries()
     }
 
+    fn is_pending(&self, once: &str) -> bool {
+        lock(&self.shown.pending).has(once)
+    }
+
     async fn settle(&self, once: &str) -> io::Result<()> {
         // Known at once: it is only what the file says of it that has to wait.
         lock(&self.shown.pending).settle_ahead(once);

@@ -22,6 +22,11 @@ impl Pending {
         self.entries.clone()
     }
 
+    /// Whether the entry is among them whose record has this id.
+    pub(super) fn has(&self, once: &str) -> bool {
+        self.entries.iter().any(|entry| entry.record.once == once)
+    }
+
     /// Whether the ledger has everything.
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
