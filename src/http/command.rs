@@ -9,6 +9,7 @@ mod replay;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -16,12 +17,14 @@ use axum::extract::{Extension, FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures::poll;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
+use tracing::Instrument;
 
 use crate::domain::audit::{AuditDraft, ClientKey, CommandRecord, CommandResponse, Wording};
 use crate::domain::moment::Moment;
@@ -158,12 +161,15 @@ pub(super) fn members(body: &impl Serialize) -> Map<String, Value> {
 pub struct InFlightKeys(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
 
 impl InFlightKeys {
-    async fn wait(&self, key: &str) -> OwnedMutexGuard<()> {
+    /// Another kill waits for none: it is done, whatever its key was used for.
+    async fn wait(&self, of: &ClientKey, stops: bool) -> OwnedMutexGuard<()> {
+        let digest = if stops { &of.digest } else { "" };
+        let key = format!("{} {} {digest} {}", of.route, of.caller, of.key);
         let turn = {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            // Bounded by the requests under way: what nobody holds is forgotten.
+            // Bounded by the commands under way: what nobody holds is forgotten.
             all.retain(|_, turn| Arc::strong_count(turn) > 1);
-            Arc::clone(all.entry(key.to_owned()).or_default())
+            Arc::clone(all.entry(key).or_default())
         };
         turn.lock_owned().await
     }
@@ -194,8 +200,7 @@ pub(super) async fn run_command(
     };
     let mut turn = None;
     if let Some(mine) = &key {
-        let mine_alone = format!("{path} {actor} {}", mine.key);
-        turn = Some(app.under_way.wait(&mine_alone).await);
+        turn = Some(app.under_way.wait(mine, stops).await);
         match first_answer(&app, mine).await {
             Ok(Some(first)) if is_of(&first, mine) => return replay(&app, &path, &raw, first),
             Ok(Some(_)) if stops => (key, key_warning) = (None, Some(COLLIDED)),
@@ -250,6 +255,11 @@ async fn to_its_end(
     turn: OwnedMutexGuard<()>,
     command: impl Future<Output = Response> + Send + 'static,
 ) -> Response {
+    let mut command = Box::pin(command.in_current_span());
+    // Begun here: a gate that it shuts waits for no other thread.
+    if let Poll::Ready(response) = poll!(&mut command) {
+        return response;
+    }
     match tokio::spawn(async move { (command.await, turn) }).await {
         Ok((response, _turn)) => response,
         Err(error) => match error.try_into_panic() {

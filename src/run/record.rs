@@ -63,13 +63,19 @@ pub(super) struct RecordHealth {
     pub(super) folder: Arc<DataFolder>,
 }
 
-/// Records what the process starts from, where the ledger can be written. A disk that hangs is not
-/// waited for: it is in the ledger's queue before all that comes.
+/// Records what the process starts from, where the ledger can be written. It waits for that, or so
+/// long at most: then it is written once the disk lets it, before all that is asked of the ledger
+/// later.
 #[allow(
     clippy::disallowed_methods,
     reason = "it ends with the one write that it waits for"
 )]
-async fn begin(ledger: &Arc<StandbyLedger>, holds: &[ScopedHold], clock: &dyn Clock) {
+async fn begin(
+    ledger: &Arc<StandbyLedger>,
+    holds: &[ScopedHold],
+    clock: &dyn Clock,
+    limit: Option<Duration>,
+) {
     let (writes, at, holds) = (Arc::clone(ledger), clock.now(), holds.to_vec());
     let writing = tokio::spawn(async move {
         let Ok(ledger) = writes.ledger() else { return };
@@ -77,7 +83,10 @@ async fn begin(ledger: &Arc<StandbyLedger>, holds: &[ScopedHold], clock: &dyn Cl
             tracing::error!(%error, "the ledger does not have what this process started from");
         }
     });
-    if timeout(BEGIN_LIMIT, writing).await.is_err() {
+    let Some(limit) = limit else {
+        return writing.await.unwrap_or_default();
+    };
+    if timeout(limit, writing).await.is_err() {
         tracing::warn!(
             "the ledger's disk does not answer: what this process started from is written once it does"
         );
@@ -93,6 +102,7 @@ pub(super) async fn watch(
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
+    let mut lasts = false;
     while ledger.ledger().is_err() && !stop.is_cancelled() {
         match ledger.try_open(clock.now()).await {
             Ok(opened) => {
@@ -110,8 +120,12 @@ pub(super) async fn watch(
                             .any(|entry| entry.record.once == held.hold.epoch.0)
                     });
                 }
-                begin(&ledger, &holds, clock.as_ref()).await;
+                begin(&ledger, &holds, clock.as_ref(), None).await;
                 latch.retry_pending().await;
+            }
+            Err(error) if error.lasts() && !lasts => {
+                lasts = true;
+                tracing::error!(%error, "the ledger cannot be opened, and trying again does not mend it");
             }
             Err(error) => tracing::debug!(%error, "the ledger still cannot be opened"),
         }

@@ -5,12 +5,13 @@
 //! Knows nothing of what is declared; who starts it gets what the ledger knew, when it is there.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::Connection;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -34,7 +35,12 @@ pub struct StandbyLedger {
     attempt: tokio::sync::Mutex<Option<Attempt>>,
     /// Why it could not be opened the last time, as anybody may hear it.
     why: Mutex<String>,
+    /// Turns for whoever looks up a key while it is not open: a disk that hangs keeps a thread each.
+    looking: Arc<Semaphore>,
 }
+
+/// Keys that are looked up at the same time while it is not open.
+const LOOK_UPS: usize = 4;
 
 type Attempt = JoinHandle<Result<(SqliteLedger, LedgerSnapshot), OpenError>>;
 
@@ -63,7 +69,7 @@ pub fn lacking(folder: &Path, entries: &[JournalEntry]) -> Result<usize, LedgerE
 
 impl StandbyLedger {
     /// Opens the ledger of a folder, if that is possible now. `replaceable`: whether there is
-    /// something else to start from, should its disk not answer.
+    /// something else to start from that is as good, should its disk not answer.
     ///
     /// # Errors
     /// What trying again cannot mend: a file of a newer program, a library or a file system that
@@ -78,23 +84,20 @@ impl StandbyLedger {
             open: OnceLock::new(),
             attempt: tokio::sync::Mutex::default(),
             why: Mutex::default(),
+            looking: Arc::new(Semaphore::new(LOOK_UPS)),
         };
-        let mut opened = ledger.try_open(at).await;
-        if let Err(error) = &opened
-            && !error.lasts()
-        {
+        loop {
+            let error = match ledger.try_open(at).await {
+                Ok(known) => return Ok((ledger, AtStart::Open(known))),
+                Err(error) if error.lasts() => return Err(error),
+                Err(error) => error,
+            };
             if let Ok(Ok(known)) = timeout(PATIENCE, ledger.ask_apart(read::opened)).await {
-                let error = opened.err().unwrap_or(OpenError::Slow(PATIENCE));
                 return Ok((ledger, AtStart::ReadOnly(known, error)));
             }
-            while !replaceable && matches!(opened, Err(OpenError::Slow(_))) {
-                opened = ledger.try_open(at).await;
+            if replaceable || !matches!(error, OpenError::Slow(_)) {
+                return Ok((ledger, AtStart::Away(error)));
             }
-        }
-        match opened {
-            Ok(known) => Ok((ledger, AtStart::Open(known))),
-            Err(error) if error.lasts() => Err(error),
-            Err(error) => Ok((ledger, AtStart::Away(error))),
         }
     }
 
@@ -241,8 +244,14 @@ impl Ledger for StandbyLedger {
         if let Ok(ledger) = self.ledger() {
             return ledger.answered(key).await;
         }
+        let turn = Arc::clone(&self.looking).try_acquire_owned();
+        let turn = turn.map_err(|_| LedgerError::Unavailable("others wait for it".to_owned()))?;
         let key = key.clone();
-        self.ask_apart(move |conn| rows::answered(conn, &key)).await
+        self.ask_apart(move |conn| {
+            let _turn = turn;
+            rows::answered(conn, &key)
+        })
+        .await
     }
 }
 

@@ -434,6 +434,31 @@ async fn a_duplicate_waits_for_a_first_whose_client_has_hung_up() {
     assert_eq!((last.1, last.2), (true, again.2));
 }
 
+/// No key keeps a kill from being done, also where its client does not wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_kill_under_a_key_waits_for_none_that_is_under_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = SlowDisk::new(folder.path());
+    let echo = Echo::start("serve", &disk.variables(), folder.path()).await;
+    disk.stall(
+        &["/data/ledger.db", "/data/journal"],
+        Duration::from_secs(60),
+    );
+    let other = KILL.replace("double charges", "its client does not wait");
+    for body in [KILL, &other] {
+        let soon = Duration::from_millis(300);
+        let hung_up = timeout(soon, post(&echo, "/kill", "k-1", body)).await;
+        assert!(hung_up.is_err(), "it waits for its disk: {hung_up:?}");
+    }
+    disk.flow();
+    eventually("both are recorded", Duration::from_secs(30), async || {
+        let page = http().get(echo.url("/v1/audit")).header("x-api-key", KEY);
+        let page = page.send().await.ok()?.text().await.ok()?;
+        (page.contains("double charges") && page.contains("its client does not wait")).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_duplicate_under_way_waits_for_the_first() {
     let folder = tempfile::tempdir().unwrap();

@@ -101,12 +101,6 @@ pub(crate) async fn kept(outside: &Arc<Outside>) -> Result<Kept, String> {
     let seen = opened
         .journal
         .max(last.state.as_ref().and_then(|last| last.journal));
-    last_file
-        .write(&LastState {
-            stored: start.stored.clone(),
-            journal: seen,
-        })
-        .map_err(text)?;
     channel
         .asks(
             channel
@@ -115,9 +109,15 @@ pub(crate) async fn kept(outside: &Arc<Outside>) -> Result<Kept, String> {
         )
         .await
         .map_err(text)?;
-    journal
-        .mend(seen.unwrap_or_default(), lacking > 0)
-        .map_err(text)?;
+    let (number, anew) = (seen.unwrap_or_default(), lacking > 0);
+    if !start.lost.is_empty() || journal.is_to_be_mended(number, anew) {
+        let state = LastState {
+            stored: start.stored.clone(),
+            journal: seen,
+        };
+        last_file.write(&state).map_err(text)?;
+    }
+    journal.mend(number, anew).map_err(text)?;
     let journal = notebook(outside, journal);
     store::settle_had(journal.as_ref(), &opened.accounts.ended, channel.as_ref()).await;
     Ok(Kept {

@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Holds, OpenedRecord, RecordHealth, begin, folder};
+use super::{BEGIN_LIMIT, Holds, OpenedRecord, RecordHealth, begin, folder};
 use crate::domain::hold::{HoldEffect, Scope, ScopedHold, Source};
-use crate::ports::{Clock, Stored};
+use crate::ports::Clock;
 use crate::run::RunError;
 use crate::run::awaited::Awaited;
 use crate::run::data_folder::DataFolder;
@@ -27,7 +27,9 @@ pub(in crate::run) async fn open(
     let _awaited = Awaited::on(format!("ECHO_DATA_DIR {}", folder.display()));
     let lock = folder::lock(folder)?;
     let mut found = FolderContents::read(folder)?;
-    let replaceable = found.last.state.is_some();
+    // Unless what is lost without the ledger is worth to wait for its disk.
+    let without = found.start(None, 0, holds, clock);
+    let replaceable = found.last.state.is_some() && without.lost.is_empty();
     let started = StandbyLedger::start(folder, clock.now(), replaceable).await;
     let (ledger, at_start) =
         started.map_err(|e| RunError::failed(&format!("ECHO_DATA_DIR {}", folder.display()), e))?;
@@ -46,14 +48,14 @@ pub(in crate::run) async fn open(
         .as_ref()
         .and_then(|opened| opened.journal)
         .max(found.last.state.as_ref().and_then(|last| last.journal));
-    begin(&ledger, &start.stored.holds, clock).await;
-    found.mend(seen, lacking > 0, holds, &start.stored);
-    let ended = opened
-        .as_ref()
-        .map(|opened| opened.accounts.ended.clone())
-        .unwrap_or_default();
+    found
+        .mend(&ledger, &start, seen, lacking > 0, (holds, clock))
+        .await;
     let journal = FileJournal::start(found.journal).map_err(|error| no_journal(folder, error))?;
-    store::settle_had(&journal, &ended, ledger.as_ref()).await;
+    // What this does not start from settles nothing: it may be all there is of a kill.
+    if let Some(opened) = &opened {
+        store::settle_had(&journal, &opened.accounts.ended, ledger.as_ref()).await;
+    }
     let told = RecordHealth {
         record: start.told,
         folder: DataFolder::of(folder),
@@ -108,21 +110,28 @@ impl FolderContents {
         })
     }
 
-    /// Mends the journal, where that is due: what holds is durable before the traces of why are
-    /// gone, and only that is worth to wait for a disk. The last state is kept later as well.
-    fn mend(&mut self, seen: Option<u64>, anew: bool, holds: Holds, stored: &Stored) {
-        let number = seen.unwrap_or_default();
-        if let (Some(file), Holds::Here, true) = (
-            &self.last_state,
-            holds,
-            self.journal.is_to_be_mended(number, anew),
-        ) && let Err(error) = file.write(&LastState {
-            stored: stored.clone(),
-            journal: seen,
-        }) {
+    /// Records what the process starts from, and mends the journal where that is due: then no trace
+    /// is left of why something holds, and only that is worth to wait for a disk. As a rule nothing
+    /// is due, and the last state is kept once the process serves.
+    async fn mend(
+        &mut self,
+        ledger: &Arc<StandbyLedger>,
+        start: &Start,
+        journal: Option<u64>,
+        anew: bool,
+        (holds, clock): (Holds, &dyn Clock),
+    ) {
+        let seen = journal.unwrap_or_default();
+        let mends = !start.lost.is_empty() || self.journal.is_to_be_mended(seen, anew);
+        let limit = (!mends).then_some(BEGIN_LIMIT);
+        begin(ledger, &start.stored.holds, clock, limit).await;
+        let stored = start.stored.clone();
+        if let (Some(file), true, Holds::Here) = (&self.last_state, mends, holds)
+            && let Err(error) = file.write(&LastState { stored, journal })
+        {
             tracing::error!(%error, "the last state cannot be kept; a start without the ledger would know an older one");
         }
-        if let Err(error) = self.journal.mend(number, anew) {
+        if let Err(error) = self.journal.mend(seen, anew) {
             tracing::error!(%error, "the journal cannot be written; kills are durable once the ledger has them");
         }
     }

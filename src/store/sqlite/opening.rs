@@ -93,13 +93,14 @@ pub(super) fn connection(dir: &Path) -> Result<Connection, OpenError> {
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "foreign_keys", true)?;
     conn.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
-    // What a statement would undo is kept in memory: in a file it costs more than the change, and
-    // needs a second disk that is neither full nor gone.
-    conn.pragma_update(None, "temp_store", "MEMORY")?;
     // Room for every statement of `apply`; the default of 16 would prepare most of them anew each
     // time.
     conn.set_prepared_statement_cache_capacity(64);
     schema::migrate(&conn)?.map_err(|found| OpenError::TooNew { found })?;
+    // What a statement would undo is kept in memory: in a file it costs more than the change, and
+    // needs a second disk that is neither full nor gone. Not what a migration sorts, which may be
+    // large.
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(conn)
 }
 

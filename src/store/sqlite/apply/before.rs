@@ -29,12 +29,12 @@ pub(super) fn before(
         .map(|once| rows::knows_command(conn, once))
         .transpose()?
         .unwrap_or_default();
-    let first = first(conn, change, key, is_known)?;
     // Nor for a note of its command that stands here without it.
     let is_known = is_known
         && !change
             .takes()
             .any(|taken| taken.hold.is_kill() && standing.is_new(taken));
+    let first = first(conn, change, key, is_known)?;
     // Its client has heard this already: it was told before we answered.
     let told = change
         .answer
