@@ -25,7 +25,11 @@ pub const LIMIT: usize = 16 << 20;
 
 /// Documents of one file, those counted in which nothing stands: what separates them costs next to
 /// nothing to write.
-const DOCUMENTS: usize = 1024;
+const DOCUMENTS: usize = 10_000;
+
+/// Values of one file, keys counted: a hundred for each document, where one that uses every field
+/// has fifty.
+const NODES: usize = 100 * DOCUMENTS;
 
 /// The only version there is.
 const VERSION: &str = "echo-phoenix.dev/v1alpha1";
@@ -114,8 +118,11 @@ pub fn parse(text: &str) -> Result<Vec<FromFile>, ManifestError> {
         )));
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let bounds =
-        serde_saphyr::options! { budget: serde_saphyr::budget! { max_documents: DOCUMENTS } };
+    let bounds = serde_saphyr::options! { budget: serde_saphyr::budget! {
+        max_documents: DOCUMENTS,
+        max_nodes: NODES,
+        max_events: 2 * NODES,
+    } };
     let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, bounds)
         .map_err(|error| whole(words::unread(&error)))?;
     let mut wrong = Vec::new();

@@ -472,18 +472,18 @@ fn a_file_beyond_a_bound_is_told_which_and_the_way_out() {
         )
     };
     let documents = |count: usize| (0..count).map(throttle).collect::<Vec<_>>().join("---\n");
-    assert_eq!(parse(&documents(1024)).unwrap().len(), 1024);
+    assert_eq!(parse(&documents(10_000)).unwrap().len(), 10_000);
     let with = |status: String| format!("{}status: {status}\n", throttle(0));
     let aliases = format!("[&a 1, {}]", vec!["*a"; 200].join(", "));
     for (text, said) in [
         (
-            documents(1025),
-            "file: expected at most 1024 documents, one a throttle, those counted in which nothing stands; line 5120 begins one \
+            documents(10_001),
+            "file: expected at most 10000 documents, one a throttle, those counted in which nothing stands; line 50000 begins one \
              more: leave out throttles that nobody asks for, or give some to a service of their own",
         ),
         (
-            format!("{}{}", throttle(0), "---\n".repeat(1024)),
-            "expected at most 1024 documents",
+            format!("{}{}", throttle(0), "---\n".repeat(10_000)),
+            "expected at most 10000 documents",
         ),
         (
             with(format!("{}{}", "[".repeat(70), "]".repeat(70))),
@@ -491,7 +491,7 @@ fn a_file_beyond_a_bound_is_told_which_and_the_way_out() {
         ),
         (with(aliases), "expected fewer aliases (`*name`, `<<`)"),
         (
-            with(format!("[{}1]", "1,".repeat(250_000))),
+            with(format!("[{}1]", "1,".repeat(1_000_000))),
             "which is too much to be read by line 5: leave out",
         ),
     ] {
