@@ -25,16 +25,26 @@ async fn nothing_is_told_to_be_more_open_than_the_gate_is() {
         let told = doors::read(&life.routes, "/v1/throttles/default").await;
         told["effective"]["throttlePercent"].clone()
     };
+    let enforced = async || -> Value {
+        let told = doors::read(&life.routes, "/v1/throttles/default").await;
+        let conditions = told["conditions"].as_array().unwrap();
+        let is = |one: &&Value| one["type"] == "Enforced";
+        conditions.iter().find(is).unwrap()["status"].clone()
+    };
     let post = async |path: &str, body: Value| {
         let told = doors::ask(&life.routes, path, path, None, body.to_string()).await;
         assert_eq!(told.status, 200, "{path}: {}", told.body);
     };
     post("/control", json!({ "target_throttle": 0.0 })).await;
     sleep(Duration::from_secs(20)).await;
-    assert_eq!(percent().await, 0);
+    assert_eq!(
+        (percent().await, enforced().await),
+        (json!(0), json!("True"))
+    );
 
     let kill = json!({ "reason": "r", "operator": "o", "confirmation": "CONFIRM_KILL" });
     post("/kill", kill).await;
+    assert_eq!(enforced().await, "False", "no pass has read it back yet");
     post("/revive", json!({})).await;
     assert!(life.standing("default").unwrap().holds.is_empty());
     assert_eq!(percent().await, 100, "it opens from a full stop");

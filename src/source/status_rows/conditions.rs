@@ -227,15 +227,31 @@ pub fn put_kills(status: &mut EchoThrottleStatus, holds: &[Hold], now: Timestamp
     else {
         return;
     };
+    let is_new = is.status == "True" && (&told.status, &told.message) != (&is.status, &is.message);
     if told.status != is.status {
         told.last_transition_time = whole_seconds(now);
     }
     (told.status, told.reason, told.message) = (is.status, is.reason, is.message);
+    if is_new {
+        not_read_back(status, now);
+    }
     if holds.iter().any(Hold::is_kill)
         && let Some(effective) = &mut status.effective
     {
         (effective.level_millionths, effective.throttle_percent) = (Level::STOP.millionths(), 100);
         "kill".clone_into(&mut effective.reason);
+    }
+}
+
+/// What was read back then knew nothing of the kill that holds now.
+fn not_read_back(status: &mut EchoThrottleStatus, now: Timestamp) {
+    for (kind, reason) in [("Ready", "NotInForce"), ("Enforced", "Differs")] {
+        let is = row(kind, false, reason, "not yet read back");
+        let of_kind = status.conditions.iter_mut().find(|told| told.kind == kind);
+        if let Some(told) = of_kind.filter(|told| told.status != is.status) {
+            told.last_transition_time = whole_seconds(now);
+            (told.status, told.reason, told.message) = (is.status, is.reason, is.message);
+        }
     }
 }
 
