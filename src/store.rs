@@ -4,7 +4,6 @@
 //! clock: time comes with the values.
 
 mod accounts;
-mod backup;
 mod chain;
 mod declared;
 mod had;
@@ -13,16 +12,13 @@ mod journal;
 mod last_state;
 mod looks;
 pub mod private;
-mod schema;
 mod sqlite;
 mod standby;
 mod start;
-mod verify;
 
 use crate::sync::lock;
 
 pub use accounts::{Accounts, Unexplained};
-pub use backup::{BackupError, Saved, backup};
 pub use declared::{LedgerDesired, Taken};
 pub use had::settle_had;
 pub use head::ChainHead;
@@ -30,10 +26,12 @@ pub use journal::{
     FileJournal, JOURNAL_BYTES, JournalBatch, JournalDone, JournalFile, JournalFound, JournalWriter,
 };
 pub use last_state::{LAST_STATE_FILE, LastFound, LastState, StateFile};
-pub use sqlite::{Batch, BatchOutcome, OpenError, Outbox, SealedBatch, SqliteLedger, Writer};
+pub use sqlite::{
+    BackupError, Batch, BatchOutcome, OpenError, Outbox, Saved, SealedBatch, SqliteLedger,
+    Verified, VerifyError, Writer, backup, verify,
+};
 pub use standby::{AtStart, StandbyLedger, lacking};
 pub use start::{LedgerSnapshot, Start, StartInputs, start};
-pub use verify::{Verified, VerifyError, verify};
 
 /// File name of the ledger within its directory.
 pub const LEDGER_FILE: &str = "ledger.db";

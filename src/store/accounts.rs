@@ -14,8 +14,8 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::schema::AUDIT_LOG;
-use super::verify::{VerifyError, walk};
+use super::sqlite::schema::AUDIT_LOG;
+use super::sqlite::verify::{VerifyError, walk};
 use crate::domain::hold::{Epoch, Scope, ScopedHold};
 use against::held_against;
 pub use declared::Unexplained;

@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::chain::GENESIS;
-use super::schema::{AUDIT_LOG, CHAINED};
+use super::sqlite::schema::{AUDIT_LOG, CHAINED};
 
 /// Bits of a hash that a metric bears: a double holds 53 exactly.
 const METRIC_BITS: usize = 48;

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, Error, ErrorCode};
 
-use super::schema::CHAINED;
 use super::sqlite::read;
+use super::sqlite::schema::CHAINED;
 use crate::config::files::open_regular;
 
 /// How every SQLite file begins.

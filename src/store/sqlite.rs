@@ -4,6 +4,7 @@
 //! is `apply`'s. Knows nothing of who asks or why.
 
 mod apply;
+mod backup;
 mod cancel;
 mod group;
 mod history;
@@ -14,7 +15,9 @@ mod pool;
 pub(super) mod read;
 mod rehearsal;
 pub(super) mod rows;
+pub(super) mod schema;
 mod told;
+pub(super) mod verify;
 mod writer;
 
 use std::path::Path;
@@ -31,11 +34,13 @@ use super::{ChainHead, LedgerSnapshot, lock};
 use crate::domain::audit::{Change, ClientKey, CommandResponse, Receipt};
 use crate::domain::hold::ScopedHold;
 use crate::ports::{Ledger, LedgerError, OutboxRow, Stored};
+pub use backup::{BackupError, Saved, backup};
 use cancel::CancelGuard;
 use index::SharedIndex;
 pub use opening::OpenError;
 use pending_write::PendingWrite;
 use pool::Pool;
+pub use verify::{Verified, VerifyError, verify};
 pub use writer::{Batch, BatchOutcome, SealedBatch, Writer};
 use writer::{Claim, GROUP_LIMIT, WriteOp, WriteRequest};
 

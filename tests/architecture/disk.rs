@@ -51,7 +51,6 @@ const PLACES: &[(&str, &str)] = &[
         "src/run/record/folder.rs",
         "the folder and its lock, at the start",
     ),
-    ("src/store/backup.rs", "a command of its own"),
     (
         "src/store/journal/file.rs",
         "the start, then the journal's thread",
@@ -69,6 +68,7 @@ const PLACES: &[(&str, &str)] = &[
         "src/store/private.rs",
         "the start, and the ledger's opening in a blocking task",
     ),
+    ("src/store/sqlite/backup.rs", "a command of its own"),
     (
         "src/store/sqlite/index.rs",
         "asked by the readers in blocking tasks, by the writer on a thread of its own, and at the end",

@@ -9,8 +9,8 @@ use std::ops::Deref;
 
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
+use super::schema::Chained;
 use crate::store::chain::{self, Cell, GENESIS};
-use crate::store::schema::Chained;
 
 /// The transaction that is open on a connection.
 pub(super) struct Group<'a> {

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::schema;
 use crate::ports::LedgerError;
-use crate::store::{LEDGER_FILE, private, schema};
+use crate::store::{LEDGER_FILE, private};
 
 /// The first SQLite without the WAL-reset bug, which can lose acknowledged rows.
 const OLDEST_SQLITE: i32 = 3_051_003;

@@ -6,12 +6,12 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 
 use super::opening::BUSY_TIMEOUT;
-use super::rows;
+use super::{rows, schema};
 use crate::domain::audit::ThrottleRow;
 use crate::domain::level::Level;
 use crate::domain::throttle::{Owner, ThrottleName};
 use crate::ports::{Effect, JournalEntry, OutboxRow, Stored};
-use crate::store::{LEDGER_FILE, LedgerSnapshot, accounts, private, schema};
+use crate::store::{LEDGER_FILE, LedgerSnapshot, accounts, private};
 
 /// Opens an existing ledger for reading only.
 pub(in crate::store) fn connect(dir: &Path) -> rusqlite::Result<Connection> {

@@ -12,13 +12,13 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ToSql, params};
 
 use super::group::{Group, head};
+use super::schema::{AUDIT_LOG, CHAINED, Chained, RECONCILIATION_LOG};
 use crate::domain::audit::AuditDraft;
 use crate::domain::drift::{Drift, Who};
 use crate::domain::hold::{Epoch, HoldEffect, ScopedHold};
 use crate::store::ChainHead;
 use crate::store::accounts;
 use crate::store::chain::Cell;
-use crate::store::schema::{AUDIT_LOG, CHAINED, Chained, RECONCILIATION_LOG};
 pub(super) use evidence::{EventMatch, store_evidence};
 pub(in crate::store) use nonces::answered;
 pub(super) use nonces::{keep_answer, keep_command, knows_command, told};

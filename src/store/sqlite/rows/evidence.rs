@@ -6,8 +6,8 @@ use super::{json, time};
 use crate::domain::audit::AuditDraft;
 use crate::domain::payment::{EventMeaning, PaymentEvidence};
 use crate::store::chain::{self, Cell, FORMAT};
-use crate::store::schema::EVIDENCE_LEDGER;
 use crate::store::sqlite::group::Group;
+use crate::store::sqlite::schema::EVIDENCE_LEDGER;
 
 /// What the ledger knew of an event.
 pub(in crate::store::sqlite) enum EventMatch {

@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use super::json;
 use crate::store::Outbox;
 use crate::store::chain::Cell;
-use crate::store::schema::Chained;
+use crate::store::sqlite::schema::Chained;
 
 /// Most rows the mirror may be owed; ten times what a free base holds, some 10 MB. Whoever turns
 /// the mirror on late, or leaves it out of reach for long, finds the newest ones there; the ledger

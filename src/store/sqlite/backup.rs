@@ -12,11 +12,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use super::LEDGER_FILE;
-use super::looks::{FOREIGN, has_ours, looks};
-use super::private;
-use super::sqlite::{read, rows};
 use super::verify::{Verified, VerifyError, chains, guarded};
+use super::{read, rows};
+use crate::store::looks::{FOREIGN, has_ours, looks};
+use crate::store::{LEDGER_FILE, private};
 
 /// Pages copied between two words of progress: 2 MB.
 const PAGES: i32 = 512;

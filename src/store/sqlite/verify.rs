@@ -12,13 +12,13 @@ use std::path::Path;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::accounts;
-use super::chain::{self, Cell, GENESIS};
-use super::head::ChainHead;
-use super::looks::{FOREIGN, has_ours, looks};
+use super::read;
 use super::schema::{self, CHAINED, Chained};
-use super::sqlite::read;
 use crate::domain::text::shown;
+use crate::store::accounts;
+use crate::store::chain::{self, Cell, GENESIS};
+use crate::store::head::ChainHead;
+use crate::store::looks::{FOREIGN, has_ours, looks};
 
 /// How often progress is told, in rows.
 const STRIDE: i64 = 1000;
@@ -187,7 +187,7 @@ fn programs(conn: &Connection) -> rusqlite::Result<BTreeMap<(String, String), St
 }
 
 /// Walks one table from this row on; gives number and hash of its last row.
-pub(super) fn walk(
+pub(in crate::store) fn walk(
     conn: &Connection,
     table: &Chained,
     columns: &[&str],
