@@ -3,7 +3,7 @@
 //!
 //! Read in this order: [`domain`] the nouns, [`decide`] the verbs, [`ports`] the seams; [`gate`]
 //! where it bites, [`latch`] how it is killed, [`reconcile`] the loop; [`source`] and [`http`] the
-//! doors, [`cluster`] and [`targets`] Kubernetes, [`store`] the record, [`mirror`] Airtable;
+//! doors, `server` what they are knocked on through, [`cluster`] and [`targets`] Kubernetes, [`store`] the record, [`mirror`] Airtable;
 //! [`run`] puts it together, [`client`] asks it from outside. `tests/architecture.rs` holds who may
 //! know whom.
 
@@ -20,6 +20,7 @@ pub mod reconcile;
 pub mod source;
 
 pub mod http;
+mod server;
 
 pub mod cluster;
 pub mod targets;

@@ -116,6 +116,8 @@ const LAYERS: &[Layer] = &[
         &["domain", "decide", "ports", "source", "gate", "latch"],
         &[KUBE, SQL, CLIENT],
     ),
+    // Whose connection it is and what answers on it; no rule of the domain.
+    layer("server", &["http"], &[KUBE, SQL, CLIENT]),
     layer("client", &["domain", "source"], &[KUBE, SERVER, SQL]),
     layer("run", EVERYTHING_BELOW_RUN, &[]),
     layer(
@@ -140,6 +142,7 @@ const EVERYTHING_BELOW_RUN: &[&str] = &[
     "cluster",
     "mirror",
     "http",
+    "server",
 ];
 
 /// Importable by all but the pure ones.

@@ -1,5 +1,5 @@
 //! How long a request may take: 30 s for its body, 30 s for what is done with it. (Its head has 10
-//! s: see run/listen.)
+//! s: see server.)
 //!
 //! The body is read whole before a handler begins, so that whoever sends slowly keeps no part of
 //! the service busy. Nor may strangers' bodies fill the memory: of those larger than a command's

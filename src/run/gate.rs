@@ -9,8 +9,8 @@ use crate::cluster::heartbeat::Heartbeat;
 use crate::cluster::lane::Lane;
 use crate::config::{ClusterArgs, GateSecretArgs, KeyArgs, ListenArgs};
 use crate::http::{self, HealthParts as HttpParts};
+use crate::server::Doors;
 
-use super::listen::Doors;
 use super::operator::{app, watching};
 use super::self_test::{self, SelfTest};
 use super::supervise::{ShutdownSignals, Supervisor};
@@ -62,7 +62,7 @@ pub async fn gate(args: GateArgs) -> Result<(), RunError> {
     };
     supervisor.start("heartbeat", heartbeat.run(stop));
     let routes = http::gate_routes(Arc::clone(&app));
-    listen::start(&mut supervisor, doors, routes, app);
+    listen::start(&mut supervisor, doors, routes, &app);
     supervisor.stage();
     supervisor.keep_up("self-test", move |stop| Arc::clone(&self_test).run(stop));
     supervisor.run(signals).await

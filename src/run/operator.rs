@@ -29,13 +29,13 @@ use crate::latch::Latch;
 use crate::mirror::counters::MirrorCounters;
 use crate::ports::{Clock, Desired, History, Journal, JournalEntry, Ledger, Report, Target};
 use crate::reconcile::{ReconcileContext, Reconciler};
+use crate::server::Doors;
 use crate::source::stripe::WebhookSecrets;
 use crate::store::{FileJournal, StandbyLedger};
 use crate::targets::scale::Workloads;
 use crate::telemetry::Metrics;
 
 use super::clock::{SystemClock, monotonic};
-use super::listen::Doors;
 use super::record::{Holds, OpenedRecord, RecordHealth};
 use super::supervise::{ShutdownSignals, Supervisor};
 use super::{
@@ -183,7 +183,7 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
         Reconciler::new(reconciler_parts(&on, record, &args.cluster), &stored).run(stop),
     );
     let routes = http::operator_routes(Arc::clone(&app));
-    listen::start(&mut supervisor, doors, routes, app);
+    listen::start(&mut supervisor, doors, routes, &app);
     let ended = supervisor.run(signals).await;
     record::last_words(&on.latch).await;
     record::close(file, ledger).await?;

@@ -42,14 +42,14 @@ const PLACES: &[(&str, &str)] = &[
         "a thread of its own for each read, abandoned if it hangs; waited for at the start or in a blocking task",
     ),
     ("src/run/kept.rs", "keys and ids, at the start"),
-    (
-        "src/run/listen/cgroup.rs",
-        "/proc and /sys, which are in memory, at the start",
-    ),
     ("src/run/local_key.rs", "the folder's owner, at the start"),
     (
         "src/run/record/folder.rs",
         "the folder and its lock, at the start",
+    ),
+    (
+        "src/server/cgroup.rs",
+        "/proc and /sys, which are in memory, at the start",
     ),
     (
         "src/store/journal/file.rs",

@@ -151,6 +151,14 @@ pub(crate) const PLANTS: &[Plant] = &[
         &["src/gate/x.rs:2: import: gate may not import http"],
     ),
     one(
+        "a rule of the domain, by what listens",
+        &[(
+            "src/server/x.rs",
+            "//! x\nuse crate::domain::level::Level;\nuse crate::http::App;\n",
+        )],
+        &["src/server/x.rs:2: import: server may not import domain"],
+    ),
+    one(
         "inside a macro",
         &[(
             "src/reconcile.rs",

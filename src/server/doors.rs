@@ -8,7 +8,6 @@ use std::sync::Arc;
 use listenfd::ListenFd;
 use tokio::net::TcpListener;
 
-use super::super::RunError;
 use super::cgroup;
 use super::intake::Intake;
 use crate::config::{ConfigError, ListenArgs};
@@ -17,8 +16,25 @@ use crate::telemetry::Metrics;
 /// Names that a handed socket may have, as systemd's `FileDescriptorName=` gives them.
 const NAMES: [&str; 2] = ["api", "gate"];
 
+/// Why there is no listener.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListenError {
+    /// What is configured cannot be listened on.
+    #[error(transparent)]
+    Config(ConfigError),
+    /// What should work did not.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl ListenError {
+    fn failed(what: &str, error: impl std::fmt::Display) -> Self {
+        Self::Failed(format!("{what}: {error}"))
+    }
+}
+
 /// Listeners that are bound and not served yet.
-pub(in crate::run) struct Doors {
+pub(crate) struct Doors {
     pub(super) api: TcpListener,
     pub(super) verdicts: Option<TcpListener>,
     pub(super) intake: Arc<Intake>,
@@ -26,10 +42,10 @@ pub(in crate::run) struct Doors {
 
 impl Doors {
     /// Binds, or takes over, what is asked for.
-    pub(in crate::run) async fn open(
+    pub(crate) async fn open(
         args: &ListenArgs,
         metrics: &Arc<Metrics>,
-    ) -> Result<Self, RunError> {
+    ) -> Result<Self, ListenError> {
         let [api, verdicts] = handed(args.doors.listen_fd_names.as_deref())?;
         let api = match api {
             Some(api) => taken(api, "ECHO_LISTEN")?,
@@ -52,14 +68,14 @@ impl Doors {
     }
 
     /// The listener that proxies ask.
-    pub(in crate::run) fn asked_by_proxies(&self) -> &TcpListener {
+    pub(crate) fn asked_by_proxies(&self) -> &TcpListener {
         self.verdicts.as_ref().unwrap_or(&self.api)
     }
 }
 
 /// Sockets that were handed over, in the order of [`NAMES`]. Without names the first is the API's,
 /// the second the gate's.
-fn handed(names: Option<&str>) -> Result<[Option<Handed>; 2], RunError> {
+fn handed(names: Option<&str>) -> Result<[Option<Handed>; 2], ListenError> {
     let mut all = ListenFd::from_env();
     let names: Vec<_> = names
         .map(|names| names.split(':').collect())
@@ -76,14 +92,14 @@ fn handed(names: Option<&str>) -> Result<[Option<Handed>; 2], RunError> {
             .position(|known| *known == name)
             .and_then(|place| found.get_mut(place));
         let Some(place) = place.filter(|place: &&mut Option<Handed>| place.is_none()) else {
-            return Err(RunError::Config(ConfigError {
+            return Err(ListenError::Config(ConfigError {
                 variable: "LISTEN_FDNAMES",
                 expected: format!("one socket named api and at most one named gate, not `{name}`"),
                 fix: "Write FileDescriptorName=api into the .socket unit of the API, gate into the gate's, one ListenStream= in each.".to_owned(),
             }));
         };
         let socket = all.take_tcp_listener(index).map_err(|error| {
-            RunError::failed(
+            ListenError::failed(
                 &format!("socket {name} that was handed over listens on no TCP port"),
                 error,
             )
@@ -93,22 +109,22 @@ fn handed(names: Option<&str>) -> Result<[Option<Handed>; 2], RunError> {
     Ok(found)
 }
 
-fn taken(socket: Handed, instead_of: &'static str) -> Result<TcpListener, RunError> {
+fn taken(socket: Handed, instead_of: &'static str) -> Result<TcpListener, ListenError> {
     tracing::info!("a socket was handed over; {instead_of} is not looked at");
     let listener = socket
         .set_nonblocking(true)
         .and_then(|()| TcpListener::from_std(socket));
     listener
-        .map_err(|error| RunError::failed("a socket that was handed over cannot be used", error))
+        .map_err(|error| ListenError::failed("a socket that was handed over cannot be used", error))
 }
 
 /// Binds an address; the error names the variable.
-async fn bind(address: SocketAddr, variable: &'static str) -> Result<TcpListener, RunError> {
+async fn bind(address: SocketAddr, variable: &'static str) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address).await.map_err(|error| {
         let what = format!("cannot listen on {address}: {error}");
         let wrong = |expected: &str, fix: &str| {
             let fix = format!("{what}. {fix}");
-            RunError::Config(ConfigError { variable, expected: expected.to_owned(), fix })
+            ListenError::Config(ConfigError { variable, expected: expected.to_owned(), fix })
         };
         match error.kind() {
             ErrorKind::AddrNotAvailable => {
@@ -117,10 +133,10 @@ async fn bind(address: SocketAddr, variable: &'static str) -> Result<TcpListener
             ErrorKind::PermissionDenied => {
                 wrong("a port that this process may listen on", "Name one above 1023, or allow it the one it asks for.")
             }
-            ErrorKind::AddrInUse => RunError::Failed(format!(
+            ErrorKind::AddrInUse => ListenError::Failed(format!(
                 "{variable}: {what}. Another process has it: stop that one, or set {variable} to another port."
             )),
-            _ => RunError::Failed(format!("{variable}: {what}")),
+            _ => ListenError::Failed(format!("{variable}: {what}")),
         }
     })
 }

@@ -22,7 +22,7 @@ const AHEAD: u64 = 8192;
 const SHARE: u64 = 16;
 
 /// The budget of this process.
-pub(in crate::run) struct Intake {
+pub(super) struct Intake {
     budget: u64,
     held: AtomicU64,
     /// Whoever held something since the last look through them.
@@ -34,7 +34,7 @@ pub(in crate::run) struct Intake {
 
 impl Intake {
     /// So many bytes.
-    pub(in crate::run) fn new(budget: u64, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(super) fn new(budget: u64, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             budget,
             held: AtomicU64::new(0),
