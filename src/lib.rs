@@ -3,9 +3,9 @@
 //!
 //! Read in this order: [`domain`] the nouns, [`decide`] the verbs, [`ports`] the seams; [`gate`]
 //! where it bites, [`latch`] how it is killed, [`reconcile`] the loop; [`source`] and [`http`] the
-//! doors, `server` what they are knocked on through, [`cluster`] and [`targets`] Kubernetes, [`store`] the record, [`mirror`] Airtable;
-//! [`run`] puts it together, [`client`] asks it from outside. `tests/architecture.rs` holds who may
-//! know whom.
+//! doors, `server` what listens for them; [`cluster`] and [`targets`] Kubernetes; [`store`] the
+//! record, [`desired`] what is declared over it, [`mirror`] Airtable; [`run`] puts it together,
+//! [`client`] asks it from outside. `tests/architecture.rs` holds who may know whom.
 
 pub mod domain;
 
@@ -25,6 +25,7 @@ mod server;
 pub mod cluster;
 pub mod targets;
 
+pub mod desired;
 pub mod mirror;
 pub mod store;
 

@@ -5,7 +5,6 @@
 
 mod accounts;
 mod chain;
-mod declared;
 mod had;
 mod head;
 mod journal;
@@ -19,7 +18,6 @@ mod start;
 use crate::sync::lock;
 
 pub use accounts::{Accounts, Unexplained};
-pub use declared::{LedgerDesired, Taken};
 pub use had::settle_had;
 pub use head::ChainHead;
 pub use journal::{

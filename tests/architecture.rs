@@ -86,6 +86,12 @@ const LAYERS: &[Layer] = &[
         &["domain", "ports", "sync"],
         &[KUBE, SERVER, CLIENT],
     ),
+    // Ports and no SQL; what is declared is acted on elsewhere.
+    layer(
+        "desired",
+        &["domain", "ports", "source", "sync"],
+        &[KUBE, SERVER, SQL, CLIENT],
+    ),
     layer(
         "latch",
         &["domain", "decide", "ports", "gate", "sync"],
@@ -136,6 +142,7 @@ const EVERYTHING_BELOW_RUN: &[&str] = &[
     "source",
     "gate",
     "store",
+    "desired",
     "latch",
     "reconcile",
     "targets",
@@ -175,7 +182,7 @@ const FUNCTION_LINES: usize = 70;
 const INTERLEAVED: &[&str] = &[
     "src/gate",
     "src/latch",
-    "src/store/declared",
+    "src/desired/ledger",
     "src/store/journal",
 ];
 /// What these take from `sync`: a thread that waits for one of these unseen stops all others of

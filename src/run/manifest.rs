@@ -1,309 +1,93 @@
-//! The manifest file of a service: read at the start, looked at again every second, obeyed when it
+//! The manifest file of a service: looked at at the start and again every second, obeyed when it
 //! changed.
-//!
-//! A file that is broken, gone, or on a mount that hangs changes nothing: the last good state stays
-//! and `/health` says why.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::files::PatientReader;
+use super::RunError;
 use crate::config::{ConfigError, HostArgs, RemoteKeys};
-use crate::domain::throttle::{FromFile, TargetSpec, ThrottleName};
+use crate::desired::{LedgerDesired, ManifestFile, ManifestPoll};
 use crate::http::HealthCheck;
 use crate::latch::Latch;
 use crate::ports::Clock;
-use crate::source::manifest::{LIMIT, parse};
-use crate::store::{LedgerDesired, Taken};
-
-use super::RunError;
 
 /// How often the file is looked at. Reading it is simpler than being told of changes, and survives
 /// every way an editor, a ConfigMap or a configuration tool replaces a file.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A file that nobody has read for this long is told of.
-const STALE: Duration = Duration::from_secs(10);
-
-/// A manifest file and how it is doing.
-pub(super) struct Manifest {
-    path: PathBuf,
-    reader: PatientReader,
-    clock: Arc<dyn Clock>,
-    state: Mutex<State>,
+/// How the file is doing, for `/health`.
+pub(super) fn health(file: &Arc<ManifestFile>) -> HealthCheck {
+    let file = Arc::clone(file);
+    Arc::new(move || file.health())
 }
 
-#[derive(Default)]
-struct State {
-    /// The text that was looked at last.
-    text: Option<Arc<str>>,
-    /// When that was.
-    read_at: Duration,
-    /// What the last good one declares.
-    good: Vec<FromFile>,
-    /// Whether the ledger has that.
-    taken: bool,
-    /// Whether there is a state to stand on: of an earlier file, or of a process before.
-    stands: bool,
-    /// Why the file cannot be used now.
-    trouble: Option<Trouble>,
-    /// Throttles the file owned and no longer names.
-    left: Vec<ThrottleName>,
-}
-
-/// Why a file cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Trouble {
-    /// All of it, for the log.
-    words: String,
-    /// What `/health` says in its place, which anybody may ask: not where calls go, nor which
-    /// variables there are, nor what the file says.
-    instead: Option<String>,
-}
-
-impl From<String> for Trouble {
-    fn from(words: String) -> Self {
-        Self {
-            words,
-            instead: None,
-        }
+/// Reads the file for the start. Its word is obeyed where it is safer, before anybody is answered.
+///
+/// # Errors
+/// If it cannot be used and there is no earlier state to stand on.
+pub(super) async fn start(
+    file: &Arc<ManifestFile>,
+    on: &Arc<ManifestDeps>,
+    has_state: bool,
+) -> Result<(), RunError> {
+    file.stands(has_state);
+    pass(file, on).await;
+    match file.trouble() {
+        Some(trouble) if !has_state => Err(RunError::Config(ConfigError {
+            variable: "ECHO_MANIFEST",
+            expected: "a file of EchoThrottle documents".to_owned(),
+            fix: format!("{}: {trouble}", file.path().display()),
+        })),
+        _ => Ok(()),
     }
 }
 
-impl Trouble {
-    fn told(&self) -> &str {
-        self.instead.as_deref().unwrap_or(&self.words)
+/// Looks at the file for as long as we run.
+pub(super) async fn run(file: Arc<ManifestFile>, on: Arc<ManifestDeps>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(POLL_INTERVAL) => {}
+        }
+        pass(&file, &on).await;
     }
 }
 
-/// What a look at the file found.
-enum ManifestPoll {
-    /// Why it cannot be read.
-    Unread(String),
-    /// The text that was there before.
-    Same,
-    /// Another text, and what it declares.
-    Text(Arc<str>, Result<Vec<FromFile>, Trouble>),
-}
-
-impl Manifest {
-    pub(super) fn new(path: &Path, clock: &Arc<dyn Clock>) -> Self {
-        let (reader, clock) = (PatientReader::of(path, LIMIT), Arc::clone(clock));
-        let state = State {
-            read_at: clock.elapsed(),
-            ..State::default()
-        };
-        Self {
-            path: path.to_owned(),
-            reader,
-            clock,
-            state: Mutex::new(state),
-        }
+/// Looks at the file and brings what it declares into force.
+async fn pass(file: &Arc<ManifestFile>, on: &Arc<ManifestDeps>) {
+    let (manifest, with) = (Arc::clone(file), Arc::clone(on));
+    let found = tokio::task::spawn_blocking(move || manifest.find(&with.keys, &with.hosts)).await;
+    file.digest(
+        found
+            .unwrap_or_else(|error| ManifestPoll::Unread(format!("reading it broke off: {error}"))),
+    );
+    let Some(good) = file.owed() else { return };
+    let at = on.clock.now();
+    on.declared.foresee(&good, at);
+    on.latch.restore(on.clock.elapsed());
+    let done = on.declared.take_over(&good, at).await;
+    on.latch.restore(on.clock.elapsed());
+    if !done.spent.is_empty() {
+        on.latch.let_go(&done.spent);
     }
-
-    /// How it is doing, for `/health`.
-    pub(super) fn look(self: &Arc<Self>) -> HealthCheck {
-        let manifest = Arc::clone(self);
-        Arc::new(move || {
-            let state = manifest.lock();
-            let age = manifest.clock.elapsed().saturating_sub(state.read_at);
-            let stale = if age > STALE {
-                format!("not read for {} s", age.as_secs())
-            } else {
-                String::new()
-            };
-            match (&state.trouble, state.left.as_slice()) {
-                (Some(trouble), _) if stale.is_empty() => {
-                    Err(format!("{}; the last good state stays", trouble.told()))
-                }
-                (Some(trouble), _) => Err(format!(
-                    "{}; {stale}, the last good state stays",
-                    trouble.told()
-                )),
-                (None, _) if !stale.is_empty() => {
-                    Err(format!("{stale}; the last good state stays"))
-                }
-                (None, _) if !state.taken => Err("declared, and waits for the ledger".to_owned()),
-                (None, []) => Ok("ok".to_owned()),
-                (None, left) => {
-                    let names: Vec<_> = left.iter().map(ThrottleName::as_str).collect();
-                    Ok(format!(
-                        "ok; no longer in the file, so they keep their last state: {}",
-                        names.join(", ")
-                    ))
-                }
-            }
-        })
+    if !done.ended.is_empty() {
+        on.latch.let_go(&done.ended);
+        let epochs: Vec<_> = done.ended.iter().map(ToString::to_string).collect();
+        tracing::warn!(
+            epoch = epochs.join(", "),
+            "the manifest's kill ended: the file has it no more"
+        );
     }
-
-    /// Reads the file for the start. Its word is obeyed where it is safer, before anybody is
-    /// answered.
-    ///
-    /// # Errors
-    /// If it cannot be used and there is no earlier state to stand on.
-    pub(super) async fn start(
-        self: &Arc<Self>,
-        on: &Arc<ManifestDeps>,
-        has_state: bool,
-    ) -> Result<(), RunError> {
-        self.lock().stands = has_state;
-        self.pass(on).await;
-        let trouble = self.lock().trouble.clone();
-        match trouble {
-            Some(trouble) if !has_state => Err(RunError::Config(ConfigError {
-                variable: "ECHO_MANIFEST",
-                expected: "a file of EchoThrottle documents".to_owned(),
-                fix: format!("{}: {}", self.path.display(), trouble.words),
-            })),
-            _ => Ok(()),
-        }
+    for one in good.iter().filter(|one| done.changed.contains(&one.name)) {
+        tracing::info!(throttle = %one.name, level = one.level.fraction(), "declared by the manifest");
     }
-
-    pub(super) async fn run(self: Arc<Self>, on: Arc<ManifestDeps>, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = sleep(POLL_INTERVAL) => {}
-            }
-            self.pass(&on).await;
-        }
+    if let Some(error) = &done.owed {
+        tracing::error!(%error, "the manifest waits for the ledger; what it tightens holds already");
     }
-
-    /// Looks at the file and brings what it declares into force.
-    async fn pass(self: &Arc<Self>, on: &Arc<ManifestDeps>) {
-        let (manifest, with) = (Arc::clone(self), Arc::clone(on));
-        let found = tokio::task::spawn_blocking(move || manifest.find(&with)).await;
-        self.digest(found.unwrap_or_else(|error| {
-            ManifestPoll::Unread(format!("reading it broke off: {error}"))
-        }));
-        let (good, taken) = {
-            let state = self.lock();
-            (state.good.clone(), state.taken)
-        };
-        if taken || good.is_empty() {
-            return;
-        }
-        let at = on.clock.now();
-        on.declared.foresee(&good, at);
-        on.latch.restore(on.clock.elapsed());
-        let done = on.declared.take_over(&good, at).await;
-        on.latch.restore(on.clock.elapsed());
-        if !done.spent.is_empty() {
-            on.latch.let_go(&done.spent);
-        }
-        if !done.ended.is_empty() {
-            on.latch.let_go(&done.ended);
-            let epochs: Vec<_> = done.ended.iter().map(ToString::to_string).collect();
-            tracing::warn!(
-                epoch = epochs.join(", "),
-                "the manifest's kill ended: the file has it no more"
-            );
-        }
-        for one in good.iter().filter(|one| done.changed.contains(&one.name)) {
-            tracing::info!(throttle = %one.name, level = one.level.fraction(), "declared by the manifest");
-        }
-        if let Some(error) = &done.owed {
-            tracing::error!(%error, "the manifest waits for the ledger; what it tightens holds already");
-        }
-        self.keep(done);
-    }
-
-    /// Keeps what the ledger has of the file.
-    fn keep(&self, done: Taken) {
-        let mut state = self.lock();
-        let names: Vec<_> = done.left.iter().map(ThrottleName::as_str).collect();
-        let throttles = names.join(", ");
-        match state.left != done.left {
-            true if names.is_empty() => {
-                tracing::info!("every throttle that had left the manifest is back in it")
-            }
-            true => tracing::warn!(
-                throttles,
-                "no longer in the manifest: they keep their last state"
-            ),
-            false => {}
-        }
-        (state.left, state.taken) = (done.left, done.owed.is_none());
-    }
-
-    /// Reads the file, and what it declares if that is new. Blocks for as long as a file is waited
-    /// for.
-    fn find(&self, on: &ManifestDeps) -> ManifestPoll {
-        let text: Arc<str> = match self.reader.read_text() {
-            Ok(text) => text.into(),
-            Err(error) => return ManifestPoll::Unread(format!("cannot be read: {error}")),
-        };
-        if self.lock().text.as_ref() == Some(&text) {
-            return ManifestPoll::Same;
-        }
-        let parsed = parse(&text).map_err(|error| Trouble {
-            words: error.to_string(),
-            instead: Some(error.place()),
-        });
-        let called = |words| Trouble {
-            words,
-            instead: Some("a target cannot be called, the log says which".to_owned()),
-        };
-        let good = parsed.and_then(|good| {
-            can_be_called(&good, &on.keys, &on.hosts)
-                .map(|()| good)
-                .map_err(called)
-        });
-        ManifestPoll::Text(text, good)
-    }
-
-    /// Keeps what was found; what is wrong is told once.
-    fn digest(&self, found: ManifestPoll) {
-        let mut state = self.lock();
-        if !matches!(found, ManifestPoll::Unread(_)) {
-            state.read_at = self.clock.elapsed();
-        }
-        let trouble = match found {
-            ManifestPoll::Unread(error) => {
-                state.text = None;
-                Some(Trouble::from(error))
-            }
-            ManifestPoll::Same => return,
-            ManifestPoll::Text(text, good) => {
-                state.text = Some(text);
-                match good {
-                    Ok(good) => {
-                        (state.good, state.taken) = (good, false);
-                        None
-                    }
-                    Err(error) => Some(error),
-                }
-            }
-        };
-        let file = self.path.display();
-        match &trouble {
-            Some(new) if state.trouble.as_ref() != Some(new) => {
-                let (trouble, stays) = (
-                    &new.words,
-                    if state.stands {
-                        "; the last good state stays"
-                    } else {
-                        ""
-                    },
-                );
-                tracing::error!(%file, trouble, "the manifest cannot be used{stays}");
-            }
-            None if state.trouble.is_some() => {
-                tracing::info!(%file, "the manifest can be used again")
-            }
-            _ => {}
-        }
-        state.stands |= trouble.is_none();
-        state.trouble = trouble;
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    file.keep(done);
 }
 
 /// What a manifest acts on.
@@ -331,43 +115,5 @@ impl ManifestDeps {
             keys: abroad.0,
             hosts: abroad.1,
         })
-    }
-}
-
-/// Whether every variable that should have a key to another site has one, and every host may be
-/// called.
-fn can_be_called(all: &[FromFile], keys: &RemoteKeys, hosts: &HostArgs) -> Result<(), String> {
-    let mut wrong = Vec::new();
-    for (one, target) in all
-        .iter()
-        .flat_map(|one| one.spec.targets.iter().map(move |target| (one, target)))
-    {
-        let name = &one.name;
-        match target {
-            TargetSpec::Remote(remote) => {
-                let url = &remote.url;
-                if let Err(why) = keys.get(&remote.api_key_env) {
-                    wrong.push(format!(
-                        "{name}: spec.targets: remote {url}: apiKeyEnv: {} {why}",
-                        remote.api_key_env
-                    ));
-                }
-                if let Err(why) = hosts.check(url) {
-                    wrong.push(format!("{name}: spec.targets: remote {url}: {why}"));
-                }
-            }
-            // Its URL may bear a secret, so it is not told.
-            TargetSpec::Gate(gate) => {
-                if let Some(Err(why)) = gate.canary_url.as_deref().map(|url| hosts.check(url)) {
-                    wrong.push(format!("{name}: spec.targets: gate.canaryUrl: {why}"));
-                }
-            }
-            TargetSpec::Scale(_) => {}
-        }
-    }
-    if wrong.is_empty() {
-        Ok(())
-    } else {
-        Err(wrong.join("; "))
     }
 }

@@ -14,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 use super::data_folder::DataFolder;
+use crate::desired::LedgerDesired;
 use crate::domain::hold::{Epoch, ScopedHold};
 use crate::latch::Latch;
 use crate::ports::{Clock, Journal, Stored};
-use crate::store::{FileJournal, LedgerDesired, StandbyLedger, StateFile};
+use crate::store::{FileJournal, StandbyLedger, StateFile};
 use folder::Lock;
 pub(super) use last::{LastKept, count, keep};
 pub(super) use opening::open;

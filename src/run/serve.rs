@@ -24,7 +24,7 @@ use crate::targets::remote::Remotes;
 use super::awaited::Awaited;
 use super::clock::SystemClock;
 use super::data_folder::DataFolder;
-use super::manifest::ManifestDeps;
+use super::manifest::{self, ManifestDeps};
 use super::record::{Holds, LastKept, OpenedRecord};
 use super::self_test::{self, SelfTest};
 use super::supervise::{ShutdownSignals, Supervisor};
@@ -220,9 +220,9 @@ fn keep_rest(
     mirror: Option<(Worker, Arc<MirrorCounters>)>,
     (ledger, app): (&Arc<StandbyLedger>, &Arc<App>),
 ) {
-    if let Some(manifest) = brake.manifest.clone() {
+    if let Some(file) = brake.manifest.clone() {
         supervisor.keep_up("manifest", move |stop| {
-            Arc::clone(&manifest).run(Arc::clone(&on), stop)
+            manifest::run(Arc::clone(&file), Arc::clone(&on), stop)
         });
     }
     supervisor.keep_up("data-folder", move |stop| Arc::clone(&folder).watch(stop));

@@ -151,6 +151,14 @@ pub(crate) const PLANTS: &[Plant] = &[
         &["src/gate/x.rs:2: import: gate may not import http"],
     ),
     one(
+        "the record itself, by what is declared",
+        &[(
+            "src/desired/x.rs",
+            "//! x\nuse crate::ports::Ledger;\n\nuse crate::store::SqliteLedger;\n",
+        )],
+        &["src/desired/x.rs:4: import: desired may not import store"],
+    ),
+    one(
         "a rule of the domain, by what listens",
         &[(
             "src/server/x.rs",
@@ -277,6 +285,11 @@ pub(crate) const PLANTS: &[Plant] = &[
         "a server in latch",
         &[("src/latch.rs", "//! x\nuse axum::Json;\n")],
         &["src/latch.rs:2: crate: latch must never name axum"],
+    ),
+    one(
+        "SQL in desired",
+        &[("src/desired/x.rs", "//! x\nuse rusqlite::Connection;\n")],
+        &["src/desired/x.rs:2: crate: desired must never name rusqlite"],
     ),
     one(
         "SQL in targets",

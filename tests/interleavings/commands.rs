@@ -9,6 +9,7 @@ use serde_json::Value;
 use shuttle::future::{block_on, spawn, yield_now};
 
 use crate::book::Book;
+use crate::desired::ledger::LedgerDesired;
 use crate::domain::audit::{AuditDraft, CommandRecord, CommandResponse, ThrottleRow};
 use crate::domain::hold::{Epoch, Scope};
 use crate::domain::level::Level;
@@ -18,7 +19,6 @@ use crate::gate_races::{NOW, name};
 use crate::journal_races::Disk;
 use crate::latch::{KillOrder, KillOutcome, Lacking, Latch, LevelOrder};
 use crate::ports::{Desired, DesiredError, Journal, Ledger};
-use crate::store::declared::LedgerDesired;
 use crate::store::journal::FileJournal;
 use crate::sync::no_limit_ends;
 use crate::tries::{traced, tried};

@@ -33,17 +33,20 @@ mod tries;
 )]
 mod code {
     pub(crate) mod decide;
+    pub(crate) mod desired {
+        //! Of the declared state what threads share.
+        pub(crate) mod ledger;
+    }
     pub(crate) mod domain;
     pub(crate) mod gate;
     pub(crate) mod latch;
     pub(crate) mod ports;
     pub(crate) mod store {
         //! Of the store what threads share.
-        pub(crate) mod declared;
         pub(crate) mod journal;
 
         use crate::sync::lock;
     }
 }
 
-use code::{decide, domain, gate, latch, ports, store};
+use code::{decide, desired, domain, gate, latch, ports, store};

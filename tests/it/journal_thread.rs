@@ -14,6 +14,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use echo_phoenix::decide::verdict::Reason;
+use echo_phoenix::desired::LedgerDesired;
 use echo_phoenix::domain::audit::CommandRecord;
 use echo_phoenix::domain::hold::{Epoch, Scope};
 use echo_phoenix::domain::level::Level;
@@ -22,9 +23,7 @@ use echo_phoenix::domain::throttle::{GateSpec, ThrottleName};
 use echo_phoenix::gate::{Gate, LevelSetting, Question};
 use echo_phoenix::latch::{AuditState, KillOrder, Lacking, Latch};
 use echo_phoenix::ports::{Effect, Journal, JournalEntry};
-use echo_phoenix::store::{
-    FileJournal, JOURNAL_BYTES, JournalFile, JournalFound, LedgerDesired, SqliteLedger,
-};
+use echo_phoenix::store::{FileJournal, JOURNAL_BYTES, JournalFile, JournalFound, SqliteLedger};
 use jiff::Timestamp;
 
 use crate::ledger_suite::values::{kill, record};

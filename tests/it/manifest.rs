@@ -370,8 +370,9 @@ async fn a_kill_of_the_file_that_the_ledger_never_got_is_the_file_s_after_a_rest
 
 #[tokio::test]
 async fn a_hold_whose_number_is_spent_keeps_nothing_else_of_the_file_out_of_the_ledger() {
+    use echo_phoenix::desired::LedgerDesired;
     use echo_phoenix::ports::Ledger;
-    use echo_phoenix::store::{LedgerDesired, SqliteLedger};
+    use echo_phoenix::store::SqliteLedger;
 
     let folder = tempfile::tempdir().unwrap();
     let (ledger, stored) = SqliteLedger::open(folder.path()).unwrap();
@@ -428,10 +429,11 @@ async fn a_tightening_that_is_brought_twice_holds_once_and_does_not_end_itself()
     use std::sync::Arc;
     use std::sync::atomic::Ordering;
 
+    use echo_phoenix::desired::LedgerDesired;
     use echo_phoenix::domain::level::Level;
     use echo_phoenix::ports::{Desired, Ledger};
     use echo_phoenix::source::manifest::parse;
-    use echo_phoenix::store::{LedgerDesired, SqliteLedger};
+    use echo_phoenix::store::SqliteLedger;
     use jiff::Timestamp;
 
     use crate::ledger_suite::declared::{AWAY, Fickle, WELL};

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use echo_phoenix::decide::law::Law;
 use echo_phoenix::decide::verdict::Reason;
+use echo_phoenix::desired::LedgerDesired;
 use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::measurement::Measurement;
@@ -21,7 +22,7 @@ use echo_phoenix::gate::{Gate, LevelSetting, Question};
 use echo_phoenix::latch::{Latch, LevelOrder};
 use echo_phoenix::ports::{Clock, Desired, Ledger, Target};
 use echo_phoenix::reconcile::{ReconcileContext, Reconciler};
-use echo_phoenix::store::{LedgerDesired, SqliteLedger};
+use echo_phoenix::store::SqliteLedger;
 use echo_phoenix::targets::gate::LocalGate;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use echo_phoenix::decide::verdict::Reason;
+use echo_phoenix::desired::LedgerDesired;
 use echo_phoenix::domain::audit::CommandRecord;
 use echo_phoenix::domain::hold::{Epoch, Scope};
 use echo_phoenix::domain::level::Level;
@@ -14,7 +15,7 @@ use echo_phoenix::domain::throttle::{GateSpec, ThrottleName};
 use echo_phoenix::gate::{Gate, LevelSetting};
 use echo_phoenix::latch::{KillOrder, Latch, LevelOrder};
 use echo_phoenix::ports::{Desired, Ledger};
-use echo_phoenix::store::{LedgerDesired, SqliteLedger};
+use echo_phoenix::store::SqliteLedger;
 use jiff::Timestamp;
 use tempfile::TempDir;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use echo_phoenix::desired::LedgerDesired;
 use echo_phoenix::domain::audit::{CommandRecord, CommandResponse};
 use echo_phoenix::domain::hold::{Epoch, ScopedHold};
 use echo_phoenix::domain::level::Level;
@@ -12,7 +13,6 @@ use echo_phoenix::domain::throttle::{Declared, ThrottleName};
 use echo_phoenix::ports::{
     Declaration, Desired, DesiredError, HoldTaken, Resolution, ReviveFilter, ReviveOutcome,
 };
-use echo_phoenix::store::LedgerDesired;
 
 use crate::outside::Outside;
 

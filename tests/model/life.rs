@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use axum::Router;
 use echo_phoenix::config::Keys;
 use echo_phoenix::decide::law::Law;
+use echo_phoenix::desired::LedgerDesired;
 use echo_phoenix::domain::hold::{Hold, Source};
 use echo_phoenix::domain::report::PassReport;
 use echo_phoenix::domain::throttle::{Declared, TargetKind, ThrottleName};
@@ -25,7 +26,7 @@ use echo_phoenix::ports::{Clock, Desired, Journal, JournalEntry, Ledger, Report,
 use echo_phoenix::reconcile::{ReconcileContext, Reconciler};
 use echo_phoenix::source::stripe::WebhookSecrets;
 use echo_phoenix::store::{
-    self, FileJournal, JournalFile, JournalFound, LEDGER_FILE, LastFound, LastState, LedgerDesired,
+    self, FileJournal, JournalFile, JournalFound, LEDGER_FILE, LastFound, LastState,
     LedgerSnapshot, SqliteLedger, Start, StartInputs, StateFile,
 };
 use echo_phoenix::targets::gate::LocalGate;

@@ -4,12 +4,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use echo_phoenix::desired::LedgerDesired;
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::FromFile;
 use echo_phoenix::latch::Latch;
 use echo_phoenix::ports::Clock;
 use echo_phoenix::source::manifest::parse;
-use echo_phoenix::store::LedgerDesired;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 

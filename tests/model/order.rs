@@ -4,12 +4,13 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use echo_phoenix::desired::LedgerDesired;
 use echo_phoenix::domain::audit::{AuditDraft, CommandRecord, CommandResponse};
 use echo_phoenix::domain::hold::{Epoch, Scope};
 use echo_phoenix::gate::Gate;
 use echo_phoenix::latch::{KillOrder, Latch};
 use echo_phoenix::ports::{Clock, Desired, Journal, JournalEntry, Ledger};
-use echo_phoenix::store::{LedgerDesired, SqliteLedger};
+use echo_phoenix::store::SqliteLedger;
 
 use crate::outside::Outside;
 

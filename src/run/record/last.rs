@@ -8,8 +8,9 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::RETRY_INTERVAL;
+use crate::desired::LedgerDesired;
 use crate::gate::Gate;
-use crate::store::{FileJournal, LastState, LedgerDesired, StandbyLedger, StateFile};
+use crate::store::{FileJournal, LastState, StandbyLedger, StateFile};
 
 /// Shortest pause between two writes of the last state.
 const WRITE_INTERVAL: Duration = Duration::from_millis(50);

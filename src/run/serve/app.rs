@@ -14,7 +14,7 @@ use crate::http::{
 use crate::mirror::counters::MirrorCounters;
 use crate::ports::{Desired, History};
 use crate::run::clock::monotonic;
-use crate::run::manifest::Manifest;
+use crate::run::manifest;
 use crate::run::record::RecordHealth;
 use crate::run::{RunError, data_folder, local_key, mirror, unaccounted};
 use crate::source::stripe::WebhookSecrets;
@@ -63,7 +63,7 @@ pub(super) fn app(args: &ServeArgs, brake: &Brake, given: Given) -> Result<Arc<A
     parts.part(
         "manifest",
         "ECHO_MANIFEST",
-        manifest.as_ref().map(Manifest::look),
+        manifest.as_ref().map(manifest::health),
     );
     parts.part(
         "airtable",

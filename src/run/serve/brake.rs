@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::ServeArgs;
 use crate::config::{HostArgs, RemoteKeys};
 use crate::decide::law::Law;
+use crate::desired::{LedgerDesired, ManifestFile};
 use crate::domain::hold::Epoch;
 use crate::domain::throttle::TargetKind;
 use crate::gate::Gate;
@@ -16,17 +17,17 @@ use crate::http::StatusBoard;
 use crate::latch::Latch;
 use crate::ports::{Clock, Desired, Journal, JournalEntry, Ledger, Report, Stored, Target};
 use crate::reconcile::ReconcileContext;
-use crate::run::manifest::{Manifest, ManifestDeps};
+use crate::run::manifest::{self, ManifestDeps};
 use crate::run::report_fan_out::ReportFanOut;
 use crate::run::{RunError, gate_secret};
-use crate::store::{FileJournal, LedgerDesired, StandbyLedger};
+use crate::store::{FileJournal, StandbyLedger};
 use crate::targets::gate::LocalGate;
 
 /// What decides here, and what it moves.
 pub(super) struct Brake {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) record: Arc<dyn Ledger>,
-    pub(super) manifest: Option<Arc<Manifest>>,
+    pub(super) manifest: Option<Arc<ManifestFile>>,
     pub(super) declared: Arc<LedgerDesired>,
     /// The same, as others see it.
     pub(super) desired: Arc<dyn Desired>,
@@ -54,7 +55,7 @@ impl Brake {
             .manifest
             .manifest
             .as_deref()
-            .map(|path| Arc::new(Manifest::new(path, &clock)));
+            .map(|path| Arc::new(ManifestFile::new(path, &clock)));
         let declared = Arc::new(match &manifest {
             Some(_) => LedgerDesired::with_manifest(Arc::clone(&record), stored.clone()),
             None => LedgerDesired::new(Arc::clone(&record), stored.clone()),
@@ -97,8 +98,8 @@ impl Brake {
         has_state: bool,
     ) -> Result<Arc<ManifestDeps>, RunError> {
         let on = ManifestDeps::new(&self.declared, &self.latch, &self.clock, abroad);
-        if let Some(manifest) = &self.manifest {
-            manifest.start(&on, has_state).await?;
+        if let Some(file) = &self.manifest {
+            manifest::start(file, &on, has_state).await?;
         }
         Ok(on)
     }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use echo_phoenix::decide::follow::Seen;
+use echo_phoenix::desired::LedgerDesired;
 use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::{Declared, GateSpec, ThrottleName};
 use echo_phoenix::latch::watch::View;
 use echo_phoenix::latch::{AuditState, Latch, LevelOrder};
 use echo_phoenix::ports::{Desired, Effect, Journal, JournalEntry, Ledger, ReviveFilter, Stored};
-use echo_phoenix::store::{FileJournal, LedgerDesired, SqliteLedger};
+use echo_phoenix::store::{FileJournal, SqliteLedger};
 
 use super::{NOW, open_gate, order};
 use crate::ledger_suite::declared::{AWAY, Fickle, WELL};

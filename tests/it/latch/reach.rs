@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use echo_phoenix::decide::verdict::Reason;
+use echo_phoenix::desired::LedgerDesired;
 use echo_phoenix::domain::audit::{CommandRecord, CommandResponse};
 use echo_phoenix::domain::hold::{Epoch, HoldEffect, Scope, ScopedHold};
 use echo_phoenix::domain::level::Level;
@@ -20,7 +21,7 @@ use echo_phoenix::ports::{
     Declaration, Desired, DesiredError, HoldTaken, Journal, JournalEntry, Ledger, Resolution,
     ReviveFilter, ReviveOutcome, Stored,
 };
-use echo_phoenix::store::{LedgerDesired, SqliteLedger};
+use echo_phoenix::store::SqliteLedger;
 use tempfile::TempDir;
 
 use super::said::Said;

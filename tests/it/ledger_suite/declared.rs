@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use echo_phoenix::desired::LedgerDesired;
 use echo_phoenix::domain::audit::{Change, ClientKey, CommandResponse, Receipt};
 use echo_phoenix::domain::hold::{Epoch, Scope, Source};
 use echo_phoenix::domain::measurement::Measurement;
@@ -13,7 +14,6 @@ use echo_phoenix::domain::throttle::{Declared, ThrottleName};
 use echo_phoenix::ports::{
     Desired, DesiredError, Ledger, LedgerError, OutboxRow, ReviveFilter, Stored,
 };
-use echo_phoenix::store::LedgerDesired;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use echo_phoenix::desired::{LedgerDesired, Taken};
 use echo_phoenix::domain::audit::{Change, CommandRecord};
 use echo_phoenix::domain::hold::{Epoch, HoldEffect};
 use echo_phoenix::domain::measurement::Measurement;
@@ -13,7 +14,7 @@ use echo_phoenix::domain::observation::Signals;
 use echo_phoenix::domain::throttle::{FromFile, Owner, ThrottleName};
 use echo_phoenix::ports::{Declaration, Desired, Ledger, Stored};
 use echo_phoenix::source::manifest::parse;
-use echo_phoenix::store::{LEDGER_FILE, LedgerDesired, SqliteLedger, Taken, verify};
+use echo_phoenix::store::{LEDGER_FILE, SqliteLedger, verify};
 use futures::poll;
 use tempfile::TempDir;
 

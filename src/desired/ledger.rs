@@ -17,7 +17,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
-use super::lock;
 use crate::domain::audit::{Change, CommandRecord, CommandResponse, ThrottleRow};
 use crate::domain::hold::{Epoch, HeldBy, ScopedHold};
 use crate::domain::level::Level;
@@ -29,7 +28,7 @@ use crate::ports::{
     Declaration, Desired, DesiredError, Effect, HoldTaken, JournalEntry, Ledger, Report,
     Resolution, ReviveFilter, ReviveOutcome, Stored,
 };
-use crate::sync::{Mutex, timeout};
+use crate::sync::{Mutex, lock, timeout};
 use ledger_calls::PATIENCE;
 pub use manifest::Taken;
 use manifest::Taking;
