@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::level::Level;
-use super::throttle::ThrottleName;
+use super::throttle::name::ThrottleName;
 
 /// The id of a hold, opaque: an override's UID, a spec's UID and generation, or a ULID.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

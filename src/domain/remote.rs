@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::hold::{Epoch, Hold};
 use super::level::Level;
-use super::throttle::ThrottleName;
+use super::throttle::name::ThrottleName;
 
 /// What the operator of a kill begins with that another site sent.
 const SENDER: &str = "echo-phoenix ";
