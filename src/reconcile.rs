@@ -11,6 +11,7 @@ mod finish;
 mod gather;
 mod memory;
 mod recorder;
+mod report;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

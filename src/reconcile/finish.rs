@@ -3,7 +3,8 @@
 //! Does nothing to any target, and decides nothing.
 
 use super::apply::{self, StepOutcome};
-use super::{Pass, Reconciler, StartedPass, gather};
+use super::report::report;
+use super::{Pass, Reconciler, StartedPass};
 use crate::domain::throttle::TargetKind;
 
 impl Reconciler {
@@ -63,7 +64,7 @@ impl Reconciler {
                 .min();
         }
         parts.latch.found(&throttle, &planned.agreeing);
-        gather::report(parts, &pass, &reads, &planned, &memory, trouble).await;
+        report(parts, &pass, &reads, &planned, &memory, trouble).await;
         self.memory.insert(throttle.name.clone(), memory);
     }
 }

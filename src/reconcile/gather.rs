@@ -1,4 +1,4 @@
-//! Both ends of a pass: what the targets are, and telling what the pass found.
+//! The beginning of a pass: what the targets are.
 //!
 //! Reads have a limit each, so that one silent target cannot hold up the others.
 
@@ -8,17 +8,12 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::timeout;
 
-use crate::decide::plan::Planned;
-use crate::decide::precedence::most_restrictive;
-use crate::decide::verdict::Reason;
 use crate::decide::waiting::Measured;
 use crate::domain::level::Level;
 use crate::domain::plan::ReadBack;
-use crate::domain::report::{PassReport, TargetReport};
-use crate::domain::throttle::{Declared, Mode, TargetKind, TargetSpec};
+use crate::domain::throttle::{Declared, TargetKind, TargetSpec};
 
-use super::memory::Memory;
-use super::{Pass, ReconcileContext};
+use super::ReconcileContext;
 
 /// How long one target may take to say what it is.
 const READ_LIMIT: Duration = Duration::from_secs(3);
@@ -79,50 +74,4 @@ pub(super) fn held(reads: &[Read]) -> bool {
     reads
         .iter()
         .any(|(_, read)| matches!(read, Ok(ReadBack::Gate(gate)) if gate.held))
-}
-
-pub(super) async fn report(
-    parts: &ReconcileContext,
-    pass: &Pass<'_>,
-    reads: &[Read],
-    planned: &Planned,
-    memory: &Memory,
-    trouble: Option<String>,
-) {
-    let Some(to) = &parts.report else { return };
-    let Pass { throttle, want, .. } = *pass;
-    // What is declared is told as it is, also where it is only observed.
-    let declared = most_restrictive(throttle.level, Mode::Enforce, &throttle.holds);
-    let observed = reads
-        .iter()
-        .map(|(spec, read)| TargetReport {
-            target: spec.id(),
-            agrees: planned.agreeing.contains(&spec.id()),
-            refusal: memory.refusal(&spec.id()),
-            read: read.clone(),
-        })
-        .collect();
-    let outcome = PassReport {
-        throttle: Arc::clone(throttle),
-        at: parts.clock.now(),
-        declared: declared.level,
-        effective: memory.level,
-        offered: memory.offered.clone(),
-        binding: if want.killed {
-            Reason::Kill.as_str()
-        } else {
-            memory.reason.as_str()
-        },
-        source: declared.source,
-        shedding: memory.shedding,
-        stale: pass.next.stale,
-        damped: memory.damped,
-        observed,
-        remembered: planned.remembered.clone(),
-        acknowledged: planned.acknowledged.clone(),
-        sent: planned.sent.clone(),
-        drifted: memory.open_drifts(),
-        trouble,
-    };
-    to.report(&outcome).await;
 }
