@@ -4,6 +4,7 @@
 //! Implements `ports::Desired` over the index. Whether this process leads is the lease's word.
 
 mod events;
+mod lookups;
 mod revived;
 
 use std::collections::BTreeSet;
@@ -27,7 +28,6 @@ use crate::ports::{
     Resolution, ReviveFilter, ReviveOutcome,
 };
 
-use super::hold_endings;
 use super::index::{HoldState, Index};
 use super::override_objects;
 use super::sent_overrides::Sent;
@@ -133,7 +133,7 @@ impl ClusterDesired {
     }
 
     /// Where a look at overrides begins that comes this far.
-    pub(super) fn next_look(&self, far: usize) -> usize {
+    fn next_look(&self, far: usize) -> usize {
         self.looks.fetch_add(far, Ordering::Relaxed)
     }
 
@@ -198,7 +198,7 @@ impl Desired for ClusterDesired {
 
     async fn refresh(&self) {
         if self.leads() {
-            hold_endings::look(&self.client, self).await;
+            lookups::look(&self.client, self).await;
             let gone = self.index().let_go();
             self.follow(&gone);
             if self.index().show() {

@@ -1,4 +1,4 @@
-//! The leader's look at overrides that went away: did a person delete this one, or did its
+//! What a live look finds of an override that went away: did a person delete this one, or did its
 //! namespace or its definition go?
 //!
 //! A hold ends only when a live look finds the object gone while its namespace and its CRD are the
@@ -7,7 +7,6 @@
 
 use std::time::Duration;
 
-use futures::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -17,18 +16,13 @@ use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use crate::domain::hold::{Epoch, Hold, Source};
+use crate::domain::hold::{Hold, Source};
 use crate::source::crd_override::{ClusterEchoOverride, EchoOverride};
 
 use super::connect::is_gone;
-use super::desired::ClusterDesired;
-use super::index::HoldState;
-
-/// Overrides that are looked at at the same time.
-const AT_ONCE: usize = 8;
 
 /// How long one look may take, and all of a pass.
-const LOOK_LIMIT: Duration = Duration::from_secs(2);
+pub(super) const LOOK_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a look at an override found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,92 +37,8 @@ pub(super) enum OverrideLookup {
     Unknown,
 }
 
-/// Looks at every override hold that needs it, for as long as the loop lets itself be kept by that.
-pub(super) async fn look(client: &Client, desired: &ClusterDesired) {
-    let mut holds: Vec<_> = desired.index().override_holds().into_iter().collect();
-    let first = desired.next_look(AT_ONCE) % holds.len().max(1);
-    holds.rotate_left(first);
-    let looks = holds
-        .into_iter()
-        .map(|(epoch, (hold, state))| look_once(client, desired, epoch, hold, state));
-    let looks = stream::iter(looks.collect::<Vec<_>>())
-        .buffer_unordered(AT_ONCE)
-        .collect::<()>();
-    if timeout(LOOK_LIMIT, looks).await.is_err() {
-        tracing::debug!("not every override was looked at: the others come first in the next pass");
-    }
-}
-
-async fn look_once(
-    client: &Client,
-    desired: &ClusterDesired,
-    epoch: Epoch,
-    hold: Hold,
-    state: HoldState,
-) {
-    match state {
-        HoldState::Live => learn_home(client, desired, &epoch, &hold).await,
-        HoldState::Orphaned | HoldState::Over => {}
-        HoldState::Missing => match look_at(client, &hold).await {
-            OverrideLookup::There => desired.index().found(&epoch),
-            OverrideLookup::Ended => {
-                tracing::info!(%epoch, source = %hold.source, "a hold ended: its override was deleted");
-                desired.end_hold(&hold);
-            }
-            OverrideLookup::Orphaned => {
-                tracing::warn!(%epoch, source = %hold.source, "a hold lost its home; it stays until /revive");
-                desired
-                    .index()
-                    .note(&epoch, |_, state| *state = HoldState::Orphaned);
-            }
-            OverrideLookup::Unknown => {}
-        },
-    }
-}
-
-/// Notes which namespace and definition a live override lives in, so that others of the same name
-/// are told from them.
-async fn learn_home(client: &Client, desired: &ClusterDesired, epoch: &Epoch, hold: &Hold) {
-    let Source::Override {
-        namespace,
-        namespace_uid,
-        definition_uid,
-        ..
-    } = &hold.source
-    else {
-        return;
-    };
-    let namespace_done = namespace.is_none() || namespace_uid.is_some();
-    if namespace_done && definition_uid.is_some() {
-        return;
-    }
-    let definition = definition_of(client, hold)
-        .await
-        .ok()
-        .flatten()
-        .and_then(|meta| meta.uid);
-    let home = match namespace {
-        Some(name) => meta_of::<Namespace>(&Api::all(client.clone()), name)
-            .await
-            .ok()
-            .flatten()
-            .and_then(|meta| meta.uid),
-        None => None,
-    };
-    desired.index().note(epoch, |hold, _| {
-        if let Source::Override {
-            namespace_uid,
-            definition_uid,
-            ..
-        } = &mut hold.source
-        {
-            *namespace_uid = namespace_uid.take().or(home.clone());
-            *definition_uid = definition_uid.take().or(definition.clone());
-        }
-    });
-}
-
-async fn look_at(client: &Client, hold: &Hold) -> OverrideLookup {
+/// Looks at the override of a hold, then at what it lived in.
+pub(super) async fn look_at(client: &Client, hold: &Hold) -> OverrideLookup {
     let Source::Override {
         namespace,
         name,
@@ -192,7 +102,8 @@ pub(super) fn same_home(
     same && meta.deletion_timestamp.is_none()
 }
 
-async fn definition_of(client: &Client, hold: &Hold) -> Result<Option<ObjectMeta>, ()> {
+/// The metadata of the definition that an override is of.
+pub(super) async fn definition_of(client: &Client, hold: &Hold) -> Result<Option<ObjectMeta>, ()> {
     let name = match &hold.source {
         Source::Override {
             namespace: Some(_), ..
@@ -203,7 +114,7 @@ async fn definition_of(client: &Client, hold: &Hold) -> Result<Option<ObjectMeta
 }
 
 /// The metadata of an object; `Ok(None)` if it is not there, an error if that cannot be told.
-async fn meta_of<K>(api: &Api<K>, name: &str) -> Result<Option<ObjectMeta>, ()>
+pub(super) async fn meta_of<K>(api: &Api<K>, name: &str) -> Result<Option<ObjectMeta>, ()>
 where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
 {
