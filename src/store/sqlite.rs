@@ -18,6 +18,7 @@ pub(super) mod rows;
 pub(super) mod schema;
 mod told;
 pub(super) mod verify;
+mod write_op;
 mod writer;
 
 use std::path::Path;
@@ -41,8 +42,9 @@ pub use opening::OpenError;
 use pending_write::PendingWrite;
 use pool::Pool;
 pub use verify::{Verified, VerifyError, verify};
+use write_op::WriteOp;
 pub use writer::{Batch, BatchOutcome, SealedBatch, Writer};
-use writer::{Claim, GROUP_LIMIT, WriteOp, WriteRequest};
+use writer::{Claim, GROUP_LIMIT, WriteRequest};
 
 /// Eight full groups. A group on a locked store fails after [`opening::BUSY_TIMEOUT`], so whatever
 /// stands further back would be answered after more than two seconds, when its caller has given up:

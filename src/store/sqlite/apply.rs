@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::group::Group;
 use super::rows::Moved;
-use super::writer::WriteOp;
+use super::write_op::WriteOp;
 use super::{rows, schema, unavailable};
 use crate::domain::audit::{Change, IntentId, Receipt, StateRow, ThrottleRow};
 use crate::domain::payment::{PaymentEvidence, Storing};

@@ -79,3 +79,8 @@ pub(super) fn head(conn: &Connection, table: &Chained) -> rusqlite::Result<(i64,
         .optional()?;
     Ok(newest.unwrap_or_else(|| (0, GENESIS.to_owned())))
 }
+
+/// Executes one statement that is kept prepared.
+pub(super) fn run_sql(conn: &Connection, sql: &str) -> rusqlite::Result<()> {
+    conn.prepare_cached(sql)?.execute([]).map(drop)
+}

@@ -7,8 +7,8 @@
 use jiff::Timestamp;
 use rusqlite::Connection;
 
-use super::group::Group;
-use super::writer::{WriteOp, run_sql};
+use super::group::{Group, run_sql};
+use super::write_op::WriteOp;
 use super::{apply, unavailable};
 use crate::domain::audit::{AuditDraft, Change, ClientKey, CommandRecord, CommandResponse};
 use crate::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};

@@ -6,48 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 
-use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
-use super::group::Group;
+use super::group::{Group, run_sql};
+use super::write_op::WriteOp;
 use super::{SharedIndex, apply, rehearsal, unavailable};
-use crate::domain::audit::{Change, Receipt};
-use crate::domain::hold::ScopedHold;
-use crate::ports::{LedgerError, OutboxRow};
+use crate::domain::audit::Receipt;
+use crate::ports::LedgerError;
 
 /// Most changes that share one fsync. No timer: what queued up during the last fsync is the next
 /// group.
 pub(super) const GROUP_LIMIT: usize = 64;
-
-/// Something for the writer to do.
-#[derive(Debug)]
-pub(super) enum WriteOp {
-    /// A change, whole or not at all.
-    Commit(Box<Change>),
-    /// Changes nothing, but finds out whether the store can be written.
-    Check,
-    /// The mirror has these.
-    Delivered(Vec<OutboxRow>),
-    /// Intents that a previous process left open.
-    CloseInterrupted(Timestamp),
-    /// A process starts: what is in force is recorded.
-    Begin {
-        /// When.
-        at: Timestamp,
-        /// The holds in force.
-        holds: Vec<ScopedHold>,
-    },
-    /// How many records the journal ever had.
-    SawJournal(u64),
-    /// Observations made before this, and clients' keys that have expired by now.
-    Prune {
-        /// Observations from here on stay.
-        states_before: Timestamp,
-        /// The time.
-        now: Timestamp,
-    },
-}
 
 /// Work, and who waits for it.
 #[derive(Debug)]
@@ -239,8 +209,4 @@ fn one(group: &Group<'_>, work: &WriteOp) -> rusqlite::Result<Result<Receipt, Le
     }
     run_sql(group, "RELEASE change")?;
     Ok(answer.map_err(LedgerError::from))
-}
-
-pub(super) fn run_sql(conn: &Connection, sql: &str) -> rusqlite::Result<()> {
-    conn.prepare_cached(sql)?.execute([]).map(drop)
 }
