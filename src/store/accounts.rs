@@ -8,6 +8,7 @@
 mod against;
 mod declared;
 mod early;
+mod log_entry;
 mod log_replay;
 
 use std::collections::BTreeSet;
@@ -15,7 +16,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::sqlite::schema::AUDIT_LOG;
-use super::sqlite::verify::{VerifyError, walk};
+use super::sqlite::walk::{VerifyError, walk};
 use crate::domain::hold::{Epoch, Scope, ScopedHold};
 use against::held_against;
 pub use declared::Unexplained;

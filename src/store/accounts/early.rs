@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use super::log_replay::LogEntry;
+use super::log_entry::LogEntry;
 use crate::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use crate::domain::throttle::ThrottleName;
 

@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::{Connection, Row};
+use rusqlite::Connection;
 
 use super::declared::{self, LoggedDeclaration};
 use super::early::Early;
+use super::log_entry::LogEntry;
 use super::{CHECKPOINT, columns};
 use crate::domain::hold::{Epoch, ScopedHold};
 
@@ -24,44 +25,6 @@ pub(super) struct ReplayedLog {
     pub(super) unsure: bool,
     /// What is declared, from the first checkpoint that lists it on.
     pub(super) declares: Option<BTreeMap<String, LoggedDeclaration>>,
-}
-
-/// One entry, as far as holds go.
-pub(super) struct LogEntry {
-    pub(super) seq: i64,
-    format: i64,
-    pub(super) at: String,
-    pub(super) action: String,
-    pub(super) throttle: String,
-    pub(super) before: String,
-    pub(super) after: String,
-    pub(super) reason: String,
-    taken: String,
-    ended: String,
-    declares: String,
-}
-
-impl LogEntry {
-    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
-        // Somebody's edit need not be text; what it is instead makes no sense either.
-        let text = |column| {
-            row.get_ref(column)
-                .map(|value| value.as_str().unwrap_or("?").to_owned())
-        };
-        Ok(Self {
-            seq: row.get(0)?,
-            format: row.get(1)?,
-            at: text(2)?,
-            action: text(3)?,
-            throttle: text(4)?,
-            before: text(5)?,
-            after: text(6)?,
-            reason: text(7)?,
-            taken: text(8)?,
-            ended: text(9)?,
-            declares: text(10)?,
-        })
-    }
 }
 
 impl ReplayedLog {

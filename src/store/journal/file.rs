@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::sector::{JournalHeader, SECTOR};
-use super::writer::Written;
 use super::{Shown, headless, lock, sector};
 use crate::ports::{Effect, JournalEntry};
 use crate::sync::atomic::Ordering;
@@ -34,6 +33,9 @@ pub enum JournalFound {
     /// read.
     Damaged(String),
 }
+
+/// An entry with what is written of it.
+pub(super) type Written = (Box<JournalEntry>, Vec<u8>);
 
 /// The file of a journal.
 #[derive(Debug)]

@@ -7,8 +7,7 @@ use std::io;
 
 use tokio::sync::oneshot;
 
-use super::file::JournalFile;
-use crate::ports::JournalEntry;
+use super::file::{JournalFile, Written};
 use crate::sync::mpsc::Receiver;
 
 /// Most that is taken at once: what queued up during a sync is the next group.
@@ -28,9 +27,6 @@ pub(super) enum JournalOp {
     /// To forget the entry whose record has this id.
     Settle(String),
 }
-
-/// An entry with what is written of it.
-pub(super) type Written = (Box<JournalEntry>, Vec<u8>);
 
 /// The one who writes the file, with what is queued for it. It does nothing by itself: a journal's
 /// thread gives it its turns, or whoever says when a disk answers.

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use super::verify::{Verified, VerifyError, chains, guarded};
+use super::verify::{Verified, chains, guarded};
+use super::walk::VerifyError;
 use super::{read, rows};
 use crate::store::looks::{FOREIGN, has_ours, looks};
 use crate::store::{LEDGER_FILE, private};

@@ -2,8 +2,8 @@
 
 use rusqlite::Connection;
 
-use super::VerifyError;
 use crate::store::chain::{self, Cell, FORMAT};
+use crate::store::sqlite::walk::VerifyError;
 
 /// Holds nonces of events against evidence, both ways: each event has one, which says what the
 /// event meant.
