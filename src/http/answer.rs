@@ -17,6 +17,10 @@ use crate::source::rest::BodyError;
 use super::App;
 use super::refusal::{Refusal, table};
 
+/// Marks an answer to somebody whose key is right.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Authenticated;
+
 /// A refusal.
 #[derive(Clone, Debug)]
 pub(super) struct ProblemResponse {

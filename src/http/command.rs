@@ -35,6 +35,7 @@ use super::answer::{ProblemResponse, body};
 use super::keys::Actor;
 use super::refusal::table;
 use super::request_id::RequestId;
+pub(super) use replay::live_kills;
 use replay::{holds, replay};
 
 /// How long an answer is kept for its key.

@@ -14,7 +14,7 @@ use crate::domain::audit::{AuditDraft, CommandRecord, CommandResponse};
 use crate::source::rest::RefusedCommand;
 
 use super::App;
-use super::answer::ProblemResponse;
+use super::answer::{Authenticated, ProblemResponse};
 use super::limits;
 use super::refusal::table;
 use super::request_id::RequestId;
@@ -28,10 +28,6 @@ pub(super) const WRONG: &str = "wrong";
 /// Whose key a request bore, for audit entries.
 #[derive(Clone, Debug)]
 pub(super) struct Actor(pub(super) String);
-
-/// Marks an answer to somebody whose key is right.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Authenticated;
 
 /// What needs more than reading: the route, the role, and the audit entry's action when it is
 /// refused. A verdict counts as offered load, which slows a reopening, so not everybody may ask for

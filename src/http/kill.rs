@@ -20,7 +20,7 @@ use crate::source::rest::{KillBody, ReviveBody, confirmed, lossy, parse};
 
 use super::App;
 use super::answer::ProblemResponse;
-use super::command::{CommandContext, members};
+use super::command::{CommandContext, live_kills, members};
 use super::refusal::table;
 use super::wire::{KillResponse, ReviveResponse};
 
@@ -175,23 +175,6 @@ fn not_revived(error: DesiredError) -> ProblemResponse {
     }
     tracing::error!(%error, "a revival was refused");
     ProblemResponse::of(&table::REVIVE_WAITS)
-}
-
-/// The kills of these throttles, each once.
-pub(super) fn live_kills(app: &App, scope: &Scope) -> Vec<Hold> {
-    let names = app
-        .gate
-        .standings()
-        .into_iter()
-        .map(|standing| standing.name)
-        .filter(|name| scope.covers(name));
-    let mut kills: Vec<Hold> = Vec::new();
-    for hold in names.flat_map(|name| app.gate.kills(&name)) {
-        if !kills.iter().any(|known| known.epoch == hold.epoch) {
-            kills.push(hold);
-        }
-    }
-    kills
 }
 
 fn not_killed(error: DesiredError) -> ProblemResponse {

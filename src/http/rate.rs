@@ -35,7 +35,6 @@ use super::client_ip::{self, ClientIp};
 use super::keys;
 use super::limits;
 use super::refusal::{Refusal, table};
-use super::webhook;
 use slots::{RateKey as Slot, Slots};
 
 /// Time since some moment, by a clock that only goes forward.
@@ -59,6 +58,9 @@ type Limit<K, S> = RateLimiter<K, S, Ticks, NoOpMiddleware<Duration>>;
 pub(super) const CLIENT: &str = "client";
 const KEY: &str = "key";
 const KILL: &str = "kill";
+
+/// Where Stripe sends to.
+const STRIPE_ROUTE: &str = "/webhooks/stripe";
 
 /// Limits of this process.
 pub struct Rates {
@@ -174,7 +176,7 @@ pub(super) async fn limit(State(app): State<Arc<App>>, request: Request, next: N
             return next.run(request).await;
         }
         // It sees to its limit itself, once it knows whether the event is one.
-        Some(webhook::ROUTE) if request.method() == Method::POST => return next.run(request).await,
+        Some(STRIPE_ROUTE) if request.method() == Method::POST => return next.run(request).await,
         Some("/kill") => match well_made(caller, request).await {
             Knock::Kill(request) => return next.run(request).await,
             Knock::Other(request) => (app.rates.take_kill(), KILL, Ok(request)),

@@ -11,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument as _;
 
-use super::keys::Authenticated;
+use super::answer::Authenticated;
 use super::{App, client_ip};
 
 /// The id of the request at hand.

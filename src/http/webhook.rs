@@ -30,9 +30,6 @@ use super::{App, rate};
 pub use account::WebhookAccount;
 use account::Why;
 
-/// Where Stripe sends to.
-pub(super) const ROUTE: &str = "/webhooks/stripe";
-
 /// An event that was not accepted, and what is answered.
 type Refused = (Why, ProblemResponse);
 

@@ -14,7 +14,6 @@ use crate::source::rest::{ReviveBody, parse};
 use super::said;
 use crate::http::App;
 use crate::http::answer::{ProblemResponse, named};
-use crate::http::kill::live_kills;
 use crate::http::refusal::table;
 
 /// Answers as the first time, or tells what has come since.
@@ -89,4 +88,21 @@ fn is_held(app: &App, epoch: &str) -> bool {
         .standings()
         .iter()
         .any(|standing| standing.holds.contains(&epoch))
+}
+
+/// The kills of these throttles, each once.
+pub(in crate::http) fn live_kills(app: &App, scope: &Scope) -> Vec<Hold> {
+    let names = app
+        .gate
+        .standings()
+        .into_iter()
+        .map(|standing| standing.name)
+        .filter(|name| scope.covers(name));
+    let mut kills: Vec<Hold> = Vec::new();
+    for hold in names.flat_map(|name| app.gate.kills(&name)) {
+        if !kills.iter().any(|known| known.epoch == hold.epoch) {
+            kills.push(hold);
+        }
+    }
+    kills
 }
