@@ -4,13 +4,12 @@
 //! A connection may be slow, but not at the cost of others: a head has 10 s, and when all places
 //! are taken those lose theirs who hold most of them, and of these who have kept us waiting
 //! longest. So however many connections are held open, a kill finds its way in. What they have
-//! begun to send is bounded by one budget: see [`intake`].
+//! begun to send is bounded by one budget: see `connection/intake`.
 
 mod attended;
 mod cgroup;
 mod connection;
 mod doors;
-mod intake;
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -29,8 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::http::{self, App, ClientIp};
 
 use attended::Attended;
-use connection::{Coarse, Connection};
-use intake::Intake;
+use connection::{Coarse, Connection, Intake};
 
 pub(crate) use doors::{Doors, ListenError};
 

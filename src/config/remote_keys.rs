@@ -4,11 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use super::vars::{FILE_SUFFIX, environment, is_of_dotenv, loaded, secret_in};
+use super::vars::{FILE_SUFFIX, REMOTE_KEY_PREFIX, environment, is_of_dotenv, loaded, secret_in};
 use super::{Secret, graphic};
 
-/// How the name of such a variable begins.
-pub(super) const REMOTE_KEY_PREFIX: &str = "ECHO_REMOTE_KEY_";
 /// What is said of another name.
 pub const REMOTE_KEY_FORM: &str =
     "expected a variable ECHO_REMOTE_KEY_NAME (letters, digits and _), which has the key";

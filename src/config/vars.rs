@@ -18,10 +18,11 @@ use clap::{Arg, ArgMatches, Command, Parser};
 use super::dotenv::DotEnv;
 use super::files::PatientReader;
 use super::not_set;
-use super::remote_keys::REMOTE_KEY_PREFIX;
 
 /// Its name; not looked for in other folders than the working directory.
 const FILE: &str = ".env";
+/// How the name of a variable begins that has a key to another site.
+pub(super) const REMOTE_KEY_PREFIX: &str = "ECHO_REMOTE_KEY_";
 /// What names the file that has a secret.
 pub(super) const FILE_SUFFIX: &str = "_FILE";
 /// Largest such file, bytes.

@@ -2,6 +2,8 @@
 //! by the bytes that pass and the calls that are made; a request costs a few stores and reads no
 //! clock.
 
+mod intake;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,8 +17,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::intake::{ConnectionBytes, Intake};
 use crate::http::ClientIp;
+use intake::ConnectionBytes;
+pub(super) use intake::Intake;
 
 /// A clock of looks: as coarse as they are.
 #[derive(Debug, Default)]
@@ -55,8 +58,8 @@ pub(super) struct Connection {
     /// Which it is, of all listeners.
     pub(super) number: u64,
     /// What it holds of the budget.
-    pub(super) held: ConnectionBytes,
-    pub(super) intake: Arc<Intake>,
+    held: ConnectionBytes,
+    intake: Arc<Intake>,
     coarse: Arc<Coarse>,
     phase: AtomicU64,
     /// Whether the last answer came before its request was read whole.

@@ -9,7 +9,7 @@ use listenfd::ListenFd;
 use tokio::net::TcpListener;
 
 use super::cgroup;
-use super::intake::Intake;
+use super::connection::Intake;
 use crate::config::{ConfigError, ListenArgs};
 use crate::telemetry::Metrics;
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::task::Context;
 
-use super::connection::Connection;
+use super::Connection;
 use crate::telemetry::Metrics;
 
 /// What a request may hold without being counted.
@@ -22,7 +22,7 @@ const AHEAD: u64 = 8192;
 const SHARE: u64 = 16;
 
 /// The budget of this process.
-pub(super) struct Intake {
+pub(in crate::server) struct Intake {
     budget: u64,
     held: AtomicU64,
     /// Whoever held something since the last look through them.
@@ -34,7 +34,7 @@ pub(super) struct Intake {
 
 impl Intake {
     /// So many bytes.
-    pub(super) fn new(budget: u64, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(in crate::server) fn new(budget: u64, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             budget,
             held: AtomicU64::new(0),
@@ -230,7 +230,7 @@ fn buffer_of(head: u64) -> u64 {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use super::super::connection::Coarse;
+    use super::super::Coarse;
     use super::*;
     use crate::http::ClientIp;
 
