@@ -10,6 +10,8 @@
 
 #[path = "architecture/disk.rs"]
 mod disk;
+#[path = "architecture/files.rs"]
+mod files;
 #[path = "architecture/moments.rs"]
 mod moments;
 #[path = "architecture/planted.rs"]
@@ -238,6 +240,7 @@ fn check(files: &[(String, String)]) -> Vec<String> {
         }
     }
     found.extend(cycles(&edges));
+    found.extend(cycles(&files::edges(&ours)));
     found.extend(unique::shared_names(&ours));
     found
 }

@@ -244,6 +244,39 @@ pub(crate) const PLANTS: &[Plant] = &[
             "src/gate.rs:2: cycle: decide → latch → gate → decide",
         ],
     ),
+    one(
+        "files of a module in a circle, by a use, by a path and by a file below",
+        &[
+            ("src/gate.rs", "//! x\nmod a;\nmod b;\nmod c;\n"),
+            ("src/gate/a.rs", "//! x\nuse super::b::{X, Y};\n"),
+            ("src/gate/b.rs", "//! x\nmod d;\nfn f() -> d::X {}\n"),
+            (
+                "src/gate/b/d.rs",
+                "//! x\nfn f() {\n    crate::gate::c::f();\n}\n",
+            ),
+            ("src/gate/c.rs", "//! x\n\nuse crate::gate::a::X;\n"),
+        ],
+        &[
+            "src/gate/c.rs:3: cycle: src/gate/a.rs → src/gate/b.rs → src/gate/b/d.rs → src/gate/c.rs → src/gate/a.rs",
+        ],
+    ),
+    one(
+        "files that give on what stands below them, and files that take from above",
+        &[
+            (
+                "src/gate.rs",
+                "//! x\nmod a;\nmod b;\npub use a::X;\npub(crate) use self::b::Y;\n",
+            ),
+            (
+                "src/gate/a.rs",
+                "//! x\nuse super::Y;\nuse crate::gate::Z;\n",
+            ),
+            ("src/gate/b.rs", "//! x\nfn f(_: super::a::X) {}\n"),
+            ("src/gate/c.rs", "//! x\nmod d;\nuse d::X;\nuse super::Y;\n"),
+            ("src/gate/c/d.rs", "//! x\nuse super::Y;\n"),
+        ],
+        &[],
+    ),
     // Crates.
     one(
         "a runtime in domain",

@@ -14,6 +14,8 @@ pub(crate) struct Source {
     /// Paths it names. Ours begin with `crate`, whether they were written with `crate`, `self`,
     /// `super` or our name.
     pub(crate) paths: Vec<Vec<String>>,
+    /// Those of them that it gives on under its own name: what it says `pub use` of.
+    pub(crate) given_on: Vec<Vec<String>>,
     /// Macros it calls, by their last name.
     pub(crate) macros: Vec<String>,
     /// Attributes by name; of `cfg_attr` those within.
@@ -63,12 +65,12 @@ impl Source {
             at.clear();
         }
         let code = blanked(text);
-        let empty = (Vec::new(), Vec::new(), Vec::new());
         let source = Self {
             module,
-            paths: empty.0,
-            macros: empty.1,
-            attributes: empty.2,
+            paths: Vec::new(),
+            given_on: Vec::new(),
+            macros: Vec::new(),
+            attributes: Vec::new(),
             types: Vec::new(),
             waits: false,
             code,
@@ -315,7 +317,12 @@ impl Reader {
 
 impl<'ast> Visit<'ast> for Reader {
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
+        let before = self.source.paths.len();
         self.use_tree(&item.tree, &[]);
+        if !matches!(item.vis, syn::Visibility::Inherited) {
+            let given_on = self.source.paths[before..].iter().cloned();
+            self.source.given_on.extend(given_on);
+        }
         visit::visit_item_use(self, item);
     }
 
