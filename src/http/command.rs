@@ -50,7 +50,7 @@ const COLLIDED: &str = "This Idempotency-Key was used for another kill: this one
 /// or is none,
 const NO_KEY: &str = "This Idempotency-Key is none (expected one value of 1 to 255 visible ASCII characters): the kill was done all the same, and is kept for no key.";
 /// or cannot be looked up.
-const UNKNOWN_KEY: &str = "Whether this Idempotency-Key had been used is not known, since the ledger does not answer: if it was, this kill was done a second time.";
+const UNKNOWN_KEY: &str = "The ledger did not say whether this Idempotency-Key was used before. If it was, this kill was done a second time.";
 
 /// The command at hand.
 #[derive(Clone, Debug)]

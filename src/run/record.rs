@@ -64,9 +64,8 @@ pub(super) struct RecordHealth {
     pub(super) folder: Arc<DataFolder>,
 }
 
-/// Records what the process starts from, where the ledger can be written. It waits for that, or so
-/// long at most: then it is written once the disk lets it, before all that is asked of the ledger
-/// later.
+/// Records what the process starts from, where the ledger can be written. With a limit it does not
+/// wait longer than that: the write stays in the ledger's queue, before all that is asked later.
 #[allow(
     clippy::disallowed_methods,
     reason = "it ends with the one write that it waits for"
@@ -126,7 +125,7 @@ pub(super) async fn watch(
             }
             Err(error) if error.lasts() && !lasts => {
                 lasts = true;
-                tracing::error!(%error, "the ledger cannot be opened, and trying again does not mend it");
+                tracing::error!(%error, "the ledger cannot be opened, and trying again does not help");
             }
             Err(error) => tracing::debug!(%error, "the ledger still cannot be opened"),
         }

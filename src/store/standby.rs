@@ -63,7 +63,15 @@ pub fn lacking(folder: &Path, entries: &[JournalEntry]) -> Result<usize, LedgerE
     if entries.is_empty() {
         return Ok(0);
     }
-    let asked = read::connect(folder).and_then(|conn| read::lacks(&conn, entries));
+    ask(folder, |conn| read::lacks(conn, entries))
+}
+
+/// Asks the ledger of a folder by a connection of its own, which only reads. Waits for its disk.
+fn ask<T>(
+    folder: &Path,
+    query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> Result<T, LedgerError> {
+    let asked = read::connect(folder).and_then(|conn| query(&conn));
     asked.map_err(|error| LedgerError::Unavailable(error.to_string()))
 }
 
@@ -141,25 +149,24 @@ impl StandbyLedger {
     /// If it cannot be read.
     pub async fn lacks(&self, entries: &[JournalEntry]) -> Result<usize, LedgerError> {
         let entries = entries.to_vec();
-        if entries.is_empty() {
-            return Ok(0);
-        }
-        self.ask_apart(move |conn| read::lacks(conn, &entries))
-            .await
+        self.apart(move |folder| lacking(folder, &entries)).await
     }
 
-    /// Asks it by a connection of its own, which only reads: also one that is not open.
+    /// The same question, asked beside whoever serves: also of a ledger that is not open.
     async fn ask_apart<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, LedgerError> {
+        self.apart(move |folder| ask(folder, query)).await
+    }
+
+    async fn apart<T: Send + 'static>(
+        &self,
+        asking: impl FnOnce(&Path) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
         let folder = self.folder.clone();
-        let asking = move || read::connect(&folder).and_then(|conn| query(&conn));
-        let asked = tokio::task::spawn_blocking(asking).await;
-        let asked = asked
-            .map_err(|error| error.to_string())
-            .and_then(|asked| asked.map_err(|error| error.to_string()));
-        asked.map_err(LedgerError::Unavailable)
+        let asked = tokio::task::spawn_blocking(move || asking(&folder)).await;
+        asked.unwrap_or_else(|error| Err(LedgerError::Unavailable(error.to_string())))
     }
 
     /// The ledger, once it is open.
@@ -245,7 +252,9 @@ impl Ledger for StandbyLedger {
             return ledger.answered(key).await;
         }
         let turn = Arc::clone(&self.looking).try_acquire_owned();
-        let turn = turn.map_err(|_| LedgerError::Unavailable("others wait for it".to_owned()))?;
+        let turn = turn.map_err(|_| {
+            LedgerError::Unavailable("too many keys are being looked up in it".to_owned())
+        })?;
         let key = key.clone();
         self.ask_apart(move |conn| {
             let _turn = turn;

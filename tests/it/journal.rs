@@ -25,7 +25,7 @@ use echo_phoenix::store::{
 use jiff::Timestamp;
 use tempfile::TempDir;
 
-use crate::ledger_suite::values::record;
+use crate::ledger_suite::values::{client_key, record};
 
 fn entry(epoch: &str) -> JournalEntry {
     let at = Timestamp::from_second(1_790_000_000).unwrap();
@@ -449,7 +449,8 @@ fn concurrent_kills_are_all_kept() {
     assert_eq!(found.len(), 80);
 }
 
-/// A full disk as a process starts: what the ledger has it can say all the same.
+/// A full disk as a process starts: what the ledger has it can say all the same, answers to keys
+/// too.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_that_can_be_read_only_says_what_it_has_of_a_journal() {
     let (dir, path) = home();
@@ -464,6 +465,9 @@ async fn a_ledger_that_can_be_read_only_says_what_it_has_of_a_journal() {
         .commit(Change::of(entry("had").record))
         .await
         .unwrap();
+    let mut keyed = entry("keyed").record;
+    keyed.answer.key = Some(client_key("k", 1000));
+    let kept = ledger.commit(Change::of(keyed)).await.unwrap().answer;
     drop(ledger);
     let other = rusqlite::Connection::open(dir.path().join(LEDGER_FILE)).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -482,6 +486,8 @@ async fn a_ledger_that_can_be_read_only_says_what_it_has_of_a_journal() {
         ),
         (true, false)
     );
+    let answered = ledger.answered(&client_key("k", 1000)).await.unwrap();
+    assert!(answered.is_some() && answered == kept, "{answered:?}");
 
     let journal = FileJournal::open(&path).unwrap();
     settle_had(&journal, &BTreeSet::new(), &ledger).await;

@@ -309,6 +309,11 @@ fn is_done_again(second: &Told, first: &Told, newer: Option<&Value>, owed: bool,
         "{what}: {}",
         second.body
     );
+    let warning = second.body["warning"].as_str().unwrap_or_default();
+    assert!(
+        warning.contains("did not say whether this Idempotency-Key was used before"),
+        "{what}: {warning}"
+    );
     assert_eq!(
         second.body["audit"],
         if owed { "pending" } else { "recorded" },

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::domain::audit::{AuditDraft, Change, ThrottleRow};
+use super::state::row;
+use crate::domain::audit::{AuditDraft, Change};
 use crate::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use crate::domain::level::Level;
 use crate::domain::offered::Offered;
@@ -185,18 +186,6 @@ fn lacking(declared: &Declared, recorded: &BTreeSet<Epoch>) -> Vec<ScopedHold> {
 
 fn epoch(declared: &Declared, generation: i64) -> Epoch {
     Epoch(format!("{}@{generation}", declared.name))
-}
-
-fn row(declared: &Declared) -> ThrottleRow {
-    ThrottleRow {
-        name: declared.name.clone(),
-        declared: declared.level,
-        effective: declared.stored,
-        generation: declared.generation,
-        owner: declared.owner,
-        spec: Some(declared.spec()),
-        offered: declared.offered.clone(),
-    }
 }
 
 /// The entry of a kill that the file took.

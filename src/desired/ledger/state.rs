@@ -242,15 +242,6 @@ impl DeclaredState {
 
     /// Everything, as a ledger would have stored it.
     pub(super) fn stored(&self) -> Stored {
-        let row = |declared: &Declared| ThrottleRow {
-            name: declared.name.clone(),
-            declared: declared.level,
-            effective: declared.stored,
-            generation: declared.generation,
-            owner: declared.owner,
-            spec: Some(declared.spec()),
-            offered: declared.offered.clone(),
-        };
         Stored {
             throttles: self.throttles.values().map(row).collect(),
             holds: self.holds.clone(),
@@ -310,4 +301,17 @@ fn declared(row: &ThrottleRow) -> Declared {
     declared.offered.clone_from(&row.offered);
     declared.set_spec(row.spec.clone().unwrap_or_default());
     declared
+}
+
+/// A throttle as a ledger stores it.
+pub(super) fn row(declared: &Declared) -> ThrottleRow {
+    ThrottleRow {
+        name: declared.name.clone(),
+        declared: declared.level,
+        effective: declared.stored,
+        generation: declared.generation,
+        owner: declared.owner,
+        spec: Some(declared.spec()),
+        offered: declared.offered.clone(),
+    }
 }

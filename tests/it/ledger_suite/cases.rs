@@ -863,6 +863,16 @@ pub(crate) async fn a_kill_under_a_used_key_is_recorded_unless_it_tells_of_the_s
         (false, vec!["e3".to_owned()])
     );
     assert_eq!(ledger.answered(&key).await.unwrap(), anew.answer);
+    // Somebody else may have brought it: whoever brings it again hears its number too.
+    told(&*ledger, ending("e3")).await;
+    let last = Change {
+        holds_taken: vec![kill("e4")],
+        ..Change::of(of("e4"))
+    };
+    let brought = told(&*ledger, last.clone()).await;
+    let again = told(&*ledger, last).await;
+    assert_eq!((again.repeated, again.audit.len()), (true, 0));
+    assert_eq!(again.answer, brought.answer);
 }
 
 /// It was in force when its client was told so, and the ledger hears of it only now.
