@@ -228,9 +228,9 @@ impl Gate {
         self.change(|draft| draft.hold(scope, &hold, at))
     }
 
-    /// [`Draft::end`] alone.
-    pub fn end(&self, ended: &[Epoch]) {
-        self.change(|draft| draft.end(ended));
+    /// [`Draft::end`] alone; answers which throttles held any of them.
+    pub fn end(&self, ended: &[Epoch]) -> Vec<ThrottleName> {
+        self.change(|draft| draft.end(ended))
     }
 
     /// [`Draft::release`] alone.

@@ -39,7 +39,7 @@ use crate::decide::law::Law;
 use crate::domain::moment::Moment;
 use crate::gate::Gate;
 use crate::latch::Latch;
-use crate::ports::{Clock, Desired, History, Ledger};
+use crate::ports::{Clock, Desired, History, Ledger, Measurements, Wake};
 use crate::source::stripe::WebhookSecrets;
 use crate::telemetry::Metrics;
 
@@ -62,6 +62,10 @@ pub struct App {
     pub latch: Arc<Latch>,
     /// Declared state.
     pub desired: Arc<dyn Desired>,
+    /// Where measurements go; none where none are taken.
+    pub measurements: Option<Arc<dyn Measurements>>,
+    /// Who acts on what comes in here.
+    pub wake: Arc<dyn Wake>,
     /// The record; a gate process has none.
     pub ledger: Option<Arc<dyn Ledger>>,
     /// The last look at the record.

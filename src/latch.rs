@@ -30,7 +30,7 @@ use tokio::sync::Notify;
 use crate::domain::audit::{ClientKey, CommandRecord};
 use crate::domain::hold::{Epoch, ScopedHold};
 use crate::gate::Gate;
-use crate::ports::{Desired, DesiredError, Journal, Resolution};
+use crate::ports::{Desired, DesiredError, Journal, Resolution, Wake};
 use crate::sync::atomic::AtomicUsize;
 use crate::sync::{Mutex, MutexGuard, lock, sleep, spawn};
 
@@ -48,6 +48,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Latch {
     gate: Arc<Gate>,
     desired: Arc<dyn Desired>,
+    wake: Arc<dyn Wake>,
     journal: Option<Arc<dyn Journal>>,
     live: Mutex<Vec<Live>>,
     /// Commands that neither journal nor ledger took.
@@ -118,11 +119,12 @@ impl Live {
 }
 
 impl Latch {
-    /// A latch over these parts; `known` are the holds this door took before and that have not
-    /// ended.
+    /// A latch over these parts; `wake`: who acts on what is commanded; `known` are the holds this
+    /// door took before and that have not ended.
     pub fn new(
         gate: Arc<Gate>,
         desired: Arc<dyn Desired>,
+        wake: Arc<dyn Wake>,
         journal: Option<Arc<dyn Journal>>,
         known: Vec<ScopedHold>,
     ) -> Self {
@@ -147,6 +149,7 @@ impl Latch {
         Self {
             gate,
             desired,
+            wake,
             journal,
             live: Mutex::new(live),
             owed: unpersisted::UnpersistedCommands::default(),

@@ -4,8 +4,9 @@
 //! Read in this order: [`domain`] the nouns, [`decide`] the verbs, [`ports`] the seams; [`gate`]
 //! where it bites, [`latch`] how it is killed, [`reconcile`] the loop; [`source`] and [`http`] the
 //! doors, `server` what listens for them; [`cluster`] and [`targets`] Kubernetes; [`store`] the
-//! record, [`desired`] what is declared over it, [`mirror`] Airtable; [`run`] puts it together,
-//! [`client`] asks it from outside. `tests/architecture.rs` holds who may know whom.
+//! record, [`desired`] what is declared over it, [`wake`] who hears of it, [`mirror`] Airtable;
+//! [`run`] puts it together, [`client`] asks it from outside. `tests/architecture.rs` holds who may
+//! know whom.
 
 pub mod domain;
 
@@ -32,6 +33,7 @@ pub mod store;
 pub mod config;
 mod sync;
 pub mod telemetry;
+pub mod wake;
 
 pub mod cli;
 pub mod client;

@@ -31,7 +31,7 @@ use crate::domain::moment::Moment;
 use crate::domain::throttle::{Declared, TargetKind, ThrottleName};
 use crate::gate::Gate;
 use crate::latch::Latch;
-use crate::ports::{Clock, Desired, Ledger, Report, Stored, Target};
+use crate::ports::{Clock, Desired, Leadership, Ledger, Report, Stored, Target, Wake};
 
 use apply::{OpeningGuard, StepOutcome};
 use memory::Memory;
@@ -58,6 +58,10 @@ const AT_ONCE: usize = 64;
 pub struct ReconcileContext {
     /// Declared state.
     pub desired: Arc<dyn Desired>,
+    /// Whether this process acts.
+    pub leadership: Arc<dyn Leadership>,
+    /// Who is woken.
+    pub wake: Arc<dyn Wake>,
     /// The record.
     pub ledger: Arc<dyn Ledger>,
     /// The kill path, for what it still owes to the ledger.
@@ -139,7 +143,7 @@ impl Reconciler {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = sleep(pause) => {}
-                () = self.parts.desired.woken() => {}
+                _ = self.parts.wake.woken() => {}
                 () = self.parts.gate.held_after(known) => sleep(HEAD_START).await,
             }
         }
@@ -150,7 +154,7 @@ impl Reconciler {
         let known = self.parts.gate.tightenings();
         self.records.begin(known);
         self.refresh(known).await;
-        if !self.parts.desired.leads() {
+        if !self.parts.leadership.leads() {
             // Another process acts now; what we remember would be stale when we lead again.
             self.memory.clear();
             return self.records.settle(&self.parts).await;
@@ -319,7 +323,7 @@ async fn begin(
     // That it is recorded is asked again before anything opens.
     let may = Permissions {
         killed: want.killed,
-        leads: parts.desired.leads(),
+        leads: parts.leadership.leads(),
         recorded: true,
     };
     let violations = check(&planned.plan, memory.level, may);

@@ -88,10 +88,15 @@ const LAYERS: &[Layer] = &[
         &["domain", "ports", "sync"],
         &[KUBE, SERVER, CLIENT],
     ),
+    layer(
+        "wake",
+        &["domain", "ports", "sync"],
+        &[DICE, KUBE, SERVER, SQL, CLIENT],
+    ),
     // Ports and no SQL; what is declared is acted on elsewhere.
     layer(
         "desired",
-        &["domain", "ports", "source", "sync"],
+        &["domain", "ports", "source", "sync", "wake"],
         &[KUBE, SERVER, SQL, CLIENT],
     ),
     layer(
@@ -111,7 +116,7 @@ const LAYERS: &[Layer] = &[
     ),
     layer(
         "cluster",
-        &["domain", "decide", "ports", "source", "latch"],
+        &["domain", "decide", "ports", "source", "latch", "wake"],
         &[SERVER, SQL],
     ),
     layer(
@@ -144,6 +149,7 @@ const EVERYTHING_BELOW_RUN: &[&str] = &[
     "source",
     "gate",
     "store",
+    "wake",
     "desired",
     "latch",
     "reconcile",

@@ -24,9 +24,10 @@ use crate::domain::measurement::Measurement;
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::latch::Latch;
 use crate::ports::{
-    Clock, Declaration, Desired, DesiredError, EndProgress, HoldTaken, Ledger, LedgerError,
-    Resolution, ReviveFilter, ReviveOutcome,
+    Clock, Declaration, Desired, DesiredError, EndProgress, HoldTaken, Leadership, Ledger,
+    LedgerError, Resolution, ReviveFilter, ReviveOutcome, Wake, Woken,
 };
+use crate::wake::WakeSet;
 
 use super::index::{HoldState, Index};
 use super::override_objects;
@@ -57,7 +58,7 @@ pub struct ClusterDesired {
     /// How many looks at overrides there were: whose turn it is.
     looks: AtomicUsize,
     listed: AtomicU8,
-    changed: Notify,
+    woken: WakeSet,
     gates_changed: Notify,
 }
 
@@ -82,7 +83,7 @@ impl ClusterDesired {
             leads: AtomicBool::new(false),
             looks: AtomicUsize::new(0),
             listed: AtomicU8::new(0),
-            changed: Notify::new(),
+            woken: WakeSet::default(),
             gates_changed: Notify::new(),
         }
     }
@@ -98,14 +99,14 @@ impl ClusterDesired {
         if self.leads.swap(leads, Ordering::AcqRel) != leads {
             tracing::info!(leads, "leadership changed");
             self.index().forget_shown();
-            self.changed.notify_one();
+            self.woken.wake(&Scope::All);
         }
     }
 
     /// A watch has shown everything there was at its start.
     pub fn listed(&self, kind: u8) {
         self.listed.fetch_or(1 << kind, Ordering::AcqRel);
-        self.changed.notify_one();
+        self.woken.wake(&Scope::All);
     }
 
     /// Whether every kind has been listed once: a gate knows all there is, the loop may act.
@@ -193,7 +194,11 @@ fn not_recorded(error: LedgerError) -> DesiredError {
 #[async_trait]
 impl Desired for ClusterDesired {
     fn declared(&self) -> Vec<Arc<Declared>> {
-        self.index().declared().into_iter().map(Arc::new).collect()
+        self.index().declared()
+    }
+
+    fn find(&self, name: &ThrottleName) -> Option<Arc<Declared>> {
+        self.index().find(name)
     }
 
     async fn refresh(&self) {
@@ -201,14 +206,9 @@ impl Desired for ClusterDesired {
             lookups::look(&self.client, self).await;
             let gone = self.index().let_go();
             self.follow(&gone);
-            if self.index().show() {
-                self.changed.notify_one();
-            }
+            let ended = self.index().show();
+            self.woken.wake_each(&ended);
         }
-    }
-
-    fn leads(&self) -> bool {
-        self.leads.load(Ordering::Acquire) && self.loaded()
     }
 
     /// Git owns the levels: nothing tightens them here.
@@ -364,16 +364,21 @@ impl Desired for ClusterDesired {
             .answer
             .unwrap_or(asked))
     }
+}
 
-    fn observe(&self, throttle: &ThrottleName, _evidence: Measurement) {
-        tracing::debug!(%throttle, "signals of clusters come from gates");
+impl Leadership for ClusterDesired {
+    fn leads(&self) -> bool {
+        self.leads.load(Ordering::Acquire) && self.loaded()
+    }
+}
+
+#[async_trait]
+impl Wake for ClusterDesired {
+    fn wake(&self, whom: &Scope) {
+        self.woken.wake(whom);
     }
 
-    fn wake(&self) {
-        self.changed.notify_one();
-    }
-
-    async fn woken(&self) {
-        self.changed.notified().await;
+    async fn woken(&self) -> Woken {
+        self.woken.woken().await
     }
 }

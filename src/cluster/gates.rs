@@ -137,16 +137,18 @@ fn heard(lease: &Lease, at: Duration) -> Option<Heard> {
 #[async_trait]
 impl Target for ClusterGates {
     async fn read(&self, throttle: &Declared, _spec: &TargetSpec) -> Result<ReadBack, TargetError> {
-        let mut declared = self.desired.index().declared();
+        let all = self.desired.index().declared();
         // A kill that no object tells of yet is obeyed by nobody who goes by objects.
-        declared
-            .iter_mut()
-            .filter(|one| one.name == throttle.name)
-            .for_each(|one| one.holds.clone_from(&throttle.holds));
-        let expected = digest(declared.into_iter().flat_map(|declared| {
-            let name = declared.name.clone();
-            let kills = declared.holds.into_iter().filter(|hold| hold.is_kill());
-            kills.map(move |hold| (name.clone(), hold.epoch))
+        let declared = all.iter().map(|one| {
+            if one.name == throttle.name {
+                throttle
+            } else {
+                one.as_ref()
+            }
+        });
+        let expected = digest(declared.flat_map(|declared| {
+            let kills = declared.holds.iter().filter(|hold| hold.is_kill());
+            kills.map(|hold| (declared.name.clone(), hold.epoch.clone()))
         }));
         let words = self.words().await?;
         let now = self.clock.elapsed();

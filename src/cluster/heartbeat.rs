@@ -119,18 +119,10 @@ impl Heartbeat {
     }
 
     fn obeyed(&self) -> Vec<Obeyed> {
-        let there: Vec<_> = self
-            .desired
-            .index()
-            .declared()
-            .into_iter()
-            .map(|declared| declared.name)
-            .collect();
-        self.latch
-            .obeyed()
-            .into_iter()
-            .filter(|one| there.contains(&one.name))
-            .collect()
+        let mut all = self.latch.obeyed();
+        let index = self.desired.index();
+        all.retain(|one| index.find(&one.name).is_some());
+        all
     }
 
     fn measure(

@@ -3,9 +3,13 @@
 //! Pure: events go in, views come out. The guards against time travel live here: for one UID,
 //! nothing older than what was applied counts, and an ended hold never bites again.
 
+mod cached;
 mod indexed;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
@@ -17,13 +21,14 @@ use crate::domain::throttle::{Declared, ThrottleName};
 use crate::latch::watch::View;
 use crate::source::crd::EchoThrottle;
 
+use cached::CachedThrottle;
 pub use indexed::{HoldState, Override};
 use indexed::{IndexedHold, IndexedThrottle};
 
 /// Everything seen.
 #[derive(Default)]
 pub struct Index {
-    throttles: BTreeMap<ThrottleName, IndexedThrottle>,
+    throttles: BTreeMap<ThrottleName, CachedThrottle>,
     overrides: BTreeMap<Epoch, Override>,
     /// Holds that a command ended, or that have ended as the record has it: no object is made of
     /// them again.
@@ -44,10 +49,8 @@ impl Index {
     /// applied does not.
     pub fn throttle(&mut self, object: &EchoThrottle, now: Timestamp) -> Option<ThrottleName> {
         let name = ThrottleName::in_namespace(&object.namespace()?, &object.name_any());
-        let known = self
-            .throttles
-            .entry(name.clone())
-            .or_insert_with(|| IndexedThrottle::new(self.looked_at));
+        let new = || CachedThrottle::new(IndexedThrottle::new(self.looked_at));
+        let known = self.throttles.entry(name.clone()).or_insert_with(new);
         if !known.apply(object, now) {
             return None;
         }
@@ -59,17 +62,16 @@ impl Index {
         Some(name)
     }
 
-    /// A throttle that is gone. It lifts nothing: gates keep what they have.
-    pub fn throttle_gone(&mut self, object: &EchoThrottle) {
-        let Some(namespace) = object.namespace() else {
-            return;
-        };
-        let name = ThrottleName::in_namespace(&namespace, &object.name_any());
-        if let Some(known) = self.throttles.get_mut(&name)
-            && object.meta().uid.as_deref() == Some(known.uid.as_str())
-        {
-            known.gone = true;
+    /// A throttle that is gone. It lifts nothing: gates keep what they have. Answers its name, if
+    /// it was there.
+    pub fn throttle_gone(&mut self, object: &EchoThrottle) -> Option<ThrottleName> {
+        let name = ThrottleName::in_namespace(&object.namespace()?, &object.name_any());
+        let known = self.throttles.get_mut(&name)?;
+        if object.meta().uid.as_deref() != Some(known.uid.as_str()) {
+            return None;
         }
+        known.gone = true;
+        Some(name)
     }
 
     /// An override that is there. Answers the throttles it newly holds.
@@ -86,7 +88,8 @@ impl Index {
         let mut touched = Vec::new();
         for (name, known) in &mut self.throttles {
             let holds = known.holds.contains_key(epoch);
-            if (holds || seen.covers(name, &known.labels)) && known.hold(epoch, &seen) {
+            let meant = holds || seen.covers(name, &known.labels);
+            if meant && !known.knows(epoch) && known.hold(epoch, &seen) {
                 touched.push(name.clone());
             }
         }
@@ -95,23 +98,35 @@ impl Index {
     }
 
     /// An override that is not there any more. It lifts nothing yet: the leader has to look.
-    pub fn override_missing(&mut self, epoch: &Epoch) {
+    /// Answers the throttles that it held.
+    pub fn override_missing(&mut self, epoch: &Epoch) -> Vec<ThrottleName> {
         if let Some(held) = self.overrides.get_mut(epoch) {
             held.present = false;
         }
-        for held in self
-            .throttles
-            .values_mut()
-            .filter_map(|known| known.holds.get_mut(epoch))
-        {
-            if held.state == HoldState::Live {
-                held.state = HoldState::Missing;
-            }
-        }
+        let meant = |held: &IndexedHold| held.hold.epoch == *epoch;
+        self.doubt(meant)
     }
 
-    /// Overrides of one kind that a complete list did not show are missing.
-    pub fn overrides_listed(&mut self, namespaced: bool, listed: &[Epoch]) {
+    /// What is live of these holds is missing from here on; answers the throttles they are on.
+    fn doubt(&mut self, meant: impl Fn(&IndexedHold) -> bool) -> Vec<ThrottleName> {
+        let live = |held: &IndexedHold| held.state == HoldState::Live && meant(held);
+        let mut touched = Vec::new();
+        for (name, known) in &mut self.throttles {
+            // Where nothing is of them nothing changes.
+            if !known.holds.values().any(live) {
+                continue;
+            }
+            touched.push(name.clone());
+            let held = known.holds.values_mut();
+            held.filter(|held| live(held))
+                .for_each(|held| held.state = HoldState::Missing);
+        }
+        touched
+    }
+
+    /// Overrides of one kind that a complete list did not show are missing. Answers the throttles
+    /// that they held.
+    pub fn overrides_listed(&mut self, namespaced: bool, listed: &[Epoch]) -> Vec<ThrottleName> {
         let missing: Vec<_> = self
             .overrides
             .iter()
@@ -120,28 +135,16 @@ impl Index {
             })
             .map(|(epoch, _)| epoch.clone())
             .collect();
-        for epoch in missing {
-            self.override_missing(&epoch);
-        }
+        let missing = missing.iter();
+        missing
+            .flat_map(|epoch| self.override_missing(epoch))
+            .collect()
     }
 
     /// A watch broke: what it showed last may be over, so the leader looks at every override of
-    /// that kind. Answers whether there is anything to look at.
-    pub fn overrides_doubted(&mut self, namespaced: bool) -> bool {
-        let doubted = |held: &&mut IndexedHold| {
-            is_of(&held.hold, namespaced) && held.state == HoldState::Live
-        };
-        let mut any = false;
-        for held in self
-            .throttles
-            .values_mut()
-            .flat_map(|known| known.holds.values_mut())
-            .filter(doubted)
-        {
-            held.state = HoldState::Missing;
-            any = true;
-        }
-        any
+    /// that kind. Answers the throttles that these hold.
+    pub fn overrides_doubted(&mut self, namespaced: bool) -> Vec<ThrottleName> {
+        self.doubt(|held| is_of(&held.hold, namespaced))
     }
 
     /// Ends a hold everywhere, for ever. Where a loop looks it goes with [`Index::let_go`].
@@ -168,7 +171,7 @@ impl Index {
         {
             self.overrides.remove(epoch);
         }
-        let bears = |known: &IndexedThrottle| {
+        let bears = |known: &CachedThrottle| {
             known
                 .holds
                 .get(epoch)
@@ -217,23 +220,32 @@ impl Index {
     /// Lets go of the holds that have ended and that a pass has seen; answers the throttles they
     /// were on.
     pub fn let_go(&mut self) -> Vec<ThrottleName> {
-        self.throttles
-            .iter_mut()
-            .filter_map(|(name, known)| known.let_go().then(|| name.clone()))
-            .collect()
+        let goes = |known: &CachedThrottle| known.holds.values().any(IndexedHold::goes);
+        let all = self.throttles.iter_mut().filter(|(_, known)| goes(known));
+        all.map(|(name, known)| {
+            known.let_go();
+            name.clone()
+        })
+        .collect()
     }
 
-    /// A pass begins that goes by what is declared from now on. Answers whether it sees a hold that
-    /// has ended: the next pass lets go of it.
-    pub fn show(&mut self) -> bool {
-        let held = self
-            .throttles
-            .values_mut()
-            .flat_map(|known| known.holds.values_mut());
-        held.fold(false, |any, held| {
-            held.shown = true;
-            any || held.state == HoldState::Over
-        })
+    /// A pass begins that goes by what is declared from now on. Answers the throttles of which it
+    /// sees a hold that has ended: the next pass lets go of it.
+    pub fn show(&mut self) -> Vec<ThrottleName> {
+        let mut ended = Vec::new();
+        for (name, known) in &mut self.throttles {
+            if known.holds.values().any(|held| !held.shown) {
+                known.holds.values_mut().for_each(|held| held.shown = true);
+            }
+            if known
+                .holds
+                .values()
+                .any(|held| held.state == HoldState::Over)
+            {
+                ended.push(name.clone());
+            }
+        }
+        ended
     }
 
     /// What passes have seen is remembered no more: the next one begins anew.
@@ -258,6 +270,7 @@ impl Index {
         let held = self
             .throttles
             .values_mut()
+            .filter(|known| known.holds.contains_key(epoch))
             .filter_map(|known| known.holds.get_mut(epoch));
         for held in held.filter(|held| held.state != HoldState::Over) {
             change(&mut held.hold, &mut held.state);
@@ -331,12 +344,16 @@ impl Index {
     }
 
     /// Everything declared, for the loop; throttles that are gone are nobody's to act on.
-    pub fn declared(&self) -> Vec<Declared> {
+    pub fn declared(&self) -> Vec<Arc<Declared>> {
         self.throttles
             .iter()
-            .filter(|(_, known)| !known.gone)
-            .map(|(name, known)| known.declared(name))
+            .filter_map(|(name, known)| known.declared(name))
             .collect()
+    }
+
+    /// One throttle of [`Index::declared`].
+    pub fn find(&self, name: &ThrottleName) -> Option<Arc<Declared>> {
+        self.throttles.get(name)?.declared(name)
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use crate::domain::report::PassReport;
 use crate::domain::throttle::ThrottleName;
-use crate::ports::{Desired, Report};
+use crate::ports::{Leadership, Report};
 use crate::source::crd::EchoThrottle;
 use crate::source::crd_status::EchoThrottleStatus;
 use crate::source::status_rows::{self, HoldFacts};

@@ -14,21 +14,20 @@ mod state;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use tokio::sync::Notify;
-
 use crate::domain::audit::{Change, CommandRecord, CommandResponse, ThrottleRow};
-use crate::domain::hold::{Epoch, HeldBy, ScopedHold};
+use crate::domain::hold::{Epoch, HeldBy, Scope, ScopedHold};
 use crate::domain::level::Level;
 use crate::domain::measurement::Measurement;
 use crate::domain::offered::Offered;
 use crate::domain::report::PassReport;
 use crate::domain::throttle::{Declared, Owner, ThrottleName};
 use crate::ports::{
-    Declaration, Desired, DesiredError, Effect, HoldTaken, JournalEntry, Ledger, Report,
-    Resolution, ReviveFilter, ReviveOutcome, Stored,
+    Declaration, Desired, DesiredError, Effect, HoldTaken, JournalEntry, Leadership, Ledger,
+    Measurements, Report, Resolution, ReviveFilter, ReviveOutcome, Stored, Wake, Woken,
 };
 use crate::sync::{Mutex, lock, timeout};
+use crate::wake::WakeSet;
+use async_trait::async_trait;
 use ledger_calls::PATIENCE;
 pub use manifest::Taken;
 use manifest::Taking;
@@ -47,7 +46,7 @@ pub struct LedgerDesired {
     declaring: tokio::sync::Mutex<Option<Taking>>,
     /// Files go one after the other, each whole.
     files: tokio::sync::Mutex<()>,
-    woken: Notify,
+    woken: WakeSet,
 }
 
 impl LedgerDesired {
@@ -69,7 +68,7 @@ impl LedgerDesired {
             state,
             declaring: tokio::sync::Mutex::default(),
             files: tokio::sync::Mutex::default(),
-            woken: Notify::new(),
+            woken: WakeSet::default(),
         }
     }
 
@@ -88,12 +87,18 @@ impl LedgerDesired {
         state.adopt_holds(&stored.holds);
         state.adopt(&stored.throttles);
         drop(state);
-        self.woken.notify_one();
+        self.woken.wake(&Scope::All);
     }
 
     /// What a start would go by if the ledger could not be read.
     pub fn last_state(&self) -> Stored {
         lock(&self.state).stored()
+    }
+
+    /// These holds have ended: whom they held goes on without them.
+    fn release(&self, ended: &[Epoch]) {
+        let scopes = lock(&self.state).release(ended);
+        scopes.iter().for_each(|scope| self.woken.wake(scope));
     }
 
     /// The holds in memory whose own record is not still owed to the ledger.
@@ -130,6 +135,10 @@ impl Desired for LedgerDesired {
         lock(&self.state).declared()
     }
 
+    fn find(&self, name: &ThrottleName) -> Option<Arc<Declared>> {
+        lock(&self.state).find(name)
+    }
+
     /// Looks at the ledger only where an earlier declaration may have arrived there without our
     /// knowing.
     async fn refresh(&self) {
@@ -140,10 +149,6 @@ impl Desired for LedgerDesired {
             Ok(stored) => lock(&self.state).adopt(&stored.throttles),
             Err(e) => tracing::debug!(error = %e, "the ledger cannot be asked what was declared"),
         }
-    }
-
-    fn leads(&self) -> bool {
-        true
     }
 
     fn tighten(&self, throttle: &ThrottleName, level: Level, measured: Option<&Measurement>) {
@@ -234,7 +239,7 @@ impl Desired for LedgerDesired {
     ) -> Result<HoldTaken, DesiredError> {
         let is_new = lock(&self.state).take(&hold, &record);
         if is_new {
-            self.woken.notify_one();
+            self.woken.wake(&hold.scope);
         }
         self.record(hold, record).await
     }
@@ -282,8 +287,7 @@ impl Desired for LedgerDesired {
             .into_iter()
             .filter(|epoch| receipt.over.contains(epoch))
             .collect();
-        lock(&self.state).release(&ended);
-        self.woken.notify_one();
+        self.release(&ended);
         Ok(ReviveOutcome {
             ended,
             held_by,
@@ -319,7 +323,8 @@ impl Desired for LedgerDesired {
             .cloned()
             .collect::<Vec<_>>();
         state.adopt_holds(&own);
-        state.release(&ended);
+        drop(state);
+        self.release(&ended);
         Ok(Resolution { done, ended })
     }
 
@@ -331,7 +336,16 @@ impl Desired for LedgerDesired {
             .answer
             .unwrap_or(asked))
     }
+}
 
+/// There is no other process.
+impl Leadership for LedgerDesired {
+    fn leads(&self) -> bool {
+        true
+    }
+}
+
+impl Measurements for LedgerDesired {
     fn observe(&self, throttle: &ThrottleName, evidence: Measurement) {
         lock(&self.state).change(throttle, |declared| hear(declared, evidence));
     }
@@ -348,13 +362,16 @@ impl Desired for LedgerDesired {
             }
         });
     }
+}
 
-    fn wake(&self) {
-        self.woken.notify_one();
+#[async_trait]
+impl Wake for LedgerDesired {
+    fn wake(&self, whom: &Scope) {
+        self.woken.wake(whom);
     }
 
-    async fn woken(&self) {
-        self.woken.notified().await;
+    async fn woken(&self) -> Woken {
+        self.woken.woken().await
     }
 }
 

@@ -186,23 +186,19 @@ impl<'a> Draft<'a> {
         held
     }
 
-    /// Ends holds, on whatever they are; the level stays where it is, which after a kill is a full
-    /// stop.
-    pub fn end(&mut self, ended: &[Epoch]) {
+    /// Ends holds, on whatever they are, and tells that; the level stays where it is, which after a
+    /// kill is a full stop.
+    pub fn end(&mut self, ended: &[Epoch]) -> Vec<ThrottleName> {
         ended.iter().for_each(|epoch| self.ended.add(epoch));
         let meant: std::collections::HashSet<_> = ended.iter().collect();
         let holds = |entry: &GateEntry| entry.holds.iter().any(|hold| meant.contains(&hold.epoch));
-        if !self.table().entries.values().any(|entry| holds(entry)) {
-            return;
+        let all = self.table().entries.iter();
+        let held = all.filter(|(_, entry)| holds(entry));
+        let names: Vec<ThrottleName> = held.map(|(name, _)| name.clone()).collect();
+        for name in &names {
+            self.change(name, |entry| entry.release(|epoch| meant.contains(epoch)));
         }
-        for entry in self
-            .next()
-            .entries
-            .values_mut()
-            .filter(|entry| holds(entry))
-        {
-            Arc::make_mut(entry).release(|epoch| meant.contains(epoch));
-        }
+        names
     }
 
     /// Removes a hold from one throttle; it may hold others, and come again.

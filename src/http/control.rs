@@ -12,7 +12,7 @@ use axum::response::Response;
 use serde_json::json;
 
 use crate::decide::law::{Binding, Input, Law};
-use crate::domain::hold::HeldBy;
+use crate::domain::hold::{HeldBy, Scope};
 use crate::domain::level::Level;
 use crate::domain::measurement::Measurement;
 use crate::domain::observation::Signals;
@@ -57,11 +57,7 @@ pub(super) async fn control(
             .refuse(&app, "control_refused", name.as_str(), "killed", problem)
             .await);
     }
-    let declared = app
-        .desired
-        .declared()
-        .into_iter()
-        .find(|declared| declared.name == name);
+    let declared = app.desired.find(&name);
     let observes = declared
         .as_ref()
         .is_some_and(|declared| declared.mode == Mode::Observe);
@@ -98,7 +94,7 @@ pub(super) async fn control(
         record,
     };
     let declared = app.latch.declare(order).await.map_err(not_declared)?;
-    app.desired.wake();
+    app.wake.wake(&Scope::One(name));
     Ok(command.said(&app, declared.answer))
 }
 

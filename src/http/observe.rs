@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::decide::unstored::among;
 use crate::domain::audit::{Change, CommandResponse, StateRow};
+use crate::domain::hold::Scope;
 use crate::domain::measurement::Measurement;
 use crate::domain::throttle::ThrottleName;
 use crate::ports::LedgerError;
@@ -69,11 +70,7 @@ pub(super) async fn observe(
         source: asked.source.clone(),
     };
     let answer = command.answer(StatusCode::OK, members(&body));
-    let law = app
-        .desired
-        .declared()
-        .into_iter()
-        .find(|declared| declared.name == name);
+    let law = app.desired.find(&name);
     let law = law.map_or(app.law, |declared| app.law.of(&declared.signals));
     let measured = asked.measured().then(|| Measurement {
         signals,
@@ -83,10 +80,9 @@ pub(super) async fn observe(
     // What closes waits for no ledger; what may open counts once it is stored, since its caller is
     // told if it is not.
     let closes = measured.as_ref().filter(|_| !law.may_open(&signals));
-    if let Some(evidence) = closes {
-        app.desired
-            .observe_unstored(&name, evidence, &|heard, word| among(&law, heard, word));
-        app.desired.wake();
+    if let (Some(evidence), Some(measurements)) = (closes, &app.measurements) {
+        measurements.observe_unstored(&name, evidence, &|heard, word| among(&law, heard, word));
+        app.wake.wake(&Scope::One(name.clone()));
     }
     let unstored = Unstored {
         row: &row,
@@ -96,9 +92,10 @@ pub(super) async fn observe(
     };
     let answer = store(&app, row.clone(), answer, unstored).await?;
     // It is not what is measured now, where its key was used long ago.
-    if let Some(evidence) = measured.filter(|_| !answer.replayed) {
-        app.desired.observe(&name, evidence);
-        app.desired.wake();
+    let counts = measured.filter(|_| !answer.replayed);
+    if let (Some(evidence), Some(measurements)) = (counts, &app.measurements) {
+        measurements.observe(&name, evidence);
+        app.wake.wake(&Scope::One(name));
     }
     Ok(command.said(&app, answer))
 }

@@ -128,11 +128,7 @@ pub(super) async fn one(
     let Path(name) = name.map_err(|_| ProblemResponse::of(&table::NO_NAME))?;
     let name = ThrottleName::try_from(name)
         .map_err(|error| ProblemResponse::worded(&table::BAD_NAME, error.to_string()))?;
-    let found = app
-        .desired
-        .declared()
-        .into_iter()
-        .find(|declared| declared.name == name);
+    let found = app.desired.find(&name);
     let declared =
         found.ok_or_else(|| ProblemResponse::filled(&table::UNKNOWN, &[("throttle", &name)]))?;
     Ok(Json(view(&app, &declared)))

@@ -52,12 +52,7 @@ impl Latch {
             return told.into();
         }
         let found = lock(&self.found);
-        for declared in self
-            .desired
-            .declared()
-            .iter()
-            .filter(|declared| throttles.contains(&declared.name))
-        {
+        for declared in throttles.iter().filter_map(|name| self.desired.find(name)) {
             let read = found
                 .get(&declared.name)
                 .filter(|(kills, _)| kills.contains(&hold.epoch))

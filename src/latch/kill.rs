@@ -104,7 +104,7 @@ impl Latch {
             self.persist(Effect::Nothing, None, record, Some(self.record_of(&epoch)))
                 .await
         };
-        self.desired.wake();
+        self.wake.wake(&order.scope);
         let Persisted {
             audit,
             durable,

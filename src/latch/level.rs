@@ -53,11 +53,7 @@ impl Latch {
             at,
             mut record,
         } = order;
-        let declared = self
-            .desired
-            .declared()
-            .into_iter()
-            .find(|declared| declared.name == throttle);
+        let declared = self.desired.find(&throttle);
         let declared = declared.ok_or_else(|| DesiredError::Unknown(throttle.clone()))?;
         let floor =
             (declared.owner != Owner::Rest && level < declared.level).then_some(declared.level);
@@ -120,12 +116,8 @@ impl Latch {
         AuditState::Recorded.tell(&mut record.answer, true);
         let (once, audit) = (record.once.clone(), record.audit.clone());
         // Those that a level above what somebody else declares may take the place of.
-        let holds = self
-            .desired
-            .declared()
-            .into_iter()
-            .filter(|one| one.name == *throttle)
-            .flat_map(|one| one.holds.clone());
+        let found = self.desired.find(throttle);
+        let holds = found.into_iter().flat_map(|one| one.holds.clone());
         let replaces = |hold: &Hold| hold.source == Source::Rest && !hold.is_kill();
         let ending: Vec<_> = holds.filter(replaces).map(|hold| hold.epoch).collect();
         let opened = self
@@ -135,11 +127,11 @@ impl Latch {
         if matches!(opened, Err(DesiredError::Undecided)) {
             // Its caller is told so, and nothing else opens until it is known.
             self.doubts.undecided(&once, &audit);
-            let latch = Arc::clone(self);
+            let (latch, scope) = (Arc::clone(self), Scope::One(throttle.clone()));
             owned(async move {
                 let became = latch.poll_outcome(&once, &ending).await;
                 latch.doubts.decided(&once, outcome(&became));
-                latch.desired.wake();
+                latch.wake.wake(&scope);
                 drop(turn);
             });
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::in_flight::InFlightCommand;
 use super::{Latch, POLL_INTERVAL, owned};
 use crate::domain::audit::CommandRecord;
-use crate::domain::hold::Epoch;
+use crate::domain::hold::ScopedHold;
 use crate::ports::Ledger;
 use crate::sync::{MutexGuard, lock, sleep, timeout};
 
@@ -32,14 +32,14 @@ impl Latch {
             .unwrap_or_default();
         let held = pending
             .into_iter()
-            .filter_map(|entry| Some((entry.record.clone(), entry.hold()?.hold.epoch)));
+            .filter_map(|entry| Some((entry.record.clone(), entry.hold()?)));
         let held: Vec<_> = held.collect();
         if held.is_empty() {
             return;
         }
         // What a record has not seen end may have ended: no kill leans on it either.
         held.iter()
-            .for_each(|(_, epoch)| self.note(epoch, |live| live.replayed = true));
+            .for_each(|(_, held)| self.note(&held.hold.epoch, |live| live.replayed = true));
         self.unasked()
             .extend(held.iter().map(|(record, _)| record.once.clone()));
         let latch = Arc::clone(self);
@@ -50,13 +50,14 @@ impl Latch {
             {
                 latch.ask_no_more();
             }
-            latch.desired.wake();
+            held.iter()
+                .for_each(|(_, held)| latch.wake.wake(&held.scope));
         });
     }
 
-    async fn ask_all(&self, ledger: &dyn Ledger, held: &[(CommandRecord, Epoch)]) {
-        for (record, epoch) in held {
-            let once = &record.once;
+    async fn ask_all(&self, ledger: &dyn Ledger, held: &[(CommandRecord, ScopedHold)]) {
+        for (record, held) in held {
+            let (once, epoch) = (&record.once, &held.hold.epoch);
             let has = loop {
                 match ledger.has(once).await {
                     Ok(has) => break has,

@@ -139,8 +139,7 @@ impl Latch {
     /// Lets go of holds that have ended.
     pub fn let_go(&self, ended: &[Epoch]) {
         self.forget(ended.iter());
-        self.gate.end(ended);
-        self.desired.wake();
+        self.wake.wake_each(&self.gate.end(ended));
     }
 
     /// These have ended on one throttle, by another door: no kill leans on them any more, and what

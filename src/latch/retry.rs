@@ -108,8 +108,7 @@ impl Latch {
 
     /// Whether more is asked of a throttle than this level, by its declaration or a hold.
     fn asked_above(&self, throttle: &ThrottleName, level: Level) -> bool {
-        let declared = self.desired.declared();
-        let found = declared.iter().find(|declared| declared.name == *throttle);
+        let found = self.desired.find(throttle);
         let above = |hold: &Hold| matches!(hold.bite, HoldEffect::AtLeast(held) if held > level);
         found.is_some_and(|found| found.level > level || found.holds.iter().any(above))
     }

@@ -253,8 +253,7 @@ impl Latch {
 
     fn gone(&self, ended: &[Epoch]) {
         if !ended.is_empty() {
-            self.gate.end(ended);
-            self.desired.wake();
+            self.wake.wake_each(&self.gate.end(ended));
         }
     }
 

@@ -75,7 +75,7 @@ impl OpeningGuard<'_> {
         asked: Level,
         kind: TargetKind,
     ) -> Option<&'static str> {
-        if !self.parts.desired.leads() {
+        if !self.parts.leadership.leads() {
             return Some("another process leads");
         }
         // A kill is at the gates of this process before it is declared.
@@ -85,13 +85,7 @@ impl OpeningGuard<'_> {
         if kind == TargetKind::Gate {
             return None; // it refuses by itself what was tightened since
         }
-        let Some(declared) = self
-            .parts
-            .desired
-            .declared()
-            .into_iter()
-            .find(|one| one.name == *throttle)
-        else {
+        let Some(declared) = self.parts.desired.find(throttle) else {
             return Some("it is not declared any more");
         };
         let now = precedence::most_restrictive(declared.level, declared.mode, &declared.holds);
@@ -130,7 +124,7 @@ impl OpeningGuard<'_> {
     fn bar(&self, begun: &StartedPass) -> Option<StepOutcome> {
         let may = Permissions {
             killed: begun.want.killed,
-            leads: self.parts.desired.leads(),
+            leads: self.parts.leadership.leads(),
             recorded: begun.recorded,
         };
         if check(&begun.planned.plan, begun.memory.level, may).is_empty() {

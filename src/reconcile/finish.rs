@@ -5,6 +5,7 @@
 use super::apply::{self, StepOutcome};
 use super::report::report;
 use super::{Pass, Reconciler, StartedPass};
+use crate::domain::hold::Scope;
 use crate::domain::throttle::TargetKind;
 
 impl Reconciler {
@@ -41,7 +42,7 @@ impl Reconciler {
         // again and again.
         let mut steps = planned.plan.steps.iter().zip(&done);
         if steps.any(|(step, done)| step.action.kind() != TargetKind::Gate && done.was_tried()) {
-            parts.desired.wake();
+            parts.wake.wake(&Scope::One(throttle.name.clone()));
         }
         memory.note_corrections(&planned.plan, &done, now.elapsed);
         memory.note_refusals(&planned.plan, &done);

@@ -27,7 +27,7 @@ use crate::http::{
 };
 use crate::latch::Latch;
 use crate::mirror::counters::MirrorCounters;
-use crate::ports::{Clock, Desired, History, Journal, JournalEntry, Ledger, Report, Target};
+use crate::ports::{Clock, Desired, History, Journal, JournalEntry, Ledger, Report, Target, Wake};
 use crate::reconcile::{ReconcileContext, Reconciler};
 use crate::server::Doors;
 use crate::source::stripe::WebhookSecrets;
@@ -105,7 +105,8 @@ pub(super) async fn watching(
         .flat_map(|journal| journal.pending())
         .filter_map(JournalEntry::hold)
         .collect();
-    let latch = Arc::new(Latch::new(Arc::clone(&gate), as_port, journal, owed));
+    let wake: Arc<dyn Wake> = Arc::<ClusterDesired>::clone(&desired);
+    let latch = Arc::new(Latch::new(Arc::clone(&gate), as_port, wake, journal, owed));
     if let Some(record) = ledger {
         latch.asks(record);
     }
@@ -263,6 +264,8 @@ fn reconciler_parts(
     let desired: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&on.desired);
     ReconcileContext {
         desired,
+        leadership: Arc::<ClusterDesired>::clone(&on.desired),
+        wake: Arc::<ClusterDesired>::clone(&on.desired),
         ledger,
         latch: Arc::clone(&on.latch),
         gate: Arc::clone(&on.gate),
@@ -290,6 +293,8 @@ pub(super) fn app(
         gate: Arc::clone(&on.gate),
         latch: Arc::clone(&on.latch),
         desired,
+        measurements: None,
+        wake: Arc::<ClusterDesired>::clone(&on.desired),
         ledger: kept.map(|ledger| -> Arc<dyn Ledger> { Arc::<StandbyLedger>::clone(ledger) }),
         history: kept.map(|ledger| -> Arc<dyn History> { Arc::<StandbyLedger>::clone(ledger) }),
         keys,

@@ -11,10 +11,11 @@ use crate::config::{
     AirtableArgs, GateSecretArgs, HostArgs, KeyArgs, ListenArgs, ManifestArgs, RemoteKeys,
     StoreArgs, StripeArgs,
 };
+use crate::desired::LedgerDesired;
 use crate::http::{self, App};
 use crate::mirror::counters::MirrorCounters;
 use crate::mirror::worker::Worker;
-use crate::ports::{Clock, Desired, Stored, Target};
+use crate::ports::{Clock, Stored, Target};
 use crate::reconcile::Reconciler;
 use crate::server::Doors;
 use crate::source::stripe::WebhookSecrets;
@@ -112,7 +113,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
         mirror: worker.as_ref().map(|(_, counters)| Arc::clone(counters)),
     };
     let app = app(&args, &brake, given)?;
-    let remotes = remotes(&args, remote_keys, &brake.desired, &brake.clock)?;
+    let remotes = remotes(&args, remote_keys, &brake)?;
     let (http, signals) = (self_test::client()?, ShutdownSignals::listen()?);
     let doors = Doors::open(&args.listen, &app.metrics).await?;
     let self_test = SelfTest::new(
@@ -153,18 +154,13 @@ fn checked(args: &ServeArgs) -> Result<WebhookSecrets, RunError> {
 }
 
 /// The throttles of other sites.
-fn remotes(
-    args: &ServeArgs,
-    keys: RemoteKeys,
-    desired: &Arc<dyn Desired>,
-    clock: &Arc<dyn Clock>,
-) -> Result<Arc<Remotes>, RunError> {
+fn remotes(args: &ServeArgs, keys: RemoteKeys, brake: &Brake) -> Result<Arc<Remotes>, RunError> {
     let _awaited = Awaited::on_certificates();
     let id = installation::id(&args.store.data_dir);
     let remotes = Remotes::new(
         id,
-        Arc::clone(desired),
-        Arc::clone(clock),
+        Arc::<LedgerDesired>::clone(&brake.declared),
+        Arc::clone(&brake.clock),
         keys,
         args.hosts.clone(),
     );

@@ -24,7 +24,7 @@ use crate::config::{HostArgs, RemoteKeys};
 use crate::domain::plan::{Action, ReadBack};
 use crate::domain::remote::{RemoteReadBack, sender};
 use crate::domain::throttle::{Declared, RemoteSpec, TargetSpec, ThrottleName};
-use crate::ports::{Clock, Desired, Target, TargetError};
+use crate::ports::{Clock, Target, TargetError, Wake};
 
 use heard::read;
 use orders::BrokenOff;
@@ -64,7 +64,7 @@ pub struct Remotes {
     /// Whose holds are ours, for as long as there is this installation.
     installation: String,
     sites: Sites,
-    desired: Arc<dyn Desired>,
+    wake: Arc<dyn Wake>,
     clock: Arc<dyn Clock>,
     known: Mutex<BTreeMap<Name, Known>>,
     due: Notify,
@@ -72,13 +72,13 @@ pub struct Remotes {
 
 impl Remotes {
     /// Targets that are told what to do under the name of `installation`, the id of this one, with
-    /// one of these `keys`, if `hosts` has their host.
+    /// one of these `keys`, if `hosts` has their host. `wake`: who acts on what they say.
     ///
     /// # Errors
     /// If no client can be made.
     pub fn new(
         installation: String,
-        desired: Arc<dyn Desired>,
+        wake: Arc<dyn Wake>,
         clock: Arc<dyn Clock>,
         keys: RemoteKeys,
         hosts: HostArgs,
@@ -87,7 +87,7 @@ impl Remotes {
         Ok(Self {
             installation,
             sites: Sites::new(keys, hosts)?,
-            desired,
+            wake,
             clock,
             known,
             due,
@@ -156,17 +156,17 @@ impl Remotes {
             return;
         };
         let rows = self.sites.throttles(&first.spec, asked.len() > 1).await;
-        let mut news = false;
+        let mut news = Vec::new();
         for (name, was) in &asked {
             let heard = match &rows {
                 Ok(rows) => read(rows, &was.spec, &sender(&self.installation, &name.0)),
                 Err(error) => Err(error.clone()),
             };
-            news |= self.keep(name, was.orders, heard);
+            if self.keep(name, was.orders, heard) {
+                news.push(name.0.clone());
+            }
         }
-        if news {
-            self.desired.wake();
-        }
+        self.wake.wake_each(&news);
     }
 
     /// Keeps what was heard, unless an order came in between; answers whether it is news.

@@ -91,7 +91,9 @@ impl Service {
             .as_ref()
             .map(|journal| Arc::<FileJournal>::clone(journal) as Arc<dyn Journal>);
         let known = Arc::<LedgerDesired>::clone(&desired);
-        let latch = Arc::new(Latch::new(Arc::clone(&gate), known, kept, Vec::new()));
+        let wake = Arc::<LedgerDesired>::clone(&desired);
+        let latch = Latch::new(Arc::clone(&gate), known, wake, kept, Vec::new());
+        let latch = Arc::new(latch);
         latch.restore(NOW.elapsed);
         Arc::new(Self {
             gate,

@@ -81,7 +81,7 @@ fn a_hold_that_has_ended_is_not_brought_back_by_whoever_brings_it_late() {
         let taken = doing(&gate, |gate| {
             drop(gate.hold(&Scope::All, &hold("a"), NOW.elapsed))
         });
-        let ended = doing(&gate, |gate| gate.end(&[Epoch("a".to_owned())]));
+        let ended = doing(&gate, |gate| drop(gate.end(&[Epoch("a".to_owned())])));
         gate.hold(&Scope::One(name("shop")), &hold("a"), NOW.elapsed);
         all([taken, ended]);
         assert_eq!(

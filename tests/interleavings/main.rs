@@ -47,6 +47,7 @@ mod code {
 
         use crate::sync::lock;
     }
+    pub(crate) mod wake;
 }
 
-use code::{decide, desired, domain, gate, latch, ports, store};
+use code::{decide, desired, domain, gate, latch, ports, store, wake};

@@ -172,6 +172,7 @@ impl House {
         let latch = Arc::new(Latch::new(
             Arc::clone(&gate),
             Arc::<ClusterDesired>::clone(&desired),
+            Arc::<ClusterDesired>::clone(&desired),
             None,
             Vec::new(),
         ));

@@ -181,6 +181,7 @@ fn latch(folder: &Path, gate: &Arc<Gate>, journal: &Arc<FileJournal>) -> Arc<Lat
     let journal: Arc<dyn Journal> = Arc::<FileJournal>::clone(journal);
     Arc::new(Latch::new(
         Arc::clone(gate),
+        Arc::<LedgerDesired>::clone(&desired),
         desired,
         Some(journal),
         Vec::new(),

@@ -119,7 +119,13 @@ async fn a_kill_during_a_revival_is_not_revived_with_the_old_one() {
         at: NOW.elapsed,
     };
     gate.declare(&name, &GateSpec::default(), setting);
-    let latch = Arc::new(Latch::new(Arc::clone(&gate), desired, None, Vec::new()));
+    let latch = Arc::new(Latch::new(
+        Arc::clone(&gate),
+        Arc::<LedgerDesired>::clone(&desired),
+        desired,
+        None,
+        Vec::new(),
+    ));
 
     latch.kill(order("first")).await.unwrap();
     let reviving = tokio::spawn({
@@ -171,7 +177,13 @@ async fn a_command_goes_on_when_its_caller_hangs_up() {
             at: NOW.elapsed,
         },
     );
-    let latch = Arc::new(Latch::new(Arc::clone(&gate), desired, None, Vec::new()));
+    let latch = Arc::new(Latch::new(
+        Arc::clone(&gate),
+        Arc::<LedgerDesired>::clone(&desired),
+        desired,
+        None,
+        Vec::new(),
+    ));
     latch.kill(order("first")).await.unwrap();
     let hung_up = tokio::time::timeout(
         Duration::from_millis(50),
@@ -206,7 +218,13 @@ fn unsteady(folder: &Path) -> (Arc<Latch>, Arc<Fickle>) {
         setting,
     );
     (
-        Arc::new(Latch::new(gate, desired, None, Vec::new())),
+        Arc::new(Latch::new(
+            gate,
+            Arc::<LedgerDesired>::clone(&desired),
+            desired,
+            None,
+            Vec::new(),
+        )),
         ledger,
     )
 }
@@ -305,6 +323,7 @@ async fn a_refusal_whose_client_hangs_up_keeps_nothing_behind_it_out_of_the_ledg
         Arc::new(echo_phoenix::store::FileJournal::open(&folder.path().join("journal")).unwrap());
     let latch = Arc::new(Latch::new(
         Arc::new(Gate::default()),
+        Arc::<LedgerDesired>::clone(&desired),
         desired,
         Some(journal),
         Vec::new(),
@@ -340,9 +359,11 @@ async fn a_watching_gate_keeps_a_hold_until_the_leader_says_it_ended() {
     let folder = tempfile::tempdir().unwrap();
     let (ledger, stored) = SqliteLedger::open(folder.path()).unwrap();
     let gate = Arc::new(Gate::default());
+    let desired = Arc::new(LedgerDesired::new(Arc::new(ledger), stored));
     let latch = Latch::new(
         Arc::clone(&gate),
-        Arc::new(LedgerDesired::new(Arc::new(ledger), stored)),
+        Arc::<LedgerDesired>::clone(&desired),
+        desired,
         None,
         Vec::new(),
     );
@@ -415,7 +436,13 @@ async fn a_kill_that_another_site_sent_and_a_persons_never_lean_on_each_other() 
         at: NOW.elapsed,
     };
     gate.declare(&name, &GateSpec::default(), setting);
-    let latch = Arc::new(Latch::new(Arc::clone(&gate), desired, None, Vec::new()));
+    let latch = Arc::new(Latch::new(
+        Arc::clone(&gate),
+        Arc::<LedgerDesired>::clone(&desired),
+        desired,
+        None,
+        Vec::new(),
+    ));
     let (site, other) = ("01ARZ3NDEKTSV4RRFFQ69G5FAV", "01BX5ZZKBKACTAV9WEVGEMMVRZ");
     let operators = ["dana", "eve"].map(str::to_owned).into_iter();
     let operators = operators
@@ -456,7 +483,13 @@ async fn settling_waits_for_whoever_is_telling_the_ledger_and_skips_nothing_behi
     let desired = Arc::new(LedgerDesired::new(Arc::<Fickle>::clone(&ledger), stored));
     let journal: Arc<dyn Journal> =
         Arc::new(FileJournal::open(&folder.path().join("journal")).unwrap());
-    let latch = Arc::new(Latch::new(open_gate(), desired, Some(journal), Vec::new()));
+    let latch = Arc::new(Latch::new(
+        open_gate(),
+        Arc::<LedgerDesired>::clone(&desired),
+        desired,
+        Some(journal),
+        Vec::new(),
+    ));
 
     ledger.mood.store(WAITS, Ordering::SeqCst);
     let refusing = tokio::spawn({
@@ -494,7 +527,13 @@ async fn no_kill_leans_on_what_a_revival_ends_that_waits_for_an_earlier_command(
     let journal: Arc<dyn Journal> =
         Arc::new(FileJournal::open(&folder.path().join("journal")).unwrap());
     let gate = open_gate();
-    let latch = Latch::new(Arc::clone(&gate), desired, Some(journal), Vec::new());
+    let latch = Latch::new(
+        Arc::clone(&gate),
+        Arc::<LedgerDesired>::clone(&desired),
+        desired,
+        Some(journal),
+        Vec::new(),
+    );
     let latch = Arc::new(latch);
     let name = ThrottleName::default_throttle();
     latch.kill(order("first")).await.unwrap();
@@ -638,6 +677,7 @@ fn latch_of(hangs: &Arc<Hangs>, stored: Stored) -> (Arc<Gate>, Arc<LedgerDesired
     let latch = Arc::new(Latch::new(
         Arc::clone(&gate),
         Arc::<LedgerDesired>::clone(&desired),
+        Arc::<LedgerDesired>::clone(&desired),
         None,
         Vec::new(),
     ));
@@ -722,6 +762,7 @@ async fn kills_and_revivals_that_cross_leave_no_ghost() {
     let latch = Arc::new(Latch::new(
         Arc::clone(&gate),
         Arc::<LedgerDesired>::clone(&desired),
+        Arc::<LedgerDesired>::clone(&desired),
         None,
         Vec::new(),
     ));
@@ -768,7 +809,13 @@ async fn a_kill_does_not_lean_on_a_hold_that_its_manifest_ends() {
     let (known, gate) = (stored.holds.clone(), open_gate());
     let desired = Arc::new(LedgerDesired::new(Arc::new(ledger), stored));
     // As a process starts that finds it.
-    let latch = Arc::new(Latch::new(Arc::clone(&gate), desired, None, known));
+    let latch = Arc::new(Latch::new(
+        Arc::clone(&gate),
+        Arc::<LedgerDesired>::clone(&desired),
+        desired,
+        None,
+        known,
+    ));
     latch.restore(NOW.elapsed);
     let killed = latch.kill(order("dana")).await.unwrap();
     assert_eq!(
@@ -789,7 +836,13 @@ async fn a_revival_under_a_used_key_opens_nothing() {
         stored,
     ));
     let gate = open_gate();
-    let latch = Arc::new(Latch::new(Arc::clone(&gate), desired, None, Vec::new()));
+    let latch = Arc::new(Latch::new(
+        Arc::clone(&gate),
+        Arc::<LedgerDesired>::clone(&desired),
+        desired,
+        None,
+        Vec::new(),
+    ));
     let revive = || {
         let mut record = record("revive");
         record.answer.key = Some(client_key("k", 86_400));
@@ -830,7 +883,13 @@ async fn a_kill_under_a_used_key_is_told_the_hold_that_is_in_force() {
     let folder = tempfile::tempdir().unwrap();
     let (ledger, stored) = SqliteLedger::open(folder.path()).unwrap();
     let desired = Arc::new(LedgerDesired::new(Arc::new(ledger), stored));
-    let latch = Arc::new(Latch::new(open_gate(), desired, None, Vec::new()));
+    let latch = Arc::new(Latch::new(
+        open_gate(),
+        Arc::<LedgerDesired>::clone(&desired),
+        desired,
+        None,
+        Vec::new(),
+    ));
     let kill = |epoch: &str| {
         let mut order = order(epoch);
         order.record.answer.key = Some(client_key("k", 86_400));

@@ -63,4 +63,5 @@ mod throttles;
 mod told;
 mod used_keys;
 mod verify;
+mod wakes;
 mod webhooks;

@@ -90,11 +90,14 @@ fn service() -> Service {
     let latch = Arc::new(Latch::new(
         Arc::clone(&gate),
         Arc::clone(&as_port),
+        Arc::<LedgerDesired>::clone(&desired),
         None,
         Vec::new(),
     ));
     let parts = ReconcileContext {
         desired: as_port,
+        leadership: Arc::<LedgerDesired>::clone(&desired),
+        wake: Arc::<LedgerDesired>::clone(&desired),
         ledger: Arc::<Fickle>::clone(&ledger),
         latch: Arc::clone(&latch),
         gate: Arc::clone(&gate),

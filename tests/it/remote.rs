@@ -871,7 +871,7 @@ async fn sites_and_canaries_are_where_they_may_be_and_a_key_is_told_before_it_go
 async fn a_stored_site_with_another_variable_gets_no_key_and_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let (ledger, stored) = SqliteLedger::open(folder.path()).unwrap();
-    let desired: Arc<dyn Desired> = Arc::new(LedgerDesired::new(Arc::new(ledger), stored));
+    let desired = Arc::new(LedgerDesired::new(Arc::new(ledger), stored));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -883,7 +883,7 @@ async fn a_stored_site_with_another_variable_gets_no_key_and_is_named() {
     );
     let remotes = Remotes::new(
         "01M".to_owned(),
-        Arc::clone(&desired),
+        Arc::<LedgerDesired>::clone(&desired),
         Arc::new(SystemClock),
         keys,
         hosts,

@@ -54,6 +54,7 @@ fn service() -> Service {
     let latch = Arc::new(Latch::new(
         Arc::clone(&gate),
         Arc::<LedgerDesired>::clone(&desired),
+        Arc::<LedgerDesired>::clone(&desired),
         None,
         Vec::new(),
     ));

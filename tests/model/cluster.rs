@@ -28,7 +28,7 @@ use echo_phoenix::domain::plan::RemoteOrder;
 use echo_phoenix::domain::throttle::{TargetKind, ThrottleName};
 use echo_phoenix::gate::Gate;
 use echo_phoenix::latch::{Lacking, Latch};
-use echo_phoenix::ports::{Clock, Desired, Journal, JournalEntry, Ledger, Report, Target};
+use echo_phoenix::ports::{Clock, Desired, Journal, JournalEntry, Ledger, Report, Target, Wake};
 use echo_phoenix::reconcile::{ReconcileContext, Reconciler};
 use kube::Client;
 use serde_json::json;
@@ -40,7 +40,7 @@ use crate::api_server::ApiServer;
 use crate::commands::{DiskFault, LedgerFault, On};
 use crate::disk::{Channel, Notebook};
 use crate::doors;
-use crate::life::{self, Kept, goes_on};
+use crate::life::{self, AppPorts, Kept, goes_on};
 use crate::oracle::{Asked, Became, Shared, What};
 use crate::outside::Outside;
 use crate::site::{Line, Site};
@@ -123,7 +123,8 @@ impl Watching {
             .flat_map(|journal| journal.pending())
             .filter_map(JournalEntry::hold)
             .collect();
-        let latch = Arc::new(Latch::new(Arc::clone(&gate), as_port, journal, owed));
+        let wake: Arc<dyn Wake> = Arc::<ClusterDesired>::clone(&desired);
+        let latch = Arc::new(Latch::new(Arc::clone(&gate), as_port, wake, journal, owed));
         if let Some(record) = ledger {
             latch.asks(record);
         }
@@ -196,11 +197,13 @@ impl Cluster {
             Reconciler::new(parts(&on, &channel, &site, outside), &stored)
                 .run(CancellationToken::new()),
         );
-        let (desired, record): (Arc<dyn Desired>, Arc<dyn Ledger>) = (
-            Arc::<ClusterDesired>::clone(&on.desired),
-            Arc::<Channel>::clone(&channel),
-        );
-        let app = life::app("operator", &clock, &on.gate, &on.latch, &desired, &record)?;
+        let record: Arc<dyn Ledger> = Arc::<Channel>::clone(&channel);
+        let known = AppPorts {
+            desired: Arc::<ClusterDesired>::clone(&on.desired),
+            measurements: None,
+            wake: Arc::<ClusterDesired>::clone(&on.desired),
+        };
+        let app = life::app("operator", &clock, &on.gate, &on.latch, known, &record)?;
         let routes = echo_phoenix::http::operator_routes(app);
 
         let other = Watching::new(&server, outside, None);
@@ -381,6 +384,8 @@ fn parts(
     ));
     ReconcileContext {
         desired: Arc::<ClusterDesired>::clone(&on.desired),
+        leadership: Arc::<ClusterDesired>::clone(&on.desired),
+        wake: Arc::<ClusterDesired>::clone(&on.desired),
         ledger: Arc::<Channel>::clone(channel),
         latch: Arc::clone(&on.latch),
         gate: Arc::clone(&on.gate),

@@ -11,7 +11,8 @@ use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::measurement::Measurement;
 use echo_phoenix::domain::throttle::{Declared, ThrottleName};
 use echo_phoenix::ports::{
-    Declaration, Desired, DesiredError, HoldTaken, Resolution, ReviveFilter, ReviveOutcome,
+    Declaration, Desired, DesiredError, HoldTaken, Leadership, Resolution, ReviveFilter,
+    ReviveOutcome,
 };
 
 use crate::outside::Outside;
@@ -28,12 +29,12 @@ impl Desired for Led {
         self.declared.declared()
     }
 
-    async fn refresh(&self) {
-        self.declared.refresh().await;
+    fn find(&self, name: &ThrottleName) -> Option<Arc<Declared>> {
+        self.declared.find(name)
     }
 
-    fn leads(&self) -> bool {
-        self.outside.leads()
+    async fn refresh(&self) {
+        self.declared.refresh().await;
     }
 
     fn tighten(&self, throttle: &ThrottleName, level: Level, measured: Option<&Measurement>) {
@@ -83,25 +84,10 @@ impl Desired for Led {
     async fn note(&self, record: CommandRecord) -> Result<CommandResponse, DesiredError> {
         self.declared.note(record).await
     }
+}
 
-    fn observe(&self, throttle: &ThrottleName, evidence: Measurement) {
-        self.declared.observe(throttle, evidence);
-    }
-
-    fn observe_unstored(
-        &self,
-        throttle: &ThrottleName,
-        evidence: &Measurement,
-        among: &dyn Fn(&[Measurement], &Measurement) -> Vec<Measurement>,
-    ) {
-        self.declared.observe_unstored(throttle, evidence, among);
-    }
-
-    fn wake(&self) {
-        self.declared.wake();
-    }
-
-    async fn woken(&self) {
-        self.declared.woken().await;
+impl Leadership for Led {
+    fn leads(&self) -> bool {
+        self.outside.leads()
     }
 }

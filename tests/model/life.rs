@@ -22,7 +22,9 @@ use echo_phoenix::http::{
     Strangers,
 };
 use echo_phoenix::latch::Latch;
-use echo_phoenix::ports::{Clock, Desired, Journal, JournalEntry, Ledger, Report, Stored, Target};
+use echo_phoenix::ports::{
+    Clock, Desired, Journal, JournalEntry, Ledger, Measurements, Report, Stored, Target, Wake,
+};
 use echo_phoenix::reconcile::{ReconcileContext, Reconciler};
 use echo_phoenix::source::stripe::WebhookSecrets;
 use echo_phoenix::store::{
@@ -130,11 +132,7 @@ pub(crate) async fn kept(outside: &Arc<Outside>) -> Result<Kept, String> {
 }
 
 /// What is declared, as who leads has it, with what the ledger lacks of it yet.
-fn led(
-    outside: &Arc<Outside>,
-    declared: &Arc<LedgerDesired>,
-    journal: &dyn Journal,
-) -> Arc<dyn Desired> {
+fn led(outside: &Arc<Outside>, declared: &Arc<LedgerDesired>, journal: &dyn Journal) -> Arc<Led> {
     let pending = journal.pending();
     pending.iter().for_each(|entry| declared.owes(entry));
     Arc::new(Led {
@@ -147,7 +145,7 @@ fn led(
 fn latch_of(
     stored: &Stored,
     gate: &Arc<Gate>,
-    desired: &Arc<dyn Desired>,
+    led: &Arc<Led>,
     journal: &Arc<dyn Journal>,
 ) -> Arc<Latch> {
     let held = stored.holds.iter().cloned();
@@ -156,7 +154,8 @@ fn latch_of(
         .collect();
     Arc::new(Latch::new(
         Arc::clone(gate),
-        Arc::clone(desired),
+        Arc::<Led>::clone(led),
+        Arc::<LedgerDesired>::clone(&led.declared),
         Some(Arc::clone(journal)),
         held,
     ))
@@ -262,15 +261,20 @@ impl Life {
         let record: Arc<dyn Ledger> = Arc::<Channel>::clone(&channel);
         let journal: Arc<dyn Journal> = Arc::<Notebook>::clone(&notebook);
         let declared = Arc::new(LedgerDesired::new(Arc::clone(&record), stored.clone()));
-        let desired: Arc<dyn Desired> = led(outside, &declared, journal.as_ref());
+        let led = led(outside, &declared, journal.as_ref());
         let gate = Arc::new(Gate::default());
-        let latch = latch_of(&stored, &gate, &desired, &journal);
+        let latch = latch_of(&stored, &gate, &led, &journal);
         latch.restore(clock.elapsed());
         let ramp = Arc::new(Ramp::new(busy, Arc::clone(&gate), Arc::clone(&clock)));
         manifest.pass(&declared, &latch, clock.as_ref()).await;
         latch.retry_pending().await;
 
-        let app = app("serve", &clock, &gate, &latch, &desired, &record)?;
+        let known = AppPorts {
+            desired: Arc::<Led>::clone(&led),
+            measurements: Some(Arc::<LedgerDesired>::clone(&declared)),
+            wake: Arc::<LedgerDesired>::clone(&declared),
+        };
+        let app = app("serve", &clock, &gate, &latch, known, &record)?;
         goes_on(ramp_and_last_state(
             Arc::clone(&ramp),
             last,
@@ -292,7 +296,9 @@ impl Life {
             Arc::<StatusBoard>::clone(&app.board),
         ));
         let parts = ReconcileContext {
-            desired,
+            desired: Arc::<Led>::clone(&led),
+            leadership: led,
+            wake: Arc::<LedgerDesired>::clone(&declared),
             ledger: record,
             latch: Arc::clone(&latch),
             gate: Arc::clone(&gate),
@@ -359,12 +365,19 @@ pub(crate) fn goes_on(task: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(task);
 }
 
+/// What is declared, as requests meet it.
+pub(crate) struct AppPorts {
+    pub(crate) desired: Arc<dyn Desired>,
+    pub(crate) measurements: Option<Arc<dyn Measurements>>,
+    pub(crate) wake: Arc<dyn Wake>,
+}
+
 pub(crate) fn app(
     mode: &'static str,
     clock: &Arc<dyn Clock>,
     gate: &Arc<Gate>,
     latch: &Arc<Latch>,
-    desired: &Arc<dyn Desired>,
+    known: AppPorts,
     ledger: &Arc<dyn Ledger>,
 ) -> Result<Arc<App>, String> {
     let ticks = || {
@@ -377,7 +390,9 @@ pub(crate) fn app(
         clock: Arc::clone(clock),
         gate: Arc::clone(gate),
         latch: Arc::clone(latch),
-        desired: Arc::clone(desired),
+        desired: known.desired,
+        measurements: known.measurements,
+        wake: known.wake,
         ledger: Some(Arc::clone(ledger)),
         history: None,
         keys: Keys::parse(Some(API_KEY), "").map_err(text)?,

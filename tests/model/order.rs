@@ -64,6 +64,7 @@ async fn a_kill_is_in_what_is_kept_of_the_state_before_its_record_is_counted() {
     let latch = Arc::new(Latch::new(
         Arc::new(Gate::default()),
         as_port,
+        Arc::<LedgerDesired>::clone(&declared),
         Some(to_journal),
         Vec::new(),
     ));

@@ -114,7 +114,7 @@ fn what_a_kill_of_all_and_its_end_cost_grows_as_the_throttles_do() {
         let taken = allocation_counter::measure(|| {
             drop(gate.hold(&Scope::All, &kill("a"), Duration::ZERO))
         });
-        let ended = allocation_counter::measure(|| gate.end(&[epoch("a")]));
+        let ended = allocation_counter::measure(|| drop(gate.end(&[epoch("a")])));
         [taken, ended].map(|cost| (cost.count_total, cost.bytes_total))
     };
     for (few, many) in cost(200).into_iter().zip(cost(1_600)) {

@@ -6,6 +6,7 @@ use super::ClusterDesired;
 use crate::cluster::index::Override;
 use crate::domain::hold::{Epoch, Hold, Scope};
 use crate::domain::throttle::ThrottleName;
+use crate::ports::Wake;
 use crate::source::crd::EchoThrottle;
 
 impl ClusterDesired {
@@ -15,7 +16,8 @@ impl ClusterDesired {
     }
 
     pub(in crate::cluster) fn throttle_gone(&self, object: &EchoThrottle) {
-        self.index().throttle_gone(object);
+        let name = self.index().throttle_gone(object);
+        self.woken.wake_each(name.as_slice());
     }
 
     pub(in crate::cluster) fn override_seen(&self, seen: Override) {
@@ -31,19 +33,18 @@ impl ClusterDesired {
     }
 
     pub(in crate::cluster) fn override_missing(&self, epoch: &Epoch) {
-        self.index().override_missing(epoch);
-        self.changed.notify_one();
+        let held = self.index().override_missing(epoch);
+        self.woken.wake_each(&held);
     }
 
     pub(in crate::cluster) fn overrides_listed(&self, namespaced: bool, listed: &[Epoch]) {
-        self.index().overrides_listed(namespaced, listed);
-        self.changed.notify_one();
+        let held = self.index().overrides_listed(namespaced, listed);
+        self.woken.wake_each(&held);
     }
 
     pub(in crate::cluster) fn overrides_doubted(&self, namespaced: bool) {
-        if self.index().overrides_doubted(namespaced) {
-            self.changed.notify_one();
-        }
+        let held = self.index().overrides_doubted(namespaced);
+        self.woken.wake_each(&held);
     }
 
     /// Ends a hold whose object was deleted, wherever that object held; the gates know once a pass
@@ -108,7 +109,7 @@ impl ClusterDesired {
                 latch.follow(&view, now, &|epoch| index.holds(epoch));
             }
         }
-        self.changed.notify_one();
+        self.woken.wake_each(names);
         self.gates_changed.notify_one();
     }
 }

@@ -77,6 +77,11 @@ impl IndexedHold {
         }
     }
 
+    /// Whether it has ended, and a pass has seen it.
+    pub(super) fn goes(&self) -> bool {
+        self.state == HoldState::Over && self.shown
+    }
+
     pub(super) fn is_override(&self) -> bool {
         matches!(self.hold.source, Source::Override { .. })
     }
@@ -242,6 +247,12 @@ impl IndexedThrottle {
         self.acknowledged = sent.collect();
     }
 
+    /// Whether seeing this hold is no news: it is known to be live, or to have ended.
+    pub(super) fn knows(&self, epoch: &Epoch) -> bool {
+        let state = self.holds.get(epoch).map(|held| held.state);
+        self.ended.contains(epoch) || matches!(state, Some(HoldState::Live | HoldState::Over))
+    }
+
     /// Adds a hold; answers whether anything changed. An ended one never bites again.
     pub(super) fn hold(&mut self, epoch: &Epoch, seen: &Override) -> bool {
         if self.ended.contains(epoch) {
@@ -272,17 +283,11 @@ impl IndexedThrottle {
         }
     }
 
-    /// Lets go of what is over and was seen; answers whether there was anything.
-    pub(super) fn let_go(&mut self) -> bool {
-        let seen = |held: &&IndexedHold| held.state == HoldState::Over && held.shown;
-        let seen: Vec<_> = self
-            .holds
-            .values()
-            .filter(seen)
-            .map(|held| held.hold.epoch.clone())
-            .collect();
-        seen.iter().for_each(|epoch| self.end(epoch));
-        !seen.is_empty()
+    /// Lets go of what is over and was seen.
+    pub(super) fn let_go(&mut self) {
+        let goes = self.holds.values().filter(|held| held.goes());
+        let goes: Vec<_> = goes.map(|held| held.hold.epoch.clone()).collect();
+        goes.iter().for_each(|epoch| self.end(epoch));
     }
 
     /// Knows the end of a hold that is not here; answers whether that is news.

@@ -16,7 +16,7 @@ use crate::domain::audit::Receipt;
 use crate::domain::hold::Epoch;
 use crate::domain::level::Level;
 use crate::domain::throttle::{Declared, FromFile, Owner, ThrottleName};
-use crate::ports::DesiredError;
+use crate::ports::{DesiredError, Wake};
 
 /// Throttles taken over in one turn: as many as share one write to the disk.
 const AT_ONCE: usize = 64;
@@ -54,7 +54,7 @@ impl LedgerDesired {
     /// what closes. What is new stands at what the file declares.
     pub fn foresee(&self, file: &[FromFile], at: Timestamp) {
         let mut state = lock(&self.state);
-        state.forget_foreseen();
+        let before = state.forget_foreseen();
         for ThrottleChange {
             before,
             after,
@@ -74,7 +74,9 @@ impl LedgerDesired {
             state.foresee(&after.name, after.level);
             state.adopt_holds(&begins);
         }
-        state.publish();
+        drop(state);
+        // What is not foreseen of them any more holds no longer.
+        self.woken.wake_each(&before);
     }
 
     /// Takes over what a file declares, each throttle by itself: one that changes is an audit
@@ -90,7 +92,9 @@ impl LedgerDesired {
         let _one_file = self.files.lock().await;
         let mut turn = self.declaring.lock().await;
         let before = turn.take().map(|taking| taking.taken).unwrap_or_default();
-        *turn = Some(self.begun(file, at, before).await);
+        let begun = self.begun(file, at, before).await;
+        let differ: Vec<_> = begun.left.iter().cloned().collect();
+        *turn = Some(begun);
         let mut tried = BTreeSet::new();
         while let Some(taking) = turn.as_mut().filter(|taking| !taking.undecided) {
             let some: Vec<_> = taking
@@ -108,7 +112,7 @@ impl LedgerDesired {
             drop(turn);
             turn = self.declaring.lock().await;
         }
-        self.woken.notify_one();
+        self.woken.wake_each(&differ);
         let undecided = turn.as_ref().is_some_and(|taking| taking.undecided);
         let mut taken = turn
             .as_mut()
@@ -148,7 +152,6 @@ impl LedgerDesired {
             let moves = manifest_changes(&now, state.in_ledger(), file, at);
             // In the place of one that has ended.
             moves.iter().for_each(|one| state.adopt_holds(&one.begins));
-            state.publish();
             (now, moves)
         };
         let is_left = |one: &&Declared| {
@@ -227,7 +230,9 @@ impl LedgerDesired {
             }
         }
         state.doubts_file = *undecided;
-        state.release(&[&taken.ended[ended..], &taken.spent[spent..]].concat());
+        let gone = [&taken.ended[ended..], &taken.spent[spent..]].concat();
+        drop(state);
+        self.release(&gone);
         takes_any
     }
 

@@ -1,13 +1,17 @@
 //! What is declared, in memory: throttles and holds, and the snapshot that is handed out. Pure;
 //! waits for nothing.
+//!
+//! The snapshot follows each change at once, and at the throttles alone that the change is about.
 
 mod holds;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::domain::audit::{CommandRecord, ThrottleRow};
-use crate::domain::hold::{Epoch, ScopedHold};
+use crate::domain::hold::{Epoch, Hold, ScopedHold};
 use crate::domain::level::Level;
 use crate::domain::measurement::{MOST, Measurement};
 use crate::domain::offered::Offered;
@@ -33,7 +37,8 @@ pub(super) struct DeclaredState {
     /// Levels that tightened and that the ledger is not known to have yet, and whether they are on
     /// their way there: nothing older opens beyond them.
     tightening: BTreeMap<ThrottleName, (Level, bool)>,
-    snapshot: Vec<Arc<Declared>>,
+    /// What is handed out.
+    snapshot: BTreeMap<ThrottleName, Arc<Declared>>,
 }
 
 impl DeclaredState {
@@ -52,7 +57,7 @@ impl DeclaredState {
             doubts_file: false,
             foreseen: BTreeMap::new(),
             tightening: BTreeMap::new(),
-            snapshot: Vec::new(),
+            snapshot: BTreeMap::new(),
         };
         if makes_default {
             let name = ThrottleName::default_throttle();
@@ -65,12 +70,16 @@ impl DeclaredState {
                     ..Declared::bare(name, Level::STOP)
                 });
         }
-        state.publish();
+        state.snapshot = state.rebuilt();
         state
     }
 
     pub(super) fn declared(&self) -> Vec<Arc<Declared>> {
-        self.snapshot.clone()
+        self.snapshot.values().cloned().collect()
+    }
+
+    pub(super) fn find(&self, name: &ThrottleName) -> Option<Arc<Declared>> {
+        self.snapshot.get(name).cloned()
     }
 
     /// A throttle with its holds, without what is foreseen.
@@ -89,9 +98,10 @@ impl DeclaredState {
     }
 
     /// Declares a throttle anew. What is in force of it and what was measured goes on, unless it is
-    /// new. To be published.
+    /// new.
     pub(super) fn put(&mut self, declared: Declared) {
-        self.foreseen.remove(&declared.name);
+        let name = declared.name.clone();
+        self.foreseen.remove(&name);
         match self
             .throttles
             .get_mut(&declared.name)
@@ -104,7 +114,7 @@ impl DeclaredState {
             }
             None => {
                 self.throttles.insert(
-                    declared.name.clone(),
+                    name.clone(),
                     Declared {
                         holds: Vec::new(),
                         ..declared
@@ -112,24 +122,27 @@ impl DeclaredState {
                 );
             }
         }
+        self.publish(&name);
     }
 
-    /// Nothing is foreseen any more. To be published.
-    pub(super) fn forget_foreseen(&mut self) {
-        self.foreseen.clear();
+    /// Nothing is foreseen any more; answers of which throttles something was.
+    pub(super) fn forget_foreseen(&mut self) -> Vec<ThrottleName> {
+        let names: Vec<_> = std::mem::take(&mut self.foreseen).into_keys().collect();
+        names.iter().for_each(|name| self.publish(name));
+        names
     }
 
-    /// Lets a level hold where it is safer, until the throttle is [`DeclaredState::put`]. To be
-    /// published.
+    /// Lets a level hold where it is safer, until the throttle is [`DeclaredState::put`].
     pub(super) fn foresee(&mut self, name: &ThrottleName, level: Level) {
         self.foreseen.insert(name.clone(), level);
+        self.publish(name);
     }
 
     /// Changes one throttle; one that does not exist is left alone.
     pub(super) fn change(&mut self, name: &ThrottleName, change: impl FnOnce(&mut Declared)) {
         if let Some(declared) = self.throttles.get_mut(name) {
             change(declared);
-            self.publish();
+            self.publish(name);
         }
     }
 
@@ -164,7 +177,7 @@ impl DeclaredState {
                     .for_each(|measured| hear(declared, measured.clone()));
             });
         } else {
-            self.publish();
+            self.publish(name);
         }
         is_one
     }
@@ -178,7 +191,7 @@ impl DeclaredState {
             .is_some_and(|(tightening, _)| *tightening <= level || level < declared)
         {
             self.tightening.remove(name);
-            self.publish();
+            self.publish(name);
         }
     }
 
@@ -189,6 +202,7 @@ impl DeclaredState {
             Some((tighter, true)) if level < *tighter => *tighter,
             _ => {
                 self.tightening.remove(name);
+                self.publish(name);
                 level
             }
         }
@@ -218,10 +232,10 @@ impl DeclaredState {
                 let tighter = own.map_or(Level::OPEN, |(level, _)| *level);
                 (declared.level, declared.generation) =
                     (row.declared.safer(tighter), row.generation);
+                self.publish(&row.name);
             }
         }
         self.unsure = false;
-        self.publish();
     }
 
     /// Takes over what became of a file's change that was not decided; answers the holds of it that
@@ -248,30 +262,47 @@ impl DeclaredState {
         }
     }
 
-    /// Hands out what is declared now.
-    pub(super) fn publish(&mut self) {
-        let foreseen = |mut declared: Declared| {
-            let foreseen = self.foreseen.get(&declared.name).into_iter();
-            let tightening = self.tightening.get(&declared.name).map(|(level, _)| level);
-            declared.level = foreseen
-                .chain(tightening)
-                .fold(declared.level, |level, one| level.safer(*one));
-            Arc::new(declared)
+    /// Hands out what is declared now of one throttle; its holds are as they were handed out.
+    fn publish(&mut self, name: &ThrottleName) {
+        let Some(declared) = self.throttles.get(name) else {
+            return;
         };
-        self.snapshot = self
-            .throttles
-            .values()
-            .map(|declared| foreseen(self.with_holds(declared)))
-            .collect();
+        let known = self.snapshot.get(name).map(|known| known.holds.clone());
+        let holds = known.unwrap_or_else(|| self.holds_on(name));
+        let shown = Arc::new(self.shown(declared, holds));
+        self.snapshot.insert(name.clone(), shown);
+    }
+
+    /// All that is handed out, from nothing but what is declared.
+    fn rebuilt(&self) -> BTreeMap<ThrottleName, Arc<Declared>> {
+        let all = self.throttles.iter().map(|(name, declared)| {
+            let shown = self.shown(declared, self.holds_on(name));
+            (name.clone(), Arc::new(shown))
+        });
+        all.collect()
+    }
+
+    /// A throttle as it is handed out: with its holds, and no more open than what is foreseen of it
+    /// or tightens it.
+    fn shown(&self, declared: &Declared, holds: Vec<Hold>) -> Declared {
+        let foreseen = self.foreseen.get(&declared.name);
+        let tightening = self.tightening.get(&declared.name).map(|(level, _)| level);
+        let above = foreseen.into_iter().chain(tightening);
+        Declared {
+            level: above.fold(declared.level, |level, one| level.safer(*one)),
+            holds,
+            ..declared.clone()
+        }
+    }
+
+    fn holds_on(&self, name: &ThrottleName) -> Vec<Hold> {
+        let holds = self.holds.iter().filter(|held| held.scope.covers(name));
+        holds.map(|held| held.hold.clone()).collect()
     }
 
     fn with_holds(&self, declared: &Declared) -> Declared {
-        let holds = self
-            .holds
-            .iter()
-            .filter(|hold| hold.scope.covers(&declared.name));
         Declared {
-            holds: holds.map(|hold| hold.hold.clone()).collect(),
+            holds: self.holds_on(&declared.name),
             ..declared.clone()
         }
     }

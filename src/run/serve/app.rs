@@ -7,6 +7,7 @@ use super::ServeArgs;
 use super::brake::Brake;
 use crate::config::{Environment, Keys};
 use crate::decide::law::Law;
+use crate::desired::LedgerDesired;
 use crate::gate::Gate;
 use crate::http::{
     App, HealthCheck, HealthParts, Hosts, InFlightKeys, Large, LedgerLook, Rates, Strangers,
@@ -35,6 +36,7 @@ pub(super) fn app(args: &ServeArgs, brake: &Brake, given: Given) -> Result<Arc<A
         clock,
         record,
         manifest,
+        declared,
         desired,
         gate,
         latch,
@@ -80,6 +82,8 @@ pub(super) fn app(args: &ServeArgs, brake: &Brake, given: Given) -> Result<Arc<A
         gate: Arc::clone(gate),
         latch: Arc::clone(latch),
         desired: Arc::clone(desired),
+        measurements: Some(Arc::<LedgerDesired>::clone(declared)),
+        wake: Arc::<LedgerDesired>::clone(declared),
         ledger: Some(Arc::clone(record)),
         history: Some(history),
         keys,

@@ -72,7 +72,7 @@ impl Brake {
             args.listen.environment,
             kept,
         )?);
-        let latch = latch(&gate, &desired, &journal, stored, heard);
+        let latch = latch(&gate, &declared, &journal, stored, heard);
         // The gate knows every hold, the journal's and the manifest's included, before a listener
         // is bound.
         latch.restore(clock.elapsed());
@@ -111,9 +111,12 @@ impl Brake {
             Arc::clone(&self.gate),
             Arc::clone(&self.clock),
         ));
-        let told: Arc<dyn Report> = Arc::new(ReportFanOut(vec![self.declared, board]));
+        let declared: Arc<dyn Report> = Arc::<LedgerDesired>::clone(&self.declared);
+        let told: Arc<dyn Report> = Arc::new(ReportFanOut(vec![declared, board]));
         ReconcileContext {
             desired: self.desired,
+            leadership: Arc::<LedgerDesired>::clone(&self.declared),
+            wake: self.declared,
             ledger: self.record,
             latch: self.latch,
             gate: self.gate,
@@ -128,7 +131,7 @@ impl Brake {
 /// The kill path with every hold there is, those that only the journal has included.
 fn latch(
     gate: &Arc<Gate>,
-    desired: &Arc<dyn Desired>,
+    declared: &Arc<LedgerDesired>,
     journal: &Arc<dyn Journal>,
     stored: &Stored,
     heard: &[Epoch],
@@ -137,7 +140,8 @@ fn latch(
     let held = stored.holds.iter().cloned().chain(pending).collect();
     let latch = Latch::new(
         Arc::clone(gate),
-        Arc::clone(desired),
+        Arc::<LedgerDesired>::clone(declared),
+        Arc::<LedgerDesired>::clone(declared),
         Some(Arc::clone(journal)),
         held,
     );

@@ -41,6 +41,7 @@ async fn a_level_that_is_recorded_late_does_not_undo_a_safer_one_that_came_after
     let latch = Arc::new(Latch::new(
         open_gate(),
         Arc::<LedgerDesired>::clone(&desired),
+        Arc::<LedgerDesired>::clone(&desired),
         None,
         Vec::new(),
     ));
@@ -117,6 +118,7 @@ async fn a_kill_of_the_journal_that_has_ended_goes_once_that_is_known() {
     let latch = Latch::new(
         Arc::clone(&gate),
         Arc::<LedgerDesired>::clone(&desired),
+        Arc::<LedgerDesired>::clone(&desired),
         Some(Arc::new(journal)),
         vec![held],
     );
@@ -158,6 +160,7 @@ async fn of_two_kills_at_once_both_are_told_that_they_are_recorded() {
     let journal = FileJournal::open(&folder.path().join("journal")).unwrap();
     let latch = Arc::new(Latch::new(
         open_gate(),
+        Arc::<LedgerDesired>::clone(&desired),
         desired,
         Some(Arc::new(journal)),
         Vec::new(),
@@ -203,7 +206,13 @@ async fn no_kill_leans_on_one_that_ends_by_another_door() {
             hold: held(source),
         };
         let desired = Arc::new(LedgerDesired::new(Arc::new(ledger), Stored::default()));
-        let latch = Arc::new(Latch::new(open_gate(), desired, None, vec![known]));
+        let latch = Arc::new(Latch::new(
+            open_gate(),
+            Arc::<LedgerDesired>::clone(&desired),
+            desired,
+            None,
+            vec![known],
+        ));
         let killed = latch.kill(order("mine")).await.unwrap();
         assert_eq!(
             killed.epoch.0, "mine",
@@ -217,7 +226,13 @@ async fn no_kill_leans_on_one_that_has_ended_by_another_door() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = SqliteLedger::open(folder.path()).unwrap().0;
     let desired = Arc::new(LedgerDesired::new(Arc::new(ledger), Stored::default()));
-    let latch = Arc::new(Latch::new(open_gate(), desired, None, Vec::new()));
+    let latch = Arc::new(Latch::new(
+        open_gate(),
+        Arc::<LedgerDesired>::clone(&desired),
+        desired,
+        None,
+        Vec::new(),
+    ));
     for (epoch, again) in [("k1", "k2"), ("k2", "k3")] {
         assert_eq!(latch.kill(order(epoch)).await.unwrap().epoch.0, epoch);
         let ended = vec![Epoch(epoch.to_owned())];
@@ -274,7 +289,13 @@ async fn a_copy_of_a_kill_takes_it_away_from_no_other_throttle() {
         kills: Vec::new(),
         ended,
     };
-    let latch = Arc::new(Latch::new(Arc::clone(&gate), desired, None, Vec::new()));
+    let latch = Arc::new(Latch::new(
+        Arc::clone(&gate),
+        Arc::<LedgerDesired>::clone(&desired),
+        desired,
+        None,
+        Vec::new(),
+    ));
     latch.follow(&view(Vec::new()), NOW.elapsed, &|_| false);
     let killed = latch.kill(order("k1")).await.unwrap();
     assert_eq!(killed.throttles.len(), 2);

@@ -19,7 +19,7 @@ use echo_phoenix::gate::{Gate, LevelSetting};
 use echo_phoenix::latch::{AuditState, CommandOutcome, KillOrder, Latch, LevelOrder};
 use echo_phoenix::ports::{
     Declaration, Desired, DesiredError, HoldTaken, Journal, JournalEntry, Ledger, Resolution,
-    ReviveFilter, ReviveOutcome, Stored,
+    ReviveFilter, ReviveOutcome, Stored, Wake, Woken,
 };
 use echo_phoenix::store::SqliteLedger;
 use tempfile::TempDir;
@@ -78,12 +78,12 @@ impl Desired for Reach {
         self.ledger.declared()
     }
 
-    async fn refresh(&self) {
-        self.ledger.refresh().await;
+    fn find(&self, name: &ThrottleName) -> Option<Arc<Declared>> {
+        self.ledger.find(name)
     }
 
-    fn leads(&self) -> bool {
-        true
+    async fn refresh(&self) {
+        self.ledger.refresh().await;
     }
 
     fn tighten(&self, throttle: &ThrottleName, level: Level, measured: Option<&Measurement>) {
@@ -150,26 +150,16 @@ impl Desired for Reach {
     async fn note(&self, record: CommandRecord) -> Result<CommandResponse, DesiredError> {
         self.ledger.note(record).await
     }
+}
 
-    fn observe(&self, throttle: &ThrottleName, evidence: Measurement) {
-        self.ledger.observe(throttle, evidence);
+#[async_trait]
+impl Wake for Reach {
+    fn wake(&self, whom: &Scope) {
+        self.ledger.wake(whom);
     }
 
-    fn observe_unstored(
-        &self,
-        throttle: &ThrottleName,
-        evidence: &Measurement,
-        among: &dyn Fn(&[Measurement], &Measurement) -> Vec<Measurement>,
-    ) {
-        self.ledger.observe_unstored(throttle, evidence, among);
-    }
-
-    fn wake(&self) {
-        self.ledger.wake();
-    }
-
-    async fn woken(&self) {
-        self.ledger.woken().await;
+    async fn woken(&self) -> Woken {
+        self.ledger.woken().await
     }
 }
 
@@ -239,6 +229,7 @@ impl House {
         let gate = gate_of_both();
         let latch = Arc::new(Latch::new(
             Arc::clone(&gate),
+            Arc::<Reach>::clone(&reach),
             Arc::<Reach>::clone(&reach),
             None,
             Vec::new(),
@@ -641,6 +632,7 @@ async fn a_level_that_is_lowered_above_a_files_is_in_memory_what_it_is_in_the_le
         let latch = Arc::new(Latch::new(
             super::open_gate(),
             Arc::<LedgerDesired>::clone(&desired),
+            Arc::<LedgerDesired>::clone(&desired),
             None,
             Vec::new(),
         ));
@@ -733,9 +725,11 @@ async fn nobody_waits_for_what_is_recorded_to_be_settled_in_the_journal() {
         appends: true,
         ..Hung::default()
     });
+    let desired = Arc::new(desired);
     let latch = Arc::new(Latch::new(
         gate_of_both(),
-        Arc::new(desired),
+        Arc::<LedgerDesired>::clone(&desired),
+        desired,
         Some(Arc::<Hung>::clone(&journal)),
         Vec::new(),
     ));
@@ -755,6 +749,7 @@ async fn others_are_told_of_a_kill_before_anybody_waits_for_the_journal() {
     reach.keep("a");
     let latch = Arc::new(Latch::new(
         gate_of_both(),
+        Arc::<Reach>::clone(&reach),
         Arc::<Reach>::clone(&reach),
         Some(Arc::new(Hung::default())),
         Vec::new(),

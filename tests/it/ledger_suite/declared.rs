@@ -12,7 +12,8 @@ use echo_phoenix::domain::measurement::Measurement;
 use echo_phoenix::domain::observation::Signals;
 use echo_phoenix::domain::throttle::{Declared, ThrottleName};
 use echo_phoenix::ports::{
-    Desired, DesiredError, Ledger, LedgerError, OutboxRow, ReviveFilter, Stored,
+    Desired, DesiredError, Leadership, Ledger, LedgerError, Measurements, OutboxRow, ReviveFilter,
+    Stored, Wake,
 };
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -545,7 +546,7 @@ async fn a_declaration_comes_with_what_was_measured_and_wakes_nobody() {
 #[tokio::test]
 async fn a_wake_before_the_wait_is_not_lost() {
     let service = service(Sqlite::new()).await;
-    service.desired.wake();
+    service.desired.wake(&Scope::All);
     timeout(Duration::from_secs(1), service.desired.woken())
         .await
         .unwrap();

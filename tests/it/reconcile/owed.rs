@@ -9,7 +9,7 @@ use echo_phoenix::domain::moment::Moment;
 use echo_phoenix::domain::plan::{Action, ReadBack};
 use echo_phoenix::domain::throttle::{Declared, TargetSpec};
 use echo_phoenix::latch::KillOrder;
-use echo_phoenix::ports::{LedgerError, OutboxRow, Stored, TargetError};
+use echo_phoenix::ports::{LedgerError, OutboxRow, Stored, TargetError, Wake};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -108,6 +108,7 @@ async fn a_loop_that_owes_a_kill_to_a_ledger_that_fails_at_once_does_not_wake_it
     let latch = Arc::new(Latch::new(
         Arc::clone(&gate),
         Arc::clone(&as_port),
+        Arc::<LedgerDesired>::clone(&desired),
         None,
         Vec::new(),
     ));
@@ -127,6 +128,8 @@ async fn a_loop_that_owes_a_kill_to_a_ledger_that_fails_at_once_does_not_wake_it
     let target: Arc<dyn Target> = Arc::<Counted>::clone(&counted);
     let parts = ReconcileContext {
         desired: as_port,
+        leadership: Arc::<LedgerDesired>::clone(&desired),
+        wake: desired,
         ledger: Arc::new(Away),
         latch: Arc::clone(&latch),
         gate,

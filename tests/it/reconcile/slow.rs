@@ -23,12 +23,13 @@ use echo_phoenix::domain::throttle::{
 use echo_phoenix::gate::{Gate, LevelSetting, Question};
 use echo_phoenix::latch::Latch;
 use echo_phoenix::ports::{
-    Clock, Declaration, Desired, DesiredError, History, HoldTaken, Ledger, Report, Resolution,
-    ReviveFilter, ReviveOutcome, Target, TargetError,
+    Clock, Declaration, Desired, DesiredError, History, HoldTaken, Leadership, Ledger, Report,
+    Resolution, ReviveFilter, ReviveOutcome, Target, TargetError, Wake, Woken,
 };
 use echo_phoenix::reconcile::{ReconcileContext, Reconciler};
 use echo_phoenix::store::SqliteLedger;
 use echo_phoenix::targets::gate::LocalGate;
+use echo_phoenix::wake::WakeSet;
 use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -46,7 +47,7 @@ const SOON: Duration = Duration::from_secs(30);
 struct Declarations {
     all: Mutex<Vec<Declared>>,
     leads: AtomicBool,
-    woken: Notify,
+    woken: WakeSet,
 }
 
 impl Declarations {
@@ -67,11 +68,12 @@ impl Desired for Declarations {
             .collect()
     }
 
-    async fn refresh(&self) {}
-
-    fn leads(&self) -> bool {
-        self.leads.load(Ordering::SeqCst)
+    fn find(&self, name: &ThrottleName) -> Option<Arc<Declared>> {
+        let all = self.declared();
+        all.into_iter().find(|one| one.name == *name)
     }
+
+    async fn refresh(&self) {}
 
     fn tighten(&self, _throttle: &ThrottleName, _level: Level, _measured: Option<&Measurement>) {}
 
@@ -115,15 +117,22 @@ impl Desired for Declarations {
     async fn note(&self, record: CommandRecord) -> Result<CommandResponse, DesiredError> {
         Ok(record.answer)
     }
+}
 
-    fn observe(&self, _throttle: &ThrottleName, _evidence: Measurement) {}
+impl Leadership for Declarations {
+    fn leads(&self) -> bool {
+        self.leads.load(Ordering::SeqCst)
+    }
+}
 
-    fn wake(&self) {
-        self.woken.notify_one();
+#[async_trait]
+impl Wake for Declarations {
+    fn wake(&self, whom: &Scope) {
+        self.woken.wake(whom);
     }
 
-    async fn woken(&self) {
-        self.woken.notified().await;
+    async fn woken(&self) -> Woken {
+        self.woken.woken().await
     }
 }
 
@@ -217,7 +226,7 @@ fn plant_in(folder: TempDir, throttles: Vec<Declared>) -> Plant {
     let desired = Arc::new(Declarations {
         all: Mutex::new(throttles),
         leads: AtomicBool::new(true),
-        woken: Notify::new(),
+        woken: WakeSet::default(),
     });
     let clock = Arc::new(Manual(Mutex::new((
         Timestamp::from_second(1_800_000_000).unwrap(),
@@ -232,11 +241,14 @@ fn plant_in(folder: TempDir, throttles: Vec<Declared>) -> Plant {
     let latch = Arc::new(Latch::new(
         Arc::clone(&gate),
         Arc::clone(&as_port),
+        Arc::<Declarations>::clone(&desired),
         None,
         Vec::new(),
     ));
     let parts = ReconcileContext {
         desired: as_port,
+        leadership: Arc::<Declarations>::clone(&desired),
+        wake: Arc::<Declarations>::clone(&desired),
         ledger: Arc::<Fickle>::clone(&ledger),
         latch,
         gate: Arc::clone(&gate),

@@ -2,11 +2,13 @@
 //! some comes to.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::DeclaredState;
 use crate::domain::audit::CommandRecord;
 use crate::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold};
 use crate::domain::level::Level;
+use crate::domain::throttle::Declared;
 use crate::ports::ReviveFilter;
 
 /// Holds that end, holds that stay, and what the ledger lacks of the first.
@@ -31,7 +33,7 @@ impl DeclaredState {
                 .iter()
                 .any(|known| known.hold.epoch == hold.hold.epoch)
             {
-                self.holds.push(hold.clone());
+                self.add(hold);
             }
         }
     }
@@ -45,10 +47,23 @@ impl DeclaredState {
         {
             return false;
         }
-        self.holds.push(hold.clone());
+        self.add(hold);
         self.unrecorded.push((hold.clone(), record.clone()));
-        self.publish();
         true
+    }
+
+    fn add(&mut self, held: &ScopedHold) {
+        self.holds.push(held.clone());
+        self.show(&held.scope, |holds| holds.push(held.hold.clone()));
+    }
+
+    /// Changes the holds that are handed out of these throttles.
+    fn show(&mut self, scope: &Scope, change: impl Fn(&mut Vec<Hold>)) {
+        let change = |shown: &mut Arc<Declared>| change(&mut Arc::make_mut(shown).holds);
+        match scope {
+            Scope::All => self.snapshot.values_mut().for_each(change),
+            Scope::One(name) => self.snapshot.get_mut(name).into_iter().for_each(change),
+        }
     }
 
     /// The ledger has this hold.
@@ -82,13 +97,17 @@ impl DeclaredState {
             .collect()
     }
 
-    /// These have ended.
-    pub(in super::super) fn release(&mut self, epochs: &[Epoch]) {
-        self.holds.retain(|hold| !epochs.contains(&hold.hold.epoch));
-        self.unrecorded
-            .retain(|(hold, _)| !epochs.contains(&hold.hold.epoch));
+    /// These have ended; answers what they held.
+    pub(in super::super) fn release(&mut self, epochs: &[Epoch]) -> Vec<Scope> {
+        let ended = |hold: &Hold| epochs.contains(&hold.epoch);
+        let gone = self.holds.extract_if(.., |held| ended(&held.hold));
+        let scopes: Vec<_> = gone.map(|held| held.scope).collect();
+        for scope in &scopes {
+            self.show(scope, |holds| holds.retain(|hold| !ended(hold)));
+        }
+        self.unrecorded.retain(|(held, _)| !ended(&held.hold));
         self.in_ledger.retain(|epoch| !epochs.contains(epoch));
-        self.publish();
+        scopes
     }
 
     /// What a command to end holds comes to. A specification's own holds stay, and so do those that
