@@ -269,12 +269,7 @@ impl Life {
         manifest.pass(&declared, &latch, clock.as_ref()).await;
         latch.retry_pending().await;
 
-        let known = AppPorts {
-            desired: Arc::<Led>::clone(&led),
-            measurements: Some(Arc::<LedgerDesired>::clone(&declared)),
-            wake: Arc::<LedgerDesired>::clone(&declared),
-        };
-        let app = app("serve", &clock, &gate, &latch, known, &record)?;
+        let app = app("serve", &clock, &gate, &latch, (&led).into(), &record)?;
         goes_on(ramp_and_last_state(
             Arc::clone(&ramp),
             last,
@@ -291,10 +286,7 @@ impl Life {
         if busy {
             goes_on(others(Arc::clone(&gate), Arc::clone(&clock)));
         }
-        let report: Arc<dyn Report> = Arc::new(Told(
-            Arc::clone(&declared),
-            Arc::<StatusBoard>::clone(&app.board),
-        ));
+        let report = Told(Arc::clone(&declared), Arc::clone(&app.board));
         let parts = ReconcileContext {
             desired: Arc::<Led>::clone(&led),
             leadership: led,
@@ -303,7 +295,7 @@ impl Life {
             latch: Arc::clone(&latch),
             gate: Arc::clone(&gate),
             targets: targets(outside, site, &gate, &ramp, &clock),
-            report: Some(report),
+            report: Some(Arc::new(report)),
             clock,
             law: Law::default(),
         };
@@ -370,6 +362,16 @@ pub(crate) struct AppPorts {
     pub(crate) desired: Arc<dyn Desired>,
     pub(crate) measurements: Option<Arc<dyn Measurements>>,
     pub(crate) wake: Arc<dyn Wake>,
+}
+
+impl From<&Arc<Led>> for AppPorts {
+    fn from(led: &Arc<Led>) -> Self {
+        Self {
+            desired: Arc::<Led>::clone(led),
+            measurements: Some(Arc::<LedgerDesired>::clone(&led.declared)),
+            wake: Arc::<LedgerDesired>::clone(&led.declared),
+        }
+    }
 }
 
 pub(crate) fn app(

@@ -36,7 +36,6 @@ pub(super) fn app(args: &ServeArgs, brake: &Brake, given: Given) -> Result<Arc<A
         clock,
         record,
         manifest,
-        declared,
         desired,
         gate,
         latch,
@@ -56,11 +55,8 @@ pub(super) fn app(args: &ServeArgs, brake: &Brake, given: Given) -> Result<Arc<A
     local_key::part(&keys, args.listen.environment, &mut parts);
     unaccounted::part(told.record, desired, &mut parts);
     data_folder::part(told.folder, &mut parts);
-    let on: Option<HealthCheck> = if stripe.is_empty() {
-        None
-    } else {
-        Some(Arc::new(|| Ok("ok".to_owned())))
-    };
+    let on: HealthCheck = Arc::new(|| Ok("ok".to_owned()));
+    let on = (!stripe.is_empty()).then_some(on);
     parts.part("stripe", "STRIPE_WEBHOOK_SECRET", on);
     parts.part(
         "manifest",
@@ -82,8 +78,8 @@ pub(super) fn app(args: &ServeArgs, brake: &Brake, given: Given) -> Result<Arc<A
         gate: Arc::clone(gate),
         latch: Arc::clone(latch),
         desired: Arc::clone(desired),
-        measurements: Some(Arc::<LedgerDesired>::clone(declared)),
-        wake: Arc::<LedgerDesired>::clone(declared),
+        measurements: Some(Arc::<LedgerDesired>::clone(&brake.declared)),
+        wake: Arc::<LedgerDesired>::clone(&brake.declared),
         ledger: Some(Arc::clone(record)),
         history: Some(history),
         keys,
