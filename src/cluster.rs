@@ -17,3 +17,4 @@ pub mod leftovers;
 mod override_objects;
 mod sent_overrides;
 pub mod status;
+pub mod watched;

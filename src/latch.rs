@@ -11,6 +11,7 @@ mod lacking;
 mod level;
 mod log_lines;
 mod persist;
+mod registry;
 mod replay;
 mod restore;
 mod retry;
@@ -27,16 +28,18 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::domain::audit::{ClientKey, CommandRecord};
+use crate::domain::audit::ClientKey;
 use crate::domain::hold::{Epoch, ScopedHold};
 use crate::gate::Gate;
 use crate::ports::{Desired, DesiredError, Journal, Resolution, Wake};
 use crate::sync::atomic::AtomicUsize;
-use crate::sync::{Mutex, MutexGuard, lock, sleep, spawn};
+use crate::sync::{Mutex, sleep, spawn};
 
 pub use kill::{KillOrder, KillOutcome};
 pub use lacking::Lacking;
 pub use level::LevelOrder;
+pub use registry::HoldRegistry;
+use registry::Live;
 pub use telling::{AuditState, Persisted};
 use undecided::UndecidedCommands;
 pub use undecided::{CommandOutcome, UndecidedCommand};
@@ -50,7 +53,8 @@ pub struct Latch {
     desired: Arc<dyn Desired>,
     wake: Arc<dyn Wake>,
     journal: Option<Arc<dyn Journal>>,
-    live: Mutex<Vec<Live>>,
+    /// What holds here.
+    holds: Arc<HoldRegistry>,
     /// Commands that neither journal nor ledger took.
     owed: unpersisted::UnpersistedCommands,
     /// Revivals go one at a time; kills never wait for it.
@@ -82,42 +86,6 @@ pub struct Latch {
     found: Mutex<enforced::EnforcedTargets>,
 }
 
-/// A hold this door took.
-struct Live {
-    held: ScopedHold,
-    audit: AuditState,
-    durable: bool,
-    /// A command to end it is under way: a kill that comes now must not lean on it.
-    ending: bool,
-    /// Its own command is telling journal and ledger of it: where its record stands is known in a
-    /// moment.
-    telling: bool,
-    /// It comes from the journal of a process before, and the ledger, which may have its end, was
-    /// not heard yet: nor on this.
-    replayed: bool,
-    /// It has ended somewhere, or is about to, by another door: a kill that comes now must not lean
-    /// on it.
-    doubted: bool,
-    /// Nobody but this process has it, since what would tell others was refused: what is recorded
-    /// once they hear of it after all, which is tried again and again, and by the next kill.
-    alone: Option<Box<CommandRecord>>,
-}
-
-impl Live {
-    fn new(held: ScopedHold, audit: AuditState, durable: bool) -> Self {
-        Self {
-            held,
-            audit,
-            durable,
-            ending: false,
-            telling: false,
-            replayed: false,
-            doubted: false,
-            alone: None,
-        }
-    }
-}
-
 impl Latch {
     /// A latch over these parts; `wake`: who acts on what is commanded; `known` are the holds this
     /// door took before and that have not ended.
@@ -127,6 +95,16 @@ impl Latch {
         wake: Arc<dyn Wake>,
         journal: Option<Arc<dyn Journal>>,
         known: Vec<ScopedHold>,
+    ) -> Self {
+        let holds = HoldRegistry::new(gate, wake, known);
+        Self::with_registry(Arc::new(holds), desired, journal)
+    }
+
+    /// The same, where others move what holds here too.
+    pub fn with_registry(
+        holds: Arc<HoldRegistry>,
+        desired: Arc<dyn Desired>,
+        journal: Option<Arc<dyn Journal>>,
     ) -> Self {
         let pending = journal
             .as_ref()
@@ -141,17 +119,15 @@ impl Latch {
             .into_iter()
             .filter_map(|entry| Some(entry.hold()?.hold.epoch))
             .collect();
-        let known = known.into_iter().map(|held| Live {
-            replayed: replayed.contains(&held.hold.epoch),
-            ..Live::new(held, AuditState::Recorded, true)
-        });
-        let live = known.collect();
+        for live in &mut *holds.lock() {
+            live.replayed = replayed.contains(&live.held.hold.epoch);
+        }
         Self {
-            gate,
+            gate: Arc::clone(&holds.gate),
             desired,
-            wake,
+            wake: Arc::clone(&holds.wake),
             journal,
-            live: Mutex::new(live),
+            holds,
             owed: unpersisted::UnpersistedCommands::default(),
             reviving: Arc::default(),
             carried: Mutex::default(),
@@ -168,9 +144,15 @@ impl Latch {
         }
     }
 
+    /// What holds here.
+    pub fn holds(&self) -> &HoldRegistry {
+        &self.holds
+    }
+
     /// The ledger has these, and no end of them, whatever the journal says.
     pub fn heard(&self, live: &[Epoch]) {
-        self.lock()
+        self.holds
+            .lock()
             .iter_mut()
             .filter(|one| live.contains(&one.held.hold.epoch))
             .for_each(|one| one.replayed = false);
@@ -189,7 +171,8 @@ impl Latch {
 
     /// Whether a command to end this hold is under way, or not decided yet.
     pub fn is_ending(&self, epoch: &Epoch) -> bool {
-        self.lock()
+        self.holds
+            .lock()
             .iter()
             .any(|live| live.ending && live.held.hold.epoch == *epoch)
     }
@@ -197,20 +180,10 @@ impl Latch {
     /// Whether its own command has still to record this hold.
     pub fn owes(&self, epoch: &Epoch) -> bool {
         let owes = |live: &Live| live.telling || live.replayed || live.audit == AuditState::Pending;
-        self.lock()
+        self.holds
+            .lock()
             .iter()
             .any(|live| live.held.hold.epoch == *epoch && owes(live))
-    }
-
-    fn note(&self, epoch: &Epoch, note: impl Fn(&mut Live)) {
-        self.lock()
-            .iter_mut()
-            .filter(|live| live.held.hold.epoch == *epoch)
-            .for_each(note);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Live>> {
-        lock(&self.live)
     }
 }
 

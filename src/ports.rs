@@ -20,8 +20,8 @@ use crate::domain::plan::{Action, ReadBack};
 use crate::domain::throttle::{Declared, TargetSpec, ThrottleName};
 
 pub use desired::{
-    Declaration, Desired, DesiredError, EndProgress, HoldTaken, Leadership, Measurements,
-    Resolution, ReviveFilter, ReviveOutcome, Wake, Woken,
+    Declaration, Declarations, Desired, DesiredError, EndProgress, HoldTaken, Leadership,
+    Measurements, Resolution, ReviveFilter, ReviveOutcome, Wake, Woken,
 };
 
 /// Time is two: the wall clock for records and answers, the monotonic one for every age, ramp,

@@ -17,8 +17,8 @@ use crate::domain::plan::{Action, GateReadBack, ReadBack};
 use crate::domain::throttle::{Declared, TargetSpec, ThrottleName};
 use crate::ports::{Clock, Target, TargetError};
 
-use super::desired::ClusterDesired;
 use super::heartbeat::{GATE_REPORT, GateReport, ROLE_LABEL, digest};
+use super::watched::WatchedState;
 
 /// A gate that was silent for longer is gone; before that it counts as one that does not obey.
 const GONE_AFTER: Duration = Duration::from_secs(60);
@@ -53,7 +53,7 @@ struct Words {
 /// The gates of a cluster.
 pub struct ClusterGates {
     api: Api<Lease>,
-    desired: Arc<ClusterDesired>,
+    watched: Arc<WatchedState>,
     clock: Arc<dyn Clock>,
     words: Mutex<Words>,
     /// Throttles are read at the same time, and one list serves them all.
@@ -65,12 +65,12 @@ impl ClusterGates {
     pub fn new(
         client: Client,
         namespace: &str,
-        desired: Arc<ClusterDesired>,
+        watched: Arc<WatchedState>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
-            desired,
+            watched,
             clock,
             words: Mutex::default(),
             listing: tokio::sync::Mutex::default(),
@@ -137,7 +137,7 @@ fn heard(lease: &Lease, at: Duration) -> Option<Heard> {
 #[async_trait]
 impl Target for ClusterGates {
     async fn read(&self, throttle: &Declared, _spec: &TargetSpec) -> Result<ReadBack, TargetError> {
-        let all = self.desired.index().declared();
+        let all = self.watched.index().declared();
         // A kill that no object tells of yet is obeyed by nobody who goes by objects.
         let declared = all.iter().map(|one| {
             if one.name == throttle.name {

@@ -18,11 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::hold::Epoch;
 use crate::domain::throttle::ThrottleName;
-use crate::latch::Latch;
+use crate::latch::HoldRegistry;
 use crate::latch::watch::Obeyed;
 use crate::ports::Clock;
 
-use super::desired::ClusterDesired;
+use super::watched::WatchedState;
 
 /// Label of the Leases that gates keep.
 pub const ROLE_LABEL: (&str, &str) = ("echo-phoenix.dev/role", "gate");
@@ -74,9 +74,9 @@ pub struct Heartbeat {
     /// Name that no other gate has.
     pub identity: String,
     /// What was seen; only throttles that still exist are spoken of.
-    pub desired: Arc<ClusterDesired>,
-    /// The gate.
-    pub latch: Arc<Latch>,
+    pub watched: Arc<WatchedState>,
+    /// What holds here.
+    pub holds: Arc<HoldRegistry>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -112,15 +112,15 @@ impl Heartbeat {
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = sleep(pause) => moved = false,
-                () = self.desired.gates_moved() => moved = true,
+                () = self.watched.gates_moved() => moved = true,
             }
         }
         let _ = timeout(WRITE_LIMIT, api.delete(&name, &DeleteParams::default())).await;
     }
 
     fn obeyed(&self) -> Vec<Obeyed> {
-        let mut all = self.latch.obeyed();
-        let index = self.desired.index();
+        let mut all = self.holds.obeyed();
+        let index = self.watched.index();
         all.retain(|one| index.find(&one.name).is_some());
         all
     }

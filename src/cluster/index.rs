@@ -22,7 +22,7 @@ use crate::latch::watch::View;
 use crate::source::crd::EchoThrottle;
 
 use cached::CachedThrottle;
-pub use indexed::{HoldState, Override};
+pub use indexed::{HoldState, Override, OverrideKind};
 use indexed::{IndexedHold, IndexedThrottle};
 
 /// Everything seen.
@@ -126,12 +126,14 @@ impl Index {
 
     /// Overrides of one kind that a complete list did not show are missing. Answers the throttles
     /// that they held.
-    pub fn overrides_listed(&mut self, namespaced: bool, listed: &[Epoch]) -> Vec<ThrottleName> {
+    pub fn overrides_listed(&mut self, kind: OverrideKind, listed: &[Epoch]) -> Vec<ThrottleName> {
         let missing: Vec<_> = self
             .overrides
             .iter()
             .filter(|(epoch, held)| {
-                held.present && held.namespace.is_some() == namespaced && !listed.contains(epoch)
+                held.present
+                    && OverrideKind::within(held.namespace.as_deref()) == kind
+                    && !listed.contains(epoch)
             })
             .map(|(epoch, _)| epoch.clone())
             .collect();
@@ -143,8 +145,8 @@ impl Index {
 
     /// A watch broke: what it showed last may be over, so the leader looks at every override of
     /// that kind. Answers the throttles that these hold.
-    pub fn overrides_doubted(&mut self, namespaced: bool) -> Vec<ThrottleName> {
-        self.doubt(|held| is_of(&held.hold, namespaced))
+    pub fn overrides_doubted(&mut self, kind: OverrideKind) -> Vec<ThrottleName> {
+        self.doubt(|held| is_of(&held.hold, kind))
     }
 
     /// Ends a hold everywhere, for ever. Where a loop looks it goes with [`Index::let_go`].
@@ -358,8 +360,8 @@ impl Index {
 }
 
 /// Whether a hold is an override's of this kind.
-fn is_of(hold: &Hold, namespaced: bool) -> bool {
-    matches!(&hold.source, Source::Override { namespace, .. } if namespace.is_some() == namespaced)
+fn is_of(hold: &Hold, kind: OverrideKind) -> bool {
+    matches!(&hold.source, Source::Override { namespace, .. } if OverrideKind::within(namespace.as_deref()) == kind)
 }
 
 impl IndexedThrottle {

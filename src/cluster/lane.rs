@@ -19,8 +19,8 @@ use crate::domain::hold::{Epoch, Hold, Source};
 use crate::source::crd::EchoThrottle;
 use crate::source::crd_override::{ClusterEchoOverride, EchoOverride, REST_PREFIX, hold_effect};
 
-use super::desired::ClusterDesired;
-use super::index::Override;
+use super::index::{Override, OverrideKind};
+use super::watched::{WatchedKind, WatchedState};
 
 /// How long one watch call lasts; a silently dead one is noticed 5 s later.
 const WATCH_SECONDS: u32 = 25;
@@ -37,11 +37,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub trait OverrideResource:
     Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static
 {
+    /// Its kind.
+    const KIND: OverrideKind;
     /// The hold it asks for and on what; `None` if it asks for nothing clear.
     fn asks(&self) -> Option<Override>;
 }
 
 impl OverrideResource for EchoOverride {
+    const KIND: OverrideKind = OverrideKind::Namespaced;
+
     fn asks(&self) -> Option<Override> {
         let spec = &self.spec;
         Some(Override {
@@ -60,6 +64,8 @@ impl OverrideResource for EchoOverride {
 }
 
 impl OverrideResource for ClusterEchoOverride {
+    const KIND: OverrideKind = OverrideKind::ClusterWide;
+
     fn asks(&self) -> Option<Override> {
         let spec = &self.spec;
         Some(Override {
@@ -116,13 +122,13 @@ fn epoch_of<K: Resource>(object: &K) -> Option<Epoch> {
 /// The kill lane.
 pub struct Lane {
     client: Client,
-    desired: Arc<ClusterDesired>,
+    watched: Arc<WatchedState>,
 }
 
 impl Lane {
-    /// A lane that feeds what `desired` knows.
-    pub fn new(client: Client, desired: Arc<ClusterDesired>) -> Self {
-        Self { client, desired }
+    /// A lane that feeds this.
+    pub fn new(client: Client, watched: Arc<WatchedState>) -> Self {
+        Self { client, watched }
     }
 
     /// Runs until told to stop.
@@ -130,8 +136,8 @@ impl Lane {
         let all = async {
             tokio::join!(
                 self.throttles(),
-                self.overrides::<EchoOverride>(true),
-                self.overrides::<ClusterEchoOverride>(false),
+                self.overrides::<EchoOverride>(),
+                self.overrides::<ClusterEchoOverride>(),
                 self.list_overrides(),
             )
         };
@@ -150,23 +156,22 @@ impl Lane {
             }
             match event {
                 Ok(Event::Apply(object) | Event::InitApply(object)) => {
-                    self.desired.throttle(&object)
+                    self.watched.throttle(&object)
                 }
-                Ok(Event::Delete(object)) => self.desired.throttle_gone(&object),
-                Ok(Event::InitDone) => self.desired.listed(0),
+                Ok(Event::Delete(object)) => self.watched.throttle_gone(&object),
+                Ok(Event::InitDone) => self.watched.listed(WatchedKind::Throttles),
                 Ok(Event::Init) => {}
                 Err(error) => trouble.after(&error).await,
             }
         }
     }
 
-    async fn overrides<K: OverrideResource>(&self, namespaced: bool) {
+    async fn overrides<K: OverrideResource>(&self) {
         let mut events = watcher(Api::<K>::all(self.client.clone()), config()).boxed();
         let mut listed = Vec::new();
-        let mut trouble = WatchBackoff::with(if namespaced {
-            "echooverrides"
-        } else {
-            "clusterechooverrides"
+        let mut trouble = WatchBackoff::with(match K::KIND {
+            OverrideKind::Namespaced => "echooverrides",
+            OverrideKind::ClusterWide => "clusterechooverrides",
         });
         while let Some(event) = events.next().await {
             if matches!(&event, Ok(seen) if !matches!(seen, Event::Init)) {
@@ -181,15 +186,15 @@ impl Lane {
                 }
                 Ok(Event::Delete(object)) => {
                     if let Some(epoch) = epoch_of(&object) {
-                        self.desired.override_missing(&epoch);
+                        self.watched.override_missing(&epoch);
                     }
                 }
                 Ok(Event::InitDone) => {
-                    self.desired.overrides_listed(namespaced, &listed);
-                    self.desired.listed(if namespaced { 1 } else { 2 });
+                    self.watched.overrides_listed(K::KIND, &listed);
+                    self.watched.listed(WatchedKind::Overrides(K::KIND));
                 }
                 Err(error) => {
-                    self.desired.overrides_doubted(namespaced);
+                    self.watched.overrides_doubted(K::KIND);
                     trouble.after(&error).await;
                 }
             }
@@ -198,7 +203,7 @@ impl Lane {
 
     fn seen<K: OverrideResource>(&self, object: &K) {
         match object.asks() {
-            Some(seen) => self.desired.override_seen(seen),
+            Some(seen) => self.watched.override_seen(seen),
             None => tracing::warn!(
                 name = object.meta().name,
                 "an override asks for nothing clear; it is ignored"

@@ -5,6 +5,7 @@
 //! before anybody else may start.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -14,9 +15,9 @@ use kube::{Client, ResourceExt};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::ports::Clock;
+use crate::ports::{Clock, Leadership};
 
-use super::desired::ClusterDesired;
+use super::watched::WatchedState;
 
 /// Name of the Lease that the leader holds.
 pub const LEASE_NAME: &str = "echo-phoenix-operator";
@@ -29,12 +30,42 @@ const RETRY: Duration = Duration::from_secs(2);
 /// How long one try may take.
 const TRY_LIMIT: Duration = Duration::from_secs(3);
 
+/// Whether this process leads, as its candidate says.
+pub struct LeaderFlag {
+    watched: Arc<WatchedState>,
+    leads: AtomicBool,
+}
+
+impl LeaderFlag {
+    /// It does not lead yet; nor does it before `watched` has seen everything once.
+    pub fn new(watched: Arc<WatchedState>) -> Self {
+        Self {
+            watched,
+            leads: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether this process leads from now on.
+    pub fn set_leader(&self, leads: bool) {
+        if self.leads.swap(leads, Ordering::AcqRel) != leads {
+            tracing::info!(leads, "leadership changed");
+            self.watched.forget_passes();
+        }
+    }
+}
+
+impl Leadership for LeaderFlag {
+    fn leads(&self) -> bool {
+        self.leads.load(Ordering::Acquire) && self.watched.loaded()
+    }
+}
+
 /// One candidate.
 pub struct Candidate {
     api: Api<Lease>,
     identity: String,
     clock: Arc<dyn Clock>,
-    desired: Arc<ClusterDesired>,
+    leader: Arc<LeaderFlag>,
 }
 
 /// What a candidate has seen of the Lease: its version, and when that last changed by our clock.
@@ -72,13 +103,13 @@ impl Candidate {
         namespace: &str,
         identity: String,
         clock: Arc<dyn Clock>,
-        desired: Arc<ClusterDesired>,
+        leader: Arc<LeaderFlag>,
     ) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
             identity,
             clock,
-            desired,
+            leader,
         }
     }
 
@@ -97,13 +128,13 @@ impl Candidate {
             }
             let leads =
                 renewed.is_some_and(|at| self.clock.elapsed().saturating_sub(at) < DEADLINE);
-            self.desired.set_leader(leads);
+            self.leader.set_leader(leads);
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = sleep(RETRY) => {}
             }
         }
-        self.desired.set_leader(false);
+        self.leader.set_leader(false);
         let _ = timeout(TRY_LIMIT, self.release()).await;
     }
 

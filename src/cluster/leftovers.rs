@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::hold::{Epoch, ScopedHold};
 use crate::ports::DesiredError;
 
-use super::desired::ClusterDesired;
 use super::override_objects;
+use super::watched::WatchedState;
 
 /// How often what is left behind is tried again, at first and at last.
 const RETRY_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
@@ -36,15 +36,15 @@ struct Next {
 }
 
 /// Deletes what is left behind until told to stop.
-pub async fn run(client: Client, desired: Arc<ClusterDesired>, stop: CancellationToken) {
+pub async fn run(client: Client, watched: Arc<WatchedState>, stop: CancellationToken) {
     let mut known = BTreeMap::<Epoch, Next>::new();
     let all = async {
         loop {
             let seen = tokio::select! {
-                () = desired.left_behind() => true,
+                () = watched.left_behind() => true,
                 () = sleep(RETRY_BACKOFF.0) => false,
             };
-            let (left, now) = (desired.sent_and_over(), desired.elapsed());
+            let (left, now) = (watched.sent_and_over(), watched.elapsed());
             known.retain(|epoch, _| left.iter().any(|held| held.hold.epoch == *epoch));
             // What was seen to come is there now: it does not wait for its turn.
             let due = |held: &ScopedHold| {
@@ -56,7 +56,7 @@ pub async fn run(client: Client, desired: Arc<ClusterDesired>, stop: Cancellatio
             let swept = due.iter().map(|held| async {
                 (
                     held.hold.epoch.clone(),
-                    sweep(&client, &desired, held).await,
+                    sweep(&client, &watched, held).await,
                 )
             });
             let swept: Vec<_> = stream::iter(swept.collect::<Vec<_>>())
@@ -105,7 +105,7 @@ fn again(
 /// Deletes it; answers whether it was read back as gone.
 async fn sweep(
     client: &Client,
-    desired: &ClusterDesired,
+    watched: &WatchedState,
     held: &ScopedHold,
 ) -> Result<bool, DesiredError> {
     let late = || {
@@ -117,7 +117,7 @@ async fn sweep(
         .await
         .unwrap_or_else(|_| late())?;
     if gone {
-        desired.sent().gone(&held.hold.epoch);
+        watched.sent().gone(&held.hold.epoch);
     }
     Ok(gone)
 }

@@ -23,8 +23,8 @@ use crate::source::crd_status::EchoThrottleStatus;
 use crate::source::status_rows::{self, HoldFacts};
 
 use super::connect::is_gone;
-use super::desired::ClusterDesired;
 use super::index::HoldState;
+use super::watched::WatchedState;
 
 /// Our name in managedFields.
 const FIELD_MANAGER: &str = "echo-phoenix";
@@ -34,14 +34,20 @@ const WRITE_LIMIT: Duration = Duration::from_secs(2);
 /// The status writer.
 pub struct StatusWriter {
     client: Client,
-    desired: Arc<ClusterDesired>,
+    watched: Arc<WatchedState>,
+    leadership: Arc<dyn Leadership>,
     recorder: Recorder,
     written: Mutex<BTreeMap<ThrottleName, (String, EchoThrottleStatus)>>,
 }
 
 impl StatusWriter {
-    /// A writer; `pod` names this process in Events.
-    pub fn new(client: Client, desired: Arc<ClusterDesired>, pod: String) -> Self {
+    /// A writer, which writes while this process leads; `pod` names it in Events.
+    pub fn new(
+        client: Client,
+        watched: Arc<WatchedState>,
+        leadership: Arc<dyn Leadership>,
+        pod: String,
+    ) -> Self {
         let reporter = Reporter {
             controller: "echo-phoenix".to_owned(),
             instance: Some(pod),
@@ -49,7 +55,8 @@ impl StatusWriter {
         let recorder = Recorder::new(client.clone(), reporter);
         Self {
             client,
-            desired,
+            watched,
+            leadership,
             recorder,
             written: Mutex::default(),
         }
@@ -61,7 +68,7 @@ impl StatusWriter {
             return Ok(());
         };
         let (uid, told) = {
-            let index = self.desired.index();
+            let index = self.watched.index();
             let Some(uid) = index.uid(name) else {
                 return Ok(());
             };
@@ -154,7 +161,7 @@ impl StatusWriter {
 impl Report for StatusWriter {
     async fn report(&self, outcome: &PassReport) {
         let throttle = &outcome.throttle.name;
-        if !self.desired.leads() {
+        if !self.leadership.leads() {
             return; // the gates open to what another one writes now
         }
         match timeout(WRITE_LIMIT * 2, self.write(outcome)).await {

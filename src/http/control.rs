@@ -176,7 +176,9 @@ fn not_declared(error: DesiredError) -> ProblemResponse {
         DesiredError::Unknown(name) => {
             ProblemResponse::filled(&table::UNKNOWN, &[("throttle", &name)])
         }
-        DesiredError::Unavailable(_) | DesiredError::Refused(_) => {
+        DesiredError::Unavailable(_)
+        | DesiredError::Refused(_)
+        | DesiredError::NotDeclaredHere(_) => {
             tracing::error!(%error, "an opening was refused");
             ProblemResponse::of(&table::OPENING_WAITS)
         }

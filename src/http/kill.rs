@@ -180,7 +180,10 @@ fn not_revived(error: DesiredError) -> ProblemResponse {
 fn not_killed(error: DesiredError) -> ProblemResponse {
     match error {
         DesiredError::Unknown(name) => unknown(&name),
-        DesiredError::Unavailable(_) | DesiredError::Undecided | DesiredError::Refused(_) => {
+        DesiredError::Unavailable(_)
+        | DesiredError::Undecided
+        | DesiredError::Refused(_)
+        | DesiredError::NotDeclaredHere(_) => {
             tracing::error!(%error, "a kill broke off");
             ProblemResponse::of(&table::KILL_BROKE).undecided()
         }

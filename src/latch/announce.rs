@@ -9,7 +9,8 @@ use std::time::Duration;
 use futures::future::{join, join_all};
 use futures::stream::{self, StreamExt as _};
 
-use super::{Latch, Live};
+use super::Latch;
+use super::registry::Live;
 use crate::domain::audit::CommandRecord;
 use crate::domain::hold::ScopedHold;
 use crate::ports::{Effect, JournalEntry};
@@ -63,7 +64,7 @@ impl Latch {
 
     async fn announce(&self, once: String, held: ScopedHold) {
         let stands = |live: &Live| !live.ending && live.held.hold.epoch == held.hold.epoch;
-        if !self.lacks(&once) || self.is_unasked(&once) || !self.lock().iter().any(stands) {
+        if !self.lacks(&once) || self.is_unasked(&once) || !self.holds.lock().iter().any(stands) {
             return;
         }
         if let Err(error) = self.desired.announce(&held).await {
@@ -89,7 +90,7 @@ impl Latch {
     }
 
     fn all_alone(&self) -> Vec<(ScopedHold, CommandRecord)> {
-        let live = self.lock();
+        let live = self.holds.lock();
         let alone = live.iter().filter(|live| !live.ending);
         alone
             .filter_map(|live| Some((live.held.clone(), live.alone.as_deref()?.clone())))

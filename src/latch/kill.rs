@@ -8,7 +8,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::persist::LEDGER_PATIENCE;
-use super::{AuditState, Latch, Live, Persisted, log_lines, whole};
+use super::registry::Live;
+use super::{AuditState, Latch, Persisted, log_lines, whole};
 use crate::domain::audit::{CommandRecord, CommandResponse};
 use crate::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use crate::domain::moment::Moment;
@@ -94,7 +95,7 @@ impl Latch {
             let brought = self
                 .persist(Effect::Hold(Box::new(scoped.clone())), None, record, None)
                 .await;
-            self.note(&epoch, |live| live.telling = false);
+            self.holds.note(&epoch, |live| live.telling = false);
             self.arrived.notify_waiters();
             brought
         } else {
@@ -123,7 +124,7 @@ impl Latch {
     /// Shuts the gates by the hold that an order asks for. Under one lock with what marks holds to
     /// be ended: nobody leans on one that ends, or brings it back.
     fn close(&self, order: &KillOrder) -> Closed {
-        let mut live = self.lock();
+        let mut live = self.holds.lock();
         let (scoped, fresh) = hold_for(&mut live, order);
         let alone = live
             .iter()
@@ -143,6 +144,7 @@ impl Latch {
         loop {
             let arrived = self.arrived.notified();
             if !self
+                .holds
                 .lock()
                 .iter()
                 .any(|live| live.telling && live.held.hold.epoch == *epoch)
@@ -154,7 +156,7 @@ impl Latch {
     }
 
     fn record_of(&self, epoch: &Epoch) -> (AuditState, bool) {
-        let live = self.lock();
+        let live = self.holds.lock();
         let found = live.iter().find(|live| live.held.hold.epoch == *epoch);
         found.map_or((AuditState::Pending, false), |live| {
             (live.audit, live.durable)

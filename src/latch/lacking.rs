@@ -66,7 +66,8 @@ impl Latch {
     /// How many kills hold in this process alone, since what would tell others was refused for
     /// good.
     pub fn held_alone(&self) -> usize {
-        self.lock()
+        self.holds
+            .lock()
             .iter()
             .filter(|live| live.alone.is_some())
             .count()

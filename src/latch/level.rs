@@ -15,7 +15,7 @@ use crate::domain::level::Level;
 use crate::domain::measurement::Measurement;
 use crate::domain::throttle::{Mode, Owner, ThrottleName};
 use crate::gate::LevelSetting;
-use crate::ports::{DesiredError, Effect};
+use crate::ports::{Declarations, DesiredError, Effect};
 use crate::sync::timeout;
 
 /// A person's order for a level.
@@ -53,6 +53,7 @@ impl Latch {
             at,
             mut record,
         } = order;
+        let door = self.declarations(&throttle)?;
         let declared = self.desired.find(&throttle);
         let declared = declared.ok_or_else(|| DesiredError::Unknown(throttle.clone()))?;
         let floor =
@@ -65,7 +66,7 @@ impl Latch {
             .cloned()
             .collect();
         if level < most_restrictive(declared.level, Mode::Enforce, &holds).level {
-            let opened = self.open(&throttle, level, measured, record).await?;
+            let opened = self.open(door, &throttle, level, measured, record).await?;
             if !opened.answer.replayed {
                 log_lines::declared(&throttle, level, floor, &audit);
             }
@@ -79,7 +80,7 @@ impl Latch {
         };
         // In this order: a pass that does not know the declaration yet is then overtaken at the
         // gate.
-        self.desired.tighten(&throttle, level, measured.as_ref());
+        door.tighten(&throttle, level, measured.as_ref());
         if declared.mode == Mode::Enforce {
             self.gate.tighten(&throttle, setting);
         }
@@ -95,9 +96,19 @@ impl Latch {
             .await)
     }
 
+    /// The door for levels.
+    pub(super) fn declarations(
+        &self,
+        throttle: &ThrottleName,
+    ) -> Result<&dyn Declarations, DesiredError> {
+        let door = self.desired.declarations();
+        door.ok_or_else(|| DesiredError::NotDeclaredHere(throttle.clone()))
+    }
+
     /// Opening: the ledger first.
     async fn open(
         self: &Arc<Self>,
+        door: &dyn Declarations,
         throttle: &ThrottleName,
         level: Level,
         measured: Option<Measurement>,
@@ -120,10 +131,7 @@ impl Latch {
         let holds = found.into_iter().flat_map(|one| one.holds.clone());
         let replaces = |hold: &Hold| hold.source == Source::Rest && !hold.is_kill();
         let ending: Vec<_> = holds.filter(replaces).map(|hold| hold.epoch).collect();
-        let opened = self
-            .desired
-            .declare(throttle, level, measured, record)
-            .await;
+        let opened = door.declare(throttle, level, measured, record).await;
         if matches!(opened, Err(DesiredError::Undecided)) {
             // Its caller is told so, and nothing else opens until it is known.
             self.doubts.undecided(&once, &audit);

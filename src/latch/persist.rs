@@ -90,7 +90,8 @@ impl Latch {
             if durable && let Effect::Hold(hold) = &effect {
                 // One that is here alone is told as that, whatever the disk has: its command is on
                 // record, and a start settles it.
-                self.note(&hold.hold.epoch, |live| live.durable = live.alone.is_none());
+                self.holds
+                    .note(&hold.hold.epoch, |live| live.durable = live.alone.is_none());
             }
             durable
         };
@@ -126,7 +127,8 @@ impl Latch {
             EntryOutcome::Unnoted => {
                 log_lines::not_taken(&owed.record, UNNOTED, false, unkept.get());
                 if let Effect::Hold(hold) = &effect {
-                    self.note(&hold.hold.epoch, |live| live.durable = false);
+                    self.holds
+                        .note(&hold.hold.epoch, |live| live.durable = false);
                 }
                 false
             }
@@ -229,7 +231,7 @@ impl Latch {
                     (answer, over.then_some(&hold.hold.epoch))
                 }
                 Effect::Level { throttle, level } => (
-                    self.desired
+                    self.declarations(throttle)?
                         .declare(throttle, *level, measured, record)
                         .await?
                         .answer,
@@ -301,7 +303,7 @@ impl Latch {
         let Effect::Hold(hold) = &entry.effect else {
             return;
         };
-        let (epoch, mut all) = (&hold.hold.epoch, self.lock());
+        let (epoch, mut all) = (&hold.hold.epoch, self.holds.lock());
         // Where it has ended meanwhile there is nothing to be said of it.
         let Some(live) = all.iter_mut().find(|live| live.held.hold.epoch == *epoch) else {
             return;

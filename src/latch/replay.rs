@@ -38,8 +38,10 @@ impl Latch {
             return;
         }
         // What a record has not seen end may have ended: no kill leans on it either.
-        held.iter()
-            .for_each(|(_, held)| self.note(&held.hold.epoch, |live| live.replayed = true));
+        held.iter().for_each(|(_, held)| {
+            self.holds
+                .note(&held.hold.epoch, |live| live.replayed = true)
+        });
         self.unasked()
             .extend(held.iter().map(|(record, _)| record.once.clone()));
         let latch = Arc::clone(self);
@@ -71,7 +73,7 @@ impl Latch {
                 tracing::warn!(%epoch, once, "a kill of the journal is on record: it holds where others have it");
                 let _under_way = InFlightCommand::again(self, once).await;
                 self.entered(once).await;
-                self.forget([epoch].into_iter());
+                self.holds.forget([epoch].into_iter());
                 if record.answer.told {
                     // A retry hears what its client was told, and not what was recorded then. It is
                     // waited for by nobody: what others are told hangs on no write.

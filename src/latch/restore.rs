@@ -1,6 +1,6 @@
 //! Bringing the gate in line with what is declared, where that is safer; what opens is the loop's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ impl Latch {
             .collect();
         let unknown: Vec<_> = wanted
             .iter()
-            .map(|one| self.unknown_to_the_gate(&one.name, &one.kills))
+            .map(|one| self.holds.unknown_to_the_gate(&one.name, &one.kills))
             .collect();
         self.gate.change(|draft| {
             for Wanted {
@@ -79,6 +79,7 @@ impl Latch {
             return declared;
         }
         let own: Vec<Hold> = self
+            .holds
             .lock()
             .iter()
             .map(|live| &live.held)
@@ -99,6 +100,7 @@ impl Latch {
     /// had.
     pub fn hold_alone(&self, at: Duration) {
         let alone: Vec<ScopedHold> = self
+            .holds
             .lock()
             .iter()
             .filter(|live| live.alone.is_some() && !live.ending && live.held.hold.is_kill())
@@ -119,63 +121,6 @@ impl Latch {
                     log_lines::holds(&hold, &held);
                 }
             }
-        }
-    }
-
-    /// Those of these kills that the gate does not hold yet.
-    pub(super) fn unknown_to_the_gate(
-        &self,
-        name: &ThrottleName,
-        kills: &[Arc<Hold>],
-    ) -> Vec<Arc<Hold>> {
-        let known = self.gate.kills(name);
-        kills
-            .iter()
-            .filter(|hold| !known.iter().any(|known| known.epoch == hold.epoch))
-            .map(Arc::clone)
-            .collect()
-    }
-
-    /// Lets go of holds that have ended.
-    pub fn let_go(&self, ended: &[Epoch]) {
-        self.forget(ended.iter());
-        self.wake.wake_each(&self.gate.end(ended));
-    }
-
-    /// These have ended on one throttle, by another door: no kill leans on them any more, and what
-    /// is of it alone, or is seen to hold nowhere else, is forgotten.
-    pub(super) fn forget_at<'a>(
-        &self,
-        name: &ThrottleName,
-        ended: impl Iterator<Item = &'a Epoch>,
-        holds: &dyn Fn(&Epoch) -> bool,
-    ) {
-        let ended: BTreeSet<&Epoch> = ended.collect();
-        if ended.is_empty() {
-            return;
-        }
-        self.lock().retain_mut(|live| {
-            let ScopedHold { scope, hold } = &live.held;
-            if !ended.contains(&hold.epoch) {
-                return true;
-            }
-            live.doubted = true;
-            matches!(scope, Scope::All) && holds(&hold.epoch)
-                || matches!(scope, Scope::One(own) if own != name)
-        });
-    }
-
-    /// This one is ending by another door: no kill leans on it any more.
-    pub fn doubt(&self, epoch: &Epoch) {
-        self.note(epoch, |live| live.doubted = true);
-    }
-
-    /// These have ended by another door: no kill leans on them any more.
-    pub(super) fn forget<'a>(&self, ended: impl Iterator<Item = &'a Epoch>) {
-        let ended: BTreeSet<&Epoch> = ended.collect();
-        if !ended.is_empty() {
-            self.lock()
-                .retain(|live| !ended.contains(&live.held.hold.epoch));
         }
     }
 }

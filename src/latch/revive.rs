@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::registry::Live;
 use super::turn::Turn;
 use super::undecided::CommandOutcome;
 use super::{Latch, POLL_INTERVAL, log_lines, outcome, owned, whole};
@@ -100,7 +101,8 @@ impl Latch {
     /// What a revival means: that of the hold, if it names one that this door took.
     fn scope_of(&self, scope: &Scope, epoch: Option<&Epoch>) -> Scope {
         let held = |epoch: &Epoch| {
-            self.lock()
+            self.holds
+                .lock()
                 .iter()
                 .find(|live| live.held.hold.epoch == *epoch)
                 .map(|l| l.held.clone())
@@ -129,7 +131,8 @@ impl Latch {
         let meant = |held: &ScopedHold| {
             epoch.map_or_else(|| within(held), |epoch| held.hold.epoch == *epoch)
         };
-        self.lock()
+        self.holds
+            .lock()
             .iter_mut()
             .filter(|live| meant(&live.held))
             .for_each(|live| live.ending = true);
@@ -137,7 +140,8 @@ impl Latch {
 
     /// Whether a hold is one that no revival may end that is under way.
     fn is_spared(&self, epoch: &Epoch) -> bool {
-        self.lock()
+        self.holds
+            .lock()
             .iter()
             .any(|live| !live.ending && live.held.hold.epoch == *epoch)
     }
@@ -146,7 +150,8 @@ impl Latch {
     fn ending_alone(&self, scope: &Scope, epoch: Option<&Epoch>) -> Vec<Epoch> {
         let ends =
             |held: &ScopedHold| epoch.is_some() || *scope == Scope::All || held.scope == *scope;
-        self.lock()
+        self.holds
+            .lock()
             .iter()
             .filter(|live| live.alone.is_some() && live.ending && ends(&live.held))
             .map(epoch_of)
@@ -155,7 +160,7 @@ impl Latch {
 
     /// Whether any of these holds is meant.
     fn carries(&self, carried: &BTreeSet<Epoch>, scope: &Scope, epoch: Option<&Epoch>) -> bool {
-        let (declared, live) = (self.desired.declared(), self.lock());
+        let (declared, live) = (self.desired.declared(), self.holds.lock());
         let covered = declared
             .iter()
             .filter(|one| scope.covers(&one.name))
@@ -226,7 +231,7 @@ impl Latch {
     /// These holds have ended; those that were to end and did not, stay, but for those whose end is
     /// gone on with.
     fn over(&self, ended: &[Epoch]) {
-        let mut live = self.lock();
+        let mut live = self.holds.lock();
         let carried = self.carried();
         live.iter_mut()
             .filter(|live| !carried.contains(&live.held.hold.epoch))
@@ -240,7 +245,7 @@ impl Latch {
 
     /// It is known of these holds what became of their end: those have ended, the others stay.
     pub(super) fn conclude(&self, known: &[Epoch], ended: &[Epoch]) {
-        let mut live = self.lock();
+        let mut live = self.holds.lock();
         live.retain(|live| !ended.contains(&live.held.hold.epoch));
         live.iter_mut()
             .filter(|live| known.contains(&live.held.hold.epoch))
@@ -272,6 +277,6 @@ fn epochs_of(declared: &[Arc<Declared>]) -> BTreeSet<&Epoch> {
         .collect()
 }
 
-fn epoch_of(live: &super::Live) -> Epoch {
+fn epoch_of(live: &Live) -> Epoch {
     live.held.hold.epoch.clone()
 }

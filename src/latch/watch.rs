@@ -13,7 +13,8 @@ use crate::domain::level::Level;
 use crate::domain::throttle::{GateSpec, ThrottleName};
 use crate::gate::LevelSetting;
 
-use super::{Latch, log_lines};
+use super::log_lines;
+use super::registry::HoldRegistry;
 
 /// Everything a watching process sees of one throttle.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +44,7 @@ pub struct Obeyed {
     pub offered: u64,
 }
 
-impl Latch {
+impl HoldRegistry {
     /// What the gate of this process obeys, for every throttle it knows.
     pub fn obeyed(&self) -> Vec<Obeyed> {
         let all = self.gate.standings().into_iter();

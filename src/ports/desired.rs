@@ -29,6 +29,11 @@ pub enum DesiredError {
     /// It is refused, and trying again is no use: why.
     #[error("{0}")]
     Refused(String),
+    /// Levels are not declared here.
+    #[error(
+        "in a cluster Git owns the level of {0}: change spec.throttlePercent, or create an EchoOverride to tighten it"
+    )]
+    NotDeclaredHere(ThrottleName),
 }
 
 /// Which holds a command to end them means.
@@ -105,19 +110,8 @@ pub trait Desired: Send + Sync {
     /// Before a pass of the loop: look again at what only a live look can tell (is an override
     /// really gone).
     async fn refresh(&self);
-    /// What tightens holds from now on, with what was measured, and is declared next: no pass that
-    /// begins after this opens beyond it. What would open changes nothing.
-    fn tighten(&self, throttle: &ThrottleName, level: Level, measured: Option<&Measurement>);
-    /// Declares a level, with what its caller measured: one act, so no pass of the loop sees one
-    /// without the other. Durable when it returns. Sets `generation` in the answer. Wakes nobody:
-    /// whoever commands wakes once, when all is said.
-    async fn declare(
-        &self,
-        throttle: &ThrottleName,
-        level: Level,
-        measured: Option<Measurement>,
-        record: CommandRecord,
-    ) -> Result<Declaration, DesiredError>;
+    /// The door for levels; none where others declare all of them.
+    fn declarations(&self) -> Option<&dyn Declarations>;
     /// A hold that is in force, and is taken next: it is declared from now on, where declarations
     /// are kept here. Nothing that counts records may count one whose hold nobody declares yet.
     fn hold(&self, _hold: &ScopedHold, _record: &CommandRecord) {}
@@ -164,6 +158,24 @@ pub trait Desired: Send + Sync {
     async fn note(&self, record: CommandRecord) -> Result<CommandResponse, DesiredError>;
 }
 
+/// The door for levels that this process declares.
+#[async_trait]
+pub trait Declarations: Send + Sync {
+    /// What tightens holds from now on, with what was measured, and is declared next: no pass that
+    /// begins after this opens beyond it. What would open changes nothing.
+    fn tighten(&self, throttle: &ThrottleName, level: Level, measured: Option<&Measurement>);
+    /// Declares a level, with what its caller measured: one act, so no pass of the loop sees one
+    /// without the other. Durable when it returns. Sets `generation` in the answer. Wakes nobody:
+    /// whoever commands wakes once, when all is said.
+    async fn declare(
+        &self,
+        throttle: &ThrottleName,
+        level: Level,
+        measured: Option<Measurement>,
+        record: CommandRecord,
+    ) -> Result<Declaration, DesiredError>;
+}
+
 /// Whether this process acts, or another one does.
 pub trait Leadership: Send + Sync {
     /// Whether this process may open, scale and correct.
@@ -171,7 +183,7 @@ pub trait Leadership: Send + Sync {
 }
 
 /// Where measurements go that come without a declaration; one that comes with it is handed over by
-/// [`Desired::declare`].
+/// [`Declarations::declare`].
 pub trait Measurements: Send + Sync {
     /// What somebody measured; the loop believes it for three ticks.
     fn observe(&self, throttle: &ThrottleName, evidence: Measurement);

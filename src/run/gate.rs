@@ -41,7 +41,7 @@ pub async fn gate(args: GateArgs) -> Result<(), RunError> {
     let keys = local_key::keys(&args.keys, args.listen.environment, None)?;
     let gate = gate_secret::gate(&args.secret, args.listen.environment, None)?;
     let on = watching(&args.cluster, gate, None).await?;
-    let loaded = Arc::clone(&on.desired);
+    let loaded = Arc::clone(&on.watched);
     let parts = HttpParts::new(Arc::new(move || loaded.loaded()));
     let app = app("gate", &args.listen, keys, &on, None, parts)?;
     let (http, signals) = (self_test::client()?, ShutdownSignals::listen()?);
@@ -50,14 +50,14 @@ pub async fn gate(args: GateArgs) -> Result<(), RunError> {
 
     let mut supervisor = Supervisor::default();
     let stop = supervisor.stage();
-    let lane = Lane::new(on.client.clone(), Arc::clone(&on.desired));
+    let lane = Lane::new(on.client.clone(), Arc::clone(&on.watched));
     supervisor.start("kill-lane", lane.run(stop.clone()));
     let heartbeat = Heartbeat {
         client: on.client,
         namespace: args.cluster.pod_namespace.clone(),
         identity: args.cluster.pod_name.clone(),
-        desired: on.desired,
-        latch: on.latch,
+        watched: on.watched,
+        holds: on.holds,
         clock: on.clock,
     };
     supervisor.start("heartbeat", heartbeat.run(stop));

@@ -71,10 +71,10 @@ async fn pass(file: &Arc<ManifestFile>, on: &Arc<ManifestDeps>) {
     let done = on.declared.take_over(&good, at).await;
     on.latch.restore(on.clock.elapsed());
     if !done.spent.is_empty() {
-        on.latch.let_go(&done.spent);
+        on.latch.holds().let_go(&done.spent);
     }
     if !done.ended.is_empty() {
-        on.latch.let_go(&done.ended);
+        on.latch.holds().let_go(&done.ended);
         let epochs: Vec<_> = done.ended.iter().map(ToString::to_string).collect();
         tracing::warn!(
             epoch = epochs.join(", "),

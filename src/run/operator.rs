@@ -11,10 +11,12 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::connect;
 use crate::cluster::desired::ClusterDesired;
 use crate::cluster::gates::ClusterGates;
+use crate::cluster::index::Index;
 use crate::cluster::lane::Lane;
-use crate::cluster::lease::Candidate;
+use crate::cluster::lease::{Candidate, LeaderFlag};
 use crate::cluster::leftovers;
 use crate::cluster::status::StatusWriter;
+use crate::cluster::watched::WatchedState;
 use crate::config::{
     AirtableArgs, ClusterArgs, Environment, GateSecretArgs, HostArgs, KeyArgs, Keys, ListenArgs,
     StoreArgs,
@@ -25,7 +27,7 @@ use crate::gate::Gate;
 use crate::http::{
     self, App, HealthParts as HttpParts, Hosts, InFlightKeys, Large, LedgerLook, Rates, Strangers,
 };
-use crate::latch::Latch;
+use crate::latch::{HoldRegistry, Latch};
 use crate::mirror::counters::MirrorCounters;
 use crate::ports::{Clock, Desired, History, Journal, JournalEntry, Ledger, Report, Target, Wake};
 use crate::reconcile::{ReconcileContext, Reconciler};
@@ -34,6 +36,7 @@ use crate::source::stripe::WebhookSecrets;
 use crate::store::{FileJournal, StandbyLedger};
 use crate::targets::scale::Workloads;
 use crate::telemetry::Metrics;
+use crate::wake::WakeSet;
 
 use super::clock::{SystemClock, monotonic};
 use super::record::{Holds, OpenedRecord, RecordHealth};
@@ -75,8 +78,12 @@ pub(super) type LedgerAndJournal = (Arc<dyn Ledger>, Arc<dyn Journal>);
 pub(super) struct Watching {
     pub(super) client: Client,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) desired: Arc<ClusterDesired>,
+    pub(super) watched: Arc<WatchedState>,
+    pub(super) leader: Arc<LeaderFlag>,
+    pub(super) desired: Arc<dyn Desired>,
+    pub(super) wake: Arc<dyn Wake>,
     pub(super) gate: Arc<Gate>,
+    pub(super) holds: Arc<HoldRegistry>,
     pub(super) latch: Arc<Latch>,
 }
 
@@ -92,30 +99,47 @@ pub(super) async fn watching(
         .map_err(|e| RunError::Failed(e.to_string()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (ledger, journal) = record.map_or((None, None), |record| (Some(record.0), Some(record.1)));
-    let desired = Arc::new(ClusterDesired::new(
-        client.clone(),
-        Arc::clone(&clock),
-        ledger.clone(),
-    ));
-    let gate = Arc::new(gate);
-    let as_port: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&desired);
+    let (gate, wake): (_, Arc<dyn Wake>) = (Arc::new(gate), Arc::new(WakeSet::default()));
     // A kill that the API server never took is tried again from the journal.
     let owed = journal
         .iter()
         .flat_map(|journal| journal.pending())
         .filter_map(JournalEntry::hold)
         .collect();
-    let wake: Arc<dyn Wake> = Arc::<ClusterDesired>::clone(&desired);
-    let latch = Arc::new(Latch::new(Arc::clone(&gate), as_port, wake, journal, owed));
+    let holds = HoldRegistry::new(Arc::clone(&gate), Arc::clone(&wake), owed);
+    let holds = Arc::new(holds);
+    // Whoever has a ledger has a loop.
+    let index = ledger
+        .as_ref()
+        .map_or_else(Index::default, |_| Index::looked_at());
+    let watched = WatchedState::new(
+        index,
+        Arc::clone(&clock),
+        Arc::clone(&holds),
+        Arc::clone(&wake),
+    );
+    let watched = Arc::new(watched);
+    let leader = Arc::new(LeaderFlag::new(Arc::clone(&watched)));
+    let desired: Arc<dyn Desired> = Arc::new(ClusterDesired::new(
+        client.clone(),
+        Arc::clone(&watched),
+        Arc::<LeaderFlag>::clone(&leader),
+        ledger.clone(),
+    ));
+    let latch = Latch::with_registry(Arc::clone(&holds), Arc::clone(&desired), journal);
+    let latch = Arc::new(latch);
     if let Some(record) = ledger {
         latch.asks(record);
     }
-    desired.attach_latch(Arc::clone(&latch));
     Ok(Watching {
         client,
         clock,
+        watched,
+        leader,
         desired,
+        wake,
         gate,
+        holds,
         latch,
     })
 }
@@ -208,7 +232,7 @@ fn parts(
     mirror: Option<Arc<MirrorCounters>>,
     told: RecordHealth,
 ) -> HttpParts {
-    let loaded = Arc::clone(&on.desired);
+    let loaded = Arc::clone(&on.watched);
     let mut parts = HttpParts::new(Arc::new(move || loaded.loaded()));
     parts.part(
         "airtable",
@@ -216,8 +240,7 @@ fn parts(
         mirror.map(|counters| mirror::look(counters, Arc::clone(&on.clock))),
     );
     local_key::part(keys, args.listen.environment, &mut parts);
-    let desired: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&on.desired);
-    unaccounted::part(told.record, &desired, &mut parts);
+    unaccounted::part(told.record, &on.desired, &mut parts);
     data_folder::part(told.folder, &mut parts);
     parts
 }
@@ -229,16 +252,16 @@ fn start_cluster(
     on: &Watching,
     stop: &CancellationToken,
 ) {
-    let lane = Lane::new(on.client.clone(), Arc::clone(&on.desired));
+    let lane = Lane::new(on.client.clone(), Arc::clone(&on.watched));
     supervisor.start("kill-lane", lane.run(stop.clone()));
-    let swept = (on.client.clone(), Arc::clone(&on.desired));
+    let swept = (on.client.clone(), Arc::clone(&on.watched));
     supervisor.start("leftovers", leftovers::run(swept.0, swept.1, stop.clone()));
     let candidate = Candidate::new(
         on.client.clone(),
         &cluster.pod_namespace,
         cluster.pod_name.clone(),
         Arc::clone(&on.clock),
-        Arc::clone(&on.desired),
+        Arc::clone(&on.leader),
     );
     supervisor.start("lease", candidate.run(stop.clone()));
 }
@@ -252,20 +275,20 @@ fn reconciler_parts(
     let gates: Arc<dyn Target> = Arc::new(ClusterGates::new(
         client.clone(),
         &cluster.pod_namespace,
-        Arc::clone(&on.desired),
+        Arc::clone(&on.watched),
         Arc::clone(&clock),
     ));
     let workloads: Arc<dyn Target> = Arc::new(Workloads::new(client.clone()));
     let report: Arc<dyn Report> = Arc::new(StatusWriter::new(
         client,
-        Arc::clone(&on.desired),
+        Arc::clone(&on.watched),
+        Arc::<LeaderFlag>::clone(&on.leader),
         cluster.pod_name.clone(),
     ));
-    let desired: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&on.desired);
     ReconcileContext {
-        desired,
-        leadership: Arc::<ClusterDesired>::clone(&on.desired),
-        wake: Arc::<ClusterDesired>::clone(&on.desired),
+        desired: Arc::clone(&on.desired),
+        leadership: Arc::<LeaderFlag>::clone(&on.leader),
+        wake: Arc::clone(&on.wake),
         ledger,
         latch: Arc::clone(&on.latch),
         gate: Arc::clone(&on.gate),
@@ -285,16 +308,15 @@ pub(super) fn app(
     kept: Option<&Arc<StandbyLedger>>,
     parts: HttpParts,
 ) -> Result<Arc<App>, RunError> {
-    let desired: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&on.desired);
     Ok(Arc::new(App {
         mode,
         started: on.clock.moment(),
         clock: Arc::clone(&on.clock),
         gate: Arc::clone(&on.gate),
         latch: Arc::clone(&on.latch),
-        desired,
+        desired: Arc::clone(&on.desired),
         measurements: None,
-        wake: Arc::<ClusterDesired>::clone(&on.desired),
+        wake: Arc::clone(&on.wake),
         ledger: kept.map(|ledger| -> Arc<dyn Ledger> { Arc::<StandbyLedger>::clone(ledger) }),
         history: kept.map(|ledger| -> Arc<dyn History> { Arc::<StandbyLedger>::clone(ledger) }),
         keys,

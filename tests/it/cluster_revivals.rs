@@ -17,18 +17,21 @@ use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use echo_phoenix::cluster::desired::ClusterDesired;
-use echo_phoenix::cluster::index::Override;
+use echo_phoenix::cluster::index::{Index, Override};
+use echo_phoenix::cluster::lease::LeaderFlag;
+use echo_phoenix::cluster::watched::WatchedState;
 use echo_phoenix::domain::audit::{Change, ClientKey, CommandRecord, CommandResponse, Receipt};
 use echo_phoenix::domain::history::PageAsk;
 use echo_phoenix::domain::hold::{Epoch, Scope, Source};
 use echo_phoenix::domain::throttle::ThrottleName;
 use echo_phoenix::gate::Gate;
-use echo_phoenix::latch::{CommandOutcome, Latch};
+use echo_phoenix::latch::{CommandOutcome, HoldRegistry, Latch};
 use echo_phoenix::ports::{
-    DesiredError, History, Ledger, LedgerError, OutboxRow, ReviveOutcome, Stored,
+    DesiredError, History, Ledger, LedgerError, OutboxRow, ReviveOutcome, Stored, Wake,
 };
 use echo_phoenix::run::clock::SystemClock;
 use echo_phoenix::store::SqliteLedger;
+use echo_phoenix::wake::WakeSet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -123,7 +126,7 @@ struct House {
     _folder: TempDir,
     server: Arc<Server>,
     ledger: Arc<Late>,
-    desired: Arc<ClusterDesired>,
+    watched: Arc<WatchedState>,
     gate: Arc<Gate>,
     latch: Arc<Latch>,
 }
@@ -163,26 +166,25 @@ impl House {
             late: AtomicBool::new(false),
         });
         let as_port: Arc<dyn Ledger> = Arc::<Late>::clone(&ledger);
-        let desired = Arc::new(ClusterDesired::new(
-            client,
-            Arc::new(SystemClock),
-            Some(as_port),
-        ));
         let gate = Arc::new(Gate::default());
-        let latch = Arc::new(Latch::new(
-            Arc::clone(&gate),
-            Arc::<ClusterDesired>::clone(&desired),
-            Arc::<ClusterDesired>::clone(&desired),
-            None,
-            Vec::new(),
+        let wake: Arc<dyn Wake> = Arc::new(WakeSet::default());
+        let holds = HoldRegistry::new(Arc::clone(&gate), Arc::clone(&wake), Vec::new());
+        let holds = Arc::new(holds);
+        let watched = Arc::new(WatchedState::new(
+            Index::looked_at(),
+            Arc::new(SystemClock),
+            Arc::clone(&holds),
+            wake,
         ));
-        desired.attach_latch(Arc::clone(&latch));
+        let leader = Arc::new(LeaderFlag::new(Arc::clone(&watched)));
+        let desired = ClusterDesired::new(client, Arc::clone(&watched), leader, Some(as_port));
+        let latch = Arc::new(Latch::with_registry(holds, Arc::new(desired), None));
         for short in ["a", "b"] {
             let object = json!({ "apiVersion": "echo-phoenix.dev/v1alpha1", "kind": "EchoThrottle", "spec": {},
                 "metadata": { "name": short, "namespace": "shop", "uid": short, "generation": 1, "resourceVersion": "1" },
                 "status": { "observedGeneration": 1,
                             "effective": { "levelMillionths": 0, "throttlePercent": 0, "reason": "none" } } });
-            desired.index().throttle(
+            watched.index().throttle(
                 &serde_json::from_value(object).unwrap(),
                 Timestamp::UNIX_EPOCH,
             );
@@ -191,7 +193,7 @@ impl House {
             _folder: folder,
             server,
             ledger,
-            desired,
+            watched,
             gate,
             latch,
         }
@@ -216,7 +218,7 @@ impl House {
             hold,
             present: true,
         };
-        let mut index = self.desired.index();
+        let mut index = self.watched.index();
         // A pass of the loop sees what has ended, and lets go of it.
         index.show();
         index.let_go();
@@ -225,7 +227,7 @@ impl House {
         drop(index);
         views
             .iter()
-            .for_each(|view| self.latch.follow(view, Duration::ZERO, &|_| false));
+            .for_each(|view| self.latch.holds().follow(view, Duration::ZERO, &|_| false));
     }
 
     async fn revive(

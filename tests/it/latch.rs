@@ -398,11 +398,11 @@ async fn a_watching_gate_keeps_a_hold_until_the_leader_says_it_ended() {
         ..view.clone()
     };
     let holds = || gate.standing(&name).unwrap().holds.len();
-    latch.follow(&killed, NOW.elapsed, &|_| false);
+    latch.holds().follow(&killed, NOW.elapsed, &|_| false);
     assert_eq!(holds(), 1);
-    latch.follow(&view, NOW.elapsed, &|_| false);
+    latch.holds().follow(&view, NOW.elapsed, &|_| false);
     assert_eq!(holds(), 1, "not to be seen any more is not to have ended");
-    latch.follow(
+    latch.holds().follow(
         &View {
             ended: vec![hold.epoch.clone()],
             ..killed
@@ -411,7 +411,7 @@ async fn a_watching_gate_keeps_a_hold_until_the_leader_says_it_ended() {
         &|_| false,
     );
     assert_eq!(holds(), 1, "what is seen bites");
-    latch.follow(
+    latch.holds().follow(
         &View {
             ended: vec![hold.epoch],
             ..view
@@ -822,7 +822,7 @@ async fn a_kill_does_not_lean_on_a_hold_that_its_manifest_ends() {
         killed.epoch.0, "dana",
         "the file ends its own, and not what a person stopped"
     );
-    latch.let_go(&[Epoch("default@2".to_owned())]);
+    latch.holds().let_go(&[Epoch("default@2".to_owned())]);
     assert_eq!(gate.standing(&name).unwrap().holds, [killed.epoch]);
 }
 

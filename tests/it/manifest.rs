@@ -431,7 +431,7 @@ async fn a_tightening_that_is_brought_twice_holds_once_and_does_not_end_itself()
 
     use echo_phoenix::desired::LedgerDesired;
     use echo_phoenix::domain::level::Level;
-    use echo_phoenix::ports::{Desired, Ledger};
+    use echo_phoenix::ports::{Declarations, Desired, Ledger};
     use echo_phoenix::source::manifest::parse;
     use echo_phoenix::store::SqliteLedger;
     use jiff::Timestamp;

@@ -17,13 +17,18 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use echo_phoenix::cluster::desired::ClusterDesired;
-use echo_phoenix::cluster::index::Override;
+use echo_phoenix::cluster::index::{Index, Override};
+use echo_phoenix::cluster::lease::LeaderFlag;
+use echo_phoenix::cluster::watched::{WatchedKind, WatchedState};
 use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use echo_phoenix::domain::throttle::ThrottleName;
-use echo_phoenix::ports::{Desired, DesiredError, ReviveFilter};
+use echo_phoenix::gate::Gate;
+use echo_phoenix::latch::HoldRegistry;
+use echo_phoenix::ports::{Desired, DesiredError, ReviveFilter, Wake};
 use echo_phoenix::run::clock::SystemClock;
 use echo_phoenix::source::crd_override::Selector;
 use echo_phoenix::store::SqliteLedger;
+use echo_phoenix::wake::WakeSet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -89,6 +94,8 @@ fn failure(code: u16, reason: &str, message: &str) -> Value {
 /// ledger has seen them.
 struct House {
     said: Arc<Said>,
+    watched: Arc<WatchedState>,
+    leader: Arc<LeaderFlag>,
     desired: ClusterDesired,
     _folder: tempfile::TempDir,
 }
@@ -105,14 +112,28 @@ impl House {
         let client = kube::Client::try_from(config).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let ledger = Arc::new(SqliteLedger::open(folder.path()).unwrap().0);
-        let desired = ClusterDesired::new(client, Arc::new(SystemClock), Some(ledger));
+        let wake: Arc<dyn Wake> = Arc::new(WakeSet::default());
+        let holds = HoldRegistry::new(Arc::new(Gate::default()), Arc::clone(&wake), Vec::new());
+        let watched = Arc::new(WatchedState::new(
+            Index::looked_at(),
+            Arc::new(SystemClock),
+            Arc::new(holds),
+            wake,
+        ));
+        let leader = Arc::new(LeaderFlag::new(Arc::clone(&watched)));
+        let desired = ClusterDesired::new(
+            client,
+            Arc::clone(&watched),
+            Arc::<LeaderFlag>::clone(&leader),
+            Some(ledger),
+        );
         for (name, tier) in [("checkout", "payments"), ("refunds", "money back")] {
             let throttle = json!({
                 "apiVersion": "echo-phoenix.dev/v1alpha1", "kind": "EchoThrottle", "spec": {},
                 "metadata": { "name": name, "namespace": "shop", "uid": name, "generation": 1, "resourceVersion": "1",
                               "labels": { "tier": tier } },
             });
-            desired
+            watched
                 .index()
                 .throttle(
                     &serde_json::from_value(throttle).unwrap(),
@@ -122,6 +143,8 @@ impl House {
         }
         Self {
             said,
+            watched,
+            leader,
             desired,
             _folder: folder,
         }
@@ -154,7 +177,7 @@ impl House {
             hold: hold(name, Scope::All, source).hold,
             present: true,
         };
-        let _ = self.desired.index().override_seen(&epoch(name), seen);
+        let _ = self.watched.index().override_seen(&epoch(name), seen);
     }
 
     /// What ends, and what stays.
@@ -366,10 +389,12 @@ async fn looks_at_overrides_end_where_an_api_server_never_answers() {
     for number in 0..MANY {
         let name = format!("stop-{number:03}");
         house.seen(&name, Some("shop"), Some("checkout"), &[]);
-        house.desired.index().override_missing(&epoch(&name));
+        house.watched.index().override_missing(&epoch(&name));
     }
-    (0..3).for_each(|kind| house.desired.listed(kind));
-    house.desired.set_leader(true);
+    WatchedKind::ALL
+        .into_iter()
+        .for_each(|kind| house.watched.listed(kind));
+    house.leader.set_leader(true);
     house.said.hangs.store(true, Ordering::SeqCst);
     // One after the other they would take minutes.
     timeout(Duration::from_secs(60), house.desired.refresh())

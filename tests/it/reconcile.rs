@@ -20,7 +20,7 @@ use echo_phoenix::domain::observation::Signals;
 use echo_phoenix::domain::throttle::{GateSpec, TargetKind, ThrottleName};
 use echo_phoenix::gate::{Gate, LevelSetting, Question};
 use echo_phoenix::latch::{Latch, LevelOrder};
-use echo_phoenix::ports::{Clock, Desired, Ledger, Target};
+use echo_phoenix::ports::{Clock, Declarations, Desired, Ledger, Target};
 use echo_phoenix::reconcile::{ReconcileContext, Reconciler};
 use echo_phoenix::store::SqliteLedger;
 use echo_phoenix::targets::gate::LocalGate;

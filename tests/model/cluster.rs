@@ -18,18 +18,21 @@ use axum::Router;
 use echo_phoenix::cluster::desired::ClusterDesired;
 use echo_phoenix::cluster::gates::ClusterGates;
 use echo_phoenix::cluster::heartbeat::Heartbeat;
+use echo_phoenix::cluster::index::Index;
 use echo_phoenix::cluster::lane::Lane;
-use echo_phoenix::cluster::lease::Candidate;
+use echo_phoenix::cluster::lease::{Candidate, LeaderFlag};
 use echo_phoenix::cluster::leftovers as swept;
 use echo_phoenix::cluster::status::StatusWriter;
+use echo_phoenix::cluster::watched::WatchedState;
 use echo_phoenix::decide::law::Law;
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::plan::RemoteOrder;
 use echo_phoenix::domain::throttle::{TargetKind, ThrottleName};
 use echo_phoenix::gate::Gate;
-use echo_phoenix::latch::{Lacking, Latch};
+use echo_phoenix::latch::{HoldRegistry, Lacking, Latch};
 use echo_phoenix::ports::{Clock, Desired, Journal, JournalEntry, Ledger, Report, Target, Wake};
 use echo_phoenix::reconcile::{ReconcileContext, Reconciler};
+use echo_phoenix::wake::WakeSet;
 use kube::Client;
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
@@ -86,8 +89,12 @@ enum Before {
 /// A gate, in a process that knows what a cluster shows it.
 struct Watching {
     client: Client,
-    desired: Arc<ClusterDesired>,
+    watched: Arc<WatchedState>,
+    leader: Arc<LeaderFlag>,
+    desired: Arc<dyn Desired>,
+    wake: Arc<dyn Wake>,
     gate: Arc<Gate>,
+    holds: Arc<HoldRegistry>,
     latch: Arc<Latch>,
 }
 
@@ -115,25 +122,41 @@ impl Watching {
         let (client, clock) = (server.client(), clock(outside));
         let (ledger, journal) =
             record.map_or((None, None), |record| (Some(record.0), Some(record.1)));
-        let desired = Arc::new(ClusterDesired::new(client.clone(), clock, ledger.clone()));
         let gate = Arc::new(Gate::default());
-        let as_port: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&desired);
+        let wake: Arc<dyn Wake> = Arc::new(WakeSet::default());
         let owed = journal
             .iter()
             .flat_map(|journal| journal.pending())
             .filter_map(JournalEntry::hold)
             .collect();
-        let wake: Arc<dyn Wake> = Arc::<ClusterDesired>::clone(&desired);
-        let latch = Arc::new(Latch::new(Arc::clone(&gate), as_port, wake, journal, owed));
+        let holds = HoldRegistry::new(Arc::clone(&gate), Arc::clone(&wake), owed);
+        let holds = Arc::new(holds);
+        let index = ledger
+            .as_ref()
+            .map_or_else(Index::default, |_| Index::looked_at());
+        let watched = WatchedState::new(index, clock, Arc::clone(&holds), Arc::clone(&wake));
+        let watched = Arc::new(watched);
+        let leader = Arc::new(LeaderFlag::new(Arc::clone(&watched)));
+        let desired: Arc<dyn Desired> = Arc::new(ClusterDesired::new(
+            client.clone(),
+            Arc::clone(&watched),
+            Arc::<LeaderFlag>::clone(&leader),
+            ledger.clone(),
+        ));
+        let latch = Latch::with_registry(Arc::clone(&holds), Arc::clone(&desired), journal);
+        let latch = Arc::new(latch);
         if let Some(record) = ledger {
             latch.asks(record);
         }
-        desired.attach_latch(Arc::clone(&latch));
-        goes_on(Lane::new(client.clone(), Arc::clone(&desired)).run(CancellationToken::new()));
+        goes_on(Lane::new(client.clone(), Arc::clone(&watched)).run(CancellationToken::new()));
         Self {
             client,
+            watched,
+            leader,
             desired,
+            wake,
             gate,
+            holds,
             latch,
         }
     }
@@ -179,18 +202,18 @@ impl Cluster {
             Watching::new(&server, outside, Some(record)),
             clock(outside),
         );
-        let (client, desired) = (on.client.clone(), Arc::clone(&on.desired));
+        let (client, leader) = (on.client.clone(), Arc::clone(&on.leader));
         let candidate = Candidate::new(
             client,
             HOME,
             "operator".to_owned(),
             Arc::clone(&clock),
-            desired,
+            leader,
         );
         goes_on(candidate.run(CancellationToken::new()));
         goes_on(swept::run(
             on.client.clone(),
-            Arc::clone(&on.desired),
+            Arc::clone(&on.watched),
             CancellationToken::new(),
         ));
         goes_on(
@@ -199,9 +222,9 @@ impl Cluster {
         );
         let record: Arc<dyn Ledger> = Arc::<Channel>::clone(&channel);
         let known = AppPorts {
-            desired: Arc::<ClusterDesired>::clone(&on.desired),
+            desired: Arc::clone(&on.desired),
             measurements: None,
-            wake: Arc::<ClusterDesired>::clone(&on.desired),
+            wake: Arc::clone(&on.wake),
         };
         let app = life::app("operator", &clock, &on.gate, &on.latch, known, &record)?;
         let routes = echo_phoenix::http::operator_routes(app);
@@ -211,8 +234,8 @@ impl Cluster {
             client: other.client.clone(),
             namespace: HOME.to_owned(),
             identity: "other".to_owned(),
-            desired: Arc::clone(&other.desired),
-            latch: Arc::clone(&other.latch),
+            watched: Arc::clone(&other.watched),
+            holds: Arc::clone(&other.holds),
             clock,
         };
         goes_on(heartbeat.run(CancellationToken::new()));
@@ -368,7 +391,7 @@ fn parts(
     let gates: Arc<dyn Target> = Arc::new(ClusterGates::new(
         client.clone(),
         HOME,
-        Arc::clone(&on.desired),
+        Arc::clone(&on.watched),
         Arc::clone(&clock),
     ));
     let line = Line {
@@ -379,13 +402,14 @@ fn parts(
     let there: Arc<dyn Target> = Arc::new(line);
     let report: Arc<dyn Report> = Arc::new(StatusWriter::new(
         client,
-        Arc::clone(&on.desired),
+        Arc::clone(&on.watched),
+        Arc::<LeaderFlag>::clone(&on.leader),
         "operator".to_owned(),
     ));
     ReconcileContext {
-        desired: Arc::<ClusterDesired>::clone(&on.desired),
-        leadership: Arc::<ClusterDesired>::clone(&on.desired),
-        wake: Arc::<ClusterDesired>::clone(&on.desired),
+        desired: Arc::clone(&on.desired),
+        leadership: Arc::<LeaderFlag>::clone(&on.leader),
+        wake: Arc::clone(&on.wake),
         ledger: Arc::<Channel>::clone(channel),
         latch: Arc::clone(&on.latch),
         gate: Arc::clone(&on.gate),

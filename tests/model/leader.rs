@@ -11,8 +11,8 @@ use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::measurement::Measurement;
 use echo_phoenix::domain::throttle::{Declared, ThrottleName};
 use echo_phoenix::ports::{
-    Declaration, Desired, DesiredError, HoldTaken, Leadership, Resolution, ReviveFilter,
-    ReviveOutcome,
+    Declaration, Declarations, Desired, DesiredError, HoldTaken, Leadership, Resolution,
+    ReviveFilter, ReviveOutcome,
 };
 
 use crate::outside::Outside;
@@ -37,20 +37,8 @@ impl Desired for Led {
         self.declared.refresh().await;
     }
 
-    fn tighten(&self, throttle: &ThrottleName, level: Level, measured: Option<&Measurement>) {
-        Desired::tighten(self.declared.as_ref(), throttle, level, measured);
-    }
-
-    async fn declare(
-        &self,
-        throttle: &ThrottleName,
-        level: Level,
-        measured: Option<Measurement>,
-        record: CommandRecord,
-    ) -> Result<Declaration, DesiredError> {
-        self.declared
-            .declare(throttle, level, measured, record)
-            .await
+    fn declarations(&self) -> Option<&dyn Declarations> {
+        Some(self)
     }
 
     fn hold(&self, hold: &ScopedHold, record: &CommandRecord) {
@@ -83,6 +71,25 @@ impl Desired for Led {
 
     async fn note(&self, record: CommandRecord) -> Result<CommandResponse, DesiredError> {
         self.declared.note(record).await
+    }
+}
+
+#[async_trait]
+impl Declarations for Led {
+    fn tighten(&self, throttle: &ThrottleName, level: Level, measured: Option<&Measurement>) {
+        Declarations::tighten(self.declared.as_ref(), throttle, level, measured);
+    }
+
+    async fn declare(
+        &self,
+        throttle: &ThrottleName,
+        level: Level,
+        measured: Option<Measurement>,
+        record: CommandRecord,
+    ) -> Result<Declaration, DesiredError> {
+        self.declared
+            .declare(throttle, level, measured, record)
+            .await
     }
 }
 

@@ -129,11 +129,11 @@ impl Manifest {
         let done = declared.take_over(&file, at).await;
         latch.restore(clock.elapsed());
         if !done.spent.is_empty() {
-            latch.let_go(&done.spent);
+            latch.holds().let_go(&done.spent);
             sometimes(Rare::FileSpent);
         }
         if !done.ended.is_empty() {
-            latch.let_go(&done.ended);
+            latch.holds().let_go(&done.ended);
             sometimes(Rare::FileKillEnded);
         }
         if done.owed.is_some() {

@@ -2,7 +2,7 @@
 //! bites again.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use echo_phoenix::cluster::index::{HoldState, Index, Override};
+use echo_phoenix::cluster::index::{HoldState, Index, Override, OverrideKind};
 use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::ThrottleName;
@@ -112,7 +112,7 @@ fn an_override_bites_whenever_it_is_seen_and_its_absence_lifts_nothing() {
     );
     index.found(&epoch);
     assert!(
-        !index.overrides_doubted(true).is_empty() && killed(&index),
+        !index.overrides_doubted(OverrideKind::Namespaced).is_empty() && killed(&index),
         "a watch that broke lifts nothing"
     );
     assert_eq!(

@@ -9,22 +9,23 @@ use kube::Client;
 use kube::api::Api;
 use tokio::time::timeout;
 
-use super::ClusterDesired;
 use crate::cluster::hold_endings::{LOOK_LIMIT, OverrideLookup, definition_of, look_at, meta_of};
 use crate::cluster::index::HoldState;
+use crate::cluster::watched::WatchedState;
 use crate::domain::hold::{Epoch, Hold, Source};
 
 /// Overrides that are looked at at the same time.
-const AT_ONCE: usize = 8;
+pub(super) const AT_ONCE: usize = 8;
 
-/// Looks at every override hold that needs it, for as long as the loop lets itself be kept by that.
-pub(super) async fn look(client: &Client, desired: &ClusterDesired) {
-    let mut holds: Vec<_> = desired.index().override_holds().into_iter().collect();
-    let first = desired.next_look(AT_ONCE) % holds.len().max(1);
+/// Looks at every override hold that needs it, for as long as the loop lets itself be kept by that;
+/// `turn`: how many looks there were, which says where this one begins.
+pub(super) async fn look(client: &Client, watched: &WatchedState, turn: usize) {
+    let mut holds: Vec<_> = watched.index().override_holds().into_iter().collect();
+    let first = turn % holds.len().max(1);
     holds.rotate_left(first);
     let looks = holds
         .into_iter()
-        .map(|(epoch, (hold, state))| look_once(client, desired, epoch, hold, state));
+        .map(|(epoch, (hold, state))| look_once(client, watched, epoch, hold, state));
     let looks = stream::iter(looks.collect::<Vec<_>>())
         .buffer_unordered(AT_ONCE)
         .collect::<()>();
@@ -35,23 +36,23 @@ pub(super) async fn look(client: &Client, desired: &ClusterDesired) {
 
 async fn look_once(
     client: &Client,
-    desired: &ClusterDesired,
+    watched: &WatchedState,
     epoch: Epoch,
     hold: Hold,
     state: HoldState,
 ) {
     match state {
-        HoldState::Live => learn_home(client, desired, &epoch, &hold).await,
+        HoldState::Live => learn_home(client, watched, &epoch, &hold).await,
         HoldState::Orphaned | HoldState::Over => {}
         HoldState::Missing => match look_at(client, &hold).await {
-            OverrideLookup::There => desired.index().found(&epoch),
+            OverrideLookup::There => watched.index().found(&epoch),
             OverrideLookup::Ended => {
                 tracing::info!(%epoch, source = %hold.source, "a hold ended: its override was deleted");
-                desired.end_hold(&hold);
+                watched.end_hold(&hold);
             }
             OverrideLookup::Orphaned => {
                 tracing::warn!(%epoch, source = %hold.source, "a hold lost its home; it stays until /revive");
-                desired
+                watched
                     .index()
                     .note(&epoch, |_, state| *state = HoldState::Orphaned);
             }
@@ -62,7 +63,7 @@ async fn look_once(
 
 /// Notes which namespace and definition a live override lives in, so that others of the same name
 /// are told from them.
-async fn learn_home(client: &Client, desired: &ClusterDesired, epoch: &Epoch, hold: &Hold) {
+async fn learn_home(client: &Client, watched: &WatchedState, epoch: &Epoch, hold: &Hold) {
     let Source::Override {
         namespace,
         namespace_uid,
@@ -89,7 +90,7 @@ async fn learn_home(client: &Client, desired: &ClusterDesired, epoch: &Epoch, ho
             .and_then(|meta| meta.uid),
         None => None,
     };
-    desired.index().note(epoch, |hold, _| {
+    watched.index().note(epoch, |hold, _| {
         if let Source::Override {
             namespace_uid,
             definition_uid,

@@ -96,7 +96,7 @@ impl ClusterDesired {
         ending: &[Epoch],
     ) -> Result<(EndProgress, Vec<RefusedDelete>), DesiredError> {
         let (all, mut went, mut refused) = (
-            self.index().override_holds(),
+            self.watched.index().override_holds(),
             EndProgress::default(),
             Vec::new(),
         );
@@ -109,7 +109,7 @@ impl ClusterDesired {
             for (epoch, tried) in some.iter().zip(tried) {
                 match tried {
                     Ok(()) => {
-                        self.over(epoch);
+                        self.watched.over(epoch);
                         went.ended.push(epoch.clone());
                     }
                     Err((hold, DesiredError::Refused(why))) => refused.push((hold.clone(), why)),

@@ -30,6 +30,25 @@ pub enum HoldState {
     Over,
 }
 
+/// Which of both kinds of overrides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverrideKind {
+    /// In a namespace, of throttles there.
+    Namespaced,
+    /// Of throttles anywhere.
+    ClusterWide,
+}
+
+impl OverrideKind {
+    /// The kind of one that is in this namespace, if it is in any.
+    pub(super) fn within(namespace: Option<&str>) -> Self {
+        match namespace {
+            Some(_) => Self::Namespaced,
+            None => Self::ClusterWide,
+        }
+    }
+}
+
 /// An override as it was seen.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Override {

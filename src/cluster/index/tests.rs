@@ -18,8 +18,8 @@ enum Does {
     Gone(usize),
     Stops(usize, Option<usize>),
     Missing(usize),
-    Listed(bool, Vec<usize>),
-    Doubted(bool),
+    Listed(OverrideKind, Vec<usize>),
+    Doubted(OverrideKind),
     Ends(usize),
     EndsOf(usize),
     Over(usize),
@@ -33,6 +33,10 @@ enum Does {
 
 fn does() -> impl Strategy<Value = Does> {
     let (throttle, hold) = (0..THROTTLES.len(), 0..4_usize);
+    let kind = prop_oneof![
+        Just(OverrideKind::Namespaced),
+        Just(OverrideKind::ClusterWide)
+    ];
     let holds = prop::collection::vec(0..4_usize, 0..3);
     prop_oneof![
         4 => (throttle.clone(), 1..4_i64, any::<bool>(), prop::option::of(0..3_i64), prop::option::of(hold.clone()))
@@ -40,8 +44,8 @@ fn does() -> impl Strategy<Value = Does> {
         1 => throttle.clone().prop_map(Does::Gone),
         4 => (hold.clone(), prop::option::of(throttle)).prop_map(|(hold, on)| Does::Stops(hold, on)),
         1 => hold.clone().prop_map(Does::Missing),
-        1 => (any::<bool>(), holds).prop_map(|(kind, listed)| Does::Listed(kind, listed)),
-        1 => any::<bool>().prop_map(Does::Doubted),
+        1 => (kind.clone(), holds).prop_map(|(kind, listed)| Does::Listed(kind, listed)),
+        1 => kind.prop_map(Does::Doubted),
         1 => hold.clone().prop_map(Does::Ends),
         1 => hold.clone().prop_map(Does::EndsOf),
         1 => hold.clone().prop_map(Does::Over),
@@ -178,7 +182,7 @@ fn what_is_of_one_throttle_leaves_the_others_as_they_were_handed_out() {
     let before = index.declared();
     index.override_seen(&epoch(0), stop(0, Some(1)));
     index.override_missing(&epoch(1));
-    index.overrides_doubted(false);
+    index.overrides_doubted(OverrideKind::ClusterWide);
     index.show();
     index.let_go();
     let same: Vec<_> = before

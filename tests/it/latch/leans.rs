@@ -244,7 +244,7 @@ async fn no_kill_leans_on_one_that_has_ended_by_another_door() {
                 effective: Some((Level::OPEN, 1)),
             };
             let (name, gate) = (ThrottleName::default_throttle(), GateSpec::default());
-            latch.follow(
+            latch.holds().follow(
                 &View {
                     name,
                     gate,
@@ -256,14 +256,14 @@ async fn no_kill_leans_on_one_that_has_ended_by_another_door() {
                 &|_| false,
             );
         } else {
-            latch.let_go(&ended);
+            latch.holds().let_go(&ended);
         }
         assert_eq!(
             latch.kill(order(again)).await.unwrap().epoch.0,
             again,
             "the one before is over"
         );
-        latch.let_go(&[Epoch(again.to_owned())]);
+        latch.holds().let_go(&[Epoch(again.to_owned())]);
     }
 }
 
@@ -296,7 +296,9 @@ async fn a_copy_of_a_kill_takes_it_away_from_no_other_throttle() {
         None,
         Vec::new(),
     ));
-    latch.follow(&view(Vec::new()), NOW.elapsed, &|_| false);
+    latch
+        .holds()
+        .follow(&view(Vec::new()), NOW.elapsed, &|_| false);
     let killed = latch.kill(order("k1")).await.unwrap();
     assert_eq!(killed.throttles.len(), 2);
 
@@ -319,7 +321,9 @@ async fn a_copy_of_a_kill_takes_it_away_from_no_other_throttle() {
     );
 
     // It ends: there alone, and no kill leans on what is in doubt.
-    latch.follow(&view(vec![killed.epoch.clone()]), NOW.elapsed, &|_| true);
+    latch
+        .holds()
+        .follow(&view(vec![killed.epoch.clone()]), NOW.elapsed, &|_| true);
     let default = Arc::new(Declared::bare(
         ThrottleName::default_throttle(),
         Level::OPEN,

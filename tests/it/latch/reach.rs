@@ -18,8 +18,8 @@ use echo_phoenix::domain::throttle::{Declared, GateSpec, Owner, ThrottleName};
 use echo_phoenix::gate::{Gate, LevelSetting};
 use echo_phoenix::latch::{AuditState, CommandOutcome, KillOrder, Latch, LevelOrder};
 use echo_phoenix::ports::{
-    Declaration, Desired, DesiredError, HoldTaken, Journal, JournalEntry, Ledger, Resolution,
-    ReviveFilter, ReviveOutcome, Stored, Wake, Woken,
+    Declaration, Declarations, Desired, DesiredError, HoldTaken, Journal, JournalEntry, Ledger,
+    Resolution, ReviveFilter, ReviveOutcome, Stored, Wake, Woken,
 };
 use echo_phoenix::store::SqliteLedger;
 use tempfile::TempDir;
@@ -86,18 +86,8 @@ impl Desired for Reach {
         self.ledger.refresh().await;
     }
 
-    fn tighten(&self, throttle: &ThrottleName, level: Level, measured: Option<&Measurement>) {
-        Desired::tighten(&self.ledger, throttle, level, measured);
-    }
-
-    async fn declare(
-        &self,
-        throttle: &ThrottleName,
-        level: Level,
-        measured: Option<Measurement>,
-        record: CommandRecord,
-    ) -> Result<Declaration, DesiredError> {
-        self.ledger.declare(throttle, level, measured, record).await
+    fn declarations(&self) -> Option<&dyn Declarations> {
+        Some(self)
     }
 
     async fn take(
@@ -149,6 +139,23 @@ impl Desired for Reach {
 
     async fn note(&self, record: CommandRecord) -> Result<CommandResponse, DesiredError> {
         self.ledger.note(record).await
+    }
+}
+
+#[async_trait]
+impl Declarations for Reach {
+    fn tighten(&self, throttle: &ThrottleName, level: Level, measured: Option<&Measurement>) {
+        Declarations::tighten(&self.ledger, throttle, level, measured);
+    }
+
+    async fn declare(
+        &self,
+        throttle: &ThrottleName,
+        level: Level,
+        measured: Option<Measurement>,
+        record: CommandRecord,
+    ) -> Result<Declaration, DesiredError> {
+        self.ledger.declare(throttle, level, measured, record).await
     }
 }
 

@@ -12,8 +12,8 @@ use echo_phoenix::domain::measurement::Measurement;
 use echo_phoenix::domain::observation::Signals;
 use echo_phoenix::domain::throttle::{Declared, ThrottleName};
 use echo_phoenix::ports::{
-    Desired, DesiredError, Leadership, Ledger, LedgerError, Measurements, OutboxRow, ReviveFilter,
-    Stored, Wake,
+    Declarations, Desired, DesiredError, Leadership, Ledger, LedgerError, Measurements, OutboxRow,
+    ReviveFilter, Stored, Wake,
 };
 use tokio::sync::Notify;
 use tokio::time::timeout;

@@ -12,7 +12,7 @@ use echo_phoenix::domain::hold::{Epoch, HoldEffect};
 use echo_phoenix::domain::measurement::Measurement;
 use echo_phoenix::domain::observation::Signals;
 use echo_phoenix::domain::throttle::{FromFile, Owner, ThrottleName};
-use echo_phoenix::ports::{Declaration, Desired, Ledger, Measurements, Stored};
+use echo_phoenix::ports::{Declaration, Declarations, Desired, Ledger, Measurements, Stored};
 use echo_phoenix::source::manifest::parse;
 use echo_phoenix::store::{LEDGER_FILE, SqliteLedger, verify};
 use futures::poll;

@@ -23,8 +23,8 @@ use echo_phoenix::domain::throttle::{
 use echo_phoenix::gate::{Gate, LevelSetting, Question};
 use echo_phoenix::latch::Latch;
 use echo_phoenix::ports::{
-    Clock, Declaration, Desired, DesiredError, History, HoldTaken, Leadership, Ledger, Report,
-    Resolution, ReviveFilter, ReviveOutcome, Target, TargetError, Wake, Woken,
+    Clock, Desired, DesiredError, History, HoldTaken, Leadership, Ledger, Report, Resolution,
+    ReviveFilter, ReviveOutcome, Target, TargetError, Wake, Woken,
 };
 use echo_phoenix::reconcile::{ReconcileContext, Reconciler};
 use echo_phoenix::store::SqliteLedger;
@@ -75,16 +75,8 @@ impl Desired for Declarations {
 
     async fn refresh(&self) {}
 
-    fn tighten(&self, _throttle: &ThrottleName, _level: Level, _measured: Option<&Measurement>) {}
-
-    async fn declare(
-        &self,
-        throttle: &ThrottleName,
-        _level: Level,
-        _measured: Option<Measurement>,
-        _record: CommandRecord,
-    ) -> Result<Declaration, DesiredError> {
-        Err(DesiredError::Unknown(throttle.clone()))
+    fn declarations(&self) -> Option<&dyn echo_phoenix::ports::Declarations> {
+        None
     }
 
     async fn take(
