@@ -87,11 +87,8 @@ impl Latch {
             let durable = timeout(JOURNAL_PATIENCE, self.journalled(&owed, &unkept))
                 .await
                 .unwrap_or(false);
-            if durable && let Effect::Hold(hold) = &effect {
-                // One that is here alone is told as that, whatever the disk has: its command is on
-                // record, and a start settles it.
-                self.holds
-                    .note(&hold.hold.epoch, |live| live.durable = live.alone.is_none());
+            if durable {
+                self.note_durable(&effect, true);
             }
             durable
         };
@@ -126,14 +123,21 @@ impl Latch {
             }
             EntryOutcome::Unnoted => {
                 log_lines::not_taken(&owed.record, UNNOTED, false, unkept.get());
-                if let Effect::Hold(hold) = &effect {
-                    self.holds
-                        .note(&hold.hold.epoch, |live| live.durable = false);
-                }
+                self.note_durable(&effect, false);
                 false
             }
         };
         self.pending_for(&telling, owed, durable).await
+    }
+
+    /// Whether the hold of a command is on a disk. One that is here alone is told as that, whatever
+    /// the disk has: its command is on record, and a start settles it.
+    fn note_durable(&self, effect: &Effect, durable: bool) {
+        if let Effect::Hold(hold) = effect {
+            self.holds.note(&hold.hold.epoch, |live| {
+                live.durable = durable && live.alone.is_none();
+            });
+        }
     }
 
     /// What the client of a command is told that the ledger is owed.
