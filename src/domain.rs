@@ -3,6 +3,7 @@
 //! Nothing here decides, waits, reads a clock or knows that Kubernetes, HTTP or SQL exist.
 
 pub mod audit;
+pub mod chain_head;
 pub mod drift;
 pub mod ended;
 pub mod history;

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use crate::domain::audit::{
     Change, ClientKey, CommandRecord, CommandResponse, Receipt, ThrottleRow,
 };
+use crate::domain::chain_head::ChainHead;
 use crate::domain::history::{AuditItem, DriftItem, EvidenceItem, HistoryPage, PageAsk, StateItem};
 use crate::domain::hold::ScopedHold;
 use crate::domain::level::Level;
@@ -101,6 +102,42 @@ pub trait Ledger: Send + Sync {
     /// What a command with this `Idempotency-Key` of its caller and route was answered, if the key
     /// has not expired.
     async fn answered(&self, key: &ClientKey) -> Result<Option<CommandResponse>, LedgerError>;
+}
+
+/// What the mirror is owed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outbox {
+    /// Rows that wait for it.
+    pub rows: i64,
+    /// Rows it was owed and will not get, since too many waited; the ledger has them.
+    pub dropped: i64,
+}
+
+/// What a ledger needs beside commands: from its start, once a minute, and at its end.
+#[async_trait]
+pub trait LedgerUpkeep: Send + Sync {
+    /// Records what this process starts from: the holds in force, those that nobody accounts for by
+    /// an entry of their own.
+    async fn begin(&self, at: Timestamp, holds: Vec<ScopedHold>) -> Result<Receipt, LedgerError>;
+    /// Gives every intent that a previous process left open its one outcome, `intent_interrupted`.
+    /// To be called once, at start, before an intent is opened.
+    async fn close_interrupted(&self, at: Timestamp) -> Result<Receipt, LedgerError>;
+    /// Remembers how many records the journal ever had.
+    async fn saw_journal(&self, ever: u64) -> Result<(), LedgerError>;
+    /// Forgets observations made before this, and clients' keys that have expired by now: the only
+    /// rows here that may be forgotten. Answers how many went; a few thousand at a time, so that
+    /// commands do not wait.
+    async fn prune(&self, states_before: Timestamp, now: Timestamp) -> Result<usize, LedgerError>;
+    /// How much the mirror is owed.
+    async fn outbox(&self) -> Result<Outbox, LedgerError>;
+    /// The newest row of each chained table, the audit log first, all of one moment; to be kept
+    /// elsewhere.
+    async fn heads(&self) -> Result<Vec<ChainHead>, LedgerError>;
+    /// Whether closing it can succeed.
+    fn can_close(&self) -> bool;
+    /// Writes what is queued, then closes. Blocks until that is done; later calls find the ledger
+    /// unavailable.
+    fn close(&self);
 }
 
 /// The past, page by page, newest first.

@@ -10,6 +10,7 @@ mod head;
 mod journal;
 mod last_state;
 mod looks;
+mod place;
 pub mod private;
 mod sqlite;
 mod standby;
@@ -19,16 +20,16 @@ use crate::sync::lock;
 
 pub use accounts::{Accounts, Unexplained};
 pub use had::settle_had;
-pub use head::ChainHead;
 pub use journal::{
     FileJournal, JOURNAL_BYTES, JournalBatch, JournalDone, JournalFile, JournalFound, JournalWriter,
 };
 pub use last_state::{LAST_STATE_FILE, LastFound, LastState, StateFile};
+pub use place::LedgerPlace;
 pub use sqlite::{
-    BackupError, Batch, BatchOutcome, OpenError, Outbox, Saved, SealedBatch, SqliteLedger,
+    BackupError, Batch, BatchOutcome, OpenError, Saved, SealedBatch, SqliteFolder, SqliteLedger,
     Verified, VerifyError, Writer, backup, verify,
 };
-pub use standby::{AtStart, StandbyLedger, lacking};
+pub use standby::{AtStart, StandbyLedger};
 pub use start::{LedgerSnapshot, Start, StartInputs, start};
 
 /// File name of the ledger within its directory.

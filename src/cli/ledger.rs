@@ -8,8 +8,9 @@ use clap::Args;
 
 use super::terminal::{Progress, print, print_done, tell};
 use crate::config::{ConfigError, StoreArgs};
+use crate::domain::chain_head::ChainHead;
 use crate::run::RunError;
-use crate::store::{self, ChainHead, LEDGER_FILE, Verified};
+use crate::store::{self, LEDGER_FILE, Verified};
 
 /// `echo-phoenix verify`
 #[derive(Args)]

@@ -17,7 +17,7 @@ use super::data_folder::DataFolder;
 use crate::desired::LedgerDesired;
 use crate::domain::hold::{Epoch, ScopedHold};
 use crate::latch::Latch;
-use crate::ports::{Clock, Journal, Stored};
+use crate::ports::{Clock, Journal, LedgerUpkeep, Stored};
 use crate::store::{FileJournal, StandbyLedger, StateFile};
 use folder::Lock;
 pub(super) use last::{LastKept, count, keep};

@@ -16,11 +16,12 @@ use tokio_util::sync::CancellationToken;
 use super::supervise::Supervisor;
 use crate::decide::clocks::Agreement;
 use crate::domain::audit::{Change, StateRow};
+use crate::domain::chain_head::ChainHead;
 use crate::domain::throttle::ThrottleName;
 use crate::gate::{Gate, ThrottleSnapshot};
 use crate::http::{App, watch_ledger};
-use crate::ports::{Clock, Ledger, LedgerError};
-use crate::store::{ChainHead, StandbyLedger};
+use crate::ports::{Clock, Ledger, LedgerError, LedgerUpkeep};
+use crate::store::StandbyLedger;
 use crate::telemetry::{Metrics, RecordGauges, TableHead};
 
 /// How often.
@@ -34,7 +35,8 @@ const GATE: &str = "gate";
 /// Starts it.
 pub(super) fn keep_up(supervisor: &mut Supervisor, ledger: &Arc<StandbyLedger>, app: &Arc<App>) {
     let upkeep = Arc::new(Upkeep {
-        ledger: Arc::clone(ledger),
+        ledger: Arc::<StandbyLedger>::clone(ledger),
+        record: Arc::<StandbyLedger>::clone(ledger),
         gate: Arc::clone(&app.gate),
         metrics: Arc::clone(&app.metrics),
         clock: Arc::clone(&app.clock),
@@ -48,7 +50,9 @@ pub(super) fn keep_up(supervisor: &mut Supervisor, ledger: &Arc<StandbyLedger>, 
 
 /// What it looks after, and where it tells.
 struct Upkeep {
-    ledger: Arc<StandbyLedger>,
+    ledger: Arc<dyn Ledger>,
+    /// The same, as it is kept.
+    record: Arc<dyn LedgerUpkeep>,
     gate: Arc<Gate>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
@@ -79,8 +83,7 @@ impl Upkeep {
 
     /// `dropped`: how many rows of the outbox were gone when that was last told.
     async fn look(&self, dropped: &mut i64) -> Result<(), LedgerError> {
-        let ledger = self.ledger.ledger()?;
-        let (heads, outbox) = (ledger.heads().await?, ledger.outbox().await?);
+        let (heads, outbox) = (self.record.heads().await?, self.record.outbox().await?);
         let number = |number: i64| u64::try_from(number).unwrap_or_default();
         let head = |head: &ChainHead| TableHead {
             table: head.table,
@@ -137,7 +140,7 @@ impl Upkeep {
         }
         let now = moment.wall;
         let states_before = now.checked_sub(STATES_KEPT).unwrap_or_default();
-        while self.ledger.ledger()?.prune(states_before, now).await? > 0 {}
+        while self.record.prune(states_before, now).await? > 0 {}
         Ok(())
     }
 }

@@ -1,51 +1,20 @@
-//! Heads: number and hash of a chained table's newest row, as they are exported, printed and asked
-//! for.
+//! Heads as they are typed: which tables there are, and what of a hash is enough.
 //!
-//! Pure text. A head that lives elsewhere is what tells a table whose end was cut from one that is
-//! whole.
+//! Pure text; what a head is, and how it is printed, is the domain's.
 
-use std::fmt;
 use std::str::FromStr;
 
 use super::chain::GENESIS;
 use super::sqlite::schema::{AUDIT_LOG, CHAINED};
-
-/// Bits of a hash that a metric bears: a double holds 53 exactly.
-const METRIC_BITS: usize = 48;
+use crate::domain::chain_head::{ChainHead, METRIC_BITS};
 
 /// Digits of a hash that are enough to know it by: those of a metric.
 const PREFIX: usize = METRIC_BITS / 4;
-
-/// The newest row of one chained table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChainHead {
-    /// The guide's name of the table.
-    pub table: &'static str,
-    /// The row's number; 0 before the first.
-    pub seq: i64,
-    /// Its hash, hex; 64 zeros before the first. Where it was typed, its first 12 digits or more.
-    pub hash: String,
-}
 
 impl ChainHead {
     /// Whether it is the audit log's, which is printed without the table's name.
     pub fn is_audit(&self) -> bool {
         self.table == AUDIT_LOG.name
-    }
-
-    /// The first 48 bits of the hash as a number, which a double holds exactly.
-    pub fn hash48(&self) -> u64 {
-        self.hash
-            .get(..METRIC_BITS / 4)
-            .and_then(|digits| u64::from_str_radix(digits, 16).ok())
-            .unwrap_or_default()
-    }
-}
-
-/// As `verify --head` takes it.
-impl fmt::Display for ChainHead {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}:{}", self.table, self.seq, self.hash)
     }
 }
 

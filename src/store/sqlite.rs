@@ -6,6 +6,7 @@
 mod apply;
 mod backup;
 mod cancel;
+mod folder;
 mod group;
 mod history;
 mod index;
@@ -32,12 +33,14 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{ChainHead, LedgerSnapshot, lock};
+use super::{LedgerSnapshot, lock};
 use crate::domain::audit::{Change, ClientKey, CommandResponse, Receipt};
+use crate::domain::chain_head::ChainHead;
 use crate::domain::hold::ScopedHold;
-use crate::ports::{Ledger, LedgerError, OutboxRow, Stored};
+use crate::ports::{Ledger, LedgerError, LedgerUpkeep, Outbox, OutboxRow, Stored};
 pub use backup::{BackupError, Saved, backup};
 use cancel::CancelGuard;
+pub use folder::SqliteFolder;
 use index::SharedIndex;
 pub use opening::OpenError;
 use pending_write::PendingWrite;
@@ -56,15 +59,6 @@ const QUEUE_LIMIT: usize = 8 * GROUP_LIMIT;
 /// Pages of the past that are read at the same time: half of the connections, so that a command
 /// finds one free.
 const PAGES_AT_ONCE: usize = 2;
-
-/// What the mirror is owed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Outbox {
-    /// Rows that wait for it.
-    pub rows: i64,
-    /// Rows it was owed and will not get, since too many waited; the ledger has them.
-    pub dropped: i64,
-}
 
 /// The ledger in `ledger.db`.
 #[derive(Debug)]
@@ -124,71 +118,6 @@ impl SqliteLedger {
             },
             opened,
         ))
-    }
-
-    /// Records what this process starts from: the holds in force, those that nobody accounts for by
-    /// an entry of their own.
-    pub async fn begin(
-        &self,
-        at: Timestamp,
-        holds: Vec<ScopedHold>,
-    ) -> Result<Receipt, LedgerError> {
-        self.submit(WriteOp::Begin { at, holds }).await
-    }
-
-    /// Remembers how many records the journal ever had.
-    pub async fn saw_journal(&self, ever: u64) -> Result<(), LedgerError> {
-        self.submit(WriteOp::SawJournal(ever)).await.map(drop)
-    }
-
-    /// Gives every intent that a previous process left open its one outcome, `intent_interrupted`.
-    /// To be called once, at start, before an intent is opened.
-    pub async fn close_interrupted(&self, at: Timestamp) -> Result<Receipt, LedgerError> {
-        self.submit(WriteOp::CloseInterrupted(at)).await
-    }
-
-    /// Forgets observations made before this, and clients' keys that have expired by now: the only
-    /// rows here that may be forgotten. Answers how many went; a few thousand at a time, so that
-    /// commands do not wait.
-    pub async fn prune(
-        &self,
-        states_before: Timestamp,
-        now: Timestamp,
-    ) -> Result<usize, LedgerError> {
-        self.submit(WriteOp::Prune { states_before, now })
-            .await
-            .map(|receipt| receipt.pruned)
-    }
-
-    /// How much the mirror is owed.
-    pub async fn outbox(&self) -> Result<Outbox, LedgerError> {
-        self.read(rows::outbox).await
-    }
-
-    /// The newest row of each chained table, the audit log first, all of one moment; to be kept
-    /// elsewhere.
-    pub async fn heads(&self) -> Result<Vec<ChainHead>, LedgerError> {
-        self.read(rows::heads).await
-    }
-
-    /// Whether closing it can succeed: that writes to its index, which is memory, and a process
-    /// that may not write there ends by a signal.
-    pub fn can_close(&self) -> bool {
-        self.index.writable().is_ok()
-    }
-
-    /// Writes what is queued, then closes. Blocks until that is done; later calls find the ledger
-    /// unavailable.
-    pub fn close(&self) {
-        // The readers go first: only a last connection that can write folds the log into the file
-        // as it closes, and the writer ends as soon as its queue is closed.
-        self.readers.close();
-        drop(lock(&self.queue).take());
-        if let Some(writer) = lock(&self.writer).take()
-            && writer.join().is_err()
-        {
-            tracing::error!("the ledger's writer had panicked");
-        }
     }
 
     async fn submit(&self, work: WriteOp) -> Result<Receipt, LedgerError> {
@@ -299,6 +228,53 @@ impl Ledger for SqliteLedger {
     async fn answered(&self, key: &ClientKey) -> Result<Option<CommandResponse>, LedgerError> {
         let key = key.clone();
         self.read(move |conn| rows::answered(conn, &key)).await
+    }
+}
+
+#[async_trait]
+impl LedgerUpkeep for SqliteLedger {
+    async fn begin(&self, at: Timestamp, holds: Vec<ScopedHold>) -> Result<Receipt, LedgerError> {
+        self.submit(WriteOp::Begin { at, holds }).await
+    }
+
+    async fn saw_journal(&self, ever: u64) -> Result<(), LedgerError> {
+        self.submit(WriteOp::SawJournal(ever)).await.map(drop)
+    }
+
+    async fn close_interrupted(&self, at: Timestamp) -> Result<Receipt, LedgerError> {
+        self.submit(WriteOp::CloseInterrupted(at)).await
+    }
+
+    async fn prune(&self, states_before: Timestamp, now: Timestamp) -> Result<usize, LedgerError> {
+        self.submit(WriteOp::Prune { states_before, now })
+            .await
+            .map(|receipt| receipt.pruned)
+    }
+
+    async fn outbox(&self) -> Result<Outbox, LedgerError> {
+        self.read(rows::outbox).await
+    }
+
+    async fn heads(&self) -> Result<Vec<ChainHead>, LedgerError> {
+        self.read(rows::heads).await
+    }
+
+    /// Closing writes to its index, which is memory, and a process that may not write there ends by
+    /// a signal.
+    fn can_close(&self) -> bool {
+        self.index.writable().is_ok()
+    }
+
+    fn close(&self) {
+        // The readers go first: only a last connection that can write folds the log into the file
+        // as it closes, and the writer ends as soon as its queue is closed.
+        self.readers.close();
+        drop(lock(&self.queue).take());
+        if let Some(writer) = lock(&self.writer).take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the ledger's writer had panicked");
+        }
     }
 }
 

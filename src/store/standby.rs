@@ -4,35 +4,37 @@
 //!
 //! Knows nothing of what is declared; who starts it gets what the ledger knew, when it is there.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::Connection;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::LedgerSnapshot;
-use super::sqlite::{OpenError, SqliteLedger, read, rows};
+use super::place::LedgerPlace;
+use super::sqlite::{OpenError, SqliteFolder};
 use crate::domain::audit::{Change, ClientKey, CommandResponse, Receipt};
+use crate::domain::chain_head::ChainHead;
 use crate::domain::history::{AuditItem, DriftItem, EvidenceItem, HistoryPage, PageAsk, StateItem};
-use crate::ports::{History, JournalEntry, Ledger, LedgerError, OutboxRow, Stored};
+use crate::domain::hold::ScopedHold;
+use crate::ports::{
+    History, JournalEntry, Ledger, LedgerError, LedgerUpkeep, Outbox, OutboxRow, Stored,
+};
 use crate::sync::{Mutex, lock};
 
 /// How long whoever opens it waits for its disk, where it can be done without: as a rule that takes
 /// milliseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The ledger of a folder, open or not.
-#[derive(Debug)]
-pub struct StandbyLedger {
-    folder: PathBuf,
-    open: OnceLock<SqliteLedger>,
+/// The ledger of a place, open or not.
+pub struct StandbyLedger<P: LedgerPlace = SqliteFolder> {
+    place: P,
+    open: OnceLock<P::Ledger>,
     /// An attempt to open it that its disk keeps: it goes on, and is waited for again.
-    attempt: tokio::sync::Mutex<Option<Attempt>>,
+    attempt: tokio::sync::Mutex<Option<Attempt<P::Ledger>>>,
     /// Why it could not be opened the last time, as anybody may hear it.
     why: Mutex<String>,
     /// Turns for whoever looks up a key while it is not open: a disk that hangs keeps a thread each.
@@ -42,7 +44,7 @@ pub struct StandbyLedger {
 /// Keys that are looked up at the same time while it is not open.
 const LOOK_UPS: usize = 4;
 
-type Attempt = JoinHandle<Result<(SqliteLedger, LedgerSnapshot), OpenError>>;
+type Attempt<L> = JoinHandle<Result<(L, LedgerSnapshot), OpenError>>;
 
 /// What is known of a ledger at the start.
 #[derive(Debug)]
@@ -55,40 +57,20 @@ pub enum AtStart {
     Away(OpenError),
 }
 
-/// How many of these commands of a journal the ledger of a folder lacks. Waits for its disk.
-///
-/// # Errors
-/// If it cannot be read.
-pub fn lacking(folder: &Path, entries: &[JournalEntry]) -> Result<usize, LedgerError> {
-    if entries.is_empty() {
-        return Ok(0);
-    }
-    ask(folder, |conn| read::lacks(conn, entries))
-}
-
-/// Asks the ledger of a folder by a connection of its own, which only reads. Waits for its disk.
-fn ask<T>(
-    folder: &Path,
-    query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-) -> Result<T, LedgerError> {
-    let asked = read::connect(folder).and_then(|conn| query(&conn));
-    asked.map_err(|error| LedgerError::Unavailable(error.to_string()))
-}
-
-impl StandbyLedger {
-    /// Opens the ledger of a folder, if that is possible now. `replaceable`: whether there is
+impl<P: LedgerPlace> StandbyLedger<P> {
+    /// Opens the ledger of a place, if that is possible now. `replaceable`: whether there is
     /// something else to start from that is as good, should its disk not answer.
     ///
     /// # Errors
     /// What trying again cannot mend: a file of a newer program, a library or a file system that
     /// must not be used.
     pub async fn start(
-        folder: &Path,
+        place: P,
         at: Timestamp,
         replaceable: bool,
     ) -> Result<(Self, AtStart), OpenError> {
         let ledger = Self {
-            folder: folder.to_owned(),
+            place,
             open: OnceLock::new(),
             attempt: tokio::sync::Mutex::default(),
             why: Mutex::default(),
@@ -100,7 +82,7 @@ impl StandbyLedger {
                 Err(error) if error.lasts() => return Err(error),
                 Err(error) => error,
             };
-            if let Ok(Ok(known)) = timeout(PATIENCE, ledger.ask_apart(read::opened)).await {
+            if let Ok(Ok(known)) = timeout(PATIENCE, ledger.apart(P::snapshot)).await {
                 return Ok((ledger, AtStart::ReadOnly(known, error)));
             }
             if replaceable || !matches!(error, OpenError::Slow(_)) {
@@ -121,7 +103,7 @@ impl StandbyLedger {
     )]
     pub async fn try_open(&self, at: Timestamp) -> Result<LedgerSnapshot, OpenError> {
         let mut kept = self.attempt.lock().await;
-        let attempt = kept.get_or_insert_with(|| tokio::spawn(open(self.folder.clone(), at)));
+        let attempt = kept.get_or_insert_with(|| tokio::spawn(open(self.place.clone(), at)));
         let opened = match timeout(PATIENCE, attempt).await {
             Err(_) => Err(OpenError::Slow(PATIENCE)),
             Ok(done) => {
@@ -149,23 +131,16 @@ impl StandbyLedger {
     /// If it cannot be read.
     pub async fn lacks(&self, entries: &[JournalEntry]) -> Result<usize, LedgerError> {
         let entries = entries.to_vec();
-        self.apart(move |folder| lacking(folder, &entries)).await
+        self.apart(move |place| place.lacks(&entries)).await
     }
 
-    /// The same question, asked beside whoever serves: also of a ledger that is not open.
-    async fn ask_apart<T: Send + 'static>(
-        &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, LedgerError> {
-        self.apart(move |folder| ask(folder, query)).await
-    }
-
+    /// Asks beside whoever serves: also of a ledger that is not open.
     async fn apart<T: Send + 'static>(
         &self,
-        asking: impl FnOnce(&Path) -> Result<T, LedgerError> + Send + 'static,
+        asking: impl FnOnce(&P) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        let folder = self.folder.clone();
-        let asked = tokio::task::spawn_blocking(move || asking(&folder)).await;
+        let place = self.place.clone();
+        let asked = tokio::task::spawn_blocking(move || asking(&place)).await;
         asked.unwrap_or_else(|error| Err(LedgerError::Unavailable(error.to_string())))
     }
 
@@ -173,7 +148,7 @@ impl StandbyLedger {
     ///
     /// # Errors
     /// [`LedgerError::Unavailable`] until then.
-    pub fn ledger(&self) -> Result<&SqliteLedger, LedgerError> {
+    pub fn ledger(&self) -> Result<&P::Ledger, LedgerError> {
         self.open
             .get()
             .ok_or_else(|| match lock(&self.why).as_str() {
@@ -181,23 +156,14 @@ impl StandbyLedger {
                 why => LedgerError::Unavailable(format!("it could not be opened yet: {why}")),
             })
     }
-
-    /// Whether closing it can succeed.
-    pub fn can_close(&self) -> bool {
-        self.open.get().is_none_or(SqliteLedger::can_close)
-    }
-
-    /// Writes what is queued, then closes. Blocks until that is done.
-    pub fn close(&self) {
-        if let Some(ledger) = self.open.get() {
-            ledger.close();
-        }
-    }
 }
 
-/// Opens the ledger of a folder, and closes what the process before left open.
-async fn open(folder: PathBuf, at: Timestamp) -> Result<(SqliteLedger, LedgerSnapshot), OpenError> {
-    let opened = tokio::task::spawn_blocking(move || SqliteLedger::open_and_account(&folder)).await;
+/// Opens the ledger of a place, and closes what the process before left open.
+async fn open<P: LedgerPlace>(
+    place: P,
+    at: Timestamp,
+) -> Result<(P::Ledger, LedgerSnapshot), OpenError> {
+    let opened = tokio::task::spawn_blocking(move || place.open()).await;
     let (ledger, known) = opened.map_err(std::io::Error::other)??;
     let closed = match ledger.close_interrupted(at).await {
         Ok(closed) => closed,
@@ -217,7 +183,7 @@ async fn open(folder: PathBuf, at: Timestamp) -> Result<(SqliteLedger, LedgerSna
 }
 
 #[async_trait]
-impl Ledger for StandbyLedger {
+impl<P: LedgerPlace> Ledger for StandbyLedger<P> {
     async fn commit(&self, change: Change) -> Result<Receipt, LedgerError> {
         self.ledger()?.commit(change).await
     }
@@ -236,7 +202,7 @@ impl Ledger for StandbyLedger {
             return ledger.has(once).await;
         }
         let once = once.to_owned();
-        self.ask_apart(move |conn| read::has(conn, &once)).await
+        self.apart(move |place| place.has(&once)).await
     }
 
     async fn owed(&self, limit: usize) -> Result<Vec<OutboxRow>, LedgerError> {
@@ -256,16 +222,53 @@ impl Ledger for StandbyLedger {
             LedgerError::Unavailable("too many keys are being looked up in it".to_owned())
         })?;
         let key = key.clone();
-        self.ask_apart(move |conn| {
+        self.apart(move |place| {
             let _turn = turn;
-            rows::answered(conn, &key)
+            place.answered(&key)
         })
         .await
     }
 }
 
 #[async_trait]
-impl History for StandbyLedger {
+impl<P: LedgerPlace> LedgerUpkeep for StandbyLedger<P> {
+    async fn begin(&self, at: Timestamp, holds: Vec<ScopedHold>) -> Result<Receipt, LedgerError> {
+        self.ledger()?.begin(at, holds).await
+    }
+
+    async fn close_interrupted(&self, at: Timestamp) -> Result<Receipt, LedgerError> {
+        self.ledger()?.close_interrupted(at).await
+    }
+
+    async fn saw_journal(&self, ever: u64) -> Result<(), LedgerError> {
+        self.ledger()?.saw_journal(ever).await
+    }
+
+    async fn prune(&self, states_before: Timestamp, now: Timestamp) -> Result<usize, LedgerError> {
+        self.ledger()?.prune(states_before, now).await
+    }
+
+    async fn outbox(&self) -> Result<Outbox, LedgerError> {
+        self.ledger()?.outbox().await
+    }
+
+    async fn heads(&self) -> Result<Vec<ChainHead>, LedgerError> {
+        self.ledger()?.heads().await
+    }
+
+    fn can_close(&self) -> bool {
+        self.open.get().is_none_or(LedgerUpkeep::can_close)
+    }
+
+    fn close(&self) {
+        if let Some(ledger) = self.open.get() {
+            ledger.close();
+        }
+    }
+}
+
+#[async_trait]
+impl<P: LedgerPlace<Ledger: History>> History for StandbyLedger<P> {
     async fn audit(&self, ask: PageAsk) -> Result<HistoryPage<AuditItem>, LedgerError> {
         self.ledger()?.audit(ask).await
     }

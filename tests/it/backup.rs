@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use echo_phoenix::ports::Ledger;
+use echo_phoenix::ports::{Ledger, LedgerUpkeep};
 use echo_phoenix::store::{LEDGER_FILE, SqliteLedger};
 use rusqlite::Connection;
 use serde_json::Value;

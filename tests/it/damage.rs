@@ -634,7 +634,7 @@ async fn a_first_start_that_broke_off_leaves_a_new_folder() {
 async fn a_start_lists_what_is_live_when_it_is_recorded_and_not_what_its_caller_read_before() {
     use crate::ledger_suite::values::{at, ending, kill, taking};
     use echo_phoenix::domain::hold::{Scope, Source};
-    use echo_phoenix::ports::Ledger;
+    use echo_phoenix::ports::{Ledger, LedgerUpkeep};
     use echo_phoenix::store::SqliteLedger;
 
     let folder = tempfile::tempdir().unwrap();

@@ -19,8 +19,8 @@ use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::ThrottleName;
 use echo_phoenix::ports::{Effect, Journal, JournalEntry, Ledger, LedgerError};
 use echo_phoenix::store::{
-    AtStart, FileJournal, JOURNAL_BYTES, JournalFile, JournalFound, LEDGER_FILE, SqliteLedger,
-    StandbyLedger, settle_had,
+    AtStart, FileJournal, JOURNAL_BYTES, JournalFile, JournalFound, LEDGER_FILE, SqliteFolder,
+    SqliteLedger, StandbyLedger, settle_had,
 };
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -471,9 +471,10 @@ async fn a_ledger_that_can_be_read_only_says_what_it_has_of_a_journal() {
     drop(ledger);
     let other = rusqlite::Connection::open(dir.path().join(LEDGER_FILE)).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let (ledger, found) = StandbyLedger::start(dir.path(), Timestamp::UNIX_EPOCH, false)
-        .await
-        .unwrap();
+    let (ledger, found) =
+        StandbyLedger::start(SqliteFolder::new(dir.path()), Timestamp::UNIX_EPOCH, false)
+            .await
+            .unwrap();
     assert!(matches!(found, AtStart::ReadOnly(..)), "{found:?}");
     assert!(matches!(
         ledger.check().await,

@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use echo_phoenix::config::files::patiently;
-use echo_phoenix::ports::Ledger;
+use echo_phoenix::ports::{Ledger, LedgerUpkeep};
 use echo_phoenix::store::{LEDGER_FILE, SqliteLedger, VerifyError};
 use rusqlite::Connection;
 

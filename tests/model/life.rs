@@ -23,13 +23,14 @@ use echo_phoenix::http::{
 };
 use echo_phoenix::latch::Latch;
 use echo_phoenix::ports::{
-    Clock, Desired, Journal, JournalEntry, Ledger, Measurements, Report, Stored, Target, Wake,
+    Clock, Desired, Journal, JournalEntry, Ledger, LedgerUpkeep, Measurements, Report, Stored,
+    Target, Wake,
 };
 use echo_phoenix::reconcile::{ReconcileContext, Reconciler};
 use echo_phoenix::source::stripe::WebhookSecrets;
 use echo_phoenix::store::{
-    self, FileJournal, JournalFile, JournalFound, LEDGER_FILE, LastFound, LastState,
-    LedgerSnapshot, SqliteLedger, Start, StartInputs, StateFile,
+    self, FileJournal, JournalFile, JournalFound, LEDGER_FILE, LastFound, LastState, LedgerPlace,
+    LedgerSnapshot, SqliteFolder, SqliteLedger, Start, StartInputs, StateFile,
 };
 use echo_phoenix::targets::gate::LocalGate;
 use echo_phoenix::telemetry::Metrics;
@@ -88,7 +89,9 @@ pub(crate) async fn kept(outside: &Arc<Outside>) -> Result<Kept, String> {
     if !pending.is_empty() {
         sometimes(Rare::StartWithJournal);
     }
-    let lacking = store::lacking(folder, journal.settled()).map_err(text)?;
+    let lacking = SqliteFolder::new(folder)
+        .lacks(journal.settled())
+        .map_err(text)?;
     let known = StartInputs {
         ledger_was_there: was_there,
         ledger: Some(&opened),

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::RETRY_INTERVAL;
 use crate::desired::LedgerDesired;
 use crate::gate::Gate;
+use crate::ports::LedgerUpkeep;
 use crate::store::{FileJournal, LastState, StandbyLedger, StateFile};
 
 /// Shortest pause between two writes of the last state.

@@ -12,7 +12,7 @@ use crate::run::awaited::Awaited;
 use crate::run::data_folder::DataFolder;
 use crate::store::{
     self, AtStart, FileJournal, JournalFile, JournalFound, LastFound, LastState, LedgerSnapshot,
-    StandbyLedger, Start, StartInputs, StateFile,
+    SqliteFolder, StandbyLedger, Start, StartInputs, StateFile,
 };
 
 /// Opens everything in a folder.
@@ -30,7 +30,7 @@ pub(in crate::run) async fn open(
     // Unless what is lost without the ledger is worth to wait for its disk.
     let without = found.start(None, 0, holds, clock);
     let replaceable = found.last.state.is_some() && without.lost.is_empty();
-    let started = StandbyLedger::start(folder, clock.now(), replaceable).await;
+    let started = StandbyLedger::start(SqliteFolder::new(folder), clock.now(), replaceable).await;
     let (ledger, at_start) =
         started.map_err(|e| RunError::failed(&format!("ECHO_DATA_DIR {}", folder.display()), e))?;
     let ledger = Arc::new(ledger);

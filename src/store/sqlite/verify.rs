@@ -14,8 +14,8 @@ use rusqlite::Connection;
 use super::read;
 use super::schema::{self, CHAINED, Chained};
 use super::walk::{VerifyError, walk};
+use crate::domain::chain_head::ChainHead;
 use crate::store::accounts;
-use crate::store::head::ChainHead;
 use crate::store::looks::{FOREIGN, has_ours, looks};
 
 /// Columns that every chained table has besides those its chain covers as values.

@@ -7,9 +7,9 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::schema::Chained;
+use crate::domain::chain_head::ChainHead;
 use crate::domain::text::shown;
 use crate::store::chain::{self, Cell, GENESIS};
-use crate::store::head::ChainHead;
 
 /// How often progress is told, in rows.
 const STRIDE: i64 = 1000;

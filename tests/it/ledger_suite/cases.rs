@@ -814,16 +814,11 @@ pub(crate) async fn a_kill_under_a_used_key_is_recorded_unless_it_tells_of_the_s
         record.answer.body.insert("epoch".to_owned(), kill.into());
         record
     };
-    let first = told(
-        &*ledger,
-        Change {
-            holds_taken: vec![kill("e1")],
-            ..Change::of(of("e1"))
-        },
-    )
-    .await
-    .answer
-    .unwrap();
+    let stops = |epoch: &str| Change {
+        holds_taken: vec![kill(epoch)],
+        ..Change::of(of(epoch))
+    };
+    let first = told(&*ledger, stops("e1")).await.answer.unwrap();
     // It leans on what holds.
     let same = told(&*ledger, Change::of(of("e1"))).await;
     assert_eq!((same.repeated, same.audit.len()), (true, 0));
@@ -850,14 +845,7 @@ pub(crate) async fn a_kill_under_a_used_key_is_recorded_unless_it_tells_of_the_s
     assert_eq!(ledger.answered(&key).await.unwrap(), Some(answer));
     // One that is taken anew likewise.
     told(&*ledger, ending("e2")).await;
-    let anew = told(
-        &*ledger,
-        Change {
-            holds_taken: vec![kill("e3")],
-            ..Change::of(of("e3"))
-        },
-    )
-    .await;
+    let anew = told(&*ledger, stops("e3")).await;
     assert_eq!(
         (anew.repeated, live(&*ledger).await),
         (false, vec!["e3".to_owned()])
@@ -865,10 +853,7 @@ pub(crate) async fn a_kill_under_a_used_key_is_recorded_unless_it_tells_of_the_s
     assert_eq!(ledger.answered(&key).await.unwrap(), anew.answer);
     // Somebody else may have brought it: whoever brings it again hears its number too.
     told(&*ledger, ending("e3")).await;
-    let last = Change {
-        holds_taken: vec![kill("e4")],
-        ..Change::of(of("e4"))
-    };
+    let last = stops("e4");
     let brought = told(&*ledger, last.clone()).await;
     let again = told(&*ledger, last).await;
     assert_eq!((again.repeated, again.audit.len()), (true, 0));

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use echo_phoenix::domain::audit::{Change, CommandRecord, CommandResponse, StateRow};
 use echo_phoenix::domain::throttle::ThrottleName;
-use echo_phoenix::ports::{Effect, JournalEntry, Ledger, LedgerError};
-use echo_phoenix::store::{LEDGER_FILE, OpenError, Outbox, SqliteLedger, lacking, verify};
+use echo_phoenix::ports::{Effect, JournalEntry, Ledger, LedgerError, LedgerUpkeep, Outbox};
+use echo_phoenix::store::{
+    LEDGER_FILE, LedgerPlace, OpenError, SqliteFolder, SqliteLedger, verify,
+};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -397,7 +399,9 @@ async fn a_command_under_a_used_key_is_known_to_have_been_there() {
             .repeated
     );
     assert_eq!(
-        lacking(dir.path(), &[first, again, with_key()]).unwrap(),
+        SqliteFolder::new(dir.path())
+            .lacks(&[first, again, with_key()])
+            .unwrap(),
         1,
         "only the one that never came"
     );

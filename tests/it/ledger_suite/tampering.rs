@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use echo_phoenix::domain::audit::Change;
+use echo_phoenix::domain::chain_head::ChainHead;
 use echo_phoenix::domain::hold::{Scope, Source};
 use echo_phoenix::domain::payment::Storing;
-use echo_phoenix::ports::{Ledger, LedgerError};
-use echo_phoenix::store::{ChainHead, LEDGER_FILE, SqliteLedger, Verified, VerifyError};
+use echo_phoenix::ports::{Ledger, LedgerError, LedgerUpkeep};
+use echo_phoenix::store::{LEDGER_FILE, SqliteLedger, Verified, VerifyError};
 use rusqlite::Connection;
 use tempfile::TempDir;
 

@@ -4,7 +4,7 @@
 use rusqlite::{Connection, params};
 
 use super::json;
-use crate::store::Outbox;
+use crate::ports::Outbox;
 use crate::store::chain::Cell;
 use crate::store::sqlite::schema::Chained;
 
