@@ -116,7 +116,7 @@ const LAYERS: &[Layer] = &[
     ),
     layer(
         "cluster",
-        &["domain", "decide", "ports", "source", "latch", "wake"],
+        &["domain", "decide", "ports", "source", "latch"],
         &[SERVER, SQL],
     ),
     layer(

@@ -146,7 +146,11 @@ impl Desired for LedgerDesired {
             return;
         }
         match self.decided().await {
-            Ok(stored) => lock(&self.state).adopt(&stored.throttles),
+            Ok(stored) => {
+                lock(&self.state).adopt(&stored.throttles);
+                // Nobody knows which of them it is.
+                self.woken.wake(&Scope::All);
+            }
             Err(e) => tracing::debug!(error = %e, "the ledger cannot be asked what was declared"),
         }
     }
@@ -254,8 +258,9 @@ impl Desired for LedgerDesired {
             .cloned()
             .collect::<Vec<_>>();
         state.adopt_holds(&own);
+        state.release(&ended);
         drop(state);
-        self.release(&ended);
+        self.woken.wake(&Scope::All);
         Ok(Resolution { done, ended })
     }
 

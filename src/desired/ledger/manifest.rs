@@ -13,7 +13,7 @@ use super::lock;
 use super::manifest_diff::{ThrottleChange, manifest_changes};
 use super::state::DeclaredState;
 use crate::domain::audit::Receipt;
-use crate::domain::hold::Epoch;
+use crate::domain::hold::{Epoch, Scope};
 use crate::domain::level::Level;
 use crate::domain::throttle::{Declared, FromFile, Owner, ThrottleName};
 use crate::ports::{DesiredError, Wake};
@@ -243,7 +243,9 @@ impl LedgerDesired {
             return Ok(Vec::new());
         }
         let stored = self.decided().await?;
-        Ok(lock(&self.state).look_again(&stored))
+        let ended = lock(&self.state).look_again(&stored);
+        self.woken.wake(&Scope::All);
+        Ok(ended)
     }
 }
 
