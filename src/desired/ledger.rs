@@ -7,6 +7,7 @@
 
 mod added;
 mod ledger_calls;
+mod levels;
 mod manifest;
 mod manifest_diff;
 mod state;
@@ -14,21 +15,21 @@ mod state;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::domain::audit::{Change, CommandRecord, CommandResponse, ThrottleRow};
+use async_trait::async_trait;
+
+use crate::domain::audit::{Change, CommandRecord, CommandResponse};
 use crate::domain::hold::{Epoch, HeldBy, Scope, ScopedHold};
 use crate::domain::level::Level;
 use crate::domain::measurement::Measurement;
 use crate::domain::offered::Offered;
 use crate::domain::report::PassReport;
-use crate::domain::throttle::{Declared, Owner, ThrottleName};
+use crate::domain::throttle::{Declared, ThrottleName};
 use crate::ports::{
-    Declaration, Declarations, Desired, DesiredError, Effect, HoldTaken, JournalEntry, Leadership,
-    Ledger, Measurements, Report, Resolution, ReviveFilter, ReviveOutcome, Stored, Wake, Woken,
+    Declarations, Desired, DesiredError, Effect, HoldTaken, JournalEntry, Leadership, Ledger,
+    Measurements, Report, Resolution, ReviveFilter, ReviveOutcome, Stored, Wake, Woken,
 };
-use crate::sync::{Mutex, lock, timeout};
+use crate::sync::{Mutex, lock};
 use crate::wake::WakeSet;
-use async_trait::async_trait;
-use ledger_calls::PATIENCE;
 pub use manifest::Taken;
 use manifest::Taking;
 use state::{DeclaredState, hear, listens};
@@ -271,82 +272,6 @@ impl Desired for LedgerDesired {
             .await?
             .answer
             .unwrap_or(asked))
-    }
-}
-
-#[async_trait]
-impl Declarations for LedgerDesired {
-    fn tighten(&self, throttle: &ThrottleName, level: Level, measured: Option<&Measurement>) {
-        lock(&self.state).tighten(throttle, level, measured);
-    }
-
-    async fn declare(
-        &self,
-        throttle: &ThrottleName,
-        level: Level,
-        measured: Option<Measurement>,
-        mut record: CommandRecord,
-    ) -> Result<Declaration, DesiredError> {
-        // Tightening waits for nobody: the loop must not open what the gate has just closed. Should
-        // the ledger not take it, the tighter level stays until it does, and with it what was
-        // measured.
-        let tightened = lock(&self.state).tighten(throttle, level, measured.as_ref());
-        let mut turn = timeout(PATIENCE, self.declaring.lock()).await.ok();
-        let is_ours = match &mut turn {
-            Some(turn) => self.file_first(turn, throttle).await,
-            None => false,
-        };
-        if !is_ours {
-            if tightened {
-                lock(&self.state).stuck(throttle);
-            }
-            return Err(DesiredError::Unavailable(
-                "earlier declarations are not recorded yet".to_owned(),
-            ));
-        }
-        let found = lock(&self.state).get(throttle);
-        let found = found.ok_or_else(|| DesiredError::Unknown(throttle.clone()))?;
-        if found.owner != Owner::Rest {
-            return self.tighten(&found, level, measured, record).await;
-        }
-        let (generation, effective) = (found.generation.saturating_add(1), found.stored);
-        record.answer.set("generation", generation);
-        let asked = record.answer.clone();
-        let (name, owner) = (throttle.clone(), Owner::Rest);
-        let row = ThrottleRow {
-            name,
-            declared: level,
-            effective,
-            generation,
-            owner,
-            spec: None,
-            offered: found.offered,
-        };
-        let committed = self
-            .commit(Change {
-                throttles: vec![row],
-                ..Change::of(record)
-            })
-            .await;
-        let mut state = lock(&self.state);
-        let receipt = committed.inspect_err(|_| {
-            if tightened {
-                state.stuck(throttle);
-            }
-        })?;
-        let level = state.arrived(throttle, level);
-        if !receipt.repeated {
-            state.change(throttle, |declared| {
-                (declared.level, declared.generation) = (level, generation);
-                if let Some(measured) = measured.filter(|_| !tightened) {
-                    hear(declared, measured);
-                }
-            });
-        }
-        Ok(Declaration {
-            generation,
-            answer: receipt.answer.unwrap_or(asked),
-        })
     }
 }
 
