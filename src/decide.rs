@@ -10,6 +10,7 @@ pub mod damping;
 pub mod follow;
 pub mod law;
 pub mod opening;
+pub mod outcome;
 pub mod plan;
 pub mod precedence;
 pub mod refusal_rate;

@@ -22,19 +22,20 @@ use futures::{StreamExt, stream};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::decide::check::{Permissions, check};
+use crate::decide::check::{Permissions, check, refuse};
 use crate::decide::law::Law;
 use crate::decide::plan::{Facts, Planned, plan};
 use crate::decide::precedence::{Restriction, most_restrictive};
 use crate::decide::step::{NextLevel, worst};
 use crate::domain::moment::Moment;
+use crate::domain::plan::StepOutcome;
 use crate::domain::throttle::{Declared, TargetKind, ThrottleName};
 use crate::gate::Gate;
 use crate::latch::Latch;
 use crate::ports::{Clock, Desired, Ledger, Report, Stored, Target};
 
-use apply::{OpeningGuard, StepOutcome};
-use memory::Memory;
+use apply::OpeningGuard;
+use memory::{Memory, new_id};
 
 /// The ticker's period: the control law's tick.
 const TICK: Duration = Duration::from_secs(5);
@@ -97,7 +98,6 @@ struct StartedPass {
     intents: Vec<recorder::Intent>,
     /// Whether the ledger has what it intends.
     recorded: bool,
-    refused: Option<String>,
     /// What came while something opened that would have kept it from that.
     late: Option<&'static str>,
 }
@@ -220,7 +220,7 @@ impl Reconciler {
         let seen = |throttle: &Declared| {
             self.memory
                 .get(&throttle.name)
-                .is_some_and(Memory::is_killed)
+                .is_some_and(|memory| memory.law.killed)
         };
         if self
             .parts
@@ -288,33 +288,27 @@ async fn begin(
     let now = parts.clock.moment();
     let mut memory = memory.unwrap_or_else(|| Memory::new(&throttle, now));
     let reads = gather::read(parts, &throttle).await;
-    memory.found(
-        gather::level(&reads),
-        gather::held(&reads),
-        gather::measured(&reads),
-        now.elapsed,
-    );
+    memory.found(&reads, now.elapsed);
 
     let want = most_restrictive(throttle.level, throttle.mode, &throttle.holds);
-    memory.spare(want.killed, now.elapsed);
+    memory.law.spare(want.killed, now.elapsed);
     let next = worst(
         &parts.law.of(&throttle.signals),
-        &memory.situations(&throttle, &want, now.elapsed),
+        &memory.law.situations(&throttle, &want, now.elapsed),
     );
     let known = memory.recall(&throttle);
     let facts = Facts {
         throttle: &known,
         asked: want.level,
         killed: want.killed,
-        current: memory.level,
+        current: memory.law.level,
         next,
         reads: &reads,
-        now: now.wall,
+        drifts: memory.drifts.known(),
+        patience: memory.sites.patience(),
+        now,
     };
-    let mut planned: Planned = plan(&facts);
-    memory.look(&reads, &planned.agreeing);
-    memory.damp(&mut planned.plan, want.killed, now.elapsed);
-    memory.name_drifts(&mut planned.plan, now.wall);
+    let planned = plan(&facts, || new_id(now.wall));
 
     // That it is recorded is asked again before anything opens.
     let may = Permissions {
@@ -322,17 +316,10 @@ async fn begin(
         leads: parts.desired.leads(),
         recorded: true,
     };
-    let violations = check(&planned.plan, memory.level, may);
+    let violations = check(&planned.plan, memory.law.level, may);
     if !violations.is_empty() {
         tracing::error!(throttle = %throttle.name, ?violations, "a plan was refused");
-        planned.plan.steps.clear();
-        planned.effective = memory.level;
     }
-    let refused = violations.first().map(|v| format!("plan refused: {v}"));
-    let (done, intents) = (
-        planned.plan.steps.iter().map(|_| None).collect(),
-        Vec::new(),
-    );
     let mut begun = StartedPass {
         throttle,
         want,
@@ -340,11 +327,10 @@ async fn begin(
         now,
         reads,
         memory,
+        done: refuse(&planned.plan, &violations),
         planned,
-        done,
-        intents,
+        intents: Vec::new(),
         recorded: false,
-        refused,
         late: None,
     };
     apply::close_here(parts, &mut begun).await;

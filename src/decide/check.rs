@@ -5,7 +5,7 @@
 
 use crate::domain::drift::Side;
 use crate::domain::level::Level;
-use crate::domain::plan::{Action, Plan, RemoteOrder};
+use crate::domain::plan::{Action, Plan, RemoteOrder, StepOutcome};
 
 /// What the checker believes of the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,32 @@ pub enum Violation {
     /// Replicas are a count.
     #[error("step {0} asks for a negative number of replicas")]
     Negative(usize),
+}
+
+impl Violation {
+    /// The number of the step.
+    pub fn step(&self) -> usize {
+        let (Self::OpensWhileKilled(index)
+        | Self::NotLeader(index)
+        | Self::NotRecorded(index)
+        | Self::Mislabelled(index)
+        | Self::Negative(index)) = self;
+        *index
+    }
+}
+
+/// What is known of each step of a plan before any is done: those in violation are refused, and so
+/// is whatever opens after the first of them; none: it may be done.
+pub fn refuse(plan: &Plan, violations: &[Violation]) -> Vec<Option<StepOutcome>> {
+    let mut first = None;
+    let steps = plan.steps.iter().enumerate().map(|(index, step)| {
+        let own = violations.iter().find(|wrong| wrong.step() == index);
+        let before = first.filter(|_| step.side == Side::Riskier);
+        first = first.or(own);
+        let wrong = own.or(before)?;
+        Some(StepOutcome::Refused(format!("plan refused: {wrong}")))
+    });
+    steps.collect()
 }
 
 /// Finds everything wrong with a plan, given the level in force before it.

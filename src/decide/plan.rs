@@ -1,23 +1,25 @@
 //! From what was decided and what was read back to a plan: every step, in order, with nothing left
-//! to decide.
+//! to decide. Nobody changes a plan that was made; what became of it is a value of its own
+//! (`outcome.rs`).
 //!
 //! Closing goes gate, then workloads; opening goes workloads, then gate, and the gate waits for
 //! their read-back. What other sites are told comes last, and nothing here waits for it: a site
 //! that cannot be reached must not keep this one shut for ever, and each site opens by its own
 //! ramp.
 
+mod freeze;
 mod remote;
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-
 use crate::domain::drift::{Drift, DriftAction, Side};
 use crate::domain::level::Level;
+use crate::domain::moment::Moment;
 use crate::domain::plan::{Action, Plan, ReadBack, ScaleReadBack, Step};
 use crate::domain::remote::RemoteSent;
 use crate::domain::throttle::{Declared, Mode, ScaleSpec, TargetSpec};
 
+use super::damping::{Damping, SitePatience};
 use super::precedence::most_restrictive;
 use super::step::NextLevel;
 
@@ -36,8 +38,21 @@ pub struct Facts<'a> {
     pub next: NextLevel,
     /// What the targets were found to be, in the order declared.
     pub reads: &'a [(TargetSpec, Result<ReadBack, String>)],
+    /// What is known of differences.
+    pub drifts: KnownDrifts<'a>,
+    /// What other sites were told and have not been seen to obey, by target id.
+    pub patience: &'a BTreeMap<String, SitePatience>,
     /// When they were read.
-    pub now: Timestamp,
+    pub now: Moment,
+}
+
+/// Differences that passes before this one found.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownDrifts<'a> {
+    /// Those that were there in the last pass, by target id.
+    pub open: &'a BTreeMap<String, Drift>,
+    /// When each target was corrected, by target id.
+    pub damping: &'a BTreeMap<String, Damping>,
 }
 
 /// A plan with what must be remembered once it is done.
@@ -55,6 +70,10 @@ pub struct Planned {
     pub sent: BTreeMap<String, RemoteSent>,
     /// Target ids that are what they should be.
     pub agreeing: Vec<String>,
+    /// Differences that are there, by target id; the plan reports those of them that are new.
+    pub open: BTreeMap<String, Drift>,
+    /// Whether a correction waits because there were many.
+    pub damped: bool,
 }
 
 /// Replicas a workload should have; `None` where the throttle has no opinion.
@@ -81,8 +100,16 @@ pub fn wanted_replicas(
     remembered
 }
 
-/// Makes the plan.
-pub fn plan(facts: &Facts<'_>) -> Planned {
+/// Makes the plan. `fresh_id` makes the id of a difference that is new.
+pub fn plan(facts: &Facts<'_>, fresh_id: impl FnMut() -> String) -> Planned {
+    let mut out = steps(facts);
+    freeze::hold_back(facts, &mut out);
+    freeze::name_drifts(facts, &mut out, fresh_id);
+    out
+}
+
+/// Everything that should be done, however often it was tried before.
+fn steps(facts: &Facts<'_>) -> Planned {
     let mut out = Planned {
         plan: Plan {
             throttle: facts.throttle.name.clone(),
@@ -94,6 +121,8 @@ pub fn plan(facts: &Facts<'_>) -> Planned {
         acknowledged: facts.throttle.acknowledged.clone(),
         sent: facts.throttle.sent.clone(),
         agreeing: Vec::new(),
+        open: BTreeMap::new(),
+        damped: false,
     };
     out.plan.reported.extend(observed_level(facts));
     let mut unread = false;
@@ -252,7 +281,7 @@ fn drift(
     side: Side,
 ) -> Drift {
     Drift {
-        id: String::new(), // numbered by the loop, which owns randomness
+        id: String::new(), // given last
         throttle: facts.throttle.name.clone(),
         target: target.to_owned(),
         field: field.to_owned(),
@@ -260,8 +289,8 @@ fn drift(
         actual,
         side,
         who: None,
-        first_seen: facts.now,
-        last_seen: facts.now,
+        first_seen: facts.now.wall,
+        last_seen: facts.now.wall,
         count: 1,
         action: if facts.throttle.mode == Mode::Observe {
             DriftAction::Reported

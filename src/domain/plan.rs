@@ -133,6 +133,28 @@ pub enum RemoteOrder {
     },
 }
 
+/// What another site is told, as far as it is told the same again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderKind {
+    /// To stop.
+    Stop,
+    /// To end a stop of ours.
+    End,
+    /// To declare this level.
+    Level(Level),
+}
+
+impl RemoteOrder {
+    /// What it is, apart from its words.
+    pub fn kind(&self) -> OrderKind {
+        match self {
+            Self::Kill { .. } => OrderKind::Stop,
+            Self::Revive { .. } => OrderKind::End,
+            Self::Level { to, .. } => OrderKind::Level(*to),
+        }
+    }
+}
+
 impl Action {
     /// The kind of target that does it.
     pub fn kind(&self) -> TargetKind {
@@ -166,4 +188,37 @@ pub struct Plan {
     /// Drift that is only reported.
     #[serde(skip)]
     pub reported: Vec<Drift>,
+}
+
+/// What became of one step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StepOutcome {
+    /// It was done.
+    Yes,
+    /// It was tried and failed.
+    Failed(String),
+    /// It was acknowledged, and something else holds.
+    Held(String),
+    /// It was not tried, since it opens: why not.
+    Skipped(&'static str),
+    /// It opens, and this came before it, or while it was under way.
+    Overtaken(&'static str),
+    /// The plan's checker refused it, or one before it, and it must not be tried: why.
+    Refused(String),
+}
+
+impl StepOutcome {
+    /// Whether it was tried, and to its end.
+    pub fn was_tried(&self) -> bool {
+        matches!(self, Self::Yes | Self::Failed(_) | Self::Held(_))
+    }
+
+    /// Why it is not as planned, if that is for somebody to know.
+    pub fn trouble(&self) -> Option<&str> {
+        match self {
+            Self::Failed(why) | Self::Held(why) | Self::Refused(why) => Some(why),
+            Self::Overtaken(why) => Some(why),
+            Self::Yes | Self::Skipped(_) => None,
+        }
+    }
 }

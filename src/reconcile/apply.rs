@@ -11,12 +11,11 @@ use futures::future::join_all;
 use tokio::time::timeout;
 
 use crate::decide::check::{Permissions, check};
-use crate::decide::plan::Planned;
 use crate::decide::precedence;
-use crate::domain::drift::{DriftAction, Side};
+use crate::domain::drift::Side;
 use crate::domain::level::Level;
-use crate::domain::plan::{Action, RemoteOrder, Step};
-use crate::domain::throttle::{TargetKind, TargetSpec, ThrottleName};
+use crate::domain::plan::{Action, Step, StepOutcome};
+use crate::domain::throttle::{TargetKind, ThrottleName};
 use crate::ports::TargetError;
 
 use super::{ReconcileContext, StartedPass};
@@ -24,39 +23,8 @@ use super::{ReconcileContext, StartedPass};
 /// How long one step may take.
 const STEP_LIMIT: Duration = Duration::from_secs(5);
 
-/// What became of one step.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum StepOutcome {
-    /// It was done.
-    Yes,
-    /// It was tried and failed.
-    Failed(String),
-    /// It was acknowledged, and something else holds.
-    Held(String),
-    /// It was not tried, since it opens: why not.
-    Skipped(&'static str),
-    /// It opens, and this came before it, or while it was under way.
-    Overtaken(&'static str),
-}
-
 const NOT_TRIED: StepOutcome = StepOutcome::Skipped("an earlier step failed");
 const NOT_RECORDED: StepOutcome = StepOutcome::Skipped("the ledger had not taken the intent");
-
-impl StepOutcome {
-    /// Whether it was tried, and to its end.
-    pub(super) fn was_tried(&self) -> bool {
-        matches!(self, Self::Yes | Self::Failed(_) | Self::Held(_))
-    }
-
-    /// Why it is not as planned, if that is for somebody to know.
-    fn trouble(&self) -> Option<&str> {
-        match self {
-            Self::Failed(why) | Self::Held(why) => Some(why),
-            Self::Overtaken(why) => Some(why),
-            Self::Yes | Self::Skipped(_) => None,
-        }
-    }
-}
 
 /// What a step that opens asks, when it does: the moment, and not what the pass began with.
 #[derive(Clone, Copy)]
@@ -133,7 +101,9 @@ impl OpeningGuard<'_> {
             leads: self.parts.desired.leads(),
             recorded: begun.recorded,
         };
-        if check(&begun.planned.plan, begun.memory.level, may).is_empty() {
+        let wrong = check(&begun.planned.plan, begun.memory.law.level, may);
+        let to_come = |step: usize| begun.done.get(step).is_some_and(Option::is_none);
+        if !wrong.iter().any(|wrong| to_come(wrong.step())) {
             return None;
         }
         Some(if begun.recorded {
@@ -159,7 +129,7 @@ impl From<StepOutcome> for Opened {
 /// Does what closes here.
 pub(super) async fn close_here(parts: &ReconcileContext, begun: &mut StartedPass) {
     for (step, done) in begun.planned.plan.steps.iter().zip(&mut begun.done) {
-        if step.side == Side::Safer && is_here(step) {
+        if done.is_none() && step.side == Side::Safer && is_here(step) {
             *done = Some(one(parts, &begun.throttle.name, &step.action).await);
         }
     }
@@ -169,7 +139,8 @@ pub(super) async fn close_here(parts: &ReconcileContext, begun: &mut StartedPass
 pub(super) async fn close_elsewhere(parts: &ReconcileContext, begun: &mut StartedPass) {
     let throttle = &begun.throttle.name;
     let steps = begun.planned.plan.steps.iter().zip(&mut begun.done);
-    let closing = steps.filter(|(step, _)| step.side == Side::Safer && !is_here(step));
+    let closing =
+        steps.filter(|(step, done)| done.is_none() && step.side == Side::Safer && !is_here(step));
     join_all(
         closing.map(async |(step, done)| *done = Some(one(parts, throttle, &step.action).await)),
     )
@@ -222,13 +193,13 @@ pub(super) async fn open_elsewhere(now: OpeningGuard<'_>, begun: &mut StartedPas
     begun.late = begun.late.or(late);
 }
 
-/// Whether something of a plan is not done that was to be by now.
+/// Whether something of a plan is not done that was to be by now; what was refused was not to be.
 fn failed(begun: &StartedPass) -> bool {
     begun
         .done
         .iter()
         .flatten()
-        .any(|done| *done != StepOutcome::Yes)
+        .any(|done| !matches!(done, StepOutcome::Yes | StepOutcome::Refused(_)))
 }
 
 /// Whether a plan has yet to tell other sites anything.
@@ -244,46 +215,6 @@ pub(super) fn reaches_out(begun: &StartedPass) -> bool {
 
 fn is_here(step: &Step) -> bool {
     step.action.kind() != TargetKind::Remote
-}
-
-/// What went wrong first, if anything did.
-pub(super) fn trouble(done: &[StepOutcome]) -> Option<String> {
-    done.iter()
-        .find_map(StepOutcome::trouble)
-        .map(str::to_owned)
-}
-
-/// Takes out of `planned` what did not happen, so that nothing is remembered as done; puts in what
-/// other sites took.
-pub(super) fn take_back(planned: &mut Planned, done: &[StepOutcome], before: Level) {
-    for (step, done) in planned.plan.steps.iter_mut().zip(done) {
-        if let (Action::Remote { target, order }, StepOutcome::Yes | StepOutcome::Held(_)) =
-            (&step.action, done)
-        {
-            let sent = planned.sent.entry(target.id()).or_default();
-            match order {
-                RemoteOrder::Kill { .. } => sent.killed = true,
-                RemoteOrder::Revive { .. } => sent.killed = false,
-                RemoteOrder::Level { to, .. } => sent.level = Some(*to),
-            }
-        }
-        if *done == StepOutcome::Yes {
-            continue;
-        }
-        match &step.action {
-            Action::SetGate { .. } => planned.effective = before,
-            Action::Scale { target, .. } => {
-                planned
-                    .acknowledged
-                    .remove(&TargetSpec::Scale(target.clone()).id());
-            }
-            Action::Remote { .. } => {}
-        }
-        if let Some(drift) = &mut step.corrects {
-            drift.action = DriftAction::Failed;
-            drift.error = Some(done.trouble().unwrap_or("not tried").to_owned());
-        }
-    }
 }
 
 async fn one(parts: &ReconcileContext, throttle: &ThrottleName, action: &Action) -> StepOutcome {

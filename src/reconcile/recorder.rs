@@ -12,13 +12,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::decide::outcome::PlanOutcome;
 use crate::domain::audit::{AuditDraft, Change, IntentId};
 use crate::domain::drift::Side;
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold, Source};
+use crate::domain::plan::StepOutcome;
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::ports::{LedgerError, Stored};
 
-use super::apply::StepOutcome;
 use super::change_queue::{ChangeQueue, CommitOutcome};
 use super::memory::new_id;
 use super::{ReconcileContext, StartedPass};
@@ -184,17 +185,14 @@ impl PassRecorder {
         &mut self,
         parts: &ReconcileContext,
         begun: &StartedPass,
-        done: &[StepOutcome],
+        outcome: &PlanOutcome,
     ) {
         let plan = &begun.planned.plan;
         let now = begun.now.wall;
         let mut change = own(now);
-        change.drifts.clone_from(&plan.reported);
-        change
-            .drifts
-            .extend(plan.steps.iter().filter_map(|step| step.corrects.clone()));
+        change.drifts.clone_from(&outcome.drifts);
         for (index, id) in &begun.intents {
-            let Some((step, done)) = plan.steps.get(*index).zip(done.get(*index)) else {
+            let Some((step, done)) = plan.steps.get(*index).zip(outcome.steps.get(*index)) else {
                 continue;
             };
             let Some(told) = told(&step.action) else {
@@ -208,6 +206,7 @@ impl PassRecorder {
                 StepOutcome::Failed(error) => format!("failed: {error}"),
                 StepOutcome::Skipped(why) => format!("not tried: {why}"),
                 StepOutcome::Overtaken(why) => format!("not done: {why}"),
+                StepOutcome::Refused(why) => format!("not done: {why}"),
             };
             entry.request_id.clone_from(&id.0);
             change.audit.push(entry);

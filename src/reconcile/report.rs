@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::gather::Read;
 use super::memory::Memory;
 use super::{Pass, ReconcileContext};
+use crate::decide::outcome::PlanOutcome;
 use crate::decide::plan::Planned;
 use crate::decide::precedence::most_restrictive;
 use crate::decide::verdict::Reason;
@@ -17,8 +18,8 @@ pub(super) async fn report(
     pass: &Pass<'_>,
     reads: &[Read],
     planned: &Planned,
+    outcome: PlanOutcome,
     memory: &Memory,
-    trouble: Option<String>,
 ) {
     let Some(to) = &parts.report else { return };
     let Pass { throttle, want, .. } = *pass;
@@ -29,31 +30,31 @@ pub(super) async fn report(
         .map(|(spec, read)| TargetReport {
             target: spec.id(),
             agrees: planned.agreeing.contains(&spec.id()),
-            refusal: memory.refusal(&spec.id()),
+            refusal: memory.sites.refusal(&spec.id()),
             read: read.clone(),
         })
         .collect();
-    let outcome = PassReport {
+    let told = PassReport {
         throttle: Arc::clone(throttle),
         at: parts.clock.now(),
         declared: declared.level,
-        effective: memory.level,
-        offered: memory.offered.clone(),
+        effective: memory.law.level,
+        offered: memory.law.offer.rates().clone(),
         binding: if want.killed {
             Reason::Kill.as_str()
         } else {
-            memory.reason.as_str()
+            memory.law.reason.as_str()
         },
         source: declared.source,
-        shedding: memory.shedding,
+        shedding: memory.law.shed.is_some(),
         stale: pass.next.stale,
-        damped: memory.damped,
+        damped: planned.damped,
         observed,
         remembered: planned.remembered.clone(),
-        acknowledged: planned.acknowledged.clone(),
-        sent: planned.sent.clone(),
-        drifted: memory.open_drifts(),
-        trouble,
+        acknowledged: outcome.acknowledged,
+        sent: outcome.sent,
+        drifted: planned.open.keys().cloned().collect(),
+        trouble: outcome.trouble,
     };
-    to.report(&outcome).await;
+    to.report(&told).await;
 }

@@ -14,6 +14,7 @@ mod index;
 mod law;
 mod manifest;
 mod mirror;
+mod outcome;
 mod plan;
 mod record;
 mod refusal_rate;

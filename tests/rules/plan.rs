@@ -2,18 +2,28 @@
 //! whatever made the plan.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use echo_phoenix::decide::check::{Permissions, Violation, check};
-use echo_phoenix::decide::plan::{Facts, Planned, plan, wanted_replicas};
+use echo_phoenix::decide::plan::{Facts, KnownDrifts, Planned, plan, wanted_replicas};
 use echo_phoenix::decide::step::NextLevel;
 use echo_phoenix::decide::verdict::Reason;
 use echo_phoenix::domain::drift::Side;
 use echo_phoenix::domain::level::Level;
+use echo_phoenix::domain::moment::Moment;
 use echo_phoenix::domain::plan::{Action, GateReadBack, Plan, ReadBack, ScaleReadBack, Step};
 use echo_phoenix::domain::throttle::{
     Declared, GateSpec, Mode, ScaleSpec, TargetSpec, ThrottleName,
 };
 use jiff::Timestamp;
 use proptest::prelude::*;
+
+/// When everything is found.
+const MOMENT: Moment = Moment {
+    wall: Timestamp::UNIX_EPOCH,
+    elapsed: Duration::ZERO,
+};
 
 fn workload(proportional: bool) -> ScaleSpec {
     ScaleSpec {
@@ -86,21 +96,29 @@ impl Case {
                 Ok(ReadBack::Scale(scale)),
             ),
         ];
-        plan(&Facts {
-            throttle: &self.throttle,
-            asked: level(self.asked),
-            killed: self.killed,
-            current: level(self.current),
-            next: NextLevel {
-                level: level(self.next),
-                reason: Reason::Target,
-                shedding: false,
-                credit: None,
-                stale: false,
+        plan(
+            &Facts {
+                throttle: &self.throttle,
+                asked: level(self.asked),
+                killed: self.killed,
+                current: level(self.current),
+                next: NextLevel {
+                    level: level(self.next),
+                    reason: Reason::Target,
+                    shedding: false,
+                    credit: None,
+                    stale: false,
+                },
+                reads: &reads,
+                drifts: KnownDrifts {
+                    open: &BTreeMap::new(),
+                    damping: &BTreeMap::new(),
+                },
+                patience: &BTreeMap::new(),
+                now: MOMENT,
             },
-            reads: &reads,
-            now: Timestamp::UNIX_EPOCH,
-        })
+            String::new,
+        )
     }
 }
 
@@ -256,16 +274,24 @@ fn a_workload_that_cannot_be_read_keeps_the_gate_shut() {
         stale: false,
     };
     let reads = [(TargetSpec::Scale(workload(false)), Err("silent".to_owned()))];
-    let (asked, current, now) = (Level::OPEN, Level::STOP, Timestamp::UNIX_EPOCH);
-    let planned = plan(&Facts {
-        throttle: &throttle,
-        asked,
-        killed: false,
-        current,
-        next,
-        reads: &reads,
-        now,
-    });
+    let (asked, current, now) = (Level::OPEN, Level::STOP, MOMENT);
+    let planned = plan(
+        &Facts {
+            throttle: &throttle,
+            asked,
+            killed: false,
+            current,
+            next,
+            reads: &reads,
+            drifts: KnownDrifts {
+                open: &BTreeMap::new(),
+                damping: &BTreeMap::new(),
+            },
+            patience: &BTreeMap::new(),
+            now,
+        },
+        String::new,
+    );
     assert_eq!(planned.effective, Level::STOP);
 }
 
@@ -505,21 +531,29 @@ fn a_gate_that_was_measured_to_refuse_another_share_does_not_agree() {
             Ok(ReadBack::Gate(gate)),
         )];
         let throttle = Declared::bare(ThrottleName::default_throttle(), Level::STOP);
-        let planned = plan(&Facts {
-            throttle: &throttle,
-            asked: Level::STOP,
-            killed: false,
-            current: Level::STOP,
-            next: NextLevel {
-                level: Level::STOP,
-                reason: Reason::Target,
-                shedding: false,
-                credit: None,
-                stale: false,
+        let planned = plan(
+            &Facts {
+                throttle: &throttle,
+                asked: Level::STOP,
+                killed: false,
+                current: Level::STOP,
+                next: NextLevel {
+                    level: Level::STOP,
+                    reason: Reason::Target,
+                    shedding: false,
+                    credit: None,
+                    stale: false,
+                },
+                reads: &reads,
+                drifts: KnownDrifts {
+                    open: &BTreeMap::new(),
+                    damping: &BTreeMap::new(),
+                },
+                patience: &BTreeMap::new(),
+                now: MOMENT,
             },
-            reads: &reads,
-            now: Timestamp::UNIX_EPOCH,
-        });
+            String::new,
+        );
         assert_eq!(planned.agreeing, agreeing);
     }
 }

@@ -2,17 +2,19 @@
 //! end of what is theirs.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use echo_phoenix::decide::check::{Permissions, Violation, check};
 use echo_phoenix::decide::damping::Patience;
-use echo_phoenix::decide::plan::{Facts, Planned, plan};
+use echo_phoenix::decide::plan::{Facts, KnownDrifts, Planned, plan};
 use echo_phoenix::decide::precedence::most_restrictive;
 use echo_phoenix::decide::step::NextLevel;
 use echo_phoenix::decide::verdict::Reason;
 use echo_phoenix::domain::drift::{DriftAction, Side};
 use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Source};
 use echo_phoenix::domain::level::Level;
+use echo_phoenix::domain::moment::Moment;
 use echo_phoenix::domain::plan::{Action, GateReadBack, Plan, ReadBack, RemoteOrder, Step};
 use echo_phoenix::domain::remote::{RemoteReadBack, RemoteSent, is_sender, sender};
 use echo_phoenix::domain::throttle::{
@@ -20,6 +22,12 @@ use echo_phoenix::domain::throttle::{
 };
 use jiff::Timestamp;
 use proptest::prelude::*;
+
+/// When everything is found.
+const MOMENT: Moment = Moment {
+    wall: Timestamp::UNIX_EPOCH,
+    elapsed: Duration::ZERO,
+};
 
 const INSTALLATION: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
 
@@ -154,9 +162,14 @@ impl Case {
             current: level(self.current),
             next,
             reads: &reads,
-            now: Timestamp::UNIX_EPOCH,
+            drifts: KnownDrifts {
+                open: &BTreeMap::new(),
+                damping: &BTreeMap::new(),
+            },
+            patience: &BTreeMap::new(),
+            now: MOMENT,
         };
-        (plan(&facts), want.killed)
+        (plan(&facts, String::new), want.killed)
     }
 
     /// What the site is told, whether it is what it should be, and the drift with who it is told

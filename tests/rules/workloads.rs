@@ -2,17 +2,27 @@
 //! there is nothing to do.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use echo_phoenix::decide::check::{Permissions, check};
-use echo_phoenix::decide::plan::{Facts, Planned, plan, wanted_replicas};
+use echo_phoenix::decide::plan::{Facts, KnownDrifts, Planned, plan, wanted_replicas};
 use echo_phoenix::decide::step::NextLevel;
 use echo_phoenix::decide::verdict::Reason;
 use echo_phoenix::domain::drift::{Drift, DriftAction, Side, Who};
 use echo_phoenix::domain::level::Level;
+use echo_phoenix::domain::moment::Moment;
 use echo_phoenix::domain::plan::{Action, GateReadBack, Plan, ReadBack, ScaleReadBack, Step};
 use echo_phoenix::domain::throttle::{
     Declared, GateSpec, Mode, ScaleSpec, TargetKind, TargetSpec, ThrottleName,
 };
 use jiff::Timestamp;
+
+/// When everything is found.
+const MOMENT: Moment = Moment {
+    wall: Timestamp::UNIX_EPOCH,
+    elapsed: Duration::ZERO,
+};
 
 const ID: &str = "apps/v1/Deployment/w";
 
@@ -90,24 +100,32 @@ fn planned(found: Found) -> Planned {
             ..Who::default()
         }),
     };
-    plan(&Facts {
-        throttle: &throttle,
-        asked: level,
-        killed: found.killed,
-        current: level,
-        next: NextLevel {
-            level,
-            reason: Reason::Target,
-            shedding: false,
-            credit: None,
-            stale: false,
+    plan(
+        &Facts {
+            throttle: &throttle,
+            asked: level,
+            killed: found.killed,
+            current: level,
+            next: NextLevel {
+                level,
+                reason: Reason::Target,
+                shedding: false,
+                credit: None,
+                stale: false,
+            },
+            reads: &[(
+                TargetSpec::Scale(spec(found.proportional)),
+                Ok(ReadBack::Scale(read)),
+            )],
+            drifts: KnownDrifts {
+                open: &BTreeMap::new(),
+                damping: &BTreeMap::new(),
+            },
+            patience: &BTreeMap::new(),
+            now: MOMENT,
         },
-        reads: &[(
-            TargetSpec::Scale(spec(found.proportional)),
-            Ok(ReadBack::Scale(read)),
-        )],
-        now: Timestamp::UNIX_EPOCH,
-    })
+        String::new,
+    )
 }
 
 /// The scaling of a plan: from, to, and the note that is left.
@@ -466,18 +484,26 @@ fn gates_agree_when_all_of_them_obey_and_none_is_off() {
             credit: None,
             stale: false,
         };
-        let planned = plan(&Facts {
-            throttle: &throttle,
-            asked: Level::STOP,
-            killed: false,
-            current: Level::STOP,
-            next,
-            reads: &[(
-                TargetSpec::Gate(GateSpec::default()),
-                Ok(ReadBack::Gate(read)),
-            )],
-            now: Timestamp::UNIX_EPOCH,
-        });
+        let planned = plan(
+            &Facts {
+                throttle: &throttle,
+                asked: Level::STOP,
+                killed: false,
+                current: Level::STOP,
+                next,
+                reads: &[(
+                    TargetSpec::Gate(GateSpec::default()),
+                    Ok(ReadBack::Gate(read)),
+                )],
+                drifts: KnownDrifts {
+                    open: &BTreeMap::new(),
+                    damping: &BTreeMap::new(),
+                },
+                patience: &BTreeMap::new(),
+                now: MOMENT,
+            },
+            String::new,
+        );
         assert_eq!(
             !planned.agreeing.is_empty(),
             agrees,

@@ -1,0 +1,107 @@
+//! What became of a plan: a second value beside it, made of the plan and of what became of its
+//! steps.
+//!
+//! Nothing is remembered as done that was not.
+
+use std::collections::BTreeMap;
+
+use super::plan::Planned;
+use crate::domain::drift::{Drift, DriftAction};
+use crate::domain::level::Level;
+use crate::domain::plan::{Action, RemoteOrder, StepOutcome};
+use crate::domain::remote::RemoteSent;
+use crate::domain::throttle::TargetSpec;
+
+/// What became of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlanOutcome {
+    /// What became of each of its steps, in their order.
+    pub steps: Vec<StepOutcome>,
+    /// The level that is in force.
+    pub effective: Level,
+    /// What was last asked of targets, by target id.
+    pub acknowledged: BTreeMap<String, i64>,
+    /// What other sites last acknowledged, by target id.
+    pub sent: BTreeMap<String, RemoteSent>,
+    /// Differences to be recorded, with what was done about each.
+    pub drifts: Vec<Drift>,
+    /// What went wrong first, if anything did.
+    pub trouble: Option<String>,
+}
+
+/// The level that a plan leaves in force, as far as is known of its steps: with `before`, the level
+/// before it, where the step that moves it is refused.
+pub fn intended_level(planned: &Planned, known: &[Option<StepOutcome>], before: Level) -> Level {
+    let mut steps = planned.plan.steps.iter().zip(known);
+    let refused = steps.any(|(step, known)| {
+        matches!(step.action, Action::SetGate { .. })
+            && matches!(known, Some(StepOutcome::Refused(_)))
+    });
+    if refused { before } else { planned.effective }
+}
+
+/// What became of a plan whose steps became this, with the level `before` it, and what came too
+/// `late` to keep it from opening.
+pub fn outcome(
+    planned: &Planned,
+    steps: Vec<StepOutcome>,
+    before: Level,
+    late: Option<&str>,
+) -> PlanOutcome {
+    let mut out = PlanOutcome {
+        steps: Vec::new(),
+        effective: planned.effective,
+        acknowledged: planned.acknowledged.clone(),
+        sent: planned.sent.clone(),
+        drifts: planned.plan.reported.clone(),
+        trouble: trouble(&steps, late),
+    };
+    for (step, done) in planned.plan.steps.iter().zip(&steps) {
+        match &step.action {
+            Action::SetGate { .. } if *done != StepOutcome::Yes => out.effective = before,
+            Action::Scale { target, .. } if *done != StepOutcome::Yes => {
+                let id = TargetSpec::Scale(target.clone()).id();
+                out.acknowledged.remove(&id);
+            }
+            Action::Remote { target, order }
+                if matches!(done, StepOutcome::Yes | StepOutcome::Held(_)) =>
+            {
+                let sent = out.sent.entry(target.id()).or_default();
+                match order {
+                    RemoteOrder::Kill { .. } => sent.killed = true,
+                    RemoteOrder::Revive { .. } => sent.killed = false,
+                    RemoteOrder::Level { to, .. } => sent.level = Some(*to),
+                }
+            }
+            Action::SetGate { .. } | Action::Scale { .. } | Action::Remote { .. } => {}
+        }
+        out.drifts
+            .extend(step.corrects.as_ref().map(|drift| told(drift, done)));
+    }
+    out.steps = steps;
+    out
+}
+
+/// A drift, with what its correction came to.
+fn told(drift: &Drift, done: &StepOutcome) -> Drift {
+    if *done == StepOutcome::Yes {
+        return drift.clone();
+    }
+    Drift {
+        action: DriftAction::Failed,
+        error: Some(done.trouble().unwrap_or("not tried").to_owned()),
+        ..drift.clone()
+    }
+}
+
+/// What went wrong first: that the plan was refused, what came too late, or what a step came to.
+fn trouble(steps: &[StepOutcome], late: Option<&str>) -> Option<String> {
+    let refused = steps
+        .iter()
+        .find(|done| matches!(done, StepOutcome::Refused(_)));
+    refused
+        .and_then(StepOutcome::trouble)
+        .or(late)
+        .or_else(|| steps.iter().find_map(StepOutcome::trouble))
+        .map(str::to_owned)
+}
