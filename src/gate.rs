@@ -22,7 +22,8 @@ use crate::domain::ended::EndedHolds;
 use crate::domain::hold::{Epoch, Hold, Scope};
 use crate::domain::level::Level;
 use crate::domain::moment::Moment;
-use crate::domain::throttle::{GateSpec, ThrottleName};
+use crate::domain::target::GateSpec;
+use crate::domain::throttle::ThrottleName;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{ArcSwap, Mutex, lock};
 

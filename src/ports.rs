@@ -17,8 +17,8 @@ use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold};
 use crate::domain::level::Level;
 use crate::domain::measurement::Measurement;
 use crate::domain::moment::Moment;
-use crate::domain::plan::{Action, ReadBack};
-use crate::domain::throttle::{Declared, TargetSpec, ThrottleName};
+use crate::domain::target::{Action, ReadBack, TargetSpec};
+use crate::domain::throttle::{Declared, ThrottleName};
 
 /// Time is two: the wall clock for records and answers, the monotonic one for every age, ramp,
 /// credit, lease and retry.

@@ -23,13 +23,15 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::decide::check::{Permissions, check, refuse};
+use crate::decide::facts::Facts;
 use crate::decide::law::Law;
-use crate::decide::plan::{Facts, Planned, plan};
+use crate::decide::plan::{Planned, plan};
 use crate::decide::precedence::{Restriction, most_restrictive};
 use crate::decide::step::{NextLevel, worst};
 use crate::domain::moment::Moment;
 use crate::domain::plan::StepOutcome;
-use crate::domain::throttle::{Declared, TargetKind, ThrottleName};
+use crate::domain::target::TargetKind;
+use crate::domain::throttle::{Declared, ThrottleName};
 use crate::gate::Gate;
 use crate::latch::Latch;
 use crate::ports::{Clock, Desired, Ledger, Report, Stored, Target};
@@ -296,14 +298,14 @@ async fn begin(
         &parts.law.of(&throttle.signals),
         &memory.law.situations(&throttle, &want, now.elapsed),
     );
-    let known = memory.recall(&throttle);
     let facts = Facts {
-        throttle: &known,
+        throttle: &throttle,
         asked: want.level,
         killed: want.killed,
         current: memory.law.level,
         next,
         reads: &reads,
+        memory: &memory.targets,
         drifts: memory.drifts.known(),
         patience: memory.sites.patience(),
         now,

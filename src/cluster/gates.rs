@@ -13,8 +13,8 @@ use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
 use tokio::time::timeout;
 
-use crate::domain::plan::{Action, GateReadBack, ReadBack};
-use crate::domain::throttle::{Declared, TargetSpec, ThrottleName};
+use crate::domain::target::{Action, GateReadBack, ReadBack, TargetSpec};
+use crate::domain::throttle::{Declared, ThrottleName};
 use crate::ports::{Clock, Target, TargetError};
 
 use super::desired::ClusterDesired;
@@ -185,8 +185,7 @@ impl Target for ClusterGates {
     async fn apply(&self, _throttle: &ThrottleName, action: &Action) -> Result<(), TargetError> {
         match action {
             Action::SetGate { .. } => Ok(()),
-            Action::Scale { .. } => Err(TargetError::Refused("a gate has no replicas".to_owned())),
-            Action::Remote { .. } => Err(TargetError::Refused("a gate is here".to_owned())),
+            _ => Err(TargetError::Refused("a gate has no replicas".to_owned())),
         }
     }
 }

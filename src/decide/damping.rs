@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::domain::plan::OrderKind;
+use crate::domain::target::OrderKind;
 
 /// How far back corrections count.
 const WINDOW: Duration = Duration::from_secs(600);

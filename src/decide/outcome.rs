@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 
 use super::plan::Planned;
+use super::targets;
 use crate::domain::drift::{Drift, DriftAction};
 use crate::domain::level::Level;
-use crate::domain::plan::{Action, RemoteOrder, StepOutcome};
-use crate::domain::remote::RemoteSent;
-use crate::domain::throttle::TargetSpec;
+use crate::domain::plan::{Step, StepOutcome};
+use crate::domain::target::{TargetId, TargetKind, TargetMemory};
 
 /// What became of a plan.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,10 +19,8 @@ pub struct PlanOutcome {
     pub steps: Vec<StepOutcome>,
     /// The level that is in force.
     pub effective: Level,
-    /// What was last asked of targets, by target id.
-    pub acknowledged: BTreeMap<String, i64>,
-    /// What other sites last acknowledged, by target id.
-    pub sent: BTreeMap<String, RemoteSent>,
+    /// What is remembered of what was done to targets.
+    pub memory: BTreeMap<TargetId, TargetMemory>,
     /// Differences to be recorded, with what was done about each.
     pub drifts: Vec<Drift>,
     /// What went wrong first, if anything did.
@@ -33,10 +31,8 @@ pub struct PlanOutcome {
 /// before it, where the step that moves it is refused.
 pub fn intended_level(planned: &Planned, known: &[Option<StepOutcome>], before: Level) -> Level {
     let mut steps = planned.plan.steps.iter().zip(known);
-    let refused = steps.any(|(step, known)| {
-        matches!(step.action, Action::SetGate { .. })
-            && matches!(known, Some(StepOutcome::Refused(_)))
-    });
+    let refused = steps
+        .any(|(step, known)| moves_gates(step) && matches!(known, Some(StepOutcome::Refused(_))));
     if refused { before } else { planned.effective }
 }
 
@@ -51,35 +47,28 @@ pub fn outcome(
     let mut out = PlanOutcome {
         steps: Vec::new(),
         effective: planned.effective,
-        acknowledged: planned.acknowledged.clone(),
-        sent: planned.sent.clone(),
+        memory: planned.memory.clone(),
         drifts: planned.plan.reported.clone(),
         trouble: trouble(&steps, late),
     };
     for (step, done) in planned.plan.steps.iter().zip(&steps) {
-        match &step.action {
-            Action::SetGate { .. } if *done != StepOutcome::Yes => out.effective = before,
-            Action::Scale { target, .. } if *done != StepOutcome::Yes => {
-                let id = TargetSpec::Scale(target.clone()).id();
-                out.acknowledged.remove(&id);
-            }
-            Action::Remote { target, order }
-                if matches!(done, StepOutcome::Yes | StepOutcome::Held(_)) =>
-            {
-                let sent = out.sent.entry(target.id()).or_default();
-                match order {
-                    RemoteOrder::Kill { .. } => sent.killed = true,
-                    RemoteOrder::Revive { .. } => sent.killed = false,
-                    RemoteOrder::Level { to, .. } => sent.level = Some(*to),
-                }
-            }
-            Action::SetGate { .. } | Action::Scale { .. } | Action::Remote { .. } => {}
+        if moves_gates(step) && *done != StepOutcome::Yes {
+            out.effective = before;
+        }
+        let target = step.action.target();
+        let memory = out.memory.remove(&target);
+        if let Some(memory) = targets::remembered(&step.action, done, memory) {
+            out.memory.insert(target, memory);
         }
         out.drifts
             .extend(step.corrects.as_ref().map(|drift| told(drift, done)));
     }
     out.steps = steps;
     out
+}
+
+fn moves_gates(step: &Step) -> bool {
+    step.action.kind() == TargetKind::Gate
 }
 
 /// A drift, with what its correction came to.

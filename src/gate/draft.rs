@@ -10,7 +10,8 @@ use crate::decide::verdict::Reason;
 use crate::domain::ended::EndedHolds;
 use crate::domain::hold::{Epoch, Hold, Scope, Source};
 use crate::domain::level::Level;
-use crate::domain::throttle::{GateSpec, ThrottleName};
+use crate::domain::target::GateSpec;
+use crate::domain::throttle::ThrottleName;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 use super::LevelSetting;

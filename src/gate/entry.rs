@@ -13,7 +13,8 @@ use crate::decide::refusal_rate::Counts;
 use crate::decide::verdict::{Accumulator, Reason, Rule, Verdict};
 use crate::domain::hold::{Epoch, Hold};
 use crate::domain::level::Level;
-use crate::domain::throttle::{AllowRule, GateSpec, ThrottleName};
+use crate::domain::target::GateSpec;
+use crate::domain::throttle::{AllowRule, ThrottleName};
 
 use super::{LevelSetting, ThrottleSnapshot};
 

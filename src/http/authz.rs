@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::decide::verdict::Reason;
-use crate::domain::throttle::GateSpec;
+use crate::domain::target::GateSpec;
 use crate::gate::dialect::{Dialect, path_of, path_of_url};
 use crate::gate::{Question, VerdictResponse};
 

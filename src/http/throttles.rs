@@ -12,7 +12,8 @@ use axum::extract::{Path, State};
 
 use crate::decide::precedence::most_restrictive;
 use crate::domain::report::PassReport;
-use crate::domain::throttle::{Declared, Mode, TargetSpec, ThrottleName};
+use crate::domain::target::{TargetId, TargetSpec};
+use crate::domain::throttle::{Declared, Mode, ThrottleName};
 use crate::ports::Report;
 use crate::source::crd_status::EchoThrottleStatus;
 use crate::source::spec_rows::spec;
@@ -32,7 +33,7 @@ pub struct StatusBoard(Mutex<BTreeMap<ThrottleName, LastPass>>);
 #[derive(Clone, Default)]
 struct LastPass {
     status: EchoThrottleStatus,
-    targets: Vec<(String, bool, Option<String>)>,
+    targets: Vec<(TargetId, bool, Option<String>)>,
     drifts: usize,
 }
 
@@ -94,9 +95,8 @@ impl Report for StatusBoard {
         let told = told(throttle);
         let targets = outcome.observed.iter().map(|one| {
             let error = one
-                .read
+                .unread
                 .as_ref()
-                .err()
                 .or(one.refusal.as_ref().filter(|_| !one.agrees));
             (one.target.clone(), one.agrees, error.cloned())
         });
@@ -181,7 +181,7 @@ fn view(app: &App, declared: &Declared) -> Throttle {
         let target = spec.id();
         let found = posted.targets.iter().find(|(id, ..)| *id == target);
         ThrottleTarget {
-            target,
+            target: target.to_string(),
             agrees: found.map(|one| one.1),
             error: found.and_then(|one| one.2.clone()),
         }

@@ -14,8 +14,9 @@ use crate::decide::check::{Permissions, check};
 use crate::decide::precedence;
 use crate::domain::drift::Side;
 use crate::domain::level::Level;
-use crate::domain::plan::{Action, Step, StepOutcome};
-use crate::domain::throttle::{TargetKind, ThrottleName};
+use crate::domain::plan::{Step, StepOutcome};
+use crate::domain::target::{Action, TargetKind};
+use crate::domain::throttle::ThrottleName;
 use crate::ports::TargetError;
 
 use super::{ReconcileContext, StartedPass};
@@ -214,7 +215,7 @@ pub(super) fn reaches_out(begun: &StartedPass) -> bool {
 }
 
 fn is_here(step: &Step) -> bool {
-    step.action.kind() != TargetKind::Remote
+    step.action.kind().is_here()
 }
 
 async fn one(parts: &ReconcileContext, throttle: &ThrottleName, action: &Action) -> StepOutcome {

@@ -6,7 +6,7 @@ use super::report::report;
 use super::{Pass, Reconciler, StartedPass};
 use crate::decide::outcome::outcome;
 use crate::domain::plan::StepOutcome;
-use crate::domain::throttle::TargetKind;
+use crate::domain::target::TargetKind;
 
 impl Reconciler {
     /// The end of a pass for one throttle: what became of it is recorded, remembered and told.

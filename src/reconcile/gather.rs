@@ -8,10 +8,11 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::timeout;
 
+use crate::decide::facts::TargetRead;
 use crate::decide::waiting::Measured;
 use crate::domain::level::Level;
-use crate::domain::plan::ReadBack;
-use crate::domain::throttle::{Declared, TargetKind, TargetSpec};
+use crate::domain::target::{ReadBack, TargetKind, TargetSpec};
+use crate::domain::throttle::Declared;
 
 use super::ReconcileContext;
 
@@ -19,7 +20,7 @@ use super::ReconcileContext;
 const READ_LIMIT: Duration = Duration::from_secs(3);
 
 /// One target with what it was found to be.
-pub(super) type Read = (TargetSpec, Result<ReadBack, String>);
+pub(super) type Read = (TargetSpec, TargetRead);
 
 pub(super) async fn read(parts: &ReconcileContext, throttle: &Arc<Declared>) -> Vec<Read> {
     join_all(throttle.targets.iter().map(|spec| async move {
@@ -44,7 +45,7 @@ pub(super) fn measured(reads: &[Read]) -> Option<Measured> {
     let gates = reads
         .iter()
         .filter(|(spec, _)| spec.kind() == TargetKind::Gate);
-    let of = |read: &Result<ReadBack, String>| match read {
+    let of = |read: &TargetRead| match read {
         Ok(ReadBack::Gate(gate)) => Measured {
             rpm: gate.offered_rpm,
             from: gate.measured_from,

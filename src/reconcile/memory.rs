@@ -17,7 +17,7 @@ use crate::decide::plan::Planned;
 use crate::domain::level::Level;
 use crate::domain::moment::Moment;
 use crate::domain::offered::Offered;
-use crate::domain::remote::RemoteSent;
+use crate::domain::target::{TargetId, TargetMemory};
 use crate::domain::throttle::Declared;
 
 use super::Pass;
@@ -35,9 +35,8 @@ pub(super) struct Memory {
     pub(super) drifts: DriftBook,
     /// What other sites were told and do not obey.
     pub(super) sites: SiteManners,
-    remembered: BTreeMap<String, i64>,
-    acknowledged: BTreeMap<String, i64>,
-    sent: BTreeMap<String, RemoteSent>,
+    /// What was done to targets: newer than what a declaration was read with.
+    pub(super) targets: BTreeMap<TargetId, TargetMemory>,
     /// What the ledger has; none while that is not known.
     recorded: Option<Recorded>,
     /// What it was last known to have of the offer.
@@ -63,9 +62,7 @@ impl Memory {
             ),
             drifts: DriftBook::default(),
             sites: SiteManners::default(),
-            remembered: throttle.remembered.clone(),
-            acknowledged: throttle.acknowledged.clone(),
-            sent: throttle.sent.clone(),
+            targets: throttle.memory.clone(),
             recorded: None, // the first pass records the state
             kept: None,
         }
@@ -103,15 +100,6 @@ impl Memory {
         self.recorded = None;
     }
 
-    /// The declaration with what we remember, which is newer than what it was read with.
-    pub(super) fn recall(&self, throttle: &Declared) -> Declared {
-        let mut known = throttle.clone();
-        known.remembered.clone_from(&self.remembered);
-        known.acknowledged.clone_from(&self.acknowledged);
-        known.sent.clone_from(&self.sent);
-        known
-    }
-
     /// Takes note of what a pass planned, and of what became of it.
     pub(super) fn keep(&mut self, planned: &Planned, outcome: &PlanOutcome, pass: &Pass<'_>) {
         let Pass {
@@ -120,9 +108,7 @@ impl Memory {
         self.law.keep(outcome.effective, want.level, next, now);
         self.drifts.keep(planned, outcome, now.elapsed);
         self.sites.keep(planned, outcome, now.elapsed);
-        self.remembered.clone_from(&planned.remembered);
-        self.acknowledged.clone_from(&outcome.acknowledged);
-        self.sent.clone_from(&outcome.sent);
+        self.targets.clone_from(&outcome.memory);
     }
 }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::decide::outcome::PlanOutcome;
+use crate::decide::targets;
 use crate::domain::audit::{AuditDraft, Change, IntentId};
 use crate::domain::drift::Side;
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold, Source};
@@ -25,7 +26,7 @@ use super::memory::new_id;
 use super::{ReconcileContext, StartedPass};
 
 use intention::Intention;
-use words::{draft, listed, told};
+use words::{draft, listed};
 
 /// What the ledger has been told, and what it is still owed.
 pub(super) struct PassRecorder {
@@ -195,7 +196,7 @@ impl PassRecorder {
             let Some((step, done)) = plan.steps.get(*index).zip(outcome.steps.get(*index)) else {
                 continue;
             };
-            let Some(told) = told(&step.action) else {
+            let Some(told) = targets::words(&step.action) else {
                 continue;
             };
             let mut entry = draft(plan.throttle.as_str(), told.outcome, now);

@@ -8,8 +8,10 @@ use super::{Pass, ReconcileContext};
 use crate::decide::outcome::PlanOutcome;
 use crate::decide::plan::Planned;
 use crate::decide::precedence::most_restrictive;
+use crate::decide::targets::{self, TargetStanding};
 use crate::decide::verdict::Reason;
-use crate::domain::report::{PassReport, TargetReport};
+use crate::domain::level::Level;
+use crate::domain::report::PassReport;
 use crate::domain::throttle::Mode;
 
 /// Tells it whoever hears reports, if anybody does.
@@ -25,15 +27,22 @@ pub(super) async fn report(
     let Pass { throttle, want, .. } = *pass;
     // What is declared is told as it is, also where it is only observed.
     let declared = most_restrictive(throttle.level, Mode::Enforce, &throttle.holds);
-    let observed = reads
-        .iter()
-        .map(|(spec, read)| TargetReport {
-            target: spec.id(),
-            agrees: planned.agreeing.contains(&spec.id()),
-            refusal: memory.sites.refusal(&spec.id()),
-            read: read.clone(),
-        })
-        .collect();
+    let in_force = if want.killed {
+        Level::STOP
+    } else {
+        memory.law.level
+    };
+    let observed = reads.iter().map(|(spec, read)| {
+        let id = spec.id();
+        let stands = TargetStanding {
+            agrees: planned.agreeing.contains(&id),
+            refusal: memory.sites.refusal(&id),
+            memory: outcome.memory.get(&id),
+            in_force,
+        };
+        targets::report(spec, read, stands)
+    });
+    let observed = observed.collect();
     let told = PassReport {
         throttle: Arc::clone(throttle),
         at: parts.clock.now(),
@@ -50,9 +59,7 @@ pub(super) async fn report(
         stale: pass.next.stale,
         damped: planned.damped,
         observed,
-        remembered: planned.remembered.clone(),
-        acknowledged: outcome.acknowledged,
-        sent: outcome.sent,
+        memory: outcome.memory,
         drifted: planned.open.keys().cloned().collect(),
         trouble: outcome.trouble,
     };

@@ -1,6 +1,5 @@
 //! `echo-phoenix operator`: the control plane of a cluster, leader-elected, with the ledger.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -20,7 +19,7 @@ use crate::config::{
     StoreArgs,
 };
 use crate::decide::law::Law;
-use crate::domain::throttle::TargetKind;
+use crate::domain::target::TargetKind;
 use crate::gate::Gate;
 use crate::http::{
     self, App, HealthParts as HttpParts, Hosts, InFlightKeys, Large, LedgerLook, Rates, Strangers,
@@ -32,7 +31,7 @@ use crate::reconcile::{ReconcileContext, Reconciler};
 use crate::server::Doors;
 use crate::source::stripe::WebhookSecrets;
 use crate::store::{FileJournal, StandbyLedger};
-use crate::targets::scale::Workloads;
+use crate::targets;
 use crate::telemetry::Metrics;
 
 use super::clock::{SystemClock, monotonic};
@@ -254,7 +253,8 @@ fn reconciler_parts(
         Arc::clone(&on.desired),
         Arc::clone(&clock),
     ));
-    let workloads: Arc<dyn Target> = Arc::new(Workloads::new(client.clone()));
+    let mut targets = targets::in_cluster(&client);
+    targets.insert(TargetKind::Gate, gates);
     let report: Arc<dyn Report> = Arc::new(StatusWriter::new(
         client,
         Arc::clone(&on.desired),
@@ -266,7 +266,7 @@ fn reconciler_parts(
         ledger,
         latch: Arc::clone(&on.latch),
         gate: Arc::clone(&on.gate),
-        targets: HashMap::from([(TargetKind::Gate, gates), (TargetKind::Scale, workloads)]),
+        targets,
         report: Some(report),
         clock,
         law: Law::default(),

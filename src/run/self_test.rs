@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::HostArgs;
 use crate::domain::hold::{Epoch, Hold, HoldEffect, Source};
-use crate::domain::throttle::{NO_USER, ThrottleName, bears_user};
+use crate::domain::target::{NO_USER, bears_user};
+use crate::domain::throttle::ThrottleName;
 use crate::gate::Gate;
 use crate::http::App;
 use crate::ports::{Clock, Desired};

@@ -14,8 +14,8 @@ use crate::decide::refusal_rate::{Counts, RefusalRate};
 use crate::decide::verdict::Reason;
 use crate::decide::waiting::{Measured, Window};
 use crate::domain::level::Level;
-use crate::domain::plan::{Action, GateReadBack, ReadBack};
-use crate::domain::throttle::{Declared, TargetSpec, ThrottleName};
+use crate::domain::target::{Action, GateReadBack, ReadBack, TargetSpec};
+use crate::domain::throttle::{Declared, ThrottleName};
 use crate::gate::{Gate, LevelSetting, ThrottleSnapshot};
 use crate::ports::{Clock, Target, TargetError};
 

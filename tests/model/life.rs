@@ -15,7 +15,8 @@ use echo_phoenix::decide::law::Law;
 use echo_phoenix::desired::LedgerDesired;
 use echo_phoenix::domain::hold::{Hold, Source};
 use echo_phoenix::domain::report::PassReport;
-use echo_phoenix::domain::throttle::{Declared, TargetKind, ThrottleName};
+use echo_phoenix::domain::target::TargetKind;
+use echo_phoenix::domain::throttle::{Declared, ThrottleName};
 use echo_phoenix::gate::{Gate, Question, ThrottleSnapshot};
 use echo_phoenix::http::{
     App, HealthParts as HttpParts, Hosts, InFlightKeys, Large, LedgerLook, Rates, StatusBoard,

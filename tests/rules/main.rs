@@ -22,6 +22,7 @@ mod remote;
 mod start;
 mod step;
 mod stripe;
+mod targets;
 mod text;
 mod unstored;
 mod verdict;

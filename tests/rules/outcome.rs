@@ -7,21 +7,21 @@ use std::time::Duration;
 
 use echo_phoenix::decide::check::{Permissions, check, refuse};
 use echo_phoenix::decide::damping::{Damping, SitePatience};
+use echo_phoenix::decide::facts::{Facts, KnownDrifts};
 use echo_phoenix::decide::outcome::{PlanOutcome, intended_level, outcome};
-use echo_phoenix::decide::plan::{Facts, KnownDrifts, Planned, plan};
+use echo_phoenix::decide::plan::{Planned, plan};
 use echo_phoenix::decide::step::NextLevel;
 use echo_phoenix::decide::verdict::Reason;
 use echo_phoenix::domain::drift::{Drift, DriftAction, Side};
 use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::moment::Moment;
-use echo_phoenix::domain::plan::{
-    Action, OrderKind, Plan, ReadBack, RemoteOrder, ScaleReadBack, Step, StepOutcome,
+use echo_phoenix::domain::plan::{Plan, Step, StepOutcome};
+use echo_phoenix::domain::target::{
+    Action, OrderKind, ReadBack, RemoteOrder, RemoteReadBack, RemoteSent, RemoteSpec, ScaleMemory,
+    ScaleReadBack, ScaleSpec, TargetId, TargetMemory, TargetSpec,
 };
-use echo_phoenix::domain::remote::{RemoteReadBack, RemoteSent};
-use echo_phoenix::domain::throttle::{
-    Declared, Mode, RemoteSpec, ScaleSpec, TargetSpec, ThrottleName,
-};
+use echo_phoenix::domain::throttle::{Declared, Mode, ThrottleName};
 use jiff::Timestamp;
 
 const ID: &str = "apps/v1/Deployment/w";
@@ -49,6 +49,13 @@ fn site() -> RemoteSpec {
     }
 }
 
+fn scaled(remembered: Option<i64>, acknowledged: Option<i64>) -> TargetMemory {
+    TargetMemory::Scale(ScaleMemory {
+        remembered,
+        acknowledged,
+    })
+}
+
 fn at(seconds: u64) -> Moment {
     Moment {
         wall: Timestamp::from_second(i64::try_from(seconds).unwrap()).unwrap(),
@@ -62,9 +69,9 @@ struct Case {
     killed: bool,
     observes: bool,
     replicas: i64,
-    open: BTreeMap<String, Drift>,
-    damping: BTreeMap<String, Damping>,
-    patience: BTreeMap<String, SitePatience>,
+    open: BTreeMap<TargetId, Drift>,
+    damping: BTreeMap<TargetId, Damping>,
+    patience: BTreeMap<TargetId, SitePatience>,
 }
 
 impl Case {
@@ -84,8 +91,9 @@ impl Case {
             taken_at: Timestamp::UNIX_EPOCH,
         }));
         let wanted = if self.killed { 0 } else { 3 };
-        throttle.remembered.insert(ID.to_owned(), 3);
-        throttle.acknowledged.insert(ID.to_owned(), wanted);
+        throttle
+            .memory
+            .insert(ID.into(), scaled(Some(3), Some(wanted)));
         let current = if self.killed { Level::STOP } else { level(0.5) };
         let found = RemoteReadBack {
             declared: Level::OPEN,
@@ -117,6 +125,7 @@ impl Case {
                 stale: false,
             },
             reads: &reads,
+            memory: &throttle.memory,
             drifts: KnownDrifts {
                 open: &self.open,
                 damping: &self.damping,
@@ -133,10 +142,10 @@ impl Case {
 }
 
 /// Five corrections a moment ago: the next one waits for two seconds.
-fn fought(seconds: u64) -> BTreeMap<String, Damping> {
+fn fought(seconds: u64) -> BTreeMap<TargetId, Damping> {
     let mut damping = Damping::default();
     (0..5).for_each(|_| damping.corrected(at(seconds).elapsed));
-    BTreeMap::from([(ID.to_owned(), damping)])
+    BTreeMap::from([(ID.into(), damping)])
 }
 
 fn kinds(planned: &Planned) -> Vec<&'static str> {
@@ -187,7 +196,7 @@ fn a_site_that_was_told_the_same_a_moment_ago_is_not_told_again() {
     let told = |order| {
         let mut patience = SitePatience::of(order);
         patience.sent(order, at(10).elapsed);
-        BTreeMap::from([(SITE.to_owned(), patience)])
+        BTreeMap::from([(SITE.into(), patience)])
     };
     let level = Case {
         replicas: 3,
@@ -280,7 +289,7 @@ fn a_difference_keeps_its_id_for_as_long_as_it_is_the_same() {
     let (t10, t20) = (at(10).wall, at(20).wall);
     assert_eq!(corrects(&first), Some(("new 1".to_owned(), 1, t10, t10)));
     let mut known = first.open.clone();
-    known.get_mut(ID).unwrap().id = "old".to_owned();
+    known.get_mut(&ID.into()).unwrap().id = "old".to_owned();
     let same = Case {
         replicas: 5,
         open: known.clone(),
@@ -290,7 +299,7 @@ fn a_difference_keeps_its_id_for_as_long_as_it_is_the_same() {
         corrects(&same.plan(20)),
         Some(("old".to_owned(), 2, t10, t20))
     );
-    assert_eq!(same.plan(20).open[ID].id, "old");
+    assert_eq!(same.plan(20).open[&ID.into()].id, "old");
     let other = Case {
         replicas: 6,
         open: known.clone(),
@@ -332,8 +341,8 @@ fn what_is_only_reported_is_told_once() {
             .plan
             .reported
             .iter()
-            .filter(|drift| drift.target == ID);
-        (told.count(), planned.open.contains_key(ID))
+            .filter(|drift| drift.target.as_str() == ID);
+        (told.count(), planned.open.contains_key(&ID.into()))
     };
     assert_eq!(of(&first), (1, true));
     let again = Case {
@@ -447,9 +456,7 @@ fn planned(steps: Vec<Step>) -> Planned {
     Planned {
         plan: plan_of(steps),
         effective: level(0.5),
-        remembered: BTreeMap::new(),
-        acknowledged: BTreeMap::from([(ID.to_owned(), 0)]),
-        sent: BTreeMap::new(),
+        memory: BTreeMap::from([(ID.into(), scaled(None, Some(0)))]),
         agreeing: Vec::new(),
         open: BTreeMap::new(),
         damped: false,
@@ -477,17 +484,20 @@ fn nothing_is_remembered_as_done_that_was_not() {
     let closes = || gate(0.5, Side::Safer);
     let stops = || scale(3, 0, Side::Safer);
     assert_eq!(became(closes(), StepOutcome::Yes).effective, level(0.5));
-    assert_eq!(became(stops(), StepOutcome::Yes).acknowledged[ID], 0);
+    assert_eq!(
+        became(stops(), StepOutcome::Yes).memory[&ID.into()],
+        scaled(None, Some(0))
+    );
     for done in undone() {
         let gate = became(closes(), done.clone());
         assert_eq!(
-            (gate.effective, gate.acknowledged.len()),
+            (gate.effective, gate.memory.len()),
             (level(0.2), 1),
             "{done:?}"
         );
         let scale = became(stops(), done.clone());
         assert_eq!(
-            (scale.effective, scale.acknowledged.len()),
+            (scale.effective, scale.memory.len()),
             (level(0.5), 0),
             "{done:?}"
         );
@@ -507,14 +517,17 @@ fn what_a_site_took_is_known_also_where_something_else_holds_it() {
     };
     let sent = |order: &RemoteOrder, done| {
         let mut before = planned(vec![tell(order.clone(), Side::Safer)]);
-        before.sent.insert(
-            SITE.to_owned(),
-            RemoteSent {
+        before.memory.insert(
+            SITE.into(),
+            TargetMemory::Remote(RemoteSent {
                 level: None,
                 killed: *order == revive(),
-            },
+            }),
         );
-        outcome(&before, vec![done], Level::OPEN, None).sent[SITE]
+        match outcome(&before, vec![done], Level::OPEN, None).memory[&SITE.into()] {
+            TargetMemory::Remote(sent) => sent,
+            TargetMemory::Scale(_) => panic!("a site is no workload"),
+        }
     };
     let held = || StepOutcome::Held("no".to_owned());
     for done in [StepOutcome::Yes, held()] {

@@ -5,16 +5,18 @@
 
 use std::collections::BTreeMap;
 
-use super::{Facts, Planned};
+use super::Planned;
+use crate::decide::facts::Facts;
+use crate::decide::targets;
 use crate::domain::drift::{Drift, DriftAction};
-use crate::domain::plan::{Action, Step};
+use crate::domain::plan::Step;
 
 /// Takes corrections out that would come too often; they stay reported. While killed none waits.
 /// What another site was told and has not been seen to obey waits too, a stop for seconds only.
 pub(super) fn hold_back(facts: &Facts<'_>, out: &mut Planned) {
     let fights = |step: &Step| !facts.killed && fights(facts, step);
     out.damped = out.plan.steps.iter().any(fights);
-    let waits = |step: &mut Step| fights(step) || was_told(facts, step);
+    let waits = |step: &mut Step| fights(step) || targets::is_repeated(facts, &step.action);
     let waiting: Vec<_> = out.plan.steps.extract_if(.., waits).collect();
     let waiting = waiting.into_iter().filter_map(|step| step.corrects);
     out.plan.reported.extend(waiting.map(|drift| Drift {
@@ -30,15 +32,6 @@ fn fights(facts: &Facts<'_>, step: &Step) -> bool {
         .as_ref()
         .and_then(|drift| facts.drifts.damping.get(&drift.target));
     corrected.is_some_and(|damping| !damping.allows(facts.now.elapsed))
-}
-
-/// Whether a step tells a site what it was told a moment ago.
-fn was_told(facts: &Facts<'_>, step: &Step) -> bool {
-    let Action::Remote { target, order } = &step.action else {
-        return false;
-    };
-    let known = facts.patience.get(&target.id());
-    known.is_some_and(|known| !known.allows(order.kind(), facts.now.elapsed))
 }
 
 /// Gives each drift its id: the one it had if it is still the same difference, a new one otherwise.

@@ -7,15 +7,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::decide::damping::Damping;
+use crate::decide::facts::KnownDrifts;
 use crate::decide::outcome::PlanOutcome;
-use crate::decide::plan::{KnownDrifts, Planned};
+use crate::decide::plan::Planned;
 use crate::domain::drift::Drift;
+use crate::domain::target::TargetId;
 
-/// What is known of differences, by target id.
+/// What is known of differences.
 #[derive(Default)]
 pub(in crate::reconcile) struct DriftBook {
-    open: BTreeMap<String, Drift>,
-    damping: BTreeMap<String, Damping>,
+    open: BTreeMap<TargetId, Drift>,
+    damping: BTreeMap<TargetId, Damping>,
 }
 
 impl DriftBook {
@@ -48,7 +50,8 @@ mod tests {
     use crate::decide::outcome::outcome;
     use crate::domain::drift::{DriftAction, Side};
     use crate::domain::level::Level;
-    use crate::domain::plan::{Action, Plan, Step, StepOutcome};
+    use crate::domain::plan::{Plan, Step, StepOutcome};
+    use crate::domain::target::Action;
     use crate::domain::throttle::ThrottleName;
 
     const TARGET: &str = "apps/v1/Deployment/w";
@@ -58,7 +61,7 @@ mod tests {
         Drift {
             id: "01".to_owned(),
             throttle: ThrottleName::default_throttle(),
-            target: TARGET.to_owned(),
+            target: TARGET.into(),
             field: "spec.replicas".to_owned(),
             desired: "0".to_owned(),
             actual: "3".to_owned(),
@@ -90,11 +93,9 @@ mod tests {
                 reported: Vec::new(),
             },
             effective: Level::STOP,
-            remembered: BTreeMap::new(),
-            acknowledged: BTreeMap::new(),
-            sent: BTreeMap::new(),
+            memory: BTreeMap::new(),
             agreeing: Vec::new(),
-            open: BTreeMap::from([(TARGET.to_owned(), drift())]),
+            open: BTreeMap::from([(TARGET.into(), drift())]),
             damped: false,
         }
     }
@@ -129,7 +130,7 @@ mod tests {
         ] {
             let mut book = DriftBook::default();
             (0..5).for_each(|_| kept(&mut book, &correcting(), done.clone()));
-            let damping = book.known().damping.get(TARGET);
+            let damping = book.known().damping.get(&TARGET.into());
             let waits = damping.is_some_and(|damping| !damping.allows(NOW));
             assert_eq!(waits, counts, "{done:?}");
         }

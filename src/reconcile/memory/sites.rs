@@ -12,28 +12,29 @@ use std::time::Duration;
 use crate::decide::damping::SitePatience;
 use crate::decide::outcome::PlanOutcome;
 use crate::decide::plan::Planned;
-use crate::domain::plan::{Action, StepOutcome};
+use crate::domain::plan::StepOutcome;
+use crate::domain::target::{Action, TargetId};
 use crate::reconcile::gather::Read;
 
-/// What is known of other sites, by target id.
+/// What is known of other sites.
 #[derive(Default)]
 pub(in crate::reconcile) struct SiteManners {
     /// The last order of each that has not been seen to obey it.
-    patience: BTreeMap<String, SitePatience>,
+    patience: BTreeMap<TargetId, SitePatience>,
     /// Those that could not be read in the last pass.
-    silent: BTreeSet<String>,
+    silent: BTreeSet<TargetId>,
     /// Why those that answer do not obey, as they said when they were last told.
-    refusals: BTreeMap<String, String>,
+    refusals: BTreeMap<TargetId, String>,
 }
 
 impl SiteManners {
     /// What was told and not seen to be obeyed.
-    pub(in crate::reconcile) fn patience(&self) -> &BTreeMap<String, SitePatience> {
+    pub(in crate::reconcile) fn patience(&self) -> &BTreeMap<TargetId, SitePatience> {
         &self.patience
     }
 
     /// Why a site does not obey.
-    pub(in crate::reconcile) fn refusal(&self, target: &str) -> Option<String> {
+    pub(in crate::reconcile) fn refusal(&self, target: &TargetId) -> Option<String> {
         self.refusals.get(target).cloned()
     }
 

@@ -3,8 +3,9 @@
 //! Tells nobody itself; whether the ledger took it is not known here.
 
 use super::Intent;
-use super::words::{draft, reason_of, told};
+use super::words::{draft, reason_of};
 use crate::decide::outcome::intended_level;
+use crate::decide::targets;
 use crate::domain::audit::{AuditDraft, Change, IntentId, ThrottleRow};
 use crate::domain::drift::Side;
 use crate::domain::level::Level;
@@ -77,7 +78,7 @@ impl Intention {
             .enumerate()
             .filter(|(_, (_, done))| !matches!(done, Some(StepOutcome::Refused(_))))
             .filter_map(|(index, (step, _))| {
-                let told = told(&step.action)?;
+                let told = targets::words(&step.action)?;
                 let id = IntentId(new_id(now));
                 let mut entry = draft(throttle.name.as_str(), told.intent, now);
                 (entry.before, entry.after) = (told.before, told.after);

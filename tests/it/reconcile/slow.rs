@@ -15,11 +15,11 @@ use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Sou
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::measurement::Measurement;
 use echo_phoenix::domain::observation::Signals;
-use echo_phoenix::domain::plan::{Action, ReadBack, ScaleReadBack};
 use echo_phoenix::domain::report::PassReport;
-use echo_phoenix::domain::throttle::{
-    Declared, GateSpec, ScaleSpec, TargetKind, TargetSpec, ThrottleName,
+use echo_phoenix::domain::target::{
+    Action, GateSpec, ReadBack, ScaleReadBack, ScaleSpec, TargetKind, TargetSpec,
 };
+use echo_phoenix::domain::throttle::{Declared, ThrottleName};
 use echo_phoenix::gate::{Gate, LevelSetting, Question};
 use echo_phoenix::latch::Latch;
 use echo_phoenix::ports::{

@@ -4,8 +4,9 @@ use super::*;
 use crate::decide::outcome::outcome;
 use crate::domain::drift::Side;
 use crate::domain::level::Level;
-use crate::domain::plan::{Plan, ReadBack, RemoteOrder, Step};
-use crate::domain::throttle::{RemoteSpec, TargetSpec, ThrottleName};
+use crate::domain::plan::{Plan, Step};
+use crate::domain::target::{ReadBack, RemoteOrder, RemoteSpec, TargetSpec};
+use crate::domain::throttle::ThrottleName;
 
 fn site() -> RemoteSpec {
     RemoteSpec {
@@ -34,9 +35,7 @@ fn stopping() -> Planned {
             reported: Vec::new(),
         },
         effective: Level::STOP,
-        remembered: BTreeMap::new(),
-        acknowledged: BTreeMap::new(),
-        sent: BTreeMap::new(),
+        memory: BTreeMap::new(),
         agreeing: Vec::new(),
         open: BTreeMap::new(),
         damped: false,
