@@ -64,7 +64,7 @@ pub(crate) fn served(
     stop: &CancellationToken,
 ) -> Vec<(&'static str, impl Future<Output = ()> + Send + use<>)> {
     let verdicts = doors.verdicts.map(|listener| {
-        let routes = http::verdict_routes(Arc::clone(app));
+        let routes = http::proxy_router(Arc::clone(app));
         ("gate", routes, listener)
     });
     let listeners = std::iter::once(("api", routes, doors.api)).chain(verdicts);

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -16,6 +16,7 @@ use crate::source::rest::BodyError;
 
 use super::App;
 use super::refusal::{Refusal, table};
+use super::route::{Act, Route};
 
 /// Marks an answer to somebody whose key is right.
 #[derive(Clone, Copy, Debug)]
@@ -136,10 +137,8 @@ pub(super) async fn no_method() -> ProblemResponse {
 /// Counts what was answered. Verdicts are not counted here: the gate counts them itself, at a
 /// fraction of the cost. What asked for one and got none is.
 pub(super) async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let asks_verdict = route
-        .as_ref()
-        .is_some_and(|route| route.as_str() == "/v1/decide");
+    let route = Route::of(&request);
+    let asks_verdict = route.is_some_and(|route| route.act == Act::Verdict);
     let (method, began) = (request.method().clone(), app.clock.elapsed());
     let response = next.run(request).await;
     let status = response.status();
@@ -148,11 +147,15 @@ pub(super) async fn count(State(app): State<Arc<App>>, request: Request, next: N
     }
     let took = app.clock.elapsed().saturating_sub(began);
     app.metrics.count_request(
-        route.as_ref().map(MatchedPath::as_str),
+        route.map(|route| route.path),
         method.as_str(),
         status.as_u16(),
         took,
     );
+    let commanded = route.filter(|route| route.takes_method(&method));
+    if let Some(kind) = commanded.and_then(Route::command) {
+        app.metrics.count_command(kind.as_str(), status.as_u16());
+    }
     if status.is_server_error() {
         app.metrics.count_error();
     }

@@ -35,6 +35,7 @@ use super::answer::{ProblemResponse, body};
 use super::keys::Actor;
 use super::refusal::table;
 use super::request_id::RequestId;
+use super::route::CommandKind;
 pub(super) use replay::live_kills;
 use replay::{holds, replay};
 
@@ -67,8 +68,8 @@ pub(super) struct CommandContext {
     /// the same, and says this.
     pub(super) key_warning: Option<&'static str>,
     pub(super) request_id: String,
+    kind: CommandKind,
     key: Option<ClientKey>,
-    path: String,
     /// Its body, as it came.
     raw: Bytes,
 }
@@ -85,12 +86,11 @@ impl CommandContext {
     }
 
     /// What this command leaves behind.
-    pub(super) fn record(
-        &self,
-        action: &str,
-        throttle: &str,
-        answer: CommandResponse,
-    ) -> CommandRecord {
+    pub(super) fn record(&self, throttle: &str, answer: CommandResponse) -> CommandRecord {
+        self.record_as(self.kind.as_str(), throttle, answer)
+    }
+
+    fn record_as(&self, action: &str, throttle: &str, answer: CommandResponse) -> CommandRecord {
         let audit = AuditDraft {
             throttle: throttle.to_owned(),
             request_id: self.request_id.clone(),
@@ -107,7 +107,7 @@ impl CommandContext {
     /// before.
     pub(super) fn said(&self, app: &App, answer: CommandResponse) -> Response {
         if answer.replayed {
-            replay(app, &self.path, &self.raw, answer)
+            replay(app, self.kind, &self.raw, answer)
         } else {
             said(answer)
         }
@@ -118,13 +118,12 @@ impl CommandContext {
     pub(super) async fn refuse(
         &self,
         app: &App,
-        action: &str,
         throttle: &str,
         why: &str,
         problem: ProblemResponse,
     ) -> ProblemResponse {
         let answer = CommandResponse::new(problem.status().as_u16(), problem.members(), self.at);
-        let mut record = self.record(action, throttle, answer);
+        let mut record = self.record_as(self.kind.refused(), throttle, answer);
         let asked = RefusedCommand::read(&self.raw);
         (record.audit.reason, record.audit.operator) = (asked.refused(why), asked.operator);
         app.latch.record(record).await;
@@ -178,7 +177,7 @@ impl InFlightKeys {
 
 /// Carries a command through: replays the first answer to its key, or lets it be done.
 pub(super) async fn run_command(
-    State(app): State<Arc<App>>,
+    State((app, kind)): State<(Arc<App>, CommandKind)>,
     Extension(Actor(actor)): Extension<Actor>,
     Extension(RequestId(request_id)): Extension<RequestId>,
     request: Request,
@@ -193,7 +192,7 @@ pub(super) async fn run_command(
     let Moment { wall: at, elapsed } = app.clock.moment();
     let path = parts.uri.path().to_owned();
     // Whoever means to stop is not sent away for the sake of a key.
-    let stops = path == "/kill";
+    let stops = kind == CommandKind::Kill;
     let (mut key, mut key_warning) = match key(&parts.headers, &actor, &path, &raw, at) {
         Ok(key) => (key, None),
         Err(_) if stops => (None, Some(NO_KEY)),
@@ -203,7 +202,7 @@ pub(super) async fn run_command(
     if let Some(mine) = &key {
         turn = Some(app.under_way.wait(mine, stops).await);
         match first_answer(&app, mine).await {
-            Ok(Some(first)) if is_of(&first, mine) => return replay(&app, &path, &raw, first),
+            Ok(Some(first)) if is_of(&first, mine) => return replay(&app, kind, &raw, first),
             Ok(Some(_)) if stops => (key, key_warning) = (None, Some(COLLIDED)),
             Ok(Some(_)) => return ProblemResponse::of(&table::OTHER_REQUEST).into_response(),
             Ok(None) => {}
@@ -220,8 +219,8 @@ pub(super) async fn run_command(
         actor,
         key_warning,
         request_id,
+        kind,
         key: key.clone(),
-        path: path.clone(),
         raw: raw.clone(),
     };
     parts.extensions.insert(command);
@@ -238,7 +237,7 @@ pub(super) async fn run_command(
         // answer is no replay: what it became is found out and told elsewhere.
         match first_answer(&app, &key).await {
             Ok(Some(first)) if is_of(&first, &key) && first.at != at => {
-                replay(&app, &path, &raw, first)
+                replay(&app, kind, &raw, first)
             }
             _ => refused,
         }

@@ -53,9 +53,7 @@ pub(super) async fn control(
         let held: Vec<_> = app.gate.kills(&name).iter().map(HeldBy::from).collect();
         let problem = ProblemResponse::filled(&table::KILLED, &[("throttle", &name)])
             .with("held_by", json!(held));
-        return Err(command
-            .refuse(&app, "control_refused", name.as_str(), "killed", problem)
-            .await);
+        return Err(command.refuse(&app, name.as_str(), "killed", problem).await);
     }
     let declared = app
         .desired
@@ -76,7 +74,7 @@ pub(super) async fn control(
     };
     let body = controlled(&standing, target, &answered, next);
     let answer = command.answer(StatusCode::OK, members(&body));
-    let mut record = command.record("control", name.as_str(), answer);
+    let mut record = command.record(name.as_str(), answer);
     (record.audit.before, record.audit.after) = (in_force.to_string(), target.to_string());
     answered
         .binding

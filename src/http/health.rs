@@ -79,7 +79,7 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
     let body = Health {
         status,
         version: env!("CARGO_PKG_VERSION"),
-        mode: app.mode,
+        mode: app.mode.as_str(),
         uptime_seconds: i64::try_from(
             app.clock
                 .elapsed()
@@ -301,7 +301,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let now = Scrape {
         at: app.clock.elapsed(),
         started: app.started,
-        mode: app.mode,
+        mode: app.mode.as_str(),
         forgotten: app.rates.forgotten(),
         commands_lacking: [
             ("disk", lacking.on_disk as u64),

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -18,6 +18,7 @@ use super::answer::{Authenticated, ProblemResponse};
 use super::limits;
 use super::refusal::table;
 use super::request_id::RequestId;
+use super::route::{CommandKind, Route};
 
 /// The scheme, in whatever case, and the space behind it.
 const BEARER: &[u8] = b"Bearer ";
@@ -29,20 +30,9 @@ pub(super) const WRONG: &str = "wrong";
 #[derive(Clone, Debug)]
 pub(super) struct Actor(pub(super) String);
 
-/// What needs more than reading: the route, the role, and the audit entry's action when it is
-/// refused. A verdict counts as offered load, which slows a reopening, so not everybody may ask for
-/// one; but it is no command, and asked for too often to be audited.
-const NEEDS: [(&str, Role, Option<&str>); 5] = [
-    ("/v1/decide", Role::Gate, None),
-    ("/observe", Role::Operator, Some("observe_refused")),
-    ("/control", Role::Operator, Some("control_refused")),
-    ("/kill", Role::Breaker, Some("kill_refused")),
-    ("/revive", Role::Breaker, Some("revive_refused")),
-];
-
 /// Lets a request through whose key is right and may do this.
 pub(super) async fn check(
-    State(app): State<Arc<App>>,
+    State((app, route, role)): State<(Arc<App>, &'static Route, Role)>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -58,33 +48,31 @@ pub(super) async fn check(
             return response;
         }
     };
-    let route = request.extensions().get::<MatchedPath>();
-    let need = route.and_then(|route| NEEDS.iter().find(|(path, ..)| *path == route.as_str()));
-    if let Some((path, role, action)) = need
-        && !caller.may(*role)
-    {
+    if !caller.may(role) {
         app.metrics.count_key_refused("role");
         let problem = ProblemResponse::filled(
             &table::ROLE,
             &[
-                ("path", path),
+                ("path", &route.path),
                 ("role", &role.as_str()),
                 ("key", &caller.name),
             ],
         );
-        if let Some(action) = action {
+        if let Some(kind) = route.command() {
             let id = request
                 .extensions()
                 .get::<RequestId>()
                 .map(|RequestId(id)| id.clone())
                 .unwrap_or_default();
             // One that does not come is recorded all the same.
-            let raw = limits::whole(request.into_body()).await.unwrap_or_default();
+            let raw = limits::whole(request.into_body(), route.body)
+                .await
+                .unwrap_or_default();
             record(
                 &app,
                 &caller,
                 &problem,
-                action,
+                kind,
                 (id, RefusedCommand::read(&raw)),
             )
             .await;
@@ -148,7 +136,7 @@ async fn record(
     app: &App,
     caller: &Caller,
     problem: &ProblemResponse,
-    action: &str,
+    kind: CommandKind,
     (request_id, asked): (String, RefusedCommand),
 ) {
     let at = app.clock.now();
@@ -160,7 +148,7 @@ async fn record(
             .unwrap_or_default(),
         operator: asked.operator,
         request_id,
-        ..AuditDraft::new(at, &caller.name, action)
+        ..AuditDraft::new(at, &caller.name, kind.refused())
     };
     let answer = CommandResponse::new(problem.status().as_u16(), problem.members(), at);
     let record = CommandRecord {

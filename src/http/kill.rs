@@ -37,7 +37,7 @@ pub(super) async fn kill(
         Err(error) => Some(("no JSON", error.into())),
     };
     if let Some((why, problem)) = unconfirmed {
-        return Err(command.refuse(&app, "kill_refused", "", why, problem).await);
+        return Err(command.refuse(&app, "", why, problem).await);
     }
     let asked: KillBody = parse(&bytes)?;
     let body = KillResponse {
@@ -52,11 +52,7 @@ pub(super) async fn kill(
         warning: command.key_warning,
     };
     let throttle = asked.throttle.as_ref().map_or("", ThrottleName::as_str);
-    let mut record = command.record(
-        "kill",
-        throttle,
-        command.answer(StatusCode::OK, members(&body)),
-    );
+    let mut record = command.record(throttle, command.answer(StatusCode::OK, members(&body)));
     (record.audit.reason, record.audit.operator) = (asked.reason.clone(), asked.operator.clone());
     "kill".clone_into(&mut record.audit.binding_signal);
     let order = KillOrder {
@@ -113,9 +109,7 @@ pub(super) async fn revive(
         .map_err(not_revived)?;
     if ended.ended.is_empty() && !ended.repeated {
         let (problem, why) = nothing_ended(&app, &scope, epoch, ended.held_by);
-        return Err(command
-            .refuse(&app, "revive_refused", &throttle, &why, problem)
-            .await);
+        return Err(command.refuse(&app, &throttle, &why, problem).await);
     }
     ended
         .answer
@@ -132,11 +126,7 @@ fn record(command: &CommandContext, throttle: &str, held: bool, live: Vec<Hold>)
         held_by: Vec::new(),
         audit_id: None,
     };
-    let mut record = command.record(
-        "revive",
-        throttle,
-        command.answer(StatusCode::OK, members(&body)),
-    );
+    let mut record = command.record(throttle, command.answer(StatusCode::OK, members(&body)));
     record.answer.stood = Some(live.into_iter().map(|hold| hold.epoch).collect());
     (record.audit.before, record.audit.after) = match held {
         true => ("killed".to_owned(), "opening".to_owned()),

@@ -1,9 +1,7 @@
 //! One id a request, from its caller or made here, and the trace it belongs to: in the answer, the
 //! log and the audit entry. And one line of the log when it is answered.
 
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -12,6 +10,7 @@ use axum::response::Response;
 use tracing::Instrument as _;
 
 use super::answer::Authenticated;
+use super::route::{Act, Route};
 use super::{App, client_ip};
 
 /// The id of the request at hand.
@@ -59,44 +58,34 @@ pub(super) async fn assign_request_id(
 async fn logged(app: Arc<App>, request: Request, next: Next) -> Response {
     let (method, client) = (request.method().clone(), client_ip::origin(&app, &request));
     let path: String = request.uri().path().chars().take(PATH_LIMIT).collect();
+    let commands =
+        method == Method::POST && Route::of(&request).is_none_or(|route| route.act != Act::Verdict);
     let began = app.clock.elapsed();
     let response = next.run(request).await;
     let stranger =
         response.extensions().get::<Authenticated>().is_none() && !response.status().is_success();
     if stranger
-        && worth_a_line(&method, &path, response.status())
+        && worth_a_line(commands, response.status())
         && !app.strangers.refused(client, response.status().as_u16())
     {
         return response;
     }
-    line(
-        &method,
-        &path,
-        response.status(),
+    let (status, took) = (
+        response.status().as_u16(),
         app.clock.elapsed().saturating_sub(began),
-        client,
     );
-    response
-}
-
-/// Whether it is more than reading, or went wrong.
-fn worth_a_line(method: &Method, path: &str, status: StatusCode) -> bool {
-    (*method == Method::POST && path != "/v1/decide")
-        || status.is_server_error()
-        || status == StatusCode::TOO_MANY_REQUESTS
-}
-
-fn line(method: &Method, path: &str, status: StatusCode, took: Duration, client: IpAddr) {
-    let worth = worth_a_line(method, path, status);
-    let (status, ms) = (
-        status.as_u16(),
-        i64::try_from(took.as_millis()).unwrap_or(i64::MAX),
-    );
-    if worth {
+    let ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
+    if worth_a_line(commands, response.status()) {
         tracing::info!(%method, path, status, ms, %client, "answered");
     } else {
         tracing::debug!(%method, path, status, ms, %client, "answered");
     }
+    response
+}
+
+/// Whether it is more than reading, or went wrong.
+fn worth_a_line(commands: bool, status: StatusCode) -> bool {
+    commands || status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 
 fn fits(id: &str) -> bool {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -25,6 +25,7 @@ use super::answer::{ProblemResponse, too_large};
 use super::client_ip::{self, ClientIp};
 use super::limits::{self, Unread};
 use super::refusal::table;
+use super::route::{BodyLimit, Route};
 use super::{App, rate};
 
 pub use account::WebhookAccount;
@@ -38,11 +39,15 @@ pub(super) fn expect(app: &App) {
     app.metrics.expect_webhooks(Why::all().map(Why::category));
 }
 
-pub(super) async fn stripe(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(super) async fn stripe(
+    State(app): State<Arc<App>>,
+    Extension(route): Extension<&'static Route>,
+    request: Request,
+) -> Response {
     let from = client_ip::origin(&app, &request);
     let (found, response) = match app.rates.may(from) {
         Err(wait) => (Err(Why::Limited), rate::limited(&app, rate::CLIENT, wait)),
-        Ok(()) => match take(&app, from, request).await {
+        Ok(()) => match take(&app, from, route.body, request).await {
             Ok(event_id) => (
                 Ok(()),
                 Json(json!({ "received": true, "event_id": event_id })).into_response(),
@@ -63,7 +68,12 @@ pub(super) async fn stripe(State(app): State<Arc<App>>, request: Request) -> Res
 }
 
 /// Takes an event; answers its id.
-async fn take(app: &App, from: IpAddr, request: Request) -> Result<String, Refused> {
+async fn take(
+    app: &App,
+    from: IpAddr,
+    limit: BodyLimit,
+    request: Request,
+) -> Result<String, Refused> {
     if app.stripe.is_empty() {
         return Err((Why::Off, ProblemResponse::of(&table::WEBHOOKS_OFF)));
     }
@@ -73,7 +83,7 @@ async fn take(app: &App, from: IpAddr, request: Request) -> Result<String, Refus
     if let Err(why @ (stripe::BadSignature::NoHeader | stripe::BadSignature::Malformed)) = promise {
         return Err(unsigned(why)); // whatever the body is
     }
-    let gathered = limits::gather(content, &app.large, ClientIp::of(from), promise).await;
+    let gathered = limits::gather(content, limit, &app.large, ClientIp::of(from), promise).await;
     let (raw, _place) = gathered.map_err(unread)?;
     limits::in_time(accept(app, &header, raw))
         .await

@@ -23,7 +23,8 @@ use crate::decide::law::Law;
 use crate::domain::throttle::TargetKind;
 use crate::gate::Gate;
 use crate::http::{
-    self, App, HealthParts as HttpParts, Hosts, InFlightKeys, Large, LedgerLook, Rates, Strangers,
+    self, App, HealthParts as HttpParts, Hosts, InFlightKeys, Large, LedgerLook, Process, Rates,
+    Strangers,
 };
 use crate::latch::Latch;
 use crate::mirror::counters::MirrorCounters;
@@ -153,7 +154,8 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     let folder = Arc::clone(&told.folder);
     let counters = worker.as_ref().map(|(_, counters)| Arc::clone(counters));
     let parts = parts(&args, &keys, &on, counters, told);
-    let app = app("operator", &args.listen, keys, &on, Some(&ledger), parts)?;
+    let (listen, kept) = (&args.listen, Some(&ledger));
+    let app = app(Process::Operator, listen, keys, &on, kept, parts)?;
     let signals = ShutdownSignals::listen()?;
     let doors = Doors::open(&args.listen, &app.metrics).await?;
 
@@ -182,7 +184,7 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
         "reconcile",
         Reconciler::new(reconciler_parts(&on, record, &args.cluster), &stored).run(stop),
     );
-    let routes = http::operator_routes(Arc::clone(&app));
+    let routes = http::router(Arc::clone(&app));
     listen::start(&mut supervisor, doors, routes, &app);
     let ended = supervisor.run(signals).await;
     record::last_words(&on.latch).await;
@@ -275,7 +277,7 @@ fn reconciler_parts(
 
 /// What the handlers of a process in a cluster may use.
 pub(super) fn app(
-    mode: &'static str,
+    mode: Process,
     listen: &ListenArgs,
     keys: Keys,
     on: &Watching,

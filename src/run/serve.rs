@@ -126,7 +126,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     keep_rest(&mut supervisor, &brake, on, folder, worker, (&ledger, &app));
     let last = Arc::clone(&brake.latch);
     start_loop(&mut supervisor, brake, remotes, &app, &stored);
-    let routes = http::service_routes(Arc::clone(&app));
+    let routes = http::router(Arc::clone(&app));
     listen::start(&mut supervisor, doors, routes, &app);
     supervisor.stage();
     supervisor.keep_up("self-test", move |stop| Arc::clone(&self_test).run(stop));

@@ -27,6 +27,7 @@ use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::plan::RemoteOrder;
 use echo_phoenix::domain::throttle::{TargetKind, ThrottleName};
 use echo_phoenix::gate::Gate;
+use echo_phoenix::http::Process;
 use echo_phoenix::latch::{Lacking, Latch};
 use echo_phoenix::ports::{Clock, Desired, Journal, JournalEntry, Ledger, Report, Target};
 use echo_phoenix::reconcile::{ReconcileContext, Reconciler};
@@ -200,8 +201,9 @@ impl Cluster {
             Arc::<ClusterDesired>::clone(&on.desired),
             Arc::<Channel>::clone(&channel),
         );
-        let app = life::app("operator", &clock, &on.gate, &on.latch, &desired, &record)?;
-        let routes = echo_phoenix::http::operator_routes(app);
+        let (gate, latch) = (&on.gate, &on.latch);
+        let app = life::app(Process::Operator, &clock, gate, latch, &desired, &record)?;
+        let routes = echo_phoenix::http::router(app);
 
         let other = Watching::new(&server, outside, None);
         let heartbeat = Heartbeat {

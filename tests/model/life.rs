@@ -18,8 +18,8 @@ use echo_phoenix::domain::report::PassReport;
 use echo_phoenix::domain::throttle::{Declared, TargetKind, ThrottleName};
 use echo_phoenix::gate::{Gate, Question, ThrottleSnapshot};
 use echo_phoenix::http::{
-    App, HealthParts as HttpParts, Hosts, InFlightKeys, Large, LedgerLook, Rates, StatusBoard,
-    Strangers,
+    App, HealthParts as HttpParts, Hosts, InFlightKeys, Large, LedgerLook, Process, Rates,
+    StatusBoard, Strangers,
 };
 use echo_phoenix::latch::Latch;
 use echo_phoenix::ports::{Clock, Desired, Journal, JournalEntry, Ledger, Report, Stored, Target};
@@ -270,7 +270,7 @@ impl Life {
         manifest.pass(&declared, &latch, clock.as_ref()).await;
         latch.retry_pending().await;
 
-        let app = app("serve", &clock, &gate, &latch, &desired, &record)?;
+        let app = app(Process::Serve, &clock, &gate, &latch, &desired, &record)?;
         goes_on(ramp_and_last_state(
             Arc::clone(&ramp),
             last,
@@ -302,7 +302,7 @@ impl Life {
             law: Law::default(),
         };
         goes_on(Reconciler::new(parts, &stored).run(CancellationToken::new()));
-        let routes = echo_phoenix::http::service_routes(app);
+        let routes = echo_phoenix::http::router(app);
         Ok(Self {
             gate,
             desired: declared,
@@ -360,7 +360,7 @@ pub(crate) fn goes_on(task: impl Future<Output = ()> + Send + 'static) {
 }
 
 pub(crate) fn app(
-    mode: &'static str,
+    mode: Process,
     clock: &Arc<dyn Clock>,
     gate: &Arc<Gate>,
     latch: &Arc<Latch>,

@@ -15,9 +15,10 @@ use super::said;
 use crate::http::App;
 use crate::http::answer::{ProblemResponse, named};
 use crate::http::refusal::table;
+use crate::http::route::CommandKind;
 
 /// Answers as the first time, or tells what has come since.
-pub(super) fn replay(app: &App, path: &str, raw: &[u8], first: CommandResponse) -> Response {
+pub(super) fn replay(app: &App, kind: CommandKind, raw: &[u8], first: CommandResponse) -> Response {
     let mut response = match first.kill().filter(|epoch| !holds(app, epoch)) {
         // Nobody shall believe in a stop that is over, or may be in a moment,
         Some(epoch) => {
@@ -31,7 +32,7 @@ pub(super) fn replay(app: &App, path: &str, raw: &[u8], first: CommandResponse) 
                 .into_response()
         }
         // nor in an end that another stop has overtaken.
-        None => match newer_holds(app, path, raw, &first) {
+        None => match newer_holds(app, kind, raw, &first) {
             held if held.is_empty() => said(first),
             held => ProblemResponse::of(&table::HELD_SINCE)
                 .with("held_by", json!(held))
@@ -47,8 +48,8 @@ pub(super) fn replay(app: &App, path: &str, raw: &[u8], first: CommandResponse) 
 
 /// Kills that hold what a revival meant, and that did not when it came. No clock says which: it may
 /// have been set since.
-fn newer_holds(app: &App, path: &str, raw: &[u8], first: &CommandResponse) -> Vec<HeldBy> {
-    if path != "/revive" {
+fn newer_holds(app: &App, kind: CommandKind, raw: &[u8], first: &CommandResponse) -> Vec<HeldBy> {
+    if kind != CommandKind::Revive {
         return Vec::new();
     }
     let asked: ReviveBody = parse(raw).unwrap_or_default(); // it was read when it came first; an empty one means all

@@ -9,7 +9,8 @@ use crate::config::{Environment, Keys};
 use crate::decide::law::Law;
 use crate::gate::Gate;
 use crate::http::{
-    App, HealthCheck, HealthParts, Hosts, InFlightKeys, Large, LedgerLook, Rates, Strangers,
+    App, HealthCheck, HealthParts, Hosts, InFlightKeys, Large, LedgerLook, Process, Rates,
+    Strangers,
 };
 use crate::mirror::counters::MirrorCounters;
 use crate::ports::{Desired, History};
@@ -74,7 +75,7 @@ pub(super) fn app(args: &ServeArgs, brake: &Brake, given: Given) -> Result<Arc<A
         tracing::info!(part = name, "off: set {variable} to turn it on");
     }
     Ok(Arc::new(App {
-        mode: "serve",
+        mode: Process::Serve,
         started: clock.moment(),
         clock: Arc::clone(clock),
         gate: Arc::clone(gate),
