@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::source::rest::BodyError;
 
-use super::App;
+use super::AppCore;
 use super::refusal::{Refusal, table};
 use super::route::{Act, Route};
 
@@ -136,17 +136,21 @@ pub(super) async fn no_method() -> ProblemResponse {
 
 /// Counts what was answered. Verdicts are not counted here: the gate counts them itself, at a
 /// fraction of the cost. What asked for one and got none is.
-pub(super) async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(super) async fn count(
+    State(core): State<Arc<AppCore>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let route = Route::of(&request);
     let asks_verdict = route.is_some_and(|route| route.act == Act::Verdict);
-    let (method, began) = (request.method().clone(), app.clock.elapsed());
+    let (method, began) = (request.method().clone(), core.clock.elapsed());
     let response = next.run(request).await;
     let status = response.status();
     if asks_verdict && status.is_success() {
         return response;
     }
-    let took = app.clock.elapsed().saturating_sub(began);
-    app.metrics.count_request(
+    let took = core.clock.elapsed().saturating_sub(began);
+    core.metrics.count_request(
         route.map(|route| route.path),
         method.as_str(),
         status.as_u16(),
@@ -154,10 +158,10 @@ pub(super) async fn count(State(app): State<Arc<App>>, request: Request, next: N
     );
     let commanded = route.filter(|route| route.takes_method(&method));
     if let Some(kind) = commanded.and_then(Route::command) {
-        app.metrics.count_command(kind.as_str(), status.as_u16());
+        core.metrics.count_command(kind.as_str(), status.as_u16());
     }
     if status.is_server_error() {
-        app.metrics.count_error();
+        core.metrics.count_error();
     }
     response
 }

@@ -30,12 +30,12 @@ use crate::domain::audit::{AuditDraft, ClientKey, CommandRecord, CommandResponse
 use crate::domain::moment::Moment;
 use crate::source::rest::RefusedCommand;
 
-use super::App;
 use super::answer::{ProblemResponse, body};
 use super::keys::Actor;
 use super::refusal::table;
 use super::request_id::RequestId;
 use super::route::CommandKind;
+use super::{App, AppCore};
 pub(super) use replay::live_kills;
 use replay::{holds, replay};
 
@@ -105,9 +105,9 @@ impl CommandContext {
 
     /// Says its answer; or that of an earlier one under its key, which could not be looked up
     /// before.
-    pub(super) fn said(&self, app: &App, answer: CommandResponse) -> Response {
+    pub(super) fn said(&self, core: &AppCore, answer: CommandResponse) -> Response {
         if answer.replayed {
-            replay(app, self.kind, &self.raw, answer)
+            replay(core, self.kind, &self.raw, answer)
         } else {
             said(answer)
         }
@@ -117,7 +117,7 @@ impl CommandContext {
     /// time it need not be true.
     pub(super) async fn refuse(
         &self,
-        app: &App,
+        core: &AppCore,
         throttle: &str,
         why: &str,
         problem: ProblemResponse,
@@ -126,7 +126,7 @@ impl CommandContext {
         let mut record = self.record_as(self.kind.refused(), throttle, answer);
         let asked = RefusedCommand::read(&self.raw);
         (record.audit.reason, record.audit.operator) = (asked.refused(why), asked.operator);
-        app.latch.record(record).await;
+        core.latch.record(record).await;
         problem
     }
 }
@@ -177,7 +177,7 @@ impl InFlightKeys {
 
 /// Carries a command through: replays the first answer to its key, or lets it be done.
 pub(super) async fn run_command(
-    State((app, kind)): State<(Arc<App>, CommandKind)>,
+    State((app, kind)): State<(App, CommandKind)>,
     Extension(Actor(actor)): Extension<Actor>,
     Extension(RequestId(request_id)): Extension<RequestId>,
     request: Request,
@@ -189,7 +189,7 @@ pub(super) async fn run_command(
         Ok(raw) => raw,
         Err(problem) => return problem.into_response(),
     };
-    let Moment { wall: at, elapsed } = app.clock.moment();
+    let Moment { wall: at, elapsed } = app.core.clock.moment();
     let path = parts.uri.path().to_owned();
     // Whoever means to stop is not sent away for the sake of a key.
     let stops = kind == CommandKind::Kill;
@@ -200,9 +200,9 @@ pub(super) async fn run_command(
     };
     let mut turn = None;
     if let Some(mine) = &key {
-        turn = Some(app.under_way.wait(mine, stops).await);
+        turn = Some(app.doors.under_way.wait(mine, stops).await);
         match first_answer(&app, mine).await {
-            Ok(Some(first)) if is_of(&first, mine) => return replay(&app, kind, &raw, first),
+            Ok(Some(first)) if is_of(&first, mine) => return replay(&app.core, kind, &raw, first),
             Ok(Some(_)) if stops => (key, key_warning) = (None, Some(COLLIDED)),
             Ok(Some(_)) => return ProblemResponse::of(&table::OTHER_REQUEST).into_response(),
             Ok(None) => {}
@@ -237,7 +237,7 @@ pub(super) async fn run_command(
         // answer is no replay: what it became is found out and told elsewhere.
         match first_answer(&app, &key).await {
             Ok(Some(first)) if is_of(&first, &key) && first.at != at => {
-                replay(&app, kind, &raw, first)
+                replay(&app.core, kind, &raw, first)
             }
             _ => refused,
         }
@@ -316,13 +316,13 @@ fn is_of(answer: &CommandResponse, key: &ClientKey) -> bool {
 struct KeyUnknown;
 
 async fn first_answer(app: &App, key: &ClientKey) -> Result<Option<CommandResponse>, KeyUnknown> {
-    let owed = app.latch.answered(key);
+    let owed = app.core.latch.answered(key);
     let is_same = |answer: &CommandResponse| is_of(answer, key);
     if owed.as_ref().is_some_and(|owed| owed.told && is_same(owed)) {
         return Ok(owed);
     }
     // What a process before wrote down, and then perhaps told the ledger: what is there counts.
-    let Some(ledger) = app.ledger.as_ref() else {
+    let Some(ledger) = app.record.ledger.as_ref() else {
         return Ok(owed);
     };
     let found = match timeout(LOOK_UP, ledger.answered(key)).await {
@@ -330,7 +330,7 @@ async fn first_answer(app: &App, key: &ClientKey) -> Result<Option<CommandRespon
             answer
                 .key
                 .as_ref()
-                .is_some_and(|k| k.expires_at > app.clock.now())
+                .is_some_and(|k| k.expires_at > app.core.clock.now())
         }),
         Ok(Err(error)) => {
             tracing::warn!(%error, "an Idempotency-Key could not be looked up");
@@ -343,7 +343,8 @@ async fn first_answer(app: &App, key: &ClientKey) -> Result<Option<CommandRespon
     };
     // The same kill may have been done again, since its key could not be looked up: the one that
     // holds counts.
-    let is_over = |answer: &CommandResponse| answer.kill().is_some_and(|epoch| !holds(app, epoch));
+    let is_over =
+        |answer: &CommandResponse| answer.kill().is_some_and(|epoch| !holds(&app.core, epoch));
     Ok(match (found, owed) {
         (Some(found), Some(owed)) if is_same(&owed) && is_over(&found) && !is_over(&owed) => {
             Some(owed)

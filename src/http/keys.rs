@@ -2,8 +2,6 @@
 //!
 //! Digests are compared in constant time, so neither a key's bytes nor its length leak.
 
-use std::sync::Arc;
-
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -13,12 +11,12 @@ use crate::config::{Caller, Role};
 use crate::domain::audit::{AuditDraft, CommandRecord, CommandResponse};
 use crate::source::rest::RefusedCommand;
 
-use super::App;
 use super::answer::{Authenticated, ProblemResponse};
 use super::limits;
 use super::refusal::table;
 use super::request_id::RequestId;
 use super::route::{CommandKind, Route};
+use super::{App, AppCore, AppDoors};
 
 /// The scheme, in whatever case, and the space behind it.
 const BEARER: &[u8] = b"Bearer ";
@@ -32,11 +30,11 @@ pub(super) struct Actor(pub(super) String);
 
 /// Lets a request through whose key is right and may do this.
 pub(super) async fn check(
-    State((app, route, role)): State<(Arc<App>, &'static Route, Role)>,
+    State((app, route, role)): State<(App, &'static Route, Role)>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let caller = match judge(&app, request.headers()) {
+    let caller = match judge(&app.core, &app.doors, request.headers()) {
         Ok(caller) => caller,
         Err(problem) => {
             let mut response = problem.into_response();
@@ -49,7 +47,7 @@ pub(super) async fn check(
         }
     };
     if !caller.may(role) {
-        app.metrics.count_key_refused("role");
+        app.core.metrics.count_key_refused("role");
         let problem = ProblemResponse::filled(
             &table::ROLE,
             &[
@@ -69,7 +67,7 @@ pub(super) async fn check(
                 .await
                 .unwrap_or_default();
             record(
-                &app,
+                &app.core,
                 &caller,
                 &problem,
                 kind,
@@ -89,23 +87,23 @@ pub(super) async fn check(
     response
 }
 
-fn judge(app: &App, headers: &HeaderMap) -> Result<Caller, ProblemResponse> {
-    if app.keys.is_empty() {
+fn judge(core: &AppCore, doors: &AppDoors, headers: &HeaderMap) -> Result<Caller, ProblemResponse> {
+    if doors.keys.is_empty() {
         return Err(ProblemResponse::of(&table::NOT_CONFIGURED));
     }
     if given(headers).is_none() {
-        app.metrics.count_key_refused("missing");
+        core.metrics.count_key_refused("missing");
         return Err(ProblemResponse::of(&table::NO_KEY));
     }
-    caller(app, headers).ok_or_else(|| {
-        app.metrics.count_key_refused(WRONG);
+    caller(doors, headers).ok_or_else(|| {
+        core.metrics.count_key_refused(WRONG);
         ProblemResponse::of(&table::WRONG_KEY)
     })
 }
 
 /// Who calls, if a key says so.
-pub(super) fn caller(app: &App, headers: &HeaderMap) -> Option<Caller> {
-    app.keys.whose(given(headers)?)
+pub(super) fn caller(doors: &AppDoors, headers: &HeaderMap) -> Option<Caller> {
+    doors.keys.whose(given(headers)?)
 }
 
 /// Whether a request bears a key, right or wrong.
@@ -133,13 +131,13 @@ fn given(headers: &HeaderMap) -> Option<&[u8]> {
 
 /// A right key that may not do this: somebody meant to.
 async fn record(
-    app: &App,
+    core: &AppCore,
     caller: &Caller,
     problem: &ProblemResponse,
     kind: CommandKind,
     (request_id, asked): (String, RefusedCommand),
 ) {
-    let at = app.clock.now();
+    let at = core.clock.now();
     let audit = AuditDraft {
         reason: asked.refused("role"),
         throttle: asked
@@ -156,5 +154,5 @@ async fn record(
         audit,
         answer,
     };
-    app.latch.record(record).await;
+    core.latch.record(record).await;
 }

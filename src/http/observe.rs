@@ -12,6 +12,7 @@ use axum::response::Response;
 use serde_json::Value;
 use tokio::time::timeout;
 
+use crate::decide::law::Law;
 use crate::decide::unstored::among;
 use crate::domain::audit::{Change, CommandResponse, StateRow};
 use crate::domain::measurement::Measurement;
@@ -19,12 +20,12 @@ use crate::domain::throttle::ThrottleName;
 use crate::ports::LedgerError;
 use crate::source::rest::{ObserveBody, parse};
 
-use super::App;
 use super::answer::ProblemResponse;
 use super::command::{CommandContext, members};
 use super::health;
 use super::refusal::table;
 use super::wire::{ObserveResponse, ObservedState};
+use super::{AppCore, AppDoors, AppRecord};
 
 /// What is told where nobody waited for the ledger.
 const GONE: &str = "its caller went away before the ledger answered";
@@ -33,7 +34,9 @@ const GONE: &str = "its caller went away before the ledger answered";
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) async fn observe(
-    State(app): State<Arc<App>>,
+    State(core): State<Arc<AppCore>>,
+    State(doors): State<Arc<AppDoors>>,
+    State(record): State<Arc<AppRecord>>,
     Extension(command): Extension<CommandContext>,
     bytes: Bytes,
 ) -> Result<Response, ProblemResponse> {
@@ -42,14 +45,14 @@ pub(super) async fn observe(
         .throttle
         .clone()
         .unwrap_or_else(ThrottleName::default_throttle);
-    let Some(standing) = app.gate.standing(&name) else {
+    let Some(standing) = core.gate.standing(&name) else {
         return Err(ProblemResponse::filled(
             &table::UNKNOWN,
             &[("throttle", &name)],
         ));
     };
     let signals = asked.signals(standing.level)?;
-    let kills = app.gate.kills(&name);
+    let kills = core.gate.kills(&name);
     let state = ObservedState {
         signals,
         killed: !kills.is_empty(),
@@ -63,18 +66,13 @@ pub(super) async fn observe(
     };
     let body = ObserveResponse {
         state,
-        health: health::standing(&app),
+        health: health::standing(&core, &doors),
         observed_at: command.at.to_string(),
         throttle: name.to_string(),
         source: asked.source.clone(),
     };
     let answer = command.answer(StatusCode::OK, members(&body));
-    let law = app
-        .desired
-        .declared()
-        .into_iter()
-        .find(|declared| declared.name == name);
-    let law = law.map_or(app.law, |declared| app.law.of(&declared.signals));
+    let law = law(&core, &name);
     let measured = asked.measured().then(|| Measurement {
         signals,
         at: command.elapsed,
@@ -84,9 +82,9 @@ pub(super) async fn observe(
     // told if it is not.
     let closes = measured.as_ref().filter(|_| !law.may_open(&signals));
     if let Some(evidence) = closes {
-        app.desired
+        core.desired
             .observe_unstored(&name, evidence, &|heard, word| among(&law, heard, word));
-        app.desired.wake();
+        core.desired.wake();
     }
     let unstored = Unstored {
         row: &row,
@@ -94,13 +92,20 @@ pub(super) async fn observe(
         counts: closes.is_some(),
         why: Some(GONE.to_owned()),
     };
-    let answer = store(&app, row.clone(), answer, unstored).await?;
+    let answer = store(&record, row.clone(), answer, unstored).await?;
     // It is not what is measured now, where its key was used long ago.
     if let Some(evidence) = measured.filter(|_| !answer.replayed) {
-        app.desired.observe(&name, evidence);
-        app.desired.wake();
+        core.desired.observe(&name, evidence);
+        core.desired.wake();
     }
-    Ok(command.said(&app, answer))
+    Ok(command.said(&core, answer))
+}
+
+/// The control law of a throttle.
+fn law(core: &AppCore, name: &ThrottleName) -> Law {
+    let mut all = core.desired.declared().into_iter();
+    let declared = all.find(|declared| declared.name == *name);
+    declared.map_or(core.law, |declared| core.law.of(&declared.signals))
 }
 
 /// An observation that the ledger does not have. What counts of it all the same is told with whose
@@ -139,12 +144,12 @@ impl Drop for Unstored<'_> {
 }
 
 async fn store(
-    app: &App,
+    record: &AppRecord,
     row: StateRow,
     answer: CommandResponse,
     mut unstored: Unstored<'_>,
 ) -> Result<CommandResponse, ProblemResponse> {
-    let Some(ledger) = &app.ledger else {
+    let Some(ledger) = &record.ledger else {
         unstored.why = None;
         return Ok(answer);
     };

@@ -29,13 +29,13 @@ use governor::{NotUntil, Quota, RateLimiter};
 use crate::config::{Caller, DoorArgs, Proxies};
 use crate::source::rest::{confirmed, lossy};
 
-use super::App;
 use super::answer::ProblemResponse;
 use super::client_ip::{self, ClientIp};
 use super::keys;
 use super::limits;
 use super::refusal::{Refusal, table};
 use super::route::{Bucket, Route};
+use super::{AppCore, AppDoors};
 use slots::{RateKey as Slot, Slots};
 
 /// Time since some moment, by a clock that only goes forward.
@@ -161,9 +161,14 @@ impl Rates {
 }
 
 /// Lets through what is within its limit.
-pub(super) async fn limit(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(super) async fn limit(
+    State(core): State<Arc<AppCore>>,
+    State(doors): State<Arc<AppDoors>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let route = Route::of(&request);
-    let caller = keys::caller(&app, request.headers());
+    let caller = keys::caller(&doors, request.headers());
     let guessed = caller.is_none() && keys::is_given(request.headers());
     let (taken, bucket, request) = match route.map(|route| (route, route.bucket)) {
         Some((_, Bucket::Free)) => return next.run(request).await,
@@ -177,13 +182,13 @@ pub(super) async fn limit(State(app): State<Arc<App>>, request: Request, next: N
         }
         Some((route, Bucket::Kill)) => match well_made(route, caller, request).await {
             Knock::Kill(request) => return next.run(request).await,
-            Knock::Other(request) => (app.rates.take_kill(), KILL, Ok(request)),
-            Knock::Broken(problem) => (app.rates.take_kill(), KILL, Err(problem)),
+            Knock::Other(request) => (doors.rates.take_kill(), KILL, Ok(request)),
+            Knock::Broken(problem) => (doors.rates.take_kill(), KILL, Err(problem)),
         },
         _ => match caller {
-            Some(caller) => (app.rates.take_key(&caller.name), KEY, Ok(request)),
+            Some(caller) => (doors.rates.take_key(&caller.name), KEY, Ok(request)),
             None => (
-                app.rates.take(client_ip::origin(&app, &request)),
+                doors.rates.take(client_ip::origin(&doors, &request)),
                 CLIENT,
                 Ok(request),
             ),
@@ -193,17 +198,17 @@ pub(super) async fn limit(State(app): State<Arc<App>>, request: Request, next: N
         (Ok(()), Ok(request)) => next.run(request).await,
         (Ok(()), Err(problem)) => problem.into_response(),
         (Err(wait), _) => {
-            if guessed && !app.keys.is_empty() {
-                app.metrics.count_key_refused(keys::WRONG); // nobody looks at it any further
+            if guessed && !doors.keys.is_empty() {
+                core.metrics.count_key_refused(keys::WRONG); // nobody looks at it any further
             }
-            limited(&app, bucket, wait)
+            limited(&core, bucket, wait)
         }
     }
 }
 
 /// The refusal of what is above a limit.
-pub(super) fn limited(app: &App, bucket: &'static str, wait: u64) -> Response {
-    app.metrics.count_limited(bucket);
+pub(super) fn limited(core: &AppCore, bucket: &'static str, wait: u64) -> Response {
+    core.metrics.count_limited(bucket);
     let refusal: &'static Refusal = match bucket {
         KILL => &table::LIMITED_KILL,
         KEY => &table::LIMITED_KEY,

@@ -3,8 +3,6 @@
 //!
 //! Knows no row: those stand under `routes`.
 
-use std::sync::Arc;
-
 use axum::extract::Request;
 use axum::handler::Handler;
 use axum::http::Method;
@@ -190,9 +188,9 @@ pub(super) struct Route {
     pub(super) verb: Verb,
     /// As the router takes it, with the names of its parameters.
     pub(super) path: &'static str,
-    pub(super) handler: MethodRouter<Arc<App>>,
+    pub(super) handler: MethodRouter<App>,
     /// What answers it on the listener of proxies, where it is answered there.
-    pub(super) to_proxies: Option<MethodRouter<Arc<App>>>,
+    pub(super) for_proxies: Option<MethodRouter<App>>,
     pub(super) processes: &'static [Process],
     pub(super) door: Door,
     pub(super) act: Act,
@@ -217,7 +215,7 @@ pub(super) struct Description {
 }
 
 impl Route {
-    fn new(verb: Verb, path: &'static str, handler: MethodRouter<Arc<App>>) -> Self {
+    fn new(verb: Verb, path: &'static str, handler: MethodRouter<App>) -> Self {
         let body = match verb {
             Verb::Post => BodyLimit::COMMAND,
             Verb::Get | Verb::Any => BodyLimit::Unread,
@@ -226,7 +224,7 @@ impl Route {
             verb,
             path,
             handler,
-            to_proxies: None,
+            for_proxies: None,
             processes: EVERYWHERE,
             door: Door::Open,
             act: Act::Read,
@@ -237,20 +235,17 @@ impl Route {
     }
 
     /// A route that is asked by GET, for anybody and in every process if nothing else is said.
-    pub(super) fn get<H: Handler<T, Arc<App>>, T: 'static>(path: &'static str, handler: H) -> Self {
+    pub(super) fn get<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Self {
         Self::new(Verb::Get, path, get(handler))
     }
 
     /// The same by POST, with a body as large as a command's.
-    pub(super) fn post<H: Handler<T, Arc<App>>, T: 'static>(
-        path: &'static str,
-        handler: H,
-    ) -> Self {
+    pub(super) fn post<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Self {
         Self::new(Verb::Post, path, post(handler))
     }
 
     /// The same by any method.
-    pub(super) fn any<H: Handler<T, Arc<App>>, T: 'static>(path: &'static str, handler: H) -> Self {
+    pub(super) fn any<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Self {
         Self::new(Verb::Any, path, any(handler))
     }
 
@@ -312,13 +307,16 @@ impl Route {
     }
 
     /// Answers it on the listener of proxies too, without anything before this handler.
-    pub(super) fn to_proxies<H: Handler<T, Arc<App>>, T: 'static>(self, handler: H) -> Self {
-        let to_proxies = Some(match self.verb {
+    pub(super) fn also_for_proxies<H: Handler<T, App>, T: 'static>(self, handler: H) -> Self {
+        let for_proxies = Some(match self.verb {
             Verb::Get => get(handler),
             Verb::Post => post(handler),
             Verb::Any => any(handler),
         });
-        Self { to_proxies, ..self }
+        Self {
+            for_proxies,
+            ..self
+        }
     }
 
     /// What it is, in a few words, and the group it stands in.

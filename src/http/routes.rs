@@ -10,7 +10,7 @@ mod service;
 mod verdicts;
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
@@ -42,13 +42,16 @@ pub fn description() -> &'static str {
 }
 
 /// What answers on the API's listener of this process.
-pub fn router(app: Arc<App>) -> Router {
-    let here = || ROWS.iter().filter(|row| row.processes.contains(&app.mode));
+pub fn router(app: App) -> Router {
+    let here = || {
+        ROWS.iter()
+            .filter(|row| row.processes.contains(&app.core.process))
+    };
     let commands = ROWS.iter().filter_map(Route::command);
-    app.metrics
-        .expect_commands(commands.map(|command| command.as_str()));
+    let metrics = &app.core.metrics;
+    metrics.expect_commands(commands.map(|command| command.as_str()));
     if here().any(|row| row.act == Act::Event) {
-        webhook::expect(&app);
+        webhook::expect(metrics);
     }
     let framed = here()
         .filter(|row| !row.is_bare())
@@ -59,11 +62,11 @@ pub fn router(app: Arc<App>) -> Router {
     let common = framed
         .fallback(answer::no_route)
         .method_not_allowed_fallback(answer::no_method)
-        .layer(from_fn_with_state(Arc::clone(&app), rate::limit))
-        .layer(from_fn_with_state(Arc::clone(&app), front::check))
-        .layer(from_fn_with_state(Arc::clone(&app), answer::count))
+        .layer(from_fn_with_state(app.clone(), rate::limit))
+        .layer(from_fn_with_state(app.clone(), front::check))
+        .layer(from_fn_with_state(app.clone(), answer::count))
         .layer(from_fn_with_state(
-            Arc::clone(&app),
+            app.clone(),
             request_id::assign_request_id,
         ))
         .layer(from_fn(find));
@@ -76,10 +79,10 @@ pub fn router(app: Arc<App>) -> Router {
 }
 
 /// What answers on a listener that proxies, and whoever gathers metrics, alone can reach.
-pub fn proxy_router(app: Arc<App>) -> Router {
+pub fn proxy_router(app: App) -> Router {
     let rows = ROWS
         .iter()
-        .filter_map(|row| Some((row.path, row.to_proxies.clone()?)));
+        .filter_map(|row| Some((row.path, row.for_proxies.clone()?)));
     rows.fold(Router::new(), |routes, (path, handler)| {
         routes.route(path, handler)
     })
@@ -89,17 +92,17 @@ pub fn proxy_router(app: Arc<App>) -> Router {
 }
 
 /// The handler of a route, with what its row has before it: the outermost last.
-fn framed(row: &'static Route, app: &Arc<App>) -> MethodRouter<Arc<App>> {
+fn framed(row: &'static Route, app: &App) -> MethodRouter<App> {
     let mut handler = row.handler.clone();
     if let Some(kind) = row.command() {
-        let state = (Arc::clone(app), kind);
+        let state = (app.clone(), kind);
         handler = handler.layer(from_fn_with_state(state, command::run_command));
     }
     if !matches!(row.body, BodyLimit::Streamed { .. }) {
         handler = handler.layer(from_fn_with_state(row, limits::buffer_body));
     }
     if let Door::Key(role) = row.door {
-        let state = (Arc::clone(app), row, role);
+        let state = (app.clone(), row, role);
         handler = handler.layer(from_fn_with_state(state, keys::check));
     }
     handler

@@ -45,7 +45,7 @@ pub async fn gate(args: GateArgs) -> Result<(), RunError> {
     let parts = HttpParts::new(Arc::new(move || loaded.loaded()));
     let app = app(Process::Gate, &args.listen, keys, &on, None, parts)?;
     let (http, signals) = (self_test::client()?, ShutdownSignals::listen()?);
-    let doors = Doors::open(&args.listen, &app.metrics).await?;
+    let doors = Doors::open(&args.listen, &app.core.metrics).await?;
     let self_test = SelfTest::new(http, &app, doors.asked_by_proxies(), None)?;
 
     let mut supervisor = Supervisor::default();
@@ -61,7 +61,7 @@ pub async fn gate(args: GateArgs) -> Result<(), RunError> {
         clock: on.clock,
     };
     supervisor.start("heartbeat", heartbeat.run(stop));
-    let routes = http::router(Arc::clone(&app));
+    let routes = http::router(app.clone());
     listen::start(&mut supervisor, doors, routes, &app);
     supervisor.stage();
     supervisor.keep_up("self-test", move |stop| Arc::clone(&self_test).run(stop));

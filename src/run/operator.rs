@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use kube::Client;
@@ -16,25 +15,20 @@ use crate::cluster::lease::Candidate;
 use crate::cluster::leftovers;
 use crate::cluster::status::StatusWriter;
 use crate::config::{
-    AirtableArgs, ClusterArgs, Environment, GateSecretArgs, HostArgs, KeyArgs, Keys, ListenArgs,
-    StoreArgs,
+    AirtableArgs, ClusterArgs, GateSecretArgs, HostArgs, KeyArgs, Keys, ListenArgs, StoreArgs,
 };
 use crate::decide::law::Law;
 use crate::domain::throttle::TargetKind;
 use crate::gate::Gate;
-use crate::http::{
-    self, App, HealthParts as HttpParts, Hosts, InFlightKeys, Large, LedgerLook, Process, Rates,
-    Strangers,
-};
+use crate::http::{self, App, AppDoors, AppParts, HealthParts as HttpParts, Process};
 use crate::latch::Latch;
 use crate::mirror::counters::MirrorCounters;
-use crate::ports::{Clock, Desired, History, Journal, JournalEntry, Ledger, Report, Target};
+use crate::ports::{Clock, Desired, Journal, JournalEntry, Ledger, Report, Target};
 use crate::reconcile::{ReconcileContext, Reconciler};
 use crate::server::Doors;
 use crate::source::stripe::WebhookSecrets;
 use crate::store::{FileJournal, StandbyLedger};
 use crate::targets::scale::Workloads;
-use crate::telemetry::Metrics;
 
 use super::clock::{SystemClock, monotonic};
 use super::record::{Holds, OpenedRecord, RecordHealth};
@@ -157,7 +151,7 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     let (listen, kept) = (&args.listen, Some(&ledger));
     let app = app(Process::Operator, listen, keys, &on, kept, parts)?;
     let signals = ShutdownSignals::listen()?;
-    let doors = Doors::open(&args.listen, &app.metrics).await?;
+    let doors = Doors::open(&args.listen, &app.core.metrics).await?;
 
     let mut supervisor = Supervisor::default();
     let stop = supervisor.stage();
@@ -184,7 +178,7 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
         "reconcile",
         Reconciler::new(reconciler_parts(&on, record, &args.cluster), &stored).run(stop),
     );
-    let routes = http::router(Arc::clone(&app));
+    let routes = http::router(app.clone());
     listen::start(&mut supervisor, doors, routes, &app);
     let ended = supervisor.run(signals).await;
     record::last_words(&on.latch).await;
@@ -277,37 +271,23 @@ fn reconciler_parts(
 
 /// What the handlers of a process in a cluster may use.
 pub(super) fn app(
-    mode: Process,
+    process: Process,
     listen: &ListenArgs,
     keys: Keys,
     on: &Watching,
     kept: Option<&Arc<StandbyLedger>>,
-    parts: HttpParts,
-) -> Result<Arc<App>, RunError> {
+    health: HttpParts,
+) -> Result<App, RunError> {
     let desired: Arc<dyn Desired> = Arc::<ClusterDesired>::clone(&on.desired);
-    Ok(Arc::new(App {
-        mode,
-        started: on.clock.moment(),
+    let app = App::new(AppParts {
+        process,
         clock: Arc::clone(&on.clock),
         gate: Arc::clone(&on.gate),
         latch: Arc::clone(&on.latch),
         desired,
-        ledger: kept.map(|ledger| -> Arc<dyn Ledger> { Arc::<StandbyLedger>::clone(ledger) }),
-        history: kept.map(|ledger| -> Arc<dyn History> { Arc::<StandbyLedger>::clone(ledger) }),
-        keys,
-        rates: Rates::new(&listen.doors, monotonic()),
-        large: Large::default(),
-        webhooks: Arc::default(),
-        ledger_look: LedgerLook::default(),
-        hosts: Hosts::of(listen),
-        strangers: Strangers::new(monotonic()),
-        stripe: WebhookSecrets::parse(""),
-        metrics: Arc::new(Metrics::new().map_err(|e| RunError::failed("metrics", e))?),
-        law: Law::default(),
-        parts,
-        board: Arc::default(),
-        under_way: InFlightKeys::default(),
-        listening: AtomicBool::new(false),
-        authz_to_loopback_only: listen.environment == Environment::Production,
-    }))
+        health,
+        doors: AppDoors::new(listen, keys, WebhookSecrets::parse(""), monotonic()),
+        record: kept.map(record::for_handlers).unwrap_or_default(),
+    });
+    app.map_err(|e| RunError::failed("metrics", e))
 }

@@ -92,10 +92,10 @@ impl SelfTest {
         );
         let listener = format!("http://{address}/authz/nginx/{}", ThrottleName::self_test());
         Ok(Arc::new(Self {
-            gate: Arc::clone(&app.gate),
-            desired: Arc::clone(&app.desired),
-            clock: Arc::clone(&app.clock),
-            metrics: Arc::clone(&app.metrics),
+            gate: Arc::clone(&app.core.gate),
+            desired: Arc::clone(&app.core.desired),
+            clock: Arc::clone(&app.core.clock),
+            metrics: Arc::clone(&app.core.metrics),
             listener,
             canaries,
             http,

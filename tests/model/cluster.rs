@@ -242,8 +242,8 @@ impl Cluster {
     }
 
     /// Sends a command; answers its id.
-    async fn send(&self, path: &'static str, body: &serde_json::Value, what: What) -> String {
-        let asked = self.oracle.lock().sent(path, body.to_string(), None, what);
+    async fn send(&self, body: &serde_json::Value, what: What) -> String {
+        let asked = self.oracle.lock().sent(body.to_string(), None, what);
         doors::send(&self.routes, &self.outside, &self.oracle, &asked, None);
         for _ in 0..4 {
             tokio::task::yield_now().await;
@@ -254,13 +254,12 @@ impl Cluster {
     async fn kill(&self) -> String {
         let body =
             json!({ "reason": "model", "operator": "model", "confirmation": "CONFIRM_KILL" });
-        self.send("/kill", &body, What::Kill(On::All)).await
+        self.send(&body, What::Kill(On::All)).await
     }
 
     async fn revive(&self) -> String {
         let body = json!({ "reason": "model", "operator": "model" });
-        self.send("/revive", &body, What::Revive(On::All, None))
-            .await
+        self.send(&body, What::Revive(On::All, None)).await
     }
 
     fn became(&self, id: &str) -> Option<Became> {

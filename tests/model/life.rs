@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,19 +17,16 @@ use echo_phoenix::domain::report::PassReport;
 use echo_phoenix::domain::throttle::{Declared, TargetKind, ThrottleName};
 use echo_phoenix::gate::{Gate, Question, ThrottleSnapshot};
 use echo_phoenix::http::{
-    App, HealthParts as HttpParts, Hosts, InFlightKeys, Large, LedgerLook, Process, Rates,
-    StatusBoard, Strangers,
+    App, AppDoors, AppParts, AppRecord, HealthParts as HttpParts, Process, Rates, StatusBoard,
 };
 use echo_phoenix::latch::Latch;
 use echo_phoenix::ports::{Clock, Desired, Journal, JournalEntry, Ledger, Report, Stored, Target};
 use echo_phoenix::reconcile::{ReconcileContext, Reconciler};
-use echo_phoenix::source::stripe::WebhookSecrets;
 use echo_phoenix::store::{
     self, FileJournal, JournalFile, JournalFound, LEDGER_FILE, LastFound, LastState,
     LedgerSnapshot, SqliteLedger, Start, StartInputs, StateFile,
 };
 use echo_phoenix::targets::gate::LocalGate;
-use echo_phoenix::telemetry::Metrics;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -289,7 +285,7 @@ impl Life {
         }
         let report: Arc<dyn Report> = Arc::new(Told(
             Arc::clone(&declared),
-            Arc::<StatusBoard>::clone(&app.board),
+            Arc::<StatusBoard>::clone(&app.core.board),
         ));
         let parts = ReconcileContext {
             desired,
@@ -360,46 +356,37 @@ pub(crate) fn goes_on(task: impl Future<Output = ()> + Send + 'static) {
 }
 
 pub(crate) fn app(
-    mode: Process,
+    process: Process,
     clock: &Arc<dyn Clock>,
     gate: &Arc<Gate>,
     latch: &Arc<Latch>,
     desired: &Arc<dyn Desired>,
     ledger: &Arc<dyn Ledger>,
-) -> Result<Arc<App>, String> {
+) -> Result<App, String> {
     let ticks = || {
         let clock = Arc::clone(clock);
         Arc::new(move || clock.elapsed())
     };
-    Ok(Arc::new(App {
-        mode,
-        started: clock.moment(),
+    let unlimited = Rates::of(
+        NonZeroU32::MAX,
+        echo_phoenix::config::Proxies::default(),
+        ticks(),
+    );
+    let keys = Keys::parse(Some(API_KEY), "").map_err(text)?;
+    let app = App::new(AppParts {
+        process,
         clock: Arc::clone(clock),
         gate: Arc::clone(gate),
         latch: Arc::clone(latch),
         desired: Arc::clone(desired),
-        ledger: Some(Arc::clone(ledger)),
-        history: None,
-        keys: Keys::parse(Some(API_KEY), "").map_err(text)?,
-        rates: Rates::of(
-            NonZeroU32::MAX,
-            echo_phoenix::config::Proxies::default(),
-            ticks(),
-        ),
-        large: Large::default(),
-        webhooks: Arc::default(),
-        ledger_look: LedgerLook::default(),
-        hosts: Hosts::Any,
-        strangers: Strangers::new(ticks()),
-        stripe: WebhookSecrets::parse(""),
-        metrics: Arc::new(Metrics::new().map_err(text)?),
-        law: Law::default(),
-        parts: HttpParts::new(Arc::new(|| true)),
-        board: Arc::default(),
-        under_way: InFlightKeys::default(),
-        listening: AtomicBool::new(true),
-        authz_to_loopback_only: false,
-    }))
+        health: HttpParts::new(Arc::new(|| true)),
+        doors: AppDoors::for_any_host(keys, unlimited, ticks()),
+        record: AppRecord {
+            ledger: Some(Arc::clone(ledger)),
+            ..AppRecord::default()
+        },
+    });
+    app.map_err(text)
 }
 
 /// Keeps the last state, as `run::record` does; and looks at the gate whenever it changes.

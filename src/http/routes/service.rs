@@ -38,7 +38,7 @@ pub(super) fn rows() -> Vec<Route> {
         probe(readyz, "Are the listeners up and the gate loaded"),
         Route::get("/metrics", health::metrics)
             .door(Door::Key(Role::Reader))
-            .to_proxies(health::metrics)
+            .also_for_proxies(health::metrics)
             .summary("service", "Metrics, for Prometheus")
             .says(
                 200,

@@ -13,7 +13,7 @@ fn verdict(route: Route, summary: &'static str) -> Route {
         .door(Door::Proxy)
         .act(Act::Verdict)
         .bucket(Bucket::Free)
-        .to_proxies(authz::trusted)
+        .also_for_proxies(authz::trusted)
         .summary("verdicts", summary)
         .text(
             "Any method. Headers of the answer: `echo-decision`, `echo-reason`, \
