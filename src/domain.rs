@@ -17,5 +17,6 @@ pub mod payment;
 pub mod plan;
 pub mod remote;
 pub mod report;
+pub mod target;
 pub mod text;
 pub mod throttle;

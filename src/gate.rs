@@ -22,7 +22,8 @@ use crate::domain::ended::EndedHolds;
 use crate::domain::hold::{Epoch, Hold, Scope};
 use crate::domain::level::Level;
 use crate::domain::moment::Moment;
-use crate::domain::throttle::{GateSpec, ThrottleName};
+use crate::domain::target::GateSpec;
+use crate::domain::throttle::ThrottleName;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{ArcSwap, Mutex, lock};
 
@@ -168,7 +169,7 @@ impl Gate {
             point.map_or(Requester::Unkeyed(entry.accumulator()), Requester::Keyed),
         );
         let like_it = entry.count(verdict, point, hour(second));
-        let state_age = now.elapsed.saturating_sub(entry.confirmed_at);
+        let state_age = now.elapsed.saturating_sub(entry.confirmed_at());
         let state_age_ms = i64::try_from(state_age.as_millis()).unwrap_or(i64::MAX);
         // A caller with a key is refused until the hour, and at a full stop so is everybody until
         // it opens.
@@ -267,6 +268,25 @@ impl Gate {
         let mut held = self.held.subscribe();
         // It fails only where the gate is gone, and whoever waits has the gate.
         let _newest = held.wait_for(|newest| *newest > known).await;
+    }
+
+    /// The same, for a hold of one throttle.
+    pub async fn held_at_after(&self, name: &ThrottleName, known: u64) {
+        let mut held = self.held.subscribe();
+        let is_newer = |newest: &u64| *newest > known && self.newest_hold(name) > known;
+        let _newest = held.wait_for(is_newer).await;
+    }
+
+    /// The throttles that have a hold which is newer than this tightening, be it over or not.
+    pub fn held_since(&self, known: u64) -> Vec<ThrottleName> {
+        let table = self.table.load();
+        let held = table.listed().filter(|(_, entry)| entry.held() > known);
+        held.map(|(name, _)| name.clone()).collect()
+    }
+
+    fn newest_hold(&self, name: &ThrottleName) -> u64 {
+        let table = self.table.load();
+        table.get(name.as_str()).map_or(0, |entry| entry.held())
     }
 
     /// Puts a throttle to a level that was decided when `known` was the newest tightening; answers

@@ -1,4 +1,5 @@
-//! Every route on one screen; one file per concern.
+//! The API over HTTP, one file per concern: `route` says what a row of the table of routes is, and
+//! `routes` is the table.
 //!
 //! A handler reads its request, calls a seam and words the answer. Knows no Kubernetes and no SQL.
 
@@ -16,11 +17,13 @@ mod keys;
 mod kill;
 mod limits;
 mod observe;
-pub mod openapi;
+mod openapi;
 mod pages;
 mod rate;
 pub mod refusal;
 mod request_id;
+mod route;
+mod routes;
 mod strangers;
 mod throttles;
 mod webhook;
@@ -29,12 +32,9 @@ pub mod wire;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{any, get, post};
+use axum::extract::FromRef;
 
-use crate::config::Keys;
+use crate::config::{Environment, Keys, ListenArgs};
 use crate::decide::law::Law;
 use crate::domain::moment::Moment;
 use crate::gate::Gate;
@@ -43,15 +43,33 @@ use crate::ports::{Clock, Desired, History, Ledger, Measurements, Wake};
 use crate::source::stripe::WebhookSecrets;
 use crate::telemetry::Metrics;
 
-/// Largest body of a command, bytes.
-const BODY_LIMIT: usize = 64 * 1024;
-/// Largest body of a webhook, bytes.
-const WEBHOOK_LIMIT: usize = 1024 * 1024;
+pub use client_ip::{ClientIp, address};
+pub use command::InFlightKeys;
+pub use front::{Hosts, stamp};
+pub use health::{HealthCheck, HealthParts, LedgerLook, watch_ledger};
+pub use limits::Large;
+pub use rate::{Elapsed, Rates};
+pub use route::Process;
+pub use routes::{description, proxy_router, router};
+pub use strangers::Strangers;
+pub use throttles::StatusBoard;
+pub use webhook::WebhookAccount;
 
-/// What every handler may use.
+/// What handlers may use, in three parts: each takes the part it uses.
+#[derive(Clone)]
 pub struct App {
-    /// The role this process plays: serve, operator or gate.
-    pub mode: &'static str,
+    /// The brake.
+    pub core: Arc<AppCore>,
+    /// Who comes in.
+    pub doors: Arc<AppDoors>,
+    /// What is kept.
+    pub record: Arc<AppRecord>,
+}
+
+/// The brake: what is declared, what is in force, and how it is moved.
+pub struct AppCore {
+    /// The role this process plays.
+    pub process: Process,
     /// When it started.
     pub started: Moment,
     /// The time.
@@ -66,12 +84,19 @@ pub struct App {
     pub measurements: Option<Arc<dyn Measurements>>,
     /// Who acts on what comes in here.
     pub wake: Arc<dyn Wake>,
-    /// The record; a gate process has none.
-    pub ledger: Option<Arc<dyn Ledger>>,
-    /// The last look at the record.
-    pub ledger_look: LedgerLook,
-    /// The record's past; none where there is no record.
-    pub history: Option<Arc<dyn History>>,
+    /// The control law.
+    pub law: Law,
+    /// Metrics of this process.
+    pub metrics: Arc<Metrics>,
+    /// Parts that are off, with the variable that turns each on; and whether the gate knows all
+    /// there is.
+    pub health: HealthParts,
+    /// What the loop last found, by throttle.
+    pub board: Arc<StatusBoard>,
+}
+
+/// Who comes in, how often, and with what.
+pub struct AppDoors {
     /// Keys that open protected routes.
     pub keys: Keys,
     /// How often clients may knock.
@@ -85,16 +110,7 @@ pub struct App {
     /// What signs webhooks; none: that part is off.
     pub stripe: WebhookSecrets,
     /// What became of webhook events.
-    pub webhooks: Arc<WebhookAccount>,
-    /// Metrics of this process.
-    pub metrics: Arc<Metrics>,
-    /// The control law.
-    pub law: Law,
-    /// Parts that are off, with the variable that turns each on; and whether the gate knows all
-    /// there is.
-    pub parts: health::HealthParts,
-    /// What the loop last found, by throttle.
-    pub board: Arc<StatusBoard>,
+    pub webhooks: WebhookAccount,
     /// Commands under way, by the key their client gave.
     pub under_way: InFlightKeys,
     /// Whether the listeners answer.
@@ -104,120 +120,112 @@ pub struct App {
     pub authz_to_loopback_only: bool,
 }
 
-pub use client_ip::{ClientIp, address};
-pub use command::InFlightKeys;
-pub use front::{Hosts, stamp};
-pub use health::{HealthCheck, HealthParts, LedgerLook, watch_ledger};
-pub use limits::Large;
-pub use rate::{Elapsed, Rates};
-pub use strangers::Strangers;
-pub use throttles::StatusBoard;
-pub use webhook::WebhookAccount;
-
-/// Routes of every process: probes, health, metrics, verdicts.
-fn common(app: &Arc<App>) -> Router<Arc<App>> {
-    let protected = Router::new()
-        .route("/metrics", get(health::metrics))
-        .route("/v1/decide", post(decide::decide))
-        .route_layer(from_fn(limits::buffer_body))
-        .route_layer(from_fn_with_state(Arc::clone(app), keys::check));
-    Router::new()
-        .route("/health", get(health::health))
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
-        .route("/openapi.json", get(docs::description))
-        .route("/docs", get(docs::page))
-        .route("/docs/{file}", get(docs::asset))
-        .route_layer(from_fn(limits::buffer_body))
-        .merge(protected)
+/// What is kept; a gate process keeps nothing.
+#[derive(Default)]
+pub struct AppRecord {
+    /// The record.
+    pub ledger: Option<Arc<dyn Ledger>>,
+    /// The last look at it.
+    pub ledger_look: LedgerLook,
+    /// Its past.
+    pub history: Option<Arc<dyn History>>,
 }
 
-/// Routes of a process that only answers verdicts.
-pub fn gate_routes(app: Arc<App>) -> Router {
-    finish(common(&app), app)
+/// What a process has made before anybody is answered.
+pub struct AppParts {
+    /// As [`AppCore::process`].
+    pub process: Process,
+    /// As [`AppCore::clock`].
+    pub clock: Arc<dyn Clock>,
+    /// As [`AppCore::gate`].
+    pub gate: Arc<Gate>,
+    /// As [`AppCore::latch`].
+    pub latch: Arc<Latch>,
+    /// As [`AppCore::desired`].
+    pub desired: Arc<dyn Desired>,
+    /// As [`AppCore::measurements`].
+    pub measurements: Option<Arc<dyn Measurements>>,
+    /// As [`AppCore::wake`].
+    pub wake: Arc<dyn Wake>,
+    /// As [`AppCore::health`].
+    pub health: HealthParts,
+    /// Who comes in.
+    pub doors: AppDoors,
+    /// What is kept.
+    pub record: AppRecord,
 }
 
-/// Routes of the operator: people stop and revive here too; levels are Git's.
-pub fn operator_routes(app: Arc<App>) -> Router {
-    let routes = common(&app).merge(
-        Router::new()
-            .route("/kill", post(kill::kill))
-            .route("/revive", post(kill::revive))
-            .route_layer(from_fn_with_state(Arc::clone(&app), command::run_command))
-            .merge(past())
-            .route_layer(from_fn(limits::buffer_body))
-            .route_layer(from_fn_with_state(Arc::clone(&app), keys::check)),
-    );
-    finish(routes, app)
+impl App {
+    /// Everything that handlers may use.
+    ///
+    /// # Errors
+    /// If there can be no metrics: a mistake of ours.
+    pub fn new(parts: AppParts) -> Result<Self, prometheus::Error> {
+        let core = AppCore {
+            process: parts.process,
+            started: parts.clock.moment(),
+            clock: parts.clock,
+            gate: parts.gate,
+            latch: parts.latch,
+            desired: parts.desired,
+            measurements: parts.measurements,
+            wake: parts.wake,
+            law: Law::default(),
+            metrics: Arc::new(Metrics::new()?),
+            health: parts.health,
+            board: Arc::default(),
+        };
+        Ok(Self {
+            core: Arc::new(core),
+            doors: Arc::new(parts.doors),
+            record: Arc::new(parts.record),
+        })
+    }
 }
 
-/// Routes of a service without a cluster: everything.
-pub fn service_routes(app: Arc<App>) -> Router {
-    let protected = Router::new()
-        .route("/observe", post(observe::observe))
-        .route("/control", post(control::control))
-        .route("/kill", post(kill::kill))
-        .route("/revive", post(kill::revive))
-        .route_layer(from_fn_with_state(Arc::clone(&app), command::run_command))
-        .route_layer(from_fn(limits::buffer_body))
-        .route_layer(from_fn_with_state(Arc::clone(&app), keys::check));
-    webhook::expect(&app);
-    let webhook = Router::new().route("/webhooks/stripe", post(webhook::stripe));
-    let read = Router::new()
-        .route("/v1/throttles", get(throttles::list))
-        .route("/v1/throttles/{name}", get(throttles::one))
-        .merge(past())
-        .route_layer(from_fn(limits::buffer_body))
-        .route_layer(from_fn_with_state(Arc::clone(&app), keys::check));
-    finish(
-        common(&app).merge(protected).merge(read).merge(webhook),
-        app,
-    )
+impl AppDoors {
+    /// Doors as configured; `elapsed` must never go back.
+    pub fn new(listen: &ListenArgs, keys: Keys, stripe: WebhookSecrets, elapsed: Elapsed) -> Self {
+        let rates = Rates::new(&listen.doors, Arc::clone(&elapsed));
+        Self {
+            hosts: Hosts::of(listen),
+            stripe,
+            authz_to_loopback_only: listen.environment == Environment::Production,
+            ..Self::for_any_host(keys, rates, elapsed)
+        }
+    }
+
+    /// Doors that serve any host, and take no webhook.
+    pub fn for_any_host(keys: Keys, rates: Rates, elapsed: Elapsed) -> Self {
+        Self {
+            keys,
+            rates,
+            large: Large::default(),
+            hosts: Hosts::Any,
+            strangers: Strangers::new(elapsed),
+            stripe: WebhookSecrets::parse(""),
+            webhooks: WebhookAccount::default(),
+            under_way: InFlightKeys::default(),
+            listening: AtomicBool::new(false),
+            authz_to_loopback_only: false,
+        }
+    }
 }
 
-/// The record, page by page; and commands that are not in it yet, or that nobody knows of.
-fn past() -> Router<Arc<App>> {
-    Router::new()
-        .route("/v1/audit", get(pages::audit))
-        .route("/v1/drift", get(pages::drift))
-        .route("/v1/evidence", get(pages::evidence))
-        .route("/v1/state", get(pages::state))
-        .route("/v1/commands", get(commands::list))
+impl FromRef<App> for Arc<AppCore> {
+    fn from_ref(app: &App) -> Self {
+        Arc::clone(&app.core)
+    }
 }
 
-/// Only verdicts, and metrics without a key, for a listener that proxies and whoever gathers
-/// metrics alone can reach.
-pub fn verdict_routes(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/authz/nginx/{throttle}", any(authz::trusted))
-        .route("/authz/forward/{throttle}", any(authz::trusted))
-        .route("/authz/envoy/{throttle}", any(authz::trusted))
-        .route("/authz/envoy/{throttle}/", any(authz::trusted))
-        .route("/authz/envoy/{throttle}/{*asked}", any(authz::trusted))
-        .route("/metrics", get(health::metrics))
-        .fallback(answer::no_route)
-        .method_not_allowed_fallback(answer::no_method)
-        .with_state(app)
+impl FromRef<App> for Arc<AppDoors> {
+    fn from_ref(app: &App) -> Self {
+        Arc::clone(&app.doors)
+    }
 }
 
-/// What all routes have in common; verdicts go without, since they are asked for with every request
-/// of others.
-fn finish(routes: Router<Arc<App>>, app: Arc<App>) -> Router {
-    routes
-        .fallback(answer::no_route)
-        .method_not_allowed_fallback(answer::no_method)
-        .layer(from_fn_with_state(Arc::clone(&app), rate::limit))
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(from_fn_with_state(Arc::clone(&app), front::check))
-        .layer(from_fn_with_state(Arc::clone(&app), answer::count))
-        .layer(from_fn_with_state(
-            Arc::clone(&app),
-            request_id::assign_request_id,
-        ))
-        .route("/authz/nginx/{throttle}", any(authz::public))
-        .route("/authz/forward/{throttle}", any(authz::public))
-        .route("/authz/envoy/{throttle}", any(authz::public))
-        .route("/authz/envoy/{throttle}/", any(authz::public))
-        .route("/authz/envoy/{throttle}/{*asked}", any(authz::public))
-        .with_state(app)
+impl FromRef<App> for Arc<AppRecord> {
+    fn from_ref(app: &App) -> Self {
+        Arc::clone(&app.record)
+    }
 }

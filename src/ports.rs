@@ -17,8 +17,8 @@ use crate::domain::history::{AuditItem, DriftItem, EvidenceItem, HistoryPage, Pa
 use crate::domain::hold::ScopedHold;
 use crate::domain::level::Level;
 use crate::domain::moment::Moment;
-use crate::domain::plan::{Action, ReadBack};
-use crate::domain::throttle::{Declared, TargetSpec, ThrottleName};
+use crate::domain::target::{Action, ReadBack, TargetSpec};
+use crate::domain::throttle::{Declared, ThrottleName};
 
 pub use desired::{
     Declaration, Declarations, Desired, DesiredError, EndProgress, HoldTaken, Leadership,
@@ -229,8 +229,8 @@ pub enum TargetError {
 /// One kind of thing a throttle acts on. Applying is idempotent.
 #[async_trait]
 pub trait Target: Send + Sync {
-    /// A pass begins: what it decides, it decides on what is declared from now on.
-    fn begin(&self) {}
+    /// A pass of this throttle begins: what it decides, it decides on what is declared from now on.
+    fn begin(&self, _throttle: &ThrottleName) {}
     /// What it is now.
     async fn read(&self, throttle: &Declared, spec: &TargetSpec) -> Result<ReadBack, TargetError>;
     /// Does one planned step.

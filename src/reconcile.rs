@@ -1,58 +1,49 @@
-//! The loop on one screen: gather → decide → check → close → record → open → record → report.
+//! The loop: each throttle is a state machine of its own, woken by its own events and its own tick.
 //!
-//! Level-triggered: every pass looks at everything again, so a lost event costs a tick and never
-//! the truth. What closes waits for no record, and a kill that comes during a pass waits for
-//! nothing that hangs. Knows no Kubernetes, no HTTP and no SQL; what it acts on are the seams of
-//! `ports`.
+//! One pass is in `pass`: gather → decide → check → close → record → open → record → report. Who
+//! may begin one is `lanes`' to say, when it is due `ticks`'; what a pass does not wait for goes on
+//! in `calls` and `reports`, and what concerns no single throttle in `upkeep`. Knows no Kubernetes,
+//! no HTTP and no SQL; what it acts on are the seams of `ports`.
 
 mod apply;
+mod calls;
 mod change_queue;
+mod decision;
+mod driver;
 mod finish;
 mod gather;
+mod lanes;
 mod memory;
+mod pass;
+mod patience;
 mod recorder;
 mod report;
+mod reports;
+mod started;
+mod target_calls;
+mod ticks;
+mod upkeep;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures::future::join;
+use futures::future::{join, join_all};
 use futures::{StreamExt, stream};
-use tokio::time::sleep;
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::decide::check::{Permissions, check};
 use crate::decide::law::Law;
-use crate::decide::plan::{Facts, Planned, plan};
-use crate::decide::precedence::{Restriction, most_restrictive};
-use crate::decide::step::{NextLevel, worst};
-use crate::domain::moment::Moment;
-use crate::domain::throttle::{Declared, TargetKind, ThrottleName};
+use crate::domain::target::TargetKind;
+use crate::domain::throttle::ThrottleName;
 use crate::gate::Gate;
 use crate::latch::Latch;
 use crate::ports::{Clock, Desired, Leadership, Ledger, Report, Stored, Target, Wake};
 
-use apply::{OpeningGuard, StepOutcome};
-use memory::Memory;
-
-/// The ticker's period: the control law's tick.
-const TICK: Duration = Duration::from_secs(5);
-
-/// The pause while something asked for is not in force or not read back yet.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-
-/// How long a kill that is at the gates may take to be declared. Until then no pass waits for the
-/// ledger or for a look: the one that tells others of the kill would be late by that.
-const DECLARED_WITHIN: Duration = Duration::from_secs(1);
-
-/// How long the first verdicts after a kill, and its journal, have the processors to themselves: a
-/// pass, with what it records, takes half a millisecond of one.
-const HEAD_START: Duration = Duration::from_millis(5);
-
-/// Throttles that are looked at, or whose other sites are spoken to, at the same time; each has so
-/// many targets at most.
-const AT_ONCE: usize = 64;
+use calls::{PassEvent, TargetCaller};
+use driver::Driver;
+use pass::pass;
+use recorder::PassRecorder;
+use started::{PassEnd, ThrottleState};
 
 /// What the loop is made of.
 pub struct ReconcileContext {
@@ -60,7 +51,7 @@ pub struct ReconcileContext {
     pub desired: Arc<dyn Desired>,
     /// Whether this process acts.
     pub leadership: Arc<dyn Leadership>,
-    /// Who is woken.
+    /// Whom to look at before their tick.
     pub wake: Arc<dyn Wake>,
     /// The record.
     pub ledger: Arc<dyn Ledger>,
@@ -78,279 +69,105 @@ pub struct ReconcileContext {
     pub law: Law,
 }
 
-/// What one pass for one throttle has found and decided.
-#[derive(Clone, Copy)]
-struct Pass<'a> {
-    throttle: &'a Arc<Declared>,
-    want: &'a Restriction,
-    next: NextLevel,
-    now: Moment,
-}
-
-/// A pass for one throttle, from what was decided on.
-struct StartedPass {
-    throttle: Arc<Declared>,
-    want: Restriction,
-    next: NextLevel,
-    now: Moment,
-    reads: Vec<gather::Read>,
-    memory: Memory,
-    planned: Planned,
-    /// What became of each step; none: it is still to come.
-    done: Vec<Option<StepOutcome>>,
-    intents: Vec<recorder::Intent>,
-    /// Whether the ledger has what it intends.
-    recorded: bool,
-    refused: Option<String>,
-    /// What came while something opened that would have kept it from that.
-    late: Option<&'static str>,
+/// What all passes have in common.
+struct LoopContext {
+    parts: ReconcileContext,
+    records: PassRecorder,
+    caller: TargetCaller,
+    /// Places for what opens.
+    openings: Semaphore,
+    /// Something for the upkeep to look at.
+    news: Notify,
 }
 
 /// The loop.
 pub struct Reconciler {
-    parts: ReconcileContext,
-    memory: BTreeMap<ThrottleName, Memory>,
-    records: recorder::PassRecorder,
-    /// Whether everything was in force and read back in the last pass.
-    settled: bool,
-    /// The gates' newest tightening that was seen, and when it first was.
-    tightened: (u64, Duration),
-    /// How long until it is known what waits behind some throttle that is to open.
-    known_in: Option<Duration>,
+    shared: LoopContext,
+    events: mpsc::UnboundedReceiver<PassEvent>,
+    states: BTreeMap<ThrottleName, ThrottleState>,
 }
 
 impl Reconciler {
     /// A loop over these parts; `stored` is what the ledger knew at the start.
     pub fn new(parts: ReconcileContext, stored: &Stored) -> Self {
-        let records = recorder::PassRecorder::new(stored);
-        Self {
+        let (caller, events) = TargetCaller::new();
+        let shared = LoopContext {
             parts,
-            memory: BTreeMap::new(),
-            records,
-            settled: true,
-            tightened: (0, Duration::ZERO),
-            known_in: None,
+            records: PassRecorder::new(stored),
+            caller,
+            openings: Semaphore::new(lanes::PLACES),
+            news: Notify::new(),
+        };
+        Self {
+            shared,
+            events,
+            states: BTreeMap::new(),
         }
     }
 
-    /// Runs until told to stop: at every tick, and at once when something was declared.
-    pub async fn run(mut self, shutdown: CancellationToken) {
-        loop {
-            let known = self.parts.gate.tightenings();
-            self.pass().await;
-            let pause = if self.settled { TICK } else { LOOK_AGAIN };
-            let pause = self.known_in.map_or(pause, |known| known.min(pause));
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = sleep(pause) => {}
-                _ = self.parts.wake.woken() => {}
-                () = self.parts.gate.held_after(known) => sleep(HEAD_START).await,
-            }
-        }
+    /// Runs until told to stop; passes that are under way then come to their end.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let Self {
+            shared,
+            events,
+            states,
+        } = self;
+        Driver::new(&shared, events, states).run(shutdown).await;
     }
 
-    /// One pass over everything declared; whatever is killed comes first.
+    /// One pass of every throttle, to its end: whatever it began is answered when this returns, or
+    /// has been given up.
     pub async fn pass(&mut self) {
-        let known = self.parts.gate.tightenings();
-        self.records.begin(known);
-        self.refresh(known).await;
-        if !self.parts.leadership.leads() {
-            // Another process acts now; what we remember would be stale when we lead again.
-            self.memory.clear();
-            return self.records.settle(&self.parts).await;
-        }
-        self.parts
-            .targets
-            .values()
-            .for_each(|target| target.begin());
-        self.parts.latch.hold_alone(self.parts.clock.elapsed());
-        let declared = self.parts.desired.declared().into_iter();
-        let mut all: Vec<_> = declared
-            .map(|throttle| self.parts.latch.with_its_kills(throttle))
-            .collect();
-        all.sort_by_key(|throttle| !is_killed(throttle));
-        (self.settled, self.known_in) = (true, None);
-        if self.comes() {
-            self.records.give_up();
-        }
-
-        let mut memory = std::mem::take(&mut self.memory);
-        let parts = &self.parts;
-        let begin = all
-            .iter()
-            .map(|throttle| begin(parts, Arc::clone(throttle), memory.remove(&throttle.name)));
-        let closing = async {
-            let begun: Vec<StartedPass> = stream::iter(begin.collect::<Vec<_>>())
-                .buffered(AT_ONCE)
-                .collect()
-                .await;
-            let told = begun.into_iter().map(async |mut begun| {
-                apply::close_elsewhere(parts, &mut begun).await;
-                begun
-            });
-            stream::iter(told.collect::<Vec<_>>())
-                .buffered(AT_ONCE)
-                .collect::<Vec<_>>()
-                .await
-        };
-        let (begun, ()) = join(closing, self.records.catch_up(parts, &all)).await;
-        self.open(begun, known).await;
-    }
-
-    /// Whether a kill is at the gates that will be declared in a moment: by its journal, ledger or
-    /// object. The pass that sees it is not far, however many come before.
-    fn comes(&mut self) -> bool {
-        let ReconcileContext {
-            gate,
-            desired,
-            clock,
-            ..
-        } = &self.parts;
-        let (newest, now) = (gate.tightenings(), clock.elapsed());
-        if newest > self.tightened.0 {
-            self.tightened = (newest, now);
-        }
-        let comes =
-            |throttle: &Declared| !is_killed(throttle) && !gate.kills(&throttle.name).is_empty();
-        now.saturating_sub(self.tightened.1) < DECLARED_WITHIN
-            && desired.declared().iter().any(|one| comes(one))
-    }
-
-    /// What only a live look can tell; not while a kill waits that no pass has seen.
-    async fn refresh(&mut self, known: u64) {
-        if self.comes() {
-            return;
-        }
-        let seen = |throttle: &Declared| {
-            self.memory
-                .get(&throttle.name)
-                .is_some_and(Memory::is_killed)
-        };
-        if self
-            .parts
-            .desired
-            .declared()
-            .iter()
-            .any(|throttle| is_killed(throttle) && !seen(throttle))
-        {
-            return;
-        }
+        let Self {
+            shared,
+            events,
+            states,
+        } = self;
+        let parts = &shared.parts;
+        let known = parts.gate.tightenings();
         tokio::select! {
-            () = self.parts.desired.refresh() => {}
-            () = self.parts.gate.held_after(known) => {}
+            () = parts.desired.refresh() => {}
+            () = parts.gate.held_after(known) => {}
         }
-    }
-
-    /// All that closes is done; what opens is recorded first. Other sites hear of it last and at
-    /// the same time: a silent one costs a pass its own limit, and what is here waits for none.
-    async fn open(&mut self, begun: Vec<StartedPass>, known: u64) {
-        let mut reaching_out = Vec::new();
-        for mut begun in begun {
-            self.records.intent(&self.parts, &mut begun).await;
-            apply::open_here(
-                OpeningGuard {
-                    parts: &self.parts,
-                    known,
-                },
-                &mut begun,
-            )
-            .await;
-            if apply::reaches_out(&begun) {
-                reaching_out.push(begun);
-            } else {
-                self.finish(begun).await;
+        if shared.records.is_silent() {
+            upkeep::record(shared, known).await;
+        }
+        let mut all = upkeep::declared(parts);
+        all.sort_by_key(|throttle| !throttle.holds.iter().any(|hold| hold.is_kill()));
+        let mut before = std::mem::take(states);
+        let passes: Vec<_> = all
+            .iter()
+            .map(|throttle| {
+                let state = before.remove(&throttle.name);
+                pass(shared, throttle.name.clone(), state)
+            })
+            .collect();
+        let passes = stream::iter(passes).buffer_unordered(lanes::PLACES);
+        let (ended, ()) = join(passes.collect::<Vec<_>>(), upkeep::record(shared, known)).await;
+        let mut reports = Vec::new();
+        for PassEnd {
+            name,
+            state,
+            report,
+            ..
+        } in ended
+        {
+            states.extend(state.map(|state| (name, state)));
+            reports.extend(report);
+        }
+        let mut calls = Vec::new();
+        while let Ok(event) = events.try_recv() {
+            if let PassEvent::Late(call) = event {
+                calls.push(call);
             }
         }
-        let now = OpeningGuard {
-            parts: &self.parts,
-            known,
-        };
-        let told = reaching_out.into_iter().map(async |mut begun| {
-            apply::open_elsewhere(now, &mut begun).await;
-            begun
-        });
-        let told: Vec<_> = stream::iter(told.collect::<Vec<_>>())
-            .buffered(AT_ONCE)
-            .collect()
-            .await;
-        for begun in told {
-            self.finish(begun).await;
+        for answer in join_all(calls).await {
+            if let Some(state) = states.get_mut(&answer.throttle) {
+                state.hear(shared, answer);
+            }
+        }
+        if let Some(to) = &parts.report {
+            join_all(reports.iter().map(|report| to.report(report))).await;
         }
     }
-}
-
-fn is_killed(throttle: &Declared) -> bool {
-    throttle.holds.iter().any(|hold| hold.is_kill())
-}
-
-/// A pass for one throttle, up to what closes here.
-async fn begin(
-    parts: &ReconcileContext,
-    throttle: Arc<Declared>,
-    memory: Option<Memory>,
-) -> StartedPass {
-    let now = parts.clock.moment();
-    let mut memory = memory.unwrap_or_else(|| Memory::new(&throttle, now));
-    let reads = gather::read(parts, &throttle).await;
-    memory.found(
-        gather::level(&reads),
-        gather::held(&reads),
-        gather::measured(&reads),
-        now.elapsed,
-    );
-
-    let want = most_restrictive(throttle.level, throttle.mode, &throttle.holds);
-    memory.spare(want.killed, now.elapsed);
-    let next = worst(
-        &parts.law.of(&throttle.signals),
-        &memory.situations(&throttle, &want, now.elapsed),
-    );
-    let known = memory.recall(&throttle);
-    let facts = Facts {
-        throttle: &known,
-        asked: want.level,
-        killed: want.killed,
-        current: memory.level,
-        next,
-        reads: &reads,
-        now: now.wall,
-    };
-    let mut planned: Planned = plan(&facts);
-    memory.look(&reads, &planned.agreeing);
-    memory.damp(&mut planned.plan, want.killed, now.elapsed);
-    memory.name_drifts(&mut planned.plan, now.wall);
-
-    // That it is recorded is asked again before anything opens.
-    let may = Permissions {
-        killed: want.killed,
-        leads: parts.leadership.leads(),
-        recorded: true,
-    };
-    let violations = check(&planned.plan, memory.level, may);
-    if !violations.is_empty() {
-        tracing::error!(throttle = %throttle.name, ?violations, "a plan was refused");
-        planned.plan.steps.clear();
-        planned.effective = memory.level;
-    }
-    let refused = violations.first().map(|v| format!("plan refused: {v}"));
-    let (done, intents) = (
-        planned.plan.steps.iter().map(|_| None).collect(),
-        Vec::new(),
-    );
-    let mut begun = StartedPass {
-        throttle,
-        want,
-        next,
-        now,
-        reads,
-        memory,
-        planned,
-        done,
-        intents,
-        recorded: false,
-        refused,
-        late: None,
-    };
-    apply::close_here(parts, &mut begun).await;
-    begun
 }

@@ -33,7 +33,7 @@ pub use serve::{ServeArgs, serve};
 
 /// The description of the API as text, OpenAPI 3.1.
 pub fn openapi() -> &'static str {
-    crate::http::openapi::text()
+    crate::http::description()
 }
 
 /// The reference of everything that is refused over HTTP, as Markdown.

@@ -60,17 +60,17 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 pub(crate) fn served(
     doors: Doors,
     routes: Router,
-    app: &Arc<App>,
+    app: &App,
     stop: &CancellationToken,
 ) -> Vec<(&'static str, impl Future<Output = ()> + Send + use<>)> {
     let verdicts = doors.verdicts.map(|listener| {
-        let routes = http::verdict_routes(Arc::clone(app));
+        let routes = http::proxy_router(app.clone());
         ("gate", routes, listener)
     });
     let listeners = std::iter::once(("api", routes, doors.api)).chain(verdicts);
     let served = listeners.map(|(name, routes, listener)| {
         announce(name, &listener);
-        let (app, intake) = (Arc::clone(app), Arc::clone(&doors.intake));
+        let (app, intake) = (app.clone(), Arc::clone(&doors.intake));
         let served = Served::new(name, routes, app, intake, stop.clone());
         (name, served.run(listener))
     });
@@ -110,7 +110,7 @@ struct Served {
     open: Vec<Arc<Connection>>,
     tasks: JoinSet<()>,
     routes: Router,
-    app: Arc<App>,
+    app: App,
     intake: Arc<Intake>,
     stop: CancellationToken,
     /// Connections that could not be taken and have not been told.
@@ -121,7 +121,7 @@ impl Served {
     fn new(
         name: &'static str,
         routes: Router,
-        app: Arc<App>,
+        app: App,
         intake: Arc<Intake>,
         stop: CancellationToken,
     ) -> Self {
@@ -174,7 +174,7 @@ impl Served {
     fn look(&mut self) {
         self.coarse.advance();
         self.forget();
-        self.app.strangers.tell();
+        self.app.doors.strangers.tell();
         let looks = |limit: Duration| limit.as_secs() * SCANS_PER_SECOND;
         for connection in self
             .open
@@ -182,7 +182,7 @@ impl Served {
             .filter(|connection| !connection.shall_end())
         {
             if let Some(why) = connection.overdue(looks(HEAD), looks(IDLE)) {
-                self.app.metrics.count_cut(why);
+                self.app.core.metrics.count_cut(why);
                 connection.end();
             }
         }
@@ -202,7 +202,7 @@ impl Served {
             since_the_stop >= AT_THE_END && !connection.shall_end() && connection.waited(patience)
         };
         for connection in self.open.iter().filter(late) {
-            self.app.metrics.count_cut("slow");
+            self.app.core.metrics.count_cut("slow");
             connection.end();
         }
     }
@@ -210,7 +210,7 @@ impl Served {
     /// Tells that connections cannot be taken, once a minute.
     fn not_taken(&mut self, error: &std::io::Error) {
         self.not_taken += 1;
-        if self.app.strangers.due("accept") {
+        if self.app.doors.strangers.due("accept") {
             tracing::warn!(%error, count = self.not_taken, "connections could not be taken");
             self.not_taken = 0;
         }
@@ -221,6 +221,7 @@ impl Served {
         while self.tasks.try_join_next().is_some() {}
         self.open.retain(|connection| !connection.ended());
         self.app
+            .core
             .metrics
             .count_connections(signed(self.open.len()) - signed(before));
     }
@@ -231,7 +232,7 @@ impl Served {
             self.forget();
         }
         if self.open.len() >= self.most && !self.make_room() {
-            self.app.metrics.count_cut("crowded");
+            self.app.core.metrics.count_cut("crowded");
             return;
         }
         let _ = stream.set_nodelay(true);
@@ -242,11 +243,11 @@ impl Served {
             Arc::clone(&self.intake),
         ));
         self.open.push(Arc::clone(&connection));
-        self.app.metrics.count_connections(1);
+        self.app.core.metrics.count_connections(1);
         let attended = Attended {
             listener: self.name,
             routes: self.routes.clone(),
-            app: Arc::clone(&self.app),
+            app: self.app.clone(),
             connection,
             stop: self.stop.clone(),
         };
@@ -270,12 +271,13 @@ impl Served {
         waiting.sort_by_key(|(held, since, _)| (*held, *since));
         for (_, _, connection) in waiting.iter().take(self.most.div_ceil(SHARE)) {
             connection.end();
-            self.app.metrics.count_cut("crowded");
+            self.app.core.metrics.count_cut("crowded");
         }
         let some = !waiting.is_empty();
         let before = self.open.len();
         self.open.retain(|connection| !connection.shall_end());
         self.app
+            .core
             .metrics
             .count_connections(signed(self.open.len()) - signed(before));
         some

@@ -5,6 +5,7 @@ pub mod crd;
 pub mod crd_override;
 pub mod crd_remote;
 pub mod crd_status;
+pub mod crd_target;
 pub mod manifest;
 pub mod rest;
 pub mod spec_rows;

@@ -14,6 +14,8 @@ mod disk;
 mod files;
 #[path = "architecture/moments.rs"]
 mod moments;
+#[path = "architecture/paths.rs"]
+mod paths;
 #[path = "architecture/planted.rs"]
 mod planted;
 #[path = "architecture/reader.rs"]
@@ -106,7 +108,7 @@ const LAYERS: &[Layer] = &[
     ),
     layer(
         "reconcile",
-        &["domain", "decide", "ports", "latch", "gate"],
+        &["domain", "decide", "ports", "latch", "gate", "sync"],
         &[KUBE, SERVER, SQL, CLIENT],
     ),
     layer(
@@ -241,6 +243,8 @@ fn check(files: &[(String, String)]) -> Vec<String> {
             found.extend(layers(path, &source, &mut edges));
             found.extend(moments::subtracted(path, &source.code));
             found.extend(disk::touched(path, &source.code));
+            found.extend(paths::written(path, &source));
+            found.extend(crowded(path, &source));
             found.extend(unseen(path, &source));
             ours.push((path.as_str(), source));
         }
@@ -291,6 +295,16 @@ fn loud(path: &str, source: &Source) -> Vec<String> {
             )
         })
         .collect()
+}
+
+/// Functions of more arguments than clippy.toml has for the most, let through.
+fn crowded(path: &str, source: &Source) -> Option<String> {
+    const LET_THROUGH: &str = "too_many_arguments";
+    let is_named = source.code.contains(LET_THROUGH);
+    is_named.then(|| {
+        let line = source.line(&[LET_THROUGH]);
+        format!("{path}:{line}: arguments: {LET_THROUGH} is not to be allowed")
+    })
 }
 
 /// What threads share here without the test of their orders seeing it.

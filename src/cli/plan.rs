@@ -16,7 +16,8 @@ use super::terminal::{Paint, columns, fit_words, json_line, print, tell};
 use crate::client::{ApiClient, ClientError, HealthSummary, ThrottleList};
 use crate::config::files::{PatientReader, text};
 use crate::config::{ConfigError, RemoteKeys};
-use crate::domain::throttle::{FromFile, TargetSpec};
+use crate::domain::target::TargetSpec;
+use crate::domain::throttle::FromFile;
 use crate::run::RunError;
 use crate::source::manifest;
 

@@ -117,11 +117,14 @@ impl Desired for ClusterDesired {
         self.watched.index().find(name)
     }
 
+    fn begin(&self, name: &ThrottleName) -> Option<Arc<Declared>> {
+        self.watched.begin_pass(name)
+    }
+
     async fn refresh(&self) {
         if self.leadership.leads() {
             let turn = self.looks.fetch_add(lookups::AT_ONCE, Ordering::Relaxed);
             lookups::look(&self.client, &self.watched, turn).await;
-            self.watched.begin_pass();
         }
     }
 

@@ -13,8 +13,8 @@ use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
 use tokio::time::timeout;
 
-use crate::domain::plan::{Action, GateReadBack, ReadBack};
-use crate::domain::throttle::{Declared, TargetSpec, ThrottleName};
+use crate::domain::target::{Action, GateReadBack, ReadBack, TargetSpec};
+use crate::domain::throttle::{Declared, ThrottleName};
 use crate::ports::{Clock, Target, TargetError};
 
 use super::heartbeat::{GATE_REPORT, GateReport, ROLE_LABEL, digest};
@@ -50,12 +50,16 @@ struct Words {
     heard: BTreeMap<String, Heard>,
 }
 
+/// What was declared, and what gates that obey it say they hold.
+type ExpectedDigest = (Vec<Arc<Declared>>, String);
+
 /// The gates of a cluster.
 pub struct ClusterGates {
     api: Api<Lease>,
     watched: Arc<WatchedState>,
     clock: Arc<dyn Clock>,
     words: Mutex<Words>,
+    expected: Mutex<Option<ExpectedDigest>>,
     /// Throttles are read at the same time, and one list serves them all.
     listing: tokio::sync::Mutex<()>,
 }
@@ -73,6 +77,7 @@ impl ClusterGates {
             watched,
             clock,
             words: Mutex::default(),
+            expected: Mutex::default(),
             listing: tokio::sync::Mutex::default(),
         }
     }
@@ -119,9 +124,33 @@ impl ClusterGates {
         Ok(words.heard.values().cloned().collect())
     }
 
+    /// The digest of the kills that these throttles have: worked out once for all that are read
+    /// until one of them changes.
+    fn expected(&self, all: Vec<Arc<Declared>>) -> String {
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |(known, _): &&ExpectedDigest| {
+            let mut both = known.iter().zip(&all);
+            known.len() == all.len() && both.all(|(known, one)| Arc::ptr_eq(known, one))
+        };
+        if let Some((_, digest)) = expected.as_ref().filter(same) {
+            return digest.clone();
+        }
+        let digest = digest_of(all.iter().map(Arc::as_ref));
+        *expected = Some((all, digest.clone()));
+        digest
+    }
+
     fn lock(&self) -> MutexGuard<'_, Words> {
         self.words.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The digest of the kills that these throttles have.
+fn digest_of<'a>(all: impl Iterator<Item = &'a Declared>) -> String {
+    digest(all.flat_map(|declared| {
+        let kills = declared.holds.iter().filter(|hold| hold.is_kill());
+        kills.map(|hold| (declared.name.clone(), hold.epoch.clone()))
+    }))
 }
 
 fn heard(lease: &Lease, at: Duration) -> Option<Heard> {
@@ -138,18 +167,20 @@ fn heard(lease: &Lease, at: Duration) -> Option<Heard> {
 impl Target for ClusterGates {
     async fn read(&self, throttle: &Declared, _spec: &TargetSpec) -> Result<ReadBack, TargetError> {
         let all = self.watched.index().declared();
-        // A kill that no object tells of yet is obeyed by nobody who goes by objects.
-        let declared = all.iter().map(|one| {
-            if one.name == throttle.name {
-                throttle
-            } else {
-                one.as_ref()
-            }
-        });
-        let expected = digest(declared.flat_map(|declared| {
-            let kills = declared.holds.iter().filter(|hold| hold.is_kill());
-            kills.map(|hold| (declared.name.clone(), hold.epoch.clone()))
-        }));
+        let is_told =
+            |one: &Arc<Declared>| one.name != throttle.name || one.holds == throttle.holds;
+        let expected = if all.iter().all(is_told) {
+            self.expected(all)
+        } else {
+            // A kill that no object tells of yet is obeyed by nobody who goes by objects.
+            digest_of(all.iter().map(|one| {
+                if one.name == throttle.name {
+                    throttle
+                } else {
+                    one.as_ref()
+                }
+            }))
+        };
         let words = self.words().await?;
         let now = self.clock.elapsed();
         let age = |one: &Heard| now.saturating_sub(one.at);
@@ -187,8 +218,7 @@ impl Target for ClusterGates {
     async fn apply(&self, _throttle: &ThrottleName, action: &Action) -> Result<(), TargetError> {
         match action {
             Action::SetGate { .. } => Ok(()),
-            Action::Scale { .. } => Err(TargetError::Refused("a gate has no replicas".to_owned())),
-            Action::Remote { .. } => Err(TargetError::Refused("a gate is here".to_owned())),
+            _ => Err(TargetError::Refused("a gate has no replicas".to_owned())),
         }
     }
 }

@@ -219,35 +219,28 @@ impl Index {
         self.over.has(epoch)
     }
 
-    /// Lets go of the holds that have ended and that a pass has seen; answers the throttles they
-    /// were on.
-    pub fn let_go(&mut self) -> Vec<ThrottleName> {
-        let goes = |known: &CachedThrottle| known.holds.values().any(IndexedHold::goes);
-        let all = self.throttles.iter_mut().filter(|(_, known)| goes(known));
-        all.map(|(name, known)| {
+    /// Lets go of the holds of a throttle that have ended and that a pass has seen; whether there
+    /// were any.
+    pub fn let_go(&mut self, name: &ThrottleName) -> bool {
+        let known = self.throttles.get_mut(name);
+        let goes = |known: &&mut CachedThrottle| known.holds.values().any(IndexedHold::goes);
+        known.filter(goes).is_some_and(|known| {
             known.let_go();
-            name.clone()
+            true
         })
-        .collect()
     }
 
-    /// A pass begins that goes by what is declared from now on. Answers the throttles of which it
-    /// sees a hold that has ended: the next pass lets go of it.
-    pub fn show(&mut self) -> Vec<ThrottleName> {
-        let mut ended = Vec::new();
-        for (name, known) in &mut self.throttles {
-            if known.holds.values().any(|held| !held.shown) {
-                known.holds.values_mut().for_each(|held| held.shown = true);
-            }
-            if known
-                .holds
-                .values()
-                .any(|held| held.state == HoldState::Over)
-            {
-                ended.push(name.clone());
-            }
+    /// A pass of a throttle begins that goes by what is declared from now on; whether it sees a
+    /// hold that has ended: the next pass lets go of it.
+    pub fn show(&mut self, name: &ThrottleName) -> bool {
+        let Some(known) = self.throttles.get_mut(name) else {
+            return false;
+        };
+        if known.holds.values().any(|held| !held.shown) {
+            known.holds.values_mut().for_each(|held| held.shown = true);
         }
-        ended
+        let mut holds = known.holds.values();
+        holds.any(|held| held.state == HoldState::Over)
     }
 
     /// What passes have seen is remembered no more: the next one begins anew.

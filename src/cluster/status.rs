@@ -84,10 +84,11 @@ impl StatusWriter {
                 },
             )
         };
-        let mut written = self.written.lock().await;
         let api: Api<EchoThrottle> = Api::namespaced(self.client.clone(), namespace);
-        let before = match written.get(name) {
-            Some((of, status)) if *of == uid => status.clone(),
+        // One report of a throttle at a time; others' are written beside it.
+        let known = self.written.lock().await.get(name).cloned();
+        let before = match known {
+            Some((of, status)) if of == uid => status,
             // First write of this process: what stands there keeps its times.
             _ => api.get_status(short).await?.status.unwrap_or_default(),
         };
@@ -107,6 +108,7 @@ impl StatusWriter {
                 .await?;
             self.tell(&object, &before, &status).await;
         }
+        let mut written = self.written.lock().await;
         written.insert(name.clone(), (uid, status));
         Ok(())
     }

@@ -3,6 +3,7 @@
 //!
 //! Asks no API server and no ledger, and waits for nothing.
 
+use std::slice;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold};
-use crate::domain::throttle::ThrottleName;
+use crate::domain::throttle::{Declared, ThrottleName};
 use crate::latch::HoldRegistry;
 use crate::ports::{Clock, Wake};
 use crate::source::crd::EchoThrottle;
@@ -135,12 +136,20 @@ impl WatchedState {
         self.wake.wake(&Scope::All);
     }
 
-    /// A pass begins: what earlier ones have seen end goes, and what it sees end goes with the next.
-    pub(super) fn begin_pass(&self) {
-        let gone = self.index().let_go();
-        self.follow(&gone);
-        let ended = self.index().show();
-        self.wake.wake_each(&ended);
+    /// A pass of a throttle begins: what earlier ones have seen end goes, and what it sees end goes
+    /// with the next.
+    pub(super) fn begin_pass(&self, name: &ThrottleName) -> Option<Arc<Declared>> {
+        if self.index().let_go(name) {
+            self.follow(slice::from_ref(name));
+        }
+        let (ended, declared) = {
+            let mut index = self.index();
+            (index.show(name), index.find(name))
+        };
+        if ended {
+            self.wake.wake(&Scope::One(name.clone()));
+        }
+        declared
     }
 
     pub(super) fn throttle(&self, object: &EchoThrottle) {

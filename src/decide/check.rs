@@ -1,11 +1,12 @@
 //! The independent checker: looks at a finished plan and refuses what must never be done, whatever
 //! made the plan.
 //!
-//! Shares no code with `plan.rs` on purpose: an error there must not be blind here.
+//! Shares no code with `plan.rs` and `targets/` on purpose: an error there must not be blind here.
+//! What a step does is the word of its [`Action`](crate::domain::target::Action).
 
 use crate::domain::drift::Side;
 use crate::domain::level::Level;
-use crate::domain::plan::{Action, Plan, RemoteOrder};
+use crate::domain::plan::{Plan, StepOutcome};
 
 /// What the checker believes of the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,38 +39,43 @@ pub enum Violation {
     Negative(usize),
 }
 
+impl Violation {
+    /// The number of the step.
+    pub fn step(&self) -> usize {
+        let (Self::OpensWhileKilled(index)
+        | Self::NotLeader(index)
+        | Self::NotRecorded(index)
+        | Self::Mislabelled(index)
+        | Self::Negative(index)) = self;
+        *index
+    }
+}
+
+/// What is known of each step of a plan before any is done: those in violation are refused, and so
+/// is whatever opens after the first of them; none: it may be done.
+pub fn refuse(plan: &Plan, violations: &[Violation]) -> Vec<Option<StepOutcome>> {
+    let mut first = None;
+    let steps = plan.steps.iter().enumerate().map(|(index, step)| {
+        let own = violations.iter().find(|wrong| wrong.step() == index);
+        let before = first.filter(|_| step.side == Side::Riskier);
+        first = first.or(own);
+        let wrong = own.or(before)?;
+        Some(StepOutcome::Refused(format!("plan refused: {wrong}")))
+    });
+    steps.collect()
+}
+
 /// Finds everything wrong with a plan, given the level in force before it.
 pub fn check(plan: &Plan, current: Level, may: Permissions) -> Vec<Violation> {
     let mut wrong = Vec::new();
     for (index, step) in plan.steps.iter().enumerate() {
-        let opens = match &step.action {
-            Action::SetGate { level, .. } => *level < current,
-            Action::Scale { from, to, .. } => to > from,
-            Action::Remote { order, .. } => match order {
-                RemoteOrder::Kill { .. } => false,
-                RemoteOrder::Revive { .. } => true,
-                RemoteOrder::Level { from, to, .. } => to < from,
-            },
-        };
-        // A stop is everybody's; a level of another site is the leader's, whichever way it goes.
-        if matches!(
-            &step.action,
-            Action::Remote {
-                order: RemoteOrder::Level { .. },
-                ..
-            }
-        ) && !opens
-            && !may.leads
-        {
-            wrong.push(Violation::NotLeader(index));
+        let opens = step.action.opens(current);
+        let leaders = step.action.is_leaders();
+        if step.action.is_negative() {
+            wrong.push(Violation::Negative(index));
         }
-        if let Action::Scale { to, .. } = &step.action {
-            if *to < 0 {
-                wrong.push(Violation::Negative(index));
-            }
-            if !may.leads {
-                wrong.push(Violation::NotLeader(index));
-            }
+        if leaders && !may.leads {
+            wrong.push(Violation::NotLeader(index));
         }
         if !opens {
             continue;
@@ -80,7 +86,7 @@ pub fn check(plan: &Plan, current: Level, may: Permissions) -> Vec<Violation> {
         if may.killed {
             wrong.push(Violation::OpensWhileKilled(index));
         }
-        if !may.leads {
+        if !leaders && !may.leads {
             wrong.push(Violation::NotLeader(index));
         }
         if !may.recorded {

@@ -7,6 +7,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::domain::target::OrderKind;
+
 /// How far back corrections count.
 const WINDOW: Duration = Duration::from_secs(600);
 /// Corrections in the window that come without a pause.
@@ -73,5 +75,37 @@ impl Patience {
     /// Takes an order into account.
     pub fn sent(&mut self, now: Duration) {
         (self.sent, self.last) = (self.sent.saturating_add(1), Some(now));
+    }
+}
+
+/// The last order of one site that has not been seen to obey it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SitePatience {
+    order: OrderKind,
+    patience: Patience,
+}
+
+impl SitePatience {
+    /// Of a site that is told this for the first time.
+    #[must_use]
+    pub fn of(order: OrderKind) -> Self {
+        Self {
+            order,
+            patience: Patience::default(),
+        }
+    }
+
+    /// Whether this may be told now: a new order never waits for an old one.
+    #[must_use]
+    pub fn allows(&self, order: OrderKind, now: Duration) -> bool {
+        self.order != order || self.patience.allows(order == OrderKind::Stop, now)
+    }
+
+    /// Takes an order into account.
+    pub fn sent(&mut self, order: OrderKind, now: Duration) {
+        if self.order != order {
+            *self = Self::of(order);
+        }
+        self.patience.sent(now);
     }
 }

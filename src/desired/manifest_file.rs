@@ -10,7 +10,8 @@ use std::time::Duration;
 use super::Taken;
 use crate::config::files::PatientReader;
 use crate::config::{HostArgs, RemoteKeys};
-use crate::domain::throttle::{FromFile, TargetSpec, ThrottleName};
+use crate::domain::target::TargetSpec;
+use crate::domain::throttle::{FromFile, ThrottleName};
 use crate::ports::Clock;
 use crate::source::manifest::{LIMIT, parse};
 
@@ -249,26 +250,23 @@ fn can_be_called(all: &[FromFile], keys: &RemoteKeys, hosts: &HostArgs) -> Resul
         .flat_map(|one| one.spec.targets.iter().map(move |target| (one, target)))
     {
         let name = &one.name;
-        match target {
-            TargetSpec::Remote(remote) => {
-                let url = &remote.url;
-                if let Err(why) = keys.get(&remote.api_key_env) {
-                    wrong.push(format!(
-                        "{name}: spec.targets: remote {url}: apiKeyEnv: {} {why}",
-                        remote.api_key_env
-                    ));
-                }
-                if let Err(why) = hosts.check(url) {
-                    wrong.push(format!("{name}: spec.targets: remote {url}: {why}"));
-                }
+        if let TargetSpec::Remote(remote) = target {
+            let url = &remote.url;
+            if let Err(why) = keys.get(&remote.api_key_env) {
+                wrong.push(format!(
+                    "{name}: spec.targets: remote {url}: apiKeyEnv: {} {why}",
+                    remote.api_key_env
+                ));
             }
-            // Its URL may bear a secret, so it is not told.
-            TargetSpec::Gate(gate) => {
-                if let Some(Err(why)) = gate.canary_url.as_deref().map(|url| hosts.check(url)) {
-                    wrong.push(format!("{name}: spec.targets: gate.canaryUrl: {why}"));
-                }
+            if let Err(why) = hosts.check(url) {
+                wrong.push(format!("{name}: spec.targets: remote {url}: {why}"));
             }
-            TargetSpec::Scale(_) => {}
+        }
+        // Its URL may bear a secret, so it is not told.
+        if let TargetSpec::Gate(gate) = target
+            && let Some(Err(why)) = gate.canary_url.as_deref().map(|url| hosts.check(url))
+        {
+            wrong.push(format!("{name}: spec.targets: gate.canaryUrl: {why}"));
         }
     }
     if wrong.is_empty() {

@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::target::TargetId;
 use super::throttle::ThrottleName;
 
 /// Which way a difference points.
@@ -70,8 +71,8 @@ pub struct Drift {
     pub id: String,
     /// The throttle.
     pub throttle: ThrottleName,
-    /// Target id within the throttle.
-    pub target: String,
+    /// Which target of the throttle.
+    pub target: TargetId,
     /// The field that differs, `spec.replicas` for example.
     pub field: String,
     /// What had been asked for.

@@ -199,3 +199,14 @@ impl fmt::Display for Level {
         write!(f, "{}", self.0)
     }
 }
+
+/// A share as whole percent, to the nearest that is no end it does not reach.
+#[allow(clippy::cast_possible_truncation, reason = "a share of 0..=1")]
+pub fn nearest_percent(share: f64) -> i32 {
+    let nearest = (share * 100.0).round() as i32;
+    if share > 0.0 && share < 1.0 {
+        nearest.clamp(1, 99)
+    } else {
+        nearest
+    }
+}

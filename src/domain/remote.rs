@@ -1,15 +1,12 @@
-//! Another Echo Phoenix that obeys this one: what it was found to be, what it last acknowledged,
-//! and how a kill tells whose it is.
+//! Another Echo Phoenix that obeys this one: how a kill tells whose it is.
 //!
 //! Knows no HTTP; the words that travel in a kill's `operator` are made and read here alone.
 
 use std::fmt::Write as _;
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::hold::{Epoch, Hold};
-use super::level::Level;
+use super::hold::Hold;
 use super::throttle::name::ThrottleName;
 
 /// What the operator of a kill begins with that another site sent.
@@ -18,30 +15,6 @@ const SENDER: &str = "echo-phoenix ";
 const ID: usize = 26;
 /// Longest throttle name that travels whole: an operator is at most 256 characters.
 const WHOLE: usize = 200;
-
-/// A throttle of another site as it was read back.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RemoteReadBack {
-    /// The level it has declared.
-    pub declared: Level,
-    /// The level in force there: its own law and ramp make it.
-    pub effective: Level,
-    /// Whether it is killed, whoever did that.
-    pub killed: bool,
-    /// Its kills that this throttle sent.
-    pub ours: Vec<Epoch>,
-    /// Who else keeps it killed, in words; none if nobody does.
-    pub others: Option<String>,
-}
-
-/// What a throttle of another site last acknowledged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct RemoteSent {
-    /// The level, once one was asked for.
-    pub level: Option<Level>,
-    /// Whether it was killed.
-    pub killed: bool,
-}
 
 /// The operator of the kills that a throttle of an installation sends: people can read it, and it
 /// is the same after a restart of either side, so that a hold of ours is known again.

@@ -8,21 +8,51 @@ use jiff::Timestamp;
 
 use super::level::Level;
 use super::offered::Offered;
-use super::plan::ReadBack;
-use super::remote::RemoteSent;
+use super::target::{RemoteReadBack, RemoteSent, TargetId, TargetMemory};
 use super::throttle::Declared;
 
-/// What one target was found to be.
+/// What is told of one target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetReport {
-    /// Target id within the throttle.
-    pub target: String,
-    /// The read-back, or why there is none.
-    pub read: Result<ReadBack, String>,
+    /// Which of the throttle.
+    pub target: TargetId,
     /// Whether it is what it should be.
     pub agrees: bool,
+    /// Why it could not be read, if it could not.
+    pub unread: Option<String>,
     /// Why it did not do what it was told last, if it did not.
     pub refusal: Option<String>,
+    /// What is wrong with it as it was found, in words.
+    pub wrong: Option<String>,
+    /// What a status shows of it.
+    pub row: StatusRow,
+}
+
+/// What a status shows of a target: shapes, which kinds may share.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StatusRow {
+    /// Nothing: it could not be read, or is not there.
+    None,
+    /// Gates, of which so many obey.
+    Gates {
+        /// How many there are.
+        count: i32,
+        /// How many obey.
+        obeying: i32,
+        /// Share they were measured to refuse, fraction.
+        refused: Option<f64>,
+        /// Callers seen in this hour, about.
+        callers: Option<u64>,
+    },
+    /// A number, as it was read.
+    Number(i64),
+    /// A throttle of another site.
+    Site {
+        /// What it last acknowledged.
+        acknowledged: Option<RemoteSent>,
+        /// What it was found to be.
+        observed: Option<RemoteReadBack>,
+    },
 }
 
 /// One pass for one throttle.
@@ -50,14 +80,10 @@ pub struct PassReport {
     pub damped: bool,
     /// The targets, in the order declared.
     pub observed: Vec<TargetReport>,
-    /// What is remembered of targets, by target id.
-    pub remembered: BTreeMap<String, i64>,
-    /// What was last asked of targets, by target id.
-    pub acknowledged: BTreeMap<String, i64>,
-    /// What other sites last acknowledged, by target id.
-    pub sent: BTreeMap<String, RemoteSent>,
-    /// Drifts that are still open.
-    pub drifted: Vec<String>,
+    /// What is remembered of what was done to targets.
+    pub memory: BTreeMap<TargetId, TargetMemory>,
+    /// Targets with drifts that are still open.
+    pub drifted: Vec<TargetId>,
     /// What kept the pass from its end, if anything did.
     pub trouble: Option<String>,
 }

@@ -2,21 +2,21 @@
 //!
 //! Knows neither where a declaration came from nor what is done about it.
 
-mod allow;
+pub(super) mod allow;
 pub(super) mod name;
 mod spec;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::hold::Hold;
 use super::level::Level;
+use super::target::{GateSpec, TargetId, TargetMemory, TargetSpec};
 
 pub use allow::{AllowFlaw, AllowRule, is_plain};
 pub use name::{BadName, NAME_LIMIT, ThrottleName};
-pub use spec::{
-    GateSpec, Mode, NO_USER, RemoteSpec, ScaleSpec, SignalSpec, Spec, TargetKind, TargetSpec,
-    bears_user,
-};
+pub use spec::{Mode, SignalSpec, Spec};
 
 /// A kill in a file, in its writer's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,14 +100,8 @@ pub struct Declared {
     pub signals: SignalSpec,
     /// What people said or measured lately, for the control law.
     pub evidence: Vec<super::measurement::Measurement>,
-    /// What was remembered of targets before they were changed, by target id. Ours, so it wins over
-    /// annotations.
-    pub remembered: std::collections::BTreeMap<String, i64>,
-    /// What was last asked of targets, by target id: a difference from it is drift, not work in
-    /// progress.
-    pub acknowledged: std::collections::BTreeMap<String, i64>,
-    /// What other sites last acknowledged, by target id; likewise.
-    pub sent: std::collections::BTreeMap<String, super::remote::RemoteSent>,
+    /// What is remembered of what was done to targets.
+    pub memory: BTreeMap<TargetId, TargetMemory>,
 }
 
 impl Declared {
@@ -167,9 +161,7 @@ impl Declared {
             targets: vec![TargetSpec::Gate(GateSpec::default())],
             signals: SignalSpec::default(),
             evidence: Vec::new(),
-            remembered: std::collections::BTreeMap::new(),
-            acknowledged: std::collections::BTreeMap::new(),
-            sent: std::collections::BTreeMap::new(),
+            memory: BTreeMap::new(),
         }
     }
 }

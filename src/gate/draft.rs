@@ -10,7 +10,8 @@ use crate::decide::verdict::Reason;
 use crate::domain::ended::EndedHolds;
 use crate::domain::hold::{Epoch, Hold, Scope, Source};
 use crate::domain::level::Level;
-use crate::domain::throttle::{GateSpec, ThrottleName};
+use crate::domain::target::GateSpec;
+use crate::domain::throttle::ThrottleName;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 use super::LevelSetting;
@@ -214,7 +215,10 @@ impl<'a> Draft<'a> {
     /// Puts a throttle to a level. While a kill holds, the level that waits below it is a full
     /// stop, whatever is asked.
     pub fn set(&mut self, name: &ThrottleName, setting: LevelSetting) {
-        self.change(name, |entry| entry.set(setting));
+        match self.entry(name) {
+            Some(entry) if !entry.differs_from(&setting) => entry.confirm(setting.at),
+            _ => self.change(name, |entry| entry.set(setting)),
+        }
     }
 
     /// The same for a level that was decided when `known` was the newest tightening; answers

@@ -13,7 +13,8 @@ use crate::decide::refusal_rate::Counts;
 use crate::decide::verdict::{Accumulator, Reason, Rule, Verdict};
 use crate::domain::hold::{Epoch, Hold};
 use crate::domain::level::Level;
-use crate::domain::throttle::{AllowRule, GateSpec, ThrottleName};
+use crate::domain::target::GateSpec;
+use crate::domain::throttle::{AllowRule, ThrottleName};
 
 use super::{LevelSetting, ThrottleSnapshot};
 
@@ -60,6 +61,9 @@ struct Named {
 struct Tally {
     accumulator: Accumulator,
     counters: Counters,
+    /// When the state was last confirmed, by the monotonic clock, nanoseconds: a word that changes
+    /// nothing else costs no table.
+    confirmed_ns: AtomicU64,
 }
 
 /// How requests are read.
@@ -93,7 +97,6 @@ pub(super) struct GateEntry {
     pub(super) level: Level,
     pub(super) holds: Vec<Arc<Hold>>,
     pub(super) rule: Rule,
-    pub(super) confirmed_at: Duration,
     /// The number of the newest tightening of it, and of the newest one that was a hold.
     pub(super) tightened: u64,
     held: u64,
@@ -115,15 +118,34 @@ impl GateEntry {
                 binding: setting.reason,
                 generation: setting.generation,
             },
-            confirmed_at: setting.at,
             tightened: 0,
             held: 0,
             reason: setting.reason,
             changes: 0,
             tally: Arc::default(),
         };
+        entry.confirm(setting.at);
         entry.ruled();
         entry
+    }
+
+    /// When the state behind its verdicts was last confirmed, by the monotonic clock.
+    pub(super) fn confirmed_at(&self) -> Duration {
+        Duration::from_nanos(self.tally.confirmed_ns.load(Ordering::Relaxed))
+    }
+
+    /// Its state holds at this moment.
+    pub(super) fn confirm(&self, at: Duration) {
+        let at = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
+        self.tally.confirmed_ns.fetch_max(at, Ordering::Relaxed);
+    }
+
+    /// Whether a setting would change anything but the moment of its confirmation.
+    pub(super) fn differs_from(&self, setting: &LevelSetting) -> bool {
+        // Under a kill no level counts but a full stop.
+        let stands =
+            !self.holds.is_empty() || (self.level, self.reason) == (setting.level, setting.reason);
+        !stands || self.rule.generation != setting.generation
     }
 
     pub(super) fn respecify(&mut self, spec: &GateSpec) {
@@ -147,7 +169,7 @@ impl GateEntry {
 
     /// Adds a hold; answers whether it is new, and then the tightening of this number.
     pub(super) fn hold(&mut self, hold: &Arc<Hold>, at: Duration, number: u64) -> bool {
-        self.confirmed_at = at;
+        self.confirm(at);
         let is_new = !self.is_held_by(&hold.epoch);
         if is_new {
             self.holds.push(Arc::clone(hold));
@@ -155,6 +177,11 @@ impl GateEntry {
         }
         self.ruled();
         is_new
+    }
+
+    /// The number of its newest hold among the gate's tightenings; 0 if there was none.
+    pub(super) fn held(&self) -> u64 {
+        self.held
     }
 
     pub(super) fn is_held_by(&self, epoch: &Epoch) -> bool {
@@ -170,7 +197,7 @@ impl GateEntry {
     pub(super) fn set(&mut self, setting: LevelSetting) {
         self.level = setting.level;
         self.reason = setting.reason;
-        self.confirmed_at = setting.at;
+        self.confirm(setting.at);
         self.rule.generation = setting.generation;
         self.ruled();
     }
@@ -273,7 +300,7 @@ impl GateEntry {
             level: self.level,
             holds: self.holds.iter().map(|hold| hold.epoch.clone()).collect(),
             generation: self.rule.generation,
-            confirmed_at: self.confirmed_at,
+            confirmed_at: self.confirmed_at(),
             offered: admitted + self.tally.counters.sum(false),
             admitted,
             decided: self.tally.counters.decided(false),

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -14,8 +14,9 @@ use serde_json::{Map, Value, json};
 
 use crate::source::rest::BodyError;
 
-use super::App;
+use super::AppCore;
 use super::refusal::{Refusal, table};
+use super::route::{Act, Route};
 
 /// Marks an answer to somebody whose key is right.
 #[derive(Clone, Copy, Debug)]
@@ -135,26 +136,32 @@ pub(super) async fn no_method() -> ProblemResponse {
 
 /// Counts what was answered. Verdicts are not counted here: the gate counts them itself, at a
 /// fraction of the cost. What asked for one and got none is.
-pub(super) async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let asks_verdict = route
-        .as_ref()
-        .is_some_and(|route| route.as_str() == "/v1/decide");
-    let (method, began) = (request.method().clone(), app.clock.elapsed());
+pub(super) async fn count(
+    State(core): State<Arc<AppCore>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let route = Route::of(&request);
+    let asks_verdict = route.is_some_and(|route| route.act == Act::Verdict);
+    let (method, began) = (request.method().clone(), core.clock.elapsed());
     let response = next.run(request).await;
     let status = response.status();
     if asks_verdict && status.is_success() {
         return response;
     }
-    let took = app.clock.elapsed().saturating_sub(began);
-    app.metrics.count_request(
-        route.as_ref().map(MatchedPath::as_str),
+    let took = core.clock.elapsed().saturating_sub(began);
+    core.metrics.count_request(
+        route.map(|route| route.path),
         method.as_str(),
         status.as_u16(),
         took,
     );
+    let commanded = route.filter(|route| route.takes_method(&method));
+    if let Some(kind) = commanded.and_then(Route::command) {
+        core.metrics.count_command(kind.as_str(), status.as_u16());
+    }
     if status.is_server_error() {
-        app.metrics.count_error();
+        core.metrics.count_error();
     }
     response
 }

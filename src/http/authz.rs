@@ -13,14 +13,14 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::decide::verdict::Reason;
-use crate::domain::throttle::GateSpec;
+use crate::domain::target::GateSpec;
 use crate::gate::dialect::{Dialect, path_of, path_of_url};
 use crate::gate::{Question, VerdictResponse};
 
 use super::answer::ProblemResponse;
 use super::client_ip::is_forwarded;
 use super::refusal::table;
-use super::{App, front, request_id};
+use super::{AppCore, AppDoors, front, request_id};
 
 const DECISION: HeaderName = HeaderName::from_static("echo-decision");
 const THROTTLE: HeaderName = HeaderName::from_static("echo-throttle");
@@ -30,23 +30,31 @@ const STATE_AGE: HeaderName = HeaderName::from_static("echo-state-age-ms");
 const STATUS: HeaderName = HeaderName::from_static("echo-status");
 
 /// On the public listener.
-pub(super) async fn public(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(super) async fn public(
+    State(core): State<Arc<AppCore>>,
+    State(doors): State<Arc<AppDoors>>,
+    request: Request,
+) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let near = peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
     // A proxy on this machine that passes strangers on says so; what it asks for itself, as nginx
     // does, says nothing of them.
-    if app.authz_to_loopback_only && (!near || is_forwarded(request.headers())) {
+    if doors.authz_to_loopback_only && (!near || is_forwarded(request.headers())) {
         return ProblemResponse::of(&table::FAR).into_response();
     }
-    answer(&app, &request)
+    answer(&core, &doors, &request)
 }
 
 /// On a listener that proxies alone can reach.
-pub(super) async fn trusted(State(app): State<Arc<App>>, request: Request) -> Response {
-    answer(&app, &request)
+pub(super) async fn trusted(
+    State(core): State<Arc<AppCore>>,
+    State(doors): State<Arc<AppDoors>>,
+    request: Request,
+) -> Response {
+    answer(&core, &doors, &request)
 }
 
-fn answer(app: &App, request: &Request) -> Response {
+fn answer(core: &AppCore, doors: &AppDoors, request: &Request) -> Response {
     // Two readers of one head: what a proxy admits must be what it asked about.
     if let Err(problem) = front::framed(request) {
         // Never a 5xx, which Envoy takes for a failure of ours and may fail open upon.
@@ -87,10 +95,10 @@ fn answer(app: &App, request: &Request) -> Response {
             .as_deref()
             .and_then(|name| caller(headers, name)),
     };
-    let reply = app.gate.ask_by(throttle, read, app.clock.moment());
+    let reply = core.gate.ask_by(throttle, read, core.clock.moment());
     if reply.verdict.reason == Reason::Unknown {
-        app.metrics.count_unknown(dialect.as_str());
-        app.strangers.unknown(throttle, dialect.as_str());
+        core.metrics.count_unknown(dialect.as_str());
+        doors.strangers.unknown(throttle, dialect.as_str());
     }
     let spoken = dialect.says(&reply.verdict);
     let mut response = StatusCode::from_u16(spoken.status)

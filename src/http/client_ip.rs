@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use axum::extract::{ConnectInfo, Request};
 use axum::http::HeaderMap;
 
-use super::App;
+use super::AppDoors;
 use crate::config::Proxies;
 
 /// Most hops that are walked back.
@@ -80,10 +80,10 @@ pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
 }
 
 /// Where a request comes from. Whoever has no peer (which no listener of ours makes) is one client.
-pub(super) fn origin(app: &App, request: &Request) -> IpAddr {
+pub(super) fn origin(doors: &AppDoors, request: &Request) -> IpAddr {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| {
         peer.ip()
     });
-    app.rates.address(peer, request.headers())
+    doors.rates.address(peer, request.headers())
 }

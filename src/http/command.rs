@@ -30,11 +30,12 @@ use crate::domain::audit::{AuditDraft, ClientKey, CommandRecord, CommandResponse
 use crate::domain::moment::Moment;
 use crate::source::rest::RefusedCommand;
 
-use super::App;
 use super::answer::{ProblemResponse, body};
 use super::keys::Actor;
 use super::refusal::table;
 use super::request_id::RequestId;
+use super::route::CommandKind;
+use super::{App, AppCore};
 pub(super) use replay::live_kills;
 use replay::{holds, replay};
 
@@ -67,8 +68,8 @@ pub(super) struct CommandContext {
     /// the same, and says this.
     pub(super) key_warning: Option<&'static str>,
     pub(super) request_id: String,
+    kind: CommandKind,
     key: Option<ClientKey>,
-    path: String,
     /// Its body, as it came.
     raw: Bytes,
 }
@@ -85,12 +86,11 @@ impl CommandContext {
     }
 
     /// What this command leaves behind.
-    pub(super) fn record(
-        &self,
-        action: &str,
-        throttle: &str,
-        answer: CommandResponse,
-    ) -> CommandRecord {
+    pub(super) fn record(&self, throttle: &str, answer: CommandResponse) -> CommandRecord {
+        self.record_as(self.kind.as_str(), throttle, answer)
+    }
+
+    fn record_as(&self, action: &str, throttle: &str, answer: CommandResponse) -> CommandRecord {
         let audit = AuditDraft {
             throttle: throttle.to_owned(),
             request_id: self.request_id.clone(),
@@ -105,9 +105,9 @@ impl CommandContext {
 
     /// Says its answer; or that of an earlier one under its key, which could not be looked up
     /// before.
-    pub(super) fn said(&self, app: &App, answer: CommandResponse) -> Response {
+    pub(super) fn said(&self, core: &AppCore, answer: CommandResponse) -> Response {
         if answer.replayed {
-            replay(app, &self.path, &self.raw, answer)
+            replay(core, self.kind, &self.raw, answer)
         } else {
             said(answer)
         }
@@ -117,17 +117,16 @@ impl CommandContext {
     /// time it need not be true.
     pub(super) async fn refuse(
         &self,
-        app: &App,
-        action: &str,
+        core: &AppCore,
         throttle: &str,
         why: &str,
         problem: ProblemResponse,
     ) -> ProblemResponse {
         let answer = CommandResponse::new(problem.status().as_u16(), problem.members(), self.at);
-        let mut record = self.record(action, throttle, answer);
+        let mut record = self.record_as(self.kind.refused(), throttle, answer);
         let asked = RefusedCommand::read(&self.raw);
         (record.audit.reason, record.audit.operator) = (asked.refused(why), asked.operator);
-        app.latch.record(record).await;
+        core.latch.record(record).await;
         problem
     }
 }
@@ -178,7 +177,7 @@ impl InFlightKeys {
 
 /// Carries a command through: replays the first answer to its key, or lets it be done.
 pub(super) async fn run_command(
-    State(app): State<Arc<App>>,
+    State((app, kind)): State<(App, CommandKind)>,
     Extension(Actor(actor)): Extension<Actor>,
     Extension(RequestId(request_id)): Extension<RequestId>,
     request: Request,
@@ -190,10 +189,10 @@ pub(super) async fn run_command(
         Ok(raw) => raw,
         Err(problem) => return problem.into_response(),
     };
-    let Moment { wall: at, elapsed } = app.clock.moment();
+    let Moment { wall: at, elapsed } = app.core.clock.moment();
     let path = parts.uri.path().to_owned();
     // Whoever means to stop is not sent away for the sake of a key.
-    let stops = path == "/kill";
+    let stops = kind == CommandKind::Kill;
     let (mut key, mut key_warning) = match key(&parts.headers, &actor, &path, &raw, at) {
         Ok(key) => (key, None),
         Err(_) if stops => (None, Some(NO_KEY)),
@@ -201,9 +200,9 @@ pub(super) async fn run_command(
     };
     let mut turn = None;
     if let Some(mine) = &key {
-        turn = Some(app.under_way.wait(mine, stops).await);
+        turn = Some(app.doors.under_way.wait(mine, stops).await);
         match first_answer(&app, mine).await {
-            Ok(Some(first)) if is_of(&first, mine) => return replay(&app, &path, &raw, first),
+            Ok(Some(first)) if is_of(&first, mine) => return replay(&app.core, kind, &raw, first),
             Ok(Some(_)) if stops => (key, key_warning) = (None, Some(COLLIDED)),
             Ok(Some(_)) => return ProblemResponse::of(&table::OTHER_REQUEST).into_response(),
             Ok(None) => {}
@@ -220,8 +219,8 @@ pub(super) async fn run_command(
         actor,
         key_warning,
         request_id,
+        kind,
         key: key.clone(),
-        path: path.clone(),
         raw: raw.clone(),
     };
     parts.extensions.insert(command);
@@ -238,7 +237,7 @@ pub(super) async fn run_command(
         // answer is no replay: what it became is found out and told elsewhere.
         match first_answer(&app, &key).await {
             Ok(Some(first)) if is_of(&first, &key) && first.at != at => {
-                replay(&app, &path, &raw, first)
+                replay(&app.core, kind, &raw, first)
             }
             _ => refused,
         }
@@ -317,13 +316,13 @@ fn is_of(answer: &CommandResponse, key: &ClientKey) -> bool {
 struct KeyUnknown;
 
 async fn first_answer(app: &App, key: &ClientKey) -> Result<Option<CommandResponse>, KeyUnknown> {
-    let owed = app.latch.answered(key);
+    let owed = app.core.latch.answered(key);
     let is_same = |answer: &CommandResponse| is_of(answer, key);
     if owed.as_ref().is_some_and(|owed| owed.told && is_same(owed)) {
         return Ok(owed);
     }
     // What a process before wrote down, and then perhaps told the ledger: what is there counts.
-    let Some(ledger) = app.ledger.as_ref() else {
+    let Some(ledger) = app.record.ledger.as_ref() else {
         return Ok(owed);
     };
     let found = match timeout(LOOK_UP, ledger.answered(key)).await {
@@ -331,7 +330,7 @@ async fn first_answer(app: &App, key: &ClientKey) -> Result<Option<CommandRespon
             answer
                 .key
                 .as_ref()
-                .is_some_and(|k| k.expires_at > app.clock.now())
+                .is_some_and(|k| k.expires_at > app.core.clock.now())
         }),
         Ok(Err(error)) => {
             tracing::warn!(%error, "an Idempotency-Key could not be looked up");
@@ -344,7 +343,8 @@ async fn first_answer(app: &App, key: &ClientKey) -> Result<Option<CommandRespon
     };
     // The same kill may have been done again, since its key could not be looked up: the one that
     // holds counts.
-    let is_over = |answer: &CommandResponse| answer.kill().is_some_and(|epoch| !holds(app, epoch));
+    let is_over =
+        |answer: &CommandResponse| answer.kill().is_some_and(|epoch| !holds(&app.core, epoch));
     Ok(match (found, owed) {
         (Some(found), Some(owed)) if is_same(&owed) && is_over(&found) && !is_over(&owed) => {
             Some(owed)

@@ -8,14 +8,14 @@ use axum::extract::State;
 
 use crate::latch::{CommandOutcome, UndecidedCommand};
 
-use super::App;
+use super::AppCore;
 use super::wire::{CommandStatus, Commands};
 
-pub(super) async fn list(State(app): State<Arc<App>>) -> Json<Commands> {
-    let items = app.latch.doubts().into_iter().map(told).collect();
+pub(super) async fn list(State(core): State<Arc<AppCore>>) -> Json<Commands> {
+    let items = core.latch.doubts().into_iter().map(told).collect();
     Json(Commands {
         items,
-        since: app.started.wall.to_string(),
+        since: core.started.wall.to_string(),
     })
 }
 

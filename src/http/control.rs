@@ -22,7 +22,7 @@ use crate::latch::{AuditState, LevelOrder};
 use crate::ports::DesiredError;
 use crate::source::rest::{BodyError, ControlBody, InvalidField, parse};
 
-use super::App;
+use super::AppCore;
 use super::answer::ProblemResponse;
 use super::command::{CommandContext, members};
 use super::refusal::table;
@@ -33,7 +33,7 @@ const OBSERVED: &str =
     "none: this throttle is in mode Observe, so its level is reported and not enforced; a kill is";
 
 pub(super) async fn control(
-    State(app): State<Arc<App>>,
+    State(core): State<Arc<AppCore>>,
     Extension(command): Extension<CommandContext>,
     bytes: Bytes,
 ) -> Result<Response, ProblemResponse> {
@@ -43,25 +43,25 @@ pub(super) async fn control(
         .throttle
         .clone()
         .unwrap_or_else(ThrottleName::default_throttle);
-    let Some(standing) = app.gate.standing(&name) else {
+    let Some(standing) = core.gate.standing(&name) else {
         return Err(ProblemResponse::filled(
             &table::UNKNOWN,
             &[("throttle", &name)],
         ));
     };
     if standing.killed() {
-        let held: Vec<_> = app.gate.kills(&name).iter().map(HeldBy::from).collect();
+        let held: Vec<_> = core.gate.kills(&name).iter().map(HeldBy::from).collect();
         let problem = ProblemResponse::filled(&table::KILLED, &[("throttle", &name)])
             .with("held_by", json!(held));
         return Err(command
-            .refuse(&app, "control_refused", name.as_str(), "killed", problem)
+            .refuse(&core, name.as_str(), "killed", problem)
             .await);
     }
-    let declared = app.desired.find(&name);
+    let declared = core.desired.find(&name);
     let observes = declared
         .as_ref()
         .is_some_and(|declared| declared.mode == Mode::Observe);
-    let law = declared.map_or(app.law, |declared| app.law.of(&declared.signals));
+    let law = declared.map_or(core.law, |declared| core.law.of(&declared.signals));
     // A level that tightens is in force before the answer is given.
     let in_force = standing.level;
     let answered = answered(law, asked.current_state, target, in_force)?;
@@ -72,7 +72,7 @@ pub(super) async fn control(
     };
     let body = controlled(&standing, target, &answered, next);
     let answer = command.answer(StatusCode::OK, members(&body));
-    let mut record = command.record("control", name.as_str(), answer);
+    let mut record = command.record(name.as_str(), answer);
     (record.audit.before, record.audit.after) = (in_force.to_string(), target.to_string());
     answered
         .binding
@@ -93,9 +93,9 @@ pub(super) async fn control(
         at: command.elapsed,
         record,
     };
-    let declared = app.latch.declare(order).await.map_err(not_declared)?;
-    app.wake.wake(&Scope::One(name));
-    Ok(command.said(&app, declared.answer))
+    let declared = core.latch.declare(order).await.map_err(not_declared)?;
+    core.wake.wake(&Scope::One(name));
+    Ok(command.said(&core, declared.answer))
 }
 
 /// The answer to a level that is declared, before the latch and the ledger have filled it in.

@@ -13,15 +13,16 @@ use crate::gate::Question;
 use crate::gate::dialect::path_of;
 use crate::source::rest::{DecideBody, parse};
 
-use super::App;
 use super::answer::{ProblemResponse, body};
 use super::wire::DecideResponse;
+use super::{AppCore, AppDoors};
 
 /// What this door is called in the log and in metrics.
 const DOOR: &str = "decide";
 
 pub(super) async fn decide(
-    State(app): State<Arc<App>>,
+    State(core): State<Arc<AppCore>>,
+    State(doors): State<Arc<AppDoors>>,
     bytes: Result<Bytes, BytesRejection>,
 ) -> Result<Json<DecideResponse>, ProblemResponse> {
     let raw = body(bytes)?;
@@ -39,10 +40,10 @@ pub(super) async fn decide(
         path: path_of(path),
         key: asked.key.as_deref().map(str::as_bytes),
     };
-    let reply = app.gate.ask(&throttle, question, app.clock.moment());
+    let reply = core.gate.ask(&throttle, question, core.clock.moment());
     if reply.verdict.reason == Reason::Unknown {
-        app.metrics.count_unknown(DOOR);
-        app.strangers.unknown(&throttle, DOOR);
+        core.metrics.count_unknown(DOOR);
+        doors.strangers.unknown(&throttle, DOOR);
     }
     Ok(Json(DecideResponse {
         decision: if reply.verdict.admitted {

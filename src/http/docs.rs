@@ -9,7 +9,6 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use super::answer::ProblemResponse;
-use super::openapi;
 use super::refusal::table;
 
 /// What the page may load: this service's own files, images that are written out in its style
@@ -58,13 +57,13 @@ pub(super) async fn asset(name: Result<Path<String>, PathRejection>) -> Response
     }
 }
 
-/// `GET /openapi.json`
-pub(super) async fn description() -> Response {
+/// `GET /openapi.json`: this text.
+pub(super) fn description(text: &'static str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "application/json"),
         (header::CACHE_CONTROL, "no-cache"),
     ];
-    (headers, openapi::text()).into_response()
+    (headers, text).into_response()
 }
 
 fn file((_, kind, compressed, content): &Asset) -> Response {

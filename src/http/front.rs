@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::config::{Environment, ListenArgs};
 
-use super::App;
+use super::AppDoors;
 use super::answer::ProblemResponse;
 use super::refusal::table;
 
@@ -103,8 +103,12 @@ fn of_a_host(byte: &u8) -> bool {
 }
 
 /// Refuses what is not framed, not for us, or posted by a page of another site.
-pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    match framed(&request).and_then(|()| meant(app.hosts, &request)) {
+pub(super) async fn check(
+    State(doors): State<Arc<AppDoors>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match framed(&request).and_then(|()| meant(doors.hosts, &request)) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }

@@ -19,8 +19,8 @@ use crate::domain::level::Level;
 use crate::latch::Lacking;
 use crate::telemetry::{LostLines, Scrape, ThrottleGauges, lost_lines};
 
-use super::App;
 use super::wire::Health;
+use super::{App, AppCore, AppDoors, AppRecord};
 use checks::{CheckState, Checks};
 
 pub use ledger::{LedgerLook, watch_ledger};
@@ -62,28 +62,30 @@ impl HealthParts {
 }
 
 /// `GET /health`. A killed system is healthy: nobody must restart it for that.
-pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
-    let ledger = match &app.ledger {
+pub(super) async fn health(State(app): State<App>) -> Response {
+    let ledger = match &app.record.ledger {
         Some(ledger) => Some(
-            app.ledger_look
-                .fresh(ledger.as_ref(), app.clock.as_ref(), || {
-                    app.strangers.due(ledger::LEDGER)
+            app.record
+                .ledger_look
+                .fresh(ledger.as_ref(), app.core.clock.as_ref(), || {
+                    app.doors.strangers.due(ledger::LEDGER)
                 })
                 .await,
         ),
         None => None,
     };
-    let checks = all(&app, ledger);
-    let (level, killed) = in_force(&app);
+    let checks = all(&app.core, &app.doors, ledger);
+    let (level, killed) = in_force(&app.core);
     let status = checks.word();
     let body = Health {
         status,
         version: env!("CARGO_PKG_VERSION"),
-        mode: app.mode,
+        mode: app.core.process.as_str(),
         uptime_seconds: i64::try_from(
-            app.clock
+            app.core
+                .clock
                 .elapsed()
-                .saturating_sub(app.started.elapsed)
+                .saturating_sub(app.core.started.elapsed)
                 .as_secs(),
         )
         .unwrap_or(i64::MAX),
@@ -100,15 +102,15 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
 }
 
 /// How it stands without asking the ledger, for an answer that the ledger has taken.
-pub(super) fn standing(app: &App) -> &'static str {
-    looked(app).word()
+pub(super) fn standing(core: &AppCore, doors: &AppDoors) -> &'static str {
+    looked(core, doors).word()
 }
 
 /// Everything, with what the ledger said, if there is one.
-fn all(app: &App, ledger: Option<Result<(), String>>) -> Checks {
-    let mut checks = looked(app);
+fn all(core: &AppCore, doors: &AppDoors, ledger: Option<Result<(), String>>) -> Checks {
+    let mut checks = looked(core, doors);
     // Loading is what `/readyz` is for.
-    let loading = if (app.parts.loaded)() {
+    let loading = if (core.health.loaded)() {
         "ok"
     } else {
         "loading"
@@ -117,11 +119,11 @@ fn all(app: &App, ledger: Option<Result<(), String>>) -> Checks {
     match ledger {
         Some(Ok(())) => checks.add(
             "ledger",
-            lacking_words(app.latch.lacking()).map_or_else(CheckState::ok, CheckState::Amiss),
+            lacking_words(core.latch.lacking()).map_or_else(CheckState::ok, CheckState::Amiss),
         ),
         Some(Err(why)) => checks.add(
             "ledger",
-            CheckState::Gone(away_words(&why, app.latch.lacking())),
+            CheckState::Gone(away_words(&why, core.latch.lacking())),
         ),
         None => {}
     }
@@ -129,12 +131,12 @@ fn all(app: &App, ledger: Option<Result<(), String>>) -> Checks {
 }
 
 /// Everything but gate and ledger: what is on and well, what is off, what is wrong.
-fn looked(app: &App) -> Checks {
+fn looked(core: &AppCore, doors: &AppDoors) -> Checks {
     let mut checks = Checks::default();
-    for (name, look) in &app.parts.vital {
+    for (name, look) in &core.health.vital {
         checks.add(name, look().map_or_else(CheckState::Gone, CheckState::Fine));
     }
-    for (name, look) in &app.parts.on {
+    for (name, look) in &core.health.on {
         let fine = |words: String| {
             if words.is_empty() {
                 CheckState::Quiet
@@ -144,13 +146,13 @@ fn looked(app: &App) -> Checks {
         };
         checks.add(name, look().map_or_else(CheckState::Amiss, fine));
     }
-    if !app.stripe.is_empty() {
-        checks.add("webhooks", CheckState::Told(app.webhooks.words()));
+    if !doors.stripe.is_empty() {
+        checks.add("webhooks", CheckState::Told(doors.webhooks.words()));
     }
-    for (name, variable) in &app.parts.off {
+    for (name, variable) in &core.health.off {
         checks.add(name, CheckState::Off(variable));
     }
-    if let Some(found) = app.metrics.kill_path().trouble() {
+    if let Some(found) = core.metrics.kill_path().trouble() {
         checks.add(
             "kill_path",
             found.map_or_else(CheckState::Amiss, |()| CheckState::ok()),
@@ -162,15 +164,15 @@ fn looked(app: &App) -> Checks {
     );
     checks.add(
         "targets",
-        app.board
+        core.board
             .trouble()
             .map_or(CheckState::Quiet, CheckState::Amiss),
     );
     checks.add(
         "kills",
-        alone_words(app.latch.held_alone()).map_or(CheckState::Quiet, CheckState::Amiss),
+        alone_words(core.latch.held_alone()).map_or(CheckState::Quiet, CheckState::Amiss),
     );
-    if lacking_words(app.latch.lacking()).is_some() {
+    if lacking_words(core.latch.lacking()).is_some() {
         checks.lower();
     }
     checks
@@ -220,8 +222,8 @@ fn log_words() -> Option<String> {
 }
 
 /// The highest level in force, and whether anything is killed.
-fn in_force(app: &App) -> (Level, bool) {
-    let all = app.gate.standings();
+fn in_force(core: &AppCore) -> (Level, bool) {
+    let all = core.gate.standings();
     let level = all
         .iter()
         .map(|standing| standing.level)
@@ -230,16 +232,20 @@ fn in_force(app: &App) -> (Level, bool) {
 }
 
 /// `GET /livez`: it answers, so it lives.
-pub(super) async fn livez(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
-    probe(&app, &[("process", &|| true)], query.as_deref())
+pub(super) async fn livez(State(core): State<Arc<AppCore>>, RawQuery(query): RawQuery) -> Response {
+    probe(&core, &[("process", &|| true)], query.as_deref())
 }
 
 /// `GET /readyz`: the listeners are up and the gate knows all there is.
-pub(super) async fn readyz(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
-    let listening = || app.listening.load(Ordering::Acquire);
+pub(super) async fn readyz(
+    State(core): State<Arc<AppCore>>,
+    State(doors): State<Arc<AppDoors>>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let listening = || doors.listening.load(Ordering::Acquire);
     probe(
-        &app,
-        &[("listeners", &listening), ("gate", &*app.parts.loaded)],
+        &core,
+        &[("listeners", &listening), ("gate", &*core.health.loaded)],
         query.as_deref(),
     )
 }
@@ -247,12 +253,12 @@ pub(super) async fn readyz(State(app): State<Arc<App>>, RawQuery(query): RawQuer
 /// A check of a probe: its name, and whether all is well.
 type Check<'a> = (&'a str, &'a dyn Fn() -> bool);
 
-fn probe(app: &App, checks: &[Check<'_>], query: Option<&str>) -> Response {
+fn probe(core: &AppCore, checks: &[Check<'_>], query: Option<&str>) -> Response {
     let (mut all, mut text) = (true, String::new());
     for (name, check) in checks {
-        let began = app.clock.elapsed();
+        let began = core.clock.elapsed();
         let fine = check();
-        let took = app.clock.elapsed().saturating_sub(began).as_millis();
+        let took = core.clock.elapsed().saturating_sub(began).as_millis();
         let (mark, word) = if fine { ('+', "ok") } else { ('-', "not yet") };
         text.push_str(&format!("[{mark}]{name} {word} {took}ms\n"));
         all &= fine;
@@ -276,33 +282,39 @@ fn probe(app: &App, checks: &[Check<'_>], query: Option<&str>) -> Response {
 }
 
 /// `GET /metrics`.
-pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let throttles = app.gate.standings().into_iter().map(|standing| {
-        let verdicts = app.gate.verdicts(&standing.name).into_iter();
+pub(super) async fn metrics(
+    State(core): State<Arc<AppCore>>,
+    State(doors): State<Arc<AppDoors>>,
+    State(record): State<Arc<AppRecord>>,
+) -> Response {
+    let throttles = core.gate.standings().into_iter().map(|standing| {
+        let verdicts = core.gate.verdicts(&standing.name).into_iter();
         ThrottleGauges {
             throttle: standing.name.to_string(),
             killed: standing.killed(),
             level: standing.level,
             confirmed_at: standing.confirmed_at,
-            found: app.board.found(&standing.name),
-            callers: app.gate.callers(&standing.name, app.clock.now()),
+            found: core.board.found(&standing.name),
+            callers: core.gate.callers(&standing.name, core.clock.now()),
             verdicts: verdicts
                 .map(|(admitted, reason, count)| (admitted, reason.as_str(), count))
                 .collect(),
         }
     });
-    let lacking = app.latch.lacking();
+    let lacking = core.latch.lacking();
     let checks = all(
-        &app,
-        app.ledger
+        &core,
+        &doors,
+        record
+            .ledger
             .as_ref()
-            .map(|_| app.ledger_look.last(app.clock.elapsed())),
+            .map(|_| record.ledger_look.last(core.clock.elapsed())),
     );
     let now = Scrape {
-        at: app.clock.elapsed(),
-        started: app.started,
-        mode: app.mode,
-        forgotten: app.rates.forgotten(),
+        at: core.clock.elapsed(),
+        started: core.started,
+        mode: core.process.as_str(),
+        forgotten: doors.rates.forgotten(),
         commands_lacking: [
             ("disk", lacking.on_disk as u64),
             ("memory", lacking.in_memory as u64),
@@ -316,7 +328,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
             header::CONTENT_TYPE,
             "text/plain; version=0.0.4; charset=utf-8",
         )],
-        app.metrics.render(&now),
+        core.metrics.render(&now),
     )
         .into_response()
 }

@@ -2,9 +2,7 @@
 //!
 //! Digests are compared in constant time, so neither a key's bytes nor its length leak.
 
-use std::sync::Arc;
-
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -13,11 +11,12 @@ use crate::config::{Caller, Role};
 use crate::domain::audit::{AuditDraft, CommandRecord, CommandResponse};
 use crate::source::rest::RefusedCommand;
 
-use super::App;
 use super::answer::{Authenticated, ProblemResponse};
 use super::limits;
 use super::refusal::table;
 use super::request_id::RequestId;
+use super::route::{CommandKind, Route};
+use super::{App, AppCore, AppDoors};
 
 /// The scheme, in whatever case, and the space behind it.
 const BEARER: &[u8] = b"Bearer ";
@@ -29,24 +28,13 @@ pub(super) const WRONG: &str = "wrong";
 #[derive(Clone, Debug)]
 pub(super) struct Actor(pub(super) String);
 
-/// What needs more than reading: the route, the role, and the audit entry's action when it is
-/// refused. A verdict counts as offered load, which slows a reopening, so not everybody may ask for
-/// one; but it is no command, and asked for too often to be audited.
-const NEEDS: [(&str, Role, Option<&str>); 5] = [
-    ("/v1/decide", Role::Gate, None),
-    ("/observe", Role::Operator, Some("observe_refused")),
-    ("/control", Role::Operator, Some("control_refused")),
-    ("/kill", Role::Breaker, Some("kill_refused")),
-    ("/revive", Role::Breaker, Some("revive_refused")),
-];
-
 /// Lets a request through whose key is right and may do this.
 pub(super) async fn check(
-    State(app): State<Arc<App>>,
+    State((app, route, role)): State<(App, &'static Route, Role)>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let caller = match judge(&app, request.headers()) {
+    let caller = match judge(&app.core, &app.doors, request.headers()) {
         Ok(caller) => caller,
         Err(problem) => {
             let mut response = problem.into_response();
@@ -58,33 +46,31 @@ pub(super) async fn check(
             return response;
         }
     };
-    let route = request.extensions().get::<MatchedPath>();
-    let need = route.and_then(|route| NEEDS.iter().find(|(path, ..)| *path == route.as_str()));
-    if let Some((path, role, action)) = need
-        && !caller.may(*role)
-    {
-        app.metrics.count_key_refused("role");
+    if !caller.may(role) {
+        app.core.metrics.count_key_refused("role");
         let problem = ProblemResponse::filled(
             &table::ROLE,
             &[
-                ("path", path),
+                ("path", &route.path),
                 ("role", &role.as_str()),
                 ("key", &caller.name),
             ],
         );
-        if let Some(action) = action {
+        if let Some(kind) = route.command() {
             let id = request
                 .extensions()
                 .get::<RequestId>()
                 .map(|RequestId(id)| id.clone())
                 .unwrap_or_default();
             // One that does not come is recorded all the same.
-            let raw = limits::whole(request.into_body()).await.unwrap_or_default();
+            let raw = limits::whole(request.into_body(), route.body)
+                .await
+                .unwrap_or_default();
             record(
-                &app,
+                &app.core,
                 &caller,
                 &problem,
-                action,
+                kind,
                 (id, RefusedCommand::read(&raw)),
             )
             .await;
@@ -101,23 +87,23 @@ pub(super) async fn check(
     response
 }
 
-fn judge(app: &App, headers: &HeaderMap) -> Result<Caller, ProblemResponse> {
-    if app.keys.is_empty() {
+fn judge(core: &AppCore, doors: &AppDoors, headers: &HeaderMap) -> Result<Caller, ProblemResponse> {
+    if doors.keys.is_empty() {
         return Err(ProblemResponse::of(&table::NOT_CONFIGURED));
     }
     if given(headers).is_none() {
-        app.metrics.count_key_refused("missing");
+        core.metrics.count_key_refused("missing");
         return Err(ProblemResponse::of(&table::NO_KEY));
     }
-    caller(app, headers).ok_or_else(|| {
-        app.metrics.count_key_refused(WRONG);
+    caller(doors, headers).ok_or_else(|| {
+        core.metrics.count_key_refused(WRONG);
         ProblemResponse::of(&table::WRONG_KEY)
     })
 }
 
 /// Who calls, if a key says so.
-pub(super) fn caller(app: &App, headers: &HeaderMap) -> Option<Caller> {
-    app.keys.whose(given(headers)?)
+pub(super) fn caller(doors: &AppDoors, headers: &HeaderMap) -> Option<Caller> {
+    doors.keys.whose(given(headers)?)
 }
 
 /// Whether a request bears a key, right or wrong.
@@ -145,13 +131,13 @@ fn given(headers: &HeaderMap) -> Option<&[u8]> {
 
 /// A right key that may not do this: somebody meant to.
 async fn record(
-    app: &App,
+    core: &AppCore,
     caller: &Caller,
     problem: &ProblemResponse,
-    action: &str,
+    kind: CommandKind,
     (request_id, asked): (String, RefusedCommand),
 ) {
-    let at = app.clock.now();
+    let at = core.clock.now();
     let audit = AuditDraft {
         reason: asked.refused("role"),
         throttle: asked
@@ -160,7 +146,7 @@ async fn record(
             .unwrap_or_default(),
         operator: asked.operator,
         request_id,
-        ..AuditDraft::new(at, &caller.name, action)
+        ..AuditDraft::new(at, &caller.name, kind.refused())
     };
     let answer = CommandResponse::new(problem.status().as_u16(), problem.members(), at);
     let record = CommandRecord {
@@ -168,5 +154,5 @@ async fn record(
         audit,
         answer,
     };
-    app.latch.record(record).await;
+    core.latch.record(record).await;
 }

@@ -18,14 +18,14 @@ use crate::latch::{AuditState, KillOrder};
 use crate::ports::DesiredError;
 use crate::source::rest::{KillBody, ReviveBody, confirmed, lossy, parse};
 
-use super::App;
+use super::AppCore;
 use super::answer::ProblemResponse;
 use super::command::{CommandContext, live_kills, members};
 use super::refusal::table;
 use super::wire::{KillResponse, ReviveResponse};
 
 pub(super) async fn kill(
-    State(app): State<Arc<App>>,
+    State(core): State<Arc<AppCore>>,
     Extension(command): Extension<CommandContext>,
     bytes: Bytes,
 ) -> Result<Response, ProblemResponse> {
@@ -37,7 +37,7 @@ pub(super) async fn kill(
         Err(error) => Some(("no JSON", error.into())),
     };
     if let Some((why, problem)) = unconfirmed {
-        return Err(command.refuse(&app, "kill_refused", "", why, problem).await);
+        return Err(command.refuse(&core, "", why, problem).await);
     }
     let asked: KillBody = parse(&bytes)?;
     let body = KillResponse {
@@ -52,11 +52,7 @@ pub(super) async fn kill(
         warning: command.key_warning,
     };
     let throttle = asked.throttle.as_ref().map_or("", ThrottleName::as_str);
-    let mut record = command.record(
-        "kill",
-        throttle,
-        command.answer(StatusCode::OK, members(&body)),
-    );
+    let mut record = command.record(throttle, command.answer(StatusCode::OK, members(&body)));
     (record.audit.reason, record.audit.operator) = (asked.reason.clone(), asked.operator.clone());
     "kill".clone_into(&mut record.audit.binding_signal);
     let order = KillOrder {
@@ -70,12 +66,12 @@ pub(super) async fn kill(
         },
         record,
     };
-    let killed = app.latch.kill(order).await.map_err(not_killed)?;
-    Ok(command.said(&app, killed.answer))
+    let killed = core.latch.kill(order).await.map_err(not_killed)?;
+    Ok(command.said(&core, killed.answer))
 }
 
 pub(super) async fn revive(
-    State(app): State<Arc<App>>,
+    State(core): State<Arc<AppCore>>,
     Extension(command): Extension<CommandContext>,
     bytes: Bytes,
 ) -> Result<Response, ProblemResponse> {
@@ -91,7 +87,7 @@ pub(super) async fn revive(
         .map_or("", ThrottleName::as_str)
         .to_owned();
     let scope = asked.throttle.map_or(Scope::All, Scope::One);
-    let throttles = app.gate.standings();
+    let throttles = core.gate.standings();
     if let Scope::One(name) = &scope
         && !throttles.iter().any(|standing| standing.name == *name)
     {
@@ -100,26 +96,24 @@ pub(super) async fn revive(
     let held = throttles
         .iter()
         .any(|standing| scope.covers(&standing.name) && standing.killed());
-    let mut record = record(&command, &throttle, held, live_kills(&app, &scope));
+    let mut record = record(&command, &throttle, held, live_kills(&core, &scope));
     (record.audit.reason, record.audit.operator) = (asked.reason, asked.operator);
     if !held {
-        return Ok(command.said(&app, app.latch.record(record).await.answer));
+        return Ok(command.said(&core, core.latch.record(record).await.answer));
     }
     let epoch = asked.epoch.map(Epoch);
-    let ended = app
+    let ended = core
         .latch
         .revive(scope.clone(), epoch.clone(), record)
         .await
         .map_err(not_revived)?;
     if ended.ended.is_empty() && !ended.repeated {
-        let (problem, why) = nothing_ended(&app, &scope, epoch, ended.held_by);
-        return Err(command
-            .refuse(&app, "revive_refused", &throttle, &why, problem)
-            .await);
+        let (problem, why) = nothing_ended(&core, &scope, epoch, ended.held_by);
+        return Err(command.refuse(&core, &throttle, &why, problem).await);
     }
     ended
         .answer
-        .map(|answer| command.said(&app, answer))
+        .map(|answer| command.said(&core, answer))
         .ok_or_else(|| ProblemResponse::of(&table::LOST_ANSWER).undecided())
 }
 
@@ -132,11 +126,7 @@ fn record(command: &CommandContext, throttle: &str, held: bool, live: Vec<Hold>)
         held_by: Vec::new(),
         audit_id: None,
     };
-    let mut record = command.record(
-        "revive",
-        throttle,
-        command.answer(StatusCode::OK, members(&body)),
-    );
+    let mut record = command.record(throttle, command.answer(StatusCode::OK, members(&body)));
     record.answer.stood = Some(live.into_iter().map(|hold| hold.epoch).collect());
     (record.audit.before, record.audit.after) = match held {
         true => ("killed".to_owned(), "opening".to_owned()),
@@ -147,7 +137,7 @@ fn record(command: &CommandContext, throttle: &str, held: bool, live: Vec<Hold>)
 
 /// The refusal of a revival that ended nothing, and why for the record.
 fn nothing_ended(
-    app: &App,
+    core: &AppCore,
     scope: &Scope,
     epoch: Option<Epoch>,
     held_by: Vec<Hold>,
@@ -156,7 +146,7 @@ fn nothing_ended(
     let (problem, why, held) = match epoch.filter(|_| held_by.is_empty()) {
         Some(epoch) => {
             let none = ProblemResponse::filled(&table::NO_HOLD, &[("epoch", &epoch)]);
-            (none, format!("no hold {epoch}"), live_kills(app, scope))
+            (none, format!("no hold {epoch}"), live_kills(core, scope))
         }
         None => (
             ProblemResponse::of(&table::NOTHING_ENDED),

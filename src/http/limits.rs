@@ -9,8 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody as _};
-use axum::extract::Request;
-use axum::http::Method;
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt as _;
@@ -22,7 +21,7 @@ use crate::source::rest::Shortened;
 use super::answer::{ProblemResponse, too_large};
 use super::client_ip::ClientIp;
 use super::refusal::table;
-use super::{BODY_LIMIT, WEBHOOK_LIMIT};
+use super::route::{BodyLimit, Route, Verb};
 
 /// Longest time for a body to arrive.
 const BODY: Duration = Duration::from_secs(30);
@@ -103,9 +102,9 @@ pub(super) enum Unread<E> {
 }
 
 /// The whole body of a command, within its size and the time.
-pub(super) async fn whole(content: Body) -> Result<Bytes, ProblemResponse> {
+pub(super) async fn whole(content: Body, limit: BodyLimit) -> Result<Bytes, ProblemResponse> {
     // What is announced to be too large is not waited for.
-    if content.size_hint().lower() > BODY_LIMIT as u64 {
+    if content.size_hint().lower() > limit.kept() as u64 {
         return Err(too_large());
     }
     // Copied as it comes: the buffers it comes in are larger than what is in them, and there may be
@@ -114,7 +113,7 @@ pub(super) async fn whole(content: Body) -> Result<Bytes, ProblemResponse> {
         let (mut chunks, mut raw) = (content.into_data_stream(), Vec::new());
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|_| ProblemResponse::of(&table::BROKEN))?;
-            if raw.len() + chunk.len() > BODY_LIMIT {
+            if raw.len() + chunk.len() > limit.kept() {
                 return Err(too_large());
             }
             raw.extend_from_slice(&chunk);
@@ -126,17 +125,17 @@ pub(super) async fn whole(content: Body) -> Result<Bytes, ProblemResponse> {
         .unwrap_or_else(|_| Err(late()))
 }
 
-/// The body of a kill, as large as a webhook's may be: of its texts only the beginning is kept, so
-/// a long reason keeps nobody from stopping.
-pub(super) async fn kill(content: Body) -> Result<Bytes, ProblemResponse> {
-    if content.size_hint().lower() > WEBHOOK_LIMIT as u64 {
+/// The body of a kill: of its texts only the beginning is kept, so a long reason keeps nobody from
+/// stopping.
+pub(super) async fn kill(content: Body, limit: BodyLimit) -> Result<Bytes, ProblemResponse> {
+    if content.size_hint().lower() > limit.most() as u64 {
         return Err(unread_kill());
     }
     let gathered = async {
         let (mut chunks, mut read) = (content.into_data_stream(), Shortened::default());
         while let Some(chunk) = chunks.next().await {
             read.take(&chunk.map_err(|_| ProblemResponse::of(&table::BROKEN))?);
-            if read.seen() > WEBHOOK_LIMIT || read.kept().len() > BODY_LIMIT {
+            if read.seen() > limit.most() || read.kept().len() > limit.kept() {
                 return Err(unread_kill());
             }
         }
@@ -159,21 +158,22 @@ pub(super) fn late() -> ProblemResponse {
 /// the body turns out to need it: what a client only announces keeps nobody out.
 pub(super) async fn gather<E: Copy>(
     content: Body,
+    limit: BodyLimit,
     large: &Large,
     client: ClientIp,
     may_be_large: Result<(), E>,
 ) -> Result<(Bytes, Option<LargeBodyPermit<'_>>), Unread<E>> {
-    if content.size_hint().lower() > WEBHOOK_LIMIT as u64 {
+    if content.size_hint().lower() > limit.most() as u64 {
         return Err(Unread::TooLarge);
     }
     let gathering = async {
         let (mut chunks, mut raw, mut place) = (content.into_data_stream(), Vec::new(), None);
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|_| Unread::Broken)?;
-            if raw.len() + chunk.len() > WEBHOOK_LIMIT {
+            if raw.len() + chunk.len() > limit.most() {
                 return Err(Unread::TooLarge);
             }
-            if raw.len() + chunk.len() > BODY_LIMIT && place.is_none() {
+            if raw.len() + chunk.len() > limit.kept() && place.is_none() {
                 may_be_large.map_err(Unread::Refused)?;
                 place = Some(large.place(client).await.ok_or(Unread::Crowded)?);
             }
@@ -184,26 +184,25 @@ pub(super) async fn gather<E: Copy>(
     timeout(BODY, gathering).await.unwrap_or(Err(Unread::Late))
 }
 
-/// Reads the body, then lets the handler work.
-pub(super) async fn buffer_body(request: Request, next: Next) -> Response {
+/// Reads the body, then lets the handler work. What is sent where none is read is not waited for.
+pub(super) async fn buffer_body(
+    State(route): State<&'static Route>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (parts, content) = request.into_parts();
-    // Only commands bear one; what else is sent is not waited for.
-    let request = if parts.method == Method::POST {
-        match whole(content).await {
-            Ok(raw) => Request::from_parts(parts, Body::from(raw)),
+    let raw = match route.body {
+        BodyLimit::Unread => Bytes::new(),
+        limit => match whole(content, limit).await {
+            Ok(raw) => raw,
             Err(problem) => return problem.into_response(),
-        }
-    } else {
-        Request::from_parts(parts, Body::empty())
+        },
     };
-    handled(request, next).await
-}
-
-async fn handled(request: Request, next: Next) -> Response {
-    let orders = request.method() == Method::POST;
+    let orders = route.verb == Verb::Post;
     let given_up = |problem: ProblemResponse| {
         if orders { problem.undecided() } else { problem }.into_response()
     };
+    let request = Request::from_parts(parts, Body::from(raw));
     in_time(next.run(request)).await.unwrap_or_else(given_up)
 }
 

@@ -12,6 +12,7 @@ use axum::response::Response;
 use serde_json::Value;
 use tokio::time::timeout;
 
+use crate::decide::law::Law;
 use crate::decide::unstored::among;
 use crate::domain::audit::{Change, CommandResponse, StateRow};
 use crate::domain::hold::Scope;
@@ -20,12 +21,12 @@ use crate::domain::throttle::ThrottleName;
 use crate::ports::LedgerError;
 use crate::source::rest::{ObserveBody, parse};
 
-use super::App;
 use super::answer::ProblemResponse;
 use super::command::{CommandContext, members};
 use super::health;
 use super::refusal::table;
 use super::wire::{ObserveResponse, ObservedState};
+use super::{AppCore, AppDoors, AppRecord};
 
 /// What is told where nobody waited for the ledger.
 const GONE: &str = "its caller went away before the ledger answered";
@@ -34,7 +35,9 @@ const GONE: &str = "its caller went away before the ledger answered";
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) async fn observe(
-    State(app): State<Arc<App>>,
+    State(core): State<Arc<AppCore>>,
+    State(doors): State<Arc<AppDoors>>,
+    State(record): State<Arc<AppRecord>>,
     Extension(command): Extension<CommandContext>,
     bytes: Bytes,
 ) -> Result<Response, ProblemResponse> {
@@ -43,14 +46,14 @@ pub(super) async fn observe(
         .throttle
         .clone()
         .unwrap_or_else(ThrottleName::default_throttle);
-    let Some(standing) = app.gate.standing(&name) else {
+    let Some(standing) = core.gate.standing(&name) else {
         return Err(ProblemResponse::filled(
             &table::UNKNOWN,
             &[("throttle", &name)],
         ));
     };
     let signals = asked.signals(standing.level)?;
-    let kills = app.gate.kills(&name);
+    let kills = core.gate.kills(&name);
     let state = ObservedState {
         signals,
         killed: !kills.is_empty(),
@@ -64,14 +67,13 @@ pub(super) async fn observe(
     };
     let body = ObserveResponse {
         state,
-        health: health::standing(&app),
+        health: health::standing(&core, &doors),
         observed_at: command.at.to_string(),
         throttle: name.to_string(),
         source: asked.source.clone(),
     };
     let answer = command.answer(StatusCode::OK, members(&body));
-    let law = app.desired.find(&name);
-    let law = law.map_or(app.law, |declared| app.law.of(&declared.signals));
+    let law = law(&core, &name);
     let measured = asked.measured().then(|| Measurement {
         signals,
         at: command.elapsed,
@@ -80,9 +82,9 @@ pub(super) async fn observe(
     // What closes waits for no ledger; what may open counts once it is stored, since its caller is
     // told if it is not.
     let closes = measured.as_ref().filter(|_| !law.may_open(&signals));
-    if let (Some(evidence), Some(measurements)) = (closes, &app.measurements) {
+    if let (Some(evidence), Some(measurements)) = (closes, &core.measurements) {
         measurements.observe_unstored(&name, evidence, &|heard, word| among(&law, heard, word));
-        app.wake.wake(&Scope::One(name.clone()));
+        core.wake.wake(&Scope::One(name.clone()));
     }
     let unstored = Unstored {
         row: &row,
@@ -90,14 +92,20 @@ pub(super) async fn observe(
         counts: closes.is_some(),
         why: Some(GONE.to_owned()),
     };
-    let answer = store(&app, row.clone(), answer, unstored).await?;
+    let answer = store(&record, row.clone(), answer, unstored).await?;
     // It is not what is measured now, where its key was used long ago.
     let counts = measured.filter(|_| !answer.replayed);
-    if let (Some(evidence), Some(measurements)) = (counts, &app.measurements) {
+    if let (Some(evidence), Some(measurements)) = (counts, &core.measurements) {
         measurements.observe(&name, evidence);
-        app.wake.wake(&Scope::One(name));
+        core.wake.wake(&Scope::One(name));
     }
-    Ok(command.said(&app, answer))
+    Ok(command.said(&core, answer))
+}
+
+/// The control law of a throttle.
+fn law(core: &AppCore, name: &ThrottleName) -> Law {
+    let declared = core.desired.find(name);
+    declared.map_or(core.law, |declared| core.law.of(&declared.signals))
 }
 
 /// An observation that the ledger does not have. What counts of it all the same is told with whose
@@ -136,12 +144,12 @@ impl Drop for Unstored<'_> {
 }
 
 async fn store(
-    app: &App,
+    record: &AppRecord,
     row: StateRow,
     answer: CommandResponse,
     mut unstored: Unstored<'_>,
 ) -> Result<CommandResponse, ProblemResponse> {
-    let Some(ledger) = &app.ledger else {
+    let Some(ledger) = &record.ledger else {
         unstored.why = None;
         return Ok(answer);
     };

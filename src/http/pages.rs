@@ -14,7 +14,7 @@ use crate::domain::throttle::ThrottleName;
 use crate::ports::LedgerError;
 use crate::source::rest::{BodyError, InvalidField, MOMENT, moment, nearest};
 
-use super::App;
+use super::AppRecord;
 use super::answer::ProblemResponse;
 use super::refusal::table;
 use super::wire::Page;
@@ -62,26 +62,29 @@ const STATE: Table = Table {
 };
 
 /// `GET /v1/audit`
-pub(super) async fn audit(State(app): State<Arc<App>>, pairs: Pairs) -> Answer<AuditItem> {
-    said(&AUDIT, app.history()?.audit(AUDIT.ask(pairs)?).await)
+pub(super) async fn audit(State(record): State<Arc<AppRecord>>, pairs: Pairs) -> Answer<AuditItem> {
+    said(&AUDIT, record.history()?.audit(AUDIT.ask(pairs)?).await)
 }
 
 /// `GET /v1/drift`
-pub(super) async fn drift(State(app): State<Arc<App>>, pairs: Pairs) -> Answer<DriftItem> {
-    said(&DRIFT, app.history()?.drifts(DRIFT.ask(pairs)?).await)
+pub(super) async fn drift(State(record): State<Arc<AppRecord>>, pairs: Pairs) -> Answer<DriftItem> {
+    said(&DRIFT, record.history()?.drifts(DRIFT.ask(pairs)?).await)
 }
 
 /// `GET /v1/evidence`
-pub(super) async fn evidence(State(app): State<Arc<App>>, pairs: Pairs) -> Answer<EvidenceItem> {
+pub(super) async fn evidence(
+    State(record): State<Arc<AppRecord>>,
+    pairs: Pairs,
+) -> Answer<EvidenceItem> {
     said(
         &EVIDENCE,
-        app.history()?.evidence(EVIDENCE.ask(pairs)?).await,
+        record.history()?.evidence(EVIDENCE.ask(pairs)?).await,
     )
 }
 
 /// `GET /v1/state`
-pub(super) async fn state(State(app): State<Arc<App>>, pairs: Pairs) -> Answer<StateItem> {
-    said(&STATE, app.history()?.states(STATE.ask(pairs)?).await)
+pub(super) async fn state(State(record): State<Arc<AppRecord>>, pairs: Pairs) -> Answer<StateItem> {
+    said(&STATE, record.history()?.states(STATE.ask(pairs)?).await)
 }
 
 fn said<T>(
@@ -98,7 +101,7 @@ fn said<T>(
     }))
 }
 
-impl App {
+impl AppRecord {
     fn history(&self) -> Result<&dyn crate::ports::History, ProblemResponse> {
         let none = || ProblemResponse::of(&table::NO_RECORD);
         self.history.as_deref().ok_or_else(none)

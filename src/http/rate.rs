@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use governor::clock::Clock;
@@ -26,15 +26,16 @@ use governor::state::keyed::HashMapStateStore;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{NotUntil, Quota, RateLimiter};
 
-use crate::config::{Caller, DoorArgs, Proxies, Role};
+use crate::config::{Caller, DoorArgs, Proxies};
 use crate::source::rest::{confirmed, lossy};
 
-use super::App;
 use super::answer::ProblemResponse;
 use super::client_ip::{self, ClientIp};
 use super::keys;
 use super::limits;
 use super::refusal::{Refusal, table};
+use super::route::{Bucket, Route};
+use super::{AppCore, AppDoors};
 use slots::{RateKey as Slot, Slots};
 
 /// Time since some moment, by a clock that only goes forward.
@@ -58,9 +59,6 @@ type Limit<K, S> = RateLimiter<K, S, Ticks, NoOpMiddleware<Duration>>;
 pub(super) const CLIENT: &str = "client";
 const KEY: &str = "key";
 const KILL: &str = "kill";
-
-/// Where Stripe sends to.
-const STRIPE_ROUTE: &str = "/webhooks/stripe";
 
 /// Limits of this process.
 pub struct Rates {
@@ -163,29 +161,34 @@ impl Rates {
 }
 
 /// Lets through what is within its limit.
-pub(super) async fn limit(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map(MatchedPath::as_str);
-    let caller = keys::caller(&app, request.headers());
+pub(super) async fn limit(
+    State(core): State<Arc<AppCore>>,
+    State(doors): State<Arc<AppDoors>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let route = Route::of(&request);
+    let caller = keys::caller(&doors, request.headers());
     let guessed = caller.is_none() && keys::is_given(request.headers());
-    let (taken, bucket, request) = match route {
-        Some("/livez" | "/readyz") => return next.run(request).await,
-        Some("/v1/decide") if caller.as_ref().is_some_and(|caller| caller.may(Role::Gate)) => {
+    let (taken, bucket, request) = match route.map(|route| (route, route.bucket)) {
+        Some((_, Bucket::Free)) => return next.run(request).await,
+        Some((_, Bucket::FreeFor(role)))
+            if caller.as_ref().is_some_and(|caller| caller.may(role)) =>
+        {
             return next.run(request).await;
         }
-        // It sees to its limit itself, once it knows whether the event is one.
-        Some(STRIPE_ROUTE) if request.method() == Method::POST => return next.run(request).await,
-        Some("/kill") => match well_made(caller, request).await {
+        Some((route, Bucket::Own)) if route.takes_method(request.method()) => {
+            return next.run(request).await;
+        }
+        Some((route, Bucket::Kill)) => match well_made(route, caller, request).await {
             Knock::Kill(request) => return next.run(request).await,
-            Knock::Other(request) => (app.rates.take_kill(), KILL, Ok(request)),
-            Knock::Broken(problem) => (app.rates.take_kill(), KILL, Err(problem)),
+            Knock::Other(request) => (doors.rates.take_kill(), KILL, Ok(request)),
+            Knock::Broken(problem) => (doors.rates.take_kill(), KILL, Err(problem)),
         },
         _ => match caller {
-            Some(caller) => (app.rates.take_key(&caller.name), KEY, Ok(request)),
+            Some(caller) => (doors.rates.take_key(&caller.name), KEY, Ok(request)),
             None => (
-                app.rates.take(client_ip::origin(&app, &request)),
+                doors.rates.take(client_ip::origin(&doors, &request)),
                 CLIENT,
                 Ok(request),
             ),
@@ -195,17 +198,17 @@ pub(super) async fn limit(State(app): State<Arc<App>>, request: Request, next: N
         (Ok(()), Ok(request)) => next.run(request).await,
         (Ok(()), Err(problem)) => problem.into_response(),
         (Err(wait), _) => {
-            if guessed && !app.keys.is_empty() {
-                app.metrics.count_key_refused(keys::WRONG); // nobody looks at it any further
+            if guessed && !doors.keys.is_empty() {
+                core.metrics.count_key_refused(keys::WRONG); // nobody looks at it any further
             }
-            limited(&app, bucket, wait)
+            limited(&core, bucket, wait)
         }
     }
 }
 
 /// The refusal of what is above a limit.
-pub(super) fn limited(app: &App, bucket: &'static str, wait: u64) -> Response {
-    app.metrics.count_limited(bucket);
+pub(super) fn limited(core: &AppCore, bucket: &'static str, wait: u64) -> Response {
+    core.metrics.count_limited(bucket);
     let refusal: &'static Refusal = match bucket {
         KILL => &table::LIMITED_KILL,
         KEY => &table::LIMITED_KEY,
@@ -229,13 +232,13 @@ enum Knock {
 }
 
 /// Reads the body of a kill only for whoever may kill.
-async fn well_made(caller: Option<Caller>, request: Request) -> Knock {
-    let may = caller.is_some_and(|caller| caller.may(Role::Breaker));
-    if !may || request.method() != Method::POST {
+async fn well_made(route: &Route, caller: Option<Caller>, request: Request) -> Knock {
+    let may = caller.is_some_and(|caller| route.admits(&caller));
+    if !may || !route.takes_method(request.method()) {
         return Knock::Other(request);
     }
     let (parts, content) = request.into_parts();
-    match limits::kill(content).await {
+    match limits::kill(content, route.body).await {
         Ok(raw) => {
             // Read as the kill itself reads it, or a stray byte in the reason would have it wait
             // behind strangers.

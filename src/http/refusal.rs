@@ -144,10 +144,7 @@ fn denied(reason: Reason) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::{reference, table};
-    use crate::http::openapi;
 
     #[test]
     fn what_stands_in_braces_is_filled_in_once_and_whatever_was_filled_in_is_left_alone() {
@@ -176,24 +173,5 @@ mod tests {
                     && one.words.matches('{').count() == one.words.matches('}').count()
             );
         }
-    }
-
-    /// What no route has belongs to none of them: an unknown path, a method that is not taken.
-    #[test]
-    fn the_description_of_the_api_has_the_same_statuses() {
-        let document: serde_json::Value = serde_json::from_str(openapi::text()).unwrap();
-        let described = document["components"]["responses"]
-            .as_object()
-            .unwrap()
-            .keys()
-            .cloned();
-        let listed = table::ALL
-            .iter()
-            .map(|one| one.status.as_str().to_owned())
-            .filter(|status| status != "405");
-        assert_eq!(
-            described.collect::<BTreeSet<_>>(),
-            listed.collect::<BTreeSet<_>>()
-        );
     }
 }

@@ -1,9 +1,7 @@
 //! One id a request, from its caller or made here, and the trace it belongs to: in the answer, the
 //! log and the audit entry. And one line of the log when it is answered.
 
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -12,7 +10,8 @@ use axum::response::Response;
 use tracing::Instrument as _;
 
 use super::answer::Authenticated;
-use super::{App, client_ip};
+use super::route::{Act, Route};
+use super::{AppCore, AppDoors, client_ip};
 
 /// The id of the request at hand.
 #[derive(Clone, Debug)]
@@ -35,7 +34,8 @@ pub(super) fn given(headers: &HeaderMap) -> Option<&HeaderValue> {
 
 /// Accepts or makes the id, and answers it.
 pub(super) async fn assign_request_id(
-    State(app): State<Arc<App>>,
+    State(core): State<Arc<AppCore>>,
+    State(doors): State<Arc<AppDoors>>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -46,7 +46,9 @@ pub(super) async fn assign_request_id(
         Some(trace_id) => tracing::info_span!("request", request_id = id, trace_id),
         None => tracing::info_span!("request", request_id = id),
     };
-    let mut response = logged(app, request, next).instrument(span).await;
+    let mut response = logged((&core, &doors), request, next)
+        .instrument(span)
+        .await;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(NAME, value);
     }
@@ -56,47 +58,37 @@ pub(super) async fn assign_request_id(
 /// Runs a request and writes its line: commands and what went wrong as info, what only reads,
 /// verdicts too, as debug. Of what is refused to strangers not every one has a line. The query is
 /// not written: some clients put keys there.
-async fn logged(app: Arc<App>, request: Request, next: Next) -> Response {
-    let (method, client) = (request.method().clone(), client_ip::origin(&app, &request));
+async fn logged((core, doors): (&AppCore, &AppDoors), request: Request, next: Next) -> Response {
+    let (method, client) = (request.method().clone(), client_ip::origin(doors, &request));
     let path: String = request.uri().path().chars().take(PATH_LIMIT).collect();
-    let began = app.clock.elapsed();
+    let commands =
+        method == Method::POST && Route::of(&request).is_none_or(|route| route.act != Act::Verdict);
+    let began = core.clock.elapsed();
     let response = next.run(request).await;
     let stranger =
         response.extensions().get::<Authenticated>().is_none() && !response.status().is_success();
     if stranger
-        && worth_a_line(&method, &path, response.status())
-        && !app.strangers.refused(client, response.status().as_u16())
+        && worth_a_line(commands, response.status())
+        && !doors.strangers.refused(client, response.status().as_u16())
     {
         return response;
     }
-    line(
-        &method,
-        &path,
-        response.status(),
-        app.clock.elapsed().saturating_sub(began),
-        client,
+    let (status, took) = (
+        response.status().as_u16(),
+        core.clock.elapsed().saturating_sub(began),
     );
-    response
-}
-
-/// Whether it is more than reading, or went wrong.
-fn worth_a_line(method: &Method, path: &str, status: StatusCode) -> bool {
-    (*method == Method::POST && path != "/v1/decide")
-        || status.is_server_error()
-        || status == StatusCode::TOO_MANY_REQUESTS
-}
-
-fn line(method: &Method, path: &str, status: StatusCode, took: Duration, client: IpAddr) {
-    let worth = worth_a_line(method, path, status);
-    let (status, ms) = (
-        status.as_u16(),
-        i64::try_from(took.as_millis()).unwrap_or(i64::MAX),
-    );
-    if worth {
+    let ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
+    if worth_a_line(commands, response.status()) {
         tracing::info!(%method, path, status, ms, %client, "answered");
     } else {
         tracing::debug!(%method, path, status, ms, %client, "answered");
     }
+    response
+}
+
+/// Whether it is more than reading, or went wrong.
+fn worth_a_line(commands: bool, status: StatusCode) -> bool {
+    commands || status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 
 fn fits(id: &str) -> bool {

@@ -12,7 +12,8 @@ use axum::extract::{Path, State};
 
 use crate::decide::precedence::most_restrictive;
 use crate::domain::report::PassReport;
-use crate::domain::throttle::{Declared, Mode, TargetSpec, ThrottleName};
+use crate::domain::target::{TargetId, TargetSpec};
+use crate::domain::throttle::{Declared, Mode, ThrottleName};
 use crate::ports::Report;
 use crate::source::crd_status::EchoThrottleStatus;
 use crate::source::spec_rows::spec;
@@ -20,7 +21,7 @@ use crate::source::status_rows::{self, HoldFacts, status};
 
 use crate::telemetry::LoopFindings;
 
-use super::App;
+use super::AppCore;
 use super::answer::ProblemResponse;
 use super::refusal::table;
 use super::wire::{Throttle, ThrottleTarget, Throttles};
@@ -32,7 +33,7 @@ pub struct StatusBoard(Mutex<BTreeMap<ThrottleName, LastPass>>);
 #[derive(Clone, Default)]
 struct LastPass {
     status: EchoThrottleStatus,
-    targets: Vec<(String, bool, Option<String>)>,
+    targets: Vec<(TargetId, bool, Option<String>)>,
     drifts: usize,
 }
 
@@ -94,9 +95,8 @@ impl Report for StatusBoard {
         let told = told(throttle);
         let targets = outcome.observed.iter().map(|one| {
             let error = one
-                .read
+                .unread
                 .as_ref()
-                .err()
                 .or(one.refusal.as_ref().filter(|_| !one.agrees));
             (one.target.clone(), one.agrees, error.cloned())
         });
@@ -109,12 +109,12 @@ impl Report for StatusBoard {
 }
 
 /// `GET /v1/throttles`
-pub(super) async fn list(State(app): State<Arc<App>>) -> Json<Throttles> {
-    let mut items: Vec<_> = app
+pub(super) async fn list(State(core): State<Arc<AppCore>>) -> Json<Throttles> {
+    let mut items: Vec<_> = core
         .desired
         .declared()
         .iter()
-        .map(|declared| view(&app, declared))
+        .map(|declared| view(&core, declared))
         .collect();
     items.sort_by(|a, b| a.name.cmp(&b.name));
     Json(Throttles { items })
@@ -122,16 +122,16 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Json<Throttles> {
 
 /// `GET /v1/throttles/{name}`
 pub(super) async fn one(
-    State(app): State<Arc<App>>,
+    State(core): State<Arc<AppCore>>,
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Throttle>, ProblemResponse> {
     let Path(name) = name.map_err(|_| ProblemResponse::of(&table::NO_NAME))?;
     let name = ThrottleName::try_from(name)
         .map_err(|error| ProblemResponse::worded(&table::BAD_NAME, error.to_string()))?;
-    let found = app.desired.find(&name);
+    let found = core.desired.find(&name);
     let declared =
         found.ok_or_else(|| ProblemResponse::filled(&table::UNKNOWN, &[("throttle", &name)]))?;
-    Ok(Json(view(&app, &declared)))
+    Ok(Json(view(&core, &declared)))
 }
 
 fn told(throttle: &Declared) -> HoldFacts {
@@ -147,13 +147,13 @@ fn told(throttle: &Declared) -> HoldFacts {
 
 /// No last pass opens what the gate of this process has closed since: what a kill left behind that
 /// began and ended between two passes is told before the next one has been there.
-fn put_gate(app: &App, declared: &Declared, status: &mut EchoThrottleStatus) {
+fn put_gate(core: &AppCore, declared: &Declared, status: &mut EchoThrottleStatus) {
     let has_gate = |spec: &TargetSpec| matches!(spec, TargetSpec::Gate(_));
     let here = declared
         .targets
         .iter()
         .any(has_gate)
-        .then(|| app.gate.standing(&declared.name))
+        .then(|| core.gate.standing(&declared.name))
         .flatten();
     if let (Some(here), Some(effective)) = (here, &mut status.effective)
         && here.level.millionths() > effective.level_millionths
@@ -166,18 +166,18 @@ fn put_gate(app: &App, declared: &Declared, status: &mut EchoThrottleStatus) {
 /// What is declared and held is told as it is now, so that whoever commanded it reads it back at
 /// once, and after a restart before the first pass; what is in force, no more open than the gate is
 /// now. What else was found is the last pass's.
-fn view(app: &App, declared: &Declared) -> Throttle {
-    let mut posted = app.board.posted(&declared.name).unwrap_or_default();
+fn view(core: &AppCore, declared: &Declared) -> Throttle {
+    let mut posted = core.board.posted(&declared.name).unwrap_or_default();
     let want = most_restrictive(declared.level, Mode::Enforce, &declared.holds);
     posted.status.declared = Some(status_rows::declared(want.level, &want.source));
     posted.status.holds = status_rows::holds(&told(declared));
-    status_rows::put_kills(&mut posted.status, &declared.holds, app.clock.now());
-    put_gate(app, declared, &mut posted.status);
+    status_rows::put_kills(&mut posted.status, &declared.holds, core.clock.now());
+    put_gate(core, declared, &mut posted.status);
     let targets = declared.targets.iter().map(|spec| {
         let target = spec.id();
         let found = posted.targets.iter().find(|(id, ..)| *id == target);
         ThrottleTarget {
-            target,
+            target: target.to_string(),
             agrees: found.map(|one| one.1),
             error: found.and_then(|one| one.2.clone()),
         }

@@ -8,11 +8,10 @@
 mod account;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -20,12 +19,14 @@ use serde_json::json;
 use crate::domain::audit::{AuditDraft, Change, Receipt};
 use crate::domain::payment::Storing;
 use crate::source::stripe;
+use crate::telemetry::Metrics;
 
 use super::answer::{ProblemResponse, too_large};
 use super::client_ip::{self, ClientIp};
 use super::limits::{self, Unread};
 use super::refusal::table;
-use super::{App, rate};
+use super::route::{BodyLimit, Route};
+use super::{App, AppRecord, rate};
 
 pub use account::WebhookAccount;
 use account::Why;
@@ -34,15 +35,22 @@ use account::Why;
 type Refused = (Why, ProblemResponse);
 
 /// Makes every reason to refuse an event a series of the metrics, before the first one comes.
-pub(super) fn expect(app: &App) {
-    app.metrics.expect_webhooks(Why::all().map(Why::category));
+pub(super) fn expect(metrics: &Metrics) {
+    metrics.expect_webhooks(Why::all().map(Why::category));
 }
 
-pub(super) async fn stripe(State(app): State<Arc<App>>, request: Request) -> Response {
-    let from = client_ip::origin(&app, &request);
-    let (found, response) = match app.rates.may(from) {
-        Err(wait) => (Err(Why::Limited), rate::limited(&app, rate::CLIENT, wait)),
-        Ok(()) => match take(&app, from, request).await {
+pub(super) async fn stripe(
+    State(app): State<App>,
+    Extension(route): Extension<&'static Route>,
+    request: Request,
+) -> Response {
+    let from = client_ip::origin(&app.doors, &request);
+    let (found, response) = match app.doors.rates.may(from) {
+        Err(wait) => (
+            Err(Why::Limited),
+            rate::limited(&app.core, rate::CLIENT, wait),
+        ),
+        Ok(()) => match take(&app, from, route.body, request).await {
             Ok(event_id) => (
                 Ok(()),
                 Json(json!({ "received": true, "event_id": event_id })).into_response(),
@@ -50,30 +58,43 @@ pub(super) async fn stripe(State(app): State<Arc<App>>, request: Request) -> Res
             Err((why, problem)) => {
                 if why.is_nobodys() {
                     // Those that came at the same time may have spent it before: then it is spent.
-                    let _ = app.rates.take(from);
+                    let _ = app.doors.rates.take(from);
                 }
                 (Err(why), problem.into_response())
             }
         },
     };
-    app.metrics.count_webhook(found.map_err(Why::category));
-    app.webhooks
-        .note(found, app.clock.now(), app.clock.elapsed());
+    app.core.metrics.count_webhook(found.map_err(Why::category));
+    app.doors
+        .webhooks
+        .note(found, app.core.clock.now(), app.core.clock.elapsed());
     response
 }
 
 /// Takes an event; answers its id.
-async fn take(app: &App, from: IpAddr, request: Request) -> Result<String, Refused> {
-    if app.stripe.is_empty() {
+async fn take(
+    app: &App,
+    from: IpAddr,
+    limit: BodyLimit,
+    request: Request,
+) -> Result<String, Refused> {
+    if app.doors.stripe.is_empty() {
         return Err((Why::Off, ProblemResponse::of(&table::WEBHOOKS_OFF)));
     }
     let (parts, content) = request.into_parts();
     let header = signature(&parts.headers);
-    let promise = stripe::promises(&header, app.clock.now().as_second());
+    let promise = stripe::promises(&header, app.core.clock.now().as_second());
     if let Err(why @ (stripe::BadSignature::NoHeader | stripe::BadSignature::Malformed)) = promise {
         return Err(unsigned(why)); // whatever the body is
     }
-    let gathered = limits::gather(content, &app.large, ClientIp::of(from), promise).await;
+    let gathered = limits::gather(
+        content,
+        limit,
+        &app.doors.large,
+        ClientIp::of(from),
+        promise,
+    )
+    .await;
     let (raw, _place) = gathered.map_err(unread)?;
     limits::in_time(accept(app, &header, raw))
         .await
@@ -103,14 +124,14 @@ fn unread(why: Unread<stripe::BadSignature>) -> Refused {
 
 /// Verifies what arrived, and stores it.
 async fn accept(app: &App, header: &str, raw: Bytes) -> Result<String, Refused> {
-    let received_at = app.clock.now();
-    stripe::verify(header, &raw, &app.stripe, received_at.as_second()).map_err(unsigned)?;
+    let received_at = app.core.clock.now();
+    stripe::verify(header, &raw, &app.doors.stripe, received_at.as_second()).map_err(unsigned)?;
     let evidence = match stripe::event(&raw, header, received_at) {
         Ok(evidence) => evidence,
         Err(error) => {
             let entry = unreadable(received_at, &error.to_string());
             store(
-                app,
+                &app.record,
                 Change {
                     audit: vec![entry],
                     ..Change::default()
@@ -125,7 +146,7 @@ async fn accept(app: &App, header: &str, raw: Bytes) -> Result<String, Refused> 
     };
     let event_id = evidence.key.event_id.clone();
     let receipt = store(
-        app,
+        &app.record,
         Change {
             evidence: Some(evidence),
             ..Change::default()
@@ -142,9 +163,9 @@ async fn accept(app: &App, header: &str, raw: Bytes) -> Result<String, Refused> 
 }
 
 /// Only a storage failure is a 5xx: Stripe then tries again, so nothing is lost.
-async fn store(app: &App, change: Change) -> Result<Receipt, Refused> {
+async fn store(record: &AppRecord, change: Change) -> Result<Receipt, Refused> {
     let not_stored = || (Why::NotStored, ProblemResponse::of(&table::NOT_STORED));
-    let Some(ledger) = &app.ledger else {
+    let Some(ledger) = &record.ledger else {
         return Err(not_stored());
     };
     ledger.commit(change).await.map_err(|error| {

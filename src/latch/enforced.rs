@@ -10,16 +10,17 @@ use serde_json::{Value, json};
 use super::Latch;
 use crate::domain::hold::{Epoch, Hold};
 use crate::domain::remote::is_sender;
-use crate::domain::throttle::{Declared, TargetKind, ThrottleName};
+use crate::domain::target::{TargetId, TargetKind};
+use crate::domain::throttle::{Declared, ThrottleName};
 use crate::sync::lock;
 
 /// What the loop found of each throttle that is killed: the holds it knew of, and the targets that
 /// obeyed them.
-pub(super) type EnforcedTargets = BTreeMap<ThrottleName, (BTreeSet<Epoch>, BTreeSet<String>)>;
+pub(super) type EnforcedTargets = BTreeMap<ThrottleName, (BTreeSet<Epoch>, BTreeSet<TargetId>)>;
 
 impl Latch {
     /// What the loop found: these targets of a throttle are what they should be.
-    pub fn found(&self, throttle: &Declared, agreeing: &[String]) {
+    pub fn found(&self, throttle: &Declared, agreeing: &[TargetId]) {
         let kills: BTreeSet<_> = throttle
             .holds
             .iter()

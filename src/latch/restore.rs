@@ -8,7 +8,8 @@ use super::{Latch, log_lines};
 use crate::decide::precedence::most_restrictive;
 use crate::decide::verdict::Reason;
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold};
-use crate::domain::throttle::{Declared, GateSpec, ThrottleName};
+use crate::domain::target::GateSpec;
+use crate::domain::throttle::{Declared, ThrottleName};
 use crate::gate::{LevelSetting, ThrottleSnapshot};
 
 impl Latch {

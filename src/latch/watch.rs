@@ -10,7 +10,8 @@ use crate::decide::follow::{Seen, follow};
 use crate::decide::verdict::Reason;
 use crate::domain::hold::{Epoch, Hold, Scope};
 use crate::domain::level::Level;
-use crate::domain::throttle::{GateSpec, ThrottleName};
+use crate::domain::target::GateSpec;
+use crate::domain::throttle::ThrottleName;
 use crate::gate::LevelSetting;
 
 use super::log_lines;

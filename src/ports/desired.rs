@@ -107,7 +107,11 @@ pub trait Desired: Send + Sync {
     fn declared(&self) -> Vec<Arc<Declared>>;
     /// One throttle of [`Desired::declared`], without looking at the others.
     fn find(&self, name: &ThrottleName) -> Option<Arc<Declared>>;
-    /// Before a pass of the loop: look again at what only a live look can tell (is an override
+    /// The same for a pass of that throttle, which goes by it.
+    fn begin(&self, name: &ThrottleName) -> Option<Arc<Declared>> {
+        self.find(name)
+    }
+    /// Beside the passes of the loop: looks again at what only a live look can tell (is an override
     /// really gone).
     async fn refresh(&self);
     /// The door for levels; none where others declare all of them.

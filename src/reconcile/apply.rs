@@ -1,304 +1,247 @@
 //! Doing what was planned, in order. Nothing is decided here.
 //!
-//! What closes comes first and needs nothing: closing steps are all tried, and none waits for the
-//! ledger. A step that fails stops the steps after it that would open. Each of those asks right
-//! before it and after it whether it still may. Other sites are told last, all at once, and none of
-//! them waits for another.
-
-use std::time::Duration;
+//! What closes comes first and needs nothing: closing steps are all tried, beside each other, and
+//! none waits for the ledger. A step that fails stops the steps after it that would open. Each of
+//! those asks right before it and after it whether it still may. Other sites are told last, all at
+//! once, and none of them waits for another. Who leads is asked at each step that is the leader's.
 
 use futures::future::join_all;
-use tokio::time::timeout;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 
 use crate::decide::check::{Permissions, check};
-use crate::decide::plan::Planned;
 use crate::decide::precedence;
-use crate::domain::drift::{DriftAction, Side};
+use crate::domain::drift::Side;
 use crate::domain::level::Level;
-use crate::domain::plan::{Action, RemoteOrder, Step};
-use crate::domain::throttle::{TargetKind, TargetSpec, ThrottleName};
-use crate::ports::TargetError;
+use crate::domain::plan::{Step, StepOutcome};
+use crate::domain::target::{Action, RemoteOrder, TargetKind};
+use crate::domain::throttle::ThrottleName;
 
-use super::{ReconcileContext, StartedPass};
-
-/// How long one step may take.
-const STEP_LIMIT: Duration = Duration::from_secs(5);
-
-/// What became of one step.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum StepOutcome {
-    /// It was done.
-    Yes,
-    /// It was tried and failed.
-    Failed(String),
-    /// It was acknowledged, and something else holds.
-    Held(String),
-    /// It was not tried, since it opens: why not.
-    Skipped(&'static str),
-    /// It opens, and this came before it, or while it was under way.
-    Overtaken(&'static str),
-}
+use super::LoopContext;
+use super::calls::{BROKEN_OFF, StepResult};
+use super::gather::Read;
+use super::started::StartedPass;
+use super::target_calls::PendingReads;
 
 const NOT_TRIED: StepOutcome = StepOutcome::Skipped("an earlier step failed");
 const NOT_RECORDED: StepOutcome = StepOutcome::Skipped("the ledger had not taken the intent");
 
-impl StepOutcome {
-    /// Whether it was tried, and to its end.
-    pub(super) fn was_tried(&self) -> bool {
-        matches!(self, Self::Yes | Self::Failed(_) | Self::Held(_))
-    }
+/// Somebody else acts now.
+pub(super) const NOT_LEADER: StepOutcome = StepOutcome::Overtaken("another process leads");
 
-    /// Why it is not as planned, if that is for somebody to know.
-    fn trouble(&self) -> Option<&str> {
-        match self {
-            Self::Failed(why) | Self::Held(why) => Some(why),
-            Self::Overtaken(why) => Some(why),
-            Self::Yes | Self::Skipped(_) => None,
+/// What a step asks, when it is done: the moment, and not what the pass began with.
+#[derive(Clone, Copy)]
+pub(super) struct StepGuard<'a> {
+    shared: &'a LoopContext,
+    throttle: &'a ThrottleName,
+    /// The newest tightening of the gates when the pass began.
+    known: u64,
+    /// The level of which the pass knew that it was asked for.
+    asked: Level,
+}
+
+impl<'a> StepGuard<'a> {
+    pub(super) fn new(
+        shared: &'a LoopContext,
+        throttle: &'a ThrottleName,
+        known: u64,
+        asked: Level,
+    ) -> Self {
+        Self {
+            shared,
+            throttle,
+            known,
+            asked,
         }
     }
-}
 
-/// What a step that opens asks, when it does: the moment, and not what the pass began with.
-#[derive(Clone, Copy)]
-pub(super) struct OpeningGuard<'a> {
-    pub(super) parts: &'a ReconcileContext,
-    /// The newest tightening of the gates when the pass began.
-    pub(super) known: u64,
-}
+    fn of(shared: &'a LoopContext, begun: &'a StartedPass) -> Self {
+        let (throttle, asked) = (&begun.throttle.name, begun.want.level);
+        Self::new(shared, throttle, begun.known, asked)
+    }
 
-impl OpeningGuard<'_> {
-    /// What stands against opening this throttle, of which the pass knew that this level was asked
-    /// for.
-    fn objection(
-        &self,
-        throttle: &ThrottleName,
-        asked: Level,
-        kind: TargetKind,
-    ) -> Option<&'static str> {
-        if !self.parts.leadership.leads() {
+    /// What stands against opening.
+    fn objection(&self, kind: TargetKind) -> Option<&'static str> {
+        let parts = &self.shared.parts;
+        if !parts.leadership.leads() {
             return Some("another process leads");
         }
         // A kill is at the gates of this process before it is declared.
-        if !self.parts.gate.kills(throttle).is_empty() {
+        if !parts.gate.kills(self.throttle).is_empty() {
             return Some("a kill came meanwhile");
         }
         if kind == TargetKind::Gate {
             return None; // it refuses by itself what was tightened since
         }
-        let Some(declared) = self.parts.desired.find(throttle) else {
+        let Some(declared) = parts.desired.find(self.throttle) else {
             return Some("it is not declared any more");
         };
         let now = precedence::most_restrictive(declared.level, declared.mode, &declared.holds);
         if now.killed {
             return Some("a kill came meanwhile");
         }
-        (now.level > asked).then_some("something tighter was declared meanwhile")
+        (now.level > self.asked).then_some("something tighter was declared meanwhile")
     }
 
-    /// One step that opens, of a throttle of which the pass knew that this level was asked for.
-    async fn opens(&self, throttle: &ThrottleName, asked: Level, step: &Step) -> Opened {
-        let kind = step.action.kind();
-        if let Some(why) = self.objection(throttle, asked, kind) {
-            return Opened {
-                done: StepOutcome::Overtaken(why),
-                late: None,
-            };
+    /// One step that closes.
+    async fn closes(&self, step: &Step) -> StepResult {
+        let parts = &self.shared.parts;
+        // A gate and a stop are everybody's to close.
+        let is_leaders = match &step.action {
+            Action::SetGate { .. } => false,
+            Action::Scale { .. } => true,
+            Action::Remote { order, .. } => !matches!(order, RemoteOrder::Kill { .. }),
+        };
+        if is_leaders && !parts.leadership.leads() {
+            return StepResult::Done(NOT_LEADER);
         }
-        let done = tokio::select! {
+        self.shared.caller.write(parts, self.throttle, step).await
+    }
+
+    /// One step that opens, and what came while it was being done.
+    async fn opens(&self, step: &Step) -> (StepResult, Option<&'static str>) {
+        let (kind, parts) = (step.action.kind(), &self.shared.parts);
+        // Few at a time: closing has places of its own. A kill needs none: what opens asks for it.
+        let _place = if kind == TargetKind::Gate {
+            None
+        } else {
+            tokio::select! {
+                place = self.shared.openings.acquire() => place.ok(),
+                () = parts.gate.held_at_after(self.throttle, self.known) => None,
+            }
+        };
+        if let Some(why) = self.objection(kind) {
+            return (StepResult::Done(StepOutcome::Overtaken(why)), None);
+        }
+        let write = self.shared.caller.write(parts, self.throttle, step);
+        let written = tokio::select! {
             biased;
-            done = one(self.parts, throttle, &step.action) => done,
+            written = write => written,
             // It may be done or not: the next pass reads it back, and it comes at once.
-            () = self.parts.gate.held_after(self.known) => StepOutcome::Overtaken("a kill came while it was being done"),
+            () = parts.gate.held_at_after(self.throttle, self.known) => StepResult::Done(BROKEN_OFF),
         };
         // A gate that was killed since is shut by that.
-        let asks_again = done == StepOutcome::Yes && kind != TargetKind::Gate;
+        let asks_again =
+            matches!(written, StepResult::Done(StepOutcome::Yes)) && kind != TargetKind::Gate;
         let late = if asks_again {
-            self.objection(throttle, asked, kind)
+            self.objection(kind)
         } else {
             None
         };
-        Opened { done, late }
+        (written, late)
     }
 
     /// What keeps all of a plan from opening.
     fn bar(&self, begun: &StartedPass) -> Option<StepOutcome> {
         let may = Permissions {
             killed: begun.want.killed,
-            leads: self.parts.leadership.leads(),
+            leads: self.shared.parts.leadership.leads(),
             recorded: begun.recorded,
         };
-        if check(&begun.planned.plan, begun.memory.level, may).is_empty() {
+        let wrong = check(&begun.planned.plan, begun.memory.law.level, may);
+        let to_come = |step: usize| begun.done.get(step).is_some_and(Option::is_none);
+        if !wrong.iter().any(|wrong| to_come(wrong.step())) {
             return None;
         }
         Some(if begun.recorded {
-            StepOutcome::Overtaken("another process leads")
+            NOT_LEADER
         } else {
             NOT_RECORDED
         })
     }
 }
 
-/// What became of a step that opens, and what came while it was being done.
-struct Opened {
-    done: StepOutcome,
-    late: Option<&'static str>,
-}
-
-impl From<StepOutcome> for Opened {
-    fn from(done: StepOutcome) -> Self {
-        Self { done, late: None }
-    }
-}
-
-/// Does what closes here.
-pub(super) async fn close_here(parts: &ReconcileContext, begun: &mut StartedPass) {
-    for (step, done) in begun.planned.plan.steps.iter().zip(&mut begun.done) {
-        if step.side == Side::Safer && is_here(step) {
-            *done = Some(one(parts, &begun.throttle.name, &step.action).await);
+/// Does what closes while targets are still being read: each step as soon as what is known gives
+/// it. A target that does not answer keeps no other from being stopped.
+pub(super) async fn close_early(
+    guard: StepGuard<'_>,
+    reading: &mut PendingReads<'_>,
+    closing: impl Fn(&[Read]) -> Vec<Step>,
+) -> Vec<(Step, StepResult)> {
+    let (mut begun, mut written) = (Vec::new(), Vec::new());
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        // All that is there without a wait belongs to one look.
+        while reading.next().now_or_never() == Some(true) {}
+        if reading.is_over() {
+            break;
+        }
+        for step in closing(&reading.so_far()) {
+            if !begun.contains(&step.action) {
+                begun.push(step.action.clone());
+                under_way.push(async move { (guard.closes(&step).await, step) });
+            }
+        }
+        tokio::select! {
+            _ = reading.next() => {}
+            Some((done, step)) = under_way.next() => written.push((step, done)),
         }
     }
+    while let Some((done, step)) = under_way.next().await {
+        written.push((step, done));
+    }
+    written
 }
 
-/// Tells other sites what closes.
-pub(super) async fn close_elsewhere(parts: &ReconcileContext, begun: &mut StartedPass) {
-    let throttle = &begun.throttle.name;
-    let steps = begun.planned.plan.steps.iter().zip(&mut begun.done);
-    let closing = steps.filter(|(step, _)| step.side == Side::Safer && !is_here(step));
-    join_all(
-        closing.map(async |(step, done)| *done = Some(one(parts, throttle, &step.action).await)),
-    )
-    .await;
+/// Does what closes, here and elsewhere.
+pub(super) async fn close(shared: &LoopContext, begun: &mut StartedPass) {
+    let guard = StepGuard::of(shared, begun);
+    let closing = begun.to_come().filter(|(_, step)| step.side == Side::Safer);
+    let written = join_all(closing.map(async |(at, step)| (at, guard.closes(step).await))).await;
+    begun.wrote(written);
 }
 
 /// Does what opens here, if it is recorded and still may be.
-pub(super) async fn open_here(now: OpeningGuard<'_>, begun: &mut StartedPass) {
-    let bar = now.bar(begun);
-    let mut failed = failed(begun);
-    for (step, done) in begun.planned.plan.steps.iter().zip(&mut begun.done) {
-        if done.is_some() || !is_here(step) {
-            continue;
-        }
-        let opened = match &bar {
-            Some(done) => done.clone().into(),
-            None if failed => NOT_TRIED.into(),
+pub(super) async fn open_here(shared: &LoopContext, begun: &mut StartedPass) {
+    let guard = StepGuard::of(shared, begun);
+    let bar = guard.bar(begun);
+    let (mut failed, mut late) = (failed(begun, is_here), begun.late);
+    let mut written = Vec::new();
+    for (at, step) in begun.to_come().filter(|(_, step)| is_here(step)) {
+        let done = match &bar {
+            Some(done) => StepResult::Done(done.clone()),
+            None if failed => StepResult::Done(NOT_TRIED),
             None => {
-                now.opens(&begun.throttle.name, begun.want.level, step)
-                    .await
+                let (done, came) = guard.opens(step).await;
+                late = late.or(came);
+                done
             }
         };
-        failed |= opened.done != StepOutcome::Yes;
-        (*done, begun.late) = (Some(opened.done), begun.late.or(opened.late));
+        failed |= !matches!(done, StepResult::Done(StepOutcome::Yes));
+        written.push((at, done));
     }
+    begun.late = late;
+    begun.wrote(written);
 }
 
 /// Tells other sites what opens, if it is recorded and still may be.
-pub(super) async fn open_elsewhere(now: OpeningGuard<'_>, begun: &mut StartedPass) {
-    let bar = now
+pub(super) async fn open_elsewhere(shared: &LoopContext, begun: &mut StartedPass) {
+    let guard = StepGuard::of(shared, begun);
+    let bar = guard
         .bar(begun)
-        .or_else(|| failed(begun).then_some(NOT_TRIED));
-    let (throttle, asked) = (&begun.throttle.name, begun.want.level);
-    let steps = begun
-        .planned
-        .plan
-        .steps
-        .iter()
-        .zip(&mut begun.done)
-        .filter(|(_, done)| done.is_none());
-    let told = join_all(steps.map(async |(step, done)| {
-        let opened = match &bar {
-            Some(done) => done.clone().into(),
-            None => now.opens(throttle, asked, step).await,
-        };
-        *done = Some(opened.done);
-        opened.late
-    }));
-    let late = told.await.into_iter().flatten().next();
+        .or_else(|| failed(begun, |_| true).then_some(NOT_TRIED));
+    let told = join_all(begun.to_come().map(async |(at, step)| match &bar {
+        Some(done) => (at, (StepResult::Done(done.clone()), None)),
+        None => (at, guard.opens(step).await),
+    }))
+    .await;
+    let late = told.iter().find_map(|(_, (_, late))| *late);
+    let written = told.into_iter().map(|(at, (written, _))| (at, written));
+    let written: Vec<_> = written.collect();
     begun.late = begun.late.or(late);
+    begun.wrote(written);
 }
 
-/// Whether something of a plan is not done that was to be by now.
-fn failed(begun: &StartedPass) -> bool {
-    begun
-        .done
-        .iter()
-        .flatten()
-        .any(|done| *done != StepOutcome::Yes)
-}
-
-/// Whether a plan has yet to tell other sites anything.
-pub(super) fn reaches_out(begun: &StartedPass) -> bool {
-    begun
-        .planned
-        .plan
-        .steps
-        .iter()
-        .zip(&begun.done)
-        .any(|(step, done)| done.is_none() && !is_here(step))
+/// Whether something of these steps is not done that was to be by now; what was refused was not to
+/// be.
+fn failed(begun: &StartedPass, which: impl Fn(&Step) -> bool) -> bool {
+    let steps = begun.planned.plan.steps.iter().zip(&begun.done);
+    let mut done = steps
+        .filter(|(step, _)| which(step))
+        .flat_map(|(_, done)| done);
+    done.any(|done| !matches!(done, StepOutcome::Yes | StepOutcome::Refused(_)))
 }
 
 fn is_here(step: &Step) -> bool {
-    step.action.kind() != TargetKind::Remote
-}
-
-/// What went wrong first, if anything did.
-pub(super) fn trouble(done: &[StepOutcome]) -> Option<String> {
-    done.iter()
-        .find_map(StepOutcome::trouble)
-        .map(str::to_owned)
-}
-
-/// Takes out of `planned` what did not happen, so that nothing is remembered as done; puts in what
-/// other sites took.
-pub(super) fn take_back(planned: &mut Planned, done: &[StepOutcome], before: Level) {
-    for (step, done) in planned.plan.steps.iter_mut().zip(done) {
-        if let (Action::Remote { target, order }, StepOutcome::Yes | StepOutcome::Held(_)) =
-            (&step.action, done)
-        {
-            let sent = planned.sent.entry(target.id()).or_default();
-            match order {
-                RemoteOrder::Kill { .. } => sent.killed = true,
-                RemoteOrder::Revive { .. } => sent.killed = false,
-                RemoteOrder::Level { to, .. } => sent.level = Some(*to),
-            }
-        }
-        if *done == StepOutcome::Yes {
-            continue;
-        }
-        match &step.action {
-            Action::SetGate { .. } => planned.effective = before,
-            Action::Scale { target, .. } => {
-                planned
-                    .acknowledged
-                    .remove(&TargetSpec::Scale(target.clone()).id());
-            }
-            Action::Remote { .. } => {}
-        }
-        if let Some(drift) = &mut step.corrects {
-            drift.action = DriftAction::Failed;
-            drift.error = Some(done.trouble().unwrap_or("not tried").to_owned());
-        }
-    }
-}
-
-async fn one(parts: &ReconcileContext, throttle: &ThrottleName, action: &Action) -> StepOutcome {
-    let done = match parts.targets.get(&action.kind()) {
-        None => Err(TargetError::Refused(
-            "this process cannot act on such a target".to_owned(),
-        )),
-        Some(target) => match timeout(STEP_LIMIT, target.apply(throttle, action)).await {
-            Ok(result) => result,
-            Err(_) => Err(TargetError::Unavailable(format!(
-                "no answer within {} s",
-                STEP_LIMIT.as_secs()
-            ))),
-        },
-    };
-    let Err(error) = done else {
-        return StepOutcome::Yes;
-    };
-    tracing::warn!(%throttle, %error, "a step failed; it is planned again at the next look");
-    match error {
-        TargetError::Held(by) => StepOutcome::Held(by),
-        error => StepOutcome::Failed(error.to_string()),
-    }
+    step.action.kind().is_here()
 }

@@ -1,25 +1,30 @@
 //! What the loop owes to the ledger: in order, bounded, and told again until it is taken.
 //!
-//! A ledger that hangs keeps a pass for one limit, and for none where a kill waits for the next
-//! pass. Knows nothing of what a change means, but for those that belong together.
+//! While nothing is owed, passes tell the ledger beside each other. Once it did not take something
+//! nobody waits for it but the upkeep, which finds out whether it is back. Knows nothing of what a
+//! change means, but for those that belong together.
 
 use std::collections::VecDeque;
 use std::fmt::Display;
 use std::mem;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::sync::Semaphore;
 
 use crate::domain::audit::Change;
 use crate::ports::LedgerError;
+use crate::sync::{Mutex, MutexGuard, lock};
 
-use super::ReconcileContext;
+use super::patience::{LEDGER_LIMIT, LedgerPatience, Waited};
+use super::ticks::LOOK_AGAIN;
 
-/// How long the ledger may take for a change.
-const LIMIT: Duration = Duration::from_secs(2);
-/// Changes kept while the ledger is away: at one a second, four minutes. Older intents are closed
-/// at the next start.
-const MOST: usize = 256;
+/// Changes kept while the ledger is away: a kill of two thousand throttles has an intent and an
+/// outcome for each, a kilobyte apiece. Older intents are closed at the next start.
+const MOST: usize = 4_096;
+/// Changes that passes tell beside each other: two groups of the ledger's. Its queue is others' too.
+const PLACES: usize = 128;
+/// Entries that are told as one change.
+const TOGETHER: usize = 64;
 
 /// What became of a change.
 pub(super) enum CommitOutcome {
@@ -32,136 +37,232 @@ pub(super) enum CommitOutcome {
     Unheard,
 }
 
-/// The changes, oldest first.
-#[derive(Default)]
+/// The changes that are owed.
 pub(super) struct ChangeQueue {
-    changes: VecDeque<Change>,
-    /// The newest tightening of the gates when the pass under way began.
-    known: u64,
-    /// It did not take something in this pass: nothing more of this pass waits for it.
+    owed: Mutex<Owed>,
+    /// Places of passes that ask the ledger themselves.
+    places: Semaphore,
+    /// Whoever tells what is owed: one at a time, so that it is told in order.
+    telling: tokio::sync::Mutex<()>,
+}
+
+/// Oldest first.
+#[derive(Default)]
+struct Owed {
+    changes: VecDeque<(u64, Change)>,
+    /// How many there ever were: the number of the newest.
+    ever: u64,
+    /// The number of the one that is being told.
+    told: Option<u64>,
+    /// When it was last asked whether it is back.
+    probed: Option<Duration>,
+    /// The ledger did not take something: nobody waits for it until it is seen to be back.
     silent: bool,
     /// It was said that it takes nothing.
     away: bool,
 }
 
-impl ChangeQueue {
-    /// A pass begins: the ledger is asked again.
-    pub(super) fn begin(&mut self, known: u64) {
-        (self.known, self.silent) = (known, false);
-    }
-
-    /// It did not take something: nothing more of this pass waits for it. That is said when it
-    /// begins, not in each pass.
-    pub(super) fn away(&mut self, why: &dyn Display) {
-        match mem::replace(&mut self.away, true) {
-            false => tracing::error!(%why, "nothing opens until the ledger is back"),
-            true => tracing::debug!(%why, "nothing opens in this pass"),
+impl Default for ChangeQueue {
+    fn default() -> Self {
+        Self {
+            owed: Mutex::default(),
+            places: Semaphore::new(PLACES),
+            telling: tokio::sync::Mutex::default(),
         }
-        self.give_up();
+    }
+}
+
+impl ChangeQueue {
+    fn owed(&self) -> MutexGuard<'_, Owed> {
+        lock(&self.owed)
     }
 
-    /// Nothing was heard of a change: the ledger is away, or a kill came that waits for nothing.
-    pub(super) fn unheard(&mut self, parts: &ReconcileContext) {
-        if parts.gate.tightenings() > self.known {
-            tracing::debug!("nothing opens in this pass: a kill came first");
-            self.give_up();
+    /// The ledger did not take something: nobody waits for it. That is said when it begins, not at
+    /// each pass.
+    pub(super) fn away(&self, why: &dyn Display) {
+        let mut owed = self.owed();
+        owed.silent = true;
+        let said = mem::replace(&mut owed.away, true);
+        drop(owed);
+        if said {
+            tracing::debug!(%why, "nothing opens in this pass");
         } else {
-            self.away(&format_args!("no answer within {} s", LIMIT.as_secs()));
+            tracing::error!(%why, "nothing opens until the ledger is back");
         }
     }
 
     /// It took something.
-    fn is_back(&mut self) {
-        if mem::take(&mut self.away) {
+    fn is_back(&self) {
+        let mut owed = self.owed();
+        owed.silent = false;
+        let was_away = mem::take(&mut owed.away);
+        drop(owed);
+        if was_away {
             tracing::info!("the ledger takes what the loop does again");
         }
     }
 
-    /// Nothing more of this pass waits for the ledger.
-    pub(super) fn give_up(&mut self) {
-        self.silent = true;
+    /// Whether nobody waits for the ledger.
+    pub(super) fn is_silent(&self) -> bool {
+        self.owed().silent
     }
 
-    /// Whether nothing more of this pass waits for it.
-    pub(super) fn is_silent(&self) -> bool {
-        self.silent
+    /// Whether the ledger takes changes, and nothing is owed to it.
+    pub(super) fn is_clear(&self) -> bool {
+        let owed = self.owed();
+        !owed.silent && owed.changes.is_empty()
+    }
+
+    /// Finds out whether a ledger that did not take something is back; answers that, and not that
+    /// it was never away.
+    pub(super) async fn probe(&self, patience: &LedgerPatience<'_>) -> bool {
+        let now = patience.parts.clock.elapsed();
+        {
+            let mut owed = self.owed();
+            let rests = owed
+                .probed
+                .is_some_and(|at| now.saturating_sub(at) < LOOK_AGAIN);
+            if !owed.silent || rests {
+                return false;
+            }
+            owed.probed = Some(now);
+        }
+        match patience.wait(patience.parts.ledger.check()).await {
+            Waited::Answered(Ok(())) => {
+                self.owed().silent = false;
+                return true;
+            }
+            Waited::Answered(Err(error)) => self.away(&error),
+            Waited::Late => self.away(&late()),
+            Waited::Overtaken => {}
+        }
+        false
+    }
+
+    /// Owes what became of a step, together with what became of others: told in one change, for as
+    /// long as nobody tells it yet.
+    pub(super) fn push_outcome(&self, change: Change) -> bool {
+        let mut owed = self.owed();
+        let told = owed.told;
+        let joins = |number: u64, newest: &Change| {
+            Some(number) != told
+                && !newest.settles.is_empty()
+                && newest.settles.len() < TOGETHER
+                && newest.opens.is_empty()
+        };
+        if let Some((number, newest)) = owed.changes.back_mut()
+            && joins(*number, newest)
+        {
+            newest.audit.extend(change.audit);
+            newest.settles.extend(change.settles);
+            newest.drifts.extend(change.drifts);
+            return true;
+        }
+        drop(owed);
+        self.push(change)
     }
 
     /// Owes a change; false if there is no room, and none can be made.
-    pub(super) fn push(&mut self, change: Change) -> bool {
-        while self.changes.len() >= MOST {
+    pub(super) fn push(&self, change: Change) -> bool {
+        let mut owed = self.owed();
+        while owed.changes.len() >= MOST {
             tracing::error!(
                 "an entry is lost to the ledger's absence; an intent it had is closed at the next start"
             );
             // Who was stopped and since when is not given up for what the loop did.
-            let Some(index) = self.changes.iter().position(|change| !change.moves_holds()) else {
-                return false;
-            };
-            let Some(lost) = self.changes.remove(index) else {
+            let index = owed.changes.iter().position(|(_, one)| !one.moves_holds());
+            let Some((_, lost)) = index.and_then(|index| owed.changes.remove(index)) else {
                 return false;
             };
             // An outcome without its intent would be refused.
-            self.changes.retain(|change| {
+            owed.changes.retain(|(_, change)| {
                 !change
                     .settles
                     .iter()
                     .any(|intent| lost.opens.contains(intent))
             });
         }
-        self.changes.push_back(change);
+        owed.ever += 1;
+        let number = owed.ever;
+        owed.changes.push_back((number, change));
         true
     }
 
-    /// Tells a change at once if nothing comes before it; what is not taken is owed.
-    pub(super) async fn tell(&mut self, parts: &ReconcileContext, change: Change) {
-        let _kept_or_told = self.push(change);
-        self.tell_all(parts).await;
+    /// Tells a change, behind what is owed; what is not taken is owed.
+    pub(super) async fn tell(&self, patience: &LedgerPatience<'_>, change: Change) {
+        match self.ask(patience, change.clone()).await {
+            CommitOutcome::Taken => return,
+            CommitOutcome::Not(Some(error @ LedgerError::Unavailable(_))) => self.away(&error),
+            CommitOutcome::Not(Some(error)) => {
+                return tracing::error!(%error, "an entry was refused for good");
+            }
+            CommitOutcome::Not(None) | CommitOutcome::Unheard => {}
+        }
+        let _kept = self.push(change);
     }
 
-    /// Tells again what the ledger did not take.
-    pub(super) async fn tell_all(&mut self, parts: &ReconcileContext) {
-        while let Some(change) = self.changes.front().filter(|_| !self.silent) {
-            match self
-                .within(parts, parts.ledger.commit(change.clone()))
-                .await
-            {
-                Some(Ok(_)) => self.is_back(),
-                Some(Err(error @ (LedgerError::Unavailable(_) | LedgerError::Undecided))) => {
-                    return self.away(&error);
+    /// Tells what is owed, oldest first, for as long as the ledger takes it.
+    pub(super) async fn tell_owed(&self, patience: &LedgerPatience<'_>) {
+        if self.owed().changes.is_empty() {
+            return;
+        }
+        let Waited::Answered(_turn) = patience.wait(self.telling.lock()).await else {
+            return;
+        };
+        loop {
+            let next = {
+                let mut owed = self.owed();
+                let next = owed.changes.front().filter(|_| !owed.silent).cloned();
+                owed.told = next.as_ref().map(|(number, _)| *number);
+                next
+            };
+            let Some((number, change)) = next else { return };
+            match patience.wait(patience.parts.ledger.commit(change)).await {
+                Waited::Answered(Ok(_)) => self.is_back(),
+                Waited::Answered(Err(
+                    error @ (LedgerError::Unavailable(_) | LedgerError::Undecided),
+                )) => return self.away(&error),
+                Waited::Answered(Err(error)) => {
+                    tracing::error!(%error, "an entry was refused for good");
                 }
-                Some(Err(error)) => tracing::error!(%error, "an entry was refused for good"),
-                None => return self.unheard(parts),
+                Waited::Late => return self.away(&late()),
+                Waited::Overtaken => return,
             }
-            self.changes.pop_front();
+            self.owed().changes.retain(|(one, _)| *one != number);
         }
     }
 
-    /// Asks the ledger to take a change, if it has all that was before.
-    pub(super) async fn ask(&mut self, parts: &ReconcileContext, change: Change) -> CommitOutcome {
-        if self.silent || !self.changes.is_empty() {
+    /// Asks the ledger to take a change, once it has all that was owed before: a pass waits for
+    /// that as long as for one change.
+    pub(super) async fn ask(&self, patience: &LedgerPatience<'_>, change: Change) -> CommitOutcome {
+        let Waited::Answered(()) = patience.wait(self.tell_owed(patience)).await else {
+            return CommitOutcome::Not(None);
+        };
+        let Waited::Answered(_place) = patience.wait(self.places.acquire()).await else {
+            return CommitOutcome::Not(None);
+        };
+        if !self.is_clear() {
             return CommitOutcome::Not(None);
         }
-        match self.within(parts, parts.ledger.commit(change)).await {
-            Some(Ok(_)) => {
+        match patience.wait(patience.parts.ledger.commit(change)).await {
+            Waited::Answered(Ok(_)) => {
                 self.is_back();
                 CommitOutcome::Taken
             }
-            Some(Err(LedgerError::Undecided)) | None => CommitOutcome::Unheard,
-            Some(Err(error)) => CommitOutcome::Not(Some(error)),
+            Waited::Answered(Err(error @ LedgerError::Undecided)) => {
+                self.away(&error);
+                CommitOutcome::Unheard
+            }
+            Waited::Answered(Err(error)) => CommitOutcome::Not(Some(error)),
+            Waited::Late => {
+                self.away(&late());
+                CommitOutcome::Unheard
+            }
+            Waited::Overtaken => CommitOutcome::Unheard,
         }
     }
+}
 
-    /// Waits for an answer, for as long as it may take and no kill waits for the next pass; none
-    /// otherwise.
-    pub(super) async fn within<T>(
-        &self,
-        parts: &ReconcileContext,
-        answer: impl Future<Output = T>,
-    ) -> Option<T> {
-        tokio::select! {
-            biased;
-            answer = timeout(LIMIT, answer) => answer.ok(),
-            () = parts.gate.held_after(self.known) => None,
-        }
-    }
+fn late() -> String {
+    format!("no answer within {} s", LEDGER_LIMIT.as_secs())
 }

@@ -1,50 +1,19 @@
-//! The beginning of a pass: what the targets are.
-//!
-//! Reads have a limit each, so that one silent target cannot hold up the others.
+//! What the targets told, put together: what the law reads of several gates.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use futures::future::join_all;
-use tokio::time::timeout;
-
+use crate::decide::facts::TargetRead;
 use crate::decide::waiting::Measured;
 use crate::domain::level::Level;
-use crate::domain::plan::ReadBack;
-use crate::domain::throttle::{Declared, TargetKind, TargetSpec};
-
-use super::ReconcileContext;
-
-/// How long one target may take to say what it is.
-const READ_LIMIT: Duration = Duration::from_secs(3);
+use crate::domain::target::{ReadBack, TargetKind, TargetSpec};
 
 /// One target with what it was found to be.
-pub(super) type Read = (TargetSpec, Result<ReadBack, String>);
-
-pub(super) async fn read(parts: &ReconcileContext, throttle: &Arc<Declared>) -> Vec<Read> {
-    join_all(throttle.targets.iter().map(|spec| async move {
-        let Some(target) = parts.targets.get(&spec.kind()) else {
-            return (
-                spec.clone(),
-                Err("this process cannot act on such a target".to_owned()),
-            );
-        };
-        let read = match timeout(READ_LIMIT, target.read(throttle, spec)).await {
-            Ok(Ok(read)) => Ok(read),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer within {} s", READ_LIMIT.as_secs())),
-        };
-        (spec.clone(), read)
-    }))
-    .await
-}
+pub(super) type Read = (TargetSpec, TargetRead);
 
 /// What the gates were offered; none where no gate is. One that cannot be read leaves it unknown.
 pub(super) fn measured(reads: &[Read]) -> Option<Measured> {
     let gates = reads
         .iter()
         .filter(|(spec, _)| spec.kind() == TargetKind::Gate);
-    let of = |read: &Result<ReadBack, String>| match read {
+    let of = |read: &TargetRead| match read {
         Ok(ReadBack::Gate(gate)) => Measured {
             rpm: gate.offered_rpm,
             from: gate.measured_from,

@@ -12,29 +12,32 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::decide::outcome::{PlanOutcome, corrected};
+use crate::decide::targets;
 use crate::domain::audit::{AuditDraft, Change, IntentId};
 use crate::domain::drift::Side;
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold, Source};
+use crate::domain::plan::{Step, StepOutcome};
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::ports::{LedgerError, Stored};
+use crate::sync::{Mutex, lock};
 
-use super::apply::StepOutcome;
+use super::ReconcileContext;
+use super::calls::OpenWrite;
 use super::change_queue::{ChangeQueue, CommitOutcome};
 use super::memory::new_id;
-use super::{ReconcileContext, StartedPass};
+use super::patience::LedgerPatience;
+use super::started::StartedPass;
 
 use intention::Intention;
-use words::{draft, listed, told};
+use words::{draft, listed};
 
 /// What the ledger has been told, and what it is still owed.
 pub(super) struct PassRecorder {
     /// Holds that it has, or is owed.
-    holds: BTreeMap<Epoch, ScopedHold>,
+    holds: Mutex<BTreeMap<Epoch, ScopedHold>>,
     owed: ChangeQueue,
 }
-
-/// The intent of one step: the step's number and the intent's id.
-pub(super) type Intent = (usize, IntentId);
 
 impl PassRecorder {
     pub(super) fn new(stored: &Stored) -> Self {
@@ -43,45 +46,64 @@ impl PassRecorder {
             .iter()
             .map(|held| (held.hold.epoch.clone(), held.clone()));
         Self {
-            holds: holds.collect(),
+            holds: Mutex::new(holds.collect()),
             owed: ChangeQueue::default(),
         }
     }
 
-    /// A pass begins, when this was the gates' newest tightening.
-    pub(super) fn begin(&mut self, known: u64) {
-        self.owed.begin(known);
+    /// Whether nobody waits for the ledger, since it did not take something.
+    pub(super) fn is_silent(&self) -> bool {
+        self.owed.is_silent()
     }
 
-    /// Nothing more of this pass waits for the ledger.
-    pub(super) fn give_up(&mut self) {
-        self.owed.give_up();
+    /// Whether the ledger takes changes, and has all that it was owed.
+    pub(super) fn is_clear(&self) -> bool {
+        self.owed.is_clear()
     }
 
     /// Brings commands to the ledger that it did not take before.
-    pub(super) async fn settle(&mut self, parts: &ReconcileContext) {
-        if !self.owed.is_silent()
-            && self
-                .owed
-                .within(parts, parts.latch.retry_pending())
-                .await
-                .is_none()
-        {
-            self.owed.give_up();
+    pub(super) async fn settle(&self, patience: &LedgerPatience<'_>) {
+        if self.owed.probe(patience).await {
+            // What they could not record they can now.
+            patience.parts.wake.wake(&Scope::All);
         }
+        if self.owed.is_silent() {
+            return;
+        }
+        // Those that are not taken stay owed, and are told again at the next look.
+        let _told = patience.wait(patience.parts.latch.retry_pending()).await;
     }
 
     /// Brings the ledger up to date: with commands, with what it did not take before, and with the
     /// holds there are now.
-    pub(super) async fn catch_up(&mut self, parts: &ReconcileContext, all: &[Arc<Declared>]) {
-        self.settle(parts).await;
-        self.holds(parts, all);
-        self.owed.tell_all(parts).await;
+    pub(super) async fn catch_up(&self, patience: &LedgerPatience<'_>) {
+        self.settle(patience).await;
+        // By now: a hold may have ended while an earlier command was told.
+        self.holds(patience.parts, &patience.parts.desired.declared());
+        self.owed.tell_owed(patience).await;
+    }
+
+    /// Records the holds of one throttle that the ledger does not know, and the end of those that
+    /// its pass `before` had, ahead of what is done for them: with all throttles that have them.
+    async fn holds_of(&self, patience: &LedgerPatience<'_>, throttle: &Declared, before: &[Epoch]) {
+        let has = |epoch: &Epoch| throttle.holds.iter().any(|hold| hold.epoch == *epoch);
+        let latch = &patience.parts.latch;
+        let is_news = {
+            let known = lock(&self.holds);
+            let mut new = throttle.holds.iter().filter(|hold| recorded_here(hold));
+            new.any(|hold| !known.contains_key(&hold.epoch) && !latch.owes(&hold.epoch))
+                || (before.iter()).any(|epoch| !has(epoch) && known.contains_key(epoch))
+        };
+        if is_news {
+            self.holds(patience.parts, &patience.parts.desired.declared());
+            self.owed.tell_owed(patience).await;
+        }
     }
 
     /// Records holds that the cluster shows and the ledger does not know, and the end of those that
     /// ended there. Holds of REST and of a manifest are recorded by the door they came through.
-    fn holds(&mut self, parts: &ReconcileContext, all: &[Arc<Declared>]) {
+    fn holds(&self, parts: &ReconcileContext, all: &[Arc<Declared>]) {
+        let mut known_holds = lock(&self.holds);
         let now = parts.clock.now();
         let mut live: BTreeMap<&Epoch, (&Hold, Vec<&ThrottleName>)> = BTreeMap::new();
         for throttle in all {
@@ -93,7 +115,7 @@ impl PassRecorder {
             }
         }
         for (epoch, (hold, names)) in &live {
-            if let Some(known) = self.holds.get_mut(*epoch) {
+            if let Some(known) = known_holds.get_mut(*epoch) {
                 // What its own command recorded ends with its object all the same.
                 known.hold.source.clone_from(&hold.source);
                 continue;
@@ -109,11 +131,10 @@ impl PassRecorder {
                 ..own(now)
             };
             if self.owed.push(change) {
-                self.holds.insert((*epoch).clone(), held);
+                known_holds.insert((*epoch).clone(), held);
             }
         }
-        let gone: Vec<_> = self
-            .holds
+        let gone: Vec<_> = known_holds
             .values()
             .filter(|h| recorded_here(&h.hold) && !live.contains_key(&h.hold.epoch))
             .cloned()
@@ -126,21 +147,24 @@ impl PassRecorder {
                 ..own(now)
             };
             if self.owed.push(change) {
-                self.holds.remove(&held.hold.epoch);
+                known_holds.remove(&held.hold.epoch);
             }
         }
     }
 
     /// Makes the intent durable. Where the ledger does not take it nothing opens, and it is owed
     /// what has begun.
-    pub(super) async fn intent(&mut self, parts: &ReconcileContext, begun: &mut StartedPass) {
+    pub(super) async fn intent(&self, parts: &ReconcileContext, begun: &mut StartedPass) {
+        let throttle = Arc::clone(&begun.throttle);
+        let patience = begun.patience(parts, &throttle.name);
+        self.holds_of(&patience, &throttle, &begun.last.held).await;
         let intention = Intention::of(begun);
         let change = intention.change(|_| true);
         if change == Change::default() {
             begun.recorded = true;
             return;
         }
-        let asked = self.owed.ask(parts, change.clone()).await;
+        let asked = self.owed.ask(&patience, change.clone()).await;
         let (owed, intents) = match asked {
             CommitOutcome::Taken => {
                 if let Some((state, offered)) = intention.state() {
@@ -150,7 +174,6 @@ impl PassRecorder {
                 (None, intention.intents(|_| true))
             }
             CommitOutcome::Unheard => {
-                self.owed.unheard(parts);
                 begun.memory.doubts();
                 // It may have all of it, and then this does nothing.
                 (Some(change), intention.intents(|_| true))
@@ -159,6 +182,10 @@ impl PassRecorder {
                 match &why {
                     Some(LedgerError::Conflict(_)) => {
                         tracing::debug!("declared anew; the next pass goes by that")
+                    }
+                    // That is this throttle's trouble, and no other's.
+                    Some(error @ LedgerError::Refused(_)) => {
+                        tracing::error!(throttle = %throttle.name, %error, "an intent was refused");
                     }
                     Some(error) => self.owed.away(error),
                     None => {} // it was told when it began
@@ -179,44 +206,75 @@ impl PassRecorder {
         }
     }
 
-    /// Records what became of a plan; each intent gets its one outcome.
+    /// Records what became of a plan; each intent gets its one outcome. What is under way gets it
+    /// when it ends.
     pub(super) async fn outcome(
-        &mut self,
-        parts: &ReconcileContext,
+        &self,
+        patience: &LedgerPatience<'_>,
         begun: &StartedPass,
-        done: &[StepOutcome],
+        outcome: &PlanOutcome,
     ) {
         let plan = &begun.planned.plan;
         let now = begun.now.wall;
         let mut change = own(now);
-        change.drifts.clone_from(&plan.reported);
-        change
-            .drifts
-            .extend(plan.steps.iter().filter_map(|step| step.corrects.clone()));
+        change.drifts.clone_from(&outcome.drifts);
         for (index, id) in &begun.intents {
-            let Some((step, done)) = plan.steps.get(*index).zip(done.get(*index)) else {
-                continue;
-            };
-            let Some(told) = told(&step.action) else {
-                continue;
-            };
-            let mut entry = draft(plan.throttle.as_str(), told.outcome, now);
-            (entry.before, entry.after) = (told.before, told.after);
-            entry.reason = match done {
-                StepOutcome::Yes => "done".to_owned(),
-                StepOutcome::Held(by) => format!("taken, and held there: {by}"),
-                StepOutcome::Failed(error) => format!("failed: {error}"),
-                StepOutcome::Skipped(why) => format!("not tried: {why}"),
-                StepOutcome::Overtaken(why) => format!("not done: {why}"),
-            };
-            entry.request_id.clone_from(&id.0);
-            change.audit.push(entry);
-            change.settles.push(id.clone());
+            let of_step = plan.steps.get(*index).zip(outcome.steps.get(*index));
+            if let Some(ended) = of_step.filter(|(_, done)| **done != StepOutcome::UnderWay) {
+                settle(&mut change, &plan.throttle, ended, id, now);
+            }
         }
         if !(change.audit.is_empty() && change.drifts.is_empty()) {
-            self.owed.tell(parts, change).await;
+            self.owed.tell(patience, change).await;
         }
     }
+
+    /// Owes what became of a step that its pass did not wait for.
+    pub(super) fn ended(&self, throttle: &ThrottleName, write: &OpenWrite, done: &StepOutcome) {
+        let now = write.at.wall;
+        let mut change = own(now);
+        if let Some(id) = &write.intent {
+            settle(&mut change, throttle, (&write.step, done), id, now);
+        }
+        change.drifts.extend(corrected(&write.step, done));
+        if !(change.audit.is_empty() && change.drifts.is_empty()) {
+            let _kept = self.owed.push_outcome(change);
+        }
+    }
+
+    /// The same of steps that were broken off.
+    pub(super) fn left(&self, throttle: &ThrottleName, writes: &[OpenWrite], done: &StepOutcome) {
+        for write in writes {
+            self.ended(throttle, write, done);
+        }
+    }
+}
+
+/// Adds the outcome of a step to a change, if it is one that is told.
+fn settle(
+    change: &mut Change,
+    throttle: &ThrottleName,
+    (step, done): (&Step, &StepOutcome),
+    intent: &IntentId,
+    now: Timestamp,
+) {
+    let Some(told) = targets::words(&step.action) else {
+        return;
+    };
+    let mut entry = draft(throttle.as_str(), told.outcome, now);
+    (entry.before, entry.after) = (told.before, told.after);
+    entry.reason = match done {
+        StepOutcome::Yes => "done".to_owned(),
+        StepOutcome::UnderWay => "it is under way".to_owned(),
+        StepOutcome::Held(by) => format!("taken, and held there: {by}"),
+        StepOutcome::Failed(error) => format!("failed: {error}"),
+        StepOutcome::Skipped(why) => format!("not tried: {why}"),
+        StepOutcome::Overtaken(why) => format!("not done: {why}"),
+        StepOutcome::Refused(why) => format!("not done: {why}"),
+    };
+    entry.request_id.clone_from(&intent.0);
+    change.audit.push(entry);
+    change.settles.push(intent.clone());
 }
 
 /// A change of the loop's own. Told twice, it is made once.

@@ -1,59 +1,66 @@
-//! Telling what a pass found of one throttle.
+//! What a pass found of one throttle, as it is told.
 
 use std::sync::Arc;
 
+use super::ReconcileContext;
 use super::gather::Read;
 use super::memory::Memory;
-use super::{Pass, ReconcileContext};
+use super::started::Pass;
+use crate::decide::outcome::PlanOutcome;
 use crate::decide::plan::Planned;
 use crate::decide::precedence::most_restrictive;
+use crate::decide::targets::{self, TargetStanding};
 use crate::decide::verdict::Reason;
-use crate::domain::report::{PassReport, TargetReport};
+use crate::domain::level::Level;
+use crate::domain::report::PassReport;
 use crate::domain::throttle::Mode;
 
-/// Tells it whoever hears reports, if anybody does.
-pub(super) async fn report(
+/// What is told of a pass.
+pub(super) fn report(
     parts: &ReconcileContext,
     pass: &Pass<'_>,
     reads: &[Read],
     planned: &Planned,
+    outcome: PlanOutcome,
     memory: &Memory,
-    trouble: Option<String>,
-) {
-    let Some(to) = &parts.report else { return };
+) -> PassReport {
     let Pass { throttle, want, .. } = *pass;
     // What is declared is told as it is, also where it is only observed.
     let declared = most_restrictive(throttle.level, Mode::Enforce, &throttle.holds);
-    let observed = reads
-        .iter()
-        .map(|(spec, read)| TargetReport {
-            target: spec.id(),
-            agrees: planned.agreeing.contains(&spec.id()),
-            refusal: memory.refusal(&spec.id()),
-            read: read.clone(),
-        })
-        .collect();
-    let outcome = PassReport {
+    let in_force = if want.killed {
+        Level::STOP
+    } else {
+        memory.law.level
+    };
+    let observed = reads.iter().map(|(spec, read)| {
+        let id = spec.id();
+        let stands = TargetStanding {
+            agrees: planned.agreeing.contains(&id),
+            refusal: memory.sites.refusal(&id),
+            memory: outcome.memory.get(&id),
+            in_force,
+        };
+        targets::report(spec, read, stands)
+    });
+    let observed = observed.collect();
+    PassReport {
         throttle: Arc::clone(throttle),
         at: parts.clock.now(),
         declared: declared.level,
-        effective: memory.level,
-        offered: memory.offered.clone(),
+        effective: memory.law.level,
+        offered: memory.law.offer.rates().clone(),
         binding: if want.killed {
             Reason::Kill.as_str()
         } else {
-            memory.reason.as_str()
+            memory.law.reason.as_str()
         },
         source: declared.source,
-        shedding: memory.shedding,
+        shedding: memory.law.shed.is_some(),
         stale: pass.next.stale,
-        damped: memory.damped,
+        damped: planned.damped,
         observed,
-        remembered: planned.remembered.clone(),
-        acknowledged: planned.acknowledged.clone(),
-        sent: planned.sent.clone(),
-        drifted: memory.open_drifts(),
-        trouble,
-    };
-    to.report(&outcome).await;
+        memory: outcome.memory,
+        drifted: planned.open.keys().cloned().collect(),
+        trouble: outcome.trouble,
+    }
 }

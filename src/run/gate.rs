@@ -8,7 +8,7 @@ use clap::Args;
 use crate::cluster::heartbeat::Heartbeat;
 use crate::cluster::lane::Lane;
 use crate::config::{ClusterArgs, GateSecretArgs, KeyArgs, ListenArgs};
-use crate::http::{self, HealthParts as HttpParts};
+use crate::http::{self, HealthParts as HttpParts, Process};
 use crate::server::Doors;
 
 use super::operator::{app, watching};
@@ -43,9 +43,9 @@ pub async fn gate(args: GateArgs) -> Result<(), RunError> {
     let on = watching(&args.cluster, gate, None).await?;
     let loaded = Arc::clone(&on.watched);
     let parts = HttpParts::new(Arc::new(move || loaded.loaded()));
-    let app = app("gate", &args.listen, keys, &on, None, parts)?;
+    let app = app(Process::Gate, &args.listen, keys, &on, None, parts)?;
     let (http, signals) = (self_test::client()?, ShutdownSignals::listen()?);
-    let doors = Doors::open(&args.listen, &app.metrics).await?;
+    let doors = Doors::open(&args.listen, &app.core.metrics).await?;
     let self_test = SelfTest::new(http, &app, doors.asked_by_proxies(), None)?;
 
     let mut supervisor = Supervisor::default();
@@ -61,7 +61,7 @@ pub async fn gate(args: GateArgs) -> Result<(), RunError> {
         clock: on.clock,
     };
     supervisor.start("heartbeat", heartbeat.run(stop));
-    let routes = http::gate_routes(Arc::clone(&app));
+    let routes = http::router(app.clone());
     listen::start(&mut supervisor, doors, routes, &app);
     supervisor.stage();
     supervisor.keep_up("self-test", move |stop| Arc::clone(&self_test).run(stop));

@@ -1,6 +1,5 @@
 //! Listeners as the last stage of a process: the last to start, the first to stop.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::Router;
@@ -11,12 +10,12 @@ use crate::http::App;
 use crate::server::{self, Doors, ListenError};
 
 /// Begins to answer on the API's listener and on that of verdicts.
-pub(super) fn start(supervisor: &mut Supervisor, doors: Doors, routes: Router, app: &Arc<App>) {
+pub(super) fn start(supervisor: &mut Supervisor, doors: Doors, routes: Router, app: &App) {
     let stop = supervisor.stage();
     for (name, served) in server::served(doors, routes, app, &stop) {
         supervisor.start(name, served);
     }
-    app.listening.store(true, Ordering::Release);
+    app.doors.listening.store(true, Ordering::Release);
 }
 
 impl From<ListenError> for RunError {

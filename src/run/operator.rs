@@ -1,8 +1,6 @@
 //! `echo-phoenix operator`: the control plane of a cluster, leader-elected, with the ledger.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use kube::Client;
@@ -18,24 +16,20 @@ use crate::cluster::leftovers;
 use crate::cluster::status::StatusWriter;
 use crate::cluster::watched::WatchedState;
 use crate::config::{
-    AirtableArgs, ClusterArgs, Environment, GateSecretArgs, HostArgs, KeyArgs, Keys, ListenArgs,
-    StoreArgs,
+    AirtableArgs, ClusterArgs, GateSecretArgs, HostArgs, KeyArgs, Keys, ListenArgs, StoreArgs,
 };
 use crate::decide::law::Law;
-use crate::domain::throttle::TargetKind;
+use crate::domain::target::TargetKind;
 use crate::gate::Gate;
-use crate::http::{
-    self, App, HealthParts as HttpParts, Hosts, InFlightKeys, Large, LedgerLook, Rates, Strangers,
-};
+use crate::http::{self, App, AppDoors, AppParts, HealthParts as HttpParts, Process};
 use crate::latch::{HoldRegistry, Latch};
 use crate::mirror::counters::MirrorCounters;
-use crate::ports::{Clock, Desired, History, Journal, JournalEntry, Ledger, Report, Target, Wake};
+use crate::ports::{Clock, Desired, Journal, JournalEntry, Ledger, Report, Target, Wake};
 use crate::reconcile::{ReconcileContext, Reconciler};
 use crate::server::Doors;
 use crate::source::stripe::WebhookSecrets;
 use crate::store::{FileJournal, StandbyLedger};
-use crate::targets::scale::Workloads;
-use crate::telemetry::Metrics;
+use crate::targets;
 use crate::wake::WakeSet;
 
 use super::clock::{SystemClock, monotonic};
@@ -178,9 +172,10 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
     let folder = Arc::clone(&told.folder);
     let counters = worker.as_ref().map(|(_, counters)| Arc::clone(counters));
     let parts = parts(&args, &keys, &on, counters, told);
-    let app = app("operator", &args.listen, keys, &on, Some(&ledger), parts)?;
+    let (listen, kept) = (&args.listen, Some(&ledger));
+    let app = app(Process::Operator, listen, keys, &on, kept, parts)?;
     let signals = ShutdownSignals::listen()?;
-    let doors = Doors::open(&args.listen, &app.metrics).await?;
+    let doors = Doors::open(&args.listen, &app.core.metrics).await?;
 
     let mut supervisor = Supervisor::default();
     let stop = supervisor.stage();
@@ -207,7 +202,7 @@ pub async fn operator(args: OperatorArgs) -> Result<(), RunError> {
         "reconcile",
         Reconciler::new(reconciler_parts(&on, record, &args.cluster), &stored).run(stop),
     );
-    let routes = http::operator_routes(Arc::clone(&app));
+    let routes = http::router(app.clone());
     listen::start(&mut supervisor, doors, routes, &app);
     let ended = supervisor.run(signals).await;
     record::last_words(&on.latch).await;
@@ -278,7 +273,8 @@ fn reconciler_parts(
         Arc::clone(&on.watched),
         Arc::clone(&clock),
     ));
-    let workloads: Arc<dyn Target> = Arc::new(Workloads::new(client.clone()));
+    let mut targets = targets::in_cluster(&client);
+    targets.insert(TargetKind::Gate, gates);
     let report: Arc<dyn Report> = Arc::new(StatusWriter::new(
         client,
         Arc::clone(&on.watched),
@@ -292,7 +288,7 @@ fn reconciler_parts(
         ledger,
         latch: Arc::clone(&on.latch),
         gate: Arc::clone(&on.gate),
-        targets: HashMap::from([(TargetKind::Gate, gates), (TargetKind::Scale, workloads)]),
+        targets,
         report: Some(report),
         clock,
         law: Law::default(),
@@ -301,38 +297,24 @@ fn reconciler_parts(
 
 /// What the handlers of a process in a cluster may use.
 pub(super) fn app(
-    mode: &'static str,
+    process: Process,
     listen: &ListenArgs,
     keys: Keys,
     on: &Watching,
     kept: Option<&Arc<StandbyLedger>>,
-    parts: HttpParts,
-) -> Result<Arc<App>, RunError> {
-    Ok(Arc::new(App {
-        mode,
-        started: on.clock.moment(),
+    health: HttpParts,
+) -> Result<App, RunError> {
+    let app = App::new(AppParts {
+        process,
         clock: Arc::clone(&on.clock),
         gate: Arc::clone(&on.gate),
         latch: Arc::clone(&on.latch),
         desired: Arc::clone(&on.desired),
         measurements: None,
         wake: Arc::clone(&on.wake),
-        ledger: kept.map(|ledger| -> Arc<dyn Ledger> { Arc::<StandbyLedger>::clone(ledger) }),
-        history: kept.map(|ledger| -> Arc<dyn History> { Arc::<StandbyLedger>::clone(ledger) }),
-        keys,
-        rates: Rates::new(&listen.doors, monotonic()),
-        large: Large::default(),
-        webhooks: Arc::default(),
-        ledger_look: LedgerLook::default(),
-        hosts: Hosts::of(listen),
-        strangers: Strangers::new(monotonic()),
-        stripe: WebhookSecrets::parse(""),
-        metrics: Arc::new(Metrics::new().map_err(|e| RunError::failed("metrics", e))?),
-        law: Law::default(),
-        parts,
-        board: Arc::default(),
-        under_way: InFlightKeys::default(),
-        listening: AtomicBool::new(false),
-        authz_to_loopback_only: listen.environment == Environment::Production,
-    }))
+        health,
+        doors: AppDoors::new(listen, keys, WebhookSecrets::parse(""), monotonic()),
+        record: kept.map(record::for_handlers).unwrap_or_default(),
+    });
+    app.map_err(|e| RunError::failed("metrics", e))
 }

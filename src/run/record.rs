@@ -16,6 +16,7 @@ use super::RunError;
 use super::data_folder::DataFolder;
 use crate::desired::LedgerDesired;
 use crate::domain::hold::{Epoch, ScopedHold};
+use crate::http::AppRecord;
 use crate::latch::Latch;
 use crate::ports::{Clock, Journal, LedgerUpkeep, Stored};
 use crate::store::{FileJournal, StandbyLedger, StateFile};
@@ -53,6 +54,15 @@ pub(super) struct OpenedRecord {
     pub(super) told: RecordHealth,
     /// Held for as long as the process uses the folder.
     pub(super) _lock: Lock,
+}
+
+/// What handlers may use of it.
+pub(super) fn for_handlers(ledger: &Arc<StandbyLedger>) -> AppRecord {
+    AppRecord {
+        ledger: Some(Arc::<StandbyLedger>::clone(ledger)),
+        history: Some(Arc::<StandbyLedger>::clone(ledger)),
+        ..AppRecord::default()
+    }
 }
 
 /// What `/health` tells of the folder and what is in it.

@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::HostArgs;
 use crate::domain::hold::{Epoch, Hold, HoldEffect, Source};
-use crate::domain::throttle::{NO_USER, ThrottleName, bears_user};
+use crate::domain::target::{NO_USER, bears_user};
+use crate::domain::throttle::ThrottleName;
 use crate::gate::Gate;
 use crate::http::App;
 use crate::ports::{Clock, Desired};
@@ -92,10 +93,10 @@ impl SelfTest {
         );
         let listener = format!("http://{address}/authz/nginx/{}", ThrottleName::self_test());
         Ok(Arc::new(Self {
-            gate: Arc::clone(&app.gate),
-            desired: Arc::clone(&app.desired),
-            clock: Arc::clone(&app.clock),
-            metrics: Arc::clone(&app.metrics),
+            gate: Arc::clone(&app.core.gate),
+            desired: Arc::clone(&app.core.desired),
+            clock: Arc::clone(&app.core.clock),
+            metrics: Arc::clone(&app.core.metrics),
             listener,
             canaries,
             http,

@@ -109,13 +109,12 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
         keys,
         told,
         stripe,
-        history: Arc::<StandbyLedger>::clone(&ledger),
         mirror: worker.as_ref().map(|(_, counters)| Arc::clone(counters)),
     };
-    let app = app(&args, &brake, given)?;
+    let app = app(&args, &brake, &ledger, given)?;
     let remotes = remotes(&args, remote_keys, &brake)?;
     let (http, signals) = (self_test::client()?, ShutdownSignals::listen()?);
-    let doors = Doors::open(&args.listen, &app.metrics).await?;
+    let doors = Doors::open(&args.listen, &app.core.metrics).await?;
     let self_test = SelfTest::new(
         http,
         &app,
@@ -127,7 +126,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), RunError> {
     keep_rest(&mut supervisor, &brake, on, folder, worker, (&ledger, &app));
     let last = Arc::clone(&brake.latch);
     start_loop(&mut supervisor, brake, remotes, &app, &stored);
-    let routes = http::service_routes(Arc::clone(&app));
+    let routes = http::router(app.clone());
     listen::start(&mut supervisor, doors, routes, &app);
     supervisor.stage();
     supervisor.keep_up("self-test", move |stop| Arc::clone(&self_test).run(stop));
@@ -214,7 +213,7 @@ fn keep_rest(
     on: Arc<ManifestDeps>,
     folder: Arc<DataFolder>,
     mirror: Option<(Worker, Arc<MirrorCounters>)>,
-    (ledger, app): (&Arc<StandbyLedger>, &Arc<App>),
+    (ledger, app): (&Arc<StandbyLedger>, &App),
 ) {
     if let Some(file) = brake.manifest.clone() {
         supervisor.keep_up("manifest", move |stop| {
@@ -239,6 +238,6 @@ fn start_loop(
     let stop = supervisor.stage();
     let there: Arc<dyn Target> = Arc::<Remotes>::clone(&remotes);
     supervisor.keep_up("remotes", move |stop| Arc::clone(&remotes).run(stop));
-    let parts = brake.parts(there, Arc::<http::StatusBoard>::clone(&app.board));
+    let parts = brake.parts(there, Arc::<http::StatusBoard>::clone(&app.core.board));
     supervisor.start("reconcile", Reconciler::new(parts, stored).run(stop));
 }

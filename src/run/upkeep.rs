@@ -33,19 +33,17 @@ const STATES_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 const GATE: &str = "gate";
 
 /// Starts it.
-pub(super) fn keep_up(supervisor: &mut Supervisor, ledger: &Arc<StandbyLedger>, app: &Arc<App>) {
+pub(super) fn keep_up(supervisor: &mut Supervisor, ledger: &Arc<StandbyLedger>, app: &App) {
     let upkeep = Arc::new(Upkeep {
         ledger: Arc::<StandbyLedger>::clone(ledger),
         record: Arc::<StandbyLedger>::clone(ledger),
-        gate: Arc::clone(&app.gate),
-        metrics: Arc::clone(&app.metrics),
-        clock: Arc::clone(&app.clock),
+        gate: Arc::clone(&app.core.gate),
+        metrics: Arc::clone(&app.core.metrics),
+        clock: Arc::clone(&app.core.clock),
     });
     supervisor.keep_up("upkeep", move |stop| Arc::clone(&upkeep).run(stop));
-    let app = Arc::clone(app);
-    supervisor.keep_up("ledger-look", move |stop| {
-        watch_ledger(Arc::clone(&app), stop)
-    });
+    let app = app.clone();
+    supervisor.keep_up("ledger-look", move |stop| watch_ledger(app.clone(), stop));
 }
 
 /// What it looks after, and where it tells.

@@ -31,7 +31,7 @@ const FIELDS: usize = 256;
 pub(super) struct Attended {
     pub(super) listener: &'static str,
     pub(super) routes: Router,
-    pub(super) app: Arc<App>,
+    pub(super) app: App,
     pub(super) connection: Arc<Connection>,
     pub(super) stop: CancellationToken,
 }
@@ -100,9 +100,15 @@ impl Attended {
     /// Counts a head that could not be read: hyper answered it, and no route saw it.
     fn unread(&self, error: &hyper::Error) {
         if error.is_parse_too_large() {
-            self.app.metrics.count_unread(self.listener, "too_large");
+            self.app
+                .core
+                .metrics
+                .count_unread(self.listener, "too_large");
         } else if error.is_parse() {
-            self.app.metrics.count_unread(self.listener, "malformed");
+            self.app
+                .core
+                .metrics
+                .count_unread(self.listener, "malformed");
         }
     }
 }

@@ -11,7 +11,8 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::throttle::{RemoteSpec, ThrottleName};
+use crate::domain::target::RemoteSpec;
+use crate::domain::throttle::ThrottleName;
 
 /// A throttle of another Echo Phoenix, which obeys this one.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
@@ -46,5 +47,21 @@ impl RemoteTarget {
             api_key_env: self.api_key_env.clone(),
             throttle,
         })
+    }
+}
+
+/// A site as a manifest declares it.
+impl From<&RemoteSpec> for RemoteTarget {
+    fn from(remote: &RemoteSpec) -> Self {
+        let RemoteSpec {
+            url,
+            api_key_env,
+            throttle,
+        } = remote.clone();
+        Self {
+            url,
+            api_key_env,
+            throttle: throttle.to_string(),
+        }
     }
 }

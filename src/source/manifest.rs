@@ -17,8 +17,9 @@ use serde_json::Value;
 use super::crd::{EchoThrottleSpec, SpecKill};
 use super::rest::{InvalidField, fields_at};
 use crate::domain::level::Level;
+use crate::domain::target::TargetKind;
 use crate::domain::text::{self, OPERATOR_LIMIT, REASON_LIMIT};
-use crate::domain::throttle::{FromFile, KillWords, Spec, TargetKind, ThrottleName};
+use crate::domain::throttle::{FromFile, KillWords, Spec, ThrottleName};
 
 /// Largest file, bytes: more throttles than anybody declares.
 pub const LIMIT: usize = 16 << 20;

@@ -6,15 +6,16 @@
 
 mod conditions;
 
+use std::collections::BTreeMap;
+
 use super::crd_status::{
     AcknowledgedStatus, DeclaredStatus, EchoThrottleStatus, EffectiveStatus, GatesStatus,
     HoldStatus, ObservedStatus, RemoteAcknowledged, RemoteObserved, RemoteStatus, TargetNumber,
 };
 use crate::domain::hold::{Epoch, Hold, HoldEffect, Source};
-use crate::domain::level::Level;
-use crate::domain::plan::ReadBack;
-use crate::domain::report::PassReport;
-use crate::domain::throttle::TargetKind;
+use crate::domain::level::{Level, nearest_percent};
+use crate::domain::report::{PassReport, StatusRow};
+use crate::domain::target::{StoredNumbers, TargetId, TargetMemory};
 
 pub use conditions::put_kills;
 
@@ -48,7 +49,7 @@ pub fn status(
         observed: Some(observed(outcome, before)),
         holds: holds(told),
         ended_holds: told.ended.iter().map(|epoch| epoch.0.clone()).collect(),
-        remembered: numbers(&outcome.remembered),
+        remembered: remembered(outcome),
         conditions: conditions::conditions(outcome, killed, before),
     }
 }
@@ -71,65 +72,77 @@ pub fn holds(told: &HoldFacts) -> Vec<HoldStatus> {
 }
 
 fn remotes(outcome: &PassReport) -> Vec<RemoteStatus> {
-    let targets = outcome
-        .throttle
-        .targets
-        .iter()
-        .filter(|target| target.kind() == TargetKind::Remote);
-    let rows = targets.map(|target| {
-        let target = target.id();
-        let sent = outcome.sent.get(&target);
-        let seen = outcome
-            .observed
-            .iter()
-            .find(|one| one.target == target)
-            .and_then(|one| one.read.as_ref().ok());
-        RemoteStatus {
-            acknowledged: sent.map(|sent| RemoteAcknowledged {
+    let rows = outcome.observed.iter().filter_map(|one| {
+        let StatusRow::Site {
+            acknowledged,
+            observed,
+        } = &one.row
+        else {
+            return None;
+        };
+        Some(RemoteStatus {
+            target: one.target.to_string(),
+            acknowledged: acknowledged.map(|sent| RemoteAcknowledged {
                 throttle_percent: sent.level.map(Level::percent_ceil),
                 killed: sent.killed,
             }),
-            observed: seen.and_then(|read| match read {
-                ReadBack::Remote(found) => Some(RemoteObserved {
-                    declared_percent: found.declared.percent_ceil(),
-                    effective_percent: found.effective.percent_ceil(),
-                    killed: found.killed,
-                    ours: found.ours.iter().map(|epoch| epoch.0.clone()).collect(),
-                    others: found.others.clone(),
-                }),
-                _ => None,
+            observed: observed.as_ref().map(|found| RemoteObserved {
+                declared_percent: found.declared.percent_ceil(),
+                effective_percent: found.effective.percent_ceil(),
+                killed: found.killed,
+                ours: found.ours.iter().map(|epoch| epoch.0.clone()).collect(),
+                others: found.others.clone(),
             }),
-            target,
-        }
+        })
     });
     rows.collect()
 }
 
 fn acknowledged(outcome: &PassReport) -> Vec<AcknowledgedStatus> {
     let gate = AcknowledgedStatus {
-        target: "gate".to_owned(),
+        target: TargetId::gate().to_string(),
         level_millionths: Some(outcome.effective.millionths()),
         generation: Some(outcome.throttle.generation),
         ..AcknowledgedStatus::default()
     };
-    let workloads = outcome
-        .acknowledged
-        .iter()
-        .map(|(target, replicas)| AcknowledgedStatus {
-            target: target.clone(),
-            replicas: Some(*replicas),
+    let numbers = outcome.memory.iter().filter_map(|(target, memory)| {
+        Some(AcknowledgedStatus {
+            target: target.to_string(),
+            replicas: Some(memory.stored().acknowledged?),
             ..AcknowledgedStatus::default()
-        });
-    std::iter::once(gate).chain(workloads).collect()
+        })
+    });
+    std::iter::once(gate).chain(numbers).collect()
 }
 
-fn numbers(of: &std::collections::BTreeMap<String, i64>) -> Vec<TargetNumber> {
-    of.iter()
-        .map(|(target, replicas)| TargetNumber {
-            target: target.clone(),
-            replicas: *replicas,
+fn remembered(outcome: &PassReport) -> Vec<TargetNumber> {
+    let numbers = outcome.memory.iter().filter_map(|(target, memory)| {
+        Some(TargetNumber {
+            target: target.to_string(),
+            replicas: memory.stored().remembered?,
         })
-        .collect()
+    });
+    numbers.collect()
+}
+
+/// What is remembered of targets, as a status has it.
+pub fn memory(status: &EchoThrottleStatus) -> BTreeMap<TargetId, TargetMemory> {
+    let mut stored = BTreeMap::<TargetId, StoredNumbers>::new();
+    for row in &status.remembered {
+        let of = stored.entry(row.target.as_str().into()).or_default();
+        of.remembered = Some(row.replicas);
+    }
+    for row in &status.acknowledged {
+        if let Some(replicas) = row.replicas {
+            let of = stored.entry(row.target.as_str().into()).or_default();
+            of.acknowledged = Some(replicas);
+        }
+    }
+    let restored = stored.into_iter().filter_map(|(target, stored)| {
+        let memory = TargetMemory::restored(&target, stored)?;
+        Some((target, memory))
+    });
+    restored.collect()
 }
 
 fn observed(outcome: &PassReport, before: &EchoThrottleStatus) -> ObservedStatus {
@@ -138,26 +151,28 @@ fn observed(outcome: &PassReport, before: &EchoThrottleStatus) -> ObservedStatus
         ..ObservedStatus::default()
     };
     for one in &outcome.observed {
-        match &one.read {
-            Ok(ReadBack::Gate(gate)) => {
-                let refused_percent = gate.refused.map(whole_percent);
-                let callers = gate
-                    .callers
-                    .map(|callers| i64::try_from(callers).unwrap_or(i64::MAX));
+        match &one.row {
+            StatusRow::Gates {
+                count,
+                obeying,
+                refused,
+                callers,
+            } => {
+                let callers = callers.map(|callers| i64::try_from(callers).unwrap_or(i64::MAX));
                 now.gates = Some(GatesStatus {
-                    count: gate.gates,
-                    obeying: gate.obeying,
-                    refused_percent,
+                    count: *count,
+                    obeying: *obeying,
+                    refused_percent: refused.map(nearest_percent),
                     callers,
                 });
             }
-            Ok(ReadBack::Scale(scale)) => {
+            StatusRow::Number(replicas) => {
                 now.targets.push(TargetNumber {
-                    target: one.target.clone(),
-                    replicas: scale.replicas,
+                    target: one.target.to_string(),
+                    replicas: *replicas,
                 });
             }
-            Ok(ReadBack::Remote(_) | ReadBack::Absent) | Err(_) => {}
+            StatusRow::Site { .. } | StatusRow::None => {}
         }
     }
     match &before.observed {
@@ -166,17 +181,6 @@ fn observed(outcome: &PassReport, before: &EchoThrottleStatus) -> ObservedStatus
             ..now
         },
         _ => now,
-    }
-}
-
-/// A share as whole percent, to the nearest that is no end it does not reach.
-#[allow(clippy::cast_possible_truncation, reason = "a share of 0..=1")]
-fn whole_percent(share: f64) -> i32 {
-    let nearest = (share * 100.0).round() as i32;
-    if share > 0.0 && share < 1.0 {
-        nearest.clamp(1, 99)
-    } else {
-        nearest
     }
 }
 

@@ -14,6 +14,7 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::lock;
+use crate::domain::audit::ThrottleRow;
 use crate::ports::Stored;
 
 /// File name within the data folder.
@@ -35,6 +36,27 @@ pub struct LastState {
     /// How many records the journal had by then; releases up to 2.4.0 did not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journal: Option<u64>,
+}
+
+impl LastState {
+    /// Whether a file that has `written` may wait for this one: where they differ in rates, and in
+    /// levels in force that are lower now. A start from it is shut more than it was, and never less.
+    #[must_use]
+    pub fn may_lag_behind(&self, written: &Self) -> bool {
+        let (now, then) = (&self.stored, &written.stored);
+        let lags = |(now, then): (&ThrottleRow, &ThrottleRow)| {
+            let same = ThrottleRow {
+                effective: now.effective,
+                offered: now.offered.clone(),
+                ..then.clone()
+            };
+            now.effective <= then.effective && *now == same
+        };
+        self.journal == written.journal
+            && now.holds == then.holds
+            && now.throttles.len() == then.throttles.len()
+            && now.throttles.iter().zip(&then.throttles).all(lags)
+    }
 }
 
 /// What was found in the file.

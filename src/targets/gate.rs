@@ -4,7 +4,6 @@
 //! their Leases.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,8 +13,8 @@ use crate::decide::refusal_rate::{Counts, RefusalRate};
 use crate::decide::verdict::Reason;
 use crate::decide::waiting::{Measured, Window};
 use crate::domain::level::Level;
-use crate::domain::plan::{Action, GateReadBack, ReadBack};
-use crate::domain::throttle::{Declared, TargetSpec, ThrottleName};
+use crate::domain::target::{Action, GateReadBack, ReadBack, TargetSpec};
+use crate::domain::throttle::{Declared, ThrottleName};
 use crate::gate::{Gate, LevelSetting, ThrottleSnapshot};
 use crate::ports::{Clock, Target, TargetError};
 
@@ -28,9 +27,15 @@ pub struct LocalGate {
     gate: Arc<Gate>,
     clock: Arc<dyn Clock>,
     counted: Mutex<HashMap<ThrottleName, Counted>>,
-    /// The newest tightening when the pass under way began, and when the one before it did.
-    known: AtomicU64,
-    known_before: AtomicU64,
+    known: Mutex<HashMap<ThrottleName, KnownTightenings>>,
+}
+
+/// The newest tightening of the gates when the pass of a throttle that is under way began, and when
+/// the one before it did.
+#[derive(Clone, Copy, Default)]
+struct KnownTightenings {
+    now: u64,
+    before: u64,
 }
 
 /// What was counted of one throttle.
@@ -93,9 +98,13 @@ impl LocalGate {
             gate,
             clock,
             counted: Mutex::default(),
-            known: AtomicU64::new(0),
-            known_before: AtomicU64::new(0),
+            known: Mutex::default(),
         }
+    }
+
+    fn known(&self, throttle: &ThrottleName) -> KnownTightenings {
+        let all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(throttle).copied().unwrap_or_default()
     }
 
     /// What was offered in the last window, and what the gate was last measured to refuse.
@@ -117,9 +126,14 @@ impl LocalGate {
 
 #[async_trait]
 impl Target for LocalGate {
-    fn begin(&self) {
-        let before = self.known.swap(self.gate.tightenings(), Ordering::SeqCst);
-        self.known_before.store(before, Ordering::SeqCst);
+    fn begin(&self, throttle: &ThrottleName) {
+        let now = self.gate.tightenings();
+        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.entry(throttle.clone()).or_default();
+        *known = KnownTightenings {
+            now,
+            before: known.now,
+        };
     }
 
     async fn read(&self, throttle: &Declared, _spec: &TargetSpec) -> Result<ReadBack, TargetError> {
@@ -138,7 +152,7 @@ impl Target for LocalGate {
             offered_rpm: rpm,
             measured_from: from,
             level: Some(level(&standing)),
-            held: standing.held > self.known_before.load(Ordering::SeqCst),
+            held: standing.held > self.known(&throttle.name).before,
             refused: bite.refused,
             // Few or uneven callers lawfully differ from the level: there the verdicts themselves
             // are worked out again.
@@ -170,7 +184,7 @@ impl Target for LocalGate {
         // A pass waits for the ledger, and a command that closes does not wait for the pass.
         if self
             .gate
-            .set_knowing(throttle, setting, self.known.load(Ordering::SeqCst))
+            .set_knowing(throttle, setting, self.known(throttle).now)
         {
             return Ok(());
         }

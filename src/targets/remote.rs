@@ -21,9 +21,9 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{HostArgs, RemoteKeys};
-use crate::domain::plan::{Action, ReadBack};
-use crate::domain::remote::{RemoteReadBack, sender};
-use crate::domain::throttle::{Declared, RemoteSpec, TargetSpec, ThrottleName};
+use crate::domain::remote::sender;
+use crate::domain::target::{Action, ReadBack, RemoteReadBack, RemoteSpec, TargetId, TargetSpec};
+use crate::domain::throttle::{Declared, ThrottleName};
 use crate::ports::{Clock, Target, TargetError, Wake};
 
 use heard::read;
@@ -43,7 +43,7 @@ const FORGOTTEN: Duration = Duration::from_secs(120);
 const AT_ONCE: usize = 64;
 
 /// A throttle here and its target there.
-type Name = (ThrottleName, String);
+type Name = (ThrottleName, TargetId);
 /// What is asked with one request: where, and with whose key.
 type Place = (String, String);
 
@@ -179,9 +179,9 @@ impl Remotes {
         let silent =
             |heard: &Option<Result<RemoteReadBack, TargetError>>| matches!(heard, Some(Err(_)));
         if let (false, Err(error)) = (silent(&known.heard), &heard) {
-            tracing::warn!(throttle = %name.0, target = name.1, %error, "another site cannot be read");
+            tracing::warn!(throttle = %name.0, target = %name.1, %error, "another site cannot be read");
         } else if silent(&known.heard) && heard.is_ok() {
-            tracing::info!(throttle = %name.0, target = name.1, "another site can be read again");
+            tracing::info!(throttle = %name.0, target = %name.1, "another site can be read again");
         }
         let news = match (&known.heard, &heard) {
             (Some(Ok(before)), Ok(after)) => before != after,

@@ -18,8 +18,8 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::domain::drift::Who;
-use crate::domain::plan::{Action, ReadBack, ScaleReadBack};
-use crate::domain::throttle::{Declared, ScaleSpec, TargetSpec, ThrottleName};
+use crate::domain::target::{Action, ReadBack, ScaleReadBack, ScaleSpec, TargetSpec};
+use crate::domain::throttle::{Declared, ThrottleName};
 use crate::ports::{Target, TargetError};
 
 /// Where the replicas of before a stop are remembered on the workload itself.

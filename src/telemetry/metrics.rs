@@ -28,14 +28,6 @@ const BUCKETS: [f64; 11] = [
 /// Methods that stand in a label; any other one is `other`.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// Routes of commands, and the action each is.
-const COMMANDS: [(&str, &str); 4] = [
-    ("/observe", "observe"),
-    ("/control", "control"),
-    ("/kill", "kill"),
-    ("/revive", "revive"),
-];
-
 /// The metrics of this process.
 pub struct Metrics {
     registry: Registry,
@@ -103,9 +95,6 @@ impl Metrics {
         ] {
             unread.with_label_values(&[listener, why]).inc_by(0);
         }
-        for (_, action) in COMMANDS {
-            commands.with_label_values(&[action, "done"]).inc_by(0);
-        }
         // The encoder knows no untyped ones, so these three are written by hand.
         let plain = |of: &Family| IntCounter::new(of.name, of.help);
         Ok(Self {
@@ -154,17 +143,23 @@ impl Metrics {
         self.durations
             .with_label_values(&[route_label])
             .observe(took.as_secs_f64());
-        if let Some((_, action)) = COMMANDS
-            .iter()
-            .find(|(path, _)| route == Some(path) && method == "POST")
-        {
-            let outcome = match status {
-                ..400 => "done",
-                400..500 => "refused",
-                500.. => "failed",
-            };
-            self.commands.with_label_values(&[*action, outcome]).inc();
-        }
+    }
+
+    /// Begins to count commands of these actions: fixed words.
+    pub fn expect_commands(&self, actions: impl IntoIterator<Item = &'static str>) {
+        actions
+            .into_iter()
+            .for_each(|action| self.commands.with_label_values(&[action, "done"]).inc_by(0));
+    }
+
+    /// Counts a command that was answered. `action` is a word of ours.
+    pub fn count_command(&self, action: &'static str, status: u16) {
+        let outcome = match status {
+            ..400 => "done",
+            400..500 => "refused",
+            500.. => "failed",
+        };
+        self.commands.with_label_values(&[action, outcome]).inc();
     }
 
     /// Begins to count webhook events that are refused for these reasons: fixed words.

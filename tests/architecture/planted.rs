@@ -66,6 +66,49 @@ pub(crate) const PLANTS: &[Plant] = &[
         ],
     ),
     one(
+        "path",
+        &[
+            (
+                "src/http/x.rs",
+                "//! x\n/// `\"/kill\"`\nfn f(p: &str) {\n    let a = p == \"/kill\";\n    g(\"see /kill\", \"/\", '/');\n    h!(b\"/v1/audit\", x);\n    format!(r#\"/{p}\"#);\n}\n\n#[cfg(test)]\nmod tests {\n    const A: &str = \"/kill\";\n}\n",
+            ),
+            (
+                "src/telemetry/metrics.rs",
+                "//! x\nconst A: &[(&str, &str)] = &[\n    (\"/observe\", \"observe\"),\n];\n",
+            ),
+            (
+                "src/telemetry/process.rs",
+                "//! x\nconst A: &str = \"/proc/self\";\nconst B: &str = \"/metrics\";\n",
+            ),
+            (
+                "src/http/routes/x.rs",
+                "//! x\nconst A: &str = \"/kill\";\n",
+            ),
+            ("src/client/x.rs", "//! x\nconst A: &str = \"/kill\";\n"),
+        ],
+        &[
+            "src/http/x.rs:4: path: /kill stands",
+            "src/http/x.rs:6: path: /v1/audit stands",
+            "src/http/x.rs:7: path: /{p} stands",
+            "src/telemetry/metrics.rs:3: path: /observe stands",
+            "src/telemetry/process.rs:3: path: /metrics stands",
+        ],
+    ),
+    one(
+        "arguments",
+        &[
+            (
+                "src/http/x.rs",
+                "//! x\n#[allow(clippy::too_many_arguments, reason = \"x\")]\nfn f() {}\n",
+            ),
+            (
+                "src/latch.rs",
+                "//! Never too_many_arguments.\nconst A: &str = \"too_many_arguments\";\n",
+            ),
+        ],
+        &["src/http/x.rs:2: arguments: too_many_arguments is not"],
+    ),
+    one(
         "shared unseen",
         &[
             (

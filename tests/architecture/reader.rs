@@ -26,6 +26,8 @@ pub(crate) struct Source {
     pub(crate) waits: bool,
     /// Its code, line by line, without comments and literals.
     pub(crate) code: String,
+    /// What stands between quotes in it, each with its line.
+    pub(crate) texts: Vec<(usize, String)>,
 }
 
 /// One struct, enum, union, trait or alias.
@@ -74,6 +76,7 @@ impl Source {
             types: Vec::new(),
             waits: false,
             code,
+            texts: quoted(text),
         };
         let mut reader = Reader { source, at };
         reader.visit_file(&file);
@@ -93,6 +96,15 @@ impl Source {
         };
         let find = |text: &&str| self.code.lines().position(|line| whole(line, text));
         texts.iter().find_map(find).map_or(1, |index| index + 1)
+    }
+
+    /// The line where its tests begin, which stand last.
+    pub(crate) fn line_of_tests(&self) -> usize {
+        let lines: Vec<_> = self.code.lines().collect();
+        let begin = lines
+            .windows(2)
+            .position(|two| two[0] == "#[cfg(test)]" && two[1].starts_with("mod "));
+        begin.map_or(usize::MAX, |index| index + 1)
     }
 
     /// Every function that has a body, from the line with `fn` to the one with the last brace.
@@ -149,6 +161,24 @@ fn blanked(text: &str) -> String {
         at = end.max(at + 1);
     }
     code
+}
+
+/// What its literals say, each with the line it begins in; of characters and comments nothing.
+fn quoted(text: &str) -> Vec<(usize, String)> {
+    let chars: Vec<char> = text.chars().collect();
+    let (mut found, mut at, mut line) = (Vec::new(), 0, 1);
+    while at < chars.len() {
+        let end = opaque_end(&chars, at).map_or(at + 1, |end| end.min(chars.len()));
+        let opaque: String = chars[at..end].iter().collect();
+        let said = opaque.split_once('"').filter(|_| !opaque.starts_with('/'));
+        if let Some((_, rest)) = said.filter(|_| end > at + 1) {
+            let text = rest.rsplit_once('"').map_or(rest, |(text, _)| text);
+            found.push((line, text.to_owned()));
+        }
+        line += opaque.matches('\n').count();
+        at = end;
+    }
+    found
 }
 
 /// Where the comment or the literal ends that begins here, if one does.

@@ -11,7 +11,8 @@ use crate::decide::verdict::Reason;
 use crate::domain::hold::{Epoch, Hold, HoldEffect, Scope, Source};
 use crate::domain::level::Level;
 use crate::domain::moment::Moment;
-use crate::domain::throttle::{GateSpec, ThrottleName};
+use crate::domain::target::GateSpec;
+use crate::domain::throttle::ThrottleName;
 use crate::gate::{Gate, LevelSetting, Question};
 use crate::tries::{tried, tried_all};
 

@@ -220,8 +220,10 @@ impl House {
         };
         let mut index = self.watched.index();
         // A pass of the loop sees what has ended, and lets go of it.
-        index.show();
-        index.let_go();
+        for declared in index.declared() {
+            index.show(&declared.name);
+            index.let_go(&declared.name);
+        }
         index.override_seen(&Epoch(epoch.to_owned()), seen);
         let views = index.views();
         drop(index);

@@ -802,7 +802,8 @@ async fn a_level_that_was_edited_in_the_table_is_not_believed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_specification_that_was_edited_in_the_table_exempts_nothing() {
-    use echo_phoenix::domain::throttle::{AllowRule, GateSpec, Spec, TargetSpec};
+    use echo_phoenix::domain::target::{GateSpec, TargetSpec};
+    use echo_phoenix::domain::throttle::{AllowRule, Spec};
     let rule = AllowRule {
         method: None,
         path: Some("/".to_owned()),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod owed;
+mod own_loops;
 mod slow;
 
 use std::collections::HashMap;
@@ -17,7 +18,8 @@ use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Sou
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::measurement::Measurement;
 use echo_phoenix::domain::observation::Signals;
-use echo_phoenix::domain::throttle::{GateSpec, TargetKind, ThrottleName};
+use echo_phoenix::domain::target::{GateSpec, TargetKind};
+use echo_phoenix::domain::throttle::ThrottleName;
 use echo_phoenix::gate::{Gate, LevelSetting, Question};
 use echo_phoenix::latch::{Latch, LevelOrder};
 use echo_phoenix::ports::{Clock, Declarations, Desired, Ledger, Target};

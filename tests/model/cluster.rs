@@ -26,9 +26,10 @@ use echo_phoenix::cluster::status::StatusWriter;
 use echo_phoenix::cluster::watched::WatchedState;
 use echo_phoenix::decide::law::Law;
 use echo_phoenix::domain::level::Level;
-use echo_phoenix::domain::plan::RemoteOrder;
-use echo_phoenix::domain::throttle::{TargetKind, ThrottleName};
+use echo_phoenix::domain::target::{RemoteOrder, TargetKind};
+use echo_phoenix::domain::throttle::ThrottleName;
 use echo_phoenix::gate::Gate;
+use echo_phoenix::http::Process;
 use echo_phoenix::latch::{HoldRegistry, Lacking, Latch};
 use echo_phoenix::ports::{Clock, Desired, Journal, JournalEntry, Ledger, Report, Target, Wake};
 use echo_phoenix::reconcile::{ReconcileContext, Reconciler};
@@ -226,8 +227,9 @@ impl Cluster {
             measurements: None,
             wake: Arc::clone(&on.wake),
         };
-        let app = life::app("operator", &clock, &on.gate, &on.latch, known, &record)?;
-        let routes = echo_phoenix::http::operator_routes(app);
+        let (gate, latch) = (&on.gate, &on.latch);
+        let app = life::app(Process::Operator, &clock, gate, latch, known, &record)?;
+        let routes = echo_phoenix::http::router(app);
 
         let other = Watching::new(&server, outside, None);
         let heartbeat = Heartbeat {
@@ -266,8 +268,8 @@ impl Cluster {
     }
 
     /// Sends a command; answers its id.
-    async fn send(&self, path: &'static str, body: &serde_json::Value, what: What) -> String {
-        let asked = self.oracle.lock().sent(path, body.to_string(), None, what);
+    async fn send(&self, body: &serde_json::Value, what: What) -> String {
+        let asked = self.oracle.lock().sent(body.to_string(), None, what);
         doors::send(&self.routes, &self.outside, &self.oracle, &asked, None);
         for _ in 0..4 {
             tokio::task::yield_now().await;
@@ -278,13 +280,12 @@ impl Cluster {
     async fn kill(&self) -> String {
         let body =
             json!({ "reason": "model", "operator": "model", "confirmation": "CONFIRM_KILL" });
-        self.send("/kill", &body, What::Kill(On::All)).await
+        self.send(&body, What::Kill(On::All)).await
     }
 
     async fn revive(&self) -> String {
         let body = json!({ "reason": "model", "operator": "model" });
-        self.send("/revive", &body, What::Revive(On::All, None))
-            .await
+        self.send(&body, What::Revive(On::All, None)).await
     }
 
     fn became(&self, id: &str) -> Option<Became> {

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,11 +14,11 @@ use echo_phoenix::decide::law::Law;
 use echo_phoenix::desired::LedgerDesired;
 use echo_phoenix::domain::hold::{Hold, Source};
 use echo_phoenix::domain::report::PassReport;
-use echo_phoenix::domain::throttle::{Declared, TargetKind, ThrottleName};
+use echo_phoenix::domain::target::TargetKind;
+use echo_phoenix::domain::throttle::{Declared, ThrottleName};
 use echo_phoenix::gate::{Gate, Question, ThrottleSnapshot};
 use echo_phoenix::http::{
-    App, HealthParts as HttpParts, Hosts, InFlightKeys, Large, LedgerLook, Rates, StatusBoard,
-    Strangers,
+    App, AppDoors, AppParts, AppRecord, HealthParts as HttpParts, Process, Rates, StatusBoard,
 };
 use echo_phoenix::latch::Latch;
 use echo_phoenix::ports::{
@@ -27,13 +26,11 @@ use echo_phoenix::ports::{
     Target, Wake,
 };
 use echo_phoenix::reconcile::{ReconcileContext, Reconciler};
-use echo_phoenix::source::stripe::WebhookSecrets;
 use echo_phoenix::store::{
     self, FileJournal, JournalFile, JournalFound, LEDGER_FILE, LastFound, LastState, LedgerPlace,
     LedgerSnapshot, SqliteFolder, SqliteLedger, Start, StartInputs, StateFile,
 };
 use echo_phoenix::targets::gate::LocalGate;
-use echo_phoenix::telemetry::Metrics;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -272,7 +269,8 @@ impl Life {
         manifest.pass(&declared, &latch, clock.as_ref()).await;
         latch.retry_pending().await;
 
-        let app = app("serve", &clock, &gate, &latch, (&led).into(), &record)?;
+        let known = (&led).into();
+        let app = app(Process::Serve, &clock, &gate, &latch, known, &record)?;
         goes_on(ramp_and_last_state(
             Arc::clone(&ramp),
             last,
@@ -289,7 +287,8 @@ impl Life {
         if busy {
             goes_on(others(Arc::clone(&gate), Arc::clone(&clock)));
         }
-        let report = Told(Arc::clone(&declared), Arc::clone(&app.board));
+        let board = Arc::<StatusBoard>::clone(&app.core.board);
+        let report = Told(Arc::clone(&declared), board);
         let parts = ReconcileContext {
             desired: Arc::<Led>::clone(&led),
             leadership: led,
@@ -303,7 +302,7 @@ impl Life {
             law: Law::default(),
         };
         goes_on(Reconciler::new(parts, &stored).run(CancellationToken::new()));
-        let routes = echo_phoenix::http::service_routes(app);
+        let routes = echo_phoenix::http::router(app);
         Ok(Self {
             gate,
             desired: declared,
@@ -378,48 +377,39 @@ impl From<&Arc<Led>> for AppPorts {
 }
 
 pub(crate) fn app(
-    mode: &'static str,
+    process: Process,
     clock: &Arc<dyn Clock>,
     gate: &Arc<Gate>,
     latch: &Arc<Latch>,
     known: AppPorts,
     ledger: &Arc<dyn Ledger>,
-) -> Result<Arc<App>, String> {
+) -> Result<App, String> {
     let ticks = || {
         let clock = Arc::clone(clock);
         Arc::new(move || clock.elapsed())
     };
-    Ok(Arc::new(App {
-        mode,
-        started: clock.moment(),
+    let unlimited = Rates::of(
+        NonZeroU32::MAX,
+        echo_phoenix::config::Proxies::default(),
+        ticks(),
+    );
+    let keys = Keys::parse(Some(API_KEY), "").map_err(text)?;
+    let app = App::new(AppParts {
+        process,
         clock: Arc::clone(clock),
         gate: Arc::clone(gate),
         latch: Arc::clone(latch),
         desired: known.desired,
         measurements: known.measurements,
         wake: known.wake,
-        ledger: Some(Arc::clone(ledger)),
-        history: None,
-        keys: Keys::parse(Some(API_KEY), "").map_err(text)?,
-        rates: Rates::of(
-            NonZeroU32::MAX,
-            echo_phoenix::config::Proxies::default(),
-            ticks(),
-        ),
-        large: Large::default(),
-        webhooks: Arc::default(),
-        ledger_look: LedgerLook::default(),
-        hosts: Hosts::Any,
-        strangers: Strangers::new(ticks()),
-        stripe: WebhookSecrets::parse(""),
-        metrics: Arc::new(Metrics::new().map_err(text)?),
-        law: Law::default(),
-        parts: HttpParts::new(Arc::new(|| true)),
-        board: Arc::default(),
-        under_way: InFlightKeys::default(),
-        listening: AtomicBool::new(true),
-        authz_to_loopback_only: false,
-    }))
+        health: HttpParts::new(Arc::new(|| true)),
+        doors: AppDoors::for_any_host(keys, unlimited, ticks()),
+        record: AppRecord {
+            ledger: Some(Arc::clone(ledger)),
+            ..AppRecord::default()
+        },
+    });
+    app.map_err(text)
 }
 
 /// Keeps the last state, as `run::record` does; and looks at the gate whenever it changes.

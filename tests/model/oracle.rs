@@ -50,6 +50,17 @@ pub(crate) enum What {
     Unconfirmed,
 }
 
+impl What {
+    /// Where it is sent.
+    fn path(&self) -> &'static str {
+        match self {
+            Self::Kill(_) | Self::Unconfirmed => "/kill",
+            Self::Revive(..) => "/revive",
+            Self::Control { .. } => "/control",
+        }
+    }
+}
+
 /// What its client was told.
 #[derive(Clone, Debug)]
 pub(crate) struct Told {
@@ -145,13 +156,7 @@ impl Shared {
 
 impl Oracle {
     /// A command is sent.
-    pub(crate) fn sent(
-        &mut self,
-        path: &'static str,
-        body: String,
-        key: Option<String>,
-        what: What,
-    ) -> Asked {
+    pub(crate) fn sent(&mut self, body: String, key: Option<String>, what: What) -> Asked {
         self.number += 1;
         let event = self.next();
         let id = format!("m-{}", self.number);
@@ -175,7 +180,7 @@ impl Oracle {
         }
         let asked = Asked {
             id,
-            path,
+            path: what.path(),
             body,
             key,
             what,
@@ -190,8 +195,8 @@ impl Oracle {
         };
         crate::traced(|| {
             format!(
-                "{} is sent to {path}: {} {:?}",
-                asked.id, asked.body, asked.key
+                "{} is sent to {}: {} {:?}",
+                asked.id, asked.path, asked.body, asked.key
             )
         });
         self.asked.push(asked.clone());

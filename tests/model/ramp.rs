@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use echo_phoenix::domain::level::Level;
-use echo_phoenix::domain::plan::{Action, ReadBack};
-use echo_phoenix::domain::throttle::{Declared, TargetSpec, ThrottleName};
+use echo_phoenix::domain::target::{Action, ReadBack, TargetSpec};
+use echo_phoenix::domain::throttle::{Declared, ThrottleName};
 use echo_phoenix::gate::Gate;
 use echo_phoenix::ports::{Clock, Target, TargetError};
 use echo_phoenix::targets::gate::LocalGate;
@@ -156,9 +156,9 @@ pub(crate) struct Watched {
 
 #[async_trait]
 impl Target for Watched {
-    fn begin(&self) {
+    fn begin(&self, throttle: &ThrottleName) {
         self.ramp.begins();
-        self.target.begin();
+        self.target.begin(throttle);
     }
 
     async fn read(&self, throttle: &Declared, spec: &TargetSpec) -> Result<ReadBack, TargetError> {

@@ -2,7 +2,7 @@
 //! combinations, the gate is shut at once, the loop has told the other site within 150 ms, and the
 //! client has its answer within 5 s.
 
-use echo_phoenix::domain::plan::RemoteOrder;
+use echo_phoenix::domain::target::RemoteOrder;
 
 use crate::commands::{Command, DiskFault, Key, LedgerFault, On, Setting};
 use crate::world::World;

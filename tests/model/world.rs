@@ -202,7 +202,7 @@ impl World {
                 let operator = site.map_or_else(|| "model".to_owned(), operator_of);
                 let mut body = json!({ "reason": "model", "operator": operator, "confirmation": "CONFIRM_KILL" });
                 named(&mut body, *on);
-                self.send(life, "/kill", &body, *key, *stays, What::Kill(*on));
+                self.send(life, &body, *key, *stays, What::Kill(*on));
             }
             Command::Revive {
                 on,
@@ -223,7 +223,6 @@ impl World {
                 named(&mut body, if *shop { On::Shop } else { On::Default });
                 self.send(
                     life,
-                    "/control",
                     &body,
                     *key,
                     *stays,
@@ -233,7 +232,7 @@ impl World {
             Command::Again { back, stays } => self.again(life, *back, *stays),
             Command::Unconfirmed { stays } => {
                 let body = json!({ "reason": "model", "operator": "model", "confirmation": "no" });
-                self.send(life, "/kill", &body, Key::None, *stays, What::Unconfirmed);
+                self.send(life, &body, Key::None, *stays, What::Unconfirmed);
             }
             Command::File { fifths, kill } => {
                 self.manifest.write(*fifths, *kill);
@@ -279,7 +278,7 @@ impl World {
             Some(epoch) => body["epoch"] = json!(epoch),
             None => named(&mut body, on),
         }
-        self.send(life, "/revive", &body, key, stays, What::Revive(on, epoch));
+        self.send(life, &body, key, stays, What::Revive(on, epoch));
     }
 
     /// Sends a command with a key once more, so many of them back.
@@ -294,30 +293,18 @@ impl World {
             keyed.nth(usize::from(back)).cloned()
         };
         if let Some(Asked {
-            path,
-            body,
-            key,
-            what,
-            ..
+            body, key, what, ..
         }) = again
         {
             let mut oracle = self.oracle.lock();
-            let asked = oracle.sent(path, body, key, what);
+            let asked = oracle.sent(body, key, what);
             oracle.declared(self.manifest.ceiling());
             drop(oracle);
             doors::send(&life.routes, &self.outside, &self.oracle, &asked, stays);
         }
     }
 
-    fn send(
-        &self,
-        life: &Life,
-        path: &'static str,
-        body: &serde_json::Value,
-        key: Key,
-        stays: Stays,
-        what: What,
-    ) {
+    fn send(&self, life: &Life, body: &serde_json::Value, key: Key, stays: Stays, what: What) {
         let asked = {
             let mut oracle = self.oracle.lock();
             let key = match key {
@@ -329,7 +316,7 @@ impl World {
                         .and_then(|asked| asked.key.clone())
                 }
             };
-            let asked = oracle.sent(path, body.to_string(), key, what);
+            let asked = oracle.sent(body.to_string(), key, what);
             oracle.declared(self.manifest.ceiling());
             asked
         };

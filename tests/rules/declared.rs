@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use echo_phoenix::domain::level::Level;
+use echo_phoenix::domain::target::{GateSpec, ScaleSpec, TargetKind, TargetSpec};
 use echo_phoenix::domain::throttle::{
-    AllowRule, Declared, GateSpec, Mode, NAME_LIMIT, Owner, ScaleSpec, SignalSpec, Spec,
-    TargetKind, TargetSpec, ThrottleName, is_plain,
+    AllowRule, Declared, Mode, NAME_LIMIT, Owner, SignalSpec, Spec, ThrottleName, is_plain,
 };
 use proptest::prelude::*;
 

@@ -1,7 +1,8 @@
 //! Manifests: what a file of EchoThrottles declares, and which mistakes are named where.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use echo_phoenix::domain::throttle::{Mode, SignalSpec, TargetSpec};
+use echo_phoenix::domain::target::TargetSpec;
+use echo_phoenix::domain::throttle::{Mode, SignalSpec};
 use echo_phoenix::source::manifest::{LIMIT, parse};
 use echo_phoenix::source::spec_rows::spec;
 use proptest::prelude::*;

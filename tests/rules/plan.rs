@@ -2,18 +2,32 @@
 //! whatever made the plan.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use echo_phoenix::decide::check::{Permissions, Violation, check};
-use echo_phoenix::decide::plan::{Facts, Planned, plan, wanted_replicas};
+use echo_phoenix::decide::facts::{Facts, KnownDrifts};
+use echo_phoenix::decide::plan::{Planned, plan};
 use echo_phoenix::decide::step::NextLevel;
+use echo_phoenix::decide::targets::wanted_replicas;
 use echo_phoenix::decide::verdict::Reason;
 use echo_phoenix::domain::drift::Side;
 use echo_phoenix::domain::level::Level;
-use echo_phoenix::domain::plan::{Action, GateReadBack, Plan, ReadBack, ScaleReadBack, Step};
-use echo_phoenix::domain::throttle::{
-    Declared, GateSpec, Mode, ScaleSpec, TargetSpec, ThrottleName,
+use echo_phoenix::domain::moment::Moment;
+use echo_phoenix::domain::plan::{Plan, Step};
+use echo_phoenix::domain::target::{
+    Action, GateReadBack, GateSpec, ReadBack, ScaleMemory, ScaleReadBack, ScaleSpec, TargetId,
+    TargetMemory, TargetSpec,
 };
+use echo_phoenix::domain::throttle::{Declared, Mode, ThrottleName};
 use jiff::Timestamp;
 use proptest::prelude::*;
+
+/// When everything is found.
+const MOMENT: Moment = Moment {
+    wall: Timestamp::UNIX_EPOCH,
+    elapsed: Duration::ZERO,
+};
 
 fn workload(proportional: bool) -> ScaleSpec {
     ScaleSpec {
@@ -26,6 +40,15 @@ fn workload(proportional: bool) -> ScaleSpec {
 }
 
 const ID: &str = "apps/v1/Deployment/w";
+
+/// What is known of the workload.
+fn known(remembered: Option<i64>, acknowledged: Option<i64>) -> (TargetId, TargetMemory) {
+    let memory = ScaleMemory {
+        remembered,
+        acknowledged,
+    };
+    (ID.into(), TargetMemory::Scale(memory))
+}
 
 struct Case {
     throttle: Declared,
@@ -86,21 +109,30 @@ impl Case {
                 Ok(ReadBack::Scale(scale)),
             ),
         ];
-        plan(&Facts {
-            throttle: &self.throttle,
-            asked: level(self.asked),
-            killed: self.killed,
-            current: level(self.current),
-            next: NextLevel {
-                level: level(self.next),
-                reason: Reason::Target,
-                shedding: false,
-                credit: None,
-                stale: false,
+        plan(
+            &Facts {
+                throttle: &self.throttle,
+                asked: level(self.asked),
+                killed: self.killed,
+                current: level(self.current),
+                next: NextLevel {
+                    level: level(self.next),
+                    reason: Reason::Target,
+                    shedding: false,
+                    credit: None,
+                    stale: false,
+                },
+                reads: &reads,
+                memory: &self.throttle.memory,
+                drifts: KnownDrifts {
+                    open: &BTreeMap::new(),
+                    damping: &BTreeMap::new(),
+                },
+                patience: &BTreeMap::new(),
+                now: MOMENT,
             },
-            reads: &reads,
-            now: Timestamp::UNIX_EPOCH,
-        })
+            String::new,
+        )
     }
 }
 
@@ -120,7 +152,9 @@ fn a_throttle_that_only_observes_reports_the_level_it_would_have() {
             ..Case::default()
         };
         let reported = case.plan().plan.reported;
-        let of_gate = reported.iter().filter(|drift| drift.target == "gate");
+        let of_gate = reported
+            .iter()
+            .filter(|drift| drift.target.as_str() == "gate");
         of_gate
             .map(|d| {
                 format!(
@@ -177,7 +211,7 @@ fn a_kill_remembers_before_it_stops_and_closes_the_gate_first() {
     }
     .plan();
     assert_eq!(scaling(&planned), Some((3, 0, Some(3))));
-    assert_eq!(planned.remembered[ID], 3);
+    assert_eq!(planned.memory[&ID.into()].stored().remembered, Some(3));
     assert!(
         matches!(
             planned.plan.steps[0].action,
@@ -197,8 +231,7 @@ fn our_own_record_wins_over_an_edited_note() {
         noted: Some(99),
         ..Case::killed()
     };
-    case.throttle.remembered.insert(ID.to_owned(), 3);
-    case.throttle.acknowledged.insert(ID.to_owned(), 0);
+    case.throttle.memory.extend([known(Some(3), Some(0))]);
     assert_eq!(
         scaling(&case.plan()),
         Some((0, 0, Some(3))),
@@ -221,7 +254,7 @@ fn the_gate_waits_until_the_workload_is_read_back() {
         noted: Some(3),
         ..Case::default()
     };
-    case.throttle.remembered.insert(ID.to_owned(), 3);
+    case.throttle.memory.extend([known(Some(3), None)]);
     let first = case.plan();
     assert_eq!(
         (scaling(&first), first.effective),
@@ -237,7 +270,7 @@ fn the_gate_waits_until_the_workload_is_read_back() {
         (Some((3, 3, None)), Level::OPEN),
         "then it opens and forgets"
     );
-    assert!(second.remembered.is_empty());
+    assert!(second.memory.is_empty());
     let last = second.plan.steps.last().unwrap();
     assert!(
         matches!(last.action, Action::SetGate { .. }) && last.side == Side::Riskier,
@@ -256,16 +289,25 @@ fn a_workload_that_cannot_be_read_keeps_the_gate_shut() {
         stale: false,
     };
     let reads = [(TargetSpec::Scale(workload(false)), Err("silent".to_owned()))];
-    let (asked, current, now) = (Level::OPEN, Level::STOP, Timestamp::UNIX_EPOCH);
-    let planned = plan(&Facts {
-        throttle: &throttle,
-        asked,
-        killed: false,
-        current,
-        next,
-        reads: &reads,
-        now,
-    });
+    let (asked, current, now) = (Level::OPEN, Level::STOP, MOMENT);
+    let planned = plan(
+        &Facts {
+            throttle: &throttle,
+            asked,
+            killed: false,
+            current,
+            next,
+            reads: &reads,
+            memory: &BTreeMap::new(),
+            drifts: KnownDrifts {
+                open: &BTreeMap::new(),
+                damping: &BTreeMap::new(),
+            },
+            patience: &BTreeMap::new(),
+            now,
+        },
+        String::new,
+    );
     assert_eq!(planned.effective, Level::STOP);
 }
 
@@ -276,7 +318,7 @@ fn a_difference_is_drift_only_if_something_else_had_been_asked() {
         noted: Some(3),
         ..Case::killed()
     };
-    case.throttle.remembered.insert(ID.to_owned(), 3);
+    case.throttle.memory.extend([known(Some(3), None)]);
     let corrects = |planned: &Planned| {
         planned
             .plan
@@ -286,7 +328,7 @@ fn a_difference_is_drift_only_if_something_else_had_been_asked() {
             .count()
     };
     assert_eq!(corrects(&case.plan()), 0, "work in progress");
-    case.throttle.acknowledged.insert(ID.to_owned(), 0);
+    case.throttle.memory.extend([known(Some(3), Some(0))]);
     let planned = case.plan();
     assert_eq!(corrects(&planned), 1);
     assert_eq!(
@@ -310,8 +352,8 @@ fn a_throttle_that_never_acted_has_no_opinion() {
         ..Case::default()
     }
     .plan();
-    assert_eq!((scaling(&planned), planned.remembered.len()), (None, 0));
-    assert!(planned.agreeing.contains(&ID.to_owned()));
+    assert_eq!((scaling(&planned), planned.memory.len()), (None, 0));
+    assert!(planned.agreeing.contains(&ID.into()));
 }
 
 #[test]
@@ -476,8 +518,7 @@ proptest! {
     ) {
         let next = if killed { 1.0 } else { next };
         let mut case = Case { asked, killed, current, next, replicas, noted, ..Case::default() };
-        case.throttle.remembered.extend(remembered.map(|n| (ID.to_owned(), n)));
-        case.throttle.acknowledged.extend(acknowledged.map(|n| (ID.to_owned(), n)));
+        case.throttle.memory.extend([known(remembered, acknowledged)]);
         case.throttle.mode = if observe { Mode::Observe } else { Mode::Enforce };
         let planned = case.plan();
         let may = Permissions { killed, leads: true, recorded: true };
@@ -493,7 +534,7 @@ proptest! {
 
 #[test]
 fn a_gate_that_was_measured_to_refuse_another_share_does_not_agree() {
-    for (off, agreeing) in [(false, vec!["gate".to_owned()]), (true, Vec::new())] {
+    for (off, agreeing) in [(false, vec![TargetId::gate()]), (true, Vec::new())] {
         let gate = GateReadBack {
             gates: 1,
             obeying: 1,
@@ -505,21 +546,30 @@ fn a_gate_that_was_measured_to_refuse_another_share_does_not_agree() {
             Ok(ReadBack::Gate(gate)),
         )];
         let throttle = Declared::bare(ThrottleName::default_throttle(), Level::STOP);
-        let planned = plan(&Facts {
-            throttle: &throttle,
-            asked: Level::STOP,
-            killed: false,
-            current: Level::STOP,
-            next: NextLevel {
-                level: Level::STOP,
-                reason: Reason::Target,
-                shedding: false,
-                credit: None,
-                stale: false,
+        let planned = plan(
+            &Facts {
+                throttle: &throttle,
+                asked: Level::STOP,
+                killed: false,
+                current: Level::STOP,
+                next: NextLevel {
+                    level: Level::STOP,
+                    reason: Reason::Target,
+                    shedding: false,
+                    credit: None,
+                    stale: false,
+                },
+                reads: &reads,
+                memory: &BTreeMap::new(),
+                drifts: KnownDrifts {
+                    open: &BTreeMap::new(),
+                    damping: &BTreeMap::new(),
+                },
+                patience: &BTreeMap::new(),
+                now: MOMENT,
             },
-            reads: &reads,
-            now: Timestamp::UNIX_EPOCH,
-        });
+            String::new,
+        );
         assert_eq!(planned.agreeing, agreeing);
     }
 }

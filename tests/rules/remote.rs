@@ -2,24 +2,35 @@
 //! end of what is theirs.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use echo_phoenix::decide::check::{Permissions, Violation, check};
 use echo_phoenix::decide::damping::Patience;
-use echo_phoenix::decide::plan::{Facts, Planned, plan};
+use echo_phoenix::decide::facts::{Facts, KnownDrifts};
+use echo_phoenix::decide::plan::{Planned, plan};
 use echo_phoenix::decide::precedence::most_restrictive;
 use echo_phoenix::decide::step::NextLevel;
 use echo_phoenix::decide::verdict::Reason;
 use echo_phoenix::domain::drift::{DriftAction, Side};
 use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Source};
 use echo_phoenix::domain::level::Level;
-use echo_phoenix::domain::plan::{Action, GateReadBack, Plan, ReadBack, RemoteOrder, Step};
-use echo_phoenix::domain::remote::{RemoteReadBack, RemoteSent, is_sender, sender};
-use echo_phoenix::domain::throttle::{
-    Declared, GateSpec, Mode, RemoteSpec, TargetSpec, ThrottleName,
+use echo_phoenix::domain::moment::Moment;
+use echo_phoenix::domain::plan::{Plan, Step};
+use echo_phoenix::domain::remote::{is_sender, sender};
+use echo_phoenix::domain::target::{
+    Action, GateReadBack, GateSpec, ReadBack, RemoteOrder, RemoteReadBack, RemoteSent, RemoteSpec,
+    TargetMemory, TargetSpec,
 };
+use echo_phoenix::domain::throttle::{Declared, Mode, ThrottleName};
 use jiff::Timestamp;
 use proptest::prelude::*;
+
+/// When everything is found.
+const MOMENT: Moment = Moment {
+    wall: Timestamp::UNIX_EPOCH,
+    elapsed: Duration::ZERO,
+};
 
 const INSTALLATION: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
 
@@ -121,9 +132,10 @@ impl Case {
         let mut throttle = Declared::bare(name("checkout"), level(0.25));
         throttle.targets.push(TargetSpec::Remote(site()));
         (throttle.mode, throttle.holds) = (self.mode, self.holds.clone());
-        throttle
-            .sent
-            .extend(self.sent.map(|sent| (site().id(), sent)));
+        throttle.memory.extend(
+            self.sent
+                .map(|sent| (site().id(), TargetMemory::Remote(sent))),
+        );
         let want = most_restrictive(throttle.level, throttle.mode, &throttle.holds);
         let gate = GateReadBack {
             gates: 1,
@@ -154,9 +166,15 @@ impl Case {
             current: level(self.current),
             next,
             reads: &reads,
-            now: Timestamp::UNIX_EPOCH,
+            memory: &throttle.memory,
+            drifts: KnownDrifts {
+                open: &BTreeMap::new(),
+                damping: &BTreeMap::new(),
+            },
+            patience: &BTreeMap::new(),
+            now: MOMENT,
         };
-        (plan(&facts), want.killed)
+        (plan(&facts, String::new), want.killed)
     }
 
     /// What the site is told, whether it is what it should be, and the drift with who it is told
@@ -605,8 +623,11 @@ fn the_checker_refuses_what_no_site_must_be_told() {
 #[test]
 fn what_a_site_was_seen_to_obey_is_what_it_acknowledged() {
     let id = site().id();
-    assert_eq!(id, "remote/https://b.example/default");
-    let acknowledged = |case: Case| case.plan().0.sent.get(&id).copied();
+    assert_eq!(id.as_str(), "remote/https://b.example/default");
+    let acknowledged = |case: Case| match case.plan().0.memory.get(&id) {
+        Some(TargetMemory::Remote(sent)) => Some(*sent),
+        _ => None,
+    };
     let ours = || case(killed(&["r1"], None)).killed();
     assert_eq!(acknowledged(case(at(0.25))), sent(Some(0.25), false));
     assert_eq!(acknowledged(case(at(0.5))), None, "it differs");

@@ -2,17 +2,31 @@
 //! there is nothing to do.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use echo_phoenix::decide::check::{Permissions, check};
-use echo_phoenix::decide::plan::{Facts, Planned, plan, wanted_replicas};
+use echo_phoenix::decide::facts::{Facts, KnownDrifts};
+use echo_phoenix::decide::plan::{Planned, plan};
 use echo_phoenix::decide::step::NextLevel;
+use echo_phoenix::decide::targets::wanted_replicas;
 use echo_phoenix::decide::verdict::Reason;
 use echo_phoenix::domain::drift::{Drift, DriftAction, Side, Who};
 use echo_phoenix::domain::level::Level;
-use echo_phoenix::domain::plan::{Action, GateReadBack, Plan, ReadBack, ScaleReadBack, Step};
-use echo_phoenix::domain::throttle::{
-    Declared, GateSpec, Mode, ScaleSpec, TargetKind, TargetSpec, ThrottleName,
+use echo_phoenix::domain::moment::Moment;
+use echo_phoenix::domain::plan::{Plan, Step};
+use echo_phoenix::domain::target::{
+    Action, GateReadBack, GateSpec, ReadBack, ScaleMemory, ScaleReadBack, ScaleSpec, TargetKind,
+    TargetMemory, TargetSpec,
 };
+use echo_phoenix::domain::throttle::{Declared, Mode, ThrottleName};
 use jiff::Timestamp;
+
+/// When everything is found.
+const MOMENT: Moment = Moment {
+    wall: Timestamp::UNIX_EPOCH,
+    elapsed: Duration::ZERO,
+};
 
 const ID: &str = "apps/v1/Deployment/w";
 
@@ -75,12 +89,13 @@ fn planned(found: Found) -> Planned {
     let level = Level::from_percent(found.asked).unwrap();
     let mut throttle = Declared::bare(ThrottleName::default_throttle(), level);
     throttle.mode = found.mode;
+    let memory = ScaleMemory {
+        remembered: found.remembered,
+        acknowledged: found.acknowledged,
+    };
     throttle
-        .remembered
-        .extend(found.remembered.map(|n| (ID.to_owned(), n)));
-    throttle
-        .acknowledged
-        .extend(found.acknowledged.map(|n| (ID.to_owned(), n)));
+        .memory
+        .insert(ID.into(), TargetMemory::Scale(memory));
     let read = ScaleReadBack {
         replicas: found.replicas,
         remembered: found.noted,
@@ -90,24 +105,33 @@ fn planned(found: Found) -> Planned {
             ..Who::default()
         }),
     };
-    plan(&Facts {
-        throttle: &throttle,
-        asked: level,
-        killed: found.killed,
-        current: level,
-        next: NextLevel {
-            level,
-            reason: Reason::Target,
-            shedding: false,
-            credit: None,
-            stale: false,
+    plan(
+        &Facts {
+            throttle: &throttle,
+            asked: level,
+            killed: found.killed,
+            current: level,
+            next: NextLevel {
+                level,
+                reason: Reason::Target,
+                shedding: false,
+                credit: None,
+                stale: false,
+            },
+            memory: &throttle.memory,
+            reads: &[(
+                TargetSpec::Scale(spec(found.proportional)),
+                Ok(ReadBack::Scale(read)),
+            )],
+            drifts: KnownDrifts {
+                open: &BTreeMap::new(),
+                damping: &BTreeMap::new(),
+            },
+            patience: &BTreeMap::new(),
+            now: MOMENT,
         },
-        reads: &[(
-            TargetSpec::Scale(spec(found.proportional)),
-            Ok(ReadBack::Scale(read)),
-        )],
-        now: Timestamp::UNIX_EPOCH,
-    })
+        String::new,
+    )
 }
 
 /// The scaling of a plan: from, to, and the note that is left.
@@ -243,12 +267,13 @@ const STATES: &[(&str, Found, Came)] = &[
 fn every_state_of_a_workload_has_its_step_its_memory_and_its_end() {
     for &(what, found, expected) in STATES {
         let planned = planned(found);
-        let memory = |of: &std::collections::BTreeMap<String, i64>| of.get(ID).copied();
+        let memory = planned.memory.get(&ID.into()).map(TargetMemory::stored);
+        let memory = memory.unwrap_or_default();
         let came = (
             scaling(&planned),
-            memory(&planned.remembered),
-            memory(&planned.acknowledged),
-            planned.agreeing.contains(&ID.to_owned()),
+            memory.remembered,
+            memory.acknowledged,
+            planned.agreeing.contains(&ID.into()),
         );
         assert_eq!(came, expected, "{what}");
     }
@@ -466,18 +491,27 @@ fn gates_agree_when_all_of_them_obey_and_none_is_off() {
             credit: None,
             stale: false,
         };
-        let planned = plan(&Facts {
-            throttle: &throttle,
-            asked: Level::STOP,
-            killed: false,
-            current: Level::STOP,
-            next,
-            reads: &[(
-                TargetSpec::Gate(GateSpec::default()),
-                Ok(ReadBack::Gate(read)),
-            )],
-            now: Timestamp::UNIX_EPOCH,
-        });
+        let planned = plan(
+            &Facts {
+                throttle: &throttle,
+                asked: Level::STOP,
+                killed: false,
+                current: Level::STOP,
+                next,
+                memory: &throttle.memory,
+                reads: &[(
+                    TargetSpec::Gate(GateSpec::default()),
+                    Ok(ReadBack::Gate(read)),
+                )],
+                drifts: KnownDrifts {
+                    open: &BTreeMap::new(),
+                    damping: &BTreeMap::new(),
+                },
+                patience: &BTreeMap::new(),
+                now: MOMENT,
+            },
+            String::new,
+        );
         assert_eq!(
             !planned.agreeing.is_empty(),
             agrees,

@@ -6,11 +6,13 @@ use serde::Serialize;
 use super::super::words::holder;
 use super::differences::differences;
 use crate::client::ThrottleSummary;
+use crate::domain::target::{TargetId, TargetSpec};
 use crate::domain::text::shown;
-use crate::domain::throttle::{FromFile, Mode, TargetSpec};
+use crate::domain::throttle::{FromFile, Mode};
 use crate::source::crd::EchoThrottleSpec;
 use crate::source::crd_status::HoldStatus;
-use crate::source::spec_rows::{spec, target};
+use crate::source::crd_target::SpecTarget;
+use crate::source::spec_rows::spec;
 
 /// What becomes of a throttle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -231,13 +233,17 @@ fn compare(one: &FromFile, now: &ThrottleSummary) -> PlannedThrottle {
 /// Targets that come, change and go.
 fn targets(before: &EchoThrottleSpec, one: &FromFile) -> Vec<String> {
     let (before, after) = (before.domain_targets(), &one.spec.targets);
-    let known = |id: &str| before.iter().find(|known| known.id() == id);
+    let known = |id: &TargetId| before.iter().find(|known| known.id() == *id);
     let mut steps = Vec::new();
     for next in after {
         let id = next.id();
         match known(&id) {
             None => steps.push(format!("target added: {}", described(next))),
-            Some(known) => steps.extend(differences("", &target(known), &target(next))),
+            Some(known) => steps.extend(differences(
+                "",
+                &SpecTarget::from(known),
+                &SpecTarget::from(next),
+            )),
         }
     }
     let gone = before
@@ -326,7 +332,7 @@ fn in_force(now: &ThrottleSummary) -> Option<f64> {
 
 fn described(target: &TargetSpec) -> String {
     let TargetSpec::Gate(gate) = target else {
-        return shown(&target.id()).into_owned();
+        return shown(target.id().as_str()).into_owned();
     };
     let key = gate
         .key_header
@@ -337,5 +343,5 @@ fn described(target: &TargetSpec) -> String {
         0 => String::new(),
         rules => format!(", {rules} allow rule(s)"),
     };
-    format!("{}{key}{allowed}", shown(&target.id()))
+    format!("{}{key}{allowed}", shown(target.id().as_str()))
 }

@@ -11,10 +11,12 @@ use crate::decide::precedence::most_restrictive;
 use crate::domain::hold::{Epoch, Hold, HoldEffect, Source};
 use crate::domain::level::Level;
 use crate::domain::offered::Offered;
-use crate::domain::throttle::{Declared, GateSpec, Mode, Owner, TargetSpec, ThrottleName};
+use crate::domain::target::{GateSpec, TargetId, TargetMemory, TargetSpec};
+use crate::domain::throttle::{Declared, Mode, Owner, ThrottleName};
 use crate::source::crd::EchoThrottle;
 use crate::source::crd_override::{CONFIRMATION, Selector};
-use crate::source::crd_status::{ENDED_LIMIT, EchoThrottleStatus, HoldStatus, TargetNumber};
+use crate::source::crd_status::{ENDED_LIMIT, EchoThrottleStatus, HoldStatus};
+use crate::source::status_rows;
 
 /// Where the object behind a hold stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,8 +122,7 @@ pub(super) struct IndexedThrottle {
     pub(super) holds: BTreeMap<Epoch, IndexedHold>,
     pub(super) ended: VecDeque<Epoch>,
     pub(super) effective: Option<(Level, i64)>,
-    remembered: BTreeMap<String, i64>,
-    acknowledged: BTreeMap<String, i64>,
+    memory: BTreeMap<TargetId, TargetMemory>,
     pub(super) gone: bool,
     /// Whether a loop goes by it, which sees each hold before it goes.
     looked_at: bool,
@@ -157,8 +158,7 @@ impl IndexedThrottle {
             if version < self.version {
                 return false;
             }
-            (self.effective, self.remembered, self.acknowledged) =
-                (None, BTreeMap::new(), BTreeMap::new());
+            (self.effective, self.memory) = (None, BTreeMap::new());
         }
         self.spec_hold(object, &uid, generation, now);
         (
@@ -258,12 +258,7 @@ impl IndexedThrottle {
                 .ok()
                 .map(|level| (level, status.observed_generation))
         });
-        self.remembered = numbers(&status.remembered);
-        let sent = status
-            .acknowledged
-            .iter()
-            .filter_map(|row| Some((row.target.clone(), row.replicas?)));
-        self.acknowledged = sent.collect();
+        self.memory = status_rows::memory(status);
     }
 
     /// Whether seeing this hold is no news: it is known to be live, or to have ended.
@@ -352,17 +347,10 @@ impl IndexedThrottle {
             mode: self.mode,
             ramp_percent_per_second: self.ramp,
             targets: self.targets.clone(),
-            remembered: self.remembered.clone(),
-            acknowledged: self.acknowledged.clone(),
+            memory: self.memory.clone(),
             ..Declared::bare(name.clone(), self.level)
         }
     }
-}
-
-fn numbers(rows: &[TargetNumber]) -> BTreeMap<String, i64> {
-    rows.iter()
-        .map(|row| (row.target.clone(), row.replicas))
-        .collect()
 }
 
 fn told_hold(told: &HoldStatus) -> Option<Hold> {

@@ -115,6 +115,11 @@ fn status(observed: i64, effective: Option<i64>, ended: Option<usize>) -> serde_
     status
 }
 
+fn each(index: &mut Index, does: impl Fn(&mut Index, &ThrottleName)) {
+    let names: Vec<_> = index.throttles.keys().cloned().collect();
+    names.iter().for_each(|name| does(index, name));
+}
+
 fn happens(index: &mut Index, step: usize, what: Does) {
     match what {
         Does::Seen(name, generation, kill, effective, ended) => {
@@ -133,8 +138,12 @@ fn happens(index: &mut Index, step: usize, what: Does) {
         Does::EndsOf(hold) => drop(index.end_of(&stop(hold, None).hold)),
         Does::Over(hold) => drop(index.over(&epoch(hold))),
         Does::Refuses(hold) => drop(index.refuse(&epoch(hold), &Scope::All)),
-        Does::LetsGo => drop(index.let_go()),
-        Does::Shows => drop(index.show()),
+        Does::LetsGo => each(index, |index, name| {
+            index.let_go(name);
+        }),
+        Does::Shows => each(index, |index, name| {
+            index.show(name);
+        }),
         Does::ForgetsShown => index.forget_shown(),
         Does::Finds(hold) => index.found(&epoch(hold)),
         Does::Learns(hold) => index.note(&epoch(hold), |hold, _| {
@@ -183,8 +192,10 @@ fn what_is_of_one_throttle_leaves_the_others_as_they_were_handed_out() {
     index.override_seen(&epoch(0), stop(0, Some(1)));
     index.override_missing(&epoch(1));
     index.overrides_doubted(OverrideKind::ClusterWide);
-    index.show();
-    index.let_go();
+    each(&mut index, |index, name| {
+        index.show(name);
+        index.let_go(name);
+    });
     let same: Vec<_> = before
         .iter()
         .zip(index.declared())

@@ -12,16 +12,22 @@ use crate::domain::hold::{Epoch, HeldBy, Hold, Scope};
 use crate::source::rest::{ReviveBody, parse};
 
 use super::said;
-use crate::http::App;
+use crate::http::AppCore;
 use crate::http::answer::{ProblemResponse, named};
 use crate::http::refusal::table;
+use crate::http::route::CommandKind;
 
 /// Answers as the first time, or tells what has come since.
-pub(super) fn replay(app: &App, path: &str, raw: &[u8], first: CommandResponse) -> Response {
-    let mut response = match first.kill().filter(|epoch| !holds(app, epoch)) {
+pub(super) fn replay(
+    core: &AppCore,
+    kind: CommandKind,
+    raw: &[u8],
+    first: CommandResponse,
+) -> Response {
+    let mut response = match first.kill().filter(|epoch| !holds(core, epoch)) {
         // Nobody shall believe in a stop that is over, or may be in a moment,
         Some(epoch) => {
-            let over = if is_held(app, epoch) {
+            let over = if is_held(core, epoch) {
                 &table::MAY_END
             } else {
                 &table::ENDED_SINCE
@@ -31,7 +37,7 @@ pub(super) fn replay(app: &App, path: &str, raw: &[u8], first: CommandResponse) 
                 .into_response()
         }
         // nor in an end that another stop has overtaken.
-        None => match newer_holds(app, path, raw, &first) {
+        None => match newer_holds(core, kind, raw, &first) {
             held if held.is_empty() => said(first),
             held => ProblemResponse::of(&table::HELD_SINCE)
                 .with("held_by", json!(held))
@@ -47,8 +53,13 @@ pub(super) fn replay(app: &App, path: &str, raw: &[u8], first: CommandResponse) 
 
 /// Kills that hold what a revival meant, and that did not when it came. No clock says which: it may
 /// have been set since.
-fn newer_holds(app: &App, path: &str, raw: &[u8], first: &CommandResponse) -> Vec<HeldBy> {
-    if path != "/revive" {
+fn newer_holds(
+    core: &AppCore,
+    kind: CommandKind,
+    raw: &[u8],
+    first: &CommandResponse,
+) -> Vec<HeldBy> {
+    if kind != CommandKind::Revive {
         return Vec::new();
     }
     let asked: ReviveBody = parse(raw).unwrap_or_default(); // it was read when it came first; an empty one means all
@@ -69,7 +80,7 @@ fn newer_holds(app: &App, path: &str, raw: &[u8], first: &CommandResponse) -> Ve
         (None, Some(_)) => hold.taken_at > first.at,
         (None, None) => !named.contains(&hold.epoch.0.as_str()),
     };
-    live_kills(app, &scope)
+    live_kills(core, &scope)
         .iter()
         .filter(|hold| newer(hold))
         .map(HeldBy::from)
@@ -78,28 +89,28 @@ fn newer_holds(app: &App, path: &str, raw: &[u8], first: &CommandResponse) -> Ve
 
 /// Whether a kill holds, and nobody is about to end it: that it does, and then does not, would be
 /// believed of it.
-pub(super) fn holds(app: &App, epoch: &str) -> bool {
-    is_held(app, epoch) && !app.latch.is_ending(&Epoch(epoch.to_owned()))
+pub(super) fn holds(core: &AppCore, epoch: &str) -> bool {
+    is_held(core, epoch) && !core.latch.is_ending(&Epoch(epoch.to_owned()))
 }
 
-fn is_held(app: &App, epoch: &str) -> bool {
+fn is_held(core: &AppCore, epoch: &str) -> bool {
     let epoch = Epoch(epoch.to_owned());
-    app.gate
+    core.gate
         .standings()
         .iter()
         .any(|standing| standing.holds.contains(&epoch))
 }
 
 /// The kills of these throttles, each once.
-pub(in crate::http) fn live_kills(app: &App, scope: &Scope) -> Vec<Hold> {
-    let names = app
+pub(in crate::http) fn live_kills(core: &AppCore, scope: &Scope) -> Vec<Hold> {
+    let names = core
         .gate
         .standings()
         .into_iter()
         .map(|standing| standing.name)
         .filter(|name| scope.covers(name));
     let mut kills: Vec<Hold> = Vec::new();
-    for hold in names.flat_map(|name| app.gate.kills(&name)) {
+    for hold in names.flat_map(|name| core.gate.kills(&name)) {
         if !kills.iter().any(|known| known.epoch == hold.epoch) {
             kills.push(hold);
         }

@@ -1,7 +1,7 @@
 //! Whether the ledger answers: asked by whoever looks at `/health`, and regularly for those that
 //! must not wait for it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
@@ -73,15 +73,16 @@ impl LedgerLook {
 }
 
 /// Looks at the ledger again and again, for `/metrics`.
-pub async fn watch_ledger(app: Arc<App>, stop: CancellationToken) {
-    let Some(ledger) = &app.ledger else {
+pub async fn watch_ledger(app: App, stop: CancellationToken) {
+    let Some(ledger) = &app.record.ledger else {
         return stop.cancelled().await;
     };
     loop {
         let _found = app
+            .record
             .ledger_look
-            .fresh(ledger.as_ref(), app.clock.as_ref(), || {
-                app.strangers.due(LEDGER)
+            .fresh(ledger.as_ref(), app.core.clock.as_ref(), || {
+                app.doors.strangers.due(LEDGER)
             })
             .await;
         tokio::select! {

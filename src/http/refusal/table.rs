@@ -17,7 +17,7 @@ macro_rules! refusals {
             };
         )*
         /// Every refusal there is.
-        pub(super) static ALL: &[&Refusal] = &[$(&$name),*];
+        pub(in crate::http) static ALL: &[&Refusal] = &[$(&$name),*];
     };
 }
 

@@ -2,14 +2,16 @@
 //!
 //! Tells nobody itself; whether the ledger took it is not known here.
 
-use super::Intent;
-use super::words::{draft, reason_of, told};
+use super::words::{draft, reason_of};
+use crate::decide::outcome::intended_level;
+use crate::decide::targets;
 use crate::domain::audit::{AuditDraft, Change, IntentId, ThrottleRow};
 use crate::domain::drift::Side;
 use crate::domain::level::Level;
 use crate::domain::offered::Offered;
-use crate::reconcile::StartedPass;
+use crate::domain::plan::StepOutcome;
 use crate::reconcile::memory::{Recorded, new_id};
+use crate::reconcile::started::{Intent, StartedPass};
 
 /// What a pass is about to do for one throttle, as the ledger is told.
 pub(super) struct Intention {
@@ -28,27 +30,28 @@ impl Intention {
             next,
             planned,
             memory,
+            done,
             ..
         } = begun;
         let now = begun.now.wall;
-        let offered = memory
-            .offered
-            .moved(memory.level, planned.effective, want.level);
+        let law = &memory.law;
+        let effective = intended_level(planned, done, law.level);
+        let offered = law.offer.rates().moved(law.level, effective, want.level);
         let state = Recorded {
-            effective: planned.effective,
+            effective,
             asked: want.level,
             generation: throttle.generation,
         };
         let row = memory.lacks(state, &offered).then(|| ThrottleRow {
             name: throttle.name.clone(),
             declared: throttle.level,
-            effective: planned.effective,
+            effective,
             generation: throttle.generation,
             owner: throttle.owner,
             spec: None,
             offered: Some(offered),
         });
-        let shed = (next.shedding != memory.shedding).then(|| {
+        let shed = (next.shedding != law.shed.is_some()).then(|| {
             let mut entry = draft(
                 throttle.name.as_str(),
                 if next.shedding {
@@ -58,14 +61,11 @@ impl Intention {
                 },
                 now,
             );
-            entry.before = memory.level.to_string();
-            entry.after = planned.effective.to_string();
+            entry.before = law.level.to_string();
+            entry.after = effective.to_string();
             entry.binding_signal = next.reason.as_str().to_owned();
-            if memory.shedding {
-                entry.reason = format!(
-                    "refused up to {} since {}",
-                    memory.shed_most, memory.shed_since
-                );
+            if let Some(shed) = law.shed {
+                entry.reason = format!("refused up to {} since {}", shed.most, shed.since);
             }
             entry
         });
@@ -73,9 +73,11 @@ impl Intention {
             .plan
             .steps
             .iter()
+            .zip(done)
             .enumerate()
-            .filter_map(|(index, step)| {
-                let told = told(&step.action)?;
+            .filter(|(_, (_, done))| !matches!(done, Some(StepOutcome::Refused(_))))
+            .filter_map(|(index, (step, _))| {
+                let told = targets::words(&step.action)?;
                 let id = IntentId(new_id(now));
                 let mut entry = draft(throttle.name.as_str(), told.intent, now);
                 (entry.before, entry.after) = (told.before, told.after);

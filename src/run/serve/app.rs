@@ -1,40 +1,39 @@
 //! What the handlers of a service of one process may use, and what its `/health` tells of.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use super::ServeArgs;
 use super::brake::Brake;
-use crate::config::{Environment, Keys};
-use crate::decide::law::Law;
+use crate::config::Keys;
 use crate::desired::LedgerDesired;
 use crate::gate::Gate;
-use crate::http::{
-    App, HealthCheck, HealthParts, Hosts, InFlightKeys, Large, LedgerLook, Rates, Strangers,
-};
+use crate::http::{App, AppDoors, AppParts, HealthCheck, HealthParts, Process};
 use crate::mirror::counters::MirrorCounters;
-use crate::ports::{Desired, History};
+use crate::ports::Desired;
 use crate::run::clock::monotonic;
 use crate::run::manifest;
-use crate::run::record::RecordHealth;
+use crate::run::record::{self, RecordHealth};
 use crate::run::{RunError, data_folder, local_key, mirror, unaccounted};
 use crate::source::stripe::WebhookSecrets;
-use crate::telemetry::Metrics;
+use crate::store::StandbyLedger;
 
 /// What they get beside the brake.
 pub(super) struct Given {
     pub(super) keys: Keys,
     pub(super) told: RecordHealth,
     pub(super) stripe: WebhookSecrets,
-    pub(super) history: Arc<dyn History>,
     pub(super) mirror: Option<Arc<MirrorCounters>>,
 }
 
 /// What the handlers of a service may use.
-pub(super) fn app(args: &ServeArgs, brake: &Brake, given: Given) -> Result<Arc<App>, RunError> {
+pub(super) fn app(
+    args: &ServeArgs,
+    brake: &Brake,
+    ledger: &Arc<StandbyLedger>,
+    given: Given,
+) -> Result<App, RunError> {
     let Brake {
         clock,
-        record,
         manifest,
         desired,
         gate,
@@ -45,7 +44,6 @@ pub(super) fn app(args: &ServeArgs, brake: &Brake, given: Given) -> Result<Arc<A
         keys,
         told,
         stripe,
-        history,
         mirror,
     } = given;
     if stripe.trimmed() > 0 {
@@ -71,33 +69,19 @@ pub(super) fn app(args: &ServeArgs, brake: &Brake, given: Given) -> Result<Arc<A
     for (name, variable) in &parts.off {
         tracing::info!(part = name, "off: set {variable} to turn it on");
     }
-    Ok(Arc::new(App {
-        mode: "serve",
-        started: clock.moment(),
+    let app = App::new(AppParts {
+        process: Process::Serve,
         clock: Arc::clone(clock),
         gate: Arc::clone(gate),
         latch: Arc::clone(latch),
         desired: Arc::clone(desired),
         measurements: Some(Arc::<LedgerDesired>::clone(&brake.declared)),
         wake: Arc::<LedgerDesired>::clone(&brake.declared),
-        ledger: Some(Arc::clone(record)),
-        history: Some(history),
-        keys,
-        rates: Rates::new(&args.listen.doors, monotonic()),
-        large: Large::default(),
-        webhooks: Arc::default(),
-        ledger_look: LedgerLook::default(),
-        hosts: Hosts::of(&args.listen),
-        strangers: Strangers::new(monotonic()),
-        stripe,
-        metrics: Arc::new(Metrics::new().map_err(|e| RunError::failed("metrics", e))?),
-        law: Law::default(),
-        parts,
-        board: Arc::default(),
-        under_way: InFlightKeys::default(),
-        listening: AtomicBool::new(false),
-        authz_to_loopback_only: args.listen.environment == Environment::Production,
-    }))
+        health: parts,
+        doors: AppDoors::new(&args.listen, keys, stripe, monotonic()),
+        record: record::for_handlers(ledger),
+    });
+    app.map_err(|e| RunError::failed("metrics", e))
 }
 
 /// Parts that are loaded once the gate has every throttle that is declared.

@@ -11,7 +11,7 @@ use crate::config::{HostArgs, RemoteKeys};
 use crate::decide::law::Law;
 use crate::desired::{LedgerDesired, ManifestFile};
 use crate::domain::hold::Epoch;
-use crate::domain::throttle::TargetKind;
+use crate::domain::target::TargetKind;
 use crate::gate::Gate;
 use crate::http::StatusBoard;
 use crate::latch::Latch;

@@ -4,11 +4,13 @@
 
 use super::{InvalidField, field_error};
 use crate::config::{REMOTE_KEY_FORM, is_remote_key};
+use crate::domain::target::{NO_USER, bears_user};
 use crate::domain::text::is_blank;
-use crate::domain::throttle::{AllowFlaw, AllowRule, NO_USER, ThrottleName, bears_user};
-use crate::source::crd::{Band, EchoThrottleSpec, GateTarget, SpecTarget};
+use crate::domain::throttle::{AllowFlaw, AllowRule, ThrottleName};
+use crate::source::crd::{Band, EchoThrottleSpec};
 use crate::source::crd_override::CONFIRMATION;
 use crate::source::crd_remote::RemoteTarget;
+use crate::source::crd_target::{EXACTLY_ONE, GateTarget, SpecTarget};
 
 /// The rules that the API server holds for a resource, by schema and CEL.
 pub(super) fn broken_rules(spec: &EchoThrottleSpec) -> Vec<InvalidField> {
@@ -83,17 +85,7 @@ pub(super) fn broken_rules(spec: &EchoThrottleSpec) -> Vec<InvalidField> {
 
 fn target_rules(index: usize, target: &SpecTarget, rule: &mut impl FnMut(bool, &str, &str)) {
     let at = |field: &str| format!("spec.targets[{index}]{field}");
-    let kinds = [
-        target.gate.is_some(),
-        target.scale.is_some(),
-        target.remote.is_some(),
-    ];
-    let one = kinds.into_iter().filter(|is| *is).count() == 1;
-    rule(
-        one,
-        &at(""),
-        "expected exactly one of gate, scale and remote",
-    );
+    rule(target.is_one(), &at(""), EXACTLY_ONE);
     if let Some(remote) = &target.remote {
         remote_rules(index, remote, rule);
     }

@@ -4,11 +4,10 @@
 
 use jiff::Timestamp;
 
-use super::whole_percent;
 use crate::domain::hold::Hold;
 use crate::domain::level::Level;
-use crate::domain::plan::ReadBack;
-use crate::domain::report::{PassReport, TargetReport};
+use crate::domain::report::{PassReport, StatusRow, TargetReport};
+use crate::domain::target::TargetId;
 use crate::domain::text::shown;
 use crate::domain::throttle::Mode;
 use crate::source::crd_status::{ConditionStatus, EchoThrottleStatus};
@@ -32,7 +31,7 @@ pub(super) fn conditions(
     let unread = outcome
         .observed
         .iter()
-        .find_map(|o| o.read.as_ref().err().map(String::as_str));
+        .find_map(|one| one.unread.as_deref());
     let level = level_words(outcome);
     let not_enforced = not_enforced_words(outcome, &disagreeing.join(", "), unread);
     let standing = if enforced { &level } else { &not_enforced };
@@ -78,7 +77,15 @@ pub(super) fn conditions(
 
 /// What is in force, beside what is declared.
 fn level_words(outcome: &PassReport) -> String {
-    let named = |one: &TargetReport| matches!(&one.read, Ok(ReadBack::Gate(gate)) if gate.callers.is_some());
+    let named = |one: &TargetReport| {
+        matches!(
+            one.row,
+            StatusRow::Gates {
+                callers: Some(_),
+                ..
+            }
+        )
+    };
     let keyed = outcome.throttle.gate().key_header.is_some() || outcome.observed.iter().any(named);
     let of = if keyed { " of callers" } else { "" };
     let (effective, declared) = (
@@ -91,10 +98,7 @@ fn level_words(outcome: &PassReport) -> String {
 /// Which targets are behind, and why: what went wrong first, what they were found at, or why the
 /// first of those could not be read that could not.
 fn not_enforced_words(outcome: &PassReport, behind: &str, unread: Option<&str>) -> String {
-    let off = outcome
-        .observed
-        .iter()
-        .find_map(|one| off_words(outcome, one));
+    let off = outcome.observed.iter().find_map(|one| one.wrong.clone());
     let because = outcome
         .trouble
         .clone()
@@ -106,36 +110,6 @@ fn not_enforced_words(outcome: &PassReport, behind: &str, unread: Option<&str>) 
     } else {
         format!("{behind}: {because}")
     }
-}
-
-/// What is wrong with gates that refuse another share than they should, and with another site that
-/// does not obey.
-fn off_words(outcome: &PassReport, one: &TargetReport) -> Option<String> {
-    let gate = match &one.read {
-        Ok(ReadBack::Gate(gate)) => gate,
-        Ok(ReadBack::Remote(_)) if one.refusal.is_some() => return one.refusal.clone(),
-        Ok(ReadBack::Remote(found)) if !one.agrees => {
-            return Some(match (&found.others, found.killed) {
-                (Some(others), _) => format!("killed there by {others}, who has to end it there"),
-                (None, true) => "killed there".to_owned(),
-                (None, false) => format!("declared {} there", found.declared.percent_words()),
-            });
-        }
-        _ => return None,
-    };
-    if gate.off && gate.callers.is_some() {
-        return Some("callers were told something else than the level gives them".to_owned());
-    }
-    let refused = gate.refused.filter(|_| gate.off).map(whole_percent)?;
-    let wanted = if outcome.throttle.holds.iter().any(Hold::is_kill) {
-        Level::STOP
-    } else {
-        outcome.effective
-    };
-    Some(format!(
-        "refuses {refused} % of what is asked, not {}",
-        wanted.percent_words()
-    ))
 }
 
 /// Whether the declared source of signals is silent; nothing where none is declared.
@@ -199,7 +173,8 @@ fn drifted(outcome: &PassReport) -> ConditionStatus {
         (true, Mode::Enforce) if outcome.damped => "Damped",
         (true, Mode::Enforce) => "Correcting",
     };
-    row("Drifted", found, reason, &outcome.drifted.join(", "))
+    let targets: Vec<_> = outcome.drifted.iter().map(TargetId::as_str).collect();
+    row("Drifted", found, reason, &targets.join(", "))
 }
 
 fn killed_row(holds: &[Hold]) -> ConditionStatus {

@@ -198,7 +198,7 @@ pub(super) fn append_drift(conn: &Group<'_>, drift: &Drift) -> rusqlite::Result<
         Cell::text("drift"),
         Cell::text(id),
         Cell::text(throttle.as_str()),
-        Cell::text(target),
+        Cell::text(target.as_str()),
         Cell::text(field),
         Cell::text(desired),
         Cell::text(actual),

@@ -5,8 +5,7 @@
 use super::site::{Row, short};
 use crate::domain::hold::Epoch;
 use crate::domain::level::Level;
-use crate::domain::remote::RemoteReadBack;
-use crate::domain::throttle::RemoteSpec;
+use crate::domain::target::{RemoteReadBack, RemoteSpec};
 use crate::ports::TargetError;
 use crate::source::crd_status::EchoThrottleStatus;
 

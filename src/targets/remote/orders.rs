@@ -7,9 +7,8 @@ use sha2::{Digest, Sha256};
 use super::site::SiteCommand;
 use super::{Known, Name, POLL_INTERVAL, Remotes};
 use crate::domain::hold::Epoch;
-use crate::domain::plan::RemoteOrder;
 use crate::domain::remote::sender;
-use crate::domain::throttle::RemoteSpec;
+use crate::domain::target::{RemoteOrder, RemoteSpec};
 use crate::ports::TargetError;
 
 impl Remotes {

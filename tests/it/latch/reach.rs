@@ -14,7 +14,8 @@ use echo_phoenix::domain::audit::{CommandRecord, CommandResponse};
 use echo_phoenix::domain::hold::{Epoch, HoldEffect, Scope, ScopedHold};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::measurement::Measurement;
-use echo_phoenix::domain::throttle::{Declared, GateSpec, Owner, ThrottleName};
+use echo_phoenix::domain::target::GateSpec;
+use echo_phoenix::domain::throttle::{Declared, Owner, ThrottleName};
 use echo_phoenix::gate::{Gate, LevelSetting};
 use echo_phoenix::latch::{AuditState, CommandOutcome, KillOrder, Latch, LevelOrder};
 use echo_phoenix::ports::{

@@ -159,7 +159,7 @@ pub(crate) fn drift(id: &str, count: i64) -> Drift {
     Drift {
         id: id.to_owned(),
         throttle: ThrottleName::default_throttle(),
-        target: "apps/v1/Deployment/checkout".to_owned(),
+        target: "apps/v1/Deployment/checkout".into(),
         field: "spec.replicas".to_owned(),
         desired: "2".to_owned(),
         actual: "9".to_owned(),

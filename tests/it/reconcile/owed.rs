@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicUsize;
 use async_trait::async_trait;
 use echo_phoenix::domain::audit::{Change, ClientKey, CommandResponse, Receipt};
 use echo_phoenix::domain::moment::Moment;
-use echo_phoenix::domain::plan::{Action, ReadBack};
-use echo_phoenix::domain::throttle::{Declared, TargetSpec};
+use echo_phoenix::domain::target::{Action, ReadBack, TargetSpec};
+use echo_phoenix::domain::throttle::Declared;
 use echo_phoenix::latch::KillOrder;
 use echo_phoenix::ports::{LedgerError, OutboxRow, Stored, TargetError, Wake};
 use tokio::time::timeout;
@@ -30,7 +30,7 @@ struct Counted {
 
 #[async_trait]
 impl Target for Counted {
-    fn begin(&self) {
+    fn begin(&self, _throttle: &ThrottleName) {
         if self.passes.fetch_add(1, Ordering::SeqCst) >= SPINS {
             self.stop.cancel();
         }

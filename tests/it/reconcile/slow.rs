@@ -15,11 +15,11 @@ use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Sou
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::measurement::Measurement;
 use echo_phoenix::domain::observation::Signals;
-use echo_phoenix::domain::plan::{Action, ReadBack, ScaleReadBack};
 use echo_phoenix::domain::report::PassReport;
-use echo_phoenix::domain::throttle::{
-    Declared, GateSpec, ScaleSpec, TargetKind, TargetSpec, ThrottleName,
+use echo_phoenix::domain::target::{
+    Action, GateSpec, ReadBack, ScaleReadBack, ScaleSpec, TargetKind, TargetSpec,
 };
+use echo_phoenix::domain::throttle::{Declared, ThrottleName};
 use echo_phoenix::gate::{Gate, LevelSetting, Question};
 use echo_phoenix::latch::Latch;
 use echo_phoenix::ports::{
@@ -44,14 +44,14 @@ use crate::ledger_suite::declared::{
 const SOON: Duration = Duration::from_secs(30);
 
 /// Declarations that a test sets.
-struct Declarations {
-    all: Mutex<Vec<Declared>>,
-    leads: AtomicBool,
-    woken: WakeSet,
+pub(super) struct Declarations {
+    pub(super) all: Mutex<Vec<Declared>>,
+    pub(super) leads: AtomicBool,
+    pub(super) woken: WakeSet,
 }
 
 impl Declarations {
-    fn change(&self, change: impl Fn(&mut Declared)) {
+    pub(super) fn change(&self, change: impl Fn(&mut Declared)) {
         self.all.lock().unwrap().iter_mut().for_each(change);
     }
 }
@@ -172,7 +172,7 @@ impl Target for Workloads {
 
 /// The outcomes that were told.
 #[derive(Default)]
-struct Told(Mutex<Vec<PassReport>>);
+pub(super) struct Told(pub(super) Mutex<Vec<PassReport>>);
 
 #[async_trait]
 impl Report for Told {
@@ -263,7 +263,7 @@ fn plant_in(folder: TempDir, throttles: Vec<Declared>) -> Plant {
     }
 }
 
-fn name(number: usize) -> ThrottleName {
+pub(super) fn name(number: usize) -> ThrottleName {
     ThrottleName::try_from(format!("t{number}")).unwrap()
 }
 
@@ -280,7 +280,7 @@ fn throttle(stored: f64, declared: f64) -> Declared {
 }
 
 /// An open throttle with a workload.
-fn with_workload(number: usize) -> Declared {
+pub(super) fn with_workload(number: usize) -> Declared {
     let scale = ScaleSpec {
         api_version: "apps/v1".to_owned(),
         kind: "Deployment".to_owned(),
@@ -298,7 +298,7 @@ fn with_workload(number: usize) -> Declared {
     }
 }
 
-fn hold(epoch: &str) -> Hold {
+pub(super) fn hold(epoch: &str) -> Hold {
     Hold {
         epoch: Epoch(epoch.to_owned()),
         bite: HoldEffect::Kill,

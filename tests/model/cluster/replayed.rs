@@ -94,7 +94,7 @@ impl Cluster {
         confirmation
             .iter()
             .for_each(|word| body["confirmation"] = json!(word));
-        let command = self.send(path, &body, what).await;
+        let command = self.send(&body, what).await;
         self.until(ANSWER, "an answer", || self.became(&command).is_some())
             .await;
         assert_eq!(
