@@ -25,7 +25,7 @@ use crate::domain::moment::Moment;
 use crate::domain::target::GateSpec;
 use crate::domain::throttle::ThrottleName;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{ArcSwap, Mutex, lock};
+use crate::sync::{ArcSwap, Mutex};
 
 pub use draft::Draft;
 use draft::{Drafted, VerdictTable};
@@ -193,7 +193,7 @@ impl Gate {
     /// Several changes that come into force at once, by one swap of the table. Keep it short:
     /// whoever closes waits for it.
     pub fn change<T>(&self, changes: impl FnOnce(&mut Draft<'_>) -> T) -> T {
-        let mut ended = lock(&self.writing);
+        let mut ended = self.writing.lock();
         let old = self.table.load_full();
         let mut draft = Draft::of(&old, &mut ended, &self.tightenings);
         let told = changes(&mut draft);
@@ -259,7 +259,7 @@ impl Gate {
     /// all up to it.
     pub fn tightenings(&self) -> u64 {
         // One that is under way is not in the table yet.
-        let _whole = lock(&self.writing);
+        let _whole = self.writing.lock();
         self.tightenings.load(Ordering::SeqCst)
     }
 

@@ -16,8 +16,6 @@ mod sqlite;
 mod standby;
 mod start;
 
-use crate::sync::lock;
-
 pub use accounts::{Accounts, Unexplained};
 pub use had::settle_had;
 pub use journal::{

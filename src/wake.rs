@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use crate::domain::hold::Scope;
 use crate::domain::throttle::ThrottleName;
 use crate::ports::{Wake, Woken};
-use crate::sync::{Mutex, lock};
+use crate::sync::Mutex;
 
 /// Most names that are kept apart: about as many as passes can begin within a tick. More than that
 /// are all of them, which costs no more than a tick does.
@@ -34,7 +34,7 @@ impl Default for WakeSet {
 impl WakeSet {
     /// Everyone so far, if there is anybody.
     fn take(&self) -> Option<Woken> {
-        let mut woken = lock(&self.woken);
+        let mut woken = self.woken.lock();
         if matches!(&*woken, Woken::Throttles(names) if names.is_empty()) {
             return None;
         }
@@ -48,7 +48,7 @@ impl WakeSet {
 #[async_trait]
 impl Wake for WakeSet {
     fn wake(&self, whom: &Scope) {
-        add(&mut lock(&self.woken), whom);
+        add(&mut self.woken.lock(), whom);
         self.changed.notify_one();
     }
 

@@ -198,15 +198,17 @@ const INTERLEAVED: &[&str] = &[
 /// What these take from `sync`: a thread that waits for one of these unseen stops all others of
 /// such a test. Counters may be the standard library's.
 const SHARED_BY_THREADS: &[&[&str]] = &[
-    &["std", "sync", "Mutex"],
-    &["std", "sync", "RwLock"],
-    &["std", "sync", "Condvar"],
+    &["parking_lot"],
     &["std", "sync", "mpsc"],
     &["std", "thread"],
     &["arc_swap"],
     &["tokio", "spawn"],
     &["tokio", "time"],
 ];
+
+/// A panic poisons them, and then every use has to say that this does not matter; `parking_lot`'s
+/// have the same names and are not poisoned.
+const POISONED: &[&str] = &["Mutex", "RwLock", "Condvar", "MutexGuard", "PoisonError"];
 
 const UNFINISHED: &[&str] = &["todo", "unimplemented", "dbg"];
 
@@ -246,6 +248,7 @@ fn check(files: &[(String, String)]) -> Vec<String> {
             found.extend(paths::written(path, &source));
             found.extend(crowded(path, &source));
             found.extend(unseen(path, &source));
+            found.extend(poisoned(path, &source));
             ours.push((path.as_str(), source));
         }
     }
@@ -326,6 +329,27 @@ fn unseen(path: &str, source: &Source) -> BTreeSet<String> {
             format!(
                 "{path}:{line}: shared: {} is not seen by tests/interleavings; crate::sync is",
                 shared.join("::")
+            )
+        })
+        .collect()
+}
+
+/// Locks of the standard library.
+fn poisoned(path: &str, source: &Source) -> BTreeSet<String> {
+    let named = source
+        .paths
+        .iter()
+        .filter_map(|names| match names.as_slice() {
+            [std, sync, name, ..] if std == "std" && sync == "sync" => {
+                POISONED.iter().find(|lock| *lock == name)
+            }
+            _ => None,
+        });
+    named
+        .map(|name| {
+            let line = source.line(&[&format!("std::sync::{name}"), name]);
+            format!(
+                "{path}:{line}: lock: std's {name} is poisoned by a panic; parking_lot's is not"
             )
         })
         .collect()

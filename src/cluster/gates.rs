@@ -4,13 +4,14 @@
 //! writes after the pass.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
+use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use crate::domain::target::{Action, GateReadBack, ReadBack, TargetSpec};
@@ -86,7 +87,7 @@ impl ClusterGates {
         let _one_at_a_time = self.listing.lock().await;
         let now = self.clock.elapsed();
         {
-            let words = self.lock();
+            let words = self.words.lock();
             if words
                 .listed
                 .is_some_and(|at| now.saturating_sub(at) < FRESH)
@@ -104,7 +105,7 @@ impl ClusterGates {
                 ));
             }
         };
-        let mut words = self.lock();
+        let mut words = self.words.lock();
         words.listed = Some(now);
         let mut before = std::mem::take(&mut words.heard);
         for lease in &list.items {
@@ -127,7 +128,7 @@ impl ClusterGates {
     /// The digest of the kills that these throttles have: worked out once for all that are read
     /// until one of them changes.
     fn expected(&self, all: Vec<Arc<Declared>>) -> String {
-        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut expected = self.expected.lock();
         let same = |(known, _): &&ExpectedDigest| {
             let mut both = known.iter().zip(&all);
             known.len() == all.len() && both.all(|(known, one)| Arc::ptr_eq(known, one))
@@ -138,10 +139,6 @@ impl ClusterGates {
         let digest = digest_of(all.iter().map(Arc::as_ref));
         *expected = Some((all, digest.clone()));
         digest
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Words> {
-        self.words.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,8 +6,9 @@
 //! hold's id is none of its business. Waits for nothing; knows no objects.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::domain::hold::{Epoch, Scope, ScopedHold, Source};
 use crate::ports::DesiredError;
@@ -65,7 +66,7 @@ impl One {
 impl Sent {
     /// A create is sent; false if there is nothing to be made: it was made, or the hold has ended.
     pub(super) fn begins(&self, held: &ScopedHold, now: Duration) -> bool {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         let new = || One {
             held: held.clone(),
             unheard: 0,
@@ -89,7 +90,7 @@ impl Sent {
         made: &Result<(), DesiredError>,
         now: Duration,
     ) -> bool {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         let Some(one) = all.get_mut(epoch) else {
             return false;
         };
@@ -110,7 +111,7 @@ impl Sent {
 
     /// The record has this hold.
     pub(super) fn recorded(&self, epoch: &Epoch, now: Duration) {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         let Some(one) = all.get_mut(epoch).filter(|one| !one.over) else {
             return;
         };
@@ -122,7 +123,7 @@ impl Sent {
 
     /// This hold has ended; answers it if an object of it may be there, or come.
     pub(super) fn over(&self, epoch: &Epoch) -> Option<ScopedHold> {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         let one = all.get_mut(epoch)?;
         one.over = true;
         Some(one.held.clone())
@@ -131,7 +132,7 @@ impl Sent {
     /// This object was deleted; answers the hold that has ended by that, if it is the one that was
     /// sent.
     pub(super) fn deleted(&self, epoch: &Epoch, source: &Source) -> Option<ScopedHold> {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         let one = all.get_mut(epoch).filter(|one| one.is_of(source))?;
         one.over = true;
         Some(one.held.clone())
@@ -140,14 +141,15 @@ impl Sent {
     /// Whether this object is what was sent for a hold that has ended. One that comes when nothing
     /// may land any more is somebody's new one.
     pub(super) fn is_left(&self, epoch: &Epoch, source: &Source, now: Duration) -> bool {
-        self.lock()
+        self.0
+            .lock()
             .get(epoch)
             .is_some_and(|one| one.over && one.may_be(now) && one.is_of(source))
     }
 
     /// Holds that have ended and of which something may be there, or come.
     pub(super) fn left_behind(&self, now: Duration) -> Vec<ScopedHold> {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         all.retain(|_, one| !one.over || one.may_be(now));
         all.values()
             .filter(|one| one.over)
@@ -157,13 +159,9 @@ impl Sent {
 
     /// Nothing of this one is there now. What comes yet is looked for.
     pub(super) fn gone(&self, epoch: &Epoch) {
-        if let Some(one) = self.lock().get_mut(epoch) {
+        if let Some(one) = self.0.lock().get_mut(epoch) {
             one.made = false;
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Epoch, One>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,10 +4,11 @@
 //! Asks no API server and no ledger, and waits for nothing.
 
 use std::slice;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold};
@@ -102,7 +103,7 @@ impl WatchedState {
 
     /// What was seen, for reading.
     pub fn index(&self) -> MutexGuard<'_, Index> {
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+        self.index.lock()
     }
 
     pub(super) fn sent(&self) -> &Sent {

@@ -6,11 +6,12 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::fs::{Mode, OFlags};
 
 /// Longest that a file is waited for; a disk that is only slow has long answered.
@@ -53,10 +54,7 @@ impl PatientReader {
     /// # Errors
     /// If it cannot be read, or does not answer; then with the kind `TimedOut`.
     pub fn read(&self) -> Bytes {
-        let mut abandoned = self
-            .abandoned
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut abandoned = self.abandoned.lock();
         if let Some(old) = abandoned.take()
             && matches!(old.try_recv(), Err(TryRecvError::Empty))
         {

@@ -28,7 +28,7 @@ use crate::ports::{
     Declarations, Desired, DesiredError, Effect, HoldTaken, JournalEntry, Leadership, Ledger,
     Measurements, Report, Resolution, ReviveFilter, ReviveOutcome, Stored, Wake, Woken,
 };
-use crate::sync::{Mutex, lock};
+use crate::sync::Mutex;
 use crate::wake::WakeSet;
 pub use manifest::Taken;
 use manifest::Taking;
@@ -76,7 +76,7 @@ impl LedgerDesired {
     /// The level now in force, and what was offered: what a declaration gives as stored from here
     /// on.
     pub fn effective(&self, throttle: &ThrottleName, level: Level, offered: Option<Offered>) {
-        lock(&self.state).change(throttle, |declared| {
+        self.state.lock().change(throttle, |declared| {
             (declared.stored, declared.offered) = (level, offered)
         });
     }
@@ -84,7 +84,7 @@ impl LedgerDesired {
     /// Takes over what the ledger knows, once it could be opened: what is safer of it, and what is
     /// newer.
     pub fn adopt(&self, stored: &Stored) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.adopt_holds(&stored.holds);
         state.adopt(&stored.throttles);
         drop(state);
@@ -93,24 +93,24 @@ impl LedgerDesired {
 
     /// What a start would go by if the ledger could not be read.
     pub fn last_state(&self) -> Stored {
-        lock(&self.state).stored()
+        self.state.lock().stored()
     }
 
     /// These holds have ended: whom they held goes on without them.
     fn release(&self, ended: &[Epoch]) {
-        let scopes = lock(&self.state).release(ended);
+        let scopes = self.state.lock().release(ended);
         scopes.iter().for_each(|scope| self.woken.wake(scope));
     }
 
     /// The holds in memory whose own record is not still owed to the ledger.
     pub fn recorded(&self) -> Vec<ScopedHold> {
-        lock(&self.state).all_recorded()
+        self.state.lock().all_recorded()
     }
 
     /// Puts into memory what the journal has and the ledger lacks, before anything else is asked of
     /// us.
     pub fn owes(&self, entry: &JournalEntry) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         match &entry.effect {
             Effect::Hold(hold) => {
                 state.take(hold, &entry.record);
@@ -133,22 +133,22 @@ impl LedgerDesired {
 #[async_trait]
 impl Desired for LedgerDesired {
     fn declared(&self) -> Vec<Arc<Declared>> {
-        lock(&self.state).declared()
+        self.state.lock().declared()
     }
 
     fn find(&self, name: &ThrottleName) -> Option<Arc<Declared>> {
-        lock(&self.state).find(name)
+        self.state.lock().find(name)
     }
 
     /// Looks at the ledger only where an earlier declaration may have arrived there without our
     /// knowing.
     async fn refresh(&self) {
-        if !lock(&self.state).unsure {
+        if !self.state.lock().unsure {
             return;
         }
         match self.decided().await {
             Ok(stored) => {
-                lock(&self.state).adopt(&stored.throttles);
+                self.state.lock().adopt(&stored.throttles);
                 // Nobody knows which of them it is.
                 self.woken.wake(&Scope::All);
             }
@@ -162,7 +162,7 @@ impl Desired for LedgerDesired {
 
     /// Wakes nobody: the gates have it already, and the loop hears of it by them.
     fn hold(&self, hold: &ScopedHold, record: &CommandRecord) {
-        lock(&self.state).take(hold, record);
+        self.state.lock().take(hold, record);
     }
 
     /// In memory at once, and there it stays if the ledger cannot take it: then the error says so,
@@ -173,7 +173,7 @@ impl Desired for LedgerDesired {
         hold: ScopedHold,
         record: CommandRecord,
     ) -> Result<HoldTaken, DesiredError> {
-        let is_new = lock(&self.state).take(&hold, &record);
+        let is_new = self.state.lock().take(&hold, &record);
         if is_new {
             self.woken.wake(&hold.scope);
         }
@@ -187,7 +187,7 @@ impl Desired for LedgerDesired {
     ) -> Result<ReviveOutcome, DesiredError> {
         let alone = meant.alone.to_vec();
         let (ending, held_by, unrecorded) = {
-            let (scope, state) = (meant.scope, lock(&self.state));
+            let (scope, state) = (meant.scope, self.state.lock());
             let endings = state.endings(meant);
             if state.still_killed(scope, &endings.0) {
                 STILL_KILLED.clone_into(&mut record.audit.after);
@@ -233,7 +233,7 @@ impl Desired for LedgerDesired {
     }
 
     fn ending(&self, meant: ReviveFilter<'_>) -> BTreeSet<Epoch> {
-        lock(&self.state).endings(meant).0.into_iter().collect()
+        self.state.lock().endings(meant).0.into_iter().collect()
     }
 
     async fn resolve(&self, once: &str, ending: &[Epoch]) -> Result<Resolution, DesiredError> {
@@ -249,7 +249,7 @@ impl Desired for LedgerDesired {
             .filter(|epoch| !holds(epoch))
             .cloned()
             .collect();
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.adopt(&stored.throttles);
         // A level above what somebody else declares is a hold by the id of its command.
         let own = stored
@@ -284,7 +284,9 @@ impl Leadership for LedgerDesired {
 
 impl Measurements for LedgerDesired {
     fn observe(&self, throttle: &ThrottleName, evidence: Measurement) {
-        lock(&self.state).change(throttle, |declared| hear(declared, evidence));
+        self.state
+            .lock()
+            .change(throttle, |declared| hear(declared, evidence));
     }
 
     fn observe_unstored(
@@ -293,7 +295,7 @@ impl Measurements for LedgerDesired {
         evidence: &Measurement,
         among: &dyn Fn(&[Measurement], &Measurement) -> Vec<Measurement>,
     ) {
-        lock(&self.state).change(throttle, |declared| {
+        self.state.lock().change(throttle, |declared| {
             if listens(declared, evidence) {
                 declared.evidence = among(&declared.evidence, evidence);
             }

@@ -4,8 +4,10 @@
 //! and `/health` says why.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::Taken;
 use crate::config::files::PatientReader;
@@ -96,7 +98,7 @@ impl ManifestFile {
 
     /// How it is doing, for `/health`.
     pub(crate) fn health(&self) -> Result<String, String> {
-        let state = self.lock();
+        let state = self.state.lock();
         let age = self.clock.elapsed().saturating_sub(state.read_at);
         let stale = if age > STALE {
             format!("not read for {} s", age.as_secs())
@@ -131,24 +133,24 @@ impl ManifestFile {
 
     /// There is a state of a process before, which stays as long as the file cannot be used.
     pub(crate) fn stands(&self, has_state: bool) {
-        self.lock().stands = has_state;
+        self.state.lock().stands = has_state;
     }
 
     /// Why it cannot be used now, in all words.
     pub(crate) fn trouble(&self) -> Option<String> {
-        let state = self.lock();
+        let state = self.state.lock();
         state.trouble.as_ref().map(|trouble| trouble.words.clone())
     }
 
     /// What it declares, where the ledger does not have all of that.
     pub(crate) fn owed(&self) -> Option<Vec<FromFile>> {
-        let state = self.lock();
+        let state = self.state.lock();
         (!state.taken && !state.good.is_empty()).then(|| state.good.clone())
     }
 
     /// Keeps what the ledger has of the file.
     pub(crate) fn keep(&self, done: Taken) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let names: Vec<_> = done.left.iter().map(ThrottleName::as_str).collect();
         let throttles = names.join(", ");
         match state.left != done.left {
@@ -172,7 +174,7 @@ impl ManifestFile {
             Ok(text) => text.into(),
             Err(error) => return ManifestPoll::Unread(format!("cannot be read: {error}")),
         };
-        if self.lock().text.as_ref() == Some(&text) {
+        if self.state.lock().text.as_ref() == Some(&text) {
             return ManifestPoll::Same;
         }
         let parsed = parse(&text).map_err(|error| Trouble {
@@ -193,7 +195,7 @@ impl ManifestFile {
 
     /// Keeps what was found; what is wrong is told once.
     pub(crate) fn digest(&self, found: ManifestPoll) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if !matches!(found, ManifestPoll::Unread(_)) {
             state.read_at = self.clock.elapsed();
         }
@@ -234,10 +236,6 @@ impl ManifestFile {
         }
         state.stands |= trouble.is_none();
         state.trouble = trouble;
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

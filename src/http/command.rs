@@ -8,7 +8,7 @@
 mod replay;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::poll;
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -166,7 +167,7 @@ impl InFlightKeys {
         let digest = if stops { &of.digest } else { "" };
         let key = format!("{} {} {digest} {}", of.route, of.caller, of.key);
         let turn = {
-            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = self.0.lock();
             // Bounded by the commands under way: what nobody holds is forgotten.
             all.retain(|_, turn| Arc::strong_count(turn) > 1);
             Arc::clone(all.entry(key).or_default())

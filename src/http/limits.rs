@@ -5,7 +5,6 @@
 //! the service busy. Nor may strangers' bodies fill the memory: of those larger than a command's
 //! only a few are read at a time, and of one client only two, so that one alone keeps nobody out.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody as _};
@@ -13,6 +12,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt as _;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -60,7 +60,7 @@ impl Large {
     }
 
     fn try_place(&self, client: ClientIp) -> Option<LargeBodyPermit<'_>> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.lock();
         let of_this_one = held.iter().filter(|holder| **holder == client).count();
         (held.len() < LARGE && of_this_one < LARGE_OF_ONE).then(|| {
             held.push(client);
@@ -77,7 +77,7 @@ pub(super) struct LargeBodyPermit<'a> {
 
 impl Drop for LargeBodyPermit<'_> {
     fn drop(&mut self) {
-        let mut held = self.of.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.of.held.lock();
         if let Some(index) = held.iter().position(|holder| *holder == self.client) {
             held.swap_remove(index);
         }

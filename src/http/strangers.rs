@@ -8,8 +8,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::client_ip::ClientIp;
 use super::rate::Elapsed;
@@ -66,7 +67,7 @@ impl Strangers {
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+        self.told.lock()
     }
 
     /// Counts a refusal; answers whether it may have a line of its own, as the first of its client

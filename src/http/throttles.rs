@@ -3,12 +3,13 @@
 //! The loop tells the [`StatusBoard`] at every pass; a request only reads what stands there.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use parking_lot::Mutex;
 
 use crate::decide::precedence::most_restrictive;
 use crate::domain::report::PassReport;
@@ -58,7 +59,7 @@ impl StatusBoard {
     /// That something is wrong with targets; nothing if all could be read and told. Not what: a
     /// target is named by its address, and whoever asks needs no key.
     pub(super) fn trouble(&self) -> Option<String> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.0.lock();
         let wrong = all.iter().flat_map(|(name, posted)| {
             let wrong = posted
                 .targets
@@ -78,11 +79,7 @@ impl StatusBoard {
     }
 
     fn posted(&self, name: &ThrottleName) -> Option<LastPass> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-            .cloned()
+        self.0.lock().get(name).cloned()
     }
 }
 
@@ -100,7 +97,7 @@ impl Report for StatusBoard {
                 .or(one.refusal.as_ref().filter(|_| !one.agrees));
             (one.target.clone(), one.agrees, error.cloned())
         });
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         let posted = all.entry(throttle.name.clone()).or_default();
         posted.status = status(outcome, &told, &posted.status);
         posted.targets = targets.collect();

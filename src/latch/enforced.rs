@@ -12,7 +12,6 @@ use crate::domain::hold::{Epoch, Hold};
 use crate::domain::remote::is_sender;
 use crate::domain::target::{TargetId, TargetKind};
 use crate::domain::throttle::{Declared, ThrottleName};
-use crate::sync::lock;
 
 /// What the loop found of each throttle that is killed: the holds it knew of, and the targets that
 /// obeyed them.
@@ -27,7 +26,7 @@ impl Latch {
             .filter(|hold| hold.is_kill())
             .map(|h| h.epoch.clone())
             .collect();
-        let mut found = lock(&self.found);
+        let mut found = self.found.lock();
         if kills.is_empty() {
             found.remove(&throttle.name);
         } else {
@@ -52,7 +51,7 @@ impl Latch {
         if is_sender(&hold.operator) {
             return told.into();
         }
-        let found = lock(&self.found);
+        let found = self.found.lock();
         for declared in throttles.iter().filter_map(|name| self.desired.find(name)) {
             let read = found
                 .get(&declared.name)

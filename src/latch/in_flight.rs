@@ -5,7 +5,7 @@
 use std::collections::btree_map::{BTreeMap, Entry};
 
 use super::Latch;
-use crate::sync::{MutexGuard, lock};
+use crate::sync::MutexGuard;
 
 /// Who tells the ledger of a command.
 #[derive(Clone, Copy, PartialEq)]
@@ -50,6 +50,6 @@ impl Drop for InFlightCommand<'_> {
 
 impl Latch {
     pub(super) fn under_way(&self) -> MutexGuard<'_, BTreeMap<String, Teller>> {
-        lock(&self.under_way)
+        self.under_way.lock()
     }
 }

@@ -10,7 +10,7 @@ use crate::domain::hold::{Hold, Scope};
 use crate::domain::level::Level;
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::ports::JournalEntry;
-use crate::sync::{Mutex, lock};
+use crate::sync::Mutex;
 
 /// What stands for every throttle.
 const ALL: &str = "all";
@@ -113,7 +113,7 @@ impl RetryFailures {
             audit: AuditDraft { action, .. },
             ..
         } = record;
-        let mut stuck = lock(&self.0);
+        let mut stuck = self.0.lock();
         if stuck.is_empty() {
             tracing::error!(
                 why,
@@ -134,7 +134,7 @@ impl RetryFailures {
 
     /// One does.
     pub(super) fn works(&self, once: &str) {
-        let mut stuck = lock(&self.0);
+        let mut stuck = self.0.lock();
         if stuck.remove(once).is_some() && stuck.is_empty() {
             tracing::info!(once, "the ledger takes commands again");
         }
@@ -142,12 +142,14 @@ impl RetryFailures {
 
     /// Those that are not owed any more, got through another way or were given up.
     pub(super) fn keep(&self, owed: &[JournalEntry]) {
-        lock(&self.0).retain(|once, _| owed.iter().any(|entry| entry.record.once == *once));
+        self.0
+            .lock()
+            .retain(|once, _| owed.iter().any(|entry| entry.record.once == *once));
     }
 
     /// Why one of these does not, after a colon; nothing where none failed.
     pub(super) fn why(&self, of: &[JournalEntry]) -> String {
-        let stuck = lock(&self.0);
+        let stuck = self.0.lock();
         of.iter()
             .find_map(|entry| stuck.get(&entry.record.once))
             .map(|why| format!(": {why}"))

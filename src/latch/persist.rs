@@ -18,7 +18,7 @@ use crate::domain::audit::{CommandRecord, CommandResponse};
 use crate::domain::hold::ScopedHold;
 use crate::domain::measurement::Measurement;
 use crate::ports::{DesiredError, Effect, HoldTaken, JournalEntry};
-use crate::sync::{MutexGuard, lock, timeout};
+use crate::sync::{MutexGuard, timeout};
 
 /// How long a command waits for the ledger before it answers `pending`. The gate has been shut
 /// since before the wait.
@@ -202,7 +202,7 @@ impl Latch {
     }
 
     pub(super) fn told(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        lock(&self.told)
+        self.told.lock()
     }
 
     /// Writes an entry to the journal; answers whether it is on the disk, and leaves why not.

@@ -12,7 +12,7 @@ use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold};
 use crate::domain::throttle::ThrottleName;
 use crate::gate::Gate;
 use crate::ports::Wake;
-use crate::sync::{Mutex, MutexGuard, lock};
+use crate::sync::{Mutex, MutexGuard};
 
 /// The gates of a process, and the holds that its door took and that have not ended.
 pub struct HoldRegistry {
@@ -136,6 +136,6 @@ impl HoldRegistry {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Vec<Live>> {
-        lock(&self.live)
+        self.live.lock()
     }
 }

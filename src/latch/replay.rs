@@ -14,7 +14,7 @@ use super::{Latch, POLL_INTERVAL, owned};
 use crate::domain::audit::CommandRecord;
 use crate::domain::hold::ScopedHold;
 use crate::ports::Ledger;
-use crate::sync::{MutexGuard, lock, sleep, timeout};
+use crate::sync::{MutexGuard, sleep, timeout};
 
 /// How long a record may take to say it. Then others are told all the same: a kill that nobody but
 /// a journal has stops nothing, one that has ended and comes again stops, is seen and is ended by a
@@ -100,6 +100,6 @@ impl Latch {
     }
 
     fn unasked(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        lock(&self.unasked)
+        self.unasked.lock()
     }
 }

@@ -11,7 +11,7 @@ use crate::domain::audit::CommandRecord;
 use crate::domain::hold::{Epoch, Scope, ScopedHold};
 use crate::domain::throttle::Declared;
 use crate::ports::{DesiredError, ReviveFilter, ReviveOutcome};
-use crate::sync::{MutexGuard, lock, sleep};
+use crate::sync::{MutexGuard, sleep};
 
 impl Latch {
     /// Ends holds. The ledger first: what is not recorded does not open.
@@ -264,7 +264,7 @@ impl Latch {
 
     /// Taken after the lock of what is live, where both are.
     fn carried(&self) -> MutexGuard<'_, BTreeSet<Epoch>> {
-        lock(&self.carried)
+        self.carried.lock()
     }
 }
 

@@ -11,7 +11,7 @@ use super::Latch;
 use super::persist::LEDGER_PATIENCE;
 use crate::domain::audit::CommandRecord;
 use crate::ports::DesiredError;
-use crate::sync::{lock, timeout};
+use crate::sync::timeout;
 
 /// A turn; dropped when it is known what became of its command.
 pub(super) struct Turn {
@@ -36,7 +36,9 @@ impl Turn {
         let key = record.answer.key.as_ref();
         let Ok(turn) = timeout(LEDGER_PATIENCE, Arc::clone(turns).lock_owned()).await else {
             let same = key.is_some_and(|key| {
-                lock(&latch.opening)
+                latch
+                    .opening
+                    .lock()
                     .values()
                     .any(|other| key.is(other) && key.digest == other.digest)
             });
@@ -47,7 +49,10 @@ impl Turn {
             });
         };
         if let Some(key) = key {
-            lock(&latch.opening).insert(record.once.clone(), key.clone());
+            latch
+                .opening
+                .lock()
+                .insert(record.once.clone(), key.clone());
         }
         Ok(Self {
             _turn: turn,
@@ -59,6 +64,6 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        lock(&self.latch.opening).remove(&self.once);
+        self.latch.opening.lock().remove(&self.once);
     }
 }

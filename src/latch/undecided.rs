@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use crate::domain::audit::AuditDraft;
 use crate::domain::hold::Epoch;
-use crate::sync::{Mutex, MutexGuard, lock};
+use crate::sync::Mutex;
 
 /// Commands kept of which it is known what became of them, the newest. What is not decided, and
 /// what holds here alone, stays until it is known or ended: the first holds up the next of its
@@ -54,12 +54,12 @@ impl UndecidedCommands {
             audit: audit.clone(),
             outcome: CommandOutcome::Undecided,
         };
-        self.lock().push_back(One { doubt, alone: None });
+        self.0.lock().push_back(One { doubt, alone: None });
     }
 
     /// It is known what became of one.
     pub(super) fn decided(&self, once: &str, outcome: CommandOutcome) {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         for One { doubt, .. } in all.iter_mut().filter(|one| one.doubt.once == once) {
             let (action, throttle, operator) = (
                 &doubt.audit.action,
@@ -85,7 +85,7 @@ impl UndecidedCommands {
 
     /// This hold is here alone, by this command and why: instead of what was said of it before.
     pub(super) fn refused(&self, epoch: &Epoch, once: &str, audit: &AuditDraft, why: String) {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         all.retain(|one| one.alone.as_ref() != Some(epoch));
         let doubt = UndecidedCommand {
             once: once.to_owned(),
@@ -100,7 +100,7 @@ impl UndecidedCommands {
 
     /// Others have this hold after all.
     pub(super) fn shared(&self, epoch: &Epoch) {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         for one in all
             .iter_mut()
             .filter(|one| one.alone.as_ref() == Some(epoch))
@@ -112,12 +112,15 @@ impl UndecidedCommands {
 
     /// This hold has ended: nothing of it is here alone any more.
     pub(super) fn over(&self, epoch: &Epoch) {
-        self.lock().retain(|one| one.alone.as_ref() != Some(epoch));
+        self.0
+            .lock()
+            .retain(|one| one.alone.as_ref() != Some(epoch));
     }
 
     /// All of them, newest first.
     pub(super) fn all(&self) -> Vec<UndecidedCommand> {
-        self.lock()
+        self.0
+            .lock()
             .iter()
             .rev()
             .map(|one| one.doubt.clone())
@@ -126,14 +129,11 @@ impl UndecidedCommands {
 
     /// How many are not decided.
     pub(super) fn count_undecided(&self) -> usize {
-        self.lock()
+        self.0
+            .lock()
             .iter()
             .filter(|one| one.doubt.outcome == CommandOutcome::Undecided)
             .count()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<One>> {
-        lock(&self.0)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::domain::audit::{AuditDraft, CommandRecord, CommandResponse};
 use crate::ports::{Effect, JournalEntry};
-use crate::sync::{Mutex, MutexGuard, lock};
+use crate::sync::Mutex;
 
 /// Commands kept: some hundred bytes each, and each a person's.
 const MOST: usize = 4096;
@@ -19,7 +19,7 @@ impl UnpersistedCommands {
     /// oldest level; what went is counted in an entry of its own, and answered. A hold never goes:
     /// there is at most one of each throttle's.
     pub(super) fn push(&self, entry: JournalEntry) -> Vec<String> {
-        let (mut all, mut gone) = (self.lock(), Vec::new());
+        let (mut all, mut gone) = (self.0.lock(), Vec::new());
         while all.len() >= MOST
             && let Some(once) = make_room(&mut all)
         {
@@ -31,26 +31,22 @@ impl UnpersistedCommands {
 
     /// The ledger has this one.
     pub(super) fn entered(&self, once: &str) {
-        self.lock().retain(|owed| owed.record.once != once);
+        self.0.lock().retain(|owed| owed.record.once != once);
     }
 
     /// All of them.
     pub(super) fn all(&self) -> Vec<JournalEntry> {
-        self.lock().clone()
+        self.0.lock().clone()
     }
 
     /// Whether the one with this id is among them.
     pub(super) fn has(&self, once: &str) -> bool {
-        self.lock().iter().any(|owed| owed.record.once == once)
+        self.0.lock().iter().any(|owed| owed.record.once == once)
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.lock().len()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<JournalEntry>> {
-        lock(&self.0)
+        self.0.lock().len()
     }
 }
 

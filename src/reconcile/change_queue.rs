@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::domain::audit::Change;
 use crate::ports::LedgerError;
-use crate::sync::{Mutex, MutexGuard, lock};
+use crate::sync::{Mutex, MutexGuard};
 
 use super::patience::{LEDGER_LIMIT, LedgerPatience, Waited};
 use super::ticks::LOOK_AGAIN;
@@ -74,7 +74,7 @@ impl Default for ChangeQueue {
 
 impl ChangeQueue {
     fn owed(&self) -> MutexGuard<'_, Owed> {
-        lock(&self.owed)
+        self.owed.lock()
     }
 
     /// The ledger did not take something: nobody waits for it. That is said when it begins, not at

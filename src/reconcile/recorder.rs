@@ -20,7 +20,7 @@ use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold, Source};
 use crate::domain::plan::{Step, StepOutcome};
 use crate::domain::throttle::{Declared, ThrottleName};
 use crate::ports::{LedgerError, Stored};
-use crate::sync::{Mutex, lock};
+use crate::sync::Mutex;
 
 use super::ReconcileContext;
 use super::calls::OpenWrite;
@@ -89,7 +89,7 @@ impl PassRecorder {
         let has = |epoch: &Epoch| throttle.holds.iter().any(|hold| hold.epoch == *epoch);
         let latch = &patience.parts.latch;
         let is_news = {
-            let known = lock(&self.holds);
+            let known = self.holds.lock();
             let mut new = throttle.holds.iter().filter(|hold| recorded_here(hold));
             new.any(|hold| !known.contains_key(&hold.epoch) && !latch.owes(&hold.epoch))
                 || (before.iter()).any(|epoch| !has(epoch) && known.contains_key(epoch))
@@ -103,7 +103,7 @@ impl PassRecorder {
     /// Records holds that the cluster shows and the ledger does not know, and the end of those that
     /// ended there. Holds of REST and of a manifest are recorded by the door they came through.
     fn holds(&self, parts: &ReconcileContext, all: &[Arc<Declared>]) {
-        let mut known_holds = lock(&self.holds);
+        let mut known_holds = self.holds.lock();
         let now = parts.clock.now();
         let mut live: BTreeMap<&Epoch, (&Hold, Vec<&ThrottleName>)> = BTreeMap::new();
         for throttle in all {

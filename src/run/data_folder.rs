@@ -4,9 +4,10 @@
 //! Knows nothing of what is in it.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +38,7 @@ impl DataFolder {
     fn look(&self) {
         let open = private::open_to_others(&self.path);
         let words = open.map(|mode| format!("open to others (mode {mode:04o}): chmod 700 it"));
-        let mut known = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.open.lock();
         if let Some(words) = words.as_ref().filter(|words| known.as_ref() != Some(words)) {
             tracing::warn!(folder = %self.path.display(), "ECHO_DATA_DIR is {words}");
         }
@@ -64,13 +65,7 @@ impl DataFolder {
 
 /// Whose the folder is, for `/health`.
 pub(super) fn part(folder: Arc<DataFolder>, parts: &mut HealthParts) {
-    let words = move || {
-        folder
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    };
+    let words = move || folder.open.lock().clone();
     parts.on.push((
         "data_folder",
         Arc::new(move || Ok(words().unwrap_or_default())),

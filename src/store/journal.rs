@@ -17,7 +17,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
-use super::lock;
 use crate::ports::{Journal, JournalEntry};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -71,7 +70,7 @@ impl FileJournal {
     pub fn start(file: JournalFile) -> io::Result<Self> {
         let (journal, mut writer) = Self::without_thread(file);
         let thread = thread::Builder::new().name("journal".to_owned());
-        *lock(&journal.writer) = Some(thread.spawn(move || writer.run())?);
+        *journal.writer.lock() = Some(thread.spawn(move || writer.run())?);
         Ok(journal)
     }
 
@@ -95,8 +94,8 @@ impl FileJournal {
     /// Writes what is queued, then ends the thread. Blocks until that is done; what comes later is
     /// refused.
     pub fn close(&self) {
-        drop(lock(&self.queue).take());
-        let writer = lock(&self.writer).take();
+        drop(self.queue.lock().take());
+        let writer = self.writer.lock().take();
         if writer.is_some_and(|writer| writer.join().is_err()) {
             tracing::error!("the journal's thread had panicked");
         }
@@ -106,7 +105,9 @@ impl FileJournal {
     /// waiting changes nothing about that.
     async fn ask(&self, work: JournalOp) -> io::Result<()> {
         let (reply, answer) = oneshot::channel();
-        let queued = lock(&self.queue)
+        let queued = self
+            .queue
+            .lock()
             .as_ref()
             .map(|queue| queue.try_send(JournalRequest { work, reply }));
         match queued {
@@ -136,19 +137,19 @@ impl Journal for FileJournal {
     }
 
     fn pending(&self) -> Vec<JournalEntry> {
-        lock(&self.shown.pending).entries()
+        self.shown.pending.lock().entries()
     }
 
     fn is_pending(&self, once: &str) -> bool {
-        lock(&self.shown.pending).has(once)
+        self.shown.pending.lock().has(once)
     }
 
     async fn settle(&self, once: &str) -> io::Result<()> {
         // Known at once: it is only what the file says of it that has to wait.
-        lock(&self.shown.pending).settle_ahead(once);
+        self.shown.pending.lock().settle_ahead(once);
         let settled = self.ask(JournalOp::Settle(once.to_owned())).await;
         if settled.is_err() {
-            lock(&self.shown.pending).forget_ahead(once);
+            self.shown.pending.lock().forget_ahead(once);
         }
         settled
     }

@@ -8,12 +8,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
+use parking_lot::Mutex;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
-use super::lock;
 use crate::domain::audit::ThrottleRow;
 use crate::ports::Stored;
 
@@ -154,7 +153,7 @@ impl StateFile {
     /// If it cannot be written; the state before it stays readable.
     pub fn write(&self, state: &LastState) -> io::Result<()> {
         let payload = serde_json::to_vec(state).map_err(io::Error::other)?;
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         if inner.written == payload {
             return Ok(());
         }

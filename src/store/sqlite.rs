@@ -24,16 +24,17 @@ mod write_op;
 mod writer;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{LedgerSnapshot, lock};
+use super::LedgerSnapshot;
 use crate::domain::audit::{Change, ClientKey, CommandResponse, Receipt};
 use crate::domain::chain_head::ChainHead;
 use crate::domain::hold::ScopedHold;
@@ -127,7 +128,7 @@ impl SqliteLedger {
     fn queued(&self, work: WriteOp) -> Result<PendingWrite, LedgerError> {
         let (reply, answer) = oneshot::channel();
         let claim = Arc::new(Claim::default());
-        match &*lock(&self.queue) {
+        match &*self.queue.lock() {
             None => return Err(unavailable("it is closed")),
             Some(queue) => queue
                 .try_send(WriteRequest {
@@ -269,8 +270,8 @@ impl LedgerUpkeep for SqliteLedger {
         // The readers go first: only a last connection that can write folds the log into the file
         // as it closes, and the writer ends as soon as its queue is closed.
         self.readers.close();
-        drop(lock(&self.queue).take());
-        if let Some(writer) = lock(&self.writer).take()
+        drop(self.queue.lock().take());
+        if let Some(writer) = self.writer.lock().take()
             && writer.join().is_err()
         {
             tracing::error!("the ledger's writer had panicked");

@@ -23,7 +23,7 @@ use crate::domain::hold::ScopedHold;
 use crate::ports::{
     History, JournalEntry, Ledger, LedgerError, LedgerUpkeep, Outbox, OutboxRow, Stored,
 };
-use crate::sync::{Mutex, lock};
+use crate::sync::Mutex;
 
 /// How long whoever opens it waits for its disk, where it can be done without: as a rule that takes
 /// milliseconds.
@@ -119,7 +119,7 @@ impl<P: LedgerPlace> StandbyLedger<P> {
                 Ok(known)
             }
             Err(error) => {
-                *lock(&self.why) = error.told();
+                *self.why.lock() = error.told();
                 Err(error)
             }
         }
@@ -151,7 +151,7 @@ impl<P: LedgerPlace> StandbyLedger<P> {
     pub fn ledger(&self) -> Result<&P::Ledger, LedgerError> {
         self.open
             .get()
-            .ok_or_else(|| match lock(&self.why).as_str() {
+            .ok_or_else(|| match self.why.lock().as_str() {
                 "" => LedgerError::Unavailable("it is not open yet".to_owned()),
                 why => LedgerError::Unavailable(format!("it could not be opened yet: {why}")),
             })

@@ -4,10 +4,11 @@
 //! their Leases.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 
 use crate::decide::refusal_rate::{Counts, RefusalRate};
 use crate::decide::verdict::Reason;
@@ -103,14 +104,14 @@ impl LocalGate {
     }
 
     fn known(&self, throttle: &ThrottleName) -> KnownTightenings {
-        let all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.known.lock();
         all.get(throttle).copied().unwrap_or_default()
     }
 
     /// What was offered in the last window, and what the gate was last measured to refuse.
     fn measured(&self, standing: &ThrottleSnapshot) -> (Measured, RefusalRate) {
         let now = self.clock.elapsed();
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = self.counted.lock();
         let begin = || Counted {
             window: Window::default(),
             bite: Bitten::begin(standing, now),
@@ -128,7 +129,7 @@ impl LocalGate {
 impl Target for LocalGate {
     fn begin(&self, throttle: &ThrottleName) {
         let now = self.gate.tightenings();
-        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.known.lock();
         let known = all.entry(throttle.clone()).or_default();
         *known = KnownTightenings {
             now,

@@ -10,12 +10,13 @@ mod orders;
 mod site;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -122,7 +123,7 @@ impl Remotes {
     /// Who is due, by the request that answers for them.
     fn places(&self) -> BTreeMap<Place, Vec<Name>> {
         let now = self.clock.elapsed();
-        let mut known = self.lock();
+        let mut known = self.known.lock();
         known.retain(|_, one| now.saturating_sub(one.wanted) < FORGOTTEN);
         let is_due =
             |one: &Known| one.heard.is_none() || now.saturating_sub(one.at) >= POLL_INTERVAL;
@@ -146,7 +147,7 @@ impl Remotes {
     /// Asks one site about these targets, and keeps what it says.
     async fn look(&self, names: &[Name]) {
         let asked: Vec<(&Name, Known)> = {
-            let known = self.lock();
+            let known = self.known.lock();
             names
                 .iter()
                 .filter_map(|name| Some((name, known.get(name)?.clone())))
@@ -172,7 +173,7 @@ impl Remotes {
     /// Keeps what was heard, unless an order came in between; answers whether it is news.
     fn keep(&self, name: &Name, orders: u64, heard: Result<RemoteReadBack, TargetError>) -> bool {
         let now = self.clock.elapsed();
-        let mut all = self.lock();
+        let mut all = self.known.lock();
         let Some(known) = all.get_mut(name).filter(|known| known.orders == orders) else {
             return false;
         };
@@ -190,10 +191,6 @@ impl Remotes {
         };
         (known.heard, known.at) = (Some(heard), now);
         news
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Name, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -217,7 +214,7 @@ impl Target for Remotes {
         };
         let now = self.clock.elapsed();
         let name = (throttle.name.clone(), spec.id());
-        let mut all = self.lock();
+        let mut all = self.known.lock();
         let known = all.entry(name).or_insert_with(|| Known::new(spec, now));
         if known.spec != *spec {
             *known = Known::new(spec, now); // another key

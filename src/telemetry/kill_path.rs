@@ -2,8 +2,9 @@
 //! `/health`.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 /// What was last found of one way to the gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub struct KillPath(Mutex<BTreeMap<String, Proof>>);
 impl KillPath {
     /// Takes what one round found, way by way; ways that were not tried any more are forgotten.
     pub fn note(&self, found: Vec<(String, Result<(), String>)>, at: Duration) {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         let before = std::mem::take(&mut *all);
         for (via, found) in found {
             let earlier = before.get(&via).and_then(|proof| proof.proven_at);
@@ -33,7 +34,8 @@ impl KillPath {
 
     /// Everything that is known.
     pub fn all(&self) -> Vec<(String, Proof)> {
-        self.lock()
+        self.0
+            .lock()
             .iter()
             .map(|(via, proof)| (via.clone(), proof.clone()))
             .collect()
@@ -41,7 +43,7 @@ impl KillPath {
 
     /// What is wrong, if anything is; none before the first round.
     pub fn trouble(&self) -> Option<Result<(), String>> {
-        let all = self.lock();
+        let all = self.0.lock();
         let wrong = all.iter().find_map(|(via, proof)| {
             proof
                 .found
@@ -50,9 +52,5 @@ impl KillPath {
                 .map(|why| format!("{via}: {why}"))
         });
         (!all.is_empty()).then(|| wrong.map_or(Ok(()), Err))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Proof>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,9 +6,9 @@
 mod scrape;
 
 use std::fmt::Write as _;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     TextEncoder,
@@ -217,7 +217,7 @@ impl Metrics {
 
     /// Where the record stands now.
     pub fn set_record(&self, record: RecordGauges) {
-        *self.record.lock().unwrap_or_else(PoisonError::into_inner) = Some(record);
+        *self.record.lock() = Some(record);
     }
 
     /// The counters that the encoder does not write.
@@ -233,11 +233,7 @@ impl Metrics {
     /// Everything as Prometheus text.
     pub fn render(&self, now: &Scrape) -> String {
         let proofs = self.kill_path.all();
-        let record = self
-            .record
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let record = self.record.lock().clone();
         let mut text = String::new();
         now.in_force()
             .into_iter()

@@ -5,9 +5,11 @@
 //! format.
 
 use std::io::{self, ErrorKind, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// Most text that waits, bytes: some thousand lines, a few seconds of a busy service. As much again
 /// is being written.
@@ -80,17 +82,14 @@ impl Sink {
     /// more.
     pub(super) fn flush(&self, limit: Duration) -> bool {
         let busy = |queue: &mut Queue| queue.writing || !queue.text.is_empty();
-        let waited = self.0.changed.wait_timeout_while(self.queue(), limit, busy);
-        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+        let mut queue = self.queue();
+        let waited = self.0.changed.wait_while_for(&mut queue, busy, limit);
+        !waited.timed_out()
     }
 
     /// Why the stream took something no more, if that has happened since this was asked last.
     pub(super) fn error(&self) -> Option<io::Error> {
-        self.0
-            .error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.0.error.lock().take()
     }
 
     /// Lines that were lost so far.
@@ -108,7 +107,7 @@ impl Sink {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.queue.lock()
     }
 
     fn count_lost(&self, text: &[u8], elapsed: fn() -> Duration) {
@@ -124,7 +123,7 @@ impl Sink {
             self.next(&mut batch);
             let (written, error) = write(&mut out, &batch, &mut torn);
             if error.is_some() {
-                *self.0.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+                *self.0.error.lock() = error;
             }
             if let Some(rest) = batch.get(written..).filter(|rest| !rest.is_empty()) {
                 self.count_lost(rest, elapsed);
@@ -148,11 +147,9 @@ impl Sink {
             queue.writing = false;
             self.0.changed.notify_all();
         }
-        let waited = self
-            .0
+        self.0
             .changed
-            .wait_while(queue, |queue| queue.text.is_empty());
-        let mut queue = waited.unwrap_or_else(PoisonError::into_inner);
+            .wait_while(&mut queue, |queue| queue.text.is_empty());
         queue.writing = true;
         std::mem::swap(&mut queue.text, batch);
     }

@@ -113,17 +113,36 @@ pub(crate) const PLANTS: &[Plant] = &[
         &[
             (
                 "src/gate/x.rs",
-                "//! x\nuse std::sync::atomic::AtomicU64;\nuse std::sync::{Arc, Mutex};\n",
+                "//! x\nuse std::sync::atomic::AtomicU64;\nuse std::sync::Arc;\nuse parking_lot::Mutex;\n",
             ),
             (
                 "src/store/journal.rs",
                 "//! x\nuse crate::sync::Mutex;\nfn f() {\n    std::thread::spawn(g);\n}\n",
             ),
-            ("src/store/sqlite/x.rs", "//! x\nuse std::sync::Mutex;\n"),
+            ("src/store/sqlite/x.rs", "//! x\nuse parking_lot::Mutex;\n"),
         ],
         &[
-            "src/gate/x.rs:3: shared: std::sync::Mutex is",
+            "src/gate/x.rs:4: shared: parking_lot is",
             "src/store/journal.rs:4: shared: std::thread is",
+        ],
+    ),
+    one(
+        "locks that a panic poisons",
+        &[
+            (
+                "src/http/x.rs",
+                "//! x\nuse std::sync::{Arc, Mutex};\nuse tokio::sync::RwLock;\n",
+            ),
+            (
+                "src/run/x.rs",
+                "//! x\nfn f() {\n    g(std::sync::RwLock::new(0));\n}\n",
+            ),
+            ("src/store/x.rs", "//! x\nuse parking_lot::Mutex;\n"),
+            ("tests/x.rs", "//! x\nuse std::sync::Mutex;\n"),
+        ],
+        &[
+            "src/http/x.rs:2: lock: std's Mutex is",
+            "src/run/x.rs:3: lock: std's RwLock is",
         ],
     ),
     // Imports, in every form a path can take.

@@ -12,7 +12,7 @@ use crate::domain::audit::{Change, ClientKey, CommandResponse, Receipt, Throttle
 use crate::domain::hold::{Epoch, ScopedHold};
 use crate::domain::throttle::ThrottleName;
 use crate::ports::{Ledger, LedgerError, OutboxRow, Stored};
-use crate::sync::{Mutex, lock, others_may_go_on};
+use crate::sync::{Mutex, others_may_go_on};
 use crate::tries::traced;
 
 #[derive(Default)]
@@ -43,12 +43,12 @@ impl Book {
     }
 
     pub(crate) fn is_well(&self) {
-        lock(&self.0).well = true;
+        self.0.lock().well = true;
     }
 
     /// What it has.
     pub(crate) fn has_now(&self) -> Stored {
-        let pages = lock(&self.0);
+        let pages = self.0.lock();
         Stored {
             throttles: pages.throttles.values().cloned().collect(),
             holds: pages.holds.clone(),
@@ -57,7 +57,7 @@ impl Book {
 
     /// The commands it has.
     pub(crate) fn commands(&self) -> BTreeSet<String> {
-        lock(&self.0).commands.clone()
+        self.0.lock().commands.clone()
     }
 }
 
@@ -143,7 +143,7 @@ impl Ledger for Book {
         );
         others_may_go_on().await; // whoever stops waiting here withdraws it
         let done = {
-            let mut pages = lock(&self.0);
+            let mut pages = self.0.lock();
             pages.decide();
             match if pages.well {
                 7
@@ -168,12 +168,12 @@ impl Ledger for Book {
     }
 
     async fn check(&self) -> Result<(), LedgerError> {
-        lock(&self.0).decide();
+        self.0.lock().decide();
         Ok(())
     }
 
     async fn has(&self, once: &str) -> Result<bool, LedgerError> {
-        Ok(lock(&self.0).commands.contains(once))
+        Ok(self.0.lock().commands.contains(once))
     }
 
     async fn owed(&self, _limit: usize) -> Result<Vec<OutboxRow>, LedgerError> {

@@ -44,8 +44,6 @@ mod code {
     pub(crate) mod store {
         //! Of the store what threads share.
         pub(crate) mod journal;
-
-        use crate::sync::lock;
     }
     pub(crate) mod wake;
 }

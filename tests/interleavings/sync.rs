@@ -11,14 +11,24 @@ use std::time::Duration;
 use shuttle::rand::{Rng, thread_rng};
 
 pub(crate) use shuttle::future::spawn;
-pub(crate) use shuttle::sync::{Mutex, MutexGuard, atomic, mpsc};
+pub(crate) use shuttle::sync::{MutexGuard, atomic, mpsc};
 pub(crate) use shuttle::thread;
 
 /// Looks at what is waited for, before a limit that ends is over.
 const LOOKS: u8 = 6;
 
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// A lock that no panic poisons, as parking_lot's.
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(shuttle::sync::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A pointer that is swapped whole: what is loaded stays as it was.
@@ -35,11 +45,11 @@ impl<T> ArcSwap<T> {
     }
 
     pub(crate) fn load_full(&self) -> Arc<T> {
-        Arc::clone(&lock(&self.0))
+        Arc::clone(&self.0.lock())
     }
 
     pub(crate) fn store(&self, value: Arc<T>) {
-        *lock(&self.0) = value;
+        *self.0.lock() = value;
     }
 }
 

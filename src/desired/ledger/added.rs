@@ -1,7 +1,6 @@
 //! What REST adds to a throttle that somebody else owns: a hold that only tightens.
 
 use super::LedgerDesired;
-use super::lock;
 use super::state::hear;
 use crate::domain::audit::{Change, CommandRecord, CommandResponse};
 use crate::domain::hold::{Epoch, HeldBy, HeldLevel, Hold, HoldEffect, Scope, ScopedHold, Source};
@@ -23,7 +22,7 @@ impl LedgerDesired {
     ) -> Result<Declaration, DesiredError> {
         // What came after it keeps its place: what is as tight and owed to the ledger is brought
         // there next.
-        let later = lock(&self.state).owed_above(level);
+        let later = self.state.lock().owed_above(level);
         let replaced = replaced(found, &record.once, &later);
         answer_for(&mut record, found, level, &replaced);
         let hold = added(found, level, &record);
@@ -44,7 +43,7 @@ impl LedgerDesired {
         }
         // It is no declaration of its own, nor where the ledger refuses it: a hold asks for as
         // much, this one or a higher one.
-        lock(&self.state).held(&found.name, level, found.level);
+        self.state.lock().held(&found.name, level, found.level);
         let asked: CommandResponse = record.answer.clone();
         let change = Change {
             holds_taken: hold.iter().cloned().collect(),
@@ -60,7 +59,7 @@ impl LedgerDesired {
             self.take_added(found, hold.as_ref(), &command, with_hold.as_ref());
         }
         let mut gone = receipt.over.clone();
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if let Some(epoch) = epoch {
             state.recorded(epoch);
             gone.extend((!is_done).then(|| epoch.clone()));
@@ -86,7 +85,7 @@ impl LedgerDesired {
         command: &CommandRecord,
         measured: Option<&Measurement>,
     ) {
-        let (Some(hold), mut state) = (hold, lock(&self.state)) else {
+        let (Some(hold), mut state) = (hold, self.state.lock()) else {
             return;
         };
         state.take(hold, command);

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
+use super::LedgerDesired;
 use super::state::DeclaredState;
-use super::{LedgerDesired, lock};
 use crate::domain::audit::{Change, CommandRecord, Receipt};
 use crate::domain::hold::ScopedHold;
 use crate::ports::{DesiredError, HoldTaken, LedgerError, Stored};
@@ -76,7 +76,7 @@ impl LedgerDesired {
                 ..Change::of(record)
             })
             .await?;
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.recorded(&epoch);
         let over = receipt.over.contains(&epoch);
         if over {
@@ -96,7 +96,7 @@ struct Doubt<'a>(Option<&'a Mutex<DeclaredState>>);
 impl Drop for Doubt<'_> {
     fn drop(&mut self) {
         if let Some(state) = self.0 {
-            lock(state).unsure = true;
+            state.lock().unsure = true;
         }
     }
 }

@@ -9,7 +9,6 @@ use futures::future::join_all;
 use jiff::Timestamp;
 
 use super::LedgerDesired;
-use super::lock;
 use super::manifest_diff::{ThrottleChange, manifest_changes};
 use super::state::DeclaredState;
 use crate::domain::audit::Receipt;
@@ -53,7 +52,7 @@ impl LedgerDesired {
     /// What is safer in a file than what is declared, in memory at once: the loop must not open
     /// what closes. What is new stands at what the file declares.
     pub fn foresee(&self, file: &[FromFile], at: Timestamp) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let before = state.forget_foreseen();
         for ThrottleChange {
             before,
@@ -147,7 +146,7 @@ impl LedgerDesired {
     async fn begun(&self, file: &[FromFile], at: Timestamp, before: Taken) -> Taking {
         let looked = self.look_again().await;
         let (now, moves) = {
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             let now = state.known();
             let moves = manifest_changes(&now, state.in_ledger(), file, at);
             // In the place of one that has ended.
@@ -188,7 +187,7 @@ impl LedgerDesired {
     async fn take_some(&self, taking: &mut Taking, some: Vec<ThrottleName>) -> bool {
         let at = taking.at;
         let moves = {
-            let state = lock(&self.state);
+            let state = self.state.lock();
             let now: Vec<_> = some.iter().filter_map(|name| state.get(name)).collect();
             let file: Vec<_> = some
                 .iter()
@@ -199,7 +198,7 @@ impl LedgerDesired {
         };
         // Whoever stops waiting hears of none of them, and each may be made all the same.
         taking.undecided = true;
-        lock(&self.state).doubts_file = true;
+        self.state.lock().doubts_file = true;
         let answers = join_all(moves.iter().map(|one| self.commit(one.change(at)))).await;
         let takes_any = answers.is_empty() || answers.iter().any(Result::is_ok);
         let Taking {
@@ -215,7 +214,7 @@ impl LedgerDesired {
         for name in &some {
             left.remove(name);
         }
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let (ended, spent) = (taken.ended.len(), taken.spent.len());
         for (one, answer) in moves.iter().zip(answers) {
             match answer {
@@ -239,11 +238,11 @@ impl LedgerDesired {
     /// Finds out what became of a change of the file that was not decided: a kill whose end the
     /// ledger has is none, and if it is in the file again, the next one is. Answers those.
     async fn look_again(&self) -> Result<Vec<Epoch>, DesiredError> {
-        if !lock(&self.state).doubts_file {
+        if !self.state.lock().doubts_file {
             return Ok(Vec::new());
         }
         let stored = self.decided().await?;
-        let ended = lock(&self.state).look_again(&stored);
+        let ended = self.state.lock().look_again(&stored);
         self.woken.wake(&Scope::All);
         Ok(ended)
     }

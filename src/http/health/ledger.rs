@@ -1,9 +1,9 @@
 //! Whether the ledger answers: asked by whoever looks at `/health`, and regularly for those that
 //! must not wait for it.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -52,18 +52,13 @@ impl LedgerLook {
             Ok(Err(error)) => Err(text::cut(error.to_string(), WHY)),
             Err(_) => Err(format!("no answer within {} s", LIMIT.as_secs())),
         };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some((clock.elapsed(), found.clone()));
+        *self.0.lock() = Some((clock.elapsed(), found.clone()));
         found
     }
 
     /// Whether it answered last, or why not; not, if that is too long ago to be known.
     pub(super) fn last(&self, now: Duration) -> Result<(), String> {
-        let last = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let last = self.0.lock().clone();
         let last = last.filter(|(at, _)| now.saturating_sub(*at) < COUNTS);
         last.map_or_else(
             || Err("not looked at for a while".to_owned()),
@@ -94,7 +89,6 @@ pub async fn watch_ledger(app: App, stop: CancellationToken) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::PoisonError;
     use std::time::Duration;
 
     use super::LedgerLook;
@@ -103,10 +97,7 @@ mod tests {
     fn a_look_counts_for_fifteen_seconds_and_what_was_never_seen_is_not_there() {
         let look = LedgerLook::default();
         assert!(look.last(Duration::ZERO).is_err());
-        let seen = |found| {
-            *look.0.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some((Duration::from_secs(100), found))
-        };
+        let seen = |found| *look.0.lock() = Some((Duration::from_secs(100), found));
         seen(Ok(()));
         assert!(
             look.last(Duration::from_secs(114)).is_ok()

@@ -6,11 +6,12 @@
 //! only allows more; and those who knock most, whom the limit is for, are remembered longest.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use governor::nanos::Nanos;
 use governor::state::StateStore;
+use parking_lot::Mutex;
 
 use super::super::client_ip::ClientIp;
 
@@ -75,7 +76,7 @@ impl StateStore for Slots {
         let Some(set) = self.set(*client) else {
             return measure(None).map(|(told, _)| told);
         };
-        let mut places = set.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = set.lock();
         if let Some((_, until)) = places
             .iter_mut()
             .flatten()

@@ -3,10 +3,10 @@
 //!
 //! Strangers may cause refusals, so there is at most one line of the log a minute for each reason.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 use crate::source::stripe::BadSignature;
 
@@ -130,7 +130,7 @@ impl WebhookAccount {
     /// Notes what became of an event. `elapsed`: by the clock that nobody sets.
     pub(super) fn note(&self, found: Result<(), Why>, at: Timestamp, elapsed: Duration) {
         let untold = {
-            let mut entries = self.lock();
+            let mut entries = self.0.lock();
             match found {
                 Ok(()) => {
                     (entries.accepted, entries.since_accepted) = (Some(at), 0);
@@ -151,7 +151,7 @@ impl WebhookAccount {
 
     /// For `/health`: when the last was accepted, when the last was refused and why.
     pub fn words(&self) -> String {
-        let entries = self.lock();
+        let entries = self.0.lock();
         let accepted = entries.accepted.map_or_else(
             || "none accepted since the start".to_owned(),
             |at| format!("last accepted {}", at.strftime(FORM)),
@@ -164,10 +164,6 @@ impl WebhookAccount {
             "{accepted}; {since} refused since, last refused {}, {category}: {words}",
             at.strftime(FORM)
         )
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Entries> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

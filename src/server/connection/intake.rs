@@ -6,9 +6,11 @@
 //! sends a kill holds nothing.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::task::Context;
+
+use parking_lot::Mutex;
 
 use super::Connection;
 use crate::telemetry::Metrics;
@@ -57,10 +59,8 @@ impl Intake {
     /// they are gone.
     fn make_room(&self) {
         // Whoever finds somebody at it need not do it again.
-        let mut holders = match self.holders.try_lock() {
-            Ok(holders) => holders,
-            Err(TryLockError::Poisoned(holders)) => holders.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
+        let Some(mut holders) = self.holders.try_lock() else {
+            return;
         };
         holders.retain(|_, one| one.held.bytes() > 0);
         let bytes = |one: &Arc<Connection>| one.held.bytes();
@@ -170,11 +170,7 @@ impl Connection {
         }
         if before == 0 {
             held.listed.store(true, Ordering::Relaxed);
-            let mut holders = self
-                .intake
-                .holders
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut holders = self.intake.holders.lock();
             holders.insert(self.number, Arc::clone(self));
         }
     }
@@ -198,11 +194,7 @@ impl Connection {
         let held = self.held.counted.swap(0, Ordering::Relaxed);
         self.intake.held.fetch_sub(held, Ordering::Relaxed);
         if self.held.listed.load(Ordering::Relaxed) {
-            self.intake
-                .holders
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&self.number);
+            self.intake.holders.lock().remove(&self.number);
         }
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::sector::{JournalHeader, SECTOR};
-use super::{Shown, headless, lock, sector};
+use super::{Shown, headless, sector};
 use crate::ports::{Effect, JournalEntry};
 use crate::sync::atomic::Ordering;
 use image::Image;
@@ -99,7 +99,7 @@ impl JournalFile {
 
     /// What is not yet known to be in the ledger, oldest first.
     pub fn pending(&self) -> Vec<JournalEntry> {
-        lock(&self.shown.pending).entries()
+        self.shown.pending.lock().entries()
     }
 
     /// What was settled when the file was read: a ledger that lacks one of these is another, or an
@@ -143,7 +143,7 @@ impl JournalFile {
                 .collect();
             (found.records, found.faults)
         };
-        let mut pending = lock(&self.shown.pending);
+        let mut pending = self.shown.pending.lock();
         for entry in records.iter().flat_map(|record| entries_of(record)) {
             match entry {
                 Ok(entry) => pending.push(entry),
@@ -188,7 +188,7 @@ impl JournalFile {
             );
             io::Error::new(io::ErrorKind::StorageFull, why)
         };
-        let mut pending = lock(&self.shown.pending);
+        let mut pending = self.shown.pending.lock();
         let taken = entries.into_iter().zip(fit).map(|((entry, _), fits)| {
             if fits {
                 pending.push(*entry);
@@ -257,7 +257,7 @@ impl JournalFile {
     /// If that cannot be written: a start brings them to the ledger again.
     pub fn settle(&mut self, settled: &[String]) -> io::Result<()> {
         let is_empty = {
-            let mut pending = lock(&self.shown.pending);
+            let mut pending = self.shown.pending.lock();
             pending.settle(settled);
             pending.is_empty()
         };

@@ -3,11 +3,10 @@
 //!
 //! Knows connections; nothing of what is asked.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, InterruptHandle};
-
-use crate::store::lock;
 
 /// Whoever waits; leaving drops it.
 #[derive(Default)]
@@ -38,21 +37,21 @@ impl CancellableQuery {
         conn: &Connection,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         if state.left {
             return Err(rusqlite::Error::QueryReturnedNoRows); // nobody hears it
         }
         state.running = Some(conn.get_interrupt_handle());
         drop(state);
         let found = query(conn);
-        lock(&self.0).running = None;
+        self.0.lock().running = None;
         found
     }
 }
 
 impl Drop for CancelGuard {
     fn drop(&mut self) {
-        let mut state = lock(&self.0.0);
+        let mut state = self.0.0.lock();
         state.left = true;
         if let Some(running) = &state.running {
             running.interrupt();
@@ -78,14 +77,14 @@ mod tests {
                     conn.query_row(ENDLESS, [], |row| row.get::<_, i64>(0))
                 })
             });
-            while lock(&asked.0).running.is_none() {
+            while asked.0.lock().running.is_none() {
                 std::thread::yield_now();
             }
             // An interrupt that comes before the first step of a statement is lost; the next one is
             // not.
             drop(asking);
             while !query.is_finished() {
-                if let Some(running) = &lock(&asked.0).running {
+                if let Some(running) = &asked.0.lock().running {
                     running.interrupt();
                 }
                 std::thread::yield_now();

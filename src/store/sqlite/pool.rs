@@ -4,12 +4,11 @@
 //! Blocks; whoever is async asks from a thread that may. Knows nothing of what is asked.
 
 use std::path::Path;
-use std::sync::{Condvar, Mutex, PoisonError};
 
+use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
 use super::read;
-use crate::store::lock;
 
 /// How many. Reads are short and come from memory; past the machine's cores more would only wait
 /// for each other.
@@ -54,8 +53,8 @@ impl Pool {
     /// Asks over one of them, once one is free; answers nothing after [`Pool::close`].
     pub(super) fn ask<T>(&self, query: impl FnOnce(&Connection) -> T) -> Option<T> {
         let none_is_free = |state: &mut State| state.free.is_empty() && !state.closed;
-        let waited = self.changed.wait_while(lock(&self.state), none_is_free);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
+        self.changed.wait_while(&mut state, none_is_free);
         let conn = state.free.pop();
         state.lent += usize::from(conn.is_some());
         drop(state);
@@ -65,18 +64,18 @@ impl Pool {
 
     /// Closes them all, those that are lent as soon as they come back; returns when none is left.
     pub(super) fn close(&self) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.closed = true;
         state.free.clear();
         self.changed.notify_all();
-        drop(self.changed.wait_while(state, |state| state.lent > 0));
+        self.changed.wait_while(&mut state, |state| state.lent > 0);
     }
 }
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         let Some(conn) = self.conn.take() else { return };
-        let mut state = lock(&self.pool.state);
+        let mut state = self.pool.state.lock();
         state.lent -= 1;
         // After a close it is closed right here, before anybody is told.
         if state.closed {

@@ -76,7 +76,7 @@ impl Remotes {
     /// order that is.
     pub(super) fn turn(&self, name: &Name, spec: &RemoteSpec) -> u64 {
         let now = self.clock.elapsed();
-        let mut all = self.lock();
+        let mut all = self.known.lock();
         let known = all
             .entry(name.clone())
             .or_insert_with(|| Known::new(spec, now));
@@ -86,7 +86,7 @@ impl Remotes {
 
     /// Nobody can say what became of an order: it is asked next, and not in its turn.
     pub(super) fn hasten(&self, name: &Name) {
-        if let Some(known) = self.lock().get_mut(name) {
+        if let Some(known) = self.known.lock().get_mut(name) {
             known.at = known
                 .at
                 .min(self.clock.elapsed().saturating_sub(POLL_INTERVAL));
@@ -106,7 +106,7 @@ pub(super) struct BrokenOff<'a> {
 impl Drop for BrokenOff<'_> {
     fn drop(&mut self) {
         self.remotes.turn(self.name, self.spec);
-        if let Some(known) = self.remotes.lock().get_mut(self.name) {
+        if let Some(known) = self.remotes.known.lock().get_mut(self.name) {
             known.heard = None;
         }
         self.remotes.due.notify_one();

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use reqwest::header::{HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, redirect};
 use serde::Deserialize;
@@ -218,7 +218,7 @@ impl Sites {
     /// Says where a key goes, before it goes there for the first time.
     fn tell_where(&self, variable: &str, url: &Url) {
         let to = url.origin().ascii_serialization();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.told.lock();
         if told.insert((variable.to_owned(), to.clone())) {
             tracing::info!(variable, to, "a key goes to another site");
         }
