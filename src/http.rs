@@ -11,6 +11,7 @@ mod commands;
 mod control;
 mod decide;
 mod docs;
+mod fault;
 mod front;
 mod health;
 mod keys;

@@ -19,7 +19,7 @@ use axum::response::Response;
 use axum::routing::MethodRouter;
 
 use super::route::{Act, BodyLimit, Door, Route};
-use super::{App, answer, command, front, keys, limits, openapi, rate, request_id, webhook};
+use super::{App, answer, command, fault, front, keys, limits, openapi, rate, request_id, webhook};
 
 /// Every route there is, in the order of the description.
 static ROWS: LazyLock<Vec<Route>> = LazyLock::new(|| {
@@ -64,6 +64,7 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(answer::no_method)
         .layer(from_fn_with_state(app.clone(), rate::limit))
         .layer(from_fn_with_state(app.clone(), front::check))
+        .layer(from_fn(fault::catch))
         .layer(from_fn_with_state(app.clone(), answer::count))
         .layer(from_fn_with_state(
             app.clone(),

@@ -18,7 +18,7 @@ use crate::support::{Echo, KEY, http, program, run};
 
 /// What a healthy service answers to nobody on loopback: faults, other roles, and connections that
 /// break or dawdle.
-const ELSEWHERE: [&str; 20] = [
+const ELSEWHERE: [&str; 21] = [
     "HTTP/1.1 needs one Host header, with one host in it.",
     "Of transfer codings only `chunked` is known here, alone.",
     "A question bears no transfer coding but `chunked`.",
@@ -29,6 +29,7 @@ const ELSEWHERE: [&str; 20] = [
     "This kill holds, and whether it is about to end is not known: to stop for certain, send it with a new Idempotency-Key.",
     "This process keeps no record.",
     "The answer is lost.",
+    "This broke off, a fault of ours: the log says more under the request-id of this answer.",
     "The kill broke off; look at /health and send it again.",
     "The record is not available: ending a kill waits for it. Nothing was opened.",
     "The ledger is not available: an opening waits for it, tightening and /kill do not. Nothing was changed.",

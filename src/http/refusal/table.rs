@@ -143,6 +143,10 @@ refusals! {
     KILL_BROKE: INTERNAL_SERVER_ERROR, "The kill broke off; look at /health and send it again.",
         "`POST /kill` shut the gate, and how far it got is not known",
         "Send it again: killing twice is one kill", Yes;
+    FAULT: INTERNAL_SERVER_ERROR,
+        "This broke off, a fault of ours: the log says more under the request-id of this answer.",
+        "A handler panicked; of a command it is not known whether it was done, which `outcome` says",
+        "Look at `/health` and `GET /v1/throttles`, send it again under the same `Idempotency-Key`, and report it", Yes;
     CODING: NOT_IMPLEMENTED, "Of transfer codings only `chunked` is known here, alone.",
         "`Transfer-Encoding` names another one, as `gzip, chunked` does, or is there twice",
         "Send the body as it is, with its length or in chunks", No;
