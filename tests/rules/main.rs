@@ -1,6 +1,7 @@
 //! The rules that money rests on, each as a test. Pure: no network, no time.
 
 mod callers;
+mod cel;
 mod clocks;
 mod damping;
 mod declared;
