@@ -21,7 +21,7 @@ dir=${ECHO_MUTANTS_DIR:-$cache/mutants}
 package=$dir/package
 cases=${ECHO_MUTANTS_CASES:-1000}
 # The crates that domain, decide and their tests name; one more is one more word here.
-crates='hex|jiff|schemars|serde|serde_json|sha2|siphasher|thiserror'
+crates='hex|hmac|jiff|schemars|serde|serde_json|sha2|siphasher|strum|thiserror'
 test_crates='proptest'
 
 case ${1:-} in -h | --help) sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit ;; esac

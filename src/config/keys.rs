@@ -7,12 +7,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use super::{ConfigError, Environment, graphic, not_set};
 
 /// What a bearer may do beyond reading, which every one may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
 pub enum Role {
     /// Reads.
     Reader,
@@ -25,16 +27,9 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [Self; 4] = [Self::Reader, Self::Gate, Self::Operator, Self::Breaker];
-
     /// Its name in `ECHO_API_KEYS`.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Reader => "reader",
-            Self::Gate => "gate",
-            Self::Operator => "operator",
-            Self::Breaker => "breaker",
-        }
+        self.into()
     }
 
     fn bit(self) -> u8 {
@@ -100,7 +95,7 @@ impl Keys {
                     fix,
                 ));
             }
-            let all = Role::ALL.into_iter().fold(0, |all, role| all | role.bit());
+            let all = Role::VARIANTS.iter().fold(0, |all, role| all | role.bit());
             keys.0.push(Key::new(MAIN, all, key, 0));
         }
         for (index, entry) in more.split(',').enumerate() {
@@ -221,10 +216,7 @@ impl Key {
         if !(1..=NAME_LIMIT).contains(&name.len()) || !name.bytes().all(letter) {
             return Err("its name is not 1 to 64 of letters, digits, dot, dash and underscore");
         }
-        let role = Role::ALL
-            .into_iter()
-            .find(|known| known.as_str() == role)
-            .ok_or("its role is none")?;
+        let role: Role = role.parse().map_err(|_| "its role is none")?;
         if not_set(key) {
             return if key.is_empty() {
                 Err("its key is empty")
@@ -251,5 +243,6 @@ impl Key {
 }
 
 fn roles() -> String {
-    Role::ALL.map(Role::as_str).join(", ")
+    let names: Vec<_> = Role::VARIANTS.iter().map(|role| role.as_str()).collect();
+    names.join(", ")
 }

@@ -9,6 +9,8 @@ mod stress;
 
 pub use credit::{Credit, TICK_SECONDS, credit_after};
 
+use strum::IntoStaticStr;
+
 use crate::domain::level::Level;
 use crate::domain::observation::{self, SignalError, Signals};
 use crate::domain::throttle::SignalSpec;
@@ -121,7 +123,8 @@ pub struct Input {
 }
 
 /// What determined a level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Binding {
     /// Nothing: full operation, or an opening that is under way at its own pace.
     None,
@@ -139,13 +142,7 @@ impl Binding {
     /// The name used in audit entries, status and metric labels.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Binding::None => "none",
-            Binding::Target => "target",
-            Binding::Errors => "errors",
-            Binding::Latency => "latency",
-            Binding::Order => "order",
-        }
+        self.into()
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use siphasher::sip::SipHasher13;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use super::law::Binding;
 
@@ -28,7 +29,8 @@ const SALT_SECONDS: i64 = 3600;
 const SALT_DOMAIN: u64 = u64::from_be_bytes(*b"echo-phx");
 
 /// Why a verdict is as it is; the value of `echo-reason`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Reason {
     /// Nothing stood in the way; for a denial: the rest of an opening that is under way.
     None,
@@ -51,39 +53,10 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Every reason, in the order of their declaration.
-    pub const ALL: [Self; 9] = [
-        Self::None,
-        Self::Target,
-        Self::Errors,
-        Self::Latency,
-        Self::Order,
-        Self::Kill,
-        Self::AllowList,
-        Self::Unknown,
-        Self::Stale,
-    ];
-
-    /// The reason that [`Self::as_str`] gave this word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
-    }
-
     /// The value on the wire and in metric labels.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Reason::None => "none",
-            Reason::Target => "target",
-            Reason::Errors => "errors",
-            Reason::Latency => "latency",
-            Reason::Order => "order",
-            Reason::Kill => "kill",
-            Reason::AllowList => "allow_list",
-            Reason::Unknown => "unknown",
-            Reason::Stale => "stale",
-        }
+        self.into()
     }
 }
 

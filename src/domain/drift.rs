@@ -3,12 +3,14 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use super::target::TargetId;
 use super::throttle::ThrottleName;
 
 /// Which way a difference points.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
     /// Less gets through than was asked for.
@@ -20,10 +22,7 @@ pub enum Side {
 impl Side {
     /// The word users see.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Safer => "safer",
-            Self::Riskier => "riskier",
-        }
+        self.into()
     }
 }
 
@@ -42,7 +41,8 @@ pub struct Who {
 }
 
 /// What was done about a drift.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 pub enum DriftAction {
     /// Written back to what was asked for.
@@ -56,11 +56,7 @@ pub enum DriftAction {
 impl DriftAction {
     /// The word users see.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Corrected => "corrected",
-            Self::Reported => "reported",
-            Self::Failed => "failed",
-        }
+        self.into()
     }
 }
 

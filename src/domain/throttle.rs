@@ -9,6 +9,7 @@ mod spec;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr};
 
 use super::hold::Hold;
 use super::level::Level;
@@ -41,7 +42,10 @@ pub struct FromFile {
 }
 
 /// Who owns what is declared of a throttle.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, EnumString, IntoStaticStr,
+)]
+#[strum(serialize_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 pub enum Owner {
     /// `POST /control` sets the level.
@@ -56,20 +60,12 @@ pub enum Owner {
 impl Owner {
     /// The word that is stored and shown.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Rest => "rest",
-            Self::Manifest => "manifest",
-            Self::Cluster => "cluster",
-        }
+        self.into()
     }
 
     /// The owner of this word; unknown words mean a cluster's, whose level nobody here may lower.
     pub fn of_word(word: &str) -> Self {
-        match word {
-            "rest" => Self::Rest,
-            "manifest" => Self::Manifest,
-            _ => Self::Cluster,
-        }
+        word.parse().unwrap_or(Self::Cluster)
     }
 }
 

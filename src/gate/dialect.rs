@@ -3,10 +3,13 @@
 //!
 //! Pure: paths, a status and header values; who receives and sends them is `http`'s.
 
+use strum::{EnumString, IntoStaticStr};
+
 use crate::decide::verdict::{Reason, Verdict};
 
 /// The proxies that are spoken to, by the word in the path of their endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Dialect {
     /// Envoy `ext_authz` over HTTP, Istio.
     Envoy,
@@ -26,17 +29,10 @@ pub struct Spoken {
 }
 
 impl Dialect {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Envoy, Self::Nginx, Self::Forward];
-
     /// Its word in the path.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Envoy => "envoy",
-            Self::Nginx => "nginx",
-            Self::Forward => "forward",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// Reads the path of an endpoint, `/authz/DIALECT/THROTTLE` and what follows: dialect,
@@ -45,9 +41,7 @@ impl Dialect {
     /// unknown.
     pub fn of_path(path: &str) -> Option<(Self, &str, &str)> {
         let (dialect, rest) = path.strip_prefix("/authz/")?.split_once('/')?;
-        let dialect = Self::ALL
-            .into_iter()
-            .find(|known| known.as_str() == dialect)?;
+        let dialect = dialect.parse().ok()?;
         let (throttle, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         Some((dialect, throttle, rest))
     }

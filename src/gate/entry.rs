@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use strum::VariantArray as _;
+
 use crate::decide::callers::{Callers, Sample};
 use crate::decide::refusal_rate::Counts;
 use crate::decide::verdict::{Accumulator, Reason, Rule, Verdict};
@@ -21,7 +23,7 @@ use super::{LevelSetting, ThrottleSnapshot};
 /// Verdicts of one throttle of this process: of callers without and with a key, refused and
 /// admitted ones, by reason.
 #[derive(Debug, Default)]
-struct Counters([[[AtomicU64; Reason::ALL.len()]; 2]; 2]);
+struct Counters([[[AtomicU64; Reason::VARIANTS.len()]; 2]; 2]);
 
 impl Counters {
     fn sum(&self, admitted: bool) -> u64 {
@@ -282,10 +284,10 @@ impl GateEntry {
                 .iter()
                 .zip(&keyed[usize::from(admitted)]);
             let counts = counts.map(|(a, b)| a.load(Ordering::Relaxed) + b.load(Ordering::Relaxed));
-            Reason::ALL
-                .into_iter()
+            Reason::VARIANTS
+                .iter()
                 .zip(counts)
-                .map(move |(reason, count)| (admitted, reason, count))
+                .map(move |(reason, count)| (admitted, *reason, count))
         };
         of(true)
             .chain(of(false))

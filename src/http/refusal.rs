@@ -9,6 +9,7 @@ pub(super) mod table;
 use std::fmt::{Display, Write as _};
 
 use axum::http::StatusCode;
+use strum::VariantArray as _;
 
 use crate::decide::verdict::{Reason, Verdict};
 use crate::gate::dialect::{Dialect, retry_after};
@@ -98,7 +99,7 @@ pub fn reference() -> String {
          At a full stop, and to a caller with a key, who is refused until the hour ends, `Retry-After` is 30 to 120 s whatever the reason.\n\n\
          | `echo-reason` | when | Envoy | nginx | Traefik, Caddy | `Retry-After` |\n|---|---|---|---|---|---|\n",
     );
-    for reason in Reason::ALL {
+    for reason in Reason::VARIANTS.iter().copied() {
         let Some(when) = denied(reason) else { continue };
         let verdict = Verdict {
             admitted: false,

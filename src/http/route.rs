@@ -9,13 +9,15 @@ use axum::http::Method;
 use axum::routing::{MethodRouter, any, get, post};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
+use strum::IntoStaticStr;
 
 use crate::config::{Caller, Role};
 
 use super::App;
 
 /// The role a process plays, which decides what routes it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Process {
     /// A service without a cluster: everything.
     Serve,
@@ -28,11 +30,7 @@ pub enum Process {
 impl Process {
     /// Its word in `/health` and in metrics, which is that of its subcommand.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Serve => "serve",
-            Self::Operator => "operator",
-            Self::Gate => "gate",
-        }
+        self.into()
     }
 }
 
@@ -79,7 +77,8 @@ pub(super) enum Act {
 }
 
 /// What is commanded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub(super) enum CommandKind {
     Observe,
     Control,
@@ -89,13 +88,8 @@ pub(super) enum CommandKind {
 
 impl CommandKind {
     /// Its action in the audit log and in metrics.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Observe => "observe",
-            Self::Control => "control",
-            Self::Kill => "kill",
-            Self::Revive => "revive",
-        }
+    pub(super) fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The action of an audit entry that says it was refused.

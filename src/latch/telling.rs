@@ -3,11 +3,14 @@
 //!
 //! Only words; brings nothing anywhere.
 
+use strum::IntoStaticStr;
+
 use crate::domain::audit::{CommandRecord, CommandResponse};
 use crate::ports::{Effect, JournalEntry};
 
 /// Where the record of a command stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum AuditState {
     /// In the ledger.
     Recorded,
@@ -18,10 +21,7 @@ pub enum AuditState {
 impl AuditState {
     /// The word users see.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Recorded => "recorded",
-            Self::Pending => "pending",
-        }
+        self.into()
     }
 
     /// Says it in an answer.

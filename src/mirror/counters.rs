@@ -4,13 +4,15 @@ use std::array;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use strum::VariantArray as _;
+
 use super::airtable::Category;
 
 /// Numbers that are read while the worker goes on.
 #[derive(Debug)]
 pub struct MirrorCounters {
     delivered: AtomicU64,
-    failed: [AtomicU64; Category::ALL.len()],
+    failed: [AtomicU64; Category::VARIANTS.len()],
     parked: AtomicU64,
     /// Milliseconds and one more, so that nought is none.
     oldest_pending_since: AtomicU64,

@@ -20,7 +20,7 @@ pub enum SetupError {
 
 impl SetupError {
     /// Fixed label.
-    pub const fn category(&self) -> &'static str {
+    pub fn category(&self) -> &'static str {
         match self {
             Self::Airtable(error) => error.category().label(),
             Self::Output(_) => "output",

@@ -8,6 +8,7 @@ use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use strum::{IntoStaticStr, VariantArray};
 use subtle::{Choice, ConstantTimeEq};
 
 mod event;
@@ -80,7 +81,8 @@ impl fmt::Debug for WebhookSecrets {
 
 /// Why a signature does not hold. Its words are the same for all: whoever forges would learn from
 /// the difference. The owner of the secret is told the category, in log, metric and `/health`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 #[error("Invalid signature")]
 pub enum BadSignature {
     /// There is no header.
@@ -96,24 +98,9 @@ pub enum BadSignature {
 }
 
 impl BadSignature {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::NoHeader,
-        Self::Malformed,
-        Self::NoMatch,
-        Self::TooOld,
-        Self::TooNew,
-    ];
-
     /// Fixed metric label. Sending the same again cannot help.
-    pub const fn category(self) -> &'static str {
-        match self {
-            Self::NoHeader => "no_header",
-            Self::Malformed => "malformed",
-            Self::NoMatch => "no_match",
-            Self::TooOld => "too_old",
-            Self::TooNew => "too_new",
-        }
+    pub fn category(self) -> &'static str {
+        self.into()
     }
 }
 

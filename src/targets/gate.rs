@@ -175,7 +175,7 @@ impl Target for LocalGate {
         else {
             return Err(TargetError::Refused("a gate has no replicas".to_owned()));
         };
-        let reason = Reason::from_word(reason).unwrap_or(Reason::Target);
+        let reason = reason.parse().unwrap_or(Reason::Target);
         let setting = LevelSetting {
             level: *level,
             reason,

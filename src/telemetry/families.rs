@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 
+use strum::IntoStaticStr;
+
 /// How a metric behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub(super) enum MetricKind {
     /// Only rises while the process lives.
     Counter,
@@ -17,12 +20,7 @@ pub(super) enum MetricKind {
 
 impl MetricKind {
     pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-            Self::Untyped => "untyped",
-        }
+        self.into()
     }
 }
 

@@ -12,6 +12,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use sha2::Sha256;
+use strum::VariantArray as _;
 
 const NOW: i64 = 1_790_000_000;
 const SECRET: &str = "whsec_test_secret";
@@ -260,10 +261,13 @@ fn secrets_are_trimmed_told_and_never_shown() {
 
 #[test]
 fn the_error_says_one_thing_to_whoever_sent_it_and_another_to_the_owner_of_the_secret() {
-    for one in BadSignature::ALL {
+    for one in BadSignature::VARIANTS {
         assert_eq!(one.to_string(), "Invalid signature");
     }
-    let words = BadSignature::ALL.map(BadSignature::category);
+    let words: Vec<_> = BadSignature::VARIANTS
+        .iter()
+        .map(|one| one.category())
+        .collect();
     assert_eq!(
         words,
         ["no_header", "malformed", "no_match", "too_old", "too_new"]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use strum::{IntoStaticStr, VariantArray as _};
 
 use crate::source::stripe::BadSignature;
 
@@ -14,7 +15,8 @@ use crate::source::stripe::BadSignature;
 const QUIET: Duration = Duration::from_secs(60);
 
 /// Why an event was not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub(super) enum Why {
     /// Its signature does not hold.
     Signature(BadSignature),
@@ -51,24 +53,15 @@ impl Why {
 
     /// All of them.
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        BadSignature::ALL
-            .into_iter()
-            .map(Self::Signature)
-            .chain(Self::OTHERS)
+        let signatures = BadSignature::VARIANTS.iter().copied();
+        signatures.map(Self::Signature).chain(Self::OTHERS)
     }
 
     /// Fixed metric label.
-    pub(super) const fn category(self) -> &'static str {
+    pub(super) fn category(self) -> &'static str {
         match self {
             Self::Signature(why) => why.category(),
-            Self::Limited => "limited",
-            Self::Off => "off",
-            Self::TooLarge => "too_large",
-            Self::Late => "late",
-            Self::Broken => "broken",
-            Self::Crowded => "crowded",
-            Self::NoEvent => "no_event",
-            Self::NotStored => "not_stored",
+            other => other.into(),
         }
     }
 

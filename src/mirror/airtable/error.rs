@@ -4,6 +4,7 @@
 //! Knows nothing of requests: a status and a body in, a meaning out.
 
 use serde_json::Value;
+use strum::{IntoStaticStr, VariantArray};
 
 /// The longest text of Airtable's that is kept: enough to tell a person what to fix, too short to
 /// fill a log.
@@ -52,7 +53,8 @@ pub enum AirtableError {
 }
 
 /// The kinds of [`AirtableError`], as metric labels and as what a retry goes by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Category {
     /// See [`AirtableError::Unreachable`].
     Unreachable,
@@ -77,34 +79,9 @@ pub enum Category {
 }
 
 impl Category {
-    /// Every category, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
-        Self::Unreachable,
-        Self::TimedOut,
-        Self::RateLimited,
-        Self::QuotaExhausted,
-        Self::Rejected,
-        Self::AmbiguousMatch,
-        Self::NotAllowed,
-        Self::NotFound,
-        Self::Unavailable,
-        Self::Unreadable,
-    ];
-
     /// The fixed metric label.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Unreachable => "unreachable",
-            Self::TimedOut => "timed_out",
-            Self::RateLimited => "rate_limited",
-            Self::QuotaExhausted => "quota_exhausted",
-            Self::Rejected => "rejected",
-            Self::AmbiguousMatch => "ambiguous_match",
-            Self::NotAllowed => "not_allowed",
-            Self::NotFound => "not_found",
-            Self::Unavailable => "unavailable",
-            Self::Unreadable => "unreadable",
-        }
+    pub fn label(self) -> &'static str {
+        self.into()
     }
 }
 
