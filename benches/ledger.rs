@@ -21,7 +21,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
-use echo_phoenix::domain::audit::{AuditDraft, Change};
+use echo_phoenix::domain::audit::{AuditAction, AuditDraft, Change};
 use echo_phoenix::ports::Ledger;
 use echo_phoenix::store::SqliteLedger;
 use jiff::Timestamp;
@@ -39,7 +39,7 @@ fn draft() -> AuditDraft {
         at: Timestamp::UNIX_EPOCH,
         actor: "ops-key".to_owned(),
         operator: "dana".to_owned(),
-        action: "control".to_owned(),
+        action: AuditAction::Control,
         throttle: "default".to_owned(),
         before: "0.25".to_owned(),
         after: "0.5".to_owned(),
@@ -102,7 +102,7 @@ impl Bare {
                 .execute(params![
                     at,
                     draft.actor,
-                    draft.action,
+                    draft.action.as_str(),
                     draft.throttle,
                     draft.before,
                     draft.after,

@@ -9,6 +9,7 @@ mod remote;
 mod scale;
 
 use super::facts::{Facts, TargetRead};
+use crate::domain::audit::AuditAction;
 use crate::domain::drift::{Drift, DriftAction, Side};
 use crate::domain::level::Level;
 use crate::domain::plan::{Step, StepOutcome};
@@ -80,9 +81,9 @@ pub fn remembered(
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepWords {
     /// What the entry before it is called.
-    pub intent: &'static str,
+    pub intent: AuditAction,
     /// What the entry after it is called.
-    pub outcome: &'static str,
+    pub outcome: AuditAction,
     /// From what.
     pub before: String,
     /// To what.

@@ -2,6 +2,7 @@
 //!
 //! A [`Change`] is one transaction as a value. How it becomes durable is the store's business.
 
+mod action;
 mod answer;
 
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use super::level::Level;
 use super::offered::Offered;
 use super::payment;
 use super::throttle::{Owner, Spec, ThrottleName};
+pub use action::AuditAction;
 pub use answer::{ClientKey, CommandResponse, Wording};
 
 /// An audit entry before the ledger numbers and chains it.
@@ -26,8 +28,8 @@ pub struct AuditDraft {
     /// Who it was, as they say; empty where nobody said.
     #[serde(default)]
     pub operator: String,
-    /// What, one word of a fixed set: `control`, `kill`, `revive`, `scale`, …
-    pub action: String,
+    /// What.
+    pub action: AuditAction,
     /// On which throttle; empty for all.
     pub throttle: String,
     /// State before, as short text.
@@ -45,12 +47,12 @@ pub struct AuditDraft {
 impl AuditDraft {
     /// An entry that says who did what and when, of all throttles; what else there is to say is
     /// filled in.
-    pub fn new(at: Timestamp, actor: &str, action: &str) -> Self {
+    pub fn new(at: Timestamp, actor: &str, action: AuditAction) -> Self {
         Self {
             at,
             actor: actor.to_owned(),
             operator: String::new(),
-            action: action.to_owned(),
+            action,
             throttle: String::new(),
             before: String::new(),
             after: String::new(),
@@ -59,20 +61,20 @@ impl AuditDraft {
             request_id: String::new(),
         }
     }
-}
 
-/// An audit entry as the ledger keeps it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct AuditEntry {
-    /// Number, from 1, without a gap.
-    pub seq: i64,
-    /// What was recorded.
-    #[serde(flatten)]
-    pub draft: AuditDraft,
-    /// Hash of the entry before, hex; 64 zeros for the first.
-    pub prev_hash: String,
-    /// Hash of this entry, hex.
-    pub hash: String,
+    /// An entry of what this program did by itself.
+    pub fn own(at: Timestamp, action: AuditAction) -> Self {
+        Self::new(at, "echo-phoenix", action)
+    }
+
+    /// The same, of one throttle; of all, if the name is empty.
+    #[must_use]
+    pub fn on(self, throttle: impl Into<String>) -> Self {
+        Self {
+            throttle: throttle.into(),
+            ..self
+        }
+    }
 }
 
 /// The id of something about to be done; it gets exactly one outcome.

@@ -27,7 +27,9 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use crate::domain::audit::{AuditDraft, ClientKey, CommandRecord, CommandResponse, Wording};
+use crate::domain::audit::{
+    AuditAction, AuditDraft, ClientKey, CommandRecord, CommandResponse, Wording,
+};
 use crate::domain::moment::Moment;
 use crate::source::rest::RefusedCommand;
 
@@ -87,15 +89,15 @@ impl CommandContext {
     }
 
     /// What this command leaves behind.
-    pub(super) fn record(&self, throttle: &str, answer: CommandResponse) -> CommandRecord {
-        self.record_as(self.kind.as_str(), throttle, answer)
-    }
-
-    fn record_as(&self, action: &str, throttle: &str, answer: CommandResponse) -> CommandRecord {
+    pub(super) fn record(
+        &self,
+        action: AuditAction,
+        throttle: &str,
+        answer: CommandResponse,
+    ) -> CommandRecord {
         let audit = AuditDraft {
-            throttle: throttle.to_owned(),
             request_id: self.request_id.clone(),
-            ..AuditDraft::new(self.at, &self.actor, action)
+            ..AuditDraft::new(self.at, &self.actor, action).on(throttle)
         };
         CommandRecord {
             once: self.id.clone(),
@@ -124,7 +126,7 @@ impl CommandContext {
         problem: ProblemResponse,
     ) -> ProblemResponse {
         let answer = CommandResponse::new(problem.status().as_u16(), problem.members(), self.at);
-        let mut record = self.record_as(self.kind.refused(), throttle, answer);
+        let mut record = self.record(self.kind.refused(), throttle, answer);
         let asked = RefusedCommand::read(&self.raw);
         (record.audit.reason, record.audit.operator) = (asked.refused(why), asked.operator);
         core.latch.record(record).await;

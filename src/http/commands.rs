@@ -34,7 +34,7 @@ fn told(doubt: UndecidedCommand) -> CommandStatus {
     CommandStatus {
         id: once,
         at: audit.at.to_string(),
-        action: audit.action,
+        action: audit.action.as_str().to_owned(),
         throttle: audit.throttle,
         actor: audit.actor,
         operator: audit.operator,

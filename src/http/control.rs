@@ -12,6 +12,7 @@ use axum::response::Response;
 use serde_json::json;
 
 use crate::decide::law::{Binding, Input, Law};
+use crate::domain::audit::AuditAction;
 use crate::domain::hold::{HeldBy, Scope};
 use crate::domain::level::Level;
 use crate::domain::measurement::Measurement;
@@ -72,7 +73,7 @@ pub(super) async fn control(
     };
     let body = controlled(&standing, target, &answered, next);
     let answer = command.answer(StatusCode::OK, members(&body));
-    let mut record = command.record(name.as_str(), answer);
+    let mut record = command.record(AuditAction::Control, name.as_str(), answer);
     (record.audit.before, record.audit.after) = (in_force.to_string(), target.to_string());
     answered
         .binding

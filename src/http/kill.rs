@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
 
-use crate::domain::audit::CommandRecord;
+use crate::domain::audit::{AuditAction, CommandRecord};
 use crate::domain::hold::{Epoch, HeldBy, Hold, Scope};
 use crate::domain::moment::Moment;
 use crate::domain::throttle::ThrottleName;
@@ -52,7 +52,8 @@ pub(super) async fn kill(
         warning: command.key_warning,
     };
     let throttle = asked.throttle.as_ref().map_or("", ThrottleName::as_str);
-    let mut record = command.record(throttle, command.answer(StatusCode::OK, members(&body)));
+    let answer = command.answer(StatusCode::OK, members(&body));
+    let mut record = command.record(AuditAction::Kill, throttle, answer);
     (record.audit.reason, record.audit.operator) = (asked.reason.clone(), asked.operator.clone());
     "kill".clone_into(&mut record.audit.binding_signal);
     let order = KillOrder {
@@ -126,7 +127,8 @@ fn record(command: &CommandContext, throttle: &str, held: bool, live: Vec<Hold>)
         held_by: Vec::new(),
         audit_id: None,
     };
-    let mut record = command.record(throttle, command.answer(StatusCode::OK, members(&body)));
+    let answer = command.answer(StatusCode::OK, members(&body));
+    let mut record = command.record(AuditAction::Revive, throttle, answer);
     record.answer.stood = Some(live.into_iter().map(|hold| hold.epoch).collect());
     (record.audit.before, record.audit.after) = match held {
         true => ("killed".to_owned(), "opening".to_owned()),

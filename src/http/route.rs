@@ -12,6 +12,7 @@ use serde_json::Value;
 use strum::IntoStaticStr;
 
 use crate::config::{Caller, Role};
+use crate::domain::audit::AuditAction;
 
 use super::App;
 
@@ -87,18 +88,18 @@ pub(super) enum CommandKind {
 }
 
 impl CommandKind {
-    /// Its action in the audit log and in metrics.
+    /// Its word in metrics.
     pub(super) fn as_str(self) -> &'static str {
         self.into()
     }
 
     /// The action of an audit entry that says it was refused.
-    pub(super) const fn refused(self) -> &'static str {
+    pub(super) const fn refused(self) -> AuditAction {
         match self {
-            Self::Observe => "observe_refused",
-            Self::Control => "control_refused",
-            Self::Kill => "kill_refused",
-            Self::Revive => "revive_refused",
+            Self::Observe => AuditAction::ObserveRefused,
+            Self::Control => AuditAction::ControlRefused,
+            Self::Kill => AuditAction::KillRefused,
+            Self::Revive => AuditAction::ReviveRefused,
         }
     }
 }

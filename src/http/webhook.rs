@@ -16,7 +16,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::domain::audit::{AuditDraft, Change, Receipt};
+use crate::domain::audit::{AuditAction, AuditDraft, Change, Receipt};
 use crate::domain::payment::Storing;
 use crate::source::stripe;
 use crate::telemetry::Metrics;
@@ -177,6 +177,6 @@ async fn store(record: &AppRecord, change: Change) -> Result<Receipt, Refused> {
 fn unreadable(at: jiff::Timestamp, error: &str) -> AuditDraft {
     AuditDraft {
         reason: error.to_owned(),
-        ..AuditDraft::new(at, "stripe", "webhook_unreadable")
+        ..AuditDraft::new(at, "stripe", AuditAction::WebhookUnreadable)
     }
 }

@@ -62,7 +62,7 @@ pub(super) fn not_taken(
         ", and a restart loses it"
     };
     tracing::error!(
-        action,
+        action = action.as_str(),
         throttle,
         operator,
         request_id,
@@ -89,7 +89,7 @@ pub(super) fn kept_by_the_ledger_alone(record: &CommandRecord, journal: Option<&
         ..
     } = record;
     tracing::error!(
-        action,
+        action = action.as_str(),
         throttle,
         operator,
         request_id,
@@ -118,14 +118,14 @@ impl RetryFailures {
             tracing::error!(
                 why,
                 once,
-                action,
+                action = action.as_str(),
                 "the ledger does not take a command; it is told it until it does"
             );
         } else {
             tracing::debug!(
                 why,
                 once,
-                action,
+                action = action.as_str(),
                 "the ledger does not take a command that it is told again"
             );
         }

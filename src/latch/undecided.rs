@@ -62,7 +62,7 @@ impl UndecidedCommands {
         let mut all = self.0.lock();
         for One { doubt, .. } in all.iter_mut().filter(|one| one.doubt.once == once) {
             let (action, throttle, operator) = (
-                &doubt.audit.action,
+                doubt.audit.action.as_str(),
                 &doubt.audit.throttle,
                 &doubt.audit.operator,
             );

@@ -1,14 +1,14 @@
 //! What neither journal nor ledger took, kept in memory. Bounded, and what stops something is never
 //! given up for it.
 
-use crate::domain::audit::{AuditDraft, CommandRecord, CommandResponse};
+use crate::domain::audit::{AuditAction, AuditDraft, CommandRecord, CommandResponse};
 use crate::ports::{Effect, JournalEntry};
 use crate::sync::Mutex;
 
 /// Commands kept: some hundred bytes each, and each a person's.
 const MOST: usize = 4096;
 /// The action of the one entry that stands for all that found no room.
-const TALLY: &str = "commands_not_kept";
+const TALLY: AuditAction = AuditAction::CommandsNotKept;
 
 /// The commands, oldest first.
 #[derive(Default)]
@@ -72,7 +72,7 @@ fn tally(first: &CommandRecord) -> JournalEntry {
         after: "1".to_owned(),
         reason: "done and answered as pending, then too many to keep while neither journal nor ledger could be written"
             .to_owned(),
-        ..AuditDraft::new(first.audit.at, "echo-phoenix", TALLY)
+        ..AuditDraft::own(first.audit.at, TALLY)
     };
     let answer = CommandResponse {
         key: None,

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use crate::decide::outcome::{PlanOutcome, corrected};
 use crate::decide::targets;
-use crate::domain::audit::{AuditDraft, Change, IntentId};
+use crate::domain::audit::{AuditAction, AuditDraft, Change, IntentId};
 use crate::domain::drift::Side;
 use crate::domain::hold::{Epoch, Hold, Scope, ScopedHold, Source};
 use crate::domain::plan::{Step, StepOutcome};
@@ -30,7 +30,7 @@ use super::patience::LedgerPatience;
 use super::started::StartedPass;
 
 use intention::Intention;
-use words::{draft, listed};
+use words::listed;
 
 /// What the ledger has been told, and what it is still owed.
 pub(super) struct PassRecorder {
@@ -261,7 +261,7 @@ fn settle(
     let Some(told) = targets::words(&step.action) else {
         return;
     };
-    let mut entry = draft(throttle.as_str(), told.outcome, now);
+    let mut entry = AuditDraft::own(now, told.outcome).on(throttle.as_str());
     (entry.before, entry.after) = (told.before, told.after);
     entry.reason = match done {
         StepOutcome::Yes => "done".to_owned(),
@@ -294,11 +294,11 @@ fn beginning(hold: &Hold, names: &[&ThrottleName], now: Timestamp) -> (ScopedHol
         several => (Scope::All, "", format!(": {}", listed(several))),
     };
     let (action, did) = if hold.is_kill() {
-        ("kill", "killed")
+        (AuditAction::Kill, "killed")
     } else {
-        ("override", "tightened")
+        (AuditAction::Override, "tightened")
     };
-    let mut entry = draft(name, action, now);
+    let mut entry = AuditDraft::own(now, action).on(name);
     entry.actor = hold.source.to_string();
     entry.after = format!("{did} {}{whom}", hold.epoch);
     (entry.reason, entry.operator) = (hold.reason.clone(), hold.operator.clone());
@@ -313,7 +313,7 @@ fn end(held: &ScopedHold, now: Timestamp) -> AuditDraft {
     } else {
         ""
     };
-    let mut entry = draft(throttle, "hold_ended", now);
+    let mut entry = AuditDraft::own(now, AuditAction::HoldEnded).on(throttle);
     entry.before = held.hold.epoch.to_string();
     entry.reason = format!("{} is gone", held.hold.source);
     entry

@@ -17,14 +17,13 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::sqlite::schema::AUDIT_LOG;
 use super::sqlite::walk::{VerifyError, walk};
+use crate::domain::audit::AuditAction;
 use crate::domain::hold::{Epoch, Scope, ScopedHold};
 use against::held_against;
 pub use declared::Unexplained;
 pub(super) use declared::{LoggedDeclaration, said};
 use log_replay::ReplayedLog;
 
-/// The action of the entry that lists every live hold.
-pub(super) const CHECKPOINT: &str = "checkpoint";
 /// Entries between two of them.
 pub(super) const STRIDE: i64 = 10_000;
 
@@ -116,7 +115,7 @@ fn ended_before(
     let first = "SELECT at FROM audit_log WHERE action = ?1 AND format > 1
                  AND (SELECT format FROM audit_log WHERE seq = 1) = 1 ORDER BY seq LIMIT 1";
     let first: Option<String> = conn
-        .query_row(first, [CHECKPOINT], |row| row.get(0))
+        .query_row(first, [AuditAction::Checkpoint.as_str()], |row| row.get(0))
         .optional()?;
     let early = |listed: &&&Listed| {
         let taken = listed
@@ -177,7 +176,7 @@ fn last_checkpoint(conn: &Connection) -> rusqlite::Result<Option<i64>> {
     let last =
         "SELECT seq FROM audit_log WHERE action = ?1 AND format > 1 ORDER BY seq DESC LIMIT 1";
     conn.prepare_cached(last)?
-        .query_row([CHECKPOINT], |row| row.get(0))
+        .query_row([AuditAction::Checkpoint.as_str()], |row| row.get(0))
         .optional()
 }
 

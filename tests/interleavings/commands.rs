@@ -10,7 +10,7 @@ use shuttle::future::{block_on, spawn, yield_now};
 
 use crate::book::Book;
 use crate::desired::ledger::LedgerDesired;
-use crate::domain::audit::{AuditDraft, CommandRecord, CommandResponse, ThrottleRow};
+use crate::domain::audit::{AuditAction, AuditDraft, CommandRecord, CommandResponse, ThrottleRow};
 use crate::domain::hold::{Epoch, Scope};
 use crate::domain::level::Level;
 use crate::domain::throttle::{Owner, ThrottleName};
@@ -31,7 +31,7 @@ pub(crate) fn record(once: &str, action: &str) -> CommandRecord {
     let answer = CommandResponse::new(200, members.into_iter().collect(), NOW.wall);
     CommandRecord {
         once: once.to_owned(),
-        audit: AuditDraft::new(NOW.wall, "o", action),
+        audit: AuditDraft::new(NOW.wall, "o", AuditAction::of_word(action)),
         answer,
     }
 }

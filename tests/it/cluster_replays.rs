@@ -2,7 +2,7 @@
 //! revived: nobody hears of it again.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use echo_phoenix::domain::audit::{AuditDraft, CommandRecord, CommandResponse};
+use echo_phoenix::domain::audit::{AuditAction, AuditDraft, CommandRecord, CommandResponse};
 use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use echo_phoenix::domain::throttle::ThrottleName;
 use echo_phoenix::ports::{Effect, Journal, JournalEntry};
@@ -40,7 +40,7 @@ fn entry(throttle: &str, epoch: &str) -> JournalEntry {
     };
     let audit = AuditDraft {
         throttle: throttle.to_owned(),
-        ..AuditDraft::new(at, "test", "kill")
+        ..AuditDraft::new(at, "test", AuditAction::Kill)
     };
     let answer = CommandResponse::new(200, serde_json::Map::default(), at);
     let record = CommandRecord {

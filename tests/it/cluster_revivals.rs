@@ -20,7 +20,9 @@ use echo_phoenix::cluster::desired::ClusterDesired;
 use echo_phoenix::cluster::index::{Index, Override};
 use echo_phoenix::cluster::lease::LeaderFlag;
 use echo_phoenix::cluster::watched::WatchedState;
-use echo_phoenix::domain::audit::{Change, ClientKey, CommandRecord, CommandResponse, Receipt};
+use echo_phoenix::domain::audit::{
+    AuditAction, Change, ClientKey, CommandRecord, CommandResponse, Receipt,
+};
 use echo_phoenix::domain::history::PageAsk;
 use echo_phoenix::domain::hold::{Epoch, Scope, Source};
 use echo_phoenix::domain::throttle::ThrottleName;
@@ -87,7 +89,10 @@ struct Late {
 #[async_trait]
 impl Ledger for Late {
     async fn commit(&self, change: Change) -> Result<Receipt, LedgerError> {
-        let is_late = change.audit.iter().any(|draft| draft.action == "revive")
+        let is_late = change
+            .audit
+            .iter()
+            .any(|draft| draft.action == AuditAction::Revive)
             && self.late.load(Ordering::SeqCst);
         let receipt = self.ledger.commit(change).await;
         if is_late {

@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use echo_phoenix::decide::follow::Seen;
 use echo_phoenix::decide::verdict::Reason;
 use echo_phoenix::desired::LedgerDesired;
-use echo_phoenix::domain::audit::{Change, ClientKey, CommandResponse, Receipt};
+use echo_phoenix::domain::audit::{AuditAction, Change, ClientKey, CommandResponse, Receipt};
 use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::moment::Moment;
@@ -57,7 +57,7 @@ impl Ledger for Slow {
             || change
                 .audit
                 .iter()
-                .any(|draft| draft.action == "kill_refused")
+                .any(|draft| draft.action == AuditAction::KillRefused)
         {
             self.through.acquire().await.unwrap().forget();
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use echo_phoenix::decide::verdict::Reason;
 use echo_phoenix::desired::LedgerDesired;
-use echo_phoenix::domain::audit::CommandRecord;
+use echo_phoenix::domain::audit::{AuditAction, CommandRecord};
 use echo_phoenix::domain::hold::{Epoch, Scope};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::moment::Moment;
@@ -142,7 +142,7 @@ async fn what_opens_under_the_key_of_another_request_is_not_done_and_what_closes
     let service = service();
     let other = |action: &str| {
         let mut record = keyed("control");
-        record.audit.action = action.to_owned();
+        record.audit.action = AuditAction::of_word(action);
         record.answer.key.as_mut().unwrap().digest = "another".to_owned();
         record
     };

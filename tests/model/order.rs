@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use echo_phoenix::desired::LedgerDesired;
-use echo_phoenix::domain::audit::{AuditDraft, CommandRecord, CommandResponse};
+use echo_phoenix::domain::audit::{AuditAction, AuditDraft, CommandRecord, CommandResponse};
 use echo_phoenix::domain::hold::{Epoch, Scope};
 use echo_phoenix::gate::Gate;
 use echo_phoenix::latch::{KillOrder, Latch};
@@ -72,7 +72,7 @@ async fn a_kill_is_in_what_is_kept_of_the_state_before_its_record_is_counted() {
     let at = outside.moment();
     let record = CommandRecord {
         once: "one".to_owned(),
-        audit: AuditDraft::new(at.wall, "model", "kill"),
+        audit: AuditDraft::new(at.wall, "model", AuditAction::Kill),
         answer: CommandResponse::new(200, serde_json::Map::default(), at.wall),
     };
     let (reason, operator) = ("model".to_owned(), "model".to_owned());

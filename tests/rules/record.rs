@@ -1,7 +1,9 @@
 //! What the record is given: a command's answer and its change, and the words it keeps.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use echo_phoenix::domain::audit::{AuditDraft, Change, CommandRecord, CommandResponse};
+use echo_phoenix::domain::audit::{
+    AuditAction, AuditDraft, Change, CommandRecord, CommandResponse,
+};
 use echo_phoenix::domain::drift::{DriftAction, Side};
 use jiff::Timestamp;
 use serde_json::json;
@@ -31,7 +33,7 @@ fn a_command_leaves_one_entry_one_answer_and_its_own_id() {
         at: Timestamp::UNIX_EPOCH,
         actor: "ops-key".to_owned(),
         operator: "ada".to_owned(),
-        action: "kill".to_owned(),
+        action: AuditAction::Kill,
         throttle: String::new(),
         before: "open".to_owned(),
         after: "killed".to_owned(),
@@ -70,5 +72,43 @@ fn words_of_a_drift_are_those_it_is_stored_by() {
             (outcome.as_str(), serde_json::to_value(outcome).unwrap()),
             (word, json!(word))
         );
+    }
+}
+
+#[test]
+fn an_action_is_kept_as_its_word_and_a_word_that_is_not_written_today_stays_what_it_is() {
+    let words = [
+        "control",
+        "control_refused",
+        "kill",
+        "kill_refused",
+        "revive",
+        "revive_refused",
+        "observe_refused",
+        "declare",
+        "override",
+        "hold_ended",
+        "unaccounted",
+        "shed_start",
+        "shed_end",
+        "scale_intent",
+        "scale",
+        "remote_intent",
+        "remote",
+        "intent_interrupted",
+        "checkpoint",
+        "commands_not_kept",
+        "webhook_unreadable",
+        "evidence_conflict",
+    ];
+    let other = ["intent_refused", "Kill", "?", ""];
+    for word in words.into_iter().chain(other) {
+        let action = AuditAction::of_word(word);
+        let is_other = matches!(action, AuditAction::Other(_));
+        assert_eq!((action.as_str(), is_other), (word, other.contains(&word)));
+        let kept = serde_json::to_value(&action).unwrap();
+        assert_eq!(kept, json!(word));
+        let read: AuditAction = serde_json::from_value(kept).unwrap();
+        assert_eq!(read, action);
     }
 }

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use echo_phoenix::domain::audit::{AuditDraft, CommandRecord, CommandResponse, ThrottleRow};
+use echo_phoenix::domain::audit::{
+    AuditAction, AuditDraft, CommandRecord, CommandResponse, ThrottleRow,
+};
 use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use echo_phoenix::domain::level::Level;
 use echo_phoenix::domain::throttle::{Owner, ThrottleName};
@@ -36,7 +38,7 @@ fn entry(epoch: &str) -> JournalEntry {
     let answer = CommandResponse::new(200, serde_json::Map::new(), NOW);
     let record = CommandRecord {
         once: epoch.to_owned(),
-        audit: AuditDraft::new(NOW, "key", "kill"),
+        audit: AuditDraft::new(NOW, "key", AuditAction::Kill),
         answer,
     };
     JournalEntry {

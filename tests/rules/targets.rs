@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use echo_phoenix::decide::targets::{StepWords, TargetStanding, report, words};
+use echo_phoenix::domain::audit::AuditAction;
 use echo_phoenix::domain::hold::Epoch;
 use echo_phoenix::domain::level::{Level, nearest_percent};
 use echo_phoenix::domain::report::{StatusRow, TargetReport};
@@ -161,7 +162,12 @@ fn the_audit_log_is_told_of_each_step_that_does_something() {
     };
     let remote = |before: &str, after: &str| {
         let of = |text: &str| format!("{SITE} {text}");
-        said("remote_intent", "remote", &of(before), &of(after))
+        said(
+            AuditAction::RemoteIntent,
+            AuditAction::Remote,
+            &of(before),
+            &of(after),
+        )
     };
     let put = Action::SetGate {
         level: Level::STOP,
@@ -186,7 +192,7 @@ fn the_audit_log_is_told_of_each_step_that_does_something() {
         (
             scale(3, 0),
             WORKLOAD,
-            said("scale_intent", "scale", "w 3", "w 0"),
+            said(AuditAction::ScaleIntent, AuditAction::Scale, "w 3", "w 0"),
         ),
         (tell(stop), SITE, remote("not killed by us", "killed")),
         (tell(end), SITE, remote("killed r1,r2", "opening")),

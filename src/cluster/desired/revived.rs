@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::{ClusterDesired, not_recorded};
 use crate::cluster::index::HoldState;
 use crate::cluster::override_objects;
-use crate::domain::audit::{Change, CommandRecord, CommandResponse};
+use crate::domain::audit::{AuditAction, Change, CommandRecord, CommandResponse};
 use crate::domain::hold::{Epoch, HeldBy, Hold};
 use crate::ports::{DesiredError, EndProgress, ReviveOutcome};
 
@@ -150,7 +150,7 @@ impl ClusterDesired {
             // Of each hold once, however often it is tried to tell.
             let once = format!("{}/{}", record.once, hold.epoch);
             let mut audit = record.audit.clone();
-            "revive_refused".clone_into(&mut audit.action);
+            audit.action = AuditAction::ReviveRefused;
             audit.before.clone_from(&record.audit.after);
             audit.after = format!("held {}", hold.epoch);
             // Whatever an API server says: the words of whoever asked come first, and whole.

@@ -5,6 +5,7 @@
 
 use super::{StepWords, TargetPlan, TargetStanding, drift};
 use crate::decide::facts::{Facts, TargetRead};
+use crate::domain::audit::AuditAction;
 use crate::domain::drift::{Drift, DriftAction, Side};
 use crate::domain::hold::{Epoch, Hold};
 use crate::domain::level::Level;
@@ -237,8 +238,8 @@ pub(super) fn words(target: &RemoteSpec, order: &RemoteOrder) -> StepWords {
     };
     let id = target.id();
     StepWords {
-        intent: "remote_intent",
-        outcome: "remote",
+        intent: AuditAction::RemoteIntent,
+        outcome: AuditAction::Remote,
         before: format!("{id} {before}"),
         after: format!("{id} {after}"),
     }

@@ -3,6 +3,7 @@
 
 use super::{StepWords, TargetPlan, drift};
 use crate::decide::facts::{Facts, TargetRead};
+use crate::domain::audit::AuditAction;
 use crate::domain::drift::{Drift, Side};
 use crate::domain::level::Level;
 use crate::domain::plan::{Step, StepOutcome};
@@ -171,8 +172,8 @@ pub(super) fn remembered(
 /// What the audit log is told; nothing where only the note on the object is tidied up.
 pub(super) fn words(target: &ScaleSpec, from: i64, to: i64) -> Option<StepWords> {
     (from != to).then(|| StepWords {
-        intent: "scale_intent",
-        outcome: "scale",
+        intent: AuditAction::ScaleIntent,
+        outcome: AuditAction::Scale,
         before: format!("{} {from}", target.name),
         after: format!("{} {to}", target.name),
     })

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::state::row;
-use crate::domain::audit::{AuditDraft, Change};
+use crate::domain::audit::{AuditAction, AuditDraft, Change};
 use crate::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use crate::domain::level::Level;
 use crate::domain::offered::Offered;
@@ -196,7 +196,7 @@ fn kill(after: &Declared, hold: &Hold, at: Timestamp) -> AuditDraft {
         after: format!("killed {}", hold.epoch),
         reason: hold.reason.clone(),
         binding_signal: "kill".to_owned(),
-        ..AuditDraft::new(at, "manifest", "kill")
+        ..AuditDraft::new(at, "manifest", AuditAction::Kill)
     }
 }
 
@@ -206,7 +206,7 @@ fn end(after: &Declared, epoch: &Epoch, at: Timestamp) -> AuditDraft {
         throttle: after.name.to_string(),
         before: epoch.to_string(),
         reason: format!("gone from the file; generation {}", after.generation),
-        ..AuditDraft::new(at, "manifest", "hold_ended")
+        ..AuditDraft::new(at, "manifest", AuditAction::HoldEnded)
     }
 }
 
@@ -230,6 +230,6 @@ fn entry(
             .map_or_else(String::new, |before| before.level.to_string()),
         after: format!("{}{kill}", after.level),
         reason: format!("generation {}{why}", after.generation),
-        ..AuditDraft::new(at, "manifest", "declare")
+        ..AuditDraft::new(at, "manifest", AuditAction::Declare)
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! Tells nobody itself; whether the ledger took it is not known here.
 
-use super::words::{draft, reason_of};
+use super::words::reason_of;
 use crate::decide::outcome::intended_level;
 use crate::decide::targets;
-use crate::domain::audit::{AuditDraft, Change, IntentId, ThrottleRow};
+use crate::domain::audit::{AuditAction, AuditDraft, Change, IntentId, ThrottleRow};
 use crate::domain::drift::Side;
 use crate::domain::level::Level;
 use crate::domain::offered::Offered;
@@ -52,15 +52,12 @@ impl Intention {
             offered: Some(offered),
         });
         let shed = (next.shedding != law.shed.is_some()).then(|| {
-            let mut entry = draft(
-                throttle.name.as_str(),
-                if next.shedding {
-                    "shed_start"
-                } else {
-                    "shed_end"
-                },
-                now,
-            );
+            let action = if next.shedding {
+                AuditAction::ShedStart
+            } else {
+                AuditAction::ShedEnd
+            };
+            let mut entry = AuditDraft::own(now, action).on(throttle.name.as_str());
             entry.before = law.level.to_string();
             entry.after = effective.to_string();
             entry.binding_signal = next.reason.as_str().to_owned();
@@ -79,7 +76,7 @@ impl Intention {
             .filter_map(|(index, (step, _))| {
                 let told = targets::words(&step.action)?;
                 let id = IntentId(new_id(now));
-                let mut entry = draft(throttle.name.as_str(), told.intent, now);
+                let mut entry = AuditDraft::own(now, told.intent).on(throttle.name.as_str());
                 (entry.before, entry.after) = (told.before, told.after);
                 entry.reason = reason_of(step, want);
                 entry.request_id.clone_from(&id.0);

@@ -1,17 +1,11 @@
-//! The loop's words in the audit log: who it is, and why it does a step.
+//! The loop's words in the audit log: whom a change concerns, and why it does a step.
 //!
 //! Pure; knows neither the ledger nor what it was told before, nor what a step is called: that is
 //! its target's kind's.
 
-use jiff::Timestamp;
-
 use crate::decide::precedence::Restriction as Want;
-use crate::domain::audit::AuditDraft;
 use crate::domain::plan::Step;
 use crate::domain::throttle::ThrottleName;
-
-/// Who the loop is in audit entries.
-const ACTOR: &str = "echo-phoenix";
 
 /// Names as one bounded text; a hold on every throttle of a large cluster is still one entry.
 pub(super) fn listed(names: &[&ThrottleName]) -> String {
@@ -32,12 +26,5 @@ pub(super) fn reason_of(step: &Step, want: &Want) -> String {
     match &step.corrects {
         Some(drift) => format!("drift {}: found {}", drift.id, drift.actual),
         None => format!("declared by {}", want.source),
-    }
-}
-
-pub(super) fn draft(throttle: &str, action: &str, at: Timestamp) -> AuditDraft {
-    AuditDraft {
-        throttle: throttle.to_owned(),
-        ..AuditDraft::new(at, ACTOR, action)
     }
 }

@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 
 use super::log_entry::LogEntry;
+use crate::domain::audit::AuditAction;
 use crate::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use crate::domain::throttle::ThrottleName;
 
@@ -37,15 +38,15 @@ enum By {
 
 impl Early {
     pub(super) fn take_in(&mut self, entry: &LogEntry) {
-        match entry.action.as_str() {
-            "kill" if entry.before != entry.after => {
+        match entry.action {
+            AuditAction::Kill if entry.before != entry.after => {
                 if let Some(epoch) = entry.after.strip_prefix("killed ") {
                     self.taken.extend(
                         taken(entry, epoch.to_owned(), Source::Rest).map(|hold| (entry.seq, hold)),
                     );
                 }
             }
-            "declare" => match (
+            AuditAction::Declare => match (
                 entry.after.ends_with(", killed"),
                 entry.reason.strip_prefix("generation "),
             ) {
@@ -57,9 +58,9 @@ impl Early {
                 }
                 _ => self.ended(entry, By::Declaration(entry.throttle.clone())),
             },
-            "revive" if entry.before != "running" => self.ended(entry, By::Revival),
-            "control" => self.ended(entry, By::Level(entry.throttle.clone())),
-            "hold_ended" => self.ended(entry, By::Epoch(Epoch(entry.before.clone()))),
+            AuditAction::Revive if entry.before != "running" => self.ended(entry, By::Revival),
+            AuditAction::Control => self.ended(entry, By::Level(entry.throttle.clone())),
+            AuditAction::HoldEnded => self.ended(entry, By::Epoch(Epoch(entry.before.clone()))),
             _ => {}
         }
     }

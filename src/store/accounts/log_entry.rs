@@ -2,12 +2,14 @@
 
 use rusqlite::Row;
 
+use crate::domain::audit::AuditAction;
+
 /// One entry, as far as holds go.
 pub(super) struct LogEntry {
     pub(super) seq: i64,
     pub(super) format: i64,
     pub(super) at: String,
-    pub(super) action: String,
+    pub(super) action: AuditAction,
     pub(super) throttle: String,
     pub(super) before: String,
     pub(super) after: String,
@@ -28,7 +30,7 @@ impl LogEntry {
             seq: row.get(0)?,
             format: row.get(1)?,
             at: text(2)?,
-            action: text(3)?,
+            action: AuditAction::of_word(&text(3)?),
             throttle: text(4)?,
             before: text(5)?,
             after: text(6)?,

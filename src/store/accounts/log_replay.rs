@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 
+use super::columns;
 use super::declared::{self, LoggedDeclaration};
 use super::early::Early;
 use super::log_entry::LogEntry;
-use super::{CHECKPOINT, columns};
+use crate::domain::audit::AuditAction;
 use crate::domain::hold::{Epoch, ScopedHold};
 
 /// What the entries of the log say of holds.
@@ -66,13 +67,13 @@ impl ReplayedLog {
         let taken: Vec<ScopedHold> = self.list(entry, &entry.taken);
         let ended: Vec<Epoch> = self.list(entry, &entry.ended);
         let declares: Vec<LoggedDeclaration> = self.list(entry, &entry.declares);
-        if entry.action == CHECKPOINT && entry.format >= declared::FORMAT {
+        if entry.action == AuditAction::Checkpoint && entry.format >= declared::FORMAT {
             self.declares = Some(BTreeMap::new());
         }
         if let Some(known) = &mut self.declares {
             declares.into_iter().for_each(|said| said.follows(known));
         }
-        if entry.action == CHECKPOINT {
+        if entry.action == AuditAction::Checkpoint {
             self.check(entry, &taken);
             self.live = taken.into_iter().map(|hold| (entry.seq, hold)).collect();
             self.exact = true;

@@ -1,11 +1,14 @@
 //! Pages of the record, newest first. Numbers only grow, so a page stays what it is while rows are
 //! added.
 
+use std::sync::LazyLock;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteLedger;
 use super::rows::time;
+use crate::domain::audit::AuditAction;
 use crate::domain::history::{
     AuditItem, DriftItem, EvidenceItem, HistoryPage, PageAsk, StateItem, WhoItem,
 };
@@ -33,7 +36,17 @@ const WINDOW: i64 = 10_000;
 const LOOKS: usize = 3;
 
 /// What held or changed every throttle at once.
-const HELD_ALL: &str = "'kill', 'revive', 'override', 'hold_ended', 'unaccounted'";
+static HELD_ALL: LazyLock<String> = LazyLock::new(|| {
+    let all = [
+        AuditAction::Kill,
+        AuditAction::Revive,
+        AuditAction::Override,
+        AuditAction::HoldEnded,
+        AuditAction::Unaccounted,
+    ];
+    all.map(|action| format!("'{}'", action.as_str()))
+        .join(", ")
+});
 
 fn audit(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<HistoryPage<AuditItem>> {
     let paged = Paged {
@@ -44,7 +57,7 @@ fn audit(conn: &Connection, ask: &PageAsk) -> rusqlite::Result<HistoryPage<Audit
         throttle: "throttle",
         kind: "action",
         at: "at",
-        of_all: HELD_ALL,
+        of_all: &HELD_ALL,
     };
     let read = |row: &Row<'_>| {
         Ok(AuditItem {

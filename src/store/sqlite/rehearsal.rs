@@ -10,7 +10,9 @@ use rusqlite::Connection;
 use super::group::{Group, run_sql};
 use super::write_op::WriteOp;
 use super::{apply, unavailable};
-use crate::domain::audit::{AuditDraft, Change, ClientKey, CommandRecord, CommandResponse};
+use crate::domain::audit::{
+    AuditAction, AuditDraft, Change, ClientKey, CommandRecord, CommandResponse,
+};
 use crate::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use crate::domain::throttle::ThrottleName;
 use crate::ports::LedgerError;
@@ -41,13 +43,13 @@ fn apply_one(group: &Group<'_>, change: Change) -> Result<(), LedgerError> {
 fn changes() -> [Change; 2] {
     let at = Timestamp::UNIX_EPOCH;
     let epoch = Epoch(NAME.to_owned());
-    let change = |action: &str| {
+    let change = |action: AuditAction| {
         let text = NAME.to_owned();
         let (caller, route, key, digest) = (text.clone(), text.clone(), text.clone(), text);
         let key = Some(ClientKey {
             caller,
             route,
-            key: format!("{key}-{action}"),
+            key: format!("{key}-{}", action.as_str()),
             digest,
             expires_at: at,
         });
@@ -56,7 +58,7 @@ fn changes() -> [Change; 2] {
             ..CommandResponse::new(200, serde_json::Map::new(), at)
         };
         Change::of(CommandRecord {
-            once: format!("{NAME}-{action}"),
+            once: format!("{NAME}-{}", action.as_str()),
             audit: AuditDraft::new(at, NAME, action),
             answer,
         })
@@ -78,11 +80,11 @@ fn changes() -> [Change; 2] {
                 scope: Scope::One(nobody),
                 hold,
             }],
-            ..change("kill")
+            ..change(AuditAction::Kill)
         },
         Change {
             holds_ended: vec![epoch],
-            ..change("revive")
+            ..change(AuditAction::Revive)
         },
     ]
 }

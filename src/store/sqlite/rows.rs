@@ -13,7 +13,7 @@ use rusqlite::{Connection, ToSql, params};
 
 use super::group::{Group, head};
 use super::schema::{AUDIT_LOG, CHAINED, Chained, RECONCILIATION_LOG};
-use crate::domain::audit::AuditDraft;
+use crate::domain::audit::{AuditAction, AuditDraft};
 use crate::domain::chain_head::ChainHead;
 use crate::domain::drift::{Drift, Who};
 use crate::domain::hold::{Epoch, HoldEffect, ScopedHold};
@@ -118,9 +118,9 @@ pub(super) fn append_declaring(
         json(&declares)?
     };
     let who = [
-        &at,
-        actor,
-        action,
+        at.as_str(),
+        actor.as_str(),
+        action.as_str(),
         throttle,
         before,
         after,
@@ -129,11 +129,8 @@ pub(super) fn append_declaring(
         request_id,
         operator,
     ];
-    let texts = who.into_iter().chain([&taken, &ended, &declares]);
-    let seq = conn.append(
-        &AUDIT_LOG,
-        &texts.map(|text| Cell::text(text)).collect::<Vec<_>>(),
-    )?;
+    let texts = who.into_iter().chain([taken.as_str(), &ended, &declares]);
+    let seq = conn.append(&AUDIT_LOG, &texts.map(Cell::text).collect::<Vec<_>>())?;
     if seq % accounts::STRIDE == 0 {
         append_checkpoint(conn, draft.at, &accounts::live(conn)?)?;
     }
@@ -161,7 +158,7 @@ pub(super) fn append_checkpoint(
     let after = live.iter().map(said).collect::<Vec<_>>().join(", ");
     let draft = AuditDraft {
         after,
-        ..AuditDraft::new(at, "echo-phoenix", accounts::CHECKPOINT)
+        ..AuditDraft::own(at, AuditAction::Checkpoint)
     };
     append_declaring(
         conn,

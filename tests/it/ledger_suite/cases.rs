@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use echo_phoenix::domain::audit::{
-    Change, ClientKey, CommandRecord, CommandResponse, Receipt, StateRow,
+    AuditAction, Change, ClientKey, CommandRecord, CommandResponse, Receipt, StateRow,
 };
 use echo_phoenix::domain::hold::ScopedHold;
 use echo_phoenix::domain::payment::Storing;
@@ -596,7 +596,7 @@ async fn what_stops_is_never_left_out(ledger: &dyn Ledger) {
     );
     assert_eq!(live(ledger).await, ["h-2"]);
     let mut stop = keyed("c", "z");
-    stop.audit.action = "kill".to_owned();
+    stop.audit.action = AuditAction::Kill;
     let stop = told(
         ledger,
         Change {

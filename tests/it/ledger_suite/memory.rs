@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use echo_phoenix::domain::audit::{
-    AuditDraft, Change, ClientKey, CommandResponse, IntentId, Receipt, StateRow, ThrottleRow,
+    AuditAction, AuditDraft, Change, ClientKey, CommandResponse, IntentId, Receipt, StateRow,
+    ThrottleRow,
 };
 use echo_phoenix::domain::chain_head::ChainHead;
 use echo_phoenix::domain::drift::Drift;
@@ -26,7 +27,6 @@ use sha2::{Digest, Sha256};
 use super::{Backend, TestLedger};
 
 /// Who writes what no caller asked for.
-const ACTOR: &str = "echo-phoenix";
 const CHAINED: [&str; 3] = ["audit_log", "evidence_ledger", "reconciliation_log"];
 
 /// The place of one: whoever opens it again finds what was committed before.
@@ -517,7 +517,8 @@ impl Tables {
             }
             Some(meaning) if meaning == evidence.meaning => Storing::Duplicate,
             Some(_) => {
-                let draft = AuditDraft::new(evidence.received_at, "stripe", "evidence_conflict");
+                let (at, action) = (evidence.received_at, AuditAction::EvidenceConflict);
+                let draft = AuditDraft::new(at, "stripe", action);
                 audit.push(self.say(&draft));
                 Storing::Conflict
             }
@@ -614,7 +615,7 @@ impl Tables {
             }
             let draft = AuditDraft {
                 after: format!("held {}", held.hold.epoch),
-                ..AuditDraft::new(at, ACTOR, "unaccounted")
+                ..AuditDraft::own(at, AuditAction::Unaccounted)
             };
             receipt.audit.push(self.say(&draft));
             let hold = Hold {
@@ -630,7 +631,7 @@ impl Tables {
                 ended: false,
             });
         }
-        let draft = AuditDraft::new(at, ACTOR, "checkpoint");
+        let draft = AuditDraft::own(at, AuditAction::Checkpoint);
         receipt.audit.push(self.say(&draft));
         receipt
     }
@@ -644,7 +645,7 @@ impl Tables {
                 before: "open".to_owned(),
                 after: "interrupted".to_owned(),
                 reason: format!("intent {}{of} had no outcome", intent.0),
-                ..AuditDraft::new(at, ACTOR, "intent_interrupted")
+                ..AuditDraft::own(at, AuditAction::IntentInterrupted)
             };
             receipt.audit.push(self.say(&draft));
         }

@@ -1,7 +1,8 @@
 //! Values the ledger tests are made of.
 
 use echo_phoenix::domain::audit::{
-    AuditDraft, Change, ClientKey, CommandRecord, CommandResponse, IntentId, ThrottleRow,
+    AuditAction, AuditDraft, Change, ClientKey, CommandRecord, CommandResponse, IntentId,
+    ThrottleRow,
 };
 use echo_phoenix::domain::drift::{Drift, DriftAction, Side, Who};
 use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
@@ -43,7 +44,7 @@ pub(crate) fn draft(action: &str) -> AuditDraft {
         at: at(1),
         actor: "ops-key".to_owned(),
         operator: "ann".to_owned(),
-        action: action.to_owned(),
+        action: AuditAction::of_word(action),
         throttle: "default".to_owned(),
         before: "0.2".to_owned(),
         after: "1".to_owned(),

@@ -1,7 +1,9 @@
 //! A create that nobody heard of lands when its hold has ended: it stops nobody for long, and is
 //! gone.
 
-use echo_phoenix::domain::audit::{AuditDraft, Change, CommandRecord, CommandResponse};
+use echo_phoenix::domain::audit::{
+    AuditAction, AuditDraft, Change, CommandRecord, CommandResponse,
+};
 use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 
 use super::*;
@@ -135,7 +137,7 @@ fn what_is_made_of_a_hold_that_has_ended_as_the_record_has_it_is_deleted() {
         let cluster = Cluster::open(outside).await;
         let epoch = Epoch("01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned());
         let now = Clock::now(outside.as_ref());
-        let audit = vec![AuditDraft::new(now, "model", "hold_ended")];
+        let audit = vec![AuditDraft::new(now, "model", AuditAction::HoldEnded)];
         let ended = Change {
             audit,
             holds_ended: vec![epoch.clone()],
@@ -157,7 +159,7 @@ fn what_is_made_of_a_hold_that_has_ended_as_the_record_has_it_is_deleted() {
         let answer = CommandResponse::new(200, serde_json::Map::default(), now);
         let record = CommandRecord {
             once: "late".to_owned(),
-            audit: AuditDraft::new(now, "model", "kill"),
+            audit: AuditDraft::new(now, "model", AuditAction::Kill),
             answer,
         };
         let taken = cluster.operator.desired.take(held, record).await.unwrap();

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::Map;
 
 use super::*;
-use crate::domain::audit::{AuditDraft, CommandResponse};
+use crate::domain::audit::{AuditAction, AuditDraft, CommandResponse};
 use crate::domain::hold::{HoldEffect, Scope, Source};
 use crate::domain::observation::Signals;
 
@@ -88,7 +88,7 @@ fn record() -> CommandRecord {
     let at = Timestamp::UNIX_EPOCH;
     CommandRecord {
         once: "once".to_owned(),
-        audit: AuditDraft::new(at, "o", "kill"),
+        audit: AuditDraft::new(at, "o", AuditAction::Kill),
         answer: CommandResponse::new(200, Map::new(), at),
     }
 }

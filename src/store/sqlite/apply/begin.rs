@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{ApplyError, holds};
-use crate::domain::audit::{AuditDraft, Receipt};
+use crate::domain::audit::{AuditAction, AuditDraft, Receipt};
 use crate::domain::hold::{Hold, ScopedHold, Source};
 use crate::store::accounts;
 use crate::store::sqlite::group::Group;
@@ -65,11 +65,10 @@ fn tell_lost(
     receipt: &mut Receipt,
 ) -> Result<(), ApplyError> {
     let draft = AuditDraft {
-        throttle: accounts::scope_text(&held.scope).to_owned(),
         after: format!("held {}", held.hold.epoch),
         operator: held.hold.operator.clone(),
         reason: format!("no record tells that it ended: {}", held.hold.reason),
-        ..AuditDraft::new(at, "echo-phoenix", "unaccounted")
+        ..AuditDraft::own(at, AuditAction::Unaccounted).on(accounts::scope_text(&held.scope))
     };
     let moved = Moved {
         taken: std::slice::from_ref(held),

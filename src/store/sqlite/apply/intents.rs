@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::ApplyError;
-use crate::domain::audit::{AuditDraft, Change, IntentId, Receipt};
+use crate::domain::audit::{AuditAction, AuditDraft, Change, IntentId, Receipt};
 use crate::store::sqlite::group::Group;
 use crate::store::sqlite::rows::{self, Moved};
 
@@ -42,20 +42,24 @@ pub(super) fn close_interrupted(conn: &Group<'_>, at: Timestamp) -> Result<Recei
     let mut receipt = Receipt::default();
     let mut oldest =
         conn.prepare_cached("SELECT id, throttle, audit_seq FROM intents ORDER BY rowid LIMIT 1")?;
-    let next =
-        |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<i64>>(2)?));
+    let next = |row: &rusqlite::Row<'_>| {
+        Ok((
+            row.get(0)?,
+            row.get::<_, String>(1)?,
+            row.get::<_, Option<i64>>(2)?,
+        ))
+    };
     while let Some((id, throttle, opened)) = oldest.query_row([], next).optional()? {
         let intent = IntentId(id);
         let entry = opened.map_or_else(String::new, |seq| format!(" of audit entry {seq}"));
         let draft = AuditDraft {
-            throttle,
             before: "open".to_owned(),
             after: "interrupted".to_owned(),
             reason: format!(
                 "intent {}{entry} had no outcome when the process ended",
                 intent.0
             ),
-            ..AuditDraft::new(at, "echo-phoenix", "intent_interrupted")
+            ..AuditDraft::own(at, AuditAction::IntentInterrupted).on(throttle)
         };
         receipt
             .audit

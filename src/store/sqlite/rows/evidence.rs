@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::{json, time};
-use crate::domain::audit::AuditDraft;
+use crate::domain::audit::{AuditAction, AuditDraft};
 use crate::domain::payment::{EventMeaning, PaymentEvidence};
 use crate::store::chain::{self, Cell, FORMAT};
 use crate::store::sqlite::group::Group;
@@ -99,6 +99,10 @@ fn alarm(evidence: &PaymentEvidence, first: &EventMeaning) -> rusqlite::Result<A
             "event {} was told again with another meaning; the first one stays",
             key.event_id
         ),
-        ..AuditDraft::new(evidence.received_at, "stripe", "evidence_conflict")
+        ..AuditDraft::new(
+            evidence.received_at,
+            "stripe",
+            AuditAction::EvidenceConflict,
+        )
     })
 }
