@@ -21,14 +21,16 @@ test-full: ## run all tests at full length: 20,000 requests a proxy and level, 1
 mutants: ## change the rules one place at a time, and tell which change no test notices (half an hour)
 	@tests/mutants.sh
 
-bench: ## run the benchmarks (BASE=binary: against that build too); only the cluster's half of `kill` needs what tests need
+bench: ## run the benchmarks (BASE=binary: against that build too); only the cluster's halves of `kill` and `loop` need what tests need
 	cargo bench --locked --bench verdict
 	cargo bench --locked --bench gate_http
 	cargo bench --locked --bench ledger
 	cargo bench --locked --bench webhook
 	cargo bench --locked --bench kill -- table
 	cargo bench --locked --bench kill -- rest
-	@set -e; eval "$$(tests/run.sh --env)"; trap 'tests/run.sh --down' EXIT; cargo bench --locked --bench kill -- cluster
+	cargo bench --locked --bench loop -- serve
+	@set -e; eval "$$(tests/run.sh --env)"; trap 'tests/run.sh --down' EXIT; \
+	  cargo bench --locked --bench kill -- cluster; cargo bench --locked --bench loop -- cluster
 
 lint: ## formatting, clippy and dependencies, all with warnings as errors
 	cargo fmt --check

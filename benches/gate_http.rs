@@ -21,6 +21,8 @@
 #[path = "../tests/it/support.rs"]
 mod support;
 #[allow(dead_code, reason = "not every measurement needs all of it")]
+mod usage;
+#[allow(dead_code, reason = "not every measurement needs all of it")]
 mod versus;
 
 use std::net::SocketAddr;
@@ -33,14 +35,13 @@ use axum::http::StatusCode;
 use axum::routing::any;
 use serde_json::{Value, json};
 use support::{Echo, KEY, Process, eventually, http};
+use usage::processor_time;
 
 const ROUNDS: usize = 8;
 const SECONDS: u32 = 5;
 const CONNECTIONS: u32 = 16;
 /// The argument that makes this program the bare handler.
 const BARE: &str = "--bare";
-/// `USER_HZ`, in which Linux tells processor time on every common machine.
-const TICKS_A_SECOND: f64 = 100.0;
 
 /// The bare handler: the same axum and hyper, tokio's runtime as we start ours, the same route, a
 /// status and nothing else.
@@ -49,20 +50,6 @@ async fn bare() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("{}", listener.local_addr().unwrap());
     axum::serve(listener, routes).await.unwrap();
-}
-
-/// Processor time a process has used, seconds: fields 14 and 15 of its `stat`, counted behind the
-/// name in brackets.
-fn used(pid: u32) -> f64 {
-    let stat =
-        std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("Linux, and the process runs");
-    let (_, fields) = stat.rsplit_once(')').unwrap();
-    let ticks = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .map(|field| field.parse::<f64>().unwrap());
-    ticks.sum::<f64>() / TICKS_A_SECOND
 }
 
 fn ask(wrk: &str, address: SocketAddr) -> Child {
@@ -104,7 +91,7 @@ struct Server {
 
 /// Asks both at once; answers requests, and microseconds of processor time a request, of each.
 fn round(wrk: &str, servers: [Server; 2], swapped: bool) -> [(f64, f64); 2] {
-    let before = servers.map(|server| used(server.pid));
+    let before = servers.map(|server| processor_time(server.pid));
     let [first, second] = if swapped { [1, 0] } else { [0, 1] };
     let clients = [
         ask(wrk, servers[first].address),
@@ -112,7 +99,7 @@ fn round(wrk: &str, servers: [Server; 2], swapped: bool) -> [(f64, f64); 2] {
     ]
     .map(answered);
     let requests = [clients[first], clients[second]];
-    let after = servers.map(|server| used(server.pid));
+    let after = servers.map(|server| processor_time(server.pid));
     [0, 1].map(|which| {
         (
             requests[which],

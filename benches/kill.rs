@@ -21,6 +21,8 @@
 #[path = "../tests/it/support.rs"]
 mod support;
 #[allow(dead_code, reason = "not every measurement needs all of it")]
+mod timing;
+#[allow(dead_code, reason = "not every measurement needs all of it")]
 mod versus;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -43,6 +45,7 @@ use kube::api::PostParams;
 use serde_json::{Value, json};
 use support::cluster::{Cluster, Installed};
 use support::{Echo, KEY, eventually, http};
+use timing::{admits, first_denial, ms, percentile, tell};
 
 /// The table is made and freed by the allocator of the program.
 #[global_allocator]
@@ -59,46 +62,6 @@ const LOAD: &str = "--load";
 const LOAD_CONNECTIONS: usize = 8;
 /// A load ends by itself.
 const LOAD_LASTS: Duration = Duration::from_secs(20);
-
-/// The time that this share of all is not above, in percent.
-fn percentile(times: &[f64], share: usize) -> f64 {
-    let mut times = times.to_vec();
-    times.sort_by(f64::total_cmp);
-    times[(times.len() * share / 100).min(times.len() - 1)]
-}
-
-fn tell(what: &str, times: &[f64]) {
-    let at = |share| percentile(times, share);
-    println!(
-        "{what}: {} runs, ms: p50 {:.2}  p95 {:.2}  p99 {:.2}  max {:.2}",
-        times.len(),
-        at(50),
-        at(95),
-        at(99),
-        at(100)
-    );
-}
-
-fn ms(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
-}
-
-/// Asks on one live connection until the answer is a denial; answers when that was.
-async fn first_denial(client: reqwest::Client, url: String) -> Instant {
-    loop {
-        let answer = client.get(&url).send().await.unwrap();
-        if answer.status() == 403 && answer.headers()["echo-reason"] == "kill" {
-            return Instant::now();
-        }
-    }
-}
-
-async fn admits(echo: &Echo, throttle: &str) {
-    eventually("it admits", Duration::from_secs(30), async || {
-        (echo.verdict(throttle).await.0 == 200).then_some(())
-    })
-    .await;
-}
 
 /// Asks for verdicts as fast as answers come, on every connection; says so once all of them were
 /// answered.

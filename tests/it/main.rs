@@ -53,6 +53,7 @@ mod remote;
 mod reopening;
 mod self_test;
 mod shedding;
+mod silent_workloads;
 mod soak;
 mod store_faults;
 mod storms;

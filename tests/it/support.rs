@@ -11,10 +11,14 @@
 )]
 
 // Their paths are spelled out because the benchmarks load this file from another folder.
+#[path = "support/api_proxy.rs"]
+pub(crate) mod api_proxy;
 #[path = "support/backend.rs"]
 pub(crate) mod backend;
 #[path = "support/cluster.rs"]
 pub(crate) mod cluster;
+#[path = "support/fleet.rs"]
+pub(crate) mod fleet;
 #[path = "support/plain.rs"]
 pub(crate) mod plain;
 #[path = "support/proxy.rs"]

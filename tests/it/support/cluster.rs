@@ -5,6 +5,7 @@
 //! create token` and nothing more. Those who run an operator take turns on the shared cluster: an
 //! operator acts on all namespaces.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -41,9 +42,18 @@ impl Cluster {
     /// One of the test's own, to be broken at will; beside the shared one, so that `make test` ends
     /// it in any case.
     pub(crate) fn own() -> Self {
+        Self::start(true)
+    }
+
+    /// One of the test's own that has an API server and etcd only: nothing runs what it is told of.
+    pub(crate) fn bare() -> Self {
+        Self::start(false)
+    }
+
+    fn start(controllers: bool) -> Self {
         let folder =
             prepared("ECHO_TEST_CLUSTER").with_file_name(format!("own-{}", ulid::Ulid::generate()));
-        script("up", &folder);
+        run(script("up", &folder).env("CONTROLLERS", u8::from(controllers).to_string()));
         Self { folder, own: true }
     }
 
@@ -99,32 +109,41 @@ impl Cluster {
         name
     }
 
+    /// Where the API server is, and by which authority it is known.
+    pub(crate) fn server(&self) -> Value {
+        self.json(&["config", "view", "--raw"])["clusters"][0]["cluster"].take()
+    }
+
+    /// Requests of a user, as the API server has them in its audit log, with the time each came.
+    pub(crate) fn requests(&self, user: &str) -> Vec<(jiff::Timestamp, Value)> {
+        let log = std::fs::read_to_string(self.folder.join("audit.log")).unwrap();
+        let time = |event: &Value| {
+            let text = event["requestReceivedTimestamp"].as_str().unwrap();
+            text.parse().unwrap()
+        };
+        log.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .filter(|event: &Value| event["user"]["username"] == user)
+            .map(|event| (time(&event), event))
+            .collect()
+    }
+
     /// Requests of a user that the API server forbade, but for the first two seconds in which roles
     /// begin to bite.
     pub(crate) fn forbidden(&self, user: &str) -> Vec<String> {
-        let log = std::fs::read_to_string(self.folder.join("audit.log")).unwrap();
-        let events: Vec<Value> = log
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .filter(|event: &Value| event["user"]["username"] == user)
-            .collect();
-        let time = |event: &Value| -> jiff::Timestamp {
-            event["requestReceivedTimestamp"]
-                .as_str()
-                .unwrap()
-                .parse()
-                .unwrap()
-        };
-        let Some(first) = events.iter().map(time).min() else {
+        let events = self.requests(user);
+        let Some(first) = events.iter().map(|(at, _)| *at).min() else {
             panic!("{user} asked nothing: is the audit log on?")
         };
-        let late = |event: &&Value| time(event).duration_since(first).as_secs_f64() > 2.0;
+        let late = |at: &jiff::Timestamp| at.duration_since(first).as_secs_f64() > 2.0;
         // A namespace that is being deleted answers 403 as well, but that is no matter of roles.
         let decision =
             |event: &Value| event["annotations"]["authorization.k8s.io/decision"] == "forbid";
-        let refused = events.iter().filter(late).filter(|event| decision(event));
+        let refused = events
+            .iter()
+            .filter(|(at, event)| late(at) && decision(event));
         refused
-            .map(|event| format!("{} {}", event["verb"], event["requestURI"]))
+            .map(|(_, event)| format!("{} {}", event["verb"], event["requestURI"]))
             .collect()
     }
 }
@@ -132,19 +151,21 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if self.own {
-            script("down", &self.folder);
+            run(&mut script("down", &self.folder));
             let _ = std::fs::remove_dir_all(&self.folder);
         }
     }
 }
 
-fn script(action: &str, folder: &Path) {
+fn script(action: &str, folder: &Path) -> Command {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/cluster.sh");
-    run(Command::new("bash")
+    let mut command = Command::new("bash");
+    command
         .arg(script)
         .arg(action)
         .arg(folder)
-        .env("BIN", prepared("ECHO_TEST_RIG")));
+        .env("BIN", prepared("ECHO_TEST_RIG"));
+    command
 }
 
 /// Echo Phoenix as the chart installs it.
@@ -216,6 +237,16 @@ impl Installed {
         .await
     }
 
+    /// From now on operators that start find the API server at this address, without TLS.
+    pub(crate) fn reaches(&self, api: SocketAddr) {
+        let text = std::fs::read_to_string(&self.operator).unwrap();
+        let lines = text.lines().map(|line| match line.split_once("server: ") {
+            Some((before, _)) => format!("{before}server: http://{api}\n"),
+            None => format!("{line}\n"),
+        });
+        std::fs::write(&self.operator, lines.collect::<String>()).unwrap();
+    }
+
     /// The user a role is for the API server.
     pub(crate) fn user(&self, role: &str) -> String {
         format!(
@@ -235,8 +266,7 @@ impl Installed {
 
 /// A kubeconfig that has nothing but the server and a token.
 fn kubeconfig(cluster: &Cluster, token: &str) -> String {
-    let admin: Value = cluster.json(&["config", "view", "--raw"]);
-    let at = &admin["clusters"][0]["cluster"];
+    let at = cluster.server();
     let authority = match at["certificate-authority-data"].as_str() {
         Some(data) => format!("certificate-authority-data: {data}"),
         None => format!(
