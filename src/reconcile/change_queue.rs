@@ -21,8 +21,8 @@ use super::ticks::LOOK_AGAIN;
 /// Changes kept while the ledger is away: a kill of two thousand throttles has an intent and an
 /// outcome for each, a kilobyte apiece. Older intents are closed at the next start.
 const MOST: usize = 4_096;
-/// Changes that passes tell beside each other: two groups of the ledger's. Its queue is others' too.
-const PLACES: usize = 128;
+/// Changes that passes tell beside each other: one group of the ledger's. Its queue is others' too.
+const PLACES: usize = 64;
 /// Entries that are told as one change.
 const TOGETHER: usize = 64;
 

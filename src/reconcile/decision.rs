@@ -20,6 +20,7 @@ use super::calls::BROKEN_OFF;
 use super::gather::Read;
 use super::memory::{Memory, new_id};
 use super::started::{StartedPass, ThrottleState};
+use super::target_calls::TargetCalls;
 use super::{LoopContext, ReconcileContext};
 
 /// What the targets are, and what follows from it.
@@ -39,14 +40,8 @@ pub(super) async fn decide(
     let want = most_restrictive(throttle.level, throttle.mode, &throttle.holds);
     let comes = !want.killed && !parts.gate.kills(&throttle.name).is_empty();
     last.undeclared = comes.then(|| last.undeclared.unwrap_or(now.elapsed));
-    if want.killed && !memory.law.killed {
-        // A stop waits for nothing that went on before it.
-        let aborted = calls.begin_anew();
-        let records = &shared.records;
-        records.left(&throttle.name, &aborted, &BROKEN_OFF);
-        if !aborted.is_empty() {
-            last.broken_off = Some(now.elapsed);
-        }
+    if want.killed && !memory.law.killed && break_off(shared, &throttle, &mut calls) {
+        last.broken_off = Some(now.elapsed);
     }
     let deciding = Deciding {
         parts,
@@ -94,6 +89,13 @@ pub(super) async fn decide(
     };
     begun.wrote_early(early);
     begun
+}
+
+/// A stop waits for nothing that went on before it; whether anything did that may be done yet.
+fn break_off(shared: &LoopContext, throttle: &Declared, calls: &mut TargetCalls) -> bool {
+    let aborted = calls.begin_anew();
+    shared.records.left(&throttle.name, &aborted, &BROKEN_OFF);
+    !aborted.is_empty()
 }
 
 /// From what was read to a plan.

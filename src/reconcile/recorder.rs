@@ -63,15 +63,12 @@ impl PassRecorder {
 
     /// Brings commands to the ledger that it did not take before.
     pub(super) async fn settle(&self, patience: &LedgerPatience<'_>) {
+        // Those that are not taken stay owed, and are told again at the next look.
+        let _told = patience.wait(patience.parts.latch.retry_pending()).await;
         if self.owed.probe(patience).await {
             // What they could not record they can now.
             patience.parts.wake.wake(&Scope::All);
         }
-        if self.owed.is_silent() {
-            return;
-        }
-        // Those that are not taken stay owed, and are told again at the next look.
-        let _told = patience.wait(patience.parts.latch.retry_pending()).await;
     }
 
     /// Brings the ledger up to date: with commands, with what it did not take before, and with the

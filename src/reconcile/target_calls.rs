@@ -277,3 +277,87 @@ impl CallsOfTarget {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::target::ReadBack;
+
+    const NOW: Duration = Duration::from_secs(7);
+
+    /// The number of a read that is made, and how long its pass waits.
+    fn asks(
+        calls: &mut CallsOfTarget,
+        caller: &TargetCaller,
+        now: Duration,
+    ) -> Option<(u64, Duration)> {
+        match calls.begin_read(caller, false, now) {
+            HowToRead::Ask(begun) => Some((begun.number, begun.waits)),
+            HowToRead::Known(_) => None,
+        }
+    }
+
+    #[test]
+    fn what_was_read_before_a_write_is_not_believed() {
+        let (caller, _events) = TargetCaller::new();
+        let mut calls = CallsOfTarget::default();
+        let (first, _) = asks(&mut calls, &caller, NOW).unwrap();
+        assert!(calls.end_read(None).is_err(), "it has not answered");
+        calls.forget_read();
+        assert!(!calls.hear(first, Ok(ReadBack::Absent), NOW));
+        assert!(asks(&mut calls, &caller, NOW).is_some(), "it is read anew");
+    }
+
+    #[test]
+    fn a_target_has_one_read_at_a_time_and_is_not_waited_for_again() {
+        let (caller, _events) = TargetCaller::new();
+        let mut calls = CallsOfTarget::default();
+        let (first, waits) = asks(&mut calls, &caller, NOW).unwrap();
+        assert_eq!(waits, GRACE);
+        assert!(calls.end_read(None).is_err());
+        assert_eq!(asks(&mut calls, &caller, NOW), None, "it is under way");
+        let late = NOW + GRACE;
+        assert!(
+            calls.hear(first, Ok(ReadBack::Absent), late),
+            "that is news"
+        );
+        let HowToRead::Known(found) = calls.begin_read(&caller, false, late) else {
+            panic!("it has answered");
+        };
+        assert_eq!(found, Ok(ReadBack::Absent));
+        let (_, waits) = asks(&mut calls, &caller, late).unwrap();
+        assert_eq!(waits, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_silent_target_is_asked_once_in_a_while_but_for_a_stop() {
+        let (caller, _events) = TargetCaller::new();
+        let mut calls = CallsOfTarget::default();
+        let (first, _) = asks(&mut calls, &caller, NOW).unwrap();
+        assert!(calls.end_read(None).is_err());
+        let failed = Err("no answer within 3 s".to_owned());
+        assert!(!calls.hear(first, failed.clone(), NOW), "no news");
+        let soon = NOW + Duration::from_secs(1);
+        assert_eq!(asks(&mut calls, &caller, soon), None);
+        let HowToRead::Known(found) = calls.begin_read(&caller, false, soon) else {
+            panic!("it is not asked");
+        };
+        assert_eq!(found, failed, "and told as it was");
+        assert!(matches!(
+            calls.begin_read(&caller, true, soon),
+            HowToRead::Ask(_)
+        ));
+        calls.forget_read();
+        assert!(asks(&mut calls, &caller, soon + PAUSE).is_some());
+    }
+
+    #[test]
+    fn what_was_heard_is_believed_for_a_second() {
+        let (caller, _events) = TargetCaller::new();
+        let mut calls = CallsOfTarget::default();
+        let (first, _) = asks(&mut calls, &caller, NOW).unwrap();
+        assert!(calls.end_read(None).is_err());
+        assert!(calls.hear(first, Ok(ReadBack::Absent), NOW));
+        assert!(asks(&mut calls, &caller, NOW + FRESH).is_some());
+    }
+}

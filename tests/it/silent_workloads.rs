@@ -66,4 +66,9 @@ async fn workloads_that_do_not_answer_keep_no_other_kill_from_its_own() {
 
     hangs.store(false, Ordering::SeqCst);
     assert_eq!(stopped(&fleet.silent).await, SILENT, "they answer again");
+
+    let first = &fleet.answering[0];
+    let ended = std::time::Instant::now();
+    fleet.end(first).await;
+    assert!(fleet.has(first, 1, ended, PATIENCE).await.is_some());
 }

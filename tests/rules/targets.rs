@@ -162,12 +162,8 @@ fn the_audit_log_is_told_of_each_step_that_does_something() {
     };
     let remote = |before: &str, after: &str| {
         let of = |text: &str| format!("{SITE} {text}");
-        said(
-            AuditAction::RemoteIntent,
-            AuditAction::Remote,
-            &of(before),
-            &of(after),
-        )
+        let (intent, outcome) = (AuditAction::RemoteIntent, AuditAction::Remote);
+        said(intent, outcome, &of(before), &of(after))
     };
     let put = Action::SetGate {
         level: Level::STOP,

@@ -4,9 +4,9 @@
 
 use async_trait::async_trait;
 
+use super::LedgerDesired;
 use super::ledger_calls::PATIENCE;
 use super::state::hear;
-use super::{LedgerDesired, lock};
 use crate::domain::audit::{Change, CommandRecord, ThrottleRow};
 use crate::domain::level::Level;
 use crate::domain::measurement::Measurement;
@@ -17,7 +17,7 @@ use crate::sync::timeout;
 #[async_trait]
 impl Declarations for LedgerDesired {
     fn tighten(&self, throttle: &ThrottleName, level: Level, measured: Option<&Measurement>) {
-        lock(&self.state).tighten(throttle, level, measured);
+        self.state.lock().tighten(throttle, level, measured);
     }
 
     async fn declare(
@@ -30,7 +30,8 @@ impl Declarations for LedgerDesired {
         // Tightening waits for nobody: the loop must not open what the gate has just closed. Should
         // the ledger not take it, the tighter level stays until it does, and with it what was
         // measured.
-        let tightened = lock(&self.state).tighten(throttle, level, measured.as_ref());
+        let seen = measured.as_ref();
+        let tightened = self.state.lock().tighten(throttle, level, seen);
         let mut turn = timeout(PATIENCE, self.declaring.lock()).await.ok();
         let is_ours = match &mut turn {
             Some(turn) => self.file_first(turn, throttle).await,
@@ -38,13 +39,13 @@ impl Declarations for LedgerDesired {
         };
         if !is_ours {
             if tightened {
-                lock(&self.state).stuck(throttle);
+                self.state.lock().stuck(throttle);
             }
             return Err(DesiredError::Unavailable(
                 "earlier declarations are not recorded yet".to_owned(),
             ));
         }
-        let found = lock(&self.state).get(throttle);
+        let found = self.state.lock().get(throttle);
         let found = found.ok_or_else(|| DesiredError::Unknown(throttle.clone()))?;
         if found.owner != Owner::Rest {
             return self.tighten(&found, level, measured, record).await;
@@ -68,7 +69,7 @@ impl Declarations for LedgerDesired {
                 ..Change::of(record)
             })
             .await;
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let receipt = committed.inspect_err(|_| {
             if tightened {
                 state.stuck(throttle);

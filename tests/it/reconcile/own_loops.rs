@@ -271,7 +271,7 @@ impl Plant {
         let all = self.ledger.0.lock().unwrap();
         let audit = all.iter().flat_map(|change| &change.audit);
         audit
-            .filter(|entry| entry.action.to_string() == action)
+            .filter(|entry| entry.action.as_str() == action)
             .map(|entry| (entry.request_id.clone(), entry.reason.clone()))
             .collect()
     }

@@ -26,12 +26,14 @@ pub(crate) struct ApiProxy {
     task: tokio::task::JoinHandle<()>,
 }
 
+/// Whether a request by this method, for this path, is swallowed.
+type Swallows = dyn Fn(&Method, &str) -> bool + Send + Sync;
+
 /// What is before an API server and what is behind.
 struct Way {
     server: String,
     client: Client,
-    /// Whether a request by this method, for this path, is swallowed.
-    swallows: Box<dyn Fn(&Method, &str) -> bool + Send + Sync>,
+    swallows: Box<Swallows>,
 }
 
 impl ApiProxy {
