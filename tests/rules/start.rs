@@ -9,6 +9,7 @@ use echo_phoenix::domain::audit::{
 };
 use echo_phoenix::domain::hold::{Epoch, Hold, HoldEffect, Scope, ScopedHold, Source};
 use echo_phoenix::domain::level::Level;
+use echo_phoenix::domain::offered::Offered;
 use echo_phoenix::domain::throttle::{Owner, ThrottleName};
 use echo_phoenix::ports::{Effect, JournalEntry, Stored};
 use echo_phoenix::store::{
@@ -496,5 +497,40 @@ proptest! {
         // A level that the ledger lacks is a declaration of its own, so that it gets there.
         let anew = if ours <= theirs && last_declared > declared { ours + 1 } else { ours };
         prop_assert_eq!(found.generation, anew.max(theirs));
+    }
+}
+
+/// What is on the disk may lag behind in what opens and in rates; a start from it is never more
+/// open than the service was.
+#[test]
+fn the_last_state_lags_only_where_it_is_shut_more() {
+    let state = |throttles: Vec<ThrottleRow>, holds: Vec<ScopedHold>| LastState {
+        stored: Stored { throttles, holds },
+        journal: Some(1),
+    };
+    let of = |row: ThrottleRow| state(vec![row], vec![]);
+    let written = of(row(1, 0.0, 0.5));
+    let busy = ThrottleRow {
+        offered: Some(Offered::new_throttle()),
+        ..row(1, 0.0, 0.4)
+    };
+    for (now, may_lag) in [
+        (of(row(1, 0.0, 0.5)), true),
+        (of(row(1, 0.0, 0.4)), true),
+        (of(busy), true),
+        (of(row(1, 0.0, 0.6)), false),
+        (of(row(2, 0.0, 0.4)), false),
+        (of(row(1, 0.5, 0.5)), false),
+        (state(vec![row(1, 0.0, 0.4)], vec![kill("k")]), false),
+        (state(vec![], vec![]), false),
+        (
+            LastState {
+                journal: Some(2),
+                ..written.clone()
+            },
+            false,
+        ),
+    ] {
+        assert_eq!(now.may_lag_behind(&written), may_lag, "{now:?}");
     }
 }
