@@ -3,7 +3,7 @@
 //!
 //! Nothing here follows from anything else here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::damping::{Damping, SitePatience};
 use super::step::NextLevel;
@@ -37,6 +37,8 @@ pub struct Facts<'a> {
     pub drifts: KnownDrifts<'a>,
     /// What other sites were told and have not been seen to obey.
     pub patience: &'a BTreeMap<TargetId, SitePatience>,
+    /// Those that have not answered a step of an earlier plan yet: one at a time.
+    pub under_way: &'a BTreeSet<TargetId>,
     /// When they were read.
     pub now: Moment,
 }

@@ -3,6 +3,7 @@
 //! While a throttle is killed, what closes by what is known already is done before all of them have
 //! answered. Records nothing and opens nothing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::decide::check::{Permissions, Violation, check, refuse};
@@ -13,6 +14,7 @@ use crate::decide::step::{NextLevel, worst};
 use crate::domain::drift::Side;
 use crate::domain::moment::Moment;
 use crate::domain::plan::Step;
+use crate::domain::target::TargetId;
 use crate::domain::throttle::Declared;
 
 use super::apply::{self, StepGuard};
@@ -43,10 +45,12 @@ pub(super) async fn decide(
     if want.killed && !memory.law.killed && break_off(shared, &throttle, &mut calls) {
         last.broken_off = Some(now.elapsed);
     }
+    let under_way = calls.under_way();
     let deciding = Deciding {
         parts,
         throttle: &throttle,
         want: &want,
+        under_way: &under_way,
         now,
     };
     let when = (want.killed, now.elapsed);
@@ -103,6 +107,7 @@ struct Deciding<'a> {
     parts: &'a ReconcileContext,
     throttle: &'a Declared,
     want: &'a Restriction,
+    under_way: &'a BTreeSet<TargetId>,
     now: Moment,
 }
 
@@ -120,6 +125,7 @@ impl Deciding<'_> {
             throttle,
             want,
             now,
+            ..
         } = *self;
         let next = worst(
             &parts.law.of(&throttle.signals),
@@ -135,6 +141,7 @@ impl Deciding<'_> {
             memory: &memory.targets,
             drifts: memory.drifts.known(),
             patience: memory.sites.patience(),
+            under_way: self.under_way,
             now,
         };
         let planned = plan(&facts, || new_id(now.wall));

@@ -4,7 +4,7 @@
 //! Makes no call itself. What an answer means is not known here, but for its age: what was read
 //! before a target was written to is not what it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -141,6 +141,12 @@ impl TargetCalls {
             (spec.clone(), found)
         });
         end.collect()
+    }
+
+    /// The targets that have not answered a step yet.
+    pub(super) fn under_way(&self) -> BTreeSet<TargetId> {
+        let open = self.0.iter().filter(|(_, calls)| calls.write.is_some());
+        open.map(|(id, _)| id.clone()).collect()
     }
 
     /// Keeps a step that goes on.

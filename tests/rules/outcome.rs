@@ -2,7 +2,7 @@
 //! plan that is refused, and what became of it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use echo_phoenix::decide::check::{Permissions, check, refuse};
@@ -72,6 +72,7 @@ struct Case {
     open: BTreeMap<TargetId, Drift>,
     damping: BTreeMap<TargetId, Damping>,
     patience: BTreeMap<TargetId, SitePatience>,
+    under_way: BTreeSet<TargetId>,
 }
 
 impl Case {
@@ -131,6 +132,7 @@ impl Case {
                 damping: &self.damping,
             },
             patience: &self.patience,
+            under_way: &self.under_way,
             now: at(seconds),
         };
         let mut count = 0;
@@ -623,5 +625,37 @@ fn a_level_whose_step_is_refused_is_not_intended() {
             intended,
             "{known:?}"
         );
+    }
+}
+
+/// Two orders at once, and the first one's outcome would be nobody's; a stop neither.
+#[test]
+fn a_target_that_has_not_answered_a_step_gets_no_other() {
+    for killed in [false, true] {
+        let case = Case {
+            killed,
+            replicas: 9,
+            ..Case::default()
+        };
+        let targets = |planned: &Planned| -> BTreeSet<TargetId> {
+            let steps = planned.plan.steps.iter();
+            steps.map(|step| step.action.target()).collect()
+        };
+        let both = [TargetId::from(ID), TargetId::from(SITE)];
+        assert!(both.iter().all(|one| targets(&case.plan(10)).contains(one)));
+        for waits in both.clone() {
+            let case = Case {
+                under_way: BTreeSet::from([waits.clone()]),
+                ..Case {
+                    killed,
+                    replicas: 9,
+                    ..Case::default()
+                }
+            };
+            let planned = targets(&case.plan(10));
+            assert!(!planned.contains(&waits), "{waits:?}");
+            let other = both.iter().find(|one| **one != waits).unwrap();
+            assert!(planned.contains(other), "and keeps no other: {other:?}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! whatever made the plan.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use echo_phoenix::decide::check::{Permissions, Violation, check};
@@ -129,6 +129,7 @@ impl Case {
                     damping: &BTreeMap::new(),
                 },
                 patience: &BTreeMap::new(),
+                under_way: &BTreeSet::new(),
                 now: MOMENT,
             },
             String::new,
@@ -304,6 +305,7 @@ fn a_workload_that_cannot_be_read_keeps_the_gate_shut() {
                 damping: &BTreeMap::new(),
             },
             patience: &BTreeMap::new(),
+            under_way: &BTreeSet::new(),
             now,
         },
         String::new,
@@ -566,6 +568,7 @@ fn a_gate_that_was_measured_to_refuse_another_share_does_not_agree() {
                     damping: &BTreeMap::new(),
                 },
                 patience: &BTreeMap::new(),
+                under_way: &BTreeSet::new(),
                 now: MOMENT,
             },
             String::new,

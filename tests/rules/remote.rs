@@ -2,7 +2,7 @@
 //! end of what is theirs.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use echo_phoenix::decide::check::{Permissions, Violation, check};
@@ -172,6 +172,7 @@ impl Case {
                 damping: &BTreeMap::new(),
             },
             patience: &BTreeMap::new(),
+            under_way: &BTreeSet::new(),
             now: MOMENT,
         };
         (plan(&facts, String::new), want.killed)

@@ -2,7 +2,7 @@
 //! there is nothing to do.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use echo_phoenix::decide::check::{Permissions, check};
@@ -128,6 +128,7 @@ fn planned(found: Found) -> Planned {
                 damping: &BTreeMap::new(),
             },
             patience: &BTreeMap::new(),
+            under_way: &BTreeSet::new(),
             now: MOMENT,
         },
         String::new,
@@ -508,6 +509,7 @@ fn gates_agree_when_all_of_them_obey_and_none_is_off() {
                     damping: &BTreeMap::new(),
                 },
                 patience: &BTreeMap::new(),
+                under_way: &BTreeSet::new(),
                 now: MOMENT,
             },
             String::new,

@@ -11,12 +11,16 @@ use crate::decide::targets;
 use crate::domain::drift::{Drift, DriftAction};
 use crate::domain::plan::Step;
 
-/// Takes corrections out that would come too often; they stay reported. While killed none waits.
+/// Takes steps out whose target has not answered one before yet, and corrections that would come
+/// too often; they stay reported. While killed none of the latter waits.
 /// What another site was told and has not been seen to obey waits too, a stop for seconds only.
 pub(super) fn hold_back(facts: &Facts<'_>, out: &mut Planned) {
     let fights = |step: &Step| !facts.killed && fights(facts, step);
     out.damped = out.plan.steps.iter().any(fights);
-    let waits = |step: &mut Step| fights(step) || targets::is_repeated(facts, &step.action);
+    let unanswered = |step: &Step| facts.under_way.contains(&step.action.target());
+    let waits = |step: &mut Step| {
+        fights(step) || targets::is_repeated(facts, &step.action) || unanswered(step)
+    };
     let waiting: Vec<_> = out.plan.steps.extract_if(.., waits).collect();
     let waiting = waiting.into_iter().filter_map(|step| step.corrects);
     out.plan.reported.extend(waiting.map(|drift| Drift {
